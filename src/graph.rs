@@ -26,7 +26,7 @@ pub struct PidGraph {
     /// The nodes of namespaces come first, then the nodes of processes, in the order of the
     /// snapshot. Edges have no data: the kinds of the two nodes determine the meaning of an edge.
     graph: DiGraph<Node, ()>,
-    /// Processes, keyed by PID, that a filter removed although remaining processes refer to them.
+    /// Tracers and ancestors of the remaining processes that a filter removed, keyed by PID.
     left_out: BTreeMap<Pid, Process>,
 }
 
@@ -117,13 +117,13 @@ impl PidGraph {
         self.snapshot.limits.as_ref()?.get(index)
     }
 
-    /// Adds processes that a filter removed although remaining processes refer to them.
+    /// Adds tracers and ancestors of the remaining processes that a filter removed.
     pub fn add_left_out(&mut self, processes: impl IntoIterator<Item = Process>) {
         self.left_out.extend(processes.into_iter().map(|process| (process.pid, process)));
     }
 
-    /// Finds a process by its PID. Also finds a process that a filter removed, if it is the parent
-    /// or tracer of a remaining process.
+    /// Finds a process by its PID. Also finds a process that a filter removed, if it is a tracer or
+    /// an ancestor of a remaining process.
     #[must_use]
     pub fn known_process(&self, pid: Pid) -> Option<&Process> {
         self.process(pid).or_else(|| self.left_out.get(&pid))

@@ -54,6 +54,14 @@ pub(super) fn check(
             "the argument '{option}' cannot be used with '{other}'; see 'pidns {verb}--help'"
         ));
     }
+    if is_given(of_verb, "tree")
+        && let Some(format) = of_verb.get_one::<String>("format")
+        && !["text", "tree"].contains(&format.as_str())
+    {
+        return Err(format!(
+            "the argument '--tree' cannot be used with '--format {format}'; see 'pidns --help'"
+        ));
+    }
     let has_document = ["file", "since", "before"].iter().any(|id| is_given(of_verb, id));
     if is_given(of_verb, "host") && !has_document {
         return Err("--host picks a host from a saved document; name one with --input".to_owned());

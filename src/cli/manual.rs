@@ -43,7 +43,18 @@ pub(super) const READING: Terms = &[
     (
         "entered by 141 nsenter",
         "The process came from outside, for example by nsenter or docker exec. It is not the \
-         init, and its parent is in another namespace.",
+         init, and its parent is in another namespace. \"entered, reparented to 1 systemd\" means \
+         that this parent has exited, and that an init outside has adopted the process.",
+    ),
+    (
+        "child of 1220 containerd-shim",
+        "With --tree: the parent of a process that does not stand below it. The parent is in another \
+         namespace, is hidden by a filter, or the tree is too deep to indent its lines further.",
+    ),
+    (
+        "300 x worker like this: 12, 14",
+        "With --tree: more than three siblings with the same processes below them. The lines below \
+         show what is below each one.",
     ),
     (
         "zombie of 416 sleep",

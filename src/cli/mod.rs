@@ -52,6 +52,15 @@ pub struct Cli {
     /// The option that turns folding off.
     #[command(flatten)]
     pub folding: Folding,
+    /// Show processes below their parents, as pstree does
+    ///
+    /// Each namespace has its own process trees. A process whose parent is in another namespace is
+    /// at the top, and its line names the parent. If a filter hides the parent, the line also names
+    /// the parent, and the process stands below its nearest ancestor that is shown. Processes share
+    /// a line only if everything below them is similar, too. Only the format text has trees; in
+    /// the other formats, the field ppid is the parent.
+    #[arg(long)]
+    pub tree: bool,
     /// Options for the source of the data.
     #[command(flatten)]
     pub input: Input,
@@ -293,6 +302,7 @@ mod tests {
                 "--from @5 translate 7",
                 "unexpected argument '--from'; it must follow the verb: 'pidns translate --from'",
             ),
+            ("--tree check", "check has no option '--tree'; see 'pidns check --help'"),
             (
                 "-f dot check",
                 "invalid value 'dot' for '--format <FORMAT>' [possible values: text, json, \
@@ -314,6 +324,8 @@ mod tests {
             "-i f check --search proc",
             "--search proc check -i f",
             "-i f check --wait 5",
+            "--tree -f json",
+            "-f dot --tree",
             "--procfs D diff a b",
             "--collector bpf diff a b",
         ] {

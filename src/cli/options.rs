@@ -245,7 +245,7 @@ pub struct Output<F: Formats = Format> {
     #[command(flatten)]
     pub format: OutputFormat<F>,
     /// Exit with status 3 if the view is incomplete
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub strict: bool,
     /// Print no warnings on standard error
     #[arg(short, long, global = true)]

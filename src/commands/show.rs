@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::view;
 use crate::cli::{Cli, Origin};
 use crate::collect::Limits;
-use crate::emit::Format;
+use crate::emit::{Format, Style};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::graph::PidGraph;
@@ -37,7 +37,7 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
         selection.pids.iter().copied().filter(|&pid| graph.process(pid).is_none()).collect();
     selection.check_container(&graph).map_err(|no| Error::not_found(no, &coverage))?;
     let graph = query::select(graph, &selection).map_err(|no| Error::not_found(no, &coverage))?;
-    let style = view::style(output, cli.folding.no_fold);
+    let style = Style { nested: cli.tree, ..view::style(output, cli.folding.no_fold) };
     let outcome = output::write(|out| output.format.0.emit(&graph, style, out))?;
     if !output.quiet {
         if !missing.is_empty() {

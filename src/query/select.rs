@@ -386,17 +386,7 @@ fn retain(
     };
     let counts: HashMap<NamespaceId, usize> =
         graph.snapshot().namespaces.iter().map(count).collect();
-    let is_kept = |pid: Pid| {
-        let kept = |it: &Process| is_shown(it);
-        graph.process(pid).is_some_and(kept)
-    };
-    // Also keep the removed parents and tracers of the remaining processes: a member that entered
-    // from outside is shown with its parent, and a zombie with the process that does not reap it.
-    let mentioned = |it: &Process| [it.ppid, it.tracer()].into_iter().flatten();
-    let shown = graph.processes().iter().filter(|it| is_shown(it));
-    let left_out: HashSet<Pid> = shown.flat_map(mentioned).filter(|&pid| !is_kept(pid)).collect();
-    let left_out: Vec<Process> =
-        left_out.into_iter().filter_map(|pid| graph.known_process(pid).cloned()).collect();
+    let left_out = relatives(&graph, is_shown);
     let mut part = graph.into_snapshot();
     add_criteria(&mut part.selected, selection.criteria(root));
     part.processes.retain(is_shown);
@@ -422,6 +412,26 @@ fn retain(
     let mut part = PidGraph::new(part);
     part.add_left_out(left_out);
     part
+}
+
+/// Returns the removed processes that the output may still name: the tracers and ancestors of the
+/// remaining processes. A member that entered from outside is shown with its parent, a zombie with
+/// the process that does not reap it. In a tree, a process stands below its nearest ancestor that
+/// remains.
+fn relatives(graph: &PidGraph, is_shown: impl Fn(&Process) -> bool) -> Vec<Process> {
+    let shown = graph.processes().iter().filter(|it| is_shown(it));
+    let mut todo: Vec<Pid> = shown.flat_map(|it| [it.ppid, it.tracer()]).flatten().collect();
+    let mut found = HashSet::new();
+    let mut relatives = Vec::new();
+    while let Some(pid) = todo.pop() {
+        let is_kept = graph.process(pid).is_some_and(&is_shown);
+        let Some(process) = graph.known_process(pid).filter(|_| !is_kept) else { continue };
+        if found.insert(pid) {
+            todo.extend(process.ppid);
+            relatives.push(process.clone());
+        }
+    }
+    relatives
 }
 
 #[cfg(test)]

@@ -14,7 +14,9 @@ use crate::model::{
     BlockReason, Blocker, Container, Detail, Evidence, FilterOption, Namespace, NamespaceState,
     Owner, Pid, Process, Snapshot,
 };
-use crate::query::fold::{Condition, Folding, MemberRow, Siblings, entered_by, keeping};
+use crate::query::fold::{
+    Condition, Drawn, Folding, Kinship, MemberRow, Relation, Siblings, TreeRow, keeping, relation,
+};
 
 /// Maximum number of holders that a line names for one namespace. The remaining holders are only
 /// counted.
@@ -274,6 +276,23 @@ impl<'a> Describe<'a> {
     /// Adds a description of the processes of a row to `line`, including anything unusual about
     /// them.
     pub fn row(&self, row: &MemberRow<'a>, of_each: bool, line: &mut Line) {
+        self.members(row, Drawn::Listed, of_each, false, line);
+    }
+
+    /// Adds a description of a row of a process tree to `line`. `of_each` is `true` if the namespace
+    /// stands for several folded namespaces.
+    pub fn tree_row(&self, row: &TreeRow<'a>, of_each: bool, line: &mut Line) {
+        self.members(&row.row, row.drawn, of_each || row.of_each, row.has_children, line);
+    }
+
+    fn members(
+        &self,
+        row: &MemberRow<'a>,
+        drawn: Drawn,
+        of_each: bool,
+        has_children: bool,
+        line: &mut Line,
+    ) {
         let Some(first) = row.processes().first() else { return };
         let (count, comm) = (Count(row.processes().len()), Comm(&first.comm));
         let times = self.symbols.times;
@@ -283,7 +302,7 @@ impl<'a> Describe<'a> {
             }
             MemberRow::One(_) if of_each => {
                 line.plain("", format_args!("{comm}"));
-                self.notice(row, of_each, line);
+                self.notice(row, drawn, of_each, line);
                 Self::args(first, line);
             }
             MemberRow::One(process) => {
@@ -293,13 +312,16 @@ impl<'a> Describe<'a> {
                 } else {
                     line.plain("", format_args!("{pids} {comm}"));
                 }
-                self.notice(row, of_each, line);
+                self.notice(row, drawn, of_each, line);
                 self.details(process, line);
             }
             MemberRow::Alike(processes) => {
                 line.plain("", format_args!("{count} {times} {comm}"));
                 Self::args(first, line);
-                self.notice(row, of_each, line);
+                if has_children {
+                    line.plain(" ", format_args!("like this"));
+                }
+                self.notice(row, drawn, of_each, line);
                 if !of_each {
                     line.list(": ", processes.iter().map(|process| self.pids(process)));
                 }
@@ -307,19 +329,9 @@ impl<'a> Describe<'a> {
         }
     }
 
-    fn notice(&self, row: &MemberRow<'a>, of_each: bool, line: &mut Line) {
+    fn notice(&self, row: &MemberRow<'a>, drawn: Drawn, of_each: bool, line: &mut Line) {
         let (Some(first), count) = (row.processes().first(), row.processes().len()) else { return };
-        // Processes with different parents share a row if the parents have the same name. The row
-        // then shows only this name.
-        let parent_text = |parent: &Process| {
-            let is_parent = |it: &&Process| [it.ppid, it.tracer()].contains(&Some(parent.pid));
-            let same = row.processes().iter().all(is_parent);
-            if same {
-                format!("{} {}", parent.pid, Comm(&parent.comm))
-            } else {
-                Comm(&parent.comm).to_string()
-            }
-        };
+        let named = relation(first, drawn, |pid| self.graph.known_process(pid));
         let mut warn = |text: fmt::Arguments<'_>| line.part(", ", Emphasis::Warning, text);
         match Condition::of(first) {
             Condition::Ordinary => {}
@@ -327,28 +339,62 @@ impl<'a> Describe<'a> {
             Condition::Stopped => warn(format_args!("stopped")),
             Condition::Zombie => {
                 let zombie = if count == 1 { "zombie" } else { "zombies" };
-                match first.reaper().and_then(|reaper| self.graph.known_process(reaper)) {
-                    None => warn(format_args!("{zombie}")),
-                    Some(tracer) if first.tracer().is_some() => {
-                        warn(format_args!("{zombie} traced by {}", parent_text(tracer)));
+                match named.map(|it| (it.kinship, self.relative(row, it, of_each))) {
+                    Some((Kinship::TracedBy, tracer)) => {
+                        warn(format_args!("{zombie} traced by {tracer}"));
                     }
-                    Some(parent) => warn(format_args!("{zombie} of {}", parent_text(parent))),
+                    Some((_, parent)) => warn(format_args!("{zombie} of {parent}")),
+                    None => warn(format_args!("{zombie}")),
                 }
                 return;
             }
         }
-        if let Some(container) = first.other_container() {
-            let namespace = first.namespace.and_then(|id| self.graph.namespace(id));
-            match namespace {
-                Some(namespace) if !of_each => {
-                    let other = OtherContainer { container, namespace };
-                    line.part(", ", Emphasis::Entered, format_args!("of {other}"));
-                }
-                _ => line.part(", ", Emphasis::Entered, format_args!("of another container")),
+        self.guest(first, drawn, of_each, line);
+        let Some(named) = named else { return };
+        let parent = self.relative(row, named, of_each);
+        match named.kinship {
+            Kinship::ReparentedTo => {
+                let text = format_args!("entered, reparented to {parent}");
+                line.part(", ", Emphasis::Entered, text);
             }
-        } else if let Some(parent) = entered_by(self.graph, first) {
-            let parent = parent_text(parent);
-            line.part(", ", Emphasis::Entered, format_args!("entered by {parent}"));
+            Kinship::ChildOf if count > 1 => line.plain(", ", format_args!("children of {parent}")),
+            Kinship::ChildOf => line.plain(", ", format_args!("child of {parent}")),
+            Kinship::EnteredBy | Kinship::ZombieOf | Kinship::TracedBy => {
+                line.part(", ", Emphasis::Entered, format_args!("entered by {parent}"));
+            }
+        }
+    }
+
+    /// Adds the container of a process, if it is not that of the namespace. In a tree, a process
+    /// below another one of the same container does not repeat the container.
+    fn guest(&self, process: &Process, drawn: Drawn, of_each: bool, line: &mut Line) {
+        let Some(container) = process.other_container() else { return };
+        let above = match drawn {
+            Drawn::Below(above) => above.and_then(|pid| self.graph.process(pid)),
+            Drawn::Listed => None,
+        };
+        if above.and_then(Process::other_container).is_some_and(|it| it.is_same(container)) {
+            return;
+        }
+        match process.namespace.and_then(|id| self.graph.namespace(id)) {
+            Some(namespace) if !of_each => {
+                let other = OtherContainer { container, namespace };
+                line.part(", ", Emphasis::Entered, format_args!("of {other}"));
+            }
+            _ => line.part(", ", Emphasis::Entered, format_args!("of another container")),
+        }
+    }
+
+    /// Returns the PID and the name of the process to which the processes of a row are related. If
+    /// they are related to different processes, these have the same name, and only this name is
+    /// returned.
+    fn relative(&self, row: &MemberRow<'a>, named: Relation<'a>, of_each: bool) -> String {
+        let is_named = |it: &&Process| [it.ppid, it.tracer()].contains(&Some(named.pid));
+        match named.process {
+            Some(process) if of_each || !row.processes().iter().all(is_named) => {
+                Comm(&process.comm).to_string()
+            }
+            _ => ProcessRef::new(self.graph, named.pid, None).to_string(),
         }
     }
 

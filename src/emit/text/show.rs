@@ -1,6 +1,8 @@
 //! Writes the hierarchy as a tree with a line for each namespace. Below a namespace are its
-//! holders, its members with their PIDs at every level, and its child namespaces.
+//! holders, its members with their PIDs at every level, and its child namespaces. If the style is
+//! nested, the members stand below their parents.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 
 use unicode_width::UnicodeWidthStr as _;
@@ -8,8 +10,8 @@ use unicode_width::UnicodeWidthStr as _;
 use super::tree::{Branch, Place, TreeDrawer};
 use crate::emit::{Sanitized, Style};
 use crate::graph::PidGraph;
-use crate::model::{Evidence, LiveFacts, Namespace, NamespaceState};
-use crate::query::fold::{Folding, MemberRow, Siblings};
+use crate::model::{Evidence, LiveFacts, Namespace, NamespaceId, NamespaceState};
+use crate::query::fold::{Drawn, Folding, Siblings, TreeRow};
 use crate::wording::advice::Adviser;
 use crate::wording::limit::{failure, limit_advice, limit_text};
 use crate::wording::line::{Emphasis, Line};
@@ -20,13 +22,32 @@ use crate::wording::phrase::{Count, Symbols, unplaced};
 /// only counted.
 const HOLDERS: usize = 40;
 
+/// The deepest level at which the line of a process is indented more than the line of its parent.
+/// Lines of deeper levels name their parents instead, so that a chain of 10,000 processes can be
+/// read, and drawing it takes linear time.
+const DEEPEST: usize = 36;
+
 /// Writes a graph.
 pub fn write(graph: &PidGraph, style: Style, out: &mut dyn Write) -> io::Result<()> {
-    let folding = Folding::new(graph, !style.unfolded);
-    let depth = graph.tree().iter().map(|(_, level)| *level).max().unwrap_or(0);
+    let folding = match style.nested {
+        true => Folding::of_trees(graph, !style.unfolded),
+        false => Folding::new(graph, !style.unfolded),
+    };
+    let mut rows = HashMap::new();
+    let mut depth = 0;
+    for (namespace, level) in graph.tree() {
+        depth = depth.max(level);
+        if style.nested {
+            let members = folding.tree_rows(namespace);
+            let deepest = members.iter().map(|row| level + row.level).max().unwrap_or(0);
+            depth = depth.max(deepest.min(DEEPEST));
+            rows.insert(namespace.id, members);
+        }
+    }
     let mut hierarchy = Hierarchy {
         describe: Describe::new(&folding, style.symbols()),
         folding: &folding,
+        rows,
         graph,
         style,
         tree: TreeDrawer::new(style, depth, out),
@@ -46,6 +67,8 @@ pub fn write(graph: &PidGraph, style: Style, out: &mut dyn Write) -> io::Result<
 struct Hierarchy<'a, 'o> {
     describe: Describe<'a>,
     folding: &'o Folding<'a>,
+    /// The rows of the members of each namespace that is not drawn yet, if members nest.
+    rows: HashMap<NamespaceId, Vec<TreeRow<'a>>>,
     graph: &'a PidGraph,
     style: Style,
     tree: TreeDrawer<'o>,
@@ -70,9 +93,11 @@ impl<'a> Hierarchy<'a, '_> {
         if more.is_some() {
             holders.truncate(most);
         }
-        let rows = self.folding.members(namespace);
+        let rows = self.rows.remove(&namespace.id);
+        let rows = rows.unwrap_or_else(|| self.folding.tree_rows(namespace));
         let children = self.folding.children(namespace);
-        let mut left = holders.len() + usize::from(more.is_some()) + rows.len() + children.len();
+        let tops = rows.iter().filter(|row| row.level == 0).count();
+        let mut left = holders.len() + usize::from(more.is_some()) + tops + children.len();
         self.describe.heading(siblings, in_each, &mut self.line);
         self.draw(place, left > 0)?;
         let mut next = || {
@@ -87,11 +112,10 @@ impl<'a> Hierarchy<'a, '_> {
             self.line.plain("", format_args!("kept by {} more", Count(more)));
             self.draw(next(), false)?;
         }
-        for row in &rows {
-            self.members(row, next(), of_each)?;
-        }
-        for child in &children {
-            self.namespaces(child, next(), of_each)?;
+        self.members(rows, place.level_below(), children.len(), of_each)?;
+        for (index, child) in children.iter().enumerate() {
+            let branch = Branch::before(children.len() - index - 1);
+            self.namespaces(child, Place { level: place.level_below(), branch }, of_each)?;
         }
         Ok(())
     }
@@ -113,25 +137,49 @@ impl<'a> Hierarchy<'a, '_> {
         if full.is_empty() { Ok(()) } else { self.draw(Place::ROOT, false) }
     }
 
-    fn members(&mut self, row: &MemberRow<'a>, place: Place, of_each: bool) -> io::Result<()> {
-        self.describe.row(row, of_each, &mut self.line);
-        self.draw(place, false)
+    /// Draws the members of a namespace at `level`. `more` is the number of lines that follow at
+    /// that level.
+    fn members(
+        &mut self,
+        rows: Vec<TreeRow<'a>>,
+        level: usize,
+        more: usize,
+        of_each: bool,
+    ) -> io::Result<()> {
+        let deepest = DEEPEST.max(level);
+        let mut rows = rows.into_iter().peekable();
+        while let Some(mut row) = rows.next() {
+            let mut place = Place {
+                level: level + row.level,
+                branch: Branch::before(row.siblings_after + if row.level == 0 { more } else { 0 }),
+            };
+            let mut has_children = row.has_children;
+            if place.level >= deepest && row.level > 0 {
+                // This line and the lines below it have the same indentation.
+                let is_followed = rows.peek().is_some_and(|next| level + next.level >= deepest);
+                place.branch = Branch::before(usize::from(is_followed));
+                has_children = false;
+            }
+            if place.level > deepest {
+                place.level = deepest;
+                row.drawn = Drawn::Below(None);
+            }
+            self.describe.tree_row(&row, of_each, &mut self.line);
+            self.draw(place, has_children)?;
+        }
+        Ok(())
     }
 
     fn unplaced(&mut self) -> io::Result<()> {
-        let rows = self.folding.unplaced();
-        let count: usize = rows.iter().map(|row| row.processes().len()).sum();
+        let rows = self.folding.unplaced_tree_rows();
+        let count: usize = rows.iter().map(|row| row.row.processes().len()).sum();
         if count == 0 {
             return Ok(());
         }
         self.line.part("", Emphasis::Warning, format_args!("unknown"));
         self.line.plain("  ", format_args!("{}", unplaced(count)));
         self.draw(Place::ROOT, true)?;
-        for (index, row) in rows.iter().enumerate() {
-            let branch = Branch::before(rows.len() - index - 1);
-            self.members(row, Place { level: 0, branch }, false)?;
-        }
-        Ok(())
+        self.members(rows, 0, 0, false)
     }
 
     /// Writes the last lines: how many namespaces and processes there are, and what arrows, `DEAD`
@@ -183,7 +231,7 @@ mod tests {
     use expect_test::{Expect, expect};
 
     use super::*;
-    use crate::model::{BlockReason, Blocker, Holder, Pid, ProcessDetails, Snapshot};
+    use crate::model::{BlockReason, Blocker, Holder, Pid, Process, ProcessDetails, Snapshot};
     use crate::testing::{farm, namespace, process, snapshot};
 
     fn text(snapshot: Snapshot, style: Style) -> String {
@@ -401,6 +449,94 @@ mod tests {
             inferred: concluded from PIDs, because the kernel did not report it.
         "#]],
         );
+    }
+
+    /// Returns a host with a container. The container has workers with a child each, zombies, and
+    /// processes that entered from outside.
+    fn trees() -> Snapshot {
+        let (host, inner) = (10, 20);
+        let member = |nspid: &[u32], ppid, comm: &str| Process {
+            ppid: Pid::new(ppid),
+            comm: comm.into(),
+            ..process(nspid, Some(if nspid.len() > 1 { inner } else { host }))
+        };
+        let mut processes = vec![member(&[1], 0, "systemd")];
+        for pid in 2..6 {
+            let thread = member(&[pid], if pid == 2 { 0 } else { 2 }, "kworker");
+            processes.push(Process { kernel_thread: true, ..thread });
+        }
+        processes.push(member(&[10], 1, "containerd-shim"));
+        processes.push(member(&[11], 1, "docker"));
+        processes.push(member(&[30, 1], 10, "nginx"));
+        for worker in 0..5 {
+            processes.push(member(&[31 + worker, 2 + worker], 30, "worker"));
+            processes.push(member(&[41 + worker, 12 + worker], 31 + worker, "cgi"));
+        }
+        processes.push(member(&[50, 21], 11, "sh"));
+        processes.push(member(&[51, 22], 50, "make"));
+        processes.push(member(&[52, 23], 1, "left"));
+        for (pid, ppid) in [(60, 30), (61, 11)] {
+            processes.push(Process { state: 'Z', ..member(&[pid, pid - 20], ppid, "gone") });
+        }
+        snapshot(vec![namespace(host, None), namespace(inner, Some(host))], processes)
+    }
+
+    #[test]
+    fn members_nest_below_their_parents() {
+        let style = Style { nested: true, ..terminal(60) };
+        check(
+            trees(),
+            style,
+            &expect![[r#"
+            pid:[10]  3 processes and 4 kernel threads
+            ├─ 1 systemd
+            │  ├─ 10 containerd-shim
+            │  └─ 11 docker
+            ├─ 4 kernel threads
+            └─ pid:[20]  nginx, 16 processes
+               ├─ 30 → 1 nginx, child of 10 containerd-shim
+               │  ├─ 60 → 40 gone, zombie
+               │  └─ 5 × worker like this: 31 → 2, 32 → 3, 33 → 4,
+               │     │ 34 → 5, 35 → 6
+               │     └─ cgi
+               ├─ 50 → 21 sh, entered by 11 docker
+               │  └─ 51 → 22 make
+               ├─ 52 → 23 left, entered, reparented to 1 systemd
+               └─ 61 → 41 gone, zombie of 11 docker
+
+            2 PID namespaces; 23 processes.
+            30 → 1: its PID here → in its own namespace.
+        "#]],
+        );
+        let unfolded = text(trees(), Style { unfolded: true, ..style });
+        assert_eq!(unfolded.matches("cgi").count(), 5, "{unfolded}");
+        assert!(!unfolded.contains("like this"), "{unfolded}");
+        let ascii = text(trees(), Style { ascii: true, ..style });
+        assert!(ascii.is_ascii(), "{ascii}");
+    }
+
+    #[test]
+    fn namespaces_are_folded_only_if_their_processes_nest_in_the_same_way() {
+        let mut containers = vec![namespace(10, None)];
+        let mut processes = vec![process(&[1], Some(10))];
+        for (first, inode) in (0..5).map(|index| (100 * (index + 1), 20 + u64::from(index))) {
+            containers.push(namespace(inode, Some(10)));
+            for inner in 1..4 {
+                let ppid = if inner == 1 { 1 } else { first + 1 };
+                let member = process(&[first + inner, inner], Some(inode));
+                processes.push(Process { ppid: Pid::new(ppid), ..member });
+            }
+        }
+        let style = Style { nested: true, ..Style::default() };
+        let folded = text(snapshot(containers.clone(), processes.clone()), style);
+        assert!(folded.contains("sleep × 5 like this: "), "{folded}");
+        let expected = "   └─ sleep, child of sleep\n      ├─ sleep\n      └─ sleep\n";
+        assert!(folded.contains(expected), "{folded}");
+        // In one namespace, the third process is a child of the second.
+        let last = processes.last_mut().unwrap();
+        last.ppid = Pid::new(last.pid.as_u32() - 1);
+        let folded = text(snapshot(containers, processes), style);
+        assert!(folded.contains("sleep × 4 like this: "), "{folded}");
     }
 
     #[test]

@@ -14,14 +14,15 @@ const PLAIN: Style = Style {
     terminal: false,
     width: None,
     unfolded: true,
+    nested: false,
 };
-const RICH: Style =
-    Style { color: true, ascii: false, pretty: true, terminal: true, width: None, unfolded: false };
+const RICH: Style = Style { color: true, pretty: true, terminal: true, unfolded: false, ..PLAIN };
+const NESTED: Style = Style { nested: true, ..RICH };
 
 /// Checks the output for `graph` in each format and style. `harmless` is the same graph with
 /// dangerous characters replaced.
 pub fn check(graph: &PidGraph, harmless: &PidGraph) {
-    for style in [PLAIN, RICH] {
+    for style in [PLAIN, RICH, NESTED] {
         for format in Format::ALL {
             match format {
                 Format::Text => text(graph, harmless, style),

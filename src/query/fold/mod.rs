@@ -6,41 +6,23 @@
 //! Other processes are folded only with similar processes: a zombie, for example, is not folded
 //! with running processes. An init is always the first process of its row.
 
+mod forest;
+mod member;
+mod relation;
+
 use std::collections::{HashMap, HashSet};
 
 use smol_str::SmolStr;
 
 use crate::graph::PidGraph;
 use crate::model::{
-    Criterion, Evidence, FilterOption, Holder, Namespace, NamespaceId, NamespaceState, Pid,
-    Process, ProcessDetails,
+    Criterion, Evidence, FilterOption, Holder, Namespace, NamespaceId, NamespaceState, Pid, Process,
 };
-
-/// Maximum number of similar members or siblings that are shown on separate rows. If there are
-/// more, they are folded into one row.
-pub const MOST_APART: usize = 3;
-
-/// Members of a namespace that share a line.
-#[derive(Debug, PartialEq, Eq)]
-pub enum MemberRow<'a> {
-    /// A single process.
-    One(&'a Process),
-    /// More than [`MOST_APART`] processes that differ only in their PIDs. If one of them is an
-    /// init, it comes first.
-    Alike(Vec<&'a Process>),
-    /// Several kernel threads.
-    KernelThreads(Vec<&'a Process>),
-}
-
-impl<'a> MemberRow<'a> {
-    /// Returns the processes of the row.
-    pub fn processes(&self) -> &[&'a Process] {
-        match self {
-            Self::One(process) => std::slice::from_ref(process),
-            Self::Alike(processes) | Self::KernelThreads(processes) => processes,
-        }
-    }
-}
+pub use forest::TreeRow;
+use forest::{Forest, SubtreeNumbers};
+pub use member::{Condition, MOST_APART, MemberRow};
+use member::{MemberGroup, MemberKind, ParentCache, Rank, RankedMember};
+pub use relation::{Drawn, Kinship, Relation, relation};
 
 /// Sibling namespaces that share a line of text or a box in a picture.
 #[derive(Debug, PartialEq, Eq)]
@@ -69,153 +51,6 @@ impl<'a> Siblings<'a> {
     }
 }
 
-/// The state of a process, simplified: all states that need no attention are
-/// [`Ordinary`](Self::Ordinary).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Condition {
-    /// Running, sleeping or waiting.
-    Ordinary,
-    /// In uninterruptible sleep (`D`), which signals do not interrupt.
-    Uninterruptible,
-    /// Stopped by a signal or a tracer (`T`, `t`).
-    Stopped,
-    /// Terminated, but not reaped (`Z`).
-    Zombie,
-}
-
-impl Condition {
-    /// Returns the condition of a process.
-    pub fn of(process: &Process) -> Self {
-        match process.state {
-            'D' => Self::Uninterruptible,
-            'T' | 't' => Self::Stopped,
-            _ if process.is_zombie() => Self::Zombie,
-            _ => Self::Ordinary,
-        }
-    }
-}
-
-/// Returns the parent of a process that entered its namespace from outside (by setns(2), as
-/// nsenter(1) and `docker exec` do). Returns `None` for all other processes.
-///
-/// A process that entered from outside is not the init, and its parent is in another namespace.
-/// Apart from the init, every other process has a parent in its own namespace, because the init
-/// adopts orphans.
-pub fn entered_by<'a>(graph: &'a PidGraph, process: &Process) -> Option<&'a Process> {
-    entered_from(process, || graph.known_process(process.ppid?))
-}
-
-fn entered_from<'a>(
-    process: &Process,
-    parent: impl FnOnce() -> Option<&'a Process>,
-) -> Option<&'a Process> {
-    let own = process.namespace?;
-    if process.nspid.len() < 2 || process.nspid.last() == Some(&Pid::INIT) {
-        return None;
-    }
-    let parent = parent()?;
-    (parent.namespace? != own).then_some(parent)
-}
-
-/// The properties that all processes on a row have in common.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct MemberKind<'a> {
-    comm: &'a str,
-    condition: Condition,
-    /// ID of the process's container, if it is not that of its namespace.
-    container: Option<&'a str>,
-    /// The name of the parent if the process entered the namespace from outside. For a zombie, the
-    /// name of the parent or tracer that does not reap the zombie.
-    parent: Option<&'a str>,
-    /// The arguments of the process, if they were requested (`--details args`).
-    args: Option<&'a [SmolStr]>,
-}
-
-/// Looks up parents, and caches the last result: consecutive processes often have the same parent,
-/// and this lookup is the most expensive part of making a [`MemberKind`].
-struct ParentCache<'a> {
-    graph: &'a PidGraph,
-    last: Option<(Pid, Option<&'a Process>)>,
-}
-
-impl<'a> ParentCache<'a> {
-    fn new(graph: &'a PidGraph) -> Self {
-        Self { graph, last: None }
-    }
-
-    fn find(&mut self, pid: Option<Pid>) -> Option<&'a Process> {
-        let pid = pid?;
-        match self.last {
-            Some((last, found)) if last == pid => found,
-            _ => {
-                let found = self.graph.known_process(pid);
-                self.last = Some((pid, found));
-                found
-            }
-        }
-    }
-}
-
-impl<'a> MemberKind<'a> {
-    fn new(parents: &mut ParentCache<'a>, process: &'a Process) -> Self {
-        let condition = Condition::of(process);
-        let container = process.other_container();
-        let parent = match condition {
-            Condition::Zombie => parents.find(process.reaper()),
-            // The output names the container in place of the parent.
-            _ if container.is_some() => None,
-            _ => entered_from(process, || parents.find(process.ppid)),
-        };
-        let details: Option<&ProcessDetails> = process.details.as_deref();
-        Self {
-            comm: &process.comm,
-            condition,
-            container: container.map(|it| it.id.as_str()),
-            parent: parent.map(|parent| &*parent.comm),
-            args: details.and_then(|details| details.args.as_deref()),
-        }
-    }
-
-    fn is_ordinary(&self) -> bool {
-        self.condition == Condition::Ordinary && self.container.is_none() && self.parent.is_none()
-    }
-}
-
-/// Members of a namespace that share a row if there are enough of them.
-#[derive(PartialEq, Eq, Hash)]
-enum MemberGroup<'a> {
-    Kind(MemberKind<'a>),
-    KernelThreads,
-}
-
-impl<'a> MemberGroup<'a> {
-    /// Returns the group of a process. A kernel thread that is a zombie is grouped with zombies,
-    /// not with kernel threads.
-    fn new(process: &Process, kind: MemberKind<'a>) -> Self {
-        if process.kernel_thread && kind.condition != Condition::Zombie {
-            Self::KernelThreads
-        } else {
-            Self::Kind(kind)
-        }
-    }
-
-    /// Returns the maximum number of members of this group that are shown on separate rows.
-    fn most_apart(&self) -> usize {
-        match self {
-            Self::Kind(_) => MOST_APART,
-            Self::KernelThreads => 1,
-        }
-    }
-}
-
-/// The order of a namespace's rows: first the init, then unusual members, then all other members.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
-    Init,
-    Unusual,
-    Ordinary,
-}
-
 /// The properties that sibling namespaces must have in common to share a line.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Shape<'a> {
@@ -229,6 +64,8 @@ struct Shape<'a> {
     kernel_threads: usize,
     members: Vec<(MemberKind<'a>, usize)>,
     holders: Vec<HolderKind<'a>>,
+    /// Numbers of the process trees, sorted; empty unless members nest under their parents.
+    trees: Vec<usize>,
     /// Shape numbers of the child namespaces, sorted. Equal shapes have the same number.
     children: Vec<usize>,
 }
@@ -243,6 +80,8 @@ pub struct Folding<'a> {
     graph: &'a PidGraph,
     /// `false` if nothing is folded, so each process and namespace has a line of its own.
     folds: bool,
+    /// `true` if members nest under their parents.
+    nests: bool,
     /// Processes that always have a row of their own.
     apart: HashSet<Pid>,
     /// Maps each namespace that shares a line with siblings to the number that identifies their
@@ -253,7 +92,17 @@ pub struct Folding<'a> {
 impl<'a> Folding<'a> {
     /// Folds a graph. If `folds` is false, each process and namespace gets a line of its own.
     pub fn new(graph: &'a PidGraph, folds: bool) -> Self {
-        let mut this = Self { graph, folds, apart: HashSet::new(), alike: HashMap::new() };
+        Self::build(graph, folds, false)
+    }
+
+    /// Folds a graph whose members are to be shown as trees of processes. Processes share a line
+    /// only if everything below them is similar, too.
+    pub fn of_trees(graph: &'a PidGraph, folds: bool) -> Self {
+        Self::build(graph, folds, true)
+    }
+
+    fn build(graph: &'a PidGraph, folds: bool, nests: bool) -> Self {
+        let mut this = Self { graph, folds, nests, apart: HashSet::new(), alike: HashMap::new() };
         if !folds {
             return this;
         }
@@ -334,57 +183,46 @@ impl<'a> Folding<'a> {
 
     fn rows(&self, members: &[&'a Process], init: Option<Pid>) -> Vec<MemberRow<'a>> {
         let mut parents = ParentCache::new(self.graph);
-        let kinds: Vec<MemberKind<'a>> =
-            members.iter().map(|member| MemberKind::new(&mut parents, member)).collect();
-        let group = |member: &Process, kind: &MemberKind<'a>| {
-            let folds = self.folds && !self.apart.contains(&member.pid);
-            folds.then(|| MemberGroup::new(member, *kind))
+        let member = |&process: &&'a Process| {
+            let kind = MemberKind::new(&mut parents, process, Drawn::Listed);
+            let group = self.may_fold(process).then(|| MemberGroup::new(process, kind));
+            RankedMember {
+                process,
+                rank: self.rank(process, &kind, init),
+                group,
+                of_kernel_threads: group == Some(MemberGroup::KernelThreads),
+            }
         };
-        // Maps a group to the number of its members and the index of its row in `rows`.
-        let mut groups: HashMap<MemberGroup<'a>, (usize, Option<usize>)> = HashMap::new();
-        for (member, kind) in members.iter().zip(&kinds) {
-            if let Some(group) = group(member, kind) {
-                groups.entry(group).or_default().0 += 1;
-            }
+        member::rows(&members.iter().map(member).collect::<Vec<_>>())
+    }
+
+    /// Returns the members of a namespace as trees, if members nest under their parents, and as a
+    /// list otherwise.
+    pub fn tree_rows(&self, namespace: &Namespace) -> Vec<TreeRow<'a>> {
+        self.nested(self.graph.members(namespace), namespace.init)
+    }
+
+    /// Returns the processes whose namespace is ambiguous, as [`tree_rows`](Self::tree_rows) does.
+    pub fn unplaced_tree_rows(&self) -> Vec<TreeRow<'a>> {
+        self.nested(self.graph.unplaced().collect(), None)
+    }
+
+    fn nested(&self, members: Vec<&'a Process>, init: Option<Pid>) -> Vec<TreeRow<'a>> {
+        if !self.nests {
+            return TreeRow::list(self.rows(&members, init));
         }
-        groups.retain(|group, (count, _)| *count > group.most_apart());
-        let mut rows: Vec<(Rank, MemberRow<'a>)> = Vec::new();
-        for (&member, kind) in members.iter().zip(&kinds) {
-            let is_init = Some(member.pid) == init;
-            let rank = if is_init {
-                Rank::Init
-            } else if self.apart.contains(&member.pid) || !kind.is_ordinary() {
-                Rank::Unusual
-            } else {
-                Rank::Ordinary
-            };
-            let group = group(member, kind);
-            let Some((_, place)) = group.as_ref().and_then(|group| groups.get_mut(group)) else {
-                rows.push((rank, MemberRow::One(member)));
-                continue;
-            };
-            match place.and_then(|place| rows.get_mut(place)) {
-                Some((first, MemberRow::Alike(alike))) => {
-                    *first = rank.min(*first);
-                    alike.push(member);
-                    if is_init {
-                        alike.rotate_right(1);
-                    }
-                }
-                Some((_, MemberRow::KernelThreads(threads))) => threads.push(member),
-                _ => {
-                    *place = Some(rows.len());
-                    rows.push(match group {
-                        Some(MemberGroup::KernelThreads) => {
-                            (Rank::Ordinary, MemberRow::KernelThreads(vec![member]))
-                        }
-                        _ => (rank, MemberRow::Alike(vec![member])),
-                    });
-                }
-            }
-        }
-        rows.sort_by_key(|(rank, _)| *rank);
-        rows.into_iter().map(|(_, row)| row).collect()
+        let forest = Forest::new(self.graph, members);
+        let mut numbers = SubtreeNumbers::default();
+        let subtrees = forest.subtrees(&mut numbers, |process| self.may_fold(process), |kind| kind);
+        forest.rows(&subtrees, |process, kind| self.rank(process, kind, init))
+    }
+
+    fn may_fold(&self, process: &Process) -> bool {
+        self.folds && !self.apart.contains(&process.pid)
+    }
+
+    fn rank(&self, process: &Process, kind: &MemberKind<'_>, init: Option<Pid>) -> Rank {
+        Rank::new(kind, Some(process.pid) == init, self.apart.contains(&process.pid))
     }
 
     /// Numbers the shapes of all namespaces. Returns the shape number of each namespace that has
@@ -392,12 +230,13 @@ impl<'a> Folding<'a> {
     fn find_alike(&self) -> HashMap<NamespaceId, usize> {
         let tree = self.graph.tree();
         let mut numbers: HashMap<Shape<'a>, usize> = HashMap::new();
+        let mut subtrees = SubtreeNumbers::default();
         let mut shapes: HashMap<NamespaceId, usize> = HashMap::with_capacity(tree.len());
         let parent = |namespace: &Namespace| self.graph.parent(namespace).map(|parent| parent.id);
         let mut siblings: HashMap<(Option<NamespaceId>, usize), usize> = HashMap::new();
         // Visit children before their parents, because a shape contains the shapes of the children.
         for (namespace, _) in tree.iter().rev() {
-            let Some(shape) = self.shape(namespace, &shapes) else { continue };
+            let Some(shape) = self.shape(namespace, &shapes, &mut subtrees) else { continue };
             let next = numbers.len();
             let number = *numbers.entry(shape).or_insert(next);
             shapes.insert(namespace.id, number);
@@ -415,6 +254,7 @@ impl<'a> Folding<'a> {
         &self,
         namespace: &'a Namespace,
         shapes: &HashMap<NamespaceId, usize>,
+        subtrees: &mut SubtreeNumbers<'a>,
     ) -> Option<Shape<'a>> {
         if namespace.state != NamespaceState::Live || namespace.parent_unknown {
             return None;
@@ -427,11 +267,10 @@ impl<'a> Folding<'a> {
         let mut counts: HashMap<MemberKind<'a>, usize> = HashMap::new();
         let mut kernel_threads = 0;
         let mut parents = ParentCache::new(self.graph);
-        for member in self.graph.members(namespace) {
-            let mut kind = MemberKind::new(&mut parents, member);
-            // Containers that are alike differ in their IDs.
-            kind.container = kind.container.map(|_| "");
-            if self.apart.contains(&member.pid) || kind.condition == Condition::Zombie {
+        let all = self.graph.members(namespace);
+        for &member in &all {
+            let kind = MemberKind::new(&mut parents, member, Drawn::Listed).of_any_container();
+            if self.apart.contains(&member.pid) || kind.is_zombie() {
                 return None;
             }
             match MemberGroup::new(member, kind) {
@@ -441,6 +280,14 @@ impl<'a> Folding<'a> {
         }
         let mut members: Vec<_> = counts.into_iter().collect();
         members.sort_unstable();
+        let mut trees = Vec::new();
+        if self.nests {
+            let forest = Forest::new(self.graph, all);
+            let may_fold = |process: &Process| self.may_fold(process);
+            let numbered = forest.subtrees(subtrees, may_fold, MemberKind::of_any_container);
+            trees = forest.tops(&numbered)?;
+            trees.sort_unstable();
+        }
         let init = namespace.init.and_then(|init| self.graph.process(init));
         let mut holders: Vec<_> = keeping(self.graph, namespace).map(kind_of_holder).collect();
         holders.sort_unstable();
@@ -458,6 +305,7 @@ impl<'a> Folding<'a> {
             kernel_threads,
             members,
             holders,
+            trees,
             children,
         })
     }

@@ -1,0 +1,281 @@
+//! Nests the members of a namespace under their parents, as pstree(1) does.
+//!
+//! Takes time linear in the number of members, and uses no recursion: a saved document decides how
+//! deep the trees are, and may contain parent cycles.
+
+use std::collections::HashMap;
+
+use super::member::{
+    MemberGroup, MemberKind, MemberRow, ParentCache, Rank, RankedMember, rows as fold_rows,
+};
+use super::relation::Drawn;
+use crate::graph::PidGraph;
+use crate::model::{NamespaceId, Pid, Process};
+
+/// A row of a tree of processes.
+#[derive(Debug)]
+pub struct TreeRow<'a> {
+    /// The processes of the row.
+    pub row: MemberRow<'a>,
+    /// Number of rows above this one, from the top of the tree.
+    pub level: usize,
+    /// Number of siblings that follow this row.
+    pub siblings_after: usize,
+    /// `true` if there are rows below this one. They describe what is below the first process.
+    pub has_children: bool,
+    /// `true` if a row above stands for several processes. This row then describes what is below
+    /// each of them.
+    pub of_each: bool,
+    /// The place of the first process of the row.
+    pub drawn: Drawn,
+}
+
+impl<'a> TreeRow<'a> {
+    /// Creates a list of rows that do not nest.
+    pub fn list(rows: Vec<MemberRow<'a>>) -> Vec<Self> {
+        let count = rows.len();
+        let place = |(index, row)| Self {
+            row,
+            level: 0,
+            siblings_after: count - index - 1,
+            has_children: false,
+            of_each: false,
+            drawn: Drawn::Listed,
+        };
+        rows.into_iter().enumerate().map(place).collect()
+    }
+}
+
+/// The properties that two processes must have in common, including everything below them, to share
+/// a row. The numbers are those of the subtrees of the children, sorted.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Subtree<'a> {
+    /// A process and its children.
+    Process(MemberKind<'a>, Vec<usize>),
+    /// A kernel thread, with only kernel threads below it.
+    KernelThreads,
+}
+
+/// Numbers subtrees. Equal subtrees have the same number.
+#[derive(Default)]
+pub(super) struct SubtreeNumbers<'a>(HashMap<Subtree<'a>, usize>);
+
+impl<'a> SubtreeNumbers<'a> {
+    fn number(&mut self, subtree: Subtree<'a>) -> usize {
+        let next = self.0.len();
+        *self.0.entry(subtree).or_insert(next)
+    }
+}
+
+/// The number of the subtree of a member that may share a row.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Numbered {
+    number: usize,
+    of_kernel_threads: bool,
+}
+
+/// The members of a namespace as trees of processes. The fields refer to members by their indices.
+pub(super) struct Forest<'a> {
+    graph: &'a PidGraph,
+    /// The members, sorted by PID.
+    members: Vec<&'a Process>,
+    /// The member above each member, or `None` at the top.
+    above: Vec<Option<usize>>,
+    /// The members directly below each member, sorted by PID.
+    children: Vec<Vec<usize>>,
+    /// The members at the top, sorted by PID.
+    tops: Vec<usize>,
+}
+
+impl<'a> Forest<'a> {
+    /// Nests members, which must be sorted by PID.
+    ///
+    /// If a filter removed the parent of a member, the member stands below its nearest remaining
+    /// ancestor. A member whose parent is in another namespace is at the top.
+    pub(super) fn new(graph: &'a PidGraph, members: Vec<&'a Process>) -> Self {
+        let mut ancestors = Ancestors { graph, members: &members, removed: HashMap::new() };
+        let mut above: Vec<_> = members.iter().map(|member| ancestors.nearest(member)).collect();
+        cut_cycles(&mut above);
+        let mut children = vec![Vec::new(); members.len()];
+        let mut tops = Vec::new();
+        for (index, above) in above.iter().enumerate() {
+            above.and_then(|above| children.get_mut(above)).unwrap_or(&mut tops).push(index);
+        }
+        Self { graph, members, above, children, tops }
+    }
+
+    /// Numbers the subtree of each member. A member that may not be folded, or that has such a
+    /// member below it, has no number. `kind_of` may change the kind of each
+    /// member.
+    pub(super) fn subtrees(
+        &self,
+        numbers: &mut SubtreeNumbers<'a>,
+        may_fold: impl Fn(&Process) -> bool,
+        kind_of: impl Fn(MemberKind<'a>) -> MemberKind<'a>,
+    ) -> Vec<Option<Numbered>> {
+        let mut subtrees = vec![None; self.members.len()];
+        let mut parents = ParentCache::new(self.graph);
+        // Children come before their parents, because the subtree of a parent contains theirs.
+        for &index in self.descendants(&self.tops).iter().rev() {
+            let process = self.members[index];
+            let children = self.children[index].iter().map(|&child| subtrees[child]);
+            let Some(children) = children.collect::<Option<Vec<Numbered>>>() else { continue };
+            if !may_fold(process) {
+                continue;
+            }
+            let kind = kind_of(MemberKind::new(&mut parents, process, self.drawn(index)));
+            let is_kernel_thread = MemberGroup::new(process, kind) == MemberGroup::KernelThreads;
+            let of_kernel_threads =
+                is_kernel_thread && children.iter().all(|child| child.of_kernel_threads);
+            let subtree = if of_kernel_threads {
+                Subtree::KernelThreads
+            } else {
+                let mut children: Vec<usize> = children.iter().map(|child| child.number).collect();
+                children.sort_unstable();
+                Subtree::Process(kind, children)
+            };
+            let number = numbers.number(subtree);
+            subtrees[index] = Some(Numbered { number, of_kernel_threads });
+        }
+        subtrees
+    }
+
+    /// Returns the numbers of the subtrees at the top, or `None` if one of them has no number.
+    pub(super) fn tops(&self, subtrees: &[Option<Numbered>]) -> Option<Vec<usize>> {
+        self.tops.iter().map(|&top| subtrees[top].map(|it| it.number)).collect()
+    }
+
+    /// Returns the rows of the trees, from top to bottom. Below a row of several processes, returns
+    /// only what is below the first, because the others have the same below them.
+    pub(super) fn rows(
+        &self,
+        subtrees: &[Option<Numbered>],
+        rank: impl Fn(&Process, &MemberKind<'a>) -> Rank,
+    ) -> Vec<TreeRow<'a>> {
+        let mut parents = ParentCache::new(self.graph);
+        let mut siblings = |indices: &[usize], level: usize, of_each: bool| {
+            let member = |&index: &usize| {
+                let process = self.members[index];
+                let kind = MemberKind::new(&mut parents, process, self.drawn(index));
+                RankedMember {
+                    process,
+                    rank: rank(process, &kind),
+                    group: subtrees[index],
+                    of_kernel_threads: subtrees[index].is_some_and(|it| it.of_kernel_threads),
+                }
+            };
+            // All kernel threads below a sibling share the sibling's row.
+            let (threads, others): (Vec<usize>, Vec<usize>) = indices
+                .iter()
+                .partition(|&&it| subtrees[it].is_some_and(|it| it.of_kernel_threads));
+            let mut all = self.descendants(&threads);
+            all.extend(others);
+            all.sort_unstable();
+            let rows = fold_rows(&all.iter().map(member).collect::<Vec<_>>());
+            let count = rows.len();
+            let place = |(index, row): (usize, MemberRow<'a>)| {
+                let first = self.first(&row);
+                TreeRow {
+                    has_children: !matches!(row, MemberRow::KernelThreads(_))
+                        && first.is_some_and(|first| !self.children[first].is_empty()),
+                    drawn: first.map_or(Drawn::Below(None), |first| self.drawn(first)),
+                    row,
+                    level,
+                    siblings_after: count - index - 1,
+                    of_each,
+                }
+            };
+            let rows: Vec<_> = rows.into_iter().enumerate().map(place).collect();
+            rows.into_iter().rev()
+        };
+        let mut rows = Vec::new();
+        let mut todo: Vec<TreeRow<'a>> = siblings(&self.tops, 0, false).collect();
+        while let Some(row) = todo.pop() {
+            if let Some(first) = self.first(&row.row).filter(|_| row.has_children) {
+                let of_each = row.of_each || matches!(row.row, MemberRow::Alike(_));
+                todo.extend(siblings(&self.children[first], row.level + 1, of_each));
+            }
+            rows.push(row);
+        }
+        rows
+    }
+
+    fn first(&self, row: &MemberRow<'a>) -> Option<usize> {
+        index_of(&self.members, row.processes().first()?.pid)
+    }
+
+    fn drawn(&self, index: usize) -> Drawn {
+        Drawn::Below(self.above[index].map(|above| self.members[above].pid))
+    }
+
+    /// Returns these members and everything below them, parents before their children.
+    fn descendants(&self, from: &[usize]) -> Vec<usize> {
+        let mut todo = from.to_vec();
+        let mut all = Vec::new();
+        while let Some(index) = todo.pop() {
+            all.push(index);
+            todo.extend(&self.children[index]);
+        }
+        all
+    }
+}
+
+fn index_of(members: &[&Process], pid: Pid) -> Option<usize> {
+    members.binary_search_by_key(&pid, |member| member.pid).ok()
+}
+
+/// Finds the nearest ancestor of a process that is among the members.
+struct Ancestors<'a, 'm> {
+    graph: &'a PidGraph,
+    members: &'m [&'a Process],
+    /// Maps each removed process that a search has passed to the result of that search.
+    removed: HashMap<Pid, Option<usize>>,
+}
+
+impl Ancestors<'_, '_> {
+    fn nearest(&mut self, process: &Process) -> Option<usize> {
+        let mut passed = Vec::new();
+        let mut next = process.ppid;
+        let found = loop {
+            let Some(pid) = next else { break None };
+            if let Some(member) = index_of(self.members, pid) {
+                break Some(member);
+            }
+            if let Some(&known) = self.removed.get(&pid) {
+                break known;
+            }
+            // In a parent cycle of removed processes, the search finds this result.
+            self.removed.insert(pid, None);
+            passed.push(pid);
+            next = self.parent_within(pid, process.namespace);
+        };
+        for pid in passed {
+            self.removed.insert(pid, found);
+        }
+        found
+    }
+
+    /// Returns the parent of a process, if the process is in this namespace.
+    fn parent_within(&self, pid: Pid, namespace: Option<NamespaceId>) -> Option<Pid> {
+        self.graph.known_process(pid).filter(|it| it.namespace == namespace)?.ppid
+    }
+}
+
+/// Puts one process of each parent cycle at the top. Only a document that was not written by pidns
+/// has parent cycles.
+fn cut_cycles(above: &mut [Option<usize>]) {
+    // The walk that has visited each process. 0 means that no walk has visited it yet.
+    let mut visited = vec![0; above.len()];
+    for start in 0..above.len() {
+        let walk = start + 1;
+        let mut at = start;
+        while visited[at] == 0 {
+            visited[at] = walk;
+            match above[at] {
+                Some(next) if visited[next] == walk => above[at] = None,
+                Some(next) => at = next,
+                None => break,
+            }
+        }
+    }
+}

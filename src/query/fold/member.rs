@@ -1,0 +1,229 @@
+//! Puts the members of a namespace into rows: similar members share a row.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use smol_str::SmolStr;
+
+use super::relation::{Drawn, Kinship, relation};
+use crate::graph::PidGraph;
+use crate::model::{Pid, Process, ProcessDetails};
+
+/// Maximum number of similar members or siblings that are shown on separate rows. If there are
+/// more, they are folded into one row.
+pub const MOST_APART: usize = 3;
+
+/// Members of a namespace that share a line.
+#[derive(Debug, PartialEq, Eq)]
+pub enum MemberRow<'a> {
+    /// A single process.
+    One(&'a Process),
+    /// More than [`MOST_APART`] processes that differ only in their PIDs. If one of them is an
+    /// init, it comes first.
+    Alike(Vec<&'a Process>),
+    /// Several kernel threads.
+    KernelThreads(Vec<&'a Process>),
+}
+
+impl<'a> MemberRow<'a> {
+    /// Returns the processes of the row.
+    pub fn processes(&self) -> &[&'a Process] {
+        match self {
+            Self::One(process) => std::slice::from_ref(process),
+            Self::Alike(processes) | Self::KernelThreads(processes) => processes,
+        }
+    }
+}
+
+/// The state of a process, simplified: all states that need no attention are
+/// [`Ordinary`](Self::Ordinary).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Condition {
+    /// Running, sleeping or waiting.
+    Ordinary,
+    /// In uninterruptible sleep (`D`), which signals do not interrupt.
+    Uninterruptible,
+    /// Stopped by a signal or a tracer (`T`, `t`).
+    Stopped,
+    /// Terminated, but not reaped (`Z`).
+    Zombie,
+}
+
+impl Condition {
+    /// Returns the condition of a process.
+    pub fn of(process: &Process) -> Self {
+        match process.state {
+            'D' => Self::Uninterruptible,
+            'T' | 't' => Self::Stopped,
+            _ if process.is_zombie() => Self::Zombie,
+            _ => Self::Ordinary,
+        }
+    }
+}
+
+/// The properties that all processes on a row have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct MemberKind<'a> {
+    comm: &'a str,
+    condition: Condition,
+    /// ID of the process's container, if it is not that of its namespace.
+    container: Option<&'a str>,
+    /// The relation that the line states, and the name of the other process.
+    relation: Option<(Kinship, &'a str)>,
+    /// The arguments of the process, if they were requested (`--details args`).
+    args: Option<&'a [SmolStr]>,
+}
+
+/// Looks up parents, and caches the last result: consecutive processes often have the same parent,
+/// and this lookup is the most expensive part of making a [`MemberKind`].
+pub(super) struct ParentCache<'a> {
+    graph: &'a PidGraph,
+    last: Option<(Pid, Option<&'a Process>)>,
+}
+
+impl<'a> ParentCache<'a> {
+    pub(super) fn new(graph: &'a PidGraph) -> Self {
+        Self { graph, last: None }
+    }
+
+    fn find(&mut self, pid: Pid) -> Option<&'a Process> {
+        match self.last {
+            Some((last, found)) if last == pid => found,
+            _ => {
+                let found = self.graph.known_process(pid);
+                self.last = Some((pid, found));
+                found
+            }
+        }
+    }
+}
+
+impl<'a> MemberKind<'a> {
+    pub(super) fn new(parents: &mut ParentCache<'a>, process: &'a Process, drawn: Drawn) -> Self {
+        let relation = relation(process, drawn, |pid| parents.find(pid));
+        let comm = |named: Option<&'a Process>| named.map_or("", |named| &*named.comm);
+        let details: Option<&ProcessDetails> = process.details.as_deref();
+        Self {
+            comm: &process.comm,
+            condition: Condition::of(process),
+            container: process.other_container().map(|it| it.id.as_str()),
+            relation: relation.map(|it| (it.kinship, comm(it.process))),
+            args: details.and_then(|details| details.args.as_deref()),
+        }
+    }
+
+    /// Returns the kind without the ID of the container. Namespaces that are alike contain processes
+    /// of different containers.
+    pub(super) fn of_any_container(mut self) -> Self {
+        self.container = self.container.map(|_| "");
+        self
+    }
+
+    pub(super) fn is_zombie(&self) -> bool {
+        self.condition == Condition::Zombie
+    }
+
+    fn is_ordinary(&self) -> bool {
+        let has_entered = |(kinship, _): (Kinship, _)| kinship != Kinship::ChildOf;
+        self.condition == Condition::Ordinary
+            && self.container.is_none()
+            && !self.relation.is_some_and(has_entered)
+    }
+}
+
+/// Members of a namespace that share a row if there are enough of them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum MemberGroup<'a> {
+    Kind(MemberKind<'a>),
+    KernelThreads,
+}
+
+impl<'a> MemberGroup<'a> {
+    /// Returns the group of a process. A kernel thread that is a zombie is grouped with zombies,
+    /// not with kernel threads.
+    pub(super) fn new(process: &Process, kind: MemberKind<'a>) -> Self {
+        if process.kernel_thread && kind.condition != Condition::Zombie {
+            Self::KernelThreads
+        } else {
+            Self::Kind(kind)
+        }
+    }
+}
+
+/// The order of a namespace's rows: first the init, then unusual members, then all other members.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    Init,
+    Unusual,
+    Ordinary,
+}
+
+impl Rank {
+    pub(super) fn new(kind: &MemberKind<'_>, is_init: bool, is_apart: bool) -> Self {
+        match kind.is_ordinary() && !is_apart {
+            _ if is_init => Self::Init,
+            true => Self::Ordinary,
+            false => Self::Unusual,
+        }
+    }
+}
+
+/// A member of a namespace, with everything that decides about its row. Members of the same group
+/// share a row if there are enough of them. A member without a group has a row of its own.
+pub(super) struct RankedMember<'a, G> {
+    pub(super) process: &'a Process,
+    pub(super) rank: Rank,
+    pub(super) group: Option<G>,
+    /// `true` if the group consists of kernel threads.
+    pub(super) of_kernel_threads: bool,
+}
+
+/// A group of members, while rows are built.
+#[derive(Default)]
+struct GroupRow {
+    members: usize,
+    of_kernel_threads: bool,
+    /// Index of the row of the group.
+    row: Option<usize>,
+}
+
+/// Puts members into rows: the init first, then unusual members, then all other members. Keeps the
+/// order of the members of each rank.
+pub(super) fn rows<'a, G: Copy + Eq + Hash>(members: &[RankedMember<'a, G>]) -> Vec<MemberRow<'a>> {
+    let mut groups: HashMap<G, GroupRow> = HashMap::new();
+    for member in members {
+        if let Some(group) = member.group {
+            let group = groups.entry(group).or_default();
+            group.members += 1;
+            group.of_kernel_threads = member.of_kernel_threads;
+        }
+    }
+    groups.retain(|_, group| group.members > if group.of_kernel_threads { 1 } else { MOST_APART });
+    let mut rows: Vec<(Rank, MemberRow<'a>)> = Vec::new();
+    for &RankedMember { process, rank, group, .. } in members {
+        let Some(group) = group.and_then(|group| groups.get_mut(&group)) else {
+            rows.push((rank, MemberRow::One(process)));
+            continue;
+        };
+        match group.row.and_then(|row| rows.get_mut(row)) {
+            Some((first, MemberRow::Alike(alike))) => {
+                *first = rank.min(*first);
+                alike.push(process);
+                if rank == Rank::Init {
+                    alike.rotate_right(1);
+                }
+            }
+            Some((_, MemberRow::KernelThreads(threads))) => threads.push(process),
+            _ => {
+                group.row = Some(rows.len());
+                rows.push(if group.of_kernel_threads {
+                    (Rank::Ordinary, MemberRow::KernelThreads(vec![process]))
+                } else {
+                    (rank, MemberRow::Alike(vec![process]))
+                });
+            }
+        }
+    }
+    rows.sort_by_key(|(rank, _)| *rank);
+    rows.into_iter().map(|(_, row)| row).collect()
+}

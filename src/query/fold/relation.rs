@@ -1,0 +1,82 @@
+//! Finds the process that the line of another process names: its parent or its tracer.
+
+use crate::model::{Pid, Process};
+
+/// The place of a process's line. It decides if the line must name the parent of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drawn {
+    /// In the list of all members of a namespace.
+    Listed,
+    /// In a tree of processes: below the process with this PID, or at the top (`None`).
+    Below(Option<Pid>),
+}
+
+/// How a process is related to the process that its line names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kinship {
+    /// A zombie, and its parent, which does not reap it.
+    ZombieOf,
+    /// A zombie, and its tracer, which does not reap it.
+    TracedBy,
+    /// A process that entered its namespace from outside (by setns(2), as nsenter(1) and `docker
+    /// exec` do), and its parent, which is outside.
+    EnteredBy,
+    /// A process that entered its namespace from outside, and the init outside that adopted it
+    /// after its parent had exited.
+    ReparentedTo,
+    /// A child and its parent. Only a tree says this, if the branch does not lead to the parent.
+    ChildOf,
+}
+
+/// A process that the line of another process names.
+#[derive(Clone, Copy, Debug)]
+pub struct Relation<'a> {
+    pub kinship: Kinship,
+    /// PID of the named process.
+    pub pid: Pid,
+    /// The named process, if it is known.
+    pub process: Option<&'a Process>,
+}
+
+/// Returns the process that the line of `process` names. `find` finds a process by its PID.
+///
+/// A process that entered from outside is not the init, and its parent is in another namespace. Any
+/// other process except the init has a parent in its own namespace, because the init adopts
+/// orphans.
+pub fn relation<'a>(
+    process: &Process,
+    drawn: Drawn,
+    find: impl FnOnce(Pid) -> Option<&'a Process>,
+) -> Option<Relation<'a>> {
+    let is_below_parent = process.ppid.is_some() && drawn == Drawn::Below(process.ppid);
+    if process.is_zombie() {
+        let is_traced = process.tracer().is_some();
+        if is_below_parent && !is_traced {
+            return None;
+        }
+        let kinship = if is_traced { Kinship::TracedBy } else { Kinship::ZombieOf };
+        let pid = process.reaper()?;
+        return find(pid).map(|reaper| Relation { kinship, pid, process: Some(reaper) });
+    }
+    let may_have_entered = process.namespace.is_some()
+        && process.nspid.len() > 1
+        && process.nspid.last() != Some(&Pid::INIT);
+    // In a list, a line names the container of the process in place of the parent.
+    let needs_parent = may_have_entered && process.other_container().is_none();
+    if is_below_parent || (drawn == Drawn::Listed && !needs_parent) {
+        return None;
+    }
+    let pid = process.ppid?;
+    let parent = find(pid);
+    let is_outside = |it: &Process| it.namespace.is_some() && it.namespace != process.namespace;
+    let kinship = match parent {
+        Some(outside) if may_have_entered && is_outside(outside) => {
+            // An init adopts the processes that nsenter(1) leaves behind when it is killed.
+            let is_init = outside.nspid.last() == Some(&Pid::INIT);
+            if is_init { Kinship::ReparentedTo } else { Kinship::EnteredBy }
+        }
+        _ if drawn == Drawn::Listed => return None,
+        _ => Kinship::ChildOf,
+    };
+    Some(Relation { kinship, pid, process: parent })
+}
