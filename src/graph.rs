@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 
-use crate::model::{Limit, Namespace, NamespaceId, Pid, Process, ProcessDetails, Snapshot};
+use crate::model::{
+    Limit, LiveFacts, Namespace, NamespaceId, Pid, Process, ProcessDetails, Sharing, Snapshot,
+};
 
 /// A node of the graph: an index into the list of namespaces or processes of the snapshot.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +30,10 @@ pub struct PidGraph {
     graph: DiGraph<Node, ()>,
     /// Tracers and ancestors of the remaining processes that a filter removed, keyed by PID.
     left_out: BTreeMap<Pid, Process>,
+    /// Facts about the live host that advice needs; empty for a saved document.
+    live: LiveFacts,
+    /// The other namespaces that PID namespaces share.
+    sharing: Sharing,
 }
 
 impl PidGraph {
@@ -48,7 +54,13 @@ impl PidGraph {
         for index in 0..processes {
             graph.add_node(Node::Process(index));
         }
-        let mut this = Self { snapshot, graph, left_out: BTreeMap::new() };
+        let mut this = Self {
+            sharing: Sharing::new(&snapshot),
+            snapshot,
+            graph,
+            left_out: BTreeMap::new(),
+            live: LiveFacts::default(),
+        };
         for index in 0..namespaces {
             let parent = this.snapshot.namespaces[index].parent;
             if let Some(parent) = parent.and_then(|id| this.namespace_node(id)) {
@@ -120,6 +132,29 @@ impl PidGraph {
     /// Adds tracers and ancestors of the remaining processes that a filter removed.
     pub fn add_left_out(&mut self, processes: impl IntoIterator<Item = Process>) {
         self.left_out.extend(processes.into_iter().map(|process| (process.pid, process)));
+    }
+
+    /// Returns the other namespaces that PID namespaces share.
+    #[must_use]
+    pub fn sharing(&self) -> &Sharing {
+        &self.sharing
+    }
+
+    /// Sets the other namespaces that PID namespaces share, because a filter may have removed the
+    /// processes from which [`new`](Self::new) determines them.
+    pub fn set_sharing(&mut self, sharing: Sharing) {
+        self.sharing = sharing;
+    }
+
+    /// Adds facts about the live host that advice needs.
+    pub fn set_live(&mut self, live: LiveFacts) {
+        self.live = live;
+    }
+
+    /// Returns facts about the live host; empty for a saved document.
+    #[must_use]
+    pub fn live(&self) -> &LiveFacts {
+        &self.live
     }
 
     /// Finds a process by its PID. Also finds a process that a filter removed, if it is a tracer or

@@ -35,6 +35,7 @@ struct Found {
     code: String,
     message: String,
     advice: Vec<String>,
+    enter: String,
 }
 
 /// Runs `pidns check`, and returns the findings about a process (PID) or a namespace (ID).
@@ -50,6 +51,7 @@ fn findings(subject: &str) -> Vec<Found> {
         code: text(&it["code"]),
         message: text(&it["message"]),
         advice: it["advice"].as_array().unwrap().iter().map(text).collect(),
+        enter: text(&it["enter"]),
     });
     found.collect()
 }
@@ -68,6 +70,48 @@ fn follow(advice: &[String]) {
         // A mount is busy while a scan by another test has a namespace open through it.
         until(command, || run(Command::new("bash").args(["-c", command])).status.success());
     }
+}
+
+/// Pastes a command that starts a shell, and types a command into that shell.
+fn paste(line: &str, command: &str) -> String {
+    let script = format!("echo '{command}' | {line}");
+    stdout(&run(Command::new("bash").args(["-c", &script]))).trim_end().to_owned()
+}
+
+#[test]
+fn pidns_with_a_pid_ends_with_the_command_that_enters_its_namespace() {
+    needs!(Namespaces);
+    let (_container, contained) = container(&format!("{SLEEP} echo ready; wait"));
+    let (_nest, inits) = nest(2);
+    // A user namespace without a root user.
+    let mut command = Command::new("unshare");
+    let command = command.args(["-Upf", "--kill-child", "bash", "-c", "echo ready; sleep 600; :"]);
+    let (unmapped, _) = start_command(command);
+    let unmapped = children(unmapped.pid())[0];
+    for (pid, options) in [
+        (contained, "-a"),
+        (sleep_of(contained), "-a"),
+        (sleep_of(inits[1]), "-a"),
+        (unmapped, "-a --preserve-credentials"),
+    ] {
+        for arguments in [&["-q"][..], &["-q", "--tree"]] {
+            let text = stdout(&pidns(&[arguments, &[&pid.to_string()]].concat()));
+            let line = text.lines().last().expect("a line");
+            let namespace = namespace_of(pid);
+            assert_eq!(line, format!("nsenter -t {pid} {options} sh # enters {namespace}"));
+            assert_eq!(paste(line, "readlink /proc/self/ns/pid"), namespace);
+        }
+        // In a saved document, the PIDs may be those of other processes by now.
+        let dir = tempfile::tempdir().unwrap();
+        let saved = dir.path().join("saved");
+        let words = [pid.to_string()];
+        fs::write(&saved, stdout(&pidns(&["-q", "-f", "json", &words[0]]))).unwrap();
+        let text = stdout(&pidns(&["-q", "-i", saved.to_str().unwrap(), &words[0]]));
+        assert!(!text.contains("nsenter -t"), "{text}");
+    }
+    // The namespace of the reader needs no entering.
+    let own = stdout(&pidns(&["-q", &std::process::id().to_string()]));
+    assert!(!own.contains("nsenter -t"), "{own}");
 }
 
 fn is_gone(pid: u32) -> bool {
@@ -173,6 +217,9 @@ fn the_advice_continues_a_stopped_init() {
     let said = format!("{init} bash is stopped and does not reap its child {member}");
     assert!(zombie.message.starts_with(&said), "{}", zombie.message);
     assert_eq!(zombie.advice, [format!("kill -CONT {init}")]);
+    for it in [&found[0], &zombie] {
+        assert_eq!(it.enter, format!("nsenter -t {init} -a sh"), "a zombie cannot be entered");
+    }
     follow(&zombie.advice);
     until("the zombie is reaped", || is_gone(member));
 }

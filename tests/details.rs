@@ -248,6 +248,48 @@ fn finds_containers_that_share_a_namespace_by_their_processes() {
 }
 
 #[test]
+fn text_names_the_partners_with_which_a_namespace_shares_others() {
+    needs!(Namespaces);
+    let sleeping = "unshare -pf --kill-child sleep 600 & ";
+    let script =
+        format!("{sleeping} {sleeping} unshare -pf -iu --kill-child sleep 600 & echo ready; wait");
+    let mut command = Command::new("unshare");
+    let (shell, _) = start_command(command.args(["-nm", "bash", "-c", &script]));
+    let inits = || children(shell.pid()).into_iter().flat_map(children).collect::<Vec<_>>();
+    until("all sleep", || inits().iter().filter(|&&pid| comm(pid) == "sleep").count() == 3);
+    let inits = inits();
+    let [one, two, three] = [0, 1, 2].map(|index| namespace_of(inits[index]));
+    let arguments = ["-q", "--details", "namespaces"];
+    let line = |text: &str, id: &str| {
+        let found = text.lines().find(|line| line.contains(&format!("─ {id}  ")));
+        found.unwrap_or_else(|| panic!("no {id} in {text}")).to_owned()
+    };
+    let text = stdout(&pidns(&arguments));
+    // The first in the order of their IDs is named.
+    let mut ids = [&one, &two, &three];
+    ids.sort_unstable();
+    for (id, other) in [(ids[0], ids[1]), (ids[1], ids[0]), (ids[2], ids[0])] {
+        let expected = format!("; shares net, mnt with {other} and 1 more");
+        assert!(line(&text, id).ends_with(&expected), "{}", line(&text, id));
+    }
+    // The namespaces of the host are known by their inodes, if the test runs in them.
+    let is_initial = |kind: &str| {
+        let inode = other_namespaces(std::process::id())[kind];
+        inode < 0xF000_0000
+    };
+    if is_initial("ipc") && is_initial("uts") {
+        assert!(line(&text, &one).contains("; shares ipc, uts with the host; "), "{text}");
+        assert!(!line(&text, &three).contains("host"), "{text}");
+    }
+    // A filter that hides the partners does not hide that they share.
+    let part = [&arguments[..], &["--members", "none", "--root", &one]].concat();
+    let part = stdout(&pidns(&part));
+    assert!(part.lines().next().unwrap().contains("; shares net, mnt with "), "{part}");
+    let picture = stdout(&pidns(&[&arguments[..], &["-f", "dot"]].concat()));
+    assert!(!picture.contains("shares"));
+}
+
+#[test]
 fn a_holder_has_its_name_even_if_its_process_is_filtered_out() {
     needs!(Namespaces);
     let shell = unshared("/bin/true;");

@@ -57,6 +57,17 @@ pub(super) const READING: Terms = &[
          show what is below each one.",
     ),
     (
+        "shares net, ipc with the host",
+        "With --details namespaces: the init uses the network and IPC namespaces of the host, or of \
+         another container, which is then named. The types net, ipc, uts and mnt are compared, \
+         because most containers share the others with the host.",
+    ),
+    (
+        "nsenter -t 1224 -a sh",
+        "pidns PID ends with this command, which starts a shell in all namespaces of the process. It \
+         needs root. In the findings of check -f json, it is the field enter.",
+    ),
+    (
         "zombie of 416 sleep",
         "A process that has exited, but has not been reaped by its parent, 416. Stopped and \
          uninterruptible processes are marked in the same way.",

@@ -74,7 +74,8 @@ pub struct Input {
 pub(super) struct Details {
     /// Additional data to read, as a comma-separated list
     ///
-    /// Command-line arguments can contain secrets.
+    /// Command-line arguments can contain secrets. With namespaces, text also says which network,
+    /// IPC, UTS and mount namespaces a PID namespace shares with the host or with another one.
     #[arg(
         long,
         value_name = "LIST",

@@ -100,7 +100,9 @@ fn check_once(
         check.add_stuck_threads(stuck_threads, policy);
         add_details(&mut check, arguments)?;
         let live = LiveHost::open(&origin.procfs, &processes)?;
-        let mut facts = live.facts(&check.concerned(), &check.mount_namespaces());
+        let mut concerned = check.concerned();
+        concerned.extend(check.inits());
+        let mut facts = live.facts(&concerned, &check.mount_namespaces());
         facts.stuck_threads = std::mem::take(&mut check.live.stuck_threads);
         check.live = facts;
     }

@@ -1,15 +1,15 @@
 //! Shows the hierarchy, or a selected part of the hierarchy (`pidns` without a verb).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::view;
 use crate::cli::{Cli, Origin};
-use crate::collect::Limits;
+use crate::collect::{Limits, LiveHost};
 use crate::emit::{Format, Style};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::graph::PidGraph;
-use crate::model::{Detail, Diagnostic, Limit, Pid, Snapshot};
+use crate::model::{Detail, Diagnostic, Limit, LiveFacts, Pid, Process, Snapshot};
 use crate::output::{self, Outcome};
 use crate::query::{self, Coverage};
 
@@ -36,7 +36,13 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
     let missing: Vec<Pid> =
         selection.pids.iter().copied().filter(|&pid| graph.process(pid).is_none()).collect();
     selection.check_container(&graph).map_err(|no| Error::not_found(no, &coverage))?;
-    let graph = query::select(graph, &selection).map_err(|no| Error::not_found(no, &coverage))?;
+    let live = match input.origin.file {
+        None => facts(&graph, &selection.pids, &input.origin)?,
+        Some(_) => LiveFacts::default(),
+    };
+    let mut graph =
+        query::select(graph, &selection).map_err(|no| Error::not_found(no, &coverage))?;
+    graph.set_live(live);
     let style = Style { nested: cli.tree, ..view::style(output, cli.folding.no_fold) };
     let outcome = output::write(|out| output.format.0.emit(&graph, style, out))?;
     if !output.quiet {
@@ -58,6 +64,20 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
         warn_incomplete(snapshot);
     }
     Ok(view::exit_status(false, snapshot.complete, output.strict))
+}
+
+/// Looks up what the advice on these processes needs.
+fn facts(graph: &PidGraph, pids: &BTreeSet<Pid>, origin: &Origin) -> Result<LiveFacts, Error> {
+    let named = pids.iter().filter_map(|&pid| graph.process(pid));
+    let inits = named.clone().filter_map(|it| graph.namespace(it.namespace?)?.init);
+    let inits = inits.filter_map(|pid| graph.process(pid));
+    let processes: Vec<Process> = named.chain(inits).cloned().collect();
+    if processes.is_empty() {
+        return Ok(LiveFacts::default());
+    }
+    let live = LiveHost::open(&origin.procfs, &processes)?;
+    let all: HashSet<Pid> = processes.iter().map(|process| process.pid).collect();
+    Ok(live.facts(&all, &BTreeSet::new()))
 }
 
 /// Warns about requested processes that do not exist. (If none of them exists, pidns fails with an

@@ -72,6 +72,10 @@ pub struct CheckFinding<'a> {
     message: String,
     /// Human-readable advice: commands or hints.
     advice: Vec<String>,
+    /// Shell command that starts a shell in the namespaces of the process concerned, or of the init
+    /// of the namespace concerned. Null if that is the namespace of the procfs, or if pidns knows no
+    /// such command.
+    enter: Option<String>,
     /// PID of the process concerned, or null.
     pid: Option<Pid>,
     /// Id of the namespace concerned, or null.
@@ -122,10 +126,13 @@ impl RecordContent for CheckContent<'_> {
     }
 }
 
-/// Converts a check to a document. `explain` supplies the message and advice for each finding.
+/// The texts of a finding: the message, the advice, and the command that enters the namespace.
+pub type Explained = (String, Vec<String>, Option<String>);
+
+/// Converts a check to a document. `explain` supplies the texts of each finding.
 pub fn check(
     check: &query::Check,
-    explain: impl Fn(&model::Finding) -> (String, Vec<String>),
+    explain: impl Fn(&model::Finding) -> Explained,
 ) -> CheckReport<'_> {
     let snapshot = check.graph.snapshot();
     CheckReport {
@@ -137,11 +144,10 @@ pub fn check(
     }
 }
 
-/// Writes the NDJSON records of a check. `explain` supplies the message and advice for each
-/// finding. Stops at the first error from `write`.
+/// Writes the NDJSON records of a check. `explain` supplies the texts of each finding. Stops at the first error from `write`.
 pub fn write_check_records<E>(
     check: &query::Check,
-    explain: impl Fn(&model::Finding) -> (String, Vec<String>),
+    explain: impl Fn(&model::Finding) -> Explained,
     write: impl FnMut(&Record<'_, CheckContent<'_>>) -> Result<(), E>,
 ) -> Result<(), E> {
     let summary = CheckContent::Check(CheckSummary::from(check));
@@ -152,7 +158,7 @@ pub fn write_check_records<E>(
 
 fn findings(
     check: &query::Check,
-    explain: impl Fn(&model::Finding) -> (String, Vec<String>),
+    explain: impl Fn(&model::Finding) -> Explained,
 ) -> impl Iterator<Item = CheckFinding<'_>> {
     let graph = &check.graph;
     check.findings.iter().map(move |finding| {
@@ -166,12 +172,13 @@ fn findings(
             Subject::Limit(index) => graph.limit(index).map(Limit::from),
             _ => None,
         };
-        let (message, advice) = explain(finding);
+        let (message, advice, enter) = explain(finding);
         CheckFinding {
             code: finding.code.into(),
             verdict: finding.verdict.into(),
             message,
             advice,
+            enter,
             pid: process.map(|it| it.pid),
             namespace_id: id,
             age: process.and_then(|it| check.age(it)).map(|age| age.as_secs_f64()),

@@ -187,7 +187,7 @@ impl CheckFormat {
     pub fn emit(self, check: &Check, style: Style, out: &mut dyn Write) -> io::Result<()> {
         let describe = |finding: &Finding| {
             let text = finding::describe(check, finding, Symbols::UNICODE);
-            (text.message, text.advice)
+            (text.message, text.advice, finding::enter(check, finding))
         };
         match self {
             Self::Text => text::check::write(check, style, out),

@@ -17,6 +17,10 @@ pub struct LiveFacts {
     pub ended: BTreeSet<Pid>,
     /// Maps each process with a thread in uninterruptible sleep to the TID of one such thread.
     pub stuck_threads: BTreeMap<Pid, Pid>,
+    /// The processes whose namespaces nsenter(1) can enter. The value is `true` if nsenter must keep
+    /// the user and groups of its caller, because the user namespace of the process has no root
+    /// user, or because the caller is not root.
+    pub enterable: BTreeMap<Pid, bool>,
     /// PID of pidns itself, if the procfs shows it.
     pub own_pid: Option<Pid>,
     /// Inode of pidns's own mount namespace.

@@ -21,6 +21,7 @@ mod namespace;
 mod not_found;
 mod observer;
 mod process;
+mod sharing;
 mod snapshot;
 mod translation;
 
@@ -47,5 +48,6 @@ pub use not_found::NotFound;
 pub use observer::Observer;
 pub use process::{Detail, Process, ProcessDetails};
 pub use run::{Ended, Killed, MountedNamespaces, ProcessStart};
+pub use sharing::{Shared, SharedWith, Sharing};
 pub use snapshot::{Host, Procfs, SearchScope, Snapshot};
 pub use translation::{Level, Translation};

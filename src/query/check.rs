@@ -185,6 +185,16 @@ impl Check {
         concerned
     }
 
+    /// Returns the inits of the namespaces in which the findings concern a process.
+    #[must_use]
+    pub fn inits(&self) -> HashSet<Pid> {
+        let processes = self.findings.iter().filter_map(|finding| match finding.subject {
+            Subject::Process(pid) => self.graph.process(pid),
+            Subject::Namespace(_) | Subject::Limit(_) | Subject::Snapshot => None,
+        });
+        processes.filter_map(|it| self.graph.namespace(it.namespace?)?.init).collect()
+    }
+
     /// Returns the part of the graph to show with the findings: the namespaces that have findings,
     /// the processes that [`concerned`](Self::concerned) returns, and all ancestor namespaces.
     #[must_use]

@@ -387,6 +387,7 @@ fn retain(
     let counts: HashMap<NamespaceId, usize> =
         graph.snapshot().namespaces.iter().map(count).collect();
     let left_out = relatives(&graph, is_shown);
+    let sharing = graph.sharing().clone();
     let mut part = graph.into_snapshot();
     add_criteria(&mut part.selected, selection.criteria(root));
     part.processes.retain(is_shown);
@@ -411,6 +412,7 @@ fn retain(
     }
     let mut part = PidGraph::new(part);
     part.add_left_out(left_out);
+    part.set_sharing(sharing);
     part
 }
 

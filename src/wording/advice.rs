@@ -8,7 +8,8 @@ use super::sanitize::{Sanitized, is_harmful};
 use super::subject::part_of;
 use crate::graph::PidGraph;
 use crate::model::{
-    BlockReason, FrozenCgroup, Holder, LiveFacts, Namespace, NamespaceState, Pid, Process,
+    BlockReason, FrozenCgroup, Holder, LiveFacts, Namespace, NamespaceId, NamespaceState, Pid,
+    Process,
 };
 
 /// The advice for an init that does not reap its children.
@@ -122,6 +123,25 @@ impl Adviser<'_> {
             (BlockReason::Zombie | BlockReason::Traced, None) => Vec::new(),
         });
         distinct(commands)
+    }
+
+    /// Returns the command that starts a shell in a PID namespace, and in all other namespaces of
+    /// one of its processes: `process` or, if that cannot be entered, the init.
+    ///
+    /// Returns `None` if the namespace is the one whose PIDs users see anyway, if no process can
+    /// start in it, or if the host is not live.
+    pub fn enter(&self, namespace: NamespaceId, process: Option<Pid>) -> Option<String> {
+        let own = self.graph.snapshot().procfs.namespace;
+        let namespace = self.graph.namespace(namespace).filter(|it| Some(it.id) != own)?;
+        if namespace.state == NamespaceState::Dead {
+            return None;
+        }
+        let mut candidates = process.into_iter().chain(namespace.init);
+        let (pid, keeps_user) =
+            candidates.find_map(|pid| Some((pid, *self.live.enterable.get(&pid)?)))?;
+        // Without a command, nsenter starts $SHELL, which containers often do not have.
+        let keep = if keeps_user { "--preserve-credentials " } else { "" };
+        Some(format!("nsenter -t {pid} -a {keep}sh"))
     }
 
     /// Returns the commands that remove everything that keeps a namespace alive.

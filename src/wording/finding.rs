@@ -80,6 +80,16 @@ pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingTe
     }
 }
 
+/// Returns the command that enters the PID namespace that a finding concerns, if any.
+pub fn enter(check: &Check, finding: &Finding) -> Option<String> {
+    let (namespace, process) = match finding.subject {
+        Subject::Process(pid) => (check.graph.process(pid)?.namespace?, Some(pid)),
+        Subject::Namespace(id) => (id, None),
+        Subject::Limit(_) | Subject::Snapshot => return None,
+    };
+    Adviser { graph: &check.graph, live: &check.live }.enter(namespace, process)
+}
+
 fn limit_finding(check: &Check, limit: &Limit) -> FindingText {
     let adviser = Adviser { graph: &check.graph, live: &check.live };
     let text = limit_text(limit);

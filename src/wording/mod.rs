@@ -11,4 +11,5 @@ pub mod phrase;
 pub mod report;
 pub mod run;
 pub mod sanitize;
+pub mod sharing;
 pub mod subject;

@@ -2,11 +2,15 @@
 //! on these facts.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::os::fd::AsFd as _;
 use std::path::Path;
+
+use rustix::process::geteuid;
 
 use crate::collect::discovery::HeldThread;
 use crate::collect::error::Error;
-use crate::collect::kernel::sys::{namespace_link, own_namespace};
+use crate::collect::kernel::sys::{namespace_link, own_namespace, read};
+use crate::collect::parse;
 use crate::collect::proc::process_dir::ProcessDir;
 use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::status::{is_there, start_time_now};
@@ -81,6 +85,10 @@ impl<'a> LiveHost<'a> {
             if waiting::ignores_sigterm(&self.procfs, process) {
                 facts.ignore_sigterm.insert(process.pid);
             }
+            // nsenter(1) finds the process in the /proc of its own PID namespace.
+            if self.procfs.own && !process.is_zombie() && !process.kernel_thread {
+                facts.enterable.insert(process.pid, self.keeps_user(process));
+            }
         }
         let mut wanted = mount_namespaces.clone();
         wanted.retain(|&inode| facts.own_mount_namespace != Some(inode));
@@ -101,6 +109,21 @@ impl<'a> LiveHost<'a> {
             (Some(before), now) => now == Some(before),
             (None, _) => is_there(&self.procfs, process),
         }
+    }
+
+    /// Returns `true` if nsenter(1) cannot become root in the user namespace of a process. nsenter
+    /// stays the same user if the process is in its own user namespace.
+    fn keeps_user(&self, process: &Process) -> bool {
+        let Ok(dir) = ProcessDir::open(self.procfs.fd(), process.pid) else { return false };
+        let theirs = namespace_link(dir.as_fd(), c"ns/user", "user").ok().flatten();
+        let own = own_namespace(c"self/ns/user", "user").ok().flatten();
+        if theirs.is_none() || theirs == own {
+            return false;
+        }
+        let mut map = Vec::new();
+        let mut maps_root =
+            |name| read(dir.as_fd(), name, &mut map).is_ok_and(|()| parse::maps_zero(&map));
+        !geteuid().is_root() || !maps_root(c"uid_map") || !maps_root(c"gid_map")
     }
 
     /// Returns the inode of a process's mount namespace, or `None` if the process is gone.

@@ -5,6 +5,7 @@
 
 mod cmdline;
 mod fdinfo;
+mod id_map;
 mod limits;
 mod link;
 mod mountinfo;
@@ -15,6 +16,7 @@ mod timens;
 
 pub use cmdline::cmdline;
 pub use fdinfo::descriptor_flags;
+pub use id_map::maps_zero;
 pub use limits::{LimitMax, cgroup_limit, counter, max_processes, tasks_on_host};
 pub use link::{entry, namespace_link};
 pub use mountinfo::{

@@ -200,7 +200,9 @@ fn checks_and_their_records_are_valid() {
     let mut checked = Check::new(PidGraph::new(everything()), BTreeSet::new(), &Policy::default());
     checked.since = Some(checked.graph.snapshot().captured_at.clone());
     checked.uptime = Some(Duration::from_secs(1000));
-    let said = |_: &_| ("what".to_owned(), vec!["what to do".to_owned()]);
+    let said = |_: &_| {
+        ("what".to_owned(), vec!["what to do".to_owned()], Some("nsenter -t 6 -a sh".to_owned()))
+    };
     let whole = serde_json::to_value(check(&checked, said)).unwrap();
     let schema: Value = serde_json::from_str(CHECK_SCHEMA).unwrap();
     assert_eq!(errors(&schema, &whole), Vec::<String>::new());

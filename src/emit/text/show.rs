@@ -2,7 +2,7 @@
 //! holders, its members with their PIDs at every level, and its child namespaces. If the style is
 //! nested, the members stand below their parents.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 
 use unicode_width::UnicodeWidthStr as _;
@@ -10,17 +10,21 @@ use unicode_width::UnicodeWidthStr as _;
 use super::tree::{Branch, Place, TreeDrawer};
 use crate::emit::{Sanitized, Style};
 use crate::graph::PidGraph;
-use crate::model::{Evidence, LiveFacts, Namespace, NamespaceId, NamespaceState};
+use crate::model::{Evidence, FilterOption, Namespace, NamespaceId, NamespaceState};
 use crate::query::fold::{Drawn, Folding, Siblings, TreeRow};
 use crate::wording::advice::Adviser;
 use crate::wording::limit::{failure, limit_advice, limit_text};
 use crate::wording::line::{Emphasis, Line};
 use crate::wording::namespace::{ARROW_MEANS, DEAD_MEANS, Describe, INFERRED_MEANS, is_wrong};
 use crate::wording::phrase::{Count, Symbols, unplaced};
+use crate::wording::sharing::add_sharing;
 
 /// Maximum number of holders to list for one namespace, one on each line. The remaining holders are
 /// only counted.
 const HOLDERS: usize = 40;
+
+/// Maximum number of commands that enter a namespace.
+const ENTRANCES: usize = 3;
 
 /// The deepest level at which the line of a process is indented more than the line of its parent.
 /// Lines of deeper levels name their parents instead, so that a chain of 10,000 processes can be
@@ -61,7 +65,7 @@ pub fn write(graph: &PidGraph, style: Style, out: &mut dyn Write) -> io::Result<
     if style.terminal || is_wrong(graph.snapshot()) {
         hierarchy.last_lines()?;
     }
-    Ok(())
+    hierarchy.entrances()
 }
 
 struct Hierarchy<'a, 'o> {
@@ -99,6 +103,7 @@ impl<'a> Hierarchy<'a, '_> {
         let tops = rows.iter().filter(|row| row.level == 0).count();
         let mut left = holders.len() + usize::from(more.is_some()) + tops + children.len();
         self.describe.heading(siblings, in_each, &mut self.line);
+        add_sharing(self.graph, siblings, in_each, &mut self.line);
         self.draw(place, left > 0)?;
         let mut next = || {
             left -= 1;
@@ -124,7 +129,7 @@ impl<'a> Hierarchy<'a, '_> {
     fn full_limits(&mut self) -> io::Result<()> {
         let limits = self.graph.snapshot().limits.iter().flatten();
         let full: Vec<_> = limits.filter(|limit| limit.full == Some(true)).collect();
-        let adviser = Adviser { graph: self.graph, live: &LiveFacts::default() };
+        let adviser = Adviser { graph: self.graph, live: self.graph.live() };
         for limit in &full {
             self.line.part("", Emphasis::Dead, format_args!("{}:", failure(limit.kind)));
             self.line.words(" ", &limit_text(limit));
@@ -209,6 +214,28 @@ impl<'a> Hierarchy<'a, '_> {
         }
         if snapshot.namespaces.iter().any(is_inferred) {
             self.meaning(Emphasis::Inferred, "inferred", INFERRED_MEANS)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the commands that enter the namespaces of the processes that the user named.
+    fn entrances(&mut self) -> io::Result<()> {
+        let graph = self.graph;
+        let adviser = Adviser { graph, live: graph.live() };
+        let named = graph.snapshot().selected.iter().filter(|it| it.by == FilterOption::Pid);
+        let named =
+            named.flat_map(|it| &it.values).filter_map(|pid| graph.process(pid.parse().ok()?));
+        let mut seen = HashSet::new();
+        let homes = named.filter_map(|it| Some((it.pid, it.namespace?)));
+        let homes = homes.filter(|(_, namespace)| seen.insert(*namespace));
+        let commands = homes.filter_map(|(pid, id)| Some((id, adviser.enter(id, Some(pid))?)));
+        for (index, (id, command)) in commands.take(ENTRANCES).enumerate() {
+            if index == 0 {
+                self.draw(Place::ROOT, false)?;
+            }
+            self.line.part("", Emphasis::Command, format_args!("{command}"));
+            self.line.plain(" ", format_args!("# enters {id}"));
+            self.draw(Place::ROOT, false)?;
         }
         Ok(())
     }

@@ -16,7 +16,8 @@ use smol_str::SmolStr;
 
 use crate::graph::PidGraph;
 use crate::model::{
-    Criterion, Evidence, FilterOption, Holder, Namespace, NamespaceId, NamespaceState, Pid, Process,
+    Criterion, Evidence, FilterOption, Holder, Namespace, NamespaceId, NamespaceState, Pid,
+    Process, SharedWith,
 };
 pub use forest::TreeRow;
 use forest::{Forest, SubtreeNumbers};
@@ -62,6 +63,9 @@ struct Shape<'a> {
     owner: Option<(Option<u32>, Option<&'a SmolStr>, bool)>,
     member_count: Option<usize>,
     kernel_threads: usize,
+    /// Types of other namespaces that the namespace shares, with `true` if it shares them with the
+    /// host.
+    shared: Vec<(&'a [&'static str], bool)>,
     members: Vec<(MemberKind<'a>, usize)>,
     holders: Vec<HolderKind<'a>>,
     /// Numbers of the process trees, sorted; empty unless members nest under their parents.
@@ -288,6 +292,7 @@ impl<'a> Folding<'a> {
             trees = forest.tops(&numbered)?;
             trees.sort_unstable();
         }
+        let shared = self.graph.sharing().of(namespace.id).iter();
         let init = namespace.init.and_then(|init| self.graph.process(init));
         let mut holders: Vec<_> = keeping(self.graph, namespace).map(kind_of_holder).collect();
         holders.sort_unstable();
@@ -303,6 +308,7 @@ impl<'a> Folding<'a> {
             owner,
             member_count: namespace.member_count,
             kernel_threads,
+            shared: shared.map(|it| (&*it.types, it.with == SharedWith::Host)).collect(),
             members,
             holders,
             trees,
