@@ -258,7 +258,9 @@ mod tests {
     use expect_test::{Expect, expect};
 
     use super::*;
-    use crate::model::{BlockReason, Blocker, Holder, Pid, Process, ProcessDetails, Snapshot};
+    use crate::model::{
+        BlockReason, Blocker, Container, Holder, Pid, Process, ProcessDetails, Snapshot,
+    };
     use crate::testing::{farm, namespace, process, snapshot};
 
     fn text(snapshot: Snapshot, style: Style) -> String {
@@ -540,6 +542,23 @@ mod tests {
         assert!(!unfolded.contains("like this"), "{unfolded}");
         let ascii = text(trees(), Style { ascii: true, ..style });
         assert!(ascii.is_ascii(), "{ascii}");
+    }
+
+    #[test]
+    fn the_topmost_process_of_another_container_names_it() {
+        let mut snapshot = trees();
+        for process in
+            snapshot.processes.iter_mut().filter(|it| [50, 51].contains(&it.pid.as_u32()))
+        {
+            let details = process.details.get_or_insert_default();
+            details.container = Some(Container::new("docker", "side"));
+        }
+        let nested = text(snapshot.clone(), Style { nested: true, ..Style::default() });
+        let expected = "50 → 21 sh, of docker side, entered by 11 docker\n   │  └─ 51 → 22 make\n";
+        assert!(nested.contains(expected), "{nested}");
+        let listed = text(snapshot, Style::default());
+        assert!(listed.contains("50 → 21 sh, of docker side\n"), "{listed}");
+        assert!(listed.contains("51 → 22 make, of docker side\n"), "{listed}");
     }
 
     #[test]
