@@ -43,11 +43,15 @@ impl Top {
     }
 
     /// Runs pidns in a cgroup namespace with this cgroup as its root.
-    fn document(&self) -> Document {
-        let script = "echo $$ > \"$TOP/cgroup.procs\" && exec unshare -C \"$PIDNS\" -q -f json";
+    fn pidns(&self, arguments: &[&str]) -> String {
+        let script = "echo $$ > \"$TOP/cgroup.procs\" && exec unshare -C \"$PIDNS\" -q \"$@\"";
         let mut command = Command::new("bash");
-        command.args(["-c", script]).env("TOP", &self.dir).env("PIDNS", PIDNS);
-        Document::read(&stdout(&run(&mut command)))
+        command.args(["-c", script, "bash"]).env("TOP", &self.dir).env("PIDNS", PIDNS);
+        stdout(&run(command.args(arguments)))
+    }
+
+    fn document(&self) -> Document {
+        Document::read(&self.pidns(&["-f", "json"]))
     }
 }
 
@@ -85,11 +89,12 @@ fn namespace() -> (Running, u32) {
     (running, init)
 }
 
-/// Starts a PID namespace, and returns the PID of its init, whose parent is called
-/// `containerd-shim`.
-fn namespace_of_shim() -> (Running, u32) {
+/// Starts a PID namespace, and returns the PID of its init. Its parent is called `containerd-shim`,
+/// and has `bundle` as its working directory, like the shim of containerd.
+fn namespace_of_shim(bundle: &Path) -> (Running, u32) {
     let shim = "echo containerd-shim > /proc/self/comm; sleep 600 & echo ready; wait";
-    let (running, _) = start(&format!("exec unshare -p bash -c '{shim}'"));
+    let mut command = Command::new("unshare");
+    let (running, _) = start_command(command.args(["-p", "bash", "-c", shim]).current_dir(bundle));
     until("there is an init", || !children(running.pid()).is_empty());
     let init = children(running.pid())[0];
     (running, init)
@@ -188,7 +193,7 @@ fn the_deepest_cgroup_of_several_hierarchies_decides() {
     let _memory = Cgroup::of("memory", "prod/web", alone);
     top.place(b"", alone);
     // A parent called `containerd-shim` does.
-    let (_shim, child) = namespace_of_shim();
+    let (_shim, child) = namespace_of_shim(Path::new("/"));
     let _child = Cgroup::of("cpu", "prod/db", child);
     top.place(b"", child);
     let document = top.document();
@@ -220,4 +225,96 @@ fn a_terminated_init_keeps_its_container_but_not_its_unit() {
     assert_eq!(container(&document, docker_init), "docker ID -");
     assert_eq!(document.home(service_init).state, "dead");
     assert_eq!(container(&document, service_init), "none");
+}
+
+#[test]
+fn names_come_only_from_regular_files_of_root() {
+    needs!(HostRoot);
+    let bundles = tempfile::tempdir().unwrap();
+    let bundle = bundles.path().join("web");
+    let config = bundle.join("config.json");
+    fs::create_dir(&bundle).unwrap();
+    let (_shim, init) = namespace_of_shim(&bundle);
+    let top = Top::new();
+    top.place(b"default/web", init);
+    let name = || top.document().home(init).container.clone().expect("is a container").name;
+    let good = r#"{"annotations": {"nerdctl/name": "shop"}}"#;
+    assert_eq!(name(), None);
+    fs::write(&config, good).unwrap();
+    assert_eq!(name().as_deref(), Some("shop"));
+
+    let other = bundles.path().join("other");
+    fs::rename(&config, &other).unwrap();
+    std::os::unix::fs::symlink(&other, &config).unwrap();
+    assert_eq!(name(), None, "a link");
+    fs::remove_file(&config).unwrap();
+    stdout(&run(Command::new("mkfifo").arg(&config)));
+    assert_eq!(name(), None, "a FIFO");
+    fs::remove_file(&config).unwrap();
+    fs::create_dir(&config).unwrap();
+    assert_eq!(name(), None, "a directory");
+    fs::remove_dir(&config).unwrap();
+    for bad in ["", "{", "[]", "{\"annotations\": {\"nerdctl/name\": [", &"[".repeat(100_000)] {
+        fs::write(&config, bad).unwrap();
+        assert_eq!(name(), None, "{}", &bad[..bad.len().min(40)]);
+    }
+    fs::write(&config, format!("{good}{}", " ".repeat(1 << 20))).unwrap();
+    assert_eq!(name(), None, "a long file");
+    fs::write(&config, good).unwrap();
+    std::os::unix::fs::chown(&config, Some(12345), None).unwrap();
+    assert_eq!(name(), None, "a file of another user");
+
+    fs::remove_dir_all(&bundle).unwrap();
+    fs::create_dir(bundles.path().join("elsewhere")).unwrap();
+    fs::write(bundles.path().join("elsewhere/config.json"), good).unwrap();
+    std::os::unix::fs::symlink("elsewhere", &bundle).unwrap();
+    assert_eq!(name(), None, "a link in place of the bundle");
+}
+
+#[test]
+fn control_characters_in_a_name_never_reach_a_terminal() {
+    needs!(HostRoot);
+    let bundles = tempfile::tempdir().unwrap();
+    let bundle = bundles.path().join("web");
+    fs::create_dir(&bundle).unwrap();
+    let json = r#"{"annotations": {"nerdctl/name": "\u001b[31m\u202e\"\\N"}}"#;
+    fs::write(bundle.join("config.json"), json).unwrap();
+    let (_shim, init) = namespace_of_shim(&bundle);
+    let top = Top::new();
+    top.place(b"default/web", init);
+    let container = top.document().home(init).container.clone().expect("is a container");
+    assert_eq!(container.name.as_deref(), Some("\u{1b}[31m\u{202e}\"\\N"));
+    for format in ["text", "dot", "mermaid", "openmetrics", "json", "yaml"] {
+        let text = top.pidns(&["-f", format]);
+        let is_harmful = |c: char| c == '\u{1b}' || c == '\u{202e}';
+        assert!(!text.contains(is_harmful), "{format}: {text}");
+    }
+}
+
+#[test]
+fn names_of_another_root_are_those_below_it() {
+    needs!(HostRoot);
+    let root = tempfile::tempdir().unwrap();
+    let path = |name: &str| root.path().join(name);
+    let docker = path("var/lib/docker/containers").join(ID);
+    fs::create_dir_all(&docker).unwrap();
+    fs::write(docker.join("config.v2.json"), r#"{"Name": "/web", "Config": {}}"#).unwrap();
+    fs::create_dir_all(path("var/log/pods").join(format!("shop_web-0_{UID}"))).unwrap();
+    fs::create_dir(path("proc")).unwrap();
+    let top = Top::new();
+    let (_docker, docker_init) = namespace();
+    top.place(format!("docker/{ID}").as_bytes(), docker_init);
+    let (_pod, pod_init) = namespace();
+    top.place(format!("kubepods/pod{UID}/{}", ID.replace('3', "4")).as_bytes(), pod_init);
+    let script = "mount -t proc proc \"$ROOT/proc\" && echo $$ > \"$TOP/cgroup.procs\" && \
+                  exec unshare -C \"$PIDNS\" -q -f json --procfs \"$ROOT/proc\"";
+    let mut command = Command::new("unshare");
+    command.args(["-m", "bash", "-c", script]).env("TOP", &top.dir).env("PIDNS", PIDNS);
+    let document = Document::read(&stdout(&run(command.env("ROOT", root.path()))));
+    let container = |init| document.home(init).container.clone().expect("is a container");
+    assert_eq!(container(docker_init).name.as_deref(), Some("web"));
+    let pod = container(pod_init).pod.expect("is in a pod");
+    assert_eq!((pod.name.as_deref(), pod.namespace.as_deref()), (Some("web-0"), Some("shop")));
+    // Without the files, nothing has a name.
+    assert_eq!(top.document().home(docker_init).container.clone().expect("exists").name, None);
 }

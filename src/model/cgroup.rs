@@ -530,19 +530,6 @@ mod tests {
             ),
             ("/default/ID", "containerd ID -"),
             ("/default/redis/init.scope", "containerd redis -"),
-            ("/default/kata_my-sandbox-1", "containerd my-sandbox-1 -"),
-            ("/kubepods/burstable/podUID/kata_ID", "kubernetes ID UID"),
-            (
-                "/kubepods/besteffort/podUID/15aa6e53-b09a-40c7-8558-c6c31e36c88a",
-                "kubernetes 15aa6e53-b09a-40c7-8558-c6c31e36c88a UID",
-            ),
-            ("/production.partition/web.libvirt-lxc", "lxc web -"),
-            ("/system.slice/isulad-ID.scope", "unknown ID -"),
-            (
-                "/system.slice/slurmstepd.scope/job_1392969/step_0/user/task_0",
-                "systemd slurmstepd.scope -",
-            ),
-            ("/system.slice/_memory.service", "systemd memory.service -"),
             ("/system.slice/quadlet-web.service/libpod-payload-ID", "podman ID -"),
             (
                 "/user.slice/user-1000.slice/user@1000.service/app.slice/web.service/libpod-payload-ID/container",
@@ -589,6 +576,27 @@ mod tests {
                 "systemd vte-spawn-UID.scope -",
             ),
             ("/../../docker-ID.scope", "docker ID -"),
+        ] {
+            assert_eq!(read(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn recognises_ids_in_other_names() {
+        for (path, expected) in [
+            ("/default/kata_my-sandbox-1", "containerd my-sandbox-1 -"),
+            ("/kubepods/burstable/podUID/kata_ID", "kubernetes ID UID"),
+            (
+                "/kubepods/besteffort/podUID/15aa6e53-b09a-40c7-8558-c6c31e36c88a",
+                "kubernetes 15aa6e53-b09a-40c7-8558-c6c31e36c88a UID",
+            ),
+            ("/production.partition/web.libvirt-lxc", "lxc web -"),
+            ("/system.slice/isulad-ID.scope", "unknown ID -"),
+            (
+                "/system.slice/slurmstepd.scope/job_1392969/step_0/user/task_0",
+                "systemd slurmstepd.scope -",
+            ),
+            ("/system.slice/_memory.service", "systemd memory.service -"),
         ] {
             assert_eq!(read(path), expected, "{path}");
         }

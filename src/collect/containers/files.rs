@@ -7,11 +7,12 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
+use rustix::buffer::spare_capacity;
 use rustix::fs::{self, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, Result as SysResult};
 use rustix::path::Arg;
 
-use crate::collect::kernel::sys::{READ, read_to_end, reopen};
+use crate::collect::kernel::sys::{READ, reopen};
 
 /// Flags for opening a directory as the base of relative paths.
 const BASE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -49,8 +50,10 @@ pub fn read(dir: BorrowedFd<'_>, name: &str, owner: u32, limit: usize) -> Option
     if !is_regular || !is_short || ![0, owner].contains(&stat.st_uid) {
         return None;
     }
+    // One system call is enough, since the size is known. If the file becomes longer meanwhile, its
+    // end is missing, and it can't be parsed.
     let mut bytes = Vec::with_capacity(usize::try_from(stat.st_size).ok()? + 1);
-    read_to_end(&reopen(&path, READ).ok()?, &mut bytes, limit).ok()?;
+    rustix::io::read(reopen(&path, READ).ok()?, spare_capacity(&mut bytes)).ok()?;
     Some(bytes)
 }
 

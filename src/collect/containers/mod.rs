@@ -3,14 +3,15 @@
 //!
 //! - `monitor` recognizes the processes that runtimes start as parents of containers
 //! - `members` finds the processes whose container is not that of their namespace
-//! - `names` reads names from the files of the container runtimes; `files` opens these files safely,
-//!   and `parse` parses them
+//! - `names` finds names for all containers; `reader` knows the files of each runtime, `files` opens
+//!   them safely, and `parse` parses them
 
 mod files;
 mod members;
 mod monitor;
 mod names;
 mod parse;
+mod reader;
 
 use super::proc::ProcSource;
 use crate::model::Snapshot;

@@ -1,24 +1,45 @@
 //! Recognizes the processes that container runtimes start as the parents of containers.
 
-use crate::model::{Pid, Process, cgroup};
+use crate::model::{NamespaceId, Pid, Process, cgroup};
 
 /// Name of the process that podman and CRI-O start for each container, as its parent.
 pub const CONMON: &str = "conmon";
 
 /// The parent of a container's first process.
-#[derive(Clone)]
+#[derive(Clone, Copy, Debug)]
 pub struct Monitor {
     pub pid: Pid,
-    pub uid: u32,
     /// Name of the process: [`cgroup::SHIM`] or [`CONMON`].
     pub comm: &'static str,
+    pub owner: RuntimeOwner,
+}
+
+/// The user and the PID namespace of a container runtime. The files of a runtime say nothing about
+/// the containers of other users, or of runtimes in other containers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RuntimeOwner {
+    /// User ID of the runtime's processes.
+    pub uid: u32,
+    /// The PID namespace of the runtime; `None` for the namespace of the procfs.
+    pub namespace: Option<NamespaceId>,
+}
+
+impl RuntimeOwner {
+    /// Root on the host that the procfs shows.
+    pub const HOST: Self = Self { uid: 0, namespace: None };
+
+    /// Returns the owner of a runtime that this process is part of.
+    pub fn of(process: &Process) -> Self {
+        let namespace = process.namespace.filter(|_| process.nspid.len() > 1);
+        Self { uid: process.uid, namespace }
+    }
 }
 
 impl Monitor {
-    /// Returns the process as a monitor, if its name is that of one.
+    /// Returns the process as a monitor, if its name is that of a monitor.
     pub fn of(process: &Process) -> Option<Self> {
         let comm = [cgroup::SHIM, CONMON].into_iter().find(|it| *it == process.comm)?;
-        Some(Self { pid: process.pid, uid: process.uid, comm })
+        Some(Self { pid: process.pid, comm, owner: RuntimeOwner::of(process) })
     }
 }
 
