@@ -650,6 +650,22 @@ fn a_missing_process_is_an_error_without_output() {
 }
 
 #[test]
+fn the_pids_of_another_procfs_are_not_compared_with_pidns_s_own_pid_max() {
+    needs!(HostRoot, Initial("pid"), Program("python3"));
+    let forker = Forker::start(CONTAINER);
+    let (init, id) = inner(&forker);
+    let procfs = format!("/proc/{init}/root/proc");
+    let output = pidns(&["limits", "-q", "-f", "json", "--procfs", &procfs, "1"]);
+    let rows = rows(&output);
+    let row = find(&rows, "pid_max", &[("namespace", id)]);
+    for unknown in ["used", "max", "full"] {
+        assert_eq!(row[unknown], Value::Null, "{row:#}");
+    }
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["complete"], false);
+}
+
+#[test]
 fn an_unknown_limit_is_null_and_has_a_diagnostic() {
     needs!(HostRoot, Initial("pid"));
     let pid = std::process::id().to_string();

@@ -236,4 +236,33 @@ mod tests {
         assert_eq!(paths(b"8:pids:/../x\n", false), None);
         assert_eq!(paths(b"", true), Some(Vec::new()));
     }
+
+    #[test]
+    fn the_limit_of_a_hierarchy_that_is_not_mounted_is_unknown() {
+        for is_initial_namespace in [true, false] {
+            let (v1, v2, cgroups) = (Vec::new(), Vec::new(), CgroupTree::default());
+            let mut controller = PidsController { v1, v2, is_initial_namespace, cgroups };
+            assert_eq!(controller.cgroup_of(b"8:pids:/a\n0::/a\n"), None);
+            assert_eq!(controller.cgroup_of(b"0::/a\n"), None);
+            assert!(controller.hides_ancestors());
+        }
+    }
+
+    #[test]
+    fn a_removed_cgroup_has_no_limit_and_an_unreadable_one_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(read_cgroup(dir.path()), Ok(None));
+        fs::write(dir.path().join("pids.max"), "4\n").unwrap();
+        assert_eq!(read_cgroup(dir.path()), Ok(None));
+        fs::write(dir.path().join("pids.current"), "3\n").unwrap();
+        let numbers = CgroupNumbers { used: 3, max: LimitMax::At(4), refused: None };
+        assert_eq!(read_cgroup(dir.path()), Ok(Some(numbers)));
+        fs::write(dir.path().join("pids.max"), "").unwrap();
+        assert_eq!(read_cgroup(dir.path()), Err(Errno::INVAL));
+        fs::remove_file(dir.path().join("pids.max")).unwrap();
+        // Root may read every file, but no one may read a directory.
+        fs::create_dir(dir.path().join("pids.max")).unwrap();
+        assert_eq!(read_cgroup(dir.path()), Err(Errno::ISDIR));
+        assert!(is_gone(&io::Error::from_raw_os_error(Errno::NODEV.raw_os_error())));
+    }
 }
