@@ -306,6 +306,22 @@ fn with_wait_a_worker_that_is_replaced_again_and_again_is_only_warned_about() {
 }
 
 #[test]
+fn many_findings_read_the_mount_table_a_few_times_only() {
+    needs!(NamespaceOfItsOwn, Program("strace"));
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    fs::write(path("before"), stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    let (_job, _) = start("for i in {1..200}; do sleep 600 & done; echo ready; wait");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-e", "trace=openat,openat2", "-o", &path("log"), PIDNS]);
+    let output = run(command.args(["check", "-q", "--since", &path("before")]));
+    assert_eq!(output.status.code(), Some(1));
+    let log = fs::read_to_string(path("log")).unwrap();
+    let opened = log.lines().filter(|line| line.contains("mountinfo\"")).count();
+    assert!(opened < 50, "{opened}");
+}
+
+#[test]
 fn problems_that_the_earlier_snapshot_had_are_left_out() {
     needs!(NamespaceOfItsOwn);
     let dir = tempfile::tempdir().unwrap();

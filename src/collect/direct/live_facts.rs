@@ -14,7 +14,7 @@ use crate::collect::parse;
 use crate::collect::proc::process_dir::ProcessDir;
 use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::status::{is_there, start_time_now};
-use crate::collect::proc::waiting;
+use crate::collect::proc::waiting::{self, Freezer};
 use crate::model::{LiveFacts, Pid, Process};
 
 /// The processes that a scan found, and the procfs in which their present state is looked up.
@@ -73,12 +73,13 @@ impl<'a> LiveHost<'a> {
                 .flatten(),
             ..LiveFacts::default()
         };
+        let freezer = Freezer::of_viewer();
         for process in self.processes.iter().filter(|it| concerned.contains(&it.pid)) {
             if !self.is_same(process) {
                 facts.ended.insert(process.pid);
                 continue;
             }
-            let frozen = waiting::frozen_cgroups(&self.procfs, process);
+            let frozen = freezer.frozen_cgroups(&self.procfs, process);
             if !frozen.is_empty() {
                 facts.frozen.insert(process.pid, frozen);
             }

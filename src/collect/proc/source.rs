@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::ffi::CStr;
 use std::os::fd::AsFd as _;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::thread;
 
 use rustix::io::{Errno, Result as SysResult};
@@ -23,7 +24,7 @@ use super::process_dir::{ProcessDir, try_twice};
 use super::procfs::Procfs;
 use super::scan::{Scan, searches_holders};
 use super::status;
-use super::waiting;
+use super::waiting::{self, Freezer};
 use super::walk;
 use crate::collect::discovery::{
     Discovery, FollowUp, HeldThread, INITIAL_PID_NAMESPACE, InitNow, ListedInit,
@@ -51,6 +52,8 @@ pub struct ProcSource {
     viewer_namespace: Option<u64>,
     /// The descriptors on nsfs that pidns has inherited.
     inherited: Vec<u32>,
+    /// Created when it is needed first.
+    freezer: OnceLock<Freezer>,
 }
 
 impl ProcSource {
@@ -67,7 +70,8 @@ impl ProcSource {
         let shows_viewer = own.as_ref().unwrap_or(&procfs);
         let namespace = namespace_link(shows_viewer.fd(), c"self/ns/pid", "pid");
         let inherited = descriptor_table::inherited(&procfs);
-        Self { viewer_namespace: namespace.ok().flatten(), procfs, own, inherited }
+        let viewer_namespace = namespace.ok().flatten();
+        Self { viewer_namespace, procfs, own, inherited, freezer: OnceLock::new() }
     }
 
     /// Opens the procfs once more.
@@ -298,7 +302,8 @@ impl FollowUp for ProcSource {
     }
 
     fn is_frozen(&self, process: &Process) -> bool {
-        !waiting::frozen_cgroups(&self.procfs, process).is_empty()
+        let freezer = self.freezer.get_or_init(Freezer::of_viewer);
+        !freezer.frozen_cgroups(&self.procfs, process).is_empty()
     }
 
     fn init_of(&self, namespace: &NamespaceFd) -> SysResult<Pid> {

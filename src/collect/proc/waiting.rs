@@ -1,9 +1,11 @@
 //! Finds out why a process does not run or exit: because of its tracer, a stuck thread, or a frozen
 //! cgroup.
 
+use std::collections::HashMap;
 use std::fs;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use super::process_dir::{ProcessDir, for_each_task};
 use super::procfs::Procfs;
@@ -19,6 +21,9 @@ const VFORK: [&[u8]; 2] = [b"wait_for_vfork_done", b"kernel_clone"];
 /// Maximum number of different cgroup files that are read for the threads of one process. In cgroup
 /// version 1, the threads of a process can be in different cgroups.
 const MAX_CGROUPS: usize = 64;
+
+/// Maximum number of levels of nested cgroups that are read.
+const MAX_LEVELS: usize = 64;
 
 /// Returns the tracer of a process, if it has one and this procfs shows it.
 pub fn tracer(procfs: &Procfs, process: &Process) -> Option<Pid> {
@@ -58,43 +63,74 @@ pub fn is_killable(procfs: &Procfs, process: &Process) -> bool {
     read.is_ok() && is_killable && is_there(procfs, process)
 }
 
-/// Returns the cgroups that freeze a process or one of its threads.
-pub fn frozen_cgroups(procfs: &Procfs, process: &Process) -> Vec<FrozenCgroup> {
-    let Ok(dir) = ProcessDir::open(procfs.fd(), process.pid) else { return Vec::new() };
-    let mut cgroups: Vec<Vec<u8>> = Vec::new();
-    let visit = |_, task: OwnedFd| {
-        let mut text = Vec::new();
-        if cgroups.len() < MAX_CGROUPS
-            && read(task.as_fd(), c"cgroup", &mut text).is_ok()
-            && !cgroups.contains(&text)
-        {
-            cgroups.push(text);
-        }
-    };
-    let is_read = for_each_task(dir.as_fd(), visit).is_ok() && is_there(procfs, process);
-    // The advice to the user contains the paths of frozen cgroups, for use in a shell. So the paths
-    // must be valid in the mount namespace of pidns.
-    let Ok(table) = read_own(c"self/mountinfo") else { return Vec::new() };
-    if !is_read {
-        return Vec::new();
+/// Finds the cgroups that freeze processes. Remembers the result for each cgroup, because thousands of
+/// processes can be in one cgroup, and the mount table of the host can be long.
+#[derive(Debug)]
+pub struct Freezer {
+    /// The cgroup hierarchies.
+    mounts: Vec<CgroupMount>,
+    /// The frozen cgroups of each text of `/proc/PID/cgroup`.
+    known: Mutex<HashMap<Vec<u8>, Vec<FrozenCgroup>>>,
+}
+
+impl Freezer {
+    /// Finds the cgroup hierarchies that the viewer sees.
+    ///
+    /// The advice to the user contains the paths of frozen cgroups, for use in a shell. So the paths
+    /// must be valid in the mount namespace of pidns.
+    pub fn of_viewer() -> Self {
+        let table = read_own(c"self/mountinfo").unwrap_or_default();
+        let mounts = parse::cgroup_mounts(&table, "freezer").collect();
+        Self { mounts, known: Mutex::default() }
     }
-    let mut frozen = Vec::new();
-    for version in [true, false] {
-        let mounts: Vec<_> =
-            parse::cgroup_mounts(&table, "freezer").filter(|it| it.is_v2() == version).collect();
-        for cgroup in &cgroups {
-            let found = mounts.iter().find_map(|it| Some((it, it.cgroup(cgroup)?)));
-            for it in found.into_iter().flat_map(|(mount, path)| frozen_above(mount, path)) {
-                if !frozen.contains(&it) {
-                    frozen.push(it);
+
+    /// Returns the cgroups that freeze a process or one of its threads.
+    pub fn frozen_cgroups(&self, procfs: &Procfs, process: &Process) -> Vec<FrozenCgroup> {
+        let Ok(dir) = ProcessDir::open(procfs.fd(), process.pid) else { return Vec::new() };
+        let mut cgroups: Vec<Vec<u8>> = Vec::new();
+        let visit = |_, task: OwnedFd| {
+            let mut text = Vec::new();
+            if cgroups.len() < MAX_CGROUPS
+                && read(task.as_fd(), c"cgroup", &mut text).is_ok()
+                && !cgroups.contains(&text)
+            {
+                cgroups.push(text);
+            }
+        };
+        if for_each_task(dir.as_fd(), visit).is_err() || !is_there(procfs, process) {
+            return Vec::new();
+        }
+        let mut found = Vec::new();
+        for cgroup in cgroups {
+            for it in self.frozen(cgroup) {
+                if !found.contains(&it) {
+                    found.push(it);
                 }
             }
         }
+        found
     }
-    frozen
+
+    /// Returns the frozen cgroups among the cgroups in a text of `/proc/PID/cgroup` and their
+    /// ancestors.
+    fn frozen(&self, cgroups: Vec<u8>) -> Vec<FrozenCgroup> {
+        // A thread that panics cannot leave the map half changed.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let find = |is_v2| {
+            let mut mounts = self.mounts.iter().filter(move |it| it.is_v2() == is_v2);
+            mounts.find_map(|it| Some((it, it.cgroup(&cgroups)?)))
+        };
+        if let Some(frozen) = known.get(&cgroups) {
+            return frozen.clone();
+        }
+        let found = [find(true), find(false)].into_iter().flatten();
+        let frozen: Vec<_> = found.flat_map(|(mount, path)| frozen_above(mount, path)).collect();
+        known.insert(cgroups, frozen.clone());
+        frozen
+    }
 }
 
-/// Returns the frozen cgroups among this cgroup and its ancestors.
+/// Returns the frozen cgroups among this cgroup and its nearest ancestors.
 fn frozen_above(mount: &CgroupMount, path: &[u8]) -> Vec<FrozenCgroup> {
     let (Ok(point), Ok(path)) = (str::from_utf8(&mount.point), str::from_utf8(path)) else {
         return Vec::new();
@@ -104,7 +140,8 @@ fn frozen_above(mount: &CgroupMount, path: &[u8]) -> Vec<FrozenCgroup> {
     let is_frozen =
         |dir: &&Path| fs::read(dir.join(file)).is_ok_and(|value| value.starts_with(b"1"));
     let cgroup = Path::new(point).join(path);
-    let above = cgroup.ancestors().take_while(|dir| dir.starts_with(point)).filter(is_frozen);
+    let above = cgroup.ancestors().take_while(|dir| dir.starts_with(point)).take(MAX_LEVELS);
+    let above = above.filter(is_frozen);
     let name = |dir: &Path| {
         let dir = dir.to_string_lossy().into_owned();
         if mount.is_v2() { FrozenCgroup::V2(dir) } else { FrozenCgroup::V1(dir) }
