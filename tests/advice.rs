@@ -4,6 +4,7 @@
 mod common;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -506,10 +507,10 @@ fn the_advice_unmounts_in_each_mount_namespace() {
     // A new mount namespace contains a copy of the mount, which must be unmounted as well.
     let script = "echo ready; exec sleep 600";
     let (other, _) = start_command(&mut in_mount_namespace(script, &[]));
-    let there = format!("nsenter -t {} -m {here}", other.pid());
+    let there = format!("umount -i -N {} '{}'", other.pid(), path.display());
     let mut advice = finding(&id, "dead-namespace").advice;
     advice.sort_unstable();
-    assert_eq!(advice, [there.clone(), here.clone()]);
+    assert_eq!(advice, [here.clone(), there.clone()]);
     follow(&[here]);
     let advice = finding(&id, "dead-namespace").advice;
     assert_eq!(advice, [there]);
@@ -536,6 +537,26 @@ fn the_advice_sends_an_init_no_signal_that_it_ignores() {
     until("the namespace is gone", || Document::of(&[]).find_namespace(&id).is_none());
 }
 
+#[test]
+fn the_advice_runs_no_program_of_another_mount_namespace() {
+    needs!(NamespaceOfItsOwn);
+    let dir = tempfile::tempdir().unwrap();
+    let [path, trap, ran] = ["ns", "trap", "ran"].map(|name| dir.path().join(name));
+    let id = mount_dead_namespace(&path);
+    let script = format!("#!/bin/sh\ntouch '{}'\n", ran.display());
+    fs::write(&trap, script).unwrap();
+    fs::set_permissions(&trap, fs::Permissions::from_mode(0o755)).unwrap();
+    // The user of a mount namespace covers `umount`, and a helper for this file system type.
+    let script = "for it in /bin/umount /usr/bin/umount; do mount --bind \"$1\" $it; done; \
+                  mount -t tmpfs none /sbin; cp \"$1\" /sbin/umount.nsfs; \
+                  echo ready; exec sleep 600";
+    let (_other, _) = start_command(&mut in_mount_namespace(script, &[trap.to_str().unwrap()]));
+    follow(&[format!("umount {}", path.display())]);
+    follow(&finding(&id, "dead-namespace").advice);
+    assert!(Document::of(&[]).find_namespace(&id).is_none());
+    assert!(!ran.exists());
+}
+
 /// Returns the command at the end of the line about a dead namespace.
 fn command_in(text: &str) -> String {
     let line = text.lines().find(|line| line.contains("  DEAD: ")).expect("has such a line");
@@ -552,7 +573,7 @@ fn diff_and_run_unmount_where_the_mount_is() {
     let id = mount_dead_namespace(&path);
     let (other, _) = start_command(&mut in_mount_namespace("echo ready; exec sleep 600", &[]));
     stdout(&run(Command::new("umount").arg(&path)));
-    let there = format!("nsenter -t {} -m umount {}", other.pid(), path.display());
+    let there = format!("umount -i -N {} {}", other.pid(), path.display());
     let diff = pidns(&["diff", "-q", before.to_str().unwrap()]);
     let text = String::from_utf8_lossy(&diff.stdout).into_owned();
     assert_eq!(command_in(&text), there, "{text}");
@@ -572,8 +593,8 @@ fn diff_and_run_unmount_where_the_mount_is() {
     let output = pidns(&arguments);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let command = command_in(&text);
-    assert!(command.starts_with("nsenter -t "), "{text}");
-    assert!(command.ends_with(&format!(" -m umount {}", path.display())), "{text}");
+    assert!(command.starts_with("umount -i -N "), "{text}");
+    assert!(command.ends_with(&format!(" {}", path.display())), "{text}");
     follow(&[command]);
     let mounts = |it: &Holder| matches!(it, Holder::Mount { .. });
     let document = Document::of(&[]);
@@ -602,9 +623,13 @@ fn the_advice_on_leftovers_ends_them() {
     let (_, commands) = advice();
     assert!(commands.contains(&format!("kill -KILL {}", names["sleep"])), "{commands:?}");
     assert!(commands.contains(&format!("kill -KILL {}", inits[0])), "{commands:?}");
-    // The command of one finding can also solve another, and then fails.
+    // The command of one finding can also solve another, and then fails. A mount is busy while
+    // another test scans it.
     for command in &commands {
-        run(Command::new("bash").args(["-c", command]));
+        until(command, || {
+            let output = run(Command::new("bash").args(["-c", command]));
+            !String::from_utf8_lossy(&output.stderr).contains("busy")
+        });
     }
     for pid in left.all() {
         until("the leftover is gone", || is_gone(pid));

@@ -192,14 +192,18 @@ pub fn add_umounts(namespace: &Namespace, facts: &LiveFacts, line: &mut Line) {
 /// Returns the command that unmounts a path in a mount namespace. Returns `None` if there is no
 /// process through which to enter that mount namespace. For a saved document, the command does not
 /// enter a mount namespace, because the current mount namespaces are unknown.
+///
+/// The owner of a mount namespace can put another program in the place of `umount`. So the command
+/// runs the `umount` of the host, which enters the mount namespace itself (`-N`), and which runs no
+/// helper program there (`-i`).
 fn umount(path: &str, mount_namespace: u64, facts: &LiveFacts) -> Option<String> {
-    let command = format!("umount {}", shell_word(path));
+    let path = shell_word(path);
     match facts.own_mount_namespace {
         Some(own) if own != mount_namespace => {
             let pid = facts.in_mount_namespace.get(&mount_namespace)?;
-            Some(format!("nsenter -t {pid} -m {command}"))
+            Some(format!("umount -i -N {pid} {path}"))
         }
-        _ => Some(command),
+        _ => Some(format!("umount {path}")),
     }
 }
 
