@@ -424,7 +424,7 @@ fn stdout_of_full(output: &Output) -> String {
 
 #[test]
 fn the_limits_of_pidns_in_a_nascent_namespace_are_known() {
-    needs!(HostRoot, Initial("pid"), Bpf);
+    needs!(HostRoot, Initial("pid"), Bpf, NamespaceList);
     let mut command = Command::new("unshare");
     let script = "exec \"$0\" limits -q -f json $$";
     let output = run(command.args(["--pid", "sh", "-c", script, PIDNS]));
