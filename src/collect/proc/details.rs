@@ -116,13 +116,11 @@ impl DetailReader<'_> {
             // which can take a while on a busy host. So try again later.
             still_there(self.status_file)?;
             let patience = self.patience.get();
-            match pauses.next().filter(|_| patience > 0) {
-                Some(pause) => thread::sleep(pause),
-                None => {
-                    self.patience.set(patience.saturating_sub(1));
-                    return Ok(Ok(args));
-                }
-            }
+            let Some(pause) = pauses.next().filter(|_| patience > 0) else {
+                self.patience.set(patience.saturating_sub(1));
+                return Ok(Ok(args));
+            };
+            thread::sleep(pause);
         }
     }
 

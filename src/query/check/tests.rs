@@ -197,6 +197,7 @@ fn a_process_with_a_stuck_thread_is_a_finding() {
 
 #[test]
 fn a_stuck_thread_is_denied_only_in_a_new_process() {
+    use Verdict::{Deny, Warn};
     let policy = policy(&[(Verdict::Deny, "uninterruptible")]);
     let verdicts = |change: fn(&mut Snapshot), all| {
         let mut after = troubled();
@@ -216,7 +217,6 @@ fn a_stuck_thread_is_denied_only_in_a_new_process() {
         });
         (found.collect::<Vec<_>>(), check.older - older)
     };
-    use Verdict::{Deny, Warn};
     assert_eq!(verdicts(|_| {}, false), (vec![(4, Deny), (7, Warn)], 1));
     let incomplete: fn(&mut Snapshot) = |before| before.complete = false;
     assert_eq!(verdicts(incomplete, false), (vec![(4, Deny), (7, Warn)], 1));
