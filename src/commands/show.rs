@@ -36,9 +36,9 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
     let missing: Vec<Pid> =
         selection.pids.iter().copied().filter(|&pid| graph.process(pid).is_none()).collect();
     selection.check_container(&graph).map_err(|no| Error::not_found(no, &coverage))?;
-    let live = match input.origin.file {
-        None => facts(&graph, &selection.pids, &input.origin)?,
-        Some(_) => LiveFacts::default(),
+    let live = match (&input.origin.file, output.format.0) {
+        (None, Format::Text) => facts(&graph, &selection.pids, &input.origin)?,
+        _ => LiveFacts::default(),
     };
     let mut graph =
         query::select(graph, &selection).map_err(|no| Error::not_found(no, &coverage))?;

@@ -6,6 +6,7 @@ pub mod finding;
 pub mod holder;
 pub mod limit;
 pub mod line;
+pub mod member;
 pub mod namespace;
 pub mod phrase;
 pub mod report;

@@ -284,14 +284,7 @@ impl<'a> Folding<'a> {
         }
         let mut members: Vec<_> = counts.into_iter().collect();
         members.sort_unstable();
-        let mut trees = Vec::new();
-        if self.nests {
-            let forest = Forest::new(self.graph, all);
-            let may_fold = |process: &Process| self.may_fold(process);
-            let numbered = forest.subtrees(subtrees, may_fold, MemberKind::of_any_container);
-            trees = forest.tops(&numbered)?;
-            trees.sort_unstable();
-        }
+        let trees = if self.nests { self.trees(all, subtrees)? } else { Vec::new() };
         let shared = self.graph.sharing().of(namespace.id).iter();
         let init = namespace.init.and_then(|init| self.graph.process(init));
         let mut holders: Vec<_> = keeping(self.graph, namespace).map(kind_of_holder).collect();
@@ -314,6 +307,21 @@ impl<'a> Folding<'a> {
             trees,
             children,
         })
+    }
+
+    /// Returns the sorted numbers of the trees of these processes, or `None` if one of them must not
+    /// be folded.
+    fn trees(
+        &self,
+        members: Vec<&'a Process>,
+        subtrees: &mut SubtreeNumbers<'a>,
+    ) -> Option<Vec<usize>> {
+        let forest = Forest::new(self.graph, members);
+        let may_fold = |process: &Process| self.may_fold(process);
+        let numbered = forest.subtrees(subtrees, may_fold, MemberKind::of_any_container);
+        let mut trees = forest.tops(&numbered)?;
+        trees.sort_unstable();
+        Some(trees)
     }
 }
 

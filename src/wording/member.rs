@@ -1,0 +1,203 @@
+//! Describes the members of a namespace: processes that share a row, and anything unusual about
+//! them.
+
+use std::fmt;
+
+use super::line::{Emphasis, Line};
+use super::phrase::{Count, Symbols};
+use super::subject::{Comm, Pids, ProcessRef};
+use crate::graph::PidGraph;
+use crate::model::{Container, Detail, FilterOption, Namespace, Process};
+use crate::query::fold::{
+    Condition, Drawn, Folding, Kinship, MemberRow, Relation, TreeRow, relation,
+};
+
+/// Describes the processes of one graph.
+#[derive(Clone, Copy)]
+pub struct MemberText<'a> {
+    graph: &'a PidGraph,
+    folds: bool,
+    symbols: Symbols,
+}
+
+impl<'a> MemberText<'a> {
+    pub fn new(folding: &Folding<'a>, symbols: Symbols) -> Self {
+        Self { graph: folding.graph(), folds: folding.folds(), symbols }
+    }
+
+    /// Adds a description of the processes of a row to `line`, including anything unusual about
+    /// them.
+    pub fn row(&self, row: &MemberRow<'a>, of_each: bool, line: &mut Line) {
+        self.describe(row, Drawn::Listed, of_each, false, line);
+    }
+
+    /// Adds a description of a row of a process tree to `line`. `of_each` is `true` if the namespace
+    /// stands for several folded namespaces.
+    pub fn tree_row(&self, row: &TreeRow<'a>, of_each: bool, line: &mut Line) {
+        self.describe(&row.row, row.drawn, of_each || row.of_each, row.has_children, line);
+    }
+
+    fn describe(
+        &self,
+        row: &MemberRow<'a>,
+        drawn: Drawn,
+        of_each: bool,
+        has_children: bool,
+        line: &mut Line,
+    ) {
+        let Some(first) = row.processes().first() else { return };
+        let (count, comm) = (Count(row.processes().len()), Comm(&first.comm));
+        let times = self.symbols.times;
+        match row {
+            MemberRow::KernelThreads(_) => {
+                line.plain("", format_args!("{count} kernel threads"));
+            }
+            MemberRow::One(_) if of_each => {
+                line.plain("", format_args!("{comm}"));
+                self.notice(row, drawn, of_each, line);
+                Self::args(first, line);
+            }
+            MemberRow::One(process) => {
+                let pids = self.pids(process);
+                if process.kernel_thread {
+                    line.plain("", format_args!("{pids} [{comm}]"));
+                } else {
+                    line.plain("", format_args!("{pids} {comm}"));
+                }
+                self.notice(row, drawn, of_each, line);
+                self.details(process, line);
+            }
+            MemberRow::Alike(processes) => {
+                line.plain("", format_args!("{count} {times} {comm}"));
+                Self::args(first, line);
+                if has_children {
+                    line.plain(" ", format_args!("like this"));
+                }
+                self.notice(row, drawn, of_each, line);
+                if !of_each {
+                    line.list(": ", processes.iter().map(|process| self.pids(process)));
+                }
+            }
+        }
+    }
+
+    fn notice(&self, row: &MemberRow<'a>, drawn: Drawn, of_each: bool, line: &mut Line) {
+        let (Some(first), count) = (row.processes().first(), row.processes().len()) else { return };
+        let named = relation(first, drawn, |pid| self.graph.known_process(pid));
+        let mut warn = |text: fmt::Arguments<'_>| line.part(", ", Emphasis::Warning, text);
+        match Condition::of(first) {
+            Condition::Ordinary => {}
+            Condition::Uninterruptible => warn(format_args!("uninterruptible")),
+            Condition::Stopped => warn(format_args!("stopped")),
+            Condition::Zombie => {
+                let zombie = if count == 1 { "zombie" } else { "zombies" };
+                match named.map(|it| (it.kinship, self.relative(row, it, of_each))) {
+                    Some((Kinship::TracedBy, tracer)) => {
+                        warn(format_args!("{zombie} traced by {tracer}"));
+                    }
+                    Some((_, parent)) => warn(format_args!("{zombie} of {parent}")),
+                    None => warn(format_args!("{zombie}")),
+                }
+                return;
+            }
+        }
+        self.guest(first, drawn, of_each, line);
+        let Some(named) = named else { return };
+        let parent = self.relative(row, named, of_each);
+        match named.kinship {
+            Kinship::ReparentedTo => {
+                let text = format_args!("entered, reparented to {parent}");
+                line.part(", ", Emphasis::Entered, text);
+            }
+            Kinship::ChildOf if count > 1 => line.plain(", ", format_args!("children of {parent}")),
+            Kinship::ChildOf => line.plain(", ", format_args!("child of {parent}")),
+            Kinship::EnteredBy | Kinship::ZombieOf | Kinship::TracedBy => {
+                line.part(", ", Emphasis::Entered, format_args!("entered by {parent}"));
+            }
+        }
+    }
+
+    /// Adds the container of a process, if it is not that of the namespace. In a tree, a process
+    /// below another one of the same container does not repeat the container.
+    fn guest(&self, process: &Process, drawn: Drawn, of_each: bool, line: &mut Line) {
+        let Some(container) = process.other_container() else { return };
+        let above = match drawn {
+            Drawn::Below(above) => above.and_then(|pid| self.graph.process(pid)),
+            Drawn::Listed => None,
+        };
+        if above.and_then(Process::other_container).is_some_and(|it| it.is_same(container)) {
+            return;
+        }
+        match process.namespace.and_then(|id| self.graph.namespace(id)) {
+            Some(namespace) if !of_each => {
+                let other = OtherContainer { container, namespace };
+                line.part(", ", Emphasis::Entered, format_args!("of {other}"));
+            }
+            _ => line.part(", ", Emphasis::Entered, format_args!("of another container")),
+        }
+    }
+
+    /// Returns the PID and the name of the process to which the processes of a row are related. If
+    /// they are related to different processes, these have the same name, and only this name is
+    /// returned.
+    fn relative(&self, row: &MemberRow<'a>, named: Relation<'a>, of_each: bool) -> String {
+        let is_named = |it: &&Process| [it.ppid, it.tracer()].contains(&Some(named.pid));
+        match named.process {
+            Some(process) if of_each || !row.processes().iter().all(is_named) => {
+                Comm(&process.comm).to_string()
+            }
+            _ => ProcessRef::new(self.graph, named.pid, None).to_string(),
+        }
+    }
+
+    /// Adds the details of a process. Leaves out the cgroup if it was read only for `--container`.
+    fn details(&self, process: &Process, line: &mut Line) {
+        Self::args(process, line);
+        let Some(details) = &process.details else { return };
+        for (name, inode) in details.namespaces.iter().flatten() {
+            line.plain(", ", format_args!("{name}:[{inode}]"));
+        }
+        let selected = &self.graph.snapshot().selected;
+        let is_by_container =
+            selected.iter().any(|criterion| criterion.by == FilterOption::Container);
+        let is_shown = !is_by_container || self.graph.snapshot().details.contains(&Detail::Cgroup);
+        if let Some(cgroup) = details.cgroup.as_ref().filter(|_| is_shown) {
+            line.plain(", ", format_args!("cgroup {cgroup}"));
+        }
+    }
+
+    /// Adds the arguments of a process in parentheses, with a part for each argument.
+    fn args(process: &Process, line: &mut Line) {
+        let args = process.details.as_ref().and_then(|details| details.args.as_deref());
+        let args = args.unwrap_or_default();
+        for (index, arg) in args.iter().enumerate() {
+            let open = if index == 0 { "(" } else { "" };
+            let close = if index + 1 == args.len() { ")" } else { "" };
+            line.plain(" ", format_args!("{open}{arg}{close}"));
+        }
+    }
+
+    /// Returns the PIDs of a process for display.
+    pub fn pids(&self, process: &'a Process) -> Pids<'a> {
+        Pids { process, symbols: self.symbols, all: !self.folds }
+    }
+}
+
+/// The container of a process in the namespace of another container, for display. If both are in
+/// the same pod, only the name of the container is shown.
+pub struct OtherContainer<'a> {
+    pub container: &'a Container,
+    pub namespace: &'a Namespace,
+}
+
+impl fmt::Display for OtherContainer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { container, namespace } = self;
+        let pod_of = |container: &Container| container.pod.as_ref().map(|pod| pod.uid.clone());
+        let pod = namespace.container.as_ref().and_then(pod_of);
+        match container.name.as_ref().filter(|_| pod.is_some() && pod == pod_of(container)) {
+            Some(name) => write!(f, "{name} ({} {})", container.runtime, container.short_id()),
+            None => container.fmt(f),
+        }
+    }
+}
