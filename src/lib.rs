@@ -30,6 +30,7 @@ pub mod query;
 pub mod run;
 #[cfg(test)]
 mod testing;
+pub mod watch;
 mod wording;
 
 use std::ffi::OsString;
@@ -58,6 +59,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Error>
         Some(Command::Limits(arguments)) => commands::limits(arguments),
         Some(Command::Check(arguments)) => commands::check(arguments),
         Some(Command::Diff(arguments)) => commands::diff(arguments),
+        Some(Command::Watch(arguments)) => commands::watch(arguments),
         Some(Command::Run(arguments)) => {
             commands::run(arguments, cli.input.origin.collector).map_err(Error::of_run)
         }

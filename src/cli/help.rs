@@ -52,11 +52,12 @@ const TROUBLE: &str = "error: wrong arguments, invalid input, /proc unusable, ou
 const ONLY_OUTPUT: Terms = &[("0", "success"), ("2", TROUBLE)];
 
 /// The help text of each verb.
-pub(super) const VERBS: [(&str, &Texts); 8] = [
+pub(super) const VERBS: [(&str, &Texts); 9] = [
     ("translate", &TRANSLATE),
     ("limits", &LIMITS),
     ("check", &CHECK),
     ("diff", &DIFF),
+    ("watch", &WATCH),
     ("run", &RUN),
     ("schema", &SCHEMA),
     ("completions", &COMPLETIONS),
@@ -228,6 +229,43 @@ keeps it alive.",
             "pidns -f json > before.json; make test; pidns diff before.json",
         ),
         ("Compare two saved snapshots", "pidns diff before.json after.json"),
+    ],
+};
+
+const WATCH: Texts = Texts {
+    description: "\
+Take a snapshot of this host again and again, and report what has changed between one \
+snapshot and the next: processes and PID namespaces that appeared, disappeared or \
+changed. Each change is one line with the local time, or one record with -f ndjson, \
+and means the same as in 'pidns diff'.
+
+A process or namespace that comes and goes between two snapshots is not reported. If a \
+round takes longer than the interval, the rounds that become due meanwhile are \
+skipped, and a line says so, at most once a minute. An incomplete snapshot is reported \
+when it becomes so. If a snapshot cannot be taken, one line says so, and pidns tries \
+again in the next round. With an interval below 1 second, a namespace that is hidden \
+is reported as gone.
+
+With --until, the watch ends as soon as 'pidns check' would report a new problem with \
+that code, and --save keeps the snapshots before and after the problem.
+
+The watch ends on SIGINT, SIGTERM or SIGHUP, and if the reader closes the pipe. As \
+root, pidns reads the processes through BPF on hosts with 200 processes or more, and \
+loads the BPF program only once. With --details, it reads /proc, which takes about ten \
+times as long.",
+    exit_status: &[
+        ("0", "the problem of --until has occurred; without --until, the watch has ended"),
+        ("1", "the watch has ended, but the problem of --until has not occurred"),
+        ("2", TROUBLE),
+        ("3", "with --strict: as 0, but a snapshot was incomplete"),
+    ],
+    examples: &[
+        ("Report changes until Ctrl-C is pressed", "pidns watch"),
+        (
+            "Wait until the init of a namespace dies, and save the snapshots around it",
+            "pidns watch --until dead-namespace --save /var/tmp",
+        ),
+        ("Record the changes of ten minutes", "pidns watch --for 600 -f ndjson > changes.ndjson"),
     ],
 };
 

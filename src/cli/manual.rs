@@ -154,7 +154,8 @@ pub(super) const SECURITY: &[&str] = &[
      service. Only pidns run starts a program, and sends signals to it.",
     "As root on a host with 1,100 processes or more (2,600 with --search processes), pidns loads a \
      BPF program: a task iterator that reads the data that /proc shows about each process. The \
-     program is unloaded before pidns exits. If auditing is on, loading the program adds a BPF \
+     program is unloaded before pidns exits. pidns watch does so from 200 processes on (800 with \
+     --search processes), and keeps the program loaded. If auditing is on, loading the program adds a BPF \
      record to the audit log. --collector proc and PIDNS_COLLECTOR=proc avoid BPF, and under a \
      seccomp filter pidns does not try it. --search kernel loads three more programs, which list the \
      PID namespaces in kernel memory and everything that keeps a namespace without a living init \

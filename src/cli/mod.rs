@@ -27,7 +27,7 @@ pub use completions::Shell;
 pub use format::{Formats, OutputFormat};
 pub use options::{Color, Filter, Folding, Input, Origin, Output, Select};
 pub use values::{NamespaceArg, Schema};
-pub use verbs::{Check, Diff, Limits, Run, Translate};
+pub use verbs::{Check, Diff, Limits, Run, Translate, Watch};
 
 /// The parsed command line.
 #[derive(Debug, Parser)]
@@ -86,6 +86,9 @@ pub enum Command {
     /// Compare two snapshots, or a snapshot with the live host
     #[command(args_override_self = true)]
     Diff(Diff),
+    /// Report changes as they happen
+    #[command(args_override_self = true)]
+    Watch(Watch),
     /// Run a command and report what it leaves behind
     #[command(override_usage = help::RUN_USAGE, args_override_self = true)]
     Run(Run),

@@ -24,6 +24,21 @@ impl FromStr for Seconds {
     }
 }
 
+/// The time between two snapshots of `pidns watch`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Interval(pub(super) Duration);
+
+impl FromStr for Interval {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        /// With a shorter interval, a scan would often take longer than the interval.
+        const MIN: Duration = Duration::from_millis(50);
+        let seconds = text.parse().ok().filter(|seconds: &Seconds| seconds.0 >= MIN);
+        seconds.map(|it| Self(it.0)).ok_or("not a number of seconds (0.05 to 18446744073709551615)")
+    }
+}
+
 /// Parses a number of levels. Accepts numbers above 32, although the kernel allows only 32 levels.
 pub(super) fn levels(text: &str) -> Result<u32, &'static str> {
     text.parse().map_err(|_| "not a number of levels (0 to 4294967295)")
@@ -52,6 +67,8 @@ pub enum Schema {
     LimitsRecord,
     /// Output of run -f json
     Run,
+    /// One line of watch -f ndjson
+    WatchRecord,
     /// Input of check --policy
     Policy,
 }

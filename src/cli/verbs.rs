@@ -9,8 +9,10 @@ use clap::{Args, ValueHint};
 
 use super::format::OutputFormat;
 use super::options::{ADVANCED, COLLECTOR, Details, Filter, Folding, Origin, Output, Search};
-use super::values::{NamespaceArg, ReportFile, Seconds, report_file, run_code};
-use crate::emit::{CheckFormat, DiffFormat, LimitsFormat, RunFormat, Style, TranslationFormat};
+use super::values::{Interval, NamespaceArg, ReportFile, Seconds, report_file, run_code};
+use crate::emit::{
+    CheckFormat, DiffFormat, LimitsFormat, RunFormat, Style, TranslationFormat, WatchFormat,
+};
 use crate::model::{CheckCode, Collector, Detail, Pid, SearchScope, Verdict};
 use crate::query::{Rule, WARN_AT};
 
@@ -278,5 +280,77 @@ impl Check {
     #[must_use]
     pub fn wait(&self) -> Duration {
         self.wait.0
+    }
+}
+
+/// The arguments of `pidns watch`.
+#[derive(Debug, Args)]
+pub struct Watch {
+    /// Time between two snapshots, at least 0.05
+    #[arg(long, value_name = "SECONDS", default_value = "1", allow_negative_numbers = true)]
+    interval: Interval,
+    /// End with status 0 as soon as this problem occurs
+    ///
+    /// RULE is a code of 'pidns check', such as dead-namespace, or CODE:KEY=VALUE, such as
+    /// zombie:comm=cron, as in 'pidns check --deny'. A problem that the first snapshot already has
+    /// does not count. The option may be repeated, and RULE may be a comma-separated list.
+    #[arg(long, value_name = "RULE", value_delimiter = ',')]
+    pub until: Vec<Rule>,
+    /// End after this time; with --until, with status 1
+    #[arg(long = "for", value_name = "SECONDS", allow_negative_numbers = true)]
+    end_after: Option<Seconds>,
+    /// With --until, save the snapshots before and after the problem in this directory
+    ///
+    /// The name of each file is the time of its snapshot. Existing files are never overwritten.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "until")]
+    pub save: Option<PathBuf>,
+    /// Options that filter processes and namespaces.
+    #[command(flatten)]
+    pub filter: Filter,
+    /// The option that turns folding off.
+    #[command(flatten)]
+    pub folding: Folding,
+    /// Options for the format and style of the output.
+    #[command(flatten)]
+    pub output: Output<WatchFormat>,
+    /// Read this procfs, such as a host's /proc mounted in a container
+    #[arg(long, value_name = "DIR", default_value = "/proc", value_hint = ValueHint::DirPath,
+        help_heading = ADVANCED, hide_short_help = true)]
+    pub procfs: PathBuf,
+    /// How to collect data from the live kernel
+    #[arg(long, value_name = "HOW", default_value = "auto", env = COLLECTOR, hide_env_values = true,
+        help_heading = ADVANCED, hide_short_help = true)]
+    pub collector: Collector,
+    /// The option that selects the places to search for namespaces.
+    #[command(flatten)]
+    search: Search,
+    /// The option that selects optional data.
+    #[command(flatten)]
+    details: Details,
+}
+
+impl Watch {
+    /// Returns the time between two snapshots.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        self.interval.0
+    }
+
+    /// Returns the time after which the watch ends, if any.
+    #[must_use]
+    pub fn end_after(&self) -> Option<Duration> {
+        self.end_after.map(|seconds| seconds.0)
+    }
+
+    /// Returns the places to search for namespaces.
+    #[must_use]
+    pub fn search(&self) -> BTreeSet<SearchScope> {
+        self.search.scopes()
+    }
+
+    /// Returns the optional data to read for each process.
+    #[must_use]
+    pub fn details(&self) -> BTreeSet<Detail> {
+        self.details.details()
     }
 }

@@ -33,6 +33,7 @@ mod registry;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -41,7 +42,7 @@ use crate::model::{Collector, Detail, EnvPattern, SearchScope, Snapshot};
 use assemble::assemble;
 use bpf::loader::LoadError;
 use bpf::memory::search::KernelSearch;
-use bpf::tasks::source::BpfSource;
+use bpf::tasks::source::{BpfSource, SharedProgram};
 use bpf::unavailable::BpfUnavailable;
 use proc::ProcSource;
 use proc::scan_mark;
@@ -88,7 +89,7 @@ pub enum CollectorUsed {
     Bpf,
     /// The processes were read through BPF, but with the slower program for older kernels. The
     /// error is the reason why the faster program could not be loaded.
-    BpfByHelper(LoadError),
+    BpfByHelper(Arc<LoadError>),
     /// The processes were read through /proc. The value is the reason why BPF was not used.
     Proc(BpfUnavailable),
 }
@@ -106,20 +107,48 @@ impl fmt::Display for CollectorUsed {
 /// Reads the state of the running kernel into a snapshot. If the kernel refuses to reveal a part of
 /// its state, the snapshot contains a diagnostic.
 pub fn collect(request: &Request) -> Result<Collected, Error> {
-    collect_by(request, || ProcSource::open(&request.procfs))
+    collect_by(request, &mut SharedProgram::Unshared, || ProcSource::open(&request.procfs))
+}
+
+/// Takes several snapshots, one after another. Loads the BPF program only once.
+#[derive(Debug)]
+pub struct Scanner {
+    request: Request,
+    program: SharedProgram,
+}
+
+impl Scanner {
+    /// Creates a scanner. All of its snapshots are answers to the same request.
+    #[must_use]
+    pub fn new(request: Request) -> Self {
+        Self { request, program: SharedProgram::NotLoaded }
+    }
+
+    /// Returns the request.
+    #[must_use]
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// Reads the live kernel into a snapshot.
+    pub fn scan(&mut self) -> Result<Collected, Error> {
+        let Self { request, program } = self;
+        collect_by(request, program, || ProcSource::open(&request.procfs))
+    }
 }
 
 /// Reads the state of the running kernel into a snapshot, through the procfs that `descendants`
 /// uses. The path in `request` is ignored, since the command may have unmounted that procfs.
 pub fn collect_with(descendants: &Descendants, request: &Request) -> Result<Collected, Error> {
-    collect_by(request, || descendants.procfs().map(ProcSource::of))
+    collect_by(request, &mut SharedProgram::Unshared, || descendants.procfs().map(ProcSource::of))
 }
 
 fn collect_by(
     request: &Request,
+    program: &mut SharedProgram,
     open: impl FnOnce() -> Result<ProcSource, Error>,
 ) -> Result<Collected, Error> {
-    let (captured_at, start) = (timestamp(SystemTime::now()), Instant::now());
+    let (captured_at, start) = (now(), Instant::now());
     raise_descriptor_limit();
     scan_mark::renew();
     let proc = open()?;
@@ -130,11 +159,11 @@ fn collect_by(
     let details = &details;
     let kernel = search.contains(&SearchScope::Kernel).then(|| KernelSearch::begin(&proc));
     let kernel = kernel.transpose().map_err(Error::Bpf)?;
-    let bpf = BpfSource::open(&proc, *collector, search, details).map_err(Error::Bpf);
+    let bpf = BpfSource::open(&proc, *collector, search, details, program).map_err(Error::Bpf);
     let mut registry = NamespaceRegistry::default();
     let discovered = bpf.and_then(|bpf| {
         let discovery = bpf.discover(search, details, &registry)?;
-        let used = bpf.by_helper.map_or(CollectorUsed::Bpf, CollectorUsed::BpfByHelper);
+        let used = bpf.by_helper().map_or(CollectorUsed::Bpf, CollectorUsed::BpfByHelper);
         Ok((discovery, used))
     });
     let (mut discovery, used) = match discovered {
@@ -160,6 +189,12 @@ fn collect_by(
     let observer = proc.observer(&snapshot.processes);
     let snapshot = Snapshot { scan_duration: Some(start.elapsed()), observer, ..snapshot };
     Ok(Collected { snapshot, collector: used })
+}
+
+/// Returns the current time as snapshots contain it: in RFC 3339 format, UTC.
+#[must_use]
+pub fn now() -> String {
+    timestamp(SystemTime::now())
 }
 
 /// Formats a time as RFC 3339. Years have four digits in this format, so a time before 1970 or

@@ -1,24 +1,25 @@
 //! Reports problems on the live host or in a saved document (`pidns check`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 use std::thread;
 use std::time::Instant;
 
+use super::live_check::{Settled, add_live_facts, settle};
 use super::view;
 use crate::cli;
-use crate::collect::{self, LaterDetails, Limits, LiveHost};
+use crate::collect::Limits;
 use crate::document;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::graph::PidGraph;
-use crate::model::{Detail, NotFound, Pid, Snapshot, Verdict};
+use crate::model::{Detail, NotFound, Snapshot, Verdict};
 use crate::output::{self, Outcome};
 use crate::query::{
     self, Caveat, Check, Coverage, Diff, DiffCaveat, DiffScope, LastingFindings, Policy, RETRY,
-    Rule, SETTLE, Selection, Transients, leave_out_observer,
+    Rule, Selection, leave_out_observer,
 };
 
 /// Prints the findings of a check. The exit status is 1 if a finding is denied.
@@ -96,15 +97,8 @@ fn check_once(
     };
     let gap = nothing.map(|(no, coverage)| clean(no, coverage)).transpose()?.flatten();
     if origin.file.is_none() {
-        check.uptime = collect::uptime();
-        check.add_stuck_threads(stuck_threads, policy);
-        add_details(&mut check, arguments)?;
-        let live = LiveHost::open(&origin.procfs, &processes)?;
-        let mut concerned = check.concerned();
-        concerned.extend(check.inits());
-        let mut facts = live.facts(&concerned, &check.mount_namespaces());
-        facts.stuck_threads = std::mem::take(&mut check.live.stuck_threads);
-        check.live = facts;
+        let details = arguments.details();
+        add_live_facts(&mut check, stuck_threads, policy, details, &origin.procfs, &processes)?;
     }
     Ok((check, gap))
 }
@@ -125,16 +119,6 @@ fn clean(no: NotFound, coverage: Coverage) -> Result<Option<String>, Error> {
     }
 }
 
-/// A snapshot, and the results of a second scan of the same host.
-struct Settled {
-    snapshot: Snapshot,
-    /// Processes whose state is not reported, because it may be temporary, or because SIGKILL
-    /// would terminate the process.
-    unsettled: BTreeSet<Pid>,
-    /// Maps each process with a thread in uninterruptible sleep to the TID of one such thread.
-    stuck_threads: BTreeMap<Pid, Pid>,
-}
-
 /// Loads a snapshot. If processes of the live host are in transient states, takes a second snapshot
 /// after a pause. A transient state counts only if both snapshots show it.
 fn load_settled(
@@ -151,44 +135,11 @@ fn load_settled(
     let environment: BTreeSet<_> =
         arguments.filter.env.iter().chain(policy.environment()).cloned().collect();
     let load = || view::load(origin, search.clone(), details.clone(), environment.clone(), quiet);
-    let settled =
-        |snapshot| Settled { snapshot, unsettled: BTreeSet::new(), stuck_threads: BTreeMap::new() };
     let first = load()?;
     if origin.file.is_some() {
-        return Ok(settled(first));
+        return Ok(Settled::unconfirmed(first));
     }
-    let transients = Transients::of(&first);
-    let stuck = LiveHost::open(&origin.procfs, &first.processes)?.stuck_threads(None);
-    if transients.is_empty() && stuck.is_empty() {
-        return Ok(settled(first));
-    }
-    thread::sleep(SETTLE);
-    let snapshot = load()?;
-    let live = LiveHost::open(&origin.procfs, &snapshot.processes)?;
-    let mut unsettled = transients.unsettled(&snapshot);
-    unsettled.extend(live.killable());
-    let mut stuck_threads = live.stuck_threads(Some(&stuck));
-    stuck_threads.retain(|pid, tid| stuck.get(pid) == Some(tid));
-    Ok(Settled { snapshot, unsettled, stuck_threads })
-}
-
-/// Adds the requested details, and the cgroups, to the processes that the findings concern.
-fn add_details(check: &mut Check, arguments: &cli::Check) -> Result<(), Error> {
-    let concerned = check.concerned();
-    if concerned.is_empty() {
-        return Ok(());
-    }
-    let later = LaterDetails::open(&arguments.origin.procfs)?;
-    let mut wanted = arguments.details();
-    // The cgroup shows which service a process is part of.
-    wanted.insert(Detail::Cgroup);
-    for pid in concerned {
-        let details = check.graph.process(pid).and_then(|process| later.of(process, &wanted));
-        if let Some(details) = details {
-            check.graph.add_details(pid, details);
-        }
-    }
-    Ok(())
+    settle(first, &origin.procfs, load)
 }
 
 fn read_policy(path: &Path) -> Result<Vec<(Verdict, Rule)>, Error> {

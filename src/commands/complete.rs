@@ -109,9 +109,9 @@ fn with_values(command: Command, listing: &Arc<Option<ProcessList>>) -> Command 
             "user" => one_of(users),
             "container" => one_of(containers),
             "command" => ArgValueCompleter::new(Executable),
-            // These options of `pidns check` take rules. clap itself completes `pidns run --deny`,
+            // These options of `pidns check` and `pidns watch` take rules. clap itself completes `pidns run --deny`,
             // which has a fixed list of values.
-            "deny" | "warn" | "allow" if argument.get_possible_values().is_empty() => {
+            "deny" | "warn" | "allow" | "until" if argument.get_possible_values().is_empty() => {
                 ArgValueCompleter::new(codes)
             }
             _ => return argument,

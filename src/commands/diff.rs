@@ -1,6 +1,7 @@
 //! Compares two saved documents, or a saved document with the live kernel (`pidns diff`).
 
 use std::collections::{BTreeSet, HashSet};
+use std::path::Path;
 
 use super::view;
 use crate::cli;
@@ -38,11 +39,7 @@ pub fn diff(arguments: &cli::Diff) -> Result<Exit, Error> {
     }
     diff.hide(&hidden);
     if is_live {
-        let after = diff.after.snapshot();
-        let holders = after.namespaces.iter().flat_map(|it| &it.holders);
-        let mount_namespaces = holders.filter_map(Holder::mount_namespace).collect();
-        let live = LiveHost::open(&origin.procfs, &after.processes)?;
-        diff.live = live.facts(&HashSet::new(), &mount_namespaces);
+        add_live_facts(&mut diff, &origin.procfs)?;
     }
     let style = view::style(output, arguments.folding.no_fold);
     let outcome = output::write(|out| output.format.0.emit(&diff, style, out))?;
@@ -52,8 +49,18 @@ pub fn diff(arguments: &cli::Diff) -> Result<Exit, Error> {
     Ok(view::exit_status(diff.differs(), diff.caveats().is_empty(), output.strict))
 }
 
+/// Adds the facts that advice on unmounting namespaces of the live host needs.
+pub(super) fn add_live_facts(diff: &mut Diff, procfs: &Path) -> Result<(), Error> {
+    let after = diff.after.snapshot();
+    let holders = after.namespaces.iter().flat_map(|it| &it.holders);
+    let mount_namespaces = holders.filter_map(Holder::mount_namespace).collect();
+    let live = LiveHost::open(procfs, &after.processes)?;
+    diff.live = live.facts(&HashSet::new(), &mount_namespaces);
+    Ok(())
+}
+
 /// Returns the namespaces that are only in the first snapshot, but still exist in the kernel.
-fn hidden(before: &Snapshot, after: &Snapshot) -> BTreeSet<NamespaceId> {
+pub(super) fn hidden(before: &Snapshot, after: &Snapshot) -> BTreeSet<NamespaceId> {
     if before.host.boot_id.is_none() || before.host.boot_id != after.host.boot_id {
         return BTreeSet::new();
     }

@@ -19,6 +19,7 @@ pub fn schema(of: Schema) -> Result<Exit, Error> {
         Schema::DiffRecord => document::DIFF_RECORD_SCHEMA,
         Schema::Limits => document::LIMITS_SCHEMA,
         Schema::LimitsRecord => document::LIMITS_RECORD_SCHEMA,
+        Schema::WatchRecord => document::WATCH_RECORD_SCHEMA,
         Schema::Run => document::RUN_SCHEMA,
     };
     output::print(text.as_bytes())

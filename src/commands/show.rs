@@ -104,6 +104,11 @@ fn add_full_limits(
 
 /// Prints a one-line warning that the snapshot is incomplete, with the first reason.
 pub(super) fn warn_incomplete(snapshot: &Snapshot) {
+    output::warn(format_args!("{}; see .diagnostics in -f json", incomplete_text(snapshot)));
+}
+
+/// Returns a phrase that says that the snapshot is incomplete, with the first reason.
+pub(super) fn incomplete_text(snapshot: &Snapshot) -> String {
     let mut reasons = snapshot.diagnostics.iter().filter(|diagnostic| diagnostic.is_gap());
     let first = reasons.next().map(short).unwrap_or_default();
     let more = match reasons.count() {
@@ -111,7 +116,7 @@ pub(super) fn warn_incomplete(snapshot: &Snapshot) {
         more => format!(", and {more} more"),
     };
     let colon = if first.is_empty() { "" } else { ": " };
-    output::warn(format_args!("incomplete{colon}{first}{more}; see .diagnostics in -f json"));
+    format!("incomplete{colon}{first}{more}")
 }
 
 /// Returns a diagnostic's message and cause, without its advice.

@@ -156,7 +156,7 @@ pub fn write_check_records<E>(
     envelope.write_each(once(summary).chain(findings), write)
 }
 
-fn findings(
+pub(super) fn findings(
     check: &query::Check,
     explain: impl Fn(&model::Finding) -> Explained,
 ) -> impl Iterator<Item = CheckFinding<'_>> {

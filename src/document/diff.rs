@@ -191,7 +191,7 @@ pub fn write_diff_records<E>(
     envelope.write_each(once(comparison).chain(namespaces).chain(processes), write)
 }
 
-fn namespaces(diff: &Diff) -> impl Iterator<Item = NamespaceChange> + Clone {
+pub(super) fn namespaces(diff: &Diff) -> impl Iterator<Item = NamespaceChange> + Clone {
     diff.namespaces.iter().filter_map(move |change| {
         Some(NamespaceChange {
             id: change.after.or(change.before)?,
@@ -205,7 +205,7 @@ fn namespaces(diff: &Diff) -> impl Iterator<Item = NamespaceChange> + Clone {
     })
 }
 
-fn processes(diff: &Diff) -> impl Iterator<Item = ProcessChange<'_>> + Clone {
+pub(super) fn processes(diff: &Diff) -> impl Iterator<Item = ProcessChange<'_>> + Clone {
     diff.processes.iter().filter_map(|change| {
         let before = change.before.and_then(|pid| diff.before.process(pid));
         let after = change.after.and_then(|pid| diff.after.process(pid));

@@ -22,9 +22,10 @@ mod snapshot;
 mod snapshot_records;
 mod translation;
 mod version;
+mod watch;
 mod write;
 
-pub use check::{check, write_check_records};
+pub use check::{Explained, check, write_check_records};
 pub use diff::{diff, write_diff_records};
 pub use limits::{limits, write_limits_records};
 pub use open_list::UnknownWords;
@@ -35,8 +36,10 @@ pub use run::RunReport;
 pub use schema::{
     CHECK_RECORD_SCHEMA, CHECK_SCHEMA, DIFF_RECORD_SCHEMA, DIFF_SCHEMA, LIMITS_RECORD_SCHEMA,
     LIMITS_SCHEMA, POLICY_SCHEMA, RECORD_SCHEMA, RUN_SCHEMA, SCHEMA, TRANSLATION_SCHEMA,
+    WATCH_RECORD_SCHEMA,
 };
 pub use snapshot_records::write_records;
 pub use translation::Translation;
 pub use version::{MAX_SIZE, SCHEMA_VERSION};
+pub use watch::write_watch_records;
 pub use write::document;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::open_list::Word;
 use super::scalars::Timestamp;
 use super::snapshot::Host;
-use crate::model::{Keyword, Snapshot};
+use crate::model::{self, Keyword, Snapshot};
 
 /// The content of an NDJSON record: an enumeration with one variant for each kind of record.
 pub trait RecordContent: Serialize {
@@ -56,10 +56,15 @@ pub struct Envelope {
 impl Envelope {
     /// Creates the envelope for all records of a snapshot.
     pub fn new(schema_version: &'static str, snapshot: &Snapshot) -> Self {
+        Self::at(schema_version, &snapshot.captured_at, &snapshot.host)
+    }
+
+    /// Creates the envelope for all records of a scan of `host` that started at `captured_at`.
+    pub fn at(schema_version: &'static str, captured_at: &str, host: &model::Host) -> Self {
         Self {
             schema_version,
-            captured_at: Timestamp(snapshot.captured_at.clone()),
-            host: Host::from(&snapshot.host),
+            captured_at: Timestamp(captured_at.to_owned()),
+            host: Host::from(host),
         }
     }
 

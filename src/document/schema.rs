@@ -37,6 +37,10 @@ pub const LIMITS_SCHEMA: &str = include_str!("../../schemas/pidns-limits-1.schem
 pub const LIMITS_RECORD_SCHEMA: &str =
     include_str!("../../schemas/pidns-limits-record-1.schema.json");
 
+/// Schema of a line of `pidns watch -f ndjson`.
+pub const WATCH_RECORD_SCHEMA: &str =
+    include_str!("../../schemas/pidns-watch-record-1.schema.json");
+
 #[cfg(test)]
 mod generate;
 #[cfg(test)]

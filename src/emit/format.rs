@@ -10,10 +10,10 @@ use super::data::ndjson::JsonLines;
 use super::data::{ndjson, openmetrics, yaml};
 use super::picture::{dot, mermaid};
 use super::{Style, ci, text};
-use crate::document;
+use crate::document::{self, Explained};
 use crate::graph::PidGraph;
 use crate::model::{Finding, Translation};
-use crate::query::{Check, Diff, LimitReport, RunReport};
+use crate::query::{Check, Diff, LimitReport, Round, RunReport};
 use crate::wording::finding;
 use crate::wording::phrase::Symbols;
 
@@ -185,10 +185,7 @@ impl CheckFormat {
 
     /// Writes the findings of a check in this format.
     pub fn emit(self, check: &Check, style: Style, out: &mut dyn Write) -> io::Result<()> {
-        let describe = |finding: &Finding| {
-            let text = finding::describe(check, finding, Symbols::UNICODE);
-            (text.message, text.advice, finding::enter(check, finding))
-        };
+        let describe = |finding: &Finding| describe(check, finding);
         match self {
             Self::Text => text::check::write(check, style, out),
             Self::Json => json(style).write(&document::check(check, describe), out),
@@ -230,6 +227,39 @@ impl RunFormat {
             Self::Markdown => ci::markdown::write(&CiFindings::of_run(report), out),
         }
     }
+}
+
+/// The formats of `watch`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WatchFormat {
+    /// A human-readable log: one change per line, with the local time.
+    Text,
+    /// One record per line (`pidns schema watch-record`).
+    #[value(alias = "jsonl")]
+    Ndjson,
+}
+
+impl WatchFormat {
+    /// All formats, in the order in which the help lists them.
+    pub const ALL: [Self; 2] = [Self::Text, Self::Ndjson];
+
+    /// Writes the events of a round in this format.
+    pub fn emit(self, round: &Round<'_>, style: Style, out: &mut dyn Write) -> io::Result<()> {
+        match self {
+            Self::Text => text::watch::write(round, style, out),
+            Self::Ndjson => {
+                let mut lines = JsonLines::new(out);
+                document::write_watch_records(round, describe, |record| lines.line(record))?;
+                lines.end()
+            }
+        }
+    }
+}
+
+/// Returns the texts of a finding for formats other than text.
+fn describe(check: &Check, finding: &Finding) -> Explained {
+    let text = finding::describe(check, finding, Symbols::UNICODE);
+    (text.message, text.advice, finding::enter(check, finding))
 }
 
 fn json(style: Style) -> Json {

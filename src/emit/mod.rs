@@ -13,5 +13,7 @@ mod style;
 mod text;
 
 pub use crate::wording::sanitize::Sanitized;
-pub use format::{CheckFormat, DiffFormat, Format, LimitsFormat, RunFormat, TranslationFormat};
+pub use format::{
+    CheckFormat, DiffFormat, Format, LimitsFormat, RunFormat, TranslationFormat, WatchFormat,
+};
 pub use style::Style;

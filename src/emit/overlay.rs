@@ -3,7 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::model::NamespaceId;
+use crate::graph::PidGraph;
+use crate::model::{Namespace, NamespaceId};
 use crate::query::{Diff, Happened, NamespaceChange, ProcessChange};
 use crate::wording::change::{is_more_than_members, namespace_change, process_change};
 use crate::wording::line::Line;
@@ -123,21 +124,32 @@ impl<'a> Overlay<'a> {
     /// Appends the description of a node to `line`: the ID of its namespace, and how the namespace
     /// changed, if it did. `None` describes the group of processes whose namespace is unknown.
     pub fn heading(&self, node: Option<OverlayNode>, line: &mut Line) {
-        let (graph, id) = match node {
-            None => {
-                let count = self.rows(None).iter().map(|row| row.processes.len()).sum();
-                line.plain("", format_args!("unknown"));
-                line.plain("  ", format_args!("{}", unplaced(count)));
-                return;
-            }
-            Some(OverlayNode::After(id)) => (&self.diff.after, id),
-            Some(OverlayNode::Before(id)) => (&self.diff.before, id),
-        };
-        let Some(namespace) = graph.namespace(id) else {
-            line.plain("", format_args!("{id}"));
+        let Some(node) = node else {
+            let count = self.rows(None).iter().map(|row| row.processes.len()).sum();
+            line.plain("", format_args!("unknown"));
+            line.plain("  ", format_args!("{}", unplaced(count)));
             return;
         };
-        let change = node.and_then(|node| self.change(node));
-        namespace_change(self.diff, graph, namespace, change, line);
+        let (graph, id) = self.find(node);
+        match graph.namespace(id) {
+            Some(namespace) => {
+                namespace_change(self.diff, graph, namespace, self.change(node), line);
+            }
+            None => line.plain("", format_args!("{id}")),
+        }
+    }
+
+    /// Returns the namespace of a node.
+    pub fn namespace(&self, node: OverlayNode) -> Option<&'a Namespace> {
+        let (graph, id) = self.find(node);
+        graph.namespace(id)
+    }
+
+    /// Returns the graph that contains the namespace of a node, and the ID of the namespace in it.
+    fn find(&self, node: OverlayNode) -> (&'a PidGraph, NamespaceId) {
+        match node {
+            OverlayNode::After(id) => (&self.diff.after, id),
+            OverlayNode::Before(id) => (&self.diff.before, id),
+        }
     }
 }

@@ -24,6 +24,7 @@ mod process;
 mod sharing;
 mod snapshot;
 mod translation;
+mod watch;
 
 pub use collector::Collector;
 pub use container::{Container, Pod};
@@ -51,3 +52,4 @@ pub use run::{Ended, Killed, MountedNamespaces, ProcessStart};
 pub use sharing::{Shared, SharedWith, Sharing};
 pub use snapshot::{Host, Procfs, SearchScope, Snapshot};
 pub use translation::{Level, Translation};
+pub use watch::{Notice, NoticeCode, WatchCaveat};

@@ -14,6 +14,7 @@ mod run;
 mod select;
 mod settle;
 mod translate;
+mod watch;
 
 pub use check::Check;
 pub use container::{ChosenContainers, ContainerPattern};
@@ -23,7 +24,7 @@ pub use diff::{
     ProcessChange, ProcessField, Relation, WeakMatches,
 };
 pub use limits::LimitReport;
-pub use observer::leave_out_observer;
+pub use observer::{leave_out_observer, without_attendants};
 pub use pattern::{Glob, User};
 pub use policy::{ParseRuleError, Policy, Rule, WARN_AT};
 pub use resolve::resolve;
@@ -31,3 +32,4 @@ pub use run::{Leftovers, RunReport, RunScope};
 pub use select::{Members, Selection, part, select};
 pub use settle::{LastingFindings, RETRY, SETTLE, Transients};
 pub use translate::translate;
+pub use watch::{Round, WatchEvent, WatchStart};

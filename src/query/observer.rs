@@ -21,6 +21,18 @@ pub fn leave_out_observer(snapshot: &mut Snapshot, kernel_threads: bool) {
     }
 }
 
+/// Returns the snapshot without the lists of processes that run only because it was taken. Between
+/// two snapshots of the same pidns process, such a process is a change like any other: the command
+/// that a user starts beside `pidns watch &` in a shell, for example.
+#[must_use]
+pub fn without_attendants(mut snapshot: Snapshot) -> Snapshot {
+    if let Some(observer) = &mut snapshot.observer {
+        observer.attendants.clear();
+        observer.companions.clear();
+    }
+    snapshot
+}
+
 fn is_same(observer: &Observer, process: &Process) -> bool {
     let starts = observer.start_time.zip(process.start_time);
     observer.pid == process.pid && starts.is_none_or(|(one, other)| one == other)

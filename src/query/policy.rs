@@ -16,6 +16,22 @@ use crate::model::{
 pub struct Rule {
     code: CheckCode,
     scope: Option<RuleScope>,
+    /// The rule as the user wrote it.
+    text: String,
+}
+
+impl Rule {
+    /// Returns the code of the findings that the rule matches.
+    #[must_use]
+    pub fn code(&self) -> CheckCode {
+        self.code
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 /// The processes and namespaces that a rule applies to.
@@ -78,7 +94,7 @@ impl FromStr for Rule {
         };
         let code = CheckCode::from_name(code).ok_or(ParseRuleError::Code(code.to_owned()))?;
         let scope = scope.map(str::parse).transpose()?;
-        Ok(Self { code, scope })
+        Ok(Self { code, scope, text: text.to_owned() })
     }
 }
 
@@ -192,6 +208,17 @@ pub struct Policy {
 pub const WARN_AT: u64 = 90;
 
 impl Policy {
+    /// Creates a policy that denies what these rules match, and allows everything else.
+    #[must_use]
+    pub fn only(rules: Vec<Rule>) -> Self {
+        let allow = CheckCode::ALL.iter().map(|code| {
+            let rule = Rule { code: *code, scope: None, text: code.name().to_owned() };
+            (Verdict::Allow, rule)
+        });
+        let deny = rules.into_iter().map(|rule| (Verdict::Deny, rule)).collect();
+        Self { lists: vec![allow.collect(), deny], warn_at: None }
+    }
+
     /// Adds a list of rules. Its rules win over the rules in lists that were added earlier.
     pub fn add(&mut self, rules: Vec<(Verdict, Rule)>) {
         self.lists.push(rules);

@@ -14,7 +14,7 @@ pub mod kill;
 pub mod launch;
 pub mod raw_signals;
 mod reaper;
-mod signals;
+pub mod signals;
 
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsString;

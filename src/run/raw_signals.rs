@@ -1,4 +1,4 @@
-//! Converts real-time signals, and reads and resets the disposition of SIGPIPE. The safe interfaces
+//! Converts real-time signals, and reads and resets the dispositions of signals. The safe interfaces
 //! of nix and rustix support only signals that have a name.
 
 #![allow(unsafe_code)]
@@ -20,14 +20,20 @@ static SIGPIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 /// Records whether SIGPIPE is ignored. The Rust runtime ignores SIGPIPE before it calls `main`, so
 /// this function must be called earlier.
 pub extern "C" fn note_sigpipe() {
+    SIGPIPE_WAS_IGNORED.store(is_ignored(libc::SIGPIPE), Ordering::Relaxed);
+}
+
+/// Returns `true` if this process ignores the signal with this number.
+#[must_use]
+pub fn is_ignored(signal: i32) -> bool {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: sigaction(2) with a null pointer for the new action only writes the current action to
     // `action`. All-zero bytes are a valid `sigaction`, even if the call fails.
     let action = unsafe {
-        libc::sigaction(libc::SIGPIPE, ptr::null(), action.as_mut_ptr());
+        libc::sigaction(signal, ptr::null(), action.as_mut_ptr());
         action.assume_init()
     };
-    SIGPIPE_WAS_IGNORED.store(action.sa_sigaction == libc::SIG_IGN, Ordering::Relaxed);
+    action.sa_sigaction == libc::SIG_IGN
 }
 
 /// Returns `true` if SIGPIPE was ignored when the program was executed.

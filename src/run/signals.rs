@@ -8,7 +8,7 @@
 //! PID namespace.
 
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal as NixSignal};
@@ -31,6 +31,9 @@ const FAULTS: [NixSignal; 6] = [
     NixSignal::SIGSYS,
     NixSignal::SIGTRAP,
 ];
+
+/// The signals that ask pidns to end.
+const ENDING: [NixSignal; 3] = [NixSignal::SIGINT, NixSignal::SIGTERM, NixSignal::SIGHUP];
 
 /// The signals that a terminal sends to its foreground process group.
 const OF_TERMINAL: [Signal; 8] = [
@@ -76,8 +79,19 @@ impl Signals {
         for fault in FAULTS {
             taken.remove(fault);
         }
+        Self::of(&taken)
+    }
+
+    /// Blocks the signals by which users, terminals and service managers end a program: SIGINT,
+    /// SIGTERM and SIGHUP. A signal that pidns was started with as ignored (`nohup`) stays ignored.
+    pub fn block_ending() -> io::Result<Self> {
+        let is_taken = |signal: &NixSignal| !raw_signals::is_ignored(*signal as i32);
+        Self::of(&ENDING.into_iter().filter(is_taken).collect())
+    }
+
+    fn of(taken: &SigSet) -> io::Result<Self> {
         let before = taken.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-        let fd = SignalFd::with_flags(&taken, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        let fd = SignalFd::with_flags(taken, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         Ok(Self { fd, before })
     }
 
@@ -92,6 +106,22 @@ impl Signals {
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         // Ignore errors such as EINTR, which end the wait early: all callers wait in a loop.
         let _ = poll(&mut [PollFd::new(&self.fd.as_fd(), PollFlags::IN)], timeout.as_ref());
+    }
+
+    /// Waits until a signal arrives, `output` is closed at the other end, or the timeout expires.
+    /// Returns `true` if `output` is closed.
+    pub fn wait_while_open(&self, output: BorrowedFd<'_>, timeout: Option<Duration>) -> bool {
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        let signals = self.fd.as_fd();
+        // Without a requested event, poll(2) reports only errors and hang-ups of `output`.
+        let mut polled = [
+            PollFd::new(&signals, PollFlags::IN),
+            PollFd::from_borrowed_fd(output, PollFlags::empty()),
+        ];
+        // As in `wait`, errors are ignored.
+        let _ = poll(&mut polled, timeout.as_ref());
+        let [_, output] = polled;
+        output.revents().intersects(PollFlags::ERR | PollFlags::HUP)
     }
 
     /// Returns the pending signals.

@@ -14,3 +14,4 @@ pub mod run;
 pub mod sanitize;
 pub mod sharing;
 pub mod subject;
+pub mod watch;

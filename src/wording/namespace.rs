@@ -320,6 +320,14 @@ impl<'a> Describe<'a> {
     }
 }
 
+/// Returns a phrase that says where a process is: its namespace, and the container of the namespace.
+pub fn location(namespace: &Namespace) -> String {
+    match &namespace.container {
+        Some(container) => format!("in {}, {container}", namespace.id),
+        None => format!("in {}", namespace.id),
+    }
+}
+
 /// The owner of a namespace, for display.
 pub struct OwnerText<'a> {
     pub owner: &'a Owner,

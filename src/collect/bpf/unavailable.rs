@@ -36,6 +36,8 @@ pub enum BpfUnavailable {
     NoOpenById(Errno),
     /// The BPF program could not be loaded or run.
     Load(LoadError),
+    /// The BPF program could not be loaded for an earlier scan of this run.
+    NotLoadedBefore,
     /// The records that the BPF program wrote contradict each other or are malformed.
     Inconsistent,
     /// The record about the pidns process itself has a wrong value in this field, so no record can
@@ -77,6 +79,7 @@ impl fmt::Display for BpfUnavailable {
                 io::Error::from(*errno)
             ),
             Self::Load(error) => error.fmt(f),
+            Self::NotLoadedBefore => write!(f, "it could not be loaded for an earlier scan"),
             Self::Inconsistent => write!(f, "the kernel returned inconsistent data"),
             Self::WrongOwnRecord(field) => {
                 write!(f, "the kernel returned a wrong {field} for pidns itself")

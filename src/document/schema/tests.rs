@@ -11,6 +11,7 @@ use super::super::policy::PolicyFile;
 use super::super::record::Record;
 use super::super::snapshot::Document;
 use super::super::snapshot_records::SnapshotContent;
+use super::super::watch::DatedContent;
 use super::super::{
     Translation, check, diff, document, limits, read, write_check_records, write_diff_records,
     write_limits_records, write_records,
@@ -60,6 +61,12 @@ fn the_committed_schemas_match_the_serde_types() {
     >(
         "urn:pidns:schema:diff-record:1",
         "pidns diff record",
+    ));
+    expect_file!["../../../schemas/pidns-watch-record-1.schema.json"].assert_eq(&schema_of::<
+        Record<DatedContent>,
+    >(
+        "urn:pidns:schema:watch-record:1",
+        "pidns watch record",
     ));
     expect_file!["../../../schemas/pidns-limits-1.schema.json"]
         .assert_eq(&schema_of::<LimitsReport>("urn:pidns:schema:limits:1", "pidns limits"));

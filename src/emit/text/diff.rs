@@ -5,10 +5,10 @@
 use std::io::{self, Write};
 
 use super::tree::{Branch, Mark, Place, TreeDrawer, TreeLine, draw};
+use crate::emit::Style;
 use crate::emit::overlay::{Overlay, OverlayNode};
-use crate::emit::{Style, palette};
 use crate::query::{Diff, Happened};
-use crate::wording::change::{mark, summary};
+use crate::wording::change::summary;
 use crate::wording::line::Line;
 
 /// Writes a comparison.
@@ -78,11 +78,7 @@ impl DiffTree<'_, '_> {
     }
 
     fn mark(&self, happened: Option<Happened>) -> Mark {
-        let style = match happened.filter(|_| self.style.color) {
-            None => anstyle::Style::new(),
-            Some(happened) => palette::change(happened),
-        };
-        Mark { sign: happened.map_or(' ', mark), style }
+        Mark::of_change(happened, self.style)
     }
 }
 

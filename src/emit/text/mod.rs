@@ -1,4 +1,5 @@
-//! Human-readable text: the hierarchy, and the reports of `diff`, `run` and `check`.
+//! Human-readable text: the hierarchy, the reports of `diff`, `run` and `check`, and
+//! the log of `watch`.
 
 pub mod check;
 pub mod diff;
@@ -6,3 +7,4 @@ pub mod limits;
 pub mod run;
 pub mod show;
 mod tree;
+pub mod watch;

@@ -7,7 +7,9 @@ use std::io::{self, Write};
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-use crate::emit::Style;
+use crate::emit::{Style, palette};
+use crate::query::Happened;
+use crate::wording::change::mark;
 use crate::wording::line::{Emphasis, Line, Part};
 use crate::wording::sanitize::{Ascii, Distinct, Sanitized};
 
@@ -72,6 +74,17 @@ pub struct Mark {
     pub style: anstyle::Style,
 }
 
+impl Mark {
+    /// Returns the mark of a line about a change, or a blank if nothing changed.
+    pub fn of_change(happened: Option<Happened>, style: Style) -> Self {
+        let color = match happened.filter(|_| style.color) {
+            None => anstyle::Style::new(),
+            Some(happened) => palette::change(happened),
+        };
+        Self { sign: happened.map_or(' ', mark), style: color }
+    }
+}
+
 /// A line of the tree to pass to [`draw`].
 pub struct TreeLine {
     pub place: Place,
@@ -122,6 +135,18 @@ impl<'o> TreeDrawer<'o> {
     /// Draws a line that is not part of the tree. An empty `Line` becomes a blank line.
     pub fn sentence(&mut self, line: &Line) -> io::Result<()> {
         self.line(Place::ROOT, false, None, line)
+    }
+
+    /// Draws a line of a log: a time, a mark, and text that wraps below its own start.
+    pub fn log_line(&mut self, time: &str, mark: Mark, line: &Line) -> io::Result<()> {
+        let Mark { sign, style } = mark;
+        let start = " ".repeat(time.width() + " + ".len());
+        write!(self.out, "{time} {style}{sign}{style:#} ")?;
+        match self.style.width {
+            None => self.text(line)?,
+            Some(width) => self.wrapped_text(line, width, start.len(), &start)?,
+        }
+        self.out.write_all(b"\n")
     }
 
     /// Draws the next line of the tree.

@@ -59,6 +59,7 @@ impl LoadedObject {
 }
 
 /// A BPF iterator program that the kernel has verified and loaded.
+#[derive(Debug)]
 pub struct IteratorProgram(OwnedFd);
 
 impl IteratorProgram {

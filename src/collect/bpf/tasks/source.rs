@@ -1,6 +1,7 @@
 //! Reads all processes for a snapshot through BPF.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
@@ -41,56 +42,87 @@ const RECORDS_AT_ONCE: usize = 64;
 /// moment, for example if the parent of pidns ends.
 const OWN_ATTEMPTS: usize = 3;
 
+/// A loaded BPF program that reads processes.
+#[derive(Debug)]
+pub struct TaskProgram {
+    program: IteratorProgram,
+    /// The reason why the slower BPF program for older kernels is used; `None` if the faster
+    /// program is used.
+    by_helper: Option<Arc<LoadError>>,
+}
+
+/// The BPF program that successive scans share. All of these scans must search the same scopes.
+#[derive(Debug, Default)]
+pub enum SharedProgram {
+    /// There is only one scan, which loads the program for itself.
+    #[default]
+    Unshared,
+    /// The first scan that needs the program will load it.
+    NotLoaded,
+    /// The program is loaded.
+    Loaded(Arc<TaskProgram>),
+    /// The program could not be loaded.
+    Failed,
+}
+
 /// Reads all processes through BPF.
 pub struct BpfSource<'a> {
     proc: &'a ProcSource,
     census: Census,
-    program: IteratorProgram,
-    /// The reason why the slower BPF program for older kernels is used; `None` if the faster
-    /// program is used.
-    pub by_helper: Option<LoadError>,
+    program: Arc<TaskProgram>,
 }
 
 impl<'a> BpfSource<'a> {
-    /// Loads the BPF program for a search. Returns an error if BPF cannot be used for this search.
-    /// With [`Collector::Auto`], also returns an error if BPF would save little time, or if a
-    /// seccomp filter might end pidns.
+    /// Loads the BPF program for a search, unless `shared` has it. Returns an error if BPF cannot be
+    /// used for this search. With [`Collector::Auto`], also returns an error if BPF would save
+    /// little time, or if a seccomp filter might end pidns.
     pub fn open(
         proc: &'a ProcSource,
         collector: Collector,
         search: &BTreeSet<SearchScope>,
         details: &BTreeSet<Detail>,
+        shared: &mut SharedProgram,
     ) -> Result<Self, BpfUnavailable> {
         if collector == Collector::Proc {
             return Err(BpfUnavailable::NotRequested);
         }
         check_request(proc, search, details)?;
-        let searches_holders = searches_holders(search);
-        if collector == Collector::Auto {
-            if proc.viewer_namespace() != Some(INITIAL_PID_NAMESPACE) {
-                return Err(BpfUnavailable::UnknownCount);
+        match shared {
+            SharedProgram::Unshared | SharedProgram::NotLoaded => {}
+            SharedProgram::Loaded(program) => {
+                return Ok(Self { proc, census: proc.census(), program: Arc::clone(program) });
             }
-            if !auto::saves_time(searches_holders, proc.count_at_most()) {
-                return Err(BpfUnavailable::FewProcesses);
-            }
+            SharedProgram::Failed => return Err(BpfUnavailable::NotLoadedBefore),
         }
-        check_capabilities()?;
-        let census = proc.census();
-        if collector == Collector::Auto {
-            if !auto::saves_time(searches_holders, proc.count(&census)) {
-                return Err(BpfUnavailable::FewProcesses);
-            }
-            if viewer::has_seccomp_filter() {
-                return Err(BpfUnavailable::SeccompFilter);
-            }
+        let is_repeated = matches!(shared, SharedProgram::NotLoaded);
+        let census = check_host(proc, collector, searches_holders(search), is_repeated)?;
+        let loaded = Self::load(proc, census, search);
+        if is_repeated {
+            *shared = match &loaded {
+                Ok(source) => SharedProgram::Loaded(Arc::clone(&source.program)),
+                Err(_) => SharedProgram::Failed,
+            };
         }
-        check_lockdown()?;
-        check_address_space()?;
-        let section = if searches_holders { "holders" } else { "processes" };
+        loaded
+    }
+
+    fn load(
+        proc: &'a ProcSource,
+        census: Census,
+        search: &BTreeSet<SearchScope>,
+    ) -> Result<Self, BpfUnavailable> {
+        let section = if searches_holders(search) { "holders" } else { "processes" };
         let (program, by_helper) = load(section)?;
-        let source = Self { proc, census, program, by_helper };
+        let program = Arc::new(TaskProgram { program, by_helper: by_helper.map(Arc::new) });
+        let source = Self { proc, census, program };
         source.check_own_record()?;
         Ok(source)
+    }
+
+    /// Returns the reason why the slower BPF program for older kernels is used; `None` if the faster
+    /// program is used.
+    pub fn by_helper(&self) -> Option<Arc<LoadError>> {
+        self.program.by_helper.clone()
     }
 
     /// Checks the record of pidns itself. pidns knows the correct values, so this record shows
@@ -100,7 +132,7 @@ impl<'a> BpfSource<'a> {
         let mut compared = Err("PID");
         for _ in 0..OWN_ATTEMPTS {
             let viewer = self.proc.viewer().ok_or(BpfUnavailable::WrongOwnRecord("PID"))?;
-            let iterator = self.program.open(OFlags::empty(), Some(viewer.as_u32()))?;
+            let iterator = self.program.program.open(OFlags::empty(), Some(viewer.as_u32()))?;
             let mut own = None;
             iterator.read(record::SIZE, RECORDS_AT_ONCE, |record| {
                 let record = Record::read(record).ok_or(BpfUnavailable::Inconsistent)?;
@@ -153,7 +185,7 @@ impl<'a> BpfSource<'a> {
             Share::First => OFlags::APPEND,
             Share::Second => OFlags::NONBLOCK,
         };
-        let iterator = self.program.open(flags, None)?;
+        let iterator = self.program.program.open(flags, None)?;
         iterator.read(record::SIZE, RECORDS_AT_ONCE, |record| {
             let mut record = Record::read(record).ok_or(BpfUnavailable::Inconsistent)?;
             if Some(record.process.pid) == self.proc.viewer() {
@@ -169,6 +201,38 @@ impl<'a> BpfSource<'a> {
         })?;
         Ok(tasks)
     }
+}
+
+/// Returns an error if BPF cannot be used on this host or by this user. [`Collector::Auto`] also
+/// returns an error if BPF would save little time, or if a seccomp filter might end pidns.
+fn check_host(
+    proc: &ProcSource,
+    collector: Collector,
+    searches_holders: bool,
+    is_repeated: bool,
+) -> Result<Census, BpfUnavailable> {
+    let saves_time = |processes| auto::saves_time(searches_holders, is_repeated, processes);
+    if collector == Collector::Auto {
+        if proc.viewer_namespace() != Some(INITIAL_PID_NAMESPACE) {
+            return Err(BpfUnavailable::UnknownCount);
+        }
+        if !saves_time(proc.count_at_most()) {
+            return Err(BpfUnavailable::FewProcesses);
+        }
+    }
+    check_capabilities()?;
+    let census = proc.census();
+    if collector == Collector::Auto {
+        if !saves_time(proc.count(&census)) {
+            return Err(BpfUnavailable::FewProcesses);
+        }
+        if viewer::has_seccomp_filter() {
+            return Err(BpfUnavailable::SeccompFilter);
+        }
+    }
+    check_lockdown()?;
+    check_address_space()?;
+    Ok(census)
 }
 
 /// Returns an error if the request includes data that the BPF program cannot collect.

@@ -1,0 +1,94 @@
+//! Checks of the live host: the steps that `pidns check` and `pidns watch --until` share.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::thread;
+
+use crate::collect::{self, LaterDetails, LiveHost};
+use crate::error::Error;
+use crate::model::{Detail, Pid, Process, Snapshot};
+use crate::query::{Check, Policy, SETTLE, Transients};
+
+/// A snapshot, and the results of a second scan of the same host.
+pub struct Settled {
+    pub snapshot: Snapshot,
+    /// Processes whose state is not reported, because it may be temporary, or because SIGKILL
+    /// would terminate the process.
+    pub unsettled: BTreeSet<Pid>,
+    /// Maps each process with a thread in uninterruptible sleep to the TID of one such thread.
+    pub stuck_threads: BTreeMap<Pid, Pid>,
+}
+
+impl Settled {
+    /// Uses a snapshot without a second scan.
+    pub fn unconfirmed(snapshot: Snapshot) -> Self {
+        Self { snapshot, unsettled: BTreeSet::new(), stuck_threads: BTreeMap::new() }
+    }
+}
+
+/// If processes of the live host are in transient states, takes a second snapshot after a pause. A
+/// transient state counts only if both snapshots show it.
+pub fn settle(
+    first: Snapshot,
+    procfs: &Path,
+    load: impl FnOnce() -> Result<Snapshot, Error>,
+) -> Result<Settled, Error> {
+    let transients = Transients::of(&first);
+    let stuck = LiveHost::open(procfs, &first.processes)?.stuck_threads(None);
+    if transients.is_empty() && stuck.is_empty() {
+        return Ok(Settled::unconfirmed(first));
+    }
+    thread::sleep(SETTLE);
+    let snapshot = load()?;
+    let live = LiveHost::open(procfs, &snapshot.processes)?;
+    let mut unsettled = transients.unsettled(&snapshot);
+    unsettled.extend(live.killable());
+    let mut stuck_threads = live.stuck_threads(Some(&stuck));
+    stuck_threads.retain(|pid, tid| stuck.get(pid) == Some(tid));
+    Ok(Settled { snapshot, unsettled, stuck_threads })
+}
+
+/// Adds to a check what only the live host can tell: findings about stuck threads, the requested
+/// details of the processes concerned, and the facts that advice needs. `processes` are all
+/// processes of the scan.
+pub fn add_live_facts(
+    check: &mut Check,
+    stuck_threads: BTreeMap<Pid, Pid>,
+    policy: &Policy,
+    details: BTreeSet<Detail>,
+    procfs: &Path,
+    processes: &[Process],
+) -> Result<(), Error> {
+    check.uptime = collect::uptime();
+    check.add_stuck_threads(stuck_threads, policy);
+    add_details(check, details, procfs)?;
+    let live = LiveHost::open(procfs, processes)?;
+    let mut concerned = check.concerned();
+    concerned.extend(check.inits());
+    let mut facts = live.facts(&concerned, &check.mount_namespaces());
+    facts.stuck_threads = std::mem::take(&mut check.live.stuck_threads);
+    check.live = facts;
+    Ok(())
+}
+
+/// Adds the requested details, and the cgroups, to the processes that the findings concern.
+fn add_details(
+    check: &mut Check,
+    mut details: BTreeSet<Detail>,
+    procfs: &Path,
+) -> Result<(), Error> {
+    let concerned = check.concerned();
+    if concerned.is_empty() {
+        return Ok(());
+    }
+    let later = LaterDetails::open(procfs)?;
+    // The cgroup shows which service a process is part of.
+    details.insert(Detail::Cgroup);
+    for pid in concerned {
+        let details = check.graph.process(pid).and_then(|process| later.of(process, &details));
+        if let Some(details) = details {
+            check.graph.add_details(pid, details);
+        }
+    }
+    Ok(())
+}

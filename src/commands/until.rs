@@ -1,0 +1,91 @@
+//! The condition that ends a watch (`pidns watch --until`).
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::live_check::{Settled, add_live_facts, settle};
+use crate::collect::{Limits, Request, Scanner};
+use crate::error::Error;
+use crate::graph::PidGraph;
+use crate::model::{CheckCode, Pid, Snapshot};
+use crate::query::{Check, Diff, DiffScope, Incomparable, Policy, Rule, without_attendants};
+
+/// The problems that end a watch.
+#[derive(Debug)]
+pub struct Until {
+    policy: Policy,
+    codes: BTreeSet<CheckCode>,
+    /// The first snapshot. A problem that it already has does not end the watch.
+    first: Snapshot,
+}
+
+impl Until {
+    /// Creates the condition. `first` is the first snapshot of the watch.
+    pub fn new(rules: &[Rule], first: &Snapshot) -> Self {
+        Self {
+            policy: Policy::only(rules.to_vec()),
+            codes: rules.iter().map(Rule::code).collect(),
+            first: without_attendants(first.clone()),
+        }
+    }
+
+    /// Returns the codes of the problems.
+    pub fn codes(&self) -> impl Iterator<Item = CheckCode> {
+        self.codes.iter().copied()
+    }
+
+    /// Returns the number of problems that the first snapshot already has.
+    pub fn already_there(&self, scope: &DiffScope) -> usize {
+        let graph = PidGraph::new(self.first.clone());
+        let (graph, _) = crate::query::part(graph, &scope.selection);
+        Check::new(graph, BTreeSet::new(), &self.policy).findings.len()
+    }
+
+    /// Checks a snapshot for problems. Takes another snapshot if the problems may be transient, as
+    /// `pidns check` does. Returns the last snapshot, and the check if it has found a problem.
+    pub fn check(
+        &self,
+        after: Snapshot,
+        scope: &DiffScope,
+        scanner: &mut Scanner,
+    ) -> Result<(Snapshot, Option<Check>), Error> {
+        let Request { procfs, details, .. } = scanner.request().clone();
+        // Without a second snapshot, a check finds too many problems, but not too few: only the
+        // threads of processes are read between the two snapshots.
+        if !self.codes.contains(&CheckCode::Uninterruptible) {
+            let check = self.check_once(&after, BTreeSet::new(), scope, scanner.request())?;
+            if check.findings.is_empty() {
+                return Ok((after, None));
+            }
+        }
+        let scan = || scanner.scan().map(|it| it.snapshot).map_err(Error::from);
+        let Settled { snapshot, unsettled, stuck_threads } = settle(after, &procfs, scan)?;
+        let mut check = self.check_once(&snapshot, unsettled, scope, scanner.request())?;
+        let processes = &snapshot.processes;
+        add_live_facts(&mut check, stuck_threads, &self.policy, details, &procfs, processes)?;
+        let has_occurred = !check.findings.is_empty();
+        Ok((snapshot, has_occurred.then_some(check)))
+    }
+
+    fn check_once(
+        &self,
+        after: &Snapshot,
+        unsettled: BTreeSet<Pid>,
+        scope: &DiffScope,
+        request: &Request,
+    ) -> Result<Check, Error> {
+        let mut after = without_attendants(after.clone());
+        if self.codes.contains(&CheckCode::TaskLimit) {
+            let read = Limits::read(&request.procfs, request.collector, &after, None)?;
+            after.limits = Some(read.limits);
+        }
+        let diff = Diff::between(self.first.clone(), after, scope).map_err(incomparable)?;
+        Ok(Check::since(diff, unsettled, &self.policy, false))
+    }
+}
+
+/// Returns the error for a snapshot that cannot be compared with an earlier one of the same watch.
+pub fn incomparable(why: Incomparable) -> Error {
+    let before = Path::new("the previous snapshot").to_owned();
+    Error::Incomparable { before, after: None, why }
+}

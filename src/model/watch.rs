@@ -1,0 +1,58 @@
+//! Messages of `pidns watch` about the watch itself.
+
+use std::path::PathBuf;
+
+use super::keywords;
+
+/// A message about the watch itself, such as a gap in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The subject of the message.
+    pub code: NoticeCode,
+    /// Human-readable text.
+    pub message: String,
+    /// The number of rounds or problems that the message is about.
+    pub count: Option<u64>,
+    /// The files that were written.
+    pub files: Vec<PathBuf>,
+}
+
+keywords! {
+    /// The subject of a [`Notice`].
+    pub enum NoticeCode("notice_code", "notice", "notices") {
+        /// Rounds were left out, because an earlier round took longer than the interval.
+        RoundsSkipped = "rounds-skipped",
+        /// A snapshot is incomplete, so changes may be missing, or may be wrong.
+        Incomplete = "incomplete",
+        /// The snapshots of the last minute are complete again.
+        Complete = "complete",
+        /// No snapshot could be taken.
+        ScanFailed = "scan-failed",
+        /// A snapshot could be taken again.
+        ScanWorks = "scan-works",
+        /// The first snapshot already has problems with a code of --until, which do not count.
+        AlreadyThere = "already-there",
+        /// The snapshots before and after the problem were saved.
+        Saved = "saved",
+        /// A snapshot could not be saved.
+        NotSaved = "not-saved",
+        /// The watch has ended.
+        Ended = "ended",
+    }
+}
+
+impl NoticeCode {
+    /// Returns `true` if the message is about a gap in the watch, or about a failure.
+    #[must_use]
+    pub fn is_problem(self) -> bool {
+        matches!(self, Self::RoundsSkipped | Self::Incomplete | Self::ScanFailed | Self::NotSaved)
+    }
+}
+
+keywords! {
+    /// A reason why the changes that a watch reports may be incomplete.
+    pub enum WatchCaveat("watch_caveat", "caveat", "caveats") {
+        /// A process or namespace that comes and goes between two snapshots is not reported.
+        ShortLived = "short-lived",
+    }
+}

@@ -1,0 +1,69 @@
+//! Remembers which gaps of the snapshots were reported, so that a gap that comes and goes with every
+//! snapshot is reported only once.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// A gap has ended if no snapshot had it for this time.
+const LASTING: Duration = Duration::from_secs(60);
+
+/// The gaps that the snapshots of the last minute had.
+#[derive(Debug, Default)]
+pub struct Gaps {
+    /// Maps the name of each gap to the time of the last snapshot that had it. There are only as
+    /// many names as there are diagnostic codes and errors.
+    seen: BTreeMap<String, Instant>,
+}
+
+/// A change to report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GapChange {
+    /// A snapshot has a gap that no snapshot had before.
+    New,
+    /// All gaps have ended.
+    Ended,
+}
+
+impl Gaps {
+    /// Notes the gaps of a snapshot.
+    pub fn note(
+        &mut self,
+        names: impl IntoIterator<Item = String>,
+        now: Instant,
+    ) -> Option<GapChange> {
+        let had_gaps = !self.seen.is_empty();
+        let mut is_new = false;
+        for name in names {
+            is_new |= self.seen.insert(name, now).is_none();
+        }
+        self.seen.retain(|_, seen| now.saturating_duration_since(*seen) < LASTING);
+        if is_new {
+            return Some(GapChange::New);
+        }
+        (had_gaps && self.seen.is_empty()).then_some(GapChange::Ended)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_is_reported_once_until_it_has_been_absent_for_a_minute() {
+        let start = Instant::now();
+        let mut gaps = Gaps::default();
+        let mut note = |seconds: u64, names: &[&str]| {
+            let names = names.iter().map(|&name| name.to_owned());
+            gaps.note(names, start + Duration::from_secs(seconds))
+        };
+        assert_eq!(note(0, &[]), None);
+        assert_eq!(note(1, &["a"]), Some(GapChange::New));
+        assert_eq!(note(2, &[]), None);
+        assert_eq!(note(3, &["a"]), None);
+        assert_eq!(note(4, &["b"]), Some(GapChange::New));
+        assert_eq!(note(63, &[]), None);
+        assert_eq!(note(64, &[]), Some(GapChange::Ended));
+        assert_eq!(note(65, &[]), None);
+        assert_eq!(note(66, &["a"]), Some(GapChange::New));
+    }
+}

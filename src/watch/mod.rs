@@ -1,0 +1,6 @@
+//! The state of a running watch that is not about processes: when the next round is due, which gaps
+//! were reported, and the local time.
+
+pub mod gaps;
+pub mod local_time;
+pub mod schedule;

@@ -1,0 +1,134 @@
+//! Decides when the rounds of a watch take place. All times are monotonic, so changes of the
+//! system's clock have no effect.
+
+use std::time::{Duration, Instant};
+
+/// Minimum time between two reports of skipped rounds.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// The rounds of a watch. A round is due at each multiple of the interval. If a round takes longer
+/// than the interval, the rounds that become due meanwhile are skipped.
+#[derive(Debug)]
+pub struct Schedule {
+    interval: Duration,
+    /// The time of the next round; `None` if it is too late for the clock to represent.
+    due: Option<Instant>,
+    /// The skipped rounds that were not yet reported.
+    unreported: SkippedRounds,
+    /// Time of the last report.
+    reported_at: Option<Instant>,
+    /// Number of all skipped rounds.
+    skipped: u64,
+}
+
+/// Rounds that were skipped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SkippedRounds {
+    /// Number of rounds.
+    pub count: u64,
+    /// The longest time from when a round was due until it ended.
+    pub longest: Duration,
+}
+
+impl Schedule {
+    /// Creates a schedule whose first round begins now.
+    #[must_use]
+    pub fn new(interval: Duration, now: Instant) -> Self {
+        let unreported = SkippedRounds::default();
+        Self { interval, due: Some(now), unreported, reported_at: None, skipped: 0 }
+    }
+
+    /// Returns the time of the next round; `None` if it is too late for the clock to represent.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Returns the number of all skipped rounds.
+    #[must_use]
+    pub fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    /// Sets the time of the next round, after a round has ended.
+    pub fn end_round(&mut self, now: Instant) {
+        let Some(due) = self.due else { return };
+        let (took, interval) =
+            (now.saturating_duration_since(due), self.interval.as_nanos().max(1));
+        let missed = u64::try_from(took.as_nanos() / interval).unwrap_or(u64::MAX);
+        if missed > 0 {
+            self.skipped = self.skipped.saturating_add(missed);
+            self.unreported.count = self.unreported.count.saturating_add(missed);
+            self.unreported.longest = self.unreported.longest.max(took);
+        }
+        // The next round is due at the first multiple of the interval after now.
+        let left = u64::try_from(interval - took.as_nanos() % interval).ok();
+        self.due = left.and_then(|left| now.checked_add(Duration::from_nanos(left)));
+    }
+
+    /// Returns the skipped rounds to report now, if any: at most once a minute.
+    pub fn take_report(&mut self, now: Instant) -> Option<SkippedRounds> {
+        let is_early = self.reported_at.is_some_and(|at| now.saturating_duration_since(at) < QUIET);
+        if self.unreported.count == 0 || is_early {
+            return None;
+        }
+        self.reported_at = Some(now);
+        Some(std::mem::take(&mut self.unreported))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds)
+    }
+
+    #[test]
+    fn rounds_keep_to_multiples_of_the_interval() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(seconds(2.0), start);
+        for (ended, due, skipped) in [
+            (0.5, 2.0, 0),
+            (2.0, 4.0, 0),
+            // This round takes longer than two intervals.
+            (8.5, 10.0, 2),
+            (11.9, 12.0, 2),
+            // The process was stopped before this round.
+            (3600.0, 3602.0, 1796),
+        ] {
+            schedule.end_round(start + seconds(ended));
+            assert_eq!(schedule.due(), Some(start + seconds(due)), "{ended}");
+            assert_eq!(schedule.skipped(), skipped, "{ended}");
+        }
+    }
+
+    #[test]
+    fn skipped_rounds_are_reported_at_most_once_a_minute() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(seconds(1.0), start);
+        let mut reports = Vec::new();
+        for round in 0..100 {
+            // Every round takes 1.5 seconds, so every second round is skipped.
+            let ended = start + seconds(f64::from(round) * 2.0 + 1.5);
+            schedule.end_round(ended);
+            reports.extend(schedule.take_report(ended).map(|it| (round, it.count, it.longest)));
+        }
+        let longest = seconds(1.5);
+        let expected =
+            [0, 30, 60, 90].map(|round| (round, if round == 0 { 1 } else { 30 }, longest));
+        assert_eq!(reports, expected);
+        assert_eq!(schedule.skipped(), 100);
+    }
+
+    #[test]
+    fn an_interval_may_be_longer_than_the_clock_can_represent() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(Duration::MAX, start);
+        schedule.end_round(start + seconds(1.0));
+        assert_eq!(schedule.due(), None);
+        schedule.end_round(start + seconds(2.0));
+        assert_eq!(schedule.skipped(), 0);
+    }
+}
