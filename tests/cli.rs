@@ -36,7 +36,9 @@ fn help_matches_its_snapshot() {
     expect_file!["snapshots/help.txt"].assert_eq(&help(&["-h"]));
     expect_file!["snapshots/help-long.txt"].assert_eq(&help(&["--help"]));
     assert_eq!(help(&["help"]), help(&["--help"]));
-    for command in ["translate", "limits", "check", "diff", "watch", "run", "schema", "completions", "man"] {
+    for command in
+        ["translate", "limits", "check", "diff", "watch", "run", "schema", "completions", "man"]
+    {
         let text = help(&["help", command]);
         assert_eq!(text, help(&[command, "--help"]));
         assert!(text.contains(&format!("\nUsage: pidns {command}")), "{text}");
@@ -47,7 +49,8 @@ fn help_matches_its_snapshot() {
 
 #[test]
 fn the_short_help_of_every_verb_fits_one_screen() {
-    for verb in ["", "translate", "limits", "check", "diff", "watch", "run", "schema", "completions", "man"]
+    for verb in
+        ["", "translate", "limits", "check", "diff", "watch", "run", "schema", "completions", "man"]
     {
         let mut command = Command::new(PIDNS);
         command.args(Some(verb).filter(|verb| !verb.is_empty())).arg("-h").env("COLUMNS", "80");

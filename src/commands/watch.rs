@@ -128,6 +128,7 @@ impl<'a> Watcher<'a> {
         let root = root.map_err(not_found)?;
         // A PID or an inode can be reused, so look for the namespace that it means now.
         scope.selection.root = root.map(NamespaceRef::Id);
+        scope.selection.check_container(&graph).map_err(not_found)?;
         match query::part(graph, &scope.selection) {
             (_, Some(no)) if !matches!(no, NotFound::Selection(_)) => return Err(not_found(no)),
             _ => {}
