@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 
 use anstream::{AutoStream, ColorChoice};
 use nix::sys::signal::{SigSet, Signal};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::termios::tcgetwinsize;
 
@@ -21,13 +21,40 @@ pub enum Outcome {
     Taken,
     /// The reader closed the pipe early, which is not an error.
     Closed,
+    /// Something made pidns stop while it waited for a slow reader.
+    Stopped,
 }
+
+/// Number of bytes that a pipe accepts without blocking if it accepts any (`PIPE_BUF`).
+const PIPE_BYTES: usize = 4096;
 
 /// Writes to standard output through a buffer. The buffer is flushed when it is full and at the
 /// end, not after each line.
 pub fn write(emit: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Outcome, Error> {
+    write_to(Unbuffered::new(io::stdout().as_fd()), emit)
+}
+
+/// Like [`write()`], but stops waiting for a slow reader as soon as `stop` is readable.
+pub fn write_until(
+    stop: BorrowedFd<'_>,
+    emit: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<Outcome, Error> {
+    write_to(Unbuffered { stop: Some(stop), ..Unbuffered::new(io::stdout().as_fd()) }, emit)
+}
+
+/// Returns `true` if standard output accepts a line without blocking.
+#[must_use]
+pub fn is_writable() -> bool {
     let stdout = io::stdout();
-    let mut out = BufWriter::with_capacity(64 * 1024, Unbuffered::new(stdout.as_fd()));
+    let mut polled = [PollFd::new(&stdout, PollFlags::OUT)];
+    poll(&mut polled, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+}
+
+fn write_to(
+    out: Unbuffered<'_>,
+    emit: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<Outcome, Error> {
+    let mut out = BufWriter::with_capacity(64 * 1024, out);
     match emit(&mut out).and_then(|()| out.flush()) {
         Ok(()) => Ok(Outcome::Taken),
         Err(error) => {
@@ -35,6 +62,9 @@ pub fn write(emit: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Outc
             let _ = out.into_parts();
             match error.kind() {
                 io::ErrorKind::BrokenPipe => Ok(Outcome::Closed),
+                _ if error.get_ref().is_some_and(|it| it.is::<StoppedWaiting>()) => {
+                    Ok(Outcome::Stopped)
+                }
                 _ => Err(Error::Write(error)),
             }
         }
@@ -118,9 +148,25 @@ pub fn warn_in_full(text: &[u8]) {
     let _ = Unbuffered::new(io::stderr().as_fd()).write_all(text);
 }
 
+/// The error of [`Unbuffered`] if it has stopped waiting for a slow reader.
+#[derive(Debug)]
+struct StoppedWaiting;
+
+impl fmt::Display for StoppedWaiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("stopped waiting for a slow reader")
+    }
+}
+
+impl std::error::Error for StoppedWaiting {}
+
 /// An unbuffered writer to a standard descriptor. It replaces the writers of the standard library,
 /// which flush after each line, or ignore the error from writing to a closed descriptor.
-struct Unbuffered<'fd>(BorrowedFd<'fd>);
+struct Unbuffered<'fd> {
+    fd: BorrowedFd<'fd>,
+    /// If this descriptor is readable, writing does not wait for a slow reader.
+    stop: Option<BorrowedFd<'fd>>,
+}
 
 impl<'fd> Unbuffered<'fd> {
     /// Blocks SIGXFSZ, so that `write(2)` fails with `EFBIG` if a file may not grow any further
@@ -131,22 +177,37 @@ impl<'fd> Unbuffered<'fd> {
     fn new(fd: BorrowedFd<'fd>) -> Self {
         // Blocking a signal fails only for invalid arguments.
         let _ = SigSet::from(Signal::SIGXFSZ).thread_block();
-        Self(fd)
+        Self { fd, stop: None }
     }
 
     /// Waits until the descriptor accepts more output.
     fn wait(&self) -> io::Result<()> {
-        match poll(&mut [PollFd::from_borrowed_fd(self.0, PollFlags::OUT)], None) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(error) => Err(error.into()),
+        let mut polled = vec![PollFd::from_borrowed_fd(self.fd, PollFlags::OUT)];
+        polled.extend(self.stop.map(|stop| PollFd::from_borrowed_fd(stop, PollFlags::IN)));
+        match poll(&mut polled, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let is_ready = |polled: &PollFd<'_>| !polled.revents().is_empty();
+        match polled.as_slice() {
+            [out, stop] if is_ready(stop) && !is_ready(out) => {
+                Err(io::Error::other(StoppedWaiting))
+            }
+            _ => Ok(()),
         }
     }
 }
 
 impl Write for Unbuffered<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut bytes = bytes;
+        if self.stop.is_some() {
+            // A blocking write cannot be stopped, so write only what does not block.
+            bytes = bytes.get(..PIPE_BYTES).unwrap_or(bytes);
+            self.wait()?;
+        }
         loop {
-            match rustix::io::write(self.0, bytes) {
+            match rustix::io::write(self.fd, bytes) {
                 // EAGAIN means that the pipe or terminal is full, and that another program has set
                 // O_NONBLOCK on the shared open file description. The wait also ends if the reader
                 // closes the pipe.

@@ -3,8 +3,9 @@
 
 mod common;
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use common::Need::*;
 use common::*;
@@ -74,20 +75,46 @@ fn shown(page: &str, name: &str) -> String {
     format!("{file}\n")
 }
 
-#[test]
-fn the_units_are_valid_and_write_complete_files() {
-    needs!(Program("systemd-analyze"), Repository(FLEET));
-    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(FLEET)).unwrap();
+fn page() -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(FLEET)).unwrap()
+}
+
+/// Asserts that systemd accepts these units on the page.
+fn verify(page: &str, names: &[&str]) {
     let dir = tempfile::tempdir().unwrap();
-    let names = ["pidns-metrics.service", "pidns-metrics.timer"];
     for name in names {
-        std::fs::write(dir.path().join(name), shown(&page, name)).unwrap();
+        std::fs::write(dir.path().join(name), shown(page, name)).unwrap();
     }
     let mut verify = Command::new("systemd-analyze");
-    let output = run(verify.arg("verify").args(names.map(|name| dir.path().join(name))));
+    let output = run(verify.arg("verify").args(names.iter().map(|name| dir.path().join(name))));
     // systemd-analyze may also print warnings about other units of this host.
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!said.lines().any(|line| line.contains("pidns")), "{said}");
+}
+
+#[test]
+fn the_unit_of_the_flight_recorder_is_valid_and_records() {
+    needs!(Program("systemd-analyze"), Repository(FLEET));
+    let (page, name) = (page(), "pidns-watch.service");
+    verify(&page, &[name]);
+    let service = shown(&page, name);
+    let script =
+        service.split_once("ExecStart=/bin/sh -c '").unwrap().1.split_once("'\n").unwrap().0;
+    let path = format!("{}:/usr/bin:/bin", Path::new(PIDNS).parent().unwrap().display());
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", script]).env("PATH", path).stdout(Stdio::piped());
+    let mut running = Running::spawn(&mut shell);
+    let mut first = String::new();
+    BufReader::new(running.0.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.contains("\"record\":\"watch\""), "{first}");
+}
+
+#[test]
+fn the_units_are_valid_and_write_complete_files() {
+    needs!(Program("systemd-analyze"), Repository(FLEET));
+    let page = page();
+    let names = ["pidns-metrics.service", "pidns-metrics.timer"];
+    verify(&page, &names);
     // Run the command of the service in the directory where it should write the file.
     let service = shown(&page, names[0]);
     let script = service.split_once("ExecStart=/bin/sh -c '").unwrap().1;

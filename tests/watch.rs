@@ -248,9 +248,7 @@ fn what_a_shell_starts_beside_the_watch_is_reported() {
     let mut shell = Watch::start_by(command.args(["-c", script, PIDNS]).arg(&fifo));
     let watch = children(shell.pid())[0];
     fs::write(&fifo, "\n").unwrap();
-    let came = shell.wait_for("the sibling", |it| {
-        it["process_change"]["after"]["comm"] == "sleep"
-    });
+    let came = shell.wait_for("the sibling", |it| it["process_change"]["after"]["comm"] == "sleep");
     assert_eq!(came["process_change"]["after"]["ppid"], shell.pid());
     kill(watch, Signal::TERM);
 }
@@ -271,6 +269,26 @@ fn signals_and_a_closed_pipe_end_the_watch() {
     let pid = watch.pid();
     let other = Command::new("true").stdout(Stdio::piped()).spawn().unwrap();
     watch.lines = BufReader::new(other.stdout.unwrap());
+    until("the watch has ended", || status(pid, "State").first().is_some_and(|it| it == "Z"));
+    assert_eq!(watch.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_signal_ends_the_watch_although_nobody_reads() {
+    needs!(NamespaceOfItsOwn);
+    let mut watch = Watch::start(&["--interval", "0.05"]);
+    rustix::pipe::fcntl_setpipe_size(watch.lines.get_ref(), 4096).unwrap();
+    let pid = watch.pid();
+    let _many: Vec<Running> =
+        (0..30).map(|_| Running::spawn(Command::new("sleep").arg("600"))).collect();
+    // The watch waits for the reader, in poll(2) and not in write(2).
+    until("the pipe is full", || {
+        let stack = fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
+        let syscall = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+        stack.contains("poll") && syscall.split(' ').nth(2) == Some("0x2")
+    });
+    std::thread::sleep(Duration::from_millis(500));
+    kill(pid, Signal::TERM);
     until("the watch has ended", || status(pid, "State").first().is_some_and(|it| it == "Z"));
     assert_eq!(watch.child.wait().unwrap().code(), Some(0));
 }

@@ -48,6 +48,8 @@ enum End {
     RootGone(NamespaceId),
     /// The reader has closed the pipe.
     Closed,
+    /// A signal has arrived while the reader did not read.
+    Stopped,
 }
 
 /// Reports changes until the watch ends. The exit status is 1 if the watch ends before a problem of
@@ -55,12 +57,12 @@ enum End {
 pub fn watch(arguments: &cli::Watch) -> Result<Exit, Error> {
     let signals = Signals::block_ending()
         .map_err(|source| Error::Run { what: "take signals (signalfd)", source })?;
-    let mut watcher = Watcher::start(arguments)?;
-    let end = watcher.run(&signals)?;
-    let has_until = !arguments.until.is_empty();
+    let mut watcher = Watcher::start(arguments, &signals)?;
+    let end = watcher.run()?;
+    let is_no = !arguments.until.is_empty() && !matches!(end, End::Occurred);
     let why = match end {
         End::Closed => return Ok(Exit::Success),
-        End::Occurred => None,
+        End::Occurred | End::Stopped => None,
         End::Time => Some("after the time of --for".to_owned()),
         End::Signal(signal) => Some(match NixSignal::try_from(signal.as_raw()) {
             Ok(signal) => format!("by {signal}"),
@@ -68,7 +70,6 @@ pub fn watch(arguments: &cli::Watch) -> Result<Exit, Error> {
         }),
         End::RootGone(id) => Some(format!("because {id} (--root) is gone")),
     };
-    let is_no = has_until && why.is_some();
     if let Some(why) = why {
         watcher.report_end(&why)?;
     }
@@ -78,6 +79,7 @@ pub fn watch(arguments: &cli::Watch) -> Result<Exit, Error> {
 /// A running watch.
 struct Watcher<'a> {
     arguments: &'a cli::Watch,
+    signals: &'a Signals,
     scanner: Scanner,
     scope: DiffScope,
     until: Option<Until>,
@@ -108,7 +110,7 @@ struct Look {
 
 impl<'a> Watcher<'a> {
     /// Takes the first snapshot.
-    fn start(arguments: &'a cli::Watch) -> Result<Self, Error> {
+    fn start(arguments: &'a cli::Watch, signals: &'a Signals) -> Result<Self, Error> {
         let save = arguments.save.as_deref().map(SaveDir::open).transpose()?;
         let (procfs, collector) = (arguments.procfs.clone(), arguments.collector);
         let origin = Origin { procfs, file: None, host: None, collector };
@@ -136,6 +138,7 @@ impl<'a> Watcher<'a> {
         let has_until = !arguments.until.is_empty();
         Ok(Self {
             arguments,
+            signals,
             scanner,
             scope,
             until: has_until.then(|| Until::new(&arguments.until, &before)),
@@ -153,13 +156,13 @@ impl<'a> Watcher<'a> {
     }
 
     /// Reports changes until the watch ends.
-    fn run(&mut self, signals: &Signals) -> Result<End, Error> {
-        if self.report_start()? == Outcome::Closed {
-            return Ok(End::Closed);
+    fn run(&mut self) -> Result<End, Error> {
+        if let Some(end) = self.report_start()? {
+            return Ok(end);
         }
         loop {
             self.schedule.end_round(Instant::now());
-            if let Some(end) = self.wait(signals) {
+            if let Some(end) = self.wait() {
                 return Ok(end);
             }
             // The last round shows what happened after the round before it.
@@ -174,18 +177,18 @@ impl<'a> Watcher<'a> {
     }
 
     /// Waits for the next round. Returns the reason if the watch must end.
-    fn wait(&self, signals: &Signals) -> Option<End> {
+    fn wait(&self) -> Option<End> {
         let times = [self.schedule.due(), self.end_at];
         let until = times.into_iter().flatten().min();
         loop {
-            if let Some(received) = signals.iter().next() {
+            if let Some(received) = self.signals.iter().next() {
                 return Some(End::Signal(received.signal));
             }
             let left = until.map(|at| at.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
                 return None;
             }
-            if signals.wait_while_open(io::stdout().as_fd(), left) {
+            if self.signals.wait_while_open(io::stdout().as_fd(), left) {
                 return Some(End::Closed);
             }
         }
@@ -194,8 +197,8 @@ impl<'a> Watcher<'a> {
     /// Takes a snapshot, and reports the changes.
     fn round(&mut self) -> Result<Option<End>, Error> {
         let started = collect::now();
-        let outcome = match self.look() {
-            Ok(look) => return self.report(look),
+        match self.look() {
+            Ok(look) => self.report(look),
             Err(error) => {
                 self.failed += 1;
                 let notice = (self.failed == 1)
@@ -203,10 +206,9 @@ impl<'a> Watcher<'a> {
                 let notices = notice.into_iter().chain(self.skipped_notice());
                 let events = notices.map(WatchEvent::Notice).collect();
                 let host = self.before.host.clone();
-                self.write(&started, &host, events)?
+                self.write(&started, &host, events)
             }
-        };
-        Ok((outcome == Outcome::Closed).then_some(End::Closed))
+        }
     }
 
     fn look(&mut self) -> Result<Look, Error> {
@@ -255,7 +257,7 @@ impl<'a> Watcher<'a> {
         }
         events.extend(problems.as_ref().map(WatchEvent::Problems));
         events.extend(notices.into_iter().map(WatchEvent::Notice));
-        let outcome = self.write(&after.captured_at, &after.host, events)?;
+        let written = self.write(&after.captured_at, &after.host, events)?;
         let mut end = problems.is_some().then_some(End::Occurred);
         if let Some(root) = self.root {
             self.root = diff.counterpart(root);
@@ -265,11 +267,11 @@ impl<'a> Watcher<'a> {
             }
         }
         self.before = after;
-        Ok(if outcome == Outcome::Closed { Some(End::Closed) } else { end })
+        Ok(written.or(end))
     }
 
-    /// Reports the first snapshot.
-    fn report_start(&mut self) -> Result<Outcome, Error> {
+    /// Reports the first snapshot. Returns the reason if the watch must end.
+    fn report_start(&mut self) -> Result<Option<End>, Error> {
         let first = self.before.clone();
         let mut shown = first.clone();
         leave_out_observer(&mut shown, false);
@@ -292,8 +294,12 @@ impl<'a> Watcher<'a> {
         self.write(&first.captured_at, &first.host, events)
     }
 
-    /// Reports the end of the watch.
+    /// Reports the end of the watch, unless the reader is too slow: a second signal would then be
+    /// needed.
     fn report_end(&mut self, why: &str) -> Result<(), Error> {
+        if !output::is_writable() {
+            return Ok(());
+        }
         let message = wording::ended(why, self.taken, self.schedule.skipped());
         let event = WatchEvent::Notice(notice(NoticeCode::Ended, message, Some(self.taken)));
         let host = self.before.host.clone();
@@ -350,15 +356,15 @@ impl<'a> Watcher<'a> {
         Some(notice(NoticeCode::RoundsSkipped, message, Some(skipped.count)))
     }
 
-    /// Writes events, if there are any.
+    /// Writes events, if there are any. Returns the reason if the watch must end.
     fn write(
         &mut self,
         captured_at: &str,
         host: &Host,
         events: Vec<WatchEvent<'_>>,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<Option<End>, Error> {
         if events.is_empty() {
-            return Ok(Outcome::Taken);
+            return Ok(None);
         }
         let LocalTime { day, clock } = LocalTime::of(captured_at);
         let new_day = (day != self.day).then(|| day.clone());
@@ -366,7 +372,13 @@ impl<'a> Watcher<'a> {
         let round = Round { captured_at: captured_at.to_owned(), clock, new_day, host, events };
         let output = &self.arguments.output;
         let style = view::style(output, self.arguments.folding.no_fold);
-        output::write(|out| output.format.0.emit(&round, style, out))
+        let stop = self.signals.fd();
+        let emit = |out: &mut dyn io::Write| output.format.0.emit(&round, style, out);
+        Ok(match output::write_until(stop, emit)? {
+            Outcome::Taken => None,
+            Outcome::Closed => Some(End::Closed),
+            Outcome::Stopped => Some(End::Stopped),
+        })
     }
 }
 

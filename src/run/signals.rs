@@ -108,6 +108,12 @@ impl Signals {
         let _ = poll(&mut [PollFd::new(&self.fd.as_fd(), PollFlags::IN)], timeout.as_ref());
     }
 
+    /// Returns the descriptor, which is readable if a signal is pending.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
     /// Waits until a signal arrives, `output` is closed at the other end, or the timeout expires.
     /// Returns `true` if `output` is closed.
     pub fn wait_while_open(&self, output: BorrowedFd<'_>, timeout: Option<Duration>) -> bool {

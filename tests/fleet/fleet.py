@@ -3,6 +3,7 @@
 import json
 import pathlib
 import subprocess
+import time
 
 DAYS = ("2026-11-23", "2026-11-24")
 BASE_TIME = "T14:28:00.123456Z"
@@ -56,3 +57,26 @@ def make(pidns, bases, directory, count=50):
             base = bases[number % len(bases)]
             one = host(base, number, day, more=index * (number % 7))
             (target / f"{one['host']['hostname']}.ndjson").write_bytes(records(pidns, one))
+
+
+def watch(pidns, directory):
+    """Records the changes of this host while a held namespace dies, and writes the records to the
+    files of three hosts. The records of the host web-007 begin at 11:59:59 on the last day."""
+    command = [pidns, "watch", "-f", "ndjson", "--interval", "0.2", "--until", "dead-namespace"]
+    recorder = subprocess.Popen([*command, "--for", "60"], stdout=subprocess.PIPE, text=True)
+    first = recorder.stdout.readline()
+    # The shell keeps the dead namespace alive after its first child, the init, has exited.
+    script = "sleep 1; read -r _"
+    holder = subprocess.Popen(["unshare", "-p", "bash", "-c", script], stdin=subprocess.PIPE)
+    records = [json.loads(line) for line in [first, *recorder.stdout]]
+    holder.communicate(b"\n")
+    pathlib.Path(directory).mkdir()
+    seconds = list(dict.fromkeys(it["captured_at"] for it in records))
+    for number in (6, 7, 8):
+        host = f"web-{number:03}"
+        with open(f"{directory}/{host}.ndjson", "w") as file:
+            for it in records:
+                second = time.gmtime(11 * 3600 + 3599 + seconds.index(it["captured_at"]))
+                at = time.strftime(f"{DAYS[-1]}T%H:%M:%SZ", second)
+                name = {**it["host"], "hostname": host}
+                print(json.dumps({**it, "captured_at": at, "host": name}), file=file)

@@ -67,12 +67,34 @@ def expected():
     largest = [(*name, count) for name, count in largest.items()]
     growth = [(host, more) for host, more in processes.items() if more > 0]
     return {
+        "happened": sorted(happened(), key=str),
         "dead": sorted(dead, key=str),
         "largest": sorted(largest, key=lambda it: (-it[3], it[0], it[2]))[:20],
         "incomplete": sorted(incomplete),
         "container": sorted(container),
         "growth": sorted(growth, key=lambda it: (-it[1], it[0])),
     }
+
+
+def happened():
+    """Computes what happened on the host web-007 between 12:00 and 12:10."""
+    begin, end = (datetime.datetime.fromisoformat(f"{fleet.DAYS[-1]}T12:{it}") for it in ("00", "10"))
+    for line in pathlib.Path("watch/web-007.ndjson").read_text().splitlines():
+        it = json.loads(line)
+        at = datetime.datetime.fromisoformat(it["captured_at"]).replace(tzinfo=None)
+        content = it[it["record"]]
+        after = content.get("after") or {}
+        shown = after or content.get("before") or {}
+        if not begin <= at <= end or content.get("fields") == ["members"]:
+            continue
+        match it["record"]:
+            case "namespace_change":
+                held = [f"{one['kind']} of {one['comm']}" for one in after.get("holders", [])]
+                yield at, content["change"], content["id"], after.get("state"), held if after else None
+            case "process_change":
+                yield at, content["change"], str(content["pid"]), shown["comm"], None
+            case "finding" | "notice":
+                yield at, content["code"], None, content["message"], None
 
 
 def duckdb_rows():
@@ -106,13 +128,14 @@ def polars_rows():
 
 def same(name, rows, truth):
     """Compares the rows of a query with the expected rows. The order of rows must be equal,
-    except for the query `dead`, since databases differ in how they sort nulls and text."""
+    except for the queries `dead` and `happened`, since databases differ in how they sort nulls and
+    text."""
     # ClickHouse returns an empty string for null if a namespace has no holder.
     rows, truth = [
         [tuple("" if it is None else str(it) for it in row) for row in answer]
         for answer in (rows, truth)
     ]
-    return sorted(rows) == sorted(truth) if name == "dead" else rows == truth
+    return sorted(rows) == sorted(truth) if name in ("dead", "happened") else rows == truth
 
 
 def main(pidns):
@@ -129,6 +152,7 @@ def main(pidns):
     with tempfile.TemporaryDirectory() as directory:
         os.chdir(directory)
         fleet.make(pidns, [real, made], "fleet")
+        fleet.watch(pidns, "watch")
         truth = expected()
         assert all(truth.values()), "every question has an answer"
         wrong = 0
