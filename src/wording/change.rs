@@ -80,10 +80,13 @@ pub fn namespace_change(
         line.words("  ", "hidden: still in the kernel, kept by something that /proc does not show");
         return;
     }
-    namespace_line(graph, namespace, line);
-    if change.after.is_some() {
-        add_umounts(namespace, &diff.live, line);
+    if change.after.is_none() {
+        line.plain("", format_args!("{}", namespace.id));
+        line.plain("  ", format_args!("gone; was {}", namespace.state.name()));
+        return;
     }
+    namespace_line(graph, namespace, line);
+    add_umounts(namespace, &diff.live, line);
     let Some(old) = change.before.and_then(|id| diff.before.namespace(id)) else { return };
     for field in &change.fields {
         match (field, old.parent) {

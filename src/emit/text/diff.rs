@@ -158,7 +158,7 @@ mod tests {
                 ~ |- pid:[4026532179]  live; was dead
                 + |  |- 6 -> 1 farm  init
                 + |  `- 7 -> 2 sleep
-                - `- pid:[4026532199]  live
+                - `- pid:[4026532199]  gone; was live
                 -    |- 20 -> 1 sleep  init
                 -    |- 5 x sleep: 21, 22, 23, 24, 25
                 -    `- 30 -> 40 a\nb\x1b[31m  zombie

@@ -115,7 +115,8 @@ fn problems(check: &Check, log: &mut Log<'_, '_>) -> io::Result<()> {
             return Ok(());
         }
         let mut line = Line::default();
-        line.part("", Emphasis::Command, format_args!("{}", text.advice.join("; ")));
+        line.plain("", format_args!("to solve it:"));
+        line.part(" ", Emphasis::Command, format_args!("{}", text.advice.join("; ")));
         log.line(log.plain(), &line)
     })
 }
