@@ -65,6 +65,7 @@ fn completes_options_values_and_lists() {
     assert_eq!(values(&["-q", "check", "-f", "ju"]), ["junit"]);
     assert_eq!(values(&["check", "--deny", "zombie,dead"]), ["zombie,dead-namespace"]);
     assert_eq!(values(&["run", "--deny", "leftover-p"]), ["leftover-process"]);
+    assert_eq!(values(&["watch", "--until", "dead-n"]), ["dead-namespace"]);
     assert_eq!(values(&["schema", "tr"]), ["translation"]);
     assert_eq!(values(&["help", "tr"]), ["translate"]);
     // pidns offers options only after a hyphen.

@@ -193,19 +193,17 @@ fn text_has_a_line_for_each_change_with_the_local_time() {
     kill(init, Signal::KILL);
     let rest: Vec<String> = lines.map(Result::unwrap).collect();
     assert!(running.wait().unwrap().success());
-    let dead = format!(
-        "~ {id}  DEAD: its init has exited; kept by {} sleep: open fd 9; was live",
-        holder.pid()
-    );
-    let gone = format!("- {init} → 1 sleep  init, in {id}");
-    let problem = format!(
-        "! dead-namespace: {id}  DEAD: its init has exited; kept by {} sleep: open fd 9",
-        holder.pid()
-    );
+    let held =
+        format!("{id}  DEAD: its init has exited; kept by {} sleep: open fd 9", holder.pid());
     let said: Vec<&str> = rest.iter().map(|line| &line[9..]).collect();
-    for expected in [&dead, &gone, &problem] {
-        assert!(said.contains(&expected.as_str()), "{expected}: {rest:#?}");
-    }
+    // `unshare`, the parent of the init, may keep the namespace, too, before it exits.
+    let has = |begin: &str, end: &str| {
+        said.iter().any(|line| line.starts_with(begin) && line.ends_with(end))
+    };
+    assert!(has(&format!("~ {held}"), "; was live"), "{rest:#?}");
+    assert!(has(&format!("- {init} → 1 sleep  init, in {id}"), ""), "{rest:#?}");
+    assert!(has(&format!("! dead-namespace: {held}"), ""), "{rest:#?}");
+    assert!(has("  to solve it: kill ", ""), "{rest:#?}");
     for line in &rest {
         let time = line.as_bytes();
         assert!(time[2] == b':' && time[5] == b':' && time[8] == b' ', "{line}");
@@ -444,7 +442,7 @@ fn the_watch_ends_if_the_namespace_of_root_goes() {
         watch.wait_for("the end", |it| {
             is_change(it, "namespace_change", "went", &id.clone().into())
         });
-        assert!(watch.of_kind("process_change").iter().all(|it| it["change"] == "went"));
+        assert!(watch.of_kind("process_change").iter().all(|it| it["change"] != "came"));
     }
 }
 
