@@ -74,8 +74,9 @@ pub struct Input {
 pub(super) struct Details {
     /// Additional data to read, as a comma-separated list
     ///
-    /// Command-line arguments can contain secrets. With namespaces, text also says which network,
-    /// IPC, UTS and mount namespaces a PID namespace shares with the host or with another one.
+    /// Command-line arguments can contain secrets. With namespaces, text says which network, IPC, UTS
+    /// and mount namespaces the init of each PID namespace shares with the host or with other inits.
+    /// For the other members, text shows only the namespaces that their init does not use.
     #[arg(
         long,
         value_name = "LIST",

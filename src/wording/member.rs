@@ -150,12 +150,17 @@ impl<'a> MemberText<'a> {
         }
     }
 
-    /// Adds the details of a process. Leaves out the cgroup if it was read only for `--container`.
+    /// Adds the details of a process. Leaves out the namespaces that the init of its PID namespace
+    /// uses, too, and the cgroup if it was read only for `--container`.
     fn details(&self, process: &Process, line: &mut Line) {
         Self::args(process, line);
         let Some(details) = &process.details else { return };
+        let usual =
+            self.init_of(process).and_then(|init| init.details.as_ref()?.namespaces.as_ref());
         for (name, inode) in details.namespaces.iter().flatten() {
-            line.plain(", ", format_args!("{name}:[{inode}]"));
+            if usual.and_then(|usual| usual.get(name)) != Some(inode) {
+                line.plain(", ", format_args!("{name}:[{inode}]"));
+            }
         }
         let selected = &self.graph.snapshot().selected;
         let is_by_container =
@@ -164,6 +169,12 @@ impl<'a> MemberText<'a> {
         if let Some(cgroup) = details.cgroup.as_ref().filter(|_| is_shown) {
             line.plain(", ", format_args!("cgroup {cgroup}"));
         }
+    }
+
+    /// Returns the init of a process's PID namespace, unless the process is that init.
+    fn init_of(&self, process: &Process) -> Option<&'a Process> {
+        let init = self.graph.namespace(process.namespace?)?.init?;
+        self.graph.process(init).filter(|init| init.pid != process.pid)
     }
 
     /// Adds the arguments of a process in parentheses, with a part for each argument.

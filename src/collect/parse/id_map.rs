@@ -6,7 +6,7 @@ use super::number::number;
 #[must_use]
 pub fn maps_zero(map: &[u8]) -> bool {
     map.split(|&byte| byte == b'\n').any(|line| {
-        let words = line.split(|byte| byte.is_ascii_whitespace()).filter(|it| !it.is_empty());
+        let words = line.split(u8::is_ascii_whitespace).filter(|it| !it.is_empty());
         let numbers: Vec<Option<u64>> = words.map(number).collect();
         matches!(numbers[..], [Some(0), Some(_), Some(1..)])
     })

@@ -33,9 +33,10 @@ const DEEPEST: usize = 36;
 
 /// Writes a graph.
 pub fn write(graph: &PidGraph, style: Style, out: &mut dyn Write) -> io::Result<()> {
-    let folding = match style.nested {
-        true => Folding::of_trees(graph, !style.unfolded),
-        false => Folding::new(graph, !style.unfolded),
+    let folding = if style.nested {
+        Folding::of_trees(graph, !style.unfolded)
+    } else {
+        Folding::new(graph, !style.unfolded)
     };
     let mut rows = HashMap::new();
     let mut depth = 0;
@@ -542,6 +543,19 @@ mod tests {
         assert!(!unfolded.contains("like this"), "{unfolded}");
         let ascii = text(trees(), Style { ascii: true, ..style });
         assert!(ascii.is_ascii(), "{ascii}");
+    }
+
+    #[test]
+    fn a_member_shows_only_the_namespaces_that_its_init_does_not_use() {
+        let mut snapshot = farm();
+        for (index, net) in [(3, 7), (4, 8)] {
+            let others = [("ipc".into(), 5), ("net".into(), net)];
+            snapshot.processes[index].details.get_or_insert_default().namespaces =
+                Some(others.into());
+        }
+        let text = text(snapshot, Style::default());
+        assert!(text.contains("6 → 1 farm, ipc:[5], net:[7]\n"), "{text}");
+        assert!(text.contains("7 → 2 sleep, net:[8]\n"), "{text}");
     }
 
     #[test]
