@@ -441,6 +441,19 @@ fn an_older_orphan_is_left_alone() {
 }
 
 #[test]
+fn an_orphan_that_an_older_process_starts_later_is_left_alone() {
+    let older = "bash -c 'sleep 0.5; (setsid sleep 669 &); exec sleep 669'";
+    let script =
+        format!("{older} >/dev/null 2>&1 & exec {PIDNS} run --kill --grace 0.1 -- sleep 1.5");
+    let output = run(Command::new("bash").args(["-c", &script]));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), stderr.as_str()), (Some(0), ""));
+    // The orphan and the process that started it.
+    assert_eq!(with_argument("sleep\u{0}669"), 2);
+    run(Command::new("pkill").args(["-KILL", "-f", "sleep 669$"]));
+}
+
+#[test]
 fn an_init_adopts_older_orphans_without_reporting_them() {
     needs!(Namespaces);
     let dir = tempfile::tempdir().unwrap();

@@ -279,9 +279,8 @@ processes. pidns prints nothing if nothing is left.
 No privileges are needed. pidns becomes the subreaper of the command's orphans \
 (PR_SET_CHILD_SUBREAPER in prctl(2)), and reports the descendants of the command. \
 Children of pidns that are older than the command are left alone, even if pidns \
-adopts them while the command runs. But pidns cannot tell an orphan that such a child \
-starts later from an orphan of the command, so it reports such an orphan, and --kill \
-kills it.
+adopts them while the command runs, and so are the orphans that they start. If pidns has \
+such children, or is the init of a PID namespace, it runs the command in a second pidns process.
 
 Some processes are not descendants of the command, so they are not reported: \
 processes that a service such as dockerd or systemd starts for the command, and \

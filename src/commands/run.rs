@@ -1,6 +1,8 @@
 //! Runs a command and reports the processes and namespaces that it leaves behind (`pidns run`).
 
 use std::collections::{BTreeSet, HashSet};
+use std::env;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::os::fd::AsFd as _;
@@ -10,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::view;
 use crate::cli::Run;
-use crate::collect::{self, LiveHost, Request};
+use crate::collect::{self, Descendants, LiveHost, Request};
 use crate::emit::{RunFormat, Style};
 use crate::error::Error;
 use crate::exit::Exit;
@@ -36,6 +38,9 @@ const REAPING: Duration = Duration::from_millis(100);
 /// # Errors Returns an error if the command could not be started, or if it succeeded but pidns
 /// could not determine what it left behind.
 pub fn run(arguments: &Run, collector: Collector) -> Result<Exit, Error> {
+    if Descendants::open(Path::new("/proc"))?.adopts_others() {
+        return run_in_child(arguments);
+    }
     // Open the report files first, so that the command does not run if a report cannot be written.
     let report_files: Vec<ReportFile> =
         arguments.reports().map(|(format, path)| create(format, path)).collect::<Result<_, _>>()?;
@@ -54,6 +59,20 @@ pub fn run(arguments: &Run, collector: Collector) -> Result<Exit, Error> {
     }
     if ended.is_by_sigint() {
         // After Ctrl-C, a shell stops running its script only if SIGINT terminated its child.
+        end_by_sigint();
+    }
+    Ok(Exit::Command(ended.status()))
+}
+
+/// Runs pidns again, as a child with the same arguments. The orphans that the child adopts are those
+/// of the command only, because the kernel gives an orphan to its nearest ancestor that is a
+/// subreaper. This process adopts all other orphans, and ignores them.
+fn run_in_child(arguments: &Run) -> Result<Exit, Error> {
+    let mut words = vec![OsString::from("/proc/self/exe")];
+    words.extend(env::args_os().skip(1));
+    let mut child = SupervisedCommand::start(&words, arguments.kill, false)?;
+    let ended = child.wait_for_command()?;
+    if ended.is_by_sigint() {
         end_by_sigint();
     }
     Ok(Exit::Command(ended.status()))

@@ -46,6 +46,8 @@ pub struct Descendants {
     command_start: ProcessStart,
     /// `true` if this process can have a child that started before the command.
     may_have_older_children: bool,
+    /// `true` if this process had a child before the command, or is the init of its PID namespace.
+    adopts_others: bool,
 }
 
 /// A process that descends from this pidns process.
@@ -99,11 +101,19 @@ impl Descendants {
             viewer_start,
             command_start,
             may_have_older_children: true,
+            adopts_others: getpid().is_init(),
         };
         let children = this.children(viewer, &mut Vec::new());
-        this.may_have_older_children =
-            getpid().is_init() || children.is_none_or(|children| !children.is_empty());
+        this.adopts_others |= children.as_ref().is_some_and(|children| !children.is_empty());
+        this.may_have_older_children = this.adopts_others || children.is_none();
         Ok(this)
+    }
+
+    /// Returns `true` if this process can adopt orphans of processes other than the command: it had
+    /// a child before the command, or is the init of its PID namespace.
+    #[must_use]
+    pub fn adopts_others(&self) -> bool {
+        self.adopts_others
     }
 
     /// Records the start of the command, a child of this process that has not been reaped. If the
