@@ -105,7 +105,7 @@ fn offers_short_container_ids() {
     let id = "77aa1b9c04de".repeat(5) + "77aa";
     let (_running, init) = container(&format!("{SLEEP} echo ready; wait"));
     let _cgroup = Cgroup::of("completions", &format!("docker/{id}"), init);
-    let expected = ("77aa1b9c04de".to_owned(), format!("docker {}", comm(init)));
+    let expected = ("77aa1b9c04de".to_owned(), format!("{}, docker 77aa1b9c04de", comm(init)));
     assert_eq!(offered(&["--container", "77aa"]), [expected]);
     assert_eq!(values(&["--container", &id[..20]]), [&id[..20]]);
 }

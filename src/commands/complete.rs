@@ -4,7 +4,7 @@
 //! This module lists processes without a full scan, because the user is waiting. Candidates that
 //! cannot be read are left out without a message.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,11 +17,11 @@ use clap_complete::engine::{
 };
 
 use crate::cli::{self, Shell};
-use crate::collect::ProcessList;
+use crate::collect::{self, Collected, ProcessList, Request};
 use crate::emit::Sanitized;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::model::{CheckCode, Pid};
+use crate::model::{CheckCode, Collector, Container, Pid, Pod, Process, SearchScope};
 use crate::output;
 
 /// The environment variable that names the shell. `COMPLETE=bash pidns` prints the completion
@@ -157,9 +157,15 @@ fn words_of<'a>(
     typed: &str,
     word: impl Fn(Pid) -> Option<(String, String)> + 'a,
 ) -> Vec<CompletionCandidate> {
+    offer(typed, listing.pids().into_iter().filter_map(word))
+}
+
+/// Returns a candidate for each distinct word that starts with `typed`, and that a shell would not
+/// interpret.
+fn offer(typed: &str, offered: impl Iterator<Item = (String, String)>) -> Vec<CompletionCandidate> {
     let is_plain = |byte| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-' | b'+' | b'/');
     let mut words = BTreeMap::new();
-    for (text, help) in listing.pids().into_iter().filter_map(word) {
+    for (text, help) in offered {
         if text.starts_with(typed) && text.bytes().all(is_plain) {
             words.entry(text).or_insert(help);
         }
@@ -178,15 +184,32 @@ fn users(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
 }
 
 fn containers(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
-    // Number of container ID digits that docker and podman show.
-    const SHORT: usize = 12;
-    words_of(listing, typed, |pid| {
-        let container = listing.container(pid)?;
-        let length = SHORT.max(typed.len());
+    let request = Request {
+        procfs: listing.path().to_owned(),
+        search: [SearchScope::Processes].into(),
+        details: BTreeSet::new(),
+        environment: BTreeSet::new(),
+        collector: Collector::Proc,
+    };
+    let Ok(Collected { snapshot, .. }) = collect::collect(&request) else { return Vec::new() };
+    let names = |(container, process): (&Container, Option<&Process>)| {
+        let pod = container.pod.as_ref().and_then(Pod::full_name);
+        let comm = process.map_or("", |it| &it.comm);
+        let help = format!("{comm}, {container}");
+        let name = container.name.clone().filter(|_| pod.is_none());
+        // The ID is offered if there is no name, or if the user has typed its beginning.
+        let length = container.short_id().len().max(typed.len());
         let id = container.id.get(..length).unwrap_or(&container.id).to_owned();
-        let comm = listing.comm(pid).unwrap_or_default();
-        Some((id, format!("{} {comm}", container.runtime)))
-    })
+        let is_id = |_: &String| !typed.is_empty() || (name.is_none() && pod.is_none());
+        let id = Some(id).filter(is_id);
+        [name, pod, id].into_iter().flatten().map(move |word| (word, help.clone()))
+    };
+    let process = |pid: Pid| snapshot.processes.iter().find(|it| it.pid == pid);
+    let own = snapshot.namespaces.iter();
+    let own = own.filter_map(|it| Some((it.container.as_ref()?, it.init.and_then(process))));
+    let others = snapshot.processes.iter();
+    let others = others.filter_map(|it| Some((it.other_container()?, Some(it))));
+    offer(typed, own.chain(others).flat_map(names))
 }
 
 /// Returns candidates for a rule of `pidns check`: the codes that start with `typed`.

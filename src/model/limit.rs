@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{Keyword, NamespaceId, Pid};
+use super::{Container, Keyword, NamespaceId, Pid};
 
 /// An entry of the table: the properties that all limits of one kind share.
 struct LimitEntry {
@@ -199,8 +199,8 @@ pub struct Consumer {
     pub pid: Option<Pid>,
     /// Name of the process.
     pub comm: Option<SmolStr>,
-    /// Id of the container.
-    pub container: Option<String>,
+    /// The container.
+    pub container: Option<Container>,
     /// UID of the user, as the user namespace of pidns maps it.
     pub uid: Option<u32>,
     /// Name of the user with this UID; null if unknown.

@@ -132,7 +132,7 @@ pub fn limits() -> Vec<Limit> {
     let largest = Consumer {
         pid: Pid::new(6),
         comm: Some("farm".into()),
-        container: Some("3f2a1b9c04de".to_owned()),
+        container: Some(Container::new("docker", "3f2a1b9c04de")),
         uid: Some(1000),
         user: Some("alice".into()),
         tasks: 3,

@@ -7,7 +7,7 @@ use super::limit::{failure, limit_advice, limit_text};
 use super::line::Line;
 use super::namespace::namespace_line;
 use super::phrase::{Counted, Symbols};
-use super::subject::{Comm, Pids, ProcessRef, age_text, command};
+use super::subject::{Comm, Pids, ProcessRef, age_text, command, container_of};
 use crate::model::{
     BlockReason, Blocker, CheckCode, Finding, Limit, Namespace, Pid, Process, Subject, Verdict,
 };
@@ -169,7 +169,7 @@ fn idle_process(check: &Check, pid: Pid) -> String {
     }
 }
 
-/// Returns a description of a process, with its age, parent and namespace.
+/// Returns a description of a process, with its age, parent, namespace and container.
 fn process_text(check: &Check, process: &Process, symbols: Symbols) -> String {
     let pids = Pids { process, symbols, all: false };
     let command = command(process, symbols == Symbols::ASCII);
@@ -181,6 +181,7 @@ fn process_text(check: &Check, process: &Process, symbols: Symbols) -> String {
     if let Some(namespace) = process.namespace.filter(|_| process.nspid.len() > 1) {
         facts.push(format!("in {namespace}"));
     }
+    facts.extend(container_of(&check.graph, process).map(|it| format!("of {it}")));
     if facts.is_empty() {
         format!("{pids} {command}")
     } else {

@@ -117,9 +117,7 @@ fn consumer_text(consumer: &Consumer) -> String {
     match consumer {
         Consumer { pid: Some(pid), comm: Some(comm), .. } => format!("{pid} {}", Comm(comm)),
         Consumer { pid: Some(pid), .. } => pid.to_string(),
-        Consumer { container: Some(id), .. } => {
-            format!("container {}", id.chars().take(12).collect::<String>())
-        }
+        Consumer { container: Some(container), .. } => container.to_string(),
         Consumer { user: Some(user), .. } => format!("user {user}"),
         Consumer { uid, .. } => format!("user {}", uid.unwrap_or_default()),
     }

@@ -358,6 +358,9 @@ pub fn namespace_line(graph: &PidGraph, namespace: &Namespace, line: &mut Line) 
         NamespaceState::Unknown => (Emphasis::Warning, "state unknown"),
     };
     line.part("  ", emphasis, format_args!("{state}"));
+    if let Some(container) = namespace.container.as_ref().filter(|it| !it.is_unit()) {
+        line.plain("; ", format_args!("{container}"));
+    }
     let reasons = kept_by(graph, namespace);
     for reason in reasons.iter().take(HOLDERS) {
         reason.describe("; ", line);

@@ -105,6 +105,12 @@ pub fn process_state(state: char) -> Option<&'static str> {
     }
 }
 
+/// Returns the container of a process: its own or, if unknown, that of its namespace.
+pub fn container_of<'a>(graph: &'a PidGraph, process: &'a Process) -> Option<&'a Container> {
+    let of_namespace = || graph.namespace(process.namespace?)?.container.as_ref();
+    process.other_container().or_else(of_namespace).filter(|it| !it.is_unit())
+}
+
 /// Returns the systemd service or container that a process belongs to, according to the cgroup of
 /// the process.
 pub fn part_of(graph: &PidGraph, process: &Process) -> Option<String> {

@@ -1,5 +1,4 @@
-//! Lists processes for shell completion, and reads individual facts about them (name, owner,
-//! container).
+//! Lists processes for shell completion, and reads their names and owners.
 
 use std::path::Path;
 
@@ -9,7 +8,7 @@ use super::lookup::process_file;
 use crate::collect::kernel::sys::read;
 use crate::collect::kernel::user_name::user_name;
 use crate::collect::proc::procfs::Procfs;
-use crate::model::{Container, Pid, cgroup};
+use crate::model::Pid;
 
 /// The processes that a procfs shows. Every call reads the procfs again, and facts that can't be
 /// read are left out silently.
@@ -48,10 +47,10 @@ impl ProcessList {
         Some((uid, user_name(uid).map_or_else(|| uid.to_string(), |name| name.to_string())))
     }
 
-    /// Returns the container of a process, according to its cgroup path.
+    /// Returns the path at which the procfs is mounted.
     #[must_use]
-    pub fn container(&self, pid: Pid) -> Option<Container> {
-        cgroup::of_cgroups(&self.read(pid, "cgroup")?, None, || false)
+    pub fn path(&self) -> &Path {
+        &self.0.path
     }
 
     fn read(&self, pid: Pid, file: &str) -> Option<Vec<u8>> {

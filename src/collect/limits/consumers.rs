@@ -5,23 +5,23 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use super::read_limit::{ReadLimit, Tasks};
-use crate::model::{Consumer, Limit, Lineage, NamespaceId, Pid, Process, Snapshot};
+use crate::model::{Consumer, Container, Limit, Lineage, NamespaceId, Pid, Process, Snapshot};
 
 /// Finds the largest consumer of a limit among the processes of a snapshot.
 pub struct Consumers<'a> {
     processes: HashMap<Pid, &'a Process>,
     /// The container of each namespace.
-    containers: HashMap<NamespaceId, &'a str>,
+    containers: HashMap<NamespaceId, &'a Container>,
 }
 
 impl<'a> Consumers<'a> {
     /// Collects the processes of a snapshot, and the container of each namespace.
     pub fn new(snapshot: &'a Snapshot) -> Self {
         let lineage = Lineage::new(&snapshot.namespaces);
-        let own: HashMap<NamespaceId, &str> = snapshot
+        let own: HashMap<NamespaceId, &Container> = snapshot
             .namespaces
             .iter()
-            .filter_map(|it| Some((it.id, it.container.as_ref()?.id.as_str())))
+            .filter_map(|it| Some((it.id, it.container.as_ref()?)))
             .collect();
         let container = |id| lineage.climb(id).find_map(|id| own.get(&id).copied());
         let namespaces = snapshot.namespaces.iter();
@@ -92,13 +92,17 @@ impl<'a> Consumers<'a> {
 
     /// Returns the container, or the user outside of containers, with the most tasks.
     fn largest_group(&self, tasks: &[&Process]) -> Option<Consumer> {
-        let group = |it: &&Process| {
-            let container = it.namespace.and_then(|id| self.containers.get(&id).copied());
-            ((container, container.is_none().then_some(it.uid)), threads(it))
-        };
-        let ((container, uid), count) = most(tasks.iter().map(group))?;
+        let groups = tasks.iter().map(|&it| {
+            let of_namespace = || self.containers.get(&it.namespace?).copied();
+            let container = it.other_container().or_else(of_namespace);
+            let key = container.map(|it| (&it.runtime, &it.id));
+            ((key, container.is_none().then_some(it.uid)), threads(it))
+        });
+        let ((key, uid), count) = most(groups)?;
         let user = uid.and_then(|uid| tasks.iter().find(|it| it.uid == uid)?.user.clone());
-        let container = container.map(str::to_owned);
+        let others = tasks.iter().filter_map(|it| it.other_container());
+        let mut containers = self.containers.values().copied().chain(others);
+        let container = containers.find(|it| key == Some((&it.runtime, &it.id))).cloned();
         Some(Consumer { container, uid, user, tasks: count, ..Consumer::default() })
     }
 }

@@ -155,7 +155,7 @@ mod tests {
             &expect![[r#"
                   pid:[4026531836]
                 ~ |- 4 containerd-shim  parent none -> 1 systemd, stopped -> running or waiting
-                ~ |- pid:[4026532179]  live; was dead
+                ~ |- pid:[4026532179]  live; docker 3f2a1b9c04de; was dead
                 + |  |- 6 -> 1 farm  init
                 + |  `- 7 -> 2 sleep
                 - `- pid:[4026532199]  gone; was live

@@ -137,7 +137,7 @@ mod tests {
               accTitle: Changes of PID namespaces
               accDescr: Processes: 1 came, 2 went. PID namespace: 1 changed.
               n0["pid:#91;4026531836#93;<br/>+ 30 a#92;<wbr/>n#96;#96;#96; #45;<wbr/>#45;<wbr/>#62; x"]:::same
-              n1["#126; pid:#91;4026532179#93;<br/>DEAD: its init has exited#59;<br/>kept by its child namespaces#59; was live<br/>#45;<wbr/> 6 → 1 farm  init<br/>#45;<wbr/> 7 → 2 sleep"]:::changed
+              n1["#126; pid:#91;4026532179#93;<br/>DEAD: its init has exited#59;<br/>docker 3f2a1b9c04de#59;<br/>kept by its child namespaces#59; was live<br/>#45;<wbr/> 6 → 1 farm  init<br/>#45;<wbr/> 7 → 2 sleep"]:::changed
               n0 --> n1
               classDef same fill:#eee,stroke:#777,color:#000,text-align:left
               classDef changed fill:#f7e8b2,stroke:#8a6d00,stroke-width:2px,color:#000,text-align:left
