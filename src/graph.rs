@@ -28,7 +28,7 @@ pub struct PidGraph {
     /// The nodes of namespaces come first, then the nodes of processes, in the order of the
     /// snapshot. Edges have no data: the kinds of the two nodes determine the meaning of an edge.
     graph: DiGraph<Node, ()>,
-    /// Tracers and ancestors of the remaining processes that a filter removed, keyed by PID.
+    /// Processes that a filter removed, keyed by PID: tracers and ancestors of the remaining ones.
     left_out: BTreeMap<Pid, Process>,
     /// Facts about the live host that advice needs; empty for a saved document.
     live: LiveFacts,
@@ -129,7 +129,7 @@ impl PidGraph {
         self.snapshot.limits.as_ref()?.get(index)
     }
 
-    /// Adds tracers and ancestors of the remaining processes that a filter removed.
+    /// Adds processes that a filter removed: tracers and ancestors of the remaining ones.
     pub fn add_left_out(&mut self, processes: impl IntoIterator<Item = Process>) {
         self.left_out.extend(processes.into_iter().map(|process| (process.pid, process)));
     }

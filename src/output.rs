@@ -148,7 +148,7 @@ pub fn warn_in_full(text: &[u8]) {
     let _ = Unbuffered::new(io::stderr().as_fd()).write_all(text);
 }
 
-/// The error of [`Unbuffered`] if it has stopped waiting for a slow reader.
+/// The error that [`Unbuffered`] returns after it stops waiting for a slow reader.
 #[derive(Debug)]
 struct StoppedWaiting;
 

@@ -155,14 +155,14 @@ still in that state on a second check.
 With --since, a process or namespace that is new since the earlier document is a \
 leftover, except for the shell that runs the check, its ancestors, the other \
 commands of its pipeline, and the heartbeat that a CI agent such as Jenkins runs \
-beside a step. Problems that the earlier document already has are left out. What \
-is older than the pidns that wrote the document is never a leftover. If the \
-document was filtered or is incomplete, only what is certainly new is denied, and \
+beside a step. Problems that the earlier document already has are left out. Anything \
+older than the pidns process that wrote the document is never a leftover. If the \
+document was filtered or is incomplete, only problems that are certainly new are denied, and \
 one line on standard error says so. A document of another boot, host or PID \
 namespace is an error.
 
-With --wait, only what every repetition of the check has found is denied, and the \
-rest is a warning. So a daemon may replace its workers meanwhile.
+With --wait, only problems that every repetition of the check found are denied; the \
+others are warnings. So a daemon may replace its workers meanwhile.
 
 Each problem has a code. A rule denies, warns about or allows the problems with a \
 code. If several rules match the same problem, a rule for some processes \

@@ -48,13 +48,13 @@ pub(super) const READING: Terms = &[
     ),
     (
         "child of 1220 containerd-shim",
-        "With --tree: the parent of a process that does not stand below it. The parent is in another \
-         namespace, is hidden by a filter, or the tree is too deep to indent its lines further.",
+        "With --tree: the parent of a process that is not drawn below it, because the parent is in \
+         another namespace or hidden by a filter, or because the tree is too deep to indent further.",
     ),
     (
         "300 x worker like this: 12, 14",
-        "With --tree: more than three siblings with the same processes below them. The lines below \
-         show what is below each one.",
+        "With --tree: more than three siblings with the same processes below them. The lines that \
+         follow show the processes below each sibling.",
     ),
     (
         "shares net, ipc with the host",

@@ -204,10 +204,10 @@ pub struct Filter {
     pub env: Option<EnvPattern>,
     /// Show only the container or pod with this name or id
     ///
-    /// WHICH is the name of a container, NAMESPACE/POD or POD of Kubernetes, or the beginning of a
-    /// container id or pod UID. Shows the namespaces of the container, the descendants of these
-    /// namespaces, and the container's processes in other namespaces. Reads the cgroup of each
-    /// process, like --details cgroup.
+    /// WHICH is the name of a container, the name of a Kubernetes pod (POD or NAMESPACE/POD), or the
+    /// beginning of a container id or pod UID. Shows the namespaces of the container, the
+    /// descendants of these namespaces, and the container's processes in other namespaces. Reads
+    /// the cgroup of each process, like --details cgroup.
     #[arg(long, value_name = "WHICH", global = true)]
     pub container: Option<ContainerPattern>,
     /// Show only namespaces in this state

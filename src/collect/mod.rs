@@ -118,7 +118,7 @@ pub struct Scanner {
 }
 
 impl Scanner {
-    /// Creates a scanner. All of its snapshots are answers to the same request.
+    /// Creates a scanner that takes every snapshot with the same request.
     #[must_use]
     pub fn new(request: Request) -> Self {
         Self { request, program: SharedProgram::NotLoaded }

@@ -48,7 +48,7 @@ pub fn settle(
     Ok(Settled { snapshot, unsettled, stuck_threads })
 }
 
-/// Adds to a check what only the live host can tell: findings about stuck threads, the requested
+/// Completes a check with data from the live host: findings about stuck threads, the requested
 /// details of the processes concerned, and the facts that advice needs. `processes` are all
 /// processes of the scan.
 pub fn add_live_facts(

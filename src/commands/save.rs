@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::graph::PidGraph;
 use crate::model::Snapshot;
 
-/// Maximum number of files with the same time that get a number to tell them apart.
+/// Maximum number of files for the same time. A number in the name tells them apart.
 const SAME_NAME: u32 = 1000;
 
 /// The directory for saved snapshots. It stays open, so that it can be renamed meanwhile.
@@ -52,8 +52,8 @@ impl SaveDir {
 
     /// Creates a new file, and returns its name. Never opens an existing file.
     fn create(&self, captured_at: &str, word: &str) -> Result<(File, String), Error> {
-        // Without these characters, the name needs no quotes in a shell, and scp(1) does not take
-        // it for the name of a host.
+        // Without these characters, the name needs no quotes in a shell, and scp(1) does not
+        // mistake it for the name of a host.
         let time = captured_at.replace(['-', ':'], "");
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(0o666);

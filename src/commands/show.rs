@@ -66,7 +66,7 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
     Ok(view::exit_status(false, snapshot.complete, output.strict))
 }
 
-/// Looks up what the advice on these processes needs.
+/// Looks up the facts that advice on these processes needs.
 fn facts(graph: &PidGraph, pids: &BTreeSet<Pid>, origin: &Origin) -> Result<LiveFacts, Error> {
     let named = pids.iter().filter_map(|&pid| graph.process(pid));
     let inits = named.clone().filter_map(|it| graph.namespace(it.namespace?)?.init);

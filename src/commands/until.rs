@@ -50,8 +50,9 @@ impl Until {
         scanner: &mut Scanner,
     ) -> Result<(Snapshot, Option<Check>), Error> {
         let Request { procfs, details, .. } = scanner.request().clone();
-        // Without a second snapshot, a check finds too many problems, but not too few: only the
-        // threads of processes are read between the two snapshots.
+        // A check of a single snapshot also finds transient problems, but misses none except stuck
+        // threads, which are read between two snapshots. So if it finds none, no second snapshot is
+        // needed.
         if !self.codes.contains(&CheckCode::Uninterruptible) {
             let check = self.check_once(&after, BTreeSet::new(), scope, scanner.request())?;
             if check.findings.is_empty() {

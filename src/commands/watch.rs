@@ -1,4 +1,4 @@
-//! Reports the changes of the live host as they happen (`pidns watch`).
+//! Reports changes on the live host as they happen (`pidns watch`).
 
 use std::collections::BTreeSet;
 use std::io;
@@ -32,8 +32,8 @@ use crate::watch::local_time::LocalTime;
 use crate::watch::schedule::Schedule;
 use crate::wording::watch as wording;
 
-/// With a shorter interval, pidns does not ask the kernel whether a namespace that is gone still
-/// exists, because the answer takes up to 0.2 seconds.
+/// With a shorter interval, pidns reports a namespace as gone without asking the kernel whether it
+/// still exists, because the answer takes up to 0.2 seconds.
 const MIN_INTERVAL_FOR_HIDDEN: Duration = Duration::from_secs(1);
 
 /// The reason for the end of the watch.
@@ -48,7 +48,7 @@ enum End {
     RootGone(NamespaceId),
     /// The reader has closed the pipe.
     Closed,
-    /// A signal has arrived while the reader did not read.
+    /// A signal has arrived while pidns was waiting for a slow reader.
     Stopped,
 }
 
@@ -114,7 +114,8 @@ impl<'a> Watcher<'a> {
         let save = arguments.save.as_deref().map(SaveDir::open).transpose()?;
         let (procfs, collector) = (arguments.procfs.clone(), arguments.collector);
         let origin = Origin { procfs, file: None, host: None, collector };
-        // The handle is closed at the end of this function: it would keep its namespace alive.
+        // The handle must be closed at the end of this function, because it keeps its namespace
+        // alive.
         let root = view::handle(arguments.filter.root.as_ref(), &origin)?;
         let mut scope = DiffScope {
             selection: arguments.filter.selection(root.as_ref().map(|root| root.namespace)),
@@ -128,7 +129,8 @@ impl<'a> Watcher<'a> {
         let graph = PidGraph::new(before.clone());
         let root = scope.selection.root.map(|root| query::resolve(&graph, root)).transpose();
         let root = root.map_err(not_found)?;
-        // A PID or an inode can be reused, so look for the namespace that it means now.
+        // The kernel can reuse a PID or an inode, so all rounds use the namespace that it means
+        // now.
         scope.selection.root = root.map(NamespaceRef::Id);
         scope.selection.check_container(&graph).map_err(not_found)?;
         match query::part(graph, &scope.selection) {
@@ -165,7 +167,7 @@ impl<'a> Watcher<'a> {
             if let Some(end) = self.wait() {
                 return Ok(end);
             }
-            // The last round shows what happened after the round before it.
+            // When the time is over, one more round reports the changes since the previous one.
             let is_last = self.end_at.is_some_and(|at| Instant::now() >= at);
             if let Some(end) = self.round()? {
                 return Ok(end);
@@ -294,8 +296,8 @@ impl<'a> Watcher<'a> {
         self.write(&first.captured_at, &first.host, events)
     }
 
-    /// Reports the end of the watch, unless the reader is too slow: a second signal would then be
-    /// needed.
+    /// Reports the end of the watch, unless the reader is too slow: pidns would wait for it, and
+    /// would need a second signal to stop.
     fn report_end(&mut self, why: &str) -> Result<(), Error> {
         if !output::is_writable() {
             return Ok(());

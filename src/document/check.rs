@@ -126,10 +126,10 @@ impl RecordContent for CheckContent<'_> {
     }
 }
 
-/// The texts of a finding: the message, the advice, and the command that enters the namespace.
+/// The text for a finding: the message, the advice, and the command that enters the namespace.
 pub type Explained = (String, Vec<String>, Option<String>);
 
-/// Converts a check to a document. `explain` supplies the texts of each finding.
+/// Converts a check to a document. `explain` supplies the text for each finding.
 pub fn check(
     check: &query::Check,
     explain: impl Fn(&model::Finding) -> Explained,
@@ -144,7 +144,8 @@ pub fn check(
     }
 }
 
-/// Writes the NDJSON records of a check. `explain` supplies the texts of each finding. Stops at the first error from `write`.
+/// Writes the NDJSON records of a check. `explain` supplies the text for each finding. Stops at the
+/// first error from `write`.
 pub fn write_check_records<E>(
     check: &query::Check,
     explain: impl Fn(&model::Finding) -> Explained,

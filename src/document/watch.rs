@@ -57,7 +57,7 @@ pub struct Notice {
     code: Word<NoticeCode>,
     /// Human-readable description. Its wording may change at any time.
     message: String,
-    /// Number of rounds or problems that the message is about, or null.
+    /// Number of rounds or problems; null if the message does not count any.
     count: Option<u64>,
     /// Paths of the files that pidns has written. Bytes that are not UTF-8 are replaced by U+FFFD.
     files: Vec<String>,
@@ -68,9 +68,9 @@ keywords! {
     pub enum WatchRecordKind("watch_record_kind", "record of kind", "records of kind") {
         /// The beginning of the watch. This record comes first.
         Watch = "watch",
-        /// A namespace that came, went or changed.
+        /// A namespace that appeared, disappeared or changed.
         NamespaceChange = "namespace_change",
-        /// A process that came, went or changed.
+        /// A process that appeared, disappeared or changed.
         ProcessChange = "process_change",
         /// A problem that ends the watch.
         Finding = "finding",
@@ -125,7 +125,7 @@ impl RecordContent for DatedContent<'_> {
     }
 }
 
-/// Writes the records of a round. `explain` supplies the texts of each finding. Stops at the first
+/// Writes the records of a round. `explain` supplies the text for each finding. Stops at the first
 /// error from `write`.
 pub fn write_watch_records<E>(
     round: &Round<'_>,

@@ -229,7 +229,7 @@ impl RunFormat {
     }
 }
 
-/// The formats of `watch`.
+/// The formats of `pidns watch`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum WatchFormat {
     /// A human-readable log: one change per line, with the local time.
@@ -256,7 +256,7 @@ impl WatchFormat {
     }
 }
 
-/// Returns the texts of a finding for formats other than text.
+/// Returns the message, advice and command for a finding, for formats other than text.
 fn describe(check: &Check, finding: &Finding) -> Explained {
     let text = finding::describe(check, finding, Symbols::UNICODE);
     (text.message, text.advice, finding::enter(check, finding))

@@ -19,7 +19,7 @@ pub struct Style {
     pub width: Option<usize>,
     /// `true` if text and pictures show each process and namespace on a line of its own.
     pub unfolded: bool,
-    /// `true` if text shows the members of a namespace as trees of processes.
+    /// `true` if text output shows the members of a namespace as trees of processes.
     pub nested: bool,
 }
 

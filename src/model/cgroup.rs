@@ -459,7 +459,7 @@ mod tests {
         said
     }
 
-    /// Finds the container of a live process with these cgroups. Nothing is known about its parent.
+    /// Finds the container of a live process with these cgroups. The parent is unknown.
     fn live(cgroups: &[u8]) -> Option<Container> {
         of_cgroups(cgroups, None, || false)
     }

@@ -29,7 +29,7 @@ pub struct Container {
 }
 
 impl Container {
-    /// Creates a container without a name and a pod.
+    /// Creates a container without a name or pod.
     #[must_use]
     pub fn new(runtime: &str, id: &str) -> Self {
         Self { runtime: runtime.to_owned(), id: id.to_owned(), name: None, pod: None }

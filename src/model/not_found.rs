@@ -52,7 +52,7 @@ pub enum NotFound {
     Selection(Vec<Criterion>),
 }
 
-/// Maximum number of values of an option, or meanings of a pattern, that a message names.
+/// Maximum number of option values, or of containers that match a pattern, to list in a message.
 const NAMED: usize = 5;
 
 /// The kernel's upper limit for PIDs (`PID_MAX_LIMIT`). The inodes of namespaces are far above this

@@ -39,11 +39,11 @@ pub enum SharedWith {
     Host,
     /// One or more other PID namespaces.
     Namespaces {
-        /// The nearest ancestor that shares them or, if there is none, the first PID namespace.
+        /// The nearest ancestor among the partners or, if none is an ancestor, the first partner.
         first: NamespaceId,
         /// The container of that namespace.
         container: Option<Container>,
-        /// Number of other PID namespaces that share them. Descendants do not count.
+        /// Number of further PID namespaces with the same types in common, without descendants.
         more: usize,
     },
 }
@@ -98,7 +98,8 @@ impl Sharing {
         Self(sharing)
     }
 
-    /// Returns what the init of a PID namespace shares: first with the host, then with others.
+    /// Returns the namespaces that the init of a PID namespace shares: first those shared with the
+    /// host, then those shared with others.
     #[must_use]
     pub fn of(&self, namespace: NamespaceId) -> &[Shared] {
         self.0.get(&namespace).map_or(&[], Vec::as_slice)
@@ -126,7 +127,7 @@ fn merged(groups: Vec<SharingGroup<'_>>) -> Vec<(Vec<&'static str>, Vec<&Namespa
     merged
 }
 
-/// Adds to each member of a group with which other members it shares these types.
+/// For each member of a group, records the partners with which it shares namespaces of these types.
 fn add_partners(
     types: &[&'static str],
     members: &[&Namespace],
@@ -177,7 +178,7 @@ mod tests {
     const HOST: u64 = 0xEFFF_FFFC;
 
     /// Returns a snapshot of a host with PID namespaces. Each is given by its inode, the inode of
-    /// its parent, and the inodes of the namespaces net and ipc of its init.
+    /// its parent, and the inodes of its init's network and IPC namespaces.
     fn host(inner: &[(u64, u64, u64, u64)]) -> Snapshot {
         let mut namespaces = vec![namespace(HOST, None)];
         let mut processes = vec![process(&[1], Some(HOST)), process(&[2], Some(HOST))];

@@ -48,8 +48,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Returns `true` if nothing but limits is unknown: pidns found all processes and namespaces in
-    /// the places that it searched.
+    /// Returns `true` if the snapshot has all processes and namespaces that the search could find.
+    /// Limits may be missing.
     #[must_use]
     pub fn has_all_but_limits(&self) -> bool {
         let mut gaps = self.diagnostics.iter().filter(|it| it.is_gap()).peekable();

@@ -11,7 +11,7 @@ pub struct Notice {
     pub code: NoticeCode,
     /// Human-readable text.
     pub message: String,
-    /// The number of rounds or problems that the message is about.
+    /// Number of rounds or problems, if the message counts any.
     pub count: Option<u64>,
     /// The files that were written.
     pub files: Vec<PathBuf>,
@@ -22,7 +22,7 @@ keywords! {
     pub enum NoticeCode("notice_code", "notice", "notices") {
         /// Rounds were left out, because an earlier round took longer than the interval.
         RoundsSkipped = "rounds-skipped",
-        /// A snapshot is incomplete, so changes may be missing, or may be wrong.
+        /// A snapshot is incomplete, so changes may be missing or wrong.
         Incomplete = "incomplete",
         /// The snapshots of the last minute are complete again.
         Complete = "complete",

@@ -108,8 +108,8 @@ impl Check {
     /// leader thread is in another state. `threads` maps the PID of each process to the TID of that
     /// thread.
     ///
-    /// A snapshot does not show the states of threads. So a thread is denied only if its process is
-    /// certainly newer than the earlier snapshot.
+    /// A snapshot does not show the states of threads. So such a finding is denied only if the
+    /// process is certainly newer than the earlier snapshot.
     pub fn add_stuck_threads(&mut self, threads: BTreeMap<Pid, Pid>, policy: &Policy) {
         let shown = threads.keys().filter(|&&pid| self.graph.process(pid).is_some());
         let found = shown.map(|&pid| (CheckCode::Uninterruptible, Subject::Process(pid)));
@@ -185,7 +185,7 @@ impl Check {
         concerned
     }
 
-    /// Returns the inits of the namespaces in which the findings concern a process.
+    /// Returns the init of each namespace that contains a process with a finding.
     #[must_use]
     pub fn inits(&self) -> HashSet<Pid> {
         let processes = self.findings.iter().filter_map(|finding| match finding.subject {

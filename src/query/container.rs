@@ -15,8 +15,8 @@ use crate::model::{Container, Namespace, NotFound, Process};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerPattern(String);
 
-/// The part of a container's description that matches a pattern. Names win over prefixes: a
-/// container called `fe` is meant by `fe`, although the IDs of other containers start with `fe`.
+/// The part of a container's description that matches a pattern. Names win over prefixes: `fe`
+/// means the container named `fe` even if the IDs of other containers start with `fe`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Match {
     /// Name or whole ID of the container.

@@ -21,9 +21,9 @@ pub fn leave_out_observer(snapshot: &mut Snapshot, kernel_threads: bool) {
     }
 }
 
-/// Returns the snapshot without the lists of processes that run only because it was taken. Between
-/// two snapshots of the same pidns process, such a process is a change like any other: the command
-/// that a user starts beside `pidns watch &` in a shell, for example.
+/// Clears the lists of processes that run only because the snapshot was taken. If both snapshots
+/// are from the same pidns process, changes of such processes are reported like any other. An
+/// example is a command that a user starts in the shell that runs `pidns watch &`.
 #[must_use]
 pub fn without_attendants(mut snapshot: Snapshot) -> Snapshot {
     if let Some(observer) = &mut snapshot.observer {

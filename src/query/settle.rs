@@ -93,7 +93,7 @@ impl Identity {
 }
 
 impl LastingFindings {
-    /// Turns each denied finding that an earlier check lacks into a warning.
+    /// Turns each denied finding into a warning if an earlier check did not find it.
     pub fn judge(&mut self, check: &mut Check) {
         let identify = |it: &Finding| (it.code, Identity::of(it.subject, &check.graph));
         let denied = check.findings.iter().filter(|it| it.verdict == Verdict::Deny);

@@ -1,8 +1,8 @@
 //! Starts the command with the signal mask and the disposition of SIGPIPE that pidns was started
 //! with (`posix_spawn(3)`).
 //!
-//! If the command is to run in a cgroup of its own, or to die with pidns, pidns starts a second pidns
-//! process instead. This process sets these things up and then executes the command. The
+//! If the command is to run in a cgroup of its own, or to die with pidns, pidns starts a second
+//! pidns process instead. The second process sets this up and then executes the command. The
 //! alternative, code that runs between `fork(2)` and `execve(2)`, needs an unsafe function of the
 //! standard library (`pre_exec`). The second pidns process needs only safe code.
 
@@ -44,8 +44,8 @@ pub fn spawn(
     {
         return Ok(child);
     }
-    // Also taken if the command cannot be executed. The second process then runs a script without
-    // `#!` by the shell, or exits with the status for the error.
+    // Also start the second process if the command cannot be executed: it runs a script without
+    // `#!` in the shell, or exits with the status for the error.
     let parent = if dies_with_us { getpid().as_raw_nonzero().get() } else { 0 };
     let members_file = members_file.unwrap_or(Path::new(""));
     let mut words = vec![NAME.into(), parent.to_string().into(), members_file.into()];

@@ -83,7 +83,8 @@ impl Signals {
     }
 
     /// Blocks the signals by which users, terminals and service managers end a program: SIGINT,
-    /// SIGTERM and SIGHUP. A signal that pidns was started with as ignored (`nohup`) stays ignored.
+    /// SIGTERM and SIGHUP. A signal that was already ignored when pidns started (`nohup`) stays
+    /// ignored.
     pub fn block_ending() -> io::Result<Self> {
         let is_taken = |signal: &NixSignal| !raw_signals::is_ignored(*signal as i32);
         Self::of(&ENDING.into_iter().filter(is_taken).collect())

@@ -1,5 +1,5 @@
-//! Remembers which gaps of the snapshots were reported, so that a gap that comes and goes with every
-//! snapshot is reported only once.
+//! Remembers which gaps in the snapshots were reported, so that a gap that comes and goes with
+//! every snapshot is reported only once.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ pub enum GapChange {
 }
 
 impl Gaps {
-    /// Notes the gaps of a snapshot.
+    /// Records the gaps in a snapshot.
     pub fn note(
         &mut self,
         names: impl IntoIterator<Item = String>,

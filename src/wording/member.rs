@@ -150,8 +150,8 @@ impl<'a> MemberText<'a> {
         }
     }
 
-    /// Adds the details of a process. Leaves out the namespaces that the init of its PID namespace
-    /// uses, too, and the cgroup if it was read only for `--container`.
+    /// Adds the details of a process. Leaves out namespaces that the process shares with the init
+    /// of its PID namespace, and the cgroup if it was read only for `--container`.
     fn details(&self, process: &Process, line: &mut Line) {
         Self::args(process, line);
         let Some(details) = &process.details else { return };

@@ -202,7 +202,7 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Adds the number of members that belong to other containers than the namespace's init does.
+    /// Adds the number of members that do not belong to the same container as the namespace's init.
     fn guests(&self, namespace: &Namespace, next: impl Fn() -> &'static str, line: &mut Line) {
         let members = self.graph.members(namespace);
         let mut containers: Vec<&Container> =

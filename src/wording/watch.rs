@@ -1,4 +1,4 @@
-//! Phrases of `pidns watch`.
+//! Phrases for `pidns watch`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -66,7 +66,7 @@ pub fn saved(files: &[impl AsRef<Path>]) -> String {
     format!("saved {}", files.join(" and "))
 }
 
-/// Returns the last line of the log. `why` is the reason for the end of the watch.
+/// Returns the last line of the log. `why` says why the watch ended.
 pub fn ended(why: &str, taken: u64, skipped: u64) -> String {
     let snapshots = Counted(usize::try_from(taken).unwrap_or(usize::MAX), "snapshot", "snapshots");
     if skipped == 0 {

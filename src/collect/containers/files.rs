@@ -1,8 +1,8 @@
 //! Opens the files of container runtimes.
 //!
 //! Root inside a container can put anything in the place of such a file. So a file is read only if
-//! it is a regular file of root or of the runtime's user, and at most as long as expected. Below the
-//! directory of the runtime, no symbolic link is followed. Nothing is locked or written.
+//! it is a regular file, is owned by root or the runtime's user, and is no longer than expected.
+//! Symbolic links below the runtime's directory are not followed. Nothing is locked or written.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -17,7 +17,8 @@ use crate::collect::kernel::sys::{READ, reopen};
 /// Flags for opening a directory as the base of relative paths.
 const BASE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// Opens a directory as the base of relative paths. Follows symbolic links, also those of a procfs.
+/// Opens a directory as the base of relative paths. Follows symbolic links, including the magic
+/// links of a procfs.
 pub fn open_base(dir: BorrowedFd<'_>, path: impl Arg) -> SysResult<OwnedFd> {
     fs::openat(dir, path, BASE, Mode::empty())
 }
@@ -50,14 +51,14 @@ pub fn read(dir: BorrowedFd<'_>, name: &str, owner: u32, limit: usize) -> Option
     if !is_regular || !is_short || ![0, owner].contains(&stat.st_uid) {
         return None;
     }
-    // One system call is enough, since the size is known. If the file becomes longer meanwhile, its
-    // end is missing, and it can't be parsed.
+    // One system call is enough, since the size is known. If the file grows meanwhile, its end is
+    // missing, and parsing fails.
     let mut bytes = Vec::with_capacity(usize::try_from(stat.st_size).ok()? + 1);
     rustix::io::read(reopen(&path, READ).ok()?, spare_capacity(&mut bytes)).ok()?;
     Some(bytes)
 }
 
-/// Lists a directory of root.
+/// Lists a directory that is owned by root.
 pub fn list(dir: BorrowedFd<'_>, mut visit: impl FnMut(&CStr)) -> Option<()> {
     let dir = fs::openat(dir, c".", READ | OFlags::DIRECTORY, Mode::empty()).ok()?;
     if fs::fstat(&dir).ok()?.st_uid != 0 {

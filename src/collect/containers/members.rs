@@ -1,7 +1,7 @@
-//! Finds the members of a namespace that belong to another container than its init does. Several
+//! Finds the members of a namespace that do not belong to the same container as its init. Several
 //! containers share a namespace with `docker run --pid`, with `hostPID` and in a pod.
 //!
-//! Reading the cgroup of every process would take longer than everything else. So, unless the
+//! Reading the cgroup of every process would take longer than the rest of the scan. So, unless the
 //! cgroups were read anyway, this module reads the cgroup only if a process entered its namespace
 //! from outside or has a container runtime's monitor as its parent. Descendants of such a process
 //! are in the same container.
@@ -121,7 +121,7 @@ fn descend(
             if let Some(container) = found.get(&process.pid) {
                 break container.clone();
             }
-            // Marks the process as visited, in case a race has made a cycle of parents.
+            // Mark the process as visited, in case a race has created a parent cycle.
             found.insert(process.pid, None);
             path.push(process.pid);
             let parent = find_process(processes, process.ppid);

@@ -1,8 +1,8 @@
 //! Reads the names of containers and pods from local files of the container runtimes, never from a
 //! socket or an API.
 //!
-//! The files are read in a thread of its own, and names that take too long are left out: a file can
-//! be on a network or FUSE file system that does not answer.
+//! The files are read in a separate thread, and names that take too long are left out: a file can
+//! be on a network or FUSE file system that does not respond.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -110,9 +110,10 @@ enum FoundName {
 /// The names that were found so far.
 #[derive(Default)]
 struct FoundNames {
-    /// By the runtime and ID of the container: the runtime that has the files, and the names.
+    /// Maps the runtime and ID of each container to the runtime that has the files, and to the
+    /// names.
     containers: HashMap<(String, String), (&'static str, Names)>,
-    /// By the UID of the pod: name and namespace.
+    /// Maps the UID of each pod to its name and namespace.
     pods: HashMap<String, (Option<String>, Option<String>)>,
 }
 

@@ -7,7 +7,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
-/// Maximum length of a name. Names of Kubernetes have at most 253 bytes.
+/// Maximum length of a name. Kubernetes names have at most 253 bytes.
 const MAX_NAME: usize = 255;
 
 /// Returns the name, unless it is empty or too long.
@@ -26,7 +26,7 @@ pub fn docker_name(json: &[u8]) -> Option<String> {
     valid(Some(name.strip_prefix('/').unwrap_or(&name).to_owned()))
 }
 
-/// Returns the data directory in Docker's `daemon.json`.
+/// Returns the data directory that Docker's `daemon.json` sets.
 pub fn data_root(json: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Daemon {
@@ -63,7 +63,7 @@ pub struct Names {
 pub fn annotated_names(json: &[u8]) -> Names {
     let mut found = None;
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    // The result is an error as soon as the annotations were found.
+    // Parsing stops with an error as soon as it finds the annotations, so ignore the result.
     let _ = deserializer.deserialize_map(FindAnnotations(&mut found));
     let Annotations { cri, cri_o, nerdctl } = found.unwrap_or_default();
     let [container, pod_uid, pod_name, pod_namespace] =
@@ -78,7 +78,8 @@ pub fn annotated_names(json: &[u8]) -> Names {
     }
 }
 
-/// The annotations that contain names: of the container, and UID, name and namespace of the pod.
+/// The annotations that contain names: the name of the container, and the UID, name and namespace
+/// of the pod.
 #[derive(Default)]
 struct Annotations {
     cri: [Option<String>; 4],
@@ -139,8 +140,8 @@ impl<'de> Deserialize<'de> for Annotations {
     }
 }
 
-/// Finds the annotations in an object, and stops there: the seccomp profile, which follows, is the
-/// largest part of the file.
+/// Finds the annotations in an object, and stops before the seccomp profile, the largest part of
+/// the file.
 struct FindAnnotations<'a>(&'a mut Option<Annotations>);
 
 impl<'de> Visitor<'de> for FindAnnotations<'_> {
@@ -162,8 +163,8 @@ impl<'de> Visitor<'de> for FindAnnotations<'_> {
     }
 }
 
-/// Splits the name of a directory in `/var/log/pods`, `NAMESPACE_NAME_UID`, into UID, name and
-/// namespace of the pod: `BuildPodLogsDirectory` in
+/// Splits the name of a directory in `/var/log/pods`, `NAMESPACE_NAME_UID`, into the UID, name and
+/// namespace of the pod. See `BuildPodLogsDirectory` in
 /// <https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/kuberuntime/helpers.go>.
 pub fn pod_log_directory(name: &[u8]) -> Option<(String, String, String)> {
     let name = std::str::from_utf8(name).ok()?;
@@ -173,7 +174,7 @@ pub fn pod_log_directory(name: &[u8]) -> Option<(String, String, String)> {
 }
 
 /// Returns the value of an option in a command line: the argument after one of the names, or the
-/// part behind `NAME=`.
+/// text after `NAME=`.
 pub fn option<'a>(command_line: &'a [u8], names: &[&str]) -> Option<&'a str> {
     let mut arguments = command_line.split(|&byte| byte == 0);
     while let Some(argument) = arguments.next() {

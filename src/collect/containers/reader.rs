@@ -55,8 +55,8 @@ const RUNTIMES: [RuntimeFiles; 4] = [
     RuntimeFiles { runtime: "podman", monitor: CONMON, read: NameReader::podman },
 ];
 
-/// Runtimes of [`Container`] for containers whose cgroup does not name the runtime. The parent of
-/// the container can name it.
+/// Values of `Container::runtime` if the cgroup does not name the runtime. The parent process of
+/// the container may still show which runtime it is.
 const UNNAMED: [&str; 2] = ["kubernetes", "unknown"];
 
 /// Returns `true` if the cgroup path of a container does not name its runtime.
@@ -83,7 +83,7 @@ impl NamelessContainer {
         (!id.contains('/') && ![".", ".."].contains(&&**id)).then_some(id)
     }
 
-    /// Returns the owner of the runtime. A container without a monitor may belong to root.
+    /// Returns the owner of the runtime: root on the host if the container has no monitor.
     fn owner(&self) -> RuntimeOwner {
         self.monitor.map_or(RuntimeOwner::HOST, |monitor| monitor.owner)
     }
@@ -159,8 +159,8 @@ impl NameReader {
         Some(Names { container: Some(name), ..Names::default() })
     }
 
-    /// Opens the directories of containers. If no daemon is running, containers can still run
-    /// (`live-restore`).
+    /// Opens the directories with Docker's containers. Also tries the default directory, because
+    /// containers can outlive the daemon (`live-restore`).
     fn docker_directories(&self, owner: RuntimeOwner) -> Vec<OwnedFd> {
         let daemons = self.daemons.iter().filter(|(_, it)| *it == owner);
         let mut directories: Vec<_> =
@@ -209,7 +209,7 @@ impl NameReader {
             let bundles = |namespace| self.in_host(&format!("{BUNDLES}/{namespace}"));
             return ["k8s.io", "default"].into_iter().find_map(|it| read(&bundles(it)?));
         };
-        // Only IDs of 64 digits are unique in all namespaces of containerd.
+        // Only IDs of 64 digits are unique across all of containerd's namespaces.
         let is_unique = wanted.container.id.len() == 64;
         let last = self.bundles.as_ref().filter(|(_, last)| is_unique && *last == owner);
         if let Some(names) = last.and_then(|(bundles, _)| read(bundles)) {

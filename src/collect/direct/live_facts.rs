@@ -113,7 +113,7 @@ impl<'a> LiveHost<'a> {
     }
 
     /// Returns `true` if nsenter(1) cannot become root in the user namespace of a process. nsenter
-    /// stays the same user if the process is in its own user namespace.
+    /// does not change the user if it is already in that user namespace.
     fn keeps_user(&self, process: &Process) -> bool {
         let Ok(dir) = ProcessDir::open(self.procfs.fd(), process.pid) else { return false };
         let theirs = namespace_link(dir.as_fd(), c"ns/user", "user").ok().flatten();

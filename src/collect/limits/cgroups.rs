@@ -15,8 +15,8 @@ use crate::collect::parse::{self, CgroupMount, LimitMax};
 /// Inode of the initial cgroup namespace (`PROC_CGROUP_INIT_INO` in the kernel).
 const INITIAL_CGROUP_NAMESPACE: u64 = 0xEFFF_FFFB;
 
-/// Maximum number of levels of cgroups above a process whose limits are read. A user to whom a cgroup
-/// is delegated can nest some thousands of cgroups in it.
+/// Maximum number of nested cgroups to read above a process. A user to whom a cgroup is delegated
+/// can nest thousands of cgroups in it.
 const MAX_LEVELS: usize = 64;
 
 /// The mounted cgroup hierarchies with the pids controller.
@@ -40,8 +40,8 @@ pub struct CgroupDir {
     parent: Option<usize>,
 }
 
-/// The cgroups of the processes that were read, and their ancestors. The tree has each cgroup once,
-/// because the paths of nested cgroups are long.
+/// The cgroups of the processes that were read, and their ancestors. The tree stores each cgroup
+/// only once, because the paths of nested cgroups are long.
 #[derive(Default)]
 struct CgroupTree {
     cgroups: Vec<CgroupDir>,
@@ -51,7 +51,8 @@ struct CgroupTree {
 }
 
 impl CgroupTree {
-    /// Adds the cgroup `below` the mount point, and its ancestors. Returns its index.
+    /// Adds a cgroup and its ancestors, and returns its index. `below` is its path relative to the
+    /// mount point.
     fn add(&mut self, mount: &CgroupMount, point: &str, root: &str, below: &str) -> Option<usize> {
         let mut innermost = None;
         let mut child: Option<usize> = None;
@@ -260,7 +261,7 @@ mod tests {
         fs::write(dir.path().join("pids.max"), "").unwrap();
         assert_eq!(read_cgroup(dir.path()), Err(Errno::INVAL));
         fs::remove_file(dir.path().join("pids.max")).unwrap();
-        // Root may read every file, but no one may read a directory.
+        // Root can read any file, so make reading fail with a directory.
         fs::create_dir(dir.path().join("pids.max")).unwrap();
         assert_eq!(read_cgroup(dir.path()), Err(Errno::ISDIR));
         assert!(is_gone(&io::Error::from_raw_os_error(Errno::NODEV.raw_os_error())));

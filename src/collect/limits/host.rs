@@ -51,7 +51,7 @@ pub struct LimitedHost<'a> {
     pub states: HashMap<NamespaceId, NamespaceState>,
     /// The processes whose limits are read.
     pub processes: Vec<LimitedProcess<'a>>,
-    /// The innermost cgroup of each process of the snapshot that a cgroup limits.
+    /// For each process that a cgroup limits: the index of its innermost cgroup.
     pub cgroups: HashMap<Pid, usize>,
     pub controller: PidsController,
     /// The kernel's own counters, or the reason why they can't be read.

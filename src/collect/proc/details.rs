@@ -42,7 +42,7 @@ const PAUSES: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(4), Duration::from_millis(16)];
 
 /// Number of processes that pidns waits for although their command lines stay empty. After that,
-/// pidns waits for no process, because a process can empty its command line for good.
+/// pidns stops waiting, because a process can leave its command line empty forever.
 pub const PATIENCE: u32 = 16;
 
 /// Reads the details of one process.

@@ -21,9 +21,9 @@ use crate::model::{DiagnosticCode, EnvPattern, Process};
 /// its memory to be its environment.
 const MAX_ENVIRONMENT: usize = 8 * 1024 * 1024;
 
-/// Pauses before the environments that were empty are read again. During `execve(2)`, both the
-/// environment and the command line are empty until the new program has been loaded. But a process
-/// can also empty both for good, so one pause serves all processes.
+/// Pauses before reading empty environments again. During `execve(2)`, both the environment and the
+/// command line are empty until the new program has been loaded. But a process can also leave both
+/// empty forever, so each pause is for all processes at once.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(4)];
 
 /// For each process, records which of the conditions its environment meets. Kernel threads and
@@ -61,7 +61,7 @@ enum Loaded {
     Yes,
 }
 
-/// Notes which of the conditions the environment of a process meets.
+/// Records which conditions the environment of a process meets.
 fn match_environment(
     procfs: &Procfs,
     process: &mut Process,

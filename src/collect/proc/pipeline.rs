@@ -23,10 +23,10 @@ const SHELLS: [&str; 11] =
 /// children are searched first, because a pipeline is younger than the services of an init.
 const MAX_CHILDREN: usize = 256;
 
-/// The descriptors of a process that connect it to its pipeline.
+/// The descriptors that connect a process to its pipeline.
 const STANDARD: [&CStr; 3] = [c"fd/0", c"fd/1", c"fd/2"];
 
-/// Maximum number of descriptors to read of a process that a shell is starting.
+/// Maximum number of descriptors to read from a process that a shell is starting.
 const MAX_DESCRIPTORS: usize = 256;
 
 /// Number of bytes to compare when two command lines are compared.
@@ -195,8 +195,9 @@ fn pipeline(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> BT
     if pipes.is_empty() {
         return BTreeSet::new();
     }
-    // A shell forks before it makes the pipes standard input and output of the new process. pidns
-    // itself has children if they were started for its redirections, as in `pidns 2> >(cat)`.
+    // A shell forks first, and then connects the pipes to standard input and output of the new
+    // process. A shell can also start children of pidns itself, for redirections such as `pidns 2>
+    // >(cat)`.
     let is_starting = |it: &Process| {
         let is_child = |parent: &Process| it.ppid == Some(parent.pid) && it.comm == parent.comm;
         ancestry.first().is_some_and(|own| it.ppid == Some(own.pid))
@@ -240,9 +241,9 @@ fn children_of<'a>(processes: &'a [Process], ancestry: &[&Process]) -> Vec<&'a P
     children.into_values().flatten().collect()
 }
 
-/// Returns the children of shells among the ancestors that have terminated, such as an earlier
-/// command of the pipeline. A shell reaps its children while it waits for pidns. If a child has
-/// terminated since it was scanned, its pipes are not known any more.
+/// Returns the terminated children of those ancestors that are shells, such as an earlier command
+/// in the pipeline. A shell reaps its children while it waits for pidns. If a child has terminated
+/// since the scan, its pipes can no longer be read.
 fn ended_children_of_shells(
     procfs: &Procfs,
     processes: &[Process],

@@ -52,7 +52,7 @@ pub struct ProcSource {
     viewer_namespace: Option<u64>,
     /// The descriptors on nsfs that pidns has inherited.
     inherited: Vec<u32>,
-    /// Created when it is needed first.
+    /// Created on first use.
     freezer: OnceLock<Freezer>,
 }
 

@@ -69,7 +69,7 @@ pub fn is_killable(procfs: &Procfs, process: &Process) -> bool {
 pub struct Freezer {
     /// The cgroup hierarchies.
     mounts: Vec<CgroupMount>,
-    /// The frozen cgroups of each text of `/proc/PID/cgroup`.
+    /// Maps the contents of `/proc/PID/cgroup` to the frozen cgroups.
     known: Mutex<HashMap<Vec<u8>, Vec<FrozenCgroup>>>,
 }
 
@@ -111,8 +111,8 @@ impl Freezer {
         found
     }
 
-    /// Returns the frozen cgroups among the cgroups in a text of `/proc/PID/cgroup` and their
-    /// ancestors.
+    /// Returns the frozen cgroups among those in `cgroups`, the contents of a `/proc/PID/cgroup`,
+    /// and their ancestors.
     fn frozen(&self, cgroups: Vec<u8>) -> Vec<FrozenCgroup> {
         // A thread that panics cannot leave the map half changed.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);

@@ -23,12 +23,11 @@ use crate::wording::sharing::add_sharing;
 /// only counted.
 const HOLDERS: usize = 40;
 
-/// Maximum number of commands that enter a namespace.
+/// Maximum number of `nsenter` commands to show.
 const ENTRANCES: usize = 3;
 
-/// The deepest level at which the line of a process is indented more than the line of its parent.
-/// Lines of deeper levels name their parents instead, so that a chain of 10,000 processes can be
-/// read, and drawing it takes linear time.
+/// The deepest level of indentation. Lines at deeper levels name their parents instead. This keeps
+/// a chain of 10,000 processes readable, and the time to draw it linear.
 const DEEPEST: usize = 36;
 
 /// Writes a graph.

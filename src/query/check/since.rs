@@ -15,7 +15,7 @@ pub struct Earlier {
     /// Processes and namespaces that are only in the later snapshot, but may have existed when the
     /// earlier one was taken. Their problems are therefore not certainly new.
     undated: HashSet<Subject>,
-    /// Processes and namespaces that certainly did not exist then.
+    /// Processes and namespaces that certainly did not exist when the earlier snapshot was taken.
     new: HashSet<Subject>,
 }
 

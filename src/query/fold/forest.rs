@@ -46,8 +46,8 @@ impl<'a> TreeRow<'a> {
     }
 }
 
-/// The properties that two processes must have in common, including everything below them, to share
-/// a row. The numbers are those of the subtrees of the children, sorted.
+/// A process with everything below it. Processes share a row only if their subtrees are equal. Each
+/// child is represented by the number of its subtree, and these numbers are sorted.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Subtree<'a> {
     /// A process and its children.
@@ -67,14 +67,14 @@ impl<'a> SubtreeNumbers<'a> {
     }
 }
 
-/// The number of the subtree of a member that may share a row.
+/// The number of a subtree whose root may share a row.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Numbered {
     number: usize,
     of_kernel_threads: bool,
 }
 
-/// The members of a namespace as trees of processes. The fields refer to members by their indices.
+/// The members of a namespace as process trees. A member is identified by its index in `members`.
 pub(super) struct Forest<'a> {
     graph: &'a PidGraph,
     /// The members, sorted by PID.
@@ -228,7 +228,7 @@ fn index_of(members: &[&Process], pid: Pid) -> Option<usize> {
 struct Ancestors<'a, 'm> {
     graph: &'a PidGraph,
     members: &'m [&'a Process],
-    /// Maps each removed process that a search has passed to the result of that search.
+    /// Results of earlier searches, for each removed process on their way.
     removed: HashMap<Pid, Option<usize>>,
 }
 
@@ -244,7 +244,7 @@ impl Ancestors<'_, '_> {
             if let Some(&known) = self.removed.get(&pid) {
                 break known;
             }
-            // In a parent cycle of removed processes, the search finds this result.
+            // This entry ends the search if the removed processes form a parent cycle.
             self.removed.insert(pid, None);
             passed.push(pid);
             next = self.parent_within(pid, process.namespace);
@@ -264,7 +264,7 @@ impl Ancestors<'_, '_> {
 /// Puts one process of each parent cycle at the top. Only a document that was not written by pidns
 /// has parent cycles.
 fn cut_cycles(above: &mut [Option<usize>]) {
-    // The walk that has visited each process. 0 means that no walk has visited it yet.
+    // Number of the walk that visited each process; 0 if it was not visited yet.
     let mut visited = vec![0; above.len()];
     for start in 0..above.len() {
         let walk = start + 1;

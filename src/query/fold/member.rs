@@ -112,8 +112,8 @@ impl<'a> MemberKind<'a> {
         }
     }
 
-    /// Returns the kind without the ID of the container. Namespaces that are alike contain processes
-    /// of different containers.
+    /// Returns the kind without the ID of the container. Namespaces can share a line although their
+    /// processes are in different containers.
     pub(super) fn of_any_container(mut self) -> Self {
         self.container = self.container.map(|_| "");
         self
@@ -168,7 +168,7 @@ impl Rank {
     }
 }
 
-/// A member of a namespace, with everything that decides about its row. Members of the same group
+/// A member of a namespace, with everything that determines its row. Members of the same group
 /// share a row if there are enough of them. A member without a group has a row of its own.
 pub(super) struct RankedMember<'a, G> {
     pub(super) process: &'a Process,

@@ -63,8 +63,8 @@ struct Shape<'a> {
     owner: Option<(Option<u32>, Option<&'a SmolStr>, bool)>,
     member_count: Option<usize>,
     kernel_threads: usize,
-    /// Types of other namespaces that the namespace shares, with `true` if it shares them with the
-    /// host.
+    /// Types of the namespaces that the init shares, each list with `true` if they are shared with
+    /// the host.
     shared: Vec<(&'a [&'static str], bool)>,
     members: Vec<(MemberKind<'a>, usize)>,
     holders: Vec<HolderKind<'a>>,

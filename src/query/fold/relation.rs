@@ -2,7 +2,7 @@
 
 use crate::model::{Pid, Process};
 
-/// The place of a process's line. It decides if the line must name the parent of the process.
+/// The position of a process's line, which decides whether the line must name the process's parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drawn {
     /// In the list of all members of a namespace.
@@ -24,7 +24,8 @@ pub enum Kinship {
     /// A process that entered its namespace from outside, and the init outside that adopted it
     /// after its parent had exited.
     ReparentedTo,
-    /// A child and its parent. Only a tree says this, if the branch does not lead to the parent.
+    /// A child and its parent. Only trees use this, for a process that is not drawn below its
+    /// parent.
     ChildOf,
 }
 
@@ -61,7 +62,7 @@ pub fn relation<'a>(
     let may_have_entered = process.namespace.is_some()
         && process.nspid.len() > 1
         && process.nspid.last() != Some(&Pid::INIT);
-    // In a list, a line names the container of the process in place of the parent.
+    // In a list, the line of a process in another container names that container, not the parent.
     let needs_parent = may_have_entered && process.other_container().is_none();
     if is_below_parent || (drawn == Drawn::Listed && !needs_parent) {
         return None;

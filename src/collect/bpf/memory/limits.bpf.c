@@ -121,9 +121,9 @@ static long count_next(u64 step, struct look *look);
 NOINLINE static void write_numbers(struct look *look);
 static long climb(u64 number, struct look *look);
 
-// Writes the namespace of this task if the task is its init, and the namespace for the
-// children of this task. For pidns itself, also writes its own namespace and all
-// ancestors. Each namespace is written only once.
+// If this task is the init of its namespace, writes that namespace. Also writes the namespace in
+// which the children of this task will start. For pidns itself, also writes its own namespace and
+// all ancestors. Each namespace is written only once.
 SECTION("numbers") int pidns_numbers(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
     if (!task) return 0;
@@ -244,11 +244,11 @@ struct owner {
 
 static long climb_users(u64 number, struct owner *owner);
 
-// The user of a process in a user namespace.
+// A user in a user namespace.
 struct user { u32 inode, uid; };
 
-// Writes the counts of the user of a process, and of the users who created its user
-// namespaces, unless another process has the same user.
+// Writes the counts of the user of a process, and of the users who created its user namespaces.
+// Each user is written only once.
 SECTION("users") int pidns_users(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
     if (!task || !leader(task)) return 0;

@@ -20,8 +20,8 @@ const NUMBERS: usize = 32;
 /// Size in bytes of a record about a user (`struct user_count` in `limits.bpf.c`).
 const USER_COUNT: usize = 48;
 
-/// Size in bytes of a key of the map of namespaces (an inode), and of the map of users (`struct user`
-/// in `limits.bpf.c`).
+/// Sizes in bytes of the map keys: an inode for a namespace, and `struct user` in `limits.bpf.c`
+/// for a user.
 const NAMESPACE: u32 = 4;
 const USER: u32 = 8;
 

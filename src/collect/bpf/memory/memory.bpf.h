@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0-only
 //
-// Functions that both files of programs here share. All fields are read by
+// Functions for both BPF source files in this directory. All fields are read by
 // bpf_probe_read_kernel(), which fails on an invalid address.
 
 #define READ(to, field) probe_read_kernel(&(to), sizeof(to), &(field))
