@@ -249,8 +249,8 @@ is reported as gone.
 With --until, the watch ends as soon as 'pidns check' would report a new problem with \
 that code, and --save keeps the snapshots before and after the problem.
 
-The watch ends on SIGINT, SIGTERM or SIGHUP, and if the reader closes the pipe. As \
-root, pidns reads the processes through BPF on hosts with 200 processes or more, and \
+The watch ends on SIGINT, SIGTERM or SIGHUP, if the reader closes the pipe, or if the \
+namespace of --root is gone. As root, pidns reads the processes through BPF on hosts with 200 processes or more, and \
 loads the BPF program only once. With --details, it reads /proc, which takes about ten \
 times as long.",
     exit_status: &[
