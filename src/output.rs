@@ -62,9 +62,7 @@ fn write_to(
             let _ = out.into_parts();
             match error.kind() {
                 io::ErrorKind::BrokenPipe => Ok(Outcome::Closed),
-                _ if error.get_ref().is_some_and(|it| it.is::<StoppedWaiting>()) => {
-                    Ok(Outcome::Stopped)
-                }
+                _ if StoppedWaiting::is_in(&error) => Ok(Outcome::Stopped),
                 _ => Err(Error::Write(error)),
             }
         }
@@ -159,6 +157,13 @@ impl fmt::Display for StoppedWaiting {
 }
 
 impl std::error::Error for StoppedWaiting {}
+
+impl StoppedWaiting {
+    fn is_in(error: &io::Error) -> bool {
+        let Some(inner) = error.get_ref() else { return false };
+        inner.is::<Self>()
+    }
+}
 
 /// An unbuffered writer to a standard descriptor. It replaces the writers of the standard library,
 /// which flush after each line, or ignore the error from writing to a closed descriptor.

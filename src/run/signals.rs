@@ -117,6 +117,7 @@ impl Signals {
 
     /// Waits until a signal arrives, `output` is closed at the other end, or the timeout expires.
     /// Returns `true` if `output` is closed.
+    #[must_use]
     pub fn wait_while_open(&self, output: BorrowedFd<'_>, timeout: Option<Duration>) -> bool {
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         let signals = self.fd.as_fd();
