@@ -265,8 +265,8 @@ fn signals_and_a_closed_pipe_end_the_watch() {
     let mut watch = Watch::start(&["--interval", "60"]);
     // Nothing is written, but the watch notices that nobody reads any more.
     let pid = watch.pid();
-    let other = Command::new("true").stdout(Stdio::piped()).spawn().unwrap();
-    watch.lines = BufReader::new(other.stdout.unwrap());
+    let mut other = Running::spawn(Command::new("true").stdout(Stdio::piped()));
+    watch.lines = BufReader::new(other.0.stdout.take().unwrap());
     until("the watch has ended", || status(pid, "State").first().is_some_and(|it| it == "Z"));
     assert_eq!(watch.child.wait().unwrap().code(), Some(0));
 }
