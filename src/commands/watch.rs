@@ -114,8 +114,7 @@ impl<'a> Watcher<'a> {
         let save = arguments.save.as_deref().map(SaveDir::open).transpose()?;
         let (procfs, collector) = (arguments.procfs.clone(), arguments.collector);
         let origin = Origin { procfs, file: None, host: None, collector };
-        // The handle must be closed at the end of this function, because it keeps its namespace
-        // alive.
+        // Keep the handle only in this function, because an open handle keeps its namespace alive.
         let root = view::handle(arguments.filter.root.as_ref(), &origin)?;
         let mut scope = DiffScope {
             selection: arguments.filter.selection(root.as_ref().map(|root| root.namespace)),
@@ -129,8 +128,7 @@ impl<'a> Watcher<'a> {
         let graph = PidGraph::new(before.clone());
         let root = scope.selection.root.map(|root| query::resolve(&graph, root)).transpose();
         let root = root.map_err(not_found)?;
-        // The kernel can reuse a PID or an inode, so all rounds use the namespace that it means
-        // now.
+        // The kernel can reuse a PID or an inode, so resolve `--root` only once.
         scope.selection.root = root.map(NamespaceRef::Id);
         scope.selection.check_container(&graph).map_err(not_found)?;
         match query::part(graph, &scope.selection) {

@@ -73,8 +73,8 @@ pub struct CheckFinding<'a> {
     /// Human-readable advice: commands or hints.
     advice: Vec<String>,
     /// Shell command that starts a shell in the namespaces of the process concerned, or of the init
-    /// of the namespace concerned. Null if that is the namespace of the procfs, or if pidns knows no
-    /// such command.
+    /// of the namespace concerned. Null if pidns knows no such command, or if the namespace is the
+    /// one that the procfs shows.
     enter: Option<String>,
     /// PID of the process concerned, or null.
     pid: Option<Pid>,

@@ -104,7 +104,7 @@ pub enum WatchContent<'a> {
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DatedContent<'a> {
-    /// For a change, start time of the previous scan: the change happened between the two scans.
+    /// For a change: start time of the previous scan. The change happened between the two scans.
     /// Null for other records.
     since: Option<Timestamp>,
     #[serde(flatten)]

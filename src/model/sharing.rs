@@ -43,13 +43,13 @@ pub enum SharedWith {
         first: NamespaceId,
         /// The container of that namespace.
         container: Option<Container>,
-        /// Number of further PID namespaces with the same types in common, without descendants.
+        /// Number of further partners, not counting descendants.
         more: usize,
     },
 }
 
-/// Maps each PID namespace to what its init shares. Empty if the snapshot lacks the namespaces of
-/// processes (`--details namespaces`).
+/// Maps each PID namespace to the namespaces that its init shares. Empty if the snapshot lacks the
+/// namespaces of processes (`--details namespaces`).
 #[derive(Clone, Debug, Default)]
 pub struct Sharing(HashMap<NamespaceId, Vec<Shared>>);
 

@@ -21,9 +21,9 @@ pub fn leave_out_observer(snapshot: &mut Snapshot, kernel_threads: bool) {
     }
 }
 
-/// Clears the lists of processes that run only because the snapshot was taken. If both snapshots
-/// are from the same pidns process, changes of such processes are reported like any other. An
-/// example is a command that a user starts in the shell that runs `pidns watch &`.
+/// Clears the lists of processes that run only because the snapshot was taken, so that changes of
+/// these processes are reported like any other. Use this for two snapshots of one pidns process:
+/// after `pidns watch &`, for example, the next command in that shell is a real change.
 #[must_use]
 pub fn without_attendants(mut snapshot: Snapshot) -> Snapshot {
     if let Some(observer) = &mut snapshot.observer {

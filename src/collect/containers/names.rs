@@ -21,7 +21,7 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Fills in the names of the containers and pods of a snapshot.
 pub fn read(source: &ProcSource, snapshot: &mut Snapshot) {
-    // `true` while an earlier thread is reading, because a file system does not answer.
+    // `true` while an earlier thread is still reading because a file system does not respond.
     static IS_READING: AtomicBool = AtomicBool::new(false);
     let wanted = nameless_containers(snapshot);
     if wanted.is_empty() || IS_READING.swap(true, Ordering::Relaxed) {

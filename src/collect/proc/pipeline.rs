@@ -196,7 +196,7 @@ fn pipeline(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> BT
         return BTreeSet::new();
     }
     // A shell forks first, and then connects the pipes to standard input and output of the new
-    // process. A shell can also start children of pidns itself, for redirections such as `pidns 2>
+    // process. pidns itself has children if the shell started them for redirections, as in `2>
     // >(cat)`.
     let is_starting = |it: &Process| {
         let is_child = |parent: &Process| it.ppid == Some(parent.pid) && it.comm == parent.comm;

@@ -228,7 +228,7 @@ fn index_of(members: &[&Process], pid: Pid) -> Option<usize> {
 struct Ancestors<'a, 'm> {
     graph: &'a PidGraph,
     members: &'m [&'a Process],
-    /// Results of earlier searches, for each removed process on their way.
+    /// The result for each removed process that an earlier search went through.
     removed: HashMap<Pid, Option<usize>>,
 }
 

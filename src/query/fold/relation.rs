@@ -21,7 +21,7 @@ pub enum Kinship {
     /// A process that entered its namespace from outside (by setns(2), as nsenter(1) and `docker
     /// exec` do), and its parent, which is outside.
     EnteredBy,
-    /// A process that entered its namespace from outside, and the init outside that adopted it
+    /// A process that entered its namespace from outside, and the outside init that adopted it
     /// after its parent had exited.
     ReparentedTo,
     /// A child and its parent. Only trees use this, for a process that is not drawn below its
