@@ -36,7 +36,7 @@ use crate::wording::watch as wording;
 /// still exists, because the answer takes up to 0.2 seconds.
 const MIN_INTERVAL_FOR_HIDDEN: Duration = Duration::from_secs(1);
 
-/// The reason for the end of the watch.
+/// The reason why the watch ends.
 enum End {
     /// A problem of `--until` has occurred.
     Occurred,
@@ -95,7 +95,7 @@ struct Watcher<'a> {
     day: String,
     /// Number of snapshots so far.
     taken: u64,
-    /// Number of rounds since the last snapshot.
+    /// Number of failed rounds since the last snapshot.
     failed: u64,
     /// `true` if all snapshots so far are complete.
     is_complete: bool,

@@ -201,7 +201,7 @@ mod tests {
         process.details.get_or_insert_default().namespaces = Some(others.collect());
     }
 
-    /// Returns what a PID namespace shares, as text.
+    /// Describes the namespaces that a PID namespace shares.
     fn shared(sharing: &Sharing, inode: u64) -> Vec<String> {
         let text = |shared: &Shared| match &shared.with {
             SharedWith::Host => format!("{} host", shared.types.join(",")),

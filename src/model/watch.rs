@@ -28,9 +28,9 @@ keywords! {
         Complete = "complete",
         /// No snapshot could be taken.
         ScanFailed = "scan-failed",
-        /// A snapshot could be taken again.
+        /// Snapshots can be taken again.
         ScanWorks = "scan-works",
-        /// The first snapshot already has problems with a code of --until, which do not count.
+        /// The first snapshot already has problems with a code from --until. These do not count.
         AlreadyThere = "already-there",
         /// The snapshots before and after the problem were saved.
         Saved = "saved",

@@ -187,7 +187,8 @@ impl RunScope {
 }
 
 /// Returns the members of the command's cgroup, and the descendants of the command: all descendants
-/// of pidns, except the children of pidns that started before the command, and their descendants.
+/// of pidns, but neither the children of pidns that started before the command nor the descendants
+/// of those.
 fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
     // The kernel does not list zombies in `cgroup.procs`, so a zombie counts as a member if its
     // parent is a member.

@@ -10,8 +10,8 @@ const LASTING: Duration = Duration::from_secs(60);
 /// The gaps that the snapshots of the last minute had.
 #[derive(Debug, Default)]
 pub struct Gaps {
-    /// Maps the name of each gap to the time of the last snapshot that had it. There are only as
-    /// many names as there are diagnostic codes and errors.
+    /// Maps the name of each gap to the time of the last snapshot that had it. A name is a
+    /// diagnostic code with an error, so there are few names.
     seen: BTreeMap<String, Instant>,
 }
 

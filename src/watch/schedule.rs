@@ -26,7 +26,7 @@ pub struct Schedule {
 pub struct SkippedRounds {
     /// Number of rounds.
     pub count: u64,
-    /// The longest time from when a round was due until it ended.
+    /// The longest time between the due time of a round and its end.
     pub longest: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! Phrases for the namespaces of other types that a PID namespace shares.
+//! Phrases for the network and other namespaces that PID namespaces share.
 
 use super::line::Line;
 use super::phrase::Count;

@@ -1,5 +1,5 @@
 //! After a scan, finds the members of other containers in a namespace, and the names of containers
-//! and pods. A host without containers needs no further system call for this.
+//! and pods. On a host without containers, this takes no further system calls.
 //!
 //! - `monitor` recognizes the processes that runtimes start as parents of containers
 //! - `members` finds the processes whose container is not that of their namespace

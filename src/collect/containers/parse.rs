@@ -87,7 +87,7 @@ struct Annotations {
     nerdctl: Option<String>,
 }
 
-/// Annotations of containerd: `pkg/annotations` in
+/// The annotations that containerd sets: `pkg/annotations` in
 /// <https://github.com/containerd/containerd/blob/main/internal/cri/annotations/annotations.go>.
 const CRI: [&str; 4] = [
     "io.kubernetes.cri.container-name",

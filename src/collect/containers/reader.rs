@@ -171,7 +171,7 @@ impl NameReader {
         directories
     }
 
-    /// Opens the directory of containers of a daemon.
+    /// Opens the directory in which a daemon keeps its containers.
     fn docker_directory(&self, pid: Pid, uid: u32) -> Option<OwnedFd> {
         let root = self.root_of(pid)?;
         let command_line = self.command_line(pid);

@@ -46,7 +46,7 @@ pub struct CgroupDir {
 struct CgroupTree {
     cgroups: Vec<CgroupDir>,
     by_dir: HashMap<Rc<Path>, usize>,
-    /// `true` if a process has more than [`MAX_LEVELS`] levels of cgroups.
+    /// `true` if the cgroup of a process is nested more than [`MAX_LEVELS`] deep.
     is_truncated: bool,
 }
 

@@ -84,7 +84,7 @@ impl ProcSource {
         self.procfs.own
     }
 
-    /// Returns the contents of `/proc/PID/cgroup` of a process that still exists.
+    /// Returns the contents of `/proc/PID/cgroup`, if the process still exists.
     pub fn cgroups(&self, process: &Process) -> Option<Vec<u8>> {
         let cgroups = read_cgroup(&mut self.process_dir(process.pid).ok()?).ok()??;
         self.is_there(process).then_some(cgroups)

@@ -22,7 +22,7 @@ const VFORK: [&[u8]; 2] = [b"wait_for_vfork_done", b"kernel_clone"];
 /// version 1, the threads of a process can be in different cgroups.
 const MAX_CGROUPS: usize = 64;
 
-/// Maximum number of levels of nested cgroups that are read.
+/// Maximum number of nested cgroups to read.
 const MAX_LEVELS: usize = 64;
 
 /// Returns the tracer of a process, if it has one and this procfs shows it.

@@ -218,7 +218,7 @@ impl<'a> Hierarchy<'a, '_> {
         Ok(())
     }
 
-    /// Writes the commands that enter the namespaces of the processes that the user named.
+    /// Writes the `nsenter` commands for the processes that the user named.
     fn entrances(&mut self) -> io::Result<()> {
         let graph = self.graph;
         let adviser = Adviser { graph, live: graph.live() };

@@ -75,7 +75,7 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// Returns the mark of a line about a change, or a blank if nothing changed.
+    /// Returns the mark for a line about a change, or a blank if nothing changed.
     pub fn of_change(happened: Option<Happened>, style: Style) -> Self {
         let color = match happened.filter(|_| style.color) {
             None => anstyle::Style::new(),
@@ -137,7 +137,7 @@ impl<'o> TreeDrawer<'o> {
         self.line(Place::ROOT, false, None, line)
     }
 
-    /// Draws a line of a log: a time, a mark, and text that wraps below its own start.
+    /// Draws a line of a log: a time, a mark, and text that wraps with a hanging indent.
     pub fn log_line(&mut self, time: &str, mark: Mark, line: &Line) -> io::Result<()> {
         let Mark { sign, style } = mark;
         let start = " ".repeat(time.width() + " + ".len());

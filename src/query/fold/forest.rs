@@ -1,7 +1,7 @@
 //! Nests the members of a namespace under their parents, as pstree(1) does.
 //!
-//! Takes time linear in the number of members, and uses no recursion: a saved document decides how
-//! deep the trees are, and may contain parent cycles.
+//! Takes time linear in the number of members, and uses no recursion: trees from a saved document
+//! can be very deep, and can contain parent cycles.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use crate::model::{NamespaceId, Pid, Process};
 pub struct TreeRow<'a> {
     /// The processes of the row.
     pub row: MemberRow<'a>,
-    /// Number of rows above this one, from the top of the tree.
+    /// Depth of the row in the tree; 0 at the top.
     pub level: usize,
     /// Number of siblings that follow this row.
     pub siblings_after: usize,
@@ -115,7 +115,7 @@ impl<'a> Forest<'a> {
     ) -> Vec<Option<Numbered>> {
         let mut subtrees = vec![None; self.members.len()];
         let mut parents = ParentCache::new(self.graph);
-        // Children come before their parents, because the subtree of a parent contains theirs.
+        // Number children before their parents, because a parent's subtree includes theirs.
         for &index in self.descendants(&self.tops).iter().rev() {
             let process = self.members[index];
             let children = self.children[index].iter().map(|&child| subtrees[child]);
@@ -164,7 +164,7 @@ impl<'a> Forest<'a> {
                     of_kernel_threads: subtrees[index].is_some_and(|it| it.of_kernel_threads),
                 }
             };
-            // All kernel threads below a sibling share the sibling's row.
+            // Kernel threads share one row with the kernel threads below them.
             let (threads, others): (Vec<usize>, Vec<usize>) = indices
                 .iter()
                 .partition(|&&it| subtrees[it].is_some_and(|it| it.of_kernel_threads));
