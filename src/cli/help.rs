@@ -157,9 +157,9 @@ leftover, except for the shell that runs the check, its ancestors, the other \
 commands of its pipeline, and the heartbeat that a CI agent such as Jenkins runs \
 beside a step. Problems that the earlier document already has are left out. Anything \
 older than the pidns process that wrote the document is never a leftover. If the \
-document was filtered or is incomplete, only problems that are certainly new are denied, and \
-one line on standard error says so. A document of another boot, host or PID \
-namespace is an error.
+document was filtered or is incomplete, only problems that are certainly new are \
+denied, and one line on standard error says so. A document of another boot, host or \
+PID namespace is an error.
 
 With --wait, only problems that every repetition of the check found are denied; the \
 others are warnings. So a daemon may replace its workers meanwhile.
@@ -234,25 +234,25 @@ keeps it alive.",
 
 const WATCH: Texts = Texts {
     description: "\
-Take a snapshot of this host again and again, and report what has changed between one \
+Take snapshots of this host at regular intervals, and report what changed between one \
 snapshot and the next: processes and PID namespaces that appeared, disappeared or \
 changed. Each change is one line with the local time, or one record with -f ndjson, \
 and means the same as in 'pidns diff'.
 
 A process or namespace that comes and goes between two snapshots is not reported. If a \
 round takes longer than the interval, the rounds that become due meanwhile are \
-skipped, and a line says so, at most once a minute. An incomplete snapshot is reported \
-when it becomes so. If a snapshot cannot be taken, one line says so, and pidns tries \
-again in the next round. With an interval below 1 second, a namespace that is hidden \
-is reported as gone.
+skipped, and a line says so, at most once a minute. A line also says if a snapshot is \
+incomplete for a new reason. If a snapshot cannot be taken, one line says so, and pidns \
+tries again in the next round. With an interval below 1 second, a namespace that is \
+hidden is reported as gone.
 
 With --until, the watch ends as soon as 'pidns check' would report a new problem with \
 that code, and --save keeps the snapshots before and after the problem.
 
 The watch ends on SIGINT, SIGTERM or SIGHUP, if the reader closes the pipe, or if the \
-namespace of --root is gone. As root, pidns reads the processes through BPF on hosts with 200 processes or more, and \
-loads the BPF program only once. With --details, it reads /proc, which takes about ten \
-times as long.",
+namespace of --root is gone. As root, pidns reads the processes through BPF on hosts \
+with 200 processes or more, and loads the BPF program only once. With --details, it \
+reads /proc, which takes about ten times as long.",
     exit_status: &[
         ("0", "the problem of --until has occurred; without --until, the watch has ended"),
         ("1", "the watch has ended, but the problem of --until has not occurred"),
