@@ -454,6 +454,63 @@ fn an_orphan_that_an_older_process_starts_later_is_left_alone() {
 }
 
 #[test]
+fn an_older_child_is_left_alone_if_its_start_time_is_unknown() {
+    needs!(HostRoot, Program("python3"));
+    // The kernel rounds the start times in this time namespace.
+    let program = "import ctypes, os, sys
+assert ctypes.CDLL(None).unshare(0x80) == 0
+open('/proc/self/timens_offsets', 'w').write('boottime 100 5000000')
+child = os.fork()
+if child == 0: os.execvp('bash', ['bash', '-c', sys.argv[1]])
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))";
+    let script = format!(
+        "sleep 676 >/dev/null 2>&1 & sleep 0.3; exec {PIDNS} run --kill --grace 0.1 \
+         --deny leftover-process -- sh -c 'setsid sleep 675 >/dev/null 2>&1 &'"
+    );
+    let output = run(Command::new("python3").args(["-c", program, &script]));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(123), "{stderr}");
+    assert!(stderr.contains(" and left 1 process after 0.1 s:"), "{stderr}");
+    assert_eq!((with_argument("sleep\u{0}675"), with_argument("sleep\u{0}676")), (0, 1));
+    run(Command::new("pkill").args(["-KILL", "-f", "sleep 676$"]));
+}
+
+#[test]
+fn an_older_child_that_proc_hides_is_left_alone() {
+    needs!(HostRoot);
+    let (_dir, program) = public_copy();
+    let script = format!(
+        "mount -o remount,hidepid=2 /proc
+         bash -c 'sleep 100 & exec setpriv --reuid 65534 --regid 65534 --clear-groups \
+         {program} run --kill --grace 0.1 --deny leftover-process -- true'; exit $?"
+    );
+    let mut command = Command::new("unshare");
+    let output = run(command.args(["-mpf", "--mount-proc", "--kill-child", "bash", "-c", &script]));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn processes_are_found_even_if_their_pids_have_wrapped() {
+    needs!(HostRoot);
+    // The older child, the command and its daemons get PIDs from 397 to 400 and from 300 on, often
+    // within a clock tick.
+    let script = format!(
+        "sysctl -qw kernel.pid_max=400
+         for i in {{1..10}}; do
+             bash -c 'sleep 100 & echo 396 > /proc/sys/kernel/ns_last_pid
+                 exec {PIDNS} run -q --kill --grace 0 --deny leftover-process -- \
+                 bash -c \"sleep 101 & sleep 101 & exit 0\"' >/dev/null 2>&1
+             echo $? $(pgrep -cf \"sleep 100$\") $(pgrep -cf \"sleep 101$\")
+             pkill -f \"sleep 100$\"
+         done"
+    );
+    let mut command = Command::new("unshare");
+    let output = run(command.args(["-mpf", "--mount-proc", "--kill-child", "bash", "-c", &script]));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "123 1 0\n".repeat(10));
+}
+
+#[test]
 fn an_init_adopts_older_orphans_without_reporting_them() {
     needs!(Namespaces);
     let dir = tempfile::tempdir().unwrap();

@@ -206,11 +206,8 @@ fn leftovers_in(mut snapshot: Snapshot, command: &SupervisedCommand) -> Leftover
     let unreaped = descendants.zombies();
     snapshot.processes.extend(descendants.hidden());
     snapshot.processes.sort_unstable_by_key(|process| process.pid);
-    let (reaper_start, command_start) = descendants.starts();
     let scope = RunScope {
         reaper: descendants.viewer(),
-        reaper_start,
-        command_start,
         members: command.members().unwrap_or_default(),
         mounted: command.mounted_before().clone(),
         unreaped,

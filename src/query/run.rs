@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::graph::PidGraph;
 use crate::model::{
     CheckCode, Criterion, Ended, FilterOption, Finding, Holder, Killed, Lineage, LiveFacts,
-    MountedNamespaces, Namespace, NamespaceId, NamespaceState, Pid, Process, ProcessStart,
-    Snapshot, Subject, Verdict,
+    MountedNamespaces, Namespace, NamespaceId, NamespaceState, Pid, Process, Snapshot, Subject,
+    Verdict,
 };
 
 /// The data that distinguishes the processes and namespaces of a command from all others on the
@@ -16,10 +16,6 @@ use crate::model::{
 pub struct RunScope {
     /// The pidns process. As a subreaper, it adopts every orphaned descendant of the command.
     pub reaper: Pid,
-    /// The start of the pidns process.
-    pub reaper_start: ProcessStart,
-    /// The start of the command, on the same clock as `reaper_start`.
-    pub command_start: ProcessStart,
     /// The members of the cgroup that the command ran in (`--cgroup`); empty without a cgroup.
     /// Members are leftovers, even if they are not descendants of the reaper.
     pub members: BTreeSet<Pid>,
@@ -172,23 +168,7 @@ fn is_being_reaped(process: &Process, scope: &RunScope) -> bool {
     process.is_unreaped() && process.ppid == Some(scope.reaper)
 }
 
-impl RunScope {
-    /// Returns `true` if a process in a snapshot started before the command.
-    ///
-    /// In a time namespace, start times in the snapshot and in the scope may differ by a constant.
-    /// Both include the start time of pidns, so the difference is known.
-    fn is_older(&self, process: &Process, reaper: Option<&Process>) -> bool {
-        let Some(start) = process.start() else { return false };
-        let reaper_ticks = reaper.and_then(|it| it.start_time).unwrap_or(self.reaper_start.ticks);
-        let ticks = start.ticks.saturating_add(self.reaper_start.ticks);
-        let ticks = ticks.saturating_sub(reaper_ticks);
-        ProcessStart { ticks, ..start }.is_before(self.command_start)
-    }
-}
-
-/// Returns the members of the command's cgroup, and the descendants of the command: all descendants
-/// of pidns, but neither the children of pidns that started before the command nor the descendants
-/// of those.
+/// Returns the members of the command's cgroup, and the descendants of pidns.
 fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
     // The kernel does not list zombies in `cgroup.procs`, so a zombie counts as a member if its
     // parent is a member.
@@ -198,11 +178,9 @@ fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
         members.contains(&it.pid) || parent.is_some_and(|parent| members.contains(&parent))
     };
     let members = processes.iter().filter(is_member).map(|it| it.pid);
-    let reaper = processes.iter().find(|process| process.pid == scope.reaper);
     let mut children: HashMap<Pid, Vec<Pid>> = HashMap::new();
     for process in processes {
-        let is_older = process.ppid == Some(scope.reaper) && scope.is_older(process, reaper);
-        if let Some(parent) = process.ppid.filter(|_| !is_older) {
+        if let Some(parent) = process.ppid {
             children.entry(parent).or_default().push(process.pid);
         }
     }
@@ -290,8 +268,6 @@ mod tests {
     fn scope() -> RunScope {
         RunScope {
             reaper: pid(5),
-            reaper_start: ProcessStart { ticks: 100, pid: pid(5) },
-            command_start: ProcessStart { ticks: 200, pid: pid(7) },
             members: BTreeSet::new(),
             mounted: MountedNamespaces {
                 mount_namespace: Some(99),
@@ -320,21 +296,14 @@ mod tests {
         let mut processes = vec![
             child(&[1], 10, 0),
             child(&[5], 10, 1),
-            child(&[6], 10, 5),
-            child(&[7], 10, 6),
             child(&[8], 10, 5),
             child(&[9], 10, 8),
             child(&[11], 10, 1),
             child(&[12], 10, 5),
         ];
-        for zombie in [5, 7] {
+        for zombie in [3, 5] {
             processes[zombie].state = 'Z';
         }
-        // Start times in the snapshot are 1,000 ticks ahead of those in the scope. Process 6
-        // started before the command, and process 8 after it, but in the same tick.
-        processes[1].start_time = Some(1100);
-        processes[2].start_time = Some(1199);
-        processes[4].start_time = Some(1200);
         let leftovers = Leftovers::of(snapshot(vec![namespace(10, None)], processes), &scope());
         assert_eq!(
             found(&leftovers),
@@ -343,7 +312,7 @@ mod tests {
         assert_eq!(leftovers.roots().len(), 1);
         assert_eq!(
             leftovers.graph.namespace(NamespaceId::Inode(10)).unwrap().member_count,
-            Some(8)
+            Some(6)
         );
     }
 

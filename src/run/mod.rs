@@ -7,7 +7,8 @@
 //! child as long as any descendant is left. When pidns has no child, `wait(2)` fails with `ECHILD`,
 //! so pidns notices this without a scan of /proc.
 //!
-//! A child that started before the command is not a descendant of the command, see [`Descendants`].
+//! This is true only if all children of pidns belong to the command, see
+//! [`Descendants::adopts_others`].
 
 mod cgroup;
 pub mod kill;
@@ -93,7 +94,7 @@ impl SupervisedCommand {
     /// # Errors Returns an error if the process cannot be started, if the cgroup cannot be created,
     /// if /proc is not usable, or if SIGCHLD is ignored.
     pub fn start(command: &[OsString], dies_with_us: bool, in_cgroup: bool) -> Result<Self, Error> {
-        let mut descendants = Descendants::open(Path::new("/proc"))?;
+        let descendants = Descendants::open(Path::new("/proc"))?;
         let failed = |what| move |errno: Errno| Error::Run { what, source: errno.into() };
         if descendants.are_forgotten()? {
             return Err(Error::StatusLost);
@@ -111,7 +112,6 @@ impl SupervisedCommand {
         let reaper = Reaper::start();
         let members_file = cgroup.as_ref().map(CommandCgroup::members_file);
         let command = launch::spawn(command, &signals, dies_with_us, members_file.as_deref())?;
-        descendants.set_command(command);
         Ok(Self {
             signals,
             reaper,
@@ -224,7 +224,7 @@ impl SupervisedCommand {
     /// Reaps terminated children. Returns `true` if a descendant is left.
     pub fn is_anything_left(&mut self) -> bool {
         let children = self.reap();
-        self.has_members() || (children != Children::None && self.descendants.any())
+        self.has_members() || children != Children::None
     }
 
     /// Returns `true` if a process is left in the command's cgroup.

@@ -7,7 +7,6 @@ use std::ops::ControlFlow;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::Dir;
@@ -16,22 +15,20 @@ use rustix::process::{
     Pid as RawPid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, kill_process, pidfd_open,
     pidfd_send_signal, waitid,
 };
-use rustix::time::{ClockId, clock_gettime};
 
 use super::lookup::process_file;
 use crate::collect::error::Error;
-use crate::collect::kernel::clock;
 use crate::collect::kernel::sys::{namespace_link, open_dir, own_descriptors, read};
 use crate::collect::parse;
 use crate::collect::proc::process_dir::try_twice;
 use crate::collect::proc::procfs::Procfs;
-use crate::model::{MountedNamespaces, Pid, Process, ProcessStart};
+use crate::model::{MountedNamespaces, Pid, Process};
 
 /// The descendants of this pidns process, with their PIDs as a procfs shows them.
 ///
-/// A child of pidns that started before the command is not a descendant of the command, and neither
-/// are the descendants of such a child. Such children exist if a shell with children has replaced
-/// itself with pidns (`exec pidns`), or if pidns is the init of its PID namespace.
+/// pidns can have children that it did not start: if a shell with children has replaced itself with
+/// pidns (`exec pidns`), or if pidns is the init of its PID namespace. Then
+/// [`adopts_others`](Self::adopts_others) is `true`, and not all descendants belong to the command.
 #[derive(Debug)]
 pub struct Descendants {
     procfs: Procfs,
@@ -40,14 +37,6 @@ pub struct Descendants {
     /// Index in `NSpid` of a descendant's PID in the PID namespace of pidns. The index is 0 if the
     /// procfs belongs to that namespace.
     level: usize,
-    /// The start of this pidns process.
-    viewer_start: ProcessStart,
-    /// The start of the command.
-    command_start: ProcessStart,
-    /// `true` if this process can have a child that started before the command.
-    may_have_older_children: bool,
-    /// `true` if this process had a child before the command, or is the init of its PID namespace.
-    adopts_others: bool,
 }
 
 /// A process that descends from this pidns process.
@@ -91,38 +80,21 @@ impl Descendants {
         let unseen = || Error::Read { path: path.join("self"), source: Errno::NOENT.into() };
         let viewer = procfs.viewer.ok_or_else(unseen)?;
         let level = status(&procfs, viewer).map_or(0, |it| it.nspid.len().saturating_sub(1));
-        clock::stay();
-        let viewer_start = start(&procfs, viewer).ok_or_else(unseen)?;
-        let command_start = ProcessStart { ticks: ticks_since_boot(), pid: viewer };
-        let mut this = Self {
-            procfs,
-            viewer,
-            level,
-            viewer_start,
-            command_start,
-            may_have_older_children: true,
-            adopts_others: getpid().is_init(),
-        };
-        let children = this.children(viewer, &mut Vec::new());
-        this.adopts_others |= children.as_ref().is_some_and(|children| !children.is_empty());
-        this.may_have_older_children = this.adopts_others || children.is_none();
-        Ok(this)
+        Ok(Self { procfs, viewer, level })
     }
 
-    /// Returns `true` if this process can adopt orphans of processes other than the command: it had
-    /// a child before the command, or is the init of its PID namespace.
+    /// Returns `true` if this process can adopt orphans of processes other than the command. Must be
+    /// called before the command is started.
+    ///
+    /// A process without children has no descendants whose orphans it could adopt, unless it is the
+    /// init of its PID namespace.
     #[must_use]
     pub fn adopts_others(&self) -> bool {
-        self.adopts_others
-    }
-
-    /// Records the start of the command, a child of this process that has not been reaped. If the
-    /// start cannot be read, the time of the call to [`open`](Self::open) is used instead.
-    pub fn set_command(&mut self, raw: RawPid) {
-        let shown = self.shown_pids(&[raw].into());
-        if let Some(start) = shown.into_iter().find_map(|(pid, _)| start(&self.procfs, pid)) {
-            self.command_start = start;
-        }
+        getpid().is_init()
+            || match self.children(self.viewer, &mut Vec::new()) {
+                Some(children) => !children.is_empty(),
+                None => has_children(),
+            }
     }
 
     /// Opens the procfs once more.
@@ -134,12 +106,6 @@ impl Descendants {
     #[must_use]
     pub fn viewer(&self) -> Pid {
         self.viewer
-    }
-
-    /// Returns the starts of this pidns process and of the command.
-    #[must_use]
-    pub fn starts(&self) -> (ProcessStart, ProcessStart) {
-        (self.viewer_start, self.command_start)
     }
 
     /// Returns the PID and mount namespaces that are bind-mounted in this process's mount
@@ -239,16 +205,6 @@ impl Descendants {
         hidden
     }
 
-    /// Returns `true` if pidns has a child that may be a descendant of the command. Must be called
-    /// only if pidns has children.
-    #[must_use]
-    pub fn any(&self) -> bool {
-        let is_older = |&pid: &Pid| self.is_older(pid) == Some(true);
-        let children = || self.children(self.viewer, &mut Vec::new());
-        !self.may_have_older_children
-            || !children().is_some_and(|children| children.iter().all(is_older))
-    }
-
     /// Returns `true` if the process with this PID is a descendant. `pid` is its PID in the PID
     /// namespace of pidns.
     #[must_use]
@@ -309,9 +265,7 @@ impl Descendants {
         if parent.is_none()
             && let Some(result) = pidfd.as_ref().and_then(has_child_exited)
         {
-            let has_exited = result?;
-            let is_descendant = self.is_older(pid) == Some(false);
-            return is_descendant.then_some(Descendant { pid, has_exited, pidfd, raw });
+            return Some(Descendant { pid, has_exited: result?, pidfd, raw });
         }
         // The status is read after the pidfd was opened. If the PID was reused before that, the new
         // process has another parent. If the original parent has exited, the orphan is now a child
@@ -322,19 +276,9 @@ impl Descendants {
             // The PID of a parent that has exited can belong to another process by now.
             status.ppid == Some(parent.pid) && parent.still_has_its_pid()
         });
-        let is_older = parent.is_none() && self.is_older(pid) != Some(false);
         let is_zombie = matches!(status.state, 'Z' | 'X');
         let has_exited = is_zombie && status.threads.is_none_or(|threads| threads.get() == 1);
-        let is_descendant = (is_child || is_grandchild) && !is_older;
-        is_descendant.then_some(Descendant { pid, has_exited, pidfd, raw })
-    }
-
-    /// Returns `true` if a child of pidns started before the command. Returns `None` if unknown.
-    fn is_older(&self, pid: Pid) -> Option<bool> {
-        if !self.may_have_older_children {
-            return Some(false);
-        }
-        Some(start(&self.procfs, pid)?.is_before(self.command_start))
+        (is_child || is_grandchild).then_some(Descendant { pid, has_exited, pidfd, raw })
     }
 
     /// Returns the PID that pidns passes to system calls for a process. `pid` is its PID in the
@@ -349,14 +293,16 @@ impl Descendants {
     }
 
     /// Lists the children of all threads of a process (`/proc/PID/task/TID/children`, since Linux
-    /// 3.5). The list is empty if the process is gone. Returns `None` if the kernel was built
-    /// without these files (`CONFIG_PROC_CHILDREN`).
+    /// 3.5). The list is empty if the process is gone. Returns `None` if the list cannot be read, or
+    /// if the kernel was built without these files (`CONFIG_PROC_CHILDREN`).
     fn children(&self, parent: Pid, buffer: &mut Vec<u8>) -> Option<Vec<Pid>> {
         let mut children = Vec::new();
-        let Ok(tasks) = process_file(parent, "task")
-            .and_then(|name| Dir::new(open_dir(self.procfs.fd(), &name)?))
-        else {
-            return Some(children);
+        let tasks = process_file(parent, "task")
+            .and_then(|name| Dir::new(open_dir(self.procfs.fd(), &name)?));
+        let tasks = match tasks {
+            Ok(tasks) => tasks,
+            Err(Errno::NOENT | Errno::SRCH) => return Some(children),
+            Err(_) => return None,
         };
         for task in tasks.flatten() {
             let Some(tid) = parse::entry(task.file_name().to_bytes()).and_then(Pid::new) else {
@@ -366,7 +312,8 @@ impl Descendants {
             match read(self.procfs.fd(), &name, buffer) {
                 Ok(()) => children.extend(parse_pids(buffer)),
                 Err(Errno::NOENT) if self.lacks_children_files() => return None,
-                Err(_) => {}
+                Err(Errno::NOENT | Errno::SRCH) => {}
+                Err(_) => return None,
             }
         }
         Some(children)
@@ -401,18 +348,10 @@ fn status(procfs: &Procfs, pid: Pid) -> Option<parse::Status> {
     Some(parse::status(&buffer))
 }
 
-fn start(procfs: &Procfs, pid: Pid) -> Option<ProcessStart> {
-    let mut buffer = Vec::new();
-    let name = process_file(pid, "stat").ok()?;
-    try_twice(|| read(procfs.fd(), &name, &mut buffer)).ok()?;
-    Some(ProcessStart { ticks: parse::stat(&buffer)?.start_time?, pid })
-}
-
-/// Returns the time since boot in clock ticks, like the start times in /proc.
-fn ticks_since_boot() -> u64 {
-    let now = clock_gettime(ClockId::Boottime);
-    let ticks = Duration::try_from(now).unwrap_or_default().as_millis() / 10;
-    u64::try_from(ticks).unwrap_or(u64::MAX)
+/// Returns `true` if this process has a child.
+fn has_children() -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    !matches!(waitid(WaitId::All, options), Err(Errno::CHILD))
 }
 
 /// Returns `true` if a child of pidns has terminated, and `false` if it is running. This works even

@@ -49,12 +49,6 @@ pub fn make_exact(find_initial: impl FnOnce() -> Option<NamespaceFd>) {
     });
 }
 
-/// Keeps pidns in its current time namespace from now on, so that all start times that it reads
-/// from /proc are comparable.
-pub fn stay() {
-    let _ = offset();
-}
-
 /// Returns `true` if the start times of all processes can be converted. With a negative offset, the
 /// start times of the oldest processes are negative, and the kernel shows wrong numbers for these
 /// processes.
