@@ -74,6 +74,64 @@ fn a_child_that_moves_to_another_cgroup_does_not_escape() {
 }
 
 #[test]
+fn a_mount_over_the_cgroups_is_refused() {
+    needs!(HostRoot);
+    let Some(own) = own_cgroup() else {
+        return say_skipped("a_mount_over_the_cgroups", "needs cgroup version 2");
+    };
+    let own = own.display();
+    let script = format!(
+        "mount -t tmpfs none {own}; {PIDNS} run --cgroup -- echo ran; status=$?
+         ls {own}; exit $status"
+    );
+    let output = run(Command::new("unshare").args(["-m", "bash", "-c", &script]));
+    let expected = format!(
+        "pidns: cannot make a cgroup in {own}: another file system is mounted over cgroup version 2\n"
+    );
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), expected);
+    assert_eq!((output.status.code(), output.stdout), (Some(125), Vec::new()));
+}
+
+#[test]
+fn a_command_that_moves_pidns_into_its_cgroup_does_not_make_it_kill_itself() {
+    needs!(HostRoot);
+    let Some(own) = own_cgroup() else {
+        return say_skipped("a_command_that_moves_pidns", "needs cgroup version 2");
+    };
+    let script = format!(
+        "echo $PPID > {}/pidns-run-$PPID/cgroup.procs || exit 9
+         (trap '' TERM; exec setsid sleep 675.1) >/dev/null 2>&1 &
+         exit 7",
+        own.display()
+    );
+    let options = ["--cgroup", "--kill", "--grace", "0.1"];
+    let outcome = run_job(&options, &["bash", "-c", &script]);
+    assert_eq!(outcome.status, 7, "{}", outcome.stderr);
+    assert_eq!(outcome.report.pids("leftover-process").len(), 1, "{}", outcome.stderr);
+    assert_eq!(with_argument("sleep\u{0}675.1"), 0);
+}
+
+#[test]
+fn processes_in_deep_cgroups_do_not_escape() {
+    needs!(HostRoot);
+    let Some(own) = own_cgroup() else {
+        return say_skipped("processes_in_deep_cgroups", "needs cgroup version 2");
+    };
+    let script = format!(
+        "printf pidns-run-$PPID; deep={}/pidns-run-$PPID$(printf '/a%.0s' {{1..100}}); mkdir -p $deep
+         (echo $BASHPID > $deep/cgroup.procs; exec setsid sleep 675.2) >/dev/null 2>&1 &
+         until [ $(pgrep -fc 'sleep 675.2$') = 1 ]; do :; done; exit 0",
+        own.display()
+    );
+    let options = ["--cgroup", "--kill", "--grace", "0.1", "--deny", "leftover-process"];
+    let outcome = run_job(&options, &["bash", "-c", &script]);
+    assert_eq!(outcome.status, 123, "{}", outcome.stderr);
+    assert_eq!(outcome.report.pids("leftover-process").len(), 1, "{}", outcome.stderr);
+    assert_eq!(with_argument("sleep\u{0}675.2"), 0);
+    assert!(!left().contains(&outcome.stdout), "{}", outcome.stdout);
+}
+
+#[test]
 fn the_cgroup_is_removed_even_if_processes_are_left() {
     needs!(HostRoot);
     if own_cgroup().is_none() {

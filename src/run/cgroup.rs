@@ -4,16 +4,17 @@
 //! namespace is. It leaves the cgroup only if it is moved to another one.
 
 use std::collections::HashSet;
-use std::ffi::OsString;
-use std::fs;
-use std::io;
+use std::ffi::{OsStr, OsString};
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, mkdirat, openat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstatfs, mkdirat, openat, unlinkat};
 use rustix::io::{Errno, Result as SysResult};
 use rustix::process::{Pid, getpid};
 
@@ -27,9 +28,6 @@ const NAMES: u32 = 100;
 /// a few milliseconds to remove a terminated process from its cgroup.
 const ATTEMPTS: usize = 50;
 const PAUSE: Duration = Duration::from_millis(2);
-
-/// Number of levels that pidns visits below the command's cgroup.
-const MAX_DEPTH: usize = 64;
 
 /// A cgroup that is removed on drop. Processes that are still in it are moved to the cgroup of
 /// pidns.
@@ -52,6 +50,12 @@ impl CommandCgroup {
             |errno: Errno| Error::Cgroup { parent: parent.to_owned(), source: errno.into() };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let above = openat(CWD, parent, flags, Mode::empty()).map_err(failed)?;
+        let file_system = fstatfs(&above).map_err(failed)?;
+        // The type of `f_type` depends on the architecture.
+        if u64::try_from(file_system.f_type) != Ok(CGROUP2_SUPER_MAGIC) {
+            let source = io::Error::other("another file system is mounted over cgroup version 2");
+            return Err(Error::Cgroup { parent: parent.to_owned(), source });
+        }
         let pid = getpid();
         for number in 0..NAMES {
             let name = match number {
@@ -62,7 +66,10 @@ impl CommandCgroup {
                 Err(Errno::EXIST) => continue,
                 made => made.map_err(failed)?,
             }
-            let dir = openat(&above, &name, flags, Mode::empty()).map_err(failed)?;
+            let dir = openat(&above, &name, flags, Mode::empty()).map_err(|errno| {
+                let _ = unlinkat(&above, &name, AtFlags::REMOVEDIR);
+                failed(errno)
+            })?;
             return Ok(Self { path: parent.join(&name), name: name.into(), dir, parent: above });
         }
         Err(failed(Errno::EXIST))
@@ -77,22 +84,43 @@ impl CommandCgroup {
     /// Returns `true` if a process in this cgroup, or in a cgroup below it, has not terminated.
     #[must_use]
     pub fn has_members(&self) -> bool {
-        read(self.dir.as_fd(), "cgroup.events").is_ok_and(|text| {
-            String::from_utf8_lossy(&text).lines().any(|line| line == "populated 1")
-        })
+        match read(self.dir.as_fd(), Path::new("cgroup.events")) {
+            Ok(text) => String::from_utf8_lossy(&text).lines().any(|line| line == "populated 1"),
+            // A cgroup can be removed only if it has no members.
+            Err(errno) => !matches!(errno, Errno::NOENT | Errno::NODEV),
+        }
     }
 
-    /// Returns the processes in this cgroup and in the cgroups below it. Zombies are left out.
+    /// Returns the processes in this cgroup and in the cgroups below it, except pidns. Zombies are
+    /// left out.
     #[must_use]
     pub fn members(&self) -> HashSet<Pid> {
+        let mut members = self.all_members();
+        members.remove(&getpid());
+        members
+    }
+
+    fn all_members(&self) -> HashSet<Pid> {
         let mut members = HashSet::new();
-        each_below(&self.dir, MAX_DEPTH, &mut |dir| {
-            let text = read(dir, MEMBERS).unwrap_or_default();
+        for cgroup in cgroups(&self.dir) {
+            let text = read(self.dir.as_fd(), &cgroup.join(MEMBERS)).unwrap_or_default();
             let text = String::from_utf8_lossy(&text);
             // The number is 0 if the process is not visible in the PID namespace of pidns.
             members.extend(text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)));
-        });
+        }
         members
+    }
+
+    /// Moves pidns back to its own cgroup, if the command has moved pidns to this one. Otherwise
+    /// [`kill`](Self::kill) would kill pidns.
+    ///
+    /// # Errors
+    /// Returns an error if pidns may not be moved.
+    pub fn leave(&self) -> SysResult<()> {
+        if !self.all_members().contains(&getpid()) {
+            return Ok(());
+        }
+        write(self.parent.as_fd(), MEMBERS, b"0")
     }
 
     /// Sends SIGKILL to all processes in this cgroup and below it (`cgroup.kill`, since Linux
@@ -101,6 +129,7 @@ impl CommandCgroup {
     /// # Errors
     /// Fails with `ENOENT` before Linux 5.14.
     pub fn kill(&self) -> SysResult<()> {
+        self.leave()?;
         write(self.dir.as_fd(), "cgroup.kill", b"1")
     }
 
@@ -114,7 +143,10 @@ impl CommandCgroup {
 
     /// Removes the cgroups below this one, and then this one.
     fn remove(&self) -> SysResult<()> {
-        remove_below(&self.dir, MAX_DEPTH);
+        for cgroup in cgroups(&self.dir).iter().skip(1).rev() {
+            // Fails for a cgroup that still contains processes.
+            let _ = unlinkat(&self.dir, cgroup, AtFlags::REMOVEDIR);
+        }
         unlinkat(&self.parent, &self.name, AtFlags::REMOVEDIR)
     }
 }
@@ -134,6 +166,9 @@ impl Drop for CommandCgroup {
     }
 }
 
+/// The type of a cgroup version 2 file system in `statfs(2)`.
+const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
+
 /// The file that lists the processes in a cgroup. Writing a PID to the file moves the process to
 /// the cgroup.
 const MEMBERS: &str = "cgroup.procs";
@@ -143,10 +178,11 @@ const MEMBERS: &str = "cgroup.procs";
 /// # Errors
 /// Returns an error if the process may not be moved.
 pub fn join(members_file: &Path) -> io::Result<()> {
-    fs::write(members_file, b"0")
+    // Never creates a file, unlike `fs::write`.
+    OpenOptions::new().write(true).open(members_file)?.write_all(b"0")
 }
 
-fn read(dir: BorrowedFd<'_>, name: &str) -> SysResult<Vec<u8>> {
+fn read(dir: BorrowedFd<'_>, name: &Path) -> SysResult<Vec<u8>> {
     let file = openat(dir, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let mut text = Vec::new();
     loop {
@@ -162,40 +198,21 @@ fn write(dir: BorrowedFd<'_>, name: &str, value: &[u8]) -> SysResult<()> {
     rustix::io::write(&file, value).map(drop)
 }
 
-/// Visits a cgroup, and then the cgroups below it.
-fn each_below(dir: &OwnedFd, depth: usize, visit: &mut dyn FnMut(BorrowedFd<'_>)) {
-    visit(dir.as_fd());
-    if depth > 0 {
-        for (_, child) in children(dir) {
-            each_below(&child, depth - 1, visit);
-        }
-    }
-}
-
-/// Removes the cgroups below a cgroup, innermost first, except cgroups that still contain
-/// processes.
-fn remove_below(dir: &OwnedFd, depth: usize) {
-    if depth > 0 {
-        for (name, child) in children(dir) {
-            remove_below(&child, depth - 1);
-            let _ = unlinkat(dir, &name, AtFlags::REMOVEDIR);
-        }
-    }
-}
-
-/// Opens the cgroups directly below a cgroup.
-fn children(dir: &OwnedFd) -> Vec<(std::ffi::CString, OwnedFd)> {
+/// Returns the paths of a cgroup and of the cgroups below it, relative to the cgroup. A cgroup comes
+/// after the one that contains it.
+fn cgroups(dir: &OwnedFd) -> Vec<PathBuf> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let entries = openat(dir, ".", flags, Mode::empty()).and_then(Dir::new);
-    let entries = entries.into_iter().flatten().flatten();
-    entries
-        .filter(|entry| {
-            entry.file_type() == FileType::Directory && ![c".", c".."].contains(&entry.file_name())
-        })
-        .filter_map(|entry| {
-            let name = entry.file_name().to_owned();
-            let child = openat(dir, &name, flags, Mode::empty()).ok()?;
-            Some((name, child))
-        })
-        .collect()
+    let mut found = vec![PathBuf::from(".")];
+    let mut next = 0;
+    while let Some(path) = found.get(next).cloned() {
+        let entries = openat(dir, &path, flags, Mode::empty()).and_then(Dir::new);
+        for entry in entries.into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            if entry.file_type() == FileType::Directory && ![c".", c".."].contains(&name) {
+                found.push(path.join(OsStr::from_bytes(name.to_bytes())));
+            }
+        }
+        next += 1;
+    }
+    found
 }

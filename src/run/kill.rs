@@ -40,12 +40,14 @@ pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
     let sigterm = repeat(command, grace, Hurry::Allowed, &mut killed.refused, &mut terminate);
     killed.sigterm = sigterm.sent;
     if sigterm.leaves_some || command.has_members() {
-        let members = kill_cgroup(command);
+        let deadline = Instant::now() + KILLING;
+        let members = kill_cgroup(command, deadline);
         if members.is_some() {
             // `cgroup.kill` also kills members that pidns may not signal.
             killed.refused.clear();
         }
-        let sigkill = repeat(command, KILLING, Hurry::Ignored, &mut killed.refused, &mut kill);
+        let time = deadline.saturating_duration_since(Instant::now());
+        let sigkill = repeat(command, time, Hurry::Ignored, &mut killed.refused, &mut kill);
         killed.sigkill = sigkill.sent;
         killed.sigkill.extend(members.into_iter().flatten());
     }
@@ -58,13 +60,12 @@ pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
     killed
 }
 
-/// Kills all members of the command's cgroup at once, and waits until they are gone. Returns the
-/// members, or `None` without a cgroup or before Linux 5.14.
-fn kill_cgroup(command: &mut SupervisedCommand) -> Option<BTreeSet<Pid>> {
+/// Kills all members of the command's cgroup at once, and waits until they are gone, at the latest
+/// until `deadline`. Returns the members, or `None` without a cgroup or before Linux 5.14.
+fn kill_cgroup(command: &mut SupervisedCommand, deadline: Instant) -> Option<BTreeSet<Pid>> {
     let members = command.members()?;
     command.cgroup.as_ref()?.kill().ok()?;
-    let end = Instant::now() + KILLING;
-    while command.has_members() && Instant::now() < end {
+    while command.has_members() && Instant::now() < deadline {
         command.reap();
         command.note_hurry();
         command.signals.wait(Some(ROUND));
