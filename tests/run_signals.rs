@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Stdio};
@@ -221,6 +222,20 @@ fn a_second_signal_ends_the_grace_time() {
     assert_eq!(running.0.wait().unwrap().code(), Some(0));
     assert!(start.elapsed() < Duration::from_secs(60));
     assert_eq!(with_argument("sleep\u{0}642"), 0);
+}
+
+#[test]
+fn the_second_signal_of_timeout_does_not_end_the_grace_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let cleaned = dir.path().join("cleaned");
+    let daemon = format!("trap 'sleep 0.3; touch {}; exit' TERM", cleaned.display());
+    for _ in 0..5 {
+        let script = format!("({daemon}; while :; do sleep 0.1; done) & exec sleep 100");
+        let mut command = Command::new("timeout");
+        command.args(["0.5", PIDNS, "run", "-q", "--kill", "--grace", "30", "--", "sh", "-c"]);
+        assert_eq!(run(command.arg(script)).status.code(), Some(124));
+        until("the daemon has cleaned up", || fs::remove_file(&cleaned).is_ok());
+    }
 }
 
 #[test]

@@ -287,16 +287,21 @@ processes that a service such as dockerd or systemd starts for the command, and 
 orphans in a PID namespace that the command entered (nsenter, docker exec). A \
 namespace without processes is not reported if only processes outside the command \
 keep it, because the kernel does not tell when a namespace was created. 'pidns \
-check --since' reports both. With --cgroup, such an orphan is reported, too, unless \
+check --since' reports both. A namespace without processes that is older than the command \
+is reported if the command opened it, unless pidns has inherited a descriptor of it or it is \
+bind-mounted where pidns runs. With --cgroup, such an orphan is reported, too, unless \
 it was moved to another cgroup.
 
 The command has the same standard streams, process group, terminal and signal \
 dispositions as without pidns. All signals except SIGKILL, SIGSTOP and those for \
 faults such as SIGSEGV are passed on to the command, unless the terminal has sent \
 the signal to the command, too. A signal sent to the whole process group by \
-kill(1) reaches the command twice. If SIGINT ends the command, pidns ends by \
+kill(1) reaches the command twice. A signal that a descendant of the command sends to pidns \
+is not passed on if the command is in the process group of pidns, because pidns cannot tell it \
+from a signal to the whole group (kill 0). If SIGINT ends the command, pidns ends by \
 SIGINT as well, so that a shell script stops. After the command has ended, \
-SIGINT, SIGTERM, SIGHUP and SIGQUIT end the grace time.
+SIGINT, SIGTERM, SIGHUP and SIGQUIT end the grace time. A signal that arrives twice within half a \
+second counts once, because timeout(1) sends it to pidns and to its process group.
 
 If pidns itself is killed by SIGKILL, the command keeps running. With --kill, the \
 kernel then kills the command, too, but not the processes that the command \

@@ -47,7 +47,9 @@ pub struct SupervisedCommand {
     /// PID of the command. The kernel does not reuse this PID before pidns has reaped the command.
     command: RawPid,
     state: State,
-    /// `true` after pidns has received a signal that asks pidns to exit.
+    /// The last signal that asked pidns to exit, and when pidns read it.
+    asked_to_exit: Option<(Signal, Instant)>,
+    /// `true` after a signal has asked pidns to exit since the command ended.
     hurried: bool,
     /// The PID namespaces that were bind-mounted before the command started.
     mounted: MountedNamespaces,
@@ -61,6 +63,10 @@ const ROUND: usize = 1000;
 /// The longest pause between two checks for descendants. SIGCHLD usually ends the pause early, but
 /// pidns may have read the signal before the check.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Time within which the same signal counts as one. `timeout(1)` sends a signal to pidns and then to
+/// its process group, and the second one can arrive after the first one has ended the command.
+const MOMENT: Duration = Duration::from_millis(500);
 
 /// The children that are left after a round of reaping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +125,7 @@ impl SupervisedCommand {
             descendants,
             command,
             state: State::Running,
+            asked_to_exit: None,
             hurried: false,
             mounted,
         })
@@ -179,6 +186,7 @@ impl SupervisedCommand {
             // Read signals before reaping: if a child terminates after the reaping, its SIGCHLD
             // stays pending, so the wait for the next signal ends at once.
             for received in self.signals.iter().take(ROUND) {
+                note_exit_request(&mut self.asked_to_exit, received.signal);
                 received.pass_on(self.command, &self.descendants);
             }
             let children = self.reap();
@@ -187,7 +195,13 @@ impl SupervisedCommand {
                     // Discard signals that arrived before the command ended, such as the SIGINT of
                     // a Ctrl-C that terminated the command. Such signals must not shorten the wait
                     // for the command's descendants.
-                    self.signals.iter().take(ROUND).for_each(drop);
+                    for received in self.signals.iter().take(ROUND) {
+                        note_exit_request(&mut self.asked_to_exit, received.signal);
+                    }
+                    if let Some(cgroup) = &self.cgroup {
+                        // If this fails, pidns does not use `cgroup.kill`.
+                        let _ = cgroup.leave();
+                    }
                     self.reaper.begin();
                     return Ok(ended);
                 }
@@ -233,11 +247,11 @@ impl SupervisedCommand {
     }
 
     /// Reads signals that arrived after the command ended. They are not passed on, because the
-    /// command no longer exists, but a signal that asks pidns to exit ends any further wait.
+    /// command no longer exists, but a signal that asks pidns to exit ends any further wait, unless
+    /// the same signal has just arrived.
     fn note_hurry(&mut self) {
         for received in self.signals.iter().take(ROUND) {
-            self.hurried |=
-                [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM].contains(&received.signal);
+            self.hurried |= note_exit_request(&mut self.asked_to_exit, received.signal);
         }
     }
 
@@ -276,4 +290,16 @@ impl SupervisedCommand {
             self.state = State::Stopped(signal);
         }
     }
+}
+
+/// Records a signal that asks pidns to exit. Returns `true` if it is one, and if the last one was
+/// another signal or came at least a [`MOMENT`] before.
+fn note_exit_request(last: &mut Option<(Signal, Instant)>, signal: Signal) -> bool {
+    if ![Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM].contains(&signal) {
+        return false;
+    }
+    let now = Instant::now();
+    let is_repeated = last.is_some_and(|(it, at)| it == signal && now.duration_since(at) < MOMENT);
+    *last = Some((signal, now));
+    !is_repeated
 }
