@@ -84,7 +84,7 @@ impl Leftovers {
     /// Finds the leftovers in a snapshot.
     #[must_use]
     pub fn of(mut snapshot: Snapshot, scope: &RunScope) -> Self {
-        snapshot.processes.retain(|it| !it.is_zombie() || scope.unreaped.contains(&it.pid));
+        snapshot.processes.retain(|it| !it.is_unreaped() || scope.unreaped.contains(&it.pid));
         let pids = descendants(&snapshot.processes, scope);
         let namespaces = made_namespaces(&snapshot, &pids, scope);
         let lineage = Lineage::new(&snapshot.namespaces);
@@ -127,7 +127,7 @@ impl Leftovers {
         let mut findings = Vec::new();
         for process in self.graph.processes() {
             let code =
-                if process.is_zombie() { CheckCode::Zombie } else { CheckCode::LeftoverProcess };
+                if process.is_unreaped() { CheckCode::Zombie } else { CheckCode::LeftoverProcess };
             findings.push(finding(code, Subject::Process(process.pid)));
         }
         if self.unseen {
@@ -203,8 +203,9 @@ fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
 /// members do not matter, because a descendant of pidns can enter an existing namespace. A
 /// namespace without an init was created by the command if a descendant of pidns is a member or
 /// keeps the namespace alive, or if the namespace was bind-mounted while the command ran. The
-/// command also created the ancestors of such a namespace, up to but not including the namespace of
-/// pidns.
+/// namespace is older than the command if pidns has inherited a descriptor of it, or if it was
+/// bind-mounted before and still is. The command also created the ancestors of such a namespace, up
+/// to but not including the namespace of pidns.
 fn made_namespaces(
     snapshot: &Snapshot,
     pids: &HashSet<Pid>,
@@ -212,14 +213,22 @@ fn made_namespaces(
 ) -> BTreeSet<NamespaceId> {
     let is_held_by_descendant =
         |holder: &Holder| holder.pid().is_some_and(|pid| pids.contains(&pid));
-    let is_mounted = |namespace: &Namespace, holder: &Holder| match holder {
+    // Returns `true` for a mount that existed before the command started.
+    let is_old_mount = |namespace: &Namespace, holder: &Holder| match holder {
         Holder::Mount { path, mount_namespace } => {
-            Some(*mount_namespace) == scope.mounted.mount_namespace
-                && namespace.id.inode().is_some_and(|inode| {
-                    !scope.mounted.points.iter().any(|(it, at)| *it == inode && at == path)
-                })
+            let is_own = Some(*mount_namespace) == scope.mounted.mount_namespace;
+            let inode = namespace.id.inode().filter(|_| is_own)?;
+            Some(scope.mounted.points.iter().any(|(it, at)| *it == inode && at == path))
         }
-        Holder::Fd { .. } | Holder::PidForChildren { .. } | Holder::File { .. } => false,
+        Holder::Fd { .. } | Holder::PidForChildren { .. } | Holder::File { .. } => None,
+    };
+    // The holders of pidns itself are those that it was started with.
+    let shows_age = |namespace: &Namespace, holder: &Holder| {
+        holder.pid() == Some(scope.reaper) || is_old_mount(namespace, holder) == Some(true)
+    };
+    let is_older = |namespace: &Namespace| match namespace.init {
+        Some(init) => !pids.contains(&init),
+        None => namespace.holders.iter().any(|it| shows_age(namespace, it)),
     };
     let inhabited: HashSet<_> = snapshot
         .processes
@@ -227,24 +236,27 @@ fn made_namespaces(
         .filter(|process| pids.contains(&process.pid))
         .filter_map(|process| process.namespace)
         .collect();
-    let is_made = |namespace: &&Namespace| match namespace.init {
-        Some(init) => pids.contains(&init),
-        None => {
-            inhabited.contains(&namespace.id)
-                || namespace
-                    .holders
-                    .iter()
-                    .any(|it| is_held_by_descendant(it) || is_mounted(namespace, it))
-        }
+    let is_made = |namespace: &&Namespace| {
+        let has_new_holder = || {
+            namespace
+                .holders
+                .iter()
+                .any(|it| is_held_by_descendant(it) || is_old_mount(namespace, it) == Some(false))
+        };
+        let is_used = namespace.init.is_some() || inhabited.contains(&namespace.id);
+        !is_older(namespace) && (is_used || has_new_holder())
     };
     let reaper = snapshot.processes.iter().find(|process| process.pid == scope.reaper);
     let home = reaper.and_then(|process| process.namespace);
     let lineage = Lineage::new(&snapshot.namespaces);
     let is_outside = |id: NamespaceId| home.is_some_and(|home| lineage.is_within(home, id));
+    let older: HashSet<_> =
+        snapshot.namespaces.iter().filter(|it| is_older(it)).map(|it| it.id).collect();
     let mut made = BTreeSet::new();
     for namespace in snapshot.namespaces.iter().filter(is_made) {
         if home.is_some_and(|home| lineage.is_within(namespace.id, home)) {
-            made.extend(lineage.climb(namespace.id).take_while(|&id| !is_outside(id)));
+            let ancestors = lineage.climb(namespace.id).take_while(|&id| !is_outside(id));
+            made.extend(ancestors.filter(|id| !older.contains(id)));
         }
     }
     made
@@ -271,7 +283,9 @@ mod tests {
             members: BTreeSet::new(),
             mounted: MountedNamespaces {
                 mount_namespace: Some(99),
-                points: BTreeSet::from([(40, "/run/before".to_owned())]),
+                points: [(40, "/run/before"), (90, "/run/older")]
+                    .map(|(inode, path)| (inode, path.to_owned()))
+                    .into(),
             },
             unreaped: BTreeSet::from([pid(9), pid(12)]),
         }
@@ -345,10 +359,15 @@ mod tests {
         // Namespace 40 was mounted before the command started, and the command mounted namespace
         // 50. A leftover process keeps namespace 60 alive. Namespace 70 is the parent of namespace
         // 80, which the command created.
+        let held_by = |raw| Holder::Fd { pid: pid(raw), comm: None, fd: 3 };
+        // Namespace 90 was mounted before, and pidns has inherited a descriptor of namespace 100.
+        namespaces.extend([90, 100].map(|it| namespace(it, Some(10))));
+        namespaces[8].holders = vec![mount("/run/older"), held_by(8)];
+        namespaces[9].holders = vec![held_by(5), held_by(8)];
         namespaces[2].holders = vec![mount("/run/before")];
         namespaces[3].holders = vec![mount("/run/new")];
-        namespaces[4].holders = vec![Holder::Fd { pid: pid(8), comm: None, fd: 3 }];
-        for index in [2, 3, 4] {
+        namespaces[4].holders = vec![held_by(8)];
+        for index in [2, 3, 4, 8, 9] {
             namespaces[index].state = NamespaceState::Dead;
         }
         let processes = vec![

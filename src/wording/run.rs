@@ -30,8 +30,12 @@ pub fn describe_leftover(report: &RunReport, finding: &Finding, symbols: Symbols
             None => without_advice(pid.to_string()),
             Some(process) => {
                 let mut message = process_text(report, leftovers, process, symbols);
-                let killed = report.killed.as_ref().filter(|it| !it.remaining.contains(&pid));
-                if killed.is_none() {
+                // A zombie gets no signal. pidns reaps it after its parent has ended.
+                let has_ended = report.killed.as_ref().is_some_and(|it| {
+                    let is_signalled = it.sigterm.contains(&pid) || it.sigkill.contains(&pid);
+                    (is_signalled || process.is_unreaped()) && !it.remaining.contains(&pid)
+                });
+                if !has_ended {
                     return FindingText { message, advice: adviser.end(pid) };
                 }
                 message.push_str("; pidns has ended it");
@@ -110,7 +114,9 @@ pub fn run_heading(report: &RunReport) -> String {
 pub fn run_facts(leftovers: &Leftovers, process: &Process) -> Vec<String> {
     let graph = &leftovers.graph;
     let mut facts = Vec::new();
-    if let Some(state) = process_state(process.state) {
+    if process.is_zombie() && !process.is_unreaped() {
+        facts.push("its leader thread has exited".to_owned());
+    } else if let Some(state) = process_state(process.state) {
         let parent = process.reaper().and_then(|reaper| graph.known_process(reaper));
         facts.push(match parent.filter(|_| process.is_zombie()) {
             Some(it) => format!("{state}: {} {} does not reap it", it.pid, Comm(&it.comm)),
