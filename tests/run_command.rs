@@ -246,6 +246,49 @@ fn denied_leftovers_change_only_a_successful_status() {
 }
 
 #[test]
+fn a_process_whose_leader_thread_has_exited_is_no_zombie() {
+    needs!(Program("python3"));
+    let program = "import ctypes, os, signal, threading, time
+os.setsid()
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+threading.Thread(target=time.sleep, args=[300]).start()
+ctypes.CDLL(None).syscall(60, 0)  # leader-678";
+    let options = ["--kill", "--grace", "0.5", "--deny", "leftover-process"];
+    let script = "python3 -c \"$0\" >/dev/null 2>&1 &
+        until grep -qs '^State:.Z' /proc/$!/status; do sleep 0.02; done";
+    let outcome = run_job(&options, &["bash", "-c", script, program]);
+    assert_eq!(outcome.status, 123, "{}", outcome.stderr);
+    assert_eq!(outcome.report.codes(), ["leftover-process"]);
+    assert!(outcome.stderr.contains("its leader thread has exited"), "{}", outcome.stderr);
+    let killed = outcome.report.killed.as_ref().unwrap();
+    assert_eq!((killed.sigkill.len(), killed.remaining.len()), (1, 0), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_dead_namespace_that_pidns_inherited_or_that_was_mounted_is_not_the_commands() {
+    needs!(HostRoot, Program("python3"));
+    let dir = tempfile::tempdir().unwrap();
+    let mount = dir.path().join("namespace");
+    fs::write(&mount, "").unwrap();
+    let mount = mount.display();
+    let start = "setsid sleep 679 >/dev/null 2>&1 &";
+    for (before, within) in [
+        (format!("exec 9<{mount}; umount {mount}"), String::new()),
+        (String::new(), format!("exec 9<{mount};")),
+    ] {
+        let script = format!(
+            "unshare --pid={mount} --fork true; {before}
+             {PIDNS} run --kill --grace 0.1 --deny dead-namespace -- sh -c '{within} {start}'"
+        );
+        let mut command = Command::new("unshare");
+        let output = run(command.args(["-m", "bash", "-c", &script]));
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{stderr}");
+        assert!(stderr.contains(" and left 1 process after 0.1 s:"), "{stderr}");
+    }
+}
+
+#[test]
 fn a_process_that_exits_within_the_grace_time_is_not_a_leftover() {
     let start = Instant::now();
     let outcome = bash(
@@ -492,7 +535,7 @@ fn an_older_child_that_proc_hides_is_left_alone() {
 
 #[test]
 fn processes_are_found_even_if_their_pids_have_wrapped() {
-    needs!(HostRoot);
+    needs!(HostRoot, Linux(6, 14));
     // The older child, the command and its daemons get PIDs from 397 to 400 and from 300 on, often
     // within a clock tick.
     let script = format!(
@@ -699,6 +742,16 @@ fn the_report_can_be_ascii() {
         assert!(lines.iter().any(|line| line.starts_with(branch)), "{lines:?}");
         assert_eq!(outcome.stderr.is_ascii(), branch.is_ascii(), "{lines:?}");
     }
+}
+
+#[test]
+fn a_report_that_the_command_deletes_is_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let report = dir.path().join("report");
+    let path = report.to_str().unwrap();
+    let output = pidns(&["run", "--report", path, "-f", "json", "--", "rm", path]);
+    assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
+    is_as_its_schema_says(&fs::read_to_string(report).unwrap());
 }
 
 #[test]

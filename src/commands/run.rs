@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -144,15 +145,21 @@ struct ReportFile {
     file: File,
 }
 
-/// Writes the report to a file. Prints a warning if that fails.
+/// Writes the report to a file. If the command has deleted the file, creates it again. Prints a
+/// warning if that fails.
 fn write_report(
     arguments: &Run,
     report: &RunReport,
     ReportFile { format, path, file }: ReportFile,
 ) {
-    let mut out = BufWriter::new(file);
-    let written = format.emit(report, style(arguments, None), &mut out);
-    if let Err(source) = written.and_then(|()| out.flush()) {
+    let is_deleted = path != Path::new("-") && file.metadata().is_ok_and(|it| it.nlink() == 0);
+    let file = if is_deleted { File::create(&path) } else { Ok(file) };
+    let written = file.and_then(|file| {
+        let mut out = BufWriter::new(file);
+        format.emit(report, style(arguments, None), &mut out)?;
+        out.flush()
+    });
+    if let Err(source) = written {
         output::warn(Error::Report { path, source }.one_line());
     }
 }
