@@ -153,7 +153,7 @@ fn a_wrong_record_of_pidns_costs_no_second_scan() {
     Document::read(&stdout(&output));
     let text = std::fs::read_to_string(log).unwrap();
     // Only a few processes, such as the ancestors of pidns, are looked at again.
-    let name = |line: &str| Some(line.split('"').nth(1)?.strip_suffix('/')?.parse().ok()?);
+    let name = |line: &str| line.split('"').nth(1)?.strip_suffix('/')?.parse().ok();
     let opened: Vec<u32> = text.lines().filter_map(name).collect();
     let processes: BTreeSet<u32> = opened.iter().copied().collect();
     assert!(processes.len() > LARGE_HOST && opened.len() < processes.len() * 3 / 2, "{text}");
@@ -188,8 +188,8 @@ fn a_parent_that_ends_during_the_scan_is_no_error() {
     until("pidns has ended", || !dir_of_pidns.exists());
     assert_eq!(file("err"), "");
     let document = Document::read(&file("out"));
-    let ppid = document.process(pid).ppid.expect("has a parent");
-    assert_ne!(ppid, parent.id());
+    let adopter = document.process(pid).ppid.expect("has a parent");
+    assert_ne!(adopter, parent.id());
 }
 
 /// Swaps the offsets of the two members of a struct in the kernel's type information (BTF).

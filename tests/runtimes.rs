@@ -142,6 +142,9 @@ fn names_containers_in_a_docker_container() {
 
 #[test]
 fn names_containers_and_pods_of_containerd() {
+    const SHARED: &str = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
+    const APART: &str = "7a2c0b6e-1f7b-4a43-8f3f-0c4f2b1f9d55";
+
     needs!(
         Initial("cgroup"),
         Program("containerd"),
@@ -165,8 +168,6 @@ fn names_containers_and_pods_of_containerd() {
         command.args(["shop", name, uid, &cgroup, pid_mode]).args(containers);
         stdout(&run(&mut command));
     };
-    const SHARED: &str = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
-    const APART: &str = "7a2c0b6e-1f7b-4a43-8f3f-0c4f2b1f9d55";
     pod("web-0", SHARED, "0", &["app", "proxy"]);
     pod("web-1", APART, "1", &["app"]);
 

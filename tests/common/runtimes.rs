@@ -102,7 +102,9 @@ impl Drop for Runtime {
         until("the runtime has ended", is_gone);
         // The kernel removes a process from its cgroup with a delay.
         until("the cgroups of the runtime are removed", || {
-            cgroups.iter().for_each(|dir| remove(dir));
+            for dir in &cgroups {
+                remove(dir);
+            }
             cgroups.iter().all(|dir| !dir.exists())
         });
     }
@@ -119,11 +121,15 @@ fn directories(dir: &Path) -> Vec<PathBuf> {
 /// SIGKILL.
 fn thaw(dir: &Path) {
     let _ = fs::write(dir.join("freezer.state"), "THAWED");
-    directories(dir).iter().for_each(|dir| thaw(dir));
+    for child in directories(dir) {
+        thaw(&child);
+    }
 }
 
 /// Removes a cgroup and its descendants, as far as they have no processes.
 fn remove(dir: &Path) {
-    directories(dir).iter().for_each(|dir| remove(dir));
+    for child in directories(dir) {
+        remove(&child);
+    }
     let _ = fs::remove_dir(dir);
 }
