@@ -10,8 +10,21 @@ use crate::model::{Consumer, Container, Limit, Lineage, NamespaceId, Pid, Proces
 /// Finds the largest consumer of a limit among the processes of a snapshot.
 pub struct Consumers<'a> {
     processes: HashMap<Pid, &'a Process>,
+    /// The processes that have terminated and are not reaped.
+    unreaped: Vec<&'a Process>,
     /// The container of each namespace.
     containers: HashMap<NamespaceId, &'a Container>,
+    /// The largest consumer and the zombies of each user, by UID.
+    users: HashMap<u32, Consumed>,
+}
+
+/// The largest consumer and the zombies of a limit.
+#[derive(Clone)]
+struct Consumed {
+    largest: Option<Consumer>,
+    zombies: u64,
+    /// The process that has to reap the most zombies.
+    reaper: Option<Consumer>,
 }
 
 impl<'a> Consumers<'a> {
@@ -27,36 +40,47 @@ impl<'a> Consumers<'a> {
         let namespaces = snapshot.namespaces.iter();
         Self {
             processes: snapshot.processes.iter().map(|it| (it.pid, it)).collect(),
+            unreaped: snapshot.processes.iter().filter(|it| it.is_unreaped()).collect(),
             containers: namespaces.filter_map(|it| Some((it.id, container(it.id)?))).collect(),
+            users: HashMap::new(),
         }
     }
 
     /// Fills in the largest consumer and the zombies of a limit.
-    pub fn complete(&self, read: ReadLimit<'a>) -> Limit {
-        let mut limit = read.limit;
-        let tasks = match read.tasks {
+    pub fn complete(&mut self, read: ReadLimit<'a>) -> Limit {
+        let limit = read.limit;
+        let consumed = match read.tasks {
             Tasks::None => return limit,
-            Tasks::OfHost(tasks) => {
-                limit.largest = self.largest_group(&tasks);
-                tasks
-            }
-            Tasks::OfGroup(tasks) => {
-                limit.largest = self.largest_process(&tasks);
-                tasks
+            Tasks::OfHost(tasks) => self.consumed(&tasks, self.largest_group(&tasks)),
+            Tasks::OfGroup(tasks) => self.consumed(&tasks, self.largest_process(&tasks)),
+            Tasks::OfUser(uid, tasks) => {
+                let known = self.users.get(&uid).cloned();
+                known.unwrap_or_else(|| {
+                    let consumed = self.consumed(&tasks, self.largest_process(&tasks));
+                    self.users.insert(uid, consumed.clone());
+                    consumed
+                })
             }
             Tasks::WithoutZombies(tasks) => {
                 let Some(tasks) = limit.used.and_then(|used| self.with_zombies(tasks, used)) else {
                     return limit;
                 };
-                limit.largest = self.largest_process(&tasks);
-                tasks
+                self.consumed(&tasks, self.largest_process(&tasks))
             }
         };
+        let Consumed { largest, zombies, reaper } = consumed;
+        Limit { largest, zombies: Some(zombies), reaper, ..limit }
+    }
+
+    /// Counts the zombies among these tasks, and adds the largest consumer.
+    fn consumed(&self, tasks: &[&Process], largest: Option<Consumer>) -> Consumed {
         let zombies = tasks.iter().filter(|it| it.is_unreaped());
-        limit.zombies = Some(zombies.clone().map(|_| 1).sum());
-        limit.reaper = most(zombies.filter_map(|it| Some((it.reaper()?, 1))))
-            .map(|(pid, tasks)| self.process(pid, tasks));
-        limit
+        let reaper = most(zombies.clone().filter_map(|it| Some((it.reaper()?, 1))));
+        Consumed {
+            largest,
+            zombies: zombies.map(|_| 1).sum(),
+            reaper: reaper.map(|(pid, tasks)| self.process(pid, tasks)),
+        }
     }
 
     /// Returns all tasks of a cgroup. `used` is the number of tasks that the kernel counted. If
@@ -68,10 +92,8 @@ impl<'a> Consumers<'a> {
         if count(&tasks) == used {
             return Some(tasks);
         }
-        let is_child = |it: &&&Process| {
-            it.is_unreaped() && it.ppid.is_some_and(|parent| pids.contains(&parent))
-        };
-        tasks.extend(self.processes.values().filter(is_child));
+        let is_child = |it: &&&Process| it.ppid.is_some_and(|parent| pids.contains(&parent));
+        tasks.extend(self.unreaped.iter().filter(is_child));
         (count(&tasks) == used).then_some(tasks)
     }
 

@@ -56,7 +56,7 @@ impl Limits {
         pids: Option<&BTreeSet<Pid>>,
     ) -> Self {
         let host = LimitedHost::read(procfs, collector, snapshot, pids);
-        let consumers = Consumers::new(snapshot);
+        let mut consumers = Consumers::new(snapshot);
         let mut log = DiagnosticLog::default();
         let mut limits = Vec::new();
         for read in readers() {

@@ -1,5 +1,7 @@
 //! Defines a limit, together with the data that was read about it.
 
+use std::rc::Rc;
+
 use crate::collect::parse::LimitMax;
 use crate::model::{Limit, Process};
 
@@ -18,8 +20,11 @@ pub enum Tasks<'a> {
     None,
     /// The processes of a namespace or host, to be grouped by container or user.
     OfHost(Vec<&'a Process>),
-    /// The processes of one cgroup or user.
+    /// The processes of one cgroup.
     OfGroup(Vec<&'a Process>),
+    /// The processes of the user with this UID. Each process of a user can have a limit of its own,
+    /// so all these limits share the list.
+    OfUser(u32, Rc<[&'a Process]>),
     /// The processes of a version 1 cgroup. /proc does not show the version 1 cgroup of a zombie.
     WithoutZombies(Vec<&'a Process>),
 }

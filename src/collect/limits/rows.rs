@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::rc::Rc;
 
 use rustix::io::Errno;
 
@@ -212,7 +213,19 @@ fn counts<'h>(host: &'h LimitedHost<'_>, it: &LimitedProcess<'_>) -> Option<&'h 
     users.get(&(it.user_namespace.ok()??, it.process.uid)).map(Vec::as_slice)
 }
 
+/// Returns the processes of each user, by UID.
+fn by_user<'a>(host: &LimitedHost<'a>) -> HashMap<u32, Rc<[&'a Process]>> {
+    let mut users: HashMap<u32, Vec<&Process>> = HashMap::new();
+    for process in &host.snapshot.processes {
+        users.entry(process.uid).or_default().push(process);
+    }
+    users.into_iter().map(|(uid, processes)| (uid, processes.into())).collect()
+}
+
 fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
+    let by_user = by_user(host);
+    // Each process can have a maximum of its own, but the tasks are counted once.
+    let mut counted = HashMap::new();
     let limits = host.processes.iter().filter(|it| !it.is_exempt).flat_map(|it| {
         let max =
             it.max_processes.ok_or_else(|| "cannot read the limits of the process".to_owned());
@@ -232,8 +245,13 @@ fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
             let own = counts.first().map(|it| limit(it, max, None));
             own.into_iter().chain(above).collect()
         } else {
-            let scope = of_user(it.process.uid, it.user_namespace.ok().flatten());
-            vec![SubjectTo { scope, used: count_tasks(host, it), max }]
+            let uid = it.process.uid;
+            let used = counted.entry((uid, it.user_namespace)).or_insert_with(|| {
+                let tasks = by_user.get(&uid).map(|it| &**it).unwrap_or_default();
+                count_tasks(host, tasks, it.user_namespace)
+            });
+            let scope = of_user(uid, it.user_namespace.ok().flatten());
+            vec![SubjectTo { scope, used: used.clone(), max }]
         };
         subject.into_iter().map(move |subject: SubjectTo| (subject, pid))
     });
@@ -242,17 +260,23 @@ fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
         // /proc does not show the user namespace of a zombie. It is not needed here, because the
         // kernel's count for the initial user namespace includes the processes in user namespaces
         // that the user created.
-        if scope.user_namespace == Some(INITIAL_USER_NAMESPACE) {
-            let processes = host.snapshot.processes.iter();
-            *tasks = Tasks::OfGroup(processes.filter(|it| Some(it.uid) == scope.uid).collect());
+        if scope.user_namespace == Some(INITIAL_USER_NAMESPACE)
+            && let Some((uid, processes)) = scope.uid.and_then(|uid| by_user.get_key_value(&uid))
+        {
+            *tasks = Tasks::OfUser(*uid, Rc::clone(processes));
         }
     }
     read
 }
 
-/// Counts the tasks of the user who runs a process. Used if the kernel's own count can't be read.
-fn count_tasks(host: &LimitedHost<'_>, it: &LimitedProcess<'_>) -> Result<u64, String> {
-    let inode = it.user_namespace.map_err(unreadable)?;
+/// Counts the tasks of a user in a user namespace. Used if the kernel's own count can't be read.
+/// `processes` are the processes of the user in all user namespaces.
+fn count_tasks(
+    host: &LimitedHost<'_>,
+    processes: &[&Process],
+    user_namespace: Result<Option<u64>, Errno>,
+) -> Result<u64, String> {
+    let inode = user_namespace.map_err(unreadable)?;
     if host.own_user_namespace != Some(INITIAL_USER_NAMESPACE) {
         return Err("the tasks can only be counted in the initial user namespace".to_owned());
     }
@@ -262,7 +286,6 @@ fn count_tasks(host: &LimitedHost<'_>, it: &LimitedProcess<'_>) -> Result<u64, S
     if host.snapshot.diagnostics.iter().any(hides) {
         return Err("the tasks cannot be counted, because processes are hidden".to_owned());
     }
-    let processes = host.snapshot.processes.iter().filter(|other| other.uid == it.process.uid);
     let mut count = 0;
     for process in processes {
         match host.user_namespaces.get(&process.pid) {
