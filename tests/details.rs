@@ -119,8 +119,22 @@ fn a_long_command_line_is_truncated_with_a_diagnostic() {
     assert_eq!(args.iter().map(String::len).sum::<usize>() + args.len() - 1, 32 * 1024);
     let cut = document.diagnostic("args-cut").unwrap();
     assert!(cut.pids.contains(&shell.pid()));
-    assert!(cut.message.ends_with("truncated to 32 KiB"), "{}", cut.message);
+    assert!(cut.message.ends_with("truncated to 32 KiB or 2,048 arguments"), "{}", cut.message);
     assert!(!document.complete);
+}
+
+#[test]
+fn a_command_line_of_many_arguments_is_truncated_with_a_diagnostic() {
+    for (arguments, is_cut) in [(2048 - 3, false), (2048 - 2, true), (30_000, true)] {
+        let mut command = Command::new("bash");
+        command.args(["-c", WAIT]).args(std::iter::repeat_n("", arguments));
+        let (shell, _) = start_command(&mut command);
+        let document = Document::of(&["--details", "args", "--search", "processes"]);
+        let args = document.process(shell.pid()).args.as_ref().unwrap();
+        assert_eq!(args.len(), (arguments + 3).min(2048));
+        let cut = document.diagnostic("args-cut");
+        assert_eq!(cut.is_some_and(|it| it.pids.contains(&shell.pid())), is_cut, "{arguments}");
+    }
 }
 
 #[test]

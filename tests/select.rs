@@ -297,6 +297,29 @@ fn sleeping_with(variable: &str, value: &str) -> Running {
     running
 }
 
+#[test]
+fn an_environment_of_more_than_two_mebibytes_is_unreadable() {
+    for (strings, is_read) in [(15, true), (17, false)] {
+        let script = "ulimit -Ss unlimited; long=$(printf %0131000d 0); \
+             for ((i = 0; i < $1; i++)); do export V$i=$long; done; exec env LAST=1 sleep 600";
+        let mut command = Command::new("bash");
+        let running = Running::spawn(command.args(["-c", script, "bash", &strings.to_string()]));
+        until("the process sleeps", || comm(running.pid()) == "sleep");
+        let output = pidns(&["-q", "-f", "json", "--search", "processes", "--env", "LAST=1"]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.success(), is_read, "{stderr}");
+        if is_read {
+            let document = Document::read(&stdout(&output));
+            assert!(document.find_process(running.pid()).is_some());
+        } else {
+            let document = Document::of(&["--search", "processes", "--env", "PATH"]);
+            let said = document.diagnostic("environment-unreadable").expect("is reported");
+            assert_eq!(said.errno.as_deref(), Some("EFBIG"));
+            assert!(said.pids.contains(&running.pid()));
+        }
+    }
+}
+
 /// Python program that starts 200 processes without a stack, which therefore have neither an
 /// environment nor a command line.
 const WITHOUT_STACK: &str = "

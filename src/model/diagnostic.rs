@@ -320,7 +320,7 @@ diagnostic_codes! {
         is_gap: true,
         hides: Hides::Nothing,
         counted: Counted::Processes,
-        message: "the command lines of {} are truncated to 32 KiB",
+        message: "the command lines of {} are truncated to 32 KiB or 2,048 arguments",
         advice: Advice::None,
     }
     /// The requested links to mount, network and other namespaces cannot be read.

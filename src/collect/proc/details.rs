@@ -23,7 +23,11 @@ use crate::model::{Detail, DiagnosticCode, Process, ProcessDetails, cgroup};
 /// Maximum number of bytes to read from a command line. Linux accepts up to 6 MiB, and with
 /// `PR_SET_MM_ARG_START` of `prctl(2)` a process can declare any part of its memory to be its
 /// command line. Without this limit, a few processes could exhaust pidns's memory.
-const MAX_ARGS: usize = 32 * 1024;
+const MAX_BYTES: usize = 32 * 1024;
+
+/// Maximum number of arguments to read from a command line. Arguments can be empty, but each costs
+/// pidns 24 bytes.
+const MAX_ARGS: usize = 2048;
 
 /// Links to a process's other namespaces (all types except PID), each with the type that the link
 /// text shows.
@@ -102,12 +106,15 @@ impl DetailReader<'_> {
         let mut bytes = Vec::new();
         let mut pauses = PAUSES.into_iter();
         loop {
-            let read = || read_at_most(self.dir, c"cmdline", MAX_ARGS, &mut bytes);
+            let read = || read_at_most(self.dir, c"cmdline", MAX_BYTES, &mut bytes);
             let is_whole = match read_twice(self.status_file, read)? {
                 Ok(is_whole) => is_whole,
                 Err(errno) => return Ok(Err(errno)),
             };
-            let args = Args { list: parse::cmdline(&bytes), is_cut: !is_whole };
+            let end = memchr::memchr_iter(0, &bytes).nth(MAX_ARGS - 1);
+            let end = end.map_or(bytes.len(), |nul| nul + 1);
+            let is_cut = !is_whole || end < bytes.len();
+            let args = Args { list: parse::cmdline(&bytes[..end]), is_cut };
             // Zombies and kernel threads have no memory, so their command line is always empty.
             if !bytes.is_empty() || !has_memory {
                 return Ok(Ok(args));

@@ -16,10 +16,10 @@ use crate::collect::kernel::sys::{read, read_at_most};
 use crate::collect::log::DiagnosticLog;
 use crate::model::{DiagnosticCode, EnvPattern, Process};
 
-/// Maximum number of bytes to read from an environment. Linux accepts up to 6 MiB of arguments
-/// and environment, and with `PR_SET_MM_ENV_START` of `prctl(2)` a process can declare any part of
-/// its memory to be its environment.
-const MAX_ENVIRONMENT: usize = 8 * 1024 * 1024;
+/// Maximum number of bytes to read from an environment. By default, Linux accepts up to 2 MiB of
+/// arguments and environment (a quarter of `RLIMIT_STACK`), but with `PR_SET_MM_ENV_START` of
+/// `prctl(2)` a process can declare any part of its memory to be its environment.
+const MAX_ENVIRONMENT: usize = 2 * 1024 * 1024;
 
 /// Pauses before reading empty environments again. During `execve(2)`, both the environment and the
 /// command line are empty until the new program has been loaded. But a process can also leave both
@@ -71,9 +71,11 @@ fn match_environment(
 ) -> Loaded {
     match read_environment(procfs, process, bytes) {
         Ok(loaded) => {
-            let entries = || bytes.split(|&byte| byte == 0);
-            let is_met = |it: &&EnvPattern| entries().any(|entry| it.matches(entry));
-            let met: BTreeSet<_> = patterns.iter().filter(is_met).cloned().collect();
+            let mut met = BTreeSet::new();
+            // Most entries of an environment that a process has overwritten are empty.
+            for entry in bytes.split(|&byte| byte == 0).filter(|entry| !entry.is_empty()) {
+                met.extend(patterns.iter().filter(|it| it.matches(entry)).cloned());
+            }
             if !met.is_empty() {
                 process.details.get_or_insert_default().environment = met;
             }
