@@ -11,29 +11,32 @@ use crate::model::Holder;
 /// Maximum number of holders of one kind that are kept for a namespace.
 pub const MAX_HOLDERS: usize = 10_000;
 
-/// Minimum length at which a list is checked for excess holders.
+/// Minimum size at which a list is checked for excess holders, see [`size`].
 const FIRST_CHECK: usize = 1 << 16;
 
 /// Holders, each with the inode of the namespace that it keeps alive.
 #[derive(Debug)]
 pub struct HolderList {
     holders: Vec<(u64, Holder)>,
-    /// The length of `holders` at which the list is next checked for excess holders.
+    /// The size of all holders.
+    size: usize,
+    /// The size at which the list is next checked for excess holders.
     next_check: usize,
     left_out: usize,
 }
 
 impl Default for HolderList {
     fn default() -> Self {
-        Self { holders: Vec::new(), next_check: FIRST_CHECK, left_out: 0 }
+        Self { holders: Vec::new(), size: 0, next_check: FIRST_CHECK, left_out: 0 }
     }
 }
 
 impl HolderList {
     /// Adds a holder of the namespace with this inode.
     pub fn push(&mut self, inode: u64, holder: Holder) {
+        self.size += size(&holder);
         self.holders.push((inode, holder));
-        if self.holders.len() >= self.next_check {
+        if self.size >= self.next_check {
             self.leave_out_excess();
         }
     }
@@ -87,7 +90,16 @@ impl HolderList {
             count <= MAX_HOLDERS
         });
         self.left_out += before - self.holders.len();
-        self.next_check = FIRST_CHECK.max(2 * self.holders.len());
+        self.size = self.holders.iter().map(|(_, holder)| size(holder)).sum();
+        self.next_check = FIRST_CHECK.max(2 * self.size);
+    }
+}
+
+/// Returns the memory of a holder, in units of about 64 bytes.
+fn size(holder: &Holder) -> usize {
+    match holder {
+        Holder::Mount { path, .. } => 1 + path.len() / 64,
+        _ => 1,
     }
 }
 

@@ -11,6 +11,7 @@
 //! - `containers`: after a scan, finds the members of other containers, and names of containers
 //! - `kernel`: system calls for nsfs and mounts, permissions of the viewer, user names
 //! - `holder_list`: collects the holders of namespaces in bounded memory
+//! - `mount_list`: collects the bind mounts of namespaces in bounded memory
 //! - `registry`: keeps every namespace open, so that its inode number is not reused
 //! - `log`: collects diagnostics; `error`: the error if no snapshot can be made
 //! - `direct`: answers individual questions without a full scan
@@ -26,6 +27,7 @@ mod holder_list;
 mod kernel;
 mod limits;
 mod log;
+mod mount_list;
 pub mod parse;
 mod proc;
 mod registry;

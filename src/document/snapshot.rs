@@ -232,7 +232,8 @@ pub struct Holder {
     pub comm: Option<SmolStr>,
     /// For all kinds but `mount` and `pid_for_children`: the descriptor number in the process.
     pub fd: Option<u32>,
-    /// For `mount`: the mount point, as seen in `mount_namespace`.
+    /// For `mount`: the mount point, as seen in `mount_namespace`; `(unreachable)` if another mount
+    /// covers the root directory above it, and `(path too long)` for paths of 4,096 bytes and more.
     pub path: Option<String>,
     /// For `mount`: the inode of the mount namespace that contains the mount.
     pub mount_namespace: Option<Inode>,

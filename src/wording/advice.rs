@@ -196,7 +196,12 @@ pub fn add_umounts(namespace: &Namespace, facts: &LiveFacts, line: &mut Line) {
 /// The owner of a mount namespace can put another program in the place of `umount`. So the command
 /// runs the `umount` of the host, which enters the mount namespace itself (`-N`), and which runs no
 /// helper program there (`-i`).
+///
+/// Returns `None` for a mount without a usable path, such as `(unreachable)`.
 fn umount(path: &str, mount_namespace: u64, facts: &LiveFacts) -> Option<String> {
+    if !path.starts_with('/') {
+        return None;
+    }
     let path = shell_word(path);
     match facts.own_mount_namespace {
         Some(own) if own != mount_namespace => {

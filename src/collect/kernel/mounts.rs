@@ -9,7 +9,8 @@ use rustix::io::{Errno, Result};
 
 use super::nsfs::{self, NSFS_MAGIC, NamespaceFd};
 use super::sys::own_namespace;
-use crate::collect::parse::NamespaceMount;
+use crate::collect::mount_list::MountList;
+use crate::collect::parse::{NamespaceMount, PATH_MAX, PATH_TOO_LONG};
 
 /// Maximum number of mounts that one call of `listmount(2)` returns.
 const BATCH: usize = 2048;
@@ -29,8 +30,9 @@ const STATMOUNT_MNT_POINT: u64 = 0x10;
 /// Size of the fixed part of `struct statmount`, which comes before the strings.
 const STATMOUNT_SIZE: usize = 512;
 
-/// Maximum size of the buffer for the result of `statmount(2)`.
-const MAX_STATMOUNT: usize = 256 * 1024;
+/// Maximum size of the buffer for the result of `statmount(2)`: the path of the mount point, and the
+/// root of the mount within nsfs.
+const MAX_STATMOUNT: usize = STATMOUNT_SIZE + PATH_MAX + 256;
 
 /// The mounts of one mount namespace, as `listmount(2)` lists them.
 #[derive(Debug)]
@@ -42,9 +44,9 @@ pub struct ListedMounts {
 impl ListedMounts {
     /// Lists the mounts of a mount namespace. Also returns the bind mounts of PID and mount
     /// namespaces.
-    pub fn list(namespace: &NamespaceFd) -> Result<(Self, Vec<NamespaceMount>)> {
+    pub fn list(namespace: &NamespaceFd) -> Result<(Self, MountList)> {
         let this = Self { namespace_id: namespace.mount_namespace_id()? };
-        let mut found = Vec::new();
+        let mut found = MountList::default();
         let mut buffer = Vec::new();
         let Some(top) = this.topmost_mount(namespace, &mut buffer)? else {
             return Ok((this, found));
@@ -103,11 +105,16 @@ impl ListedMounts {
             Ok(_) => return Ok(None),
             Err(errno) => Err(errno),
         };
+        if stat.as_ref().err() == Some(&Errno::OVERFLOW) {
+            let stat = self.stat(mount, STATMOUNT_MNT_ROOT, buffer)?;
+            let mount = stat.root().map(|root| NamespaceMount::on_nsfs(mount, root, PATH_TOO_LONG));
+            return Ok(mount.flatten());
+        }
         match stat {
             Ok(stat) => Ok(stat.root().and_then(|root| {
                 // If another mount covers the root, the mounts below the covered root have no path.
                 let path = stat.mount_point().unwrap_or(b"(unreachable)");
-                NamespaceMount::on_nsfs(mount, root, path.to_vec())
+                NamespaceMount::on_nsfs(mount, root, path)
             })),
             // The mount was unmounted after it was listed.
             Err(Errno::NOENT) => Ok(None),
@@ -122,7 +129,7 @@ impl ListedMounts {
             match nsfs::stat_mount(self.namespace_id, mount, fields, buffer) {
                 Ok(()) => return Ok(MountStat(buffer)),
                 Err(Errno::OVERFLOW) if buffer.len() < MAX_STATMOUNT => {
-                    buffer.resize(buffer.len() * 4, 0);
+                    buffer.resize(MAX_STATMOUNT, 0);
                 }
                 Err(errno) => return Err(errno),
             }

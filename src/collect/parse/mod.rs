@@ -20,8 +20,8 @@ pub use id_map::maps_zero;
 pub use limits::{LimitMax, cgroup_limit, counter, max_processes, tasks_on_host};
 pub use link::{entry, namespace_link};
 pub use mountinfo::{
-    CgroupMount, HidePid, MountedKind, NamespaceMount, cgroup_mounts, cgroup_path, hidepid,
-    mount_ids, namespace_mounts, shows_root,
+    CgroupMount, HidePid, MountedKind, NamespaceMount, PATH_MAX, PATH_TOO_LONG, cgroup_mounts,
+    cgroup_path, hidepid, mount_ids, namespace_mounts, shows_root,
 };
 pub use stat::{Stat, stat};
 pub use status::{

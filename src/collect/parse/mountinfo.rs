@@ -1,6 +1,7 @@
 //! Parses `/proc/PID/mountinfo` (`proc_pid_mountinfo(5)`).
 
 use std::io::Write as _;
+use std::rc::Rc;
 
 use super::link::namespace_link;
 use super::number::number;
@@ -15,6 +16,14 @@ pub enum MountedKind {
     Mount,
 }
 
+/// `PATH_MAX` in the kernel: the maximum length of a path that a system call accepts, with the NUL
+/// byte at the end.
+pub const PATH_MAX: usize = 4096;
+
+/// Stands for the path of a mount point that is longer than [`PATH_MAX`]. Deep directories can make
+/// a path longer than that.
+pub const PATH_TOO_LONG: &[u8] = b"(path too long)";
+
 /// A bind mount of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NamespaceMount {
@@ -24,8 +33,8 @@ pub struct NamespaceMount {
     pub kind: MountedKind,
     /// Inode of the namespace.
     pub inode: u64,
-    /// Path of the mount point, unescaped.
-    pub path: Vec<u8>,
+    /// Path of the mount point, unescaped, or [`PATH_TOO_LONG`].
+    pub path: Rc<[u8]>,
 }
 
 impl NamespaceMount {
@@ -33,11 +42,12 @@ impl NamespaceMount {
     /// mount within nsfs, for example `pid:[4026531836]`. Returns `None` if the namespace is
     /// neither a PID namespace nor a mount namespace.
     #[must_use]
-    pub fn on_nsfs(id: u64, root: &[u8], path: Vec<u8>) -> Option<Self> {
+    pub fn on_nsfs(id: u64, root: &[u8], path: &[u8]) -> Option<Self> {
         let of = |kind, name| Some((kind, namespace_link(root, name)?));
         let (kind, inode) =
             of(MountedKind::Pid, "pid").or_else(|| of(MountedKind::Mount, "mnt"))?;
-        Some(Self { id, kind, inode, path })
+        let path = if path.len() < PATH_MAX { path } else { PATH_TOO_LONG };
+        Some(Self { id, kind, inode, path: path.into() })
     }
 }
 
@@ -45,7 +55,7 @@ impl NamespaceMount {
 pub fn namespace_mounts(mountinfo: &[u8]) -> impl Iterator<Item = NamespaceMount> {
     mountinfo.split(|&byte| byte == b'\n').filter_map(|line| {
         let mount = Mount::parse(line).filter(|mount| mount.kind == b"nsfs")?;
-        NamespaceMount::on_nsfs(number(mount.id)?, mount.root, unescape_octal(mount.point))
+        NamespaceMount::on_nsfs(number(mount.id)?, mount.root, &unescape_octal(mount.point))
     })
 }
 
@@ -220,13 +230,13 @@ mod tests {
                     id: 41,
                     kind: MountedKind::Pid,
                     inode: 4_026_532_177,
-                    path: b"/run/pidns/a b\\c".to_vec()
+                    path: b"/run/pidns/a b\\c"[..].into()
                 },
                 NamespaceMount {
                     id: 42,
                     kind: MountedKind::Pid,
                     inode: 4_026_532_180,
-                    path: b"/run/pidns/second".to_vec()
+                    path: b"/run/pidns/second"[..].into()
                 },
             ]
         );
@@ -234,10 +244,21 @@ mod tests {
     }
 
     #[test]
+    fn keeps_no_path_that_a_system_call_would_refuse() {
+        for (length, is_kept) in [(PATH_MAX - 1, true), (PATH_MAX, false), (200_000, false)] {
+            let path = "/x".repeat(length / 2) + &"y".repeat(length % 2);
+            let line = format!("44 27 0:4 pid:[4026532300] {path} rw - nsfs nsfs rw\n");
+            let mount = namespace_mounts(line.as_bytes()).next().unwrap();
+            let expected = if is_kept { path.as_bytes() } else { PATH_TOO_LONG };
+            assert_eq!(&*mount.path, expected);
+        }
+    }
+
+    #[test]
     fn distinguishes_mount_namespaces_from_pid_namespaces() {
         let line = b"44 27 0:4 mnt:[4026532300] /run/snapd/ns/app.mnt rw - nsfs nsfs rw\n";
         let mounts: Vec<_> = namespace_mounts(line).collect();
-        let path = b"/run/snapd/ns/app.mnt".to_vec();
+        let path = b"/run/snapd/ns/app.mnt"[..].into();
         let kind = MountedKind::Mount;
         assert_eq!(mounts, [NamespaceMount { id: 44, kind, inode: 4_026_532_300, path }]);
     }

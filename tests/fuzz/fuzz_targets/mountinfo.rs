@@ -31,7 +31,7 @@ fn as_the_kernel_writes(mount: &NamespaceMount) -> Vec<u8> {
         MountedKind::Mount => "mnt",
     };
     let mut line = format!("{} 27 0:4 {kind}:[{}] ", mount.id, mount.inode).into_bytes();
-    for &byte in &mount.path {
+    for &byte in mount.path.iter() {
         if b" \t\n\\".contains(&byte) {
             line.extend(format!("\\{byte:03o}").into_bytes());
         } else {

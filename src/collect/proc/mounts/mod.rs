@@ -36,6 +36,9 @@ use mount_point::{open_beneath, root_of};
 use reader::{MountView, Reader, open_mount_namespace, open_root};
 use table::MountTable;
 
+/// Maximum number of mount namespaces that are kept open until they are searched.
+const MAX_MOUNTED: usize = 256;
+
 /// Searches each mount namespace that pidns can reach, and adds the bind mounts of PID namespaces
 /// to `found`. `found` must already contain the processes.
 pub fn search(
@@ -52,7 +55,7 @@ pub fn search(
         found,
         readers,
         searched: HashSet::new(),
-        mounted: Vec::new(),
+        mounted: HashMap::new(),
         unopened: HashMap::new(),
     };
     // The kernel's list is used only in the initial PID namespace. In any other PID namespace, the
@@ -79,8 +82,9 @@ struct MountSearch<'a> {
     readers: HashMap<u64, Vec<Reader>>,
     /// Inodes of the mount namespaces that have been searched.
     searched: HashSet<u64>,
-    /// Mount namespaces that were found through a bind mount and have not been searched yet.
-    mounted: Vec<NamespaceFd>,
+    /// Mount namespaces that were found through a bind mount and have not been searched yet, by
+    /// inode. There are at most [`MAX_MOUNTED`], so that descriptors remain for other namespaces.
+    mounted: HashMap<u64, NamespaceFd>,
     /// Errors from opening mount namespaces that were found through a bind mount, keyed by the
     /// inode of the mount namespace.
     unopened: HashMap<u64, Errno>,
@@ -164,13 +168,20 @@ impl MountSearch<'_> {
     /// Searches the mount namespaces that were found through bind mounts. This can find further
     /// bind mounts of mount namespaces, which are then searched too.
     fn search_mounted_namespaces(&mut self) {
-        while let Some(namespace) = self.mounted.pop() {
-            if self.searched.contains(&namespace.inode()) {
-                continue;
+        loop {
+            self.mounted.retain(|inode, _| !self.searched.contains(inode));
+            let mounted = std::mem::take(&mut self.mounted);
+            if mounted.is_empty() {
+                return;
             }
-            if let Err(errno) = self.search_open(&namespace) {
-                self.searched.insert(namespace.inode());
-                self.found.log.note(DiagnosticCode::MountsUnsearched, Some(errno), None);
+            for namespace in mounted.into_values() {
+                if self.searched.contains(&namespace.inode()) {
+                    continue;
+                }
+                if let Err(errno) = self.search_open(&namespace) {
+                    self.searched.insert(namespace.inode());
+                    self.found.log.note(DiagnosticCode::MountsUnsearched, Some(errno), None);
+                }
             }
         }
     }
@@ -196,6 +207,8 @@ impl MountSearch<'_> {
     fn search_open(&mut self, namespace: &NamespaceFd) -> Result<()> {
         let (table, mounts) =
             MountTable::list(namespace).or_else(|_| MountTable::read_inside(namespace))?;
+        let (mounts, left_out) = mounts.finish();
+        self.found.holders.leave_out(left_out);
         let inode = namespace.inode();
         self.searched.insert(inode);
         if mounts.is_empty() {
@@ -270,7 +283,8 @@ impl MountSearch<'_> {
         }
         let mut seen = HashSet::new();
         for view in views {
-            let mut mounts = view.mounts;
+            let (mut mounts, left_out) = view.mounts.finish();
+            self.found.holders.leave_out(left_out);
             mounts.retain(|mount| seen.insert(mount.id));
             self.add_mounts(&view.table, mounts, inode, || Ok(&view.root));
         }
@@ -299,14 +313,22 @@ impl MountSearch<'_> {
                     Err(errno) => _ = failed.insert(mount.inode, errno),
                 },
                 MountedKind::Mount if self.searched.contains(&mount.inode) => {}
+                MountedKind::Mount if self.mounted.contains_key(&mount.inode) => {}
+                MountedKind::Mount if self.mounted.len() >= MAX_MOUNTED => {
+                    self.unopened.insert(mount.inode, Errno::MFILE);
+                }
                 MountedKind::Mount => match open() {
-                    Ok(namespace) => self.mounted.push(namespace),
+                    Ok(namespace) => _ = self.mounted.insert(mount.inode, namespace),
                     Err(errno) => _ = self.unopened.insert(mount.inode, errno),
                 },
             }
         }
         table.retain_current(&mut mounts);
         mounts.retain(|mount| mount.kind == MountedKind::Pid);
+        // Mounts that cover each other at one path are one holder.
+        mounts
+            .sort_unstable_by(|one, other| (one.inode, &one.path).cmp(&(other.inode, &other.path)));
+        mounts.dedup_by(|one, other| (one.inode, &one.path) == (other.inode, &other.path));
         for mount in mounts {
             // The namespace could not be opened, because another mount covers its mount point or
             // because the path leads through a file system that may not answer. So only its inode

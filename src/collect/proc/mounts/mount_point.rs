@@ -9,6 +9,7 @@ use rustix::io::{Errno, Result};
 
 use crate::collect::kernel::nsfs::{NamespaceFd, in_mount_namespace};
 use crate::collect::kernel::sys::within;
+use crate::collect::parse::PATH_TOO_LONG;
 
 /// Maximum number of attempts to resolve a path that changes while the kernel resolves it.
 const ATTEMPTS: usize = 16;
@@ -35,6 +36,9 @@ pub fn root_of(namespace: &NamespaceFd) -> Result<OwnedFd> {
 /// Fails with `ESTALE` if the path does not lead to the namespace with this inode, and with
 /// `EAGAIN` if the path can't be resolved from the cache.
 pub fn open_beneath(root: &OwnedFd, path: &[u8], inode: u64) -> Result<NamespaceFd> {
+    if path == PATH_TOO_LONG {
+        return Err(Errno::NAMETOOLONG);
+    }
     let path = CString::new(path).map_err(|_| Errno::INVAL)?;
     let mut opened = Err(Errno::AGAIN);
     for _ in 0..ATTEMPTS {

@@ -12,7 +12,8 @@ use super::mount_point::ROOT_FLAGS;
 use super::table::MountTable;
 use crate::collect::kernel::nsfs::{NamespaceFd, open_namespace};
 use crate::collect::kernel::sys::{MAX_MOUNTINFO, namespace_link, open, open_base, read_to_end};
-use crate::collect::parse::{self, NamespaceMount};
+use crate::collect::mount_list::MountList;
+use crate::collect::parse;
 use crate::collect::proc::procfs::Procfs;
 use crate::model::Pid;
 
@@ -27,7 +28,7 @@ pub struct MountView {
     pub root: OwnedFd,
     pub table: MountTable,
     /// The bind mounts of PID and mount namespaces that the mount table lists.
-    pub mounts: Vec<NamespaceMount>,
+    pub mounts: MountList,
     /// IDs of all mounts in the table, including mounts that are not bind mounts of namespaces.
     pub mount_ids: HashSet<u64>,
     /// `true` if the root directory itself is a mount point. After a `chroot(2)`, the root

@@ -9,6 +9,7 @@ use rustix::io::Result;
 use crate::collect::kernel::mounts::ListedMounts;
 use crate::collect::kernel::nsfs::{NamespaceFd, in_mount_namespace};
 use crate::collect::kernel::sys::{MAX_MOUNTINFO, first_procfs, open, read_to_end};
+use crate::collect::mount_list::MountList;
 use crate::collect::parse::{self, NamespaceMount};
 
 /// The mounts of one mount namespace, from a source that can be read again.
@@ -22,14 +23,14 @@ pub enum MountTable {
 
 impl MountTable {
     /// Lists the mounts in a mount namespace with `listmount(2)`, which shows every mount.
-    pub fn list(namespace: &NamespaceFd) -> Result<(Self, Vec<NamespaceMount>)> {
+    pub fn list(namespace: &NamespaceFd) -> Result<(Self, MountList)> {
         let (listed, mounts) = ListedMounts::list(namespace)?;
         Ok((Self::Listed(listed), mounts))
     }
 
     /// Enters the mount namespace and reads `mountinfo` there. `mountinfo` lists all mounts, except
     /// those hidden by another mount over the root directory.
-    pub fn read_inside(namespace: &NamespaceFd) -> Result<(Self, Vec<NamespaceMount>)> {
+    pub fn read_inside(namespace: &NamespaceFd) -> Result<(Self, MountList)> {
         // /proc is opened in advance, because the mount namespace may have no /proc.
         let proc = first_procfs()?;
         let file = in_mount_namespace(namespace, || open(proc, c"thread-self/mountinfo"))?;

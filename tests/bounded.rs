@@ -1,0 +1,120 @@
+//! Tests on the real kernel that the mounts, limits and memory of another user cost pidns little
+//! memory and few descriptors.
+
+mod common;
+
+use std::process::Command;
+
+use common::Need::*;
+use common::*;
+
+/// Python program that runs pidns with the arguments `argv[1:]`, writes its output, and ends with
+/// its peak memory in KiB as the last line.
+const MEASURE: &str = "
+import resource, subprocess, sys
+output = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE).stdout
+sys.stdout.buffer.write(output)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+";
+
+/// Runs pidns with these arguments. Returns its output, and its peak memory in KiB.
+fn measure(arguments: &[&str]) -> (String, usize) {
+    let mut command = Command::new("python3");
+    let output = stdout(&run(command.args(["-S", "-E", "-c", MEASURE, PIDNS]).args(arguments)));
+    let (output, peak) = output.trim_end().rsplit_once('\n').expect("has several lines");
+    (output.to_owned(), peak.parse().expect("is a number"))
+}
+
+/// Python program that mounts the namespace at the path `argv[2]` over a file in deep directories
+/// below `argv[1]` 3,000 times. The path of the file has 51,200 bytes.
+const DEEP: &str = "
+import ctypes, os, signal, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def mount(source, target, kind, flags):
+    if libc.mount(source, target, kind, flags, None):
+        sys.exit(os.strerror(ctypes.get_errno()))
+mount(b'none', sys.argv[1].encode(), b'tmpfs', 0)
+os.chdir(sys.argv[1])
+for _ in range(200):
+    os.mkdir('d' * 255)
+    os.chdir('d' * 255)
+open('ns', 'w').close()
+for _ in range(3000):
+    mount(sys.argv[2].encode(), b'ns', None, 4096)
+print('ready', flush=True)
+signal.pause()
+";
+
+#[test]
+fn the_paths_of_mounts_in_deep_directories_cost_no_memory() {
+    needs!(Namespaces, Program("python3"));
+    let dir = tempfile::tempdir().unwrap();
+    let (nest, inits) = nest(1);
+    let (id, at) = (namespace_of(inits[0]), format!("/proc/{}/ns/pid", inits[0]));
+    let script = "exec python3 -c \"$1\" \"$2\" \"$3\"";
+    let path = dir.path().to_str().unwrap();
+    let mut mounter = in_mount_namespace(script, &[DEEP, path, &at]);
+    let (_mounter, _) = start_command(&mut mounter);
+    drop(nest);
+    until("the init has exited", || status(inits[0], "State").is_empty());
+    let (output, peak) = measure(&["-q", "-f", "json"]);
+    let document = Document::read(&output);
+    let holders = &document.namespace(&id).holders;
+    let [Holder::Mount { path, .. }] = &holders[..] else { panic!("{holders:?}") };
+    assert_eq!(path, "(path too long)");
+    assert!(peak < 64 * 1024, "{peak} KiB");
+    // No command can name the mount.
+    let text = String::from_utf8(pidns(&["check", "-q"]).stdout).unwrap();
+    assert!(text.contains("kept by mount (path too long)"), "{text}");
+    assert!(!text.contains("umount"), "{text}");
+}
+
+/// Shell script that bind-mounts the mount namespace of a later process at 400 files below `$1`.
+const MANY: &str = "PATH=$PATH:/usr/sbin:/sbin; mount -t tmpfs none $1; \
+    unshare -m sleep 600 & until [ \"$(</proc/$!/comm)\" = sleep ]; do :; done; \
+    for i in {1..400}; do :>$1/$i; mount --bind /proc/$!/ns/mnt $1/$i; done; \
+    echo ready; wait";
+
+#[test]
+fn many_mounts_of_a_mount_namespace_cost_one_descriptor() {
+    needs!(NamespaceOfItsOwn);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let (_mounter, _) = start_command(&mut in_mount_namespace(MANY, &[path]));
+    let script = "ulimit -n 128; exec \"$0\" -q -f json";
+    let output = stdout(&run(Command::new("bash").args(["-c", script, PIDNS])));
+    let document = Document::read(&output);
+    assert!(document.complete, "{:?}", document.diagnostics);
+}
+
+/// Python program that starts 2,000 processes of one user, each with its own soft `RLIMIT_NPROC`.
+const OWN_LIMITS: &str = "
+import ctypes, os, resource, signal
+libc = ctypes.CDLL(None)
+os.setgid(54321)
+os.setuid(54321)
+hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+for i in range(2000):
+    resource.setrlimit(resource.RLIMIT_NPROC, (20000 + i, hard))
+    if os.fork() == 0:
+        libc.prctl(1, signal.SIGKILL)
+        signal.pause()
+print('ready', flush=True)
+signal.pause()
+";
+
+#[test]
+fn a_limit_for_each_process_of_a_user_costs_little_memory() {
+    needs!(HostRoot, Program("python3"));
+    let (_running, _) = start_command(Command::new("python3").args(["-c", OWN_LIMITS]));
+    for collector in ["auto", "proc"] {
+        let (output, peak) = measure(&["limits", "-q", "-f", "json", "--collector", collector]);
+        let document: serde_json::Value = serde_json::from_str(&output).unwrap();
+        let limits = document["limits"].as_array().unwrap();
+        let is_its = |it: &&serde_json::Value| {
+            it["limit"] == "nproc" && it["scope"]["uid"] == 54321 && !it["largest"].is_null()
+        };
+        assert!(limits.iter().filter(is_its).count() >= 2000, "{collector}");
+        assert!(peak < 32 * 1024, "{collector}: {peak} KiB");
+    }
+}
