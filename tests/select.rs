@@ -299,6 +299,7 @@ fn sleeping_with(variable: &str, value: &str) -> Running {
 
 #[test]
 fn an_environment_of_more_than_two_mebibytes_is_unreadable() {
+    needs!(NamespaceOfItsOwn);
     for (strings, is_read) in [(15, true), (17, false)] {
         let script = "ulimit -Ss unlimited; long=$(printf %0131000d 0); \
              for ((i = 0; i < $1; i++)); do export V$i=$long; done; exec env LAST=1 sleep 600";

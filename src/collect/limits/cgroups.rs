@@ -1,6 +1,6 @@
 //! Reads the pids controller of cgroup versions 1 and 2.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::iter;
@@ -46,6 +46,9 @@ pub struct CgroupDir {
 struct CgroupTree {
     cgroups: Vec<CgroupDir>,
     by_dir: HashMap<Rc<Path>, usize>,
+    /// The cgroups whose ancestors have been added. They are added once, because thousands of
+    /// processes can be in one cgroup.
+    with_ancestors: HashSet<usize>,
     /// `true` if the cgroup of a process is nested more than [`MAX_LEVELS`] deep.
     is_truncated: bool,
 }
@@ -75,6 +78,9 @@ impl CgroupTree {
                 self.cgroups.push(CgroupDir { dir, path, is_v2, parent: None });
                 self.cgroups.len() - 1
             });
+            if innermost.is_none() && !self.with_ancestors.insert(index) {
+                return Some(index);
+            }
             innermost = innermost.or(Some(index));
             if let Some(child) = child.and_then(|child| self.cgroups.get_mut(child)) {
                 child.parent = Some(index);
