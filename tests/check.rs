@@ -289,8 +289,13 @@ fn with_wait_a_worker_that_is_replaced_again_and_again_is_only_warned_about() {
     let before = dir.path().join("before").to_str().unwrap().to_owned();
     // Each daemon replaces its worker after 0.3 s.
     let daemon = "(while :; do sleep 0.3; done) &";
-    let (_daemons, _) = start(&format!("{daemon} {daemon} {daemon} echo ready; wait"));
+    let (daemons, _) = start(&format!("{daemon} {daemon} {daemon} echo ready; wait"));
+    let workers = || -> Vec<_> { children(daemons.pid()).into_iter().map(children).collect() };
     fs::write(&before, stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    let earlier = workers();
+    until("each daemon has another worker", || {
+        workers().iter().zip(&earlier).all(|(now, earlier)| !now.is_empty() && now != earlier)
+    });
     let since = ["--since", &before, "--wait", "3"];
     let warned = findings(&since, 0);
     assert!(warned.iter().all(|it| it.0 == "leftover-process" && it.1 == "warn"), "{warned:?}");
@@ -303,6 +308,24 @@ fn with_wait_a_worker_that_is_replaced_again_and_again_is_only_warned_about() {
     let mut pids: Vec<_> = denied.iter().map(|it| it.2).collect();
     pids.sort_unstable();
     assert!(pids.into_iter().eq(expected.by_ref().map(|pid| Some(u64::from(pid)))), "{denied:?}");
+}
+
+#[test]
+fn a_service_that_starts_during_the_wait_is_denied() {
+    needs!(NamespaceOfItsOwn);
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    fs::write(path("before"), stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    // The launcher starts the service while the check is running, and exits.
+    let script = "(sleep 1; setsid sleep 600 & exit) > /dev/null 2>&1 &";
+    stdout(&run(Command::new("bash").args(["-c", script])));
+    let denied = findings(&["--since", &path("before"), "--wait", "4"], 1);
+    let denied: Vec<_> = denied.iter().filter(|it| it.1 == "deny").collect();
+    let [(code, _, Some(service))] = denied[..] else { panic!("{denied:?}") };
+    assert_eq!(code, "leftover-process");
+    let service = u32::try_from(*service).unwrap();
+    assert_eq!(comm(service), "sleep");
+    kill(service, rustix::process::Signal::KILL);
 }
 
 #[test]

@@ -39,14 +39,18 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
     // `None` if the clock cannot represent the deadline. pidns then waits without a time limit.
     let deadline = Instant::now().checked_add(arguments.wait());
     let mut lasting = LastingFindings::default();
+    let mut is_over = false;
     let (check, gap) = loop {
         let (mut check, gap) = check_once(arguments, before.as_ref(), &selection, &policy)?;
-        lasting.judge(&mut check);
+        let has_denied = check.count(Verdict::Deny) > 0;
+        let is_undecided = lasting.judge(&mut check);
         let left = deadline.map_or(RETRY, |at| at.saturating_duration_since(Instant::now()));
-        if left.is_zero() || check.count(Verdict::Deny) == 0 {
+        let is_end = !has_denied || left.is_zero();
+        if is_end && (is_over || !is_undecided) {
             break (check, gap);
         }
-        thread::sleep(RETRY.min(left));
+        is_over = left.is_zero();
+        thread::sleep(if is_over { RETRY } else { RETRY.min(left) });
     };
     let style = view::style(output, false);
     let outcome = output::write(|out| output.format.0.emit(&check, style, out))?;

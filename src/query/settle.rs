@@ -2,17 +2,18 @@
 //!
 //! A process in uninterruptible sleep usually wakes up within milliseconds, and a zombie is usually
 //! reaped within milliseconds. `pidns check` therefore reports such a process only if two scans
-//! show the process in the same state. With `--wait`, it denies only problems that every check
-//! found, and warns about the rest.
+//! show the process in the same state. With `--wait`, it denies only problems that are still there
+//! after several checks, and warns about the rest.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
+
+use smol_str::SmolStr;
 
 use super::check::Check;
 use crate::graph::PidGraph;
 use crate::model::{
-    CheckCode, Finding, LimitKind, LimitScope, NamespaceId, Pid, Process, Snapshot, Subject,
-    Verdict,
+    CheckCode, LimitKind, LimitScope, NamespaceId, Pid, Process, Snapshot, Subject, Verdict,
 };
 
 /// Pause before the second scan, which gives transient states time to end.
@@ -58,10 +59,24 @@ fn transient_state(process: &Process) -> Option<TransientState> {
     is_transient.then_some((process.pid, process.start_time, process.state))
 }
 
-/// The denied findings that all checks of the same host have in common. If a daemon keeps replacing
-/// a worker, each check sees a different process, so the worker's findings are not included.
+/// Decides which findings of repeated checks of the same host stay denied.
+///
+/// A finding stays denied if every check had it, or if every check has had it since it first
+/// appeared. But a daemon may replace its workers meanwhile. So once a finding has disappeared,
+/// later findings of the same kind are only warnings.
 #[derive(Debug, Default)]
-pub struct LastingFindings(Option<HashSet<(CheckCode, Identity)>>);
+pub struct LastingFindings {
+    /// The findings that all checks have in common. `None` before the first check.
+    lasting: Option<HashSet<FindingId>>,
+    /// The denied findings of the last check.
+    last: HashMap<FindingId, FindingKind>,
+    /// The kinds of the findings that have disappeared.
+    ended: HashSet<FindingKind>,
+}
+
+type FindingId = (CheckCode, Identity);
+
+type FindingKind = (CheckCode, Kind);
 
 /// Identifies the subject of a finding across scans, even if its PID or inode is reused.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -92,17 +107,61 @@ impl Identity {
     }
 }
 
+/// Identifies findings that may replace each other.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    /// Name and parent of a process.
+    Process(SmolStr, Option<Pid>),
+    /// Parent of a namespace.
+    Namespace(Option<NamespaceId>),
+    /// The finding itself.
+    Same(Identity),
+}
+
+impl Kind {
+    fn of(subject: Subject, graph: &PidGraph) -> Self {
+        let process = |pid| graph.process(pid).map(|it| Self::Process(it.comm.clone(), it.ppid));
+        let kind = match subject {
+            Subject::Process(pid) => process(pid),
+            Subject::Namespace(id) => graph.namespace(id).map(|it| Self::Namespace(it.parent)),
+            Subject::Limit(_) | Subject::Snapshot => None,
+        };
+        kind.unwrap_or_else(|| Self::Same(Identity::of(subject, graph)))
+    }
+}
+
 impl LastingFindings {
-    /// Turns each denied finding into a warning if an earlier check did not find it.
-    pub fn judge(&mut self, check: &mut Check) {
-        let identify = |it: &Finding| (it.code, Identity::of(it.subject, &check.graph));
+    /// Turns the denied findings that may not last into warnings. Returns `true` if only another
+    /// check can show whether one of them lasts, because no earlier check has had it, or whether
+    /// all findings are gone: a scan can miss a process that is replaced meanwhile.
+    pub fn judge(&mut self, check: &mut Check) -> bool {
         let denied = check.findings.iter().filter(|it| it.verdict == Verdict::Deny);
-        let mut lasting: HashSet<_> = denied.map(identify).collect();
-        if let Some(earlier) = &self.0 {
-            lasting.retain(|it| earlier.contains(it));
-        }
-        check.deny_only(|graph, it| lasting.contains(&(it.code, Identity::of(it.subject, graph))));
-        self.0 = Some(lasting);
+        let now: HashMap<FindingId, FindingKind> = denied
+            .map(|it| {
+                let identity = Identity::of(it.subject, &check.graph);
+                ((it.code, identity), (it.code, Kind::of(it.subject, &check.graph)))
+            })
+            .collect();
+        let last = std::mem::take(&mut self.last);
+        let ended = last.iter().filter(|(id, _)| !now.contains_key(id));
+        self.ended.extend(ended.map(|(_, kind)| kind.clone()));
+        let lasting: HashSet<FindingId> = match self.lasting.take() {
+            None => now.keys().cloned().collect(),
+            Some(lasting) => lasting.into_iter().filter(|id| now.contains_key(id)).collect(),
+        };
+        let may_last = |id: &FindingId| {
+            lasting.contains(id) || now.get(id).is_some_and(|kind| !self.ended.contains(kind))
+        };
+        let has_been = |id: &FindingId| lasting.contains(id) || last.contains_key(id);
+        check.deny_only(|graph, it| {
+            let id = (it.code, Identity::of(it.subject, graph));
+            has_been(&id) && may_last(&id)
+        });
+        let is_gone = now.is_empty() && !last.is_empty();
+        let is_undecided = is_gone || now.keys().any(|id| !has_been(id) && may_last(id));
+        self.lasting = Some(lasting);
+        self.last = now;
+        is_undecided
     }
 }
 
@@ -149,14 +208,19 @@ mod tests {
     }
 
     #[test]
-    fn a_finding_lasts_only_if_every_check_has_it() {
+    fn a_finding_that_replaces_another_one_is_a_warning() {
         let mut policy = Policy::default();
         policy.add(vec![(Verdict::Deny, "zombie".parse().unwrap())]);
         let mut lasting = LastingFindings::default();
-        let mut denied = |processes: &[(u32, char, u64)]| {
-            let graph = PidGraph::new(host(processes));
-            let mut check = Check::new(graph, BTreeSet::new(), &policy);
-            lasting.judge(&mut check);
+        let mut judge = |processes: &[(u32, u64, &str)]| {
+            let zombies: Vec<_> =
+                processes.iter().map(|&(pid, start, _)| (pid, 'Z', start)).collect();
+            let mut host = host(&zombies);
+            for (process, (_, _, comm)) in host.processes.iter_mut().zip(processes) {
+                process.comm = (*comm).into();
+            }
+            let mut check = Check::new(PidGraph::new(host), BTreeSet::new(), &policy);
+            let is_undecided = lasting.judge(&mut check);
             let of = |verdict| {
                 let found = check.findings.iter().filter(move |it| it.verdict == verdict);
                 let pids = found.filter_map(|it| match it.subject {
@@ -165,12 +229,20 @@ mod tests {
                 });
                 raw(pids.collect())
             };
-            (of(Verdict::Deny), of(Verdict::Warn))
+            (of(Verdict::Deny), of(Verdict::Warn), is_undecided)
         };
-        let none = vec![];
-        assert_eq!(denied(&[(2, 'Z', 1), (3, 'Z', 1), (4, 'Z', 1)]), (vec![2, 3, 4], none));
-        // Process 3 is gone, and PID 4 now belongs to another process.
-        assert_eq!(denied(&[(2, 'Z', 1), (4, 'Z', 9), (5, 'Z', 2)]), (vec![2], vec![4, 5]));
-        assert_eq!(denied(&[(2, 'Z', 1), (3, 'Z', 1), (4, 'Z', 9)]), (vec![2], vec![3, 4]));
+        let (db, web) = ("db", "web");
+        let first = [(2, 1, db), (3, 1, web), (4, 1, web)];
+        assert_eq!(judge(&first), (vec![2, 3, 4], vec![], false));
+        // Process 3 is gone, PID 4 belongs to another worker, and process 6 is a new daemon.
+        let second = [(2, 1, db), (4, 9, web), (6, 2, "log")];
+        assert_eq!(judge(&second), (vec![2], vec![4, 6], true));
+        let third = [(2, 1, db), (3, 1, web), (4, 9, web), (6, 2, "log")];
+        assert_eq!(judge(&third), (vec![2, 6], vec![3, 4], false));
+        assert_eq!(judge(&[(3, 1, web), (7, 3, "log")]), (vec![], vec![3, 7], false));
+        assert_eq!(judge(&[]), (vec![], vec![], true));
+        assert_eq!(judge(&[]), (vec![], vec![], false));
+        assert_eq!(judge(&[(8, 4, "mail")]), (vec![], vec![8], true));
+        assert_eq!(judge(&[(8, 4, "mail")]), (vec![8], vec![], false));
     }
 }
