@@ -295,6 +295,75 @@ fn the_heartbeat_of_a_jenkins_step_is_no_leftover() {
 }
 
 #[test]
+fn a_server_that_a_step_has_started_is_no_heartbeat() {
+    needs!(NamespaceOfItsOwn);
+    let files = Workspace::new();
+    let before = files.save("before", &[]);
+    let check = format!("{PIDNS} check --since {before}");
+    files.write("check.sh", &check);
+    files.write("step.sh", "sleep 605 > /dev/null 2>&1 & sh check.sh");
+    files.write("saved.sh", "(sleep 605; :) > /dev/null 2>&1 & sh check.sh > out || cat out");
+    for step in [
+        "sh -e step.sh",
+        "sh -e saved.sh",
+        "sh -c 'sleep 605 > /dev/null 2>&1 & sh check.sh; true'",
+        "sh -c 'sleep 605 > /dev/null 2>&1 & sh check.sh > out; cat out'",
+        "sh -c '(sleep 605; :) > /dev/null 2>&1 & sh check.sh; true'",
+    ] {
+        let text = stdout(&files.script(&format!("setsid -w {step} < /dev/null | cat")));
+        assert!(text.contains("DENIED leftover-process: "), "{step}: {text}");
+        assert!(text.contains(" sleep "), "{step}: {text}");
+        stdout(&files.script("pkill -x sleep; until ! pgrep -x sleep; do :; done"));
+    }
+}
+
+#[test]
+fn a_daemon_that_an_init_has_adopted_is_not_in_its_pipeline() {
+    needs!(NamespaceOfItsOwn);
+    let files = Workspace::new();
+    let check = format!("{PIDNS} -q check --since before");
+    for daemon in ["sleep 606", "setsid sleep 606"] {
+        let script = format!(
+            "{PIDNS} -q -f json > before; \
+             sh -c '({daemon} 2> /dev/null &); echo ok; sleep 0.1' | {{ read -r; sleep 0.3; {check}; }}; \
+             echo $?"
+        );
+        // The init is the shell that has started the pipeline.
+        let mut command = Command::new("unshare");
+        command.args(["-pf", "--mount-proc", "--kill-child", "bash", "-c", &script]);
+        let text = stdout(&run(command.current_dir(&files.0)));
+        assert!(text.contains(" sleep ") && text.ends_with("\n1\n"), "{daemon}: {text}");
+    }
+    let script = format!(
+        "{PIDNS} -q -f json > before; exec > >(cat) 2>&1; \
+         sleep 1 | {{ true; {check}; }} | cat; sleep 1 | timeout 9 {check} | (cat; true); \
+         {check} < <(sleep 1)"
+    );
+    let mut command = Command::new("unshare");
+    command.args(["-pf", "--mount-proc", "--kill-child", "bash", "-c", &script]);
+    let text = stdout(&run(command.current_dir(&files.0)));
+    assert_eq!(text, "Nothing is wrong.\n".repeat(3));
+}
+
+#[test]
+fn a_leftover_is_found_if_the_pids_start_again() {
+    needs!(HostRoot, Initial("pid"), Linux(6, 14));
+    let files = Workspace::new();
+    let script = format!(
+        "echo 400 > /proc/sys/kernel/pid_max; {PIDNS} -q -f json > before; \
+         for i in 1 2 3 4 5 6 7 8; do \
+           echo 397 > /proc/sys/kernel/ns_last_pid; sleep 600 > /dev/null & \
+           echo 399 > /proc/sys/kernel/ns_last_pid; \
+           {PIDNS} check -q --since before > out; echo $?; kill $!; wait $! 2> /dev/null; \
+         done; true"
+    );
+    let mut command = Command::new("unshare");
+    command.args(["-pf", "--mount-proc", "--kill-child", "bash", "-c", &script]);
+    let text = stdout(&run(command.current_dir(&files.0)));
+    assert_eq!(text, "1\n".repeat(8));
+}
+
+#[test]
 fn a_job_with_the_name_of_pidns_is_a_leftover() {
     needs!(NamespaceOfItsOwn);
     let files = Workspace::new();

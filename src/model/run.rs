@@ -60,21 +60,30 @@ pub struct ProcessStart {
 }
 
 impl ProcessStart {
-    /// Returns `true` if this process started before the `other` one.
+    /// Returns `true` if this process started before the `other` one. Returns `None` if unknown.
     ///
-    /// The kernel assigns PIDs in ascending order, and starts again at 300 after the highest one. A
-    /// difference of 16,384 or more between two PIDs of the same tick shows that this has happened
-    /// in between, since no host starts that many processes in 10 ms.
+    /// The kernel assigns PIDs in ascending order. After the highest PID, which is less than
+    /// `pid_max`, it starts again at 300. The PIDs of processes that started in the same tick show
+    /// their order only if one order needs more than 16,384 other processes in between: no host
+    /// starts so many in 10 ms.
     #[must_use]
-    pub fn is_before(self, other: Self) -> bool {
-        const WRAPPED: u32 = 1 << 14;
-        let (pid, other_pid) = (self.pid.as_u32(), other.pid.as_u32());
-        let is_wrapped = pid.abs_diff(other_pid) >= WRAPPED;
+    pub fn is_before(self, other: Self, pid_max: Option<u32>) -> Option<bool> {
+        const TOO_MANY: u32 = 1 << 14;
+        const FIRST_AGAIN: u32 = 300;
         match self.ticks.cmp(&other.ticks) {
-            Ordering::Less => true,
-            Ordering::Greater => false,
-            Ordering::Equal => pid != other_pid && (pid < other_pid) != is_wrapped,
+            Ordering::Less => return Some(true),
+            Ordering::Greater => return Some(false),
+            Ordering::Equal if self.pid == other.pid => return Some(false),
+            Ordering::Equal => {}
         }
+        let (pid, other_pid) = (self.pid.as_u32(), other.pid.as_u32());
+        let (low, high) = (pid.min(other_pid), pid.max(other_pid));
+        let can_ascend = high - low < TOO_MANY;
+        let above = pid_max.map_or(0, |max| max.saturating_sub(high));
+        let can_restart = low
+            .checked_sub(FIRST_AGAIN)
+            .is_some_and(|below| below.saturating_add(above) < TOO_MANY);
+        (can_ascend != can_restart).then_some((pid == low) == can_ascend)
     }
 }
 
@@ -94,17 +103,25 @@ mod tests {
     #[test]
     fn processes_of_one_tick_are_ordered_by_pid() {
         let start = |ticks, pid| ProcessStart { ticks, pid: Pid::new(pid).expect("a PID") };
-        for (one, other, is_before) in [
-            (start(7, 900), start(8, 400), true),
-            (start(8, 400), start(7, 900), false),
-            (start(7, 400), start(7, 401), true),
-            (start(7, 401), start(7, 400), false),
-            (start(7, 400), start(7, 400), false),
+        let low = Some(32_768);
+        for (one, other, pid_max, is_before) in [
+            (start(7, 900), start(8, 400), None, Some(true)),
+            (start(8, 400), start(7, 900), None, Some(false)),
+            (start(7, 400), start(7, 401), low, Some(true)),
+            (start(7, 401), start(7, 400), low, Some(false)),
+            (start(7, 400), start(7, 400), None, Some(false)),
             // The PIDs have started again at 300.
-            (start(7, 32_767), start(7, 301), true),
-            (start(7, 301), start(7, 32_767), false),
+            (start(7, 32_767), start(7, 301), None, Some(true)),
+            (start(7, 301), start(7, 32_767), low, Some(false)),
+            // The PIDs may have started again.
+            (start(7, 398), start(7, 301), Some(400), None),
+            (start(7, 301), start(7, 398), Some(400), None),
+            (start(7, 400), start(7, 401), None, None),
+            // PIDs below 300 are assigned only once.
+            (start(7, 299), start(7, 301), Some(400), Some(true)),
+            (start(7, 299), start(7, 32_767), low, None),
         ] {
-            assert_eq!(one.is_before(other), is_before, "{one:?} {other:?}");
+            assert_eq!(one.is_before(other, pid_max), is_before, "{one:?} {other:?}");
         }
     }
 }

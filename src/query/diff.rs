@@ -18,7 +18,7 @@ use super::observer::leave_out_observer;
 use super::select::{Selection, part};
 use crate::graph::PidGraph;
 use crate::model::{LiveFacts, Namespace, NamespaceId, NotFound, Pid, Process, Snapshot};
-use compare::Comparison;
+use compare::{Begin, Comparison};
 
 pub use change::{
     DiffCaveat, Happened, Incomparable, NamespaceChange, NamespaceField, ProcessChange,
@@ -57,8 +57,8 @@ pub struct Diff {
     /// snapshot is complete, and its scan searched at least the places that the second scan
     /// searched.
     has_all_namespaces: bool,
-    /// `true` if start times show which processes started before the first snapshot was taken.
-    has_begin: bool,
+    /// Shows which processes started before the first snapshot was taken.
+    begin: Option<Begin>,
 }
 
 /// The options of a comparison.
@@ -122,7 +122,7 @@ impl Diff {
             counterparts,
             has_all_processes: false,
             has_all_namespaces: false,
-            has_begin: begin.is_some(),
+            begin,
         };
         diff.note_coverage(covered);
         Ok(diff)
@@ -141,8 +141,8 @@ impl Diff {
     /// snapshot was taken.
     #[must_use]
     pub fn is_certainly_new(&self, process: &Process) -> bool {
-        let has_start = self.has_begin && process.start_time.is_some();
-        self.relation == Relation::SameBoot && (self.has_all_processes || has_start)
+        self.relation == Relation::SameBoot
+            && (self.has_all_processes || self.is_after_begin(process))
     }
 
     /// Returns `true` if a namespace found only in the second graph must have been created after
@@ -150,8 +150,14 @@ impl Diff {
     #[must_use]
     pub fn is_certainly_new_namespace(&self, namespace: &Namespace) -> bool {
         let init = namespace.init.and_then(|init| self.after.process(init));
-        let has_start = self.has_begin && init.is_some_and(|init| init.start_time.is_some());
-        self.relation == Relation::SameBoot && (self.has_all_namespaces || has_start)
+        let is_after_begin = init.is_some_and(|init| self.is_after_begin(init));
+        self.relation == Relation::SameBoot && (self.has_all_namespaces || is_after_begin)
+    }
+
+    /// Returns `true` if start times show that a process started after the first snapshot was
+    /// begun.
+    fn is_after_begin(&self, process: &Process) -> bool {
+        self.begin.is_some_and(|begin| begin.predates(process) == Some(false))
     }
 
     /// Keeps only the changes to processes and namespaces in `before` or `after`, the selected

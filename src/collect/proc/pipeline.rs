@@ -39,14 +39,20 @@ pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
     let ancestry = ancestry(processes, pid);
     let start_time = ancestry.first().and_then(|it| it.start_time);
     let mut attendants = pipeline(procfs, processes, &ancestry);
-    attendants.extend(ancestry.first().into_iter().flat_map(|it| younger_siblings(processes, it)));
+    let pid_max = procfs.pid_max();
+    let own = ancestry.first().into_iter();
+    attendants.extend(own.flat_map(|it| younger_siblings(processes, it, pid_max)));
     add_descendants(processes, &mut attendants);
     attendants.extend(ended_children_of_shells(procfs, processes, &ancestry));
     attendants.extend(ancestry.iter().filter_map(|it| it.ppid));
     attendants.remove(&pid);
     let step = step(procfs, &ancestry);
-    let mut companions: BTreeSet<Pid> =
-        step.into_iter().flat_map(|(_, script)| siblings(processes, script)).collect();
+    let mut companions: BTreeSet<Pid> = step
+        .into_iter()
+        .flat_map(|(shell, script)| {
+            siblings(processes, script).filter(|&it| is_subshell(procfs, it, shell.pid))
+        })
+        .collect();
     add_descendants(processes, &mut companions);
     Some(Observer {
         pid,
@@ -74,13 +80,13 @@ fn ancestry(processes: &[Process], pid: Pid) -> Vec<&Process> {
 }
 
 /// Returns the siblings that were started after a process, such as the next command of a pipeline.
-/// Without start times, it is unknown which siblings are younger, so the result is empty.
-fn younger_siblings(processes: &[Process], process: &Process) -> Vec<Pid> {
+/// A sibling is left out if its start time does not show that it is younger.
+fn younger_siblings(processes: &[Process], process: &Process, pid_max: Option<u32>) -> Vec<Pid> {
     let is_younger = |it: &&Process| {
         let starts = process.start().zip(it.start());
         process.ppid.is_some()
             && it.ppid == process.ppid
-            && starts.is_some_and(|(own, other)| own.is_before(other))
+            && starts.is_some_and(|(own, other)| own.is_before(other, pid_max) == Some(true))
     };
     processes.iter().filter(is_younger).map(|it| it.pid).collect()
 }
@@ -125,12 +131,16 @@ impl Pipes {
         Self::of_descriptors(procfs, pid, |_| Ok(STANDARD.map(CString::from).into()))
     }
 
-    /// Reads all descriptors of a process.
+    /// Reads all descriptors of a process, starting with the highest. A shell duplicates a pipe to
+    /// a standard descriptor before it closes the higher one, so the pipe cannot be missed.
     fn of_all(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |dir| {
             let entries = Dir::new(open_dir(dir.as_fd(), c"fd")?)?.flatten();
-            let names = entries.map(|entry| [b"fd/", entry.file_name().to_bytes()].concat());
-            Ok(names.filter_map(|name| CString::new(name).ok()).take(MAX_DESCRIPTORS).collect())
+            let numbers = entries.filter_map(|entry| parse::entry(entry.file_name().to_bytes()));
+            let mut numbers: Vec<u32> = numbers.take(MAX_DESCRIPTORS).collect();
+            numbers.extend([0, 1, 2]);
+            numbers.sort_unstable_by_key(|&it| std::cmp::Reverse(it));
+            Ok(numbers.iter().filter_map(|it| CString::new(format!("fd/{it}")).ok()).collect())
         })
     }
 
@@ -205,10 +215,18 @@ fn pipeline(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> BT
                 .iter()
                 .any(|parent| is_child(parent) && is_subshell(procfs, it.pid, parent.pid))
     };
-    let others = children_of(processes, ancestry).into_iter();
+    // Only a shell that is an init starts pipelines.
+    let parents = ancestry.iter().copied().filter(|it| !is_init(it) || is_shell(procfs, it));
+    let others = children_of(processes, ancestry, &parents.collect::<Vec<_>>()).into_iter();
+    let adopted = Adopted::of(procfs, ancestry);
     let others = others.map(|it| {
         let all = is_starting(it);
-        (it.pid, if all { Pipes::of_all(procfs, it.pid) } else { Pipes::of(procfs, it.pid) })
+        let mut pipes = if all { Pipes::of_all(procfs, it.pid) } else { Pipes::of(procfs, it.pid) };
+        // A daemon of an earlier command of the pipeline has inherited the write end of its pipe.
+        if adopted.may_have(procfs, it) {
+            pipes.written.clear();
+        }
+        (it.pid, pipes)
     });
     connected(pipes, others.filter(|(_, pipes)| !pipes.is_empty()).collect())
 }
@@ -223,13 +241,18 @@ fn connected(mut pipes: Pipes, mut others: Vec<(Pid, Pipes)>) -> BTreeSet<Pid> {
     found
 }
 
-/// Returns the children of the ancestors, without the ancestors themselves: at most
-/// [`MAX_CHILDREN`] children of each ancestor.
-fn children_of<'a>(processes: &'a [Process], ancestry: &[&Process]) -> Vec<&'a Process> {
+/// Returns the children of `parents`, without the ancestors of pidns: at most [`MAX_CHILDREN`]
+/// children of each parent.
+fn children_of<'a>(
+    processes: &'a [Process],
+    ancestry: &[&Process],
+    parents: &[&Process],
+) -> Vec<&'a Process> {
     let is_ancestor = |pid: Pid| ancestry.iter().any(|it| it.pid == pid);
+    let is_parent = |pid: Pid| parents.iter().any(|it| it.pid == pid);
     let mut children: HashMap<Pid, Vec<&Process>> = HashMap::new();
     for process in processes.iter().filter(|it| !it.kernel_thread && !it.is_zombie()) {
-        let parent = process.ppid.filter(|&parent| is_ancestor(parent));
+        let parent = process.ppid.filter(|&parent| is_parent(parent));
         if let Some(parent) = parent.filter(|_| !is_ancestor(process.pid)) {
             children.entry(parent).or_default().push(process);
         }
@@ -239,6 +262,54 @@ fn children_of<'a>(processes: &'a [Process], ancestry: &[&Process]) -> Vec<&'a P
         children.truncate(MAX_CHILDREN);
     }
     children.into_values().flatten().collect()
+}
+
+/// The ancestors of pidns that may adopt orphans: inits, and programs that may be subreapers.
+/// Shells are not subreapers.
+///
+/// Maps the PID of each such ancestor to the children that it certainly started itself, because it
+/// had them before it started the next ancestor of pidns. A shell starts the commands of a pipeline
+/// from left to right.
+struct Adopted(HashMap<Pid, Vec<Pid>>);
+
+impl Adopted {
+    fn of(procfs: &Procfs, ancestry: &[&Process]) -> Self {
+        let mut next = None;
+        let mut own = HashMap::new();
+        for ancestor in ancestry {
+            let adopts = is_init(ancestor) || (next.is_some() && !is_shell(procfs, ancestor));
+            if adopts {
+                let mut children = children(procfs, ancestor.pid);
+                let index = children.iter().position(|&it| Some(it) == next);
+                children.truncate(index.unwrap_or(0));
+                own.insert(ancestor.pid, children);
+            }
+            next = Some(ancestor.pid);
+        }
+        Self(own)
+    }
+
+    /// Returns `true` if a process may be an orphan that one of these ancestors has adopted.
+    fn may_have(&self, procfs: &Procfs, process: &Process) -> bool {
+        let own = process.ppid.and_then(|parent| self.0.get(&parent));
+        own.is_some_and(|own| !own.contains(&process.pid) || leads_session(procfs, process.pid))
+    }
+}
+
+/// Lists the children of the main thread of a process. The kernel appends a child when it is forked
+/// or adopted. The list is empty if it can't be read.
+fn children(procfs: &Procfs, parent: Pid) -> Vec<Pid> {
+    let mut text = Vec::new();
+    let name = CString::new(format!("{parent}/task/{parent}/children"));
+    let Ok(name) = name else { return Vec::new() };
+    if read(procfs.fd(), &name, &mut text).is_err() {
+        return Vec::new();
+    }
+    text.split(u8::is_ascii_whitespace).filter_map(parse::entry).filter_map(Pid::new).collect()
+}
+
+fn is_init(process: &Process) -> bool {
+    process.nspid.last() == Some(&Pid::INIT)
 }
 
 /// Returns the terminated children of those ancestors that are shells, such as an earlier command
@@ -264,19 +335,33 @@ fn ended_children_of_shells(
 /// another shell to run a script. Returns both shells. All children of such a shell were started by
 /// the shell itself. An init does not count: it adopts orphans, so its children may be leftovers of
 /// the script.
+///
+/// The shell of a CI agent runs commands of the agent (`sh -c`), which save the output of the
+/// script in a file. Any other shell may run the step itself, so its children may be leftovers.
 fn step<'a>(procfs: &Procfs, ancestry: &[&'a Process]) -> Option<(&'a Process, &'a Process)> {
     let is_step = |&(shell, script): &(&Process, &Process)| {
-        let is_init = shell.nspid.last() == Some(&Pid::INIT);
         is_shell(procfs, script)
             && is_shell(procfs, shell)
-            && !is_init
+            && !is_init(shell)
             && leads_session(procfs, shell.pid)
+            && arguments(procfs, shell.pid)
+                .is_some_and(|it| it.split(|&it| it == 0).nth(1) == Some(b"-c"))
+            && has_other_output(procfs, script.pid, shell.pid)
             && !is_subshell(procfs, script.pid, shell.pid)
     };
     // pidns itself is not a shell, even if it is called `sh`.
     let shells = ancestry.iter().skip(2);
     let scripts = ancestry.iter().skip(1);
     shells.zip(scripts).map(|(shell, script)| (*shell, *script)).find(is_step)
+}
+
+/// Returns `true` if the standard outputs of two processes are different files.
+fn has_other_output(procfs: &Procfs, one: Pid, other: Pid) -> bool {
+    let output = |pid| {
+        let stat = statat(ProcessDir::open(procfs.fd(), pid)?.as_fd(), c"fd/1", AtFlags::empty())?;
+        SysResult::Ok((stat.st_dev, stat.st_ino))
+    };
+    matches!((output(one), output(other)), (Ok(one), Ok(other)) if one != other)
 }
 
 /// Returns `true` if a process executes a shell. Checks the file of the program, because the name
@@ -300,13 +385,15 @@ fn leads_session(procfs: &Procfs, pid: Pid) -> bool {
 /// Returns `true` if a shell is a copy of its parent (`fork(2)` without `execve(2)`): both have the
 /// same command line.
 fn is_subshell(procfs: &Procfs, shell: Pid, parent: Pid) -> bool {
-    let args = |pid| {
-        let mut args = Vec::new();
-        let dir = ProcessDir::open(procfs.fd(), pid).ok()?;
-        read_at_most(dir.as_fd(), c"cmdline", COMPARED_ARGS, &mut args).ok()?;
-        Some(args)
-    };
-    args(shell).is_some_and(|text| args(parent) == Some(text))
+    arguments(procfs, shell).is_some_and(|text| arguments(procfs, parent) == Some(text))
+}
+
+/// Reads the start of the command line of a process.
+fn arguments(procfs: &Procfs, pid: Pid) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    let dir = ProcessDir::open(procfs.fd(), pid).ok()?;
+    read_at_most(dir.as_fd(), c"cmdline", COMPARED_ARGS, &mut text).ok()?;
+    Some(text)
 }
 
 #[cfg(test)]
@@ -345,14 +432,14 @@ mod tests {
         let mut processes = host(&[(1, 0, 1), (29, 1, 8), (31, 1, 6), (32, 1, 8), (33, 1, 8)]);
         processes.extend(host(&[(34, 33, 9), (41, 20, 9)]));
         assert_eq!(raw(siblings(&processes, &processes[3])), [29, 31, 33]);
-        let mut younger = BTreeSet::from_iter(younger_siblings(&processes, &processes[3]));
+        let mut younger = BTreeSet::from_iter(younger_siblings(&processes, &processes[3], None));
         assert_eq!(raw(younger.iter().copied()), [33]);
         add_descendants(&processes, &mut younger);
         assert_eq!(raw(younger), [33, 34]);
         // Without start times, pidns cannot tell which siblings are younger.
         processes[4].start_time = None;
-        assert_eq!(younger_siblings(&processes, &processes[3]), []);
-        assert_eq!(younger_siblings(&processes, &processes[0]), [], "it has no parent");
+        assert_eq!(younger_siblings(&processes, &processes[3], None), []);
+        assert_eq!(younger_siblings(&processes, &processes[0], None), [], "it has no parent");
     }
 
     #[test]

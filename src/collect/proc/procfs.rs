@@ -93,6 +93,14 @@ impl Procfs {
         self.uncovered.get_or_init(make).as_deref()
     }
 
+    /// Reads the maximum of PIDs (`kernel.pid_max`). Returns `None` if it is unknown. Since Linux
+    /// 6.14, each PID namespace has its own maximum, and this file shows that of pidns's namespace.
+    pub fn pid_max(&self) -> Option<u32> {
+        let mut text = Vec::new();
+        read(self.own.then(|| self.fd())?, c"sys/kernel/pid_max", &mut text).ok()?;
+        u32::try_from(parse::counter(&text)?).ok()
+    }
+
     /// Returns the root directory of the procfs.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()

@@ -8,7 +8,9 @@ use super::change::{
     WeakMatches,
 };
 use crate::graph::PidGraph;
-use crate::model::{Namespace, NamespaceId, NamespaceState, Pid, Process, ProcessStart, Snapshot};
+use crate::model::{
+    LimitKind, Namespace, NamespaceId, NamespaceState, Pid, Process, ProcessStart, Snapshot,
+};
 use crate::query::observer::attendants;
 
 /// The result of comparing the identity of two processes or namespaces.
@@ -33,6 +35,20 @@ impl Sameness {
     }
 }
 
+/// The start of the pidns process that took the first snapshot.
+#[derive(Clone, Copy, Debug)]
+pub struct Begin {
+    start: ProcessStart,
+    pid_max: Option<u32>,
+}
+
+impl Begin {
+    /// Returns `true` if a process is older than this pidns process. Returns `None` if unknown.
+    pub fn predates(self, process: &Process) -> Option<bool> {
+        process.start()?.is_before(self.start, self.pid_max)
+    }
+}
+
 /// The state of a comparison, and its results.
 pub struct Comparison<'a> {
     before: &'a PidGraph,
@@ -44,7 +60,7 @@ pub struct Comparison<'a> {
     pub weak: WeakMatches,
     /// Start of the pidns process that took the first snapshot. `None` if the start time of either
     /// snapshot's pidns process is unknown, or if the second snapshot may be the older one.
-    pub begin: Option<ProcessStart>,
+    pub begin: Option<Begin>,
     /// The attendants (see [`attendants`]) of the first and of the second snapshot.
     attendants: [BTreeSet<Pid>; 2],
     /// Maps the ID of a namespace in the second graph to its new members.
@@ -209,7 +225,7 @@ impl<'a> Comparison<'a> {
     /// Returns `true` if a process is older than the pidns process that took the first snapshot. If
     /// the first snapshot lacks such a process, the process was filtered out or hidden.
     fn predates(&self, process: &Process) -> bool {
-        self.begin.zip(process.start()).is_some_and(|(begin, start)| start.is_before(begin))
+        self.begin.is_some_and(|begin| begin.predates(process) == Some(true))
     }
 
     fn came(&mut self, process: &Process) {
@@ -313,10 +329,21 @@ impl<'a> Comparison<'a> {
 
 /// Returns the start of the pidns process that took the first snapshot, if the second snapshot was
 /// taken later.
-fn begin(before: &Snapshot, after: &Snapshot) -> Option<ProcessStart> {
+fn begin(before: &Snapshot, after: &Snapshot) -> Option<Begin> {
     let start = |snapshot: &Snapshot| snapshot.observer.as_ref()?.start();
+    let pid_max = pid_max(after);
     let (before, after) = (start(before)?, start(after)?);
-    (!after.is_before(before)).then_some(before)
+    let is_later = after.is_before(before, pid_max) == Some(false);
+    is_later.then_some(Begin { start: before, pid_max })
+}
+
+/// Returns `pid_max` of the namespace of the procfs, if the snapshot has this limit.
+fn pid_max(snapshot: &Snapshot) -> Option<u32> {
+    let namespace = Some(snapshot.procfs.namespace?);
+    let mut limits = snapshot.limits.iter().flatten();
+    let limit =
+        limits.find(|it| it.kind == LimitKind::PidMax && it.scope.namespace == namespace)?;
+    u32::try_from(limit.max?).ok()
 }
 
 /// Compares the hosts and boots of two snapshots.
