@@ -507,7 +507,7 @@ fn the_advice_unmounts_in_each_mount_namespace() {
     // A new mount namespace contains a copy of the mount, which must be unmounted as well.
     let script = "echo ready; exec sleep 600";
     let (other, _) = start_command(&mut in_mount_namespace(script, &[]));
-    let there = format!("umount -i -N {} '{}'", other.pid(), path.display());
+    let there = format!("umount -i -n -N {} '{}'", other.pid(), path.display());
     let mut advice = finding(&id, "dead-namespace").advice;
     advice.sort_unstable();
     assert_eq!(advice, [here.clone(), there.clone()]);
@@ -541,20 +541,43 @@ fn the_advice_sends_an_init_no_signal_that_it_ignores() {
 fn the_advice_runs_no_program_of_another_mount_namespace() {
     needs!(NamespaceOfItsOwn);
     let dir = tempfile::tempdir().unwrap();
-    let [path, trap, ran] = ["ns", "trap", "ran"].map(|name| dir.path().join(name));
+    let [path, trap, ran, secret] =
+        ["ns", "trap", "ran", "secret"].map(|name| dir.path().join(name));
     let id = mount_dead_namespace(&path);
     let script = format!("#!/bin/sh\ntouch '{}'\n", ran.display());
     fs::write(&trap, script).unwrap();
     fs::set_permissions(&trap, fs::Permissions::from_mode(0o755)).unwrap();
     // The user of a mount namespace covers `umount`, and a helper for this file system type.
+    // `umount` changes the mode of `utab.lock` if `utab` mentions the mount.
     let script = "for it in /bin/umount /usr/bin/umount; do mount --bind \"$1\" $it; done; \
                   mount -t tmpfs none /sbin; cp \"$1\" /sbin/umount.nsfs; \
+                  mount -t tmpfs none /run; mkdir /run/mount; ln -s \"$2\" /run/mount/utab.lock; \
+                  echo \"SRC=nsfs TARGET=$3 ROOT=/ OPTS=uhelper=nsfs\" > /run/mount/utab; \
                   echo ready; exec sleep 600";
-    let (_other, _) = start_command(&mut in_mount_namespace(script, &[trap.to_str().unwrap()]));
+    fs::write(&secret, "").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    let arguments = [&trap, &secret, &path].map(|it| it.to_str().unwrap());
+    let (_other, _) = start_command(&mut in_mount_namespace(script, &arguments));
     follow(&[format!("umount {}", path.display())]);
     follow(&finding(&id, "dead-namespace").advice);
     assert!(Document::of(&[]).find_namespace(&id).is_none());
     assert!(!ran.exists());
+    assert_eq!(fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn no_advice_kills_the_parent_of_another_users_zombie() {
+    needs!(HostRoot);
+    // The child exits after its parent has become a process that never reaps.
+    let script = "setpriv --reuid=54321 --clear-groups bash -c \
+                  'until [ \"$(</proc/$PPID/comm)\" = sleep ]; do :; done' & \
+                  echo zombie $!; echo ready; exec sleep 600";
+    let (parent, names) = start(script);
+    let zombie = names["zombie"];
+    until("the zombie is there", || state(zombie) == "Z");
+    let advice = finding(&zombie.to_string(), "zombie").advice;
+    let root = "only if user root does not need it";
+    assert_eq!(advice, [format!("end {} {root}: {zombie} belongs to user 54321", parent.pid())]);
 }
 
 /// Returns the command at the end of the line about a dead namespace.
@@ -573,7 +596,7 @@ fn diff_and_run_unmount_where_the_mount_is() {
     let id = mount_dead_namespace(&path);
     let (other, _) = start_command(&mut in_mount_namespace("echo ready; exec sleep 600", &[]));
     stdout(&run(Command::new("umount").arg(&path)));
-    let there = format!("umount -i -N {} {}", other.pid(), path.display());
+    let there = format!("umount -i -n -N {} {}", other.pid(), path.display());
     let diff = pidns(&["diff", "-q", before.to_str().unwrap()]);
     let text = String::from_utf8_lossy(&diff.stdout).into_owned();
     assert_eq!(command_in(&text), there, "{text}");
@@ -593,7 +616,7 @@ fn diff_and_run_unmount_where_the_mount_is() {
     let output = pidns(&arguments);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let command = command_in(&text);
-    assert!(command.starts_with("umount -i -N "), "{text}");
+    assert!(command.starts_with("umount -i -n -N "), "{text}");
     assert!(command.ends_with(&format!(" {}", path.display())), "{text}");
     follow(&[command]);
     let mounts = |it: &Holder| matches!(it, Holder::Mount { .. });

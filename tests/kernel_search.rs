@@ -64,6 +64,28 @@ fn every_format_shows_the_holders() {
 }
 
 #[test]
+fn no_advice_kills_a_process_that_others_can_connect_to() {
+    needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"), NamespaceList);
+    for (kind, does) in KEEPERS {
+        if !["socket", "message", "in_flight"].contains(&kind) {
+            continue;
+        }
+        let kept = keeper(does);
+        let (pid, fd) = (kept.running.pid(), kept.fd.unwrap());
+        let check =
+            stdout(&pidns(&["check", "-q", "--warn", "dead-namespace", "--search", "kernel"]));
+        let advice = match kind {
+            "socket" => {
+                format!("at the other end of socket {fd} of {pid} (ss -xp shows both ends)")
+            }
+            _ => format!("let {pid} read its socket {fd} empty, or close it"),
+        };
+        assert!(check.contains(&advice), "{advice} in {check}");
+        assert!(!check.contains(&format!("kill {pid}")), "{check}");
+    }
+}
+
+#[test]
 fn reports_a_namespace_without_a_visible_holder() {
     needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"), NamespaceList);
     let kept = keeper(MOUNTED);

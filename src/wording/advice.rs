@@ -8,8 +8,8 @@ use super::sanitize::{Sanitized, is_harmful};
 use super::subject::part_of;
 use crate::graph::PidGraph;
 use crate::model::{
-    BlockReason, FrozenCgroup, Holder, LiveFacts, Namespace, NamespaceId, NamespaceState, Pid,
-    Process,
+    BlockReason, FrozenCgroup, Holder, HoldingFile, LiveFacts, Namespace, NamespaceId,
+    NamespaceState, Pid, Process,
 };
 
 /// The advice for an init that does not reap its children.
@@ -61,15 +61,30 @@ impl Adviser<'_> {
         commands
     }
 
-    /// Returns commands that get the zombie children and tracees of a process reaped. A frozen
-    /// process is thawed, and a stopped process is continued, so that it can reap them itself. Any
-    /// other process is killed, so that another process reaps them.
-    pub fn make_reap(&self, pid: Pid) -> Vec<String> {
-        let thaw = self.thaw(pid);
+    /// Returns commands that get a zombie reaped by its `reaper`. A frozen process is thawed, and a
+    /// stopped process is continued, so that it can reap the zombie itself. Any other process is
+    /// killed, so that another process reaps the zombie.
+    pub fn make_reap(&self, reaper: Pid, zombie: Pid) -> Vec<String> {
+        let thaw = self.thaw(reaper);
         if !thaw.is_empty() {
             return thaw;
         }
-        self.go_on(pid).unwrap_or_else(|| self.end(pid))
+        self.go_on(reaper).unwrap_or_else(|| self.end_reaper(reaper, zombie))
+    }
+
+    /// Returns the commands that kill the parent or tracer of a process, or a warning if it belongs
+    /// to another user than the process. A user can make a child of `su` or `sudo`, which run as
+    /// root (`CLONE_PARENT`), and the child can make its parent its tracer (`PTRACE_TRACEME`).
+    fn end_reaper(&self, reaper: Pid, of: Pid) -> Vec<String> {
+        let known = |pid| self.graph.known_process(pid);
+        match known(reaper).zip(known(of)) {
+            Some((parent, child)) if child.uid != parent.uid && child.uid != 0 => vec![format!(
+                "end {reaper} only if user {} does not need it: {of} belongs to user {}",
+                user(parent),
+                user(child)
+            )],
+            _ => self.end(reaper),
+        }
     }
 
     /// Returns the commands that continue a stopped process. A process that its tracer has stopped
@@ -81,7 +96,7 @@ impl Adviser<'_> {
         }
         Some(match (process.state, process.tracer()) {
             ('t', None) => Vec::new(),
-            ('t', Some(tracer)) => self.end(tracer),
+            ('t', Some(tracer)) => self.end_reaper(tracer, pid),
             _ => vec![format!("kill -CONT {pid}")],
         })
     }
@@ -119,7 +134,9 @@ impl Adviser<'_> {
     pub fn unblock(&self, namespace: &Namespace) -> Vec<String> {
         let commands = namespace.blocked_by.iter().flat_map(|it| match (it.reason, it.reaper) {
             (BlockReason::Uninterruptible, _) => self.wake(it.pid),
-            (BlockReason::Zombie | BlockReason::Traced, Some(reaper)) => self.make_reap(reaper),
+            (BlockReason::Zombie | BlockReason::Traced, Some(reaper)) => {
+                self.make_reap(reaper, it.pid)
+            }
             (BlockReason::Zombie | BlockReason::Traced, None) => Vec::new(),
         });
         distinct(commands)
@@ -153,15 +170,36 @@ impl Adviser<'_> {
             (_, None) => Vec::new(),
         };
         let holders = namespace.holders.iter().flat_map(|holder| match holder {
-            Holder::Fd { pid, .. }
-            | Holder::PidForChildren { pid, .. }
-            | Holder::File { pid, .. } => self.end(*pid),
+            Holder::Fd { pid, .. } | Holder::PidForChildren { pid, .. } => self.end(*pid),
+            Holder::File { file, pid, fd, .. } => self.close(*file, *pid, *fd),
             Holder::Mount { path, mount_namespace } => {
                 umount(path, *mount_namespace, self.live).into_iter().collect()
             }
         });
         distinct(init.into_iter().chain(holders))
     }
+
+    /// Returns advice on getting a file closed. Never suggests to kill the process that has a
+    /// connected socket, because any user can connect to a daemon, or send messages to it.
+    fn close(&self, file: HoldingFile, pid: Pid, fd: u32) -> Vec<String> {
+        if self.live.ended.contains(&pid) {
+            return Vec::new();
+        }
+        match file {
+            HoldingFile::Socket => vec![format!(
+                "end the process at the other end of socket {fd} of {pid} (ss -xp shows both ends)"
+            )],
+            HoldingFile::Message | HoldingFile::InFlight => {
+                vec![format!("let {pid} read its socket {fd} empty, or close it")]
+            }
+            HoldingFile::Pidfd | HoldingFile::Listener | HoldingFile::Procfs => self.end(pid),
+        }
+    }
+}
+
+/// Returns the name of the user of a process, or the UID if the user has no name.
+fn user(process: &Process) -> String {
+    process.user.as_ref().map_or_else(|| process.uid.to_string(), ToString::to_string)
 }
 
 /// Removes duplicate commands, and returns at most [`COMMANDS`] of the rest.
@@ -195,7 +233,8 @@ pub fn add_umounts(namespace: &Namespace, facts: &LiveFacts, line: &mut Line) {
 ///
 /// The owner of a mount namespace can put another program in the place of `umount`. So the command
 /// runs the `umount` of the host, which enters the mount namespace itself (`-N`), and which runs no
-/// helper program there (`-i`).
+/// helper program (`-i`). Without `-n`, `umount` would follow a symbolic link `/run/mount/utab.lock`
+/// in that mount namespace, and make the file that it leads to readable for everyone.
 ///
 /// Returns `None` for a mount without a usable path, such as `(unreachable)`.
 fn umount(path: &str, mount_namespace: u64, facts: &LiveFacts) -> Option<String> {
@@ -206,7 +245,7 @@ fn umount(path: &str, mount_namespace: u64, facts: &LiveFacts) -> Option<String>
     match facts.own_mount_namespace {
         Some(own) if own != mount_namespace => {
             let pid = facts.in_mount_namespace.get(&mount_namespace)?;
-            Some(format!("umount -i -N {pid} {path}"))
+            Some(format!("umount -i -n -N {pid} {path}"))
         }
         _ => Some(format!("umount {path}")),
     }

@@ -118,7 +118,7 @@ fn process_finding(
                     Some(_) => format!("{idle} does not reap {who}, which it traces"),
                     None => format!("{idle} does not reap its child {who}"),
                 };
-                (message, adviser.make_reap(reaper))
+                (message, adviser.make_reap(reaper, pid))
             }
             None => (format!("{who} is a zombie"), Vec::new()),
         },

@@ -6,7 +6,7 @@ use super::advice::{Adviser, shell_word};
 use super::phrase::{Count, Counted};
 use super::subject::Comm;
 use crate::graph::PidGraph;
-use crate::model::{Consumer, INITIAL_USER_NAMESPACE, Limit, LimitKind, LimitScope, Pid};
+use crate::model::{Consumer, INITIAL_USER_NAMESPACE, Limit, LimitKind, LimitScope};
 use crate::query::LimitReport;
 
 /// The highest value that `kernel.pid_max` accepts.
@@ -127,7 +127,12 @@ fn consumer_text(consumer: &Consumer) -> String {
 /// the limit.
 pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     let reaper = limit.reaper.as_ref().filter(|_| limit.zombies.is_some_and(|it| it > 0));
-    let mut advice = reaper.and_then(|it| it.pid).map_or(Vec::new(), |it| adviser.make_reap(it));
+    let reaper = reaper.and_then(|it| adviser.graph.process(it.pid?));
+    let mut advice = reaper.map_or(Vec::new(), |reaper| {
+        let mut children = adviser.graph.child_processes(reaper).into_iter();
+        let zombie = children.find(|it| it.is_unreaped());
+        zombie.map_or(Vec::new(), |zombie| adviser.make_reap(reaper.pid, zombie.pid))
+    });
     advice.extend(raise(adviser.graph, limit));
     advice
 }
@@ -136,10 +141,6 @@ pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
 fn raise(graph: &PidGraph, limit: &Limit) -> Option<String> {
     let doubled = limit.max.map(|max| max.saturating_mul(2).max(1));
     let pid = limit.pids.first().copied();
-    let sysctl = |kind: &str, name: &str, value: u64, target: Option<Pid>| {
-        let target = target?;
-        Some(format!("nsenter --target {target} --{kind} sh -c 'echo {value} > /proc/sys/{name}'"))
-    };
     match (limit.kind, &limit.file, doubled) {
         (LimitKind::InitTerminated, ..) => {
             Some(format!("start the process from another shell: children of {} cannot start", pid?))
@@ -153,12 +154,18 @@ fn raise(graph: &PidGraph, limit: &Limit) -> Option<String> {
             None => format!("prlimit --pid {} --nproc={value}:", pid?),
         }),
         (LimitKind::PidMax, None, Some(value)) => {
-            let init = graph.namespace(limit.scope.namespace?)?.init;
-            sysctl("pid", "kernel/pid_max", value.min(MAX_PID_MAX), init)
-                .map(|command| format!("end a process in it, then {command}"))
+            let init = graph.namespace(limit.scope.namespace?)?.init?;
+            let value = value.min(MAX_PID_MAX);
+            let write = format!("sh -c 'echo {value} > /proc/sys/kernel/pid_max'");
+            Some(format!("end a process in it, then nsenter --target {init} --pid {write}"))
         }
+        // Only a process in the user namespace can raise the limit. No command is suggested, because
+        // nsenter would start a process that the owner of the user namespace can read and control.
         (LimitKind::MaxPidNamespaces, None, Some(value)) => {
-            sysctl("user", "user/max_pid_namespaces", value, pid)
+            let inode = limit.scope.user_namespace?;
+            Some(format!(
+                "ask root of user:[{inode}] to write {value} to /proc/sys/user/max_pid_namespaces"
+            ))
         }
         (kind, Some(file), Some(value)) => {
             let value = if kind == LimitKind::PidMax { value.min(MAX_PID_MAX) } else { value };

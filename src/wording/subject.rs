@@ -126,7 +126,11 @@ pub fn part_of(graph: &PidGraph, process: &Process) -> Option<String> {
     if found.is_unit() {
         // Leave out systemd scopes: a scope is a session or an app that a user started, not a
         // service.
-        return found.id.ends_with(".service").then_some(found.id);
+        let is_service = |name: &&str| name.ends_with(".service");
+        let unit = Some(found.id).filter(|it| is_service(&it.as_str()))?;
+        // Users choose the names of their own services, which run in a service of the system.
+        let outer = process.cgroup()?.split('/').find(is_service).filter(|it| *it != unit);
+        return Some(outer.map_or(unit.clone(), |outer| format!("{unit} in {outer}")));
     }
     Some(found.to_string())
 }
@@ -155,6 +159,10 @@ mod tests {
             part_of(&PidGraph::new(crate::testing::farm()), &process)
         };
         assert_eq!(part("/system.slice/cron.service").as_deref(), Some("cron.service"));
+        assert_eq!(
+            part("/user.slice/user-7.slice/user@7.service/app.slice/sshd.service").as_deref(),
+            Some("sshd.service in user@7.service")
+        );
         let docker = format!("/docker/3f2a1b9c04de{}", "0".repeat(52));
         assert_eq!(part(&docker).as_deref(), Some("docker 3f2a1b9c04de"));
         assert_eq!(part("/user.slice/user-0.slice/session-3.scope"), None);
