@@ -217,6 +217,25 @@ fn the_pipeline_of_a_check_is_no_leftover() {
 }
 
 #[test]
+fn a_daemon_that_reads_the_output_of_the_step_is_a_leftover() {
+    needs!(NamespaceOfItsOwn);
+    let files = Workspace::new();
+    for daemon in ["sleep 604", "setsid sleep 604"] {
+        let script = format!(
+            "$P -q -f json > before; ({daemon} < /proc/self/fd/1 > /dev/null 2>&1 &); \
+             $P check --since before | cat"
+        );
+        // The init, timeout, adopts the daemon.
+        let mut command = Command::new("unshare");
+        command.args(["-mpf", "--mount-proc", "--kill-child", "timeout", "60", "bash", "-c"]);
+        let output = run(command.arg(&script).env("P", PIDNS).current_dir(&files.0));
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.starts_with("DENIED leftover-process: "), "{output:?}");
+        assert_eq!(text.matches("leftover-process").count(), 1, "{text}");
+    }
+}
+
+#[test]
 fn two_documents_that_pipelines_wrote_do_not_differ() {
     needs!(NamespaceOfItsOwn, Program("su"));
     let files = Workspace::new();
