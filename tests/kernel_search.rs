@@ -94,7 +94,7 @@ fn reports_a_namespace_without_a_visible_holder() {
     assert_eq!((found.state.as_str(), found.holders.len()), ("dead", 0));
     let said = document.diagnostic("held-unseen").expect("is reported");
     let expected = format!(
-        "no holder was found for {}; it may be a mount of its procfs, which no search shows",
+        "no holder was found for {}; it may be a detached mount, or a mount of its procfs, which no search shows",
         kept.namespace
     );
     assert_eq!((said.message.as_str(), said.pids.len()), (expected.as_str(), 0));

@@ -426,7 +426,7 @@ diagnostic_codes! {
         hides: Hides::Nothing,
         counted: Counted::Namespaces,
         message: "no holder was found for {}",
-        advice: Advice::Text("it may be a mount of its procfs, which no search shows"),
+        advice: Advice::Text("it may be a detached mount, or a mount of its procfs, which no search shows"),
     }
 }
 

@@ -92,7 +92,7 @@ mod tests {
             namespaces[4].parent = Some(NamespaceId::Inode(3));
         });
         let expected = "no holder was found for pid:[5]; \
-                        it may be a mount of its procfs, which no search shows";
+                        it may be a detached mount, or a mount of its procfs, which no search shows";
         assert_eq!(message.as_deref(), Some(expected));
     }
 
