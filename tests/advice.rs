@@ -4,6 +4,7 @@
 mod common;
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,6 +22,14 @@ const TRACER: &str = "import ctypes, sys, time\n\
      assert ctypes.CDLL(None).ptrace(0x4206, target, 0, options) == 0\n\
      print('ready', flush=True)\n\
      time.sleep(600)";
+
+/// Python program that traces the process `argv[1]` in a thread that is not the leader.
+const TRACER_THREAD: &str = "import ctypes, sys, threading, time\n\
+     def trace():\n    \
+         assert ctypes.CDLL(None).ptrace(0x4206, int(sys.argv[1]), 0, 0) == 0\n    \
+         print('ready', flush=True)\n    \
+         time.sleep(600)\n\
+     threading.Thread(target=trace).start()";
 
 /// The option `PTRACE_O_TRACEEXIT`, which stops a traced process when it begins to exit.
 const STOP_AT_EXIT: u32 = 0x40;
@@ -180,6 +189,29 @@ fn a_traced_zombie_waits_for_its_tracer() {
 }
 
 #[test]
+fn a_tracer_is_a_process_even_if_another_thread_traces() {
+    needs!(NamespaceOfItsOwn, Program("python3"));
+    let (_running, inits) = nest(1);
+    let (init, member) = (inits[0], sleep_of(inits[0]));
+    let arguments = ["-c", TRACER_THREAD, &member.to_string()];
+    let (tracer, _) = start_command(Command::new("python3").args(arguments));
+    kill(member, Signal::KILL);
+    until("the member is a zombie", || state(member) == "Z");
+    assert_ne!(status(member, "TracerPid"), [tracer.pid().to_string()], "it is a TID");
+    kill(init, Signal::KILL);
+    until("the init has exited", || status(init, "VmSize").is_empty());
+    for document in documents() {
+        assert_eq!(document.process(member).tracer, Some(tracer.pid()));
+        let expected = (member, "zombie".to_owned(), Some(tracer.pid()));
+        assert_eq!(blocker(&document, init), expected);
+    }
+    let blocked = finding(&namespace_of(init), "blocked-init").advice;
+    assert_eq!(blocked, [format!("kill {}", tracer.pid())]);
+    follow(&blocked);
+    until("the init is gone", || is_gone(init));
+}
+
+#[test]
 fn a_tracer_that_stops_an_exit_blocks_the_namespace() {
     needs!(NamespaceOfItsOwn, Program("python3"));
     let (_running, inits) = nest(1);
@@ -241,6 +273,68 @@ fn an_init_stopped_by_its_tracer_needs_the_tracer() {
     until("the init goes on", || state(inits[0]) == "S");
 }
 
+/// Python program whose leader thread exits while another thread runs, and that never reaps a child.
+const EXITED_LEADER: &str = "import ctypes, os, platform, threading, time\n\
+     threading.Thread(target=time.sleep, args=(600,)).start()\n\
+     if os.fork() == 0: os._exit(0)\n\
+     print('ready', flush=True)\n\
+     ctypes.CDLL(None).syscall(93 if platform.machine() == 'aarch64' else 60, 0)";
+
+#[test]
+fn the_advice_continues_a_stopped_init_whose_leader_has_exited() {
+    needs!(NamespaceOfItsOwn, Program("python3"));
+    let arguments = ["-pf", "--kill-child", "python3", "-c", EXITED_LEADER];
+    let (running, _) = start_command(Command::new("unshare").args(arguments));
+    let init = children(running.pid())[0];
+    until("the leader has exited", || state(init) == "Z");
+    let text = stdout(&pidns(&["-q"]));
+    assert!(text.contains("python3, leader thread exited\n"), "{text}");
+    let zombie = children_of_threads(init)[0];
+    kill(init, Signal::STOP);
+    let is_stopped = |entry: std::io::Result<fs::DirEntry>| {
+        let text = fs::read_to_string(entry.unwrap().path().join("status")).unwrap_or_default();
+        text.contains("State:\tT")
+    };
+    until("the thread is stopped", || {
+        fs::read_dir(format!("/proc/{init}/task")).unwrap().any(is_stopped)
+    });
+    assert_eq!(Document::of(&[]).diagnostic("init-does-not-reap"), None);
+    let zombie = finding(&zombie.to_string(), "zombie");
+    assert!(zombie.message.contains("python3 is stopped and does not reap"), "{}", zombie.message);
+    assert_eq!(zombie.advice, [format!("kill -CONT {init}")]);
+    follow(&zombie.advice);
+    let accused = || Document::of(&[]).diagnostic("init-does-not-reap").is_some();
+    until("the init does not reap although it runs", accused);
+}
+
+/// Returns the children of a process whose leader thread has exited: the kernel has given them to
+/// another thread.
+fn children_of_threads(pid: u32) -> Vec<u32> {
+    let lists = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let text = lists.map(|it| fs::read_to_string(it.unwrap().path().join("children")).unwrap());
+    text.collect::<String>().split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
+
+#[test]
+fn an_init_with_a_running_thread_is_not_stopped() {
+    needs!(NamespaceOfItsOwn, Program("python3"));
+    let (_running, init, _member, _) = with_two_threads();
+    let arguments = ["-pf", "--kill-child", "python3", "-c", THREADS];
+    let running = Running::spawn(Command::new("unshare").args(arguments));
+    let mut threaded = 0;
+    until("the init has two threads", || {
+        threaded = children(running.pid()).first().copied().unwrap_or_default();
+        status(threaded, "Threads") == ["2"] && comm(threaded) == "python3"
+    });
+    for (pid, expected) in [(threaded, &[][..]), (init, &["stopped-init"])] {
+        let _tracer = trace(pid, 0);
+        kill(pid, Signal::USR1);
+        until("the leader is stopped", || state(pid) == "t");
+        let found = findings(&pid.to_string());
+        assert_eq!(found.iter().map(|it| &*it.code).collect::<Vec<_>>(), expected);
+    }
+}
+
 /// A cgroup whose processes can be frozen. On drop, the cgroup is thawed and removed.
 struct Freezer {
     mount: tempfile::TempDir,
@@ -253,13 +347,17 @@ static FREEZERS: AtomicU32 = AtomicU32::new(0);
 
 impl Freezer {
     fn new(is_v2: bool) -> Self {
+        let count = FREEZERS.fetch_add(1, Ordering::Relaxed);
+        Self::named(is_v2, format!("pidns-test-{}-{count}", std::process::id()))
+    }
+
+    fn named(is_v2: bool, name: impl AsRef<Path>) -> Self {
         let mount = tempfile::tempdir().unwrap();
         let kind: &[&str] =
             if is_v2 { &["-t", "cgroup2"] } else { &["-t", "cgroup", "-o", "freezer"] };
         let mounted = run(Command::new("mount").args(kind).arg("none").arg(mount.path()));
         assert!(mounted.status.success(), "{mounted:?}");
-        let count = FREEZERS.fetch_add(1, Ordering::Relaxed);
-        let dir = mount.path().join(format!("pidns-test-{}-{count}", std::process::id()));
+        let dir = mount.path().join(name);
         fs::create_dir(&dir).unwrap();
         Self { mount, dir, is_v2 }
     }
@@ -336,6 +434,24 @@ fn the_advice_thaws_a_frozen_init() {
         let said = format!("{init} bash is frozen and does not reap its child {member}");
         assert!(zombie.message.starts_with(&said), "{}", zombie.message);
         freezer.is_thawed_by(&zombie.advice);
+        until("the zombie is reaped", || is_gone(member));
+    }
+}
+
+#[test]
+fn the_advice_thaws_a_cgroup_whose_name_is_not_text() {
+    needs!(Initial("cgroup"));
+    let name = [&b"pidns-test-\xff"[..], std::process::id().to_string().as_bytes()].concat();
+    for is_v2 in [true, false] {
+        let (_running, inits) = nest(1);
+        let (init, member) = (inits[0], sleep_of(inits[0]));
+        let freezer = Freezer::named(is_v2, std::ffi::OsStr::from_bytes(&name));
+        freezer.freeze(init);
+        kill(member, Signal::KILL);
+        until("the member is a zombie", || state(member) == "Z");
+        let zombie = finding(&member.to_string(), "zombie");
+        assert!(zombie.message.contains(" is frozen and does not reap "), "{}", zombie.message);
+        follow(&zombie.advice);
         until("the zombie is reaped", || is_gone(member));
     }
 }

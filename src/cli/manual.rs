@@ -47,6 +47,11 @@ pub(super) const READING: Terms = &[
          that this parent has exited, and that an init outside has adopted the process.",
     ),
     (
+        "leader thread exited",
+        "The main thread of the process has exited, but other threads still run. /proc shows such \
+         a process as a zombie, but it cannot be reaped yet.",
+    ),
+    (
         "child of 1220 containerd-shim",
         "With --tree: the parent of a process that is not drawn below it, because the parent is in \
          another namespace or hidden by a filter, or because the tree is too deep to indent further.",
@@ -180,7 +185,7 @@ pub(super) const LIMITS: &[&str] = &[
      accepted; a pidfd of its terminated init; an open file, or a working directory, in the \
      /proc/PID of a member that has exited; a socket whose peer or listener was a member \
      (SO_PEERCRED), or that sends signals to a member (F_SETOWN); another mount of its procfs, or \
-     an open file in it; fsopen(2); files registered with io_uring; perf events; FUSE mounts; \
+     an open file in it; a bind mount in a detached mount tree (open_tree(2)); fsopen(2); files registered with io_uring; perf events; FUSE mounts; \
      System V shared memory. Only --search kernel finds such a namespace.",
     "--search kernel needs Linux 6.18 or later, CAP_SYS_ADMIN and CAP_SYS_PTRACE over the host, \
      the /proc of the caller's own PID namespace, and a kernel that runs BPF programs; otherwise \

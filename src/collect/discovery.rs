@@ -68,6 +68,9 @@ pub trait FollowUp {
     /// Returns a thread that keeps this process from exiting, if there is one.
     fn held_thread(&self, process: &Process) -> Option<HeldThread>;
 
+    /// Returns `true` if all threads of this process that have not exited are stopped.
+    fn is_stopped(&self, process: &Process) -> bool;
+
     /// Returns `true` if this process is in a frozen cgroup.
     fn is_frozen(&self, process: &Process) -> bool;
 

@@ -1,6 +1,7 @@
 //! Facts about the live host that advice needs but documents do not contain.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use super::Pid;
 
@@ -12,6 +13,9 @@ pub struct LiveFacts {
     /// Processes that SIGTERM does not terminate: processes that ignore SIGTERM, and inits without
     /// a handler for SIGTERM.
     pub ignore_sigterm: BTreeSet<Pid>,
+    /// Processes whose leader thread has exited, and whose other threads are stopped by a signal or a
+    /// tracer.
+    pub stopped: BTreeSet<Pid>,
     /// Processes that have ended since the scan. Their PIDs may have been reused, so no suggested
     /// command may contain them.
     pub ended: BTreeSet<Pid>,
@@ -33,7 +37,7 @@ pub struct LiveFacts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FrozenCgroup {
     /// A cgroup in the version 1 freezer hierarchy (`freezer.state`).
-    V1(String),
+    V1(PathBuf),
     /// A cgroup in the version 2 hierarchy (`cgroup.freeze`).
-    V2(String),
+    V2(PathBuf),
 }

@@ -173,7 +173,7 @@ fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
     // The kernel does not list zombies in `cgroup.procs`, so a zombie counts as a member if its
     // parent is a member.
     let is_member = |it: &&Process| {
-        let parent = it.ppid.filter(|_| it.is_zombie());
+        let parent = it.ppid.filter(|_| it.is_unreaped());
         let members = &scope.members;
         members.contains(&it.pid) || parent.is_some_and(|parent| members.contains(&parent))
     };

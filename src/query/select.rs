@@ -189,7 +189,7 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
     // know why it still exists.
     if !selection.pids.is_empty() {
         let zombies = processes.iter().filter_map(|&pid| graph.process(pid));
-        let reapers = zombies.filter(|it| it.is_zombie()).filter_map(Process::reaper);
+        let reapers = zombies.filter(|it| it.is_unreaped()).filter_map(Process::reaper);
         let in_reach = |pid: &Pid| {
             let namespace = graph.process(*pid).and_then(|it| it.namespace);
             let position = namespace.and_then(|id| positions.get(&id));

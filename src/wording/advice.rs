@@ -2,6 +2,8 @@
 //! (`# ...`), so that users can copy the whole line.
 
 use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use super::line::{Emphasis, Line};
 use super::sanitize::{Sanitized, is_harmful};
@@ -90,7 +92,8 @@ impl Adviser<'_> {
     /// Returns the commands that continue a stopped process. A process that its tracer has stopped
     /// reacts only to SIGKILL, so the commands kill its tracer.
     pub fn go_on(&self, pid: Pid) -> Option<Vec<String>> {
-        let process = self.graph.known_process(pid).filter(|it| it.is_stopped())?;
+        let is_stopped = |it: &&Process| it.is_stopped() || self.live.stopped.contains(&pid);
+        let process = self.graph.known_process(pid).filter(is_stopped)?;
         if self.live.ended.contains(&pid) {
             return Some(Vec::new());
         }
@@ -121,10 +124,10 @@ impl Adviser<'_> {
         let cgroups = self.live.frozen.get(&pid).into_iter().flatten();
         let command = |cgroup: &FrozenCgroup| match cgroup {
             FrozenCgroup::V1(dir) => {
-                format!("echo THAWED > {}", shell_word(&format!("{dir}/freezer.state")))
+                format!("echo THAWED > {}", shell_path(&dir.join("freezer.state")))
             }
             FrozenCgroup::V2(dir) => {
-                format!("echo 0 > {}", shell_word(&format!("{dir}/cgroup.freeze")))
+                format!("echo 0 > {}", shell_path(&dir.join("cgroup.freeze")))
             }
         };
         cgroups.map(command).collect()
@@ -251,11 +254,29 @@ fn umount(path: &str, mount_namespace: u64, facts: &LiveFacts) -> Option<String>
     }
 }
 
+/// Quotes a path as a single word for a shell, even if the path is not UTF-8.
+fn shell_path(path: &Path) -> String {
+    let escape = |&byte: &u8| match byte {
+        _ if is_plain(byte) => char::from(byte).to_string(),
+        _ => format!("\\{byte:03o}"),
+    };
+    match path.to_str() {
+        Some(text) => shell_word(text),
+        None => {
+            format!("$'{}'", path.as_os_str().as_bytes().iter().map(escape).collect::<String>())
+        }
+    }
+}
+
+/// Returns `true` if a character has no special meaning in a shell.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"/._-+:@%,".contains(&byte)
+}
+
 /// Quotes text as a single word for a shell. Characters that are harmful to a terminal become
 /// escapes in `$'...'` (POSIX.1-2024).
 pub fn shell_word(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:@%,".contains(&byte);
-    if !text.is_empty() && text.bytes().all(plain) {
+    if !text.is_empty() && text.bytes().all(is_plain) {
         return text.to_owned();
     }
     if !text.contains(is_harmful) {
@@ -295,5 +316,7 @@ mod tests {
         let script = format!("printf %s {word}");
         let output = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
         assert_eq!(output.stdout, hostile.as_bytes());
+        let path = Path::new(std::ffi::OsStr::from_bytes(b"/x\xff'1"));
+        assert_eq!(shell_path(path), "$'/x\\377\\0471'");
     }
 }

@@ -89,6 +89,7 @@ impl<'a> MemberText<'a> {
             Condition::Ordinary => {}
             Condition::Uninterruptible => warn(format_args!("uninterruptible")),
             Condition::Stopped => warn(format_args!("stopped")),
+            Condition::LeaderExited => warn(format_args!("leader thread exited")),
             Condition::Zombie => {
                 let zombie = if count == 1 { "zombie" } else { "zombies" };
                 match named.map(|it| (it.kinship, self.relative(row, it, of_each))) {

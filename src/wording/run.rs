@@ -118,7 +118,7 @@ pub fn run_facts(leftovers: &Leftovers, process: &Process) -> Vec<String> {
         facts.push("its leader thread has exited".to_owned());
     } else if let Some(state) = process_state(process.state) {
         let parent = process.reaper().and_then(|reaper| graph.known_process(reaper));
-        facts.push(match parent.filter(|_| process.is_zombie()) {
+        facts.push(match parent.filter(|_| process.is_unreaped()) {
             Some(it) => format!("{state}: {} {} does not reap it", it.pid, Comm(&it.comm)),
             None => state.to_owned(),
         });

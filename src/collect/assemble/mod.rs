@@ -154,6 +154,10 @@ mod tests {
             None
         }
 
+        fn is_stopped(&self, _: &Process) -> bool {
+            false
+        }
+
         fn is_frozen(&self, _: &Process) -> bool {
             false
         }

@@ -58,7 +58,7 @@ pub fn note_inits_that_do_not_reap(
         let Some(namespace) = of_init.get(&init) else { continue };
         let index = processes.binary_search_by_key(&init, |process| process.pid);
         let process = index.ok().and_then(|index| processes.get(index));
-        if process.is_some_and(|it| it.is_stopped() || source.is_frozen(it)) {
+        if process.is_some_and(|it| source.is_stopped(it) || source.is_frozen(it)) {
             continue;
         }
         let name = process.map_or(String::new(), |it| format!(" ({})", it.comm));
@@ -97,6 +97,10 @@ mod tests {
 
         fn held_thread(&self, _: &Process) -> Option<HeldThread> {
             None
+        }
+
+        fn is_stopped(&self, process: &Process) -> bool {
+            process.is_stopped()
         }
 
         fn is_frozen(&self, process: &Process) -> bool {

@@ -61,6 +61,17 @@ impl<'a> LiveHost<'a> {
         self.processes.iter().filter(is_killable).map(|it| it.pid).collect()
     }
 
+    /// Returns the processes whose leader thread is stopped while another thread is running.
+    #[must_use]
+    pub fn partly_stopped(&self) -> BTreeSet<Pid> {
+        let is_partly_stopped = |it: &&Process| {
+            it.is_stopped()
+                && it.threads.is_some_and(|threads| threads.get() > 1)
+                && !waiting::is_stopped(&self.procfs, it)
+        };
+        self.processes.iter().filter(is_partly_stopped).map(|it| it.pid).collect()
+    }
+
     /// Looks up facts about the processes in `concerned`, and about the mount namespaces with the
     /// inodes in `mount_namespaces`.
     #[must_use]
@@ -85,6 +96,9 @@ impl<'a> LiveHost<'a> {
             }
             if waiting::ignores_sigterm(&self.procfs, process) {
                 facts.ignore_sigterm.insert(process.pid);
+            }
+            if process.is_zombie() && waiting::is_stopped(&self.procfs, process) {
+                facts.stopped.insert(process.pid);
             }
             // nsenter(1) finds the process in the /proc of its own PID namespace.
             if self.procfs.own && !process.is_zombie() && !process.kernel_thread {

@@ -26,7 +26,7 @@ pub use mountinfo::{
 pub use stat::{Stat, stat};
 pub use status::{
     Leaders, Status, capabilities, is_setuid, leaders, name, seccomp_mode, signals, status,
-    status_pid, tracer, virtual_memory,
+    status_pid, thread_group, tracer, virtual_memory,
 };
 pub use timens::boottime_offset;
 

@@ -202,6 +202,12 @@ pub fn tracer(status: &[u8]) -> Option<Pid> {
     numbers(field(status, b"TracerPid:")?).next().and_then(Pid::new)
 }
 
+/// Parses only the PID of the process that a thread belongs to (`Tgid`).
+#[must_use]
+pub fn thread_group(status: &[u8]) -> Option<Pid> {
+    numbers(field(status, b"Tgid:")?).next().and_then(Pid::new)
+}
+
 /// Parses a set of signals. `name` is `SigBlk:`, `SigIgn:` or `SigCgt:`. The lowest bit of the
 /// result stands for signal 1.
 #[must_use]

@@ -301,6 +301,10 @@ impl FollowUp for ProcSource {
         waiting::held_thread(&self.procfs, process)
     }
 
+    fn is_stopped(&self, process: &Process) -> bool {
+        waiting::is_stopped(&self.procfs, process)
+    }
+
     fn is_frozen(&self, process: &Process) -> bool {
         let freezer = self.freezer.get_or_init(Freezer::of_viewer);
         !freezer.frozen_cgroups(&self.procfs, process).is_empty()

@@ -2,8 +2,10 @@
 //! cgroup.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -27,7 +29,33 @@ const MAX_LEVELS: usize = 64;
 
 /// Returns the tracer of a process, if it has one and this procfs shows it.
 pub fn tracer(procfs: &Procfs, process: &Process) -> Option<Pid> {
-    parse::tracer(&text_now(procfs, process)?)
+    parse::tracer(&text_now(procfs, process)?).map(|tid| process_of(procfs, tid))
+}
+
+/// Returns the process that a thread belongs to. The kernel shows the TID of the thread that traces
+/// (`TracerPid`), but only the process can be killed.
+fn process_of(procfs: &Procfs, tid: Pid) -> Pid {
+    let mut status = Vec::new();
+    let dir = ProcessDir::open(procfs.fd(), tid);
+    let read = dir.and_then(|dir| read(dir.as_fd(), c"status", &mut status));
+    read.ok().and_then(|()| parse::thread_group(&status)).unwrap_or(tid)
+}
+
+/// Returns `true` if a signal or a tracer has stopped all threads of a process that have not exited.
+/// `/proc/PID/status` shows only the leader's state.
+pub fn is_stopped(procfs: &Procfs, process: &Process) -> bool {
+    let Ok(dir) = ProcessDir::open(procfs.fd(), process.pid) else { return false };
+    let (mut stopped, mut running, mut text) = (false, false, Vec::new());
+    let visit = |_, task: OwnedFd| {
+        if read(task.as_fd(), c"status", &mut text).is_ok() {
+            match parse::status(&text).state {
+                'T' | 't' => stopped = true,
+                'Z' | 'X' => {}
+                _ => running = true,
+            }
+        }
+    };
+    for_each_task(dir.as_fd(), visit).is_ok() && stopped && !running && is_there(procfs, process)
 }
 
 /// Finds a thread that keeps its process from exiting. If there are several, a thread in
@@ -48,7 +76,7 @@ pub fn held_thread(procfs: &Procfs, process: &Process) -> Option<HeldThread> {
     // The open directory belongs to the process that had the PID when the directory was opened, so
     // check that this process is `process`.
     is_there(procfs, process).then_some(())?;
-    stuck.or(traced.map(HeldThread::Traced))
+    stuck.or_else(|| traced.map(|tid| HeldThread::Traced(process_of(procfs, tid))))
 }
 
 /// Returns `true` if SIGKILL can end the sleep of a process that /proc shows as uninterruptible
@@ -132,9 +160,7 @@ impl Freezer {
 
 /// Returns the frozen cgroups among this cgroup and its nearest ancestors.
 fn frozen_above(mount: &CgroupMount, path: &[u8]) -> Vec<FrozenCgroup> {
-    let (Ok(point), Ok(path)) = (str::from_utf8(&mount.point), str::from_utf8(path)) else {
-        return Vec::new();
-    };
+    let (point, path) = (OsStr::from_bytes(&mount.point), OsStr::from_bytes(path));
     // The root cgroup can't be frozen, so it has neither of these files.
     let file = if mount.is_v2() { "cgroup.freeze" } else { "freezer.self_freezing" };
     let is_frozen =
@@ -143,7 +169,7 @@ fn frozen_above(mount: &CgroupMount, path: &[u8]) -> Vec<FrozenCgroup> {
     let above = cgroup.ancestors().take_while(|dir| dir.starts_with(point)).take(MAX_LEVELS);
     let above = above.filter(is_frozen);
     let name = |dir: &Path| {
-        let dir = dir.to_string_lossy().into_owned();
+        let dir = dir.to_owned();
         if mount.is_v2() { FrozenCgroup::V2(dir) } else { FrozenCgroup::V1(dir) }
     };
     above.map(name).collect()

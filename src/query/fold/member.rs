@@ -47,6 +47,8 @@ pub enum Condition {
     Stopped,
     /// Terminated, but not reaped (`Z`).
     Zombie,
+    /// Its leader thread has terminated, but other threads have not.
+    LeaderExited,
 }
 
 impl Condition {
@@ -55,7 +57,8 @@ impl Condition {
         match process.state {
             'D' => Self::Uninterruptible,
             'T' | 't' => Self::Stopped,
-            _ if process.is_zombie() => Self::Zombie,
+            _ if process.is_unreaped() => Self::Zombie,
+            _ if process.is_zombie() => Self::LeaderExited,
             _ => Self::Ordinary,
         }
     }

@@ -50,7 +50,7 @@ pub fn relation<'a>(
     find: impl FnOnce(Pid) -> Option<&'a Process>,
 ) -> Option<Relation<'a>> {
     let is_below_parent = process.ppid.is_some() && drawn == Drawn::Below(process.ppid);
-    if process.is_zombie() {
+    if process.is_unreaped() {
         let is_traced = process.tracer().is_some();
         if is_below_parent && !is_traced {
             return None;

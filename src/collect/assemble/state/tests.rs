@@ -44,6 +44,10 @@ impl FollowUp for Answers<'_> {
         None
     }
 
+    fn is_stopped(&self, _: &Process) -> bool {
+        false
+    }
+
     fn is_frozen(&self, _: &Process) -> bool {
         false
     }
