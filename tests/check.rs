@@ -179,6 +179,37 @@ fn wait_ends_as_soon_as_the_findings_are_gone() {
 }
 
 #[test]
+fn a_namespace_that_is_dead_for_a_moment_is_not_reported() {
+    needs!(NamespaceOfItsOwn, Linux(6, 18), Program("python3"));
+    // Every namespace is dead for 20 ms, and most of the time there is a dead namespace.
+    let storm = "import ctypes, os, time\n\
+         print('ready', flush=True)\n\
+         os.fork(), os.fork()\n\
+         while time.sleep(0.001) is None:\n    \
+             maker = os.fork()\n    \
+             if maker == 0:\n        \
+                 ctypes.CDLL(None).unshare(0x20000000)\n        \
+                 init = os.fork()\n        \
+                 if init == 0: os._exit(0)\n        \
+                 os.waitpid(init, 0); time.sleep(0.02); os._exit(0)\n    \
+             os.waitpid(maker, 0)";
+    let (_storm, _) = start_command(Command::new("python3").args(["-c", storm]));
+    let shows_dead = || stdout(&pidns(&["-q"])).contains("  DEAD: ");
+    until("pidns shows a dead namespace", shows_dead);
+    let is_clean = || {
+        let output = pidns(&["check", "-q"]);
+        let text = String::from_utf8_lossy(&output.stdout);
+        !text.contains("dead-namespace") && !text.contains("blocked-init")
+    };
+    // On a busy host, a process can sleep longer than it asked for.
+    let mut clean = 0;
+    until("three checks are clean", || {
+        clean += usize::from(is_clean());
+        clean == 3
+    });
+}
+
+#[test]
 fn a_process_belongs_to_the_container_of_its_own_cgroup() {
     const ID: &str = "ca5e1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a";
     needs!(Initial("cgroup"));

@@ -123,8 +123,8 @@ fn clean(no: NotFound, coverage: Coverage) -> Result<Option<String>, Error> {
     }
 }
 
-/// Loads a snapshot. If processes of the live host are in transient states, takes a second snapshot
-/// after a pause. A transient state counts only if both snapshots show it.
+/// Loads a snapshot. If processes or namespaces of the live host are in transient states, takes a
+/// second snapshot after a pause. A transient state counts only if both snapshots show it.
 fn load_settled(
     arguments: &cli::Check,
     before: Option<&Snapshot>,

@@ -7,14 +7,13 @@ use std::thread;
 use crate::collect::{self, LaterDetails, LiveHost};
 use crate::error::Error;
 use crate::model::{Detail, Pid, Process, Snapshot};
-use crate::query::{Check, Policy, SETTLE, Transients};
+use crate::query::{Check, Policy, SETTLE, Transients, Unsettled};
 
 /// A snapshot, and the results of a second scan of the same host.
 pub struct Settled {
     pub snapshot: Snapshot,
-    /// Processes whose state is not reported, because it may be temporary, or because SIGKILL
-    /// would terminate the process.
-    pub unsettled: BTreeSet<Pid>,
+    /// Processes and namespaces whose states are not reported.
+    pub unsettled: Unsettled,
     /// Maps each process with a thread in uninterruptible sleep to the TID of one such thread.
     pub stuck_threads: BTreeMap<Pid, Pid>,
 }
@@ -22,27 +21,30 @@ pub struct Settled {
 impl Settled {
     /// Uses a snapshot without a second scan.
     pub fn unconfirmed(snapshot: Snapshot) -> Self {
-        Self { snapshot, unsettled: BTreeSet::new(), stuck_threads: BTreeMap::new() }
+        Self { snapshot, unsettled: Unsettled::default(), stuck_threads: BTreeMap::new() }
     }
 }
 
-/// If processes of the live host are in transient states, takes a second snapshot after a pause. A
-/// transient state counts only if both snapshots show it.
+/// If processes or namespaces of the live host are in transient states, takes a second snapshot after
+/// a pause. A transient state counts only if both snapshots show it.
 pub fn settle(
     first: Snapshot,
     procfs: &Path,
     load: impl FnOnce() -> Result<Snapshot, Error>,
 ) -> Result<Settled, Error> {
     let transients = Transients::of(&first);
-    let stuck = LiveHost::open(procfs, &first.processes)?.stuck_threads(None);
+    let live = LiveHost::open(procfs, &first.processes)?;
+    let stuck = live.stuck_threads(None);
     if transients.is_empty() && stuck.is_empty() {
-        return Ok(Settled::unconfirmed(first));
+        let unsettled = Unsettled { processes: live.partly_stopped(), ..Unsettled::default() };
+        return Ok(Settled { unsettled, ..Settled::unconfirmed(first) });
     }
     thread::sleep(SETTLE);
     let snapshot = load()?;
     let live = LiveHost::open(procfs, &snapshot.processes)?;
     let mut unsettled = transients.unsettled(&snapshot);
-    unsettled.extend(live.killable());
+    unsettled.processes.extend(live.killable());
+    unsettled.processes.extend(live.partly_stopped());
     let mut stuck_threads = live.stuck_threads(Some(&stuck));
     stuck_threads.retain(|pid, tid| stuck.get(pid) == Some(tid));
     Ok(Settled { snapshot, unsettled, stuck_threads })

@@ -7,8 +7,10 @@ use super::live_check::{Settled, add_live_facts, settle};
 use crate::collect::{Limits, Request, Scanner};
 use crate::error::Error;
 use crate::graph::PidGraph;
-use crate::model::{CheckCode, Pid, Snapshot};
-use crate::query::{Check, Diff, DiffScope, Incomparable, Policy, Rule, without_attendants};
+use crate::model::{CheckCode, Snapshot};
+use crate::query::{
+    Check, Diff, DiffScope, Incomparable, Policy, Rule, Unsettled, without_attendants,
+};
 
 /// The problems that end a watch.
 #[derive(Debug)]
@@ -38,7 +40,7 @@ impl Until {
     pub fn already_there(&self, scope: &DiffScope) -> usize {
         let graph = PidGraph::new(self.first.clone());
         let (graph, _) = crate::query::part(graph, &scope.selection);
-        Check::new(graph, BTreeSet::new(), &self.policy).findings.len()
+        Check::new(graph, Unsettled::default(), &self.policy).findings.len()
     }
 
     /// Checks a snapshot for problems. Takes another snapshot if the problems may be transient, as
@@ -54,7 +56,7 @@ impl Until {
         // threads, which are read between two snapshots. So if it finds none, no second snapshot is
         // needed.
         if !self.codes.contains(&CheckCode::Uninterruptible) {
-            let check = self.check_once(&after, BTreeSet::new(), scope, scanner.request())?;
+            let check = self.check_once(&after, Unsettled::default(), scope, scanner.request())?;
             if check.findings.is_empty() {
                 return Ok((after, None));
             }
@@ -71,7 +73,7 @@ impl Until {
     fn check_once(
         &self,
         after: &Snapshot,
-        unsettled: BTreeSet<Pid>,
+        unsettled: Unsettled,
         scope: &DiffScope,
         request: &Request,
     ) -> Result<Check, Error> {

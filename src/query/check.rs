@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::diff::{Diff, DiffCaveat};
 use super::policy::{Policy, WARN_AT};
 use super::select::{branches, keepers};
+use super::unsettled::Unsettled;
 use crate::graph::PidGraph;
 use crate::model::{CheckCode, Finding, Holder, Limit, LiveFacts, Pid, Process, Subject, Verdict};
 use problems::problems;
@@ -36,16 +37,14 @@ pub struct Check {
     pub live: LiveFacts,
     /// The comparison with the earlier snapshot; `None` without one, and with `--all`.
     earlier: Option<Earlier>,
-    /// Processes whose state is not reported as a problem, because the state is probably transient,
-    /// or because SIGKILL would still terminate the process.
-    unsettled: BTreeSet<Pid>,
+    /// Processes and namespaces whose states are not reported as problems.
+    unsettled: Unsettled,
 }
 
 impl Check {
-    /// Checks a graph. Ignores the states of `unsettled` processes (see
-    /// [`Transients`](super::Transients)).
+    /// Checks a graph. Ignores the states of `unsettled` processes and namespaces.
     #[must_use]
-    pub fn new(graph: PidGraph, unsettled: BTreeSet<Pid>, policy: &Policy) -> Self {
+    pub fn new(graph: PidGraph, unsettled: Unsettled, policy: &Policy) -> Self {
         let mut this = Self::unchecked(graph, unsettled);
         this.findings = this.verdicts(this.problems(policy), policy);
         this
@@ -55,7 +54,7 @@ impl Check {
     /// new as leftovers. Problems that the first graph already had are left out, unless `all` is
     /// set. A problem is not denied if the first graph may have had it.
     #[must_use]
-    pub fn since(diff: Diff, unsettled: BTreeSet<Pid>, policy: &Policy, all: bool) -> Self {
+    pub fn since(diff: Diff, unsettled: Unsettled, policy: &Policy, all: bool) -> Self {
         let leftovers = since::leftovers(&diff);
         let earlier = (!all).then(|| Earlier::of(&diff));
         let caveats = diff.caveats_about_new();
@@ -90,7 +89,7 @@ impl Check {
         problems(&self.graph, &self.unsettled, policy.warn_at.unwrap_or(WARN_AT))
     }
 
-    fn unchecked(graph: PidGraph, unsettled: BTreeSet<Pid>) -> Self {
+    fn unchecked(graph: PidGraph, unsettled: Unsettled) -> Self {
         Self {
             graph,
             since: None,

@@ -14,6 +14,7 @@ mod run;
 mod select;
 mod settle;
 mod translate;
+mod unsettled;
 mod watch;
 
 pub use check::Check;
@@ -32,4 +33,5 @@ pub use run::{Leftovers, RunReport, RunScope};
 pub use select::{Members, Selection, part, select};
 pub use settle::{LastingFindings, RETRY, SETTLE, Transients};
 pub use translate::translate;
+pub use unsettled::Unsettled;
 pub use watch::{Round, WatchEvent, WatchStart};

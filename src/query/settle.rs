@@ -1,19 +1,22 @@
 //! Distinguishes lasting problems from transient states by comparing several scans.
 //!
 //! A process in uninterruptible sleep usually wakes up within milliseconds, and a zombie is usually
-//! reaped within milliseconds. `pidns check` therefore reports such a process only if two scans
-//! show the process in the same state. With `--wait`, it denies only problems that are still there
-//! after several checks, and warns about the rest.
+//! reaped within milliseconds. A dead namespace usually disappears just as fast. `pidns check`
+//! therefore reports such a process or namespace only if two scans show it in the same state. With
+//! `--wait`, it denies only problems that are still there after several checks, and warns about the
+//! rest.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use smol_str::SmolStr;
 
 use super::check::Check;
+use super::unsettled::Unsettled;
 use crate::graph::PidGraph;
 use crate::model::{
-    CheckCode, LimitKind, LimitScope, NamespaceId, Pid, Process, Snapshot, Subject, Verdict,
+    CheckCode, LimitKind, LimitScope, Namespace, NamespaceId, NamespaceState, Pid, Process,
+    Snapshot, Subject, Verdict,
 };
 
 /// Pause before the second scan, which gives transient states time to end.
@@ -22,36 +25,64 @@ pub const SETTLE: Duration = Duration::from_millis(100);
 /// Pause between two checks with `--wait`.
 pub const RETRY: Duration = Duration::from_millis(200);
 
-/// The processes that were zombies or in uninterruptible sleep during one scan.
+/// The processes that were zombies or in uninterruptible sleep during one scan, and the namespaces
+/// that were dead.
 #[derive(Clone, Debug, Default)]
-pub struct Transients(HashSet<TransientState>);
+pub struct Transients {
+    processes: HashSet<TransientState>,
+    namespaces: HashSet<TransientNamespace>,
+}
 
 /// PID, start time and state of a process.
 type TransientState = (Pid, Option<u64>, char);
 
+/// ID of a dead namespace, the kernel's 64-bit ID, and whether its init waits for other processes.
+type TransientNamespace = (NamespaceId, Option<u64>, bool);
+
 impl Transients {
-    /// Finds the processes in a transient state.
+    /// Finds the processes and namespaces in a transient state.
     #[must_use]
     pub fn of(snapshot: &Snapshot) -> Self {
-        Self(snapshot.processes.iter().filter_map(transient_state).collect())
+        Self {
+            processes: snapshot.processes.iter().filter_map(transient_state).collect(),
+            namespaces: snapshot.namespaces.iter().filter_map(transient_namespace).collect(),
+        }
     }
 
-    /// Returns `true` if no process was in a transient state.
+    /// Returns `true` if no process or namespace was in a transient state.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.processes.is_empty() && self.namespaces.is_empty()
     }
 
-    /// Returns the processes that are in a transient state in the later snapshot, but were not in
-    /// that state in the first snapshot. `pidns check` does not report these states, because they
-    /// may soon end.
+    /// Returns the processes and namespaces that are in a transient state in the later snapshot, but
+    /// were not in that state in the first snapshot. `pidns check` does not report these states,
+    /// because they may soon end.
     #[must_use]
-    pub fn unsettled(&self, later: &Snapshot) -> BTreeSet<Pid> {
-        let is_unsettled = |process: &&Process| {
-            transient_state(process).is_some_and(|state| !self.0.contains(&state))
-        };
-        later.processes.iter().filter(is_unsettled).map(|process| process.pid).collect()
+    pub fn unsettled(&self, later: &Snapshot) -> Unsettled {
+        let mut unsettled = Unsettled::default();
+        for process in &later.processes {
+            if transient_state(process).is_some_and(|state| !self.processes.contains(&state)) {
+                unsettled.processes.insert(process.pid);
+            }
+        }
+        for (id, ns_id, is_blocked) in later.namespaces.iter().filter_map(transient_namespace) {
+            let was = |is_blocked| self.namespaces.contains(&(id, ns_id, is_blocked));
+            if !was(true) && !was(false) {
+                unsettled.dead.insert(id);
+            }
+            if is_blocked && !was(true) {
+                unsettled.blocked.insert(id);
+            }
+        }
+        unsettled
     }
+}
+
+fn transient_namespace(namespace: &Namespace) -> Option<TransientNamespace> {
+    let is_blocked = !namespace.blocked_by.is_empty();
+    let is_transient = is_blocked || namespace.state == NamespaceState::Dead;
+    is_transient.then_some((namespace.id, namespace.ns_id, is_blocked))
 }
 
 fn transient_state(process: &Process) -> Option<TransientState> {
@@ -167,7 +198,10 @@ impl LastingFindings {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::model::{BlockReason, Blocker};
     use crate::query::Policy;
     use crate::testing::{namespace, process, snapshot};
 
@@ -194,9 +228,36 @@ mod tests {
         // are new. Process 6 is running.
         let later =
             host(&[(1, 'S', 1), (2, 'D', 1), (3, 'Z', 1), (4, 'Z', 1), (5, 'D', 2), (6, 'R', 2)]);
-        assert_eq!(raw(first.unsettled(&later)), [4, 5]);
+        assert_eq!(raw(first.unsettled(&later).processes), [4, 5]);
         let reused = host(&[(2, 'D', 9)]);
-        assert_eq!(raw(first.unsettled(&reused)), [2], "another process with the same PID");
+        assert_eq!(
+            raw(first.unsettled(&reused).processes),
+            [2],
+            "another process with the same PID"
+        );
+    }
+
+    #[test]
+    fn only_a_namespace_that_both_scans_show_as_dead_is_settled() {
+        let host = |dead: &[(u64, u64, bool)]| {
+            let made = dead.iter().map(|&(inode, ns_id, is_blocked)| {
+                let mut namespace = namespace(inode, Some(10));
+                (namespace.state, namespace.ns_id) = (NamespaceState::Dead, Some(ns_id));
+                let pid = Pid::INIT;
+                let (comm, reason, reaper) = ("x".into(), BlockReason::Zombie, None);
+                let blocker = Blocker { pid, comm, reason, reaper };
+                namespace.blocked_by = is_blocked.then_some(blocker).into_iter().collect();
+                namespace
+            });
+            snapshot(std::iter::once(namespace(10, None)).chain(made).collect(), Vec::new())
+        };
+        let first = Transients::of(&host(&[(11, 1, true), (12, 2, false), (13, 3, true)]));
+        assert!(!first.is_empty());
+        // The inode of namespace 13 belongs to another namespace, and namespace 14 is new.
+        let later = host(&[(11, 1, true), (12, 2, true), (13, 4, true), (14, 5, false)]);
+        let unsettled = first.unsettled(&later);
+        let ids = |inodes: [u64; 2]| BTreeSet::from(inodes.map(NamespaceId::Inode));
+        assert_eq!((unsettled.dead, unsettled.blocked), (ids([13, 14]), ids([12, 13])));
     }
 
     #[test]
@@ -219,7 +280,7 @@ mod tests {
             for (process, (_, _, comm)) in host.processes.iter_mut().zip(processes) {
                 process.comm = (*comm).into();
             }
-            let mut check = Check::new(PidGraph::new(host), BTreeSet::new(), &policy);
+            let mut check = Check::new(PidGraph::new(host), Unsettled::default(), &policy);
             let is_undecided = lasting.judge(&mut check);
             let of = |verdict| {
                 let found = check.findings.iter().filter(move |it| it.verdict == verdict);

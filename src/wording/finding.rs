@@ -164,6 +164,7 @@ fn idle_process(check: &Check, pid: Pid) -> String {
     match check.graph.known_process(pid).map(|it| it.state) {
         _ if check.live.frozen.contains_key(&pid) => format!("{process} is frozen and"),
         Some('T') => format!("{process} is stopped and"),
+        _ if check.live.stopped.contains(&pid) => format!("{process} is stopped and"),
         Some('t') => format!("{process} is stopped by its tracer and"),
         _ => process.to_string(),
     }
@@ -243,12 +244,10 @@ fn blocker_text(check: &Check, blocker: &Blocker) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::graph::PidGraph;
     use crate::model::{Diagnostic, DiagnosticCode, Severity};
-    use crate::query::Policy;
+    use crate::query::{Policy, Unsettled};
     use crate::testing::farm;
 
     #[test]
@@ -266,7 +265,7 @@ mod tests {
             diagnostic(DiagnosticCode::ProcessUnreadable, "1 process could not be read"),
             diagnostic(DiagnosticCode::InitDoesNotReap, "init 6 does not reap its children"),
         ];
-        let check = Check::new(PidGraph::new(host), BTreeSet::new(), &Policy::default());
+        let check = Check::new(PidGraph::new(host), Unsettled::default(), &Policy::default());
         let incomplete = check.findings.iter().find(|it| it.code == CheckCode::Incomplete);
         let text = describe(&check, incomplete.unwrap(), Symbols::ASCII);
         assert_eq!(text.message, "the view is incomplete: 1 process could not be read");

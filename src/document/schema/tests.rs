@@ -24,7 +24,7 @@ use super::{
 use crate::document::run::RunReport;
 use crate::graph::PidGraph;
 use crate::model;
-use crate::query::{self, Check, Diff, Policy};
+use crate::query::{self, Check, Diff, Policy, Unsettled};
 use crate::testing::everything;
 
 #[test]
@@ -204,7 +204,8 @@ fn the_records_of_a_comparison_equal_its_document() {
 
 #[test]
 fn checks_and_their_records_are_valid() {
-    let mut checked = Check::new(PidGraph::new(everything()), BTreeSet::new(), &Policy::default());
+    let mut checked =
+        Check::new(PidGraph::new(everything()), Unsettled::default(), &Policy::default());
     checked.since = Some(checked.graph.snapshot().captured_at.clone());
     checked.uptime = Some(Duration::from_secs(1000));
     let said = |_: &_| {

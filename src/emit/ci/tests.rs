@@ -3,7 +3,7 @@ use expect_test::{Expect, expect};
 use crate::emit::{CheckFormat, Style};
 use crate::graph::PidGraph;
 use crate::model::{Holder, NamespaceState, Pid, Snapshot};
-use crate::query::{Check, Policy};
+use crate::query::{Check, Policy, Unsettled};
 use crate::testing::{farm, process};
 
 /// Returns the test snapshot `farm()` with two kinds of problems: twelve zombies with a hostile
@@ -28,8 +28,7 @@ fn troubled() -> Snapshot {
 }
 
 fn written(format: CheckFormat, snapshot: Snapshot) -> String {
-    let check =
-        Check::new(PidGraph::new(snapshot), std::collections::BTreeSet::new(), &Policy::default());
+    let check = Check::new(PidGraph::new(snapshot), Unsettled::default(), &Policy::default());
     let mut out = Vec::new();
     format.emit(&check, Style::default(), &mut out).unwrap();
     String::from_utf8(out).unwrap()
@@ -179,7 +178,7 @@ fn never_advises_to_kill_a_kernel_thread_or_an_ended_process() {
     (zombie.state, zombie.ppid) = ('Z', Pid::new(2));
     snapshot.processes.push(zombie);
     let policy = Policy::default();
-    let mut check = Check::new(PidGraph::new(snapshot), std::collections::BTreeSet::new(), &policy);
+    let mut check = Check::new(PidGraph::new(snapshot), Unsettled::default(), &policy);
     let written = |check: &Check| {
         let mut out = Vec::new();
         CheckFormat::Text.emit(check, Style::default(), &mut out).unwrap();

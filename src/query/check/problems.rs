@@ -7,20 +7,21 @@ use crate::model::{
     CheckCode, DiagnosticCode, Limit, LimitKind, MAX_LEVEL, Namespace, NamespaceState, Pid,
     Process, Subject,
 };
+use crate::query::unsettled::Unsettled;
 
 /// A namespace is reported as deeply nested if the kernel allows at most this many further levels
 /// below it.
 const DEEP_LEVELS_LEFT: usize = 4;
 
-/// Finds the problems in a graph. Ignores the states of `unsettled` processes. A limit is a problem
-/// if it is at least `warn_at` percent full.
+/// Finds the problems in a graph. Ignores the states of `unsettled` processes and namespaces. A
+/// limit is a problem if it is at least `warn_at` percent full.
 pub fn problems(
     graph: &PidGraph,
-    unsettled: &BTreeSet<Pid>,
+    unsettled: &Unsettled,
     warn_at: u64,
 ) -> Vec<(CheckCode, Subject)> {
     let mut found = Vec::new();
-    find_in_namespaces(graph, &mut found);
+    find_in_namespaces(graph, unsettled, &mut found);
     find_in_processes(graph, unsettled, &mut found);
     find_in_limits(graph, warn_at, &mut found);
     if !graph.snapshot().has_all_but_limits() {
@@ -30,27 +31,33 @@ pub fn problems(
 }
 
 /// Returns `true` if a process has terminated, and its parent had time to reap it but did not.
-pub fn is_unreaped(process: &Process, unsettled: &BTreeSet<Pid>) -> bool {
-    process.is_unreaped() && !unsettled.contains(&process.pid)
+pub fn is_unreaped(process: &Process, unsettled: &Unsettled) -> bool {
+    process.is_unreaped() && !unsettled.processes.contains(&process.pid)
 }
 
-fn find_in_namespaces(graph: &PidGraph, found: &mut Vec<(CheckCode, Subject)>) {
+fn find_in_namespaces(
+    graph: &PidGraph,
+    unsettled: &Unsettled,
+    found: &mut Vec<(CheckCode, Subject)>,
+) {
     for (namespace, level) in graph.tree() {
         let mut find = |code| found.push((code, Subject::Namespace(namespace.id)));
         match namespace.state {
+            NamespaceState::Dead if unsettled.dead.contains(&namespace.id) => {}
             NamespaceState::Dead => find(CheckCode::DeadNamespace),
             NamespaceState::Nascent => find(CheckCode::NascentNamespace),
             NamespaceState::Unknown => find(CheckCode::UnknownState),
             NamespaceState::Live => {}
         }
-        if !namespace.blocked_by.is_empty() {
+        if !namespace.blocked_by.is_empty() && !unsettled.blocked.contains(&namespace.id) {
             find(CheckCode::BlockedInit);
         }
         if level + DEEP_LEVELS_LEFT >= MAX_LEVEL {
             find(CheckCode::DeepNesting);
         }
         let init = init_of(graph, namespace);
-        if let Some(init) = init.filter(|init| init.is_stopped()) {
+        let is_stopped = |it: &&Process| it.is_stopped() && !unsettled.processes.contains(&it.pid);
+        if let Some(init) = init.filter(is_stopped) {
             found.push((CheckCode::StoppedInit, Subject::Process(init.pid)));
         }
     }
@@ -72,7 +79,7 @@ fn find_in_limits(graph: &PidGraph, warn_at: u64, found: &mut Vec<(CheckCode, Su
 
 fn find_in_processes(
     graph: &PidGraph,
-    unsettled: &BTreeSet<Pid>,
+    unsettled: &Unsettled,
     found: &mut Vec<(CheckCode, Subject)>,
 ) {
     // Use the collector's diagnostics: the collector watched each init for some time, so it
@@ -84,7 +91,7 @@ fn find_in_processes(
     let mut not_reaping = BTreeSet::new();
     for process in graph.processes().iter().filter(|process| !process.kernel_thread) {
         let subject = Subject::Process(process.pid);
-        if process.state == 'D' && !unsettled.contains(&process.pid) {
+        if process.state == 'D' && !unsettled.processes.contains(&process.pid) {
             found.push((CheckCode::Uninterruptible, subject));
         }
         if is_unreaped(process, unsettled) {

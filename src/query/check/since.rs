@@ -1,11 +1,12 @@
 //! Separates new problems from problems that an earlier snapshot already had.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use super::problems::problems;
 use crate::model::{CheckCode, NamespaceId, Pid, Process, Subject};
 use crate::query::diff::{Diff, Happened};
 use crate::query::policy::WARN_AT;
+use crate::query::unsettled::Unsettled;
 
 /// The result of comparing a snapshot's problems with those of an earlier snapshot.
 #[derive(Debug, Default)]
@@ -30,7 +31,7 @@ impl Earlier {
             // A full limit is a problem now, so it does not matter whether it was full before.
             Subject::Limit(_) | Subject::Snapshot => None,
         };
-        let had = problems(&diff.before, &BTreeSet::new(), WARN_AT).into_iter();
+        let had = problems(&diff.before, &Unsettled::default(), WARN_AT).into_iter();
         let had = had.filter_map(|(code, subject)| Some((code, later(subject)?))).collect();
         let pids = diff.after.processes().iter().map(|it| it.pid);
         let old_namespaces = diff.before.snapshot().namespaces.iter();

@@ -17,7 +17,7 @@ fn policy(rules: &[(Verdict, &str)]) -> Policy {
 }
 
 fn found(snapshot: Snapshot, policy: &Policy) -> Vec<(Verdict, &'static str, Subject)> {
-    let check = Check::new(PidGraph::new(snapshot), BTreeSet::new(), policy);
+    let check = Check::new(PidGraph::new(snapshot), Unsettled::default(), policy);
     check.findings.iter().map(|it| (it.verdict, it.code.name(), it.subject)).collect()
 }
 
@@ -160,7 +160,7 @@ fn new_processes_and_namespaces_are_leftovers() {
     before.namespaces.pop();
     // Processes 2, 3 and 4 are new. Process 3 is a zombie.
     let diff = Diff::new(PidGraph::new(before), PidGraph::new(after)).unwrap();
-    let check = Check::since(diff, BTreeSet::new(), &Policy::default(), false);
+    let check = Check::since(diff, Unsettled::default(), &Policy::default(), false);
     let denied: Vec<_> = check
         .findings
         .iter()
@@ -185,7 +185,7 @@ fn an_init_is_reported_only_if_the_collector_reported_it() {
 #[test]
 fn a_process_with_a_stuck_thread_is_a_finding() {
     let policy = policy(&[(Verdict::Deny, "uninterruptible:ns=14"), (Verdict::Allow, "zombie")]);
-    let mut check = Check::new(PidGraph::new(troubled()), BTreeSet::new(), &policy);
+    let mut check = Check::new(PidGraph::new(troubled()), Unsettled::default(), &policy);
     assert_eq!(check.count(Verdict::Deny), 1, "the blocked init");
     // Process 99 is not in the graph.
     check.add_stuck_threads([(pid(7), pid(8)), (pid(99), pid(100))].into(), &policy);
@@ -207,7 +207,7 @@ fn a_stuck_thread_is_denied_only_in_a_new_process() {
         before.processes.retain(|it| it.pid != pid(4));
         change(&mut before);
         let diff = Diff::new(PidGraph::new(before), PidGraph::new(after)).unwrap();
-        let mut check = Check::since(diff, BTreeSet::new(), &policy, all);
+        let mut check = Check::since(diff, Unsettled::default(), &policy, all);
         let older = check.older;
         check.add_stuck_threads([2, 4, 7].map(|raw| (pid(raw), pid(99))).into(), &policy);
         let found = check.findings.iter().filter(|it| it.code == CheckCode::Uninterruptible);
@@ -264,7 +264,7 @@ fn branches_contain_only_what_findings_concern() {
     let mut well = namespace(4_026_532_190, Some(4_026_531_836));
     well.ns_id = Some(4242);
     host.namespaces.push(well);
-    let check = Check::new(PidGraph::new(host), BTreeSet::new(), &Policy::default());
+    let check = Check::new(PidGraph::new(host), Unsettled::default(), &Policy::default());
     let branches = check.branches();
     let pids: Vec<_> = branches.processes().iter().map(|it| it.pid.as_u32()).collect();
     // Process 20 is the zombie, process 1 is its parent, and process 4 keeps the dead namespace
@@ -276,7 +276,8 @@ fn branches_contain_only_what_findings_concern() {
 
 #[test]
 fn unsettled_states_are_not_reported() {
-    let unsettled = BTreeSet::from([pid(2), pid(3)]);
+    let processes = BTreeSet::from([pid(2), pid(3)]);
+    let unsettled = Unsettled { processes, ..Unsettled::default() };
     let check = Check::new(PidGraph::new(troubled()), unsettled, &Policy::default());
     let codes: Vec<_> = check.findings.iter().map(|it| it.code).collect();
     for code in [CheckCode::Uninterruptible, CheckCode::Zombie, CheckCode::InitDoesNotReap] {
