@@ -74,9 +74,9 @@ pub struct Input {
 pub(super) struct Details {
     /// Additional data to read, as a comma-separated list
     ///
-    /// Command-line arguments can contain secrets. With namespaces, text says which network, IPC, UTS
-    /// and mount namespaces the init of each PID namespace shares with the host or with other inits.
-    /// For the other members, text shows only the namespaces that their init does not use.
+    /// Command-line arguments can contain secrets. "--details namespaces" in text format shows which
+    /// network, IPC, UTS and mount namespaces the init of each PID namespace shares with the host or
+    /// with other inits. For other members, it shows only namespaces that their init does not use.
     #[arg(
         long,
         value_name = "LIST",
@@ -141,8 +141,8 @@ pub struct Origin {
     pub host: Option<String>,
     /// How to collect data from the live kernel
     ///
-    /// BPF and /proc give the same document. If the environment variable PIDNS_DEBUG is 1, a line
-    /// on standard error says which was used.
+    /// The output is the same with BPF and /proc. If the environment variable PIDNS_DEBUG is 1, a
+    /// line on standard error says which was used.
     #[arg(long, value_name = "HOW", default_value = "auto", env = COLLECTOR, hide_env_values = true,
         global = true, help_heading = ADVANCED, hide_short_help = true)]
     pub collector: Collector,

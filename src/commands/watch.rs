@@ -52,8 +52,8 @@ enum End {
     Stopped,
 }
 
-/// Reports changes until the watch ends. The exit status is 1 if the watch ends before a problem of
-/// `--until` has occurred.
+/// Reports changes until the watch ends. The exit status is 1 if the watch ends before a problem
+/// that `--until` selects has occurred.
 pub fn watch(arguments: &cli::Watch) -> Result<Exit, Error> {
     let signals = Signals::block_ending()
         .map_err(|source| Error::Run { what: "take signals (signalfd)", source })?;

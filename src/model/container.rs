@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 const SHORT_ID: usize = 12;
 
 /// The container or systemd unit that a cgroup path names.
-// `crate::document` implements the serde traits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "container"))]
@@ -71,7 +70,6 @@ impl fmt::Display for Container {
 }
 
 /// A Kubernetes pod.
-// `crate::document` implements the serde traits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "pod"))]

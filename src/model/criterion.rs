@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 /// An option that filtered the document, and its values.
-// `crate::document` implements the serde traits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "criterion"))]

@@ -206,7 +206,7 @@ pub enum NamespaceRef {
     Id(NamespaceId),
     /// The namespace of the process with this PID: `@PID`.
     Of(Pid),
-    /// The namespace with this 64-bit ID (`NS_GET_ID`): `:NS_ID`, as nsenter(1) takes it.
+    /// The namespace with this 64-bit ID (see `NS_GET_ID`), written `:NS_ID` as for `nsenter(1)`.
     NsId(u64),
 }
 

@@ -140,7 +140,7 @@ impl Limit {
         }
     }
 
-    /// Sets the numbers of a limit that is full when `used` reaches `max`.
+    /// Sets `used` and `max`. Only for limits that are full as soon as `used` reaches `max`.
     #[must_use]
     pub fn with_numbers(self, used: Option<u64>, max: Option<u64>) -> Self {
         let free = used.zip(max).map(|(used, max)| max.saturating_sub(used));
@@ -167,7 +167,6 @@ impl Limit {
 
 /// The namespace, cgroup or user that a limit applies to. Every field is always present, and null
 /// if it does not apply. All fields are null for a limit on the whole host.
-// `crate::document` implements the serde traits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "limit_scope"))]
@@ -190,7 +189,6 @@ pub struct LimitScope {
 
 /// A process, container or user, and its number of tasks. Every field is always present, and null
 /// if it does not apply.
-// `crate::document` implements the serde traits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "consumer"))]

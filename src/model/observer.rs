@@ -6,7 +6,6 @@ use super::{Pid, ProcessStart};
 
 /// The pidns process that took a snapshot. A comparison leaves out this process and the processes
 /// that were started together with it, because they are new in every snapshot.
-// `crate::document` implements the serde traits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]

@@ -91,7 +91,6 @@ pub struct Host {
 }
 
 /// A mount of procfs.
-// `crate::document` implements the serde traits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]

@@ -67,8 +67,8 @@ impl LimitReport {
     }
 }
 
-/// Sorts limits: full limits first, in the order in which the kernel checks them, then the others
-/// by percentage, highest first. Limits for which it is unknown whether they are full come last.
+/// Sorts limits into three groups: full limits, in the order in which the kernel checks them; then
+/// limits that are not full, the highest percentage first; then limits that may be full.
 fn sort(limits: &mut [Limit]) {
     limits.sort_by_key(|limit| {
         let is_full = limit.full == Some(true);

@@ -23,8 +23,8 @@ pub fn open_base(dir: BorrowedFd<'_>, path: impl Arg) -> SysResult<OwnedFd> {
     fs::openat(dir, path, BASE, Mode::empty())
 }
 
-/// Opens a directory of a root directory that belongs to another mount namespace. An absolute path,
-/// and absolute symbolic links, start at that root directory.
+/// Opens the directory `path` below `root`, the root directory of another mount namespace. Resolves
+/// absolute paths and symbolic links relative to `root`, as after `chroot(2)`.
 pub fn open_in_root(root: BorrowedFd<'_>, path: &str) -> SysResult<OwnedFd> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     match fs::openat2(root, path, BASE, Mode::empty(), resolve) {

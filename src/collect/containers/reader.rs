@@ -59,7 +59,7 @@ const RUNTIMES: [RuntimeFiles; 4] = [
 /// the container may still show which runtime it is.
 const UNNAMED: [&str; 2] = ["kubernetes", "unknown"];
 
-/// Returns `true` if the cgroup path of a container does not name its runtime.
+/// Returns `true` if `runtime` stands for a runtime that the cgroup path does not name.
 pub fn is_unnamed(runtime: &str) -> bool {
     UNNAMED.contains(&runtime)
 }

@@ -24,7 +24,7 @@ use crate::collect::proc::process_dir::try_twice;
 use crate::collect::proc::procfs::Procfs;
 use crate::model::{MountedNamespaces, Pid, Process};
 
-/// The descendants of this pidns process, with their PIDs as a procfs shows them.
+/// The descendants of this pidns process, with the PIDs that the procfs shows.
 ///
 /// pidns can have children that it did not start: if a shell with children has replaced itself with
 /// pidns (`exec pidns`), or if pidns is the init of its PID namespace. Then

@@ -157,8 +157,8 @@ impl Pipes {
             let name = name.as_c_str();
             let Ok(Some(pipe)) = FileId::of_pipe(dir.as_fd(), name) else { continue };
             // The permissions of the link show whether the descriptor can be read or written, and
-            // therefore which end of the pipe it is. A daemon that a job leaves behind may hold the
-            // same end as pidns.
+            // therefore which end of the pipe it is. The end matters, because a daemon that a job
+            // leaves behind may hold the same end as pidns, but is not part of the pipeline.
             let Ok(link) = statat(dir.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
             if link.st_mode & 0o400 != 0 {
                 pipes.read.insert(pipe);

@@ -39,11 +39,11 @@ pub struct Relation<'a> {
     pub process: Option<&'a Process>,
 }
 
-/// Returns the process that the line of `process` names. `find` finds a process by its PID.
+/// Returns the relation to mention on the line for `process`, such as "entered by" and the parent.
+/// `find` looks up a process by its PID.
 ///
-/// A process that entered from outside is not the init, and its parent is in another namespace. Any
-/// other process except the init has a parent in its own namespace, because the init adopts
-/// orphans.
+/// A process other than the init has entered from outside if its parent is in another namespace.
+/// All others have a parent in their own namespace, because the init adopts orphans.
 pub fn relation<'a>(
     process: &Process,
     drawn: Drawn,

@@ -284,10 +284,10 @@ impl<'a> Inference<'a> {
         if group == MOUNT {
             return Some(NamespaceId::Unread(lowest));
         }
-        // This group lacks the init of its namespace. If no process is hidden, rule 4 has found
-        // several groups that may contain the init, so the namespace is ambiguous. If processes are
-        // hidden, the init may be hidden, too. The group is then a separate namespace, unless
-        // another group may be the same namespace.
+        // This group lacks the init of its namespace. If no process is hidden, the init is in one
+        // of several groups (rule 4), and it is unknown in which. If processes are hidden, the init
+        // may be one of them. In this case, the group counts as a namespace of its own, unless it
+        // may belong to the same namespace as another group.
         let is_separate = !self.known.all_seen
             && !(0..self.groups.all.len()).any(|other| {
                 other != group

@@ -1,6 +1,6 @@
-//! Enumerates all assignments of processes to namespaces (worlds) that are consistent with the
-//! processes that the viewer sees. The code is simple and slow, so it is only suitable for a few
-//! processes.
+//! Enumerates all possible worlds. A world assigns each process to a namespace, and is possible if
+//! it is consistent with what the viewer sees. The code is simple and slow, so it is only suitable
+//! for a few processes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
