@@ -151,7 +151,12 @@ fn raise(graph: &PidGraph, limit: &Limit) -> Option<String> {
                 "user:[{inode}] keeps this limit; start the process outside, or in a new user \
                  namespace with prlimit --nproc={value} unshare --user"
             ),
-            None => format!("prlimit --pid {} --nproc={value}:", pid?),
+            // The first command fails if the hard limit is lower than `value`. The second one raises
+            // the hard limit as well, which needs CAP_SYS_RESOURCE.
+            None => {
+                let soft = format!("prlimit --pid {} --nproc={value}:", pid?);
+                format!("{soft} 2>/dev/null || {soft}{value}")
+            }
         }),
         (LimitKind::PidMax, None, Some(value)) => {
             let init = graph.namespace(limit.scope.namespace?)?.init?;
