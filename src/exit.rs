@@ -25,16 +25,24 @@ pub enum Exit {
     RunTrouble,
 }
 
+impl Exit {
+    /// Returns the exit status as a number.
+    #[must_use]
+    pub fn status(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::No => 1,
+            Self::Trouble => 2,
+            Self::Incomplete => 3,
+            Self::Command(status) => status,
+            Self::LeftDenied => 123,
+            Self::RunTrouble => 125,
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Success => 0,
-            Exit::No => 1,
-            Exit::Trouble => 2,
-            Exit::Incomplete => 3,
-            Exit::Command(status) => status,
-            Exit::LeftDenied => 123,
-            Exit::RunTrouble => 125,
-        })
+        Self::from(exit.status())
     }
 }

@@ -53,6 +53,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Error>
         Parsed::Run(cli) => cli,
         Parsed::Print(text) => return output::print_colored(&text),
     };
+    end_if_blocked(matches!(&cli.command, Some(Command::Run(_))));
     match &cli.command {
         None => commands::show(&cli),
         Some(Command::Translate(arguments)) => commands::translate(arguments),
@@ -69,4 +70,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Error>
             output::write(|out| cli::man(page.as_deref(), out)).map(|_| Exit::Success)
         }
     }
+}
+
+/// Ends the program with an error if a process blocks pidns (see [`collect::when_blocked`]).
+fn end_if_blocked(is_run: bool) {
+    collect::when_blocked(move |error| {
+        let error = Error::from(error);
+        let error = if is_run { error.of_run() } else { error };
+        output::warn(error.one_line());
+        // Ends the blocked threads too.
+        std::process::exit(error.exit().status().into());
+    });
 }

@@ -171,7 +171,10 @@ pub(super) const SECURITY: &[&str] = &[
      (config.v2.json of Docker, config.json of a bundle, containers.json of podman, the directories \
      in /var/log/pods); do not base permissions on containers and their names. The \
      administrator of a container decides what its /proc shows to --procfs. Other users cannot \
-     make pidns open a file, FIFO or device, or wait for a file system that does not respond.",
+     make pidns open a file, FIFO or device, or wait forever for a file system that does not respond. \
+     But a process that itself waits for such a file system, for example in execve(2), can block reads of \
+     its /proc directory. After 10 seconds without progress, pidns then ends with an error that names \
+     the process.",
     "Documents for --input are not trusted, and are limited in size. Nothing in them is executed, \
      opened or looked up. Documents can contain secrets, such as process arguments.",
 ];

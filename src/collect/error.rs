@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use super::bpf::unavailable::BpfUnavailable;
+use crate::model::Pid;
 
 /// The reason why pidns could not make a snapshot, or could not answer a question without one.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub enum Error {
     NotNamespace(PathBuf),
     /// BPF was requested but cannot be used.
     Bpf(BpfUnavailable),
+    /// The kernel has blocked pidns for too long. One of these processes holds the lock.
+    Blocked(Vec<Pid>),
 }
 
 impl Error {
@@ -49,8 +52,23 @@ impl fmt::Display for Error {
                 write!(f, "cannot use {}: not a PID namespace", path.display())
             }
             Self::Bpf(_) => write!(f, "cannot read the kernel through BPF"),
+            Self::Blocked(pids) => fmt_blocked(pids, f),
         }
     }
+}
+
+fn fmt_blocked(pids: &[Pid], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str(match pids {
+        [_] => "cannot read process ",
+        _ => "cannot read one of the processes ",
+    })?;
+    for (index, pid) in pids.iter().enumerate() {
+        write!(f, "{}{pid}", if index == 0 { "" } else { ", " })?;
+    }
+    f.write_str(
+        ": the kernel has blocked pidns for 10 seconds, probably because the process waits for a \
+         file system that does not respond; end this process, and run pidns again",
+    )
 }
 
 impl StdError for Error {
@@ -58,7 +76,7 @@ impl StdError for Error {
         match self {
             Self::Read { source, .. } => Some(source),
             Self::Bpf(unavailable) => Some(unavailable),
-            Self::NotProcfs(_) | Self::NotNamespace(_) => None,
+            Self::NotProcfs(_) | Self::NotNamespace(_) | Self::Blocked(_) => None,
         }
     }
 }

@@ -59,6 +59,7 @@ pub use direct::run::{Descendant, Descendants};
 pub use error::Error;
 pub use kernel::clock::uptime;
 pub use limits::Limits;
+pub use proc::blocked::when_blocked;
 
 /// A request for a snapshot.
 #[derive(Clone, Debug)]

@@ -12,9 +12,11 @@ use rustix::fs::{self, CWD, Mode, OFlags};
 use rustix::io::{Errno, Result as SysResult};
 
 use crate::collect::error::Error;
+use crate::collect::kernel::clock;
 use crate::collect::kernel::nsfs::{NamespaceFd, open_namespace};
 use crate::collect::kernel::sys::{namespace_link, open, read_record};
 use crate::collect::parse;
+use crate::collect::proc::blocked::{self, Reading};
 use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::scan_mark;
 use crate::model::{Level, NamespaceId, NamespaceRef, NotFound, Pid, Translation};
@@ -66,6 +68,8 @@ pub fn translate(
     let procfs = Procfs::open(procfs)?;
     let own = procfs.own.then(|| open_namespace(procfs.fd(), c"self/ns/pid").ok()).flatten();
     let Some(own) = own else { return Ok(None) };
+    clock::make_exact(|| procfs.open_initial_time_namespace());
+    blocked::watch();
     let translator = Translator { procfs, own };
     Ok(match translator.translate_all(pids, from, to) {
         Ok(translations) => Some(Ok(translations)),
@@ -115,6 +119,7 @@ impl Translator {
         from: Option<&NamespaceFd>,
         to: &Result<Option<NamespaceFd>, Failure>,
     ) -> Result<Translation, Failure> {
+        let _reading = Reading::of(pid);
         let namespace = from.map(id);
         let home = from.unwrap_or(&self.own);
         let (known, levels) = self.levels(pid, home, namespace)?;

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::RawDir;
 use rustix::io::{Errno, Result};
 
+use super::blocked::Reading;
 use crate::collect::kernel::sys::{is_gone, namespace_link, open_base, open_dir, read};
 use crate::collect::parse;
 use crate::model::{NamespaceId, Pid};
@@ -23,6 +24,7 @@ pub struct ProcessDir<'a> {
     path: [u8; 64],
     /// Length of the text `PID/`.
     base: usize,
+    _reading: Reading,
 }
 
 impl<'a> ProcessDir<'a> {
@@ -34,7 +36,8 @@ impl<'a> ProcessDir<'a> {
         let number = number.format(pid.as_u32()).as_bytes();
         path[..number.len()].copy_from_slice(number);
         path[number.len()] = b'/';
-        Self { opened: None, namespaces: None, procfs, path, base: number.len() + 1 }
+        let (base, _reading) = (number.len() + 1, Reading::of(pid));
+        Self { opened: None, namespaces: None, procfs, path, base, _reading }
     }
 
     /// Opens the directory `/proc/PID`. All further accesses then refer to the process that has the

@@ -10,6 +10,7 @@ use std::thread;
 use rustix::io::{Errno, Result as SysResult};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use super::blocked;
 use super::census::Census;
 use super::descriptor_table;
 use super::environment;
@@ -68,6 +69,8 @@ impl ProcSource {
         let own = own.filter(|own| own.own);
         clock::make_exact(|| own.as_ref().unwrap_or(&procfs).open_initial_time_namespace());
         let shows_viewer = own.as_ref().unwrap_or(&procfs);
+        walk::grow_descriptor_table(procfs.fd());
+        blocked::watch();
         let namespace = namespace_link(shows_viewer.fd(), c"self/ns/pid", "pid");
         let inherited = descriptor_table::inherited(&procfs);
         let viewer_namespace = namespace.ok().flatten();

@@ -201,7 +201,7 @@ fn helper_count(scan: Scan<'_>) -> usize {
 /// period, which takes some milliseconds. The kernel does not wait if the process has only one
 /// thread. So the table is enlarged before other threads start, by duplicating a descriptor to a
 /// high number and closing the duplicate at once. If that fails, the table grows when needed.
-fn grow_descriptor_table(fd: impl AsFd) {
+pub fn grow_descriptor_table(fd: impl AsFd) {
     let limit = getrlimit(Resource::Nofile).current.map_or(DESCRIPTORS, |it| it.min(DESCRIPTORS));
     if let Some(last) = limit.checked_sub(1).and_then(|last| i32::try_from(last).ok()) {
         let _ = rustix::io::fcntl_dupfd_cloexec(fd, last);

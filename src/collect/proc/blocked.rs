@@ -1,0 +1,158 @@
+//! Ends pidns if the kernel blocks a read of a process for too long.
+//!
+//! A process can hold one of its locks in the kernel for as long as it likes: `exec_update_lock` if
+//! `execve(2)` closes a file on a FUSE file system that does not answer, or `mmap_lock` if memory
+//! is unmapped that such a file system must write back. Most files in `/proc/PID`, and `kcmp(2)`,
+//! wait for these locks without a time limit, and nothing shows in advance whether they will wait.
+//! Only a fatal signal ends the wait, so pidns can't give up the read and go on.
+
+use std::collections::BTreeSet;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{SigSet, SigmaskHow};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::collect::error::Error;
+use crate::model::Pid;
+
+/// Time between two checks.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Number of consecutive checks that must find pidns blocked.
+const TICKS: u32 = 10;
+
+/// Processor time that pidns may use between two checks and still count as blocked. Threads that
+/// only sleep and wake up use less.
+const IDLE: Duration = Duration::from_millis(1);
+
+/// One entry for each thread that has read a process. The lower half of an entry is the PID, and
+/// the upper half is the number of [`Reading`]s of the thread.
+static READERS: Mutex<Vec<Arc<AtomicU64>>> = Mutex::new(Vec::new());
+
+/// See [`when_blocked`].
+static HANDLER: OnceLock<Box<dyn Fn(Error) + Send + Sync>> = OnceLock::new();
+
+thread_local! {
+    /// The entry of this thread in [`READERS`].
+    static READER: Arc<AtomicU64> = register();
+}
+
+/// Marks that this thread reads a process, until the value is dropped.
+pub struct Reading {
+    outer_pid: u64,
+    /// The entry belongs to this thread, so a `Reading` must stay in its thread.
+    not_send: PhantomData<*const ()>,
+}
+
+impl Reading {
+    pub fn of(pid: Pid) -> Self {
+        let outer = READER.with(|reader| {
+            let outer = reader.load(Ordering::Relaxed);
+            reader.store(entry((outer >> 32) + 1, u64::from(pid.as_u32())), Ordering::Relaxed);
+            outer
+        });
+        Self { outer_pid: outer & u64::from(u32::MAX), not_send: PhantomData }
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        // While a thread ends, its entry is gone.
+        let _ = READER.try_with(|reader| {
+            let count = (reader.load(Ordering::Relaxed) >> 32).saturating_sub(1);
+            reader.store(entry(count, self.outer_pid), Ordering::Relaxed);
+        });
+    }
+}
+
+fn entry(count: u64, pid: u64) -> u64 {
+    if count == 0 { 0 } else { count << 32 | pid }
+}
+
+fn register() -> Arc<AtomicU64> {
+    let reader = Arc::new(AtomicU64::new(0));
+    let mut readers = readers();
+    // Remove the entries of threads that have ended.
+    readers.retain(|it| Arc::strong_count(it) > 1);
+    readers.push(Arc::clone(&reader));
+    reader
+}
+
+fn readers() -> MutexGuard<'static, Vec<Arc<AtomicU64>>> {
+    READERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sets the function that ends pidns if a process blocks it. Without such a function, pidns waits
+/// for as long as the process does.
+pub fn when_blocked(end: impl Fn(Error) + Send + Sync + 'static) {
+    let _ = HANDLER.set(Box::new(end));
+}
+
+/// Starts the thread that watches for blocked reads, unless it is running. pidns can't enter a time
+/// namespace afterwards, because only a process with a single thread can.
+pub fn watch() {
+    static STARTED: Once = Once::new();
+    let Some(end) = HANDLER.get() else { return };
+    STARTED.call_once(|| {
+        // The new thread inherits the signal mask. It must not take signals from the other threads.
+        let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK);
+        // If no thread can be started (RLIMIT_NPROC), pidns works without it.
+        let _ = thread::Builder::new().spawn(move || end(wait_until_blocked()));
+        if let Ok(mask) = mask {
+            let _ = mask.thread_set_mask();
+        }
+    });
+}
+
+/// Waits until pidns has been blocked for [`TICKS`] checks.
+///
+/// pidns is blocked if the same processes are being read and pidns uses no processor time. The
+/// checks are counted, because a time limit would also expire while pidns is stopped or frozen.
+fn wait_until_blocked() -> Error {
+    let (mut used, mut reading, mut ticks) = (processor_time(), BTreeSet::new(), 0);
+    while ticks < TICKS {
+        thread::sleep(TICK);
+        let (used_now, reading_now) = (processor_time(), being_read());
+        let is_blocked = !reading_now.is_empty()
+            && reading_now == reading
+            && used_now.saturating_sub(used) < IDLE;
+        ticks = if is_blocked { ticks + 1 } else { 0 };
+        (used, reading) = (used_now, reading_now);
+    }
+    Error::Blocked(reading.into_iter().collect())
+}
+
+/// Returns the processes that are being read.
+fn being_read() -> BTreeSet<Pid> {
+    let readers = readers();
+    let entries = readers.iter().map(|it| it.load(Ordering::Relaxed));
+    let pids = entries.filter_map(|it| u32::try_from(it & u64::from(u32::MAX)).ok());
+    pids.filter_map(Pid::new).collect()
+}
+
+/// Returns the processor time that all threads of pidns have used.
+fn processor_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readings_in_any_order_end_with_none() {
+        let pid = |raw| Pid::new(raw).unwrap();
+        let outer = Reading::of(pid(4_000_001));
+        let inner = Reading::of(pid(4_000_002));
+        assert!(being_read().contains(&pid(4_000_002)));
+        drop(outer);
+        assert!(!being_read().is_empty());
+        drop(inner);
+        let left = being_read();
+        assert!(!left.contains(&pid(4_000_001)) && !left.contains(&pid(4_000_002)));
+    }
+}
