@@ -336,8 +336,8 @@ fn ended_children_of_shells(
 /// the shell itself. An init does not count: it adopts orphans, so its children may be leftovers of
 /// the script.
 ///
-/// The shell of a CI agent runs commands of the agent (`sh -c`), which save the output of the
-/// script in a file. Any other shell may run the step itself, so its children may be leftovers.
+/// The shell of a CI agent runs commands of the agent (`sh -c`). Any other shell may run the step
+/// itself, so its children may be leftovers.
 fn step<'a>(procfs: &Procfs, ancestry: &[&'a Process]) -> Option<(&'a Process, &'a Process)> {
     let is_step = |&(shell, script): &(&Process, &Process)| {
         is_shell(procfs, script)
@@ -346,22 +346,12 @@ fn step<'a>(procfs: &Procfs, ancestry: &[&'a Process]) -> Option<(&'a Process, &
             && leads_session(procfs, shell.pid)
             && arguments(procfs, shell.pid)
                 .is_some_and(|it| it.split(|&it| it == 0).nth(1) == Some(b"-c"))
-            && has_other_output(procfs, script.pid, shell.pid)
             && !is_subshell(procfs, script.pid, shell.pid)
     };
     // pidns itself is not a shell, even if it is called `sh`.
     let shells = ancestry.iter().skip(2);
     let scripts = ancestry.iter().skip(1);
     shells.zip(scripts).map(|(shell, script)| (*shell, *script)).find(is_step)
-}
-
-/// Returns `true` if the standard outputs of two processes are different files.
-fn has_other_output(procfs: &Procfs, one: Pid, other: Pid) -> bool {
-    let output = |pid| {
-        let stat = statat(ProcessDir::open(procfs.fd(), pid)?.as_fd(), c"fd/1", AtFlags::empty())?;
-        SysResult::Ok((stat.st_dev, stat.st_ino))
-    };
-    matches!((output(one), output(other)), (Ok(one), Ok(other)) if one != other)
 }
 
 /// Returns `true` if a process executes a shell. Checks the file of the program, because the name
