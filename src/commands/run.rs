@@ -30,17 +30,25 @@ const MAX_SCANS: usize = 5;
 /// Time after which pidns does not start another scan, even if it has not reached [`MAX_SCANS`].
 const SCANNING: Duration = Duration::from_secs(1);
 
+/// The path of the program that pidns is, even if its file has been replaced.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// Time that a parent gets to reap a zombie before the zombie counts as a leftover.
 const REAPING: Duration = Duration::from_millis(100);
 
 /// Runs a command, reports its leftovers on standard error, and exits with the command's status.
 /// `collector` reads the live kernel.
 ///
-/// # Errors Returns an error if the command could not be started, or if it succeeded but pidns
-/// could not determine what it left behind.
+/// # Errors
+/// Returns an error if the command could not be started, or if it succeeded but pidns could not
+/// determine what it left behind.
 pub fn run(arguments: &Run, collector: Collector) -> Result<Exit, Error> {
     if Descendants::open(Path::new("/proc"))?.adopts_others() {
         return run_in_child(arguments);
+    }
+    if env::args_os().next().is_some_and(|name| name == OWN_PROGRAM) {
+        // The kernel has named this process `exe`.
+        let _ = rustix::thread::set_name(c"pidns");
     }
     // Open the report files first, so that the command does not run if a report cannot be written.
     let report_files: Vec<ReportFile> =
@@ -69,7 +77,7 @@ pub fn run(arguments: &Run, collector: Collector) -> Result<Exit, Error> {
 /// of the command only, because the kernel gives an orphan to its nearest ancestor that is a
 /// subreaper. This process adopts all other orphans, and ignores them.
 fn run_in_child(arguments: &Run) -> Result<Exit, Error> {
-    let mut words = vec![OsString::from("/proc/self/exe")];
+    let mut words = vec![OsString::from(OWN_PROGRAM)];
     words.extend(env::args_os().skip(1));
     let mut child = SupervisedCommand::start(&words, arguments.kill, false)?;
     let ended = child.wait_for_command()?;

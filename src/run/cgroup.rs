@@ -43,8 +43,9 @@ pub struct CommandCgroup {
 impl CommandCgroup {
     /// Creates a cgroup below `parent`, the directory of pidns's own cgroup.
     ///
-    /// # Errors Returns an error if the cgroup cannot be created, for example without write access
-    /// to `parent`.
+    /// # Errors
+    /// Returns an error if the cgroup cannot be created, for example without write access to
+    /// `parent`.
     pub fn create(parent: &Path) -> Result<Self, Error> {
         let failed =
             |errno: Errno| Error::Cgroup { parent: parent.to_owned(), source: errno.into() };

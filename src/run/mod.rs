@@ -97,8 +97,9 @@ impl SupervisedCommand {
     /// If `in_cgroup` is `true`, the command runs in a cgroup of its own, and the members of this
     /// cgroup count as its descendants, too.
     ///
-    /// # Errors Returns an error if the process cannot be started, if the cgroup cannot be created,
-    /// if /proc is not usable, or if SIGCHLD is ignored.
+    /// # Errors
+    /// Returns an error if the process cannot be started, if the cgroup cannot be created, if /proc
+    /// is not usable, or if SIGCHLD is ignored.
     pub fn start(command: &[OsString], dies_with_us: bool, in_cgroup: bool) -> Result<Self, Error> {
         let descendants = Descendants::open(Path::new("/proc"))?;
         let failed = |what| move |errno: Errno| Error::Run { what, source: errno.into() };

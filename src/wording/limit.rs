@@ -146,18 +146,18 @@ fn raise(graph: &PidGraph, limit: &Limit) -> Option<String> {
             Some(format!("start the process from another shell: children of {} cannot start", pid?))
         }
         (LimitKind::Nesting, ..) => Some("start it from a namespace above".to_owned()),
-        (LimitKind::Nproc, _, Some(value)) => Some(match limit.scope.inherited_by {
-            Some(inode) => format!(
-                "user:[{inode}] keeps this limit; start the process outside, or in a new user \
-                 namespace with prlimit --nproc={value} unshare --user"
-            ),
+        (LimitKind::Nproc, _, Some(value)) => {
+            if let Some(inode) = limit.scope.inherited_by {
+                return Some(format!(
+                    "user:[{inode}] keeps this limit; start the process outside, or in a new user \
+                     namespace with prlimit --nproc={value} unshare --user"
+                ));
+            }
             // The first command fails if the hard limit is lower than `value`. The second one raises
             // the hard limit as well, which needs CAP_SYS_RESOURCE.
-            None => {
-                let soft = format!("prlimit --pid {} --nproc={value}:", pid?);
-                format!("{soft} 2>/dev/null || {soft}{value}")
-            }
-        }),
+            let soft = format!("prlimit --pid {} --nproc={value}:", pid?);
+            Some(format!("{soft} 2>/dev/null || {soft}{value}"))
+        }
         (LimitKind::PidMax, None, Some(value)) => {
             let init = graph.namespace(limit.scope.namespace?)?.init?;
             let value = value.min(MAX_PID_MAX);

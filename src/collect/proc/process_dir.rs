@@ -36,8 +36,8 @@ impl<'a> ProcessDir<'a> {
         let number = number.format(pid.as_u32()).as_bytes();
         path[..number.len()].copy_from_slice(number);
         path[number.len()] = b'/';
-        let (base, _reading) = (number.len() + 1, Reading::of(pid));
-        Self { opened: None, namespaces: None, procfs, path, base, _reading }
+        let base = number.len() + 1;
+        Self { opened: None, namespaces: None, procfs, path, base, _reading: Reading::of(pid) }
     }
 
     /// Opens the directory `/proc/PID`. All further accesses then refer to the process that has the
