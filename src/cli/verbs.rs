@@ -100,7 +100,7 @@ pub struct Run {
     #[arg(long, value_name = "[FORMAT:]FILE", value_hint = ValueHint::FilePath,
         value_parser = report_file())]
     report: Vec<ReportFile>,
-    /// The format of reports for which FORMAT is not given.
+    /// The format of reports without FORMAT.
     #[command(flatten)]
     format: OutputFormat<RunFormat>,
     /// Print no report on standard error

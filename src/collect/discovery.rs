@@ -43,7 +43,7 @@ pub struct Discovery {
     pub cgroups: HashMap<Pid, Vec<u8>>,
     /// Inits that have terminated: all their threads have exited or are exiting.
     pub terminated: HashSet<Pid>,
-    /// Inits that may have terminated: the source could not find out.
+    /// Inits for which the source could not find out whether they have terminated.
     pub undecided: HashSet<Pid>,
     /// The holders of all namespaces.
     pub holders: HolderList,

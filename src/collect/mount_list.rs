@@ -1,7 +1,8 @@
 //! Collects the bind mounts of namespaces in bounded memory.
 //!
-//! A bind mount costs its user some hundred bytes of kernel memory, no matter how long its path is.
-//! So the mounts at one path share the path, and each namespace has at most [`MAX_HOLDERS`] paths.
+//! A bind mount costs its user a few hundred bytes of kernel memory, no matter how long its path
+//! is. So the mounts at one path share the path, and each namespace has at most [`MAX_HOLDERS`]
+//! paths.
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;

@@ -52,9 +52,9 @@ impl Until {
         scanner: &mut Scanner,
     ) -> Result<(Snapshot, Option<Check>), Error> {
         let Request { procfs, details, .. } = scanner.request().clone();
-        // A check of a single snapshot also finds transient problems, but misses none except stuck
-        // threads, which are read between two snapshots. So if it finds none, no second snapshot is
-        // needed.
+        // A check of a single snapshot finds every problem except stuck threads, which are read
+        // between two snapshots, but it also finds transient problems. So a second snapshot is
+        // needed only if it finds any.
         if !self.codes.contains(&CheckCode::Uninterruptible) {
             let check = self.check_once(&after, Unsettled::default(), scope, scanner.request())?;
             if check.findings.is_empty() {

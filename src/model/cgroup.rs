@@ -730,8 +730,8 @@ mod tests {
             assert_eq!((of("bash"), say(live(&cgroups))), ("none".into(), "none".into()));
         }
         assert_eq!(say(of_path("/prod/web", Some(SHIM))), "containerd web -");
-        // A path that names the runtime needs no other evidence. The shim starts Docker's
-        // containers, too.
+        // A path that names the runtime needs no other evidence. containerd's shim is the parent of
+        // Docker's containers, too.
         assert_eq!(say(live(&hybrid(&["memory=/default/web"]))), "containerd web -");
         let docker = hybrid(&["pids=/docker/ID"]);
         assert_eq!(say(of_cgroups(&docker, Some(SHIM), || false)), "docker ID -");

@@ -78,8 +78,8 @@ impl ContainerPattern {
         start.is_some_and(|start| start.eq_ignore_ascii_case(self.0.as_bytes()))
     }
 
-    /// Finds the containers in a graph that the pattern means: the matches by name or, if there are
-    /// none, the matches by prefix.
+    /// Finds the containers in a graph that match the pattern: by name or, if no name matches, by
+    /// prefix.
     #[must_use]
     pub fn choose<'a>(&self, graph: &'a PidGraph) -> ChosenContainers<'a> {
         let mut matches: Vec<_> =
@@ -91,7 +91,7 @@ impl ContainerPattern {
         ChosenContainers { matches, keys }
     }
 
-    /// Fails if the pattern could mean several containers or pods in a graph.
+    /// Fails if the pattern is ambiguous in a graph.
     ///
     /// # Errors
     /// Returns the containers and pods that the pattern could mean.
@@ -143,7 +143,7 @@ pub struct ChosenContainers<'a> {
 }
 
 impl ChosenContainers<'_> {
-    /// Returns `true` if the pattern means this container.
+    /// Returns `true` if this container is one of those chosen.
     #[must_use]
     pub fn contains(&self, container: &Container) -> bool {
         self.keys.contains(&(container.runtime.as_str(), container.id.as_str()))

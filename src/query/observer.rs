@@ -22,8 +22,8 @@ pub fn leave_out_observer(snapshot: &mut Snapshot, kernel_threads: bool) {
 }
 
 /// Clears the lists of processes that run only because the snapshot was taken, so that changes of
-/// these processes are reported like any other. Use this for two snapshots of one pidns process:
-/// after `pidns watch &`, for example, the next command in that shell is a real change.
+/// these processes are reported like any other. Use this for two snapshots taken by one pidns
+/// process: after `pidns watch &`, for example, the next command in that shell is a real change.
 #[must_use]
 pub fn without_attendants(mut snapshot: Snapshot) -> Snapshot {
     if let Some(observer) = &mut snapshot.observer {

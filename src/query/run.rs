@@ -222,7 +222,7 @@ fn made_namespaces(
         }
         Holder::Fd { .. } | Holder::PidForChildren { .. } | Holder::File { .. } => None,
     };
-    // The holders of pidns itself are those that it was started with.
+    // pidns itself holds only what it inherited when it was started.
     let shows_age = |namespace: &Namespace, holder: &Holder| {
         holder.pid() == Some(scope.reaper) || is_old_mount(namespace, holder) == Some(true)
     };

@@ -121,7 +121,7 @@ impl Selection {
             && self.env.as_ref().is_none_or(|pattern| process.has_environment(pattern))
     }
 
-    /// Fails if the pattern of `--container` could mean several containers or pods.
+    /// Fails if the pattern of `--container` is ambiguous.
     ///
     /// # Errors
     /// Returns the containers and pods that it could mean.

@@ -92,9 +92,9 @@ fn transient_state(process: &Process) -> Option<TransientState> {
 
 /// Decides which findings of repeated checks of the same host stay denied.
 ///
-/// A finding stays denied if every check had it, or if every check has had it since it first
-/// appeared. But a daemon may replace its workers meanwhile. So once a finding has disappeared,
-/// later findings of the same kind are only warnings.
+/// A finding stays denied if every check since it first appeared has had it. But a daemon may
+/// replace its workers. So once a finding has disappeared, other findings of the same kind are only
+/// warnings, unless every check has had them.
 #[derive(Debug, Default)]
 pub struct LastingFindings {
     /// The findings that all checks have in common. `None` before the first check.
@@ -141,11 +141,11 @@ impl Identity {
 /// Identifies findings that may replace each other.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Kind {
-    /// Name and parent of a process.
+    /// A process, by its name and parent.
     Process(SmolStr, Option<Pid>),
-    /// Parent of a namespace.
+    /// A namespace, by its parent.
     Namespace(Option<NamespaceId>),
-    /// The finding itself.
+    /// Any other subject, by its identity.
     Same(Identity),
 }
 
@@ -162,9 +162,9 @@ impl Kind {
 }
 
 impl LastingFindings {
-    /// Turns the denied findings that may not last into warnings. Returns `true` if only another
-    /// check can show whether one of them lasts, because no earlier check has had it, or whether
-    /// all findings are gone: a scan can miss a process that is replaced meanwhile.
+    /// Turns the denied findings that may not last into warnings. Returns `true` if another check
+    /// is needed: because a finding is new and may last, or because all findings have disappeared,
+    /// as a scan can miss a process that is replaced during the scan.
     pub fn judge(&mut self, check: &mut Check) -> bool {
         let denied = check.findings.iter().filter(|it| it.verdict == Verdict::Deny);
         let now: HashMap<FindingId, FindingKind> = denied

@@ -8,11 +8,11 @@ use crate::model::{NamespaceId, Pid};
 /// [`Transients`](super::Transients)).
 #[derive(Clone, Debug, Default)]
 pub struct Unsettled {
-    /// Processes whose state is probably transient, that SIGKILL would still terminate, or of which
-    /// only the leader thread is stopped.
+    /// Processes whose state is probably transient, that SIGKILL can still terminate, or whose
+    /// leader thread alone is stopped.
     pub processes: BTreeSet<Pid>,
-    /// Namespaces that were not dead yet in the first scan.
+    /// Dead namespaces that were not dead yet in the first scan.
     pub dead: BTreeSet<NamespaceId>,
-    /// Namespaces whose inits did not wait for other processes in the first scan.
+    /// Namespaces whose init waits for other processes, but did not in the first scan.
     pub blocked: BTreeSet<NamespaceId>,
 }

@@ -115,8 +115,7 @@ impl CommandCgroup {
     /// Moves pidns back to its own cgroup, if the command has moved pidns to this one. Otherwise
     /// [`kill`](Self::kill) would kill pidns.
     ///
-    /// # Errors
-    /// Returns an error if pidns may not be moved.
+    /// # Errors Fails if pidns has no permission to move itself.
     pub fn leave(&self) -> SysResult<()> {
         if !self.all_members().contains(&getpid()) {
             return Ok(());
@@ -199,8 +198,8 @@ fn write(dir: BorrowedFd<'_>, name: &str, value: &[u8]) -> SysResult<()> {
     rustix::io::write(&file, value).map(drop)
 }
 
-/// Returns the paths of a cgroup and of the cgroups below it, relative to the cgroup. A cgroup comes
-/// after the one that contains it.
+/// Returns the paths of a cgroup and of the cgroups below it, relative to the cgroup. Parents come
+/// before their children.
 fn cgroups(dir: &OwnedFd) -> Vec<PathBuf> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut found = vec![PathBuf::from(".")];

@@ -60,8 +60,8 @@ pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
     killed
 }
 
-/// Kills all members of the command's cgroup at once, and waits until they are gone, at the latest
-/// until `deadline`. Returns the members, or `None` without a cgroup or before Linux 5.14.
+/// Kills all members of the command's cgroup at once, and waits until they are gone or `deadline`
+/// has passed. Returns the members, or `None` if there is no cgroup, or before Linux 5.14.
 fn kill_cgroup(command: &mut SupervisedCommand, deadline: Instant) -> Option<BTreeSet<Pid>> {
     let members = command.members()?;
     command.cgroup.as_ref()?.kill().ok()?;

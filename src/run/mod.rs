@@ -49,7 +49,7 @@ pub struct SupervisedCommand {
     state: State,
     /// The last signal that asked pidns to exit, and when pidns read it.
     asked_to_exit: Option<(Signal, Instant)>,
-    /// `true` after a signal has asked pidns to exit since the command ended.
+    /// `true` if a signal has asked pidns to exit after the command ended.
     hurried: bool,
     /// The PID namespaces that were bind-mounted before the command started.
     mounted: MountedNamespaces,
@@ -64,8 +64,9 @@ const ROUND: usize = 1000;
 /// pidns may have read the signal before the check.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Time within which the same signal counts as one. `timeout(1)` sends a signal to pidns and then to
-/// its process group, and the second one can arrive after the first one has ended the command.
+/// A signal that is repeated within this time counts only once. `timeout(1)` sends a signal to
+/// pidns and then to its process group, and the second one can arrive after the first one has ended
+/// the command.
 const MOMENT: Duration = Duration::from_millis(500);
 
 /// The children that are left after a round of reaping.
@@ -293,8 +294,8 @@ impl SupervisedCommand {
     }
 }
 
-/// Records a signal that asks pidns to exit. Returns `true` if it is one, and if the last one was
-/// another signal or came at least a [`MOMENT`] before.
+/// If `signal` asks pidns to exit, records it and returns `true`. Returns `false` if the same
+/// signal arrived less than a [`MOMENT`] ago.
 fn note_exit_request(last: &mut Option<(Signal, Instant)>, signal: Signal) -> bool {
     if ![Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM].contains(&signal) {
         return false;

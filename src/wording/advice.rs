@@ -63,9 +63,9 @@ impl Adviser<'_> {
         commands
     }
 
-    /// Returns commands that get a zombie reaped by its `reaper`. A frozen process is thawed, and a
-    /// stopped process is continued, so that it can reap the zombie itself. Any other process is
-    /// killed, so that another process reaps the zombie.
+    /// Returns commands that get a zombie reaped. A frozen `reaper` is thawed, and a stopped one is
+    /// continued, so that it can reap the zombie itself. Any other is killed, so that another
+    /// process reaps the zombie.
     pub fn make_reap(&self, reaper: Pid, zombie: Pid) -> Vec<String> {
         let thaw = self.thaw(reaper);
         if !thaw.is_empty() {
@@ -74,9 +74,10 @@ impl Adviser<'_> {
         self.go_on(reaper).unwrap_or_else(|| self.end_reaper(reaper, zombie))
     }
 
-    /// Returns the commands that kill the parent or tracer of a process, or a warning if it belongs
-    /// to another user than the process. A user can make a child of `su` or `sudo`, which run as
-    /// root (`CLONE_PARENT`), and the child can make its parent its tracer (`PTRACE_TRACEME`).
+    /// Returns the commands that kill the parent or tracer of a process, or a warning if the two
+    /// belong to different users. A user can start a process as a child of `su` or `sudo`, which
+    /// run as root (`CLONE_PARENT`), and that process can make its parent its tracer
+    /// (`PTRACE_TRACEME`).
     fn end_reaper(&self, reaper: Pid, of: Pid) -> Vec<String> {
         let known = |pid| self.graph.known_process(pid);
         match known(reaper).zip(known(of)) {
@@ -182,8 +183,8 @@ impl Adviser<'_> {
         distinct(init.into_iter().chain(holders))
     }
 
-    /// Returns advice on getting a file closed. Never suggests to kill the process that has a
-    /// connected socket, because any user can connect to a daemon, or send messages to it.
+    /// Returns advice on how to get a file closed. Never suggests killing a process because of its
+    /// connected socket: any user can connect to a daemon, or send messages to it.
     fn close(&self, file: HoldingFile, pid: Pid, fd: u32) -> Vec<String> {
         if self.live.ended.contains(&pid) {
             return Vec::new();

@@ -1,5 +1,5 @@
 //! Finds the members of a namespace that do not belong to the same container as its init. Several
-//! containers share a namespace with `docker run --pid`, with `hostPID` and in a pod.
+//! containers can share a namespace: in a pod, with `hostPID`, or with `docker run --pid`.
 //!
 //! Reading the cgroup of every process would take longer than the rest of the scan. So, unless the
 //! cgroups were read anyway, this module reads the cgroup only if a process entered its namespace

@@ -36,7 +36,7 @@ impl RuntimeOwner {
 }
 
 impl Monitor {
-    /// Returns the process as a [`Monitor`] if it has the name of one.
+    /// Returns the process as a [`Monitor`] if its name is that of a monitor.
     pub fn of(process: &Process) -> Option<Self> {
         let comm = [cgroup::SHIM, CONMON].into_iter().find(|it| *it == process.comm)?;
         Some(Self { pid: process.pid, comm, owner: RuntimeOwner::of(process) })

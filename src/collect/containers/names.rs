@@ -110,7 +110,7 @@ enum FoundName {
 /// The names that were found so far.
 #[derive(Default)]
 struct FoundNames {
-    /// Maps the runtime and ID of each container to the runtime that has the files, and to the
+    /// Maps the runtime and ID of each container to the runtime that has the files, and to its
     /// names.
     containers: HashMap<(String, String), (&'static str, Names)>,
     /// Maps the UID of each pod to its name and namespace.

@@ -140,8 +140,8 @@ impl<'de> Deserialize<'de> for Annotations {
     }
 }
 
-/// Finds the annotations in an object, and stops before the seccomp profile, the largest part of
-/// the file.
+/// Finds the annotations in a JSON object, and stops before the seccomp profile, the largest part
+/// of the file.
 struct FindAnnotations<'a>(&'a mut Option<Annotations>);
 
 impl<'de> Visitor<'de> for FindAnnotations<'_> {

@@ -49,7 +49,7 @@ struct CgroupTree {
     /// The cgroups whose ancestors have been added. They are added once, because thousands of
     /// processes can be in one cgroup.
     with_ancestors: HashSet<usize>,
-    /// `true` if the cgroup of a process is nested more than [`MAX_LEVELS`] deep.
+    /// `true` if the cgroup of any process is nested more than [`MAX_LEVELS`] deep.
     is_truncated: bool,
 }
 
@@ -267,7 +267,7 @@ mod tests {
         fs::write(dir.path().join("pids.max"), "").unwrap();
         assert_eq!(read_cgroup(dir.path()), Err(Errno::INVAL));
         fs::remove_file(dir.path().join("pids.max")).unwrap();
-        // Root can read any file, so make reading fail with a directory.
+        // Root can read any file, so use a directory to make reading fail.
         fs::create_dir(dir.path().join("pids.max")).unwrap();
         assert_eq!(read_cgroup(dir.path()), Err(Errno::ISDIR));
         assert!(is_gone(&io::Error::from_raw_os_error(Errno::NODEV.raw_os_error())));

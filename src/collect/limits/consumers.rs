@@ -10,7 +10,7 @@ use crate::model::{Consumer, Container, Limit, Lineage, NamespaceId, Pid, Proces
 /// Finds the largest consumer of a limit among the processes of a snapshot.
 pub struct Consumers<'a> {
     processes: HashMap<Pid, &'a Process>,
-    /// The processes that have terminated and are not reaped.
+    /// The processes that have terminated, but have not been reaped.
     unreaped: Vec<&'a Process>,
     /// The container of each namespace.
     containers: HashMap<NamespaceId, &'a Container>,
@@ -72,7 +72,8 @@ impl<'a> Consumers<'a> {
         Limit { largest, zombies: Some(zombies), reaper, ..limit }
     }
 
-    /// Counts the zombies among these tasks, and adds the largest consumer.
+    /// Returns `largest` together with the number of zombies among these tasks, and the process
+    /// that has to reap the most of them.
     fn consumed(&self, tasks: &[&Process], largest: Option<Consumer>) -> Consumed {
         let zombies = tasks.iter().filter(|it| it.is_unreaped());
         let reaper = most(zombies.clone().filter_map(|it| Some((it.reaper()?, 1))));

@@ -41,10 +41,10 @@ thread_local! {
     static READER: Arc<AtomicU64> = register();
 }
 
-/// Marks that this thread reads a process, until the value is dropped.
+/// Marks this thread as reading a process until the value is dropped.
 pub struct Reading {
     outer_pid: u64,
-    /// The entry belongs to this thread, so a `Reading` must stay in its thread.
+    /// The entry belongs to this thread, so a `Reading` can't be sent to another thread.
     not_send: PhantomData<*const ()>,
 }
 
@@ -61,7 +61,7 @@ impl Reading {
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        // While a thread ends, its entry is gone.
+        // When a thread ends, its entry may be dropped before its last `Reading`.
         let _ = READER.try_with(|reader| {
             let count = (reader.load(Ordering::Relaxed) >> 32).saturating_sub(1);
             reader.store(entry(count, self.outer_pid), Ordering::Relaxed);
@@ -87,7 +87,7 @@ fn readers() -> MutexGuard<'static, Vec<Arc<AtomicU64>>> {
 }
 
 /// Sets the function that ends pidns if a process blocks it. Without such a function, pidns waits
-/// for as long as the process does.
+/// for as long as it is blocked.
 pub fn when_blocked(end: impl Fn(Error) + Send + Sync + 'static) {
     let _ = HANDLER.set(Box::new(end));
 }
@@ -100,7 +100,7 @@ pub fn watch() {
     STARTED.call_once(|| {
         // The new thread inherits the signal mask. It must not take signals from the other threads.
         let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK);
-        // If no thread can be started (RLIMIT_NPROC), pidns works without it.
+        // If no thread can be started (RLIMIT_NPROC), blocked reads are not noticed.
         let _ = thread::Builder::new().spawn(move || end(wait_until_blocked()));
         if let Ok(mask) = mask {
             let _ = mask.thread_set_mask();

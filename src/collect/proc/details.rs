@@ -45,8 +45,8 @@ const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(4), Duration::from_millis(16)];
 
-/// Number of processes that pidns waits for although their command lines stay empty. After that,
-/// pidns stops waiting, because a process can leave its command line empty forever.
+/// After this many command lines have stayed empty, pidns waits for no others, because a process
+/// can leave its command line empty forever.
 pub const PATIENCE: u32 = 16;
 
 /// Reads the details of one process.

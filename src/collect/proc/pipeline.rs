@@ -205,9 +205,9 @@ fn pipeline(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> BT
     if pipes.is_empty() {
         return BTreeSet::new();
     }
-    // A shell forks first, and then connects the pipes to standard input and output of the new
-    // process. pidns itself has children if the shell started them for redirections, as in `2>
-    // >(cat)`.
+    // A shell first forks, and then connects the pipes to standard input and output of the new
+    // process. Children of pidns itself were started by the shell for redirections such as `2>
+    // >(cat)`, before it executed pidns.
     let is_starting = |it: &Process| {
         let is_child = |parent: &Process| it.ppid == Some(parent.pid) && it.comm == parent.comm;
         ancestry.first().is_some_and(|own| it.ppid == Some(own.pid))
@@ -215,14 +215,15 @@ fn pipeline(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> BT
                 .iter()
                 .any(|parent| is_child(parent) && is_subshell(procfs, it.pid, parent.pid))
     };
-    // Only a shell that is an init starts pipelines.
+    // An init starts pipelines only if it is a shell.
     let parents = ancestry.iter().copied().filter(|it| !is_init(it) || is_shell(procfs, it));
     let others = children_of(processes, ancestry, &parents.collect::<Vec<_>>()).into_iter();
     let adopted = Adopted::of(procfs, ancestry);
     let others = others.map(|it| {
         let all = is_starting(it);
         let mut pipes = if all { Pipes::of_all(procfs, it.pid) } else { Pipes::of(procfs, it.pid) };
-        // A daemon of an earlier command of the pipeline has inherited the write end of its pipe.
+        // An orphan may be a daemon that an earlier command of the pipeline started, and that has
+        // inherited the write end of the command's pipe.
         if adopted.may_have(procfs, it) {
             pipes.written.clear();
         }
@@ -267,9 +268,9 @@ fn children_of<'a>(
 /// The ancestors of pidns that may adopt orphans: inits, and programs that may be subreapers.
 /// Shells are not subreapers.
 ///
-/// Maps the PID of each such ancestor to the children that it certainly started itself, because it
-/// had them before it started the next ancestor of pidns. A shell starts the commands of a pipeline
-/// from left to right.
+/// Maps the PID of each such ancestor to the children that it certainly started itself: those that
+/// it had before the child that is pidns or an ancestor of pidns. The earlier commands of a
+/// pipeline are among them, because a shell starts commands from left to right.
 struct Adopted(HashMap<Pid, Vec<Pid>>);
 
 impl Adopted {
@@ -296,8 +297,8 @@ impl Adopted {
     }
 }
 
-/// Lists the children of the main thread of a process. The kernel appends a child when it is forked
-/// or adopted. The list is empty if it can't be read.
+/// Lists the children of the main thread of a process. The kernel appends a child to the list when
+/// it is forked or adopted. The list is empty if it can't be read.
 fn children(procfs: &Procfs, parent: Pid) -> Vec<Pid> {
     let mut text = Vec::new();
     let name = CString::new(format!("{parent}/task/{parent}/children"));
@@ -312,9 +313,9 @@ fn is_init(process: &Process) -> bool {
     process.nspid.last() == Some(&Pid::INIT)
 }
 
-/// Returns the terminated children of those ancestors that are shells, such as an earlier command
-/// in the pipeline. A shell reaps its children while it waits for pidns. If a child has terminated
-/// since the scan, its pipes can no longer be read.
+/// Returns the terminated children of the shells in `ancestry`, such as an earlier command in the
+/// pipeline. If a child has terminated since the scan, its pipes can no longer be read. It may even
+/// be gone, because a shell reaps its children while it waits for pidns.
 fn ended_children_of_shells(
     procfs: &Procfs,
     processes: &[Process],
@@ -332,12 +333,12 @@ fn ended_children_of_shells(
 }
 
 /// Finds [`Observer::step`]: the nearest ancestor that is a shell, leads a session, and has started
-/// another shell to run a script. Returns both shells. All children of such a shell were started by
-/// the shell itself. An init does not count: it adopts orphans, so its children may be leftovers of
-/// the script.
+/// another shell to run a script. Returns both shells. An init does not count: it adopts orphans,
+/// so its children may be leftovers of the script. Any other shell has started all its children
+/// itself.
 ///
-/// The shell of a CI agent runs commands of the agent (`sh -c`). Any other shell may run the step
-/// itself, so its children may be leftovers.
+/// The shell must have been started with `-c`, because it then runs a command of the CI agent. Any
+/// other shell may run the step itself, so its children may be leftovers.
 fn step<'a>(procfs: &Procfs, ancestry: &[&'a Process]) -> Option<(&'a Process, &'a Process)> {
     let is_step = |&(shell, script): &(&Process, &Process)| {
         is_shell(procfs, script)

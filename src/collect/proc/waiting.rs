@@ -139,8 +139,8 @@ impl Freezer {
         found
     }
 
-    /// Returns the frozen cgroups among those in `cgroups`, the contents of a `/proc/PID/cgroup`,
-    /// and their ancestors.
+    /// Returns the frozen cgroups among the cgroups of a process and their ancestors. `cgroups` is
+    /// the contents of `/proc/PID/cgroup`.
     fn frozen(&self, cgroups: Vec<u8>) -> Vec<FrozenCgroup> {
         // A thread that panics cannot leave the map half changed.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);

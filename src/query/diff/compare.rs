@@ -338,7 +338,7 @@ fn begin(before: &Snapshot, after: &Snapshot) -> Option<Begin> {
     is_later.then_some(Begin { start: before, pid_max })
 }
 
-/// Returns `pid_max` of the namespace of the procfs, if the snapshot has this limit.
+/// Returns the `pid_max` of the namespace that the procfs shows, if the snapshot has this limit.
 fn pid_max(snapshot: &Snapshot) -> Option<u32> {
     let namespace = Some(snapshot.procfs.namespace?);
     let mut limits = snapshot.limits.iter().flatten();

@@ -264,7 +264,7 @@ impl Ancestors<'_, '_> {
 /// Puts one process of each parent cycle at the top. Only a document that was not written by pidns
 /// has parent cycles.
 fn cut_cycles(above: &mut [Option<usize>]) {
-    // Number of the walk that visited each process; 0 if it was not visited yet.
+    // The number of the walk that visited each process; 0 if none has visited it.
     let mut visited = vec![0; above.len()];
     for start in 0..above.len() {
         let walk = start + 1;

@@ -63,8 +63,8 @@ struct Shape<'a> {
     owner: Option<(Option<u32>, Option<&'a SmolStr>, bool)>,
     member_count: Option<usize>,
     kernel_threads: usize,
-    /// Types of the namespaces that the init shares, each list with `true` if they are shared with
-    /// the host.
+    /// For each partner with which the init shares namespaces: their types, and `true` if the
+    /// partner is the host.
     shared: Vec<(&'a [&'static str], bool)>,
     members: Vec<(MemberKind<'a>, usize)>,
     holders: Vec<HolderKind<'a>>,

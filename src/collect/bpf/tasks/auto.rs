@@ -6,9 +6,9 @@
 const MIN_PROCESSES: u64 = 2600;
 const MIN_PROCESSES_WITH_HOLDERS: u64 = 1100;
 
-/// The same for repeated scans, such as those of `pidns watch`: with this number of processes, one
-/// scan of /proc takes about 10 ms of processor time, which is 1 % of a processor if it is repeated
-/// every second. The BPF program is loaded only once.
+/// The minimums for repeated scans, such as those of `pidns watch`. With this many processes, one
+/// scan of /proc takes about 10 ms of processor time, so a scan every second uses 1 % of a
+/// processor. The BPF program is loaded only once.
 const MIN_PROCESSES_REPEATED: u64 = 800;
 const MIN_PROCESSES_WITH_HOLDERS_REPEATED: u64 = 200;
 

@@ -210,8 +210,8 @@ impl<'a> TaskScan<'a> {
         walk::read(scan, &Vec::from_iter(retry))
     }
 
-    /// Adds a process to `retry` if its namespace for children may not be the pinned one. The same
-    /// inode number does not prove that it is, because the kernel reuses inode numbers.
+    /// Adds a process to `retry` if the namespace for its children may differ from the pinned
+    /// namespace with the same inode number. The kernel reuses inode numbers.
     fn retry_for_children(&mut self, scan: Scan<'_>) {
         for it in &self.for_children {
             if !scan.registry.is_pinned_as(it.inode, it.ns_id) {

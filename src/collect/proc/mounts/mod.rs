@@ -325,7 +325,7 @@ impl MountSearch<'_> {
         }
         table.retain_current(&mut mounts);
         mounts.retain(|mount| mount.kind == MountedKind::Pid);
-        // Mounts that cover each other at one path are one holder.
+        // Mounts stacked at one path count as one holder.
         mounts
             .sort_unstable_by(|one, other| (one.inode, &one.path).cmp(&(other.inode, &other.path)));
         mounts.dedup_by(|one, other| (one.inode, &one.path) == (other.inode, &other.path));
