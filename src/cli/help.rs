@@ -161,10 +161,10 @@ document was filtered or is incomplete, only problems that are certainly new are
 denied, and one line on standard error says so. A document of another boot, host or \
 PID namespace is an error.
 
-With --wait, the check is repeated until it finds nothing to deny, or the time is \
-over. Then only problems that every repetition found since they appeared are \
-denied. The others are warnings, such as a process that replaced another one of the \
-same name and parent. So a daemon may replace its workers meanwhile.
+With --wait, the check is repeated until it finds nothing to deny, or until the time \
+is over. A problem is then denied only if every repetition since it appeared has \
+found it. Other problems cause warnings: for example, a process that replaced another \
+one of the same name and parent, because a daemon may replace its workers.
 
 Each problem has a code. A rule denies, warns about or allows the problems with a \
 code. If several rules match the same problem, a rule for some processes \

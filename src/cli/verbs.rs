@@ -296,7 +296,7 @@ pub struct Watch {
     /// does not count. The option may be repeated, and RULE may be a comma-separated list.
     #[arg(long, value_name = "RULE", value_delimiter = ',')]
     pub until: Vec<Rule>,
-    /// End after this time (with --until: with status 1)
+    /// End after this time, with status 1 if --until is given
     #[arg(long = "for", value_name = "SECONDS", allow_negative_numbers = true)]
     end_after: Option<Seconds>,
     /// With --until, save the snapshots before and after the problem in this directory

@@ -30,7 +30,8 @@ pub enum Error {
     NotNamespace(PathBuf),
     /// BPF was requested but cannot be used.
     Bpf(BpfUnavailable),
-    /// The kernel has blocked pidns for too long. One of these processes holds the lock.
+    /// The kernel has blocked pidns for too long. One of these processes holds the lock for which
+    /// pidns waits.
     Blocked(Vec<Pid>),
 }
 

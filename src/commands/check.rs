@@ -123,7 +123,7 @@ fn clean(no: NotFound, coverage: Coverage) -> Result<Option<String>, Error> {
     }
 }
 
-/// Loads a snapshot. If processes or namespaces of the live host are in transient states, takes a
+/// Loads a snapshot. If any process or namespace of the live host is in a transient state, takes a
 /// second snapshot after a pause. A transient state counts only if both snapshots show it.
 fn load_settled(
     arguments: &cli::Check,

@@ -197,7 +197,7 @@ fn containers(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
         let comm = process.map_or("", |it| &it.comm);
         let help = format!("{comm}, {container}");
         let name = container.name.clone().filter(|_| pod.is_none());
-        // The ID is offered if there is no name, or if the user has typed its beginning.
+        // The ID is offered if there is no name, or if the user has typed the beginning of the ID.
         let length = container.short_id().len().max(typed.len());
         let id = container.id.get(..length).unwrap_or(&container.id).to_owned();
         let is_id = |_: &String| !typed.is_empty() || (name.is_none() && pod.is_none());

@@ -25,8 +25,8 @@ impl Settled {
     }
 }
 
-/// If processes or namespaces of the live host are in transient states, takes a second snapshot after
-/// a pause. A transient state counts only if both snapshots show it.
+/// If any process or namespace of the live host is in a transient state, takes a second snapshot
+/// after a pause. A transient state counts only if both snapshots show it.
 pub fn settle(
     first: Snapshot,
     procfs: &Path,

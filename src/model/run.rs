@@ -113,7 +113,7 @@ mod tests {
             // The PIDs have started again at 300.
             (start(7, 32_767), start(7, 301), None, Some(true)),
             (start(7, 301), start(7, 32_767), low, Some(false)),
-            // The PIDs may have started again.
+            // The PIDs may have wrapped around.
             (start(7, 398), start(7, 301), Some(400), None),
             (start(7, 301), start(7, 398), Some(400), None),
             (start(7, 400), start(7, 401), None, None),

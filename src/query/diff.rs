@@ -57,7 +57,7 @@ pub struct Diff {
     /// snapshot is complete, and its scan searched at least the places that the second scan
     /// searched.
     has_all_namespaces: bool,
-    /// Shows which processes started before the first snapshot was taken.
+    /// Tells which processes started before the first snapshot was taken.
     begin: Option<Begin>,
 }
 
@@ -154,8 +154,8 @@ impl Diff {
         self.relation == Relation::SameBoot && (self.has_all_namespaces || is_after_begin)
     }
 
-    /// Returns `true` if start times show that a process started after the first snapshot was
-    /// begun.
+    /// Returns `true` if start times show that a process started after pidns began to take the
+    /// first snapshot.
     fn is_after_begin(&self, process: &Process) -> bool {
         self.begin.is_some_and(|begin| begin.predates(process) == Some(false))
     }

@@ -86,8 +86,7 @@ impl Descendants {
     /// Returns `true` if this process can adopt orphans of processes other than the command. Must be
     /// called before the command is started.
     ///
-    /// A process without children has no descendants whose orphans it could adopt, unless it is the
-    /// init of its PID namespace.
+    /// A process without children can't adopt orphans, unless it is the init of its PID namespace.
     #[must_use]
     pub fn adopts_others(&self) -> bool {
         getpid().is_init()

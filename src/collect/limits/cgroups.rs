@@ -40,8 +40,8 @@ pub struct CgroupDir {
     parent: Option<usize>,
 }
 
-/// The cgroups of the processes that were read, and their ancestors. The tree stores each cgroup
-/// only once, because the paths of nested cgroups are long.
+/// The cgroups of the processes that were read, and their ancestors. They are stored as a tree with
+/// each cgroup only once, because the paths of nested cgroups are long.
 #[derive(Default)]
 struct CgroupTree {
     cgroups: Vec<CgroupDir>,

@@ -18,7 +18,7 @@ pub struct Consumers<'a> {
     users: HashMap<u32, Consumed>,
 }
 
-/// The largest consumer and the zombies of a limit.
+/// The largest consumer of a limit, and the zombies that count towards the limit.
 #[derive(Clone)]
 struct Consumed {
     largest: Option<Consumer>,

@@ -2,9 +2,9 @@
 //!
 //! A process can hold one of its locks in the kernel for as long as it likes: `exec_update_lock` if
 //! `execve(2)` closes a file on a FUSE file system that does not answer, or `mmap_lock` if memory
-//! is unmapped that such a file system must write back. Most files in `/proc/PID`, and `kcmp(2)`,
-//! wait for these locks without a time limit, and nothing shows in advance whether they will wait.
-//! Only a fatal signal ends the wait, so pidns can't give up the read and go on.
+//! is unmapped that such a file system must write back. Reads of most files in `/proc/PID`, and
+//! `kcmp(2)`, wait for these locks without a time limit, and pidns can't know in advance whether
+//! they will. Only a fatal signal ends the wait, so pidns can't give up the read and go on.
 
 use std::collections::BTreeSet;
 use std::marker::PhantomData;

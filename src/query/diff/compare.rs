@@ -61,7 +61,7 @@ pub struct Comparison<'a> {
     /// Start of the pidns process that took the first snapshot. `None` if the start time of either
     /// snapshot's pidns process is unknown, or if the second snapshot may be the older one.
     pub begin: Option<Begin>,
-    /// For each of the two snapshots, the processes that only ran because it was taken (see
+    /// For each of the two snapshots, the processes that ran only because it was taken (see
     /// [`attendants`]).
     attendants: [BTreeSet<Pid>; 2],
     /// Maps the ID of a namespace in the second graph to its new members.

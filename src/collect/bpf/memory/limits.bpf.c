@@ -62,8 +62,8 @@ struct task_struct {
 #define NPROC 0
 
 // The keys of this map are the namespaces or users that have been written. Counting the PIDs of a
-// namespace takes long, so it is done only once, although the children of many processes can start
-// in the same namespace. The loader creates a map for each program.
+// namespace takes a long time, so it is done only once, although the children of many processes can
+// start in the same namespace. The loader creates a separate map for each program.
 extern char written __attribute__((nodebug));
 
 // Adds a key to `written`. Returns 0 if the key is there already, or if the map is full.
