@@ -30,7 +30,7 @@ const MAX_SCANS: usize = 5;
 /// Time after which pidns does not start another scan, even if it has not reached [`MAX_SCANS`].
 const SCANNING: Duration = Duration::from_secs(1);
 
-/// The path of the program that pidns is, even if its file has been replaced.
+/// The path of the running program. It works even if the program's file has been replaced.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// Time that a parent gets to reap a zombie before the zombie counts as a leftover.

@@ -54,7 +54,7 @@ impl Until {
         let Request { procfs, details, .. } = scanner.request().clone();
         // A check of a single snapshot finds every problem except stuck threads, which are read
         // between two snapshots, but it also finds transient problems. So a second snapshot is
-        // needed only if it finds any.
+        // needed only if it finds a problem.
         if !self.codes.contains(&CheckCode::Uninterruptible) {
             let check = self.check_once(&after, Unsettled::default(), scope, scanner.request())?;
             if check.findings.is_empty() {

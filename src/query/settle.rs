@@ -163,8 +163,8 @@ impl Kind {
 
 impl LastingFindings {
     /// Turns the denied findings that may not last into warnings. Returns `true` if another check
-    /// is needed: because a finding is new and may last, or because all findings have disappeared,
-    /// as a scan can miss a process that is replaced during the scan.
+    /// is needed: a finding is new and may last, or all findings have disappeared. A scan can miss
+    /// a process that is replaced during the scan.
     pub fn judge(&mut self, check: &mut Check) -> bool {
         let denied = check.findings.iter().filter(|it| it.verdict == Verdict::Deny);
         let now: HashMap<FindingId, FindingKind> = denied

@@ -11,7 +11,7 @@ pub struct Unsettled {
     /// Processes whose state is probably transient, that SIGKILL can still terminate, or whose
     /// leader thread alone is stopped.
     pub processes: BTreeSet<Pid>,
-    /// Dead namespaces that were not dead yet in the first scan.
+    /// Dead namespaces that were not yet dead in the first scan.
     pub dead: BTreeSet<NamespaceId>,
     /// Namespaces whose init waits for other processes, but did not in the first scan.
     pub blocked: BTreeSet<NamespaceId>,

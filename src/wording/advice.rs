@@ -75,9 +75,9 @@ impl Adviser<'_> {
     }
 
     /// Returns the commands that kill the parent or tracer of a process, or a warning if the two
-    /// belong to different users. A user can start a process as a child of `su` or `sudo`, which
-    /// run as root (`CLONE_PARENT`), and that process can make its parent its tracer
-    /// (`PTRACE_TRACEME`).
+    /// belong to different users. With `CLONE_PARENT`, a user can start a process as a child of
+    /// `su` or `sudo`, which run as root. With `PTRACE_TRACEME`, that process can make its parent
+    /// its tracer.
     fn end_reaper(&self, reaper: Pid, of: Pid) -> Vec<String> {
         let known = |pid| self.graph.known_process(pid);
         match known(reaper).zip(known(of)) {

@@ -314,8 +314,8 @@ fn is_init(process: &Process) -> bool {
 }
 
 /// Returns the terminated children of the shells in `ancestry`, such as an earlier command in the
-/// pipeline. If a child has terminated since the scan, its pipes can no longer be read. It may even
-/// be gone, because a shell reaps its children while it waits for pidns.
+/// pipeline. If a child has terminated since the scan, its pipes can no longer be read. The child
+/// may even be gone, because a shell reaps its children while it waits for pidns.
 fn ended_children_of_shells(
     procfs: &Procfs,
     processes: &[Process],
@@ -333,12 +333,11 @@ fn ended_children_of_shells(
 }
 
 /// Finds [`Observer::step`]: the nearest ancestor that is a shell, leads a session, and has started
-/// another shell to run a script. Returns both shells. An init does not count: it adopts orphans,
-/// so its children may be leftovers of the script. Any other shell has started all its children
-/// itself.
+/// another shell to run a script. Returns both shells. An init does not count, because its children
+/// may be orphans of the script that it has adopted.
 ///
-/// The shell must have been started with `-c`, because it then runs a command of the CI agent. Any
-/// other shell may run the step itself, so its children may be leftovers.
+/// A shell that was started with `-c` runs a command of the CI agent. Any other shell may run the
+/// step itself, so its children may be leftovers.
 fn step<'a>(procfs: &Procfs, ancestry: &[&'a Process]) -> Option<(&'a Process, &'a Process)> {
     let is_step = |&(shell, script): &(&Process, &Process)| {
         is_shell(procfs, script)
