@@ -9,8 +9,8 @@ use clap::{Arg, ArgMatches, Command};
 #[cfg(doc)]
 use super::options::COLLECTOR;
 
-/// The verb `run`. Its options must follow the verb: unlike the global options -f and -q, its own
-/// -f and -q apply to the report.
+/// The verb `run`. It has its own -f and -q, which apply to the report and must follow the verb:
+/// before the verb, -f and -q are the global options.
 pub(super) const RUN: &str = "run";
 
 /// Returns the global options.

@@ -88,9 +88,10 @@ pub struct Run {
     /// Run CMD in a cgroup of its own, so that no process it starts escapes
     ///
     /// Needs cgroup version 2, and write access to the cgroup of pidns: run pidns as root or in a
-    /// delegated cgroup (systemd-run --user --scope -p Delegate=yes). The processes in the cgroup
-    /// then count as left behind, whatever their parents are, besides the descendants of CMD.
-    /// --kill ends all processes in the cgroup at once. Finally, any remaining processes are moved to the cgroup of pidns.
+    /// delegated cgroup (systemd-run --user --scope -p Delegate=yes). All processes that remain in
+    /// the cgroup then count as left behind, as well as all descendants of CMD. --kill ends all
+    /// processes in the cgroup at once. Finally, any remaining processes are moved to the cgroup of
+    /// pidns.
     #[arg(long)]
     pub cgroup: bool,
     /// Also write the report to this file; - is standard error

@@ -65,11 +65,11 @@ pub struct Process<'a> {
     /// that, the deepest path in a version 1 hierarchy. Null if the path was not requested (see
     /// `details`) or could not be read.
     pub cgroup: Option<Cow<'a, str>>,
-    /// The container of the process, if it is not that of the process's namespace: several
-    /// containers can share a PID namespace, as with `docker run --pid` and in a pod. Null for
-    /// other processes. Without the detail cgroup, pidns finds this container only for processes
-    /// that entered the namespace or were started by a container runtime, and for their
-    /// descendants.
+    /// The container of the process, if it differs from the container of the process's PID
+    /// namespace: several containers can share a PID namespace, as with `docker run --pid` and in a
+    /// pod. Null for other processes. Without `--details cgroup`, pidns finds this container only
+    /// for processes that entered the namespace or were started by a container runtime, and for
+    /// their descendants.
     pub container: Option<Cow<'a, Container>>,
     /// PID of the process's tracer (TracerPid in proc_pid_status(5)); null if there is no tracer.
     /// pidns reads this field only for zombies, because only the tracer can reap a traced zombie,

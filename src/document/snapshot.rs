@@ -252,8 +252,8 @@ pub struct Blocker {
     pub comm: SmolStr,
     /// The reason why the process still exists.
     pub reason: Word<model::BlockReason>,
-    /// The process that prevents the removal from outside the namespace: the tracer of a traced
-    /// process, or the parent of a zombie that is not traced. Null if unknown.
+    /// The process outside the namespace that keeps this process from being removed: the tracer of a
+    /// traced process, or the parent of a zombie that is not traced. Null if unknown.
     pub reaper: Option<Pid>,
 }
 

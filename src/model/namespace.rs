@@ -200,8 +200,8 @@ pub struct Blocker {
     pub comm: SmolStr,
     /// The reason why the process still exists.
     pub reason: BlockReason,
-    /// The process that prevents the removal from outside the namespace: the tracer of a traced
-    /// process, or the parent of a zombie that is not traced.
+    /// The process outside the namespace that keeps this process from being removed: the tracer of a
+    /// traced process, or the parent of a zombie that is not traced.
     pub reaper: Option<Pid>,
 }
 

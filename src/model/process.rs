@@ -59,8 +59,9 @@ pub struct ProcessDetails {
     /// that names a container or unit; failing that, the path in the version 2 hierarchy; failing
     /// that, the deepest path in a version 1 hierarchy.
     pub cgroup: Option<String>,
-    /// The container of the process, if it is not that of the process's namespace: several
-    /// containers can share a PID namespace, as with `docker run --pid` and in a pod.
+    /// The container of the process, if it differs from the container of the process's PID
+    /// namespace: several containers can share a PID namespace, as with `docker run --pid` and in a
+    /// pod.
     pub container: Option<Container>,
     /// PID of the process's tracer (`TracerPid`). Every scan reads this field, but only for zombies
     /// and for processes that their tracer has stopped.
@@ -144,7 +145,7 @@ impl Process {
         self.details.as_ref()?.cgroup.as_deref()
     }
 
-    /// Returns the container of the process, if it is not that of the process's namespace.
+    /// Returns the container of the process, if it differs from that of the PID namespace.
     #[must_use]
     pub fn other_container(&self) -> Option<&Container> {
         self.details.as_ref()?.container.as_ref()

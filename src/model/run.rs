@@ -63,9 +63,9 @@ impl ProcessStart {
     /// Returns `true` if this process started before the `other` one. Returns `None` if unknown.
     ///
     /// The kernel assigns PIDs in ascending order. After the highest PID, which is less than
-    /// `pid_max`, it starts again at 300. The order of two processes that started in the same tick
-    /// follows from their PIDs if the opposite order would need more than 16,384 other processes in
-    /// between: no host starts that many in 10 ms.
+    /// `pid_max`, it starts again at 300. If two processes started in the same tick (10 ms), their
+    /// PIDs show the order: no host starts 16,384 processes in 10 ms, so an order that needs that
+    /// many processes in between is wrong. If neither order needs that many, the order is unknown.
     #[must_use]
     pub fn is_before(self, other: Self, pid_max: Option<u32>) -> Option<bool> {
         const TOO_MANY: u32 = 1 << 14;

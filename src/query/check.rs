@@ -134,7 +134,8 @@ impl Check {
         self.findings.sort_unstable();
     }
 
-    /// Returns the inodes of the mount namespaces in which namespaces with findings are mounted.
+    /// Returns the inodes of the mount namespaces that contain a bind mount of a namespace with
+    /// findings.
     #[must_use]
     pub fn mount_namespaces(&self) -> BTreeSet<u64> {
         let namespaces = self.findings.iter().filter_map(|finding| match finding.subject {

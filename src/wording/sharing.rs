@@ -6,9 +6,8 @@ use crate::graph::PidGraph;
 use crate::model::SharedWith;
 use crate::query::fold::Siblings;
 
-/// Adds to `line` which namespaces of other types the init of a namespace shares, and with which
-/// partners. Namespaces that are folded into one line share the same types, but usually with
-/// different partners.
+/// Adds to `line` what the init of a namespace shares: types of namespaces (such as net), and with
+/// whom. Namespaces that are folded into one line share the same types, but often with others.
 pub fn add_sharing(graph: &PidGraph, siblings: &Siblings<'_>, in_each: bool, line: &mut Line) {
     let Some(namespace) = siblings.first() else { return };
     let of_each = in_each || matches!(siblings, Siblings::Alike(_));

@@ -100,7 +100,7 @@ impl<'a> LiveHost<'a> {
             if process.is_zombie() && waiting::is_stopped(&self.procfs, process) {
                 facts.stopped.insert(process.pid);
             }
-            // nsenter(1) finds the process in the /proc of its own PID namespace.
+            // The user runs nsenter(1) in the PID namespace of pidns, so the PID must be from there.
             if self.procfs.own && !process.is_zombie() && !process.kernel_thread {
                 facts.enterable.insert(process.pid, self.keeps_user(process));
             }

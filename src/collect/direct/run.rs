@@ -34,8 +34,8 @@ pub struct Descendants {
     procfs: Procfs,
     /// PID of this pidns process in the procfs.
     viewer: Pid,
-    /// Index in `NSpid` of a descendant's PID in the PID namespace of pidns. The index is 0 if the
-    /// procfs belongs to that namespace.
+    /// The position in `NSpid` that has the PID in the PID namespace of pidns. It is 0 if the procfs
+    /// belongs to that namespace.
     level: usize,
 }
 
@@ -139,8 +139,8 @@ impl Descendants {
             Descendant { pid, has_exited: false, pidfd, raw }
         };
         let mut opened: Vec<_> = self.shown_pids(&list()).into_iter().map(open).collect();
-        // A PID may have been reused by an unlisted process before it was opened. Such a PID is
-        // missing from the second list.
+        // Before a listed PID was opened, another process may have reused it. So list the PIDs again:
+        // a PID in both lists was not reused.
         let again = list();
         opened.retain(|it| again.contains(&it.raw));
         opened

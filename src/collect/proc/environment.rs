@@ -53,7 +53,7 @@ pub fn match_environments(
     }
 }
 
-/// Says whether the program of a process has been loaded.
+/// Whether a process has finished `execve(2)`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Loaded {
     /// The environment and the command line are empty, so `execve(2)` may still be loading it.
