@@ -95,7 +95,7 @@ impl HolderList {
     }
 }
 
-/// Returns the memory of a holder, in units of about 64 bytes.
+/// Returns how much memory a holder takes, in units of about 64 bytes.
 fn size(holder: &Holder) -> usize {
     match holder {
         Holder::Mount { path, .. } => 1 + path.len() / 64,

@@ -34,8 +34,8 @@ pub struct Descendants {
     procfs: Procfs,
     /// PID of this pidns process in the procfs.
     viewer: Pid,
-    /// The position in `NSpid` that has the PID in the PID namespace of pidns. It is 0 if the procfs
-    /// belongs to that namespace.
+    /// In a descendant's `NSpid`, the index of its PID in pidns's own PID namespace. 0 if the
+    /// procfs belongs to that namespace.
     level: usize,
 }
 
@@ -266,9 +266,9 @@ impl Descendants {
         {
             return Some(Descendant { pid, has_exited: result?, pidfd, raw });
         }
-        // The status is read after the pidfd was opened. If the PID was reused before that, the new
-        // process has another parent. If the original parent has exited, the orphan is now a child
-        // of this process, so this process is accepted as the parent too.
+        // The PID may have been reused before the pidfd was opened. The status is read afterwards,
+        // so it then shows another parent. pidns itself is accepted as the parent, too, because it
+        // adopts orphans whose parent has exited.
         let status = status(&self.procfs, pid)?;
         let is_child = status.ppid == Some(self.viewer);
         let is_grandchild = parent.is_some_and(|parent| {

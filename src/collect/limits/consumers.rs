@@ -72,8 +72,8 @@ impl<'a> Consumers<'a> {
         Limit { largest, zombies: Some(zombies), reaper, ..limit }
     }
 
-    /// Returns `largest`, the number of zombies among these tasks, and the process that has to reap
-    /// the most of them.
+    /// Counts the zombies among `tasks`, and finds the process that has to reap the most of them.
+    /// Returns both, together with `largest`.
     fn consumed(&self, tasks: &[&Process], largest: Option<Consumer>) -> Consumed {
         let zombies = tasks.iter().filter(|it| it.is_unreaped());
         let reaper = most(zombies.clone().filter_map(|it| Some((it.reaper()?, 1))));

@@ -51,13 +51,13 @@ pub struct LimitedHost<'a> {
     pub states: HashMap<NamespaceId, NamespaceState>,
     /// The processes whose limits are read.
     pub processes: Vec<LimitedProcess<'a>>,
-    /// For each process that a cgroup limits: the index of its innermost cgroup.
+    /// Maps each process that a cgroup limits to the index of its innermost cgroup.
     pub cgroups: HashMap<Pid, usize>,
     pub controller: PidsController,
     /// The kernel's own counters, or the reason why they can't be read.
     pub kernel: Result<KernelCounters, BpfUnavailable>,
-    /// For each process whose UID occurs among the non-exempt `processes`: the inode of its user
-    /// namespace. Filled only if the kernel's own counts of each user's processes can't be read.
+    /// Maps the processes that `RLIMIT_NPROC` may count to the inodes of their user namespaces.
+    /// Empty if the kernel's own counts of each user's processes were read.
     pub user_namespaces: HashMap<Pid, u64>,
     /// Inode of pidns's own user namespace.
     pub own_user_namespace: Option<u64>,
@@ -161,7 +161,8 @@ impl<'a> LimitedHost<'a> {
             let Ok(dir) = ProcessDir::open(self.procfs.fd(), pid) else { continue };
             let is_wanted = pids.is_none_or(|pids| pids.contains(&pid)) && !process.is_unreaped();
             let read_cgroups = read(dir.as_fd(), c"cgroup", &mut text);
-            // Cgroup version 1 reports a zombie as being in the root cgroup.
+            // Cgroup version 1 shows every zombie in the root cgroup, so its real cgroup is
+            // unknown.
             let is_hidden = process.is_zombie() && parse::cgroup_path(&text, "pids").is_some();
             let cgroups = read_cgroups.ok().filter(|()| !is_hidden);
             match cgroups.and_then(|()| self.controller.cgroup_of(&text)) {
@@ -194,10 +195,10 @@ impl<'a> LimitedHost<'a> {
         }
     }
 
-    /// Returns the PID namespace in which the children of a process start. The snapshot must not
-    /// list this process as a holder that creates its children in another namespace. If the
-    /// snapshot lists all such holders, the result is the process's own namespace. Fails with
-    /// `ENOENT` if the children would start in a nascent namespace.
+    /// Returns the PID namespace in which the children of a process start. Called only if the
+    /// snapshot does not list the process as a holder that creates its children in another
+    /// namespace. If the snapshot lists all such holders, the result is the process's own
+    /// namespace. Fails with `ENOENT` if the children would start in a nascent namespace.
     fn namespace_for_children(
         &self,
         process: &Process,

@@ -21,7 +21,7 @@ use crate::model::{
 
 type Reader = for<'a> fn(&LimitedHost<'a>) -> Vec<ReadLimit<'a>>;
 
-/// Returns one function for each kind of limit. The function reads all limits of that kind.
+/// Returns one function for each kind of limit; each function reads all limits of its kind.
 pub fn readers() -> impl Iterator<Item = Reader> {
     LimitKind::ALL.iter().map(|kind| match kind {
         LimitKind::Nproc => nproc as Reader,
@@ -257,9 +257,9 @@ fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     });
     let mut read = merge_users(LimitKind::Nproc, limits);
     for ReadLimit { limit: Limit { scope, .. }, tasks, .. } in &mut read {
-        // /proc does not show the user namespace of a zombie. It is not needed here, because the
-        // kernel's count for the initial user namespace includes the processes in user namespaces
-        // that the user created.
+        // The kernel's count for the initial user namespace includes the processes in user
+        // namespaces that the user created. So zombies can be included, although /proc does not
+        // show their user namespace.
         if scope.user_namespace == Some(INITIAL_USER_NAMESPACE)
             && let Some((uid, processes)) = scope.uid.and_then(|uid| by_user.get_key_value(&uid))
         {

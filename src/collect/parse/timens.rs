@@ -4,8 +4,8 @@ use super::number::{number, words};
 
 const NANOSECONDS_PER_SECOND: i64 = 1_000_000_000;
 
-/// Returns the offset in nanoseconds of the boot-time clock in a time namespace. Returns `None` if
-/// the text is malformed.
+/// Returns the offset that a time namespace adds to the boot-time clock, in nanoseconds. Returns
+/// `None` if the text is malformed.
 #[must_use]
 pub fn boottime_offset(text: &[u8]) -> Option<i64> {
     let of_line = |line| {
@@ -20,7 +20,7 @@ pub fn boottime_offset(text: &[u8]) -> Option<i64> {
         Some(digits) => -number::<i64>(digits)?,
         None => number(seconds)?,
     };
-    // The offset of -0.5 s is shown as -1 s and 500,000,000 ns.
+    // Only the seconds can be negative: -0.5 s is shown as -1 s and 500,000,000 ns.
     let nanoseconds = number::<i64>(nanoseconds).filter(|it| *it < NANOSECONDS_PER_SECOND)?;
     seconds.checked_mul(NANOSECONDS_PER_SECOND)?.checked_add(nanoseconds)
 }

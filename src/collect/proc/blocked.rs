@@ -29,8 +29,9 @@ const TICKS: u32 = 10;
 /// only sleep and wake up use less.
 const IDLE: Duration = Duration::from_millis(1);
 
-/// One entry for each thread that has read a process. The lower half of an entry is the PID, and
-/// the upper half is the number of [`Reading`]s of the thread.
+/// One entry for each thread that has read a process. The lower half of an entry is the PID of the
+/// process that the thread is reading. The upper half is the number of [`Reading`]s that the thread
+/// has not dropped yet.
 static READERS: Mutex<Vec<Arc<AtomicU64>>> = Mutex::new(Vec::new());
 
 /// See [`when_blocked`].

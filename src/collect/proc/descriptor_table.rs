@@ -48,8 +48,8 @@ impl DescriptorTable {
                     this.has_scan_mark |= scan_mark::is_mark(table, name, file);
                 }
                 Err(errno @ (Errno::ACCESS | Errno::PERM | Errno::NOMEM)) => return Err(errno),
-                // The descriptor has been closed, or its file can't be looked up. Every file on nsfs
-                // can be looked up, so a file that can't be is no namespace.
+                // The descriptor has been closed, or its file can't be looked up. Files on nsfs can
+                // always be looked up, so no namespace is missed.
                 Err(_) => has_lost_one = true,
             }
         }

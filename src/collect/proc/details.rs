@@ -55,7 +55,7 @@ pub struct DetailReader<'a> {
     pub dir: BorrowedFd<'a>,
     /// The open file `/proc/PID/status`. Reading it fails once the process is gone.
     pub status_file: &'a OwnedFd,
-    /// Number of processes that pidns may still wait for in vain, see [`PATIENCE`].
+    /// How many more processes pidns may wait for in vain, see [`PATIENCE`].
     pub patience: &'a Cell<u32>,
 }
 
@@ -119,8 +119,8 @@ impl DetailReader<'_> {
             if !bytes.is_empty() || !has_memory {
                 return Ok(Ok(args));
             }
-            // During `execve(2)` the command line is empty until the new program has been loaded,
-            // which can take a while on a busy host. So try again later.
+            // During `execve(2)`, the command line is empty until the new program has been loaded.
+            // This can take a while on a busy host, so try again after a pause.
             still_there(self.status_file)?;
             let patience = self.patience.get();
             let Some(pause) = pauses.next().filter(|_| patience > 0) else {

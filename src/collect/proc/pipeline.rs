@@ -193,8 +193,8 @@ impl Pipes {
     }
 }
 
-/// Returns the other processes in the pipelines of pidns and its ancestors: those children of the
-/// ancestors that a pipe connects to pidns, to an ancestor, or to another such child.
+/// Returns the other processes in the pipelines of pidns and its ancestors. A child of an ancestor
+/// belongs to them if a pipe connects it to pidns, to an ancestor, or to another such child.
 fn pipeline(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> BTreeSet<Pid> {
     let mut pipes = Pipes::default();
     for process in ancestry {
@@ -206,8 +206,9 @@ fn pipeline(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> BT
         return BTreeSet::new();
     }
     // A shell first forks, and then connects the pipes to standard input and output of the new
-    // process. Children of pidns itself were started by the shell for redirections such as `2>
-    // >(cat)`, before it executed pidns.
+    // process, so a child may still have the pipes at other descriptors. This includes children of
+    // pidns itself: before the shell executed pidns, it started them for redirections such as
+    // `2> >(cat)`.
     let is_starting = |it: &Process| {
         let is_child = |parent: &Process| it.ppid == Some(parent.pid) && it.comm == parent.comm;
         ancestry.first().is_some_and(|own| it.ppid == Some(own.pid))
@@ -222,8 +223,8 @@ fn pipeline(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> BT
     let others = others.map(|it| {
         let all = is_starting(it);
         let mut pipes = if all { Pipes::of_all(procfs, it.pid) } else { Pipes::of(procfs, it.pid) };
-        // An orphan may be a daemon that an earlier command of the pipeline started, and that has
-        // inherited the write end of the command's pipe.
+        // An orphan may be a daemon that an earlier command started. The daemon may have inherited
+        // the write end of a pipe without belonging to the pipeline.
         if adopted.may_have(procfs, it) {
             pipes.written.clear();
         }
@@ -334,7 +335,7 @@ fn ended_children_of_shells(
 
 /// Finds [`Observer::step`]: the nearest ancestor that is a shell, leads a session, and has started
 /// another shell to run a script. Returns both shells. An init does not count, because its children
-/// may be orphans of the script that it has adopted.
+/// may be orphans that it has adopted from the script.
 ///
 /// A shell that was started with `-c` runs a command of the CI agent. Any other shell may run the
 /// step itself, so its children may be leftovers.

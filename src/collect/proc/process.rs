@@ -58,8 +58,8 @@ impl ReadProcess {
         }
     }
 
-    /// Returns `true` if another file may be mounted over a file of the process. Reading the file
-    /// has then failed, because it is on another mount or seems to be missing.
+    /// Returns `true` if another file may be mounted over a file of the process: a file could not
+    /// be read because it is on another mount or seems to be missing.
     pub fn may_be_covered(&self) -> bool {
         let covered = [Errno::XDEV, Errno::NOENT, Errno::SRCH];
         covered.into_iter().any(|errno| self.log.has(errno) || self.held.log.has(errno))
@@ -180,7 +180,8 @@ impl<'a> ProcessReader<'a> {
         }
         let procfs = self.scan.procfs.fd();
         // Opening `/proc/PID` first guarantees that all files belong to the same process, and
-        // shortens their paths. For only two files, it costs more than it saves.
+        // shortens their paths. If only two files are read, opening the directory costs more than
+        // it saves.
         let mut dir = if self.searches_holders || !self.scan.details.is_empty() {
             ProcessDir::open(procfs, pid)?
         } else {
@@ -344,8 +345,8 @@ impl<'a> ProcessReader<'a> {
         }
         Ok(match link {
             Ok(namespace) => (status, namespace, None),
-            // The status was still readable after reading the link had failed. So the process still
-            // exists, and the kernel refuses to show its link.
+            // The link could not be read, but the status could be read afterwards. So the process
+            // still exists, and the kernel refuses to show its link.
             Err(errno) => {
                 open.note(DiagnosticCode::NamespaceUnreadable, errno);
                 (status, None, Some(parse::leaders(&self.buffer)))

@@ -93,9 +93,9 @@ impl Procfs {
         self.uncovered.get_or_init(make).as_deref()
     }
 
-    /// Reads `kernel.pid_max`, which is one more than the highest PID. Returns `None` if it is
-    /// unknown. Since Linux 6.14, each PID namespace has its own value, and this file shows that of
-    /// pidns's namespace.
+    /// Reads `kernel.pid_max`, which is one more than the highest possible PID. Since Linux 6.14,
+    /// each PID namespace has its own value; the file shows the value of pidns's namespace. Returns
+    /// `None` if the value is unknown.
     pub fn pid_max(&self) -> Option<u32> {
         let mut text = Vec::new();
         read(self.own.then(|| self.fd())?, c"sys/kernel/pid_max", &mut text).ok()?;

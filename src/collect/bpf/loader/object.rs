@@ -170,9 +170,8 @@ impl Object {
     /// Fills in the address in each instruction that refers to a function of the same program or to
     /// the map.
     ///
-    /// If an instruction refers to a function, clang has stored the function's position (in bytes)
-    /// in the instruction. If an instruction refers to the map, its symbol is not defined in the
-    /// object file.
+    /// For a function, clang has stored the position of the function (in bytes) in the instruction.
+    /// The map is recognized by its symbol, which is not defined in the object file.
     fn patch_addresses(&self, spec: ProgramSpec<'_>, instructions: &mut [u8]) -> Option<()> {
         let symbols = section(self.bytes, b".symtab")?;
         let relocations = section(self.bytes, format!(".rel{}", spec.section).as_bytes());

@@ -48,8 +48,8 @@ struct task_struct {
     struct cred *real_cred;
 } KERNEL;
 
-// RESERVED_PIDS in the kernel: once a PID above this number has been handed out, no
-// lower PID is handed out any more.
+// RESERVED_PIDS in the kernel: after the first PID above this number, the kernel never
+// hands out a lower PID again.
 #define RESERVED 300
 // PID_MAX_LIMIT in the kernel on 64-bit machines.
 #define PID_MAX_LIMIT (1U << 22)
@@ -267,8 +267,8 @@ SECTION("users") int pidns_users(struct bpf_iter__task *context) {
     return 0;
 }
 
-// Writes a record, and moves to the user who created the user namespace. Returns 1,
-// which ends the loop, at the initial user namespace.
+// Writes a record, and moves to the user who created the user namespace. At the initial
+// user namespace, returns 1 to end the loop.
 SECTION("users") static long climb_users(u64 number, struct owner *owner) {
     struct ucounts *at = owner->at, *above = 0;
     struct user_namespace *namespace = 0;

@@ -94,7 +94,7 @@ pub struct UserCount {
     pub namespaces: u64,
     /// Maximum number of PID namespaces.
     pub most_namespaces: u64,
-    /// Number of levels by which this user namespace is above that of the process.
+    /// Number of levels from the user namespace of the process up to this one.
     above: u32,
 }
 
@@ -170,7 +170,8 @@ mod tests {
         assert_eq!(read(&[0xf000_0001, 1, 10, 310, 300, 9, 309, 1]).free(310), Some(1));
         let fresh = read(&[0xf000_0001, 1, 11, 0, 1, 11, 11, 1]);
         assert_eq!((fresh.pid_max, fresh.free(310)), (None, Some(298)));
-        // The maximum was lowered below a PID in use, so `used` also counts PIDs above the maximum.
+        // If the maximum was lowered below a PID in use, `used` also counts PIDs above the maximum,
+        // so the number of free PIDs is unknown.
         assert_eq!(fresh.free(11), None);
         assert_eq!(read(&[0xf000_0001, 1, 11, 310, 1, 11, 11, 0]).free(310), None);
         assert!(PidNumbers::read(&[0; 31]).is_none());

@@ -111,8 +111,8 @@ struct listed {
 };
 
 // The map that contains the list of namespaces. The loader creates the map. `nodebug`
-// keeps the map's type out of the BTF, because the kernel rejects types of symbols
-// that are declared but not defined.
+// keeps the symbol out of the BTF, because the kernel rejects BTF with variables that
+// are declared but not defined.
 extern char list __attribute__((nodebug));
 
 // The state of list_next(), which follows the kernel's circular list of namespaces.

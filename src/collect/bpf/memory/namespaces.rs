@@ -111,8 +111,8 @@ pub struct Keeper {
 #[derive(Debug, Default)]
 pub struct Keepers {
     pub found: Vec<Keeper>,
-    /// Descriptors of sockets whose queue was already searched through another descriptor. Each of
-    /// them keeps the same namespaces alive as that descriptor, see
+    /// Descriptors that refer to a socket whose queue was already searched through another
+    /// descriptor. They keep the same namespaces alive as the other descriptor, see
     /// [`share_queues`](Self::share_queues).
     sharing: Vec<SocketDescriptor>,
     /// Number of keepers that are not in `found`, because there are too many.
@@ -143,8 +143,8 @@ impl Keepers {
         }
     }
 
-    /// Adds a keeper for each descriptor of a socket whose queue was searched through another
-    /// descriptor.
+    /// Each socket's queue was searched through only one descriptor of the socket. Adds the keepers
+    /// found in the queue for the other descriptors, too.
     pub fn share_queues(&mut self) {
         let mut in_queues: HashMap<u64, Vec<Keeper>> = HashMap::new();
         let is_queued =

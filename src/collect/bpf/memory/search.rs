@@ -43,8 +43,7 @@ impl<'a> KernelSearch<'a> {
         if !proc.is_own() {
             return Err(BpfUnavailable::OtherProcfs);
         }
-        // Opening a namespace by its 64-bit ID requires CAP_SYS_ADMIN in the user namespace that
-        // owns the namespace.
+        // Opening a namespace by its 64-bit ID requires CAP_SYS_ADMIN in the owning user namespace.
         if !viewer::may_administer() {
             return Err(BpfUnavailable::MissingCapability("CAP_SYS_ADMIN"));
         }

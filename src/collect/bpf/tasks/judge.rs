@@ -220,8 +220,9 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Adds the members of a namespace to `retry` unless the namespace is proved to be the pinned
-    /// namespace with the same inode. The kernel may have reused that inode number.
+    /// Finds the namespaces that are not proved to be the pinned namespace with the same inode,
+    /// because the kernel may have reused the inode number. Adds the members of these namespaces to
+    /// `retry`.
     fn retry_members(&mut self, scan: Scan<'_>) {
         let unverified = |(&inode, namespace): (&u64, &RecordedNamespace)| {
             (!namespace.is_pinned(inode, scan)).then_some(NamespaceId::Inode(inode))

@@ -159,9 +159,8 @@ impl Record {
         let letter = letter(fields.state, fields.exit_state);
         let kernel_thread = fields.flags & flag::KERNEL_THREAD != 0;
         let is_zombie = fields.exit_state == state::ZOMBIE;
-        // /proc may show a longer name for a kernel thread than the record, which contains at most
-        // 15 bytes of the name. For a worker thread, /proc also appends the current work to the
-        // name.
+        // A record contains at most 15 bytes of the name. For a kernel thread, /proc may show a
+        // longer name, and for a worker thread, /proc also appends the current work.
         let has_longer_name =
             kernel_thread && (fields.flags & flag::WORKER != 0 || name.len() == MAX_NAME);
         let is_exiting = fields.exit_state != 0 || fields.flags & flag::EXITING != 0;
@@ -182,9 +181,8 @@ impl Record {
                 || letter.is_none()
                 || more & more::CHANGED != 0
                 || (fields.exit_state == 0 && fields.flags & flag::EXITING != 0),
-            // Kernel threads keep no other namespaces alive. If the leader of a process has exited
-            // but other threads still run, only /proc shows the namespaces that those threads keep
-            // alive. Such a process must be read through /proc.
+            // Kernel threads keep no other namespaces alive. If the leader of a process has exited,
+            // the remaining threads may keep namespaces alive that only /proc shows.
             may_hold: !kernel_thread && (more != 0 || (is_zombie && fields.living_threads != 0)),
             has_no_namespace_open: !is_exiting
                 && more & (more::HOLDS_DESCRIPTOR | more::CHANGED) == 0,
@@ -209,7 +207,8 @@ impl Record {
 /// that pidns does not know.
 fn letter(state: u32, exit_state: u32) -> Option<char> {
     if state & !state::KNOWN != 0 {
-        // An exited task keeps the state TASK_DEAD (0x80), which is not in `KNOWN`.
+        // An exited task keeps the state TASK_DEAD (0x80). This bit is not in `KNOWN`, so zombies
+        // are recognized here.
         return (exit_state == state::ZOMBIE).then_some('Z');
     }
     let idle = state::UNINTERRUPTIBLE | state::NOLOAD;

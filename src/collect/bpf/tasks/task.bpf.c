@@ -291,7 +291,8 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
         READ(record.children_namespace, children->ns.inum);
         if (EXISTS(own->ns.ns_id)) READ(record.children_ns_id, children->ns.ns_id);
         record.more |= is_set(number_of(again) ^ number_of(proxy)) * CHANGED;
-        // If the task is not the leader, the process is read through /proc anyway.
+        // Only the leader's descriptors are searched. If the task is not the leader, the
+        // process is read through /proc anyway.
         if (!is_other) record.more |= holds_descriptor(task, signal);
     }
 

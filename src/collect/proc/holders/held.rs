@@ -43,8 +43,8 @@ pub struct Held {
     pub shared_tables: Vec<usize>,
     /// The mount namespaces of the process's threads, each with the TID of a thread in it.
     pub mount_namespaces: Vec<(u64, Pid)>,
-    /// The mount namespaces that the process has open: inode of the namespace, and the number of one
-    /// of its descriptors.
+    /// Maps the inode of each mount namespace that the process has open to the number of a
+    /// descriptor that refers to it.
     pub mount_namespace_fds: BTreeMap<u64, u32>,
     /// Diagnostics for reads that failed during the search.
     pub log: DiagnosticLog,
