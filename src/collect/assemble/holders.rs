@@ -32,9 +32,9 @@ pub fn attach_holders(namespaces: &mut [Namespace], holders: HolderList, log: &m
     }
 }
 
-/// Adds a diagnostic about the namespaces in `in_kernel` that have no member, no holder and no
-/// child, so it is unknown what keeps them alive. `in_kernel` contains the inodes of the namespaces
-/// that only the search of kernel memory found.
+/// Adds a diagnostic that lists the namespaces in `in_kernel` that have no member, no holder and no
+/// child: nothing that pidns found keeps them alive. `in_kernel` contains the inodes of the
+/// namespaces that only the search of kernel memory found.
 pub fn note_without_known_holder(
     namespaces: &[Namespace],
     processes: &[Process],

@@ -51,7 +51,8 @@ pub struct RefusedParents {
     /// other namespace.
     pub all_have_parents: bool,
     /// `true` if every namespace below the procfs's own namespace is also below the viewer's
-    /// namespace. The viewer may see the parents of such namespaces, so `EPERM` cannot mean a root.
+    /// namespace. The viewer may see the parents of such namespaces, so `EPERM` does not mean that
+    /// they are roots.
     pub is_certain: bool,
 }
 

@@ -4,11 +4,10 @@ use std::collections::HashSet;
 
 use crate::model::{Lineage, Namespace, NamespaceId, Process};
 
-/// Removes namespaces that have no member and no holder, and no descendant with a member or holder.
-/// The process or holder through which pidns found such a namespace has vanished during the scan,
-/// and only pidns's own descriptor keeps the namespace alive. Namespaces whose inodes are in
-/// `in_kernel` are not removed: the search of kernel memory found them, so something other than
-/// pidns keeps them alive.
+/// Removes each namespace that has no member and no holder, if its descendants have none either:
+/// what led pidns to the namespace has vanished during the scan, and only pidns's own descriptor
+/// still keeps the namespace alive. Namespaces whose inodes are in `in_kernel` are not removed: the
+/// search of kernel memory found them, so something other than pidns keeps them alive.
 pub fn leave_out_vanished(
     namespaces: &mut Vec<Namespace>,
     processes: &[Process],
@@ -38,8 +37,8 @@ pub fn leave_out_vanished(
     namespaces.retain(|namespace| !vanished.contains(&namespace.id));
 }
 
-/// Removes the processes in the namespaces `without_members`. These processes have vanished since
-/// they were read, so they are also removed from the holders of other namespaces.
+/// Removes all processes whose namespace is in `without_members`, because these processes have
+/// vanished since they were read. Also removes them as holders of other namespaces.
 pub fn leave_out_members(
     without_members: &HashSet<NamespaceId>,
     namespaces: &mut Vec<Namespace>,

@@ -32,8 +32,8 @@ fn offset() -> Option<i64> {
     *OFFSET.get_or_init(|| read_offset().ok().flatten())
 }
 
-/// Enters the initial time namespace if start times could not be converted otherwise.
-/// `find_initial` opens that namespace.
+/// Enters the initial time namespace if pidns cannot convert all start times from its own time
+/// namespace. `find_initial` opens the initial one.
 ///
 /// Must be called before any start time is read. Has no effect if pidns has several threads, or
 /// lacks `CAP_SYS_ADMIN`: the kernel then refuses `setns(2)`.
@@ -95,8 +95,8 @@ fn read_offset() -> SysResult<Option<i64>> {
     if current == Some(INITIAL_TIME_NAMESPACE) {
         return Ok(Some(0));
     }
-    // `timens_offsets` shows the offsets of the time namespace for children. That is not pidns's
-    // own time namespace if `unshare --time` has executed pidns on an older kernel.
+    // `timens_offsets` shows the offsets of the time namespace for children, not of pidns's own. On
+    // older kernels, these are two different namespaces if pidns was executed by `unshare --time`.
     if namespace_link(descriptors, c"../ns/time_for_children", "time")? != current {
         return Ok(None);
     }

@@ -327,12 +327,12 @@ const FILEID_NSFS: i32 = 0xf1;
 /// Passed to `open_by_handle_at(2)` instead of a descriptor, to denote the root of nsfs.
 const FD_NSFS_ROOT: libc::c_int = -10003;
 
-/// Opens a PID namespace by its 64-bit ID and inode (since Linux 6.18). On Linux 6.18, this works
-/// no matter what keeps the namespace alive.
+/// Opens a PID namespace by its 64-bit ID and inode (since Linux 6.18).
 ///
-/// Fails with `ESTALE` if the namespace is gone, with `EPERM` if the namespace is not the caller's
-/// own and the caller lacks `CAP_SYS_ADMIN` in the user namespace that owns it, with `EBADF` on
-/// older kernels, and with `EINVAL` for an impossible inode.
+/// Fails with `ESTALE` if the namespace is gone and, since Linux 6.19, also if no task, descriptor
+/// or mount refers to it. Fails with `EPERM` without `CAP_SYS_ADMIN` in the user namespace that
+/// owns the namespace, except for the caller's own namespace. Fails with `EINVAL` for an impossible
+/// inode. Older kernels return `EBADF`.
 pub fn open_by_handle(ns_id: u64, inode: u64) -> io::Result<NamespaceFd> {
     let mut handle = FileHandle {
         bytes: NSFS_FILE_HANDLE_SIZE_VER0,

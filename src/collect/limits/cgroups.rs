@@ -127,7 +127,7 @@ impl PidsController {
         iter::successors(innermost, |&index| self.cgroup(index)?.parent).take(MAX_LEVELS)
     }
 
-    /// Returns `true` if the visible hierarchies may have ancestors that the viewer does not see.
+    /// Returns `true` if the visible cgroups may have ancestors that the viewer does not see.
     pub fn hides_ancestors(&self) -> bool {
         let mounts = if self.v1.is_empty() { &self.v2 } else { &self.v1 };
         !self.is_initial_namespace || !mounts.iter().any(|mount| mount.root == b"/")

@@ -230,7 +230,8 @@ impl<'a> LimitedHost<'a> {
         let is_initial = user_namespace == Ok(Some(INITIAL_USER_NAMESPACE));
         let has =
             |capabilities| parse::capabilities(&text).is_some_and(|it| it & capabilities != 0);
-        // The kernel exempts UID 0 of the initial user namespace, even in other user namespaces.
+        // The kernel exempts UID 0 of the initial user namespace, even if the process is in another
+        // user namespace.
         let is_root = process.uid == 0 && self.own_user_namespace == Some(INITIAL_USER_NAMESPACE);
         let is_exempt = is_root || (is_initial && has(EXEMPT));
         let is_setuid = parse::is_setuid(&text);
@@ -248,8 +249,9 @@ impl<'a> LimitedHost<'a> {
         })
     }
 
-    /// Does nothing if the kernel's own counts of each user's processes were read. Otherwise, reads
-    /// the user namespaces of all processes that `RLIMIT_NPROC` may count.
+    /// Reads the user namespaces of all processes that `RLIMIT_NPROC` may count. Does nothing if
+    /// the kernel's own counts for each user were read, because pidns then does not need to count
+    /// the processes itself.
     fn read_user_namespaces(&mut self) {
         if self.kernel.as_ref().is_ok_and(|kernel| !kernel.users.is_empty()) {
             return;

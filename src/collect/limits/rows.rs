@@ -206,8 +206,8 @@ fn of_user(uid: u32, user_namespace: Option<u64>) -> LimitScope {
     LimitScope { uid: Some(uid), user_namespace, ..LimitScope::default() }
 }
 
-/// Returns the kernel's counts for the user of a process, followed by those for the creators of the
-/// process's user namespace and of its ancestors.
+/// Returns the kernel's counts for the user of a process, followed by the counts for the users who
+/// created the process's user namespace and its ancestors.
 fn counts<'h>(host: &'h LimitedHost<'_>, it: &LimitedProcess<'_>) -> Option<&'h [UserCount]> {
     let users = &host.kernel.as_ref().ok()?.users;
     users.get(&(it.user_namespace.ok()??, it.process.uid)).map(Vec::as_slice)
@@ -224,7 +224,8 @@ fn by_user<'a>(host: &LimitedHost<'a>) -> HashMap<u32, Rc<[&'a Process]>> {
 
 fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     let by_user = by_user(host);
-    // Each process can have a maximum of its own, but the tasks are counted once.
+    // Caches the count of each user in each user namespace: only the maximum can differ between
+    // processes.
     let mut counted = HashMap::new();
     let limits = host.processes.iter().filter(|it| !it.is_exempt).flat_map(|it| {
         let max =
@@ -236,7 +237,8 @@ fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
                 used: Ok(it.tasks),
                 max,
             };
-            // A new user namespace inherits the limit of its creator.
+            // A user namespace inherits the limit that its creator had when creating it. The kernel
+            // also compares the creator's count with this limit.
             let above = counts.iter().zip(counts.iter().skip(1)).filter_map(|(below, it)| {
                 let max = LimitMax::of_kernel(it.most_tasks);
                 let is_limited = max != LimitMax::Unlimited;

@@ -97,14 +97,14 @@ struct Inference<'a> {
     known: &'a Known<'a>,
     groups: Groups,
     processes: &'a mut [Process],
-    /// For each process, the index in `groups` of the group that contains the process. `None` if
-    /// the level of the process is unknown.
+    /// The group of each process, as an index into `groups`. `None` if the level of the process is
+    /// unknown.
     of_process: Vec<Option<usize>>,
     /// The groups with a known inode and with members, but without a known init. Filled in after
     /// all groups that are the same namespace have been joined.
     inodes_without_init: Vec<usize>,
-    /// Maps the index of a group to the ID of the group's namespace, if that ID has been determined
-    /// already. The ID is `None` if the namespace is ambiguous.
+    /// Caches the results of `name`, by the index of the group. A result is `None` if the group's
+    /// namespace is ambiguous.
     names: HashMap<usize, Option<NamespaceId>>,
 }
 
@@ -285,9 +285,9 @@ impl<'a> Inference<'a> {
             return Some(NamespaceId::Unread(lowest));
         }
         // This group lacks the init of its namespace. If no process is hidden, the init is in one
-        // of several groups (rule 4), and it is unknown in which. If processes are hidden, the init
-        // may be one of them. In this case, the group counts as a namespace of its own, unless it
-        // may belong to the same namespace as another group.
+        // of several other groups (rule 4), so the namespace is ambiguous. If processes are hidden,
+        // the init may be hidden, too. The group then counts as a namespace of its own, unless it
+        // may be the same namespace as another group.
         let is_separate = !self.known.all_seen
             && !(0..self.groups.all.len()).any(|other| {
                 other != group
@@ -299,8 +299,8 @@ impl<'a> Inference<'a> {
         is_separate.then_some(NamespaceId::Unread(lowest))
     }
 
-    /// Returns `true` if `group`, whose inode is unknown, may be the same namespace as a group with
-    /// a known inode but without a known init.
+    /// Returns `true` if `group`, which has no known inode, may be the same namespace as a group
+    /// that has an inode but no known init.
     fn may_have_inode(&mut self, group: usize) -> bool {
         if self.groups.all[group].has_zombie_init {
             return false;
@@ -321,8 +321,8 @@ impl<'a> Inference<'a> {
             let id = self.of_process[index].and_then(|group| self.name(group));
             let process = &mut self.processes[index];
             process.namespace = id;
-            // A process with one PID is in the procfs's own namespace (rule 1). Its namespace does
-            // not count as inferred, unless the inode of that namespace is unknown.
+            // A process with one PID is certainly in the procfs's own namespace (rule 1), so the
+            // result counts as inferred only if the inode of that namespace is unknown.
             if process.nspid.len() != 1 || id.is_some_and(|id| id.inode().is_none()) {
                 process.evidence = Evidence::Inferred;
             }

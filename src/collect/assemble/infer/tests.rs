@@ -160,7 +160,7 @@ fn distinguishes_namespaces_at_the_same_level_by_their_parents() {
 fn a_session_links_a_process_to_its_leader() {
     // nsenter(1) started processes 4 and 5 in the namespace whose init is process 2. Process 5 was
     // adopted by the init. The parent of process 4 is outside of the namespace. Process 4 leads the
-    // session of process 5. Only this shows that process 4 is in the same namespace.
+    // session of process 5. Only the session shows that both are in the same namespace.
     let adopted = Process { ppid: Pid::new(2), ..process(&[5, 3], None) };
     let outside = |nspid: &[u32]| Process { ppid: Some(Pid::INIT), ..process(nspid, None) };
     let mut processes = vec![
@@ -219,8 +219,8 @@ proptest! {
         let view = View::of(&forest, &sight);
         let view_mount = view.mount;
         let seen = view.task_of.clone();
-        // An init exists until all other members of its namespace are gone. So a process can still
-        // exist only if the scan found the inits of its namespace and of all ancestors.
+        // An init exists until all other members of its namespace are gone. So if the scan did not
+        // find the init of a process's namespace or of an ancestor, the process is gone, too.
         let is_there = |process: &Process| {
             let own = forest.tasks[seen[&process.pid]].namespace;
             let mut above = successors(Some(own), |&it| forest.namespaces[it].parent);

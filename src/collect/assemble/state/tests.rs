@@ -263,7 +263,8 @@ fn a_listing_that_may_miss_the_init_proves_nothing() {
     assert_eq!(hidden.state(), NamespaceState::Unknown);
     // The kernel's answer (`init_now`) is reliable even if /proc hides inits.
     assert_eq!(Case { init_now: InitNow::Absent, ..hidden }.state(), NamespaceState::Dead);
-    // A procfs does not show processes in namespaces outside of its own namespace.
+    // A procfs does not show processes outside of its own namespace. If the child may be outside,
+    // the listing does not prove that the child has no init.
     let outside = Case { is_below: false, ..unable() };
     assert_eq!(outside.state(), NamespaceState::Unknown);
 }

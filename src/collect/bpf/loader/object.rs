@@ -142,8 +142,9 @@ impl Object {
             };
             patch_value(&mut instructions, it.at, value).ok_or(LoadError::InvalidObject)?;
         }
-        // Fields are checked before the cast function, so a missing field is always reported. The
-        // object file for older kernels needs the same fields, but not the function.
+        // The object file for older kernels works without the cast function, but not without the
+        // fields. So the fields are checked first: a missing field is reported even if the function
+        // is missing, too.
         patch_casts(&mut instructions, cast).ok_or_else(|| missing(RDONLY_CAST.as_bytes()))?;
         let iterator = iterator.ok_or_else(|| missing(spec.iterator.as_bytes()))?;
         Ok(Program { instructions, functions, iterator })

@@ -25,8 +25,9 @@ const USER_COUNT: usize = 48;
 const NAMESPACE: u32 = 4;
 const USER: u32 = 8;
 
-/// Maximum number of namespaces, and of users, to read. Further ones are left out, since the
-/// programs can't tell whether they have written these before.
+/// Maximum number of namespaces, and of users, to read. This is the capacity of the map in which
+/// each program notes what it has written. When the map is full, the program writes no more
+/// records.
 const MAX_RECORDED: u32 = 1 << 16;
 
 /// The counters that the kernel compares with its limits.
@@ -34,9 +35,9 @@ const MAX_RECORDED: u32 = 1 << 16;
 pub struct KernelCounters {
     /// The PIDs in use, by the inode of the PID namespace.
     pub numbers: HashMap<u64, PidNumbers>,
-    /// The counts that apply to a user in a user namespace, by the inode of the namespace and the
-    /// UID. The counts of this user come first, followed by the counts of the users who created the
-    /// namespace and its ancestors, innermost first. Empty before Linux 5.19.
+    /// Maps the inode of a user namespace and a UID to the counts that apply to this user: the
+    /// user's own counts, followed by the counts of the users who created the namespace and its
+    /// ancestors, innermost first. Empty before Linux 5.19.
     pub users: HashMap<(u64, u32), Vec<UserCount>>,
 }
 
@@ -140,7 +141,7 @@ impl KernelCounters {
             Err(LoadError::Missing(_)) => return Ok(this),
             users => users?,
         };
-        // The counts of a user are consecutive, and `above` is 0 in the first one.
+        // The records about one user are consecutive. The first of them has `above` 0.
         let mut key = (0, 0);
         users.read_records(USER_COUNT, |record| {
             let count = UserCount::read(record).ok_or(BpfUnavailable::Inconsistent)?;

@@ -366,7 +366,8 @@ INLINE void look_at(struct look *look, struct file *file, int in_flight) {
         if (family != AF_UNIX) return;
         READ(state, socket->__sk_common.skc_state);
         READ(pid, socket->sk_peer_pid);
-        // The kernel notes the caller of listen(2) as the peer of a listening socket.
+        // A listening socket has no peer. Instead, the kernel stores the process that called
+        // listen(2), so the socket keeps the namespace of that process alive.
         u32 by = state == TCP_LISTEN ? BY_LISTENER : BY_SOCKET;
         keeps(look, namespace_of(pid), in_flight ? IN_FLIGHT : by);
         // The queue of a socket that is itself in flight is not searched. The queue of a

@@ -157,8 +157,8 @@ impl<'a> KernelSearch<'a> {
         is_scanner
             && match kind {
                 KeeperKind::Member => false,
-                // During a scan, some threads of pidns enter PID namespaces for a moment. The
-                // leader never does, so its namespace for children has nothing to do with the scan.
+                // For a scan, only threads other than the leader enter PID namespaces, so the
+                // leader's namespace for children does not come from the scan.
                 KeeperKind::ForChildren => pid != tid,
                 _ => self.proc.is_close_on_exec(pid, fd),
             }

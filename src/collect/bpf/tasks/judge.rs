@@ -211,7 +211,7 @@ impl<'a> TaskScan<'a> {
     }
 
     /// Adds a process to `retry` if the namespace for its children may differ from the pinned
-    /// namespace with the same inode number. The kernel reuses inode numbers.
+    /// namespace with the same inode number, because the kernel reuses inode numbers.
     fn retry_for_children(&mut self, scan: Scan<'_>) {
         for it in &self.for_children {
             if !scan.registry.is_pinned_as(it.inode, it.ns_id) {

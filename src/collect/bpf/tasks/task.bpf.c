@@ -83,7 +83,8 @@ static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 #define MOST_DESCRIPTORS (1 << 15)
 // Minimum capacity of a descriptor table.
 #define FEWEST_DESCRIPTORS 64
-// Status flags of open(2), which tell the program its share of the processes.
+// pidns sets one of these flags of open(2) on an iterator that gets only half of the processes: see
+// is_anothers().
 #define O_APPEND 02000
 #define O_NONBLOCK 04000
 // Maximum number of PIDs in a record. Processes with more PIDs are read through /proc.
@@ -176,8 +177,8 @@ INLINE u32 holds_descriptor(struct task_struct *task, struct signal_struct *sign
     READ(count, descriptors->max_fds);
     READ(table.files, descriptors->fd);
     READ(table.open, descriptors->open_fds);
-    // The capacity of a descriptor table is a multiple of 64 and at least 64. If the
-    // capacity reads as 0, the task no longer has a table.
+    // The capacity of a descriptor table is a multiple of 64 and at least 64. If the task no longer
+    // has a table, the capacity reads as 0, and the subtraction wraps around to a large number.
     if (count - FEWEST_DESCRIPTORS > MOST_DESCRIPTORS) return is_set(number_of(files)) * CHANGED;
     // If a table has more users than the process has threads, other processes share the
     // table. Leave it to the /proc reader, which searches each large table only once.

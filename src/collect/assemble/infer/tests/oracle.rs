@@ -67,8 +67,8 @@ impl World {
         {
             return false;
         }
-        // The kernel may have reported the parent of a namespace whose inode is known, so a known
-        // inode can reveal another one. This loop repeats until no further inode becomes known.
+        // The inode of a namespace can reveal the inode of its parent, if the kernel reported this
+        // parent. So this loop repeats until no further inode becomes known.
         loop {
             let before = self.by_inode.len();
             for namespace in &view.namespaces {
