@@ -53,7 +53,7 @@ pub fn match_environments(
     }
 }
 
-/// Whether a process has finished `execve(2)`.
+/// The progress of `execve(2)` in a process.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Loaded {
     /// The environment and the command line are empty, so `execve(2)` may still be loading it.
