@@ -28,11 +28,12 @@ pub struct PidGraph {
     /// The nodes of namespaces come first, then the nodes of processes, in the order of the
     /// snapshot. Edges have no data: the kinds of the two nodes determine the meaning of an edge.
     graph: DiGraph<Node, ()>,
-    /// Processes that a filter removed, keyed by PID: tracers and ancestors of the remaining ones.
+    /// Some of the processes that a filter removed, keyed by PID: tracers and ancestors of the
+    /// remaining processes.
     left_out: BTreeMap<Pid, Process>,
     /// Facts about the live host that advice needs; empty for a saved document.
     live: LiveFacts,
-    /// The other namespaces that PID namespaces share.
+    /// The namespaces of other types, such as network, that the inits of PID namespaces share.
     sharing: Sharing,
 }
 
@@ -129,19 +130,19 @@ impl PidGraph {
         self.snapshot.limits.as_ref()?.get(index)
     }
 
-    /// Adds processes that a filter removed: tracers and ancestors of the remaining ones.
+    /// Adds processes that a filter removed: tracers and ancestors of the remaining processes.
     pub fn add_left_out(&mut self, processes: impl IntoIterator<Item = Process>) {
         self.left_out.extend(processes.into_iter().map(|process| (process.pid, process)));
     }
 
-    /// Returns the other namespaces that PID namespaces share.
+    /// Returns the namespaces of other types that the inits of PID namespaces share.
     #[must_use]
     pub fn sharing(&self) -> &Sharing {
         &self.sharing
     }
 
-    /// Sets the other namespaces that PID namespaces share, because a filter may have removed the
-    /// processes from which [`new`](Self::new) determines them.
+    /// Sets the namespaces of other types that the inits of PID namespaces share, because a filter
+    /// may have removed the processes from which [`new`](Self::new) determines them.
     pub fn set_sharing(&mut self, sharing: Sharing) {
         self.sharing = sharing;
     }

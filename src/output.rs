@@ -169,7 +169,7 @@ impl StoppedWaiting {
 /// which flush after each line, or ignore the error from writing to a closed descriptor.
 struct Unbuffered<'fd> {
     fd: BorrowedFd<'fd>,
-    /// If this descriptor is readable, writing does not wait for a slow reader.
+    /// If this descriptor is readable, a write fails instead of waiting for a slow reader.
     stop: Option<BorrowedFd<'fd>>,
 }
 

@@ -30,7 +30,8 @@ pub fn with_enough_stack(main: fn() -> ExitCode) -> ExitCode {
         let _ = SigSet::all().thread_block();
         return thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     }
-    // If no thread can be created (RLIMIT_NPROC), use the small stack, which is usually enough.
+    // If no thread can be created (RLIMIT_NPROC), use the main thread's small stack, which is
+    // usually enough.
     main()
 }
 

@@ -28,8 +28,8 @@ fn names<F: Formats>() -> impl Iterator<Item = PossibleValue> {
 
 impl<F: Formats> Args for OutputFormat<F> {
     fn augment_args(command: Command) -> Command {
-        // The option must accept every verb's formats: those of pidns without a verb, and those
-        // that only `check` has.
+        // The option is global, so the top-level command must accept the formats of every verb:
+        // besides its own formats, these are the ones that only `check` has.
         let is_own =
             |other: &PossibleValue| names::<F>().any(|own| own.get_name() == other.get_name());
         let others = names::<CheckFormat>().filter(|other| !is_own(other));
@@ -48,8 +48,8 @@ impl<F: Formats> FromArgMatches for OutputFormat<F> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let name = matches.get_one::<String>(ID).map_or("text", String::as_str);
         // If `-f` follows a verb, clap also passes its value to the top-level command, which may
-        // not support that format. If there is a verb, pidns does not use this copy of the value,
-        // so any format will do.
+        // not support the format. pidns then uses only the verb's copy of the value, so replace the
+        // other one by a format that is always supported.
         let name = if matches.subcommand_name().is_some() { "text" } else { name };
         F::from_str(name, false).map(Self).map_err(|_| {
             let known = names::<F>().map(|format| format.get_name().to_owned()).collect();

@@ -109,8 +109,8 @@ fn with_values(command: Command, listing: &Arc<Option<ProcessList>>) -> Command 
             "user" => one_of(users),
             "container" => one_of(containers),
             "command" => ArgValueCompleter::new(Executable),
-            // These options of `pidns check` and `pidns watch` take rules. clap itself completes `pidns run --deny`,
-            // which has a fixed list of values.
+            // These options take rules in `pidns check` and `pidns watch`. In `pidns run`, `--deny`
+            // has a fixed list of values, which clap itself completes.
             "deny" | "warn" | "allow" | "until" if argument.get_possible_values().is_empty() => {
                 ArgValueCompleter::new(codes)
             }
@@ -160,8 +160,8 @@ fn words_of<'a>(
     offer(typed, listing.pids().into_iter().filter_map(word))
 }
 
-/// Returns a candidate for each distinct word that starts with `typed`, and that a shell would not
-/// interpret.
+/// Returns a candidate for each distinct word that starts with `typed` and consists only of
+/// characters that no shell interprets.
 fn offer(typed: &str, offered: impl Iterator<Item = (String, String)>) -> Vec<CompletionCandidate> {
     let is_plain = |byte| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-' | b'+' | b'/');
     let mut words = BTreeMap::new();

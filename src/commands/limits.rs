@@ -42,7 +42,7 @@ pub fn limits(arguments: &cli::Limits) -> Result<Exit, Error> {
     Ok(view::exit_status(report.full() > 0, snapshot.complete, output.strict))
 }
 
-/// Loads a snapshot with the limits of the processes in `asked`, or of all processes if it is
+/// Loads a snapshot with the limits of the processes in `asked`, or of all processes if `asked` is
 /// empty.
 fn load(arguments: &cli::Limits, asked: &BTreeSet<Pid>) -> Result<Snapshot, Error> {
     let origin = &arguments.origin;

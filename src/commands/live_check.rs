@@ -12,7 +12,7 @@ use crate::query::{Check, Policy, SETTLE, Transients, Unsettled};
 /// A snapshot, and the results of a second scan of the same host.
 pub struct Settled {
     pub snapshot: Snapshot,
-    /// Processes and namespaces whose states are not reported.
+    /// Processes and namespaces whose states are not reported as problems.
     pub unsettled: Unsettled,
     /// Maps each process with a thread in uninterruptible sleep to the TID of one such thread.
     pub stuck_threads: BTreeMap<Pid, Pid>,

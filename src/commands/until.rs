@@ -52,9 +52,9 @@ impl Until {
         scanner: &mut Scanner,
     ) -> Result<(Snapshot, Option<Check>), Error> {
         let Request { procfs, details, .. } = scanner.request().clone();
-        // A check of a single snapshot finds every problem except stuck threads, which are read
-        // between two snapshots, but it also finds transient problems. So a second snapshot is
-        // needed only if it finds a problem.
+        // A check of one snapshot finds every problem except stuck threads. So if it finds nothing,
+        // no second snapshot is needed. If it finds a problem, the second snapshot shows whether
+        // the problem is transient.
         if !self.codes.contains(&CheckCode::Uninterruptible) {
             let check = self.check_once(&after, Unsettled::default(), scope, scanner.request())?;
             if check.findings.is_empty() {

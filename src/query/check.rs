@@ -50,9 +50,9 @@ impl Check {
         this
     }
 
-    /// Checks the second graph of a comparison. Reports processes and namespaces that are certainly
-    /// new as leftovers. Problems that the first graph already had are left out, unless `all` is
-    /// set. A problem is not denied if the first graph may have had it.
+    /// Checks the second graph of a comparison. Reports as leftovers the processes and namespaces
+    /// that are certainly new. Leaves out problems that the first graph already had, unless `all`
+    /// is set. Does not deny a problem that the first graph may have had.
     #[must_use]
     pub fn since(diff: Diff, unsettled: Unsettled, policy: &Policy, all: bool) -> Self {
         let leftovers = since::leftovers(&diff);

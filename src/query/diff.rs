@@ -94,8 +94,7 @@ impl Diff {
         // no longer matches the filter, for example because its name changed, would count as gone.
         let mut diff = Self::new(PidGraph::new(before), PidGraph::new(after))?;
         diff.nothing = nothing;
-        // The graphs are still whole, although `selected` is set, so use the coverage from before
-        // the selection.
+        // Use the coverage from before `selected` was set, because both graphs are still whole.
         diff.note_coverage(covered_before);
         if let Some((before_part, after_part)) = parts {
             diff.select(&before_part, &after_part);
@@ -222,8 +221,8 @@ impl Diff {
         .collect()
     }
 
-    /// Returns the reasons why something new may not be recognised as new. It does not matter
-    /// whether the second graph is complete.
+    /// Returns the reasons why something new may not be recognised as new. An incomplete second
+    /// graph is not such a reason.
     #[must_use]
     pub fn caveats_about_new(&self) -> BTreeSet<DiffCaveat> {
         let mut caveats = self.caveats();

@@ -199,8 +199,8 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
         namespaces.extend(reapers.iter().filter_map(|&pid| graph.process(pid)?.namespace));
         processes.extend(reapers);
     }
-    // Add the dead namespaces that the selected processes keep alive. If the children of a process
-    // start in a dead namespace, the process cannot fork, so the user wants to see that namespace.
+    // Add the dead namespaces that the selected processes keep alive. One of them may explain why a
+    // process cannot fork: its children would start in the dead namespace.
     if !selection.pids.is_empty() || selection.env.is_some() {
         namespaces.extend(kept_namespaces(&graph, &positions, &processes));
     }

@@ -138,7 +138,8 @@ impl Identity {
     }
 }
 
-/// Identifies findings that may replace each other.
+/// The kind of a finding's subject. A new finding may be the successor of one that has disappeared
+/// if both are of the same kind, for example if a daemon has replaced a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Kind {
     /// A process, by its name and parent.
@@ -162,9 +163,9 @@ impl Kind {
 }
 
 impl LastingFindings {
-    /// Turns the denied findings that may not last into warnings. Returns `true` if another check
-    /// is needed: a finding is new and may last, or all findings have disappeared. A scan can miss
-    /// a process that is replaced during the scan.
+    /// Turns the denied findings that may soon end into warnings. Returns `true` if another check
+    /// is needed, because a finding is new and may last, or because all findings have disappeared:
+    /// a scan can miss a process that is replaced during the scan.
     pub fn judge(&mut self, check: &mut Check) -> bool {
         let denied = check.findings.iter().filter(|it| it.verdict == Verdict::Deny);
         let now: HashMap<FindingId, FindingKind> = denied

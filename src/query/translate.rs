@@ -29,8 +29,8 @@ pub fn translate(
     let from = from.map(|from| resolve_or_home(graph, from)).transpose()?;
     let process = match from {
         Some(from) if Some(from) != home => {
-            // A procfs shows the PIDs of processes in one namespace and in the descendants of that
-            // namespace, but not in its ancestors.
+            // A procfs does not show the PIDs that processes have in ancestors of its own
+            // namespace, so it cannot tell which process has this PID in such an ancestor.
             if home.is_some_and(|home| lineage.is_within(home, from)) {
                 return Err(NotFound::NotTold { pid, namespace: from });
             }

@@ -8,8 +8,8 @@ use crate::model::{NamespaceId, Pid};
 /// [`Transients`](super::Transients)).
 #[derive(Clone, Debug, Default)]
 pub struct Unsettled {
-    /// Processes whose state is probably transient, that SIGKILL can still terminate, or whose
-    /// leader thread alone is stopped.
+    /// Processes in a state that is probably transient, processes that SIGKILL can still terminate,
+    /// and processes of which only the leader thread is stopped.
     pub processes: BTreeSet<Pid>,
     /// Dead namespaces that were not yet dead in the first scan.
     pub dead: BTreeSet<NamespaceId>,

@@ -13,7 +13,7 @@ use crate::model::{Host, Notice};
 pub struct Round<'a> {
     /// Start time of the round's scan, in RFC 3339 format, UTC.
     pub captured_at: String,
-    /// The same time in the time zone of the host: hours, minutes and seconds.
+    /// The start time of the scan in the host's time zone: hours, minutes and seconds.
     pub clock: String,
     /// The local date, if the watch has not yet reported anything on this date.
     pub new_day: Option<String>,

@@ -20,9 +20,10 @@ const KILLING: Duration = Duration::from_secs(10);
 /// descendant forked, so the pause must be short.
 const ROUND: Duration = Duration::from_millis(20);
 
-/// Kills all descendants of the command and all members of its cgroup: sends SIGTERM, waits up to `grace`, then sends SIGKILL. The
-/// wait is cut short if a signal asks pidns to exit. Descendants can fork in the meantime, so both
-/// steps are repeated until no descendant is left that pidns may signal.
+/// Kills all descendants of the command and all members of its cgroup: sends SIGTERM, waits up to
+/// `grace`, then sends SIGKILL. The wait is cut short if a signal asks pidns to exit. Descendants
+/// can fork in the meantime, so both steps are repeated until no descendant is left that pidns may
+/// signal.
 pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
     raise_priority();
     let mut killed = Killed::default();
@@ -73,7 +74,7 @@ fn kill_cgroup(command: &mut SupervisedCommand, deadline: Instant) -> Option<BTr
     Some(members)
 }
 
-/// Determines if a signal that asks pidns to exit ends a [`repeat`] early.
+/// Decides whether a signal that asks pidns to exit ends [`repeat`] early.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Hurry {
     Allowed,

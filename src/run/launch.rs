@@ -44,8 +44,8 @@ pub fn spawn(
     {
         return Ok(child);
     }
-    // If the command cannot be executed directly, the second process takes care of it: it runs a
-    // script without `#!` in the shell, or exits with the status for the error.
+    // Otherwise, start a second pidns process, which executes the command: it runs a script without
+    // `#!` in the shell, and exits with the status for the error if the command cannot be executed.
     let parent = if dies_with_us { getpid().as_raw_nonzero().get() } else { 0 };
     let members_file = members_file.unwrap_or(Path::new(""));
     let mut words = vec![NAME.into(), parent.to_string().into(), members_file.into()];

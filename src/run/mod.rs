@@ -61,7 +61,7 @@ pub struct SupervisedCommand {
 const ROUND: usize = 1000;
 
 /// The longest pause between two checks for descendants. SIGCHLD usually ends the pause early, but
-/// pidns may have read the signal before the check.
+/// does not if pidns has read the signal before the check.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A signal that is repeated within this time counts only once. `timeout(1)` sends a signal to
@@ -156,7 +156,8 @@ impl SupervisedCommand {
         if members.iter().try_for_each(&mut visit).is_break() {
             return;
         }
-        // A descendant that was moved to another cgroup is not a member.
+        // Then visit the descendants that are not members, for example because they were moved to
+        // another cgroup.
         let visited: HashSet<Pid> = members.iter().map(|it| it.pid).collect();
         self.descendants.walk(|it| {
             if visited.contains(&it.pid) { ControlFlow::Continue(()) } else { visit(it) }

@@ -158,7 +158,7 @@ impl Received {
     /// Passes the signal on to the command, unless the command has already received it, or the
     /// signal concerns pidns itself.
     pub fn pass_on(self, command: Pid, descendants: &Descendants) {
-        // The sender of SIGPIPE and SIGXFSZ is the process that caused them.
+        // If pidns itself caused a SIGPIPE or SIGXFSZ, the signal names pidns as its sender.
         let is_own = self.sender == Some(getpid())
             || self.signal == Signal::CHILD
             || (self.from_kernel && OF_PIDNS.contains(&self.signal));

@@ -15,8 +15,9 @@ use super::{namespace, process};
 use crate::collect::parse::Leaders;
 use crate::model::{Namespace, NamespaceId, Pid, Process};
 
-/// Limits on the size of a forest. With low limits, a test takes milliseconds, and namespaces often
-/// have the same level and the same PIDs, which makes them hard to distinguish.
+/// Limits on the size of a forest. The limits are low, so that a test takes milliseconds, and so
+/// that many namespaces have the same level and the same PIDs, which the tested code must not
+/// confuse.
 const MAX_TASKS: usize = 40; // at most 64, so that one u64 has a bit for each task
 const MAX_NAMESPACES: usize = 12;
 const MAX_DEPTH: usize = 5;
@@ -399,8 +400,8 @@ impl Forest {
 pub struct Sight {
     /// Selects a running process. The procfs shows the PID namespace of this process.
     mount: u8,
-    /// Selects a running process. The viewer is in the PID namespace of this process. `None` means
-    /// that a seccomp filter refuses `NS_GET_PARENT` for every namespace.
+    /// Selects a running process. The viewer is in the same PID namespace as this process. If
+    /// `None`, a seccomp filter refuses `NS_GET_PARENT` for every namespace.
     viewer: Option<u8>,
     /// A bit for each process: 1 if the viewer may not read the namespace link of this process.
     refused: u64,
@@ -496,8 +497,8 @@ impl View {
             if task.fate == Fate::Zombie || task.leader_exited {
                 seen.state = 'Z';
             }
-            // If only the leader thread has exited, the process still has another thread. In a
-            // waiting init, that thread does the waiting.
+            // If only the leader thread has exited, the process still has a second thread. If the
+            // process is an init that waits for others, the second thread is the one that waits.
             let has_others = task.fate != Fate::Zombie && task.leader_exited;
             seen.threads = NonZeroU32::new(if has_others { 2 } else { 1 });
             if !is_told {

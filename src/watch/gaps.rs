@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// A gap has ended if no snapshot has had it for this long.
+/// A gap counts as ended if no snapshot has had it for this long.
 const LASTING: Duration = Duration::from_secs(60);
 
 /// The gaps that the snapshots of the last minute had.

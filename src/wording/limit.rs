@@ -12,7 +12,8 @@ use crate::query::LimitReport;
 /// The highest value that `kernel.pid_max` accepts.
 const MAX_PID_MAX: u64 = 1 << 22;
 
-/// Says how a call fails if a limit of this kind is full.
+/// Returns a phrase that says which call fails, and with which error, if a limit of this kind is
+/// full.
 pub fn failure(kind: LimitKind) -> String {
     let call = if kind.refuses_forks() { "fork" } else { "unshare" };
     let error = match kind.error() {
@@ -164,8 +165,8 @@ fn raise(graph: &PidGraph, limit: &Limit) -> Option<String> {
             let write = format!("sh -c 'echo {value} > /proc/sys/kernel/pid_max'");
             Some(format!("end a process in it, then nsenter --target {init} --pid {write}"))
         }
-        // Only a process in the user namespace can raise the limit. No command is suggested, because
-        // nsenter would start a process that the owner of the user namespace can read and control.
+        // Only a process in the user namespace can raise the limit. Suggest no nsenter command: the
+        // owner of the user namespace could read and control the process that nsenter starts in it.
         (LimitKind::MaxPidNamespaces, None, Some(value)) => {
             let inode = limit.scope.user_namespace?;
             Some(format!(

@@ -118,8 +118,8 @@ impl<'a> MemberText<'a> {
         }
     }
 
-    /// Adds the container of a process, if it is not that of the namespace. In a tree, a process
-    /// below another one of the same container does not repeat the container.
+    /// Adds the container of a process if it differs from the container of the namespace. In a
+    /// tree, processes below one of the same container do not repeat it.
     fn guest(&self, process: &Process, drawn: Drawn, of_each: bool, line: &mut Line) {
         let Some(container) = process.other_container() else { return };
         let above = match drawn {

@@ -30,7 +30,8 @@ pub fn describe_leftover(report: &RunReport, finding: &Finding, symbols: Symbols
             None => without_advice(pid.to_string()),
             Some(process) => {
                 let mut message = process_text(report, leftovers, process, symbols);
-                // A zombie gets no signal. pidns reaps it after its parent has ended.
+                // A zombie is in neither list, because signals have no effect on it. pidns reaps it
+                // after its parent has ended.
                 let has_ended = report.killed.as_ref().is_some_and(|it| {
                     let is_signalled = it.sigterm.contains(&pid) || it.sigkill.contains(&pid);
                     (is_signalled || process.is_unreaped()) && !it.remaining.contains(&pid)

@@ -48,8 +48,8 @@ pub fn write_limit(
     Ok(())
 }
 
-/// Returns `false` for a limit that is not full and has no maximum, and for an init that is
-/// running.
+/// Returns `false` for a limit that has no maximum and is not full, and for an `InitTerminated`
+/// limit while the init is running.
 fn is_shown(limit: &Limit) -> bool {
     let is_open = limit.full == Some(false);
     !(is_open && (limit.max.is_none() || limit.kind == LimitKind::InitTerminated))

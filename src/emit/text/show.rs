@@ -591,7 +591,8 @@ mod tests {
         assert!(folded.contains("sleep × 5 like this: "), "{folded}");
         let expected = "   └─ sleep, child of sleep\n      ├─ sleep\n      └─ sleep\n";
         assert!(folded.contains(expected), "{folded}");
-        // In one namespace, the third process is a child of the second.
+        // Make one namespace differ from the others: its third process becomes a child of the
+        // second.
         let last = processes.last_mut().unwrap();
         last.ppid = Pid::new(last.pid.as_u32() - 1);
         let folded = text(snapshot(containers, processes), style);

@@ -82,8 +82,8 @@ fn find_in_processes(
     unsettled: &Unsettled,
     found: &mut Vec<(CheckCode, Subject)>,
 ) {
-    // Use the collector's diagnostics: the collector watched each init for some time, so it
-    // reports neither frozen inits nor inits that are merely slow.
+    // The collector's diagnostics name the inits that do not reap. The collector watched each init
+    // for some time, so an init that is merely frozen or slow is not among them.
     let diagnostics = graph.snapshot().diagnostics.iter();
     let code = DiagnosticCode::InitDoesNotReap.name();
     let inits: HashSet<Pid> =

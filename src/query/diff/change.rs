@@ -13,8 +13,8 @@ keywords! {
     }
 }
 
-/// The reason why two snapshots cannot be compared. In each case, they cannot have a process in
-/// common.
+/// The reason why two snapshots cannot be compared. In each case, no process can be in both of
+/// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Incomparable {
     /// The snapshots are from different boots of a host.
@@ -168,10 +168,10 @@ keywords! {
         /// At least one snapshot does not contain a boot ID.
         BootUnknown = "boot-unknown",
         /// Some namespaces were matched by inode only, because `ns_id` and the start time of the
-        /// init are unknown. The kernel reuses inodes.
+        /// init are unknown. Such a match may be wrong, because the kernel reuses inodes.
         WeakNamespaces = "weak-namespaces",
         /// Some processes were matched by PID and namespace only, because `start_time` is unknown.
-        /// The kernel reuses PIDs.
+        /// Such a match may be wrong, because the kernel reuses PIDs.
         WeakProcesses = "weak-processes",
     }
 }

@@ -223,8 +223,9 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// Returns `true` if a process is older than the pidns process that took the first snapshot. If
-    /// the first snapshot lacks such a process, the process was filtered out or hidden.
+    /// Returns `true` if a process is older than the pidns process that took the first snapshot.
+    /// Such a process already existed at that time, so if the first snapshot lacks it, it was
+    /// filtered out or hidden.
     fn predates(&self, process: &Process) -> bool {
         self.begin.is_some_and(|begin| begin.predates(process) == Some(true))
     }
@@ -361,8 +362,8 @@ fn host_relation(before: &Snapshot, after: &Snapshot) -> Result<Relation, Incomp
     }
 }
 
-/// Matches two processes with the same PID by their start times. If the PIDs in inner namespaces
-/// differ, the PID was reused by a different process, because the PIDs of a process never change.
+/// Matches two processes with the same PID by their start times. If their PIDs in inner namespaces
+/// differ, they are different processes, because the PIDs of a process never change.
 fn same_lifetime(before: &Process, after: &Process) -> Sameness {
     let is_known = !before.nspid.is_empty() && !after.nspid.is_empty();
     if is_known && before.nspid != after.nspid {

@@ -26,7 +26,7 @@ pub struct TreeRow<'a> {
     /// `true` if a row above stands for several processes. This row then describes what is below
     /// each of them.
     pub of_each: bool,
-    /// The place of the first process of the row.
+    /// The position of the first process's line, in a list or in a tree.
     pub drawn: Drawn,
 }
 
@@ -105,8 +105,7 @@ impl<'a> Forest<'a> {
     }
 
     /// Numbers the subtree of each member. A member that may not be folded, or that has such a
-    /// member below it, has no number. `kind_of` may change the kind of each
-    /// member.
+    /// member below it, gets no number. `kind_of` maps the kind of a member to the kind to use.
     pub(super) fn subtrees(
         &self,
         numbers: &mut SubtreeNumbers<'a>,

@@ -69,7 +69,7 @@ impl Condition {
 pub(super) struct MemberKind<'a> {
     comm: &'a str,
     condition: Condition,
-    /// ID of the process's container, if it is not that of its namespace.
+    /// ID of the process's container, if it differs from the container of the namespace.
     container: Option<&'a str>,
     /// The relation that the line states, and the name of the other process.
     relation: Option<(Kinship, &'a str)>,

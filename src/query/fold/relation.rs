@@ -43,7 +43,7 @@ pub struct Relation<'a> {
 /// `find` looks up a process by its PID.
 ///
 /// A process other than the init has entered from outside if its parent is in another namespace.
-/// All others have a parent in their own namespace, because the init adopts orphans.
+/// Every other process has a parent in its own namespace, because the init adopts orphans.
 pub fn relation<'a>(
     process: &Process,
     drawn: Drawn,

@@ -188,8 +188,7 @@ impl<'a> Picture<'a, '_> {
         self.out.write_all(b">];\n")?;
         let first = siblings.first().and_then(|it| it.first());
         let (Some(parent), Some(first)) = (parent, first) else { return Ok(()) };
-        // `table::shelf` returns a single box unchanged, so the edge can lead to the heading of the
-        // box.
+        // `table::shelf` returns a single box unchanged, so the edge to it can end at its heading.
         let headport = match siblings {
             [_] => format!("{}:w", port(first.id)),
             _ => "w".to_owned(),
