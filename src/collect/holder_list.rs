@@ -1,8 +1,8 @@
 //! Collects the holders of namespaces in bounded memory.
 //!
-//! A descriptor costs its user 8 bytes of kernel memory, but a holder costs pidns ten times as much,
-//! and even more in a document. So at most [`MAX_HOLDERS`] holders of one kind are kept for a
-//! namespace. All others are counted.
+//! A descriptor costs its user 8 bytes of kernel memory, but a holder costs pidns ten times as
+//! much, and even more in a document. So at most [`MAX_HOLDERS`] holders of one kind are kept for a
+//! namespace. The others are only counted.
 
 use std::mem::discriminant;
 
@@ -59,7 +59,8 @@ impl HolderList {
         self.holders.iter()
     }
 
-    /// Keeps only the holders of namespaces for whose inode `is_kept` returns `true`.
+    /// Removes the holders of each namespace for which `is_kept` returns `false`. `is_kept` takes
+    /// the inode of the namespace.
     pub fn retain_namespaces(&mut self, is_kept: impl Fn(u64) -> bool) {
         self.holders.retain(|&(inode, _)| is_kept(inode));
     }

@@ -12,7 +12,7 @@ use crate::model::{Advice, Diagnostic, DiagnosticCode, Hides, Pid};
 /// Maximum number of detailed messages for one code.
 const MAX_DETAILS: usize = 3;
 
-/// All occurrences of a problem with the same code and errno.
+/// All problems with the same code and errno.
 #[derive(Debug, Default)]
 struct Entry {
     pids: Vec<Pid>,

@@ -70,7 +70,7 @@ pub struct Request {
     pub search: BTreeSet<SearchScope>,
     /// The optional details to read about every process.
     pub details: BTreeSet<Detail>,
-    /// Conditions to check for the environment of each process.
+    /// The conditions against which each process's environment is checked.
     pub environment: BTreeSet<EnvPattern>,
     /// Selects how to read processes: through BPF, through /proc, or through the faster of the two.
     pub collector: Collector,

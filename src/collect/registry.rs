@@ -35,9 +35,9 @@ pub enum InitHistory {
     /// Unknown, because the namespace was found through an open descriptor or a mount.
     #[default]
     Unknown,
-    /// The namespace had no init when it was found. It is the namespace in which a process creates
-    /// its children, and the link `pid_for_children` was missing: the kernel shows that link only
-    /// after the namespace has had an init.
+    /// The namespace had no init when it was found: a thread creates its children in the namespace,
+    /// but the thread's link `pid_for_children` was missing. The kernel shows that link only after
+    /// the namespace has had an init.
     NoneYet,
     /// The namespace has had an init: the link `ns/pid` or `pid_for_children` of a process refers
     /// to the namespace, or kernel memory shows that it had one.
@@ -133,8 +133,8 @@ impl NamespaceRegistry {
         drop(fd);
         let parent_inode = parent.as_ref().map(NamespaceFd::inode).map_err(|&errno| errno);
         if let Ok(parent) = parent {
-            // If the parent is in the registry already, its ancestors have been recorded, or
-            // `climb` will add them.
+            // If the parent is in the registry already, there is no need to visit its ancestors:
+            // they have been recorded, or `climb` will add them.
             if self.lock().contains_key(&parent.inode()) {
                 self.meet(parent.inode(), InitHistory::Existed);
             } else {

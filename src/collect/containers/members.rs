@@ -36,7 +36,8 @@ impl<'a> OwnContainers<'a> {
         Self(namespaces.iter().map(|namespace| (namespace.id, namespace)).collect())
     }
 
-    /// Returns the container that a process's cgroup names, if it is not that of its namespace.
+    /// Returns the container that a process's cgroup names, unless the process's namespace belongs
+    /// to the same container.
     fn other(
         &self,
         process: &Process,
@@ -92,7 +93,8 @@ fn by_descent(
     if shared.is_empty() {
         return Vec::new();
     }
-    // The init of a container adopts orphans of all containers in its namespace.
+    // The init of a container adopts orphans of all containers in its namespace, so read the cgroup
+    // of each of its children.
     for process in processes {
         let is_shared = process.nspid.len() > 1
             && process.namespace.is_some_and(|id| shared.contains(&id))
@@ -106,7 +108,8 @@ fn by_descent(
     descend(processes, heads, &shared)
 }
 
-/// Gives each process in a shared namespace the container of its nearest ancestor in `found`.
+/// Returns each process in a shared namespace with its container, which is taken from its nearest
+/// ancestor in `found`.
 fn descend(
     processes: &[Process],
     mut found: HashMap<Pid, Option<Container>>,

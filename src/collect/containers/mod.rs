@@ -2,7 +2,7 @@
 //! and pods. On a host without containers, this takes no further system calls.
 //!
 //! - `monitor` recognizes the processes that runtimes start as parents of containers
-//! - `members` finds the processes whose container is not that of their namespace
+//! - `members` finds the processes that do not belong to the container of their namespace
 //! - `names` finds names for all containers; `reader` knows the files of each runtime, `files` opens
 //!   them safely, and `parse` parses them
 
@@ -16,7 +16,8 @@ mod reader;
 use super::proc::ProcSource;
 use crate::model::Snapshot;
 
-/// Describes the containers of a snapshot, whose processes must be sorted by PID.
+/// Adds the members of other containers and the names of all containers to a snapshot. The
+/// processes in the snapshot must be sorted by PID.
 pub fn describe(source: &ProcSource, snapshot: &mut Snapshot) {
     members::find(source, snapshot);
     names::read(source, snapshot);

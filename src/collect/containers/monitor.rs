@@ -20,7 +20,7 @@ pub struct Monitor {
 pub struct RuntimeOwner {
     /// User ID of the runtime's processes.
     pub uid: u32,
-    /// The PID namespace of the runtime; `None` for the namespace of the procfs.
+    /// The PID namespace of the runtime; `None` for the namespace that the procfs shows.
     pub namespace: Option<NamespaceId>,
 }
 

@@ -101,7 +101,7 @@ fn read_all(mut reader: NameReader, wanted: &[NamelessContainer], sender: &Sende
 
 /// A name that the thread has found.
 enum FoundName {
-    /// Index in the list of containers, the runtime that has the files, and the names.
+    /// Index in the list of containers, the runtime whose files contain the names, and the names.
     Container(usize, &'static str, Names),
     /// UID, name and namespace of a pod.
     Pod(String, String, String),
@@ -110,8 +110,8 @@ enum FoundName {
 /// The names that were found so far.
 #[derive(Default)]
 struct FoundNames {
-    /// Maps the runtime and ID of each container to the runtime that has the files, and to its
-    /// names.
+    /// Maps the runtime and ID of each container to its names, and to the runtime whose files
+    /// contain these names.
     containers: HashMap<(String, String), (&'static str, Names)>,
     /// Maps the UID of each pod to its name and namespace.
     pods: HashMap<String, (Option<String>, Option<String>)>,

@@ -102,7 +102,8 @@ pub struct NameReader {
     daemons: Vec<(Pid, RuntimeOwner)>,
     /// The directories in which Docker's daemons keep containers.
     docker: HashMap<RuntimeOwner, Vec<OwnedFd>>,
-    /// The directory in which the bundle of the last container was found, and the user of the shim.
+    /// The directory that contains the last bundle of containerd that was read, and the owner of
+    /// this containerd. The bundle of the next container is often in the same directory.
     bundles: Option<(OwnedFd, RuntimeOwner)>,
     /// The names of podman's containers, by ID.
     podman: HashMap<RuntimeOwner, HashMap<String, String>>,

@@ -126,8 +126,9 @@ impl<'a> LiveHost<'a> {
         }
     }
 
-    /// Returns `true` if nsenter(1) cannot become root in the user namespace of a process. nsenter
-    /// does not change the user if it is already in that user namespace.
+    /// Returns `true` if nsenter(1) cannot become root in the user namespace of a process. If
+    /// nsenter is already in that user namespace, it does not change the user, so the result is
+    /// `false`.
     fn keeps_user(&self, process: &Process) -> bool {
         let Ok(dir) = ProcessDir::open(self.procfs.fd(), process.pid) else { return false };
         let theirs = namespace_link(dir.as_fd(), c"ns/user", "user").ok().flatten();

@@ -139,15 +139,15 @@ impl Descendants {
             Descendant { pid, has_exited: false, pidfd, raw }
         };
         let mut opened: Vec<_> = self.shown_pids(&list()).into_iter().map(open).collect();
-        // Before a listed PID was opened, another process may have reused it. So list the PIDs again:
-        // a PID in both lists was not reused.
+        // Before a listed PID was opened, a process that `list` does not return may have reused it.
+        // So list the PIDs again: such a PID is missing from the second list.
         let again = list();
         opened.retain(|it| again.contains(&it.raw));
         opened
     }
 
-    /// Returns the PIDs that the procfs shows for the processes in `raws`, each with the PID that
-    /// pidns passes to system calls for the same process.
+    /// For each process in `raws`, returns the PID that the procfs shows and the PID that pidns
+    /// passes to system calls.
     pub fn shown_pids(&self, raws: &HashSet<RawPid>) -> Vec<(Pid, RawPid)> {
         if self.level == 0 {
             return raws.iter().filter_map(|&raw| Some((model_pid(raw)?, raw))).collect();

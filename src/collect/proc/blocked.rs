@@ -1,10 +1,10 @@
 //! Ends pidns if the kernel blocks a read of a process for too long.
 //!
-//! A process can hold one of its locks in the kernel for as long as it likes: `exec_update_lock` if
-//! `execve(2)` closes a file on a FUSE file system that does not answer, or `mmap_lock` if memory
-//! is unmapped that such a file system must write back. Reads of most files in `/proc/PID`, and
-//! `kcmp(2)`, wait for these locks without a time limit, and pidns can't know in advance whether
-//! they will. Only a fatal signal ends the wait, so pidns can't give up the read and go on.
+//! A process can hold one of its locks in the kernel for as long as it likes: `exec_update_lock`
+//! while `execve(2)` closes a file on a FUSE file system that does not answer, or `mmap_lock` while
+//! it unmaps memory that such a file system must write back. Reads of most files in `/proc/PID`,
+//! and `kcmp(2)`, wait for these locks without a time limit, and pidns can't know in advance
+//! whether they will. Only a fatal signal ends the wait, so pidns can't give up the read and go on.
 
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
@@ -22,11 +22,11 @@ use crate::model::Pid;
 /// Time between two checks.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Number of consecutive checks that must find pidns blocked.
+/// Number of consecutive checks that must find pidns blocked before pidns ends with an error.
 const TICKS: u32 = 10;
 
-/// Processor time that pidns may use between two checks and still count as blocked. Threads that
-/// only sleep and wake up use less.
+/// pidns can count as blocked only if it uses less processor time than this between two checks.
+/// Threads that only sleep and wake up use less.
 const IDLE: Duration = Duration::from_millis(1);
 
 /// One entry for each thread that has read a process. The lower half of an entry is the PID of the
@@ -62,7 +62,8 @@ impl Reading {
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        // When a thread ends, its entry may be dropped before its last `Reading`.
+        // When a thread ends, its entry may be dropped before its last `Reading`. Then there is
+        // nothing to update.
         let _ = READER.try_with(|reader| {
             let count = (reader.load(Ordering::Relaxed) >> 32).saturating_sub(1);
             reader.store(entry(count, self.outer_pid), Ordering::Relaxed);
@@ -99,7 +100,8 @@ pub fn watch() {
     static STARTED: Once = Once::new();
     let Some(end) = HANDLER.get() else { return };
     STARTED.call_once(|| {
-        // The new thread inherits the signal mask. It must not take signals from the other threads.
+        // Block all signals while the thread is created: it inherits the signal mask, and must not
+        // take signals from the other threads.
         let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK);
         // If no thread can be started (RLIMIT_NPROC), blocked reads are not noticed.
         let _ = thread::Builder::new().spawn(move || end(wait_until_blocked()));

@@ -45,8 +45,8 @@ const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(4), Duration::from_millis(16)];
 
-/// After this many command lines have stayed empty, pidns waits for no others, because a process
-/// can leave its command line empty forever.
+/// Number of command lines for which pidns waits in vain before it stops waiting for others. A
+/// process can leave its command line empty forever.
 pub const PATIENCE: u32 = 16;
 
 /// Reads the details of one process.
@@ -90,7 +90,8 @@ impl DetailReader<'_> {
                     Ok(cgroup) => details.cgroup = cgroup,
                     Err(errno) => note(DiagnosticCode::CgroupUnreadable, Some(errno)),
                 },
-                // `collect::limits` reads the limits of all processes together.
+                // Limits are not read here: `collect::limits` reads them for all processes
+                // together.
                 Detail::Limits => {}
             }
         }

@@ -56,7 +56,8 @@ pub fn match_environments(
 /// The progress of `execve(2)` in a process.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Loaded {
-    /// The environment and the command line are empty, so `execve(2)` may still be loading it.
+    /// Both the environment and the command line are empty, as they are while `execve(2)` loads the
+    /// program.
     No,
     Yes,
 }
@@ -72,7 +73,7 @@ fn match_environment(
     match read_environment(procfs, process, bytes) {
         Ok(loaded) => {
             let mut met = BTreeSet::new();
-            // Most entries of an environment that a process has overwritten are empty.
+            // If a process has overwritten its environment, most entries are empty. Skip them.
             for entry in bytes.split(|&byte| byte == 0).filter(|entry| !entry.is_empty()) {
                 met.extend(patterns.iter().filter(|it| it.matches(entry)).cloned());
             }

@@ -27,8 +27,8 @@ pub struct ScanFindings {
     /// Maps the inode of each mount namespace to the threads (PID and TID) through which its mount
     /// table can be read.
     pub readers: HashMap<u64, Vec<(Pid, Pid)>>,
-    /// Descriptors of mount namespaces that processes have open: the inode of the mount namespace,
-    /// the PID of the process, and the descriptor number.
+    /// Open descriptors of mount namespaces: the inode of the mount namespace, the PID of the
+    /// process that has it open, and the descriptor number.
     pub mount_namespace_fds: Vec<(u64, Pid, u32)>,
     pub log: DiagnosticLog,
 }

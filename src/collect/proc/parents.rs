@@ -15,7 +15,7 @@ const ROUNDS: usize = 8;
 ///
 /// If the parent has exited during the scan, the process has a new parent by now. If the parent was
 /// started after /proc was listed, the parent is found now. If the process itself has exited, it is
-/// left out. If the parent still can't be read, `assemble` reports that.
+/// left out. If the parent still can't be read, `assemble` adds a diagnostic.
 pub fn find_missing(scan: Scan<'_>, found: &mut ScanFindings) {
     let mut before = BTreeSet::new();
     for _ in 0..ROUNDS {
@@ -32,8 +32,8 @@ pub fn find_missing(scan: Scan<'_>, found: &mut ScanFindings) {
     }
 }
 
-/// Returns the PID of each process whose parent is not among the processes that were found, and the
-/// PID of that parent. The processes must be sorted by PID.
+/// Returns the PID of each process whose parent was not found, together with the parent's PID. The
+/// processes must be sorted by PID.
 fn orphans(found: &ScanFindings) -> BTreeSet<(Pid, Pid)> {
     let is_found = |pid| found.processes.binary_search_by_key(&pid, |it| it.pid).is_ok();
     let mut previous = None;

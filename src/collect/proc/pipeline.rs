@@ -269,8 +269,8 @@ fn children_of<'a>(
 /// The ancestors of pidns that may adopt orphans: inits, and programs that may be subreapers.
 /// Shells are not subreapers.
 ///
-/// Maps the PID of each such ancestor to the children that it certainly started itself: those that
-/// it had before the child that is pidns or an ancestor of pidns. The earlier commands of a
+/// Maps the PID of each such ancestor to the children that it certainly started itself. In its list
+/// of children, they come before pidns or the next ancestor of pidns. The earlier commands of a
 /// pipeline are among them, because a shell starts commands from left to right.
 struct Adopted(HashMap<Pid, Vec<Pid>>);
 

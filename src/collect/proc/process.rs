@@ -34,7 +34,7 @@ use crate::model::{DiagnosticCode, NamespaceId, Nspid, Pid, Process};
 #[derive(Debug)]
 pub struct ReadProcess {
     pub process: Process,
-    /// The leaders of the process's session and process group, if its namespace could not be read.
+    /// The leaders of the session and process group, if the process's namespace could not be read.
     pub leaders: Option<Leaders>,
     /// The contents of `/proc/PID/cgroup`, if the process is an init and the file could be read.
     pub cgroup: Option<Vec<u8>>,
@@ -417,8 +417,8 @@ impl<'a> ProcessReader<'a> {
         });
         let now = inits::life(self.scan.procfs, init, has_memory);
         // The cgroups and the state were read by path, so check that the PID still belongs to this
-        // init. That is the case if the link `ns/pid` still shows the namespace that pidns keeps
-        // open, because a namespace has only one init in its lifetime.
+        // init. It does if the link `ns/pid` still shows the namespace that pidns keeps open,
+        // because a namespace has only one init in its lifetime.
         if !is_pinned || open.dir.pid_namespace() != Ok(init.namespace) {
             open.still_there()?;
         }
@@ -451,8 +451,8 @@ impl<'a> ProcessReader<'a> {
         if held.is_unsettled {
             open.retry_later()?;
         }
-        // The process is not read again, so other processes that share these tables need not search
-        // them.
+        // The process is not read again, so record its tables. Other processes that share these
+        // tables need not search them.
         for table in std::mem::take(&mut held.searched_tables) {
             scan.tables.insert(table);
         }

@@ -157,9 +157,8 @@ impl Procfs {
         }
         let Ok(stat) = fs::fstat(&self.dir) else { return };
         let mut table = Vec::new();
-        // The mount options of this procfs are in the viewer's mount table. Any procfs that shows
-        // the viewer also shows that table. So the table is read through /proc or, if that fails,
-        // through this procfs.
+        // The viewer's mount table contains the mount options of this procfs. The table can be read
+        // through any procfs that shows the viewer: try /proc first, then this procfs.
         let mut read_table = |dir: BorrowedFd<'_>| {
             let file = open(dir, c"self/mountinfo").ok()?;
             read_to_end(&file, &mut table, MAX_MOUNTINFO).ok()

@@ -54,8 +54,8 @@ fn own() -> Option<&'static ScanMark> {
 /// Marks this process, or renews its mark. Must be called before namespaces are opened.
 pub fn renew() {
     if let Some(mark) = own() {
-        // `fchmod` sets the change time (`ctime`) to the current time. Unlike `mtime`, it can't be
-        // set to a chosen time.
+        // `fchmod` sets the change time (`ctime`) to the current time. Unlike `mtime`, `ctime`
+        // can't be set to a chosen time.
         let _ = fchmod(&mark.file, Mode::RUSR);
     }
 }

@@ -245,8 +245,8 @@ impl ProcSource {
         if searches_holders(search) && !clock::shows_all_start_times() {
             note_unknown_start_times(&mut found);
         }
-        // Mounts are searched after the processes were read, because each mount table is read
-        // through a process.
+        // Mounts are searched after the processes, because each mount table is read through a
+        // process.
         if search.contains(&SearchScope::Mounts) {
             mounts::search(procfs, namespace, registry, &mut found);
         }

@@ -10,8 +10,8 @@ use super::process::ProcessReader;
 use super::scan::{Scan, Target};
 use crate::model::{DiagnosticCode, Pid};
 
-/// Times of further retries, measured from the first attempt to read a process. The first retry
-/// comes as soon as the thread has read its other processes.
+/// Times of the retries after the first one, measured from the first attempt to read a process. The
+/// first retry is made as soon as the thread has read its other processes.
 const RETRIES: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(600)];
 
 /// Maximum number of late retries, which follow [`Attempt::Final`]. They are only for a process

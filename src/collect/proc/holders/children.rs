@@ -39,7 +39,8 @@ pub fn search(
     }
 }
 
-/// Finds the namespace for the children of a thread that has no link `pid_for_children`.
+/// Finds the namespace in which a thread creates its children, if the link `pid_for_children` is
+/// missing.
 ///
 /// The kernel hides the link in two cases: the thread is exiting, or it has created a namespace for
 /// its children but has not yet started the first child, which becomes the init of that namespace.

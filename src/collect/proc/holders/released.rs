@@ -131,7 +131,7 @@ pub fn has_for_children(procfs: &Procfs, inode: u64, pid: Pid, tid: Pid) -> Resu
         }
     };
     match has(tid) {
-        // The thread may have become the leader, whose TID is `pid` (`execve(2)`).
+        // After `execve(2)`, the thread may be the leader, whose TID is `pid`.
         Err(errno) if is_gone(errno) && tid != pid => has(pid),
         other => other,
     }

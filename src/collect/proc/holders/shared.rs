@@ -84,7 +84,7 @@ impl SearchedTables {
     /// Adds a table that was searched completely.
     pub fn insert(&self, table: SearchedTable) {
         let mut tables = self.lock();
-        // Two threads of the scan may have searched the same table at the same time.
+        // Another thread of the scan may have searched the same table and added it in the meantime.
         if let Some(Err(position)) = tables.position(table.tid) {
             let index = tables.tables.len();
             tables.order.insert(position, index);
@@ -111,7 +111,8 @@ impl SearchedTables {
     }
 
     fn lock(&self) -> MutexGuard<'_, Tables> {
-        // A thread that panics cannot leave the list half changed.
+        // A thread that panics cannot leave the list half changed, so a poisoned lock can still be
+        // used.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -95,7 +95,8 @@ impl MountSearch<'_> {
     /// of the host have been searched.
     fn search_all_of_host(&mut self) -> bool {
         let Ok(own) = open_namespace(self.procfs.fd(), c"self/ns/mnt") else { return false };
-        // Without CAP_SYS_ADMIN, the kernel skips some mount namespaces silently.
+        // Without CAP_SYS_ADMIN, the list is incomplete: the kernel skips some mount namespaces
+        // silently.
         let mut all = viewer::may_administer();
         // If a mount namespace can't be read here, the search tries again later, through the
         // processes in it.

@@ -31,7 +31,7 @@ impl MountTable {
     /// Enters the mount namespace and reads `mountinfo` there. `mountinfo` lists all mounts, except
     /// those hidden by another mount over the root directory.
     pub fn read_inside(namespace: &NamespaceFd) -> Result<(Self, MountList)> {
-        // /proc is opened in advance, because the mount namespace may have no /proc.
+        // Open /proc first, because it may not exist in the mount namespace that pidns enters.
         let proc = first_procfs()?;
         let file = in_mount_namespace(namespace, || open(proc, c"thread-self/mountinfo"))?;
         let mut table = Vec::new();
