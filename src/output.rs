@@ -25,7 +25,8 @@ pub enum Outcome {
     Stopped,
 }
 
-/// Number of bytes that a pipe accepts without blocking if it accepts any (`PIPE_BUF`).
+/// Number of bytes that a pipe accepts without blocking whenever poll(2) reports it as writable
+/// (`PIPE_BUF`).
 const PIPE_BYTES: usize = 4096;
 
 /// Writes to standard output through a buffer. The buffer is flushed when it is full and at the
@@ -207,7 +208,8 @@ impl Write for Unbuffered<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut bytes = bytes;
         if self.stop.is_some() {
-            // A blocking write cannot be stopped, so write only what does not block.
+            // A blocking write cannot be stopped, so write no more than a pipe accepts without
+            // blocking.
             bytes = bytes.get(..PIPE_BYTES).unwrap_or(bytes);
             self.wait()?;
         }

@@ -25,8 +25,8 @@ pub fn with_enough_stack(main: fn() -> ExitCode) -> ExitCode {
     if limit.is_some_and(|limit| limit < ENOUGH_STACK as u64)
         && let Ok(thread) = thread::Builder::new().stack_size(ENOUGH_STACK).spawn(main)
     {
-        // Block signals in the main thread, so that the kernel delivers them to the new thread,
-        // which may wait for them.
+        // Block signals in the main thread, so that the kernel delivers them to the new thread, in
+        // which pidns may be waiting for them.
         let _ = SigSet::all().thread_block();
         return thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     }
@@ -51,8 +51,9 @@ extern "C" fn replace_closed_descriptors() {
     while [stdin(), stdout(), stderr()].into_iter().any(is_closed)
         && let Ok((reader, _writer)) = pipe_with(PipeFlags::CLOEXEC)
     {
-        // The reader gets the lowest free descriptor number, and stays open. The writer is closed
-        // when it goes out of scope.
+        // The kernel assigns the lowest free number, so the reader replaces the first closed
+        // standard descriptor. The reader stays open, but the writer is closed when it goes out of
+        // scope.
         let _ = reader.into_raw_fd();
     }
 }

@@ -88,7 +88,8 @@ fn unknown_option(
 /// Searches the command line for two conflicting options.
 ///
 /// `--collector` conflicts with options that read a saved document. This conflict is not declared
-/// to clap, because clap would also report it if the environment variable [`COLLECTOR`] is set.
+/// to clap, because clap would report it even if only the environment variable [`COLLECTOR`] is
+/// set.
 fn conflict<'a>(command: &'a Command, matches: &ArgMatches) -> Option<(&'a Arg, &'a Arg)> {
     let is_given = |option: &&Arg| is_given(matches, option.get_id().as_str());
     let find = |id: &str| command.get_arguments().find(|option| option.get_id() == id);

@@ -145,7 +145,7 @@ impl<'a> Overlay<'a> {
         graph.namespace(id)
     }
 
-    /// Returns the graph that contains the namespace of a node, and the ID of the namespace in it.
+    /// Returns the graph that contains a node's namespace, and the namespace's ID in that graph.
     fn find(&self, node: OverlayNode) -> (&'a PidGraph, NamespaceId) {
         match node {
             OverlayNode::After(id) => (&self.diff.after, id),

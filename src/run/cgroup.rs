@@ -20,8 +20,8 @@ use rustix::process::{Pid, getpid};
 
 use crate::error::Error;
 
-/// Number of names to try. A name is in use if a pidns process with the same PID was killed before
-/// it could remove its cgroup.
+/// Number of names to try. A name can still be in use, because an earlier pidns process with the
+/// same PID may have been killed before it could remove its cgroup.
 const NAMES: u32 = 100;
 
 /// Number of attempts to remove the cgroup, and the pause between two attempts. The kernel can take
@@ -52,7 +52,8 @@ impl CommandCgroup {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let above = openat(CWD, parent, flags, Mode::empty()).map_err(failed)?;
         let file_system = fstatfs(&above).map_err(failed)?;
-        // The type of `f_type` depends on the architecture.
+        // The integer type of `f_type` depends on the architecture, so convert it before the
+        // comparison.
         if u64::try_from(file_system.f_type) != Ok(CGROUP2_SUPER_MAGIC) {
             let source = io::Error::other("another file system is mounted over cgroup version 2");
             return Err(Error::Cgroup { parent: parent.to_owned(), source });
@@ -87,7 +88,8 @@ impl CommandCgroup {
     pub fn has_members(&self) -> bool {
         match read(self.dir.as_fd(), Path::new("cgroup.events")) {
             Ok(text) => String::from_utf8_lossy(&text).lines().any(|line| line == "populated 1"),
-            // A cgroup can be removed only if it has no members.
+            // If the cgroup is gone, it had no members: the kernel does not remove a cgroup that
+            // has members.
             Err(errno) => !matches!(errno, Errno::NOENT | Errno::NODEV),
         }
     }
@@ -106,7 +108,8 @@ impl CommandCgroup {
         for cgroup in cgroups(&self.dir) {
             let text = read(self.dir.as_fd(), &cgroup.join(MEMBERS)).unwrap_or_default();
             let text = String::from_utf8_lossy(&text);
-            // The number is 0 if the process is not visible in the PID namespace of pidns.
+            // Leave out processes that are not visible in the PID namespace of pidns. The kernel
+            // lists them as 0, which is not a valid PID.
             members.extend(text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)));
         }
         members
@@ -115,7 +118,8 @@ impl CommandCgroup {
     /// Moves pidns back to its own cgroup, if the command has moved pidns to this one. Otherwise
     /// [`kill`](Self::kill) would kill pidns.
     ///
-    /// # Errors Fails if pidns has no permission to move itself.
+    /// # Errors
+    /// Fails if pidns has no permission to move itself.
     pub fn leave(&self) -> SysResult<()> {
         if !self.all_members().contains(&getpid()) {
             return Ok(());
@@ -144,7 +148,7 @@ impl CommandCgroup {
     /// Removes the cgroups below this one, and then this one.
     fn remove(&self) -> SysResult<()> {
         for cgroup in cgroups(&self.dir).iter().skip(1).rev() {
-            // Fails for a cgroup that still contains processes.
+            // Ignore errors: a cgroup that still contains processes cannot be removed.
             let _ = unlinkat(&self.dir, cgroup, AtFlags::REMOVEDIR);
         }
         unlinkat(&self.parent, &self.name, AtFlags::REMOVEDIR)

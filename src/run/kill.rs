@@ -44,7 +44,8 @@ pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
         let deadline = Instant::now() + KILLING;
         let members = kill_cgroup(command, deadline);
         if members.is_some() {
-            // `cgroup.kill` also kills members that pidns may not signal.
+            // Forget which processes pidns may not signal, because `cgroup.kill` kills even such
+            // members. The next rounds add those that are not in the cgroup again.
             killed.refused.clear();
         }
         let time = deadline.saturating_duration_since(Instant::now());
@@ -62,7 +63,8 @@ pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
 }
 
 /// Kills all members of the command's cgroup at once, and waits until they are gone or `deadline`
-/// has passed. Returns the members, or `None` if there is no cgroup, or before Linux 5.14.
+/// has passed. Returns the members, or `None` if the command has no cgroup or the cgroup cannot be
+/// killed, as before Linux 5.14.
 fn kill_cgroup(command: &mut SupervisedCommand, deadline: Instant) -> Option<BTreeSet<Pid>> {
     let members = command.members()?;
     command.cgroup.as_ref()?.kill().ok()?;
@@ -118,8 +120,8 @@ fn repeat(
                 }
                 ControlFlow::Continue(())
             });
-            // Descendants were left before the walk. If it found none, it missed a process that was
-            // forked in the meantime.
+            // Descendants were left before the walk, so a walk that found none missed a process
+            // that was forked in the meantime.
             leaves_some = living.is_empty() || !living.is_subset(refused);
         }
         let left = deadline.map_or(ROUND, |at| at.saturating_duration_since(Instant::now()));

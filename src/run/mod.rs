@@ -55,9 +55,9 @@ pub struct SupervisedCommand {
     mounted: MountedNamespaces,
 }
 
-/// Maximum number of signals to pass on, or of children to reap, before pidns switches to the other
-/// task. Otherwise, processes that fork and exit fast could keep pidns from passing on signals, and
-/// many signals could keep it from reaping.
+/// Maximum number of signals to pass on, or of children to reap, in one go. pidns alternates
+/// between the two tasks. Otherwise, processes that fork and exit fast could keep it from passing
+/// on signals, and many signals could keep it from reaping.
 const ROUND: usize = 1000;
 
 /// The longest pause between two checks for descendants. SIGCHLD usually ends the pause early, but
@@ -249,9 +249,9 @@ impl SupervisedCommand {
         self.cgroup.as_ref().is_some_and(CommandCgroup::has_members)
     }
 
-    /// Reads signals that arrived after the command ended. They are not passed on, because the
-    /// command no longer exists, but a signal that asks pidns to exit ends any further wait, unless
-    /// the same signal has just arrived.
+    /// Reads the signals that arrived after the command ended. They are not passed on, because the
+    /// command no longer exists. If one of them asks pidns to exit, pidns cuts short any further
+    /// wait. A signal that arrives twice within a [`MOMENT`] counts only once.
     fn note_hurry(&mut self) {
         for received in self.signals.iter().take(ROUND) {
             self.hurried |= note_exit_request(&mut self.asked_to_exit, received.signal);

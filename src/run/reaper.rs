@@ -11,8 +11,8 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{WaitOptions, setpriority_process, wait};
 
-/// Time that the thread sleeps while pidns has no children. If pidns is the init of its PID
-/// namespace, it can get another child later.
+/// Time that the thread sleeps while pidns has no children. The thread does not end then, because
+/// pidns can get another child later if it is the init of its PID namespace.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A thread that reaps every terminated child from [`begin`](Self::begin) until pidns exits.

@@ -179,14 +179,15 @@ impl Received {
         if getpgid(Some(nix_pid(command))) != getpgid(None) {
             return false;
         }
-        // When a terminal hangs up, only the session leader receives SIGHUP.
+        // When a terminal hangs up, the kernel sends SIGHUP only to the session leader. If pidns is
+        // the session leader, the command has not received this SIGHUP.
         let is_session_leader = || getsid(None) == Ok(nix_pid(getpid()));
         match (from_kernel, sender) {
             (true, _) => {
                 OF_TERMINAL.contains(&signal) && (signal != Signal::HUP || !is_session_leader())
             }
             // If the sender is the command or a descendant, it probably used `kill 0`, as shell
-            // scripts do. That signals the whole process group.
+            // scripts do, which signals the whole process group, including the command.
             (false, Some(sender)) => sender == command || descendants.contains(sender),
             (false, None) => false,
         }
@@ -194,8 +195,8 @@ impl Received {
 }
 
 /// Stops this process by the default action of a signal, and returns once another process continues
-/// it. In an orphaned process group, which no shell could continue, signals other than SIGSTOP do
-/// not stop a process.
+/// it. In an orphaned process group, only SIGSTOP stops a process, because no shell would continue
+/// it.
 pub fn stop_by(signal: Signal) {
     let Ok(signal) = NixSignal::try_from(signal.as_raw()) else { return };
     // Errors are ignored: if this fails, pidns merely keeps running while the command is stopped.

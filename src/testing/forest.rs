@@ -398,7 +398,7 @@ impl Forest {
 /// Defines which part of a forest a viewer may see.
 #[derive(Clone, Debug)]
 pub struct Sight {
-    /// Selects a running process. The procfs shows the PID namespace of this process.
+    /// Selects the running process whose PID namespace the procfs shows.
     mount: u8,
     /// Selects a running process. The viewer is in the same PID namespace as this process. If
     /// `None`, a seccomp filter refuses `NS_GET_PARENT` for every namespace.
@@ -502,8 +502,8 @@ impl View {
             let has_others = task.fate != Fate::Zombie && task.leader_exited;
             seen.threads = NonZeroU32::new(if has_others { 2 } else { 1 });
             if !is_told {
-                // The PID of a leader stays valid as long as its session or process group has
-                // members, even if the leader is gone.
+                // The PID of a leader remains the ID of its session or process group as long as
+                // that has members, even if the leader is gone.
                 let shared = |leader: usize| {
                     let has_number =
                         forest.is_within(forest.tasks[leader].namespace, task.namespace);

@@ -49,8 +49,8 @@ impl Adviser<'_> {
         if pid == Pid::INIT {
             return vec![format!("{pid} is the init here: killing it would end every process")];
         }
-        // A stopped process handles SIGTERM only after it is continued. An init without a handler
-        // for SIGTERM never gets the signal, because the kernel drops it.
+        // Some processes need SIGKILL: a stopped process handles SIGTERM only after it is
+        // continued, and the kernel drops a SIGTERM to an init that has no handler for it.
         let needs_kill = self.live.ignore_sigterm.contains(&pid)
             || process.is_some_and(|it| it.is_stopped() || it.nspid.last() == Some(&Pid::INIT));
         let signal = if needs_kill { "-KILL " } else { "" };
@@ -64,8 +64,8 @@ impl Adviser<'_> {
     }
 
     /// Returns commands that get a zombie reaped. A frozen `reaper` is thawed, and a stopped one is
-    /// continued, so that it can reap the zombie itself. Any other is killed, so that another
-    /// process reaps the zombie.
+    /// continued, so that it can reap the zombie itself. Any other reaper is killed, so that
+    /// another process reaps the zombie.
     pub fn make_reap(&self, reaper: Pid, zombie: Pid) -> Vec<String> {
         let thaw = self.thaw(reaper);
         if !thaw.is_empty() {
@@ -74,10 +74,11 @@ impl Adviser<'_> {
         self.go_on(reaper).unwrap_or_else(|| self.end_reaper(reaper, zombie))
     }
 
-    /// Returns the commands that kill the parent or tracer of a process, or a warning if the two
-    /// belong to different users. With `CLONE_PARENT`, a user can start a process as a child of
-    /// `su` or `sudo`, which run as root. With `PTRACE_TRACEME`, that process can make its parent
-    /// its tracer.
+    /// Returns the commands that kill `reaper`, the parent or tracer of the process `of`. Returns a
+    /// warning instead if the two belong to different users, and `of` does not belong to root. The
+    /// user of `of` may then have chosen `reaper`: with `CLONE_PARENT`, a user can start a process
+    /// as a child of `su` or `sudo`, which run as root, and with `PTRACE_TRACEME`, that process can
+    /// make its parent its tracer.
     fn end_reaper(&self, reaper: Pid, of: Pid) -> Vec<String> {
         let known = |pid| self.graph.known_process(pid);
         match known(reaper).zip(known(of)) {
@@ -90,8 +91,9 @@ impl Adviser<'_> {
         }
     }
 
-    /// Returns the commands that continue a stopped process. A process that its tracer has stopped
-    /// reacts only to SIGKILL, so the commands kill its tracer.
+    /// Returns the commands that continue a stopped process, or `None` if the process is not
+    /// stopped. If its tracer has stopped it, SIGCONT has no effect, so the commands kill the
+    /// tracer.
     pub fn go_on(&self, pid: Pid) -> Option<Vec<String>> {
         let is_stopped = |it: &&Process| it.is_stopped() || self.live.stopped.contains(&pid);
         let process = self.graph.known_process(pid).filter(is_stopped)?;
@@ -146,11 +148,11 @@ impl Adviser<'_> {
         distinct(commands)
     }
 
-    /// Returns the command that starts a shell in a PID namespace, and in all other namespaces of
-    /// one of its processes: `process` or, if that cannot be entered, the init.
+    /// Returns the command that starts a shell in a PID namespace. The shell runs in all namespaces
+    /// of `process` or, if these cannot be entered, in all namespaces of the init.
     ///
-    /// Returns `None` if the namespace is the one whose PIDs users see anyway, if no process can
-    /// start in it, or if the host is not live.
+    /// Returns `None` for the namespace that the procfs shows, for a namespace that cannot be
+    /// entered, and for a saved document.
     pub fn enter(&self, namespace: NamespaceId, process: Option<Pid>) -> Option<String> {
         let own = self.graph.snapshot().procfs.namespace;
         let namespace = self.graph.namespace(namespace).filter(|it| Some(it.id) != own)?;
@@ -160,14 +162,15 @@ impl Adviser<'_> {
         let mut candidates = process.into_iter().chain(namespace.init);
         let (pid, keeps_user) =
             candidates.find_map(|pid| Some((pid, *self.live.enterable.get(&pid)?)))?;
-        // Without a command, nsenter starts $SHELL, which containers often do not have.
+        // The command names `sh`, because nsenter would otherwise start $SHELL, which containers
+        // often do not have.
         let keep = if keeps_user { "--preserve-credentials " } else { "" };
         Some(format!("nsenter -t {pid} -a {keep}sh"))
     }
 
     /// Returns the commands that remove everything that keeps a namespace alive.
     pub fn release(&self, namespace: &Namespace) -> Vec<String> {
-        // A terminated init does not react to further signals.
+        // A terminated init does not react to signals, so remove what blocks its exit.
         let init = match (namespace.state, namespace.init) {
             (NamespaceState::Dead, Some(_)) => self.unblock(namespace),
             (_, Some(init)) => self.end(init),
@@ -183,8 +186,9 @@ impl Adviser<'_> {
         distinct(init.into_iter().chain(holders))
     }
 
-    /// Returns advice on how to get a file closed. Never suggests killing a process because of its
-    /// connected socket: any user can connect to a daemon, or send messages to it.
+    /// Returns advice on how to get a file closed. Never suggests killing a process because of a
+    /// connected socket or the messages in it: any user can connect to a daemon or send messages to
+    /// it, and could thus get the daemon killed.
     fn close(&self, file: HoldingFile, pid: Pid, fd: u32) -> Vec<String> {
         if self.live.ended.contains(&pid) {
             return Vec::new();
@@ -231,14 +235,15 @@ pub fn add_umounts(namespace: &Namespace, facts: &LiveFacts, line: &mut Line) {
     }
 }
 
-/// Returns the command that unmounts a path in a mount namespace. Returns `None` if there is no
-/// process through which to enter that mount namespace. For a saved document, the command does not
-/// enter a mount namespace, because the current mount namespaces are unknown.
+/// Returns the command that unmounts a path in a mount namespace. To enter another mount namespace,
+/// the command needs the PID of a process in it. If pidns knows no such process, returns `None`.
+/// For a saved document, the command does not enter a mount namespace, because the current mount
+/// namespaces are unknown.
 ///
-/// The owner of a mount namespace can put another program in the place of `umount`. So the command
-/// runs the `umount` of the host, which enters the mount namespace itself (`-N`), and which runs no
-/// helper program (`-i`). Without `-n`, `umount` would follow a symbolic link `/run/mount/utab.lock`
-/// in that mount namespace, and make the file that it leads to readable for everyone.
+/// The owner of a mount namespace can replace the `umount` program in it. So the command runs the
+/// `umount` of the host, which enters the mount namespace itself (`-N`), and runs no helper program
+/// (`-i`). Without `-n`, `umount` would follow a symbolic link `/run/mount/utab.lock` in that mount
+/// namespace, and make the target of the link readable for everyone.
 ///
 /// Returns `None` for a mount without a usable path, such as `(unreachable)`.
 fn umount(path: &str, mount_namespace: u64, facts: &LiveFacts) -> Option<String> {

@@ -62,8 +62,8 @@ fn counts(one: &str, many: &str, happened: impl Iterator<Item = Happened>) -> Op
     (!counts.is_empty()).then(|| format!("{noun}: {}.", counts.join(", ")))
 }
 
-/// Adds a description of a namespace of `graph` and its change to `line`. If `change` is `None`,
-/// adds only the ID of the namespace.
+/// Adds to `line` a description of a namespace of `graph`, and of its change. If `change` is
+/// `None`, adds only the ID of the namespace.
 pub fn namespace_change(
     diff: &Diff,
     graph: &PidGraph,

@@ -80,7 +80,8 @@ pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingTe
     }
 }
 
-/// Returns the command that enters the PID namespace that a finding concerns, if any.
+/// Returns the command that enters the PID namespace of the process or namespace that a finding is
+/// about, or `None` if there is no such command.
 pub fn enter(check: &Check, finding: &Finding) -> Option<String> {
     let (namespace, process) = match finding.subject {
         Subject::Process(pid) => (check.graph.process(pid)?.namespace?, Some(pid)),

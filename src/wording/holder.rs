@@ -101,8 +101,8 @@ impl<'a> KeptBy<'a> {
 pub fn kept_by<'a>(graph: &'a PidGraph, namespace: &'a Namespace) -> Vec<KeptBy<'a>> {
     let holders = keeping(graph, namespace);
     let mut reasons: Vec<KeptBy<'a>> = holders.map(|it| KeptBy::holder(graph, it)).collect();
-    // A child namespace keeps its parent alive, because the kernel object of the child holds a
-    // reference to the parent.
+    // If there are no holders, child namespaces may be the reason: the kernel object of a child
+    // holds a reference to the parent.
     if reasons.is_empty() && namespace.state != NamespaceState::Live {
         if !graph.children(namespace).is_empty() {
             reasons.push(KeptBy::Children);

@@ -151,8 +151,9 @@ impl<'a> MemberText<'a> {
         }
     }
 
-    /// Adds the details of a process. Leaves out namespaces that the process shares with the init
-    /// of its PID namespace, and the cgroup if it was read only for `--container`.
+    /// Adds the details of a process: its arguments, the namespaces that it does not share with the
+    /// init of its PID namespace, and its cgroup. Leaves out the cgroup if pidns read it only for
+    /// `--container`.
     fn details(&self, process: &Process, line: &mut Line) {
         Self::args(process, line);
         let Some(details) = &process.details else { return };
@@ -195,8 +196,8 @@ impl<'a> MemberText<'a> {
     }
 }
 
-/// The container of a process in the namespace of another container, for display. If both are in
-/// the same pod, only the name of the container is shown.
+/// Displays the container of a process that is in the namespace of another container. If both
+/// containers are in the same pod, the name of the pod is left out.
 pub struct OtherContainer<'a> {
     pub container: &'a Container,
     pub namespace: &'a Namespace,

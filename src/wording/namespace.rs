@@ -30,8 +30,8 @@ pub const DEAD_MEANS: &str =
 /// The explanation of the word `inferred`.
 pub const INFERRED_MEANS: &str = "concluded from PIDs, because the kernel did not report it";
 
-/// Returns `true` if the view is incomplete, or contains a namespace that is not live or a process
-/// whose namespace is ambiguous.
+/// Returns `true` if anything is unusual: the view is incomplete, a namespace is not live, or the
+/// namespace of a process is ambiguous.
 pub fn is_wrong(snapshot: &Snapshot) -> bool {
     !snapshot.complete
         || snapshot.namespaces.iter().any(|it| it.state != NamespaceState::Live)
@@ -54,8 +54,8 @@ impl<'a> Describe<'a> {
         Self { graph: folding.graph(), symbols, members: MemberText::new(folding, symbols) }
     }
 
-    /// Adds a description of a namespace, or of several namespaces folded into one line, to `line`.
-    /// Problems come first.
+    /// Adds to `line` a description of a namespace, or of several namespaces that are folded into
+    /// one line. Problems come first.
     pub fn heading(&self, siblings: &Siblings<'a>, in_each: bool, line: &mut Line) {
         match siblings {
             Siblings::One(namespace) if in_each => {
@@ -247,7 +247,7 @@ impl<'a> Describe<'a> {
         }
         line.plain(" ", format_args!("like this"));
         // If `in_each` is `true`, the line describes the children of several folded parents. The
-        // IDs differ from parent to parent, so the line shows no IDs.
+        // children of each parent have other IDs, so the line shows no IDs.
         if !in_each {
             line.list(": ", namespaces.iter().map(|namespace| namespace.id));
         }

@@ -71,7 +71,8 @@ pub fn write(graph: &PidGraph, style: Style, out: &mut dyn Write) -> io::Result<
 struct Hierarchy<'a, 'o> {
     describe: Describe<'a>,
     folding: &'o Folding<'a>,
-    /// The rows of the members of each namespace that is not drawn yet, if members nest.
+    /// Maps each namespace that is not drawn yet to the rows of its members. Empty unless members
+    /// are drawn below their parents.
     rows: HashMap<NamespaceId, Vec<TreeRow<'a>>>,
     graph: &'a PidGraph,
     style: Style,
@@ -160,7 +161,8 @@ impl<'a> Hierarchy<'a, '_> {
             };
             let mut has_children = row.has_children;
             if place.level >= deepest && row.level > 0 {
-                // This line and the lines below it have the same indentation.
+                // Lines below this one are not indented further, so draw the next such line as a
+                // sibling.
                 let is_followed = rows.peek().is_some_and(|next| level + next.level >= deepest);
                 place.branch = Branch::before(usize::from(is_followed));
                 has_children = false;

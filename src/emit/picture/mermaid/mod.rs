@@ -73,8 +73,7 @@ impl Chart {
         self.classes.insert(class);
     }
 
-    /// Places the box `number` at the level of the children of the box `parent`, without a visible
-    /// edge.
+    /// Places the box `number` one level below the box `parent`, without a visible edge.
     fn place_below(&mut self, number: usize, parent: usize) {
         // Writing to a String cannot fail.
         let _ = writeln!(self.text, "  n{parent} ~~~ n{number}");
