@@ -107,10 +107,10 @@ fn check_once(
     Ok((check, gap))
 }
 
-/// Decides how to report that the filter selects nothing. Returns `None` if nothing matches,
-/// because nothing can then be wrong. Returns a warning if matching processes or namespaces may be
-/// missing from the snapshot. Returns an error if the user named a namespace or process that does
-/// not exist.
+/// Decides how to report that the filter selects nothing. Returns an error if the user named a
+/// namespace or process that does not exist. Returns a warning if matching processes or namespaces
+/// may be missing from the snapshot. Otherwise, returns `None`: the host has nothing that matches,
+/// so there is nothing to report.
 fn clean(no: NotFound, coverage: Coverage) -> Result<Option<String>, Error> {
     let is_clean = matches!(no, NotFound::Selection(_));
     let error = Error::not_found(no, &coverage);

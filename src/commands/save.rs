@@ -13,10 +13,12 @@ use crate::error::Error;
 use crate::graph::PidGraph;
 use crate::model::Snapshot;
 
-/// Maximum number of files with the same time in their names. A number tells them apart.
+/// Maximum number of files with the same time in their names. A number in the name tells them
+/// apart.
 const SAME_NAME: u32 = 1000;
 
-/// The directory for saved snapshots. It stays open, so that it can be renamed meanwhile.
+/// The directory for saved snapshots. It stays open, so pidns can still use it after it has been
+/// renamed.
 #[derive(Debug)]
 pub struct SaveDir {
     dir: OwnedFd,

@@ -294,8 +294,8 @@ impl<'a> Watcher<'a> {
         self.write(&first.captured_at, &first.host, events)
     }
 
-    /// Reports the end of the watch, unless the reader is too slow: pidns would wait for it, and
-    /// would need a second signal to stop.
+    /// Reports the end of the watch. Does nothing if the reader is too slow, because pidns would
+    /// wait for the reader, and only a second signal would stop it.
     fn report_end(&mut self, why: &str) -> Result<(), Error> {
         if !output::is_writable() {
             return Ok(());

@@ -313,8 +313,8 @@ impl IdFormat {
     }
 }
 
-/// Matches the form `/NAMESPACE/ID`, which containerd uses if its client sets no path. Other programs
-/// use such paths too, so a match proves nothing unless something else points to containerd.
+/// Matches the form `/NAMESPACE/ID`, which containerd uses if its client sets no path. Other
+/// programs also use such paths, so a match counts only if something else points to containerd.
 fn containerd(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
     let mut names = segments(cgroup.strip_prefix(b"/")?);
     let (namespace, name) = (names.next()?, names.next()?);
@@ -346,8 +346,8 @@ fn machine(name: &[u8]) -> Option<(&'static str, Cow<'_, [u8]>)> {
     }
     let machine = unescape(name.strip_prefix(b"machine-")?.strip_suffix(b".scope")?);
     if let Some(libvirt) = machine.strip_prefix(b"lxc-") {
-        // Before version 1.3, libvirt put no number into NAME. A systemd-nspawn machine can have
-        // such a name too, so a name without a number is not recognised.
+        // Before version 1.3, libvirt put no number into NAME. Without a number, the machine could
+        // also be one of systemd-nspawn, so the runtime is unknown.
         let end = libvirt.iter().position(|&byte| byte == b'-')?;
         let (number, name) = (&libvirt[..end], &libvirt[end + 1..]);
         let is_numbered = !number.is_empty() && number.iter().all(u8::is_ascii_digit);
@@ -459,7 +459,7 @@ mod tests {
         said
     }
 
-    /// Finds the container of a live process with these cgroups. The parent is unknown.
+    /// Finds the container of a live process with these cgroups. The name of its parent is unknown.
     fn live(cgroups: &[u8]) -> Option<Container> {
         of_cgroups(cgroups, None, || false)
     }
@@ -791,7 +791,7 @@ mod tests {
             (b"0::/a/b (deleted)\n", Some("/a/b")),
             (b"3:pids:/a/b/c\n0::/a\n", Some("/a")),
             (b"3:pids:/a\n2:memory:/a/b\n1:cpu:/c/d\n0::/\n", Some("/a/b")),
-            // A path that contains a container or unit is preferred to other paths.
+            // A path that names a container or unit is preferred to other paths.
             (b"3:pids:/lxc/web/init.scope\n0::/a/b/c\n", Some("/lxc/web/init.scope")),
             (b"3:pids:/a/b/c\n1:name=systemd:/a/b.scope\n0::/a\n", Some("/a/b.scope")),
             (b"3:pids:/default/web\n1:cpu:/x/y/z\n0::/\n", Some("/default/web")),

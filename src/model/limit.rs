@@ -121,7 +121,7 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// Creates a limit whose numbers have not been read yet.
+    /// Creates a limit whose usage and maximum have not been read yet.
     #[must_use]
     pub fn unread(kind: LimitKind, scope: LimitScope) -> Self {
         Self {
@@ -181,9 +181,9 @@ pub struct LimitScope {
     pub user: Option<SmolStr>,
     /// Inode of the user namespace.
     pub user_namespace: Option<u64>,
-    /// For nproc: inode of the user namespace that inherited this limit from the process that
-    /// created it. The limit applies to the processes in that namespace, and cannot be changed. Null
-    /// if the limit is not inherited.
+    /// For nproc: inode of the user namespace that inherited this limit from its creator. The limit
+    /// applies to the processes in that namespace, and cannot be changed. Null if the limit is not
+    /// inherited.
     pub inherited_by: Option<u64>,
 }
 

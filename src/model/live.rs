@@ -29,7 +29,8 @@ pub struct LiveFacts {
     pub own_pid: Option<Pid>,
     /// Inode of pidns's own mount namespace.
     pub own_mount_namespace: Option<u64>,
-    /// Maps the inode of each other mount namespace to a process in that mount namespace.
+    /// Maps the inode of each mount namespace that the advice needs, except pidns's own, to a
+    /// process in that mount namespace.
     pub in_mount_namespace: BTreeMap<u64, Pid>,
 }
 

@@ -181,8 +181,8 @@ pub enum HoldingFile {
     /// A UNIX socket with an unreceived message that carries a descriptor (`SCM_RIGHTS`, see
     /// `unix(7)`). The descriptor keeps the namespace alive.
     InFlight,
-    /// A UNIX socket with an unreceived message. The message carries the credentials of its sender,
-    /// which was in the namespace (`SCM_CREDENTIALS`, see `unix(7)`).
+    /// A UNIX socket with an unreceived message that carries the credentials of a process in the
+    /// namespace (`SCM_CREDENTIALS`, see `unix(7)`).
     Message,
     /// A file or directory in a procfs of the namespace, or in the `/proc/PID` directory of a
     /// former process of the namespace.

@@ -55,8 +55,8 @@ pub enum NotFound {
 /// Maximum number of option values, or of containers that match a pattern, to list in a message.
 const NAMED: usize = 5;
 
-/// The kernel's upper limit for PIDs (`PID_MAX_LIMIT`). The inodes of namespaces are far above this
-/// limit.
+/// The kernel's upper limit for PIDs (`PID_MAX_LIMIT`). The inodes of namespaces are far larger, so
+/// a number up to this limit is probably a PID.
 const MOST_PIDS: u64 = 1 << 22;
 
 impl NotFound {

@@ -14,9 +14,9 @@ pub struct Observer {
     pub pid: Pid,
     /// Start time of pidns, in the same unit as `start_time` of other processes; null if unknown.
     pub start_time: Option<u64>,
-    /// PID of the shell that runs the CI step: a shell that leads a session, and has started
-    /// another shell, which runs the script with pidns. CI agents such as Jenkins start each step in
-    /// this way. Null if there is no such shell.
+    /// PID of the shell that runs the CI step: a session leader that started a second shell, which
+    /// runs the script that calls pidns. CI agents such as Jenkins start each step in this way.
+    /// Null if there is no such shell.
     pub step: Option<Pid>,
     /// Subshells of the shell that runs the CI step, such as a background heartbeat, and their
     /// descendants, sorted by PID.

@@ -63,8 +63,8 @@ pub struct ProcessDetails {
     /// namespace: several containers can share a PID namespace, as with `docker run --pid` and in a
     /// pod.
     pub container: Option<Container>,
-    /// PID of the process's tracer (`TracerPid`). Every scan reads this field, but only for zombies
-    /// and for processes that their tracer has stopped.
+    /// PID of the process's tracer (`TracerPid`). Always read for zombies and for processes that
+    /// their tracer has stopped, and for no other process.
     pub tracer: Option<Pid>,
     /// The patterns from `--env` or from rules that the process's environment matches. Documents
     /// do not contain this field.

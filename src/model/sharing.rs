@@ -227,7 +227,8 @@ mod tests {
         assert_eq!(shared(&sharing, 0xF000_0011), ["net host"]);
         assert!(sharing.of(NamespaceId::Inode(0xF000_0012)).is_empty());
         assert!(sharing.of(INITIAL_PID_NAMESPACE).is_empty());
-        // In the /proc of a container, process 2 is not kthreadd.
+        // In the /proc of a container, process 2 is not kthreadd, and its namespaces are not the
+        // host's.
         let mut inside = snapshot.clone();
         inside.procfs.namespace = Some(NamespaceId::Inode(0xF000_0010));
         let sharing = Sharing::new(&inside);

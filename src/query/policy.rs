@@ -59,7 +59,7 @@ pub enum ParseRuleError {
     Code(String),
     /// There is no such key.
     Key(String),
-    /// The value is invalid for its key. The text contains the reason.
+    /// The value is invalid for its key, for the reason in this text.
     Value(String),
 }
 

@@ -202,10 +202,10 @@ fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
 /// A namespace with an init was created by the command if the init descends from pidns. Its other
 /// members do not matter, because a descendant of pidns can enter an existing namespace. A
 /// namespace without an init was created by the command if a descendant of pidns is a member or
-/// keeps the namespace alive, or if the namespace was bind-mounted while the command ran. The
-/// namespace is older than the command if pidns has inherited a descriptor of it, or if it was
-/// bind-mounted before and still is. The command also created the ancestors of such a namespace, up
-/// to but not including the namespace of pidns.
+/// keeps the namespace alive, or if the namespace was bind-mounted while the command ran. But a
+/// namespace without an init is older than the command if pidns has inherited a descriptor of it,
+/// or if it was bind-mounted before the command started and still is. The result includes the
+/// ancestors of these namespaces, up to but not including the namespace of pidns.
 fn made_namespaces(
     snapshot: &Snapshot,
     pids: &HashSet<Pid>,
@@ -222,7 +222,8 @@ fn made_namespaces(
         }
         Holder::Fd { .. } | Holder::PidForChildren { .. } | Holder::File { .. } => None,
     };
-    // pidns itself holds only what it inherited when it was started.
+    // The only namespaces that pidns itself holds are those whose descriptors it inherited. They
+    // are older than the command.
     let shows_age = |namespace: &Namespace, holder: &Holder| {
         holder.pid() == Some(scope.reaper) || is_old_mount(namespace, holder) == Some(true)
     };

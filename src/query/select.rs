@@ -108,8 +108,8 @@ impl Selection {
         !self.pids.is_empty() || self.comm.is_some() || self.user.is_some() || self.env.is_some()
     }
 
-    /// Returns `true` if there is a condition on namespaces other than `container`. A process with
-    /// an unknown namespace never meets such a condition.
+    /// Returns `true` if there is a condition on namespaces; `container` does not count. A process
+    /// whose namespace is unknown never meets such a condition.
     fn is_by_namespace(&self) -> bool {
         self.root.is_some() || self.depth.is_some() || self.state.is_some()
     }
@@ -417,9 +417,9 @@ fn retain(
 }
 
 /// Returns the removed processes that the output may still name: the tracers and ancestors of the
-/// remaining processes. A member that entered from outside is shown with its parent, a zombie with
-/// the process that does not reap it. In a tree, a process stands below its nearest ancestor that
-/// remains.
+/// remaining processes. A member that entered from outside is shown with its parent, and a zombie
+/// with the process that should reap it. In a tree, a process stands below its nearest ancestor
+/// that remains.
 fn relatives(graph: &PidGraph, is_shown: impl Fn(&Process) -> bool) -> Vec<Process> {
     let shown = graph.processes().iter().filter(|it| is_shown(it));
     let mut todo: Vec<Pid> = shown.flat_map(|it| [it.ppid, it.tracer()]).flatten().collect();
@@ -543,8 +543,8 @@ mod tests {
             shown(&Selection { state, ..all() }),
             Err("nothing matches container WEB and state dead".to_owned())
         );
-        // A namespace belongs to the container of its init, so selecting that container selects all
-        // members.
+        // A namespace belongs to the container of its init, so selecting the container selects all
+        // members of the namespace.
         let container = "3f2a".parse().ok();
         let inits = Selection { container, ..Selection::default() };
         assert_eq!(shown(&inits), Ok((vec![836, 179, 180], vec![6, 7])));

@@ -90,11 +90,12 @@ fn transient_state(process: &Process) -> Option<TransientState> {
     is_transient.then_some((process.pid, process.start_time, process.state))
 }
 
-/// Decides which findings of repeated checks of the same host stay denied.
+/// Decides which findings stay denied when the same host is checked repeatedly.
 ///
 /// A finding stays denied if every check since it first appeared has had it. But a daemon may
-/// replace its workers. So once a finding has disappeared, other findings of the same kind are only
-/// warnings, unless every check has had them.
+/// replace its workers: one finding disappears, and a similar one appears. So once a finding has
+/// disappeared, later findings of the same kind are only warnings. Findings that every check has
+/// had stay denied.
 #[derive(Debug, Default)]
 pub struct LastingFindings {
     /// The findings that all checks have in common. `None` before the first check.

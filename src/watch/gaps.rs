@@ -11,14 +11,14 @@ const LASTING: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub struct Gaps {
     /// Maps the name of each gap to the time of the last snapshot that had it. A name is a
-    /// diagnostic code with an error, so there are few names.
+    /// diagnostic code with an error, so the map stays small.
     seen: BTreeMap<String, Instant>,
 }
 
 /// A change to report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GapChange {
-    /// A snapshot has a gap that no snapshot had before.
+    /// The snapshot has a gap that no other snapshot of the last minute had.
     New,
     /// All gaps have ended.
     Ended,

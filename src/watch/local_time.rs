@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Local};
 
-/// A time in the time zone of the host, as text shows it.
+/// A time in the time zone of the host, as shown in text output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalTime {
     /// The date, with the offset from UTC.

@@ -172,8 +172,8 @@ pub struct Depth {
     pub root: NamespaceId,
     /// Number of levels below `root`.
     pub level: usize,
-    /// `true` if `root` has no parent, so that the document's field `level` has the same value;
-    /// `false` if the parent of `root` is unknown.
+    /// `true` if `root` has no parent, so that `level` counts all levels of the hierarchy; `false`
+    /// if the parent of `root` is unknown.
     pub is_level: bool,
     /// Number of levels below the namespace that the procfs shows; `None` if this namespace is not
     /// one of its descendants.

@@ -14,7 +14,7 @@ pub struct Earlier {
     /// The problems of the later snapshot that the earlier snapshot already had.
     had: HashSet<(CheckCode, Subject)>,
     /// Processes and namespaces that are only in the later snapshot, but may have existed when the
-    /// earlier one was taken. Their problems are therefore not certainly new.
+    /// earlier one was taken. Their problems may therefore be old.
     undated: HashSet<Subject>,
     /// Processes and namespaces that certainly did not exist when the earlier snapshot was taken.
     new: HashSet<Subject>,

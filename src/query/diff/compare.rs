@@ -351,8 +351,8 @@ fn pid_max(snapshot: &Snapshot) -> Option<u32> {
 /// Compares the hosts and boots of two snapshots.
 fn host_relation(before: &Snapshot, after: &Snapshot) -> Result<Relation, Incomparable> {
     let (one, other) = (&before.host, &after.host);
-    // Compare host names only if the boot IDs differ, to tell a reboot from another host: on one
-    // boot, a container can have its own host name.
+    // If the boot IDs differ, host names tell a reboot from another host. If the boot IDs are
+    // equal, host names do not matter, because a container can have its own host name.
     let is_one_host = one.hostname.is_none() || one.hostname == other.hostname;
     match (&one.boot_id, &other.boot_id) {
         (Some(one), Some(other)) if one == other => Ok(Relation::SameBoot),

@@ -21,9 +21,10 @@ pub struct TreeRow<'a> {
     pub level: usize,
     /// Number of siblings that follow this row.
     pub siblings_after: usize,
-    /// `true` if there are rows below this one. They describe what is below the first process.
+    /// `true` if there are rows below this one. They show the descendants of this row's first
+    /// process.
     pub has_children: bool,
-    /// `true` if a row above stands for several processes. This row then describes what is below
+    /// `true` if a row above stands for several processes, so that this row shows descendants of
     /// each of them.
     pub of_each: bool,
     /// The position of the first process's line, in a list or in a tree.
@@ -144,8 +145,8 @@ impl<'a> Forest<'a> {
         self.tops.iter().map(|&top| subtrees[top].map(|it| it.number)).collect()
     }
 
-    /// Returns the rows of the trees, from top to bottom. Below a row of several processes, returns
-    /// only what is below the first, because the others have the same below them.
+    /// Returns the rows of the trees, from top to bottom. If a row stands for several processes,
+    /// returns only the rows below the first process, because the subtrees of the others are equal.
     pub(super) fn rows(
         &self,
         subtrees: &[Option<Numbered>],
@@ -261,7 +262,7 @@ impl Ancestors<'_, '_> {
 }
 
 /// Puts one process of each parent cycle at the top. Only a document that was not written by pidns
-/// has parent cycles.
+/// can contain parent cycles.
 fn cut_cycles(above: &mut [Option<usize>]) {
     // The number of the walk that visited each process; 0 if none has visited it.
     let mut visited = vec![0; above.len()];

@@ -115,7 +115,7 @@ impl<'a> MemberKind<'a> {
         }
     }
 
-    /// Returns the kind without the ID of the container. Namespaces can share a line although their
+    /// Returns the kind without the container ID, so that namespaces can share a line even if their
     /// processes are in different containers.
     pub(super) fn of_any_container(mut self) -> Self {
         self.container = self.container.map(|_| "");
@@ -134,7 +134,7 @@ impl<'a> MemberKind<'a> {
     }
 }
 
-/// Members of a namespace that share a row if there are enough of them.
+/// Identifies the members of a namespace that share a row if there are enough of them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum MemberGroup<'a> {
     Kind(MemberKind<'a>),

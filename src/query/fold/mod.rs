@@ -63,12 +63,13 @@ struct Shape<'a> {
     owner: Option<(Option<u32>, Option<&'a SmolStr>, bool)>,
     member_count: Option<usize>,
     kernel_threads: usize,
-    /// For each partner with which the init shares namespaces: their types, and `true` if the
-    /// partner is the host.
+    /// Types of the namespaces that the init shares with the host (`true`) or with other PID
+    /// namespaces (`false`).
     shared: Vec<(&'a [&'static str], bool)>,
     members: Vec<(MemberKind<'a>, usize)>,
     holders: Vec<HolderKind<'a>>,
-    /// Numbers of the process trees, sorted; empty unless members nest under their parents.
+    /// Numbers of the process trees, sorted. Equal trees have the same number. Empty unless members
+    /// nest under their parents.
     trees: Vec<usize>,
     /// Shape numbers of the child namespaces, sorted. Equal shapes have the same number.
     children: Vec<usize>,
@@ -309,8 +310,8 @@ impl<'a> Folding<'a> {
         })
     }
 
-    /// Returns the sorted numbers of the trees of these processes, or `None` if one of them must not
-    /// be folded.
+    /// Returns the tree numbers of these processes, sorted, or `None` if one of the processes must
+    /// not be folded.
     fn trees(
         &self,
         members: Vec<&'a Process>,
@@ -325,13 +326,12 @@ impl<'a> Folding<'a> {
     }
 }
 
-/// Returns the holders of a namespace that the output names.
+/// Returns those holders of a namespace that the output names.
 ///
-/// The output names all holders of a namespace that is not live. For a live namespace, it names
-/// only the holders that would keep the namespace alive after all members have exited. It does not
-/// name a process whose children start in the live namespace: that is the usual state of, for
-/// example, `unshare --pid`. For the namespace that the procfs shows, it names no holders while
-/// that namespace is live.
+/// If the namespace is not live, the output names all its holders. If it is live, the output names
+/// only the holders that would keep it alive after all members have exited. It leaves out processes
+/// whose children start in the namespace, because such processes are usual, for example with
+/// `unshare --pid`. If the namespace is live and the procfs shows it, the output names no holders.
 pub fn keeping<'a>(
     graph: &PidGraph,
     namespace: &'a Namespace,

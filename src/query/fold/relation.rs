@@ -72,7 +72,8 @@ pub fn relation<'a>(
     let is_outside = |it: &Process| it.namespace.is_some() && it.namespace != process.namespace;
     let kinship = match parent {
         Some(outside) if may_have_entered && is_outside(outside) => {
-            // An init adopts the processes that nsenter(1) leaves behind when it is killed.
+            // A parent that is an init has adopted the process, for example after nsenter(1) was
+            // killed.
             let is_init = outside.nspid.last() == Some(&Pid::INIT);
             if is_init { Kinship::ReparentedTo } else { Kinship::EnteredBy }
         }
