@@ -159,7 +159,8 @@ struct Position {
     depth: Option<usize>,
     /// `true` if the namespace or one of its ancestors belongs to the selected container.
     contained: bool,
-    /// `true` if all conditions on namespaces hold, except the condition on the container.
+    /// `true` if the namespace meets all conditions on namespaces. Ignores the condition on the
+    /// container.
     in_reach: bool,
 }
 

@@ -228,7 +228,7 @@ fn index_of(members: &[&Process], pid: Pid) -> Option<usize> {
 struct Ancestors<'a, 'm> {
     graph: &'a PidGraph,
     members: &'m [&'a Process],
-    /// The result for each removed process that an earlier search went through.
+    /// Maps each removed process that an earlier search passed to the member that the search found.
     removed: HashMap<Pid, Option<usize>>,
 }
 
