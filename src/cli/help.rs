@@ -74,7 +74,7 @@ pub(super) const PROGRAM: Texts = Texts {
     description: LONG_ABOUT,
     exit_status: &[
         ("0", "success, even if the view is incomplete"),
-        ("1", "no such process or namespace; snapshots differ; check failed; limit reached"),
+        ("1", "no such process; snapshots differ; check failed; limit reached"),
         ("2", TROUBLE),
         ("3", "with --strict: the view is incomplete"),
     ],
