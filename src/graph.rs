@@ -141,9 +141,9 @@ impl PidGraph {
         &self.sharing
     }
 
-    /// Sets which namespaces of other types the inits of PID namespaces share. A graph of a filtered
-    /// snapshot needs this, because [`new`](Self::new) determines them from processes, and the filter
-    /// may have removed these processes.
+    /// Sets which namespaces of other types the inits of PID namespaces share. A graph of a
+    /// filtered snapshot needs this, because [`new`](Self::new) determines them from processes, and
+    /// the filter may have removed these processes.
     pub fn set_sharing(&mut self, sharing: Sharing) {
         self.sharing = sharing;
     }
