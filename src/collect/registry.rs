@@ -28,7 +28,7 @@ pub fn descriptors_for_reading() -> u64 {
     getrlimit(Resource::Nofile).current.map_or(FOR_READING, |limit| FOR_READING.min(limit / 4))
 }
 
-/// The known facts about whether a namespace has ever had an init. They depend on how the namespace
+/// Evidence that a namespace has had an init, or has had none yet. It depends on how the namespace
 /// was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InitHistory {

@@ -55,8 +55,8 @@ const RUNTIMES: [RuntimeFiles; 4] = [
     RuntimeFiles { runtime: "podman", monitor: CONMON, read: NameReader::podman },
 ];
 
-/// Values of `Container::runtime` if the cgroup does not name the runtime. The parent process of
-/// the container may still show which runtime it is.
+/// The values of `Container::runtime` for a cgroup that does not name the runtime. The parent
+/// process of the container may still reveal the runtime.
 const UNNAMED: [&str; 2] = ["kubernetes", "unknown"];
 
 /// Returns `true` if `runtime` stands for a runtime that the cgroup path does not name.

@@ -132,7 +132,8 @@ impl Pipes {
     }
 
     /// Reads all descriptors of a process, starting with the highest. A shell duplicates a pipe to
-    /// a standard descriptor before it closes the higher one, so the pipe cannot be missed.
+    /// a standard descriptor before it closes the original, which has a higher number. So this
+    /// order of reading cannot miss the pipe.
     fn of_all(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |dir| {
             let entries = Dir::new(open_dir(dir.as_fd(), c"fd")?)?.flatten();

@@ -92,8 +92,8 @@ fn has_namespace_open(
         Ok(file) if file == held => return Ok(true),
         Err(errno) if !is_gone(errno) => return Err(errno),
         Ok(_) if !in_threads => return Ok(false),
-        // The descriptor may be in the descriptor table of another thread. If the leader has
-        // exited, the other threads still show the table that they shared with the leader.
+        // Search the other threads, which may have descriptor tables of their own. If the leader
+        // has exited, they still show the table that they shared with the leader.
         Ok(_) | Err(_) => {}
     }
     let (mut found, mut threads) = (false, 0);

@@ -18,7 +18,7 @@ use crate::model::{Holder, Pid};
 
 /// Descriptor tables up to this capacity count as small. A small table is searched again for every
 /// process that shares it, because a search costs no more than finding out that the table is
-/// shared. This is the capacity of the kernel's smallest table.
+/// shared. The kernel's smallest table has this capacity.
 const SMALL: u32 = 64;
 
 /// Maximum number of holders to add for processes that share a descriptor table (`CLONE_FILES`)
