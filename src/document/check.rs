@@ -72,9 +72,9 @@ pub struct CheckFinding<'a> {
     message: String,
     /// Human-readable advice: commands or hints.
     advice: Vec<String>,
-    /// Shell command that starts a shell in the namespaces of the process concerned, or of the init
-    /// of the namespace concerned. Null if pidns knows no such command, or if the namespace is the
-    /// one that the procfs shows.
+    /// Command that starts a shell in the namespaces of the process or, if the finding is about a
+    /// namespace, in those of the namespace's init. Null if pidns knows no such command, or if the
+    /// namespace is the one that the procfs shows.
     enter: Option<String>,
     /// PID of the process concerned, or null.
     pid: Option<Pid>,
@@ -100,8 +100,8 @@ keywords! {
     }
 }
 
-/// A line of `pidns check -f ndjson`. `record` contains the name of the field with the content,
-/// which has the same form as in `pidns check -f json`. Later 1.x versions of the schema may add
+/// A line of `pidns check -f ndjson`. `record` names the field that contains the content. The
+/// content has the same form as in `pidns check -f json`. Later 1.x versions of the schema may add
 /// fields, but never rename, retype or remove a field. Readers must ignore fields and kinds of
 /// records that they do not know.
 #[derive(Serialize)]

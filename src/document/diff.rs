@@ -139,8 +139,8 @@ keywords! {
     }
 }
 
-/// A line of `pidns diff -f ndjson`. `record` contains the name of the field with the content,
-/// which has the same form as in `pidns diff -f json`. Later 1.x versions of the schema may add
+/// A line of `pidns diff -f ndjson`. `record` names the field that contains the content. The
+/// content has the same form as in `pidns diff -f json`. Later 1.x versions of the schema may add
 /// fields, but never rename, retype or remove a field. Readers must ignore fields and kinds of
 /// records that they do not know.
 #[derive(Serialize)]

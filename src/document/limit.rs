@@ -23,8 +23,9 @@ pub struct Limit {
     /// The configured maximum; null if it is unlimited or unknown. A PID is always less than
     /// pid_max.
     pub max: Option<u64>,
-    /// Number that can still be added; null if it is unlimited or unknown. For pid_max, this can be
-    /// less than max minus used, because PIDs below 300 are handed out only once.
+    /// Number of tasks, PIDs, levels or namespaces that can still be added; null if it is unlimited
+    /// or unknown. For pid_max, this can be less than max minus used, because PIDs below 300 are
+    /// handed out only once.
     pub free: Option<u64>,
     /// True if the next fork or new PID namespace would be refused; null if unknown. If max is null,
     /// false means unlimited.
@@ -40,8 +41,8 @@ pub struct Limit {
     pub largest: Option<Consumer>,
     /// Number of zombies among the tasks.
     pub zombies: Option<u64>,
-    /// The process that must reap the most zombies. Only zombies that this limit counts are
-    /// included; `tasks` is their number.
+    /// The process that must reap the most zombies. `tasks` is the number of these zombies, and
+    /// includes only zombies that this limit counts.
     pub reaper: Option<Consumer>,
     /// The file that contains the maximum.
     pub file: Option<String>,

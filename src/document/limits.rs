@@ -51,8 +51,8 @@ pub struct LimitsSummary {
     pids: Vec<Pid>,
     /// Number of full limits. If it is not 0, the exit status is 1.
     full: usize,
-    /// Number of limits for which it is unknown whether they are full. A document about the whole
-    /// host does not list them.
+    /// Number of limits that pidns could not check: their field `full` is null. A document about
+    /// the whole host does not list them.
     unknown: usize,
 }
 
@@ -68,8 +68,8 @@ keywords! {
     }
 }
 
-/// A line of `pidns limits -f ndjson`. `record` contains the name of the field with the content,
-/// which has the same form as in `pidns limits -f json`. Later 1.x versions of the schema may add
+/// A line of `pidns limits -f ndjson`. `record` names the field that contains the content. The
+/// content has the same form as in `pidns limits -f json`. Later 1.x versions of the schema may add
 /// fields, but never rename, retype or remove a field. Readers must ignore fields and kinds of
 /// records that they do not know.
 #[derive(Serialize)]

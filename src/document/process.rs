@@ -46,8 +46,8 @@ pub struct Process<'a> {
     /// Number of threads (Threads in proc_pid_status(5)); null if unknown, for example for a
     /// terminated process.
     pub threads: Option<std::num::NonZeroU32>,
-    /// Start time in clock ticks (1/100 s) since boot, in the initial time namespace: field 22 of
-    /// proc_pid_stat(5) without the offset of pidns's time namespace. Together, `host.boot_id`,
+    /// Start time in clock ticks (1/100 s) since boot, as in the initial time namespace: field 22
+    /// of proc_pid_stat(5) minus the offset of pidns's time namespace. Together, `host.boot_id`,
     /// `pid` and `start_time` identify a process uniquely. Null if the start time was not read, for
     /// example with --search processes, or if it is unknown (diagnostic start-time-unreadable).
     pub start_time: Option<u64>,
@@ -72,8 +72,8 @@ pub struct Process<'a> {
     /// their descendants.
     pub container: Option<Cow<'a, Container>>,
     /// PID of the process's tracer (TracerPid in proc_pid_status(5)); null if there is no tracer.
-    /// pidns reads this field only for zombies, because only the tracer can reap a traced zombie,
-    /// and for processes that their tracer has stopped.
+    /// pidns reads this field only for zombies and for processes that their tracer has stopped.
+    /// Only the tracer can reap a traced zombie.
     #[serde(default)]
     pub tracer: Option<Pid>,
     /// Source of the field `namespace`: the kernel reported the namespace, or pidns inferred it.

@@ -34,8 +34,8 @@ pub struct RunReport<'a> {
     grace: f64,
     /// The denied codes (--deny).
     denied: Vec<Word<CheckCode>>,
-    /// The leftovers of the command, one entry for each code that applies to a process or
-    /// namespace. For example, a dead namespace has two entries: `dead-namespace` and
+    /// The leftovers of the command. A process or namespace has one entry for each code that
+    /// applies to it. For example, a dead namespace has two entries: `dead-namespace` and
     /// `leftover-namespace`.
     findings: Vec<RunFinding>,
     /// The processes that were killed (--kill); null without --kill, or if no process was killed.

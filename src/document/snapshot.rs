@@ -200,14 +200,14 @@ keywords! {
         /// A connected UNIX socket whose peer was a process in the namespace (SO_PEERCRED):
         /// descriptor `fd` of process `pid`.
         Socket = "socket",
-        /// A listening UNIX socket on which a process of the namespace called listen(2): `fd`
-        /// of process `pid`.
+        /// A listening UNIX socket (`fd` of process `pid`). The process that called listen(2) was
+        /// in the namespace.
         Listener = "listener",
-        /// A UNIX socket (`fd` of process `pid`) with an unreceived message that carries a
-        /// descriptor (SCM_RIGHTS), which keeps the namespace alive.
+        /// A UNIX socket (`fd` of process `pid`) with an unreceived message. The message carries a
+        /// descriptor that keeps the namespace alive (SCM_RIGHTS).
         InFlight = "in_flight",
-        /// A UNIX socket (`fd` of process `pid`) with an unreceived message that carries the
-        /// credentials of a process of the namespace (SCM_CREDENTIALS).
+        /// A UNIX socket (`fd` of process `pid`) with an unreceived message. The message carries
+        /// the credentials of a process of the namespace (SCM_CREDENTIALS).
         Message = "message",
         /// An open file or directory in a procfs of the namespace, or in the /proc/PID directory of
         /// a former process of the namespace: descriptor `fd` of process `pid`.
@@ -230,7 +230,7 @@ pub struct Holder {
     pub tid: Option<Pid>,
     /// Command name of the holding process; null if unknown.
     pub comm: Option<SmolStr>,
-    /// For all kinds but `mount` and `pid_for_children`: the descriptor number in the process.
+    /// The descriptor number in the process; null for `mount` and `pid_for_children`.
     pub fd: Option<u32>,
     /// For `mount`: the mount point, as seen in `mount_namespace`; `(unreachable)` if another mount
     /// covers the root directory above it, and `(path too long)` for paths of 4,096 bytes and more.
@@ -245,8 +245,8 @@ pub struct Holder {
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "blocker"))]
 pub struct Blocker {
-    /// PID of the process that the init waits for, or of the init itself if the init is a zombie
-    /// that nobody reaps.
+    /// PID of the process that the init waits for; if the init itself is a zombie that nobody
+    /// reaps, PID of the init.
     pub pid: Pid,
     /// Command name of the process.
     pub comm: SmolStr,

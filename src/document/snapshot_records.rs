@@ -31,7 +31,7 @@ keywords! {
 }
 
 /// A line of `pidns -f ndjson`: one part of one host's snapshot. Lines from any number of hosts may
-/// be mixed in any order. `record` contains the name of the field with the content, which has the
+/// be mixed in any order. `record` names the field that contains the content. The content has the
 /// same form as in the document. Each snapshot has one record of kind `snapshot`, which contains
 /// the number of records of each other kind. Later 1.x versions of the schema may add fields, but
 /// never rename, retype or remove a field. Readers must ignore fields and kinds of records that

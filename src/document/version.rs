@@ -13,7 +13,7 @@ pub fn too_large() -> Invalid {
 }
 
 /// Adds the schema version of the document to an error, unless this program writes the same
-/// version. A document that a later version wrote may be valid although this program rejects it.
+/// version: the document may be valid, but written by a later version.
 pub fn with_version(error: Invalid, version: &str) -> Invalid {
     if version == SCHEMA_VERSION {
         return error;

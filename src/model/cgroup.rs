@@ -263,7 +263,8 @@ fn nameless<'a>(path: &[u8], name: &'a [u8]) -> Option<(&'static str, &'a [u8])>
     }
     let scope = name.strip_suffix(b".scope").and_then(|scope| {
         let dash = scope.iter().rposition(|&byte| byte == b'-')?;
-        // conmon monitors a container from outside.
+        // A scope whose prefix ends with `conmon` contains the container's monitor, not the
+        // container.
         let is_monitor = scope[..dash].ends_with(b"conmon");
         (!is_monitor).then_some(&scope[dash + 1..])
     });
@@ -307,7 +308,7 @@ impl IdFormat {
             Self::BuildKit => {
                 id.len() == 25 && id.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'z'))
             }
-            // The ID is empty in a cgroup named `lxc.payload.` or `runc-.scope`.
+            // Reject the empty ID of a cgroup named `lxc.payload.` or `runc-.scope`.
             Self::Name => !id.is_empty(),
         }
     }
@@ -436,8 +437,8 @@ mod tests {
     const UID: &str = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
     const UNIT_UID: &str = "6ba7b810_9dad_11d1_80b4_00c04fd430c8";
 
-    /// Formats a container as `RUNTIME CONTAINER POD`. The container ID and pod UID that the tests
-    /// use become `ID` and `UID`.
+    /// Formats a container as `RUNTIME CONTAINER POD`, with `ID` and `UID` in place of the
+    /// container ID and pod UID that the tests use.
     fn say(found: Option<Container>) -> String {
         found.map_or("none".to_owned(), |found| {
             let pod = found.pod.map_or("-".to_owned(), |pod| pod.uid.replace(UID, "UID"));
@@ -730,8 +731,8 @@ mod tests {
             assert_eq!((of("bash"), say(live(&cgroups))), ("none".into(), "none".into()));
         }
         assert_eq!(say(of_path("/prod/web", Some(SHIM))), "containerd web -");
-        // A path that names the runtime needs no other evidence. containerd's shim is the parent of
-        // Docker's containers, too.
+        // A path below `/default` is containerd's even if the parent is unknown. A path of Docker
+        // takes precedence over the shim, which is also the parent of Docker's containers.
         assert_eq!(say(live(&hybrid(&["memory=/default/web"]))), "containerd web -");
         let docker = hybrid(&["pids=/docker/ID"]);
         assert_eq!(say(of_cgroups(&docker, Some(SHIM), || false)), "docker ID -");

@@ -34,8 +34,8 @@ impl Container {
         Self { runtime: runtime.to_owned(), id: id.to_owned(), name: None, pod: None }
     }
 
-    /// Returns `true` if both are the same container. A name that was read for only one of them
-    /// makes no difference.
+    /// Returns `true` if both are the same container, even if the name was read for only one of
+    /// them.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         (&self.runtime, &self.id) == (&other.runtime, &other.id)

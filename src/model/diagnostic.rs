@@ -167,8 +167,8 @@ diagnostic_codes! {
         message: "cannot open {}, so parent and owner are unknown",
         advice: Advice::None,
     }
-    /// The kernel refused to report the parent of a namespace. Parents outside pidns's own PID
-    /// namespace are expected to be hidden, so they are not reported.
+    /// The kernel refused to report the parent of a namespace. A parent outside pidns's own PID
+    /// namespace causes no diagnostic, because the kernel always hides it.
     ParentUnreadable {
         name: "parent-unreadable",
         severity: Severity::Warning,

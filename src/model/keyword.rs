@@ -54,8 +54,8 @@ macro_rules! keywords {
             }
 
             fn meaning(self) -> &'static str {
-                // Each line of a doc comment begins with a space. Trim only the first space,
-                // because the others separate the lines.
+                // `concat!` joins the lines of a doc comment, each of which begins with a space.
+                // Trim only the first space: the others separate the lines.
                 match self {
                     $(Self::$value => concat!($($meaning),+).trim_ascii_start(),)+
                 }

@@ -99,8 +99,8 @@ pub struct Limit {
     pub used: Option<u64>,
     /// The configured maximum; `None` if it is unlimited or unknown.
     pub max: Option<u64>,
-    /// The number that can still be added. This can be less than `max - used`, see
-    /// [`LimitKind::PidMax`]. `None` if it is unlimited or unknown.
+    /// The number of tasks, PIDs, levels or namespaces that can still be added; `None` if it is
+    /// unlimited or unknown. Can be less than `max - used` (see [`LimitKind::PidMax`]).
     pub free: Option<u64>,
     /// `true` if the next fork or new namespace would be refused; `None` if unknown.
     pub full: Option<bool>,
@@ -111,8 +111,8 @@ pub struct Limit {
     pub largest: Option<Consumer>,
     /// Number of zombies among the tasks.
     pub zombies: Option<u64>,
-    /// The process that must reap the most zombies. Only zombies that this limit counts are
-    /// included; `tasks` is their number.
+    /// The process that must reap the most zombies. `tasks` is the number of these zombies, and
+    /// includes only zombies that this limit counts.
     pub reaper: Option<Consumer>,
     /// The file that contains the maximum.
     pub file: Option<String>,
@@ -140,7 +140,8 @@ impl Limit {
         }
     }
 
-    /// Sets `used` and `max`. Only for limits that are full as soon as `used` reaches `max`.
+    /// Sets `used` and `max`, and computes `free` and `full` from them. Only for limits that are
+    /// full as soon as `used` reaches `max`.
     #[must_use]
     pub fn with_numbers(self, used: Option<u64>, max: Option<u64>) -> Self {
         let free = used.zip(max).map(|(used, max)| max.saturating_sub(used));

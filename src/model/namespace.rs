@@ -16,8 +16,8 @@ pub struct Namespace {
     pub ns_id: Option<u64>,
     /// The parent namespace; `None` for a root namespace, or if the parent is unknown.
     pub parent: Option<NamespaceId>,
-    /// `true` if the namespace has a visible parent, but pidns could not determine which of the
-    /// visible namespaces is the parent.
+    /// `true` if the parent is one of the visible namespaces, but pidns could not determine which
+    /// one.
     pub parent_unknown: bool,
     /// The state of the namespace.
     pub state: NamespaceState,
@@ -131,7 +131,7 @@ pub enum Holder {
         /// The thread; equal to `pid` if the thread is the leader thread.
         tid: Pid,
     },
-    /// An open file that keeps the namespace alive, but is not the nsfs file of the namespace.
+    /// An open file that keeps the namespace alive, although it is not the namespace's nsfs file.
     File {
         /// Type of the file.
         file: HoldingFile,
@@ -156,8 +156,8 @@ impl Holder {
         }
     }
 
-    /// Returns the inode of the mount namespace in which the namespace is mounted; `None` unless the
-    /// holder is a mount.
+    /// Returns the inode of the mount namespace that contains the mount; `None` for other kinds of
+    /// holders.
     #[must_use]
     pub fn mount_namespace(&self) -> Option<u64> {
         match self {
@@ -167,7 +167,7 @@ impl Holder {
     }
 }
 
-/// Type of an open file that keeps a namespace alive, but is not the nsfs file of the namespace.
+/// Type of an open file that keeps a namespace alive, although it is not the namespace's nsfs file.
 /// pidns searches for such files only with [`SearchScope::Kernel`](super::SearchScope::Kernel), and
 /// only for namespaces without a living init.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -193,8 +193,8 @@ pub enum HoldingFile {
 /// all other processes of the namespace have been reaped (`zap_pid_ns_processes`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocker {
-    /// PID of the process that the init waits for, or of the init itself if the init is a zombie
-    /// that nobody reaps.
+    /// PID of the process that the init waits for; if the init itself is a zombie that nobody
+    /// reaps, PID of the init.
     pub pid: Pid,
     /// Command name of the process.
     pub comm: SmolStr,

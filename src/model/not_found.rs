@@ -21,7 +21,7 @@ pub enum NotFound {
     NsId {
         /// The ID that the user gave.
         ns_id: u64,
-        /// `true` if none of the namespaces has a known 64-bit ID.
+        /// `true` if the 64-bit IDs of all namespaces are unknown.
         all_unknown: bool,
     },
     /// The process exists, but its namespace is ambiguous.
@@ -45,7 +45,7 @@ pub enum NotFound {
     AmbiguousContainer {
         /// The name or ID that the user gave.
         pattern: String,
-        /// The containers and pods that it could mean.
+        /// The containers and pods that `pattern` could mean.
         meanings: Vec<String>,
     },
     /// No process or namespace matches all filters.

@@ -12,7 +12,7 @@ use super::{Pid, ProcessStart};
 pub struct Observer {
     /// PID of pidns in the namespace of the procfs that was read.
     pub pid: Pid,
-    /// Start time of pidns, in the same unit as `start_time` of other processes; null if unknown.
+    /// Start time of pidns, in the same form as the `start_time` of a process; null if unknown.
     pub start_time: Option<u64>,
     /// PID of the shell that runs the CI step: a session leader that started a second shell, which
     /// runs the script that calls pidns. CI agents such as Jenkins start each step in this way.

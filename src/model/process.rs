@@ -32,8 +32,8 @@ pub struct Process {
     pub user: Option<SmolStr>,
     /// Number of threads (`Threads` in `/proc/PID/status`).
     pub threads: Option<NonZeroU32>,
-    /// Start time in clock ticks (1/100 s) since boot, in the initial time namespace: field 22 of
-    /// `/proc/PID/stat` without the offset of the reader's time namespace. Boot ID, PID and start
+    /// Start time in clock ticks (1/100 s) since boot, as in the initial time namespace: field 22
+    /// of `/proc/PID/stat` minus the offset of the reader's time namespace. Boot ID, PID and start
     /// time together identify a process uniquely.
     pub start_time: Option<u64>,
     /// `true` if the process is a kernel thread.
@@ -66,8 +66,8 @@ pub struct ProcessDetails {
     /// PID of the process's tracer (`TracerPid`). Always read for zombies and for processes that
     /// their tracer has stopped, and for no other process.
     pub tracer: Option<Pid>,
-    /// The patterns from `--env` or from rules that the process's environment matches. Documents
-    /// do not contain this field.
+    /// The patterns, from `--env` or from rules, that match the process's environment. Documents do
+    /// not contain this field.
     pub environment: BTreeSet<EnvPattern>,
 }
 
@@ -87,7 +87,7 @@ keywords! {
 }
 
 impl Detail {
-    /// The details that are read for each process, which excludes `Limits`.
+    /// The details that are read for each process: all except `Limits`.
     pub const OF_PROCESSES: [Self; 3] = [Self::Args, Self::Namespaces, Self::Cgroup];
 }
 
@@ -159,8 +159,8 @@ impl Process {
         self.tracer().or(self.ppid)
     }
 
-    /// Returns `true` if the process's environment meets this condition. The scan must have
-    /// evaluated the condition.
+    /// Returns `true` if the process's environment matches this pattern. Always returns `false` for
+    /// a pattern that the scan was not told to look for.
     #[must_use]
     pub fn has_environment(&self, pattern: &EnvPattern) -> bool {
         self.details.as_ref().is_some_and(|details| details.environment.contains(pattern))

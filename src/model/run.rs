@@ -49,8 +49,8 @@ pub struct Killed {
     pub remaining: BTreeSet<Pid>,
 }
 
-/// The start of a process. Starts are ordered even within one clock tick, in which a shell can start
-/// several processes.
+/// The start of a process. The PID orders processes that started in the same clock tick: a shell
+/// can start several processes in one tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessStart {
     /// Start time in clock ticks (1/100 s) since boot.
@@ -60,7 +60,8 @@ pub struct ProcessStart {
 }
 
 impl ProcessStart {
-    /// Returns `true` if this process started before the `other` one. Returns `None` if unknown.
+    /// Returns `true` if this process started before the `other` one, or `None` if the order is
+    /// unknown.
     ///
     /// The kernel assigns PIDs in ascending order. After the highest PID, which is less than
     /// `pid_max`, it starts again at 300. If two processes started in the same tick (10 ms), their

@@ -7,14 +7,14 @@ use smol_str::SmolStr;
 
 use super::{Container, Detail, Lineage, Namespace, NamespaceId, Pid, Process, Snapshot};
 
-/// The types of namespaces that are compared, in the order in which a line names them.
+/// The types of namespaces that are compared, in the order in which pidns displays them.
 ///
 /// The types cgroup, time and user are left out, because most containers share them with the host.
 const TYPES: [&str; 4] = ["net", "ipc", "uts", "mnt"];
 
 /// The first inode that the kernel gives to namespaces created at run time (`PROC_DYNAMIC_FIRST`).
-/// The initial namespaces have fixed inodes just below: those of type IPC, UTS, user and PID since
-/// Linux 3.8, and those of type net and mnt since Linux 6.18.
+/// The initial namespaces have fixed inodes just below this number: for the types IPC, UTS, user
+/// and PID since Linux 3.8, for net and mnt since Linux 6.18.
 const FIRST_DYNAMIC: u64 = 0xF000_0000;
 
 /// The initial PID namespace (`PROC_PID_INIT_INO`).
@@ -23,7 +23,8 @@ const INITIAL_PID_NAMESPACE: NamespaceId = NamespaceId::Inode(0xEFFF_FFFC);
 /// PID of kthreadd, the first kernel thread, in the initial PID namespace.
 const KTHREADD: u32 = 2;
 
-/// Namespaces of other types that the init of a PID namespace shares with the same partner.
+/// Namespaces that the init of a PID namespace shares with the host, or with the inits of other PID
+/// namespaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shared {
     /// The types of the shared namespaces.
@@ -32,29 +33,30 @@ pub struct Shared {
     pub with: SharedWith,
 }
 
-/// The partner with which namespaces are shared.
+/// The other users of the shared namespaces: the host, or other PID namespaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SharedWith {
     /// The host.
     Host,
     /// One or more other PID namespaces.
     Namespaces {
-        /// The nearest ancestor among the partners or, if none is an ancestor, the first partner.
+        /// The nearest ancestor among these PID namespaces or, if none of them is an ancestor, the
+        /// first one.
         first: NamespaceId,
         /// The container of that namespace.
         container: Option<Container>,
-        /// Number of further partners, not counting descendants.
+        /// Number of these PID namespaces, not counting `first` and descendants.
         more: usize,
     },
 }
 
-/// Maps each PID namespace to the namespaces that its init shares. Empty if the snapshot lacks the
-/// namespaces of processes (`--details namespaces`).
+/// Maps each PID namespace to the namespaces that its init shares. Empty if the snapshot was taken
+/// without `--details namespaces`.
 #[derive(Clone, Debug, Default)]
 pub struct Sharing(HashMap<NamespaceId, Vec<Shared>>);
 
 impl Sharing {
-    /// Compares the namespaces of all inits. Takes time linear in their number.
+    /// Compares the namespaces of all inits. Takes time linear in the number of inits.
     #[must_use]
     pub fn new(snapshot: &Snapshot) -> Self {
         if !snapshot.details.contains(&Detail::Namespaces) {
@@ -106,13 +108,13 @@ impl Sharing {
     }
 }
 
-/// PID namespaces whose inits share a namespace of this type.
+/// PID namespaces whose inits share one namespace of the type `kind`.
 struct SharingGroup<'a> {
     kind: &'static str,
     members: Vec<&'a Namespace>,
 }
 
-/// Merges the types of groups with the same members.
+/// Merges groups that have the same members into one group with several types.
 fn merged(groups: Vec<SharingGroup<'_>>) -> Vec<(Vec<&'static str>, Vec<&Namespace>)> {
     let mut places: HashMap<Vec<NamespaceId>, usize> = HashMap::new();
     let mut merged: Vec<(Vec<&'static str>, Vec<&Namespace>)> = Vec::new();
@@ -127,7 +129,8 @@ fn merged(groups: Vec<SharingGroup<'_>>) -> Vec<(Vec<&'static str>, Vec<&Namespa
     merged
 }
 
-/// For each member of a group, records the partners with which it shares namespaces of these types.
+/// Records, for each member of a group, with which other members it shares namespaces of these
+/// types.
 fn add_partners(
     types: &[&'static str],
     members: &[&Namespace],
@@ -157,8 +160,8 @@ fn other_namespaces(process: &Process) -> Option<&BTreeMap<SmolStr, u64>> {
     process.details.as_ref()?.namespaces.as_ref()
 }
 
-/// Returns the initial namespaces, as far as they are known: those of kthreadd, or those of the
-/// host's init.
+/// Returns the initial namespaces, if they are known: the namespaces of kthreadd or, failing that,
+/// of the host's init.
 fn host_namespaces(snapshot: &Snapshot) -> Option<&BTreeMap<SmolStr, u64>> {
     if snapshot.procfs.namespace != Some(INITIAL_PID_NAMESPACE) {
         return None;
@@ -177,8 +180,8 @@ mod tests {
 
     const HOST: u64 = 0xEFFF_FFFC;
 
-    /// Returns a snapshot of a host with PID namespaces. Each is given by its inode, the inode of
-    /// its parent, and the inodes of its init's network and IPC namespaces.
+    /// Returns a snapshot of a host with PID namespaces. Each tuple contains the inodes of a PID
+    /// namespace, of its parent, and of its init's network and IPC namespaces.
     fn host(inner: &[(u64, u64, u64, u64)]) -> Snapshot {
         let mut namespaces = vec![namespace(HOST, None)];
         let mut processes = vec![process(&[1], Some(HOST)), process(&[2], Some(HOST))];

@@ -30,7 +30,8 @@ keywords! {
         ScanFailed = "scan-failed",
         /// Snapshots can be taken again.
         ScanWorks = "scan-works",
-        /// The first snapshot already has problems with a code from --until. These do not count.
+        /// The first snapshot already has problems with a code from --until. These problems do not
+        /// end the watch.
         AlreadyThere = "already-there",
         /// The snapshots before and after the problem were saved.
         Saved = "saved",

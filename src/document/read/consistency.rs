@@ -7,7 +7,7 @@ use crate::document::parse::Invalid;
 use crate::document::snapshot::Document;
 use crate::model::{self, NamespaceId, Pid};
 
-/// Checks that the lists in the document's head contain no duplicates.
+/// Checks that `searched`, `details` and the lists in `observer` contain no duplicates.
 pub fn check_lists(document: &Document) -> Result<(), Invalid> {
     fn once<T: Eq + Hash>(field: &str, list: &[T]) -> Result<(), Invalid> {
         let mut seen = HashSet::new();
@@ -66,8 +66,8 @@ pub fn check_namespaces(document: &Document) -> Result<HashMap<NamespaceId, Dept
     Ok(depths)
 }
 
-/// Returns the depth of the namespace at `index`, or an error if the field `level` has another
-/// value. `depths` contains the depths of all earlier namespaces.
+/// Returns the depth of the namespace at `index`, or an error if the namespace's field `level` does
+/// not match it. `depths` contains the depths of all earlier namespaces.
 fn depth_of(
     document: &Document,
     index: usize,
@@ -132,8 +132,8 @@ pub fn check_processes(
         let Some(depth) = depths.get(&id) else {
             return Err(Invalid::at(at("namespace"), format!("no namespace {id}")));
         };
-        // If the number of namespaces above a root is unknown, the first process below the root
-        // determines it; all others must match. Before Linux 4.1, a process has no `nspid`.
+        // If it is unknown how many namespaces are above a root, take the number from the first
+        // process below this root; all others must match. Before Linux 4.1, `nspid` is empty.
         let expected = match depth.below_procfs {
             Some(below) => below + 1,
             None if numbers <= depth.level => depth.level + 1,
@@ -175,8 +175,8 @@ pub struct Depth {
     /// `true` if `root` has no parent, so that `level` counts all levels of the hierarchy; `false`
     /// if the parent of `root` is unknown.
     pub is_level: bool,
-    /// Number of levels below the namespace that the procfs shows; `None` if this namespace is not
-    /// one of its descendants.
+    /// Number of levels below the namespace that the procfs shows; `None` if this is neither that
+    /// namespace nor one of its descendants.
     pub below_procfs: Option<usize>,
 }
 

@@ -57,8 +57,8 @@ impl Identity<'_> {
     }
 }
 
-/// A record of a snapshot, for reading only. Each kind of content is a field, not a variant of an
-/// enumeration, because errors would otherwise not contain the path of the invalid value.
+/// A record of a snapshot, for reading only. Each kind of content is a field: with an enumeration,
+/// errors would not contain the path of the invalid value.
 #[derive(Deserialize)]
 #[serde(remote = "Self")]
 pub(in crate::document) struct RecordLine {

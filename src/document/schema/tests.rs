@@ -514,7 +514,7 @@ fn the_reader_rejects_all_invalid_records() {
             let mut all = all.clone();
             all[index] = record.clone();
             // A record with a changed host or time belongs to another snapshot, so reading fails
-            // with an error about several snapshots.
+            // with an error about several snapshots. Count it as an error about `host`.
             let lines: Vec<_> = all.iter().map(Value::to_string).collect();
             let error = read(lines.join("\n").as_bytes()).err()?.to_string();
             Some(error.replace("contains snapshots of several ", "host: "))
