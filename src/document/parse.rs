@@ -175,7 +175,8 @@ fn parse_yaml<T: DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
                 // Use the same message as for JSON.
                 _ => "recursion limit exceeded",
             },
-            // Almost any text is valid YAML, but only an object can be a document.
+            // Almost any text is valid YAML, so a text that is not an object is probably not a
+            // pidns document.
             Error::Unexpected { expected: "mapping start", .. } if place == "." => {
                 return Invalid::at("", "is not a pidns document");
             }

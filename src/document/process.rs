@@ -34,7 +34,8 @@ pub struct Process<'a> {
     pub comm: SmolStr,
     /// Command line, one string for each argument (/proc/PID/cmdline). Invalid UTF-8 is replaced by
     /// U+FFFD. Empty for kernel threads and terminated processes; truncated to 32 KiB and 2,048
-    /// arguments (diagnostic args-cut). Null if the command line was not requested (see `details`) or could not be read.
+    /// arguments (diagnostic args-cut). Null if the command line was not requested (see `details`)
+    /// or could not be read.
     pub args: Option<Cow<'a, [SmolStr]>>,
     /// State letter as in ps(1): R running, S sleeping, D in uninterruptible sleep, Z zombie, T
     /// stopped, t traced, I idle, X dead, ? unknown.

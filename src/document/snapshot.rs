@@ -232,8 +232,9 @@ pub struct Holder {
     pub comm: Option<SmolStr>,
     /// The descriptor number in the process; null for `mount` and `pid_for_children`.
     pub fd: Option<u32>,
-    /// For `mount`: the mount point, as seen in `mount_namespace`; `(unreachable)` if another mount
-    /// covers the root directory above it, and `(path too long)` for paths of 4,096 bytes and more.
+    /// For `mount`: the mount point, as seen in `mount_namespace`; `(unreachable)` if the mount
+    /// point has no path because another mount covers the root directory, and `(path too long)` for
+    /// paths of 4,096 bytes and more.
     pub path: Option<String>,
     /// For `mount`: the inode of the mount namespace that contains the mount.
     pub mount_namespace: Option<Inode>,

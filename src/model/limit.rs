@@ -105,7 +105,7 @@ pub struct Limit {
     /// `true` if the next fork or new namespace would be refused; `None` if unknown.
     pub full: Option<bool>,
     /// How often the kernel has refused a fork because of this limit; `None` if the kernel does not
-    /// count this.
+    /// count the refusals of such limits.
     pub refused: Option<u64>,
     /// The process, container or user with the most tasks.
     pub largest: Option<Consumer>,

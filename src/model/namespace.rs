@@ -174,7 +174,8 @@ impl Holder {
 pub enum HoldingFile {
     /// A pidfd that refers to a former process of the namespace (`pidfd_open(2)`).
     Pidfd,
-    /// A connected UNIX socket whose peer was a process in the namespace (`SO_PEERCRED`, see `unix(7)`).
+    /// A connected UNIX socket whose peer was a process in the namespace (`SO_PEERCRED`, see
+    /// `unix(7)`).
     Socket,
     /// A listening UNIX socket. The process that called `listen(2)` was in the namespace.
     Listener,

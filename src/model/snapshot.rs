@@ -97,8 +97,8 @@ pub struct Host {
 pub struct Procfs {
     /// Mount point of the procfs.
     pub path: String,
-    /// `true` if the procfs shows the PID namespace in which pidns itself ran. Otherwise, the
-    /// kernel reveals fewer parent namespaces.
+    /// `true` if the procfs shows the PID namespace in which pidns itself ran. If the procfs shows
+    /// another PID namespace, the kernel reveals fewer parents of namespaces.
     pub own: bool,
     /// The PID namespace that the procfs shows: the first PID in every `nspid` belongs to this
     /// namespace. Null if unknown.
