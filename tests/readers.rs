@@ -268,7 +268,8 @@ fn document() -> Value {
         json!({
             "pid": index + 1, "ppid": null, "namespace": null, "nspid": [], "comm": name,
             "args": null, "state": "S", "uid": 0, "user": null, "threads": 1, "start_time": null,
-            "kernel_thread": false, "namespaces": null, "cgroup": name, "tracer": null, "evidence": "kernel",
+            "kernel_thread": false, "namespaces": null, "cgroup": name, "container": null,
+            "tracer": null, "evidence": "kernel",
         })
     };
     let mut processes: Vec<Value> = WORDS.iter().enumerate().map(process).collect();
