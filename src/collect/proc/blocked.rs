@@ -44,6 +44,8 @@ thread_local! {
 
 /// Marks this thread as reading a process until the value is dropped.
 pub struct Reading {
+    pid: u64,
+    /// The process that the thread was reading before, or 0.
     outer_pid: u64,
     /// The entry belongs to this thread, so a `Reading` can't be sent to another thread.
     not_send: PhantomData<*const ()>,
@@ -51,12 +53,13 @@ pub struct Reading {
 
 impl Reading {
     pub fn of(pid: Pid) -> Self {
+        let pid = u64::from(pid.as_u32());
         let outer = READER.with(|reader| {
             let outer = reader.load(Ordering::Relaxed);
-            reader.store(entry((outer >> 32) + 1, u64::from(pid.as_u32())), Ordering::Relaxed);
+            reader.store(entry((outer >> 32) + 1, pid), Ordering::Relaxed);
             outer
         });
-        Self { outer_pid: outer & u64::from(u32::MAX), not_send: PhantomData }
+        Self { pid, outer_pid: pid_of(outer), not_send: PhantomData }
     }
 }
 
@@ -65,14 +68,22 @@ impl Drop for Reading {
         // When a thread ends, its entry may be dropped before its last `Reading`. Then there is
         // nothing to update.
         let _ = READER.try_with(|reader| {
-            let count = (reader.load(Ordering::Relaxed) >> 32).saturating_sub(1);
-            reader.store(entry(count, self.outer_pid), Ordering::Relaxed);
+            let current = reader.load(Ordering::Relaxed);
+            let count = (current >> 32).saturating_sub(1);
+            // An assignment drops the old `Reading` after it has made the new one, which stays.
+            let is_innermost = pid_of(current) == self.pid && self.outer_pid != 0;
+            let pid = if is_innermost { self.outer_pid } else { pid_of(current) };
+            reader.store(entry(count, pid), Ordering::Relaxed);
         });
     }
 }
 
 fn entry(count: u64, pid: u64) -> u64 {
     if count == 0 { 0 } else { count << 32 | pid }
+}
+
+fn pid_of(entry: u64) -> u64 {
+    entry & u64::from(u32::MAX)
 }
 
 fn register() -> Arc<AtomicU64> {
@@ -133,7 +144,7 @@ fn wait_until_blocked() -> Error {
 fn being_read() -> BTreeSet<Pid> {
     let readers = readers();
     let entries = readers.iter().map(|it| it.load(Ordering::Relaxed));
-    let pids = entries.filter_map(|it| u32::try_from(it & u64::from(u32::MAX)).ok());
+    let pids = entries.filter_map(|it| u32::try_from(pid_of(it)).ok());
     pids.filter_map(Pid::new).collect()
 }
 
@@ -147,14 +158,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn readings_in_any_order_end_with_none() {
+    fn readings_end_in_any_order() {
         let pid = |raw| Pid::new(raw).unwrap();
         let outer = Reading::of(pid(4_000_001));
         let inner = Reading::of(pid(4_000_002));
         assert!(being_read().contains(&pid(4_000_002)));
-        // A struct drops its fields in the order of their declaration, so the outer reading may end
-        // first.
         drop(outer);
+        assert!(being_read().contains(&pid(4_000_002)));
         drop(inner);
         let left = being_read();
         assert!(!left.contains(&pid(4_000_001)) && !left.contains(&pid(4_000_002)));
