@@ -31,7 +31,9 @@ struct Watch {
 impl Watch {
     /// Starts a watch, and waits until it has taken its first snapshot.
     fn start(arguments: &[&str]) -> Self {
-        let mut command = Command::new(PIDNS);
+        // The tests may have been started with ignored signals, as by nohup(1).
+        let mut command = Command::new("env");
+        command.arg("--default-signal").arg(PIDNS);
         Self::start_by(command.args(["watch", "-f", "ndjson"]).args(arguments))
     }
 
