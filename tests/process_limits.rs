@@ -213,6 +213,8 @@ fn threads_max_is_full_and_a_shell_that_cannot_fork_executes_pidns() {
     // The shell that has become pidns is gone.
     assert_eq!(forker.tell("fork"), "ok");
     assert_eq!(forker.tell("fork"), "EAGAIN");
+    // The shell becomes a pidns with two threads.
+    forker.tell("kill");
     forker.tell("kill");
     let (rows, status) = second.exec();
     assert_eq!((numbers(find(&rows, "threads_max", &[])), status), (open(max - 1, max), 0));
@@ -243,6 +245,8 @@ fn the_pid_max_of_the_host_is_full() {
     // The PID of the shell that has become pidns is free again.
     assert_eq!(forker.tell("fork"), "ok");
     assert_eq!(forker.tell("fork"), "EAGAIN");
+    // The shell becomes a pidns with two threads, each of which has a PID.
+    forker.tell("kill");
     forker.tell("kill");
     let (rows, status) = second.exec();
     let row = find(&rows, "pid_max", &host);

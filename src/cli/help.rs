@@ -126,7 +126,8 @@ With PIDs, pidns shows all limits of these processes. Without PIDs, it shows the
 of the whole host that are at 80 % or more. A saved document has limits if it was \
 written with --details limits.
 
-A shell that cannot fork can still replace itself: 'exec pidns limits'.
+A shell that cannot fork can still replace itself: 'exec pidns limits'. The numbers \
+include pidns itself, which has two threads.
 
 The PIDs and PID namespaces in use are known through BPF only, which needs root on the \
 host. A limit that cannot be read is unknown, never guessed.",
