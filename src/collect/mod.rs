@@ -200,8 +200,8 @@ pub fn now() -> String {
     timestamp(SystemTime::now())
 }
 
-/// Formats a time as RFC 3339. Years have four digits in this format, so a time before 1970 or
-/// after 9999 is replaced by the nearest time in that range.
+/// Formats a time as RFC 3339. A time before 1970 or after 9999 is replaced by the nearest time in
+/// these years.
 fn timestamp(time: SystemTime) -> String {
     const END_OF_9999: Duration = Duration::from_secs(253_402_300_799);
     let time = time.clamp(UNIX_EPOCH, UNIX_EPOCH + END_OF_9999);

@@ -451,7 +451,7 @@ mod tests {
         path.replace("UNIT_UID", UNIT_UID).replace("UID", UID).replace("ID", ID)
     }
 
-    /// Finds the container of a live process with this path in the version 2 hierarchy.
+    /// Returns the container, as text, of a live process whose cgroup has this version 2 path.
     fn read(path: &str) -> String {
         let said = say(live(format!("0::{}\n", fill(path)).as_bytes()));
         let path = fill(path);

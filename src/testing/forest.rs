@@ -371,8 +371,9 @@ impl Forest {
         }
     }
 
-    /// Finishes the exit of waiting inits whose namespaces have no other processes. Such an init is
-    /// reaped if its parent is a waiting init, and otherwise becomes a zombie.
+    /// Ends the inits that have been waiting for the other processes of their namespaces to exit, if
+    /// all have. Such an init is reaped if its parent is a waiting init, too, and otherwise becomes a
+    /// zombie.
     fn end_waiting(&mut self) {
         let waits = |tasks: &[Task], it: usize| tasks[it].fate == Fate::Waiting;
         loop {

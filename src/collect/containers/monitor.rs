@@ -14,8 +14,8 @@ pub struct Monitor {
     pub owner: RuntimeOwner,
 }
 
-/// The user and the PID namespace of a container runtime. The files of a runtime say nothing about
-/// the containers of other users, or of runtimes in other containers.
+/// The user and the PID namespace of a container runtime. The files of a runtime describe only
+/// containers that this user has started in this PID namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RuntimeOwner {
     /// User ID of the runtime's processes.

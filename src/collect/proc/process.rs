@@ -197,8 +197,8 @@ impl<'a> ProcessReader<'a> {
         self.read_open(open, none_open_since).map_err(vanished)
     }
 
-    /// Reads one process through a procfs in which nothing is mounted over its files. Returns `None`
-    /// if there is no such procfs, or if it does not show the process either.
+    /// Reads a process again, through a procfs whose files no mount covers. Returns `None` if there
+    /// is no such procfs, or if the process cannot be read there, either.
     pub fn read_uncovered(&self, pid: Pid, none_open_since: Option<u64>) -> Option<ReadProcess> {
         let scan = Scan { procfs: self.scan.procfs.uncovered()?, ..self.scan };
         Self::new(scan).read(pid, none_open_since, true).ok()

@@ -61,8 +61,8 @@ impl Procfs {
         // The procfs of an ancestor namespace shows the viewer too, but with one more PID for each
         // level in between. So a single PID means that the procfs is the viewer's own.
         let own = match status.nspid.len() {
-            // Before Linux 4.1 there is no NSpid line. The procfs is then the viewer's own if it
-            // shows the PID that the viewer has in its own namespace.
+            // Before Linux 4.1 there is no NSpid line, so compare PIDs: the viewer's own procfs shows
+            // the viewer under the PID that getpid(2) returns.
             0 => viewer.is_some_and(|pid| pid.as_u32() == std::process::id()),
             levels => levels == 1,
         };

@@ -107,7 +107,7 @@ fn read_batches(
     })
 }
 
-/// The processes that one call of a `list` function lists.
+/// Selects the processes that a `list` function returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
     /// All processes.

@@ -161,8 +161,8 @@ impl<'a> Hierarchy<'a, '_> {
             };
             let mut has_children = row.has_children;
             if place.level >= deepest && row.level > 0 {
-                // Lines below this one are not indented further, so draw the next such line as a
-                // sibling.
+                // This line has the maximum indentation. Its descendants are drawn at the same
+                // indentation, so the next one counts as a sibling.
                 let is_followed = rows.peek().is_some_and(|next| level + next.level >= deepest);
                 place.branch = Branch::before(usize::from(is_followed));
                 has_children = false;

@@ -287,8 +287,8 @@ enum KeeperRecord {
     Keeper(Keeper),
     /// The descriptor refers to a socket whose queue was searched before.
     SameQueue(SocketDescriptor),
-    /// The program has searched the queue of a socket. This record only makes the current read(2)
-    /// return.
+    /// The program has searched the queue of a socket. The record has no data. It makes the current
+    /// `read(2)` return, so that signals take effect before the next search.
     SearchedQueue,
 }
 

@@ -91,8 +91,8 @@ impl<'a> TaskScan<'a> {
         let searches = |scope| self.search.contains(&scope);
         let for_children = record.for_children.filter(|_| searches(SearchScope::Children));
         let mount_namespace = record.mount_namespace.filter(|_| searches(SearchScope::Mounts));
-        // Records about inits and about namespaces for children can be verified only by the 64-bit
-        // ID of the namespace. Namespaces have such an ID since Linux 6.18.
+        // A record about an init or a `pid_for_children` namespace can be verified only by the
+        // 64-bit ID of the namespace, which exists since Linux 6.18.
         let is_verifiable = if record.is_init {
             record.ns_id.is_some() && record.has_memory && for_children.is_none()
         } else {
