@@ -234,8 +234,9 @@ fn names_come_only_from_regular_files_of_root() {
     let bundle = bundles.path().join("web");
     let config = bundle.join("config.json");
     fs::create_dir(&bundle).unwrap();
-    let (_shim, init) = namespace_of_shim(&bundle);
+    // Dropped last, since a cgroup with a process cannot be removed.
     let top = Top::new();
+    let (_shim, init) = namespace_of_shim(&bundle);
     top.place(b"default/web", init);
     let name = || top.document().home(init).container.clone().expect("is a container").name;
     let good = r#"{"annotations": {"nerdctl/name": "shop"}}"#;
@@ -279,8 +280,9 @@ fn control_characters_in_a_name_never_reach_a_terminal() {
     fs::create_dir(&bundle).unwrap();
     let json = r#"{"annotations": {"nerdctl/name": "\u001b[31m\u202e\"\\N"}}"#;
     fs::write(bundle.join("config.json"), json).unwrap();
-    let (_shim, init) = namespace_of_shim(&bundle);
+    // Dropped last, since a cgroup with a process cannot be removed.
     let top = Top::new();
+    let (_shim, init) = namespace_of_shim(&bundle);
     top.place(b"default/web", init);
     let container = top.document().home(init).container.clone().expect("is a container");
     assert_eq!(container.name.as_deref(), Some("\u{1b}[31m\u{202e}\"\\N"));
