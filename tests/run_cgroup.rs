@@ -40,7 +40,7 @@ fn a_daemon_in_another_pid_namespace_does_not_escape() {
     let options = ["--kill", "--grace", "0.1", "--deny", "leftover-process"];
     let without = run_job(&options, &command);
     assert_eq!(without.status, 0, "{}", without.stderr);
-    assert_eq!(with_argument("sleep\u{0}671"), 1);
+    until("the daemon executes sleep", || with_argument("sleep\u{0}671") == 1);
     let within = run_job(&[&options[..], &["--cgroup"]].concat(), &command);
     assert_eq!(within.status, 123, "{}", within.stderr);
     assert_eq!(within.report.codes(), ["leftover-process"]);
