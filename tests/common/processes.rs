@@ -333,7 +333,7 @@ impl Drop for Cgroup {
         }
         // The kernel removes the hierarchy soon after its last umount, unless some of its cgroups
         // are still being destroyed. In that case, mount and unmount the hierarchy again.
-        for _ in 0..20 {
+        for _ in 0..100 {
             let _ = Command::new("umount").arg(top).status();
             let left = || std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
             let gone = || !left().contains(&self.name);
