@@ -66,7 +66,7 @@ fn a_process_blocks_pidns_only_for_some_seconds() {
         start(&["check", "--env", "PIDNS_TEST=1"]),
         start(&["--collector", "proc", "--env", "PIDNS_TEST=1"]),
     ];
-    // Whether these commands are blocked depends on the version of the kernel.
+    // On some kernels, these commands are not blocked.
     let others = [start(&["-f", "json"]), start(&["limits"]), start(&["run", "true"])];
     // The end of the FUSE program releases everything that waits for an answer. It bounds the time
     // that a failing test takes.

@@ -290,10 +290,12 @@ processes that a service such as dockerd or systemd starts for the command, and 
 orphans in a PID namespace that the command entered (nsenter, docker exec). A \
 namespace without processes is not reported if only processes outside the command \
 keep it, because the kernel does not tell when a namespace was created. 'pidns \
-check --since' reports both. A namespace without processes that is older than the command \
-is reported if the command opened it, unless pidns has inherited a descriptor of it or it is \
-bind-mounted where pidns runs. With --cgroup, such an orphan is reported, too, unless \
-it was moved to another cgroup.
+check --since' reports both. With --cgroup, pidns run reports these orphans, too, \
+unless they were moved to another cgroup.
+
+A namespace without processes that is older than the command is reported if the \
+command opened it, unless pidns has inherited a descriptor of it or it is bind-mounted \
+where pidns runs.
 
 The command has the same standard streams, process group, terminal and signal \
 dispositions as without pidns. All signals except SIGKILL, SIGSTOP and those for \
