@@ -42,8 +42,8 @@ pub(super) fn explain(error: &clap::Error, program: &Command, verb: Option<&str>
     }
 }
 
-/// Returns `-f FORMAT` for an argument that selects a format in other tools: `--json`, or `-J` as
-/// in lsns(8). Returns `None` if the verb has no such format.
+/// Returns the pidns option for an argument that selects an output format in other tools, such as
+/// `-f json` for `--json` or `-J` (as in lsns(8)). Returns `None` if the verb lacks that format.
 fn format_meant(argument: &str, program: &Command, verb: Option<&str>) -> Option<String> {
     let name = match argument {
         "-J" | "-j" => "json",
@@ -92,8 +92,8 @@ fn not_a_pid(error: &clap::Error, program: &Command, verb: Option<&str>) -> Opti
 
 /// Returns the verb that clap considers most similar to `word`.
 fn similar_verb(word: &str, program: &Command) -> Option<String> {
-    // clap suggests verbs only for a program without positional arguments, so parse the word with a
-    // program that has only verbs.
+    // clap does not suggest verbs for a program with positional arguments, such as pidns. So parse
+    // the word with a program that has verbs only.
     let only_verbs = Command::new("pidns")
         .disable_help_subcommand(true)
         .subcommands(program.get_subcommands().cloned());

@@ -1,4 +1,5 @@
-//! The option `-f`, which may precede the verb. Each verb has its own set of formats.
+//! Parses the option `-f`, which selects the output format. The option may precede the verb, and
+//! each verb has a different set of formats.
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -28,8 +29,9 @@ fn names<F: Formats>() -> impl Iterator<Item = PossibleValue> {
 
 impl<F: Formats> Args for OutputFormat<F> {
     fn augment_args(command: Command) -> Command {
-        // The option is global, so the top-level command must accept the formats of every verb:
-        // besides its own formats, these are the ones that only `check` has.
+        // The option is global, so the top-level command must accept the formats of every verb. All
+        // formats that the top-level command lacks are in `CheckFormat`, so these formats are added
+        // as hidden values.
         let is_own =
             |other: &PossibleValue| names::<F>().any(|own| own.get_name() == other.get_name());
         let others = names::<CheckFormat>().filter(|other| !is_own(other));
@@ -47,9 +49,9 @@ impl<F: Formats> Args for OutputFormat<F> {
 impl<F: Formats> FromArgMatches for OutputFormat<F> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let name = matches.get_one::<String>(ID).map_or("text", String::as_str);
-        // If `-f` follows a verb, clap also passes its value to the top-level command, which may
-        // not support the format. pidns then uses only the verb's copy of the value, so replace the
-        // other one by a format that is always supported.
+        // If there is a verb, pidns uses only the verb's format. But clap also passes the value of
+        // `-f` to the top-level command, which may not support that format. So the top-level
+        // command gets `text`, which every command supports.
         let name = if matches.subcommand_name().is_some() { "text" } else { name };
         F::from_str(name, false).map(Self).map_err(|_| {
             let known = names::<F>().map(|format| format.get_name().to_owned()).collect();

@@ -9,26 +9,25 @@ use clap::{Arg, ArgMatches, Command};
 #[cfg(doc)]
 use super::options::COLLECTOR;
 
-/// The verb `run`. It has its own -f and -q, which apply to the report and must follow the verb:
-/// before the verb, -f and -q are the global options.
+/// The verb `run`. No option may precede this verb: `run` has options `-f` and `-q` for its report,
+/// but clap would parse a preceding `-f` or `-q` as the global option.
 pub(super) const RUN: &str = "run";
 
-/// Returns the global options.
 pub(super) fn options(program: &Command) -> Vec<Arg> {
     program.get_arguments().filter(|option| option.is_global_set()).cloned().collect()
 }
 
-/// Redeclares, as hidden, the global options that a verb does not support. This keeps them out of the
-/// verb's help, and lets [`check`] reject them.
+/// Adds hidden options to a verb: the global options that the verb does not support. The verb's
+/// help does not show hidden options, and [`check`] rejects them.
 pub(super) fn hide_unused(verb: Command, global: Vec<Arg>) -> Command {
     let unused = global.into_iter().filter(|option| find(&verb, option).is_none());
     let unused: Vec<Arg> = unused.map(|option| option.hide(true)).collect();
     verb.args(unused)
 }
 
-/// Rejects options that the verb does not have, and conflicting options, even if one of them
-/// precedes the verb and the other follows it. `first` is the first command-line argument. The
-/// error message is one line.
+/// Rejects options that the verb does not support, conflicting options, and PIDs before the verb.
+/// Detects a conflict even if one option precedes the verb and the other option follows the verb.
+/// `first` is the first command-line argument. The error message is one line.
 pub(super) fn check(
     program: &Command,
     matches: &ArgMatches,

@@ -36,14 +36,14 @@ Examples:
 
 More options and examples: 'pidns --help'.";
 
-/// Pairs of an exit status and its meaning, or pairs of a purpose and a command for it.
+/// A list of exit statuses with their meanings, or a list of purposes with example commands.
 type Terms = &'static [(&'static str, &'static str)];
 
 /// The help and manual-page text of a verb, except the descriptions of its options.
 pub(super) struct Texts {
     pub(super) description: &'static str,
     pub(super) exit_status: Terms,
-    /// Examples, as pairs of a purpose and a command for it.
+    /// Purposes with example commands.
     pub(super) examples: Terms,
 }
 

@@ -97,7 +97,7 @@ fn head(roff: &mut Roff, title: &str, command: &Command) {
     }
 }
 
-/// Returns the one-line description of a command, as the help lists it.
+/// Returns the one-line description of a command.
 fn about(command: &Command) -> String {
     command.get_about().map(ToString::to_string).unwrap_or_default()
 }
@@ -117,8 +117,8 @@ fn examples(roff: &mut Roff, texts: &Texts) {
     for (what, command) in texts.examples {
         roff.control("TP", []);
         wrapped(roff, &format!("{what}:"));
-        // The roff macro `EX` turns filling off, so troff neither hyphenates nor stretches a
-        // command.
+        // The roff macro `EX` turns off filling, so troff does not break, hyphenate or justify the
+        // lines of a command.
         roff.control("EX", []);
         for line in command.split("; ") {
             roff.text([bold(line)]);
@@ -127,7 +127,8 @@ fn examples(roff: &mut Roff, texts: &Texts) {
     }
 }
 
-/// Writes a section for the arguments, one for the options, and one for the advanced options.
+/// Writes the section OPTIONS: first the arguments, then the options. The advanced options are in a
+/// subsection.
 fn option_section(roff: &mut Roff, command: &Command) {
     let is_shown = |option: &&Arg| !option.is_hide_set();
     let under = |heading: Option<&'static str>| {
@@ -209,8 +210,8 @@ fn list(roff: &mut Roff, terms: &[(&str, &str)]) {
     }
 }
 
-/// Writes text whose paragraphs are separated by empty lines. Each indented line of the form `
-/// TERM: MEANING` becomes a list item.
+/// Writes text whose paragraphs are separated by empty lines. Each line of the form `TERM: MEANING`
+/// that is indented by two spaces becomes a list item.
 fn prose(roff: &mut Roff, text: &str) {
     let mut needs_break = false;
     for line in text.lines() {

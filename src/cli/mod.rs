@@ -64,9 +64,9 @@ pub struct Cli {
     /// Options for the source of the data.
     #[command(flatten)]
     pub input: Input,
-    /// The verb; without a verb, pidns shows the hierarchy. This must be the last field: clap fills
-    /// the fields in order, and filling this one removes the verb from the parsed arguments.
-    /// [`OutputFormat`] needs the verb before that.
+    /// The verb. Without a verb, pidns shows the hierarchy. This field must be the last field: clap
+    /// fills the fields in order and, when it fills this field, removes the verb from the parsed
+    /// arguments. [`OutputFormat`] needs the verb, so the field `output` must come first.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -157,9 +157,8 @@ pub fn command() -> clap::Command {
     define(|_| true)
 }
 
-/// Defines the command line. Only verbs for which `is_given` returns `true` get their help texts and
-/// hidden options, because adding these to all verbs would take half of the time that pidns needs
-/// to start.
+/// Defines the command line. Adds help texts and hidden options only to verbs for which `is_given`
+/// returns `true`, because adding them to every verb would take half of pidns's startup time.
 fn define(is_given: impl Fn(&str) -> bool) -> clap::Command {
     let mut program = Cli::command();
     if std::env::var_os(options::COLLECTOR).is_some_and(|value| value.is_empty()) {
@@ -191,8 +190,8 @@ pub fn man(verb: Option<&str>, page: &mut dyn Write) -> io::Result<()> {
     man::write(command(), verb, page)
 }
 
-/// Returns `true` if `--input` is given more than once. For other repeated options, the last value
-/// counts, but pidns must not silently ignore a document.
+/// Returns `true` if `--input` is given more than once. If any other option is repeated, pidns uses
+/// the last value, but pidns must not silently ignore a document.
 fn names_two_documents(matches: &ArgMatches) -> bool {
     let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
     let files = matches.try_get_many::<PathBuf>("file").ok().flatten();

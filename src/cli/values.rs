@@ -96,7 +96,7 @@ impl FromStr for NamespaceArg {
 pub(super) struct Words<T>(pub(super) Vec<T>);
 
 /// Parses one word of a list: the name of a value in `values` or `others`, or the name of `group`,
-/// which stands for all of `values`.
+/// which selects all `values`.
 pub(super) fn words<T: ValueEnum + Send + Sync>(
     group: PossibleValue,
     values: &'static [T],

@@ -101,7 +101,7 @@ pub struct Run {
     #[arg(long, value_name = "[FORMAT:]FILE", value_hint = ValueHint::FilePath,
         value_parser = report_file())]
     report: Vec<ReportFile>,
-    /// The format of reports without FORMAT.
+    /// The format of a report if `--report` does not specify a format.
     #[command(flatten)]
     format: OutputFormat<RunFormat>,
     /// Print no report on standard error
@@ -165,7 +165,7 @@ pub struct Diff {
     /// Options for the format and style of the output.
     #[command(flatten)]
     pub output: Output<DiffFormat>,
-    /// The optional fields.
+    /// The option that selects optional data.
     #[command(flatten)]
     details: Details,
     /// Read this procfs if AFTER is the live kernel
@@ -182,8 +182,8 @@ pub struct Diff {
 }
 
 impl Diff {
-    /// Returns the optional fields to read from the live kernel for each process, in addition to
-    /// the fields in BEFORE.
+    /// Returns the optional data to read from the live kernel, in addition to the optional data
+    /// that BEFORE contains.
     #[must_use]
     pub fn details(&self) -> BTreeSet<Detail> {
         self.details.details()
@@ -250,13 +250,13 @@ pub struct Check {
     /// The option that selects the places to search for namespaces.
     #[command(flatten)]
     search: Search,
-    /// The optional fields.
+    /// The option that selects optional data.
     #[command(flatten)]
     details: Details,
 }
 
 impl Check {
-    /// Returns the optional fields to read for each process that is reported.
+    /// Returns the optional data to read for each reported process.
     #[must_use]
     pub fn details(&self) -> BTreeSet<Detail> {
         self.details.details()
