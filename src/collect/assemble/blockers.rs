@@ -25,7 +25,7 @@ use crate::model::{
     Process,
 };
 
-/// Maximum number of blocking processes that the diagnostic lists for each namespace.
+/// Maximum number of blockers that the diagnostic lists for each namespace.
 const MAX_NAMED: usize = 3;
 
 /// Fills in `blocked_by` of every dead namespace whose init still exists. `processes` must be
@@ -76,8 +76,9 @@ fn member_blocker(
     lineage: &Lineage,
     held_thread: &dyn Fn(&Process) -> Option<HeldThread>,
 ) -> Option<Blocker> {
-    // The terminated init kills every process in or below the namespace, so only a parent or tracer
-    // outside of the namespace can block the init for long.
+    // The terminated init kills every process in or below the namespace, including parents and
+    // tracers. So a zombie or a traced process can block the init for long only if its parent or
+    // tracer is outside of the namespace.
     let is_outside = |pid| {
         let namespace = find(processes, pid).map(|process| process.namespace);
         namespace.is_some_and(|id| !id.is_some_and(|id| lineage.is_within(id, dead)))
@@ -100,8 +101,8 @@ fn member_blocker(
     }
 }
 
-/// Returns a blocker if a process whose leader has exited cannot be reaped because of another
-/// thread.
+/// Returns a blocker if another thread keeps a process from being reaped. The leader of the process
+/// must have exited.
 fn thread_blocker(
     process: &Process,
     held_thread: &dyn Fn(&Process) -> Option<HeldThread>,
@@ -151,7 +152,7 @@ pub fn note_blocked_inits(
     }
 }
 
-/// Describes a blocking process in words, for the diagnostic.
+/// Describes a blocker in words, for the diagnostic.
 fn sentence(blocker: &Blocker, processes: &[Process]) -> String {
     let Blocker { pid, comm, reason, reaper } = blocker;
     let tracer = find(processes, *pid).and_then(Process::tracer);

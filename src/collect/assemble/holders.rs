@@ -14,8 +14,8 @@ use crate::model::{DiagnosticCode, Namespace, NamespaceId, Process};
 const MAX_NAMED: usize = 10;
 
 /// Fills in the holders of every namespace, sorted and without duplicates. (Duplicates occur
-/// because threads share descriptors and a chroot shows some mounts twice.) Reports the number of
-/// holders that were left out. `namespaces` must be sorted by ID.
+/// because threads share descriptors and a chroot shows some mounts twice.) Adds a diagnostic if
+/// holders were left out because of [`MAX_HOLDERS`]. `namespaces` must be sorted by ID.
 pub fn attach_holders(namespaces: &mut [Namespace], holders: HolderList, log: &mut DiagnosticLog) {
     let (holders, left_out) = holders.finish();
     for (inode, holder) in holders {
@@ -71,8 +71,8 @@ mod tests {
     use crate::model::{Holder, HoldingFile, Pid};
     use crate::testing::{namespace, process};
 
-    /// Returns the diagnostic about namespaces 2 to 5 after applying `change`. They are children of
-    /// namespace 1 and were found in kernel memory. Namespace 4 has a member.
+    /// Applies `change` to five namespaces, and returns the diagnostic. Namespaces 2 to 5 are
+    /// children of namespace 1 and were found in kernel memory. Namespace 4 has a member.
     fn message(change: impl FnOnce(&mut [Namespace])) -> Option<String> {
         let mut namespaces = vec![namespace(1, None)];
         namespaces.extend((2..=5).map(|inode| namespace(inode, Some(1))));

@@ -35,24 +35,23 @@ impl Viewer {
     }
 }
 
-/// The namespaces whose parents the kernel refuses to reveal, although the viewer may see these
-/// parents.
+/// Namespaces whose parents the viewer is normally permitted to see, but the kernel did not report.
 ///
-/// `NS_GET_PARENT` returns `EPERM` for the viewer's own namespace and for namespaces outside of it,
-/// so these namespaces are shown as roots. But a seccomp filter may return `EPERM` for all
-/// namespaces. If the viewer is in the initial namespace, no namespace is outside, so `EPERM` comes
-/// from such a filter. Otherwise, if the kernel has revealed at least one parent, there is no such
-/// filter, and `EPERM` means a root.
+/// `NS_GET_PARENT` returns `EPERM` for the viewer's own namespace and for namespaces outside of the
+/// viewer's namespace. pidns shows these namespaces as roots. But a seccomp filter may return
+/// `EPERM` for all namespaces. If the viewer is in the initial namespace, the viewer is permitted
+/// to see every parent, so `EPERM` comes from a seccomp filter. In any other namespace, if the
+/// kernel has reported at least one parent, there is no such filter, and `EPERM` means a root.
 #[derive(Debug, Default)]
 pub struct RefusedParents {
     /// The inodes of the namespaces whose parents the kernel refused to reveal.
     pub inodes: HashSet<u64>,
-    /// `true` if the viewer is in the initial namespace, and therefore may see the parent of every
-    /// other namespace.
+    /// `true` if the viewer is in the initial namespace, so the viewer is permitted to see the
+    /// parent of every other namespace.
     pub all_have_parents: bool,
     /// `true` if every namespace below the procfs's own namespace is also below the viewer's
-    /// namespace. The viewer may see the parents of such namespaces, so `EPERM` does not mean that
-    /// they are roots.
+    /// namespace. The viewer is permitted to see the parents of all these namespaces, so `EPERM`
+    /// does not mean that a namespace is a root.
     pub is_certain: bool,
 }
 
@@ -94,8 +93,8 @@ fn namespace(
     let fd = registered.fd.as_ref();
     let parent = match parents.get(&inode) {
         Some(Ok(parent)) => Some(NamespaceId::Inode(*parent)),
-        // The namespace may be a root. `infer` decides this when the level of the namespace is
-        // known.
+        // The namespace may be a root. The module `infer` finds out whether the namespace has a
+        // parent.
         Some(Err(Errno::PERM)) | None => None,
         Some(Err(errno)) => {
             log.note(DiagnosticCode::ParentUnreadable, Some(*errno), None);
@@ -124,8 +123,8 @@ fn namespace(
 fn owner(fd: &NamespaceFd, viewer: &Viewer, log: &mut DiagnosticLog) -> Option<Owner> {
     let user = match fd.user_namespace() {
         // `EPERM` means that the owner is outside of the viewer's own user namespace. This is
-        // normal, so it is not reported. But for a viewer in the initial user namespace, no user
-        // namespace is outside, so `EPERM` is reported.
+        // normal, so `EPERM` is not reported. But no user namespace is outside of the initial user
+        // namespace, so for a viewer in the initial user namespace, `EPERM` is reported.
         Err(Errno::PERM) if !viewer.may_trace_all => return None,
         user => answer_or_note(user, DiagnosticCode::OwnerUnreadable, log)?,
     };

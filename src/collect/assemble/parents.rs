@@ -6,7 +6,7 @@ use crate::collect::log::DiagnosticLog;
 use crate::model::{DiagnosticCode, Process};
 
 /// Clears the `ppid` of each process whose parent is not in `processes`. Adds a diagnostic about
-/// the process, unless the process has exited in the meantime. `processes` must be sorted by PID.
+/// each of these processes that still exists. `processes` must be sorted by PID.
 pub fn forget_missing(source: &dyn FollowUp, processes: &mut [Process], log: &mut DiagnosticLog) {
     for index in 0..processes.len() {
         let Some(parent) = processes[index].ppid else { continue };

@@ -4,8 +4,8 @@
 //! A namespace has at most one init in its lifetime. Once the init has terminated, the namespace is
 //! dead: the kernel assigns no PID in it any more (`zap_pid_ns_processes`). But a descendant of a
 //! dead namespace can be live: if the descendant was created before the init terminated, a process
-//! from outside can still enter it (setns(2)) and start its init. So each namespace is judged by
-//! its own init only.
+//! from outside can still enter it (setns(2)) and start its init. So the state of a namespace
+//! depends only on the namespace's own init.
 //!
 //! If the scan found the init in /proc, the scan has already decided the state: either the init
 //! was living, or all its threads were exiting, which is irreversible. An init that the scan did
@@ -89,9 +89,9 @@ fn prove(
 ) -> HashSet<NamespaceId> {
     let lineage = Lineage::new(namespaces);
     let registered = |index: usize| inputs.registered.get(&namespaces[index].id.inode()?);
-    // The first question (has the namespace ever had an init?) is asked for all namespaces before
-    // the second question (does it have an init now?) is asked for any. This way, a single new
-    // listing of /proc can answer the second question for all namespaces.
+    // Ask the first question (has the namespace ever had an init?) for all namespaces, then the
+    // second question (does the namespace have an init now?) for all namespaces. In this order, a
+    // single new listing of /proc can answer the second question for all namespaces.
     let had: Vec<_> = open.iter().map(|&at| had_init(registered(at), inputs.source)).collect();
     let now = |&at: &usize| {
         let fd = registered(at).and_then(|registered| registered.fd.as_ref());

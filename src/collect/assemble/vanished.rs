@@ -4,10 +4,11 @@ use std::collections::HashSet;
 
 use crate::model::{Lineage, Namespace, NamespaceId, Process};
 
-/// Removes each namespace that has no member and no holder, if its descendants have none either:
-/// what led pidns to the namespace has vanished during the scan, and only pidns's own descriptor
-/// still keeps the namespace alive. Namespaces whose inodes are in `in_kernel` are not removed: the
-/// search of kernel memory found them, so something other than pidns keeps them alive.
+/// Removes each namespace that has no member and no holder, unless a descendant has a member or
+/// holder. The process or file that led pidns to such a namespace has vanished during the scan, so
+/// only pidns's own descriptor keeps the namespace alive. `in_kernel` contains the inodes of
+/// namespaces that the search of kernel memory found. These namespaces are not removed, because
+/// something other than pidns keeps them alive.
 pub fn leave_out_vanished(
     namespaces: &mut Vec<Namespace>,
     processes: &[Process],
@@ -38,7 +39,8 @@ pub fn leave_out_vanished(
 }
 
 /// Removes all processes whose namespace is in `without_members`, because these processes have
-/// vanished since they were read. Also removes them as holders of other namespaces.
+/// vanished since they were read. Also removes these processes from the holders of other
+/// namespaces.
 pub fn leave_out_members(
     without_members: &HashSet<NamespaceId>,
     namespaces: &mut Vec<Namespace>,
@@ -126,8 +128,8 @@ mod tests {
         let mut namespaces = vec![namespace(1, None), namespace(2, Some(1)), namespace(3, Some(1))];
         namespaces.push(namespace(4, Some(1)));
         namespaces[0].init = Some(Pid::INIT);
-        // Process 7, the member of namespace 2, is the only holder of namespace 3. Process 5 also
-        // holds namespace 4.
+        // Process 7 is in namespace 2 and is the only holder of namespace 3. Processes 5 and 7 hold
+        // namespace 4.
         namespaces[2].holders = vec![fd(7)];
         namespaces[3].holders = vec![fd(5), fd(7)];
         let mut processes = vec![process(&[5], Some(1)), process(&[7, 2], Some(2))];

@@ -2,8 +2,8 @@
 //!
 //! A process whose parent has exited becomes a child of its namespace's init, which must then reap
 //! it with wait(2). A program that was not written to be an init often does not reap such children,
-//! so zombies accumulate until PIDs run out. The processes that a terminated init waits for are
-//! found by the module `blockers` instead.
+//! so zombies accumulate until PIDs run out. The module `blockers` finds the processes that a
+//! terminated init waits for.
 //!
 //! A stopped or frozen init is not reported, because it reaps its children as soon as it continues.
 //! An init is not reported for traced zombies either, because only the tracer can reap a traced

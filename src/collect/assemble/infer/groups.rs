@@ -84,8 +84,9 @@ impl Groups {
         top
     }
 
-    /// Returns the group of the parent namespace. If the parent is unknown, creates a group for it,
-    /// one level above. Returns `None` for the procfs's own namespace, and if the level is unknown.
+    /// Returns the group of the parent namespace. Creates that group if the parent is unknown.
+    /// Returns `None` for the procfs's own namespace, and if neither the parent nor the level of
+    /// `group` is known.
     pub fn parent(&mut self, group: usize) -> Option<usize> {
         let group = self.find(group);
         if let Some(parent) = self.all[group].parent {
@@ -106,8 +107,8 @@ impl Groups {
         while self.all[group].level? > level {
             let below = self.all[group].level?;
             group = self.parent(group)?;
-            // The level of a group usually comes from its members. This group may have none, so the
-            // level is derived from the child's level.
+            // A group usually gets its level from its members. An ancestor may have no members, so
+            // its level is derived from its child's level.
             self.all[group].level.get_or_insert(below - 1);
         }
         Some(group)
@@ -162,7 +163,7 @@ impl Groups {
         }
     }
 
-    /// Returns `true` if no PID is in use in both groups.
+    /// Returns `true` if the two groups have no PID in common.
     pub fn have_distinct_pids(&mut self, one: usize, other: usize) -> bool {
         let (one, other) = (self.find(one), self.find(other));
         self.all[one].pids_in_use.is_disjoint(&self.all[other].pids_in_use)

@@ -20,10 +20,10 @@
 //!    there is exactly one candidate, the two groups are joined. If there are several candidates,
 //!    the processes are ambiguous. This rule is used only if no process is hidden and no init has
 //!    vanished during the scan.
-//! 5. A group with an init but without a known inode is a separate namespace, and its init is used
-//!    to identify it.
-//!    But if such a group may be the same namespace as a group that has an inode and no init, the
-//!    group is ambiguous: pidns would otherwise show one namespace twice.
+//! 5. A group with an init but without a known inode is a separate namespace, identified by its
+//!    init. But if the group may be the same namespace as another group that has an inode and no
+//!    init, the group without an inode is ambiguous. Otherwise, pidns might show one namespace
+//!    twice.
 //!
 //! No rule overrides the kernel: groups that are known to be different namespaces are never joined.
 
@@ -246,7 +246,6 @@ impl<'a> Inference<'a> {
         }
     }
 
-    /// Fills in [`Self::inodes_without_init`].
     fn find_inodes_without_init(&mut self) {
         let is_without_init = |group: &Group| {
             group.joined.is_none()
@@ -286,8 +285,8 @@ impl<'a> Inference<'a> {
         }
         // This group lacks the init of its namespace. If no process is hidden, the init is in one
         // of several other groups (rule 4), so the namespace is ambiguous. If processes are hidden,
-        // the init may be hidden, too. The group then counts as a namespace of its own, unless it
-        // may be the same namespace as another group.
+        // the init may be hidden, too. In that case, the group is a separate namespace, unless
+        // another group may be the same namespace.
         let is_separate = !self.known.all_seen
             && !(0..self.groups.all.len()).any(|other| {
                 other != group
@@ -321,8 +320,9 @@ impl<'a> Inference<'a> {
             let id = self.of_process[index].and_then(|group| self.name(group));
             let process = &mut self.processes[index];
             process.namespace = id;
-            // A process with one PID is certainly in the procfs's own namespace (rule 1), so the
-            // result counts as inferred only if the inode of that namespace is unknown.
+            // A process with one PID is certainly in the procfs's own namespace (rule 1), so its
+            // namespace is marked as inferred only if the inode of the procfs's namespace is
+            // unknown.
             if process.nspid.len() != 1 || id.is_some_and(|id| id.inode().is_none()) {
                 process.evidence = Evidence::Inferred;
             }

@@ -160,7 +160,8 @@ fn distinguishes_namespaces_at_the_same_level_by_their_parents() {
 fn a_session_links_a_process_to_its_leader() {
     // nsenter(1) started processes 4 and 5 in the namespace whose init is process 2. Process 5 was
     // adopted by the init. The parent of process 4 is outside of the namespace. Process 4 leads the
-    // session of process 5. Only the session shows that both are in the same namespace.
+    // session of process 5. Only this session shows that processes 4 and 5 are in the same
+    // namespace.
     let adopted = Process { ppid: Pid::new(2), ..process(&[5, 3], None) };
     let outside = |nspid: &[u32]| Process { ppid: Some(Pid::INIT), ..process(nspid, None) };
     let mut processes = vec![
@@ -253,8 +254,8 @@ proptest! {
     }
 }
 
-/// Number of processes without a readable namespace link (`open`), and how many of these processes
-/// have an inferred namespace (`placed`).
+/// `open` is the number of nested processes whose namespace link cannot be read. `placed` is the
+/// number of those processes whose namespace was inferred.
 #[derive(Debug, Default)]
 struct Share {
     placed: usize,
@@ -289,9 +290,10 @@ fn two_thirds_of_processes_are_placed_despite_injected_processes() {
 proptest! {
     #![proptest_config(cases(1_000))]
 
-    /// Checks that no process is placed by guessing, and that every process is placed if only one
-    /// namespace is possible. The test uses few processes: each rule compares only two namespaces
-    /// at a time, so with more processes, the oracle could place some that the rules cannot place.
+    /// Checks that a process is placed if and only if all possible worlds assign the process to the
+    /// same namespace. The test uses few processes, because each rule of the inference compares
+    /// only two namespaces at a time. With more processes, the oracle could place processes that
+    /// the rules cannot place.
     #[test]
     fn a_process_is_placed_only_if_all_possible_worlds_agree(
         calls in calls(16, 20),

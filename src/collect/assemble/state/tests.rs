@@ -209,7 +209,7 @@ fn an_init_that_only_the_last_question_finds_determines_the_state() {
                     let init_now = InitNow::Unknown;
                     let found = Case { init_now, listed: Some(&again), ..named };
                     assert_eq!(found.state(), expected);
-                    // The init still exists, even if it has terminated.
+                    // Even a terminated init exists until its parent reaps it.
                     assert!(!found.run().is_without_init);
                 }
             }
@@ -277,14 +277,15 @@ fn an_init_with_an_unreadable_link_may_belong_to_any_namespace_at_its_level() {
     };
     let unread = |nspid: &[u32]| listed(nspid, None, InitNow::Living);
     assert_eq!(state(unread(&[9, 1]), &[]), NamespaceState::Unknown);
-    // A namespace is live only if its own init runs. The two inits below belong to other
-    // namespaces: one at another level, and one with another inode.
+    // A namespace is live only if its own init runs. The next two cases each list an init of
+    // another namespace: first a namespace at another level, then a namespace with another inode.
     assert_eq!(state(unread(&[9, 2, 1]), &[]), NamespaceState::Dead);
     let other = listed(&[9, 1], Some(2000), InitNow::Living);
     assert_eq!(state(other, &[]), NamespaceState::Dead);
-    // The inference found that the listed init is in namespace 2000, so it is not the init of the
-    // tested namespace. If the inner PIDs differ, another process has reused the PID of the listed
-    // init, so the namespace of that process proves nothing.
+    // The inference placed process 9 in namespace 2000. If the listed init has the same PIDs at all
+    // levels, the init is process 9, so the init is not in the tested namespace. If the inner PIDs
+    // differ, the init is a different process that has reused PID 9, so namespace 2000 proves
+    // nothing about the init.
     let placed = |nspid: &[u32]| [process(nspid, Some(2000))];
     assert_eq!(state(unread(&[9, 1]), &placed(&[9, 1])), NamespaceState::Dead);
     assert_eq!(state(unread(&[9, 1]), &placed(&[9, 4])), NamespaceState::Unknown);
