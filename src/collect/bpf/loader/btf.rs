@@ -33,8 +33,8 @@ mod kind {
     pub const ENUM64: u32 = 19;
 }
 
-/// The offset of every `STRIDE`-th type is stored. The search for any other type starts at the
-/// nearest stored offset before it.
+/// The offset of every `STRIDE`-th type is stored. The search for another type starts at the last
+/// stored offset before that type.
 const STRIDE: usize = 16;
 
 /// Maximum number of typedefs and qualifiers (such as `const`) around a type. Real types have only
@@ -223,8 +223,8 @@ impl<'a> NameSearch<'a> {
         Self { wanted, found: vec![None; wanted.len()], first }
     }
 
-    /// Compares the name at offset `name` in `strings` with the wanted names. If it is one of them,
-    /// records `id` as the ID of the type with that name.
+    /// Records `id` as the type ID of each wanted name that equals the string at offset `name` in
+    /// `strings`. Does not replace an ID that was recorded earlier.
     fn find(&mut self, strings: &[u8], name: u32, id: u32) {
         let Some(name) = offset(name).and_then(|name| strings.get(name..)) else { return };
         if !name.first().is_some_and(|&letter| self.first[usize::from(letter)]) {

@@ -23,9 +23,9 @@ pub enum LoadError {
     Missing(String),
     /// The object file built into pidns is invalid.
     InvalidObject,
-    /// A command of bpf(2) failed.
+    /// bpf(2) failed, or another system call on a descriptor from bpf(2) failed.
     Call {
-        /// Name of the command, such as `BPF_PROG_LOAD`.
+        /// Name of the command, such as `BPF_PROG_LOAD` or `F_SETFL`.
         call: &'static str,
         /// The error that bpf(2) returned.
         errno: Errno,

@@ -64,10 +64,11 @@ pub struct IteratorProgram(OwnedFd);
 
 impl IteratorProgram {
     /// Opens an iterator over all objects of the program's kind. Reading from the iterator runs the
-    /// program. `flags` are the status flags of the iterator's descriptor, which the program can read.
+    /// program. `flags` are the status flags of the iterator's descriptor. The program can read
+    /// these flags.
     ///
-    /// If `tid` is given, the iterator visits only the task with this TID. Before Linux 6.1, the kernel
-    /// ignores `tid`, so the iterator visits all tasks.
+    /// If `tid` is given, the iterator visits only the task with this TID. Before Linux 6.1, the
+    /// kernel ignores `tid`, and the iterator visits all tasks.
     pub fn open(&self, flags: OFlags, tid: Option<u32>) -> Result<RecordIterator, LoadError> {
         let iterator = syscall::open_iterator(&self.0, tid)?;
         fcntl_setfl(&iterator, flags)
@@ -85,7 +86,7 @@ impl IteratorProgram {
     }
 }
 
-/// An open iterator, which writes records of equal size.
+/// An open iterator, whose program writes records of equal size.
 pub struct RecordIterator(OwnedFd);
 
 impl RecordIterator {

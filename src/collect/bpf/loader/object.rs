@@ -48,7 +48,7 @@ const PSEUDO_KERNEL_FUNCTION: u8 = 2;
 
 /// An instruction that calls a nonexistent helper function. If the kernel lacks an optional field,
 /// the loader writes this call over the instructions that access the field. The verifier accepts
-/// the call, because it is never reached.
+/// the call, because the call is unreachable: the program first tests whether the field exists.
 const UNREACHABLE: [u8; INSTRUCTION] = [CALL, 0, 0, 0, 0x10, 0x23, 0xad, 0x0b];
 
 /// Kinds of CO-RE relocations (`bpf_core_relo_kind` in the kernel).
@@ -142,9 +142,9 @@ impl Object {
             };
             patch_value(&mut instructions, it.at, value).ok_or(LoadError::InvalidObject)?;
         }
-        // The object file for older kernels works without the cast function, but not without the
-        // fields. So the fields are checked first: a missing field is reported even if the function
-        // is missing, too.
+        // Fields are checked before the cast function, so if both are missing, the error names a
+        // field. Without the function, pidns can still use the object file for older kernels, but
+        // that object file needs the fields, too.
         patch_casts(&mut instructions, cast).ok_or_else(|| missing(RDONLY_CAST.as_bytes()))?;
         let iterator = iterator.ok_or_else(|| missing(spec.iterator.as_bytes()))?;
         Ok(Program { instructions, functions, iterator })
@@ -156,8 +156,8 @@ impl Object {
         self.patch_addresses(spec, &mut instructions)?;
         let mut functions = Vec::new();
         for entry in self.extension_records(own, FUNCTION_TABLE, spec.section)? {
-            // The object file contains the function's position in bytes, but the kernel counts in
-            // instructions.
+            // The object file contains the function's offset in bytes, but the kernel expects the
+            // index of an instruction.
             let first = u32_at(entry, 0)? / u32::try_from(INSTRUCTION).ok()?;
             functions.extend(first.to_le_bytes());
             functions.extend(u32_at(entry, 4)?.to_le_bytes());
@@ -182,7 +182,8 @@ impl Object {
             let is_defined = u16_at(symbols, symbol.checked_add(6)?)? != 0;
             let (mark, value) = if is_defined {
                 let start = i32::try_from(offset_at(instructions, at.checked_add(4)?)?).ok()?;
-                // The kernel expects the distance from the next instruction to the function.
+                // The kernel expects the distance from the next instruction to the function, as a
+                // number of instructions.
                 let next = i32::try_from(at + INSTRUCTION).ok()?;
                 (PSEUDO_FUNCTION, (start - next) / i32::try_from(INSTRUCTION).ok()?)
             } else {
@@ -266,7 +267,8 @@ impl<'a> Relocation<'a> {
     }
 
     /// Returns the offset of the field in the kernel's struct with the type ID `kernel_id`. Returns
-    /// `None` if the kernel's struct lacks the field, or if the field has a different size there.
+    /// `None` if the kernel's struct lacks the field, or if the field has a different size in the
+    /// kernel.
     fn find(&self, own: &Btf<'_>, kernel: &Btf<'_>, kernel_id: u32) -> Option<u32> {
         let (mut here, mut there) = (self.id, Member { offset: 0, type_id: kernel_id });
         for step in self.steps() {
@@ -382,7 +384,8 @@ mod tests {
             (LIMITS, "numbers", "bpf_iter_task"),
             (LIMITS, "users", "bpf_iter_task"),
         ];
-        // The tests load nothing into the kernel, so any descriptor can stand for the map.
+        // The tests load nothing into the kernel, so any descriptor can replace the map's
+        // descriptor.
         let map: &'static std::fs::File =
             Box::leak(Box::new(std::fs::File::open("/dev/null").unwrap()));
         let map = Some(map.as_fd());

@@ -204,7 +204,8 @@ struct CreateLink {
     padding: u32,
 }
 
-// SAFETY: only `open_iterator` creates one, and its pointer is null or outlives the call.
+// SAFETY: only `open_iterator` creates `CreateLink`, from a pointer that is null or outlives the
+// call.
 unsafe impl Arguments for CreateLink {}
 
 #[repr(C)]
@@ -224,7 +225,8 @@ fn bpf<A: Arguments>(command: libc::c_int, arguments: &A) -> SysResult<OwnedFd> 
     // valid by the contract of `Arguments`.
     let done = unsafe { libc::syscall(libc::SYS_bpf, command, ptr::from_ref(arguments), size) };
     match RawFd::try_from(done) {
-        // SAFETY: each of the five commands returns a new descriptor, which no other code owns.
+        // SAFETY: each bpf(2) command in this file returns a new descriptor, which no other code
+        // owns.
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         _ => Err(last_error()),
     }
@@ -366,9 +368,9 @@ pub fn load_program(
     Err(LoadError::Rejected { errno, reason })
 }
 
-/// Opens an iterator for a BPF program. Reading from the iterator runs the program once per object. If
-/// `tid` is given, the only object is the task with this TID in the viewer's PID namespace (since Linux
-/// 6.1; older kernels ignore it).
+/// Opens an iterator for a BPF program. Reading from the iterator runs the program once per object.
+/// If `tid` is given, the only object is the task with this TID in the viewer's PID namespace.
+/// Before Linux 6.1, the kernel ignores `tid`.
 pub fn open_iterator(program: &OwnedFd, tid: Option<u32>) -> Result<OwnedFd, LoadError> {
     let (tid, tid_size) = match &tid {
         Some(tid) => (ptr::from_ref(tid), 4),
