@@ -65,7 +65,7 @@ pub fn shows_all_start_times() -> bool {
 /// start time cannot be computed.
 pub fn start_time(shown: u64) -> Option<u64> {
     let offset = offset().filter(|offset| offset % NANOSECONDS_PER_TICK == 0)?;
-    // A number above this limit stands for a negative start time.
+    // If the start time is negative, the kernel shows a number above this limit.
     let shown = i64::try_from(shown).ok().filter(|&it| it <= i64::MAX / NANOSECONDS_PER_TICK)?;
     u64::try_from(shown - offset / NANOSECONDS_PER_TICK).ok()
 }

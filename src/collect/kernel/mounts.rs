@@ -15,7 +15,7 @@ use crate::collect::parse::{NamespaceMount, PATH_MAX, PATH_TOO_LONG};
 /// Maximum number of mounts that one call of `listmount(2)` returns.
 const BATCH: usize = 2048;
 
-/// Passed to `listmount(2)` as a mount ID, to denote the root of a mount namespace.
+/// Mount ID that denotes the root of the mount namespace in a call of `listmount(2)`.
 const LSMT_ROOT: u64 = u64::MAX;
 
 /// Makes `statx(2)` return the mount ID that `listmount(2)` uses (since Linux 6.8).
@@ -30,11 +30,11 @@ const STATMOUNT_MNT_POINT: u64 = 0x10;
 /// Size of the fixed part of `struct statmount`, which comes before the strings.
 const STATMOUNT_SIZE: usize = 512;
 
-/// Maximum size of the buffer for the result of `statmount(2)`: the path of the mount point, and the
-/// root of the mount within nsfs.
+/// Maximum size of the buffer for `statmount(2)`. The two strings in the result are the path of the
+/// mount point and the root of the mount within nsfs, for example `pid:[4026531836]`.
 const MAX_STATMOUNT: usize = STATMOUNT_SIZE + PATH_MAX + 256;
 
-/// The mounts of one mount namespace, as `listmount(2)` lists them.
+/// A mount namespace whose mounts have been listed with `listmount(2)`.
 #[derive(Debug)]
 pub struct ListedMounts {
     /// The kernel's 64-bit ID of the mount namespace.
@@ -42,8 +42,8 @@ pub struct ListedMounts {
 }
 
 impl ListedMounts {
-    /// Lists the mounts of a mount namespace. Also returns the bind mounts of PID and mount
-    /// namespaces.
+    /// Reads all mounts of a mount namespace. The returned list contains only the bind mounts of
+    /// PID and mount namespaces.
     pub fn list(namespace: &NamespaceFd) -> Result<(Self, MountList)> {
         let this = Self { namespace_id: namespace.mount_namespace_id()? };
         let mut found = MountList::default();

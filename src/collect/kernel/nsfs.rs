@@ -252,10 +252,10 @@ pub fn device() -> io::Result<u64> {
 /// Finds the device number of nsfs without opening a path (since Linux 6.11).
 fn device_by_pidfd() -> io::Result<u64> {
     let pidfd = pidfd_open(getpid(), PidfdFlags::empty())?;
-    // SAFETY: a pidfd implements this ioctl or refuses it. The ioctl takes no argument
-    // and returns a new descriptor on nsfs.
+    // SAFETY: on a pidfd, this ioctl takes no argument and returns a new descriptor on nsfs. Older
+    // kernels return an error.
     let raw = unsafe { ioctl(&pidfd, Call::<PIDFD_GET_PID_NAMESPACE>(0)) }?;
-    // SAFETY: the ioctl succeeded, so this is the new descriptor.
+    // SAFETY: the ioctl succeeded, so `raw` is a new descriptor without another owner.
     let own = unsafe { OwnedFd::from_raw_fd(raw) };
     Ok(FileId::of_descriptor(own.as_fd())?.device)
 }
@@ -270,8 +270,8 @@ fn device_by_procfs() -> io::Result<u64> {
     }
 }
 
-/// Compares the descriptor tables of two threads, given by their TIDs in the viewer's own namespace
-/// (`kcmp(2)`, since Linux 3.5).
+/// Compares the descriptor tables of two threads (`kcmp(2)`, since Linux 3.5). `one` and `other`
+/// are TIDs in the viewer's own PID namespace.
 ///
 /// Returns `Equal` if the threads share one descriptor table. `Less` and `Greater` define an order
 /// of descriptor tables that stays the same until the next boot. Fails with `ESRCH` if a thread is
@@ -296,8 +296,8 @@ pub fn compare_descriptor_tables(one: Pid, other: Pid) -> io::Result<Ordering> {
 /// Fails with `ESRCH` if the process is gone or exiting, with `EACCES` without ptrace access, and
 /// with `ENOTTY` or `EINVAL` on older kernels.
 pub fn pid_for_children(pidfd: &OwnedFd) -> io::Result<NamespaceFd> {
-    // SAFETY: a pidfd implements this ioctl or refuses it. The ioctl takes no argument
-    // and returns a new descriptor on nsfs.
+    // SAFETY: on a pidfd, this ioctl takes no argument and returns a new descriptor on nsfs. Older
+    // kernels return an error.
     unsafe { open_by::<PIDFD_GET_PID_FOR_CHILDREN_NAMESPACE>(pidfd) }
 }
 
@@ -354,7 +354,7 @@ pub fn open_by_handle(ns_id: u64, inode: u64) -> io::Result<NamespaceFd> {
     let Some(raw) = i32::try_from(raw).ok().filter(|&raw| raw >= 0) else {
         return Err(last_error());
     };
-    // SAFETY: the call succeeded, so this is the new descriptor.
+    // SAFETY: the call succeeded, so `raw` is a new descriptor without another owner.
     NamespaceFd::new(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
@@ -387,29 +387,27 @@ unsafe impl<const OPCODE: Opcode> Ioctl for Call<OPCODE> {
 /// Calls an ioctl that opens a namespace.
 ///
 /// # Safety
-/// The file must implement the ioctl or refuse it. The ioctl must take no argument and, if it
-/// succeeds, return a new descriptor.
+/// On this file, the ioctl must take no argument, and must either return a new descriptor or fail.
 unsafe fn open_by<const OPCODE: Opcode>(fd: impl AsFd) -> io::Result<NamespaceFd> {
     // SAFETY: the caller guarantees that the ioctl takes no argument.
     let raw = unsafe { ioctl(fd, Call::<OPCODE>(0)) }?;
-    // SAFETY: the ioctl succeeded, so this is the new descriptor.
+    // SAFETY: the ioctl succeeded, so `raw` is a new descriptor without another owner.
     NamespaceFd::new(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
 /// Calls an ioctl that takes a PID and returns a PID.
 ///
 /// # Safety
-/// The file must implement the ioctl or refuse it. The ioctl must take a PID by value and return a
-/// PID.
+/// On this file, the ioctl must take a PID by value, and must either return a PID or fail.
 unsafe fn translate_by<const OPCODE: Opcode>(fd: impl AsFd, pid: Pid) -> io::Result<Pid> {
     // SAFETY: the caller guarantees that the ioctl takes a PID by value.
     let raw = unsafe { ioctl(fd, Call::<OPCODE>(pid.as_u32())) }?;
     u32::try_from(raw).ok().and_then(Pid::new).ok_or(Errno::SRCH)
 }
 
-/// Runs `call` in a new thread that has entered a mount namespace. In the thread, the root and the
-/// working directory are the root of that mount namespace. The calling thread does not enter the
-/// mount namespace.
+/// Runs `call` in a new thread that has entered a mount namespace. The root directory and the
+/// working directory of the new thread are the root of that mount namespace. The calling thread
+/// stays in its mount namespace.
 ///
 /// Fails with `EPERM` unless the caller has `CAP_SYS_ADMIN` in both user namespaces (the owner of
 /// the mount namespace, and the caller's own) and `CAP_SYS_CHROOT` in its own user namespace. Fails
@@ -431,7 +429,8 @@ pub fn in_mount_namespace<T: Send>(
     })
 }
 
-/// `struct mnt_id_req` with the ID of the mount namespace, a field that was added in Linux 6.11.
+/// The kernel's `struct mnt_id_req`, in the version since Linux 6.11. That version added the last
+/// field, the ID of the mount namespace.
 #[repr(C)]
 struct MountRequest {
     size: u32,

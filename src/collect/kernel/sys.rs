@@ -1,10 +1,14 @@
 //! Opens and reads files of a procfs safely.
 //!
-//! Inside a container, root can mount anything over the files in its /proc, and a process can have
-//! any file open. Opening a FIFO, a device or a FUSE file has side effects and can block forever.
-//! So a file is opened for reading only if it is known to be on the expected file system. Files of
-//! a procfs are opened without leaving the mount of that procfs (`RESOLVE_NO_XDEV`). The target of
-//! a link is first opened with `O_PATH`, which sends no request to the file system of the target.
+//! A file in /proc can be dangerous to open: the root user of a container can mount any file over
+//! it, and a link in /proc can refer to any file that a process has open. Opening a FIFO, a device
+//! or a FUSE file has side effects and can block forever. So this module opens a file for reading
+//! only if the file is known to be on the expected file system:
+//!
+//! - Files of a procfs are opened without leaving the mount of that procfs (`RESOLVE_NO_XDEV`).
+//! - The target of a link is first opened with `O_PATH`, which sends no request to the file system
+//!   of the target.
+//!
 //! Every read has a size limit.
 
 use std::ffi::CStr;
@@ -80,8 +84,9 @@ impl FileId {
     }
 
     /// Calls `statx(2)` with `AT_STATX_DONT_SYNC`, so the kernel answers from its cache even for
-    /// network and FUSE file systems. The mask is empty, because the kernel always fills in the
-    /// device and inode numbers, and because FUSE never refuses an empty mask.
+    /// network and FUSE file systems. The mask is empty, because the kernel fills in the device and
+    /// inode numbers anyway. If a FUSE file system denies access to the caller, an empty mask still
+    /// returns the device number, but any other mask fails.
     fn stat(dir: BorrowedFd<'_>, name: impl Arg + Copy, flags: AtFlags) -> SysResult<Self> {
         match fs::statx(dir, name, flags | AtFlags::STATX_DONT_SYNC, StatxFlags::empty()) {
             Ok(stat) => Ok(Self {
@@ -103,8 +108,8 @@ pub fn open(dir: BorrowedFd<'_>, name: &CStr) -> SysResult<OwnedFd> {
     open_within(dir, name, READ)
 }
 
-/// Opens a directory of a procfs with `O_PATH`. The descriptor can be the base of relative paths,
-/// but the directory can't be listed through it. This is cheaper than [`open_dir`].
+/// Opens a directory of a procfs with `O_PATH`, which is cheaper than [`open_dir`]. The descriptor
+/// can be the base of relative paths, but can't be used to list the directory.
 pub fn open_base(dir: BorrowedFd<'_>, name: impl Arg + Copy) -> SysResult<OwnedFd> {
     open_within(dir, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)
 }
@@ -145,15 +150,15 @@ fn open_within(dir: BorrowedFd<'_>, name: impl Arg + Copy, flags: OFlags) -> Sys
 }
 
 /// Opens the file that an `O_PATH` descriptor refers to. The caller must know that opening this
-/// file is safe. Fails with `ENOSYS` if no procfs shows the descriptors of pidns.
+/// file is safe. Fails with `ENOSYS` if [`own_descriptors`] does.
 pub fn reopen(path: &OwnedFd, flags: OFlags) -> SysResult<OwnedFd> {
     let mut number = itoa::Buffer::new();
     let name = number.format(path.as_raw_fd());
     fs::openat(own_descriptors()?, name, flags, Mode::empty())
 }
 
-/// Returns `/proc/self/fd`, the directory of pidns's own descriptors. Fails with `ENOSYS` if
-/// neither /proc nor a new procfs shows pidns.
+/// Returns `/proc/self/fd`, the directory of pidns's own descriptors. If /proc does not show pidns,
+/// uses a [`private_procfs`]. Fails with `ENOSYS` if no private procfs can be created.
 pub fn own_descriptors() -> SysResult<BorrowedFd<'static>> {
     static DIR: OnceLock<OwnedFd> = OnceLock::new();
     if let Some(dir) = DIR.get() {
@@ -186,8 +191,8 @@ pub fn read_own(name: &CStr) -> SysResult<Vec<u8>> {
     Ok(text)
 }
 
-/// Returns the inode of a namespace of pidns itself. `link` is the link in the [`first_procfs`], such
-/// as `self/ns/user`, and `kind` is the type of the namespace.
+/// Returns the inode of the namespace of type `kind` that pidns itself is in. `link` is the path of
+/// the link in the [`first_procfs`], such as `self/ns/user`.
 pub fn own_namespace(link: &CStr, kind: &str) -> SysResult<Option<u64>> {
     namespace_link(first_procfs()?, link, kind)
 }

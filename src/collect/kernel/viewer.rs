@@ -1,4 +1,4 @@
-//! Determines the permissions of the pidns process.
+//! Determines the permissions of the pidns process, and other restrictions that apply to it.
 
 use rustix::process::{Resource, getrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
@@ -22,8 +22,8 @@ pub fn may_load_bpf() -> bool {
     may_administer() || [CapabilitySet::BPF, CapabilitySet::PERFMON].into_iter().all(has_everywhere)
 }
 
-/// Returns by how many bytes the address space of pidns may still grow (`RLIMIT_AS`); `None` if
-/// there is no limit.
+/// Returns the number of bytes that pidns can still map before it reaches `RLIMIT_AS`, the limit of
+/// its address space; `None` if there is no limit.
 pub fn free_address_space() -> Option<u64> {
     let limit = getrlimit(Resource::As).current?;
     let status = read_own(c"self/status").unwrap_or_default();
