@@ -15,8 +15,8 @@ use crate::collect::parse::{self, CgroupMount, LimitMax};
 /// Inode of the initial cgroup namespace (`PROC_CGROUP_INIT_INO` in the kernel).
 const INITIAL_CGROUP_NAMESPACE: u64 = 0xEFFF_FFFB;
 
-/// Maximum number of nested cgroups to read above a process. A user to whom a cgroup is delegated
-/// can nest thousands of cgroups in it.
+/// Maximum number of cgroup levels to read for a process, starting from the innermost cgroup. A
+/// user to whom a cgroup is delegated can nest thousands of cgroups in it.
 const MAX_LEVELS: usize = 64;
 
 /// The mounted cgroup hierarchies with the pids controller.
@@ -30,32 +30,32 @@ pub struct PidsController {
 /// A cgroup.
 #[derive(Clone, Debug)]
 pub struct CgroupDir {
-    /// Its directory.
+    /// Directory of the cgroup in the mounted hierarchy.
     pub dir: Rc<Path>,
-    /// The cgroup's path, as the cgroup namespace of pidns shows it.
+    /// Path of the cgroup, as the cgroup namespace of pidns shows it.
     pub path: String,
     /// `true` for cgroup version 2.
     pub is_v2: bool,
-    /// Index of its parent in the tree; `None` if this is the topmost visible cgroup.
+    /// Index of the parent cgroup in the [`CgroupTree`]; `None` for the topmost visible cgroup.
     parent: Option<usize>,
 }
 
-/// The cgroups of the processes that were read, and their ancestors. They are stored as a tree with
+/// The cgroups of the processes that were read, and the ancestors of these cgroups. The tree stores
 /// each cgroup only once, because the paths of nested cgroups are long.
 #[derive(Default)]
 struct CgroupTree {
     cgroups: Vec<CgroupDir>,
     by_dir: HashMap<Rc<Path>, usize>,
-    /// The cgroups whose ancestors have been added. They are added once, because thousands of
-    /// processes can be in one cgroup.
+    /// Indices of the cgroups whose ancestors are in the tree already. Thousands of processes can
+    /// be in one cgroup, so its ancestors are added only for the first process.
     with_ancestors: HashSet<usize>,
-    /// `true` if the cgroup of any process is nested more than [`MAX_LEVELS`] deep.
+    /// `true` if the cgroup of any process has more than [`MAX_LEVELS`] levels.
     is_truncated: bool,
 }
 
 impl CgroupTree {
-    /// Adds a cgroup and its ancestors, and returns its index. `below` is its path relative to the
-    /// mount point.
+    /// Adds a cgroup and its ancestors, and returns the index of the cgroup. `below` is the path of
+    /// the cgroup relative to the mount point.
     fn add(&mut self, mount: &CgroupMount, point: &str, root: &str, below: &str) -> Option<usize> {
         let mut innermost = None;
         let mut child: Option<usize> = None;
@@ -103,7 +103,7 @@ pub struct CgroupNumbers {
 }
 
 impl PidsController {
-    /// Finds the hierarchies that the viewer sees.
+    /// Finds the hierarchies that are mounted in the viewer's mount namespace.
     pub fn of_viewer() -> Self {
         let table = read_own(c"self/mountinfo").unwrap_or_default();
         let (v2, v1) = parse::cgroup_mounts(&table, "pids").partition(CgroupMount::is_v2);
@@ -133,8 +133,9 @@ impl PidsController {
         !self.is_initial_namespace || !mounts.iter().any(|mount| mount.root == b"/")
     }
 
-    /// Returns the index of the cgroup of a process, from its `/proc/PID/cgroup`. The inner result is
-    /// `None` if no cgroup limits the process, and the outer one if the cgroup is not visible.
+    /// Adds the cgroup of a process, and returns the index of the cgroup. `cgroups` is the text of
+    /// `/proc/PID/cgroup`. Returns `Some(None)` if no cgroup limits the process, and `None` if the
+    /// cgroup is not visible.
     #[allow(clippy::option_option)]
     pub fn cgroup_of(&mut self, cgroups: &[u8]) -> Option<Option<usize>> {
         let (mounts, controller) = match parse::cgroup_path(cgroups, "pids") {

@@ -1,4 +1,5 @@
-//! Finds out who uses up a limit: the largest process, container or user, and the zombies.
+//! For each limit, finds the process, container or user that uses most of it, and counts the
+//! zombies.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -7,7 +8,7 @@ use std::hash::Hash;
 use super::read_limit::{ReadLimit, Tasks};
 use crate::model::{Consumer, Container, Limit, Lineage, NamespaceId, Pid, Process, Snapshot};
 
-/// Finds the largest consumer of a limit among the processes of a snapshot.
+/// Finds the largest consumer of each limit among the processes of a snapshot.
 pub struct Consumers<'a> {
     processes: HashMap<Pid, &'a Process>,
     /// The processes that have terminated, but have not been reaped.
@@ -46,7 +47,7 @@ impl<'a> Consumers<'a> {
         }
     }
 
-    /// Fills in the largest consumer and the zombies of a limit.
+    /// Adds the largest consumer and the number of zombies to a limit.
     pub fn complete(&mut self, read: ReadLimit<'a>) -> Limit {
         let limit = read.limit;
         let consumed = match read.tasks {
@@ -84,9 +85,10 @@ impl<'a> Consumers<'a> {
         }
     }
 
-    /// Returns all tasks of a cgroup. `used` is the number of tasks that the kernel counted. If
-    /// `tasks` has fewer, adds the zombies whose parent is in `tasks`, because a child starts in the
-    /// cgroup of its parent. Returns `None` if the number still differs.
+    /// Returns all processes of a cgroup, given those that are not zombies. `used` is the number of
+    /// tasks that the kernel counts in the cgroup. If the number of tasks in `tasks` differs from
+    /// `used`, adds the zombies whose parent is in `tasks`, because a child starts in the cgroup of
+    /// its parent. Returns `None` if the numbers still differ.
     fn with_zombies(&self, mut tasks: Vec<&'a Process>, used: u64) -> Option<Vec<&'a Process>> {
         let pids: HashSet<Pid> = tasks.iter().map(|it| it.pid).collect();
         let count = |tasks: &[&Process]| tasks.iter().map(|it| threads(it)).sum::<u64>();
@@ -98,8 +100,7 @@ impl<'a> Consumers<'a> {
         (count(&tasks) == used).then_some(tasks)
     }
 
-    /// Returns the process with the most tasks. The tasks of a process include those of its child
-    /// processes.
+    /// Returns the process with the most tasks. The tasks of its direct children are included.
     fn largest_process(&self, tasks: &[&Process]) -> Option<Consumer> {
         let own = tasks.iter().map(|it| (it.pid, threads(it)));
         let of_parents = tasks.iter().filter_map(|it| Some((it.ppid?, threads(it))));

@@ -66,7 +66,7 @@ pub struct LimitedHost<'a> {
 }
 
 impl<'a> LimitedHost<'a> {
-    /// Reads these processes, or all processes if `pids` is `None`.
+    /// Reads the processes in `pids`, or all processes if `pids` is `None`.
     pub fn read(
         procfs: Procfs,
         collector: Collector,
@@ -161,8 +161,8 @@ impl<'a> LimitedHost<'a> {
             let Ok(dir) = ProcessDir::open(self.procfs.fd(), pid) else { continue };
             let is_wanted = pids.is_none_or(|pids| pids.contains(&pid)) && !process.is_unreaped();
             let read_cgroups = read(dir.as_fd(), c"cgroup", &mut text);
-            // Cgroup version 1 shows every zombie in the root cgroup, so its real cgroup is
-            // unknown.
+            // With cgroup version 1, /proc shows every zombie in the root cgroup, so the real
+            // cgroup of a zombie is unknown.
             let is_hidden = process.is_zombie() && parse::cgroup_path(&text, "pids").is_some();
             let cgroups = read_cgroups.ok().filter(|()| !is_hidden);
             match cgroups.and_then(|()| self.controller.cgroup_of(&text)) {
@@ -195,10 +195,12 @@ impl<'a> LimitedHost<'a> {
         }
     }
 
-    /// Returns the PID namespace in which the children of a process start. Called only if the
-    /// snapshot does not list the process as a holder that creates its children in another
-    /// namespace. If the snapshot lists all such holders, the result is the process's own
-    /// namespace. Fails with `ENOENT` if the children would start in a nascent namespace.
+    /// Returns the PID namespace in which the children of a process start. Must be called only for
+    /// processes that [`namespaces_for_children`] does not return.
+    ///
+    /// If the snapshot lists the holders of all namespaces, this is the process's own namespace.
+    /// Otherwise the link `pid_for_children` is read. Fails with `ENOENT` if the link is missing
+    /// because the namespace has no init yet, or if the snapshot does not contain the namespace.
     fn namespace_for_children(
         &self,
         process: &Process,
@@ -214,7 +216,7 @@ impl<'a> LimitedHost<'a> {
         id.filter(|id| self.states.contains_key(id)).ok_or(Errno::NOENT)
     }
 
-    /// Reads one process. Fails with `ESRCH` if it is gone.
+    /// Reads one process. Fails with `ESRCH` if the process is gone.
     fn limited(
         &self,
         process: &'a Process,
@@ -249,9 +251,8 @@ impl<'a> LimitedHost<'a> {
         })
     }
 
-    /// Reads the user namespaces of all processes that `RLIMIT_NPROC` may count. Does nothing if
-    /// the kernel's own counts for each user were read, because pidns then does not need to count
-    /// the processes itself.
+    /// Reads the user namespaces of all processes that `RLIMIT_NPROC` may count. Does nothing if the
+    /// kernel's own counts for each user are available.
     fn read_user_namespaces(&mut self) {
         if self.kernel.as_ref().is_ok_and(|kernel| !kernel.users.is_empty()) {
             return;

@@ -1,10 +1,10 @@
 //! After a scan, reads the limits that can make fork or the creation of a PID namespace fail.
 //!
-//! - `host` reads the facts about processes that decide which limits apply to them
-//! - `rows` has one function per kind of limit, which returns a `ReadLimit` for each limit of this
-//!   kind
-//! - `cgroups` reads the pids controller
-//! - `consumers` finds out who uses up a limit
+//! - `host`: reads the properties of processes that decide which limits apply to them
+//! - `rows`: has one function for each kind of limit, which reads all limits of its kind
+//! - `read_limit`: a limit, together with the data that was read about it
+//! - `cgroups`: reads the pids controller
+//! - `consumers`: finds the process, container or user that uses most of a limit
 
 mod cgroups;
 mod consumers;
@@ -37,8 +37,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Reads the limits that apply to these processes, or to all processes if `pids` is `None`. The
-    /// snapshot must come from a scan of this procfs that has just ended.
+    /// Reads the limits that apply to the processes in `pids`, or to all processes if `pids` is
+    /// `None`. The snapshot must come from a scan of this procfs that has just ended.
     pub fn read(
         procfs: &Path,
         collector: Collector,
@@ -48,7 +48,7 @@ impl Limits {
         Ok(Self::of(Procfs::open(procfs)?, collector, snapshot, pids))
     }
 
-    /// Reads the limits through the open procfs that the scan read.
+    /// Like [`Limits::read`], but uses the procfs that the scan has already opened.
     pub(super) fn of(
         procfs: Procfs,
         collector: Collector,

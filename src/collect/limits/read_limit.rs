@@ -18,14 +18,15 @@ pub struct ReadLimit<'a> {
 pub enum Tasks<'a> {
     /// The limit does not count tasks.
     None,
-    /// The processes of a namespace or host, to be grouped by container or user.
+    /// The processes of a namespace or host. The largest consumer is a container or a user.
     OfHost(Vec<&'a Process>),
-    /// The processes of one cgroup.
+    /// The processes of one cgroup. The largest consumer is a process.
     OfGroup(Vec<&'a Process>),
-    /// The processes of the user with this UID. Each process of a user can have a limit of its own,
-    /// so all these limits share the list.
+    /// The processes of the user with this UID. The list is shared, because each process of the
+    /// user can have a different limit, and every one of these limits needs the list.
     OfUser(u32, Rc<[&'a Process]>),
-    /// The processes of a version 1 cgroup. /proc does not show the version 1 cgroup of a zombie.
+    /// The processes of a version 1 cgroup, except zombies: /proc does not show the version 1
+    /// cgroup of a zombie.
     WithoutZombies(Vec<&'a Process>),
 }
 

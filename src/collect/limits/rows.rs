@@ -206,8 +206,8 @@ fn of_user(uid: u32, user_namespace: Option<u64>) -> LimitScope {
     LimitScope { uid: Some(uid), user_namespace, ..LimitScope::default() }
 }
 
-/// Returns the kernel's counts for the user of a process, followed by the counts for the users who
-/// created the process's user namespace and its ancestors.
+/// Returns the kernel's counts for the user of a process, followed by the counts for the user who
+/// created the process's user namespace, and for the creator of each ancestor of that namespace.
 fn counts<'h>(host: &'h LimitedHost<'_>, it: &LimitedProcess<'_>) -> Option<&'h [UserCount]> {
     let users = &host.kernel.as_ref().ok()?.users;
     users.get(&(it.user_namespace.ok()??, it.process.uid)).map(Vec::as_slice)
@@ -224,8 +224,8 @@ fn by_user<'a>(host: &LimitedHost<'a>) -> HashMap<u32, Rc<[&'a Process]>> {
 
 fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     let by_user = by_user(host);
-    // Caches the count of each user in each user namespace: only the maximum can differ between
-    // processes.
+    // Caches the count of each user in each user namespace. Processes of the same user in the same
+    // user namespace share one count, but can have different maximums.
     let mut counted = HashMap::new();
     let limits = host.processes.iter().filter(|it| !it.is_exempt).flat_map(|it| {
         let max =
@@ -237,8 +237,8 @@ fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
                 used: Ok(it.tasks),
                 max,
             };
-            // A user namespace inherits the limit that its creator had when creating it. The kernel
-            // also compares the creator's count with this limit.
+            // A user namespace inherits the limit that applied to its creator when the namespace
+            // was created. The kernel also compares the creator's count with the inherited limit.
             let above = counts.iter().zip(counts.iter().skip(1)).filter_map(|(below, it)| {
                 let max = LimitMax::of_kernel(it.most_tasks);
                 let is_limited = max != LimitMax::Unlimited;
@@ -259,9 +259,9 @@ fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     });
     let mut read = merge_users(LimitKind::Nproc, limits);
     for ReadLimit { limit: Limit { scope, .. }, tasks, .. } in &mut read {
-        // The kernel's count for the initial user namespace includes the processes in user
-        // namespaces that the user created. So zombies can be included, although /proc does not
-        // show their user namespace.
+        // /proc does not show the user namespace of a zombie. In the initial user namespace, this
+        // does not matter, because the kernel's count includes the processes in user namespaces
+        // that the user created.
         if scope.user_namespace == Some(INITIAL_USER_NAMESPACE)
             && let Some((uid, processes)) = scope.uid.and_then(|uid| by_user.get_key_value(&uid))
         {
@@ -306,8 +306,8 @@ fn unreadable(errno: Errno) -> String {
 fn max_pid_namespaces<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     let name = c"sys/user/max_pid_namespaces";
     let own_max = host.sysctl(name).map(LimitMax::of_kernel);
-    // The kernel counts a new namespace for the effective UID of its creator, but `counts` returns
-    // the counts of the real UID. So leave out setuid programs, whose two UIDs differ.
+    // The kernel charges a new namespace to the effective UID of its creator, but `counts` returns
+    // the counts of the real UID. So leave out processes whose real and effective UIDs differ.
     let limits = host.processes.iter().filter(|it| !it.is_setuid).flat_map(|it| {
         let subject = if let Some(counts) = counts(host, it) {
             let limit = |it: &UserCount| SubjectTo {
