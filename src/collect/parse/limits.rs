@@ -5,7 +5,7 @@ use super::number::{number, words};
 /// A maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LimitMax {
-    /// At most this many.
+    /// A maximum with this value.
     At(u64),
     /// No maximum.
     Unlimited,

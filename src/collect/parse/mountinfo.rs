@@ -20,8 +20,8 @@ pub enum MountedKind {
 /// byte at the end.
 pub const PATH_MAX: usize = 4096;
 
-/// Stands for the path of a mount point that is longer than [`PATH_MAX`]. Deep directories can make
-/// a path longer than that.
+/// Replaces the path of a mount point if the path is longer than [`PATH_MAX`]. Only system calls
+/// are subject to `PATH_MAX`: nested directories can make the full path longer.
 pub const PATH_TOO_LONG: &[u8] = b"(path too long)";
 
 /// A bind mount of a namespace.

@@ -209,14 +209,13 @@ pub fn thread_group(status: &[u8]) -> Option<Pid> {
 }
 
 /// Parses a set of signals. `name` is `SigBlk:`, `SigIgn:` or `SigCgt:`. The lowest bit of the
-/// result stands for signal 1.
+/// result is signal 1.
 #[must_use]
 pub fn signals(status: &[u8], name: &[u8]) -> Option<u64> {
     bit_set(status, name)
 }
 
-/// Parses the effective capabilities (`CapEff`). The lowest bit of the result stands for
-/// capability 0.
+/// Parses the effective capabilities (`CapEff`). The lowest bit of the result is capability 0.
 #[must_use]
 pub fn capabilities(status: &[u8]) -> Option<u64> {
     bit_set(status, b"CapEff:")

@@ -10,7 +10,7 @@ const NANOSECONDS_PER_SECOND: i64 = 1_000_000_000;
 pub fn boottime_offset(text: &[u8]) -> Option<i64> {
     let of_line = |line| {
         let mut words = words(line);
-        // Early kernels show the number of the clock (`CLOCK_BOOTTIME`) instead of its name.
+        // The first kernels with time namespaces show the clock as a number, `CLOCK_BOOTTIME`.
         let is_boottime = matches!(words.next()?, b"boottime" | b"7");
         let (seconds, nanoseconds) = (words.next()?, words.next()?);
         is_boottime.then_some((seconds, nanoseconds))
