@@ -1,10 +1,11 @@
 //! Ends pidns if the kernel blocks a read of a process for too long.
 //!
-//! A process can hold one of its locks in the kernel for as long as it likes: `exec_update_lock`
-//! while `execve(2)` closes a file on a FUSE file system that does not answer, or `mmap_lock` while
-//! it unmaps memory that such a file system must write back. Reads of most files in `/proc/PID`,
-//! and `kcmp(2)`, wait for these locks without a time limit, and pidns can't know in advance
-//! whether they will. Only a fatal signal ends the wait, so pidns can't give up the read and go on.
+//! A process can hold one of its locks in the kernel forever with the help of a FUSE file system
+//! that does not answer: `exec_update_lock` while `execve(2)` closes a file on that file system, or
+//! `mmap_lock` while the process unmaps memory that the file system must write back. Reads of most
+//! files in `/proc/PID` wait for these locks without a time limit, and so does `kcmp(2)`. pidns
+//! can't know in advance whether a process holds a lock. Only a fatal signal ends the wait, so
+//! pidns can't give up the read and go on.
 
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
@@ -34,7 +35,7 @@ const IDLE: Duration = Duration::from_millis(50);
 /// has not dropped yet.
 static READERS: Mutex<Vec<Arc<AtomicU64>>> = Mutex::new(Vec::new());
 
-/// See [`when_blocked`].
+/// The function that ends pidns if a process blocks it, set by [`when_blocked`].
 static HANDLER: OnceLock<Box<dyn Fn(Error) + Send + Sync>> = OnceLock::new();
 
 thread_local! {
@@ -65,12 +66,13 @@ impl Reading {
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        // When a thread ends, its entry may be dropped before its last `Reading`. Then there is
-        // nothing to update.
+        // When a thread ends, its entry may be dropped before its last `Reading`. In this case,
+        // there is nothing to update.
         let _ = READER.try_with(|reader| {
             let current = reader.load(Ordering::Relaxed);
             let count = (current >> 32).saturating_sub(1);
-            // An assignment drops the old `Reading` after it has made the new one, which stays.
+            // `reading = Reading::of(pid)` creates the new `Reading` before it drops the old one.
+            // In this case, the entry must keep the PID of the new `Reading`.
             let is_innermost = pid_of(current) == self.pid && self.outer_pid != 0;
             let pid = if is_innermost { self.outer_pid } else { pid_of(current) };
             reader.store(entry(count, pid), Ordering::Relaxed);
@@ -105,14 +107,14 @@ pub fn when_blocked(end: impl Fn(Error) + Send + Sync + 'static) {
     let _ = HANDLER.set(Box::new(end));
 }
 
-/// Starts the thread that watches for blocked reads, unless it is running. pidns can't enter a time
-/// namespace afterwards, because only a process with a single thread can.
+/// Starts the thread that watches for blocked reads, unless it is running. After this call, pidns
+/// can't enter a time namespace, because the kernel allows that only to single-threaded processes.
 pub fn watch() {
     static STARTED: Once = Once::new();
     let Some(end) = HANDLER.get() else { return };
     STARTED.call_once(|| {
-        // Block all signals while the thread is created: it inherits the signal mask, and must not
-        // take signals from the other threads.
+        // Block all signals while the new thread is created. It inherits the signal mask, so
+        // signals are still delivered to the other threads only.
         let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK);
         // If no thread can be started (RLIMIT_NPROC), blocked reads are not noticed.
         let _ = thread::Builder::new().spawn(move || end(wait_until_blocked()));
@@ -124,8 +126,9 @@ pub fn watch() {
 
 /// Waits until pidns has been blocked for [`TICKS`] checks.
 ///
-/// pidns is blocked if the same processes are being read and pidns uses no processor time. The
-/// checks are counted, because a time limit would also expire while pidns is stopped or frozen.
+/// A check finds pidns blocked if pidns is still reading the same processes as at the last check,
+/// and has used almost no processor time in between. The checks are counted, because a time limit
+/// would also expire while pidns is stopped or frozen.
 fn wait_until_blocked() -> Error {
     let (mut used, mut reading, mut ticks) = (processor_time(), BTreeSet::new(), 0);
     while ticks < TICKS {

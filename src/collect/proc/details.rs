@@ -45,8 +45,8 @@ const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(4), Duration::from_millis(16)];
 
-/// Number of command lines for which pidns waits in vain before it stops waiting for others. A
-/// process can leave its command line empty forever.
+/// Number of processes whose command line may stay empty through all `PAUSES`. After that, pidns no
+/// longer pauses for other processes: a process can leave its command line empty forever.
 pub const PATIENCE: u32 = 16;
 
 /// Reads the details of one process.
@@ -55,7 +55,7 @@ pub struct DetailReader<'a> {
     pub dir: BorrowedFd<'a>,
     /// The open file `/proc/PID/status`. Reading it fails once the process is gone.
     pub status_file: &'a OwnedFd,
-    /// How many more processes pidns may wait for in vain, see [`PATIENCE`].
+    /// Number of further processes whose command line may stay empty, see [`PATIENCE`].
     pub patience: &'a Cell<u32>,
 }
 

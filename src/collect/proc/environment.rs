@@ -23,14 +23,14 @@ const MAX_ENVIRONMENT: usize = 2 * 1024 * 1024;
 
 /// Pauses before reading empty environments again. During `execve(2)`, both the environment and the
 /// command line are empty until the new program has been loaded. But a process can also leave both
-/// empty forever, so each pause is for all processes at once.
+/// empty forever. So pidns does not pause for each process, but once for all of them.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(4)];
 
 /// For each process, records which of the conditions its environment meets. Kernel threads and
 /// zombies have no environment. An environment that can't be read is noted in `log`.
 ///
-/// The kernel copies the environment from the memory of the process. If the process hangs and keeps
-/// its memory locked, pidns hangs too. So environments are read only on request.
+/// The kernel copies the environment from the memory of the process. If the process hangs while its
+/// memory is locked, reading the environment hangs too. So environments are read only on request.
 pub fn match_environments(
     procfs: &Procfs,
     processes: &mut [Process],
@@ -56,7 +56,7 @@ pub fn match_environments(
 /// The progress of `execve(2)` in a process.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Loaded {
-    /// Both the environment and the command line are empty, as they are while `execve(2)` loads the
+    /// Both the environment and the command line are empty, so `execve(2)` may still be loading the
     /// program.
     No,
     Yes,

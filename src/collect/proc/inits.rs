@@ -157,8 +157,8 @@ fn nested_init(procfs: &Procfs, pid: Pid, text: &mut Vec<u8>) -> SysResult<Optio
         _ => {}
     }
     let link = dir.pid_namespace();
-    // The status is read again after the link `ns/pid`. If that succeeds, the process had the PID
-    // the whole time, so the link belongs to the same process.
+    // Read the status again after the link `ns/pid`. If the second read succeeds, the process still
+    // exists, so no other process had its PID when the link was read.
     read_record(&status_file, text)?;
     let status = parse::status(text);
     let has_memory = status.has_memory;

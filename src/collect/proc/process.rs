@@ -77,7 +77,7 @@ pub struct ProcessReader<'a> {
     buffer: Vec<u8>,
     last_was_nested: bool,
     last_was_kernel_thread: bool,
-    /// See [`PATIENCE`].
+    /// Number of further processes whose command line may stay empty, see [`PATIENCE`].
     patience: Cell<u32>,
 }
 

@@ -43,7 +43,7 @@ pub struct Target {
 /// A living init that the BPF program found.
 #[derive(Debug)]
 pub struct SeenInit {
-    /// The process, with the same contents as if it had been read through /proc.
+    /// The process, with the same contents that a read through /proc would return.
     pub process: Process,
     /// The kernel's 64-bit ID of the init's PID namespace. The kernel never reuses such an ID.
     pub ns_id: u64,

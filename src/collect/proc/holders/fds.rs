@@ -39,8 +39,8 @@ pub fn search(
     }
     let mut namespaces = Vec::new();
     match search_table(search, thread, &mut namespaces, held) {
-        // An exiting thread no longer has a descriptor table. If it exits because another thread
-        // called `execve(2)`, the other thread keeps the table, and may have become the leader.
+        // An exiting thread no longer has a descriptor table. If the thread exits because another
+        // thread called `execve(2)`, the other thread keeps the table, and may now be the leader.
         Ok(false) => held.lost_table(task_is_exiting(thread).unwrap_or(true)),
         Ok(true) if is_large => {
             held.searched_tables.push(SearchedTable { pid, start_time, tid, namespaces });
@@ -101,9 +101,9 @@ fn pid_namespace_of(
     held: &mut Held,
 ) -> Result<Option<u64>> {
     let registry = search.scan.registry;
-    // The inode number was read before the registry was checked. In between, the kernel may have
-    // given this number to another namespace. If the descriptor still shows the number now, it
-    // refers to the namespace that the registry keeps open.
+    // The kernel may have reused the inode number for another namespace after `file` was read and
+    // before the registry pinned that namespace. So look up the file again: while a namespace is
+    // pinned, its inode number is not reused.
     if registry.is_pinned(file.inode) && FileId::of(table, name) == Ok(file) {
         return Ok(Some(file.inode));
     }

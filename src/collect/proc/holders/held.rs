@@ -21,7 +21,7 @@ pub struct HolderSearch<'a> {
     pub dir: BorrowedFd<'a>,
     /// The open file `/proc/PID/status`. Reading it fails once the process is gone.
     pub status_file: &'a OwnedFd,
-    /// Capacity of the process's descriptor table; 0 if its leader has exited.
+    /// Capacity of the process's descriptor table; 0 if the process's leader has exited.
     pub descriptor_capacity: Option<u32>,
     /// `true` if the process is known to have no namespace open as a file descriptor. Its
     /// descriptors are then not searched.
@@ -60,8 +60,8 @@ pub struct Held {
 }
 
 impl Held {
-    /// Records that a thread's descriptor table disappeared while it was being read. `exiting` is
-    /// `true` if the thread was exiting. If not, another thread may have taken its place
+    /// Records that a thread's descriptor table disappeared while pidns was reading it. `exiting`
+    /// is `true` if the thread was exiting. Otherwise, another thread may have become the leader
     /// (`execve(2)`).
     pub fn lost_table(&mut self, exiting: bool) {
         self.is_unsettled = true;
@@ -95,8 +95,8 @@ impl HolderSearch<'_> {
         if is_gone || is_denied && self.expects_access {
             held.is_unsettled = true;
         }
-        // An exiting thread has already released its descriptors and namespaces, so being denied
-        // access to them is not a failure.
+        // An exiting thread has already released its descriptors and namespaces, so it is not a
+        // failure if they are gone.
         if !is_gone || !task_is_exiting(thread).unwrap_or(true) {
             held.log.note(code, Some(errno), Some(self.process.pid));
         }

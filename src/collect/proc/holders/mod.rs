@@ -6,8 +6,9 @@
 //!
 //! - `held`: the process to search, and the result
 //! - `children`: finds the namespace in which a thread creates its children
-//! - `fds`: searches open descriptors; `tables` finds out which threads share them, and `shared` which
-//!   processes share them
+//! - `fds`: searches a descriptor table
+//! - `tables`: finds out which threads of a process share a descriptor table
+//! - `shared`: finds out which processes share a descriptor table
 //! - `released`: checks at the end of a scan which namespaces are still kept alive
 
 mod children;

@@ -93,7 +93,7 @@ fn has_namespace_open(
         Err(errno) if !is_gone(errno) => return Err(errno),
         Ok(_) if !in_threads => return Ok(false),
         // Search the other threads, which may have descriptor tables of their own. If the leader
-        // has exited, they still show the table that they shared with the leader.
+        // has exited, the other threads still show the table that they shared with the leader.
         Ok(_) | Err(_) => {}
     }
     let (mut found, mut threads) = (false, 0);
@@ -125,8 +125,8 @@ pub fn has_for_children(procfs: &Procfs, inode: u64, pid: Pid, tid: Pid) -> Resu
         let thread = open_base(process.as_fd(), format!("task/{tid}").as_str())?;
         match namespace_link(thread.as_fd(), c"ns/pid_for_children", "pid") {
             Ok(shown) => Ok(shown == Some(inode)),
-            // The link is missing until the namespace has an init, and also while the thread is
-            // exiting. Only in the first case does the thread keep the namespace alive.
+            // The link is missing if the namespace has no init yet, or if the thread is exiting. An
+            // exiting thread does not keep the namespace alive.
             Err(_) => Ok(!task_is_exiting(thread.as_fd()).unwrap_or(false)),
         }
     };

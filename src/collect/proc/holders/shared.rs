@@ -1,8 +1,8 @@
-//! Remembers the large descriptor tables that a scan has searched, so that each is searched once.
+//! Remembers the large descriptor tables that a scan has searched, to search each table only once.
 //!
-//! Processes can share one descriptor table (`CLONE_FILES` of clone(2) without `CLONE_THREAD`).
-//! Such sharing costs a user little, but if pidns searched the table once for each of the
-//! processes, the scan would take as long as if each had a table of its own.
+//! Processes can share one descriptor table (`CLONE_FILES` of clone(2) without `CLONE_THREAD`). A
+//! user can easily start thousands of processes that share one large table. If pidns searched the
+//! table again for each of these processes, the scan would take very long.
 
 use std::cmp::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,9 +16,9 @@ use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::status::start_time_now;
 use crate::model::{Holder, Pid};
 
-/// Descriptor tables up to this capacity count as small. A small table is searched again for every
-/// process that shares it, because a search costs no more than finding out that the table is
-/// shared. The kernel's smallest table has this capacity.
+/// Maximum capacity of a small descriptor table, which is also the kernel's minimum capacity. A
+/// small table is searched again for every process that shares it, because finding out that a table
+/// is shared takes at least as long as searching a small one.
 const SMALL: u32 = 64;
 
 /// Maximum number of holders to add for processes that share a descriptor table (`CLONE_FILES`)
@@ -32,15 +32,15 @@ pub struct SearchedTables(Mutex<Tables>);
 #[derive(Debug, Default)]
 struct Tables {
     tables: Vec<SearchedTable>,
-    /// Indices into `tables`, sorted by kcmp(2). An index is removed once its table can no longer be
-    /// compared because the thread has exited.
+    /// Indices into `tables`, in the order of kcmp(2). kcmp(2) compares tables through their
+    /// threads, so an index is removed if the thread of its table has exited.
     order: Vec<usize>,
 }
 
 /// A descriptor table that was searched.
 #[derive(Debug)]
 pub struct SearchedTable {
-    /// PID and start time of the process that was searched.
+    /// PID of the process that was searched. The start time shows whether the PID has been reused.
     pub pid: Pid,
     pub start_time: Option<u64>,
     /// The thread through which the table was read.
@@ -84,7 +84,7 @@ impl SearchedTables {
     /// Adds a table that was searched completely.
     pub fn insert(&self, table: SearchedTable) {
         let mut tables = self.lock();
-        // Another thread of the scan may have searched the same table and added it in the meantime.
+        // Add the table only if no other thread of the scan has added the same table by now.
         if let Some(Err(position)) = tables.position(table.tid) {
             let index = tables.tables.len();
             tables.order.insert(position, index);
@@ -132,7 +132,8 @@ impl Tables {
                 })
             });
             let Some((index, known)) = failed else { return Some(position) };
-            // One of the two threads has exited. If it is the known one, go on without it.
+            // One of the two threads has exited. If it is `known`, remove the table of `known` from
+            // `order` and try again.
             if compare_descriptor_tables(known, known).is_ok() {
                 return None;
             }
