@@ -1,5 +1,5 @@
-//! Defines [`Discovery`], the result of a source (/proc or BPF), and the questions that `assemble`
-//! may ask the source afterwards.
+//! Defines [`Discovery`], the result of a source (/proc or BPF), and [`FollowUp`], the trait
+//! through which `assemble` asks the source for more data afterwards.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 

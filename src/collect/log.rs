@@ -95,8 +95,7 @@ impl DiagnosticLog {
         self.entries.keys().any(|(_, noted)| *noted == Some(errno.raw_os_error()))
     }
 
-    /// Returns the error for one of the processes that could not be read; `None` if all processes
-    /// could be read.
+    /// If any process could not be read, returns the error for one such process.
     pub fn unreadable(&self) -> Option<Errno> {
         let unreadable = DiagnosticCode::ProcessUnreadable;
         let mut codes = self.entries.keys().filter(|(code, _)| *code == unreadable);

@@ -6,7 +6,8 @@
 //!
 //! - `proc`: the source that reads /proc; `parse` parses the kernel's text formats
 //! - `bpf`: the source that uses BPF, and the search for namespaces in kernel memory
-//! - `discovery`: the result of a source, and the questions that `assemble` may ask it afterwards
+//! - `discovery`: the result of a source, and the trait through which `assemble` asks the source
+//!   for more data afterwards
 //! - `assemble`: turns a discovery into a snapshot
 //! - `containers`: after a scan, finds the members of other containers, and names of containers
 //! - `kernel`: system calls for nsfs and mounts, permissions of the viewer, user names
@@ -156,7 +157,7 @@ fn collect_by(
     scan_mark::renew();
     let proc = open()?;
     let Request { collector, search, .. } = request;
-    // Limits are read after the scan.
+    // The sources don't read limits: `Limits::of` reads the limits after the scan.
     let mut details = request.details.clone();
     let reads_limits = details.remove(&Detail::Limits);
     let details = &details;
@@ -172,8 +173,8 @@ fn collect_by(
     let (mut discovery, used) = match discovered {
         Ok(discovered) => discovered,
         Err(Error::Bpf(why)) if *collector != Collector::Bpf => {
-            // A new registry is used, because the first one may keep namespaces alive that would
-            // otherwise be gone by now.
+            // Start with a new registry. The first one may keep namespaces alive that have no other
+            // holder anymore.
             registry = NamespaceRegistry::default();
             (proc.discover(search, details, &registry)?, CollectorUsed::Proc(why))
         }

@@ -1,8 +1,8 @@
 //! Collects the bind mounts of namespaces in bounded memory.
 //!
-//! A bind mount costs its user a few hundred bytes of kernel memory, no matter how long its path
-//! is. So the mounts at one path share the path, and each namespace has at most [`MAX_HOLDERS`]
-//! paths.
+//! A bind mount takes only a few hundred bytes of kernel memory, no matter how long its path is, so
+//! a user can easily create many bind mounts with long paths. The list stores equal paths of a
+//! namespace only once, and stores at most [`MAX_HOLDERS`] paths for each namespace.
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
