@@ -56,9 +56,9 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for ObjectVisitor<V> {
     }
 }
 
-/// Implements the serde traits for types with `serde(remote = "Self")`. With this attribute, serde
-/// derives inherent functions instead of trait implementations. The implementations here call these
-/// functions.
+/// Implements the serde traits for types with `serde(remote = "Self")`. For these types, serde
+/// derives only inherent functions. The trait implementations call the inherent functions, but
+/// deserialize from objects only.
 macro_rules! objects {
     ($($type:ty),+ $(,)?) => {$(
         impl<'de> Deserialize<'de> for $type {

@@ -1,4 +1,5 @@
-//! Words from open lists, which later versions may extend, and the unknown words in a document.
+//! The serde type for words from open lists, which later versions of pidns may extend. Also
+//! collects the unknown words in a document.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,8 +22,8 @@ pub enum Word<T> {
 }
 
 impl<T: Keyword> Word<T> {
-    /// Returns the value of a known word. Adds an unknown word to `unknown`, and returns `None` for
-    /// it.
+    /// Returns the value of a known word. If the word is unknown, adds it to `unknown` and returns
+    /// `None`.
     pub fn known(self, unknown: &mut UnknownWords) -> Option<T> {
         match self {
             Self::Known(value) => Some(value),
@@ -35,8 +36,8 @@ impl<T: Keyword> Word<T> {
 }
 
 impl Word<model::Evidence> {
-    /// Returns the kind of evidence. Adds an unknown word to `unknown`, and returns `Inferred` for
-    /// it.
+    /// Returns the kind of evidence. If the word is unknown, adds it to `unknown` and returns
+    /// `Inferred`, the weaker kind.
     pub fn certainty(self, unknown: &mut UnknownWords) -> model::Evidence {
         self.known(unknown).unwrap_or(model::Evidence::Inferred)
     }
@@ -57,12 +58,12 @@ impl<T: Keyword> Serialize for Word<T> {
     }
 }
 
-/// The pattern in the schema that every word must match.
+/// The schema's pattern for words. Accepts the same strings as `is_word`.
 #[cfg(test)]
 pub const SPELLING: &str = "^[a-z][a-z0-9_-]{0,63}$";
 
-/// Returns `true` if a string has the form of a word. The length is limited because pidns prints
-/// unknown words.
+/// Returns `true` if a string can be a word of a later version. Words have at most 64 bytes,
+/// because pidns prints unknown words.
 fn is_word(text: &str) -> bool {
     let letter = |c: char| c.is_ascii_lowercase();
     let other = |c: char| letter(c) || c.is_ascii_digit() || c == '_' || c == '-';
@@ -97,7 +98,8 @@ impl<'de, T: Keyword> Deserialize<'de> for Word<T> {
 }
 
 /// The unknown words in a document that a later version wrote, with the number of occurrences of
-/// each word. pidns omits the values that these words describe, or treats them as unknown.
+/// each word. pidns omits list entries of an unknown kind, such as holders. In other fields, pidns
+/// replaces an unknown word with a default, such as the namespace state `Unknown`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnknownWords(BTreeMap<([&'static str; 2], SmolStr), usize>);
 

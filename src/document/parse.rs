@@ -14,7 +14,7 @@ use serde_yaml::options::{DuplicateKeyPolicy, MergeKeyPolicy};
 /// levels.
 const MAX_DEPTH: usize = 128;
 
-/// The error for a file that contains anything after the document.
+/// The error message for a file that contains more text after the document.
 const SECOND_DOCUMENT: &str = "contains more than one document";
 
 /// The error for an invalid document, with the path of the invalid value.
@@ -44,15 +44,17 @@ impl Invalid {
         self
     }
 
-    /// Adapts the error to NDJSON input. `place` converts a path in the document to a path in an
-    /// NDJSON record, and also returns the line number of that record.
+    /// Converts an error in a document that was read from NDJSON records. `place` converts the path
+    /// of the invalid value to the path in an NDJSON record, and returns the line number of that
+    /// record.
     pub(super) fn in_line(self, place: impl FnOnce(&str) -> (String, u64)) -> Self {
         let (place, line) = place(&self.place);
         Self { place, problem: format!("{} at line {line}", self.problem) }
     }
 
-    /// Converts an error from a parser. Removes the path from the parser's message if the message
-    /// repeats it. Truncates a long message, because it may quote the whole file.
+    /// Converts an error from a parser. If the parser's message begins with the path `place`,
+    /// removes the path, because `Display` adds it again. Shortens long messages, because they may
+    /// quote the whole file.
     fn found(place: &str, error: &dyn fmt::Display) -> Self {
         const LONG: usize = 120;
         let message = error.to_string();
@@ -78,7 +80,7 @@ impl fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
-/// Displays text from a document in a message, truncated to 60 characters.
+/// Text for an error message. `Display` truncates the text to 60 characters.
 pub(super) struct Cut<'a>(pub(super) &'a str);
 
 impl fmt::Display for Cut<'_> {
@@ -145,13 +147,13 @@ fn parse_yaml<T: DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
             // Reject aliases: they could expand to any size, and pidns never writes them.
             max_anchors: 0,
             max_aliases: 0,
-            // No limits are needed here, because the limit on the size of the text bounds these
-            // counts.
+            // The size of the text, which is limited, already bounds these counts.
             max_events: usize::MAX,
             max_nodes: usize::MAX,
             max_total_scalar_bytes: usize::MAX,
         },
-        // The serde types reject duplicate keys, except in values that pidns ignores.
+        // Leave duplicate keys to the serde types, which reject them. Duplicate keys in values that
+        // pidns ignores are accepted.
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         merge_keys: MergeKeyPolicy::AsOrdinary,
         strict_booleans: true,
@@ -167,12 +169,13 @@ fn parse_yaml<T: DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
     read.map_err(|error| {
         let problem = match &error {
             Error::MultipleDocuments { .. } => SECOND_DOCUMENT,
-            // The library's messages mention its own options, so replace them.
+            // Replace these messages of the YAML library, because they mention the library's
+            // options.
             Error::Budget { breach, .. } => match breach {
                 BudgetBreach::Anchors { .. } | BudgetBreach::Aliases { .. } => {
                     "anchors and aliases are not supported"
                 }
-                // Use the same message as for JSON.
+                // Use the message that `serde_json` uses for this error.
                 _ => "recursion limit exceeded",
             },
             // Almost any text is valid YAML, so a text that is not an object is probably not a

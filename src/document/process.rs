@@ -135,7 +135,7 @@ impl Process<'_> {
     }
 }
 
-/// Deserializes a map from names to inodes. Rejects invalid inodes, as [`Inode`] does.
+/// Deserializes a map from namespace types to inodes. Uses [`Inode`] to reject invalid inodes.
 fn inodes<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Cow<'static, BTreeMap<SmolStr, u64>>>, D::Error> {

@@ -1,5 +1,5 @@
-//! Serde types for single values whose format is checked. The model stores such values as plain
-//! text or numbers.
+//! Serde types that check the format of single values, such as inodes and times. The model stores
+//! these values as plain text or numbers.
 
 use std::fmt;
 

@@ -18,8 +18,8 @@ use crate::model::{self, Container, Criterion, NamespaceId, Observer, Pid, Procf
 /// The lists are flat and joined by ids. Later 1.x versions of the schema may add fields, but never
 /// rename, retype or remove a field. They may also add words to open lists. Readers must ignore
 /// fields and words that they do not know.
-// The types of the long lists are type parameters, so that each list can create its elements one at
-// a time while the document is written.
+// The types of the long lists are generic: a writer can use an iterator that creates the elements
+// while the document is written.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -127,8 +127,8 @@ pub struct Namespace {
     pub ns_id: Option<u64>,
     /// 0 for a root namespace, otherwise the level of the parent plus one; null if an ancestor is
     /// unknown.
-    // Reject a document without the field `level`. By default, serde would read the missing field
-    // as null, which means that an ancestor is unknown.
+    // Reject a document without the field `level`. By default, serde would read a missing field as
+    // null, but a null level means that an ancestor is unknown.
     #[serde(deserialize_with = "Option::deserialize")]
     #[cfg_attr(test, schemars(range(max = 32)))]
     pub level: Option<usize>,
@@ -263,7 +263,7 @@ pub struct Blocker {
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "diagnostic"))]
 pub struct Diagnostic {
-    // In the schema, this field has a longer description, which lists all codes.
+    // The schema replaces this doc comment with a description that lists all codes.
     /// Machine-readable code.
     #[cfg_attr(test, schemars(extend("description" = super::schema::description_of_codes())))]
     pub code: Code,

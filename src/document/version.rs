@@ -12,8 +12,8 @@ pub fn too_large() -> Invalid {
     Invalid::at("", format!("larger than {} MiB", MAX_SIZE >> 20))
 }
 
-/// Adds the schema version of the document to an error, unless this program writes the same
-/// version: the document may be valid, but written by a later version.
+/// Adds the schema version of a document to an error, unless this program writes the same version.
+/// The document may be valid in a later version of the schema.
 pub fn with_version(error: Invalid, version: &str) -> Invalid {
     if version == SCHEMA_VERSION {
         return error;

@@ -23,13 +23,14 @@ pub fn check_lists(document: &Document) -> Result<(), Invalid> {
     once("observer.attendants", &observer.attendants)
 }
 
-/// Returns `true` if the document was not filtered. In such a document, all references are valid.
+/// Returns `true` if the document was not filtered. A filter can remove namespaces and processes
+/// that other fields refer to.
 fn is_whole(document: &Document) -> bool {
     document.selected.is_empty()
 }
 
-/// Checks the namespaces and returns their depths. A parent must come before its children, so a
-/// parent cycle is an error.
+/// Checks the namespaces and returns their depths. Requires each parent to precede its children,
+/// which also rules out parent cycles.
 pub fn check_namespaces(document: &Document) -> Result<HashMap<NamespaceId, Depth>, Invalid> {
     let mut depths: HashMap<NamespaceId, Depth> = HashMap::with_capacity(document.namespaces.len());
     let mut children: HashMap<NamespaceId, Vec<NamespaceId>> = HashMap::new();
@@ -66,8 +67,9 @@ pub fn check_namespaces(document: &Document) -> Result<HashMap<NamespaceId, Dept
     Ok(depths)
 }
 
-/// Returns the depth of the namespace at `index`, or an error if the namespace's field `level` does
-/// not match it. `depths` contains the depths of all earlier namespaces.
+/// Returns the depth of the namespace at `index`. `depths` contains the depths of all earlier
+/// namespaces. Fails if the parent is not one of the earlier namespaces, or if the field `level` is
+/// wrong.
 fn depth_of(
     document: &Document,
     index: usize,
@@ -106,13 +108,14 @@ fn depth_of(
     Ok(depth)
 }
 
-/// Checks that each process is a member of one namespace, and has one PID for each level.
+/// Checks that the processes match the member lists of the namespaces, and that each process has
+/// one PID for each level.
 pub fn check_processes(
     document: &Document,
     depths: &HashMap<NamespaceId, Depth>,
 ) -> Result<(), Invalid> {
     let mut members: HashMap<NamespaceId, Vec<Pid>> = HashMap::new();
-    // Maps each root namespace to the number of PIDs that each of its members has.
+    // Maps each root namespace to the number of PIDs that each member of the root must have.
     let mut pids: HashMap<NamespaceId, usize> = HashMap::new();
     let mut seen = HashSet::with_capacity(document.processes.len());
     for (index, process) in document.processes.iter().enumerate() {
@@ -132,8 +135,9 @@ pub fn check_processes(
         let Some(depth) = depths.get(&id) else {
             return Err(Invalid::at(at("namespace"), format!("no namespace {id}")));
         };
-        // If it is unknown how many namespaces are above a root, take the number from the first
-        // process below this root; all others must match. Before Linux 4.1, `nspid` is empty.
+        // If the number of namespaces above a root is unknown, derive it from the first process in
+        // the root or below. All other processes there must match this number. An empty `nspid` is
+        // valid, because it is empty before Linux 4.1.
         let expected = match depth.below_procfs {
             Some(below) => below + 1,
             None if numbers <= depth.level => depth.level + 1,
@@ -152,7 +156,8 @@ pub fn check_processes(
             let problem = "does not list the processes that have it as namespace";
             return Err(Invalid::at(at("members"), problem));
         }
-        // The init must be a member, unless a filter removed the init from the document.
+        // The init must be a member of the namespace, unless a filter removed the init from the
+        // document.
         let elsewhere = |init| is_whole(document) || seen.contains(&init);
         if namespace.init.is_some_and(|init| !named.contains(&init) && elsewhere(init)) {
             return Err(Invalid::at(at("init"), "is not a member"));
@@ -172,11 +177,11 @@ pub struct Depth {
     pub root: NamespaceId,
     /// Number of levels below `root`.
     pub level: usize,
-    /// `true` if `root` has no parent, so that `level` counts all levels of the hierarchy; `false`
-    /// if the parent of `root` is unknown.
+    /// `true` if `root` has no parent. In this case, `level` is the level of the namespace in the
+    /// whole hierarchy. `false` if the parent of `root` is unknown.
     pub is_level: bool,
-    /// Number of levels below the namespace that the procfs shows; `None` if this is neither that
-    /// namespace nor one of its descendants.
+    /// Number of levels below the namespace of the procfs. `None` outside the subtree of the
+    /// namespace of the procfs.
     pub below_procfs: Option<usize>,
 }
 

@@ -57,8 +57,9 @@ impl Identity<'_> {
     }
 }
 
-/// A record of a snapshot, for reading only. Each kind of content is a field: with an enumeration,
-/// errors would not contain the path of the invalid value.
+/// A record of a snapshot, for reading only. The content is not an enumeration but one of several
+/// optional fields, because errors in an enumeration would not contain the path of the invalid
+/// value.
 #[derive(Deserialize)]
 #[serde(remote = "Self")]
 pub(in crate::document) struct RecordLine {
@@ -79,7 +80,7 @@ pub(in crate::document) struct RecordLine {
 }
 
 /// Returns `true` if a line is an NDJSON record, not the start of a document. Only a record has a
-/// field `record`. Stops at the first field that shows whether the line is a record.
+/// field `record`. Reads only up to the first field that decides the result.
 pub fn is_record(line: &[u8]) -> bool {
     /// Stores the result of [`is_record`], and stops the parser with an error as soon as the result
     /// is known.
@@ -111,7 +112,7 @@ pub fn is_record(line: &[u8]) -> bool {
 
     let mut found = false;
     let mut json = serde_json::Deserializer::from_slice(without_mark(line));
-    // Ignore parse errors here: they are reported when the whole line is parsed.
+    // Ignore parse errors: the caller parses the whole line later, and reports its errors.
     let _ = serde::Deserializer::deserialize_map(&mut json, Fields(&mut found));
     found
 }
@@ -148,7 +149,7 @@ impl<T> RecordList<T> {
     }
 }
 
-/// Returns the content of a record, or an error if it is missing.
+/// Returns the content of a record, or an error if the record has no content.
 fn content<T>(item: Option<T>, kind: SnapshotRecordKind, line: u64) -> Result<T, Invalid> {
     let problem = || format!("is missing in a record of this kind at line {line}");
     item.ok_or_else(|| Invalid::at(kind.name(), problem()))
@@ -185,8 +186,8 @@ struct Records<'a> {
     unknown: UnknownWords,
 }
 
-/// Reads records from `line`, which has been read already, and from the following lines. `number`
-/// is the line number of `line`.
+/// Reads one snapshot from NDJSON records. The first record is `line`, which the caller has already
+/// read from `input`. `number` is the line number of the first record.
 pub fn read_records(
     mut line: Vec<u8>,
     mut number: u64,
@@ -195,8 +196,8 @@ pub fn read_records(
 ) -> io::Result<Result<(model::Snapshot, UnknownWords), Invalid>> {
     let mut records = Records { host, ..Records::default() };
     loop {
-        // Parse the line without its line end: the parser would report an error at the line end as
-        // an error in the next line.
+        // Remove the line end, because the parser would report an error at the line end as an error
+        // in the next line.
         let text = without_mark(&line).trim_ascii_end();
         if line.len() as u64 > MAX_SIZE {
             return Ok(Err(too_large()));
@@ -259,8 +260,8 @@ impl Records<'_> {
     }
 
     /// Returns `true` if a record belongs to the chosen snapshot: the first snapshot that matches
-    /// the selection. If another snapshot matches too, the selection is ambiguous, and no more
-    /// records are kept.
+    /// the selection. If a second snapshot matches, the selection is ambiguous, and the method
+    /// returns `false` for all further records.
     fn is_chosen(&mut self, label: Label<'_>) -> bool {
         let note = |others: &mut Vec<Origin>| {
             if others.len() < NAMED && others.iter().all(|other| other.label() != label) {
@@ -315,8 +316,8 @@ impl Records<'_> {
             let problem = format!("contains {counts} for {name}, not {}", summary.counts);
             return Err(Invalid::at("", problem));
         }
-        // Sort parents before their children. The levels cannot be used, because the level of some
-        // namespaces is unknown.
+        // Sort parents before their children, by the number of ancestors. The field `level` is not
+        // a suitable sort key, because it can be null.
         let items = self.namespaces.items.iter();
         let parents: HashMap<NamespaceId, NamespaceId> =
             items.filter_map(|it| Some((it.id, it.parent?))).collect();
@@ -363,7 +364,7 @@ impl fmt::Display for Counts {
     }
 }
 
-/// Line numbers of the records from which a document was read.
+/// Line numbers of the NDJSON records that a document was read from.
 struct Lines {
     summary: u64,
     namespaces: Vec<u64>,
@@ -371,8 +372,8 @@ struct Lines {
 }
 
 impl Lines {
-    /// Converts a path in the document to the path in an NDJSON record and the line number of the
-    /// record.
+    /// Converts a path in the document to a path in an NDJSON record. Also returns the line number
+    /// of the record.
     fn find(&self, place: &str) -> (String, u64) {
         let entry = |list: &str, lines: &[u64], kind: &str| {
             let (index, rest) = place.strip_prefix(list)?.strip_prefix('[')?.split_once(']')?;

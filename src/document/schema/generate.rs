@@ -28,8 +28,8 @@ pub fn schema_of<T: JsonSchema>(id: &str, title: &str) -> String {
     text
 }
 
-/// Replaces Rust's integer formats with numeric limits, and joins the lines of descriptions.
-/// Removes default values, which only pidns's own reader uses.
+/// Replaces integer formats such as `uint32` with a minimum and a maximum. Joins the lines of
+/// descriptions. Removes default values, because only the reader of pidns uses them.
 fn tidy(value: &mut Value) {
     match value {
         Value::Object(object) => {
@@ -110,8 +110,8 @@ pub(crate) fn required_holder_fields() -> Value {
     ])
 }
 
-/// Adds a field for each kind of record, and requires the field in records of that kind. Removes
-/// `oneOf`, which lists the same fields, but would reject records of unknown kinds.
+/// Moves the content fields from `oneOf`, which would reject records of unknown kinds, to optional
+/// fields of the record. Requires each of these fields only in records of its kind.
 pub(crate) fn content_by_kind(record: &mut Schema) {
     let mut rules = Vec::new();
     for mut variant in record.remove("oneOf").as_ref().and_then(Value::as_array).cloned().unwrap() {

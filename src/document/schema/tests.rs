@@ -283,8 +283,8 @@ fn walk<'a>(schema: &'a Value, visit: Visit<'a>, see: &mut impl FnMut(&Visit<'a>
         let part = schema.pointer(reference.strip_prefix('#').unwrap()).unwrap();
         walk(schema, same(part), see);
     }
-    // `anyOf` describes a nullable field or a word. Skip the null branch of a nullable field. The
-    // branches of a word are constants, so skip them too.
+    // `anyOf` lists the alternatives for a nullable field or a word. Skip the alternative `null` of
+    // a nullable field, and the constants for known words.
     for branch in part["anyOf"].as_array().into_iter().flatten() {
         if !value.is_null() && branch["type"] != "null" && branch.get("const").is_none() {
             walk(schema, same(branch), see);
@@ -336,7 +336,7 @@ fn assert_described(schema: &Value, document: &Value) {
     assert_eq!(never.collect::<Vec<_>>(), Vec::<&String>::new(), "the sample has every field");
 }
 
-/// Strings, each of which violates some part of the schema.
+/// Strings that violate at least one part of the schema.
 const TEXTS: [&str; 22] = [
     "",
     "Not A Word",
@@ -424,8 +424,9 @@ fn violations(visit: &Visit) -> Vec<Value> {
     bad
 }
 
-/// Returns `true` if `one` lacks fields of `other`, and each missing field is nullable or a list.
-/// The reader accepts a document without such fields, because a later version may have added them.
+/// Returns `true` if `one` lacks some fields of `other`, and all missing fields are optional. The
+/// reader accepts documents without optional fields, because documents of earlier versions lack the
+/// fields that a later version added.
 fn lacks_optional_fields(one: &Value, other: &Value) -> bool {
     let (Some(one), Some(other)) = (one.as_object(), other.as_object()) else { return false };
     let absent: Vec<_> = other.keys().filter(|name| !one.contains_key(*name)).collect();
@@ -452,7 +453,7 @@ fn is_nullable(name: &str) -> bool {
     any(&schema(), name)
 }
 
-/// Changes each part of a value in turn. Asserts that `reads` rejects every change that the schema
+/// Changes one part of a value at a time. Asserts that `reads` rejects every change that the schema
 /// rejects, and that the error names the changed part. Returns the number of schema parts that at
 /// least one change violated.
 fn assert_all_rejected(
@@ -514,7 +515,7 @@ fn the_reader_rejects_all_invalid_records() {
             let mut all = all.clone();
             all[index] = record.clone();
             // A record with a changed host or time belongs to another snapshot, so reading fails
-            // with an error about several snapshots. Count it as an error about `host`.
+            // with an error about several snapshots. Treat this error as an error about `host`.
             let lines: Vec<_> = all.iter().map(Value::to_string).collect();
             let error = read(lines.join("\n").as_bytes()).err()?.to_string();
             Some(error.replace("contains snapshots of several ", "host: "))

@@ -20,7 +20,7 @@ impl Origin {
         }
     }
 
-    /// Returns the name of the snapshot's host, truncated for error messages.
+    /// Returns the host name or boot ID, truncated for error messages.
     pub fn name(&self) -> String {
         Cut(self.label().name()).to_string()
     }
@@ -53,7 +53,7 @@ pub struct Label<'a> {
 }
 
 impl<'a> Label<'a> {
-    /// Returns the host name to display for the snapshot.
+    /// Returns the host name, or the boot ID if the name is unknown.
     fn name(self) -> &'a str {
         self.hostname.or(self.boot_id).unwrap_or("an unnamed host")
     }

@@ -32,7 +32,8 @@ fn error_of(text: &str, host: Option<&str>) -> String {
     read_from(text.as_bytes(), host).unwrap().unwrap_err().to_string()
 }
 
-/// Returns `true` if the text is read as this snapshot. Asserts that the text has no unknown words.
+/// Reads the text, and returns `true` if the result equals `snapshot`. Asserts that the text
+/// contains no unknown words.
 fn reads_as(text: &str, host: Option<&str>, snapshot: Snapshot) -> bool {
     let (read, unknown) = read_from(text.as_bytes(), host).unwrap().unwrap();
     assert_eq!(unknown, UnknownWords::default());
@@ -46,7 +47,7 @@ fn reads_records_in_any_order() {
         assert!(reads_as(&lines(&records), None, snapshot.clone()));
         records.reverse();
         assert!(reads_as(&lines(&records), None, snapshot.clone()));
-        // The reader ignores blank lines, a missing final newline and a byte order mark.
+        // The reader accepts blank lines, a missing final newline and a byte order mark.
         let text = lines(&records).replace('\n', "\r\n\n");
         assert!(reads_as(text.trim_end(), None, snapshot.clone()));
         assert!(reads_as(&format!("\n \n{text}"), None, snapshot.clone()));
