@@ -1,7 +1,6 @@
 //! Writes graphs, comparisons and reports in the output formats. Each format has its own file.
 //!
-//! An emitter writes to the writer that it is given. It does not read files, the terminal or the
-//! kernel.
+//! Emitters only write to the given writer. They do not read files, the terminal or the kernel.
 
 mod ci;
 mod data;

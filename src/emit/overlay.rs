@@ -11,16 +11,16 @@ use crate::wording::line::Line;
 use crate::wording::phrase::{Symbols, unplaced};
 use crate::wording::report::{ReportRow, fold};
 
-/// The ID of a namespace in the merged tree: from the second snapshot, or from the first if the
-/// second does not contain the namespace.
+/// A namespace in the merged tree: its ID in the second snapshot, or its ID in the first snapshot
+/// if the second does not contain the namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OverlayNode {
     After(NamespaceId),
     Before(NamespaceId),
 }
 
-/// Both snapshots as one tree. The node `None` is the parent of the root namespaces, and contains
-/// the processes whose namespace is ambiguous.
+/// Both snapshots as one tree. In the maps, the key `None` is the parent of the root namespaces,
+/// and of the processes whose namespace is unknown.
 pub struct Overlay<'a> {
     pub diff: &'a Diff,
     changes: HashMap<OverlayNode, &'a NamespaceChange>,
@@ -121,8 +121,8 @@ impl<'a> Overlay<'a> {
         self.rows.get(&node).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Appends the description of a node to `line`: the ID of its namespace, and how the namespace
-    /// changed, if it did. `None` describes the group of processes whose namespace is unknown.
+    /// Appends the heading of a node to `line`: the ID of the namespace and its change, if any. If
+    /// `node` is `None`, appends the heading for the processes whose namespace is unknown.
     pub fn heading(&self, node: Option<OverlayNode>, line: &mut Line) {
         let Some(node) = node else {
             let count = self.rows(None).iter().map(|row| row.processes.len()).sum();

@@ -1,6 +1,6 @@
 //! The colours of text on a terminal.
 //!
-//! No text colour is legible on both black and white, so every coloured style also sets the
+//! No text colour is legible on all common backgrounds, so every coloured style also sets the
 //! background colour. Text without a style keeps the terminal's own colours. The styles do not use
 //! the first 16 colours of the 256-colour palette, because terminals redefine these colours.
 

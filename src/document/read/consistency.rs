@@ -136,8 +136,8 @@ pub fn check_processes(
             return Err(Invalid::at(at("namespace"), format!("no namespace {id}")));
         };
         // If the number of namespaces above a root is unknown, derive it from the first process in
-        // the root or below. All other processes there must match this number. An empty `nspid` is
-        // valid, because it is empty before Linux 4.1.
+        // the root or below. All other processes there must match this number. Before Linux 4.1,
+        // `nspid` is always empty.
         let expected = match depth.below_procfs {
             Some(below) => below + 1,
             None if numbers <= depth.level => depth.level + 1,
@@ -180,8 +180,8 @@ pub struct Depth {
     /// `true` if `root` has no parent. In this case, `level` is the level of the namespace in the
     /// whole hierarchy. `false` if the parent of `root` is unknown.
     pub is_level: bool,
-    /// Number of levels below the namespace of the procfs. `None` outside the subtree of the
-    /// namespace of the procfs.
+    /// Depth below the namespace that the procfs shows: 0 for that namespace, 1 for its children,
+    /// and so on. `None` outside this subtree.
     pub below_procfs: Option<usize>,
 }
 

@@ -7,16 +7,17 @@ use crate::wording::finding::{FindingText, describe, summary};
 use crate::wording::phrase::Symbols;
 use crate::wording::run::{describe_leftover, run_heading};
 
-/// The findings of a verb, each with its description.
+/// The findings of `check` or `run`, each with its description.
 pub struct CiFindings<'a> {
     /// The verb: `check` or `run`.
     pub verb: &'static str,
     /// The codes that the verb reports.
     pub codes: Vec<CheckCode>,
-    /// A sentence that sums up all findings, without a full stop.
+    /// A summary of all findings: one sentence without a full stop.
     pub summary: String,
     pub findings: Vec<(Finding, FindingText)>,
-    /// Returns the part of the host to show with the findings.
+    /// Returns the namespaces and processes to show with the findings, or `None` if `run` found no
+    /// leftovers.
     pub branches: Box<dyn Fn() -> Option<PidGraph> + 'a>,
 }
 

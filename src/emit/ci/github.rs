@@ -12,11 +12,12 @@ use crate::emit::Sanitized;
 use crate::model::{CheckCode, Finding, Verdict};
 use crate::wording::phrase::Count;
 
-/// Maximum number of errors, and of warnings, that GitHub shows for a step.
+/// GitHub shows at most this many errors, and this many warnings, for a step.
 const ANNOTATIONS: usize = 10;
 
-/// Writes at most ten errors and ten warnings. If there are more findings, the annotations are
-/// spread evenly over the codes, and the last one counts the findings that are left out.
+/// Writes at most ten errors and ten warnings. If there are more errors or warnings, nine of them
+/// are selected evenly from all codes. The tenth annotation lists the number of omitted findings
+/// for each code.
 pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
     for (verdict, command) in [(Verdict::Deny, "error"), (Verdict::Warn, "warning")] {
         let of_verdict = || all.findings.iter().filter(|(finding, _)| finding.verdict == verdict);
@@ -43,8 +44,9 @@ pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Selects the findings to annotate. If there are too many, leaves room for an annotation that
-/// counts the rest. Takes the first finding of each code, then the second of each code, and so on.
+/// Selects the findings to annotate. If there are too many, selects the first finding of each code,
+/// then the second of each code, and so on. Leaves room for an annotation with the number of
+/// omitted findings.
 fn shown(findings: &[Finding]) -> BTreeSet<Finding> {
     if findings.len() <= ANNOTATIONS {
         return findings.iter().copied().collect();

@@ -1,5 +1,5 @@
-//! Writes findings as a Markdown table for the summary of a CI job, followed by a picture of the
-//! namespaces and processes that the findings concern.
+//! Writes findings as a Markdown table for the summary of a CI job, followed by a Mermaid diagram
+//! of the namespaces and processes that the findings concern.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -16,10 +16,10 @@ const ROWS: usize = 500;
 /// Maximum size in bytes. GitHub rejects a job summary of more than 1 MiB.
 const SIZE: usize = 1 << 20;
 
-/// Number of bytes reserved for the heading, and for the line that counts the findings left out.
+/// Number of bytes reserved for the heading, and for the line with the number of omitted findings.
 const OTHER_LINES: usize = 1000;
 
-/// Writes a heading and, if there are findings, a table and a picture.
+/// Writes a heading and, if there are findings, a table and a diagram.
 pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "### pidns {}: {}", all.verb, Cell(&all.summary))?;
     if all.findings.is_empty() {
@@ -43,7 +43,6 @@ pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(&picture)
 }
 
-/// Returns a row of the table.
 fn row(finding: Finding, text: &FindingText) -> String {
     let verdict = if finding.verdict == Verdict::Deny { "**denied**" } else { "warning" };
     let advice: Vec<_> = text.advice.iter().map(|it| Cell(it).to_string()).collect();
@@ -51,12 +50,12 @@ fn row(finding: Finding, text: &FindingText) -> String {
     format!("| {verdict} | {code} | {message} | {} |\n", advice.join("<br>"))
 }
 
-/// Returns a code block with a picture of the namespaces that the findings concern, or nothing if
-/// they concern no namespaces.
+/// Returns a Mermaid code block with the namespaces that the findings concern. Empty if there are
+/// no such namespaces.
 fn picture(all: &CiFindings<'_>) -> io::Result<Vec<u8>> {
     let branches = (all.branches)().filter(|it| !it.snapshot().namespaces.is_empty());
     let Some(branches) = branches else { return Ok(Vec::new()) };
-    // The picture contains no backquotes, so no name in the picture can end the code block.
+    // The diagram contains no backquotes, so a name in the diagram cannot end the code block.
     let mut picture = b"\n```mermaid\n".to_vec();
     hierarchy::write(&branches, &mut picture)?;
     picture.extend_from_slice(b"```\n");

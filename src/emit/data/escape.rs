@@ -7,8 +7,8 @@ use std::io::{self, Write};
 
 use crate::wording::sanitize::is_harmful;
 
-/// The notation for characters above U+FFFF. JSON and YAML escape all other characters the same
-/// way.
+/// The escape for a character above U+FFFF. JSON and YAML use the same escapes for all other
+/// characters.
 #[derive(Clone, Copy)]
 pub enum Notation {
     /// A surrogate pair, such as `\ud83d\ude00`.
@@ -21,9 +21,9 @@ pub enum Notation {
 /// escape back to the original character. In JSON and YAML, harmful characters occur only inside
 /// strings, so the writer replaces them without parsing.
 ///
-/// The serialiser writes a few bytes at a time, always whole characters. The writer buffers these
-/// bytes, because checking many bytes at once is faster. Callers must call [`flush`](Write::flush)
-/// at the end.
+/// The serialiser writes a few bytes at a time, and never splits a character. The writer collects
+/// these bytes in a buffer and checks them together, which is faster. Callers must call
+/// [`flush`](Write::flush) at the end.
 pub struct Escaping<W> {
     out: W,
     notation: Notation,
@@ -42,8 +42,9 @@ impl<W: Write> Escaping<W> {
     #[cold]
     fn write_buffer(&mut self) -> io::Result<()> {
         const DEL: u8 = 0x7f;
-        // If all bytes are below DEL, no character is harmful. This check is fast: its loop has no
-        // branches, so the compiler vectorises it.
+        // If all bytes are below DEL, there is nothing to escape, because `serde_json` has already
+        // escaped control characters up to U+001F. This check is fast: its loop has no branches, so
+        // the compiler vectorises it.
         if self.buffer.iter().fold(0, |most, &byte| most.max(byte)) < DEL {
             self.out.write_all(&self.buffer)?;
         } else {

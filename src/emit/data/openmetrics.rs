@@ -1,9 +1,9 @@
-//! Writes metrics as text that follows both OpenMetrics 1.0 and the exposition
-//! format of Prometheus (0.0.4).
+//! Writes metrics as text that is valid in both OpenMetrics 1.0 and the exposition format of
+//! Prometheus (0.0.4).
 //!
-//! All metrics are gauges, which both formats write the same way, and Prometheus treats the `#
-//! UNIT` and `# EOF` lines of OpenMetrics as comments. Prometheus, the textfile collector of
-//! node_exporter and `promtool check metrics` all read this text. The number of series is limited,
+//! All metrics are gauges, because gauges have the same syntax in both formats. Prometheus treats
+//! the `# UNIT` and `# EOF` lines of OpenMetrics as comments. Prometheus, the textfile collector of
+//! node_exporter and `promtool check metrics` accept this text. The number of series stays small,
 //! even on a host with very many namespaces.
 
 use std::collections::BTreeMap;
@@ -34,7 +34,8 @@ pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
     out.flush()
 }
 
-/// Number of namespaces that get a series of their own: the namespaces with the most members.
+/// Number of namespaces with a separate series for their members. The largest namespaces are
+/// selected; all others share one series.
 const LARGEST: usize = 20;
 
 #[derive(Debug)]
@@ -135,7 +136,8 @@ const NAMESPACE_MEMBERS: &str = "Processes that are members of the PID namespace
 const LIMIT_USED: &str = "How full the fullest limit of each kind is, 1 if the next fork or PID \
      namespace would be refused";
 
-/// For each kind of limit, returns how full the fullest known limit of that kind is.
+/// Returns the utilization of the fullest limit of each kind. Omits a kind if the utilization of
+/// all its limits is unknown.
 fn limits_used(limits: &[Limit]) -> Vec<Sample> {
     let fullest = |kind: &LimitKind| {
         let percent =
@@ -162,8 +164,8 @@ fn processes(graph: &PidGraph) -> Vec<Sample> {
     [false, true].map(sample).into()
 }
 
-/// Returns the number of namespaces in each state at each level. A state without namespaces has a
-/// sample too, so that its series drops to 0 instead of ending.
+/// Returns the number of namespaces in each state at each level. Includes states without
+/// namespaces: the series of such a state must drop to 0, not end.
 fn namespaces(graph: &PidGraph) -> Vec<Sample> {
     let mut counts: BTreeMap<(Option<usize>, NamespaceState), usize> = BTreeMap::new();
     for (namespace, _) in graph.tree() {
@@ -180,11 +182,11 @@ fn namespaces(graph: &PidGraph) -> Vec<Sample> {
     counts.into_iter().map(sample).collect()
 }
 
-/// A function that tests if objects of one kind, such as descriptors, keep the namespace alive.
+/// Returns `true` if an object of one kind, such as a descriptor, keeps the namespace alive.
 type Keeps = fn(&PidGraph, &Namespace) -> bool;
 
-/// The kinds of objects that can keep a dead namespace alive, each with a label and a function that
-/// tests for it.
+/// The kinds of objects that can keep a dead namespace alive. Each entry has a label, and a
+/// function that tests if such an object exists.
 const KEEPERS: [(&str, Keeps); 11] = [
     ("fd", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Fd { .. }))),
     ("mount", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Mount { .. }))),
@@ -206,8 +208,9 @@ fn has_file(namespace: &Namespace, wanted: HoldingFile) -> bool {
     namespace.holders.iter().any(is_it)
 }
 
-/// Returns one sample for each kind in [`KEEPERS`]: the number of dead namespaces that this kind
-/// keeps alive, even if the number is 0.
+/// Returns one sample for each kind in [`KEEPERS`]: the number of dead namespaces that objects of
+/// this kind keep alive. The last sample is the number of dead namespaces for which pidns found no
+/// such object. Includes samples with the value 0.
 fn dead_namespaces(graph: &PidGraph) -> Vec<Sample> {
     let is_dead = |namespace: &&Namespace| namespace.state == NamespaceState::Dead;
     let dead: Vec<&Namespace> = graph.snapshot().namespaces.iter().filter(is_dead).collect();
@@ -230,8 +233,8 @@ fn members(graph: &PidGraph) -> Vec<Sample> {
     let count_of = |it: &Namespace| it.member_count.unwrap_or_else(|| graph.members(it).len());
     let namespaces = graph.snapshot().namespaces.iter();
     let mut sizes: Vec<(usize, &Namespace)> = namespaces.map(|it| (count_of(it), it)).collect();
-    // The sort is stable, so of two namespaces with the same size, the one with the lower ID comes
-    // first.
+    // The namespaces are sorted by ID. The sort is stable, so namespaces of the same size remain
+    // sorted by ID.
     sizes.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
     let (largest, others) = sizes.split_at(sizes.len().min(LARGEST));
     let sample = |(count, namespace): &(usize, &Namespace)| {
@@ -372,8 +375,8 @@ mod tests {
         assert_eq!(members.len(), LARGEST + 1);
         assert!(members[0].starts_with("pidns_namespace_members{namespace=\"pid:[129]\","));
         assert!(members[0].ends_with("} 30"), "{}", members[0]);
-        // Ten namespaces with 1 to 10 members, and the host's namespace with 1 member, are counted
-        // together: 56 members.
+        // The last series has the sum of the smallest namespaces: ten namespaces with 1 to 10
+        // members, and the host's namespace with 1 member.
         assert!(members[LARGEST].contains("{namespace=\"other\","), "{}", members[LARGEST]);
         assert!(members[LARGEST].ends_with("} 56"), "{}", members[LARGEST]);
     }

@@ -3,7 +3,7 @@
 //! This project has its own YAML writer because YAML libraries do not quote some text that readers
 //! may convert to another type: `no`, `1_000`, `12:30`, `2026-11-25`, `<<`. This writer puts all
 //! text in double quotes. Double-quoted YAML text supports all escapes of JSON, so `serde_json`
-//! writes the values, and this module adds only the line layout.
+//! escapes the strings. This module adds only line breaks, indentation and quotes.
 
 use std::io::{self, Write};
 
@@ -19,7 +19,7 @@ pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
     write_object(&document(graph), out)
 }
 
-/// Writes an object. Any other value at the top level would be written with a leading blank.
+/// Writes an object. Other values are not supported: they would begin with a blank.
 pub fn write_object(object: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     let mut out = Escaping::new(out, Notation::Yaml);
     object.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Block::default()))?;
@@ -35,8 +35,8 @@ struct Block {
     open: Vec<Collection>,
     /// `true` if the current collection has no entries yet.
     empty: bool,
-    /// The part of the current key that has been received so far. Whether the key needs quotes is
-    /// known only when the key is complete.
+    /// The characters of the current key so far; `None` outside a key. The key is written when it
+    /// is complete, because only a complete key shows whether it needs quotes.
     key: Option<String>,
 }
 

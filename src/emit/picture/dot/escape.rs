@@ -1,6 +1,6 @@
 //! Escapes text in HTML-like labels and quoted attributes of Graphviz.
 //!
-//! This project has its own escaping because HTML libraries do not escape Graphviz's own sequences,
+//! HTML libraries are not sufficient, because they do not escape the special sequences of Graphviz,
 //! such as `\N` for the name of a node.
 
 use std::fmt::{self, Write as _};
@@ -118,7 +118,8 @@ mod tests {
         fn no_text_breaks_out_of_a_label(text in "\\PC*|.*") {
             let shown = html(&text);
             prop_assert!(!shown.contains(['<', '>', '"', '\'', '\n', '\x1b']));
-            // Each remaining backslash is one half of `\\`, the escape for a backslash.
+            // The label contains backslashes only in pairs, because each backslash is escaped as
+            // `\\`.
             prop_assert!(!shown.replace("\\\\", "").contains('\\'));
         }
     }

@@ -3,21 +3,21 @@
 //! This project has its own DOT writer because every box is an HTML-like label, and DOT libraries
 //! neither build nor escape such labels.
 //!
-//! Graphviz would draw many siblings as one long column of nodes. Many siblings therefore share a
-//! shelf: a single node that arranges their boxes in columns. Siblings form two groups: namespaces
-//! with children and namespaces without. A group is drawn on the shelf if it has more than
-//! [`MOST_BESIDE`] members, or if its members are more than [`MOST_BESIDE`] levels deep. The box of
-//! a namespace on a shelf contains the boxes of its children. Every other namespace has a node of
-//! its own, and edges lead from parents to children.
+//! Graphviz would draw many siblings as one long column of nodes. To avoid such columns, many
+//! siblings share a shelf: a single node that arranges their boxes in columns. A group of siblings
+//! goes on the shelf if it has more than [`MOST_BESIDE`] members, or if it is more than
+//! [`MOST_BESIDE`] levels below the root. Siblings with children and siblings without children are
+//! separate groups. On a shelf, the box of a namespace contains the boxes of its children. A
+//! namespace that is not on a shelf is a separate node, with an edge from its parent.
 //!
-//! Even in a large group, a namespace that a process keeps alive has a node of its own, because an
-//! edge from the process to a box on a shelf would cross other boxes. Such namespaces are drawn on
-//! the shelf only if the group has more than [`MOST_BESIDE`] of them, or if they are too deep.
+//! Even in a large group, a namespace that a process keeps alive is a separate node, because an
+//! edge from the process to a box on a shelf would cross other boxes. Such namespaces go on the
+//! shelf only if the group has more than [`MOST_BESIDE`] of them, or if the group is too deep.
 //!
-//! The SVG contains the state of each namespace, so that style sheets can select boxes by state. A
-//! node has the state as its class. A table on a shelf cannot have a class, so every box also has
-//! the state as its attribute `target`. Graphviz turns this attribute into a link around the box.
-//! The link has no address, so it does nothing in a browser.
+//! The SVG contains the state of each namespace, so that style sheets can select boxes by state.
+//! The class of a node is the state. A box on a shelf is a table, and tables cannot have a class,
+//! so every box also has the state in the attribute `target`. Graphviz turns this attribute into a
+//! link around the box. The link has no address, so a click on it does nothing.
 
 mod escape;
 mod table;
@@ -38,8 +38,8 @@ use crate::wording::phrase::{Clipped, Count, Symbols, more_processes, unplaced};
 use escape::quoted;
 use table::{BoxTable, Boxed, LINES, PART, StateLook, shelf};
 
-/// If a group of siblings has more members or more levels than this, its namespaces share a shelf
-/// (a single node with many boxes). Otherwise, each has a node of its own.
+/// Maximum number of siblings, and of levels below the root, to draw as separate nodes. Larger and
+/// deeper groups share a shelf (a single node with many boxes).
 const MOST_BESIDE: usize = 6;
 
 /// Writes a graph.
@@ -143,8 +143,8 @@ impl<'a> Picture<'a, '_> {
         Ok(())
     }
 
-    /// Returns `true` if a process keeps the namespace alive. An edge then leads from the process
-    /// to the namespace.
+    /// Returns `true` if a process keeps the namespace alive. The picture has an edge from such a
+    /// process to the namespace.
     fn is_held(&self, siblings: &Siblings<'a>) -> bool {
         let Siblings::One(namespace) = siblings else { return false };
         self.describe.kept_by(namespace).iter().any(|holder| holder.pid().is_some())
@@ -188,7 +188,8 @@ impl<'a> Picture<'a, '_> {
         self.out.write_all(b">];\n")?;
         let first = siblings.first().and_then(|it| it.first());
         let (Some(parent), Some(first)) = (parent, first) else { return Ok(()) };
-        // `table::shelf` returns a single box unchanged, so the edge to it can end at its heading.
+        // A shelf with a single box is only this box, so the edge can end at the heading of the
+        // box.
         let headport = match siblings {
             [_] => format!("{}:w", port(first.id)),
             _ => "w".to_owned(),
@@ -414,7 +415,7 @@ mod tests {
         assert_eq!(few.matches(" -> \"pid").count(), 8);
         let shelf = dot(many(8));
         assert!(shelf.contains("  \"pid:[10]\" -> \"in pid:[10]\" [tailport=\"n10:e\""), "{shelf}");
-        // The namespace with a child is drawn as a node of its own.
+        // The namespace with a child is not on the shelf, but a separate node.
         assert!(shelf.contains("  \"pid:[10]\" -> \"pid:[11]\" ["), "{shelf}");
         assert!(shelf.contains("  \"pid:[11]\" -> \"pid:[1000]\" ["), "{shelf}");
         assert_eq!(shelf.matches(" -> ").count(), 3);
