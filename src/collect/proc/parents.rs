@@ -7,20 +7,21 @@ use super::scan::Scan;
 use super::walk;
 use crate::model::Pid;
 
-/// Maximum number of times that processes are read again. On a host where parents exit all the
-/// time, the new parent of a process can exit before it is read, too.
+/// Maximum number of rounds. If processes exit quickly, the new parent of a process can also exit
+/// before it is read, so another round is needed.
 const ROUNDS: usize = 8;
 
-/// If the parent of a process was not found, reads both the process and the parent again.
+/// Reads processes again whose parent was not found, together with the parents.
 ///
-/// If the parent has exited during the scan, the process has a new parent by now. If the parent was
-/// started after /proc was listed, the parent is found now. If the process itself has exited, it is
-/// left out. If the parent still can't be read, `assemble` adds a diagnostic.
+/// A parent is missing if it exited during the scan, so that the process now has a new parent, or
+/// if it was started after /proc was listed. A process that has exited by now is left out. If the
+/// parent still can't be read, `assemble` adds a diagnostic.
 pub fn find_missing(scan: Scan<'_>, found: &mut ScanFindings) {
     let mut before = BTreeSet::new();
     for _ in 0..ROUNDS {
         let orphans = orphans(found);
-        // If nothing has changed, the parents can't be read at all. /proc may hide them (hidepid).
+        // Stop if the last round found none of the missing parents. /proc may hide the parents
+        // (hidepid).
         if orphans.is_empty() || orphans == before {
             return;
         }
@@ -39,7 +40,7 @@ fn orphans(found: &ScanFindings) -> BTreeSet<(Pid, Pid)> {
     let mut previous = None;
     let mut orphans = BTreeSet::new();
     for process in &found.processes {
-        // Successive processes often have the same parent, which is then looked up only once.
+        // Consecutive processes often have the same parent. Look up that parent only once.
         let Some(parent) = process.ppid.filter(|_| process.ppid != previous) else { continue };
         if is_found(parent) {
             previous = Some(parent);

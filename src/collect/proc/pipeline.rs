@@ -1,5 +1,5 @@
-//! Finds pidns itself in a scan, and the processes that were started together with it: the rest of
-//! its pipeline, and the shell that a CI agent has started for the step.
+//! Finds pidns itself in a scan, and related processes: its ancestors, the rest of its pipeline,
+//! and the shell that runs the CI step.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{CStr, CString};
@@ -19,8 +19,8 @@ use crate::model::{Observer, Pid, Process};
 const SHELLS: [&str; 11] =
     ["sh", "bash", "dash", "ash", "busybox", "zsh", "ksh", "ksh93", "mksh", "yash", "fish"];
 
-/// Maximum number of children of one ancestor that may belong to the pipeline. The youngest
-/// children are searched first, because a pipeline is younger than the services of an init.
+/// Maximum number of children of one ancestor that are checked for pipes. The youngest children are
+/// checked first: the services of an init are older than the pipeline.
 const MAX_CHILDREN: usize = 256;
 
 /// The descriptors that connect a process to its pipeline.
@@ -29,11 +29,11 @@ const STANDARD: [&CStr; 3] = [c"fd/0", c"fd/1", c"fd/2"];
 /// Maximum number of descriptors to read from a process that a shell is starting.
 const MAX_DESCRIPTORS: usize = 256;
 
-/// Number of bytes to compare when two command lines are compared.
+/// Maximum number of bytes of a command line that are compared.
 const COMPARED_ARGS: usize = 4096;
 
-/// Finds the pidns process that makes this scan. `processes` are sorted by PID. Returns `None` if
-/// the procfs does not show pidns.
+/// Finds the running pidns process in its own scan. `processes` must be sorted by PID. Returns
+/// `None` if the procfs does not show pidns.
 pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
     let pid = procfs.viewer?;
     let ancestry = ancestry(processes, pid);
@@ -80,7 +80,7 @@ fn ancestry(processes: &[Process], pid: Pid) -> Vec<&Process> {
 }
 
 /// Returns the siblings that were started after a process, such as the next command of a pipeline.
-/// A sibling is left out if its start time does not show that it is younger.
+/// Leaves out a sibling if it is unknown which of the two processes started first.
 fn younger_siblings(processes: &[Process], process: &Process, pid_max: Option<u32>) -> Vec<Pid> {
     let is_younger = |it: &&Process| {
         let starts = process.start().zip(it.start());
@@ -116,7 +116,7 @@ fn add_descendants(processes: &[Process], pids: &mut BTreeSet<Pid>) {
     }
 }
 
-/// The pipes and FIFOs that a process has as standard input, output or error.
+/// The pipes and FIFOs that a process has open.
 #[derive(Default)]
 struct Pipes {
     /// The pipes that the process reads from.
@@ -126,14 +126,14 @@ struct Pipes {
 }
 
 impl Pipes {
-    /// Reads the first three descriptors of a process.
+    /// Reads standard input, output and error of a process.
     fn of(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |_| Ok(STANDARD.map(CString::from).into()))
     }
 
-    /// Reads all descriptors of a process, starting with the highest. A shell duplicates a pipe to
-    /// a standard descriptor before it closes the original, which has a higher number. So this
-    /// order of reading cannot miss the pipe.
+    /// Reads all descriptors of a process, starting with the highest number. To connect a pipe, a
+    /// shell duplicates it to a standard descriptor, and then closes the original, which has a
+    /// higher number. Reading in descending order can't miss both descriptors.
     fn of_all(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |dir| {
             let entries = Dir::new(open_dir(dir.as_fd(), c"fd")?)?.flatten();
@@ -157,9 +157,9 @@ impl Pipes {
         for name in list(&dir).unwrap_or_default() {
             let name = name.as_c_str();
             let Ok(Some(pipe)) = FileId::of_pipe(dir.as_fd(), name) else { continue };
-            // The permissions of the link show whether the descriptor can be read or written, and
-            // therefore which end of the pipe it is. The end matters, because a daemon that a job
-            // leaves behind may hold the same end as pidns, but is not part of the pipeline.
+            // The permissions of the link show whether the descriptor is the read end or the write
+            // end of the pipe. The end matters: a daemon that a job leaves behind may have the same
+            // end open as pidns, but is not part of the pipeline.
             let Ok(link) = statat(dir.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
             if link.st_mode & 0o400 != 0 {
                 pipes.read.insert(pipe);
@@ -175,12 +175,14 @@ impl Pipes {
         self.read.is_empty() && self.written.is_empty()
     }
 
-    /// Returns `true` if `other` is at the opposite end of one of these pipes. If `other` reads
-    /// from such a pipe, adds the pipes that it writes to. If it writes to such a pipe, adds the
-    /// pipes that it reads from. So the next process in the pipeline is found, too.
+    /// Returns `true` if `other` has the opposite end of one of these pipes open.
     ///
-    /// A process at the same end of a pipe does not belong to the pipeline: it may be a daemon of
-    /// the job, which has inherited that end.
+    /// If so, also adds pipes of `other`, to find the next process in the pipeline: if `other`
+    /// reads from one of these pipes, the pipes that `other` writes to; if `other` writes to one,
+    /// the pipes that `other` reads from.
+    ///
+    /// A process that only has the same end of a pipe open does not belong to the pipeline: it may
+    /// be a daemon of the job that has inherited this end.
     fn follow(&mut self, other: &Self) -> bool {
         let is_reader = !self.written.is_disjoint(&other.read);
         let is_writer = !self.read.is_disjoint(&other.written);
@@ -194,8 +196,9 @@ impl Pipes {
     }
 }
 
-/// Returns the other processes in the pipelines of pidns and its ancestors. A child of an ancestor
-/// belongs to them if a pipe connects it to pidns, to an ancestor, or to another such child.
+/// Returns the other processes in the pipelines of pidns and its ancestors. Such a process is a
+/// child of pidns or of an ancestor, and a pipe connects it to pidns, to an ancestor, or to another
+/// process in the pipeline.
 fn pipeline(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> BTreeSet<Pid> {
     let mut pipes = Pipes::default();
     for process in ancestry {
@@ -206,10 +209,10 @@ fn pipeline(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> BT
     if pipes.is_empty() {
         return BTreeSet::new();
     }
-    // A shell first forks, and then connects the pipes to standard input and output of the new
-    // process, so a child may still have the pipes at other descriptors. This includes children of
-    // pidns itself: before the shell executed pidns, it started them for redirections such as
-    // `2> >(cat)`.
+    // A shell forks a child before it connects the pipes to the child's standard input and output.
+    // Until then, the child has the pipes open as other descriptors. Children of pidns can be in
+    // this state, too: a shell starts processes for redirections such as `2> >(cat)` before it
+    // executes pidns.
     let is_starting = |it: &Process| {
         let is_child = |parent: &Process| it.ppid == Some(parent.pid) && it.comm == parent.comm;
         ancestry.first().is_some_and(|own| it.ppid == Some(own.pid))
@@ -225,7 +228,7 @@ fn pipeline(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> BT
         let all = is_starting(it);
         let mut pipes = if all { Pipes::of_all(procfs, it.pid) } else { Pipes::of(procfs, it.pid) };
         // An orphan may be a daemon that an earlier command started. The daemon may have inherited
-        // the write end of a pipe without belonging to the pipeline.
+        // the write end of a pipe, so ignore the pipes that it writes to.
         if adopted.may_have(procfs, it) {
             pipes.written.clear();
         }
@@ -244,8 +247,8 @@ fn connected(mut pipes: Pipes, mut others: Vec<(Pid, Pipes)>) -> BTreeSet<Pid> {
     found
 }
 
-/// Returns the children of `parents`, without the ancestors of pidns: at most [`MAX_CHILDREN`]
-/// children of each parent.
+/// Returns the youngest children of each of `parents`, at most [`MAX_CHILDREN`] each. Leaves out
+/// ancestors of pidns, kernel threads, and zombies.
 fn children_of<'a>(
     processes: &'a [Process],
     ancestry: &[&Process],
@@ -270,9 +273,10 @@ fn children_of<'a>(
 /// The ancestors of pidns that may adopt orphans: inits, and programs that may be subreapers.
 /// Shells are not subreapers.
 ///
-/// Maps the PID of each such ancestor to the children that it certainly started itself. In its list
-/// of children, they come before pidns or the next ancestor of pidns. The earlier commands of a
-/// pipeline are among them, because a shell starts commands from left to right.
+/// Maps the PID of each such ancestor to the children that are assumed not to be orphans. In the
+/// kernel's list of the ancestor's children, they come before the child that is pidns or an
+/// ancestor of pidns. They include the earlier commands of a pipeline, because a shell starts
+/// commands from left to right.
 struct Adopted(HashMap<Pid, Vec<Pid>>);
 
 impl Adopted {
@@ -292,15 +296,15 @@ impl Adopted {
         Self(own)
     }
 
-    /// Returns `true` if a process may be an orphan that one of these ancestors has adopted.
+    /// Returns `true` if a process may be an orphan that an ancestor of pidns has adopted.
     fn may_have(&self, procfs: &Procfs, process: &Process) -> bool {
         let own = process.ppid.and_then(|parent| self.0.get(&parent));
         own.is_some_and(|own| !own.contains(&process.pid) || leads_session(procfs, process.pid))
     }
 }
 
-/// Lists the children of the main thread of a process. The kernel appends a child to the list when
-/// it is forked or adopted. The list is empty if it can't be read.
+/// Lists the children of the main thread of a process, in the order in which they were forked or
+/// adopted. Returns an empty list if the children can't be read.
 fn children(procfs: &Procfs, parent: Pid) -> Vec<Pid> {
     let mut text = Vec::new();
     let name = CString::new(format!("{parent}/task/{parent}/children"));
@@ -316,8 +320,9 @@ fn is_init(process: &Process) -> bool {
 }
 
 /// Returns the terminated children of the shells in `ancestry`, such as an earlier command in the
-/// pipeline. If a child has terminated since the scan, its pipes can no longer be read. The child
-/// may even be gone, because a shell reaps its children while it waits for pidns.
+/// pipeline. [`pipeline`] can't find a child that has terminated since the scan, because the
+/// child's pipes can no longer be read. A shell may even have reaped the child while waiting for
+/// pidns.
 fn ended_children_of_shells(
     procfs: &Procfs,
     processes: &[Process],
@@ -327,7 +332,7 @@ fn ended_children_of_shells(
     let shells: BTreeSet<Pid> = shells.map(|it| it.pid).collect();
     let children = processes.iter().filter(|it| it.reaper().is_some_and(|it| shells.contains(&it)));
     let has_ended = |pid| match ProcessDir::open(procfs.fd(), pid) {
-        // A zombie has no program.
+        // Reading the link `exe` of a zombie fails.
         Ok(dir) => read_link(dir.as_fd(), c"exe", &mut [0; 256]).is_err_and(is_gone),
         Err(errno) => is_gone(errno),
     };
@@ -335,11 +340,11 @@ fn ended_children_of_shells(
 }
 
 /// Finds [`Observer::step`]: the nearest ancestor that is a shell, leads a session, and has started
-/// another shell to run a script. Returns both shells. An init does not count, because its children
-/// may be orphans that it has adopted from the script.
+/// another shell to run a script. Returns both shells.
 ///
-/// A shell that was started with `-c` runs a command of the CI agent. Any other shell may run the
-/// step itself, so its children may be leftovers.
+/// The first shell must have been started with `-c`, to run a command of the CI agent. Any other
+/// shell may run the step itself, so its children may be leftovers. An init is not accepted,
+/// because its children may be orphans that it has adopted from the script.
 fn step<'a>(procfs: &Procfs, ancestry: &[&'a Process]) -> Option<(&'a Process, &'a Process)> {
     let is_step = |&(shell, script): &(&Process, &Process)| {
         is_shell(procfs, script)
@@ -350,14 +355,14 @@ fn step<'a>(procfs: &Procfs, ancestry: &[&'a Process]) -> Option<(&'a Process, &
                 .is_some_and(|it| it.split(|&it| it == 0).nth(1) == Some(b"-c"))
             && !is_subshell(procfs, script.pid, shell.pid)
     };
-    // pidns itself is not a shell, even if it is called `sh`.
+    // Skip pidns: it is not a shell, even if it is called `sh`.
     let shells = ancestry.iter().skip(2);
     let scripts = ancestry.iter().skip(1);
     shells.zip(scripts).map(|(shell, script)| (*shell, *script)).find(is_step)
 }
 
-/// Returns `true` if a process executes a shell. Checks the file of the program, because the name
-/// of the process may be that of a script.
+/// Returns `true` if the program of a process is a shell. Checks the link `exe` if possible,
+/// because `comm` may be the name of a script.
 fn is_shell(procfs: &Procfs, process: &Process) -> bool {
     let mut link = [0; 256];
     let dir = ProcessDir::open(procfs.fd(), process.pid);
@@ -453,7 +458,7 @@ mod tests {
         assert_eq!(connected(&readers), [4, 5]);
         let writers = [(4, pipes(&[3], &[1])), (5, pipes(&[], &[3]))];
         assert_eq!(connected(&writers), [4, 5]);
-        // Processes 6 and 7 have the same standard input or output as pidns.
+        // Processes 6 and 7 have the same end of a pipe open as pidns.
         let daemons = [(4, pipes(&[2], &[])), (6, pipes(&[1], &[])), (7, pipes(&[], &[2]))];
         assert_eq!(connected(&daemons), [4]);
     }

@@ -40,7 +40,8 @@ use table::MountTable;
 const MAX_MOUNTED: usize = 256;
 
 /// Searches each mount namespace that pidns can reach, and adds the bind mounts of PID namespaces
-/// to `found`. `found` must already contain the processes.
+/// to `found`. `found` must already contain the results for all processes, because most mount
+/// namespaces are found through a process.
 pub fn search(
     procfs: &Procfs,
     namespace: Option<NamespaceId>,
@@ -63,8 +64,8 @@ pub fn search(
     // viewer.
     let is_initial = namespace == Some(NamespaceId::Inode(INITIAL_PID_NAMESPACE));
     if is_initial && search.search_all_of_host() {
-        // All mount namespaces of the host have been searched. So no mount is missing, even if the
-        // mount namespace of a process could not be read.
+        // All mount namespaces of the host have been searched, so no mount is missing. Drop the
+        // diagnostics about processes whose mount namespace could not be read.
         search.found.log.forget(DiagnosticCode::MountsUnreadable);
     }
     search.search_namespaces_of_processes();
@@ -82,8 +83,8 @@ struct MountSearch<'a> {
     readers: HashMap<u64, Vec<Reader>>,
     /// Inodes of the mount namespaces that have been searched.
     searched: HashSet<u64>,
-    /// Mount namespaces that were found through a bind mount and have not been searched yet, by
-    /// inode. There are at most [`MAX_MOUNTED`], so that descriptors remain for other namespaces.
+    /// Mount namespaces that were found through a bind mount and have not been searched yet, keyed
+    /// by inode. The limit [`MAX_MOUNTED`] leaves descriptors for other namespaces.
     mounted: HashMap<u64, NamespaceFd>,
     /// Errors from opening mount namespaces that were found through a bind mount, keyed by the
     /// inode of the mount namespace.
@@ -98,8 +99,8 @@ impl MountSearch<'_> {
         // Without CAP_SYS_ADMIN, the list is incomplete: the kernel skips some mount namespaces
         // silently.
         let mut all = viewer::may_administer();
-        // If a mount namespace can't be read here, the search tries again later, through the
-        // processes in it.
+        // Errors are not reported yet: a mount namespace that can't be read here is searched again
+        // later, through the processes in it.
         all &= self.search_open(&own).is_ok();
         for backward in [false, true] {
             let mut next = own.next_mount_namespace(backward);
@@ -108,7 +109,7 @@ impl MountSearch<'_> {
                 next = namespace.next_mount_namespace(backward);
             }
             match next {
-                // There are no more mount namespaces in this direction.
+                // The kernel's list ends here.
                 Ok(_) | Err(Errno::NOENT) => {}
                 // The kernel does not permit or does not support listing mount namespaces.
                 Err(Errno::PERM | Errno::INVAL | Errno::NOTTY | Errno::NOSYS) => all = false,
@@ -130,9 +131,9 @@ impl MountSearch<'_> {
         if inodes.is_empty() {
             return;
         }
-        // All known threads in the remaining mount namespaces have exited or left. Other processes
-        // may have entered in the meantime, for example if each process starts a successor and
-        // exits.
+        // All known threads in the remaining mount namespaces have exited or left. Look for
+        // processes that have entered since, such as the successor of a process that restarts
+        // itself.
         self.find_readers_again(&inodes);
         inodes.retain(|inode| self.readers.contains_key(inode));
         for inode in inodes {
@@ -218,9 +219,9 @@ impl MountSearch<'_> {
         let readers = self.readers.get(&inode).cloned().unwrap_or_default();
         let procfs = self.procfs;
         let root = LazyCell::new(|| {
-            // The owner of the mount namespace's user namespace may list the mounts from outside,
-            // but entering can still be denied. In this case, use the root directory of a thread in
-            // the mount namespace.
+            // The kernel may permit listing the mounts but deny entering the mount namespace, for
+            // example to the owner of its user namespace. If entering is denied, use the root
+            // directory of a thread in the mount namespace.
             root_of(namespace).or_else(|errno| {
                 let mut roots = readers.iter().map(|&reader| open_root(procfs, reader));
                 roots.find(Result::is_ok).unwrap_or(Err(errno))
@@ -235,8 +236,8 @@ impl MountSearch<'_> {
     fn search_by_readers(&mut self, inode: u64) -> bool {
         let mut readers = self.readers.get(&inode).cloned().unwrap_or_default();
         readers.sort_unstable();
-        // If the kernel permits it, the whole mount namespace is searched, not only the mounts
-        // below a reader's root directory.
+        // First try to search the whole mount namespace. A thread's mountinfo shows only the mounts
+        // below the thread's root directory.
         for &reader in &readers {
             match open_mount_namespace(self.procfs, reader) {
                 Ok(namespace) if namespace.inode() == inode => {
@@ -253,10 +254,11 @@ impl MountSearch<'_> {
         self.search_views(inode, &readers)
     }
 
-    /// Searches a mount namespace through the views of its readers: each reader sees only the
-    /// mounts below its root directory. If one view contains all other views and includes a mount
-    /// at `/`, that view is considered complete. Otherwise a diagnostic says that mounts may be
-    /// missing. Returns `false` if no reader is left.
+    /// Searches a mount namespace through `readers`, the threads in it. Each thread sees only the
+    /// mounts below its root directory. Returns `false` if no thread is left.
+    ///
+    /// Adds a diagnostic that mounts may be missing, unless the root directory of one thread is a
+    /// mount point and this thread sees every mount that the other threads see.
     fn search_views(&mut self, inode: u64, readers: &[Reader]) -> bool {
         let mut roots = HashSet::new();
         let mut views = Vec::new();
@@ -294,9 +296,9 @@ impl MountSearch<'_> {
 
     /// Pins (keeps open) the namespaces that are mounted, and adds the mounts as holders.
     ///
-    /// A mount can go away after the table was read and before the mount point is opened. The
-    /// kernel can then reuse the namespace's inode number. So the table is read again after all
-    /// namespaces have been pinned: an inode that the table still shows is the inode of the pinned
+    /// A mount can go away before its mount point is opened, and the kernel can then give the
+    /// namespace's inode number to another namespace. So the mount table is read again after all
+    /// namespaces have been pinned. A mount that is still in the table belongs to the pinned
     /// namespace.
     fn add_mounts<'r>(
         &mut self,
@@ -331,9 +333,8 @@ impl MountSearch<'_> {
             .sort_unstable_by(|one, other| (one.inode, &one.path).cmp(&(other.inode, &other.path)));
         mounts.dedup_by(|one, other| (one.inode, &one.path) == (other.inode, &other.path));
         for mount in mounts {
-            // The namespace could not be opened, because another mount covers its mount point or
-            // because the path leads through a file system that may not answer. So only its inode
-            // is known.
+            // The namespace could not be opened: another mount covers its mount point, or the path
+            // leads through a file system that may not answer. Record only the namespace's inode.
             if let Some(errno) = failed.remove(&mount.inode) {
                 let _ = self.registry.pin(
                     mount.inode,
@@ -349,9 +350,11 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Pins a namespace (keeps it open). If it can't be opened, the registry gets the error
-    /// `ENOENT` (the namespace is gone) instead of the actual error, so that it does not record the
-    /// namespace.
+    /// Pins a namespace (keeps it open). If the namespace can't be opened, returns the error
+    /// without recording the namespace, because its mount may have gone away.
+    ///
+    /// The registry records a namespace that can't be opened, unless the error means that the
+    /// namespace is gone. So the registry gets `ENOENT` instead of the actual error.
     fn pin(&self, inode: u64, open: impl FnOnce() -> Result<NamespaceFd>) -> Result<()> {
         let mut cause = Errno::NOENT;
         let open = || {
