@@ -28,8 +28,7 @@ pub fn descriptors_for_reading() -> u64 {
     getrlimit(Resource::Nofile).current.map_or(FOR_READING, |limit| FOR_READING.min(limit / 4))
 }
 
-/// Evidence that a namespace has had an init, or has had none yet. It depends on how the namespace
-/// was found.
+/// Indicates if a namespace has had an init. The evidence depends on how the namespace was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InitHistory {
     /// Unknown, because the namespace was found through an open descriptor or a mount.
@@ -50,7 +49,7 @@ pub struct Registered {
     /// Descriptor of the namespace; `None` if the namespace could not be opened or kept open.
     pub fd: Option<NamespaceFd>,
     /// The inode of the parent, or the error if the kernel does not reveal the parent. Set only if
-    /// the descriptor had to be closed again.
+    /// the namespace was closed because no descriptor was left.
     pub closed_parent: Option<Result<u64>>,
     /// The most certain [`InitHistory`], if the namespace was found in several ways.
     pub init_history: InitHistory,
@@ -60,8 +59,9 @@ pub struct Registered {
 #[derive(Debug)]
 pub struct NamespaceRegistry {
     registered: Mutex<HashMap<u64, Registered>>,
-    /// The lowest descriptor number reserved for reading processes. The kernel always assigns the
-    /// lowest free number, so all lower numbers are in use when it assigns this number.
+    /// The lowest descriptor number that is reserved for reading processes. The kernel always
+    /// assigns the lowest free number. If a new descriptor has this number or a higher one, only
+    /// reserved descriptors are left.
     first_for_reading: u64,
 }
 
@@ -79,8 +79,8 @@ impl NamespaceRegistry {
     /// read from a link. If the namespace is not pinned yet, `open` must open the link's target.
     ///
     /// If the namespace is pinned already, `shows` must read the link again and return `true` if
-    /// the link still shows `inode`. Otherwise, the caller may have read the inode number of an
-    /// older namespace, which was then reused for the pinned namespace.
+    /// the link still shows `inode`. This detects a reused inode number: the caller may have read
+    /// the number of an older namespace, before the kernel gave it to the pinned namespace.
     ///
     /// # Errors
     /// `ESRCH` if the link now refers to another namespace; `EMFILE` if no descriptor is left to
@@ -133,8 +133,8 @@ impl NamespaceRegistry {
         drop(fd);
         let parent_inode = parent.as_ref().map(NamespaceFd::inode).map_err(|&errno| errno);
         if let Ok(parent) = parent {
-            // If the parent is in the registry already, there is no need to visit its ancestors:
-            // they have been recorded, or `climb` will add them.
+            // Skip the ancestors of a parent that is already in the registry: they have been
+            // recorded, or `climb` will add them.
             if self.lock().contains_key(&parent.inode()) {
                 self.meet(parent.inode(), InitHistory::Existed);
             } else {

@@ -1,11 +1,12 @@
 //! Reads one process, completely or not at all.
 //!
 //! Between two system calls, a process can exit and its PID can be given to another process. An
-//! open `/proc/PID/status` or `/proc/PID` prevents mix-ups: it belongs to the process for which it
-//! was opened, and reading it fails with `ESRCH` or `ENOENT` once that process is gone. So every
-//! process is read in the same order: open the status file, read other files by path, then read the
-//! status file. If this last read succeeds, the process had its PID the whole time, so everything
-//! read in between belongs to this process.
+//! open `/proc/PID/status` or `/proc/PID` always refers to the process for which it was opened.
+//! Once that process is gone, reading fails with `ESRCH` or `ENOENT`.
+//!
+//! So every process is read in the same order: open the status file, read other files by path, then
+//! read the status file. If the last read succeeds, the process had its PID the whole time, and all
+//! data belongs to this process.
 
 use std::cell::Cell;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -34,7 +35,8 @@ use crate::model::{DiagnosticCode, NamespaceId, Nspid, Pid, Process};
 #[derive(Debug)]
 pub struct ReadProcess {
     pub process: Process,
-    /// The leaders of the session and process group, if the process's namespace could not be read.
+    /// The leaders of the session and process group. Set only if the PID namespace of the process
+    /// could not be read.
     pub leaders: Option<Leaders>,
     /// The contents of `/proc/PID/cgroup`, if the process is an init and the file could be read.
     pub cgroup: Option<Vec<u8>>,
@@ -58,8 +60,8 @@ impl ReadProcess {
         }
     }
 
-    /// Returns `true` if another file may be mounted over a file of the process: a file could not
-    /// be read because it is on another mount or seems to be missing.
+    /// Returns `true` if something may be mounted over a file of the process: reading a file failed
+    /// with `EXDEV` (another mount), `ENOENT` or `ESRCH`.
     pub fn may_be_covered(&self) -> bool {
         let covered = [Errno::XDEV, Errno::NOENT, Errno::SRCH];
         covered.into_iter().any(|errno| self.log.has(errno) || self.held.log.has(errno))
@@ -121,8 +123,8 @@ impl<'a> ProcessReader<'a> {
     }
 
     /// Checks that the PID of an init found by BPF still belongs to the init of the same namespace.
-    /// No other check is needed to accept the data from BPF, because a namespace has only one init
-    /// in its lifetime. Returns `None` if the process must be read through /proc instead.
+    /// If so, it is the process that BPF found, because a namespace has only one init in its
+    /// lifetime. Returns `None` if the process must be read through /proc instead.
     pub fn confirm_init(&self, seen: SeenInit) -> Option<ReadProcess> {
         let SeenInit { process, ns_id, mount_namespace } = seen;
         let pid = process.pid;
@@ -197,8 +199,8 @@ impl<'a> ProcessReader<'a> {
         self.read_open(open, none_open_since).map_err(vanished)
     }
 
-    /// Reads a process again, through a procfs whose files no mount covers. Returns `None` if there
-    /// is no such procfs, or if the process cannot be read there, either.
+    /// Reads a process again through a procfs that has nothing mounted over its files. Returns
+    /// `None` if there is no such procfs, or if reading fails.
     pub fn read_uncovered(&self, pid: Pid, none_open_since: Option<u64>) -> Option<ReadProcess> {
         let scan = Scan { procfs: self.scan.procfs.uncovered()?, ..self.scan };
         Self::new(scan).read(pid, none_open_since, true).ok()
@@ -236,12 +238,12 @@ impl<'a> ProcessReader<'a> {
         }
         let (mut cgroup, mut init) = (None, InitNow::Living);
         if is_init {
-            // `read_init` is called after the namespace was opened, because the final check in
-            // `read_init` is cheaper if pidns keeps the namespace open.
+            // Call `read_init` only after pinning the namespace: the final check in `read_init` is
+            // cheaper for a pinned namespace.
             (cgroup, init) = self.read_init(&process, has_memory, is_pinned, &mut open)?;
         }
-        // If the start time differs, BPF saw another process with this PID, so the data from BPF is
-        // ignored.
+        // If the start time differs, BPF saw another process with this PID, so ignore the data from
+        // BPF.
         let has_none_open = none_open_since.is_some_and(|start| process.start_time == Some(start));
         // Other namespaces that the process keeps alive are searched for last, because this search
         // takes longest.
@@ -293,10 +295,10 @@ impl<'a> ProcessReader<'a> {
         &mut self,
         open: &mut OpenProcess<'_>,
     ) -> SysResult<(Status, SysResult<Option<NamespaceId>>)> {
-        // If the status shows that a process is in the viewer's own namespace, its namespace link
-        // is not needed. So the status is usually read first. But if the process is likely to be in
-        // a nested namespace, the link is read first: a link that is read after the status is valid
-        // only if the status is then read once more.
+        // Usually, the status is read first, because the link is not needed if the status shows
+        // that the process is in the viewer's namespace. If the process is likely to be in a nested
+        // namespace, the link is read first. This saves a read: the status must be read after the
+        // link, to prove that the process still exists.
         let early =
             (self.last_was_nested || !self.scan.procfs.own).then(|| open.dir.pid_namespace());
         read_record(&open.status_file, &mut self.buffer)?;
@@ -417,16 +419,17 @@ impl<'a> ProcessReader<'a> {
         });
         let now = inits::life(self.scan.procfs, init, has_memory);
         // The cgroups and the state were read by path, so check that the PID still belongs to this
-        // init. It does if the link `ns/pid` still shows the namespace that pidns keeps open,
-        // because a namespace has only one init in its lifetime.
+        // init. If the namespace is pinned, it is enough that the link `ns/pid` still shows the
+        // namespace, because a namespace has only one init in its lifetime.
         if !is_pinned || open.dir.pid_namespace() != Ok(init.namespace) {
             open.still_there()?;
         }
         Ok((cgroup, now))
     }
 
-    /// If the scan searches for holders, finds the other namespaces that a process keeps alive.
-    /// Fails with `ESRCH` if the process is gone, and with `EAGAIN` if it should be read again.
+    /// Finds the namespaces that a process keeps alive, besides its own, if the scan searches for
+    /// holders. Fails with `ESRCH` if the process is gone, and with `EAGAIN` if the process should
+    /// be read again.
     fn search_holders(
         &self,
         process: &Process,
@@ -451,8 +454,8 @@ impl<'a> ProcessReader<'a> {
         if held.is_unsettled {
             open.retry_later()?;
         }
-        // The process is not read again, so record its tables. Other processes that share these
-        // tables need not search them.
+        // The search of this process is final, so record its descriptor tables. Other processes
+        // that share these tables need not search them.
         for table in std::mem::take(&mut held.searched_tables) {
             scan.tables.insert(table);
         }

@@ -20,7 +20,7 @@ pub struct ProcessDir<'a> {
     /// The open directory `ns`, if it was opened.
     namespaces: Option<OwnedFd>,
     procfs: BorrowedFd<'a>,
-    /// The text `PID/`, followed by space for a file name.
+    /// Buffer for the text `PID/` and a file name.
     path: [u8; 64],
     /// Length of the text `PID/`.
     base: usize,
@@ -58,8 +58,8 @@ impl<'a> ProcessDir<'a> {
         }
         let file = file.to_bytes_with_nul();
         let end = self.base + file.len();
-        // Every `file` fits into `path`. If one did not, the path would be empty, which `openat(2)`
-        // rejects.
+        // Every `file` fits into `path`. A longer `file` would result in an empty path, which
+        // `openat(2)` rejects.
         if let Some(space) = self.path.get_mut(self.base..end) {
             space.copy_from_slice(file);
         }

@@ -58,8 +58,9 @@ impl Procfs {
         let mut link = [0; 16];
         let viewer = read_link(dir.as_fd(), c"self", &mut link).ok().and_then(parse::entry);
         let viewer = viewer.and_then(Pid::new);
-        // The procfs of an ancestor namespace shows the viewer too, but with one more PID for each
-        // level in between. So a single PID means that the procfs is the viewer's own.
+        // In the procfs of an ancestor namespace, the NSpid line of the viewer has several PIDs:
+        // one for each level from the ancestor to the viewer. So a single PID means that the procfs
+        // is the viewer's own.
         let own = match status.nspid.len() {
             // Before Linux 4.1 there is no NSpid line, so compare PIDs: the viewer's own procfs shows
             // the viewer under the PID that getpid(2) returns.
@@ -69,7 +70,7 @@ impl Procfs {
         Ok(Self { path: path.to_owned(), own, viewer, dir, uncovered: OnceLock::new() })
     }
 
-    /// Opens the same procfs once more, even if it is no longer mounted.
+    /// Returns a second handle for this procfs. Works even if the procfs is no longer mounted.
     pub fn try_clone(&self) -> Result<Self, Error> {
         let dir = fcntl_dupfd_cloexec(&self.dir, 0);
         let dir = dir.map_err(|errno| Error::read(&self.path, errno))?;
@@ -121,8 +122,8 @@ impl Procfs {
 
     /// Lists all directory entries.
     pub fn entries(&self) -> SysResult<Dir> {
-        // The position in a directory belongs to the open descriptor, so each listing opens a
-        // descriptor of its own.
+        // Open the directory again for each listing, because duplicated descriptors share the read
+        // position.
         Dir::new(open_dir(self.fd(), c".")?)
     }
 

@@ -53,7 +53,7 @@ pub struct ProcSource {
     viewer_namespace: Option<u64>,
     /// The descriptors on nsfs that pidns has inherited.
     inherited: Vec<u32>,
-    /// Created on first use.
+    /// Finds frozen cgroups. Created on first use.
     freezer: OnceLock<Freezer>,
 }
 
@@ -63,7 +63,7 @@ impl ProcSource {
         Ok(Self::of(Procfs::open(path)?))
     }
 
-    /// Uses an open procfs.
+    /// Creates a source from an open procfs.
     pub fn of(procfs: Procfs) -> Self {
         let own = if procfs.own { None } else { Procfs::open(Path::new("/proc")).ok() };
         let own = own.filter(|own| own.own);
@@ -77,7 +77,7 @@ impl ProcSource {
         Self { viewer_namespace, procfs, own, inherited, freezer: OnceLock::new() }
     }
 
-    /// Opens the procfs once more.
+    /// Returns a second handle for the procfs.
     pub fn procfs(&self) -> Result<Procfs, Error> {
         self.procfs.try_clone()
     }
@@ -245,8 +245,8 @@ impl ProcSource {
         if searches_holders(search) && !clock::shows_all_start_times() {
             note_unknown_start_times(&mut found);
         }
-        // Mounts are searched after the processes, because each mount table is read through a
-        // process.
+        // Mounts are searched after the processes, because most mount namespaces are found through
+        // a process.
         if search.contains(&SearchScope::Mounts) {
             mounts::search(procfs, namespace, registry, &mut found);
         }

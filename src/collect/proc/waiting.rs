@@ -32,8 +32,8 @@ pub fn tracer(procfs: &Procfs, process: &Process) -> Option<Pid> {
     parse::tracer(&text_now(procfs, process)?).map(|tid| process_of(procfs, tid))
 }
 
-/// Returns the process that a thread belongs to. The kernel shows the TID of the thread that traces
-/// (`TracerPid`), but only the process can be killed.
+/// Returns the process that a thread belongs to. `TracerPid` is the TID of the tracing thread, but
+/// only a whole process can be killed.
 fn process_of(procfs: &Procfs, tid: Pid) -> Pid {
     let mut status = Vec::new();
     let dir = ProcessDir::open(procfs.fd(), tid);
@@ -41,7 +41,7 @@ fn process_of(procfs: &Procfs, tid: Pid) -> Pid {
     read.ok().and_then(|()| parse::thread_group(&status)).unwrap_or(tid)
 }
 
-/// Returns `true` if a signal or a tracer has stopped all threads of a process that have not exited.
+/// Returns `true` if all living threads of a process have been stopped, by a signal or a tracer.
 /// `/proc/PID/status` shows only the leader's state.
 pub fn is_stopped(procfs: &Procfs, process: &Process) -> bool {
     let Ok(dir) = ProcessDir::open(procfs.fd(), process.pid) else { return false };
@@ -91,8 +91,9 @@ pub fn is_killable(procfs: &Procfs, process: &Process) -> bool {
     read.is_ok() && is_killable && is_there(procfs, process)
 }
 
-/// Finds the cgroups that freeze processes. Remembers the result for each cgroup, because thousands of
-/// processes can be in one cgroup, and the mount table of the host can be long.
+/// Finds the cgroups that freeze processes. Keeps the list of cgroup mounts, because the mount
+/// table of the host can be long. Caches the result for each cgroup, because thousands of processes
+/// can be in one cgroup.
 #[derive(Debug)]
 pub struct Freezer {
     /// The cgroup hierarchies.

@@ -15,9 +15,9 @@ use super::worker::Worker;
 use crate::collect::registry::descriptors_for_reading;
 use crate::model::Pid;
 
-/// Maximum number of processes handed to a thread at a time. The number is large enough that
-/// handing over a batch costs nothing, and small enough that the other threads don't wait long for
-/// a slow batch.
+/// Maximum number of processes handed to a thread at a time. The number is large enough to make the
+/// cost of handing over a batch negligible, and small enough that the other threads don't wait long
+/// for a slow batch.
 const MAX_BATCH: usize = 32;
 
 /// Minimum number of processes handed to a thread at a time when each process is slow to read.
@@ -107,12 +107,12 @@ fn read_batches(
     })
 }
 
-/// Selects the processes that a `list` function returns.
+/// The processes that one call of a `list` function lists (see [`read_while_listing`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
     /// All processes.
     Whole,
-    /// Half of the processes. Another call lists the other half at the same time.
+    /// One half of the processes. A call with [`Second`](Self::Second) lists the other half.
     First,
     /// The other half of the processes.
     Second,
@@ -135,9 +135,9 @@ pub fn read_while_listing<T: Send>(
     thread::scope(|scope| {
         let mut helpers = Vec::new();
         for _ in 0..helper_count(scan) {
-            // The helper waits for `start`. If it receives a sender, it lists processes and sends
-            // them through that sender before it reads any. If `start` is dropped, it only reads
-            // processes.
+            // The helper waits until `start` is used or dropped. If `start` has sent a `Sender`,
+            // the helper first lists processes and sends them through the `Sender`. After that, it
+            // reads processes. If `start` has been dropped, the helper only reads processes.
             let (start, started) = mpsc::channel();
             let help = move || {
                 let listed = started.recv().ok().map(|sender| list(Share::Second, sender));

@@ -14,9 +14,9 @@ use crate::model::{DiagnosticCode, Pid};
 /// first retry is made as soon as the thread has read its other processes.
 const RETRIES: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(600)];
 
-/// Maximum number of late retries, which follow [`Attempt::Final`]. They are only for a process
-/// that seemed to be gone (`ESRCH`) right after its status file had been opened, although its PID
-/// still exists. If all late retries fail, the process is reported as unreadable.
+/// Maximum number of late retries, which follow [`Attempt::Final`]. A late retry is made only if
+/// the PID exists, but the process seems to be gone (`ESRCH`) right after its status file was
+/// opened. If all late retries fail, the process is reported as unreadable.
 const MAX_LATE_RETRIES: usize = 16;
 
 /// Reads processes in one thread of a scan.
@@ -102,8 +102,8 @@ impl<'a> Worker<'a> {
             Err(errno) => errno,
         };
         let is_passing = match errno {
-            // No process has this PID. This may last only a moment, while a thread other than the
-            // leader calls `execve(2)`. If the second attempt fails too, the process has exited.
+            // No process has this PID. This can be temporary, while a thread other than the leader
+            // calls `execve(2)`. If the second attempt fails too, the process has exited.
             Errno::NOENT => self.attempt == Attempt::First,
             Errno::SRCH if self.late_retries < MAX_LATE_RETRIES => true,
             Errno::XDEV | Errno::AGAIN => !is_final,
