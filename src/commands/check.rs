@@ -124,15 +124,14 @@ fn clean(no: NotFound, coverage: Coverage) -> Result<Option<String>, Error> {
 }
 
 /// Loads a snapshot. If any process or namespace of the live host is in a transient state, takes a
-/// second snapshot after a pause. A transient state counts only if both snapshots show it.
+/// second snapshot after a pause. A transient state is reported only if both snapshots show it.
 fn load_settled(
     arguments: &cli::Check,
     before: Option<&Snapshot>,
     policy: &Policy,
 ) -> Result<Settled, Error> {
     let (quiet, origin) = (arguments.output.quiet, &arguments.origin);
-    // Search the places that the earlier scan searched, because otherwise the snapshots cannot be
-    // compared.
+    // Search the same places as the earlier scan, so that the snapshots can be compared.
     let search = before.map_or_else(|| arguments.search(), |before| before.searched.clone());
     let needs_cgroups = arguments.filter.container.is_some() || policy.needs_cgroups();
     let details: BTreeSet<_> = needs_cgroups.then_some(Detail::Cgroup).into_iter().collect();

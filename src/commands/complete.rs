@@ -1,5 +1,5 @@
-//! Prints the candidates for the word being completed. The completion scripts of the shells run
-//! pidns to get them.
+//! Prints the completion candidates for a word. The completion script of the shell runs pidns to
+//! get the candidates.
 //!
 //! This module lists processes without a full scan, because the user is waiting. Candidates that
 //! cannot be read are left out without a message.
@@ -64,7 +64,7 @@ fn candidates(words: Vec<OsString>) -> String {
     }
     let mut lines = String::new();
     for candidate in &offered {
-        // Leave out values with control characters: a newline, for example, would split a
+        // Leave out values with control characters. A newline, for example, would split a
         // candidate.
         let value = candidate.get_value().to_str();
         let Some(value) = value.filter(|it| !it.contains(char::is_control)) else { continue };
@@ -91,7 +91,8 @@ fn procfs(words: &[OsString]) -> PathBuf {
 
 /// Adds completers to the arguments whose values depend on the host.
 fn with_values(command: Command, listing: &Arc<Option<ProcessList>>) -> Command {
-    // If the word can also be a verb, offer PIDs only after a digit, because a host has many PIDs.
+    // If the word can also be a verb, offer PIDs only after the user has typed a digit. Otherwise,
+    // the many PIDs of a host would hide the verbs.
     let needs_digit = command.has_subcommands();
     let one_of = |offer: fn(&ProcessList, &str) -> Vec<CompletionCandidate>| {
         let listing = Arc::clone(listing);
@@ -197,7 +198,8 @@ fn containers(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
         let comm = process.map_or("", |it| &it.comm);
         let help = format!("{comm}, {container}");
         let name = container.name.clone().filter(|_| pod.is_none());
-        // The ID is offered if there is no name, or if the user has typed the beginning of the ID.
+        // Offer the ID of a container with a name only after the user has typed the beginning of
+        // the ID.
         let length = container.short_id().len().max(typed.len());
         let id = container.id.get(..length).unwrap_or(&container.id).to_owned();
         let is_id = |_: &String| !typed.is_empty() || (name.is_none() && pod.is_none());

@@ -19,14 +19,14 @@ pub struct Settled {
 }
 
 impl Settled {
-    /// Uses a snapshot without a second scan.
+    /// Accepts a snapshot without confirming its transient states by a second scan.
     pub fn unconfirmed(snapshot: Snapshot) -> Self {
         Self { snapshot, unsettled: Unsettled::default(), stuck_threads: BTreeMap::new() }
     }
 }
 
 /// If any process or namespace of the live host is in a transient state, takes a second snapshot
-/// after a pause. A transient state counts only if both snapshots show it.
+/// after a pause. A transient state is reported only if both snapshots show it.
 pub fn settle(
     first: Snapshot,
     procfs: &Path,

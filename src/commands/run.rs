@@ -33,7 +33,7 @@ const SCANNING: Duration = Duration::from_secs(1);
 /// The path of the running program. It works even if the program's file has been replaced.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
-/// Time that a parent gets to reap a zombie before the zombie counts as a leftover.
+/// Time that a parent gets to reap a zombie before the zombie is treated as a leftover.
 const REAPING: Duration = Duration::from_millis(100);
 
 /// Runs a command, reports its leftovers on standard error, and exits with the command's status.
@@ -47,7 +47,7 @@ pub fn run(arguments: &Run, collector: Collector) -> Result<Exit, Error> {
         return run_in_child(arguments);
     }
     if env::args_os().next().is_some_and(|name| name == OWN_PROGRAM) {
-        // The kernel has named this process `exe`.
+        // The kernel has named this process `exe`, after the last part of `OWN_PROGRAM`.
         let _ = rustix::thread::set_name(c"pidns");
     }
     // Open the report files first, so that the command does not run if a report cannot be written.

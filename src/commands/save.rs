@@ -13,8 +13,8 @@ use crate::error::Error;
 use crate::graph::PidGraph;
 use crate::model::Snapshot;
 
-/// Maximum number of files with the same time in their names. A number in the name tells them
-/// apart.
+/// Maximum number of files with the same time in their names. A number is added to make each name
+/// unique.
 const SAME_NAME: u32 = 1000;
 
 /// The directory for saved snapshots. It stays open, so pidns can still use it after it has been

@@ -56,7 +56,7 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
         }
     }
     let snapshot = graph.snapshot();
-    // A reader that closed the pipe early needs no warning about an incomplete snapshot.
+    // If the reader closed the pipe early, do not warn about an incomplete snapshot.
     if snapshot.complete || outcome == Outcome::Closed {
         return Ok(Exit::Success);
     }
@@ -87,8 +87,8 @@ fn warn_missing(missing: &[Pid]) {
     output::warn(format_args!("no process {}", missing.join(" ")));
 }
 
-/// Adds the limits of these processes that are full to the snapshot. Limits that can't be read are
-/// left out without a message, since the user did not ask about them.
+/// Adds to the snapshot all limits that are full and apply to these processes. Limits that can't be
+/// read are left out without a message, because the user did not ask for limits.
 fn add_full_limits(
     snapshot: &mut Snapshot,
     pids: &BTreeSet<Pid>,

@@ -31,7 +31,7 @@ impl Until {
         }
     }
 
-    /// Returns the codes of the problems.
+    /// Returns the codes of the problems that end the watch.
     pub fn codes(&self) -> impl Iterator<Item = CheckCode> {
         self.codes.iter().copied()
     }
@@ -52,9 +52,8 @@ impl Until {
         scanner: &mut Scanner,
     ) -> Result<(Snapshot, Option<Check>), Error> {
         let Request { procfs, details, .. } = scanner.request().clone();
-        // A check of one snapshot finds every problem except stuck threads. So if it finds nothing,
-        // no second snapshot is needed. If it finds a problem, the second snapshot shows whether
-        // the problem is transient.
+        // A check of one snapshot finds every problem except stuck threads. If the check finds
+        // nothing, skip the second snapshot, which only shows whether the problems are transient.
         if !self.codes.contains(&CheckCode::Uninterruptible) {
             let check = self.check_once(&after, Unsettled::default(), scope, scanner.request())?;
             if check.findings.is_empty() {

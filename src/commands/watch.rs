@@ -32,23 +32,24 @@ use crate::watch::local_time::LocalTime;
 use crate::watch::schedule::Schedule;
 use crate::wording::watch as wording;
 
-/// With a shorter interval, pidns reports a namespace as gone without asking the kernel whether it
-/// still exists, because the answer takes up to 0.2 seconds.
+/// Minimum interval at which pidns asks the kernel whether a missing namespace still exists. The
+/// answer takes up to 0.2 seconds. With a shorter interval, pidns reports the namespace as gone
+/// without asking.
 const MIN_INTERVAL_FOR_HIDDEN: Duration = Duration::from_secs(1);
 
 /// The reason why the watch ends.
 enum End {
-    /// A problem of `--until` has occurred.
+    /// A problem that `--until` selects has occurred.
     Occurred,
-    /// The time of `--for` is over.
+    /// The time limit of `--for` has expired.
     Time,
-    /// A signal has arrived.
+    /// A signal has arrived between two rounds.
     Signal(Signal),
     /// The namespace of `--root` is gone.
     RootGone(NamespaceId),
     /// The reader has closed the pipe.
     Closed,
-    /// A signal has arrived while pidns was waiting for a slow reader.
+    /// A signal has arrived while pidns was writing to a slow reader.
     Stopped,
 }
 
@@ -91,7 +92,7 @@ struct Watcher<'a> {
     schedule: Schedule,
     end_at: Option<Instant>,
     gaps: Gaps,
-    /// The date of the last line.
+    /// The local date of the last output.
     day: String,
     /// Number of snapshots so far.
     taken: u64,
@@ -165,7 +166,8 @@ impl<'a> Watcher<'a> {
             if let Some(end) = self.wait() {
                 return Ok(end);
             }
-            // When the time is over, one more round reports the changes since the previous one.
+            // When the time limit has expired, one more round reports the changes since the
+            // previous round.
             let is_last = self.end_at.is_some_and(|at| Instant::now() >= at);
             if let Some(end) = self.round()? {
                 return Ok(end);
@@ -294,8 +296,8 @@ impl<'a> Watcher<'a> {
         self.write(&first.captured_at, &first.host, events)
     }
 
-    /// Reports the end of the watch. Does nothing if the reader is too slow, because pidns would
-    /// wait for the reader, and only a second signal would stop it.
+    /// Reports the end of the watch, unless writing would block. If pidns waited for a slow reader
+    /// here, only a second signal could stop pidns.
     fn report_end(&mut self, why: &str) -> Result<(), Error> {
         if !output::is_writable() {
             return Ok(());
@@ -323,7 +325,8 @@ impl<'a> Watcher<'a> {
         notices
     }
 
-    /// Returns a message if the snapshot has gaps that were not reported yet.
+    /// Returns a notice if the snapshot has gaps that were not reported yet, or if all gaps have
+    /// ended.
     fn gap_notice(&mut self, snapshot: &Snapshot, diff: Option<&Diff>) -> Option<Notice> {
         let gaps = snapshot.diagnostics.iter().filter(|it| it.is_gap());
         let names = gaps.map(|it| format!("{} {:?}", it.code, it.errno));
