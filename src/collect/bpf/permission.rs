@@ -5,8 +5,8 @@ use std::fs;
 use super::unavailable::BpfUnavailable;
 use crate::collect::kernel::viewer;
 
-/// BPF is used only if at least this many bytes of address space are free. The kernel's types take
-/// 5 to 10 MB.
+/// BPF is used only if at least this many bytes of address space are free. The kernel's type
+/// information (BTF) takes 5 to 10 MB.
 const MIN_ADDRESS_SPACE: u64 = 64 << 20;
 
 /// The file that shows the lockdown mode of the kernel (kernel_lockdown(7)).
@@ -26,8 +26,8 @@ pub fn check_capabilities() -> Result<(), BpfUnavailable> {
     Ok(())
 }
 
-/// Checks that BPF programs may read kernel memory. The kernel refuses this if it is locked down in
-/// confidentiality mode.
+/// Checks that BPF programs may read kernel memory. Lockdown in confidentiality mode forbids this
+/// (kernel_lockdown(7)).
 pub fn check_lockdown() -> Result<(), BpfUnavailable> {
     let text = fs::read_to_string(LOCKDOWN);
     if text.is_ok_and(|text| text.contains("[confidentiality]")) {
@@ -36,8 +36,8 @@ pub fn check_lockdown() -> Result<(), BpfUnavailable> {
     Ok(())
 }
 
-/// Checks that enough address space is left to load the kernel's BTF. If an allocation failed, pidns
-/// would abort.
+/// Checks that enough address space is left to load the kernel's BTF. If an allocation failed,
+/// pidns would abort.
 pub fn check_address_space() -> Result<(), BpfUnavailable> {
     match viewer::free_address_space() {
         Some(free) if free < MIN_ADDRESS_SPACE => Err(BpfUnavailable::LittleMemory),

@@ -48,22 +48,22 @@ struct task_struct {
     struct cred *real_cred;
 } KERNEL;
 
-// RESERVED_PIDS in the kernel: after the first PID above this number, the kernel never
-// hands out a lower PID again.
+// RESERVED_PIDS in the kernel. Once the next PID of a namespace (idr_next) is above this number,
+// the kernel allocates no PID below it.
 #define RESERVED 300
 // PID_MAX_LIMIT in the kernel on 64-bit machines.
 #define PID_MAX_LIMIT (1U << 22)
-// Maximum nesting depth of namespaces.
+// Maximum number of nested user namespaces. PID namespaces cannot be nested as deeply.
 #define MOST_LEVELS 34
-// Maximum number of calls of count_next(). Each call examines at least 64 PIDs.
+// Maximum number of calls to count_next(). Each call examines at least 64 PIDs.
 #define MOST_STEPS (1 << 17)
 // UCOUNT_PID_NAMESPACES and UCOUNT_RLIMIT_NPROC in the kernel.
 #define PID_NAMESPACES 1
 #define NPROC 0
 
-// The keys of this map are the namespaces or users that have been written. Counting the PIDs of a
-// namespace takes a long time, so it is done only once, although the children of many processes can
-// start in the same namespace. The loader creates a separate map for each program.
+// The keys of this map are the namespaces or users whose records have been written. Many tasks can
+// belong to the same namespace, but counting its PIDs takes a long time and must be done only once.
+// The loader creates a separate map for each program.
 extern char written __attribute__((nodebug));
 
 // Adds a key to `written`. Returns 0 if the key is there already, or if the map is full.
@@ -121,9 +121,9 @@ static long count_next(u64 step, struct look *look);
 NOINLINE static void write_numbers(struct look *look);
 static long climb(u64 number, struct look *look);
 
-// If this task is the init of its namespace, writes that namespace. Also writes the namespace in
-// which the children of this task will start. For pidns itself, also writes its own namespace and
-// all ancestors. Each namespace is written only once.
+// Writes a record about the namespace in which this task creates its children. If the task is the
+// init of a namespace, also writes a record about that namespace. If the task is pidns, also writes
+// records about the namespace of pidns and all ancestors. Each namespace gets only one record.
 SECTION("numbers") int pidns_numbers(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
     if (!task) return 0;
@@ -148,8 +148,8 @@ SECTION("numbers") int pidns_numbers(struct bpf_iter__task *context) {
     return 0;
 }
 
-// Writes a record, and moves to the parent namespace. Returns 1, which ends the loop,
-// at the last namespace.
+// Writes a record, and moves to the parent namespace. Returns 1 to end the loop if there is no
+// parent.
 SECTION("numbers") static long climb(UNUSED u64 number, struct look *look) {
     struct pid_namespace *at = look->at, *parent = 0;
     write_numbers(look);
@@ -181,11 +181,11 @@ SECTION("numbers") NOINLINE static void write_numbers(struct look *look) {
     seq_write(look->seq, &look->numbers, sizeof(look->numbers));
 }
 
-// Counts the used numbers from `next` to the end of its node in the kernel's IDR, which
-// marks free numbers with IDR_FREE. Returns 1 at the last number, to end the loop.
+// Counts the PIDs in use from `next` to the end of a leaf node in the namespace's IDR. The IDR tags
+// free numbers with IDR_FREE. Returns 1 to end the loop when all numbers have been examined.
 SECTION("numbers") static long count_next(UNUSED u64 step, struct look *look) {
-    // READ() copies the numbers through a helper function, so that the verifier does
-    // not track their possible values.
+    // READ() copies these fields through a helper function, so the verifier does not track their
+    // possible values.
     void *entry = 0;
     u32 next = 0, end = 0, used = 0, above = 32;
     READ(entry, look->head);
@@ -216,7 +216,7 @@ SECTION("numbers") static long count_next(UNUSED u64 step, struct look *look) {
         above = shift;
         READ(entry, *(void **)(node + OFFSET(xa_node, slots) + 8 * (next >> shift & 63)));
     }
-    // The entry is not a tree node, so none of the numbers that it covers is in use.
+    // The tree has no node for `next`, so all numbers in the range of that node are free.
     u64 after = (((u64)next >> above) + 1) << above;
     look->next = after;
     look->numbers.is_whole = after >= end;
@@ -247,8 +247,9 @@ static long climb_users(u64 number, struct owner *owner);
 // A user in a user namespace.
 struct user { u32 inode, uid; };
 
-// Writes the counts of the user of a process, and of the users who created its user namespaces.
-// Each user is written only once.
+// Writes a record about the user of a process, and records about the users who created the
+// process's user namespace and its ancestors. Writes nothing if the program has already visited a
+// process of the same user.
 SECTION("users") int pidns_users(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
     if (!task || !leader(task)) return 0;
@@ -267,8 +268,8 @@ SECTION("users") int pidns_users(struct bpf_iter__task *context) {
     return 0;
 }
 
-// Writes a record, and moves to the user who created the user namespace. At the initial
-// user namespace, returns 1 to end the loop.
+// Writes a record, and moves to the user who created the user namespace. Returns 1 to end the loop
+// at the initial user namespace.
 SECTION("users") static long climb_users(u64 number, struct owner *owner) {
     struct ucounts *at = owner->at, *above = 0;
     struct user_namespace *namespace = 0;

@@ -25,9 +25,8 @@ const USER_COUNT: usize = 48;
 const NAMESPACE: u32 = 4;
 const USER: u32 = 8;
 
-/// Maximum number of namespaces, and of users, to read. This is the capacity of the map in which
-/// each program notes what it has written. When the map is full, the program writes no more
-/// records.
+/// Maximum number of namespaces to read, and maximum number of users. This is the capacity of each
+/// program's map `written`. When the map is full, the program writes no more records.
 const MAX_RECORDED: u32 = 1 << 16;
 
 /// The counters that the kernel compares with its limits.
@@ -48,12 +47,12 @@ pub struct PidNumbers {
     pub level: u32,
     /// Number of PIDs in use.
     pub allocated: u32,
-    /// The maximum of this namespace; `None` before Linux 6.14, where one maximum applies to all
+    /// `kernel.pid_max` of this namespace; `None` before Linux 6.14, where one value applies to all
     /// namespaces.
     pub pid_max: Option<u32>,
-    /// The lowest PID that can be handed out.
+    /// The kernel will not allocate a PID below this number.
     first: u32,
-    /// Number of PIDs in use, from `first` on.
+    /// Number of PIDs in use, without those below `first`.
     used: u32,
     /// The highest PID in use.
     highest: u32,
@@ -62,8 +61,8 @@ pub struct PidNumbers {
 }
 
 impl PidNumbers {
-    /// Returns how many PIDs can still be handed out if the maximum is `pid_max`; `None` if
-    /// unknown. The kernel hands out only PIDs below `pid_max`.
+    /// Returns the number of free PIDs if `kernel.pid_max` is `pid_max`; `None` if unknown. The
+    /// kernel allocates only PIDs below this limit.
     pub fn free(&self, pid_max: u32) -> Option<u32> {
         let is_known = self.is_whole && self.highest < pid_max;
         is_known.then(|| pid_max.saturating_sub(self.first).saturating_sub(self.used))
@@ -88,14 +87,14 @@ pub struct UserCount {
     pub uid: u32,
     /// Number of tasks (`RLIMIT_NPROC`).
     pub tasks: u64,
-    /// Maximum number of tasks. Meaningless if `above` is 0: then the `RLIMIT_NPROC` of each
+    /// Maximum number of tasks. Meaningless if `above` is 0, because the `RLIMIT_NPROC` of each
     /// process applies instead.
     pub most_tasks: u64,
     /// Number of PID namespaces.
     pub namespaces: u64,
     /// Maximum number of PID namespaces.
     pub most_namespaces: u64,
-    /// Number of levels from the user namespace of the process up to this one.
+    /// Number of levels from the user namespace of the process up to `user_namespace`.
     above: u32,
 }
 
@@ -130,8 +129,8 @@ impl KernelCounters {
         };
         let mut this = Self::default();
         let numbers = load("numbers", "pidns_numbers", NAMESPACE)?;
-        // The kernel handles signals only between reads, and it takes long to count the PIDs of a
-        // large namespace. Therefore each read returns only one record.
+        // The kernel handles signals only between reads, and counting the PIDs of a large namespace
+        // takes a long time. So each read returns only one record.
         numbers.open(OFlags::empty(), None)?.read(NUMBERS, 1, |record| {
             let (inode, numbers) = PidNumbers::read(record).ok_or(BpfUnavailable::Inconsistent)?;
             this.numbers.insert(inode, numbers);
@@ -171,8 +170,8 @@ mod tests {
         assert_eq!(read(&[0xf000_0001, 1, 10, 310, 300, 9, 309, 1]).free(310), Some(1));
         let fresh = read(&[0xf000_0001, 1, 11, 0, 1, 11, 11, 1]);
         assert_eq!((fresh.pid_max, fresh.free(310)), (None, Some(298)));
-        // If the maximum was lowered below a PID in use, `used` also counts PIDs above the maximum,
-        // so the number of free PIDs is unknown.
+        // PID 11 is in use, but is not below this limit. `used` counts PID 11, too, so the number
+        // of free PIDs is unknown.
         assert_eq!(fresh.free(11), None);
         assert_eq!(read(&[0xf000_0001, 1, 11, 310, 1, 11, 11, 0]).free(310), None);
         assert!(PidNumbers::read(&[0; 31]).is_none());

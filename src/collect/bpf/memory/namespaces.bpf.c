@@ -85,8 +85,8 @@ struct bpf_iter__task_file {
 #define MOST_MESSAGES 4096
 // Maximum number of descriptors per message (SCM_MAX_FD in the kernel).
 #define MOST_IN_MESSAGE 253
-// Maximum number of records per descriptor. The kernel accepts 32 KiB of output per
-// object.
+// Maximum number of records per descriptor. The kernel accepts at most 32 KiB of output
+// for one descriptor.
 #define MOST_RECORDS 256
 
 // States of a namespace's init.
@@ -153,9 +153,8 @@ SECTION("namespaces") int pidns_namespaces(struct bpf_iter__task *context) {
     return 0;
 }
 
-// Moves to the next namespace in the kernel's circular list, and adds it to the list
-// in the map. Returns 1, which ends the loop, when it is back at the viewer's
-// namespace.
+// Moves to the next namespace in the kernel's circular list, and adds it to the list in
+// the map. Returns 1 to end the loop at the viewer's namespace, where the loop began.
 SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk) {
     struct pid_namespace *at = walk->at;
     struct list_head *next = 0;
@@ -171,8 +170,8 @@ SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk
     }
     if (!next) return 1;
     walk->at = at;
-    // The head of the list is not part of a namespace. `ops` reads as some other value
-    // there, so the head is skipped.
+    // The head of the list is not part of a namespace. This check skips the head,
+    // because the memory at `ops` contains another value there.
     READ(ops, at->ns.ops);
     if (ops != walk->ops) return 0;
     walk->above = at;
@@ -191,8 +190,8 @@ SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk
     return walk->length.is_whole;
 }
 
-// Moves to the parent namespace. Returns 1, which ends the loop, if the new namespace
-// is the viewer's or if there is no parent.
+// Moves to the parent namespace. Returns 1 to end the loop if the parent is the
+// viewer's namespace, or if there is no parent.
 SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
     struct pid_namespace *parent = 0;
     READ(parent, walk->above->parent);
@@ -213,8 +212,9 @@ SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
 #define BY_MESSAGE 8
 // The descriptor refers to a socket whose queue was searched through another descriptor.
 #define SAME_QUEUE 9
-// The queue of a socket was searched. This record does not name a keeper. It makes the
-// current read(2) return, so that signals are handled before the next search.
+// The program has searched a socket's queue. This record does not describe a keeper. It
+// only makes the current read(2) return, so that signals are handled before the next
+// search.
 #define SEARCHED_QUEUE 10
 
 // A record about a keeper: a task or descriptor that keeps a namespace alive. The
@@ -329,7 +329,7 @@ INLINE void search_queue(struct look *look, struct sock *socket) {
 }
 
 // Checks whether an open file keeps a namespace alive. `in_flight` is 1 if the file is
-// in a message in a socket's queue.
+// in an unread message in a socket's queue.
 INLINE void look_at(struct look *look, struct file *file, int in_flight) {
     struct inode *inode = 0;
     struct super_block *file_system = 0;
@@ -370,8 +370,8 @@ INLINE void look_at(struct look *look, struct file *file, int in_flight) {
         // listen(2), so the socket keeps the namespace of that process alive.
         u32 by = state == TCP_LISTEN ? BY_LISTENER : BY_SOCKET;
         keeps(look, namespace_of(pid), in_flight ? IN_FLIGHT : by);
-        // The queue of a socket that is itself in flight is not searched. The queue of a
-        // listening socket contains connections instead of messages.
+        // If the socket itself is in an unread message, its queue is not searched. The
+        // queue of a listening socket contains connections instead of messages.
         if (!in_flight && state != TCP_LISTEN) search_queue(look, socket);
     }
 }
@@ -392,7 +392,7 @@ SECTION("descriptors") int pidns_descriptors(struct bpf_iter__task_file *context
 // Writes a record about a namespace that a descriptor keeps alive, if the namespace
 // has no living init.
 SECTION("descriptors") static void keeps(struct look *look, struct pid_namespace *namespace, u32 by) {
-    // READ() copies this count through a helper function, so that the verifier does not
+    // READ() copies this count through a helper function, so the verifier does not
     // track its possible values.
     u64 records = 0;
     READ(records, look->records);
@@ -404,8 +404,8 @@ SECTION("descriptors") static void keeps(struct look *look, struct pid_namespace
     write(look, by);
 }
 
-// Checks whether the next message in a socket's queue keeps namespaces alive.
-// Returning 1 ends the loop over the messages.
+// Checks whether the next message in a socket's queue keeps namespaces alive. Returns 1
+// to end the loop after the last message.
 SECTION("descriptors") static long next_message(UNUSED u64 number, struct look *look) {
     struct sk_buff *message = 0;
     short count = 0;

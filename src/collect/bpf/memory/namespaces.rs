@@ -40,7 +40,7 @@ const LENGTH: usize = 8;
 const SOCKET: u32 = 16;
 
 /// Maximum number of sockets that the BPF program remembers, so that it searches their queues only
-/// once. The queue of any further socket is searched once for each of its descriptors.
+/// once. If there are more sockets, the queues of the others are searched once for each descriptor.
 const MAX_SOCKETS: u32 = 1 << 16;
 
 /// Maximum number of descriptors in [`Keepers::sharing`].
@@ -73,8 +73,8 @@ pub enum KeeperKind {
     Pidfd,
     /// The descriptor is a UNIX socket whose peer process is or was in the namespace.
     Socket,
-    /// The descriptor is a listening UNIX socket. The process that called listen(2) is or was in the
-    /// namespace.
+    /// The descriptor is a listening UNIX socket. The process that called listen(2) is or was in
+    /// the namespace.
     Listener,
     /// The descriptor is a UNIX socket with an unread message. The message contains a descriptor
     /// that keeps the namespace alive.
@@ -115,13 +115,12 @@ pub struct Keepers {
     /// descriptor. They keep the same namespaces alive as the other descriptor, see
     /// [`share_queues`](Self::share_queues).
     sharing: Vec<SocketDescriptor>,
-    /// Number of keepers that are not in `found`, because there are too many.
+    /// Number of keepers that were not added to `found` because of a limit on their number.
     pub left_out: usize,
     /// Number of keepers in `found`, by namespace and kind.
     counts: HashMap<(u64, KeeperKind), usize>,
 }
 
-/// A descriptor of a socket.
 #[derive(Clone, Copy, Debug)]
 struct SocketDescriptor {
     pid: Pid,
@@ -143,8 +142,8 @@ impl Keepers {
         }
     }
 
-    /// Each socket's queue was searched through only one descriptor of the socket. Adds the keepers
-    /// found in the queue for the other descriptors, too.
+    /// For each socket with several descriptors, adds the keepers in its queue for all descriptors.
+    /// (The queue was searched through only one descriptor.)
     pub fn share_queues(&mut self) {
         let mut in_queues: HashMap<u64, Vec<Keeper>> = HashMap::new();
         let is_queued =
@@ -233,8 +232,8 @@ impl KernelMemory {
     pub fn keepers(&self) -> Result<Keepers, BpfUnavailable> {
         let mut keepers = Keepers::default();
         for program in [&self.tasks, &self.descriptors] {
-            // The kernel handles signals only between reads, and a single record may require the
-            // search of a whole socket queue. Therefore, each read returns only one record.
+            // The kernel handles signals only between reads, and the program may have to search a
+            // whole socket queue for one record. So each read returns only one record.
             program.open(OFlags::empty(), None)?.read(KEPT, 1, |record| {
                 match KeeperRecord::read(record).ok_or(BpfUnavailable::Inconsistent)? {
                     KeeperRecord::Keeper(keeper) => keepers.add(keeper),

@@ -49,8 +49,7 @@ impl<'a> KernelSearch<'a> {
         }
         let mut memory = KernelMemory::open()?;
         let mut before = memory.list()?;
-        // Tests whether namespaces can be opened by their IDs, using the viewer's own namespace,
-        // which certainly exists.
+        // The viewer's own namespace exists, so if it cannot be opened by its ID, no namespace can.
         let own = before.iter().find(|it| Some(it.inode) == proc.viewer_namespace());
         let own = own.ok_or(BpfUnavailable::WrongOwnRecord("namespace"))?;
         nsfs::open_by_handle(own.ns_id, own.inode).map_err(BpfUnavailable::NoOpenById)?;
@@ -84,8 +83,9 @@ impl<'a> KernelSearch<'a> {
         check_members_are_listed(&now, registry, &discovery.processes)?;
         let now = now.into_iter().filter(|it| it.init != InitState::Living);
         let now: HashMap<u64, MemoryNamespace> = now.map(|it| (it.ns_id, it)).collect();
-        // If a candidate had no init before but has a terminated init now, it had members in the
-        // meantime, which the scan of /proc missed. So the candidate is left out.
+        // Drop the candidates that the kernel has freed, and those whose init state has changed. If
+        // the init of a candidate has started and terminated since, the scan of /proc missed its
+        // members.
         let unchanged = candidates.into_iter().filter(|it| now.get(&it.ns_id) == Some(it));
         self.add_namespaces(unchanged.collect(), registry, discovery)?;
         let is_shown = |it: &Keeper| {
@@ -128,7 +128,7 @@ impl<'a> KernelSearch<'a> {
 
     /// Adds the keepers (the tasks and descriptors that keep a namespace alive) as holders. If
     /// /proc does not confirm a keeper, the keeper is exiting and its namespace is about to be
-    /// freed, so the namespace is removed again.
+    /// freed. Such namespaces are removed from the result.
     fn add_holders(&self, keepers: Keepers, discovery: &mut Discovery) {
         let (mut going, mut held, mut of_scans) = (HashSet::new(), HashSet::new(), HashSet::new());
         discovery.holders.leave_out(keepers.left_out);
@@ -157,8 +157,8 @@ impl<'a> KernelSearch<'a> {
         is_scanner
             && match kind {
                 KeeperKind::Member => false,
-                // For a scan, only threads other than the leader enter PID namespaces, so the
-                // leader's namespace for children does not come from the scan.
+                // A scan enters PID namespaces only in threads other than the leader. If the leader
+                // has another namespace for its children, the scan is not the cause.
                 KeeperKind::ForChildren => pid != tid,
                 _ => self.proc.is_close_on_exec(pid, fd),
             }

@@ -1,8 +1,9 @@
 //! Decides on which hosts `--collector auto` uses BPF.
 
 /// With at least this many processes, BPF saves 30 ms or more compared with /proc, which a user may
-/// notice. For fewer processes, BPF is not worth an alarm from a security monitor. The first
-/// constant is for searches of processes only; the second is for searches of processes and holders.
+/// notice. For fewer processes, BPF is not used, because loading a BPF program can raise an alarm
+/// in a security monitor. The first constant is for searches of processes only; the second is for
+/// searches of processes and holders.
 const MIN_PROCESSES: u64 = 2600;
 const MIN_PROCESSES_WITH_HOLDERS: u64 = 1100;
 

@@ -54,7 +54,7 @@ struct ForChildren {
     holder: Holder,
 }
 
-/// A namespace, as the records of its members describe it.
+/// The data about a namespace in the records of its members.
 #[derive(Default)]
 struct RecordedNamespace {
     ns_id: Option<u64>,
@@ -81,8 +81,8 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Adds a record. If the process must be read through /proc, returns it, but only once per
-    /// process.
+    /// Adds a record. Returns the process if it must be read through /proc, unless an earlier call
+    /// has returned it.
     pub fn add(&mut self, record: Record) -> Option<Target> {
         let searches_holders = searches_holders(self.search);
         let pid = record.process.pid;
@@ -163,8 +163,8 @@ impl<'a> TaskScan<'a> {
     /// Verifies the records, and reads the remaining processes through /proc.
     ///
     /// `found` contains the processes that were already read through /proc during the scan.
-    /// `counts` contains process counts from procfs: one was taken before the scan, and each thread
-    /// took one at the end of its part of the scan.
+    /// `counts` contains process counts from procfs: one from before the scan, and one from each
+    /// thread at the end of its part of the scan.
     pub fn judge(
         mut self,
         scan: Scan<'_>,
@@ -210,8 +210,8 @@ impl<'a> TaskScan<'a> {
         walk::read(scan, &Vec::from_iter(retry))
     }
 
-    /// Adds a process to `retry` if the namespace for its children may differ from the pinned
-    /// namespace with the same inode number, because the kernel reuses inode numbers.
+    /// Adds each process to `retry` unless the namespace for its children is proved to be the
+    /// pinned namespace with the same inode. The kernel may have reused the inode number.
     fn retry_for_children(&mut self, scan: Scan<'_>) {
         for it in &self.for_children {
             if !scan.registry.is_pinned_as(it.inode, it.ns_id) {
@@ -220,9 +220,8 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Finds the namespaces that are not proved to be the pinned namespace with the same inode,
-    /// because the kernel may have reused the inode number. Adds the members of these namespaces to
-    /// `retry`.
+    /// Adds each process to `retry` unless its own namespace is proved to be the pinned namespace
+    /// with the same inode. The kernel may have reused the inode number.
     fn retry_members(&mut self, scan: Scan<'_>) {
         let unverified = |(&inode, namespace): (&u64, &RecordedNamespace)| {
             (!namespace.is_pinned(inode, scan)).then_some(NamespaceId::Inode(inode))
@@ -253,10 +252,10 @@ impl RecordedNamespace {
         if let Some(recorded_id) = self.ns_id {
             return pinned_id == Ok(recorded_id);
         }
-        // Before Linux 6.18, namespaces have no 64-bit ID, so the init is compared instead. After
-        // the init's record was written, pidns read the init through /proc and pinned its
-        // namespace. If the init's PID still belongs to a process with the recorded start time,
-        // that process is the same init, so the recorded namespace is the pinned namespace.
+        // Before Linux 6.18, namespaces have no 64-bit ID, so the init's start time is compared
+        // instead. pidns pinned the namespace when it read the init through /proc, after the init's
+        // record was written. If the init still has the recorded start time, no other process has
+        // reused its PID, and the recorded namespace is the pinned one.
         let Some((init, started)) = self.init else { return false };
         started.is_some() && start_time_now(scan.procfs, init) == started
     }

@@ -67,8 +67,8 @@ pub struct Record {
     /// `true` if the process must always be read through /proc, because the record is not
     /// sufficient.
     pub needs_proc: bool,
-    /// `true` if the process may keep another namespace alive. If the scan searches for holders,
-    /// such a process must be read through /proc.
+    /// `true` if the process may keep a namespace other than its own alive. If the scan searches
+    /// for holders, such a process must be read through /proc.
     pub may_hold: bool,
     /// `true` if all descriptors of the process were searched and none of them refers to a
     /// namespace.
@@ -181,8 +181,9 @@ impl Record {
                 || letter.is_none()
                 || more & more::CHANGED != 0
                 || (fields.exit_state == 0 && fields.flags & flag::EXITING != 0),
-            // Kernel threads keep no other namespaces alive. If the leader of a process has exited,
-            // the remaining threads may keep namespaces alive that only /proc shows.
+            // A kernel thread keeps only its own namespace alive. If the leader of a process has
+            // exited, the remaining threads may keep other namespaces alive, which only /proc
+            // shows.
             may_hold: !kernel_thread && (more != 0 || (is_zombie && fields.living_threads != 0)),
             has_no_namespace_open: !is_exiting
                 && more & (more::HOLDS_DESCRIPTOR | more::CHANGED) == 0,
@@ -274,8 +275,8 @@ mod tests {
         };
         assert_eq!(with(19, 2), (false, false));
         // These processes must always be read through /proc: a process with more PIDs than fit into
-        // a record, a process in a short-lived state, two processes that are exiting in different
-        // ways, and a kernel worker, whose name is longer in /proc.
+        // a record, a process in a short-lived state, a process in state EXIT_DEAD, a process with
+        // the flag PF_EXITING, and a kernel worker, whose name is longer in /proc.
         for (at, value) in [(19, 9), (9, 0x200), (10, 0x10), (11, 0x4), (11, 0x20_0020)] {
             assert_eq!(with(at, value), (true, false), "{at} {value}");
         }

@@ -38,8 +38,8 @@ const MAX_PREALLOCATED: u64 = 1 << 16;
 /// and the kernel handles signals only between reads, so the number is small.
 const RECORDS_AT_ONCE: usize = 64;
 
-/// Maximum number of attempts to get the record of pidns itself. A record can differ from /proc for a
-/// moment, for example if the parent of pidns ends.
+/// Maximum number of attempts to verify the record of pidns itself. A correct record can differ
+/// from /proc for a moment, for example if the parent of pidns ends.
 const OWN_ATTEMPTS: usize = 3;
 
 /// A loaded BPF program that reads processes.
@@ -54,7 +54,7 @@ pub struct TaskProgram {
 /// The BPF program that successive scans share. All of these scans must search the same scopes.
 #[derive(Debug, Default)]
 pub enum SharedProgram {
-    /// There is only one scan, which loads the program for itself.
+    /// There is only one scan, so the program is not shared.
     #[default]
     Unshared,
     /// The first scan that needs the program will load it.
@@ -73,9 +73,9 @@ pub struct BpfSource<'a> {
 }
 
 impl<'a> BpfSource<'a> {
-    /// Loads the BPF program for a search, unless `shared` has it. Returns an error if BPF cannot be
-    /// used for this search. With [`Collector::Auto`], also returns an error if BPF would save
-    /// little time, or if a seccomp filter might end pidns.
+    /// Loads the BPF program for a search, unless `shared` contains it. Returns an error if BPF
+    /// cannot be used for this search. With [`Collector::Auto`], also returns an error if BPF would
+    /// save little time, or if a seccomp filter might end pidns.
     pub fn open(
         proc: &'a ProcSource,
         collector: Collector,
@@ -119,15 +119,15 @@ impl<'a> BpfSource<'a> {
         Ok(source)
     }
 
-    /// Returns the reason why the slower BPF program for older kernels is used; `None` if the faster
-    /// program is used.
+    /// Returns the reason why the slower BPF program for older kernels is used; `None` if the
+    /// faster program is used.
     pub fn by_helper(&self) -> Option<Arc<LoadError>> {
         self.program.by_helper.clone()
     }
 
     /// Checks the record of pidns itself. pidns knows the correct values, so this record shows
-    /// whether the program reads the right fields in the kernel's memory. This check comes first,
-    /// so that no process is read in vain.
+    /// whether the program reads the right fields in the kernel's memory. If the record is wrong,
+    /// no other process is read through BPF.
     fn check_own_record(&self) -> Result<(), BpfUnavailable> {
         let mut compared = Err("PID");
         for _ in 0..OWN_ATTEMPTS {
@@ -171,8 +171,8 @@ impl<'a> BpfSource<'a> {
         })
     }
 
-    /// Runs the BPF program, which writes records for one share of the processes, and adds these
-    /// records to `tasks`. Processes that must be read through /proc are passed to `read`.
+    /// Runs the BPF program for one share of the processes, and adds the records to `tasks`. Passes
+    /// processes that must be read through /proc to `read`.
     fn read_tasks<'s>(
         &self,
         share: Share,
@@ -189,9 +189,8 @@ impl<'a> BpfSource<'a> {
         iterator.read(record::SIZE, RECORDS_AT_ONCE, |record| {
             let mut record = Record::read(record).ok_or(BpfUnavailable::Inconsistent)?;
             if Some(record.process.pid) == self.proc.viewer() {
-                // The BPF program also sees the descriptors that pidns itself has opened, but these
-                // must not count as holders. The /proc reader ignores them, so pidns is read
-                // through /proc.
+                // pidns itself is read through /proc. The /proc reader ignores the descriptors that
+                // pidns has opened, but the BPF program would report them as holders.
                 record.needs_proc = true;
             }
             if let Some(target) = tasks.add(record) {
@@ -235,7 +234,8 @@ fn check_host(
     Ok(census)
 }
 
-/// Returns an error if the request includes data that the BPF program cannot collect.
+/// Returns an error if the procfs does not belong to the viewer's PID namespace, or if the BPF
+/// program cannot collect the requested data.
 fn check_request(
     proc: &ProcSource,
     search: &BTreeSet<SearchScope>,
@@ -253,9 +253,8 @@ fn check_request(
     Ok(())
 }
 
-/// Loads the BPF program from this section of the object file. If that fails, loads the BPF program
-/// for older kernels instead, and also returns the reason why the first program could not be
-/// loaded.
+/// Loads the BPF program in this section of the object file. If the kernel does not accept this
+/// program, loads the program for older kernels instead, and also returns the first error.
 fn load(section: &'static str) -> Result<(IteratorProgram, Option<LoadError>), LoadError> {
     let spec = ProgramSpec { section, name: "pidns_tasks", iterator: "bpf_iter_task", map: None };
     // The object file is loaded first, because this call is cheap and fails at once if the kernel

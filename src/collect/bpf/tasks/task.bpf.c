@@ -83,14 +83,14 @@ static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 #define MOST_DESCRIPTORS (1 << 15)
 // Minimum capacity of a descriptor table.
 #define FEWEST_DESCRIPTORS 64
-// pidns sets one of these flags of open(2) on an iterator that gets only half of the processes: see
-// is_anothers().
+// Flags of open(2). If pidns opens two iterators, each has one of these flags, and gets
+// half of the processes: see is_anothers().
 #define O_APPEND 02000
 #define O_NONBLOCK 04000
 // Maximum number of PIDs in a record. Processes with more PIDs are read through /proc.
 #define LEVELS 8
-// A mask for level numbers, which shows the verifier that the numbers are small. The
-// kernel's maximum is 32 (MAX_PID_NS_LEVEL).
+// A mask for level numbers. It limits the range that the verifier assumes, and does not
+// change the numbers: the kernel's maximum is 32 (MAX_PID_NS_LEVEL).
 #define ANY_LEVEL 63
 // Number of consecutive PIDs per share. If there are two iterators, they get
 // alternate shares.
@@ -133,10 +133,9 @@ struct table {
 
 static long look_at(u64 number, struct table *table);
 
-// Converts a pointer to a number that can be compared with other such numbers, but is
-// not the address. The verifier treats pointers of different origin as different
-// states, and checks the rest of the program once per state. For numbers, it checks the
-// rest only once.
+// Converts a pointer to a number, which differs from the address but is unique to it.
+// The verifier distinguishes pointers by their origin, and checks the rest of the
+// program once for each origin. For a number, the verifier checks the rest only once.
 INLINE u64 number_of(const void *pointer) {
     u64 number = -(u64)pointer;
     // Keeps the compiler from optimizing the number back into the pointer.
@@ -181,8 +180,8 @@ INLINE u32 holds_descriptor(struct task_struct *task, struct signal_struct *sign
     // has a table, the capacity reads as 0, and the subtraction wraps around to a large number.
     if (count - FEWEST_DESCRIPTORS > MOST_DESCRIPTORS) return is_set(number_of(files)) * CHANGED;
     // If a table has more users than the process has threads, other processes share the
-    // table. Leave it to the /proc reader, which searches each large table only once.
-    // This program would search the table once for each of the processes.
+    // table. The /proc reader searches a large shared table only once, but this program
+    // would search it once per process. So leave such tables to the /proc reader.
     READ(users, files->count);
     READ(living, signal->live);
     if (count > FEWEST_DESCRIPTORS && users > living) return HOLDS_DESCRIPTOR;
@@ -298,8 +297,8 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     }
 
     // The parent is read last, because the verifier checks all code after the branches
-    // below once per branch. In the initial PID namespace, the PID of a process is its
-    // tgid.
+    // below once per branch. If the viewer is in the initial PID namespace (`top` is
+    // 0), the PID of the parent is its tgid.
     struct task_struct *parent = 0;
     READ(parent, task->real_parent);
     if (!top) {
