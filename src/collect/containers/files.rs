@@ -1,8 +1,8 @@
 //! Opens the files of container runtimes.
 //!
-//! Root inside a container can put anything in the place of such a file. So a file is read only if
-//! it is a regular file, is owned by root or the runtime's user, and is no longer than expected.
-//! Symbolic links below the runtime's directory are not followed. Nothing is locked or written.
+//! Root inside a container can replace such a file with anything. So a file is read only if it is a
+//! regular file, belongs to root or the runtime's user, and does not exceed a size limit. Symbolic
+//! links below the runtime's directory are not followed. No file is locked or written.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -51,8 +51,8 @@ pub fn read(dir: BorrowedFd<'_>, name: &str, owner: u32, limit: usize) -> Option
     if !is_regular || !is_short || ![0, owner].contains(&stat.st_uid) {
         return None;
     }
-    // One system call is enough, since the size is known. If the file grows meanwhile, its end is
-    // missing, and parsing fails.
+    // One read(2) is enough, because the size is known. If the file grows after fstat(2), only its
+    // beginning is read, and parsing fails.
     let mut bytes = Vec::with_capacity(usize::try_from(stat.st_size).ok()? + 1);
     rustix::io::read(reopen(&path, READ).ok()?, spare_capacity(&mut bytes)).ok()?;
     Some(bytes)

@@ -1,10 +1,10 @@
 //! Finds the members of a namespace that do not belong to the same container as its init. Several
 //! containers can share a namespace: in a pod, with `hostPID`, or with `docker run --pid`.
 //!
-//! Reading the cgroup of every process would take longer than the rest of the scan. So, unless the
-//! cgroups were read anyway, this module reads the cgroup only if a process entered its namespace
-//! from outside or has a container runtime's monitor as its parent. Descendants of such a process
-//! are in the same container.
+//! Reading the cgroup of every process would take longer than the rest of the scan. If the scan has
+//! not read the cgroups, this module reads only the cgroups of processes whose parent is in another
+//! PID namespace or is the monitor of a container runtime. The descendants of such a process are in
+//! the same container.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,7 +12,7 @@ use super::monitor::{Monitor, find as find_process};
 use crate::collect::proc::ProcSource;
 use crate::model::{Container, Detail, Namespace, NamespaceId, Pid, Process, Snapshot, cgroup};
 
-/// Fills in the containers of processes.
+/// Sets the container of each process that is in a different container than its namespace's init.
 pub fn find(source: &ProcSource, snapshot: &mut Snapshot) {
     let own = OwnContainers::new(&snapshot.namespaces);
     let found = if snapshot.details.contains(&Detail::Cgroup) {
@@ -28,7 +28,7 @@ pub fn find(source: &ProcSource, snapshot: &mut Snapshot) {
     }
 }
 
-/// Finds the container of each namespace.
+/// All namespaces by ID, with the containers of their inits.
 struct OwnContainers<'a>(HashMap<NamespaceId, &'a Namespace>);
 
 impl<'a> OwnContainers<'a> {
@@ -36,8 +36,8 @@ impl<'a> OwnContainers<'a> {
         Self(namespaces.iter().map(|namespace| (namespace.id, namespace)).collect())
     }
 
-    /// Returns the container that a process's cgroup names, unless the process's namespace belongs
-    /// to the same container.
+    /// Returns the container that a process's cgroup names. Returns `None` if the process's
+    /// namespace belongs to the same container, or if the cgroup names only a systemd unit.
     fn other(
         &self,
         process: &Process,
@@ -55,7 +55,7 @@ fn is_init(process: &Process) -> bool {
     process.nspid.last() == Some(&Pid::INIT)
 }
 
-/// Uses the cgroups of all processes, which were read as details.
+/// Finds the members of other containers by the cgroups that the scan has read as details.
 fn by_details(processes: &[Process], own: &OwnContainers<'_>) -> Vec<(Pid, Container)> {
     let other = |process: &Process| {
         let parent = find_process(processes, process.ppid);
@@ -64,8 +64,8 @@ fn by_details(processes: &[Process], own: &OwnContainers<'_>) -> Vec<(Pid, Conta
     processes.iter().filter(|it| !is_init(it)).filter_map(other).collect()
 }
 
-/// Reads the cgroups of the processes that may have entered another container's namespace, and finds
-/// the descendants of these processes.
+/// Reads the cgroups of the processes that may have entered another container's namespace, and
+/// finds the descendants of these processes.
 fn by_descent(
     source: &ProcSource,
     processes: &[Process],
@@ -108,8 +108,8 @@ fn by_descent(
     descend(processes, heads, &shared)
 }
 
-/// Returns each process in a shared namespace with its container, which is taken from its nearest
-/// ancestor in `found`.
+/// Finds the container of each process in a shared namespace: the container of the process's
+/// nearest ancestor in `found`.
 fn descend(
     processes: &[Process],
     mut found: HashMap<Pid, Option<Container>>,

@@ -2,7 +2,7 @@
 
 use crate::model::{NamespaceId, Pid, Process, cgroup};
 
-/// Name of the process that podman and CRI-O start for each container, as its parent.
+/// Name of the monitor of podman and CRI-O: the parent of a container's first process.
 pub const CONMON: &str = "conmon";
 
 /// The parent of a container's first process.
@@ -14,7 +14,7 @@ pub struct Monitor {
     pub owner: RuntimeOwner,
 }
 
-/// The user and the PID namespace of a container runtime. The files of a runtime describe only
+/// The user and the PID namespace of a container runtime. A runtime's files describe only the
 /// containers that this user has started in this PID namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RuntimeOwner {
@@ -36,7 +36,7 @@ impl RuntimeOwner {
 }
 
 impl Monitor {
-    /// Returns the process as a [`Monitor`] if its name is that of a monitor.
+    /// Returns the process as a [`Monitor`] if it has the name of a monitor.
     pub fn of(process: &Process) -> Option<Self> {
         let comm = [cgroup::SHIM, CONMON].into_iter().find(|it| *it == process.comm)?;
         Some(Self { pid: process.pid, comm, owner: RuntimeOwner::of(process) })

@@ -1,8 +1,8 @@
 //! Reads the names of containers and pods from local files of the container runtimes, never from a
 //! socket or an API.
 //!
-//! The files are read in a separate thread, and names that take too long are left out: a file can
-//! be on a network or FUSE file system that does not respond.
+//! A separate thread reads the files, and names that are not found within a time limit are left
+//! out. (A file can be on a network or FUSE file system that does not respond.)
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,7 +52,7 @@ pub fn read(source: &ProcSource, snapshot: &mut Snapshot) {
     }
 }
 
-/// Returns the containers that can have a name besides their ID, each only once.
+/// Returns the containers whose names may be in files, without duplicates.
 fn nameless_containers(snapshot: &Snapshot) -> Vec<NamelessContainer> {
     let processes = &snapshot.processes;
     let monitor = |process: &Process| find(processes, process.ppid).and_then(Monitor::of);
@@ -76,7 +76,7 @@ fn nameless_containers(snapshot: &Snapshot) -> Vec<NamelessContainer> {
     wanted
 }
 
-/// Reads the names of all containers, and sends each one as soon as it is known.
+/// Reads the names of all containers, and sends each container's names as soon as they are known.
 fn read_all(mut reader: NameReader, wanted: &[NamelessContainer], sender: &Sender<FoundName>) {
     let mut nameless_pods: HashSet<&str> = HashSet::new();
     for (index, wanted) in wanted.iter().enumerate() {
@@ -85,7 +85,7 @@ fn read_all(mut reader: NameReader, wanted: &[NamelessContainer], sender: &Sende
             nameless_pods.extend(wanted.container.pod.as_ref().map(|pod| pod.uid.as_str()));
         }
         let Some((runtime, names)) = found else { continue };
-        // The receiver is gone after the time limit.
+        // Sending fails after the time limit, when the receiver has been dropped.
         if sender.send(FoundName::Container(index, runtime, names)).is_err() {
             return;
         }

@@ -63,7 +63,7 @@ pub struct Names {
 pub fn annotated_names(json: &[u8]) -> Names {
     let mut found = None;
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    // Parsing stops with an error as soon as it finds the annotations, so ignore the result.
+    // `FindAnnotations` stops parsing by returning an error, so ignore the result.
     let _ = deserializer.deserialize_map(FindAnnotations(&mut found));
     let Annotations { cri, cri_o, nerdctl } = found.unwrap_or_default();
     let [container, pod_uid, pod_name, pod_namespace] =
@@ -96,7 +96,7 @@ const CRI: [&str; 4] = [
     "io.kubernetes.cri.sandbox-namespace",
 ];
 
-/// Labels of the kubelet, which CRI-O copies into annotations:
+/// Labels that the kubelet sets, and that CRI-O copies into annotations:
 /// <https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/kubelet/pkg/types/labels.go>.
 const CRI_O: [&str; 4] = [
     "io.kubernetes.container.name",
@@ -105,7 +105,7 @@ const CRI_O: [&str; 4] = [
     "io.kubernetes.pod.namespace",
 ];
 
-/// The label of nerdctl, which copies its labels into annotations:
+/// A label that nerdctl sets and copies into annotations:
 /// <https://github.com/containerd/nerdctl/blob/main/pkg/labels/labels.go>.
 const NERDCTL: &str = "nerdctl/name";
 
@@ -140,8 +140,8 @@ impl<'de> Deserialize<'de> for Annotations {
     }
 }
 
-/// Finds the annotations in a JSON object, and stops before the seccomp profile, the largest part
-/// of the file.
+/// Finds the annotations in a JSON object, and then stops parsing by returning an error. The
+/// seccomp profile, the largest part of the file, comes after the annotations.
 struct FindAnnotations<'a>(&'a mut Option<Annotations>);
 
 impl<'de> Visitor<'de> for FindAnnotations<'_> {

@@ -15,7 +15,8 @@ use crate::collect::kernel::user_name::user_name;
 use crate::collect::proc::procfs::Procfs;
 use crate::model::{Container, Pid, Snapshot, cgroup};
 
-/// Size limit for the file of one container. Environment variables are the longest part of it.
+/// Size limit for the file of one container. Such a file is long if the container has many
+/// environment variables.
 const MAX_CONFIG: usize = 1 << 20;
 
 /// Size limit for a file with the names of all containers.
@@ -45,8 +46,9 @@ struct RuntimeFiles {
 /// - cri-o: `config.json` in the bundle, which is an argument of conmon:
 ///   <https://github.com/containers/conmon/blob/main/docs/conmon.8.md>
 /// - podman: `containers.json` in the storage directory, or `volatile-containers.json` for
-///   containers that are removed when they end. The bundle, an argument of conmon, is in the same
-///   directory, and so is the PID file, if all containers are volatile: `newContainerStore` in
+///   containers that are removed when they end. This directory also contains the bundle, whose path
+///   is an argument of conmon. If all containers are volatile, the directory also contains the PID
+///   file, another argument: `newContainerStore` in
 ///   <https://github.com/containers/storage/blob/main/containers.go>
 const RUNTIMES: [RuntimeFiles; 4] = [
     RuntimeFiles { runtime: "docker", monitor: cgroup::SHIM, read: NameReader::docker },
@@ -59,12 +61,12 @@ const RUNTIMES: [RuntimeFiles; 4] = [
 /// process of the container may still reveal the runtime.
 const UNNAMED: [&str; 2] = ["kubernetes", "unknown"];
 
-/// Returns `true` if `runtime` stands for a runtime that the cgroup path does not name.
+/// Returns `true` if `runtime` is the placeholder for a runtime that the cgroup path does not name.
 pub fn is_unnamed(runtime: &str) -> bool {
     UNNAMED.contains(&runtime)
 }
 
-/// Returns `true` if a container of this runtime can have a name besides its ID.
+/// Returns `true` if files may contain the names of containers of this runtime.
 pub fn has_names(runtime: &str) -> bool {
     is_unnamed(runtime) || RUNTIMES.iter().any(|files| files.runtime == runtime)
 }
@@ -98,12 +100,12 @@ pub struct NameReader {
     procfs: Procfs,
     /// The root directory of the host that the procfs shows, if it is visible.
     root: Option<OwnedFd>,
-    /// Docker's daemons.
+    /// The PID and owner of each Docker daemon.
     daemons: Vec<(Pid, RuntimeOwner)>,
     /// The directories in which Docker's daemons keep containers.
     docker: HashMap<RuntimeOwner, Vec<OwnedFd>>,
-    /// The directory that contains the last bundle of containerd that was read, and the owner of
-    /// this containerd. The bundle of the next container is often in the same directory.
+    /// The parent directory of the containerd bundle that was read last, and the owner of that
+    /// containerd. The bundle of the next container is often in the same directory.
     bundles: Option<(OwnedFd, RuntimeOwner)>,
     /// The names of podman's containers, by ID.
     podman: HashMap<RuntimeOwner, HashMap<String, String>>,
@@ -138,7 +140,7 @@ impl NameReader {
         })
     }
 
-    /// Reads the names of the pods for which the kubelet keeps logs: UID, name and namespace.
+    /// Reads the UID, name and namespace of each pod for which the kubelet keeps logs.
     pub fn read_pods(&self, mut visit: impl FnMut(String, String, String)) {
         let Some(logs) = self.in_host("/var/log/pods") else { return };
         files::list(logs.as_fd(), |name| {
@@ -274,7 +276,7 @@ impl NameReader {
 
     fn command_line(&self, pid: Pid) -> Vec<u8> {
         let mut bytes = Vec::new();
-        // Without a command line, the defaults of the runtime apply.
+        // If the command line cannot be read, assume the defaults of the runtime.
         let _ = process_file(pid, "cmdline")
             .and_then(|file| read_at_most(self.procfs.fd(), &file, MAX_COMMAND_LINE, &mut bytes));
         bytes
