@@ -17,7 +17,7 @@ use crate::collect::proc::status::{is_there, start_time_now};
 use crate::collect::proc::waiting::{self, Freezer};
 use crate::model::{LiveFacts, Pid, Process};
 
-/// The processes that a scan found, and the procfs in which their present state is looked up.
+/// The processes that a scan found, and the procfs that shows their present state.
 pub struct LiveHost<'a> {
     procfs: Procfs,
     processes: &'a [Process],
@@ -100,7 +100,8 @@ impl<'a> LiveHost<'a> {
             if process.is_zombie() && waiting::is_stopped(&self.procfs, process) {
                 facts.stopped.insert(process.pid);
             }
-            // The user runs nsenter(1) in the PID namespace of pidns, so the PID must be from there.
+            // The user runs nsenter(1) in the PID namespace of pidns, and nsenter takes only PIDs
+            // of that namespace.
             if self.procfs.own && !process.is_zombie() && !process.kernel_thread {
                 facts.enterable.insert(process.pid, self.keeps_user(process));
             }
@@ -126,9 +127,9 @@ impl<'a> LiveHost<'a> {
         }
     }
 
-    /// Returns `true` if nsenter(1) cannot become root in the user namespace of a process. If
-    /// nsenter is already in that user namespace, it does not change the user, so the result is
-    /// `false`.
+    /// Returns `true` if nsenter(1) must keep its caller's user and groups when it enters the user
+    /// namespace of a process, because it cannot become root there. Returns `false` if the caller
+    /// is already in that user namespace.
     fn keeps_user(&self, process: &Process) -> bool {
         let Ok(dir) = ProcessDir::open(self.procfs.fd(), process.pid) else { return false };
         let theirs = namespace_link(dir.as_fd(), c"ns/user", "user").ok().flatten();

@@ -107,8 +107,8 @@ impl Translator {
         to: Option<&NamespaceHandle>,
     ) -> Result<Vec<Translation>, Failure> {
         // The namespaces `from` and `to` stay open until all PIDs are translated, so that their
-        // inodes can't be reused. If opening `to` fails, the error is returned only after all
-        // processes were found, so that a missing process is reported first.
+        // inodes can't be reused. A missing process is reported before a missing namespace `to`, so
+        // the error of opening `to` is not returned yet.
         let (from, to) = (self.open(from)?, self.open(to));
         pids.iter().map(|&pid| self.translate(pid, from.as_ref(), &to)).collect()
     }
@@ -167,12 +167,12 @@ impl Translator {
         }
         let namespaces = self.lineage(known);
         let mut text = Vec::with_capacity(4096);
-        // Even ESRCH doesn't mean that the process is gone: the file may belong to a leader that
-        // another thread has just replaced (`execve(2)`). So a scan is needed.
+        // If this read fails with ESRCH, the process may still exist: another thread may have just
+        // replaced its leader (`execve(2)`). So every error requires a scan.
         read_record(&status, &mut text)?;
         let nspid = parse::status(&text).nspid;
-        // A process with only one PID is a member of the viewer's own namespace, even if its link
-        // can't be read.
+        // A process with only one PID is a member of the viewer's own namespace, so its namespace
+        // link isn't needed.
         let namespaces = if nspid.len() == 1 { vec![id(&self.own)] } else { namespaces? };
         if nspid.len() != namespaces.len() {
             return Err(Failure::NeedsScan);

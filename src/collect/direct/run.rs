@@ -34,8 +34,8 @@ pub struct Descendants {
     procfs: Procfs,
     /// PID of this pidns process in the procfs.
     viewer: Pid,
-    /// In a descendant's `NSpid`, the index of its PID in pidns's own PID namespace. 0 if the
-    /// procfs belongs to that namespace.
+    /// The index in a descendant's `NSpid` at which its PID in pidns's own PID namespace is found.
+    /// 0 if the procfs belongs to that namespace.
     level: usize,
 }
 
@@ -48,12 +48,12 @@ pub struct Descendant {
     pub has_exited: bool,
     /// A pidfd, which refers to this process even if its PID is reused. `None` before Linux 5.3.
     pidfd: Option<OwnedFd>,
-    /// PID of the descendant in the PID namespace of pidns, as system calls expect it.
+    /// PID of the descendant in the PID namespace of pidns, for use in system calls.
     raw: RawPid,
 }
 
 impl Descendant {
-    /// Sends a signal. Fails with `EPERM` without permission to signal the process.
+    /// Sends a signal. Fails with `EPERM` if pidns has no permission to signal the process.
     pub fn signal(&self, signal: Signal) -> SysResult<()> {
         match &self.pidfd {
             Some(pidfd) => pidfd_send_signal(pidfd, signal),
@@ -61,7 +61,8 @@ impl Descendant {
         }
     }
 
-    /// Returns `false` if the process has exited, so that its PID can belong to another process.
+    /// Returns `false` if the process has exited, because its PID may then belong to another
+    /// process. Returns `true` if there is no pidfd.
     fn still_has_its_pid(&self) -> bool {
         let Some(pidfd) = &self.pidfd else { return true };
         // A pidfd becomes readable when all threads of its process have exited.
@@ -74,8 +75,8 @@ impl Descendants {
     /// Opens the procfs mounted at `path`.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let procfs = Procfs::open(path)?;
-        // Opens `/proc/self/fd` before the command can change the mounts. If this fails, it also
-        // fails during the scan, which reports the error.
+        // Opens `/proc/self/fd` before the command can change the mounts. An error is ignored,
+        // because the scan will report it.
         let _ = own_descriptors();
         let unseen = || Error::Read { path: path.join("self"), source: Errno::NOENT.into() };
         let viewer = procfs.viewer.ok_or_else(unseen)?;
@@ -83,8 +84,8 @@ impl Descendants {
         Ok(Self { procfs, viewer, level })
     }
 
-    /// Returns `true` if this process can adopt orphans of processes other than the command. Must be
-    /// called before the command is started.
+    /// Returns `true` if this process can adopt orphans of processes other than the command. Must
+    /// be called before the command is started.
     ///
     /// A process without children can't adopt orphans, unless it is the init of its PID namespace.
     #[must_use]
@@ -96,7 +97,7 @@ impl Descendants {
             }
     }
 
-    /// Opens the procfs once more.
+    /// Returns another handle to the procfs.
     pub fn procfs(&self) -> Result<Procfs, Error> {
         self.procfs.try_clone()
     }
@@ -139,8 +140,8 @@ impl Descendants {
             Descendant { pid, has_exited: false, pidfd, raw }
         };
         let mut opened: Vec<_> = self.shown_pids(&list()).into_iter().map(open).collect();
-        // Before a listed PID was opened, a process that `list` does not return may have reused it.
-        // So list the PIDs again: such a PID is missing from the second list.
+        // A listed PID may have been reused by an unrelated process before the pidfd was opened.
+        // List the PIDs again, and drop the PIDs that are missing from the second list.
         let again = list();
         opened.retain(|it| again.contains(&it.raw));
         opened
@@ -174,8 +175,8 @@ impl Descendants {
         Ok(bytes)
     }
 
-    /// Returns the descendants that have terminated and have not been reaped. Other threads of such a
-    /// process may still be running.
+    /// Returns the descendants that have terminated and have not been reaped. Other threads of such
+    /// a process may still be running.
     #[must_use]
     pub fn zombies(&self) -> BTreeSet<Pid> {
         let mut zombies = BTreeSet::new();
@@ -208,8 +209,8 @@ impl Descendants {
     /// namespace of pidns.
     #[must_use]
     pub fn contains(&self, pid: RawPid) -> bool {
-        // If the procfs belongs to another namespace, `pid` can't be looked up there, so the result
-        // is `false`.
+        // A procfs of another namespace doesn't show `pid`, so the result is `false` for such a
+        // procfs.
         let mut ancestor = model_pid(pid).filter(|_| self.procfs.own);
         while let Some(pid) = ancestor {
             if pid == self.viewer {
@@ -220,8 +221,9 @@ impl Descendants {
         false
     }
 
-    /// Visits every descendant, parents before their children, until `visit` breaks. A process that
-    /// is forked or orphaned in the meantime can be missed, so walk again until nothing is found.
+    /// Visits every descendant, parents before their children, until `visit` breaks. May miss a
+    /// process that is forked or orphaned during the walk, so a caller that needs all descendants
+    /// must repeat the walk until it finds no new ones.
     pub fn walk(&self, mut visit: impl FnMut(&Descendant) -> ControlFlow<()>) {
         let mut seen = HashSet::new();
         let mut buffer = Vec::new();
@@ -234,7 +236,7 @@ impl Descendants {
             children.into_iter()
         };
         // The ancestors of the next process, each with its children that are still to be visited.
-        // `None` stands for pidns itself.
+        // `None` is pidns itself.
         let mut ancestors = vec![(None, list(self.viewer))];
         while let Some((parent, children)) = ancestors.last_mut() {
             let Some(pid) = children.next() else {
@@ -266,13 +268,13 @@ impl Descendants {
         {
             return Some(Descendant { pid, has_exited: result?, pidfd, raw });
         }
-        // The PID may have been reused before the pidfd was opened. The status is read afterwards,
-        // so it then shows another parent. pidns itself is accepted as the parent, too, because it
-        // adopts orphans whose parent has exited.
+        // The PID may have been reused before the pidfd was opened. If so, the status shows another
+        // parent, because it is read after the pidfd was opened. pidns itself is also accepted as
+        // the parent, because it adopts orphans.
         let status = status(&self.procfs, pid)?;
         let is_child = status.ppid == Some(self.viewer);
         let is_grandchild = parent.is_some_and(|parent| {
-            // The PID of a parent that has exited can belong to another process by now.
+            // If the parent has exited, its PID may belong to another process by now.
             status.ppid == Some(parent.pid) && parent.still_has_its_pid()
         });
         let is_zombie = matches!(status.state, 'Z' | 'X');
@@ -292,8 +294,8 @@ impl Descendants {
     }
 
     /// Lists the children of all threads of a process (`/proc/PID/task/TID/children`, since Linux
-    /// 3.5). The list is empty if the process is gone. Returns `None` if the list cannot be read, or
-    /// if the kernel was built without these files (`CONFIG_PROC_CHILDREN`).
+    /// 3.5). The list is empty if the process is gone. Returns `None` if the list cannot be read,
+    /// or if the kernel was built without these files (`CONFIG_PROC_CHILDREN`).
     fn children(&self, parent: Pid, buffer: &mut Vec<u8>) -> Option<Vec<Pid>> {
         let mut children = Vec::new();
         let tasks = process_file(parent, "task")
