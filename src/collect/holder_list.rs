@@ -1,8 +1,8 @@
 //! Collects the holders of namespaces in bounded memory.
 //!
 //! A descriptor costs its user 8 bytes of kernel memory, but a holder costs pidns ten times as
-//! much, and even more in a document. So at most [`MAX_HOLDERS`] holders of one kind are kept for a
-//! namespace. The others are only counted.
+//! much, and even more in the output document. So for each namespace, at most [`MAX_HOLDERS`]
+//! holders of each kind are kept. The others are only counted.
 
 use std::mem::discriminant;
 
@@ -11,14 +11,14 @@ use crate::model::Holder;
 /// Maximum number of holders of one kind that are kept for a namespace.
 pub const MAX_HOLDERS: usize = 10_000;
 
-/// Minimum size at which a list is checked for excess holders, see [`size`].
+/// Minimum total size at which a list is checked for excess holders, see [`size`].
 const FIRST_CHECK: usize = 1 << 16;
 
 /// Holders, each with the inode of the namespace that it keeps alive.
 #[derive(Debug)]
 pub struct HolderList {
     holders: Vec<(u64, Holder)>,
-    /// The size of all holders.
+    /// The total size of the holders, see [`size`].
     size: usize,
     /// The size at which the list is next checked for excess holders.
     next_check: usize,
@@ -77,7 +77,8 @@ impl HolderList {
         (self.holders, self.left_out)
     }
 
-    /// Removes duplicates, and all but the first [`MAX_HOLDERS`] holders of each kind and namespace.
+    /// Removes duplicates, and all but the first [`MAX_HOLDERS`] holders of each kind and
+    /// namespace.
     fn leave_out_excess(&mut self) {
         // In a sorted list, holders of the same kind and namespace are adjacent.
         self.holders.sort_unstable();

@@ -33,7 +33,7 @@ fn offset() -> Option<i64> {
 }
 
 /// Enters the initial time namespace if pidns cannot convert all start times from its own time
-/// namespace. `find_initial` opens the initial one.
+/// namespace. `find_initial` opens the initial time namespace.
 ///
 /// Must be called before any start time is read. Has no effect if pidns has several threads, or
 /// lacks `CAP_SYS_ADMIN`: the kernel then refuses `setns(2)`.
@@ -85,7 +85,7 @@ pub fn uptime() -> Option<Duration> {
 }
 
 /// Reads the offset of the boot-time clock. Returns `None` if the kernel does not show the offset
-/// of the time namespace that pidns is in.
+/// of pidns's own time namespace.
 fn read_offset() -> SysResult<Option<i64>> {
     let descriptors = own_descriptors()?;
     let current = match namespace_link(descriptors, c"../ns/time", "time") {
