@@ -15,7 +15,8 @@ pub const LINE: usize = 45;
 /// Maximum number of characters in a part of a line. A longer part is truncated.
 pub const PART: usize = 180;
 
-/// A box has at most this many lines for holders, and at most this many for members.
+/// Maximum number of holders that a box lists, and of diagnostics that the title lists. Once a box
+/// has this many lines for members, it gives only the number of the remaining members.
 pub const LINES: usize = 40;
 
 /// Intended width-to-height ratio of a shelf (a table that arranges boxes in columns).
@@ -26,9 +27,8 @@ const CHARACTER: f64 = 6.0;
 /// Average height of a line, in points.
 const LINE_HEIGHT: f64 = 13.0;
 
-/// The box style for namespaces in a certain state, and the text that explains this style in the
-/// legend. Dead namespaces have the widest border, so that they also stand out in black-and-white
-/// print.
+/// The box style for namespaces in one state, and its explanation in the legend. Dead namespaces
+/// have the widest border, to stand out in black-and-white print too.
 pub struct StateLook {
     pub state: NamespaceState,
     pub class: &'static str,
@@ -204,8 +204,8 @@ impl BoxTable {
         self.html.write_all(b"</td></tr>")
     }
 
-    /// Adds a line for members. If `keeper` is given, the line gets a table cell of its own, so
-    /// that an edge can begin there.
+    /// Adds a line for members. If the line is for a process that keeps a namespace alive
+    /// (`keeper`), the line gets a separate table cell with a port, where an edge can begin.
     pub fn member(&mut self, keeper: Option<Pid>, line: &Line) -> io::Result<()> {
         match keeper {
             Some(pid) => {
@@ -295,9 +295,9 @@ impl BoxTable {
 const INDENT: usize = 2;
 const NEXT_LINE: &str = "<br align=\"left\"/>  ";
 
-/// Returns how many of `characters` to write on a line that has room for `room` of them. If there
-/// are more, the line ends after the last blank that fits. Without such a blank, it ends after the
-/// last character that fits, and has at least one character.
+/// Returns the number of `characters` to write on a line that has room for `room` characters. A
+/// longer text breaks after the last blank that fits or, without a blank, after the last character
+/// that fits. Returns at least 1 for a longer text, so the caller always makes progress.
 fn fitting(characters: &[char], room: usize) -> usize {
     if characters.len() <= room {
         return characters.len();

@@ -1,7 +1,7 @@
 //! Draws a comparison as a Mermaid chart of the changed branches.
 //!
-//! If the chart would be too large, processes are left out first, then boxes, and the chart says
-//! how many it leaves out.
+//! If the chart would be too large, boxes give only the number of changed processes. If the chart
+//! is still too large, namespaces are left out, and a box gives their number.
 
 use std::io::{self, Write};
 
@@ -42,8 +42,8 @@ fn draw(overlay: &Overlay<'_>, members: bool, most: usize) -> Chart {
     let roots = overlay.children(None).into_iter().rev();
     let mut todo: Vec<_> = roots.map(|node| (node, None)).collect();
     while let Some((node, parent)) = todo.pop() {
-        // The loop visits parents before their children, so the parent of a new box always has a
-        // box.
+        // Parents are visited before their children, and no box is added once `most` is reached, so
+        // the parent of a box is never left out.
         let number = if chart.boxes < most {
             Some(add_namespace(&mut chart, overlay, Some(node), members, parent))
         } else {
@@ -99,7 +99,8 @@ fn add_namespace(
     chart.add(class, &lines, parent)
 }
 
-/// Returns a line that begins with the character that marks the change, if there is a change.
+/// Returns the line that `describe` writes. If something happened, the line begins with the mark of
+/// the change, such as `+`.
 fn marked(happened: Option<Happened>, describe: impl FnOnce(&mut Line)) -> Line {
     let mut line = Line::default();
     if let Some(happened) = happened {

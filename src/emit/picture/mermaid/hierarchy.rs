@@ -1,9 +1,10 @@
 //! Draws the hierarchy as a Mermaid chart. Similar members and namespaces are always folded.
 //!
-//! If the chart would be too large, members are left out first, then the deepest live namespaces,
-//! and the chart says so. Namespaces that are dead, nascent or in an unknown state are always
-//! shown. Each such namespace has a box of its own or, if the chart is still too large, shares a
-//! box with its siblings.
+//! If the chart would be too large, it is simplified in these steps, and says so:
+//! 1. Members are left out.
+//! 2. The deepest live namespaces are left out.
+//! 3. Sibling namespaces that are not live and have no children share a box.
+//! 4. The chart has only one box, with the number of namespaces and processes.
 
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -105,8 +106,9 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
         Self { folding, describe, detail, always, chart, line: Line::default() }
     }
 
-    /// Adds the namespaces below `parent`, or the top level if `parent` is `None`. Returns `None`
-    /// as soon as the chart is too large.
+    /// Adds boxes for `siblings` and all namespaces below them. `parent` is the number of the box
+    /// of their parent, or `None` at the top level. Returns `None` as soon as the chart is too
+    /// large.
     fn siblings(
         &mut self,
         siblings: &[Siblings<'a>],
@@ -229,9 +231,9 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
     }
 }
 
-/// Returns the direction of the chart. Most charts are drawn from left to right, because most hosts
-/// have more siblings than levels. A deep chain of namespaces is drawn from top to bottom, because
-/// web pages scale a chart to their width, which would make a horizontal chain tiny.
+/// Returns the direction of the chart. Most hosts have more siblings than levels, so most charts
+/// are drawn from left to right. A deep chain of namespaces is drawn from top to bottom: web pages
+/// scale a chart to the width of the page, so a horizontal chain would be tiny.
 fn direction(graph: &PidGraph) -> &'static str {
     let mut counts: Vec<usize> = Vec::new();
     for (_, level) in graph.tree() {

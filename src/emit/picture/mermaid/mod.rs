@@ -28,7 +28,7 @@ const LINE: usize = 45;
 /// cannot wrap.
 const PART: usize = 120;
 
-/// Sets the width of lines to 450 pixels. By default, Mermaid wraps lines at 200 pixels.
+/// Wraps lines at 450 pixels. Mermaid's default is 200 pixels.
 const WIDTH: &str = r#"%%{init: {"flowchart": {"wrappingWidth": 450}}}%%"#;
 
 struct Chart {
@@ -36,8 +36,8 @@ struct Chart {
     boxes: usize,
     edges: usize,
     classes: HashSet<&'static str>,
-    /// The length of the part of `text` that [`fits`](Self::fits) has measured so far, in
-    /// characters and in bytes.
+    /// Length of `text` at the last call of [`fits`](Self::fits), in characters and in bytes. The
+    /// next call counts only the characters added since then.
     counted: (usize, usize),
 }
 
@@ -106,7 +106,7 @@ fn add_rows(rows: Vec<(Line, usize)>, lines: &mut Vec<String>) {
     for (line, count) in rows {
         let before = lines.len();
         wrap(&line, lines);
-        // If processes are left out, the box needs a line for their number.
+        // If more rows follow, keep the last line for the number of remaining processes.
         if lines.len() > LINES || (lines.len() == LINES && left > count) {
             lines.truncate(before.min(LINES - 1));
             lines.push(more_processes(left).to_string());
@@ -164,8 +164,9 @@ fn encode(character: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 /// A line of a box. `Display` replaces special characters with numeric character codes, as in a
 /// [`Title`].
 ///
-/// Mermaid decodes character codes before it looks for line breaks (`\n`), formulas (`$$x$$`) and
-/// icons (`fa:fa-bell`), so `Display` also inserts an invisible element into such sequences.
+/// Character codes do not disable line breaks (`\n`), formulas (`$$x$$`) and icons (`fa:fa-bell`),
+/// because Mermaid decodes the codes first. `Display` breaks up these sequences with an invisible
+/// element (`<wbr/>`).
 struct Label<'a>(&'a str);
 
 impl fmt::Display for Label<'_> {
