@@ -98,7 +98,7 @@ mod tests {
         expected.assert_eq(&String::from_utf8(out).unwrap());
     }
 
-    /// Returns the test snapshot `farm()` after changes: its container was killed, and another
+    /// Returns a changed copy of the test snapshot `farm()`: the container was killed, and another
     /// container was started.
     fn later() -> Snapshot {
         let mut later = farm();

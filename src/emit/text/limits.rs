@@ -1,4 +1,4 @@
-//! Writes limits as human-readable text: full limits first, each with advice on how to make room.
+//! Writes limits as human-readable text: full limits first, each with advice.
 
 use std::io::{self, Write};
 
@@ -9,8 +9,8 @@ use crate::wording::advice::Adviser;
 use crate::wording::limit::{failure, limit_advice, limit_text, limits_summary};
 use crate::wording::line::Emphasis;
 
-/// Writes a line for each limit, and a second line if there is advice. The last lines say why limits
-/// are unknown.
+/// Writes a line for each limit and, if there is advice, a second line with the advice. The last
+/// lines are a summary and the reasons why limits are unknown.
 pub fn write(report: &LimitReport, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let adviser = Adviser { graph: &report.graph, live: &report.live };
     let shown: Vec<&Limit> = report.limits.iter().filter(|it| is_shown(it)).collect();
@@ -48,8 +48,8 @@ pub fn write_limit(
     Ok(())
 }
 
-/// Returns `false` for a limit that has no maximum and is not full, and for an `InitTerminated`
-/// limit while the init is running.
+/// Returns `true` if the report shows the limit. A limit that is not full is hidden if it has no
+/// maximum, or if it is `InitTerminated`, which only reports a terminated init.
 fn is_shown(limit: &Limit) -> bool {
     let is_open = limit.full == Some(false);
     !(is_open && (limit.max.is_none() || limit.kind == LimitKind::InitTerminated))

@@ -54,8 +54,8 @@ fn sentence(text: &str, style: Style, out: &mut dyn Write) -> io::Result<()> {
     TreeDrawer::new(style, 0, out).sentence(&line)
 }
 
-/// Returns `true` if the init of a namespace is a leftover. The line of such an init contains the
-/// namespace's ID, so the namespace needs no line of its own.
+/// Returns `true` if the command left behind the init of the namespace. The line for this init
+/// already contains the namespace's ID, so the namespace gets no separate line.
 fn has_init(leftovers: &Leftovers, namespace: &Namespace) -> bool {
     namespace.init.is_some_and(|init| leftovers.graph.process(init).is_some())
 }

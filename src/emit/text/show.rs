@@ -1,6 +1,6 @@
 //! Writes the hierarchy as a tree with a line for each namespace. Below a namespace are its
-//! holders, its members with their PIDs at every level, and its child namespaces. If the style is
-//! nested, the members stand below their parents.
+//! holders, its members with their PIDs at every level, and its child namespaces. In the nested
+//! style, each member is below its parent process.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
@@ -26,8 +26,9 @@ const HOLDERS: usize = 40;
 /// Maximum number of `nsenter` commands to show.
 const ENTRANCES: usize = 3;
 
-/// The deepest level of indentation. Lines at deeper levels name their parents instead. This keeps
-/// a chain of 10,000 processes readable, and the time to draw it linear.
+/// Maximum level of indentation. Lines for processes at deeper levels are not indented further, and
+/// name the parent process. Without a maximum, a chain of 10,000 processes would be unreadable, and
+/// would take quadratic time to draw.
 const DEEPEST: usize = 36;
 
 /// Writes a graph.
@@ -71,8 +72,8 @@ pub fn write(graph: &PidGraph, style: Style, out: &mut dyn Write) -> io::Result<
 struct Hierarchy<'a, 'o> {
     describe: Describe<'a>,
     folding: &'o Folding<'a>,
-    /// Maps each namespace that is not drawn yet to the rows of its members. Empty unless members
-    /// are drawn below their parents.
+    /// The rows of members, for each namespace that is still to be drawn. Empty unless the style is
+    /// nested.
     rows: HashMap<NamespaceId, Vec<TreeRow<'a>>>,
     graph: &'a PidGraph,
     style: Style,
@@ -143,8 +144,8 @@ impl<'a> Hierarchy<'a, '_> {
         if full.is_empty() { Ok(()) } else { self.draw(Place::ROOT, false) }
     }
 
-    /// Draws the members of a namespace at `level`. `more` is the number of lines that follow at
-    /// that level.
+    /// Draws the members of a namespace at `level`. `more` is the number of lines at that level
+    /// that follow the members.
     fn members(
         &mut self,
         rows: Vec<TreeRow<'a>>,
@@ -161,8 +162,8 @@ impl<'a> Hierarchy<'a, '_> {
             };
             let mut has_children = row.has_children;
             if place.level >= deepest && row.level > 0 {
-                // This line has the maximum indentation. Its descendants are drawn at the same
-                // indentation, so the next one counts as a sibling.
+                // At the maximum indentation, descendants are drawn like siblings, so a line has a
+                // sibling if the next line is at this level or deeper.
                 let is_followed = rows.peek().is_some_and(|next| level + next.level >= deepest);
                 place.branch = Branch::before(usize::from(is_followed));
                 has_children = false;
@@ -189,8 +190,8 @@ impl<'a> Hierarchy<'a, '_> {
         self.members(rows, 0, 0, false)
     }
 
-    /// Writes the last lines: how many namespaces and processes there are, and what arrows, `DEAD`
-    /// and `inferred` mean, if they occur.
+    /// Writes the last lines: the number of namespaces and processes, and explanations of arrows,
+    /// `DEAD` and `inferred` if they occur.
     fn last_lines(&mut self) -> io::Result<()> {
         let snapshot = self.graph.snapshot();
         self.draw(Place::ROOT, false)?;
@@ -482,8 +483,8 @@ mod tests {
         );
     }
 
-    /// Returns a host with a container. The container has workers with a child each, zombies, and
-    /// processes that entered from outside.
+    /// Returns a snapshot of a host with one container. The container has workers, each with one
+    /// child, zombies, and processes that entered from outside.
     fn trees() -> Snapshot {
         let (host, inner) = (10, 20);
         let member = |nspid: &[u32], ppid, comm: &str| Process {

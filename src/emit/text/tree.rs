@@ -1,7 +1,7 @@
 //! Draws lines as a tree, and wraps them at the width of the terminal.
 //!
-//! A line wraps between its parts, and continuation lines are indented to the start of its text. A
-//! part that is too long for a line wraps after a blank, or anywhere if it has no blank.
+//! A line wraps between its parts, with a hanging indent. A part that is too long for a line wraps
+//! after a blank, or anywhere if it has no blank.
 
 use std::io::{self, Write};
 
@@ -272,9 +272,9 @@ impl<'o> TreeDrawer<'o> {
     }
 }
 
-/// Returns how many bytes of `text` to write on a line of `columns` columns. If `text` is too long,
-/// the line ends after the last blank that fits. Without such a blank, it ends after the last
-/// character that fits, and has at least one character.
+/// Returns the number of bytes of `text` to write on a line of `columns` columns. A longer text
+/// breaks after the last blank that fits or, without a blank, after the last character that fits.
+/// The line has at least one character, so the caller always makes progress.
 fn fitting(text: &str, columns: usize) -> usize {
     let (mut column, mut after_blank) = (0, None);
     for (at, character) in text.char_indices() {

@@ -1,6 +1,6 @@
-//! Writes the events of `pidns watch` as a log: one line per change, with the local time. A line
-//! about a change begins with `+`, `-`, `?` or `~`, as in the output of `pidns diff`, and a line
-//! about a problem with `!`.
+//! Writes the events of `pidns watch` as a log. Each line begins with the local time. After the
+//! time, a change has the mark `+`, `-`, `?` or `~`, as in the output of `pidns diff`; a problem
+//! has the mark `!`.
 
 use std::io::{self, Write};
 
