@@ -42,7 +42,7 @@ pub enum Error {
         before: PathBuf,
         /// The file with the second snapshot; `None` for the live host.
         after: Option<PathBuf>,
-        /// The reason why no process can be in both snapshots.
+        /// The reason why the snapshots cannot be compared.
         why: Incomparable,
     },
     /// The live kernel could not be read.
@@ -90,20 +90,21 @@ pub enum Error {
     },
     /// The kernel would discard the exit status of a command, because SIGCHLD is ignored.
     StatusLost,
-    /// An error of `pidns run` itself. Its exit status distinguishes it from a failure of the
-    /// command.
+    /// Any of these errors in `pidns run`, which has the same exit statuses as env(1): 126 or 127
+    /// if the command could not be executed, and 125 for other errors.
     OfRun(Box<Error>),
 }
 
 impl Error {
-    /// Creates [`Error::NotFound`], with a caveat if the snapshot does not cover everything.
+    /// Creates [`Error::NotFound`], with a caveat if the process or namespace may exist although
+    /// the snapshot lacks it.
     #[must_use]
     pub fn not_found(no: NotFound, coverage: &Coverage) -> Self {
         let caveat = coverage.caveat(&no);
         Self::NotFound { no, caveat }
     }
 
-    /// Turns this error into an error of `pidns run`.
+    /// Wraps this error in [`Error::OfRun`].
     #[must_use]
     pub fn of_run(self) -> Self {
         Self::OfRun(Box::new(self))

@@ -19,9 +19,9 @@ pub enum Exit {
     /// signal terminated the command. The status is 126 if the command could not be executed, and
     /// 127 if it was not found.
     Command(u8),
-    /// The command of `pidns run` succeeded, but left something behind that `--deny` names.
+    /// The command of `pidns run` succeeded, but `--deny` forbids something that it left behind.
     LeftDenied,
-    /// `pidns run` itself failed, not the command. The exit status is the same as that of `env(1)`.
+    /// `pidns run` itself failed, not the command. `env(1)` uses the same exit status if it fails.
     RunTrouble,
 }
 

@@ -31,15 +31,15 @@ pub struct PidGraph {
     /// Some of the processes that a filter removed, keyed by PID: tracers and ancestors of the
     /// remaining processes.
     left_out: BTreeMap<Pid, Process>,
-    /// Facts about the live host that advice needs; empty for a saved document.
+    /// Facts about the live host that are used in advice; empty for a saved document.
     live: LiveFacts,
-    /// The namespaces of other types, such as network, that the inits of PID namespaces share.
+    /// The network and other namespaces that the inits of PID namespaces share with the host or
+    /// with each other.
     sharing: Sharing,
 }
 
 impl PidGraph {
-    /// Builds the graph. All nodes are added before any edge, so the lists of the snapshot
-    /// may be in any order.
+    /// Builds the graph. The lists of the snapshot may be in any order.
     #[must_use]
     pub fn new(mut snapshot: Snapshot) -> Self {
         snapshot.namespaces.sort_unstable_by_key(|namespace| namespace.id);
@@ -87,20 +87,20 @@ impl PidGraph {
         this
     }
 
-    /// Returns the snapshot, with its lists sorted by ID.
+    /// Returns the snapshot. Its namespaces and processes are sorted by ID.
     #[must_use]
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
 
-    /// Returns the snapshot, with its lists sorted by ID.
+    /// Returns the snapshot. Its namespaces and processes are sorted by ID.
     #[must_use]
     pub fn into_snapshot(self) -> Snapshot {
         self.snapshot
     }
 
-    /// Adds details of a process that were read after the scan. Keeps details that the process
-    /// already has.
+    /// Adds details of a process that were read after the scan. Does not replace details that the
+    /// process already has.
     pub fn add_details(&mut self, pid: Pid, later: ProcessDetails) {
         let Some(Node::Process(index)) = self.process_node(pid).map(|node| self.graph[node]) else {
             return;
@@ -135,20 +135,21 @@ impl PidGraph {
         self.left_out.extend(processes.into_iter().map(|process| (process.pid, process)));
     }
 
-    /// Returns the namespaces of other types that the inits of PID namespaces share.
+    /// Returns the network and other namespaces that the inits of PID namespaces share with the
+    /// host or with each other.
     #[must_use]
     pub fn sharing(&self) -> &Sharing {
         &self.sharing
     }
 
-    /// Sets which namespaces of other types the inits of PID namespaces share. A graph of a
-    /// filtered snapshot needs this, because [`new`](Self::new) determines them from processes, and
-    /// the filter may have removed these processes.
+    /// Replaces the shared namespaces that [`new`](Self::new) determined. For a filtered snapshot,
+    /// use those of the unfiltered graph: the filter may have removed processes that `new` needs to
+    /// find shared namespaces.
     pub fn set_sharing(&mut self, sharing: Sharing) {
         self.sharing = sharing;
     }
 
-    /// Adds facts about the live host that advice needs.
+    /// Sets the facts about the live host that are used in advice.
     pub fn set_live(&mut self, live: LiveFacts) {
         self.live = live;
     }
@@ -188,8 +189,8 @@ impl PidGraph {
         self.snapshot.namespaces.iter().filter(|namespace| self.parent(namespace).is_none())
     }
 
-    /// Returns the number of the namespace's ancestors; `None` if an ancestor has an unknown
-    /// parent.
+    /// Returns the number of the namespace's ancestors; `None` if the parent of the namespace or of
+    /// an ancestor is unknown.
     #[must_use]
     pub fn level(&self, namespace: &Namespace) -> Option<usize> {
         let (mut top, mut level) = (namespace, 0);

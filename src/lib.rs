@@ -78,7 +78,7 @@ fn end_if_blocked(is_run: bool) {
         let error = Error::from(error);
         let error = if is_run { error.of_run() } else { error };
         output::warn(error.one_line());
-        // Ends the blocked threads too.
+        // This ends all threads, including the blocked ones.
         std::process::exit(error.exit().status().into());
     });
 }
