@@ -66,9 +66,9 @@ use super::{Container, Pod};
 
 /// The form of a container's cgroup path.
 enum PathFormat {
-    /// `PREFIX-ID.scope`, created by systemd, or `SLICE:PREFIX:ID`, created by a runtime that does
-    /// not use systemd but was given a path for systemd. `PREFIX-ID` also matches if the ID has 64
-    /// digits.
+    /// `PREFIX-ID.scope`, created by systemd; `SLICE:PREFIX:ID`, created by a runtime that was
+    /// given a path in systemd's syntax, but does not use systemd; or `PREFIX-ID`, if the ID has 64
+    /// hexadecimal digits.
     Prefix(&'static str),
     /// `STARTID`: a fixed prefix, directly followed by the ID.
     Start(&'static str),
@@ -121,13 +121,14 @@ const RUNTIMES: [(&str, PathFormat, IdFormat); 23] = [
 pub const SHIM: &str = "containerd-shim";
 
 /// Finds the innermost container in the contents of `/proc/PID/cgroup` (`cgroups(7)`), which lists
-/// version 1 cgroups, a version 2 cgroup or both. If there is no container, returns the systemd
-/// unit, but only if `has_terminated` returns `false`. `parent` is the name of the process's parent.
+/// version 1 cgroups, a version 2 cgroup or both. If there is no container and `has_terminated`
+/// returns `false`, returns the systemd unit. `parent` is the name of the process's parent.
 ///
-/// The unit of a terminated process may be wrong. Every version 1 hierarchy shows such a process in
-/// the root cgroup; only the version 2 hierarchy keeps its path. If the container used version 1,
-/// the unit in the version 2 hierarchy may be the service that started the container. For a
-/// terminated process in such a container, the result can also be an outer container.
+/// The unit of a terminated process may be wrong. For a terminated process, the kernel reports the
+/// root cgroup in every version 1 hierarchy, and the real path only in the version 2 hierarchy. If
+/// the container used version 1, the version 2 path may name the service that started the
+/// container. For the same reason, the container found for a terminated process can be an outer
+/// container.
 #[must_use]
 pub fn of_cgroups(
     cgroups: &[u8],
@@ -151,10 +152,10 @@ pub fn of_path(path: &str, parent: Option<&str>) -> Option<Container> {
         .map(CgroupMatch::into_container)
 }
 
-/// Selects one path from the contents of `/proc/PID/cgroup`. Prefers the path that names the
-/// container or unit of a live process, then the path in the version 2 hierarchy (unless it is the
-/// root cgroup), then the deepest path in a version 1 hierarchy. The path of a removed cgroup is
-/// returned without ` (deleted)`. Returns `None` if the file contains no cgroup.
+/// Selects one path from the contents of `/proc/PID/cgroup`, in this order of preference: a path
+/// that names a container, a path that names a systemd unit, the version 2 path (unless it is the
+/// root cgroup), and the deepest version 1 path. The path of a removed cgroup is returned without
+/// ` (deleted)`. Returns `None` if the file contains no cgroup.
 #[must_use]
 pub fn cgroup_path(cgroups: &[u8]) -> Option<String> {
     if let Some(found) = innermost(cgroups, container).or_else(|| innermost(cgroups, unit)) {
@@ -222,9 +223,9 @@ impl<'a> CgroupMatch<'a> {
     }
 }
 
-/// Returns the deepest match of all hierarchies, or the first of several equally deep matches. The
-/// deepest match is right because a runtime may use only some of the version 1 hierarchies; the
-/// others then show an outer container.
+/// Returns the deepest match of all hierarchies, or the first of several equally deep matches.
+/// Other matches may be outer containers: a runtime need not create a cgroup in every version 1
+/// hierarchy.
 fn innermost<'a>(
     cgroups: &'a [u8],
     name: fn(&'a [u8]) -> Option<CgroupMatch<'a>>,
@@ -255,8 +256,8 @@ fn container(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
         .or_else(in_default)
 }
 
-/// Matches a name that is certainly a container ID, although the path does not show the runtime:
-/// 64 hexadecimal digits, also as `PREFIX-ID.scope`, or a UUID in a pod.
+/// Matches a container ID in a path that does not name the runtime. The ID has 64 hexadecimal
+/// digits (the name can also be `PREFIX-ID.scope`), or is a UUID in a pod.
 fn nameless<'a>(path: &[u8], name: &'a [u8]) -> Option<(&'static str, &'a [u8])> {
     if segments(path).rev().nth(1).and_then(pod).is_some() {
         return (IdFormat::Hex.fits(name) || is_pod_uid(name)).then_some(("kubernetes", name));
@@ -315,11 +316,11 @@ impl IdFormat {
 }
 
 /// Matches the form `/NAMESPACE/ID`, which containerd uses if its client sets no path. Other
-/// programs also use such paths, so a match counts only if something else points to containerd.
+/// programs use such paths too, so callers must also check the namespace or the parent process.
 fn containerd(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
     let mut names = segments(cgroup.strip_prefix(b"/")?);
     let (namespace, name) = (names.next()?, names.next()?);
-    // Leave out the cgroups below the container.
+    // Cut off the cgroups below the container.
     let path = cgroup.get(..namespace.len() + name.len() + 2)?;
     let id = name.strip_prefix(b"kata_").unwrap_or(name);
     let is_match = is_identifier(namespace) && is_identifier(id);
@@ -337,9 +338,9 @@ fn is_identifier(name: &[u8]) -> bool {
 
 /// Extracts the runtime and name from `machine-NAME.scope`, or from `systemd-nspawn@NAME.service`.
 ///
-/// Returns `None` for a virtual machine. Not every machine registered with systemd-machined is a
-/// container: libvirt registers both kinds, with a NAME that starts with the driver (`lxc-` for
-/// containers, `qemu-` for virtual machines).
+/// Returns `None` for a virtual machine: libvirt registers both containers and virtual machines
+/// with systemd-machined. The NAME that libvirt chooses starts with the driver: `lxc-` for a
+/// container, `qemu-` for a virtual machine.
 fn machine(name: &[u8]) -> Option<(&'static str, Cow<'_, [u8]>)> {
     let instance = name.strip_prefix(b"systemd-nspawn@");
     if let Some(instance) = instance.and_then(|rest| rest.strip_suffix(b".service")) {
@@ -347,8 +348,8 @@ fn machine(name: &[u8]) -> Option<(&'static str, Cow<'_, [u8]>)> {
     }
     let machine = unescape(name.strip_prefix(b"machine-")?.strip_suffix(b".scope")?);
     if let Some(libvirt) = machine.strip_prefix(b"lxc-") {
-        // Before version 1.3, libvirt put no number into NAME. Without a number, the machine could
-        // also be one of systemd-nspawn, so the runtime is unknown.
+        // Without a number after `lxc-`, the runtime is ambiguous: the container may be from
+        // libvirt before version 1.3, or from systemd-nspawn.
         let end = libvirt.iter().position(|&byte| byte == b'-')?;
         let (number, name) = (&libvirt[..end], &libvirt[end + 1..]);
         let is_numbered = !number.is_empty() && number.iter().all(u8::is_ascii_digit);
@@ -379,9 +380,9 @@ fn is_pod_uid(uid: &[u8]) -> bool {
     digits == 32 && uid.iter().all(|&byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
-/// Finds the innermost systemd service or scope in a cgroup path: a unit can have its own PID
-/// namespace (`PrivatePIDs=` in `systemd.exec(5)`). Escapes in the name are kept, because
-/// `a\x2db.scope` and `a-b.scope` are different units.
+/// Finds the innermost systemd service or scope in a cgroup path. Units can have PID namespaces
+/// (`PrivatePIDs=` in `systemd.exec(5)`). Escapes in the name are kept, because `a\x2db.scope` and
+/// `a-b.scope` are different units.
 fn unit(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
     ancestors(cgroup).find_map(|path| {
         let name = segments(path).next_back()?;
@@ -437,8 +438,8 @@ mod tests {
     const UID: &str = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
     const UNIT_UID: &str = "6ba7b810_9dad_11d1_80b4_00c04fd430c8";
 
-    /// Formats a container as `RUNTIME CONTAINER POD`, with `ID` and `UID` in place of the
-    /// container ID and pod UID that the tests use.
+    /// Formats a container as `RUNTIME CONTAINER POD`. Replaces the IDs that the tests use with the
+    /// placeholders `ID` and `UID`.
     fn say(found: Option<Container>) -> String {
         found.map_or("none".to_owned(), |found| {
             let pod = found.pod.map_or("-".to_owned(), |pod| pod.uid.replace(UID, "UID"));
@@ -451,7 +452,8 @@ mod tests {
         path.replace("UNIT_UID", UNIT_UID).replace("UID", UID).replace("ID", ID)
     }
 
-    /// Returns the container, as text, of a live process whose cgroup has this version 2 path.
+    /// Returns the container of a live process with this version 2 path, as text. Checks that
+    /// [`of_path`] finds the same container.
     fn read(path: &str) -> String {
         let said = say(live(format!("0::{}\n", fill(path)).as_bytes()));
         let path = fill(path);
@@ -466,8 +468,7 @@ mod tests {
     }
 
     /// Builds the contents of `/proc/PID/cgroup` for a host that uses cgroup versions 1 and 2.
-    /// `places` lists paths as `HIERARCHY=PATH`. In any other hierarchy the process is in the root
-    /// cgroup.
+    /// `places` lists paths as `HIERARCHY=PATH`. The path in all other hierarchies is `/`.
     fn hybrid(places: &[&str]) -> Vec<u8> {
         let hierarchies = ["pids", "memory", "freezer", "name=systemd", "unified"];
         let place = |name: &str| {
@@ -731,8 +732,8 @@ mod tests {
             assert_eq!((of("bash"), say(live(&cgroups))), ("none".into(), "none".into()));
         }
         assert_eq!(say(of_path("/prod/web", Some(SHIM))), "containerd web -");
-        // A path below `/default` is containerd's even if the parent is unknown. A path of Docker
-        // takes precedence over the shim, which is also the parent of Docker's containers.
+        // A path below `/default` belongs to containerd even if the parent is unknown. A Docker
+        // path belongs to Docker even if the parent is containerd's shim, which Docker uses too.
         assert_eq!(say(live(&hybrid(&["memory=/default/web"]))), "containerd web -");
         let docker = hybrid(&["pids=/docker/ID"]);
         assert_eq!(say(of_cgroups(&docker, Some(SHIM), || false)), "docker ID -");

@@ -4,8 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Number of characters to which IDs of 64 digits are truncated, as in the output of the runtimes'
-/// own tools.
+/// Number of digits to show of a 64-digit ID. The runtimes' own tools show as many.
 const SHORT_ID: usize = 12;
 
 /// The container or systemd unit that a cgroup path names.
@@ -34,8 +33,8 @@ impl Container {
         Self { runtime: runtime.to_owned(), id: id.to_owned(), name: None, pod: None }
     }
 
-    /// Returns `true` if both are the same container, even if the name was read for only one of
-    /// them.
+    /// Returns `true` if `other` is the same container. Names are not compared, because the name of
+    /// either container may be unknown.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         (&self.runtime, &self.id) == (&other.runtime, &other.id)
@@ -55,8 +54,8 @@ impl Container {
     }
 }
 
-/// Names a container as `docker web (5feceb66ffc8)` or `pod shop/web-0 app (containerd
-/// 99f3a16ea25b)`, and without names as `docker 5feceb66ffc8`.
+/// Examples: `docker web (5feceb66ffc8)`, `pod shop/web-0 app (containerd 99f3a16ea25b)` and, for a
+/// container without a name, `docker 5feceb66ffc8`.
 impl fmt::Display for Container {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (runtime, id) = (&self.runtime, self.short_id());

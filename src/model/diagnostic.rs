@@ -20,8 +20,8 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// Returns `true` if the problem makes the snapshot incomplete. Also returns `true` for an
-    /// unknown code, which a later version of pidns has written.
+    /// Returns `true` if the problem makes the snapshot incomplete, or if the code is unknown
+    /// because a later version of pidns wrote the document.
     #[must_use]
     pub fn is_gap(&self) -> bool {
         DiagnosticCode::from_name(&self.code).is_none_or(DiagnosticCode::is_gap)
@@ -59,7 +59,7 @@ pub enum Advice {
     Text(&'static str),
 }
 
-/// The kind of thing that a diagnostic message counts.
+/// The objects whose number a diagnostic message gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Counted {
     Processes,
@@ -89,7 +89,7 @@ struct DiagnosticEntry {
     is_gap: bool,
     hides: Hides,
     counted: Counted,
-    /// The message, in which `{}` stands for a count such as `3 processes`.
+    /// The message. `{}` is replaced with a number of objects, such as `3 processes`.
     message: &'static str,
     advice: Advice,
 }
@@ -396,8 +396,8 @@ diagnostic_codes! {
         message: "{} do not reap their children",
         advice: Advice::Text("use an init that does, such as tini or docker run --init"),
     }
-    /// A thread other than the leader is in uninterruptible sleep. The state of the process does
-    /// not show this, because it is the state of the leader.
+    /// A thread other than the leader is in uninterruptible sleep. The state that /proc reports for
+    /// the process does not show this, because it is only the leader's state.
     ThreadUninterruptible {
         name: "thread-uninterruptible",
         severity: Severity::Warning,
@@ -417,8 +417,8 @@ diagnostic_codes! {
         message: "holders of {} are left out",
         advice: Advice::None,
     }
-    /// A namespace was found in kernel memory, but its holders were not found. The snapshot still
-    /// counts as complete, because it contains the namespace itself.
+    /// A namespace was found in kernel memory, but its holders were not found. The snapshot is
+    /// still complete, because it contains the namespace itself.
     HeldUnseen {
         name: "held-unseen",
         severity: Severity::Warning,
@@ -461,7 +461,7 @@ impl DiagnosticCode {
         self.entry().hides
     }
 
-    /// Returns `true` if the message for this code counts processes.
+    /// Returns `true` if the message for this code gives a number of processes.
     #[must_use]
     pub fn counts_processes(self) -> bool {
         self.entry().counted == Counted::Processes

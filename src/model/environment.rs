@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 /// A condition on the environment of a process: `NAME`, or `NAME=VALUE`.
 ///
-/// pidns compares environments with such conditions, but never shows or saves them. A value can be
-/// a secret, so `Debug` doesn't print it either.
+/// The values of environment variables can be secrets, so pidns never shows or saves them. `Debug`
+/// does not print the value either.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EnvPattern {
     name: String,

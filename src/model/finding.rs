@@ -23,7 +23,7 @@ pub enum Subject {
     Namespace(NamespaceId),
     /// A limit, given by its index in the snapshot's list of limits.
     Limit(usize),
-    /// The whole snapshot, which may be incomplete.
+    /// The snapshot as a whole: it may lack processes or namespaces.
     Snapshot,
 }
 

@@ -230,7 +230,7 @@ impl FromStr for NamespaceRef {
 /// The error for text that is not a valid reference to a namespace.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ParseNamespaceRefError {
-    /// The text has none of the accepted forms.
+    /// The text does not match any accepted form.
     Form,
     /// The text contains a number that is out of range.
     Range,

@@ -6,7 +6,7 @@ pub trait Keyword: Copy + 'static {
     const VALUES: &'static [Self];
     /// Name of the enumeration in the published schemas.
     const LIST: &'static str;
-    /// The noun for an unknown value in messages: singular and plural.
+    /// The noun for an unknown value in messages, in singular and plural.
     const NOUNS: [&'static str; 2];
 
     /// Returns the name of this value.

@@ -5,10 +5,10 @@ use smol_str::SmolStr;
 
 use super::{Container, Keyword, NamespaceId, Pid};
 
-/// An entry of the table: the properties that all limits of one kind share.
+/// An entry of the table of limits: the properties of all limits of one kind.
 struct LimitEntry {
     name: &'static str,
-    /// Name of the error that the refused call returns.
+    /// Name of the error with which a call fails because of the limit.
     error: &'static str,
     meaning: &'static str,
 }
@@ -60,7 +60,7 @@ limits! {
 }
 
 impl LimitKind {
-    /// Returns the name of the error that the refused call returns.
+    /// Returns the name of the error with which a call fails because of the limit.
     #[must_use]
     pub fn error(self) -> &'static str {
         self.entry().error
@@ -104,15 +104,15 @@ pub struct Limit {
     pub free: Option<u64>,
     /// `true` if the next fork or new namespace would be refused; `None` if unknown.
     pub full: Option<bool>,
-    /// How often the kernel has refused a fork because of this limit; `None` if the kernel does not
-    /// count the refusals of such limits.
+    /// Number of forks that the kernel has refused because of this limit; `None` if unknown, such
+    /// as for limits whose refusals the kernel does not count.
     pub refused: Option<u64>,
     /// The process, container or user with the most tasks.
     pub largest: Option<Consumer>,
     /// Number of zombies among the tasks.
     pub zombies: Option<u64>,
-    /// The process that must reap the most zombies. `tasks` is the number of these zombies, and
-    /// includes only zombies that this limit counts.
+    /// The process that must reap the most of the zombies counted in `zombies`. Its field `tasks`
+    /// is the number of zombies to reap.
     pub reaper: Option<Consumer>,
     /// The file that contains the maximum.
     pub file: Option<String>,

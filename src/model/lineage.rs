@@ -7,8 +7,8 @@ use super::{Namespace, NamespaceId};
 
 /// Finds the ancestors of namespaces by ID.
 ///
-/// Parent cycles are impossible: the kernel does not create them, and reading a document fails if a
-/// parent does not come before its children.
+/// Parent cycles are impossible: the kernel does not create them, and pidns rejects documents that
+/// contain them.
 #[derive(Clone, Debug, Default)]
 pub struct Lineage {
     parents: HashMap<NamespaceId, NamespaceId>,

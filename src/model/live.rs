@@ -1,11 +1,11 @@
-//! Facts about the live host that advice needs but documents do not contain.
+//! Facts about the live host that are used in advice, but not saved in documents.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::Pid;
 
-/// Facts about the processes and mounts that the findings mention. Empty for a saved document.
+/// Facts about the processes and mounts that advice mentions. Empty for a saved document.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LiveFacts {
     /// The frozen processes, each with the cgroups that freeze it.
@@ -21,16 +21,16 @@ pub struct LiveFacts {
     pub ended: BTreeSet<Pid>,
     /// Maps each process with a thread in uninterruptible sleep to the TID of one such thread.
     pub stuck_threads: BTreeMap<Pid, Pid>,
-    /// The processes whose namespaces nsenter(1) can enter. The value is `true` if nsenter must keep
-    /// the user and groups of its caller, because the user namespace of the process has no root
-    /// user, or because the caller is not root.
+    /// The processes whose namespaces nsenter(1) can enter. The value is `true` if nsenter needs
+    /// `--preserve-credentials`, because it cannot become root in the user namespace of the
+    /// process.
     pub enterable: BTreeMap<Pid, bool>,
     /// PID of pidns itself, if the procfs shows it.
     pub own_pid: Option<Pid>,
     /// Inode of pidns's own mount namespace.
     pub own_mount_namespace: Option<u64>,
-    /// Maps the inode of each mount namespace that the advice needs, except pidns's own, to a
-    /// process in that mount namespace.
+    /// Maps the inode of each mount namespace that advice mentions to a process in that mount
+    /// namespace. Excludes the mount namespace of pidns.
     pub in_mount_namespace: BTreeMap<u64, Pid>,
 }
 

@@ -23,8 +23,8 @@ pub struct Namespace {
     pub state: NamespaceState,
     /// The process with PID 1 in the namespace, if this process is visible.
     pub init: Option<Pid>,
-    /// Number of members. `None` if the snapshot contains all members; a filtered snapshot may lack
-    /// some members.
+    /// Number of members, if a filter removed some of them from the snapshot; `None` if the
+    /// snapshot contains all members.
     pub member_count: Option<usize>,
     /// The owning user namespace; `None` if the kernel does not reveal it.
     pub owner: Option<Owner>,
@@ -131,7 +131,7 @@ pub enum Holder {
         /// The thread; equal to `pid` if the thread is the leader thread.
         tid: Pid,
     },
-    /// An open file that keeps the namespace alive, although it is not the namespace's nsfs file.
+    /// An open file, other than the namespace's nsfs file, that keeps the namespace alive.
     File {
         /// Type of the file.
         file: HoldingFile,
@@ -167,9 +167,9 @@ impl Holder {
     }
 }
 
-/// Type of an open file that keeps a namespace alive, although it is not the namespace's nsfs file.
-/// pidns searches for such files only with [`SearchScope::Kernel`](super::SearchScope::Kernel), and
-/// only for namespaces without a living init.
+/// Type of an open file, other than the namespace's nsfs file, that keeps a namespace alive. pidns
+/// searches for such files only with [`SearchScope::Kernel`](super::SearchScope::Kernel), and only
+/// for namespaces without a living init.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HoldingFile {
     /// A pidfd that refers to a former process of the namespace (`pidfd_open(2)`).
@@ -194,8 +194,8 @@ pub enum HoldingFile {
 /// all other processes of the namespace have been reaped (`zap_pid_ns_processes`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocker {
-    /// PID of the process that the init waits for; if the init itself is a zombie that nobody
-    /// reaps, PID of the init.
+    /// PID of the process that the init waits for. If the init itself is a zombie that is not
+    /// reaped, or if one of its threads cannot exit: PID of the init.
     pub pid: Pid,
     /// Command name of the process.
     pub comm: SmolStr,
