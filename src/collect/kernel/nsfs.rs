@@ -32,7 +32,7 @@ const NS_GET_TGID_FROM_PIDNS: Opcode = opcode::read::<i32>(0xb7, 0x7);
 const NS_GET_TGID_IN_PIDNS: Opcode = opcode::read::<i32>(0xb7, 0x9);
 const NS_GET_ID: Opcode = opcode::read::<u64>(0xb7, 0xd);
 const NS_GET_MNTNS_ID: Opcode = opcode::read::<u64>(0xb7, 0x5);
-// These two opcodes encode the size of struct mnt_ns_info, 16 bytes.
+// The next two opcodes encode the size of struct mnt_ns_info, 16 bytes.
 const NS_MNT_GET_NEXT: Opcode = opcode::read::<[u64; 2]>(0xb7, 0xb);
 const NS_MNT_GET_PREV: Opcode = opcode::read::<[u64; 2]>(0xb7, 0xc);
 const PIDFD_GET_PID_NAMESPACE: Opcode = opcode::none(0xff, 0x5);
@@ -45,8 +45,7 @@ const KCMP_FILES: i32 = 2;
 const CLONE_NEWNS: i32 = 0x2_0000;
 const CLONE_NEWPID: i32 = 0x2000_0000;
 
-// System call numbers. They are the same on every architecture that Rust builds for, except Alpha
-// and MIPS.
+// System call numbers. They are the same on all architectures except Alpha, MIPS and x32.
 const STATMOUNT: libc::c_long = 457;
 const LISTMOUNT: libc::c_long = 458;
 
@@ -114,7 +113,8 @@ impl NamespaceFd {
 
     /// Returns the type of the namespace (since Linux 4.11).
     fn kind(&self) -> io::Result<i32> {
-        // SAFETY: `self` is on nsfs, where NS_GET_NSTYPE takes no argument and returns a number.
+        // SAFETY: `self` refers to a file on nsfs, where NS_GET_NSTYPE takes no argument and
+        // returns a number.
         unsafe { ioctl(&self.fd, Call::<NS_GET_NSTYPE>(0)) }
     }
 
@@ -140,8 +140,8 @@ impl NamespaceFd {
     /// PID namespace; the kernel does not distinguish these two cases. Older kernels return
     /// `ENOTTY`.
     pub fn parent(&self) -> io::Result<Self> {
-        // SAFETY: `self` is on nsfs, where NS_GET_PARENT takes no argument and returns a new
-        // descriptor.
+        // SAFETY: `self` refers to a file on nsfs, where NS_GET_PARENT takes no argument and
+        // returns a new descriptor.
         unsafe { open_by::<NS_GET_PARENT>(&self.fd) }
     }
 
@@ -150,8 +150,8 @@ impl NamespaceFd {
     /// Fails with `EPERM` unless that user namespace is the caller's own or one of its descendants.
     /// Older kernels return `ENOTTY`.
     pub fn user_namespace(&self) -> io::Result<Self> {
-        // SAFETY: `self` is on nsfs, where NS_GET_USERNS takes no argument and returns a new
-        // descriptor.
+        // SAFETY: `self` refers to a file on nsfs, where NS_GET_USERNS takes no argument and
+        // returns a new descriptor.
         unsafe { open_by::<NS_GET_USERNS>(&self.fd) }
     }
 
@@ -161,15 +161,15 @@ impl NamespaceFd {
     /// Fails with `EINVAL` for other types of namespaces, and with `ENOTTY` on
     /// older kernels.
     pub fn owner_uid(&self) -> io::Result<u32> {
-        // SAFETY: `self` is on nsfs, where NS_GET_OWNER_UID writes a uid_t, which is u32 on every
-        // architecture of Linux.
+        // SAFETY: `self` refers to a file on nsfs, where NS_GET_OWNER_UID writes a uid_t. A uid_t
+        // is a u32 on every architecture of Linux.
         unsafe { ioctl(&self.fd, Getter::<NS_GET_OWNER_UID, u32>::new()) }
     }
 
     /// Returns the 64-bit ID of the namespace (since Linux 6.18). The kernel never reuses such an
     /// ID. Fails with `ENOTTY` on older kernels.
     pub fn ns_id(&self) -> io::Result<u64> {
-        // SAFETY: `self` is on nsfs, where NS_GET_ID writes a u64.
+        // SAFETY: `self` refers to a file on nsfs, where NS_GET_ID writes a u64.
         unsafe { ioctl(&self.fd, Getter::<NS_GET_ID, u64>::new()) }
     }
 
@@ -179,8 +179,8 @@ impl NamespaceFd {
     /// Fails with `ESRCH` if there is no such process, or if it has no PID in the caller's
     /// namespace. Older kernels return `ENOTTY`.
     pub fn tgid_from_pidns(&self, inner: Pid) -> io::Result<Pid> {
-        // SAFETY: `self` is on nsfs, where NS_GET_TGID_FROM_PIDNS takes a PID by value and returns
-        // a PID.
+        // SAFETY: `self` refers to a file on nsfs, where NS_GET_TGID_FROM_PIDNS takes a PID by
+        // value and returns a PID.
         unsafe { translate_by::<NS_GET_TGID_FROM_PIDNS>(&self.fd, inner) }
     }
 
@@ -190,8 +190,8 @@ impl NamespaceFd {
     /// Fails with `ESRCH` if there is no such process, or if it has no PID in this namespace. Older
     /// kernels return `ENOTTY`.
     pub fn tgid_in_pidns(&self, pid: Pid) -> io::Result<Pid> {
-        // SAFETY: `self` is on nsfs, where NS_GET_TGID_IN_PIDNS takes a PID by value and returns a
-        // PID.
+        // SAFETY: `self` refers to a file on nsfs, where NS_GET_TGID_IN_PIDNS takes a PID by value
+        // and returns a PID.
         unsafe { translate_by::<NS_GET_TGID_IN_PIDNS>(&self.fd, pid) }
     }
 
@@ -200,7 +200,7 @@ impl NamespaceFd {
     /// Fails with `EINVAL` for other types of namespaces, and with `ENOTTY` on
     /// older kernels.
     pub fn mount_namespace_id(&self) -> io::Result<u64> {
-        // SAFETY: `self` is on nsfs, where NS_GET_MNTNS_ID writes a u64.
+        // SAFETY: `self` refers to a file on nsfs, where NS_GET_MNTNS_ID writes a u64.
         unsafe { ioctl(&self.fd, Getter::<NS_GET_MNTNS_ID, u64>::new()) }
     }
 
@@ -210,8 +210,8 @@ impl NamespaceFd {
     /// Fails with `ENOENT` if there are no more mount namespaces, with `EPERM` outside the initial
     /// PID namespace or without `CAP_SYS_ADMIN`, and with `ENOTTY` on older kernels.
     pub fn next_mount_namespace(&self, backward: bool) -> io::Result<Self> {
-        // SAFETY: `self` is on nsfs, where NS_MNT_GET_NEXT and NS_MNT_GET_PREV return a new
-        // descriptor, and write nothing if the argument is null.
+        // SAFETY: `self` refers to a file on nsfs, where NS_MNT_GET_NEXT and NS_MNT_GET_PREV return
+        // a new descriptor, and write nothing if the argument is null.
         unsafe {
             if backward {
                 open_by::<NS_MNT_GET_PREV>(&self.fd)

@@ -289,7 +289,7 @@ pub fn within<T: Send + 'static>(
     call: impl FnOnce() -> SysResult<T> + Send + 'static,
 ) -> SysResult<T> {
     let (sender, receiver) = mpsc::channel();
-    // After the time limit, the receiver has been dropped, so sending fails and the result is lost.
+    // If the time limit has expired, the receiver is gone, so sending fails and the result is lost.
     let thread = thread::Builder::new().spawn(move || sender.send(call()));
     thread.map_err(|_| Errno::AGAIN)?;
     receiver.recv_timeout(limit).unwrap_or_else(|error| {

@@ -42,9 +42,8 @@ fn has_everywhere(capability: CapabilitySet) -> bool {
         && capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))
 }
 
-/// Returns `true` if pidns belongs to the group with this GID in the initial user namespace.
-/// Returns `false` in any other user namespace, because the same GID can belong to another group
-/// there.
+/// Returns `true` if pidns is in the initial user namespace and belongs to the group with this GID.
+/// In any other user namespace, the same GID can belong to another group.
 pub fn is_in_group(gid: u32) -> bool {
     is_in_initial_user_namespace()
         && (rustix::process::getegid().as_raw() == gid
