@@ -71,7 +71,8 @@ pub fn file_name(fd: u32) -> CString {
     CString::new(fd.to_string()).unwrap_or_default()
 }
 
-/// Returns `true` if the process with this directory is a scanning pidns process (see `scan_mark`).
+/// Returns `true` if a process is a scanning pidns process (see `scan_mark`). `process` is the
+/// directory of the process.
 pub fn is_scanning(process: BorrowedFd<'_>) -> bool {
     let table = open_dir(process, c"fd").and_then(|table| DescriptorTable::list(table.as_fd()));
     table.is_ok_and(|table| table.has_scan_mark)
@@ -95,6 +96,7 @@ pub fn inherited(procfs: &Procfs) -> Vec<u32> {
         let fds = table.namespaces.into_iter().map(|(fd, _)| fd);
         Ok::<_, Errno>(fds.filter(|&fd| !is_close_on_exec(process.as_fd(), fd)).collect())
     };
-    // Listing fails only for lack of descriptors or memory, and then the scan fails too.
+    // Listing fails if the procfs does not show pidns, but then the scan does not find pidns
+    // either. Listing also fails for lack of descriptors or memory, but then the scan fails too.
     list().unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! Checks whether the environment of a process meets given conditions. The environments themselves
-//! do not leave this module.
+//! Checks whether the environment of a process meets given conditions. Callers learn only which
+//! conditions are met, not the contents of the environment.
 
 use std::collections::BTreeSet;
 use std::os::fd::AsFd as _;

@@ -23,8 +23,8 @@ const ATTEMPTS: usize = 10;
 /// Pause before the next pass, if a thread started or exited during a pass.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Determines from the status of an init whether it is alive. If the status shows that the init may
-/// be exiting, also examines the init's threads.
+/// Determines from the status of an init whether the init is alive. If the status shows that the
+/// init may be exiting, also examines the init's threads.
 pub fn life(procfs: &Procfs, init: &Process, has_memory: bool) -> InitNow {
     // An exiting process releases its memory early, so a process with memory is alive. Kernel
     // threads never have memory, so the lack of memory proves nothing about a kernel thread.
@@ -50,8 +50,8 @@ enum ThreadsNow {
     Changed,
 }
 
-/// Determines from the threads of a process whether it is alive. A process lives as long as any of
-/// its threads, and the leader can exit long before the others.
+/// Determines from the threads of a process whether the process is alive. A process lives as long
+/// as any of its threads, and the leader can exit long before the others.
 ///
 /// When a thread other than the leader calls `execve(2)`, the kernel kills all other threads, and
 /// the calling thread takes over the leader's TID. A pass that reads one thread after the other can

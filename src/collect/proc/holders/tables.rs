@@ -8,8 +8,8 @@ use crate::model::Pid;
 /// The descriptor tables of one process that have been read so far. Threads share one table, unless
 /// a thread was created without `CLONE_FILES` or has unshared its table.
 pub struct DescriptorTables {
-    /// One thread for each descriptor table, in the order of `kcmp(2)`. `None` if `kcmp(2)` can't
-    /// be used because the procfs does not show the TIDs that system calls expect.
+    /// One thread for each descriptor table, in the order of `kcmp(2)`. `None` if the procfs
+    /// belongs to another PID namespace: `kcmp(2)` expects TIDs in the viewer's own PID namespace.
     threads: Option<Vec<Pid>>,
 }
 
