@@ -120,8 +120,8 @@ impl DiagnosticLog {
         let diagnostic = |((code, errno), mut entry): ((DiagnosticCode, Option<i32>), Entry)| {
             entry.pids.sort_unstable();
             entry.pids.dedup();
-            // Several occurrences may concern the same process, so count the processes instead if
-            // they are known.
+            // Several occurrences may concern the same process, so report the number of processes
+            // if their PIDs are known.
             let by_process = code.counts_processes() && !entry.pids.is_empty();
             let count = if by_process { entry.pids.len() } else { entry.count };
             let mut message = entry.message(code, count);

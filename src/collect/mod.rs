@@ -141,8 +141,9 @@ impl Scanner {
     }
 }
 
-/// Reads the state of the running kernel into a snapshot, through the procfs that `descendants`
-/// uses. The path in `request` is ignored, since the command may have unmounted that procfs.
+/// Reads the state of the running kernel into a snapshot, through the procfs that `descendants` has
+/// open. The path in `request` is ignored, because the command that `pidns run` executes may have
+/// unmounted the procfs there.
 pub fn collect_with(descendants: &Descendants, request: &Request) -> Result<Collected, Error> {
     collect_by(request, &mut SharedProgram::Unshared, || descendants.procfs().map(ProcSource::of))
 }

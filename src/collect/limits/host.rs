@@ -131,8 +131,8 @@ impl<'a> LimitedHost<'a> {
         self.snapshot.procfs.namespace.filter(|_| self.procfs.own)
     }
 
-    /// Returns a message for each hierarchy whose upper levels are not visible to pidns. The limits
-    /// at those levels are unknown.
+    /// Returns messages about the limits of outer PID namespaces and cgroups that pidns can't see
+    /// or does not read.
     pub fn hidden_above(&self) -> impl Iterator<Item = &'static str> {
         let initial = Some(NamespaceId::Inode(INITIAL_PID_NAMESPACE));
         let hidden = [
@@ -251,8 +251,8 @@ impl<'a> LimitedHost<'a> {
         })
     }
 
-    /// Reads the user namespaces of all processes that `RLIMIT_NPROC` may count. Does nothing if the
-    /// kernel's own counts for each user are available.
+    /// Reads the user namespaces of all processes that `RLIMIT_NPROC` may count. Does nothing if
+    /// the kernel's own counts for each user are available.
     fn read_user_namespaces(&mut self) {
         if self.kernel.as_ref().is_ok_and(|kernel| !kernel.users.is_empty()) {
             return;
