@@ -1,4 +1,4 @@
-//! The process that took a snapshot, and the processes that run only because of it.
+//! The pidns process that took a snapshot, and other processes that ran only for the snapshot.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,9 +14,9 @@ pub struct Observer {
     pub pid: Pid,
     /// Start time of pidns, in the same form as the `start_time` of a process; null if unknown.
     pub start_time: Option<u64>,
-    /// PID of the shell that runs the CI step: a session leader that started a second shell, which
-    /// runs the script that calls pidns. CI agents such as Jenkins start each step in this way.
-    /// Null if there is no such shell.
+    /// PID of the shell that runs the CI step; null if there is no such shell. This shell leads a
+    /// session, and has started a second shell, which runs the script that calls pidns. CI agents
+    /// such as Jenkins start each step in this way.
     pub step: Option<Pid>,
     /// Subshells of the shell that runs the CI step, such as a background heartbeat, and their
     /// descendants, sorted by PID.

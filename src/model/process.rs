@@ -55,16 +55,16 @@ pub struct ProcessDetails {
     /// Inodes of the process's mount, network, user and other namespaces, each with the name of its
     /// link in `/proc/PID/ns`: `mnt`, `net` and so on.
     pub namespaces: Option<BTreeMap<SmolStr, u64>>,
-    /// Path of the process's cgroup. If the process is in several hierarchies, this is the path
-    /// that names a container or unit; failing that, the path in the version 2 hierarchy; failing
-    /// that, the deepest path in a version 1 hierarchy.
+    /// Path of the process's cgroup. A process can be in several hierarchies. The path that names a
+    /// container or unit is preferred, then the path in the version 2 hierarchy, then the deepest
+    /// path in a version 1 hierarchy.
     pub cgroup: Option<String>,
     /// The container of the process, if it differs from the container of the process's PID
-    /// namespace: several containers can share a PID namespace, as with `docker run --pid` and in a
-    /// pod.
+    /// namespace. Several containers can share a PID namespace, for example in a pod or with
+    /// `docker run --pid`.
     pub container: Option<Container>,
-    /// PID of the process's tracer (`TracerPid`). Always read for zombies and for processes that
-    /// their tracer has stopped, and for no other process.
+    /// PID of the process's tracer (`TracerPid`). Looked up in every scan, but only for zombies and
+    /// for processes that their tracer has stopped (state `t`).
     pub tracer: Option<Pid>,
     /// The patterns, from `--env` or from rules, that match the process's environment. Documents do
     /// not contain this field.
@@ -112,16 +112,15 @@ impl Process {
         }
     }
 
-    /// Returns `true` if the process has the state of a zombie: it has terminated, but has not been
-    /// reaped.
+    /// Returns `true` if the leader thread has terminated (states `Z` and `X`). Other threads of
+    /// the process may still be running; see [`is_unreaped`](Self::is_unreaped).
     #[must_use]
     pub fn is_zombie(&self) -> bool {
         matches!(self.state, 'Z' | 'X')
     }
 
-    /// Returns `true` if the whole process has terminated and nobody has reaped it. A process whose
-    /// leader thread has terminated also has the state of a zombie, but its other threads may still
-    /// run.
+    /// Returns `true` if all threads of the process have terminated, but the process has not been
+    /// reaped. If the number of threads is unknown, checks only the state of the leader thread.
     #[must_use]
     pub fn is_unreaped(&self) -> bool {
         self.is_zombie() && self.threads.is_none_or(|threads| threads.get() == 1)
@@ -159,8 +158,8 @@ impl Process {
         self.tracer().or(self.ppid)
     }
 
-    /// Returns `true` if the process's environment matches this pattern. Always returns `false` for
-    /// a pattern that the scan was not told to look for.
+    /// Returns `true` if the process's environment matches this pattern. Returns `false` if the
+    /// scan did not look for the pattern.
     #[must_use]
     pub fn has_environment(&self, pattern: &EnvPattern) -> bool {
         self.details.as_ref().is_some_and(|details| details.environment.contains(pattern))
@@ -172,7 +171,7 @@ impl Process {
         Some(ProcessStart { ticks: self.start_time?, pid: self.pid })
     }
 
-    /// Returns the age of the process at `uptime`, the time since boot (`CLOCK_BOOTTIME`).
+    /// Returns the age of the process when the time since boot (`CLOCK_BOOTTIME`) is `uptime`.
     #[must_use]
     pub fn age(&self, uptime: Duration) -> Option<Duration> {
         // A clock tick is 1/100 s in user space (`USER_HZ`).

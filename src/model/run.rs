@@ -49,8 +49,8 @@ pub struct Killed {
     pub remaining: BTreeSet<Pid>,
 }
 
-/// The start of a process. The PID orders processes that started in the same clock tick: a shell
-/// can start several processes in one tick.
+/// The start time and the PID of a process. The PID gives the order of processes that started in
+/// the same clock tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessStart {
     /// Start time in clock ticks (1/100 s) since boot.
@@ -60,13 +60,16 @@ pub struct ProcessStart {
 }
 
 impl ProcessStart {
-    /// Returns `true` if this process started before the `other` one, or `None` if the order is
-    /// unknown.
+    /// Returns `true` if this process started before `other`, or `None` if the order is unknown.
     ///
-    /// The kernel assigns PIDs in ascending order. After the highest PID, which is less than
-    /// `pid_max`, it starts again at 300. If two processes started in the same tick (10 ms), their
-    /// PIDs show the order: no host starts 16,384 processes in 10 ms, so an order that needs that
-    /// many processes in between is wrong. If neither order needs that many, the order is unknown.
+    /// Processes that started in the same clock tick (10 ms) are ordered by PID. The kernel assigns
+    /// PIDs in ascending order. After the highest PID, which is less than `pid_max`, it continues
+    /// at 300. So either the process with the lower PID started first, or the PIDs wrapped around
+    /// between the two starts.
+    ///
+    /// An order is ruled out if it requires that 16,384 or more processes started in between: no
+    /// host starts that many in one tick. If neither order or both orders are ruled out, the order
+    /// is unknown.
     #[must_use]
     pub fn is_before(self, other: Self, pid_max: Option<u32>) -> Option<bool> {
         const TOO_MANY: u32 = 1 << 14;
@@ -111,14 +114,14 @@ mod tests {
             (start(7, 400), start(7, 401), low, Some(true)),
             (start(7, 401), start(7, 400), low, Some(false)),
             (start(7, 400), start(7, 400), None, Some(false)),
-            // The PIDs have started again at 300.
+            // The PIDs have wrapped around to 300.
             (start(7, 32_767), start(7, 301), None, Some(true)),
             (start(7, 301), start(7, 32_767), low, Some(false)),
-            // The PIDs may have wrapped around.
+            // Both orders are possible, because the PIDs may have wrapped around.
             (start(7, 398), start(7, 301), Some(400), None),
             (start(7, 301), start(7, 398), Some(400), None),
             (start(7, 400), start(7, 401), None, None),
-            // PIDs below 300 are assigned only once.
+            // PIDs below 300 are not assigned again after the PIDs have wrapped around.
             (start(7, 299), start(7, 301), Some(400), Some(true)),
             (start(7, 299), start(7, 32_767), low, None),
         ] {

@@ -45,7 +45,8 @@ pub enum SharedWith {
         first: NamespaceId,
         /// The container of that namespace.
         container: Option<Container>,
-        /// Number of these PID namespaces, not counting `first` and descendants.
+        /// Number of other PID namespaces besides `first` that share the same namespaces.
+        /// Descendants of the PID namespace itself are not counted.
         more: usize,
     },
 }
@@ -129,8 +130,8 @@ fn merged(groups: Vec<SharingGroup<'_>>) -> Vec<(Vec<&'static str>, Vec<&Namespa
     merged
 }
 
-/// Records, for each member of a group, with which other members it shares namespaces of these
-/// types.
+/// Records for each member of a group that it shares namespaces of these types with the other
+/// members.
 fn add_partners(
     types: &[&'static str],
     members: &[&Namespace],

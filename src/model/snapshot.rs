@@ -48,8 +48,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Returns `true` if the snapshot has all processes and namespaces that the search could find.
-    /// Limits may be missing.
+    /// Returns `true` if the snapshot is complete, except perhaps for its limits.
     #[must_use]
     pub fn has_all_but_limits(&self) -> bool {
         let mut gaps = self.diagnostics.iter().filter(|it| it.is_gap()).peekable();

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use super::keywords;
 
-/// A message about the watch itself, such as a gap in it.
+/// A message about the watch itself: about a gap in the watch, for example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// The subject of the message.
     pub code: NoticeCode,
     /// Human-readable text.
     pub message: String,
-    /// Number of rounds or problems, if the message counts any.
+    /// The number of rounds or problems that the message mentions, if any.
     pub count: Option<u64>,
     /// The files that were written.
     pub files: Vec<PathBuf>,
@@ -43,7 +43,7 @@ keywords! {
 }
 
 impl NoticeCode {
-    /// Returns `true` if the message is about a gap in the watch, or about a failure.
+    /// Returns `true` if the message reports a gap in the watch, or a failure.
     #[must_use]
     pub fn is_problem(self) -> bool {
         matches!(self, Self::RoundsSkipped | Self::Incomplete | Self::ScanFailed | Self::NotSaved)
