@@ -21,7 +21,7 @@ pub enum Outcome {
     Taken,
     /// The reader closed the pipe early, which is not an error.
     Closed,
-    /// Something made pidns stop while it waited for a slow reader.
+    /// pidns stopped waiting for a slow reader. Only [`write_until`] returns this.
     Stopped,
 }
 
@@ -166,8 +166,9 @@ impl StoppedWaiting {
     }
 }
 
-/// An unbuffered writer to a standard descriptor. It replaces the writers of the standard library,
-/// which flush after each line, or ignore the error from writing to a closed descriptor.
+/// An unbuffered writer to a standard descriptor. The writers of the standard library are not
+/// suitable: `Stdout` flushes after each line, and both `Stdout` and `Stderr` ignore the error from
+/// writing to a closed descriptor.
 struct Unbuffered<'fd> {
     fd: BorrowedFd<'fd>,
     /// If this descriptor is readable, a write fails instead of waiting for a slow reader.
@@ -208,16 +209,16 @@ impl Write for Unbuffered<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut bytes = bytes;
         if self.stop.is_some() {
-            // A blocking write cannot be stopped, so write no more than a pipe accepts without
-            // blocking.
+            // `stop` cannot interrupt a blocking write, so write no more than a pipe accepts
+            // without blocking.
             bytes = bytes.get(..PIPE_BYTES).unwrap_or(bytes);
             self.wait()?;
         }
         loop {
             match rustix::io::write(self.fd, bytes) {
                 // EAGAIN means that the pipe or terminal is full, and that another program has set
-                // O_NONBLOCK on the shared open file description. The wait also ends if the reader
-                // closes the pipe.
+                // O_NONBLOCK on the shared open file description. `wait` also returns if the reader
+                // closes the pipe; the next write then fails.
                 Err(Errno::AGAIN) => self.wait()?,
                 written => return Ok(written?),
             }
