@@ -21,18 +21,17 @@ pub struct TreeRow<'a> {
     pub level: usize,
     /// Number of siblings that follow this row.
     pub siblings_after: usize,
-    /// `true` if there are rows below this one. They show the descendants of this row's first
-    /// process.
+    /// `true` if the row has child rows. They show the descendants of this row's first process.
     pub has_children: bool,
-    /// `true` if a row above stands for several processes, so that this row shows descendants of
-    /// each of them.
+    /// `true` if an ancestor of this row contains several processes. Each of them has descendants
+    /// like those in this row.
     pub of_each: bool,
-    /// The position of the first process's line, in a list or in a tree.
+    /// The position of the row's first process, in a list or in a tree.
     pub drawn: Drawn,
 }
 
 impl<'a> TreeRow<'a> {
-    /// Creates a list of rows that do not nest.
+    /// Creates a flat list: all rows are at level 0.
     pub fn list(rows: Vec<MemberRow<'a>>) -> Vec<Self> {
         let count = rows.len();
         let place = |(index, row)| Self {
@@ -47,13 +46,12 @@ impl<'a> TreeRow<'a> {
     }
 }
 
-/// A process with everything below it. Processes share a row only if their subtrees are equal. Each
-/// child is represented by the number of its subtree, and these numbers are sorted.
+/// A process and its descendants. Processes share a row only if their subtrees are equal.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Subtree<'a> {
-    /// A process and its children.
+    /// The kind of a process, and the subtree numbers of its children, sorted.
     Process(MemberKind<'a>, Vec<usize>),
-    /// A kernel thread, with only kernel threads below it.
+    /// A kernel thread whose descendants are all kernel threads.
     KernelThreads,
 }
 
@@ -68,7 +66,7 @@ impl<'a> SubtreeNumbers<'a> {
     }
 }
 
-/// The number of a subtree whose root may share a row.
+/// The subtree number of a process that may share a row.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Numbered {
     number: usize,
@@ -80,19 +78,19 @@ pub(super) struct Forest<'a> {
     graph: &'a PidGraph,
     /// The members, sorted by PID.
     members: Vec<&'a Process>,
-    /// The member above each member, or `None` at the top.
+    /// The parent of each member in the tree; `None` for members at the top.
     above: Vec<Option<usize>>,
-    /// The members directly below each member, sorted by PID.
+    /// The children of each member in the tree, sorted by PID.
     children: Vec<Vec<usize>>,
     /// The members at the top, sorted by PID.
     tops: Vec<usize>,
 }
 
 impl<'a> Forest<'a> {
-    /// Nests members, which must be sorted by PID.
+    /// Arranges members as trees. `members` must be sorted by PID.
     ///
-    /// If a filter removed the parent of a member, the member stands below its nearest remaining
-    /// ancestor. A member whose parent is in another namespace is at the top.
+    /// If a filter removed the parent of a member, the member becomes a child of its nearest
+    /// remaining ancestor. A member whose parent is in another namespace is at the top.
     pub(super) fn new(graph: &'a PidGraph, members: Vec<&'a Process>) -> Self {
         let mut ancestors = Ancestors { graph, members: &members, removed: HashMap::new() };
         let mut above: Vec<_> = members.iter().map(|member| ancestors.nearest(member)).collect();
@@ -105,8 +103,9 @@ impl<'a> Forest<'a> {
         Self { graph, members, above, children, tops }
     }
 
-    /// Numbers the subtree of each member. A member that may not be folded, or that has such a
-    /// member below it, gets no number. `kind_of` maps the kind of a member to the kind to use.
+    /// Returns the number of each member's subtree, or `None` if the member or one of its
+    /// descendants may not be folded. `kind_of` is applied to each kind before subtrees are
+    /// compared.
     pub(super) fn subtrees(
         &self,
         numbers: &mut SubtreeNumbers<'a>,
@@ -115,7 +114,8 @@ impl<'a> Forest<'a> {
     ) -> Vec<Option<Numbered>> {
         let mut subtrees = vec![None; self.members.len()];
         let mut parents = ParentCache::new(self.graph);
-        // Number children before their parents, because a parent's subtree includes theirs.
+        // Number children before their parents, because a subtree contains the numbers of the
+        // children.
         for &index in self.descendants(&self.tops).iter().rev() {
             let process = self.members[index];
             let children = self.children[index].iter().map(|&child| subtrees[child]);
@@ -145,8 +145,9 @@ impl<'a> Forest<'a> {
         self.tops.iter().map(|&top| subtrees[top].map(|it| it.number)).collect()
     }
 
-    /// Returns the rows of the trees, from top to bottom. If a row stands for several processes,
-    /// returns only the rows below the first process, because the subtrees of the others are equal.
+    /// Returns the rows of the trees, from top to bottom. Below a row with several processes, only
+    /// the descendants of the first process get rows, because the subtrees of the other processes
+    /// are equal.
     pub(super) fn rows(
         &self,
         subtrees: &[Option<Numbered>],
@@ -164,7 +165,7 @@ impl<'a> Forest<'a> {
                     of_kernel_threads: subtrees[index].is_some_and(|it| it.of_kernel_threads),
                 }
             };
-            // Kernel threads share one row with the kernel threads below them.
+            // A kernel thread shares a row with its descendants if all of them are kernel threads.
             let (threads, others): (Vec<usize>, Vec<usize>) = indices
                 .iter()
                 .partition(|&&it| subtrees[it].is_some_and(|it| it.of_kernel_threads));
@@ -208,7 +209,7 @@ impl<'a> Forest<'a> {
         Drawn::Below(self.above[index].map(|above| self.members[above].pid))
     }
 
-    /// Returns these members and everything below them, parents before their children.
+    /// Returns these members and their descendants, parents before their children.
     fn descendants(&self, from: &[usize]) -> Vec<usize> {
         let mut todo = from.to_vec();
         let mut all = Vec::new();
@@ -224,11 +225,12 @@ fn index_of(members: &[&Process], pid: Pid) -> Option<usize> {
     members.binary_search_by_key(&pid, |member| member.pid).ok()
 }
 
-/// Finds the nearest ancestor of a process that is among the members.
+/// Finds, among the members, the nearest ancestor of a process.
 struct Ancestors<'a, 'm> {
     graph: &'a PidGraph,
     members: &'m [&'a Process],
-    /// Maps each removed process that an earlier search passed to the member that the search found.
+    /// Results of earlier searches: maps a process that is not a member to its nearest ancestor
+    /// among the members.
     removed: HashMap<Pid, Option<usize>>,
 }
 
@@ -261,8 +263,8 @@ impl Ancestors<'_, '_> {
     }
 }
 
-/// Puts one process of each parent cycle at the top. Only a document that was not written by pidns
-/// can contain parent cycles.
+/// Breaks each parent cycle by moving one of its processes to the top. Documents that pidns wrote
+/// contain no parent cycles, but other documents can.
 fn cut_cycles(above: &mut [Option<usize>]) {
     // The number of the walk that visited each process; 0 if none has visited it.
     let mut visited = vec![0; above.len()];

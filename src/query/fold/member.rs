@@ -71,7 +71,8 @@ pub(super) struct MemberKind<'a> {
     condition: Condition,
     /// ID of the process's container, if it differs from the container of the namespace.
     container: Option<&'a str>,
-    /// The relation that the line states, and the name of the other process.
+    /// The relation to another process that the line mentions, and the command name of that
+    /// process.
     relation: Option<(Kinship, &'a str)>,
     /// The arguments of the process, if they were requested (`--details args`).
     args: Option<&'a [SmolStr]>,
@@ -115,7 +116,7 @@ impl<'a> MemberKind<'a> {
         }
     }
 
-    /// Returns the kind without the container ID, so that namespaces can share a line even if their
+    /// Removes the container ID from the kind. Namespaces can then share a line even if their
     /// processes are in different containers.
     pub(super) fn of_any_container(mut self) -> Self {
         self.container = self.container.map(|_| "");
@@ -134,7 +135,7 @@ impl<'a> MemberKind<'a> {
     }
 }
 
-/// Identifies the members of a namespace that share a row if there are enough of them.
+/// The key of a group of similar members, which share a row if there are enough of them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum MemberGroup<'a> {
     Kind(MemberKind<'a>),
@@ -171,8 +172,8 @@ impl Rank {
     }
 }
 
-/// A member of a namespace, with everything that determines its row. Members of the same group
-/// share a row if there are enough of them. A member without a group has a row of its own.
+/// A member of a namespace, with its rank and its group. Members of the same group share a row if
+/// there are enough of them. A member without a group always has a separate row.
 pub(super) struct RankedMember<'a, G> {
     pub(super) process: &'a Process,
     pub(super) rank: Rank,
@@ -181,12 +182,12 @@ pub(super) struct RankedMember<'a, G> {
     pub(super) of_kernel_threads: bool,
 }
 
-/// A group of members, while rows are built.
+/// The size of a group, and the row of the group once it exists.
 #[derive(Default)]
 struct GroupRow {
     members: usize,
     of_kernel_threads: bool,
-    /// Index of the row of the group.
+    /// Index of the group's row; `None` until the row is created.
     row: Option<usize>,
 }
 

@@ -1,10 +1,12 @@
 //! Folds similar members of a namespace, and similar sibling namespaces, into one line.
 //!
 //! All text and picture formats use the same folding, which takes time linear in the number of
-//! processes and namespaces. Some processes are never folded: those that the user named (by PID or
-//! `--comm`), and those that keep a namespace alive or keep a terminated init from being removed.
-//! Other processes are folded only with similar processes: a zombie, for example, is not folded
-//! with running processes. An init is always the first process of its row.
+//! processes and namespaces.
+//!
+//! Some processes are never folded: processes that the user selected by PID or `--comm`, processes
+//! that keep a namespace alive, processes that a terminated init waits for, and the reapers of such
+//! processes. Other processes are folded only with similar processes: a zombie, for example, is not
+//! folded with running processes. An init is always the first process of its row.
 
 mod forest;
 mod member;
@@ -35,7 +37,7 @@ pub enum Siblings<'a> {
 }
 
 impl<'a> Siblings<'a> {
-    /// Returns the first namespace, which represents all of these namespaces.
+    /// Returns the first namespace, which represents the whole group.
     pub fn first(&self) -> Option<&'a Namespace> {
         match self {
             Self::One(namespace) => Some(namespace),
@@ -58,8 +60,8 @@ struct Shape<'a> {
     evidence: Evidence,
     init: Option<&'a str>,
     runtime: Option<&'a str>,
-    /// The owner's user ID and user name. The last value is `true` if the same user namespace also
-    /// owns the parent namespace.
+    /// The owner's user ID and user name, and `true` if the same user namespace also owns the
+    /// parent namespace.
     owner: Option<(Option<u32>, Option<&'a SmolStr>, bool)>,
     member_count: Option<usize>,
     kernel_threads: usize,
@@ -68,8 +70,8 @@ struct Shape<'a> {
     shared: Vec<(&'a [&'static str], bool)>,
     members: Vec<(MemberKind<'a>, usize)>,
     holders: Vec<HolderKind<'a>>,
-    /// Numbers of the process trees, sorted. Equal trees have the same number. Empty unless members
-    /// nest under their parents.
+    /// Numbers of the process trees, sorted. Equal trees have the same number. Empty if members are
+    /// shown as a list.
     trees: Vec<usize>,
     /// Shape numbers of the child namespaces, sorted. Equal shapes have the same number.
     children: Vec<usize>,
@@ -85,7 +87,7 @@ pub struct Folding<'a> {
     graph: &'a PidGraph,
     /// `false` if nothing is folded, so each process and namespace has a line of its own.
     folds: bool,
-    /// `true` if members nest under their parents.
+    /// `true` if members are shown as trees, below their parents.
     nests: bool,
     /// Processes that always have a row of their own.
     apart: HashSet<Pid>,
@@ -112,8 +114,8 @@ impl<'a> Folding<'a> {
             return this;
         }
         let snapshot = graph.snapshot();
-        // If the snapshot was filtered by PID or name, the user named every process in it, so no
-        // process is folded.
+        // If the snapshot was filtered by PID or command name, the user asked for every process in
+        // it, so no process is folded.
         let is_named = |it: &Criterion| matches!(it.by, FilterOption::Pid | FilterOption::Comm);
         if snapshot.selected.iter().any(is_named) {
             this.apart.extend(snapshot.processes.iter().map(|process| process.pid));
@@ -128,8 +130,8 @@ impl<'a> Folding<'a> {
             }
         }
         this.alike = this.find_alike();
-        // The output does not name the holders of a folded namespace, so these holders need no row
-        // of their own.
+        // Holders of live namespaces get separate rows, too, unless the namespace itself is folded:
+        // the output does not name the holders of a folded namespace.
         for namespace in &snapshot.namespaces {
             if namespace.state == NamespaceState::Live && !this.alike.contains_key(&namespace.id) {
                 this.apart.extend(keeping(graph, namespace).filter_map(Holder::pid));
@@ -201,13 +203,12 @@ impl<'a> Folding<'a> {
         member::rows(&members.iter().map(member).collect::<Vec<_>>())
     }
 
-    /// Returns the members of a namespace as trees, if members nest under their parents, and as a
-    /// list otherwise.
+    /// Returns the members of a namespace, as trees or as a list.
     pub fn tree_rows(&self, namespace: &Namespace) -> Vec<TreeRow<'a>> {
         self.nested(self.graph.members(namespace), namespace.init)
     }
 
-    /// Returns the processes whose namespace is ambiguous, as [`tree_rows`](Self::tree_rows) does.
+    /// Returns the processes whose namespace is ambiguous, as trees or as a list.
     pub fn unplaced_tree_rows(&self) -> Vec<TreeRow<'a>> {
         self.nested(self.graph.unplaced().collect(), None)
     }
@@ -326,12 +327,14 @@ impl<'a> Folding<'a> {
     }
 }
 
-/// Returns those holders of a namespace that the output names.
+/// Returns the holders of a namespace that the output names:
 ///
-/// If the namespace is not live, the output names all its holders. If it is live, the output names
-/// only the holders that would keep it alive after all members have exited. It leaves out processes
-/// whose children start in the namespace, because such processes are usual, for example with
-/// `unshare --pid`. If the namespace is live and the procfs shows it, the output names no holders.
+/// - all holders, if the namespace is not live
+/// - no holders, if the namespace is live and the procfs shows it
+/// - otherwise, the holders that would keep the namespace alive after all members have exited
+///
+/// The last case leaves out processes whose children start in the namespace, because such processes
+/// are usual, for example with `unshare --pid`.
 pub fn keeping<'a>(
     graph: &PidGraph,
     namespace: &'a Namespace,

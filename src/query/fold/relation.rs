@@ -1,4 +1,4 @@
-//! Finds the process that the line of another process names: its parent or its tracer.
+//! Finds the process to name on the line of another process: the parent or the tracer.
 
 use crate::model::{Pid, Process};
 
@@ -39,11 +39,12 @@ pub struct Relation<'a> {
     pub process: Option<&'a Process>,
 }
 
-/// Returns the relation to mention on the line for `process`, such as "entered by" and the parent.
-/// `find` looks up a process by its PID.
+/// Returns the relation that the line of `process` must mention: for example, the parent of a
+/// process that entered its namespace from outside. `find` looks up a process by its PID.
 ///
-/// A process other than the init has entered from outside if its parent is in another namespace.
-/// Every other process has a parent in its own namespace, because the init adopts orphans.
+/// If the parent of a process is in another namespace, and the process is not the init, then the
+/// process has entered its namespace from outside. A process that was created inside always has a
+/// parent in its namespace, because the init adopts orphans.
 pub fn relation<'a>(
     process: &Process,
     drawn: Drawn,
@@ -62,7 +63,8 @@ pub fn relation<'a>(
     let may_have_entered = process.namespace.is_some()
         && process.nspid.len() > 1
         && process.nspid.last() != Some(&Pid::INIT);
-    // In a list, the line of a process in another container names that container, not the parent.
+    // If a process is in a different container than its namespace, its line in a list names that
+    // container instead of the parent.
     let needs_parent = may_have_entered && process.other_container().is_none();
     if is_below_parent || (drawn == Drawn::Listed && !needs_parent) {
         return None;
@@ -72,8 +74,8 @@ pub fn relation<'a>(
     let is_outside = |it: &Process| it.namespace.is_some() && it.namespace != process.namespace;
     let kinship = match parent {
         Some(outside) if may_have_entered && is_outside(outside) => {
-            // A parent that is an init has adopted the process, for example after nsenter(1) was
-            // killed.
+            // If the parent is an init, it has adopted the process, for example after nsenter(1)
+            // was killed.
             let is_init = outside.nspid.last() == Some(&Pid::INIT);
             if is_init { Kinship::ReparentedTo } else { Kinship::EnteredBy }
         }
