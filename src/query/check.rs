@@ -33,16 +33,18 @@ pub struct Check {
     /// The problems, except those that the policy allows: first the denied problems, then the
     /// warnings, both sorted by code.
     pub findings: Vec<Finding>,
-    /// Facts about the live host that advice needs.
+    /// Facts about the live host, for the advice in reports.
     pub live: LiveFacts,
-    /// The comparison with the earlier snapshot; `None` without one, and with `--all`.
+    /// The comparison with the earlier snapshot; `None` if there is no earlier snapshot, or with
+    /// `--all`.
     earlier: Option<Earlier>,
-    /// Processes and namespaces whose states are not reported as problems.
+    /// Processes and namespaces in states that probably end soon. These states are not reported as
+    /// problems.
     unsettled: Unsettled,
 }
 
 impl Check {
-    /// Checks a graph. Ignores the states of `unsettled` processes and namespaces.
+    /// Checks a graph. Does not report the states in `unsettled` as problems.
     #[must_use]
     pub fn new(graph: PidGraph, unsettled: Unsettled, policy: &Policy) -> Self {
         let mut this = Self::unchecked(graph, unsettled);
@@ -50,9 +52,9 @@ impl Check {
         this
     }
 
-    /// Checks the second graph of a comparison. Reports as leftovers the processes and namespaces
-    /// that are certainly new. Leaves out problems that the first graph already had, unless `all`
-    /// is set. Does not deny a problem that the first graph may have had.
+    /// Checks the second graph of a comparison. Processes and namespaces that are certainly new are
+    /// reported as leftovers. Unless `all` is set, problems that the first graph already had are
+    /// left out, and problems that it may have had are never denied, but reported as warnings.
     #[must_use]
     pub fn since(diff: Diff, unsettled: Unsettled, policy: &Policy, all: bool) -> Self {
         let leftovers = since::leftovers(&diff);
@@ -104,11 +106,12 @@ impl Check {
     }
 
     /// Adds findings for processes that have a thread in uninterruptible sleep although their
-    /// leader thread is in another state. `threads` maps the PID of each process to the TID of that
-    /// thread.
+    /// leader thread is in another state. `threads` maps the PID of each process to the TID of the
+    /// sleeping thread.
     ///
-    /// A snapshot does not show the states of threads. So such a finding is denied only if the
-    /// process is certainly newer than the earlier snapshot.
+    /// Snapshots do not contain the states of threads, so an earlier snapshot does not show whether
+    /// the thread was already sleeping. In a comparison with an earlier snapshot, the finding is
+    /// only a warning unless the process is certainly new.
     pub fn add_stuck_threads(&mut self, threads: BTreeMap<Pid, Pid>, policy: &Policy) {
         let shown = threads.keys().filter(|&&pid| self.graph.process(pid).is_some());
         let found = shown.map(|&pid| (CheckCode::Uninterruptible, Subject::Process(pid)));
@@ -124,7 +127,7 @@ impl Check {
         self.live.stuck_threads = threads;
     }
 
-    /// Turns the denied findings for which `is_denied` returns `false` into warnings.
+    /// Turns a denied finding into a warning unless `is_denied` returns `true` for the finding.
     pub(super) fn deny_only(&mut self, is_denied: impl Fn(&PidGraph, &Finding) -> bool) {
         for finding in &mut self.findings {
             if !is_denied(&self.graph, finding) {
@@ -151,7 +154,7 @@ impl Check {
         self.findings.iter().filter(|finding| finding.verdict == verdict).count()
     }
 
-    /// Returns `true` if a process has terminated, and its parent had time to reap it but did not.
+    /// Returns `true` if a process is a zombie that its parent or tracer has had time to reap.
     #[must_use]
     pub fn is_unreaped(&self, process: &Process) -> bool {
         problems::is_unreaped(process, &self.unsettled)

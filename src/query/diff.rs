@@ -2,9 +2,9 @@
 //!
 //! Entries in the two snapshots are the same process if their boot, PID and start time are equal.
 //! Entries are the same namespace if their 64-bit namespace IDs are equal. Kernels before Linux
-//! 6.18 have no such ID, so pidns compares the inode and the init of the namespaces: the inode is
+//! 6.18 have no such ID, so pidns compares the inode and the init of the namespaces. The inode is
 //! not enough, because the kernel reuses inodes. If some of this data is missing, pidns compares
-//! the remaining data, and the match counts as weak.
+//! the remaining data. Such a match is called weak, because it may be wrong.
 
 mod change;
 mod compare;
@@ -45,8 +45,8 @@ pub struct Diff {
     pub processes: Vec<ProcessChange>,
     /// The number of matches that may be wrong.
     pub weak: WeakMatches,
-    /// Facts about the live host that advice needs. Empty if the second snapshot is a saved
-    /// document.
+    /// Facts about the live host, for the advice in reports. Empty if the second snapshot is a
+    /// saved document.
     pub live: LiveFacts,
     /// For each namespace that is in both graphs, maps its ID in the first graph to its ID in the
     /// second graph.
@@ -57,7 +57,8 @@ pub struct Diff {
     /// snapshot is complete, and its scan searched at least the places that the second scan
     /// searched.
     has_all_namespaces: bool,
-    /// Tells which processes started before the first snapshot was taken.
+    /// The start of the pidns process that took the first snapshot; `None` if unknown, or if the
+    /// second snapshot may be the older one.
     begin: Option<Begin>,
 }
 
@@ -94,7 +95,8 @@ impl Diff {
         // no longer matches the filter, for example because its name changed, would count as gone.
         let mut diff = Self::new(PidGraph::new(before), PidGraph::new(after))?;
         diff.nothing = nothing;
-        // Use the coverage from before `selected` was set, because both graphs are still whole.
+        // The snapshots are still whole, although `selected` makes them look filtered. So use the
+        // coverage that was determined before `selected` was set.
         diff.note_coverage(covered_before);
         if let Some((before_part, after_part)) = parts {
             diff.select(&before_part, &after_part);
@@ -221,8 +223,8 @@ impl Diff {
         .collect()
     }
 
-    /// Returns the reasons why something new may not be recognised as new. An incomplete second
-    /// graph is not such a reason.
+    /// Returns the reasons why something new may not be recognised as new: the
+    /// [`caveats`](Self::caveats), except that an incomplete second graph is not a reason.
     #[must_use]
     pub fn caveats_about_new(&self) -> BTreeSet<DiffCaveat> {
         let mut caveats = self.caveats();

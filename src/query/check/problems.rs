@@ -13,8 +13,8 @@ use crate::query::unsettled::Unsettled;
 /// below it.
 const DEEP_LEVELS_LEFT: usize = 4;
 
-/// Finds the problems in a graph. Ignores the states of `unsettled` processes and namespaces. A
-/// limit is a problem if it is at least `warn_at` percent full.
+/// Finds the problems in a graph. Does not report the states in `unsettled` as problems. A limit is
+/// a problem if it is at least `warn_at` percent full.
 pub fn problems(
     graph: &PidGraph,
     unsettled: &Unsettled,
@@ -30,7 +30,7 @@ pub fn problems(
     found
 }
 
-/// Returns `true` if a process has terminated, and its parent had time to reap it but did not.
+/// Returns `true` if a process is a zombie that its parent or tracer has had time to reap.
 pub fn is_unreaped(process: &Process, unsettled: &Unsettled) -> bool {
     process.is_unreaped() && !unsettled.processes.contains(&process.pid)
 }
@@ -63,9 +63,9 @@ fn find_in_namespaces(
     }
 }
 
-/// Finds limits that are full or nearly full. Leaves out dead namespaces and the nesting limit,
-/// which have codes of their own. Also leaves out a maximum of 0, which is set on purpose, to
-/// forbid new PID namespaces.
+/// Finds limits that are full or nearly full. Leaves out the limits for terminated inits and for
+/// nesting, because the codes `dead-namespace` and `deep-nesting` cover them. Also leaves out
+/// limits with a maximum of 0, which an administrator sets to forbid new PID namespaces.
 fn find_in_limits(graph: &PidGraph, warn_at: u64, found: &mut Vec<(CheckCode, Subject)>) {
     let is_reported = |it: &Limit| {
         !matches!(it.kind, LimitKind::InitTerminated | LimitKind::Nesting)
@@ -82,8 +82,9 @@ fn find_in_processes(
     unsettled: &Unsettled,
     found: &mut Vec<(CheckCode, Subject)>,
 ) {
-    // The collector's diagnostics name the inits that do not reap. The collector watched each init
-    // for some time, so an init that is merely frozen or slow is not among them.
+    // The diagnostics of the snapshot name the inits that do not reap their children. The collector
+    // watches an init for some time before it reports the init, so it does not report inits that
+    // are only frozen or slow.
     let diagnostics = graph.snapshot().diagnostics.iter();
     let code = DiagnosticCode::InitDoesNotReap.name();
     let inits: HashSet<Pid> =

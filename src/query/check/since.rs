@@ -14,7 +14,7 @@ pub struct Earlier {
     /// The problems of the later snapshot that the earlier snapshot already had.
     had: HashSet<(CheckCode, Subject)>,
     /// Processes and namespaces that are only in the later snapshot, but may have existed when the
-    /// earlier one was taken. Their problems may therefore be old.
+    /// earlier one was taken. So their problems may be old.
     undated: HashSet<Subject>,
     /// Processes and namespaces that certainly did not exist when the earlier snapshot was taken.
     new: HashSet<Subject>,
@@ -28,7 +28,8 @@ impl Earlier {
         let later = |subject| match subject {
             Subject::Process(pid) => Some(pid).filter(is_old).map(Subject::Process),
             Subject::Namespace(id) => diff.counterpart(id).map(Subject::Namespace),
-            // A full limit is a problem now, so it does not matter whether it was full before.
+            // Report full limits and an incomplete snapshot even if the earlier snapshot had the
+            // same problem.
             Subject::Limit(_) | Subject::Snapshot => None,
         };
         let had = problems(&diff.before, &Unsettled::default(), WARN_AT).into_iter();
@@ -57,15 +58,15 @@ impl Earlier {
         self.new.contains(&subject)
     }
 
-    /// Returns `true` if this process or namespace may already have had its problems when the
-    /// earlier snapshot was taken.
+    /// Returns `true` if this process or namespace may already have existed, with the same
+    /// problems, when the earlier snapshot was taken. The earlier snapshot does not contain it.
     pub fn may_have_had(&self, subject: Subject) -> bool {
         self.undated.contains(&subject)
     }
 }
 
 /// Returns the selected processes and namespaces that are certainly new. Leaves out zombies, which
-/// have a code of their own, and kernel threads, which no job starts.
+/// are reported under the code `zombie`, and kernel threads, which a CI job does not start.
 pub fn leftovers(diff: &Diff) -> Vec<(CheckCode, Subject)> {
     let graph = diff.after_part.as_ref().unwrap_or(&diff.after);
     let code = |subject| match subject {

@@ -203,7 +203,7 @@ fn a_stuck_thread_is_denied_only_in_a_new_process() {
         let mut after = troubled();
         after.complete = true;
         let mut before = after.clone();
-        // Process 4 is new. In process 2, the leader thread is in uninterruptible sleep, too.
+        // Process 4 is new. In process 2, the leader thread itself is in uninterruptible sleep.
         before.processes.retain(|it| it.pid != pid(4));
         change(&mut before);
         let diff = Diff::new(PidGraph::new(before), PidGraph::new(after)).unwrap();

@@ -61,8 +61,8 @@ pub struct Comparison<'a> {
     /// Start of the pidns process that took the first snapshot. `None` if the start time of either
     /// snapshot's pidns process is unknown, or if the second snapshot may be the older one.
     pub begin: Option<Begin>,
-    /// For each of the two snapshots, the processes that ran only because it was taken (see
-    /// [`attendants`]).
+    /// The processes that ran only because a snapshot was taken (see [`attendants`]): first those
+    /// of the first snapshot, then those of the second.
     attendants: [BTreeSet<Pid>; 2],
     /// Maps the ID of a namespace in the second graph to its new members.
     members_came: HashMap<NamespaceId, Vec<Pid>>,
@@ -109,7 +109,8 @@ impl<'a> Comparison<'a> {
         Ok(this)
     }
 
-    /// Returns `true` unless the same process has this PID in both graphs.
+    /// Returns `true` if only one graph has a process with this PID, or if the two graphs have
+    /// different processes with this PID.
     fn is_alone(&self, pid: Pid) -> bool {
         let both = self.before.process(pid).zip(self.after.process(pid));
         both.is_none_or(|(one, other)| self.same_process(one, other) == Sameness::Other)
@@ -169,8 +170,8 @@ impl<'a> Comparison<'a> {
                     _ => Sameness::Weak,
                 }
             }
-            // A dead namespace never gets a new init, so a namespace with an init is a different
-            // namespace.
+            // A dead namespace never gets a new init, so if the first namespace is dead, the second
+            // one is a different namespace.
             (None, Some(_)) => Sameness::weakly(before.state != NamespaceState::Dead),
             (_, None) => Sameness::Weak,
         }
@@ -224,8 +225,8 @@ impl<'a> Comparison<'a> {
     }
 
     /// Returns `true` if a process is older than the pidns process that took the first snapshot.
-    /// Such a process already existed at that time, so if the first snapshot lacks it, it was
-    /// filtered out or hidden.
+    /// Such a process is not new even if the first snapshot lacks it: the process was hidden, or a
+    /// filter removed it.
     fn predates(&self, process: &Process) -> bool {
         self.begin.is_some_and(|begin| begin.predates(process) == Some(true))
     }
@@ -351,8 +352,9 @@ fn pid_max(snapshot: &Snapshot) -> Option<u32> {
 /// Compares the hosts and boots of two snapshots.
 fn host_relation(before: &Snapshot, after: &Snapshot) -> Result<Relation, Incomparable> {
     let (one, other) = (&before.host, &after.host);
-    // If the boot IDs differ, host names tell a reboot from another host. If the boot IDs are
-    // equal, host names do not matter, because a container can have its own host name.
+    // If the boot IDs differ, equal host names mean a reboot, and different host names mean another
+    // host. If the boot IDs are equal, ignore the host names, because a container can have its own
+    // host name.
     let is_one_host = one.hostname.is_none() || one.hostname == other.hostname;
     match (&one.boot_id, &other.boot_id) {
         (Some(one), Some(other)) if one == other => Ok(Relation::SameBoot),

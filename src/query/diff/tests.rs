@@ -170,7 +170,7 @@ fn snapshots_of_another_boot_host_or_procfs_cannot_be_compared() {
     assert_eq!(inner, Err(Incomparable::OtherProcfs));
 }
 
-/// Returns the snapshot as if a pidns process with this PID and start time had taken it.
+/// Makes a pidns process with this PID and start time the observer of a snapshot.
 fn seen_by(mut host: Snapshot, raw: u32, start_time: u64) -> Snapshot {
     host.observer = Some(Observer {
         pid: pid(raw),
@@ -204,7 +204,7 @@ fn what_is_older_than_the_first_pidns_did_not_come() {
     let at = |host: &Snapshot, raw, start_time| seen_by(host.clone(), raw, start_time);
     let younger = (vec![9, 60], vec![109, 160]);
     assert_eq!(came(at(&before, 50, 9), at(&after, 70, 12)), younger);
-    // If the second snapshot is the older one, age proves nothing.
+    // If the second snapshot is the older one, start times do not show which processes are new.
     let all = (vec![7, 8, 9, 60], vec![107, 108, 109, 160]);
     assert_eq!(came(at(&before, 50, 9), at(&after, 40, 9)), all);
     assert_eq!(came(before, after), all);
@@ -214,7 +214,8 @@ fn what_is_older_than_the_first_pidns_did_not_come() {
 fn a_process_with_a_low_pid_is_new_if_pids_have_started_again() {
     let started = |raw| Process { start_time: Some(9), ..process(&[raw], Some(10)) };
     let before = seen_by(host(Vec::new()), 32_700, 9);
-    // Within one clock tick, the PIDs have wrapped around to 300.
+    // Both snapshots were taken in the same clock tick. Between them, the PIDs wrapped around to
+    // 300.
     let after = seen_by(host(vec![started(310), started(32_600)]), 320, 9);
     assert_eq!(lines(&compare(before, after)), ["~ pid:[10] [Members]", "+ 310 []"]);
 }
@@ -242,7 +243,8 @@ fn attendants_of_either_snapshot_are_no_differences() {
     let after = attended(&[40], other(&[40, 41, 42]), 45);
     let expected = ["~ pid:[10] [Members]", "- 22 []", "+ 42 []"];
     assert_eq!(lines(&compare(before.clone(), after.clone())), expected);
-    // Shell 20 is in both snapshots, so its background process 21 counts as a process of the job.
+    // Shell 20 is in both snapshots, so both were taken in the same CI step. Its background process
+    // 21 is compared like any other process.
     let same = attended(&[20], other(&[20, 42]), 45);
     assert_eq!(lines(&compare(before, same))[1..], ["- 21 []", "- 22 []", "+ 42 []"]);
 }
