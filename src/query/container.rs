@@ -101,7 +101,7 @@ impl ContainerPattern {
             return Ok(());
         };
         let of_pod = |found: Match| found.is_of_pod();
-        // A container often has the name of its pod. The pattern then means the pod.
+        // A container often has the same name as its pod. In that case, the name means the pod.
         let has_pod = matches.iter().any(|(found, _)| of_pod(*found));
         let in_one_pod = || matches.iter().all(|(_, it)| pod_uid(it) == pod_uid(first));
         let is_one = matches.iter().all(|(_, it)| it.id == first.id);
@@ -134,7 +134,7 @@ fn containers(graph: &PidGraph) -> impl Iterator<Item = &Container> {
     namespaces.filter_map(|it| it.container.as_ref()).chain(others)
 }
 
-/// The containers that a pattern means.
+/// The containers that match a pattern.
 #[derive(Debug)]
 pub struct ChosenContainers<'a> {
     matches: Vec<(Match, &'a Container)>,
@@ -143,7 +143,7 @@ pub struct ChosenContainers<'a> {
 }
 
 impl ChosenContainers<'_> {
-    /// Returns `true` if this container is one of those chosen.
+    /// Returns `true` if this container matches the pattern.
     #[must_use]
     pub fn contains(&self, container: &Container) -> bool {
         self.keys.contains(&(container.runtime.as_str(), container.id.as_str()))

@@ -10,10 +10,10 @@ use crate::model::{
 pub enum Caveat {
     /// The scan did not or could not search some part of the host.
     Incomplete,
-    /// The document was filtered, so it lacks everything that the filter removed.
+    /// The document was filtered, and the filter may have removed the process or namespace.
     Part,
-    /// The user searched for a container, but the snapshot lacks the cgroups of processes. Such a
-    /// snapshot shows only containers that contain the init of a PID namespace.
+    /// The user searched for a container, but the snapshot lacks the cgroups of processes. Without
+    /// cgroups, pidns knows only containers that contain the init of a PID namespace.
     NoCgroups,
 }
 
@@ -22,7 +22,7 @@ pub enum Caveat {
 pub struct Coverage {
     /// The reason why processes may be missing from the snapshot; `None` if no process is missing.
     processes: Option<Caveat>,
-    /// The reason why namespaces may be missing from the snapshot; `None` if no namespace is
+    /// The reason why namespaces or processes may be missing from the snapshot; `None` if none are
     /// missing.
     all: Option<Caveat>,
     /// The reason why a search for a container may miss processes of the container.

@@ -19,9 +19,9 @@ pub struct LimitReport {
     /// The limits to show: full limits first, in the order in which the kernel checks them, then the
     /// others by percentage, highest first.
     pub limits: Vec<Limit>,
-    /// Number of limits that could be read, including those that are not shown. The limits for a
-    /// terminated init and for nesting count only if they are full, because pidns derives them from
-    /// the hierarchy even if it could not read any limit.
+    /// Number of limits that could be read, including those that are not shown. The limits for
+    /// terminated inits and for nesting count only if they are full: pidns always knows them,
+    /// because it derives them from the hierarchy.
     pub known: usize,
     /// Number of limits whose `full` is unknown, including those that are not shown.
     pub unknown: usize,

@@ -1,4 +1,5 @@
-//! Leaves out of a comparison the processes that run only because a snapshot was taken.
+//! Finds the processes that ran only because a snapshot was taken, so that a comparison can ignore
+//! them.
 
 use std::collections::BTreeSet;
 
@@ -21,9 +22,9 @@ pub fn leave_out_observer(snapshot: &mut Snapshot, kernel_threads: bool) {
     }
 }
 
-/// Clears the lists of processes that run only because the snapshot was taken, so that changes of
-/// these processes are reported like any other. Use this for two snapshots taken by one pidns
-/// process: after `pidns watch &`, for example, the next command in that shell is a real change.
+/// Empties the lists of processes that ran only because the snapshot was taken, so that a
+/// comparison does not ignore them. Use this if one pidns process takes both snapshots. After
+/// `pidns watch &`, for example, the next command in that shell is a real change.
 #[must_use]
 pub fn without_attendants(mut snapshot: Snapshot) -> Snapshot {
     if let Some(observer) = &mut snapshot.observer {
@@ -38,13 +39,13 @@ fn is_same(observer: &Observer, process: &Process) -> bool {
     observer.pid == process.pid && starts.is_none_or(|(one, other)| one == other)
 }
 
-/// Returns the attendants of a snapshot: processes besides pidns that ran only because the snapshot
-/// was taken, such as the rest of a pipeline. These processes are not leftovers. For example, each
-/// step of a CI job runs in a new shell, so an earlier snapshot of the same job cannot contain that
-/// shell.
+/// Returns the attendants of a snapshot: processes other than pidns that ran only because the
+/// snapshot was taken, such as the rest of a pipeline. Attendants are not leftovers of a CI job.
+/// For example, each step of the job runs in a new shell, which is not in earlier snapshots of the
+/// job.
 ///
-/// `is_alone` returns `true` for a process that is not in the other snapshot. The background
-/// processes of a CI step are attendants only if the shell of the step is new, too.
+/// `is_alone` returns `true` for a process that is not in the other snapshot. If the shell of the
+/// CI step is new, the background processes of the step are attendants, too.
 pub fn attendants(snapshot: &Snapshot, is_alone: impl Fn(Pid) -> bool) -> BTreeSet<Pid> {
     let Some(observer) = &snapshot.observer else { return BTreeSet::new() };
     let is_new_step = observer.step.is_some_and(is_alone);
@@ -62,13 +63,14 @@ mod tests {
         Pid::new(raw).unwrap()
     }
 
-    /// Returns a snapshot that process 8, pidns, took in a CI step with the background process 3.
+    /// Returns a snapshot that pidns (process 8) took in a CI step. Process 3 runs in the
+    /// background of the step.
     fn host() -> Snapshot {
         let mut processes: Vec<_> = [1, 7, 8, 9].map(|it| process(&[it], Some(10))).into();
         for process in &mut processes {
             process.start_time = Some(5);
         }
-        // A process of the job has the same name as pidns.
+        // Process 7 is called pidns, but did not take the snapshot.
         processes[1].comm = "pidns".into();
         processes[3].kernel_thread = true;
         let mut host = snapshot(vec![namespace(10, None)], processes);

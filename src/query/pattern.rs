@@ -32,8 +32,7 @@ impl FromStr for Glob {
     type Err = glob::PatternError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // Adapt the pattern to the glob crate, which accepts `**` only between slashes, and `!` but
-        // not `^` for negation.
+        // The glob crate accepts `**` only between slashes, and `!` but not `^` for negation.
         let mut pattern = text.replace("[^", "[!");
         while pattern.contains("**") {
             pattern = pattern.replace("**", "*");
