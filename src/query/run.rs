@@ -16,8 +16,8 @@ use crate::model::{
 pub struct RunScope {
     /// The pidns process. As a subreaper, it adopts every orphaned descendant of the command.
     pub reaper: Pid,
-    /// The members of the cgroup that the command ran in (`--cgroup`); empty without a cgroup.
-    /// Members are leftovers, even if they are not descendants of the reaper.
+    /// The processes in the command's cgroup; empty without `--cgroup`. All of them are leftovers,
+    /// even if they are not descendants of the reaper.
     pub members: BTreeSet<Pid>,
     /// The PID namespaces that were bind-mounted before the command started.
     pub mounted: MountedNamespaces,
@@ -34,7 +34,7 @@ pub struct Leftovers {
     pub graph: PidGraph,
     /// The leftover namespaces: namespaces that the command created and that still exist.
     pub namespaces: BTreeSet<NamespaceId>,
-    /// `true` if pidns still has children, but they fork and exit too fast to be read.
+    /// `true` if pidns still has children that fork and exit too fast for a scan to read them.
     pub unseen: bool,
 }
 
@@ -47,7 +47,7 @@ pub struct RunReport {
     pub ended: Ended,
     /// Maximum time that pidns waited for leftover processes to end.
     pub grace: Duration,
-    /// The denied codes: a finding with such a code makes `pidns run` fail.
+    /// The codes that are denied: `pidns run` fails if a finding has such a code.
     pub denied: BTreeSet<CheckCode>,
     /// The leftovers, or `None` if there are none.
     pub leftovers: Option<Leftovers>,
@@ -60,13 +60,14 @@ pub struct RunReport {
 }
 
 impl RunReport {
-    /// For each leftover, returns one finding per code that applies to it.
+    /// Returns the findings about all leftovers. A leftover namespace that is dead or nascent has
+    /// two findings.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
         self.leftovers.as_ref().map(|left| left.findings(&self.denied)).unwrap_or_default()
     }
 
-    /// Returns the denied codes for which there is a finding.
+    /// Returns the denied codes that occur in the findings.
     #[must_use]
     pub fn violations(&self) -> BTreeSet<CheckCode> {
         let is_denied = |finding: &Finding| finding.verdict == Verdict::Deny;
@@ -117,7 +118,8 @@ impl Leftovers {
         self.graph.processes().iter().filter(is_root).collect()
     }
 
-    /// For each leftover, returns one finding per code that applies to it.
+    /// Returns the findings about all leftovers. A leftover namespace that is dead or nascent has
+    /// two findings.
     #[must_use]
     pub fn findings(&self, denied: &BTreeSet<CheckCode>) -> Vec<Finding> {
         let finding = |code, subject| {
@@ -151,8 +153,8 @@ impl Leftovers {
     }
 }
 
-/// Sets `member_count` in each namespace. The members cannot be counted later, because the graph of
-/// the leftovers lacks members that are not leftovers.
+/// Sets `member_count` in each namespace. The count includes members that are not leftovers, so it
+/// must be set before such members are removed from the snapshot.
 fn count_members(snapshot: &mut Snapshot) {
     let mut counts: HashMap<_, usize> = HashMap::new();
     for id in snapshot.processes.iter().filter_map(|process| process.namespace) {
@@ -170,8 +172,8 @@ fn is_being_reaped(process: &Process, scope: &RunScope) -> bool {
 
 /// Returns the members of the command's cgroup, and the descendants of pidns.
 fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
-    // The kernel does not list zombies in `cgroup.procs`, so a zombie counts as a member if its
-    // parent is a member.
+    // `cgroup.procs` does not list zombies, so a zombie is treated as a member if its parent is a
+    // member.
     let is_member = |it: &&Process| {
         let parent = it.ppid.filter(|_| it.is_unreaped());
         let members = &scope.members;
@@ -199,13 +201,21 @@ fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
 
 /// Returns the namespaces that the command created and that still exist.
 ///
-/// A namespace with an init was created by the command if the init descends from pidns. Its other
-/// members do not matter, because a descendant of pidns can enter an existing namespace. A
-/// namespace without an init was created by the command if a descendant of pidns is a member or
-/// keeps the namespace alive, or if the namespace was bind-mounted while the command ran. But a
-/// namespace without an init is older than the command if pidns has inherited a descriptor of it,
-/// or if it was bind-mounted before the command started and still is. The result includes the
-/// ancestors of these namespaces, up to but not including the namespace of pidns.
+/// If the namespace has an init, the command created it if the init descends from pidns. Other
+/// members prove nothing, because a descendant of pidns can enter an existing namespace.
+///
+/// If the namespace has no init, the command created it if one of these conditions is met:
+///
+/// - A descendant of pidns is a member or keeps the namespace alive.
+/// - The namespace was bind-mounted while the command ran.
+///
+/// But a namespace without an init is older than the command if one of these conditions is met:
+///
+/// - pidns has inherited a descriptor of the namespace.
+/// - The namespace was bind-mounted before the command started, and is still mounted.
+///
+/// The result includes the ancestors of the created namespaces, up to but not including the
+/// namespace of pidns.
 fn made_namespaces(
     snapshot: &Snapshot,
     pids: &HashSet<Pid>,
@@ -213,7 +223,8 @@ fn made_namespaces(
 ) -> BTreeSet<NamespaceId> {
     let is_held_by_descendant =
         |holder: &Holder| holder.pid().is_some_and(|pid| pids.contains(&pid));
-    // Returns `true` for a mount that existed before the command started.
+    // Returns `Some(true)` for a mount that existed before the command started, and `None` for a
+    // mount in another mount namespace, where the earlier mounts are unknown.
     let is_old_mount = |namespace: &Namespace, holder: &Holder| match holder {
         Holder::Mount { path, mount_namespace } => {
             let is_own = Some(*mount_namespace) == scope.mounted.mount_namespace;
@@ -222,8 +233,8 @@ fn made_namespaces(
         }
         Holder::Fd { .. } | Holder::PidForChildren { .. } | Holder::File { .. } => None,
     };
-    // The only namespaces that pidns itself holds are those whose descriptors it inherited. They
-    // are older than the command.
+    // pidns itself keeps a namespace alive only by a descriptor that it inherited, so the namespace
+    // is older than the command.
     let shows_age = |namespace: &Namespace, holder: &Holder| {
         holder.pid() == Some(scope.reaper) || is_old_mount(namespace, holder) == Some(true)
     };
@@ -361,7 +372,8 @@ mod tests {
         // 50. A leftover process keeps namespace 60 alive. Namespace 70 is the parent of namespace
         // 80, which the command created.
         let held_by = |raw| Holder::Fd { pid: pid(raw), comm: None, fd: 3 };
-        // Namespace 90 was mounted before, and pidns has inherited a descriptor of namespace 100.
+        // Namespace 90 was mounted before the command started, and pidns has inherited a descriptor
+        // of namespace 100.
         namespaces.extend([90, 100].map(|it| namespace(it, Some(10))));
         namespaces[8].holders = vec![mount("/run/older"), held_by(8)];
         namespaces[9].holders = vec![held_by(5), held_by(8)];

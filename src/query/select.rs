@@ -15,7 +15,8 @@ use crate::model::{
     NamespaceState, NotFound, Pid, Process,
 };
 
-/// A filter for processes and namespaces. A process or namespace must meet all conditions.
+/// A filter for processes and namespaces. Selects only processes and namespaces that meet all
+/// conditions.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     /// Select these processes, their namespaces, and the dead or nascent namespaces that the
@@ -25,7 +26,7 @@ pub struct Selection {
     pub root: Option<NamespaceRef>,
     /// Select only namespaces that are at most this many levels below a root.
     pub depth: Option<usize>,
-    /// The members of each namespace to show.
+    /// Whether to show all members of each namespace, only its init, or none.
     pub members: Members,
     /// Select only processes with a matching name.
     pub comm: Option<Glob>,
@@ -34,8 +35,8 @@ pub struct Selection {
     /// Select only processes whose environment meets this condition. The scan must have evaluated
     /// the condition.
     pub env: Option<EnvPattern>,
-    /// Select only namespaces whose init is in this container, the descendants of these namespaces,
-    /// and the container's processes in other namespaces.
+    /// Select only the namespaces of this container, and their descendants. A namespace belongs to
+    /// the container of its init. Also select the container's processes in other namespaces.
     pub container: Option<ContainerPattern>,
     /// Select only namespaces in this state.
     pub state: Option<NamespaceState>,
@@ -75,8 +76,8 @@ impl Selection {
         self.root.is_none() && self.criteria(None).is_empty()
     }
 
-    /// Returns the conditions in the form used in documents. `root` is the ID of the namespace to
-    /// which `self.root` refers.
+    /// Converts the conditions to criteria, as documents list them. `root` is the ID of the
+    /// namespace to which `self.root` refers.
     fn criteria(&self, root: Option<NamespaceId>) -> Vec<Criterion> {
         let root = root.map(|id| id.to_string());
         let members = (self.members != Members::All).then(|| self.members.name().to_owned());
@@ -108,7 +109,7 @@ impl Selection {
         !self.pids.is_empty() || self.comm.is_some() || self.user.is_some() || self.env.is_some()
     }
 
-    /// Returns `true` if there is a condition on namespaces; `container` does not count. A process
+    /// Returns `true` if there is a condition on namespaces, other than `container`. A process
     /// whose namespace is unknown never meets such a condition.
     fn is_by_namespace(&self) -> bool {
         self.root.is_some() || self.depth.is_some() || self.state.is_some()
@@ -124,13 +125,13 @@ impl Selection {
     /// Fails if the pattern of `--container` is ambiguous.
     ///
     /// # Errors
-    /// Returns the containers and pods that it could mean.
+    /// Returns the containers and pods that match an ambiguous pattern.
     pub fn check_container(&self, graph: &PidGraph) -> Result<(), NotFound> {
         self.container.as_ref().map_or(Ok(()), |pattern| pattern.check(graph))
     }
 
-    /// Returns `true` if the conditions on namespaces and containers hold for a process. `position`
-    /// is the [`Position`] of the process's namespace, and `chosen` the selected containers.
+    /// Returns `true` if a process meets the conditions on namespaces and containers. `position` is
+    /// the [`Position`] of the process's namespace. `chosen` contains the selected containers.
     fn takes_position(
         &self,
         process: &Process,
@@ -142,8 +143,8 @@ impl Selection {
                 position.in_reach
             });
         // Several containers can share a PID namespace (`shareProcessNamespace` and `hostPID` of a
-        // Kubernetes pod, `docker run --pid`). Therefore a process also matches if it belongs to the
-        // selected container itself.
+        // Kubernetes pod, `docker run --pid`). So a process also matches if its own container is
+        // selected.
         let is_inside = |chosen: &ChosenContainers<'_>| {
             process.other_container().is_some_and(|it| chosen.contains(it))
         };
@@ -152,12 +153,13 @@ impl Selection {
     }
 }
 
-/// The facts about a namespace that decide whether the filter selects it.
+/// Facts about a namespace that determine whether the filter selects it.
 struct Position {
     /// Number of levels below the selected root, or below the top level if no root is selected.
     /// `None` if the namespace is not in the subtree of the selected root.
     depth: Option<usize>,
-    /// `true` if the namespace or one of its ancestors belongs to the selected container.
+    /// `true` if the namespace or one of its ancestors belongs to the selected container, or if no
+    /// container is selected.
     contained: bool,
     /// `true` if the namespace meets all conditions on namespaces. Ignores the condition on the
     /// container.
@@ -200,8 +202,8 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
         namespaces.extend(reapers.iter().filter_map(|&pid| graph.process(pid)?.namespace));
         processes.extend(reapers);
     }
-    // Add the dead namespaces that the selected processes keep alive. One of them may explain why a
-    // process cannot fork: its children would start in the dead namespace.
+    // Add the dead namespaces that the selected processes keep alive. Such a namespace may explain
+    // why a process cannot fork: its children would start in the dead namespace.
     if !selection.pids.is_empty() || selection.env.is_some() {
         namespaces.extend(kept_namespaces(&graph, &positions, &processes));
     }
@@ -227,8 +229,7 @@ pub fn part(graph: PidGraph, selection: &Selection) -> (PidGraph, Option<NotFoun
     }
 }
 
-/// Adds the criteria of a filter to those of earlier filters. Criteria that an earlier filter
-/// contains are not repeated.
+/// Adds the criteria of a filter to the criteria of earlier filters, without duplicates.
 fn add_criteria(selected: &mut Vec<Criterion>, criteria: Vec<Criterion>) {
     let new: Vec<_> = criteria.into_iter().filter(|it| !selected.contains(it)).collect();
     selected.extend(new);
@@ -279,8 +280,8 @@ fn nothing_selected(
     }
 }
 
-/// Returns the namespaces, except live ones, that meet the conditions on namespaces and that one of
-/// these processes keeps alive.
+/// Returns the namespaces that one of these processes keeps alive, and that meet the conditions on
+/// namespaces. Leaves out live namespaces.
 fn kept_namespaces(
     graph: &PidGraph,
     positions: &HashMap<NamespaceId, Position>,
@@ -294,8 +295,8 @@ fn kept_namespaces(
     graph.snapshot().namespaces.iter().filter(is_kept).map(|namespace| namespace.id).collect()
 }
 
-/// Adds the ancestors of each namespace in `namespaces`, innermost first, up to the first ancestor
-/// for which `is_in_reach` returns `false`.
+/// Adds the ancestors of each namespace in `namespaces`. Leaves out an ancestor for which
+/// `is_in_reach` returns `false`, and all ancestors above it.
 fn add_ancestors(
     graph: &PidGraph,
     namespaces: &mut HashSet<NamespaceId>,
@@ -417,10 +418,10 @@ fn retain(
     part
 }
 
-/// Returns the removed processes that the output may still name: the tracers and ancestors of the
-/// remaining processes. A member that entered from outside is shown with its parent, and a zombie
-/// with the process that should reap it. In a tree, a process stands below its nearest ancestor
-/// that remains.
+/// Returns the removed processes that the output may still need: the ancestors and tracers of the
+/// remaining processes. The output names the parent of a member that entered from outside, and the
+/// process that should reap a zombie. A tree shows each process below its nearest remaining
+/// ancestor.
 fn relatives(graph: &PidGraph, is_shown: impl Fn(&Process) -> bool) -> Vec<Process> {
     let shown = graph.processes().iter().filter(|it| is_shown(it));
     let mut todo: Vec<Pid> = shown.flat_map(|it| [it.ppid, it.tracer()]).flatten().collect();

@@ -1,10 +1,11 @@
 //! Distinguishes lasting problems from transient states by comparing several scans.
 //!
 //! A process in uninterruptible sleep usually wakes up within milliseconds, and a zombie is usually
-//! reaped within milliseconds. A dead namespace usually disappears just as fast. `pidns check`
-//! therefore reports such a process or namespace only if two scans show it in the same state. With
-//! `--wait`, it denies only problems that are still there after several checks, and warns about the
-//! rest.
+//! reaped within milliseconds. A dead namespace usually disappears just as fast. So `pidns check`
+//! reports such a process or namespace only if two scans show it in the same state.
+//!
+//! With `--wait`, `pidns check` denies only problems that still exist after several checks, and
+//! warns about all other problems.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -55,9 +56,9 @@ impl Transients {
         self.processes.is_empty() && self.namespaces.is_empty()
     }
 
-    /// Returns the processes and namespaces that are in a transient state in the later snapshot, but
-    /// were not in that state in the first snapshot. `pidns check` does not report these states,
-    /// because they may soon end.
+    /// Returns the processes and namespaces that are in a transient state in the later snapshot,
+    /// but were not in the same state in the first snapshot. `pidns check` does not report these
+    /// states, because they may soon end.
     #[must_use]
     pub fn unsettled(&self, later: &Snapshot) -> Unsettled {
         let mut unsettled = Unsettled::default();
@@ -92,17 +93,18 @@ fn transient_state(process: &Process) -> Option<TransientState> {
 
 /// Decides which findings stay denied when the same host is checked repeatedly.
 ///
-/// A finding stays denied if every check since it first appeared has had it. But a daemon may
-/// replace its workers: one finding disappears, and a similar one appears. So once a finding has
-/// disappeared, later findings of the same kind are only warnings. Findings that every check has
-/// had stay denied.
+/// A finding that every check so far contains stays denied.
+///
+/// A finding that is new since a later check is denied only if the previous check contains it too,
+/// and if no finding of the same kind has disappeared. All other findings become warnings. For
+/// example, when a daemon replaces a worker, one finding disappears and a similar one appears.
 #[derive(Debug, Default)]
 pub struct LastingFindings {
-    /// The findings that all checks have in common. `None` before the first check.
+    /// The denied findings that every check so far contains. `None` before the first check.
     lasting: Option<HashSet<FindingId>>,
     /// The denied findings of the last check.
     last: HashMap<FindingId, FindingKind>,
-    /// The kinds of the findings that have disappeared.
+    /// The kinds of the denied findings that have disappeared.
     ended: HashSet<FindingKind>,
 }
 
@@ -139,15 +141,15 @@ impl Identity {
     }
 }
 
-/// The kind of a finding's subject. A new finding may be the successor of one that has disappeared
-/// if both are of the same kind, for example if a daemon has replaced a worker.
+/// The kind of a finding's subject. If a finding disappears and another finding of the same kind
+/// appears, the subject may have been replaced: for example, a daemon has replaced a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Kind {
     /// A process, by its name and parent.
     Process(SmolStr, Option<Pid>),
     /// A namespace, by its parent.
     Namespace(Option<NamespaceId>),
-    /// Any other subject, by its identity.
+    /// Any other subject. Only the same subject is of the same kind.
     Same(Identity),
 }
 
@@ -164,9 +166,11 @@ impl Kind {
 }
 
 impl LastingFindings {
-    /// Turns the denied findings that may soon end into warnings. Returns `true` if another check
-    /// is needed, because a finding is new and may last, or because all findings have disappeared:
-    /// a scan can miss a process that is replaced during the scan.
+    /// Turns the denied findings that may soon end into warnings.
+    ///
+    /// Returns `true` if another check is needed, because a finding is new and may last, or because
+    /// all findings have disappeared. In the latter case, the scan may have missed a process that
+    /// was replaced during the scan.
     pub fn judge(&mut self, check: &mut Check) -> bool {
         let denied = check.findings.iter().filter(|it| it.verdict == Verdict::Deny);
         let now: HashMap<FindingId, FindingKind> = denied
@@ -255,7 +259,7 @@ mod tests {
         };
         let first = Transients::of(&host(&[(11, 1, true), (12, 2, false), (13, 3, true)]));
         assert!(!first.is_empty());
-        // The inode of namespace 13 belongs to another namespace, and namespace 14 is new.
+        // Another namespace has reused the inode of namespace 13, and namespace 14 is new.
         let later = host(&[(11, 1, true), (12, 2, true), (13, 4, true), (14, 5, false)]);
         let unsettled = first.unsettled(&later);
         let ids = |inodes: [u64; 2]| BTreeSet::from(inodes.map(NamespaceId::Inode));
@@ -297,7 +301,7 @@ mod tests {
         let (db, web) = ("db", "web");
         let first = [(2, 1, db), (3, 1, web), (4, 1, web)];
         assert_eq!(judge(&first), (vec![2, 3, 4], vec![], false));
-        // Process 3 is gone, PID 4 belongs to another worker, and process 6 is a new daemon.
+        // Process 3 is gone, another worker has reused PID 4, and process 6 is a new daemon.
         let second = [(2, 1, db), (4, 9, web), (6, 2, "log")];
         assert_eq!(judge(&second), (vec![2], vec![4, 6], true));
         let third = [(2, 1, db), (3, 1, web), (4, 9, web), (6, 2, "log")];

@@ -11,8 +11,8 @@ use crate::model::{
 /// Finds the process that has the PID `pid` in the namespace `from`, and returns its PID in the
 /// namespace `to`.
 ///
-/// `from` defaults to the namespace of the procfs that was read. `to` has the same default if
-/// `from` is given. If both are `None`, `to` is the process's own namespace.
+/// `from` defaults to the namespace of the procfs that was read. If `from` is given, `to` has the
+/// same default. If neither is given, `to` is the process's own namespace.
 ///
 /// # Errors
 /// Returns an error if the namespace or process doesn't exist, or if the process isn't visible in
@@ -29,8 +29,8 @@ pub fn translate(
     let from = from.map(|from| resolve_or_home(graph, from)).transpose()?;
     let process = match from {
         Some(from) if Some(from) != home => {
-            // A procfs does not show the PIDs that processes have in ancestors of its own
-            // namespace, so it cannot tell which process has this PID in such an ancestor.
+            // A procfs does not show PIDs in ancestors of its namespace, so pidns cannot find a
+            // process by such a PID.
             if home.is_some_and(|home| lineage.is_within(home, from)) {
                 return Err(NotFound::NotTold { pid, namespace: from });
             }

@@ -9,10 +9,10 @@ use crate::model::{NamespaceId, Pid};
 #[derive(Clone, Debug, Default)]
 pub struct Unsettled {
     /// Processes in a state that is probably transient, processes that SIGKILL can still terminate,
-    /// and processes of which only the leader thread is stopped.
+    /// and processes in which only the leader thread is stopped.
     pub processes: BTreeSet<Pid>,
     /// Dead namespaces that were not yet dead in the first scan.
     pub dead: BTreeSet<NamespaceId>,
-    /// Namespaces whose init waits for other processes, but did not in the first scan.
+    /// Namespaces whose init waits for other processes, but did not yet wait in the first scan.
     pub blocked: BTreeSet<NamespaceId>,
 }

@@ -30,7 +30,7 @@ pub enum WatchEvent<'a> {
     Start(WatchStart<'a>),
     /// Processes or namespaces changed between two snapshots.
     Changes(&'a Diff),
-    /// A problem occurred that ends the watch (`--until`).
+    /// A problem that ends the watch occurred (`--until`).
     Problems(&'a Check),
     /// A message about the watch itself.
     Notice(Notice),
