@@ -25,8 +25,8 @@ pub fn with_enough_stack(main: fn() -> ExitCode) -> ExitCode {
     if limit.is_some_and(|limit| limit < ENOUGH_STACK as u64)
         && let Ok(thread) = thread::Builder::new().stack_size(ENOUGH_STACK).spawn(main)
     {
-        // Block signals in the main thread, so that the kernel delivers them to the new thread, in
-        // which pidns may be waiting for them.
+        // The new thread may wait for signals. Block all signals in the main thread, so that the
+        // kernel delivers them to the new thread.
         let _ = SigSet::all().thread_block();
         return thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     }

@@ -1,7 +1,7 @@
 //! The cgroup that `pidns run --cgroup` creates for its command (`cgroups(7)`, version 2).
 //!
-//! A process that the command starts is in this cgroup, whatever its parent, session or PID
-//! namespace is. It leaves the cgroup only if it is moved to another one.
+//! All processes that the command starts are in this cgroup, whatever their parent, session or PID
+//! namespace is. A process leaves the cgroup only if it is moved to another one.
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -115,8 +115,8 @@ impl CommandCgroup {
         members
     }
 
-    /// Moves pidns back to its own cgroup, if the command has moved pidns to this one. Otherwise
-    /// [`kill`](Self::kill) would kill pidns.
+    /// If the command has moved pidns to this cgroup, moves pidns back. Otherwise,
+    /// [`kill`](Self::kill) would also kill pidns.
     ///
     /// # Errors
     /// Fails if pidns has no permission to move itself.
@@ -180,7 +180,7 @@ const MEMBERS: &str = "cgroup.procs";
 /// Moves this process to a cgroup.
 ///
 /// # Errors
-/// Returns an error if the process may not be moved.
+/// Returns an error if this process has no permission to move itself.
 pub fn join(members_file: &Path) -> io::Result<()> {
     // Never creates a file, unlike `fs::write`.
     OpenOptions::new().write(true).open(members_file)?.write_all(b"0")

@@ -21,9 +21,11 @@ const KILLING: Duration = Duration::from_secs(10);
 const ROUND: Duration = Duration::from_millis(20);
 
 /// Kills all descendants of the command and all members of its cgroup: sends SIGTERM, waits up to
-/// `grace`, then sends SIGKILL. The wait is cut short if a signal asks pidns to exit. Descendants
-/// can fork in the meantime, so both steps are repeated until no descendant is left that pidns may
-/// signal.
+/// `grace`, then sends SIGKILL. The wait ends early if a signal asks pidns to exit.
+///
+/// Descendants can fork in the meantime, so pidns repeatedly looks for new descendants to signal.
+/// pidns stops when it has no permission to signal any of the remaining descendants, or when the
+/// time for the signal has passed.
 pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
     raise_priority();
     let mut killed = Killed::default();
@@ -44,8 +46,9 @@ pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
         let deadline = Instant::now() + KILLING;
         let members = kill_cgroup(command, deadline);
         if members.is_some() {
-            // Forget which processes pidns may not signal, because `cgroup.kill` kills even such
-            // members. The next rounds add those that are not in the cgroup again.
+            // `cgroup.kill` also kills members that pidns has no permission to signal, so clear the
+            // list of refused processes. The next rounds add refused processes outside the cgroup
+            // again.
             killed.refused.clear();
         }
         let time = deadline.saturating_duration_since(Instant::now());
@@ -63,8 +66,8 @@ pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
 }
 
 /// Kills all members of the command's cgroup at once, and waits until they are gone or `deadline`
-/// has passed. Returns the members, or `None` if the command has no cgroup or the cgroup cannot be
-/// killed, as before Linux 5.14.
+/// has passed. Returns the members. Returns `None` if the command has no cgroup, or if the cgroup
+/// cannot be killed (before Linux 5.14).
 fn kill_cgroup(command: &mut SupervisedCommand, deadline: Instant) -> Option<BTreeSet<Pid>> {
     let members = command.members()?;
     command.cgroup.as_ref()?.kill().ok()?;
@@ -87,12 +90,13 @@ enum Hurry {
 struct Signalled {
     /// The processes to which the signal was sent, except those that had already terminated.
     sent: BTreeSet<Pid>,
-    /// `true` if descendants are left that pidns may signal.
+    /// `true` if descendants remain that pidns has permission to signal.
     leaves_some: bool,
 }
 
-/// Passes each descendant to `send` repeatedly, until no descendant is left that pidns may signal,
-/// or until `time` has passed. Adds the processes that pidns may not signal to `refused`.
+/// Passes each descendant to `send`, repeatedly. Returns when no descendant remains that pidns has
+/// permission to signal, or when `time` has passed. If `send` fails with `EPERM`, adds the process
+/// to `refused`.
 fn repeat(
     command: &mut SupervisedCommand,
     time: Duration,
@@ -120,8 +124,8 @@ fn repeat(
                 }
                 ControlFlow::Continue(())
             });
-            // Descendants were left before the walk, so a walk that found none missed a process
-            // that was forked in the meantime.
+            // A descendant existed before the walk. If the walk finds no running descendant, it may
+            // have missed a process that was forked during the walk, so repeat.
             leaves_some = living.is_empty() || !living.is_subset(refused);
         }
         let left = deadline.map_or(ROUND, |at| at.saturating_duration_since(Instant::now()));

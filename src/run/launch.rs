@@ -1,10 +1,10 @@
 //! Starts the command with the signal mask and the disposition of SIGPIPE that pidns was started
 //! with (`posix_spawn(3)`).
 //!
-//! If the command is to run in a cgroup of its own, or to die with pidns, pidns starts a second
-//! pidns process instead. The second process sets this up and then executes the command. The
-//! alternative, code that runs between `fork(2)` and `execve(2)`, needs an unsafe function of the
-//! standard library (`pre_exec`). The second pidns process needs only safe code.
+//! If the command must run in its own cgroup, or must die with pidns, pidns starts a second pidns
+//! process instead. The second process joins the cgroup, sets the parent-death signal, and then
+//! executes the command. Code between `fork(2)` and `execve(2)` could do the same in a single
+//! process, but it would need an unsafe function of the standard library (`pre_exec`).
 
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
@@ -23,7 +23,7 @@ use super::raw_signals;
 use super::signals::Signals;
 use crate::error::Error;
 
-/// The `argv[0]` by which a pidns process recognises that [`spawn`] started it.
+/// The `argv[0]` of a pidns process that [`spawn`] started.
 const NAME: &str = "pidns-launch";
 
 /// Starts a command with the signal mask that pidns was started with. If `dies_with_us` is `true`,
@@ -44,8 +44,9 @@ pub fn spawn(
     {
         return Ok(child);
     }
-    // Otherwise, start a second pidns process, which executes the command: it runs a script without
-    // `#!` in the shell, and exits with the status for the error if the command cannot be executed.
+    // Start a second pidns process, which executes the command. If the first attempt failed, the
+    // second process runs a script without `#!` in the shell, or exits with the status for the
+    // error.
     let parent = if dies_with_us { getpid().as_raw_nonzero().get() } else { 0 };
     let members_file = members_file.unwrap_or(Path::new(""));
     let mut words = vec![NAME.into(), parent.to_string().into(), members_file.into()];
@@ -61,7 +62,8 @@ fn start(program: &OsStr, words: &[OsString], signals: &Signals) -> io::Result<P
     let flags = PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF;
     attributes.set_flags(flags)?;
     attributes.set_sigmask(signals.mask_before())?;
-    // The Rust runtime ignores SIGPIPE.
+    // The Rust runtime made this process ignore SIGPIPE. Reset SIGPIPE for the command, unless
+    // SIGPIPE was ignored before.
     let reset = if raw_signals::was_sigpipe_ignored() { None } else { Some(NixSignal::SIGPIPE) };
     attributes.set_sigdefault(&reset.into_iter().collect::<SigSet>())?;
     let variables = env::vars_os().map(|(name, value)| [name, value].join(OsStr::new("=")));
@@ -83,7 +85,8 @@ pub fn is_asked_for(arguments: &[OsString]) -> bool {
     arguments.first().is_some_and(|name| name == NAME)
 }
 
-/// Executes the command. Returns only on failure.
+/// Executes the command in the second pidns process, which [`spawn`] started with these arguments.
+/// Returns only on failure.
 #[must_use]
 pub fn launch(arguments: &[OsString]) -> Error {
     let [_, parent, members_file, command @ ..] = arguments else {
@@ -97,7 +100,7 @@ pub fn launch(arguments: &[OsString]) -> Error {
     {
         return Error::Run { what: "move the command to its cgroup", source };
     }
-    // The Rust runtime made this process ignore SIGPIPE. Undo that unless SIGPIPE was ignored
+    // The Rust runtime made this process ignore SIGPIPE. Reset SIGPIPE, unless it was ignored
     // before.
     if !raw_signals::was_sigpipe_ignored() {
         raw_signals::reset_sigpipe();

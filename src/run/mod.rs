@@ -3,11 +3,11 @@
 //! pidns is a *subreaper* (`PR_SET_CHILD_SUBREAPER` in `prctl(2)`, since Linux 3.4): when the
 //! parent of a descendant exits, the descendant becomes a child of pidns, whatever its session or
 //! process group is. In a PID namespace that the command created, the descendant becomes a child of
-//! that namespace's init instead, and that init is a descendant of pidns too. Therefore pidns has a
-//! child as long as any descendant is left. When pidns has no child, `wait(2)` fails with `ECHILD`,
-//! so pidns notices this without a scan of /proc.
+//! the namespace's init instead, but the init is also a descendant of pidns. So pidns has a child
+//! as long as any descendant is left. Without a child, `wait(2)` fails with `ECHILD`. This tells
+//! pidns that no descendant is left, without a scan of /proc.
 //!
-//! This is true only if all children of pidns belong to the command, see
+//! This method works only if all children of pidns belong to the command, see
 //! [`Descendants::adopts_others`].
 
 mod cgroup;
@@ -49,24 +49,24 @@ pub struct SupervisedCommand {
     state: State,
     /// The last signal that asked pidns to exit, and when pidns read it.
     asked_to_exit: Option<(Signal, Instant)>,
-    /// `true` if a signal has asked pidns to exit after the command ended.
+    /// `true` if the command has ended and a signal has asked pidns to exit since.
     hurried: bool,
     /// The PID namespaces that were bind-mounted before the command started.
     mounted: MountedNamespaces,
 }
 
-/// Maximum number of signals to pass on, or of children to reap, in one go. pidns alternates
-/// between the two tasks. Otherwise, processes that fork and exit fast could keep it from passing
-/// on signals, and many signals could keep it from reaping.
+/// Maximum number of signals to pass on before pidns reaps children, and of children to reap before
+/// pidns passes on signals. Without this limit, processes that fork and exit fast could keep pidns
+/// from passing on signals, and many signals could keep pidns from reaping.
 const ROUND: usize = 1000;
 
-/// The longest pause between two checks for descendants. SIGCHLD usually ends the pause early, but
-/// does not if pidns has read the signal before the check.
+/// Maximum pause between two checks for descendants. SIGCHLD usually ends the pause early. But if
+/// pidns has already read the SIGCHLD before the check, only this timeout ends the pause.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A signal that is repeated within this time counts only once. `timeout(1)` sends a signal to
-/// pidns and then to its process group, and the second one can arrive after the first one has ended
-/// the command.
+/// If a signal that asks pidns to exit arrives again within this time, pidns does not treat the
+/// second signal as another request. `timeout(1)` sends a signal to pidns and then to its process
+/// group. The second signal can arrive after the first one has ended the command.
 const MOMENT: Duration = Duration::from_millis(500);
 
 /// The children that are left after a round of reaping.
@@ -95,8 +95,8 @@ impl SupervisedCommand {
     /// If `dies_with_us` is `true`, the kernel kills the command when pidns is killed. The
     /// descendants of the command keep running.
     ///
-    /// If `in_cgroup` is `true`, the command runs in a cgroup of its own, and the members of this
-    /// cgroup count as its descendants, too.
+    /// If `in_cgroup` is `true`, the command runs in a new cgroup, and pidns treats all members of
+    /// this cgroup as descendants of the command.
     ///
     /// # Errors
     /// Returns an error if the process cannot be started, if the cgroup cannot be created, if /proc
@@ -156,7 +156,7 @@ impl SupervisedCommand {
         if members.iter().try_for_each(&mut visit).is_break() {
             return;
         }
-        // Then visit the descendants that are not members, for example because they were moved to
+        // Visit the descendants that are not members, for example because they were moved to
         // another cgroup.
         let visited: HashSet<Pid> = members.iter().map(|it| it.pid).collect();
         self.descendants.walk(|it| {
@@ -179,14 +179,13 @@ impl SupervisedCommand {
         Ok(!self.descendants.mounted()?.points.is_subset(&self.mounted.points))
     }
 
-    /// Waits for the command to end. In the meantime, reaps orphans and passes signals on to the
-    /// command.
+    /// Reaps orphans and passes signals on to the command, until the command ends.
     ///
     /// # Errors
     /// Returns an error if the kernel discarded the exit status of the command.
     pub fn wait_for_command(&mut self) -> Result<Ended, Error> {
         loop {
-            // Read signals before reaping: if a child terminates after the reaping, its SIGCHLD
+            // Read signals before reaping. If a child terminates after the reaping, its SIGCHLD
             // stays pending, so the wait for the next signal ends at once.
             for received in self.signals.iter().take(ROUND) {
                 note_exit_request(&mut self.asked_to_exit, received.signal);
@@ -202,7 +201,8 @@ impl SupervisedCommand {
                         note_exit_request(&mut self.asked_to_exit, received.signal);
                     }
                     if let Some(cgroup) = &self.cgroup {
-                        // If this fails, pidns does not use `cgroup.kill`.
+                        // Ignore errors: `CommandCgroup::kill` tries again, and kills nothing if
+                        // pidns cannot leave.
                         let _ = cgroup.leave();
                     }
                     self.reaper.begin();
@@ -249,9 +249,9 @@ impl SupervisedCommand {
         self.cgroup.as_ref().is_some_and(CommandCgroup::has_members)
     }
 
-    /// Reads the signals that arrived after the command ended. They are not passed on, because the
-    /// command no longer exists. If one of them asks pidns to exit, pidns cuts short any further
-    /// wait. A signal that arrives twice within a [`MOMENT`] counts only once.
+    /// Reads the signals that arrived after the command ended, but does not pass them on, because
+    /// the command no longer exists. If one of them asks pidns to exit, pidns cuts short any
+    /// further wait. Ignores a signal that arrives again within a [`MOMENT`].
     fn note_hurry(&mut self) {
         for received in self.signals.iter().take(ROUND) {
             self.hurried |= note_exit_request(&mut self.asked_to_exit, received.signal);
@@ -287,8 +287,8 @@ impl SupervisedCommand {
         } else if let Some(signal) = status.stopping_signal().and_then(Signal::from_named_raw)
             && [Signal::TSTP, Signal::TTIN, Signal::TTOU].contains(&signal)
         {
-            // pidns stops itself only for job-control signals of the terminal. A process that stops
-            // the command with SIGSTOP will later continue the command, but would not continue
+            // pidns stops itself only for job-control signals of the terminal. If another process
+            // stops the command with SIGSTOP, that process will later continue the command, but not
             // pidns.
             self.state = State::Stopped(signal);
         }

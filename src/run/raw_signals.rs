@@ -41,7 +41,7 @@ pub fn was_sigpipe_ignored() -> bool {
     SIGPIPE_WAS_IGNORED.load(Ordering::Relaxed)
 }
 
-/// Restores the default action of SIGPIPE, which the Rust runtime has replaced.
+/// Restores the default action of SIGPIPE. (The Rust runtime ignores SIGPIPE.)
 pub fn reset_sigpipe() {
     // SAFETY: SIG_DFL is a valid disposition, and no code of this program relies on a handler.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };

@@ -11,8 +11,8 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{WaitOptions, setpriority_process, wait};
 
-/// Time that the thread sleeps while pidns has no children. The thread does not end then, because
-/// pidns can get another child later if it is the init of its PID namespace.
+/// Time that the thread sleeps when pidns has no children. The thread does not exit in this case,
+/// because pidns can get another child later if it is the init of its PID namespace.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A thread that reaps every terminated child from [`begin`](Self::begin) until pidns exits.
@@ -23,8 +23,8 @@ pub struct Reaper {
 }
 
 impl Reaper {
-    /// Starts the thread. Callers must do this before they start the command, which can use up all
-    /// PIDs. If the thread cannot be started, only the main thread of pidns reaps.
+    /// Starts the thread. Must be called before the command is started, because the command can use
+    /// up all PIDs. If the thread cannot be started, only the main thread of pidns reaps children.
     pub fn start() -> Self {
         let has_begun = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&has_begun);
@@ -42,7 +42,8 @@ impl Reaper {
         Self { thread: thread.ok().map(|it| it.thread().clone()), has_begun }
     }
 
-    /// Begins to reap. The command must already have been reaped, or its exit status would be lost.
+    /// Begins to reap. The command must already have been reaped. Otherwise, its exit status could
+    /// be lost.
     pub fn begin(&self) {
         self.has_begun.store(true, Ordering::Relaxed);
         if let Some(thread) = &self.thread {
@@ -51,8 +52,8 @@ impl Reaper {
     }
 }
 
-/// Raises the priority of this thread, so that it keeps up with processes that fork and exit fast,
-/// even during a scan. Does nothing without permission.
+/// Raises the priority of this thread, so that pidns keeps up with processes that fork and exit
+/// fast, even during a scan. Does nothing if pidns has no permission to do so.
 pub(super) fn raise_priority() {
     let _ = setpriority_process(None, -20);
 }

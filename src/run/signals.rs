@@ -1,11 +1,11 @@
 //! Reads signals from a descriptor (`signalfd(2)`) instead of handling them asynchronously, and
 //! passes them on to the command.
 //!
-//! A handler would change the dispositions that a command inherits. If a signal was ignored before
-//! (`nohup`, background jobs of `sh`) and pidns installed a handler, `execve(2)` would reset the
-//! signal to its default action, so the command would no longer ignore it. A blocked signal keeps
-//! its disposition, and the kernel queues it even if it is ignored, or if pidns is the init of its
-//! PID namespace.
+//! A handler would change the dispositions that a command inherits. For example, a signal can be
+//! ignored when pidns starts (`nohup`, background jobs of `sh`). If pidns installed a handler for
+//! this signal, `execve(2)` would reset the signal to its default action, so the command would no
+//! longer ignore it. A blocked signal keeps its disposition. The kernel queues a blocked signal
+//! even if it is ignored, or if pidns is the init of its PID namespace.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -20,9 +20,9 @@ use rustix::process::{Pid, Signal, getpid, kill_process};
 use super::raw_signals;
 use crate::collect::Descendants;
 
-/// Signals that the kernel sends because of a fault in pidns itself. pidns does not block them, so
-/// they terminate pidns. It reads all other signals, except SIGKILL and SIGSTOP, from the
-/// descriptor.
+/// Signals that the kernel sends because of a fault in pidns itself. pidns does not block these
+/// signals, so they terminate pidns. pidns reads all other signals, except SIGKILL and SIGSTOP,
+/// from the descriptor.
 const FAULTS: [NixSignal; 6] = [
     NixSignal::SIGBUS,
     NixSignal::SIGFPE,
@@ -105,7 +105,8 @@ impl Signals {
     /// Waits until a signal arrives or the timeout expires.
     pub fn wait(&self, timeout: Option<Duration>) {
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-        // Ignore errors such as EINTR, which end the wait early: all callers wait in a loop.
+        // Ignore errors: an error such as EINTR ends the wait early, but all callers wait in a
+        // loop.
         let _ = poll(&mut [PollFd::new(&self.fd.as_fd(), PollFlags::IN)], timeout.as_ref());
     }
 
@@ -126,7 +127,7 @@ impl Signals {
             PollFd::new(&signals, PollFlags::IN),
             PollFd::from_borrowed_fd(output, PollFlags::empty()),
         ];
-        // Errors are ignored, for the same reason as in `wait`.
+        // Ignore errors, as in `wait`.
         let _ = poll(&mut polled, timeout.as_ref());
         let [_, output] = polled;
         output.revents().intersects(PollFlags::ERR | PollFlags::HUP)
@@ -155,10 +156,10 @@ impl Signals {
 }
 
 impl Received {
-    /// Passes the signal on to the command, unless the command has already received it, or the
-    /// signal concerns pidns itself.
+    /// Passes the signal on to the command. Does nothing if the command has already received the
+    /// signal, or if the signal concerns pidns itself.
     pub fn pass_on(self, command: Pid, descendants: &Descendants) {
-        // If pidns itself caused a SIGPIPE or SIGXFSZ, the signal names pidns as its sender.
+        // The kernel reports pidns as the sender of a SIGPIPE or SIGXFSZ that pidns itself caused.
         let is_own = self.sender == Some(getpid())
             || self.signal == Signal::CHILD
             || (self.from_kernel && OF_PIDNS.contains(&self.signal));
@@ -186,20 +187,20 @@ impl Received {
             (true, _) => {
                 OF_TERMINAL.contains(&signal) && (signal != Signal::HUP || !is_session_leader())
             }
-            // If the sender is the command or a descendant, it probably used `kill 0`, as shell
-            // scripts do, which signals the whole process group, including the command.
+            // The command or a descendant probably sent the signal with `kill 0`, as shell scripts
+            // do. `kill 0` signals the whole process group, including the command.
             (false, Some(sender)) => sender == command || descendants.contains(sender),
             (false, None) => false,
         }
     }
 }
 
-/// Stops this process by the default action of a signal, and returns once another process continues
-/// it. In an orphaned process group, only SIGSTOP stops a process, because no shell would continue
-/// it.
+/// Stops this process by the default action of SIGTSTP, SIGTTIN or SIGTTOU, and returns after
+/// another process has continued it. In an orphaned process group, the kernel ignores these
+/// signals, so the function returns at once.
 pub fn stop_by(signal: Signal) {
     let Ok(signal) = NixSignal::try_from(signal.as_raw()) else { return };
-    // Errors are ignored: if this fails, pidns merely keeps running while the command is stopped.
+    // Ignore errors: if this fails, pidns keeps running while the command is stopped.
     take_action(signal);
 }
 
