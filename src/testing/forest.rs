@@ -1,5 +1,4 @@
-//! Simulates the processes and PID namespaces of a host, and the part of them that a viewer with
-//! few privileges can see.
+//! Simulates the processes and PID namespaces of a host, and an unprivileged view of them.
 //!
 //! A test applies random system calls to a [`Forest`], which contains all processes and namespaces.
 //! A [`Sight`] defines what a viewer may see. From the forest and the sight, this module computes a
@@ -15,9 +14,9 @@ use super::{namespace, process};
 use crate::collect::parse::Leaders;
 use crate::model::{Namespace, NamespaceId, Pid, Process};
 
-/// Limits on the size of a forest. The limits are low, so that a test takes milliseconds, and so
-/// that many namespaces have the same level and the same PIDs, which the tested code must not
-/// confuse.
+/// Limits on the size of a forest. With low limits, a test takes milliseconds. Also, many
+/// namespaces then have the same level and contain the same PIDs, so a test detects code that
+/// confuses such namespaces.
 const MAX_TASKS: usize = 40; // at most 64, so that one u64 has a bit for each task
 const MAX_NAMESPACES: usize = 12;
 const MAX_DEPTH: usize = 5;
@@ -52,16 +51,18 @@ pub enum Call {
     Wait { by: u8 },
 }
 
-/// Generates at most `count` calls of all kinds. On average, `injecting / (20 + injecting)` of the
-/// calls try to inject a process, that is, to start it in a namespace other than its parent's. An
-/// init counts as injected if its namespace is not a child of its parent's namespace.
+/// Generates up to `count` random calls. On average, `injecting / (20 + injecting)` of the calls
+/// can inject a process.
+///
+/// A process is injected if its namespace differs from its parent's namespace. An init is injected
+/// if its namespace is not a child of its parent's namespace.
 pub fn calls(count: usize, injecting: u8) -> impl Strategy<Value = Vec<Call>> {
     let play = move |all: Vec<u32>| all.into_iter().map(|raw| call(raw, injecting)).collect();
     vec(any::<u32>(), 1..=count).prop_map(play)
 }
 
-/// Decodes a call from one random number. A proptest strategy composed of many parts would be
-/// slower than the test itself.
+/// Decodes a call from one random number, because a proptest strategy composed of many parts would
+/// be slower than the test itself.
 fn call(raw: u32, injecting: u8) -> Call {
     let [kind, by, with, skip] = raw.to_be_bytes();
     match kind % (20 + injecting) {
@@ -82,7 +83,7 @@ fn call(raw: u32, injecting: u8) -> Call {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Running,
-    /// The task is a terminated init that waits until all other processes in its namespace are gone
+    /// A terminated init that waits until all other processes in its namespace are gone
     /// (`zap_pid_ns_processes`).
     Waiting,
     Zombie,
@@ -277,8 +278,8 @@ impl Forest {
         Some(self.namespaces.len() - 1)
     }
 
-    /// Creates a process, like `copy_process` in the kernel. `skip` leaves a gap between PIDs, as
-    /// if other processes or threads had used them.
+    /// Creates a process, like `copy_process` in the kernel. `skip` determines how many PIDs are
+    /// left out, for other processes or threads.
     fn fork(&mut self, by: usize, parent: Option<usize>, namespace: usize, skip: u8) {
         if self.namespaces[namespace].is_dead || self.tasks.len() == MAX_TASKS {
             return;
@@ -371,9 +372,9 @@ impl Forest {
         }
     }
 
-    /// Ends the inits that have been waiting for the other processes of their namespaces to exit, if
-    /// all have. Such an init is reaped if its parent is a waiting init, too, and otherwise becomes a
-    /// zombie.
+    /// Ends each waiting init that is the last process in its namespace and the descendants of its
+    /// namespace. Such an init is reaped if its parent is also a waiting init. Otherwise, it
+    /// becomes a zombie.
     fn end_waiting(&mut self) {
         let waits = |tasks: &[Task], it: usize| tasks[it].fate == Fate::Waiting;
         loop {
@@ -401,8 +402,8 @@ impl Forest {
 pub struct Sight {
     /// Selects the running process whose PID namespace the procfs shows.
     mount: u8,
-    /// Selects a running process. The viewer is in the same PID namespace as this process. If
-    /// `None`, a seccomp filter refuses `NS_GET_PARENT` for every namespace.
+    /// Selects a running process in the viewer's PID namespace. `None` simulates a seccomp filter
+    /// that refuses `NS_GET_PARENT` for every namespace.
     viewer: Option<u8>,
     /// A bit for each process: 1 if the viewer may not read the namespace link of this process.
     refused: u64,
@@ -446,8 +447,8 @@ fn has(bits: u64, index: usize) -> bool {
     bits >> index & 1 == 1
 }
 
-/// The result of a scan. For comparison with the forest, a view also contains the namespace that
-/// the procfs really shows, and the index of each process in the forest.
+/// The result of a scan. For comparison with the forest, a view also contains `mount` and
+/// `task_of`, which a scan cannot determine.
 #[derive(Clone, Debug)]
 pub struct View {
     pub processes: Vec<Process>,
@@ -498,13 +499,13 @@ impl View {
             if task.fate == Fate::Zombie || task.leader_exited {
                 seen.state = 'Z';
             }
-            // If only the leader thread has exited, the process still has a second thread. If the
-            // process is an init that waits for others, the second thread is the one that waits.
+            // If only the leader thread has exited, a second thread still runs. In a terminated
+            // init, the second thread waits for the other processes of the namespace.
             let has_others = task.fate != Fate::Zombie && task.leader_exited;
             seen.threads = NonZeroU32::new(if has_others { 2 } else { 1 });
             if !is_told {
-                // The PID of a leader remains the ID of its session or process group as long as
-                // that has members, even if the leader is gone.
+                // The ID of a session or process group is the PID of its leader. The ID does not
+                // change when the leader is gone.
                 let shared = |leader: usize| {
                     let has_number =
                         forest.is_within(forest.tasks[leader].namespace, task.namespace);
@@ -571,7 +572,7 @@ impl View {
         }
     }
 
-    /// Returns the index, in `forest`, of the namespace that has the given ID in this view.
+    /// Returns the index in `forest` of the namespace with this ID.
     pub fn meant(&self, forest: &Forest, id: NamespaceId) -> usize {
         match id {
             NamespaceId::Inode(inode) => usize::try_from(inode - FIRST_INODE).unwrap(),

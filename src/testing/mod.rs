@@ -126,7 +126,8 @@ pub fn detached_farm() -> Snapshot {
     farm
 }
 
-/// Returns limits of processes in [`farm`]. Every field of a limit occurs at least once.
+/// Returns sample limits of processes in [`farm`]. At least one of the limits has a value for each
+/// field.
 pub fn limits() -> Vec<Limit> {
     let pids = [6, 7].into_iter().filter_map(Pid::new).collect();
     let largest = Consumer {
