@@ -1,31 +1,31 @@
-//! Remembers which gaps in the snapshots were reported, so that a gap that comes and goes with
-//! every snapshot is reported only once.
+//! Remembers which gaps in the snapshots were reported. A gap is a reason why a snapshot or
+//! comparison is incomplete. A gap that disappears and comes back soon is reported only once.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// A gap counts as ended if no snapshot has had it for this long.
+/// A gap has ended if it has been absent from all snapshots for this long.
 const LASTING: Duration = Duration::from_secs(60);
 
-/// The gaps that the snapshots of the last minute had.
+/// The gaps in the snapshots of the last minute.
 #[derive(Debug, Default)]
 pub struct Gaps {
-    /// Maps the name of each gap to the time of the last snapshot that had it. A name is a
-    /// diagnostic code with an error, so the map stays small.
+    /// Maps the name of each gap to the time of the last snapshot with this gap. The names consist
+    /// of diagnostic codes and error names, so the map stays small.
     seen: BTreeMap<String, Instant>,
 }
 
 /// A change to report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GapChange {
-    /// The snapshot has a gap that no other snapshot of the last minute had.
+    /// The snapshot has a gap that was absent from all other snapshots of the last minute.
     New,
     /// All gaps have ended.
     Ended,
 }
 
 impl Gaps {
-    /// Records the gaps in a snapshot.
+    /// Records the gaps in a snapshot. Returns the change to report, if any.
     pub fn note(
         &mut self,
         names: impl IntoIterator<Item = String>,

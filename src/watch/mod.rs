@@ -1,5 +1,5 @@
-//! The parts of a watch that have nothing to do with processes: when the next round is due, which
-//! gaps were reported, and the local time.
+//! Support for `pidns watch`, independent of processes: the time of the next round, the gaps that
+//! were reported, and the local time.
 
 pub mod gaps;
 pub mod local_time;

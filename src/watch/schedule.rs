@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 const QUIET: Duration = Duration::from_secs(60);
 
 /// The rounds of a watch. A round is due at each multiple of the interval. If a round takes longer
-/// than the interval, the rounds that become due meanwhile are skipped.
+/// than the interval, the rounds that become due before it ends are skipped.
 #[derive(Debug)]
 pub struct Schedule {
     interval: Duration,
-    /// The time of the next round; `None` if it is too late for the clock to represent.
+    /// The time of the next round, or `None` if the time is too far in the future for the clock.
     due: Option<Instant>,
-    /// The skipped rounds that were not yet reported.
+    /// The skipped rounds that have not been reported yet.
     unreported: SkippedRounds,
     /// Time of the last report.
     reported_at: Option<Instant>,
-    /// Number of all skipped rounds.
+    /// Number of skipped rounds since the watch began.
     skipped: u64,
 }
 
@@ -38,13 +38,14 @@ impl Schedule {
         Self { interval, due: Some(now), unreported, reported_at: None, skipped: 0 }
     }
 
-    /// Returns the time of the next round; `None` if it is too late for the clock to represent.
+    /// Returns the time of the next round, or `None` if the time is too far in the future for the
+    /// clock.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
         self.due
     }
 
-    /// Returns the number of all skipped rounds.
+    /// Returns the number of skipped rounds since the watch began.
     #[must_use]
     pub fn skipped(&self) -> u64 {
         self.skipped
@@ -66,7 +67,7 @@ impl Schedule {
         self.due = left.and_then(|left| now.checked_add(Duration::from_nanos(left)));
     }
 
-    /// Returns the skipped rounds to report now, if any: at most once a minute.
+    /// Returns the skipped rounds to report now, if any. Returns at most one report a minute.
     pub fn take_report(&mut self, now: Instant) -> Option<SkippedRounds> {
         let is_early = self.reported_at.is_some_and(|at| now.saturating_duration_since(at) < QUIET);
         if self.unreported.count == 0 || is_early {
