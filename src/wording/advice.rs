@@ -21,7 +21,7 @@ pub const USE_REAPING_INIT: &str = "use an init that reaps its children, such as
 pub const RUN_ON_HOST: &str = "run pidns as root on the host, with the host's /proc";
 
 /// Maximum number of commands to suggest for one namespace. If more processes and mounts keep the
-/// namespace alive, the next check suggests the remaining commands.
+/// namespace alive, the next run of pidns suggests the remaining commands.
 const COMMANDS: usize = 10;
 
 /// Maximum number of mount points that a report lists for one namespace.
@@ -63,9 +63,9 @@ impl Adviser<'_> {
         commands
     }
 
-    /// Returns commands that get a zombie reaped. A frozen `reaper` is thawed, and a stopped one is
-    /// continued, so that it can reap the zombie itself. Any other reaper is killed, so that
-    /// another process reaps the zombie.
+    /// Returns commands after which a zombie gets reaped. If `reaper` is frozen or stopped, the
+    /// commands thaw or continue it, so that it can reap the zombie itself. Otherwise, the commands
+    /// kill `reaper`, so that another process reaps the zombie.
     pub fn make_reap(&self, reaper: Pid, zombie: Pid) -> Vec<String> {
         let thaw = self.thaw(reaper);
         if !thaw.is_empty() {
@@ -74,11 +74,13 @@ impl Adviser<'_> {
         self.go_on(reaper).unwrap_or_else(|| self.end_reaper(reaper, zombie))
     }
 
-    /// Returns the commands that kill `reaper`, the parent or tracer of the process `of`. Returns a
-    /// warning instead if the two belong to different users, and `of` does not belong to root. The
-    /// user of `of` may then have chosen `reaper`: with `CLONE_PARENT`, a user can start a process
-    /// as a child of `su` or `sudo`, which run as root, and with `PTRACE_TRACEME`, that process can
-    /// make its parent its tracer.
+    /// Returns the commands that kill `reaper`, the parent or tracer of the process `of`.
+    ///
+    /// Returns a warning instead if `of` belongs to a user other than root, and `reaper` to a
+    /// different user. The user of `of` may have chosen `reaper` as the parent or tracer, to get
+    /// `reaper` killed. With `CLONE_PARENT`, a user can start a process as a child of `su` or
+    /// `sudo`, which run as root. With `PTRACE_TRACEME`, that process can make its parent its
+    /// tracer.
     fn end_reaper(&self, reaper: Pid, of: Pid) -> Vec<String> {
         let known = |pid| self.graph.known_process(pid);
         match known(reaper).zip(known(of)) {
@@ -92,8 +94,8 @@ impl Adviser<'_> {
     }
 
     /// Returns the commands that continue a stopped process, or `None` if the process is not
-    /// stopped. If its tracer has stopped it, SIGCONT has no effect, so the commands kill the
-    /// tracer.
+    /// stopped. SIGCONT has no effect on a process that a tracer has stopped, so the commands then
+    /// kill the tracer.
     pub fn go_on(&self, pid: Pid) -> Option<Vec<String>> {
         let is_stopped = |it: &&Process| it.is_stopped() || self.live.stopped.contains(&pid);
         let process = self.graph.known_process(pid).filter(is_stopped)?;
@@ -149,7 +151,7 @@ impl Adviser<'_> {
     }
 
     /// Returns the command that starts a shell in a PID namespace. The shell runs in all namespaces
-    /// of `process` or, if these cannot be entered, in all namespaces of the init.
+    /// of `process` or, if they cannot be entered, in all namespaces of the init.
     ///
     /// Returns `None` for the namespace that the procfs shows, for a namespace that cannot be
     /// entered, and for a saved document.
@@ -170,7 +172,8 @@ impl Adviser<'_> {
 
     /// Returns the commands that remove everything that keeps a namespace alive.
     pub fn release(&self, namespace: &Namespace) -> Vec<String> {
-        // A terminated init does not react to signals, so remove what blocks its exit.
+        // A terminated init does not react to signals, so suggest commands that let it finish its
+        // exit.
         let init = match (namespace.state, namespace.init) {
             (NamespaceState::Dead, Some(_)) => self.unblock(namespace),
             (_, Some(init)) => self.end(init),
@@ -186,9 +189,9 @@ impl Adviser<'_> {
         distinct(init.into_iter().chain(holders))
     }
 
-    /// Returns advice on how to get a file closed. Never suggests killing a process because of a
-    /// connected socket or the messages in it: any user can connect to a daemon or send messages to
-    /// it, and could thus get the daemon killed.
+    /// Returns advice on how to get a file closed. If the file is a connected socket, or is kept by
+    /// messages in a socket, never suggests killing the process. Any user can connect to a daemon
+    /// or send messages to it, and could get the daemon killed in this way.
     fn close(&self, file: HoldingFile, pid: Pid, fd: u32) -> Vec<String> {
         if self.live.ended.contains(&pid) {
             return Vec::new();
@@ -235,15 +238,18 @@ pub fn add_umounts(namespace: &Namespace, facts: &LiveFacts, line: &mut Line) {
     }
 }
 
-/// Returns the command that unmounts a path in a mount namespace. To enter another mount namespace,
-/// the command needs the PID of a process in it. If pidns knows no such process, returns `None`.
-/// For a saved document, the command does not enter a mount namespace, because the current mount
+/// Returns the command that unmounts a path in a mount namespace.
+///
+/// If pidns is in another mount namespace, the command enters the mount namespace of the path, and
+/// needs the PID of a process in that namespace. Returns `None` if pidns knows no such process. For
+/// a saved document, the command does not enter a mount namespace, because the current mount
 /// namespaces are unknown.
 ///
-/// The owner of a mount namespace can replace the `umount` program in it. So the command runs the
-/// `umount` of the host, which enters the mount namespace itself (`-N`), and runs no helper program
-/// (`-i`). Without `-n`, `umount` would follow a symbolic link `/run/mount/utab.lock` in that mount
-/// namespace, and make the target of the link readable for everyone.
+/// The owner of a mount namespace can replace the `umount` program in that namespace. So the
+/// command runs the host's `umount`, which enters the mount namespace itself (`-N`), and runs no
+/// helper program (`-i`). Without `-n`, `umount` would follow a symbolic link
+/// `/run/mount/utab.lock` in that mount namespace, and make the target of the link readable for
+/// everyone.
 ///
 /// Returns `None` for a mount without a usable path, such as `(unreachable)`.
 fn umount(path: &str, mount_namespace: u64, facts: &LiveFacts) -> Option<String> {

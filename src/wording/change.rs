@@ -21,13 +21,13 @@ pub fn mark(happened: Happened) -> char {
 }
 
 /// Returns `true` if a namespace is new or gone, or if anything other than its members changed.
-/// Changed members are ignored here, because they have lines of their own.
+/// Ignores changed members, because each of them has its own line.
 pub fn is_more_than_members(change: &NamespaceChange) -> bool {
     change.happened() != Happened::Changed
         || change.fields.iter().any(|field| *field != NamespaceField::Members)
 }
 
-/// Returns a sentence that counts the changes, or says that there are none.
+/// Returns a sentence with the number of changes, or a sentence that there are none.
 pub fn summary(diff: &Diff) -> String {
     if !diff.differs() {
         let processes = processes(diff.after.processes().len());
@@ -42,8 +42,8 @@ pub fn summary(diff: &Diff) -> String {
     sentences.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// Returns a sentence that counts changes by kind, such as `Processes: 1 came, 2 went.` Returns
-/// `None` if there are no changes.
+/// Returns a sentence with the number of changes of each kind, such as `Processes: 1 came, 2 went.`
+/// Returns `None` if there are no changes.
 fn counts(one: &str, many: &str, happened: impl Iterator<Item = Happened>) -> Option<String> {
     let happened: Vec<Happened> = happened.collect();
     let kinds = [

@@ -29,8 +29,7 @@ impl FindingText {
     }
 }
 
-/// Returns a phrase that counts the findings of `pidns check` by verdict, such as `2 denied, 1
-/// warning`.
+/// Returns a phrase with the number of findings for each verdict, such as `2 denied, 1 warning`.
 pub fn summary(check: &Check) -> String {
     let (denied, warned) = (check.count(Verdict::Deny), check.count(Verdict::Warn));
     let warnings = if warned == 1 { "warning" } else { "warnings" };
@@ -80,8 +79,8 @@ pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingTe
     }
 }
 
-/// Returns the command that enters the PID namespace of the process or namespace that a finding is
-/// about, or `None` if there is no such command.
+/// Returns the command that enters the PID namespace of a finding's process, or the namespace that
+/// the finding is about. Returns `None` if there is no such command.
 pub fn enter(check: &Check, finding: &Finding) -> Option<String> {
     let (namespace, process) = match finding.subject {
         Subject::Process(pid) => (check.graph.process(pid)?.namespace?, Some(pid)),

@@ -165,8 +165,9 @@ fn raise(graph: &PidGraph, limit: &Limit) -> Option<String> {
             let write = format!("sh -c 'echo {value} > /proc/sys/kernel/pid_max'");
             Some(format!("end a process in it, then nsenter --target {init} --pid {write}"))
         }
-        // Only a process in the user namespace can raise the limit. Suggest no nsenter command: the
-        // owner of the user namespace could read and control the process that nsenter starts in it.
+        // Only a process in the user namespace can raise the limit. Do not suggest an nsenter
+        // command, because the owner of the user namespace could read and control the process that
+        // nsenter starts.
         (LimitKind::MaxPidNamespaces, None, Some(value)) => {
             let inode = limit.scope.user_namespace?;
             Some(format!(
@@ -181,7 +182,7 @@ fn raise(graph: &PidGraph, limit: &Limit) -> Option<String> {
     }
 }
 
-/// Says how many limits are full or unknown.
+/// Returns a sentence with the number of full limits and of unknown limits.
 pub fn limits_summary(report: &LimitReport) -> String {
     let (full, unknown) = (report.full(), report.unknown);
     let unknown = match unknown {

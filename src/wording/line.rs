@@ -7,10 +7,11 @@ use std::fmt::{self, Write as _};
 
 use super::phrase::Count;
 
-/// Maximum number of items that a line shows from a list. The remaining items are only counted.
+/// Maximum number of items that a line shows from a list. For the remaining items, the line shows
+/// only their number.
 pub const LISTED: usize = 8;
 
-/// The reason why a part of a line stands out.
+/// The reason why a part of a line is highlighted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Emphasis {
     /// Ordinary text.
@@ -33,10 +34,10 @@ pub enum Emphasis {
 /// A part of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part<'a> {
-    /// Text between the previous part and this part: punctuation followed by blanks. If the line
-    /// wraps here, a line break replaces the blanks.
+    /// Text between the previous part and this part: punctuation followed by spaces. If the line
+    /// wraps here, a line break replaces the spaces.
     pub separator: &'static str,
-    /// The reason why this part stands out.
+    /// The reason why this part is highlighted.
     pub emphasis: Emphasis,
     /// The text, not yet escaped.
     pub text: &'a str,

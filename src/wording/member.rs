@@ -1,5 +1,5 @@
-//! Describes the members of a namespace: processes that share a row, and anything unusual about
-//! them.
+//! Describes the members of a namespace. Processes that share a row have one description, which
+//! mentions anything unusual about them.
 
 use std::fmt;
 
@@ -31,8 +31,8 @@ impl<'a> MemberText<'a> {
         self.describe(row, Drawn::Listed, of_each, false, line);
     }
 
-    /// Adds a description of a row of a process tree to `line`. `of_each` is `true` if the namespace
-    /// stands for several folded namespaces.
+    /// Adds a description of a row of a process tree to `line`. `of_each` is `true` if the row
+    /// describes the members of several folded namespaces.
     pub fn tree_row(&self, row: &TreeRow<'a>, of_each: bool, line: &mut Line) {
         self.describe(&row.row, row.drawn, of_each || row.of_each, row.has_children, line);
     }
@@ -119,7 +119,7 @@ impl<'a> MemberText<'a> {
     }
 
     /// Adds the container of a process if it differs from the container of the namespace. In a
-    /// tree, processes below one of the same container do not repeat it.
+    /// tree, leaves out the container of a process below a process of the same container.
     fn guest(&self, process: &Process, drawn: Drawn, of_each: bool, line: &mut Line) {
         let Some(container) = process.other_container() else { return };
         let above = match drawn {
@@ -139,8 +139,7 @@ impl<'a> MemberText<'a> {
     }
 
     /// Returns the PID and the name of the process to which the processes of a row are related. If
-    /// they are related to different processes, these have the same name, and only this name is
-    /// returned.
+    /// they are related to several processes with the same name, returns only that name.
     fn relative(&self, row: &MemberRow<'a>, named: Relation<'a>, of_each: bool) -> String {
         let is_named = |it: &&Process| [it.ppid, it.tracer()].contains(&Some(named.pid));
         match named.process {

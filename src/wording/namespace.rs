@@ -1,4 +1,4 @@
-//! Describes namespaces and their members. Text and pictures contain the same lines.
+//! Describes namespaces and their members, for text output and pictures.
 //!
 //! The lines are not escaped, because each format escapes them in its own way.
 
@@ -16,8 +16,8 @@ use crate::model::{
 };
 use crate::query::fold::{Folding, MemberRow, Siblings, TreeRow, keeping};
 
-/// Maximum number of holders that a line names for one namespace. The remaining holders are only
-/// counted.
+/// Maximum number of holders that a line names for one namespace. For the remaining holders, the
+/// line shows only their number.
 const HOLDERS: usize = 3;
 
 /// The explanation of the arrow between two PIDs of a process (`a → b`).
@@ -40,8 +40,8 @@ pub fn is_wrong(snapshot: &Snapshot) -> bool {
 
 /// Describes the namespaces and processes of one graph.
 ///
-/// Several namespaces can be folded into one line. The lines below it then describe what each of
-/// these namespaces contains. The parameters `in_each` and `of_each` are `true` for such lines.
+/// Several namespaces can be folded into one line. The lines below it then describe the contents of
+/// each of these namespaces, and the parameters `in_each` and `of_each` are `true`.
 #[derive(Clone, Copy)]
 pub struct Describe<'a> {
     graph: &'a PidGraph,
@@ -79,8 +79,7 @@ impl<'a> Describe<'a> {
             separators.set("; ");
         }
         let init = namespace.init.and_then(|init| self.graph.process(init));
-        // Do not name the init of the outermost namespace, because it is always the same process,
-        // PID 1.
+        // Do not name the init of the outermost namespace: it is always PID 1.
         match (init, namespace.init) {
             (Some(init), _) if init.nspid.len() > 1 => {
                 line.part(next(), Emphasis::Name, format_args!("{}", Comm(&init.comm)));
@@ -246,8 +245,8 @@ impl<'a> Describe<'a> {
             None => line.part("", Emphasis::Name, format_args!("{count} namespaces")),
         }
         line.plain(" ", format_args!("like this"));
-        // If `in_each` is `true`, the line describes the children of several folded parents. The
-        // children of each parent have other IDs, so the line shows no IDs.
+        // If `in_each` is `true`, the line describes the children of several folded namespaces.
+        // Each of these namespaces has different children, so the line shows no IDs.
         if !in_each {
             line.list(": ", namespaces.iter().map(|namespace| namespace.id));
         }
@@ -312,7 +311,7 @@ impl<'a> Describe<'a> {
         text
     }
 
-    /// Returns the PIDs of a process that has more than one, as an example that explains the arrow
+    /// Returns the PIDs of a process with several PIDs, as an example that explains the arrow
     /// (`→`).
     pub fn example(&self) -> Option<Pids<'a>> {
         let process = self.graph.processes().iter().find(|process| process.nspid.len() > 1)?;
@@ -320,7 +319,7 @@ impl<'a> Describe<'a> {
     }
 }
 
-/// Returns a phrase that says where a process is: its namespace, and the container of the namespace.
+/// Returns a phrase with the namespace of a process, and the container of the namespace.
 pub fn location(namespace: &Namespace) -> String {
     match &namespace.container {
         Some(container) => format!("in {}, {container}", namespace.id),

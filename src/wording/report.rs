@@ -20,7 +20,7 @@ pub struct ReportRow<'a> {
     pub command: String,
     /// Facts that are true for each of the processes.
     pub facts: Vec<String>,
-    /// `true` if the row has no rows below it. Only such a row may be folded.
+    /// `true` if no rows are below this row. Only such a row may be folded.
     pub is_leaf: bool,
 }
 

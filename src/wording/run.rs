@@ -15,7 +15,7 @@ use crate::model::{
 };
 use crate::query::{Leftovers, RunReport};
 
-/// The line shown in place of processes that exit before a scan can read them.
+/// The line for processes that exit before a scan can read them.
 pub const UNSEEN: &str = "processes that exit before they can be read, each leaving a child";
 
 /// Describes a finding of `pidns run`. If `--kill` has killed the process, the description has no
@@ -30,8 +30,8 @@ pub fn describe_leftover(report: &RunReport, finding: &Finding, symbols: Symbols
             None => without_advice(pid.to_string()),
             Some(process) => {
                 let mut message = process_text(report, leftovers, process, symbols);
-                // A zombie is in neither list, because signals have no effect on it. pidns reaps it
-                // after its parent has ended.
+                // Signals have no effect on a zombie, so it is neither in `sigterm` nor in
+                // `sigkill`. pidns reaps a zombie after the zombie's parent has ended.
                 let has_ended = report.killed.as_ref().is_some_and(|it| {
                     let is_signalled = it.sigterm.contains(&pid) || it.sigkill.contains(&pid);
                     (is_signalled || process.is_unreaped()) && !it.remaining.contains(&pid)
@@ -147,8 +147,8 @@ pub fn run_age(report: &RunReport, processes: &[&Process]) -> Option<String> {
 }
 
 /// Returns a sentence about the effect of `pidns run --kill`: the number of killed processes, the
-/// processes that pidns may not signal, and the processes that still exist. The names of the
-/// processes come from the graph, which is `None` if the host could not be scanned.
+/// processes that pidns had no permission to signal, and the processes that still exist. The names
+/// of the processes come from `graph`, which is `None` if the host could not be scanned.
 pub fn killed_text(killed: &Killed, graph: Option<&PidGraph>) -> String {
     let all = killed.sigterm.union(&killed.sigkill).count();
     let mut text = format!("killed {}", processes(all));

@@ -1,9 +1,9 @@
 //! Escapes text for a terminal. The names of processes and mount points can contain any characters,
 //! including control sequences that a terminal obeys.
 //!
-//! This project has its own escaping because no library escapes all control characters,
-//! bidirectional and invisible characters, and characters that XML forbids. Escapes that only one
-//! output format needs are in the file of that format.
+//! No library escapes all control characters, bidirectional and invisible characters, and
+//! characters that XML forbids. Escapes that only one output format needs are in the file of that
+//! format.
 
 use std::fmt::{self, Write as _};
 
@@ -17,7 +17,7 @@ impl<T: fmt::Display> fmt::Display for Sanitized<T> {
     }
 }
 
-/// [`Sanitized`] text with doubled backslashes. Different names therefore look different: a newline
+/// [`Sanitized`] text with doubled backslashes, so that different names look different: a newline
 /// becomes `\n`, but a backslash followed by an `n` becomes `\\n`.
 pub struct Distinct<T>(pub T);
 

@@ -6,10 +6,11 @@ use crate::graph::PidGraph;
 use crate::model::SharedWith;
 use crate::query::fold::Siblings;
 
-/// Adds to `line` the types of the namespaces (such as net) that the init of a PID namespace
-/// shares, and says whether it shares them with the host or with other PID namespaces. Does not
-/// name the other PID namespaces on a line that stands for several folded namespaces, because they
-/// usually differ.
+/// Adds to `line` the types of the namespaces (such as net) that the init of a PID namespace shares
+/// with the host or with other PID namespaces.
+///
+/// If the line describes several folded namespaces, does not name the other PID namespaces, because
+/// they usually differ.
 pub fn add_sharing(graph: &PidGraph, siblings: &Siblings<'_>, in_each: bool, line: &mut Line) {
     let Some(namespace) = siblings.first() else { return };
     let of_each = in_each || matches!(siblings, Siblings::Alike(_));

@@ -10,7 +10,7 @@ use crate::model::{Container, Pid, Process, cgroup};
 /// If a process has more PIDs than this, the PIDs in the middle are left out.
 const LEVELS: usize = 4;
 
-/// Number of characters to which command lines are truncated.
+/// Maximum length of a command line in characters. Longer command lines are truncated.
 const COMMAND: usize = 60;
 
 /// The name of a process, for display. An empty name is displayed as `(no name)`.
@@ -93,8 +93,8 @@ pub fn command(process: &Process, ascii: bool) -> String {
     }
 }
 
-/// Returns a word for the process state if the process is stopped, in uninterruptible sleep or
-/// terminated, and `None` for other states.
+/// Returns a word for the state of a stopped, uninterruptible or terminated process, and `None` for
+/// other states.
 pub fn process_state(state: char) -> Option<&'static str> {
     match state {
         'Z' | 'X' => Some("zombie"),
@@ -105,7 +105,7 @@ pub fn process_state(state: char) -> Option<&'static str> {
     }
 }
 
-/// Returns the container of a process: its own or, if unknown, that of its namespace.
+/// Returns the container of a process or, if unknown, the container of the process's namespace.
 pub fn container_of<'a>(graph: &'a PidGraph, process: &'a Process) -> Option<&'a Container> {
     let of_namespace = || graph.namespace(process.namespace?)?.container.as_ref();
     process.other_container().or_else(of_namespace).filter(|it| !it.is_unit())
@@ -118,7 +118,7 @@ pub fn part_of(graph: &PidGraph, process: &Process) -> Option<String> {
     let own = namespace.and_then(|namespace| namespace.container.as_ref());
     let found = cgroup::of_path(process.cgroup()?, None);
     let is_found = |it: &&Container| found.as_ref().is_some_and(|found| found.is_same(it));
-    // Prefer the container in the graph, because `found` has only an ID, and no name.
+    // Prefer the container in the graph, because `found` has an ID but no name.
     if let Some(container) = process.other_container().or_else(|| own.filter(is_found)) {
         return Some(container.to_string());
     }
@@ -128,8 +128,8 @@ pub fn part_of(graph: &PidGraph, process: &Process) -> Option<String> {
         // service.
         let is_service = |name: &&str| name.ends_with(".service");
         let unit = Some(found.id).filter(|it| is_service(&it.as_str()))?;
-        // Users choose the names of their own services, so also name the system service in which
-        // these run.
+        // Users choose the names of their own services, so also name the system service that runs
+        // such a service (`user@UID.service`).
         let outer = process.cgroup()?.split('/').find(is_service).filter(|it| *it != unit);
         return Some(outer.map_or(unit.clone(), |outer| format!("{unit} in {outer}")));
     }

@@ -8,7 +8,7 @@ use super::phrase::{Count, Counted, namespaces, processes};
 use crate::model::{CheckCode, WatchCaveat};
 use crate::query::WatchStart;
 
-/// Returns the message for a reason why changes may be missing.
+/// Returns the message about a reason why the watch may miss changes.
 pub fn caveat(caveat: WatchCaveat) -> &'static str {
     match caveat {
         WatchCaveat::ShortLived => {
@@ -52,7 +52,8 @@ pub fn scan_works(failed: u64) -> String {
     format!("snapshots work again, after {} without one", rounds(failed))
 }
 
-/// Returns the message that the first snapshot already has problems, which do not count.
+/// Returns the message that the first snapshot already has problems. Only new problems end the
+/// watch.
 pub fn already_there(count: usize, codes: &[CheckCode]) -> String {
     let codes: Vec<_> = codes.iter().map(|code| code.name()).collect();
     let codes = codes.join(" or ");
@@ -66,7 +67,7 @@ pub fn saved(files: &[impl AsRef<Path>]) -> String {
     format!("saved {}", files.join(" and "))
 }
 
-/// Returns the last line of the log. `why` says why the watch ended.
+/// Returns the last line of the log. `why` is the reason why the watch ended.
 pub fn ended(why: &str, taken: u64, skipped: u64) -> String {
     let snapshots = Counted(usize::try_from(taken).unwrap_or(usize::MAX), "snapshot", "snapshots");
     if skipped == 0 {
