@@ -223,8 +223,9 @@ fn made_namespaces(
 ) -> BTreeSet<NamespaceId> {
     let is_held_by_descendant =
         |holder: &Holder| holder.pid().is_some_and(|pid| pids.contains(&pid));
-    // Returns `Some(true)` for a mount that existed before the command started, and `None` for a
-    // mount in another mount namespace, where the earlier mounts are unknown.
+    // Returns `Some(true)` for a mount that existed before the command started, and `Some(false)`
+    // for a newer mount. Returns `None` for a mount in another mount namespace, because its earlier
+    // mounts are unknown, and for other holders.
     let is_old_mount = |namespace: &Namespace, holder: &Holder| match holder {
         Holder::Mount { path, mount_namespace } => {
             let is_own = Some(*mount_namespace) == scope.mounted.mount_namespace;

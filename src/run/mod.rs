@@ -61,7 +61,7 @@ pub struct SupervisedCommand {
 const ROUND: usize = 1000;
 
 /// Maximum pause between two checks for descendants. SIGCHLD usually ends the pause early. But if
-/// pidns has already read the SIGCHLD before the check, only this timeout ends the pause.
+/// pidns has already read the SIGCHLD before the check, the signal cannot end the pause.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// If a signal that asks pidns to exit arrives again within this time, pidns does not treat the
