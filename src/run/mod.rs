@@ -221,7 +221,7 @@ impl SupervisedCommand {
         }
     }
 
-    /// Waits up to `grace` for all descendants to exit. The wait is cut short if a signal asks pidns
+    /// Waits up to `grace` for all descendants to exit. The wait ends early if a signal asks pidns
     /// to exit. Returns `true` if no descendant is left.
     pub fn wait_for_descendants(&mut self, grace: Duration) -> bool {
         let deadline = Instant::now().checked_add(grace);

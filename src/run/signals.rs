@@ -72,8 +72,8 @@ pub struct Received {
 }
 
 impl Signals {
-    /// Blocks all signals except those of faults (such as SIGSEGV) in the calling thread, and in all
-    /// threads that this thread starts later.
+    /// Blocks all signals in the calling thread, and in all threads that this thread starts later.
+    /// Does not block the signals of faults, such as SIGSEGV.
     pub fn block() -> io::Result<Self> {
         let mut taken = SigSet::all();
         for fault in FAULTS {

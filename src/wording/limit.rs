@@ -124,7 +124,7 @@ fn consumer_text(consumer: &Consumer) -> String {
     }
 }
 
-/// Returns advice for a full limit: how to get its zombies reaped, if there are any, and how to raise
+/// Returns advice for a full limit: how to get its zombies reaped, if it has any, and how to raise
 /// the limit.
 pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     let reaper = limit.reaper.as_ref().filter(|_| limit.zombies.is_some_and(|it| it > 0));
@@ -154,8 +154,8 @@ fn raise(graph: &PidGraph, limit: &Limit) -> Option<String> {
                      namespace with prlimit --nproc={value} unshare --user"
                 ));
             }
-            // The first command fails if the hard limit is lower than `value`. The second one raises
-            // the hard limit as well, which needs CAP_SYS_RESOURCE.
+            // The first command fails if the hard limit is lower than `value`. The second command
+            // also raises the hard limit, which needs CAP_SYS_RESOURCE.
             let soft = format!("prlimit --pid {} --nproc={value}:", pid?);
             Some(format!("{soft} 2>/dev/null || {soft}{value}"))
         }

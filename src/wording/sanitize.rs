@@ -7,8 +7,7 @@
 
 use std::fmt::{self, Write as _};
 
-/// Text for one line of a terminal or report, in which harmful characters are
-/// escaped.
+/// Text for one line of a terminal or report, with harmful characters escaped.
 pub struct Sanitized<T>(pub T);
 
 impl<T: fmt::Display> fmt::Display for Sanitized<T> {
