@@ -318,7 +318,9 @@ fn a_server_that_a_step_has_started_is_no_heartbeat() {
     needs!(NamespaceOfItsOwn);
     let files = Workspace::new();
     let before = files.save("before", &[]);
-    let check = format!("{PIDNS} check --since {before}");
+    // The server is called `sh` until it has executed sleep.
+    let check =
+        format!("until pgrep -x sleep > /dev/null; do :; done; {PIDNS} check --since {before}");
     files.write("check.sh", &check);
     files.write("step.sh", "sleep 605 > /dev/null 2>&1 & sh check.sh");
     files.write("saved.sh", "(sleep 605; :) > /dev/null 2>&1 & sh check.sh > out || cat out");

@@ -25,11 +25,10 @@ fn parents(text: &str) -> BTreeMap<u32, u32> {
     // is 0.
     let mut above: Vec<(usize, u32)> = Vec::new();
     for line in text.lines().take_while(|line| !line.is_empty()) {
-        let column = line.chars().take_while(|it| "│├└─ ".contains(*it)).count();
-        let words: Vec<&str> =
-            line.split_whitespace().skip_while(|it| "│├─└─".contains(it)).collect();
+        let text = line.trim_start_matches(['│', '├', '└', '─', ' ']);
+        let column = line.chars().count() - text.chars().count();
         above.retain(|(start, _)| *start < column);
-        let pid = words[0].parse().unwrap_or(0);
+        let pid = text.split(' ').next().unwrap_or_default().parse().unwrap_or(0);
         let named = ["child of ", "entered by ", "reparented to ", "zombie of "]
             .iter()
             .find_map(|word| line.split_once(word)?.1.split([' ', ',']).next()?.parse().ok());
