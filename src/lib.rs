@@ -27,6 +27,7 @@ pub mod graph;
 pub mod model;
 pub mod output;
 pub mod query;
+mod restart;
 pub mod run;
 #[cfg(test)]
 mod testing;
@@ -53,7 +54,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Error>
         Parsed::Run(cli) => cli,
         Parsed::Print(text) => return output::print_colored(&text),
     };
-    end_if_blocked(matches!(&cli.command, Some(Command::Run(_))));
+    restart::when_blocked(cli.command.as_ref());
     match &cli.command {
         None => commands::show(&cli),
         Some(Command::Translate(arguments)) => commands::translate(arguments),
@@ -70,15 +71,4 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Error>
             output::write(|out| cli::man(page.as_deref(), out)).map(|_| Exit::Success)
         }
     }
-}
-
-/// Ends the program with an error if a process blocks pidns (see [`collect::when_blocked`]).
-fn end_if_blocked(is_run: bool) {
-    collect::when_blocked(move |error| {
-        let error = Error::from(error);
-        let error = if is_run { error.of_run() } else { error };
-        output::warn(error.one_line());
-        // This ends all threads, including the blocked ones.
-        std::process::exit(error.exit().status().into());
-    });
 }

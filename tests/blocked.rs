@@ -1,8 +1,10 @@
-//! Tests that pidns ends if a process blocks reads of its /proc directory. This test has a program
-//! of its own, because such a process would block the other tests too.
+//! Tests that processes can block reads of their memory only for some seconds. This test has a
+//! program of its own, because such processes would block the other tests too.
 
 mod common;
 
+use std::fs::File;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -40,48 +42,74 @@ print('ready', flush=True)
 signal.pause()
 ";
 
-/// Returns the error of a pidns that this process has blocked.
-fn expected(pid: u32) -> String {
-    format!(
-        "pidns: cannot read process {pid}: the kernel has blocked pidns for 10 seconds, probably \
-         because the process waits for a file system that does not respond; end this process, and \
-         run pidns again\n"
-    )
-}
-
-#[test]
-fn a_process_blocks_pidns_only_for_some_seconds() {
-    needs!(HostRoot, NamespaceOfItsOwn, Program("python3"));
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("file");
+/// Starts a process that blocks reads of its memory, and returns the process that holds it and its
+/// PID.
+fn block(dir: &Path) -> (Running, u32) {
+    let file = dir.join("file");
     std::fs::write(&file, "").unwrap();
     let mut command = Command::new("unshare");
     let script = ["-m", "--propagation", "private", "python3", "-c", BLOCKED_EXEC];
-    let (holder, pids) = start_command(command.args(script).arg(&file));
-    let blocked = pids["blocked"];
+    let (holder, pids) = start_command(command.args(script).arg(&file).env("PIDNS_TEST", "1"));
+    (holder, pids["blocked"])
+}
+
+const CAUSE: &str = "blocks pidns, probably because the process waits for a file system that does \
+                     not respond";
+
+#[test]
+fn processes_that_block_pidns_are_shown_in_part() {
+    needs!(HostRoot, NamespaceOfItsOwn, Program("python3"));
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let holders = dirs.each_ref().map(|dir| block(dir.path()));
+    let blocked = holders.each_ref().map(|(_, pid)| *pid);
+    let before = dirs[0].path().join("before");
+    std::fs::write(&before, pidns(&["-q", "-f", "json"]).stdout).unwrap();
     let started = Instant::now();
-    let start = |arguments: &'static [&'static str]| thread::spawn(move || pidns(arguments));
-    let reads_environments = [
-        start(&["-f", "json", "--env", "PIDNS_TEST=1"]),
-        start(&["check", "--env", "PIDNS_TEST=1"]),
-        start(&["--collector", "proc", "--env", "PIDNS_TEST=1"]),
+    let start = |arguments: &[&str]| {
+        let mut command = Command::new(PIDNS);
+        command.args(arguments).stdin(File::open(&before).unwrap());
+        thread::spawn(move || command.output().unwrap())
+    };
+    let documents = [
+        (start(&["-f", "json", "--details", "args"]), "args-unreadable"),
+        (start(&["-f", "json", "--collector", "proc", "--details", "args"]), "args-unreadable"),
+        (start(&["-f", "json", "--env", "PIDNS_TEST=1"]), "environment-unreadable"),
     ];
+    let check = start(&["check", "--env", "PIDNS_TEST=1"]);
+    let reads_stdin = start(&["check", "--env", "PIDNS_TEST=1", "--since", "-"]);
     // On some kernels, these commands are not blocked.
-    let others = [start(&["-f", "json"]), start(&["limits"]), start(&["run", "true"])];
-    // The end of the FUSE program releases everything that waits for an answer. It bounds the time
+    let others = [start(&["limits"]), start(&["run", "true"]), start(&["check"])];
+    // The end of the FUSE programs releases everything that waits for an answer. It bounds the time
     // that a failing test takes.
     let join = |it: thread::JoinHandle<Output>| {
         until("pidns ends", || it.is_finished());
-        it.join().unwrap()
+        let Output { status, stdout, stderr } = it.join().unwrap();
+        (status.code(), stdout, String::from_utf8(stderr).unwrap())
     };
-    for output in reads_environments.map(join) {
-        assert_eq!(String::from_utf8(output.stderr).unwrap(), expected(blocked));
-        assert_eq!((output.status.code(), &output.stdout[..]), (Some(2), &b""[..]));
+    let names_one =
+        |error: &str| blocked.iter().any(|pid| error.contains(&format!("{pid} {CAUSE}")));
+    for (document, code) in documents {
+        let (status, stdout, error) = join(document);
+        assert_eq!(status, Some(0), "{error}");
+        assert!(names_one(&error) && error.contains("; starting again, and reading"), "{error}");
+        let document: Document = serde_json::from_slice(&stdout).unwrap();
+        assert!(!document.complete);
+        let is_busy = |it: &&Diagnostic| it.code == code && it.errno.as_deref() == Some("EBUSY");
+        let busy = document.diagnostics.iter().find(is_busy).expect(code);
+        assert_eq!(busy.pids, blocked);
+        if code == "args-unreadable" {
+            assert!(blocked.iter().all(|&pid| document.process(pid).args.is_none()));
+            assert!(holders.iter().all(|(it, _)| document.process(it.pid()).args.is_some()));
+        }
     }
-    for output in others.map(join) {
-        let error = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.success() || error == expected(blocked), "{error}");
+    let (status, _, error) = join(check);
+    assert_eq!(status, Some(0), "{error}");
+    // Standard input cannot be read again.
+    let (status, stdout, error) = join(reads_stdin);
+    assert_eq!((status, stdout), (Some(2), Vec::new()));
+    assert!(names_one(&error) && error.ends_with("; end this process, and run pidns again\n"));
+    for (status, _, error) in others.map(join) {
+        assert!(status == Some(0) || names_one(&error), "{error}");
     }
-    assert!(started.elapsed() < Duration::from_secs(25), "{:?}", started.elapsed());
-    drop(holder);
+    assert!(started.elapsed() < Duration::from_secs(40), "{:?}", started.elapsed());
 }

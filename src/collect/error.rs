@@ -4,6 +4,7 @@
 //! `Display` describes the failed operation and its path. `source()` returns the cause, which
 //! `Display` does not repeat.
 
+use std::collections::BTreeSet;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
@@ -30,9 +31,13 @@ pub enum Error {
     NotNamespace(PathBuf),
     /// BPF was requested but cannot be used.
     Bpf(BpfUnavailable),
-    /// The kernel has blocked pidns for too long. One of these processes holds the lock for which
-    /// pidns waits.
-    Blocked(Vec<Pid>),
+    /// The kernel has blocked pidns for too long.
+    Blocked {
+        /// One of these processes holds the lock for which pidns waits.
+        by: BTreeSet<Pid>,
+        /// `true` if pidns starts again, and avoids what has blocked it.
+        will_restart: bool,
+    },
 }
 
 impl Error {
@@ -53,23 +58,24 @@ impl fmt::Display for Error {
                 write!(f, "cannot use {}: not a PID namespace", path.display())
             }
             Self::Bpf(_) => write!(f, "cannot read the kernel through BPF"),
-            Self::Blocked(pids) => fmt_blocked(pids, f),
+            Self::Blocked { by, will_restart } => fmt_blocked(by, *will_restart, f),
         }
     }
 }
 
-fn fmt_blocked(pids: &[Pid], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    f.write_str(match pids {
-        [_] => "cannot read process ",
-        _ => "cannot read one of the processes ",
-    })?;
-    for (index, pid) in pids.iter().enumerate() {
-        write!(f, "{}{pid}", if index == 0 { "" } else { ", " })?;
+fn fmt_blocked(by: &BTreeSet<Pid>, will_restart: bool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str(if by.len() == 1 { "process" } else { "one of the processes" })?;
+    for (index, pid) in by.iter().enumerate() {
+        write!(f, "{} {pid}", if index == 0 { "" } else { "," })?;
     }
-    f.write_str(
-        ": the kernel has blocked pidns for 10 seconds, probably because the process waits for a \
-         file system that does not respond; end this process, and run pidns again",
-    )
+    let blocks = " blocks pidns, probably because the process waits for a file system that does not \
+                  respond";
+    f.write_str(blocks)?;
+    f.write_str(if will_restart {
+        "; starting again, and reading only its status"
+    } else {
+        "; end this process, and run pidns again"
+    })
 }
 
 impl StdError for Error {
@@ -77,7 +83,7 @@ impl StdError for Error {
         match self {
             Self::Read { source, .. } => Some(source),
             Self::Bpf(unavailable) => Some(unavailable),
-            Self::NotProcfs(_) | Self::NotNamespace(_) | Self::Blocked(_) => None,
+            Self::NotProcfs(_) | Self::NotNamespace(_) | Self::Blocked { .. } => None,
         }
     }
 }

@@ -58,9 +58,9 @@ pub use direct::lookup::{NamespaceHandle, translate};
 pub use direct::process_list::ProcessList;
 pub use direct::run::{Descendant, Descendants};
 pub use error::Error;
+pub use kernel::blocked::when_blocked;
 pub use kernel::clock::uptime;
 pub use limits::Limits;
-pub use proc::blocked::when_blocked;
 
 /// A request for a snapshot.
 #[derive(Clone, Debug)]

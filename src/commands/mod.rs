@@ -23,4 +23,5 @@ pub use run::run;
 pub use schema::schema;
 pub use show::show;
 pub use translate::translate;
+pub use view::has_read_pipe;
 pub use watch::watch;

@@ -26,7 +26,7 @@ pub struct Selection {
     pub root: Option<NamespaceRef>,
     /// Select only namespaces that are at most this many levels below a root.
     pub depth: Option<usize>,
-    /// Whether to show all members of each namespace, only its init, or none.
+    /// The members of each namespace to show: all, only the init, or none.
     pub members: Members,
     /// Select only processes with a matching name.
     pub comm: Option<Glob>,

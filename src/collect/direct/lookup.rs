@@ -12,11 +12,11 @@ use rustix::fs::{self, CWD, Mode, OFlags};
 use rustix::io::{Errno, Result as SysResult};
 
 use crate::collect::error::Error;
+use crate::collect::kernel::blocked::{self, Reading};
 use crate::collect::kernel::clock;
 use crate::collect::kernel::nsfs::{NamespaceFd, open_namespace};
 use crate::collect::kernel::sys::{namespace_link, open, read_record};
 use crate::collect::parse;
-use crate::collect::proc::blocked::{self, Reading};
 use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::scan_mark;
 use crate::model::{Level, NamespaceId, NamespaceRef, NotFound, Pid, Translation};

@@ -1,6 +1,7 @@
 //! Wraps the system calls that pidns makes, and determines the permissions of pidns and the offset
-//! of its clock.
+//! of its clock. `blocked` notices calls that wait for a lock without a time limit.
 
+pub mod blocked;
 pub mod clock;
 pub mod mounts;
 pub mod nsfs;

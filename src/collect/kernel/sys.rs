@@ -24,6 +24,7 @@ use rustix::io::{Errno, Result as SysResult};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 use rustix::path::Arg;
 
+use super::blocked;
 use crate::collect::parse;
 
 /// File system type of procfs, as `statfs(2)` reports it.
@@ -64,12 +65,14 @@ impl FileId {
     /// Identifies the file at a path, following symbolic links. The file is not opened, and no
     /// request is sent to its file system.
     pub fn of(dir: BorrowedFd<'_>, name: impl Arg + Copy) -> SysResult<Self> {
+        blocked::check_file(b"fd")?;
         Self::stat(dir, name, AtFlags::empty())
     }
 
     /// Identifies the pipe or FIFO at a path, following symbolic links. Returns `None` for any other
     /// file. Fails with `ENOSYS` before Linux 4.11.
     pub fn of_pipe(dir: BorrowedFd<'_>, name: impl Arg + Copy) -> SysResult<Option<Self>> {
+        blocked::check_file(b"fd")?;
         // The mask is empty, because the kernel always fills in the file type and the device and
         // inode numbers.
         let stat = fs::statx(dir, name, AtFlags::STATX_DONT_SYNC, StatxFlags::empty())?;
@@ -105,6 +108,7 @@ impl FileId {
 
 /// Opens a file of a procfs for reading. Fails with `EXDEV` if something is mounted over the file.
 pub fn open(dir: BorrowedFd<'_>, name: &CStr) -> SysResult<OwnedFd> {
+    blocked::check_file(name.to_bytes())?;
     open_within(dir, name, READ)
 }
 
@@ -124,6 +128,7 @@ pub fn open_dir(dir: BorrowedFd<'_>, name: &CStr) -> SysResult<OwnedFd> {
 pub fn open_linked(dir: BorrowedFd<'_>, link: &CStr) -> SysResult<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let bytes = link.to_bytes();
+    blocked::check_file(bytes)?;
     match bytes.iter().rposition(|&byte| byte == b'/') {
         None => fs::openat(dir, link, flags, Mode::empty()),
         Some(slash) => {
@@ -306,6 +311,7 @@ pub fn read_link<'a>(
     name: &CStr,
     buffer: &'a mut [u8],
 ) -> SysResult<&'a [u8]> {
+    blocked::check_file(name.to_bytes())?;
     let length = fs::readlinkat_raw(dir, name, &mut *buffer)?;
     Ok(&buffer[..length])
 }

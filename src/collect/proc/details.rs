@@ -100,9 +100,8 @@ impl DetailReader<'_> {
 
     /// Reads the command line.
     ///
-    /// The kernel copies the command line from the memory of the process. If the process hangs
-    /// while its memory is locked, reading the command line hangs too, as in `ps(1)`. So command
-    /// lines are read only on request.
+    /// The kernel copies the command line from the memory of the process, which can block pidns (see
+    /// [`blocked`](crate::collect::kernel::blocked)). So command lines are read only on request.
     fn args(&self, has_memory: bool) -> SysResult<SysResult<Args>> {
         let mut bytes = Vec::new();
         let mut pauses = PAUSES.into_iter();

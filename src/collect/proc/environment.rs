@@ -29,8 +29,8 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(4
 /// For each process, records which of the conditions its environment meets. Kernel threads and
 /// zombies have no environment. An environment that can't be read is noted in `log`.
 ///
-/// The kernel copies the environment from the memory of the process. If the process hangs while its
-/// memory is locked, reading the environment hangs too. So environments are read only on request.
+/// The kernel copies the environment from the memory of the process, which can block pidns (see
+/// [`blocked`](crate::collect::kernel::blocked)). So environments are read only on request.
 pub fn match_environments(
     procfs: &Procfs,
     processes: &mut [Process],

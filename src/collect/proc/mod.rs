@@ -9,7 +9,6 @@
 //! - `parents`: reads processes again whose parent was not found
 //! - `process`: reads one process; `process_dir` opens its files, `status` and `details` read parts
 //!   of it, `inits` finds out whether an init is alive
-//! - `blocked`: ends pidns if the kernel blocks a read of a process for too long
 //! - `pipeline`: finds pidns itself and the processes that were started together with it
 //! - `environment`: checks whether the environment of a process meets given conditions
 //! - `waiting`: finds out why a process does not run or exit
@@ -18,7 +17,6 @@
 //!   that a scan has opened
 //! - `mounts`: finds the namespaces that bind mounts keep alive
 
-pub mod blocked;
 pub mod census;
 mod descriptor_table;
 pub mod details;

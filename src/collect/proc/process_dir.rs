@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::RawDir;
 use rustix::io::{Errno, Result};
 
-use super::blocked::Reading;
+use crate::collect::kernel::blocked::Reading;
 use crate::collect::kernel::sys::{is_gone, namespace_link, open_base, open_dir, read};
 use crate::collect::parse;
 use crate::model::{NamespaceId, Pid};

@@ -10,7 +10,6 @@ use std::thread;
 use rustix::io::{Errno, Result as SysResult};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::blocked;
 use super::census::Census;
 use super::descriptor_table;
 use super::environment;
@@ -31,6 +30,7 @@ use crate::collect::discovery::{
     Discovery, FollowUp, HeldThread, INITIAL_PID_NAMESPACE, InitNow, ListedInit,
 };
 use crate::collect::error::Error;
+use crate::collect::kernel::blocked;
 use crate::collect::kernel::clock;
 use crate::collect::kernel::nsfs::NamespaceFd;
 use crate::collect::kernel::sys::{READ, is_gone, namespace_link, open_on_device, read_to_end};

@@ -12,6 +12,7 @@ use rustix::io::{Errno, Result};
 
 use super::held::{Held, HolderSearch};
 use super::shared::{SearchedTable, is_large};
+use crate::collect::kernel::blocked;
 use crate::collect::kernel::nsfs::NamespaceFd;
 use crate::collect::kernel::sys::{FileId, is_gone, open_dir, open_linked, read_link};
 use crate::collect::parse;
@@ -31,7 +32,9 @@ pub fn search(
     held: &mut Held,
 ) -> Result<()> {
     let Process { pid, start_time, .. } = *search.process;
-    let is_large = is_large(search.descriptor_capacity.filter(|_| tid == pid));
+    // Comparing the table with others could block pidns.
+    let is_comparable = blocked::check(pid).is_ok();
+    let is_large = is_comparable && is_large(search.descriptor_capacity.filter(|_| tid == pid));
     let Scan { procfs, tables, .. } = search.scan;
     if is_large && let Some(table) = tables.find(procfs, tid) {
         held.shared_tables.push(table);

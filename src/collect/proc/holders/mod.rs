@@ -25,6 +25,7 @@ use rustix::io::{Errno, Result};
 
 use super::descriptor_table::is_scanning;
 use super::process_dir::{for_each_task, task_is_exiting};
+use crate::collect::kernel::blocked;
 use crate::collect::kernel::sys::namespace_link;
 use crate::model::{DiagnosticCode, Pid, SearchScope};
 pub use held::{Held, HolderSearch};
@@ -85,13 +86,17 @@ fn search_other_threads(search: &HolderSearch<'_>, searched: Pid, held: &mut Hel
     if search.is_viewer() || held.is_scanner || (!searches_fds && is_scanning(search.dir)) {
         return Ok(());
     }
+    let is_comparable = blocked::check(search.process.pid);
+    if searches_fds && let Err(errno) = is_comparable {
+        held.log.note(DiagnosticCode::FdsUnreadable, Some(errno), Some(search.process.pid));
+    }
     let mut tables = DescriptorTables::new(search.scan.procfs.own, searched);
     let mut outcome = Ok(());
     let listed = for_each_task(search.dir, |tid, task| {
         if tid == searched || outcome.is_err() {
             return;
         }
-        let is_new = tables.insert(tid);
+        let is_new = is_comparable.is_ok() && tables.insert(tid);
         outcome = search_thread(search, task.as_fd(), tid, is_new, held);
     });
     match listed {

@@ -10,8 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use smol_str::SmolStr;
 
 use crate::collect::holder_list::HolderList;
+use crate::collect::kernel::blocked;
 use crate::collect::kernel::nsfs::compare_descriptor_tables;
-use crate::collect::proc::blocked::Reading;
 use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::status::start_time_now;
 use crate::model::{Holder, Pid};
@@ -125,8 +125,8 @@ impl Tables {
             let mut failed = None;
             let position = self.order.binary_search_by(|&index| {
                 let known = self.tables.get(index).map_or(tid, |table| table.tid);
-                let _reading = Reading::of(known);
-                compare_descriptor_tables(known, tid).unwrap_or_else(|_| {
+                let compare = || compare_descriptor_tables(known, tid);
+                blocked::comparing(known, compare).unwrap_or_else(|_| {
                     failed = Some((index, known));
                     Ordering::Less
                 })

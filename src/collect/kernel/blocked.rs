@@ -1,46 +1,66 @@
-//! Ends pidns if the kernel blocks a read of a process for too long.
+//! Notices if the kernel blocks pidns while it reads a process, and avoids such reads afterwards.
 //!
 //! A process can hold one of its locks in the kernel forever with the help of a FUSE file system
 //! that does not answer: `exec_update_lock` while `execve(2)` closes a file on that file system, or
 //! `mmap_lock` while the process unmaps memory that the file system must write back. Reads of most
 //! files in `/proc/PID` wait for these locks without a time limit, and so does `kcmp(2)`. pidns
-//! can't know in advance whether a process holds a lock. Only a fatal signal ends the wait, so
-//! pidns can't give up the read and go on.
+//! can't know in advance whether a process holds a lock. Only a fatal signal or `execve(2)` ends the
+//! wait. So pidns executes itself, and the new program reads only files that need no lock of the
+//! processes that have blocked the old one.
 
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow};
+use rustix::io::{Errno, Result};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::collect::error::Error;
 use crate::model::Pid;
 
 /// Time between two checks.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Number of consecutive checks that must find pidns blocked before pidns ends with an error.
+/// Number of consecutive checks that must find pidns blocked before it gives up.
 const TICKS: u32 = 10;
+
+/// Like [`TICKS`], if a process has blocked pidns before.
+const FEWER_TICKS: u32 = 3;
+
+/// Files in `/proc/PID` whose contents the kernel shows without a lock that the process can hold.
+const LOCK_FREE: [&[u8]; 4] = [b"cgroup", b"limits", b"mountinfo", b"status"];
 
 /// Processor time that pidns may use between two checks and still count as blocked. The checks
 /// themselves took up to 6 ms in a virtual machine. A pidns that is not blocked uses much more.
 const IDLE: Duration = Duration::from_millis(50);
 
-/// One entry for each thread that has read a process. The lower half of an entry is the PID of the
-/// process that the thread is reading. The upper half is the number of [`Reading`]s that the thread
-/// has not dropped yet.
-static READERS: Mutex<Vec<Arc<AtomicU64>>> = Mutex::new(Vec::new());
+/// One entry for each thread that has read a process.
+static READERS: Mutex<Vec<Arc<Reader>>> = Mutex::new(Vec::new());
 
-/// The function that ends pidns if a process blocks it, set by [`when_blocked`].
-static HANDLER: OnceLock<Box<dyn Fn(Error) + Send + Sync>> = OnceLock::new();
+/// The function that is called if a process blocks pidns, set by [`when_blocked`].
+static HANDLER: OnceLock<Handler> = OnceLock::new();
+
+/// Processes that have blocked pidns before.
+static AVOIDED: OnceLock<BTreeSet<Pid>> = OnceLock::new();
+
+type Handler = Box<dyn Fn(BTreeSet<Pid>) + Send + Sync>;
 
 thread_local! {
     /// The entry of this thread in [`READERS`].
-    static READER: Arc<AtomicU64> = register();
+    static READER: Arc<Reader> = register();
+}
+
+/// The processes that a thread is reading. 0 means none.
+#[derive(Default)]
+struct Reader {
+    /// The lower half is the PID of the process. The upper half is the number of [`Reading`]s that
+    /// the thread has not dropped yet.
+    read: AtomicU64,
+    /// The PID of another process, with which the thread compares the first one.
+    compared: AtomicU32,
 }
 
 /// Marks this thread as reading a process until the value is dropped.
@@ -56,8 +76,8 @@ impl Reading {
     pub fn of(pid: Pid) -> Self {
         let pid = u64::from(pid.as_u32());
         let outer = READER.with(|reader| {
-            let outer = reader.load(Ordering::Relaxed);
-            reader.store(entry((outer >> 32) + 1, pid), Ordering::Relaxed);
+            let outer = reader.read.load(Ordering::Relaxed);
+            reader.read.store(entry((outer >> 32) + 1, pid), Ordering::Relaxed);
             outer
         });
         Self { pid, outer_pid: pid_of(outer), not_send: PhantomData }
@@ -69,15 +89,25 @@ impl Drop for Reading {
         // When a thread ends, its entry may be dropped before its last `Reading`. In this case,
         // there is nothing to update.
         let _ = READER.try_with(|reader| {
-            let current = reader.load(Ordering::Relaxed);
+            let current = reader.read.load(Ordering::Relaxed);
             let count = (current >> 32).saturating_sub(1);
             // `reading = Reading::of(pid)` creates the new `Reading` before it drops the old one.
             // In this case, the entry must keep the PID of the new `Reading`.
             let is_innermost = pid_of(current) == self.pid && self.outer_pid != 0;
             let pid = if is_innermost { self.outer_pid } else { pid_of(current) };
-            reader.store(entry(count, pid), Ordering::Relaxed);
+            reader.read.store(entry(count, pid), Ordering::Relaxed);
         });
     }
+}
+
+/// Compares the process that this thread is reading with another process.
+pub fn comparing<T>(other: Pid, compare: impl FnOnce() -> T) -> T {
+    READER.with(|reader| {
+        reader.compared.store(other.as_u32(), Ordering::Relaxed);
+        let result = compare();
+        reader.compared.store(0, Ordering::Relaxed);
+        result
+    })
 }
 
 fn entry(count: u64, pid: u64) -> u64 {
@@ -88,8 +118,8 @@ fn pid_of(entry: u64) -> u64 {
     entry & u64::from(u32::MAX)
 }
 
-fn register() -> Arc<AtomicU64> {
-    let reader = Arc::new(AtomicU64::new(0));
+fn register() -> Arc<Reader> {
+    let reader = Arc::<Reader>::default();
     let mut readers = readers();
     // Remove the entries of threads that have ended.
     readers.retain(|it| Arc::strong_count(it) > 1);
@@ -97,41 +127,73 @@ fn register() -> Arc<AtomicU64> {
     reader
 }
 
-fn readers() -> MutexGuard<'static, Vec<Arc<AtomicU64>>> {
+fn readers() -> MutexGuard<'static, Vec<Arc<Reader>>> {
     READERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Sets the function that ends pidns if a process blocks it. Without such a function, pidns waits
-/// for as long as it is blocked.
-pub fn when_blocked(end: impl Fn(Error) + Send + Sync + 'static) {
-    let _ = HANDLER.set(Box::new(end));
+/// Sets the function that is called with the processes that block pidns. The function must end or
+/// execute pidns. Without such a function, pidns waits for as long as it is blocked.
+///
+/// `avoided` are processes that have blocked pidns before it executed itself.
+pub fn when_blocked(
+    avoided: BTreeSet<Pid>,
+    handle: impl Fn(BTreeSet<Pid>) + Send + Sync + 'static,
+) {
+    let _ = AVOIDED.set(avoided);
+    let _ = HANDLER.set(Box::new(handle));
+}
+
+/// Fails with `EBUSY` if the process has blocked pidns before.
+pub fn check(pid: Pid) -> Result<()> {
+    match AVOIDED.get() {
+        Some(avoided) if avoided.contains(&pid) => Err(Errno::BUSY),
+        _ => Ok(()),
+    }
+}
+
+/// Fails with `EBUSY` if this thread is reading a process that has blocked pidns before, and the
+/// file is not one of [`LOCK_FREE`].
+pub fn check_file(path: &[u8]) -> Result<()> {
+    if AVOIDED.get().is_none_or(BTreeSet::is_empty) {
+        return Ok(());
+    }
+    let is_lock_free =
+        path.rsplit(|&byte| byte == b'/').next().is_some_and(|name| LOCK_FREE.contains(&name));
+    let pid = READER.with(|reader| pid_of(reader.read.load(Ordering::Relaxed)));
+    match u32::try_from(pid).ok().and_then(Pid::new) {
+        Some(pid) if !is_lock_free => check(pid),
+        _ => Ok(()),
+    }
 }
 
 /// Starts the thread that watches for blocked reads, unless it is running. After this call, pidns
 /// can't enter a time namespace, because the kernel allows that only to single-threaded processes.
 pub fn watch() {
     static STARTED: Once = Once::new();
-    let Some(end) = HANDLER.get() else { return };
+    let Some(handle) = HANDLER.get() else { return };
     STARTED.call_once(|| {
         // Block all signals while the new thread is created. It inherits the signal mask, so
         // signals are still delivered to the other threads only.
         let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK);
         // If no thread can be started (RLIMIT_NPROC), blocked reads are not noticed.
-        let _ = thread::Builder::new().spawn(move || end(wait_until_blocked()));
+        let _ = thread::Builder::new().spawn(move || handle(wait_until_blocked()));
         if let Ok(mask) = mask {
             let _ = mask.thread_set_mask();
         }
     });
 }
 
-/// Waits until pidns has been blocked for [`TICKS`] checks.
+/// Waits until pidns has been blocked for [`TICKS`] checks. Returns the processes that it is
+/// reading.
 ///
 /// A check finds pidns blocked if pidns is still reading the same processes as at the last check,
 /// and has used almost no processor time in between. The checks are counted, because a time limit
 /// would also expire while pidns is stopped or frozen.
-fn wait_until_blocked() -> Error {
+fn wait_until_blocked() -> BTreeSet<Pid> {
+    let is_first = AVOIDED.get().is_none_or(BTreeSet::is_empty);
+    let enough = if is_first { TICKS } else { FEWER_TICKS };
     let (mut used, mut reading, mut ticks) = (processor_time(), BTreeSet::new(), 0);
-    while ticks < TICKS {
+    while ticks < enough {
         thread::sleep(TICK);
         let (used_now, reading_now) = (processor_time(), being_read());
         let is_blocked = !reading_now.is_empty()
@@ -140,14 +202,15 @@ fn wait_until_blocked() -> Error {
         ticks = if is_blocked { ticks + 1 } else { 0 };
         (used, reading) = (used_now, reading_now);
     }
-    Error::Blocked(reading.into_iter().collect())
+    reading
 }
 
 /// Returns the processes that are being read.
 fn being_read() -> BTreeSet<Pid> {
     let readers = readers();
-    let entries = readers.iter().map(|it| it.load(Ordering::Relaxed));
-    let pids = entries.filter_map(|it| u32::try_from(pid_of(it)).ok());
+    let read = readers.iter().map(|it| pid_of(it.read.load(Ordering::Relaxed)));
+    let compared = readers.iter().map(|it| it.compared.load(Ordering::Relaxed));
+    let pids = read.filter_map(|pid| u32::try_from(pid).ok()).chain(compared);
     pids.filter_map(Pid::new).collect()
 }
 
