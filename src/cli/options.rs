@@ -228,6 +228,7 @@ impl Filter {
     pub fn selection(&self, root: Option<NamespaceRef>) -> Selection {
         Selection {
             pids: BTreeSet::new(),
+            with_family: false,
             root,
             depth: self.depth.map(|depth| usize::try_from(depth).unwrap_or(usize::MAX)),
             members: self.members,
