@@ -81,7 +81,7 @@ pub enum Command {
     /// Show which limits make fork fail, and how close they are
     #[command(args_override_self = true)]
     Limits(Limits),
-    /// Check this host, and fail if a denied problem is found
+    /// Check this host for problems, and fail if there are any
     #[command(args_override_self = true)]
     Check(Check),
     /// Compare two snapshots, or a snapshot with the live host

@@ -149,7 +149,7 @@ enum Kind {
     Process(SmolStr, Option<Pid>),
     /// A namespace, by its parent.
     Namespace(Option<NamespaceId>),
-    /// Any other subject. Only the same subject is of the same kind.
+    /// Any other subject. No two different subjects of this sort are of the same kind.
     Same(Identity),
 }
 

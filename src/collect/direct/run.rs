@@ -34,8 +34,8 @@ pub struct Descendants {
     procfs: Procfs,
     /// PID of this pidns process in the procfs.
     viewer: Pid,
-    /// The index in a descendant's `NSpid` at which its PID in pidns's own PID namespace is found.
-    /// 0 if the procfs belongs to that namespace.
+    /// An index into the line `NSpid` of a descendant. This entry is the PID of the descendant in
+    /// pidns's own PID namespace. 0 if the procfs belongs to that namespace.
     level: usize,
 }
 

@@ -194,7 +194,7 @@ impl KernelMemory {
         Ok(Self { object, types, list, namespaces, tasks, descriptors })
     }
 
-    /// Lists the viewer's PID namespace and all of its descendants.
+    /// Lists pidns's PID namespace and all of its descendants.
     pub fn list(&mut self) -> Result<Vec<MemoryNamespace>, BpfUnavailable> {
         loop {
             let count = self.fill_list()?;

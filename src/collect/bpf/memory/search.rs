@@ -49,7 +49,7 @@ impl<'a> KernelSearch<'a> {
         }
         let mut memory = KernelMemory::open()?;
         let mut before = memory.list()?;
-        // The viewer's own namespace exists, so if it cannot be opened by its ID, no namespace can.
+        // pidns's own namespace exists, so if it cannot be opened by its ID, no namespace can.
         let own = before.iter().find(|it| Some(it.inode) == proc.viewer_namespace());
         let own = own.ok_or(BpfUnavailable::WrongOwnRecord("namespace"))?;
         nsfs::open_by_handle(own.ns_id, own.inode).map_err(BpfUnavailable::NoOpenById)?;
