@@ -97,7 +97,10 @@ pub struct Run {
     /// Also write the report to this file; - is standard error
     ///
     /// FORMAT is a format that -f accepts, as in --report junit:report.xml. Without FORMAT, the
-    /// report is in the format that -f selects. The option may be repeated, for several reports.
+    /// report is in the format that -f selects. The option may be repeated, for several reports in
+    /// different files. A report in Markdown is appended to FILE, which can be
+    /// "$GITHUB_STEP_SUMMARY". Other formats replace the contents of FILE after CMD has ended. If
+    /// FILE is a pipe, or the same file as standard output (/dev/stdout), nothing is replaced.
     #[arg(long, value_name = "[FORMAT:]FILE", value_hint = ValueHint::FilePath,
         value_parser = report_file())]
     report: Vec<ReportFile>,
