@@ -91,7 +91,8 @@ pub struct Run {
     /// delegated cgroup (systemd-run --user --scope -p Delegate=yes). All processes that remain in
     /// the cgroup then count as left behind, as well as all descendants of CMD. --kill ends all
     /// processes in the cgroup at once. Finally, any remaining processes are moved to the cgroup of
-    /// pidns.
+    /// pidns. If /proc shows the PIDs of an outer PID namespace, orphans in a PID namespace that CMD
+    /// entered are found only on Linux 5.3 or later.
     #[arg(long)]
     pub cgroup: bool,
     /// Also write the report to this file; - is standard error

@@ -150,8 +150,8 @@ impl SupervisedCommand {
     /// `None` if the command has no cgroup of its own.
     #[must_use]
     pub fn members(&self) -> Option<BTreeSet<Pid>> {
-        let members = self.cgroup.as_ref()?.members();
-        Some(self.descendants.shown_pids(&members).into_iter().map(|(pid, _)| pid).collect())
+        let members = self.cgroup.as_ref()?.members().into_iter();
+        Some(members.filter_map(|raw| Some(self.descendants.open_member(raw)?.pid)).collect())
     }
 
     /// Visits every member of the cgroup and every descendant until `visit` breaks, like
