@@ -28,7 +28,7 @@ pub struct Limit {
     /// handed out only once.
     pub free: Option<u64>,
     /// True if the next fork or new PID namespace would be refused; null if unknown. If max is null,
-    /// false means unlimited.
+    /// false means unlimited. If max is 0, full is true even if used is null.
     pub full: Option<bool>,
     /// For pids_cgroup: how often the kernel has refused a fork because of this limit
     /// (pids.events). Cgroup version 1 counts this in the cgroup of the process that called fork,

@@ -66,6 +66,12 @@ impl LimitKind {
         self.entry().error
     }
 
+    /// Returns `true` if the limit counts tasks or their PIDs.
+    #[must_use]
+    pub fn counts_tasks(self) -> bool {
+        matches!(self, Self::Nproc | Self::ThreadsMax | Self::PidMax | Self::PidsCgroup)
+    }
+
     /// Returns `true` if the limit makes fork fail, and `false` if it makes the creation of a PID
     /// namespace fail.
     #[must_use]
@@ -141,16 +147,31 @@ impl Limit {
     }
 
     /// Sets `used` and `max`, and computes `free` and `full` from them. Only for limits that are
-    /// full as soon as `used` reaches `max`.
+    /// full as soon as `used` reaches `max`. A limit with a maximum of 0 is full even if `used` is
+    /// unknown.
     #[must_use]
     pub fn with_numbers(self, used: Option<u64>, max: Option<u64>) -> Self {
-        let free = used.zip(max).map(|(used, max)| max.saturating_sub(used));
+        let free = match (used, max) {
+            (_, Some(0)) => Some(0),
+            (Some(used), Some(max)) => Some(max.saturating_sub(used)),
+            _ => None,
+        };
         Self { used, max, free, full: free.map(|free| free == 0), ..self }
     }
 
-    /// Returns the processes that the advice on this limit mentions.
+    /// Returns the processes that the report on this limit mentions.
     pub fn concerned(&self) -> impl Iterator<Item = Pid> + '_ {
         [&self.reaper, &self.largest].into_iter().flatten().filter_map(|it| it.pid)
+    }
+
+    /// Returns the largest consumer if it has a notable share of the tasks: at least a fifth, and
+    /// more than one of several tasks.
+    #[must_use]
+    pub fn main_consumer(&self) -> Option<&Consumer> {
+        let used = self.used?;
+        let is_main =
+            |it: &&Consumer| it.tasks.saturating_mul(5) >= used && (it.tasks > 1 || used <= 1);
+        self.largest.as_ref().filter(is_main)
     }
 
     /// Returns how full the limit is, in percent; `None` if unknown.
@@ -224,6 +245,18 @@ mod tests {
         assert_eq!(of(Some(9), Some(4)), (Some(0), Some(true), Some(100)));
         assert_eq!(of(Some(0), Some(0)), (Some(0), Some(true), Some(100)));
         assert_eq!(of(None, Some(4)), (None, None, None));
+        assert_eq!(of(None, Some(0)), (Some(0), Some(true), Some(100)));
         assert_eq!(of(Some(4), None), (None, None, None));
+    }
+
+    #[test]
+    fn a_consumer_with_a_small_share_is_not_the_main_consumer() {
+        let is_main = |tasks, used| {
+            let largest = Some(Consumer { tasks, ..Consumer::default() });
+            let limit = Limit::unread(LimitKind::Nproc, LimitScope::default());
+            Limit { largest, ..limit.with_numbers(used, Some(100)) }.main_consumer().is_some()
+        };
+        assert!(is_main(2, Some(10)) && is_main(1, Some(1)) && is_main(9, Some(9)));
+        assert!(!is_main(2, Some(11)) && !is_main(1, Some(4)) && !is_main(4, None));
     }
 }

@@ -25,6 +25,8 @@ pub struct LiveFacts {
     /// `--preserve-credentials`, because it cannot become root in the user namespace of the
     /// process.
     pub enterable: BTreeMap<Pid, bool>,
+    /// Hard limit `RLIMIT_NPROC` of each process; `u64::MAX` if it is unlimited.
+    pub hard_nproc: BTreeMap<Pid, u64>,
     /// PID of pidns itself, if the procfs shows it.
     pub own_pid: Option<Pid>,
     /// Inode of pidns's own mount namespace.

@@ -100,6 +100,9 @@ impl<'a> LiveHost<'a> {
             if process.is_zombie() && waiting::is_stopped(&self.procfs, process) {
                 facts.stopped.insert(process.pid);
             }
+            if let Some(hard) = self.hard_nproc(process) {
+                facts.hard_nproc.insert(process.pid, hard);
+            }
             // The user runs nsenter(1) in the PID namespace of pidns, and nsenter takes only PIDs
             // of that namespace.
             if self.procfs.own && !process.is_zombie() && !process.kernel_thread {
@@ -117,6 +120,15 @@ impl<'a> LiveHost<'a> {
             }
         }
         facts
+    }
+
+    /// Returns the hard limit `RLIMIT_NPROC` of a process.
+    fn hard_nproc(&self, process: &Process) -> Option<u64> {
+        let dir = ProcessDir::open(self.procfs.fd(), process.pid).ok()?;
+        let mut text = Vec::new();
+        read(dir.as_fd(), c"limits", &mut text).ok()?;
+        let (_, hard) = parse::max_processes(&text)?;
+        Some(hard.number().unwrap_or(u64::MAX))
     }
 
     /// Returns `true` if a process of the scan still has its PID.

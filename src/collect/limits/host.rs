@@ -6,6 +6,7 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::AsFd as _;
 
+use rustix::fs::fstat;
 use rustix::io::{Errno, Result as SysResult};
 
 use super::cgroups::PidsController;
@@ -27,6 +28,10 @@ use crate::model::{
 
 /// `CAP_SYS_ADMIN` and `CAP_SYS_RESOURCE`: each exempts a process from `RLIMIT_NPROC`.
 const EXEMPT: u64 = 1 << 21 | 1 << 24;
+
+/// The UID that replaces a UID without a mapping in the viewer's user namespace
+/// (`DEFAULT_OVERFLOWUID` in the kernel).
+const OVERFLOW_UID: u32 = 65534;
 
 /// A process that can fork, with the facts that decide which limits apply to it.
 pub struct LimitedProcess<'a> {
@@ -61,6 +66,11 @@ pub struct LimitedHost<'a> {
     pub user_namespaces: HashMap<Pid, u64>,
     /// Inode of pidns's own user namespace.
     pub own_user_namespace: Option<u64>,
+    /// The processes that ended before their limits were read.
+    pub ended: Vec<Pid>,
+    /// UID of the host's root, as pidns's user namespace maps it. [`OVERFLOW_UID`] if the namespace
+    /// does not map it.
+    host_root: u32,
     procfs: Procfs,
     log: DiagnosticLog,
 }
@@ -89,6 +99,9 @@ impl<'a> LimitedHost<'a> {
             kernel,
             user_namespaces: HashMap::new(),
             own_user_namespace,
+            ended: Vec::new(),
+            // The host's root owns the root directory of every procfs.
+            host_root: fstat(procfs.fd()).map_or(OVERFLOW_UID, |it| it.st_uid),
             controller: PidsController::of_viewer(),
             procfs,
             log: DiagnosticLog::default(),
@@ -98,9 +111,10 @@ impl<'a> LimitedHost<'a> {
         this
     }
 
-    /// Returns the diagnostics about processes that could not be read.
-    pub fn into_log(self) -> DiagnosticLog {
-        self.log
+    /// Returns the diagnostics about processes that could not be read, and the processes that ended
+    /// before their limits were read.
+    pub fn into_log(self) -> (DiagnosticLog, Vec<Pid>) {
+        (self.log, self.ended)
     }
 
     /// Reads a sysctl with a single number.
@@ -158,8 +172,15 @@ impl<'a> LimitedHost<'a> {
         let snapshot = self.snapshot;
         for process in snapshot.processes.iter().filter(|it| !it.kernel_thread) {
             let pid = process.pid;
-            let Ok(dir) = ProcessDir::open(self.procfs.fd(), pid) else { continue };
             let is_wanted = pids.is_none_or(|pids| pids.contains(&pid)) && !process.is_unreaped();
+            let dir = match ProcessDir::open(self.procfs.fd(), pid) {
+                Ok(dir) => dir,
+                Err(errno) if is_wanted => {
+                    note_unread(pid, errno, &mut self.log, &mut self.ended);
+                    continue;
+                }
+                Err(_) => continue,
+            };
             let read_cgroups = read(dir.as_fd(), c"cgroup", &mut text);
             // With cgroup version 1, /proc shows every zombie in the root cgroup, so the real
             // cgroup of a zombie is unknown.
@@ -175,16 +196,18 @@ impl<'a> LimitedHost<'a> {
                     Some(&id) => Ok(id),
                     None => self.namespace_for_children(process, &dir),
                 };
-                if let Err(errno) = for_children
-                    && errno != Errno::SRCH
-                {
-                    self.log.note(DiagnosticCode::LimitsUnknown, Some(errno), Some(pid));
-                }
                 match self.limited(process, &dir, for_children.ok()) {
-                    Ok(limited) => self.processes.push(limited),
-                    Err(errno) if is_gone(errno) => without_cgroups.retain(|&it| it != pid),
+                    Ok(limited) => {
+                        self.processes.push(limited);
+                        if let Err(errno) = for_children
+                            && errno != Errno::SRCH
+                        {
+                            self.log.note(DiagnosticCode::LimitsUnknown, Some(errno), Some(pid));
+                        }
+                    }
                     Err(errno) => {
-                        self.log.note(DiagnosticCode::LimitsUnknown, Some(errno), Some(pid));
+                        without_cgroups.retain(|&it| it != pid || !is_gone(errno));
+                        note_unread(pid, errno, &mut self.log, &mut self.ended);
                     }
                 }
             }
@@ -216,7 +239,7 @@ impl<'a> LimitedHost<'a> {
         id.filter(|id| self.states.contains_key(id)).ok_or(Errno::NOENT)
     }
 
-    /// Reads one process. Fails with `ESRCH` if the process is gone.
+    /// Reads one process. Fails with `ESRCH` if the process has ended, even if nobody has reaped it.
     fn limited(
         &self,
         process: &'a Process,
@@ -225,7 +248,10 @@ impl<'a> LimitedHost<'a> {
     ) -> SysResult<LimitedProcess<'a>> {
         let mut text = Vec::new();
         read(dir.as_fd(), c"status", &mut text)?;
-        if parse::status(&text).nspid != process.nspid {
+        let status = parse::status(&text);
+        let is_alive =
+            !matches!(status.state, 'Z' | 'X') || status.threads.is_some_and(|it| it.get() > 1);
+        if !is_alive || status.nspid != process.nspid {
             return Err(Errno::SRCH);
         }
         let user_namespace = namespace_link(dir.as_fd(), c"ns/user", "user");
@@ -233,13 +259,15 @@ impl<'a> LimitedHost<'a> {
         let has =
             |capabilities| parse::capabilities(&text).is_some_and(|it| it & capabilities != 0);
         // The kernel exempts UID 0 of the initial user namespace, even if the process is in another
-        // user namespace.
-        let is_root = process.uid == 0 && self.own_user_namespace == Some(INITIAL_USER_NAMESPACE);
+        // user namespace. If the viewer's user namespace maps neither this UID nor the UID of the
+        // process, it is unknown whether the process is exempt.
+        let may_be_root = process.uid == self.host_root;
+        let is_root = may_be_root && self.host_root != OVERFLOW_UID;
         let is_exempt = is_root || (is_initial && has(EXEMPT));
         let is_setuid = parse::is_setuid(&text);
         let mut max_processes = None;
-        if !is_exempt && read(dir.as_fd(), c"limits", &mut text).is_ok() {
-            max_processes = parse::max_processes(&text);
+        if !is_exempt && !may_be_root && read(dir.as_fd(), c"limits", &mut text).is_ok() {
+            max_processes = parse::max_processes(&text).map(|(soft, _)| soft);
         }
         Ok(LimitedProcess {
             process,
@@ -266,6 +294,15 @@ impl<'a> LimitedHost<'a> {
                 self.user_namespaces.insert(process.pid, inode);
             }
         }
+    }
+}
+
+/// Records that a process has ended, or that it could not be read.
+fn note_unread(pid: Pid, errno: Errno, log: &mut DiagnosticLog, ended: &mut Vec<Pid>) {
+    if is_gone(errno) {
+        ended.push(pid);
+    } else {
+        log.note(DiagnosticCode::LimitsUnknown, Some(errno), Some(pid));
     }
 }
 

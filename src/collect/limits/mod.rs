@@ -34,6 +34,8 @@ pub struct Limits {
     pub limits: Vec<Limit>,
     /// Diagnostics about limits that are unknown.
     pub diagnostics: Vec<Diagnostic>,
+    /// The processes that ended before their limits were read.
+    pub ended: Vec<Pid>,
 }
 
 impl Limits {
@@ -69,8 +71,9 @@ impl Limits {
         }
         let permission = permission_advice(viewer::may_trace_all());
         let mut diagnostics = log.into_diagnostics(permission);
-        diagnostics.extend(host.into_log().into_diagnostics(permission));
-        Self { limits, diagnostics }
+        let (log, ended) = host.into_log();
+        diagnostics.extend(log.into_diagnostics(permission));
+        Self { limits, diagnostics, ended }
     }
 
     /// Adds the limits and diagnostics to a snapshot.

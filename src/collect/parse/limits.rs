@@ -40,11 +40,12 @@ pub fn cgroup_limit(text: &[u8]) -> Option<LimitMax> {
     maximum(text.trim_ascii(), b"max")
 }
 
-/// Parses the soft limit `Max processes` in `/proc/PID/limits`.
+/// Parses the soft and the hard limit `Max processes` in `/proc/PID/limits`.
 #[must_use]
-pub fn max_processes(limits: &[u8]) -> Option<LimitMax> {
+pub fn max_processes(limits: &[u8]) -> Option<(LimitMax, LimitMax)> {
     let line = limits.split(|&byte| byte == b'\n').find_map(|it| it.strip_prefix(b"Max processes"));
-    maximum(words(line?).next()?, b"unlimited")
+    let mut words = words(line?).map(|word| maximum(word, b"unlimited"));
+    Some((words.next()??, words.next()??))
 }
 
 fn maximum(word: &[u8], unlimited: &[u8]) -> Option<LimitMax> {
@@ -78,10 +79,15 @@ mod tests {
                  Max open files            1024                 1048576              files     \n"
             )
         };
-        assert_eq!(max_processes(limits("500").as_bytes()), Some(LimitMax::At(500)));
-        assert_eq!(max_processes(limits("unlimited").as_bytes()), Some(LimitMax::Unlimited));
-        assert_eq!(max_processes(limits("18446744073709551615").as_bytes()), None);
-        assert_eq!(max_processes(b"Max processes"), None);
+        let soft = |soft: &str| {
+            let (soft, hard) = max_processes(limits(soft).as_bytes())?;
+            assert_eq!(hard, LimitMax::At(96364));
+            Some(soft)
+        };
+        assert_eq!(soft("500"), Some(LimitMax::At(500)));
+        assert_eq!(soft("unlimited"), Some(LimitMax::Unlimited));
+        assert_eq!(soft("18446744073709551615"), None);
+        assert_eq!(max_processes(b"Max processes  500"), None);
         assert_eq!(tasks_on_host(b"1.32 1.08 0.65 3/110 23348\n"), Some(110));
         assert_eq!(tasks_on_host(b"1.32 1.08 0.65\n"), None);
     }
