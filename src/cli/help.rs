@@ -31,10 +31,10 @@ same information.";
 /// Examples for the end of the short help (`-h`).
 pub(super) const SHORT_EXAMPLES: &str = "\
 Examples:
-  pidns 4242                            the namespaces that process 4242 is in
-  exec pidns limits                     why this shell cannot fork
-
-More options and examples: 'pidns --help'.";
+  pidns 4242         the namespaces that process 4242 is in
+  pidns limits 4242  why process 4242 cannot fork; run it in another terminal,
+                     with the PID that the process has there
+  exec pidns limits  the same here; ends this shell (if $$ is 1, its namespace)";
 
 /// A list of exit statuses with their meanings, or a list of purposes with example commands.
 type Terms = &'static [(&'static str, &'static str)];
@@ -126,8 +126,10 @@ With PIDs, pidns shows all limits of these processes. Without PIDs, it shows the
 of the whole host that are at 80 % or more. A saved document has limits if it was \
 written with --details limits.
 
-A shell that cannot fork can still replace itself: 'exec pidns limits'. The numbers \
-include pidns itself, which has two threads.
+If a shell cannot fork, run 'pidns limits PID' in another terminal, with the PID that the \
+shell has there. (In a PID namespace, $$ shows another number.) Without another terminal, \
+replace the shell by pidns: 'exec pidns limits'. This ends the shell and, if $$ is 1, all \
+processes in its PID namespace. The numbers include pidns itself, which has two threads.
 
 The PIDs and PID namespaces in use are known through BPF only, which needs root on the \
 host. A limit that cannot be read is unknown, never guessed.",
@@ -140,7 +142,7 @@ host. A limit that cannot be read is unknown, never guessed.",
     examples: &[
         ("Show what is full or close on this host", "pidns limits"),
         ("Show all limits of process 4242", "pidns limits 4242"),
-        ("Find out why this shell cannot fork", "exec pidns limits"),
+        ("Find out why this shell cannot fork, and end it", "exec pidns limits"),
     ],
 };
 
@@ -305,14 +307,12 @@ kill(1) reaches the command twice. A signal that a descendant of the command sen
 is not passed on if the command is in the process group of pidns, because pidns cannot tell it \
 from a signal to the whole group (kill 0). If SIGINT ends the command, pidns ends by \
 SIGINT as well, so that a shell script stops. After the command has ended, \
-SIGINT, SIGTERM, SIGHUP and SIGQUIT end the grace time, and the wait for a slow reader of a \
-report, unless the signal was already ignored when pidns was started (nohup). A signal that \
-arrives twice within half a second counts once, because timeout(1) sends it to pidns and to its \
-process group.
+SIGINT, SIGTERM, SIGHUP and SIGQUIT end the grace time. A signal that arrives twice within half a \
+second counts once, because timeout(1) sends it to pidns and to its process group.
 
 If pidns itself is killed by SIGKILL, the command keeps running. With --kill, the \
-kernel then kills the command, too, but not the processes that the command started, and not a \
-command that is a set-user-ID or set-group-ID program or has file capabilities (execve(2)).",
+kernel then kills the command, too, but not the processes that the command \
+started.",
     exit_status: &[
         ("N", "the exit status of CMD, or 128 plus the number of the signal that terminated it"),
         ("123", "CMD succeeded, but left something behind that --deny lists"),

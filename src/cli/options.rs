@@ -74,9 +74,9 @@ pub struct Input {
 pub(super) struct Details {
     /// Additional data to read, as a comma-separated list
     ///
-    /// In text, "--details namespaces" shows which network, IPC, UTS and mount namespaces an init
-    /// shares with the host or with other inits. For other processes, text shows only the namespaces
-    /// that differ from those of their init.
+    /// Command-line arguments can contain secrets. "--details namespaces" in text format shows which
+    /// network, IPC, UTS and mount namespaces the init of each PID namespace shares with the host or
+    /// with other inits. For other members, it shows only namespaces that their init does not use.
     #[arg(
         long,
         value_name = "LIST",
@@ -95,7 +95,7 @@ pub(super) struct Details {
 }
 
 impl Details {
-    /// Returns the details that `--details` requests.
+    /// Returns the optional data to read.
     pub(super) fn details(&self) -> BTreeSet<Detail> {
         self.details.iter().flat_map(|details| details.0.iter().copied()).collect()
     }
@@ -112,7 +112,7 @@ impl Input {
         scopes
     }
 
-    /// Returns the details that `--details` requests.
+    /// Returns the optional data to read.
     #[must_use]
     pub fn details(&self) -> BTreeSet<Detail> {
         self.details.details()
@@ -228,7 +228,6 @@ impl Filter {
     pub fn selection(&self, root: Option<NamespaceRef>) -> Selection {
         Selection {
             pids: BTreeSet::new(),
-            with_family: false,
             root,
             depth: self.depth.map(|depth| usize::try_from(depth).unwrap_or(usize::MAX)),
             members: self.members,
