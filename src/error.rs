@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use crate::collect;
 use crate::document::Invalid;
 use crate::exit::Exit;
-use crate::model::NotFound;
+use crate::model::{NotFound, Pid};
 use crate::query::{Caveat, Coverage, Incomparable};
 
 /// An error that ends the program.
@@ -54,6 +54,13 @@ pub enum Error {
         /// The reason why the process or namespace may exist even though it was not found; `None`
         /// if it certainly does not exist.
         caveat: Option<Caveat>,
+    },
+    /// No process has this PID here, but processes have it in their own PID namespaces.
+    PidElsewhere {
+        /// The PID.
+        pid: Pid,
+        /// A sentence that names these processes.
+        elsewhere: String,
     },
     /// The output could not be written.
     Write(io::Error),
@@ -144,7 +151,7 @@ impl Error {
                 let not_found = source.kind() == io::ErrorKind::NotFound;
                 Exit::Command(if not_found { 127 } else { 126 })
             }
-            Self::NotFound { .. } => Exit::No,
+            Self::NotFound { .. } | Self::PidElsewhere { .. } => Exit::No,
             Self::OfRun(error) => match error.exit() {
                 Exit::Command(status) => Exit::Command(status),
                 _ => Exit::RunTrouble,
@@ -190,6 +197,9 @@ impl fmt::Display for Error {
                 }
                 Ok(())
             }
+            Self::PidElsewhere { pid, elsewhere } => {
+                write!(f, "no process {pid} here; {elsewhere}")
+            }
             Self::Write(_) => f.write_str("cannot write the output"),
             Self::Report { path, .. } => write!(f, "cannot write {}", path.display()),
             Self::Run { what, .. } => write!(f, "cannot {what}"),
@@ -226,6 +236,7 @@ impl StdError for Error {
             | Self::NoCgroup
             | Self::Incomparable { .. }
             | Self::NotFound { .. }
+            | Self::PidElsewhere { .. }
             | Self::StatusLost => None,
         }
     }

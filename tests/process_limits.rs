@@ -5,9 +5,7 @@ mod common;
 
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::process::{Child, Command, Stdio};
 
 use common::Need::*;
 use common::*;
@@ -17,12 +15,6 @@ use serde_json::Value;
 fn limits_of(pid: u32) -> (Vec<Value>, i32) {
     let output = pidns(&["limits", "-q", "-f", "json", &pid.to_string()]);
     (rows(&output), output.status.code().expect("exits"))
-}
-
-fn rows(output: &Output) -> Vec<Value> {
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    let document: Value = serde_json::from_slice(&output.stdout).expect(&stderr);
-    document["limits"].as_array().expect("a list").clone()
 }
 
 /// A limit in short: its numbers, and whether it is full.
@@ -39,14 +31,6 @@ fn full(used: u64, max: u64) -> Numbers {
 
 fn open(used: u64, max: u64) -> Numbers {
     Numbers { used, max, full: false }
-}
-
-/// Returns the limit of this kind whose scope has these values.
-fn find<'a>(rows: &'a [Value], kind: &str, scope: &[(&str, Value)]) -> &'a Value {
-    let is_meant = |it: &&Value| {
-        it["limit"] == kind && scope.iter().all(|(name, value)| it["scope"][*name] == *value)
-    };
-    rows.iter().find(is_meant).unwrap_or_else(|| panic!("no {kind} of {scope:?}: {rows:#?}"))
 }
 
 fn numbers(row: &Value) -> Numbers {
@@ -66,19 +50,6 @@ fn limit(pid: u32, kind: &str, scope: &[(&str, Value)]) -> Numbers {
         assert_eq!(rows[0]["full"], true, "full limits come first");
     }
     numbers(find(&rows, kind, scope))
-}
-
-/// Returns the command that `pidns limits` advises for the first limit of a process.
-fn advice(pid: u32) -> String {
-    let output = pidns(&["limits", "-q", &pid.to_string()]);
-    let text = String::from_utf8(output.stdout).unwrap();
-    let advice = text.lines().nth(1).expect("there is advice").trim();
-    advice.split_once(", then ").map_or(advice, |(_, command)| command).to_owned()
-}
-
-fn follow(command: &str) {
-    let followed = run(std::process::Command::new("sh").args(["-c", command]));
-    assert!(followed.status.success(), "{command}: {followed:?}");
 }
 
 /// Returns the namespace of the forker's children, and the PID of the forker itself.
@@ -126,12 +97,20 @@ fn pid_max_is_full_before_and_after_the_wrap_around() {
         )),
         "{text}"
     );
-    let command = advice(init);
+    // A process in the namespace can follow the first advice without a fork.
+    let advice = advice(init);
+    assert_eq!(advice[0], "in a shell there, as root: echo 620 > /proc/sys/kernel/pid_max");
+    assert_eq!(forker.tell("write 620 /proc/sys/kernel/pid_max"), "ok");
+    assert_eq!(limit(init, "pid_max", &here), open(11, 620));
+    assert_eq!(forker.tell("fork"), "ok");
+    // The second advice needs a free PID.
     forker.tell("kill");
-    follow(&command);
-    assert_eq!(limit(init, "pid_max", &here).max, 620);
-    assert_eq!(forker.tell("fork"), "ok");
-    assert_eq!(forker.tell("fork"), "ok");
+    assert_eq!(forker.tell("write 310 /proc/sys/kernel/pid_max"), "ok");
+    forker.tell("kill");
+    let command = advice[1].strip_prefix("or end a process in it, then ");
+    follow(command.unwrap_or_else(|| panic!("{advice:?}")));
+    assert_eq!(limit(init, "pid_max", &here), open(10, 620));
+    assert_eq!(advice.len(), 2, "{advice:?}");
 }
 
 #[test]
@@ -255,54 +234,6 @@ fn the_pid_max_of_the_host_is_full() {
     drop(pid_max);
 }
 
-/// A cgroup with the pids controller, in version 1 or 2, whichever has it. Removed on drop.
-struct PidsCgroup(PathBuf);
-
-static CGROUPS: AtomicU32 = AtomicU32::new(0);
-
-impl PidsCgroup {
-    /// Makes a cgroup, or returns `None` if the controller is not mounted.
-    fn new() -> Option<Self> {
-        let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-        let mount = table.lines().find_map(|line| {
-            let (mount, kind) = line.split_once(" - ")?;
-            let point = Path::new(mount.split(' ').nth(4)?);
-            let is_v1 =
-                kind.starts_with("cgroup ") && kind.split([' ', ',']).any(|it| it == "pids");
-            let controllers = std::fs::read_to_string(point.join("cgroup.controllers"));
-            let is_v2 = kind.starts_with("cgroup2 ")
-                && controllers.is_ok_and(|it| it.split_whitespace().any(|it| it == "pids"));
-            (is_v1 || is_v2).then(|| point.to_owned())
-        })?;
-        let control = |dir: &Path| {
-            let _ = std::fs::write(dir.join("cgroup.subtree_control"), "+pids");
-        };
-        control(&mount);
-        let count = CGROUPS.fetch_add(1, Ordering::Relaxed);
-        let dir = mount.join(format!("pidns-limits-{}-{count}", std::process::id()));
-        std::fs::create_dir(&dir).expect("is made");
-        control(&dir);
-        std::fs::create_dir(dir.join("job")).expect("is made");
-        Some(Self(dir))
-    }
-
-    fn write(&self, file: &str, text: &str) {
-        std::fs::write(self.0.join(file), text).unwrap_or_else(|error| panic!("{file}: {error}"));
-    }
-
-    fn path(&self, below: &str) -> Value {
-        format!("/{}{below}", self.0.file_name().unwrap().to_str().unwrap()).into()
-    }
-}
-
-impl Drop for PidsCgroup {
-    fn drop(&mut self) {
-        for dir in [self.0.join("job"), self.0.clone()] {
-            until("the cgroup is removed", || std::fs::remove_dir(&dir).is_ok() || !dir.exists());
-        }
-    }
-}
-
 #[test]
 fn a_cgroup_and_its_ancestor_are_full() {
     needs!(HostRoot, Initial("cgroup"), Program("python3"));
@@ -351,14 +282,11 @@ fn a_cgroup_and_its_ancestor_are_full() {
     forker.tell("kill");
     assert_eq!(limit(pid, "pids_cgroup", &above), open(3, 4));
     assert_eq!(forker.tell("fork"), "ok");
-    follow(&advice(pid));
+    let advice = advice(pid);
+    assert_eq!(advice[1], format!("or end a task of cgroup {}", cgroup.path("").as_str().unwrap()));
+    follow(&advice[0]);
     assert_eq!(limit(pid, "pids_cgroup", &above), open(4, 8));
     assert_eq!(forker.tell("fork"), "ok");
-}
-
-/// Runs a program as a user who has no other processes.
-fn as_user(uid: u32) -> String {
-    format!("setpriv --reuid={uid} --regid={uid} --clear-groups")
 }
 
 #[test]
@@ -375,11 +303,30 @@ fn rlimit_nproc_is_full_in_the_initial_user_namespace() {
     assert_eq!(limit(pid, "nproc", &user), open(4, 5));
     assert_eq!(forker.tell("fork"), "ok");
     // Root may lack CAP_SYS_RESOURCE, so the user follows the advice. Only the soft limit is low.
-    let command = advice(pid);
-    let soft = format!("prlimit --pid {pid} --nproc=10:");
-    assert_eq!(command, format!("{soft} 2>/dev/null || {soft}10"));
-    follow(&format!("{} sh -c '{command}'", as_user(54_321)));
+    let name = format!("{pid} {}", comm(pid));
+    let soft = format!(
+        "prlimit --pid {pid} --nproc=10: # for {name}; as user 54321, or with CAP_SYS_RESOURCE"
+    );
+    assert_eq!(advice(pid), [&*soft, "or end a task of user 54321"]);
+    follow(&format!("{} sh -c '{soft}'", as_user(54_321)));
     assert_eq!(limit(pid, "nproc", &user), open(5, 10));
+    // Now the hard limit is low, too.
+    assert_eq!(forker.tell("nproc 5"), "ok");
+    let hard = format!(
+        "prlimit --pid {pid} --nproc=10 # for {name}; raising the hard limit of 5 needs \
+         CAP_SYS_RESOURCE"
+    );
+    assert_eq!(advice(pid), [&*hard, "or end a task of user 54321"]);
+    let followed = run(Command::new("sh").args(["-c", &hard]));
+    assert_eq!(followed.status.success(), has_sys_resource(), "{followed:?}");
+    let raised = if has_sys_resource() { open(5, 10) } else { full(5, 5) };
+    assert_eq!(limit(pid, "nproc", &user), raised);
+}
+
+/// Returns `true` if this process has `CAP_SYS_RESOURCE`.
+fn has_sys_resource() -> bool {
+    let capabilities = status(std::process::id(), "CapEff");
+    u64::from_str_radix(&capabilities[0], 16).unwrap() & 1 << 24 != 0
 }
 
 #[test]
@@ -423,12 +370,6 @@ fn the_limit_at_the_creation_of_a_user_namespace_applies_to_its_creator() {
     forker.tell("kill");
     until("the other processes have ended", || limit(pid, "nproc", &above) == open(4, 5));
     assert_eq!(forker.tell("fork"), "ok");
-}
-
-/// Returns the text about limits, one of which is full.
-fn stdout_of_full(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(1));
-    String::from_utf8(output.stdout.clone()).expect("is text")
 }
 
 #[test]
@@ -515,7 +456,8 @@ fn user_max_pid_namespaces_is_full() {
     // The owner of the user namespace could read the environment of a process that enters it.
     let text = String::from_utf8(pidns(&["limits", "-q", &pid.to_string()]).stdout).unwrap();
     let said = "to write 4 to /proc/sys/user/max_pid_namespaces";
-    assert!(text.contains(&format!("  ask root of user:[{inode}] {said}\n")), "{text}");
+    let root = format!("root of user:[{inode}], which limits {pid} {},", comm(pid));
+    assert!(text.contains(&format!("  ask {root} {said}\n")), "{text}");
     assert!(!text.contains("nsenter"), "{text}");
     // The last two children are the refused one and the creator of the second namespace.
     forker.tell("kill");

@@ -81,7 +81,7 @@ fn recipes_print_what_the_readme_promises() {
     assert_eq!(find("--depth 0").0, format!("{init}\tbash\n{sleep}\tsleep\n"));
     let (kept, _) = find("{id, state, members");
     assert!(kept.starts_with(&format!("{{\"id\":\"{id}\",\"state\":\"live\"")), "{kept}");
-    assert!(find("pidns limits \"$PID\"").0.contains("No limit is full"));
+    assert!(find("pidns limits \"$PID\"").0.contains(&format!("\nNo limit of {sleep} sleep is ")));
     assert!(find("pidns --state dead").0.contains("  DEAD: its init has exited\n"));
     let (dead, _) = find("{id, holders}");
     assert!(

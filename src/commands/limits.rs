@@ -9,9 +9,10 @@ use crate::collect::{self, LiveHost};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::graph::PidGraph;
-use crate::model::{Detail, DiagnosticCode, NotFound, Pid, SearchScope, Snapshot};
+use crate::model::{Detail, Diagnostic, DiagnosticCode, NotFound, Pid, SearchScope, Snapshot};
 use crate::output;
 use crate::query::{Coverage, LimitReport};
+use crate::wording::limit::namesake_text;
 
 /// Prints the limits. The exit status is 1 if one of them is full.
 ///
@@ -21,11 +22,16 @@ pub fn limits(arguments: &cli::Limits) -> Result<Exit, Error> {
     let (output, origin) = (&arguments.output, &arguments.origin);
     let asked: BTreeSet<Pid> = arguments.pids.iter().copied().collect();
     let snapshot = load(arguments, &asked)?;
-    let mut report = LimitReport::new(PidGraph::new(snapshot), asked);
-    if report.known == 0 && report.unknown > 0 {
-        let code = DiagnosticCode::LimitsUnknown.name();
-        let reasons = report.graph.snapshot().diagnostics.iter().filter(|it| it.code == code);
-        let reasons: Vec<_> = reasons.map(|it| it.message.as_str()).collect();
+    let observer = snapshot.observer.as_ref().filter(|_| origin.file.is_none());
+    let own = observer.map(|it| it.pid);
+    let mut report = LimitReport::new(PidGraph::new(snapshot), asked, own);
+    let code = DiagnosticCode::LimitsUnknown.name();
+    let unknown = report.graph.snapshot().diagnostics.iter().filter(|it| it.code == code);
+    // No limit applies to a zombie or a kernel thread, so no limit of such a process is unknown.
+    let is_unread = |it: &Diagnostic| it.pids.iter().any(|pid| report.asked.contains(pid));
+    let has_unknown = report.unknown > 0 || unknown.clone().any(is_unread);
+    if report.known == 0 && has_unknown {
+        let reasons: Vec<_> = unknown.map(|it| it.message.as_str()).collect();
         return Err(Error::NoLimits(reasons.join("; ")));
     }
     if origin.file.is_none() {
@@ -52,8 +58,10 @@ fn load(arguments: &cli::Limits, asked: &BTreeSet<Pid>) -> Result<Snapshot, Erro
         view::load(origin, search, details, BTreeSet::new(), arguments.output.quiet)?;
     let exists = |pid: &Pid| snapshot.processes.iter().any(|process| process.pid == *pid);
     if let Some(&pid) = asked.iter().find(|pid| !exists(pid)) {
-        let no = NotFound::Process { pid, namespace: None };
-        return Err(Error::not_found(no, &Coverage::of(&snapshot)));
+        return Err(match namesake_text(pid, "", &snapshot.processes) {
+            Some(elsewhere) => Error::PidElsewhere { pid, elsewhere },
+            None => no_process(pid, &snapshot),
+        });
     }
     match &origin.file {
         Some(path) if snapshot.limits.is_none() => Err(Error::Usage(format!(
@@ -62,9 +70,18 @@ fn load(arguments: &cli::Limits, asked: &BTreeSet<Pid>) -> Result<Snapshot, Erro
         ))),
         None if !asked.is_empty() => {
             let (procfs, collector) = (&origin.procfs, origin.collector);
-            collect::Limits::read(procfs, collector, &snapshot, Some(asked))?.add_to(&mut snapshot);
+            let limits = collect::Limits::read(procfs, collector, &snapshot, Some(asked))?;
+            if let Some(&pid) = limits.ended.iter().find(|pid| asked.contains(pid)) {
+                return Err(no_process(pid, &snapshot));
+            }
+            limits.add_to(&mut snapshot);
             Ok(snapshot)
         }
         _ => Ok(snapshot),
     }
+}
+
+fn no_process(pid: Pid, snapshot: &Snapshot) -> Error {
+    let no = NotFound::Process { pid, namespace: None };
+    Error::not_found(no, &Coverage::of(snapshot))
 }

@@ -206,7 +206,7 @@ impl CheckFormat {
 pub enum RunFormat {
     /// A human-readable tree.
     Text,
-    /// The JSON document that `pidns schema run` describes.
+    /// The report, with the leftovers as a document (`pidns schema run`).
     Json,
     /// Workflow commands, which GitHub Actions shows as annotations.
     Github,

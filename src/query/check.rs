@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use super::diff::{Diff, DiffCaveat};
+use super::limits::main_process;
 use super::policy::{Policy, WARN_AT};
 use super::select::{branches, keepers};
 use super::unsettled::Unsettled;
@@ -179,8 +180,9 @@ impl Check {
                     concerned.extend(unreaped.and_then(Process::reaper));
                 }
                 Subject::Limit(index) => {
-                    concerned
-                        .extend(self.graph.limit(index).into_iter().flat_map(Limit::concerned));
+                    let limit = self.graph.limit(index);
+                    concerned.extend(limit.into_iter().flat_map(Limit::concerned));
+                    concerned.extend(limit.and_then(|it| main_process(&self.graph, it, None)));
                 }
                 Subject::Snapshot => {}
             }

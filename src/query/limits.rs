@@ -1,10 +1,10 @@
 //! Sorts limits by how full they are, and picks the limits to show.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::graph::PidGraph;
-use crate::model::{Limit, LimitKind, LiveFacts, Pid};
+use crate::model::{Limit, LimitKind, LiveFacts, Pid, Process};
 
 /// For the whole host, `pidns limits` shows only limits that are at least this full, in percent.
 const CLOSE_PERCENT: u64 = 80;
@@ -17,7 +17,8 @@ pub struct LimitReport {
     /// The processes whose limits were requested; empty for the whole host.
     pub asked: BTreeSet<Pid>,
     /// The limits to show: full limits first, in the order in which the kernel checks them, then the
-    /// others by percentage, highest first.
+    /// others by percentage, highest first. Full limits of pidns itself come before other full
+    /// limits.
     pub limits: Vec<Limit>,
     /// Number of limits that could be read, including those that are not shown. The limits for
     /// terminated inits and for nesting count only if they are full: pidns always knows them,
@@ -25,20 +26,26 @@ pub struct LimitReport {
     pub known: usize,
     /// Number of limits whose `full` is unknown, including those that are not shown.
     pub unknown: usize,
+    /// Number of unknown limits that apply to pidns itself.
+    pub unknown_own: usize,
+    /// PID of pidns itself; `None` for a saved document.
+    pub own: Option<Pid>,
     /// Facts about the processes that the advice mentions.
     pub live: LiveFacts,
 }
 
 impl LimitReport {
     /// Picks the limits that apply to the processes in `asked` or, if `asked` is empty, all full
-    /// and nearly full limits on the host.
+    /// and nearly full limits on the host. `own` is the PID of pidns itself.
     #[must_use]
-    pub fn new(graph: PidGraph, asked: BTreeSet<Pid>) -> Self {
+    pub fn new(graph: PidGraph, asked: BTreeSet<Pid>, own: Option<Pid>) -> Self {
         let all = graph.snapshot().limits.iter().flatten();
         let is_meant =
             |it: &&Limit| asked.is_empty() || it.pids.iter().any(|it| asked.contains(it));
         let mut limits: Vec<Limit> = all.filter(is_meant).cloned().collect();
-        let unknown = limits.iter().filter(|it| it.full.is_none()).count();
+        let unknown = limits.iter().filter(|it| it.full.is_none());
+        let unknown_own = unknown.clone().filter(|it| is_of(it, own)).count();
+        let unknown = unknown.count();
         let is_in_hierarchy =
             |it: &Limit| matches!(it.kind, LimitKind::InitTerminated | LimitKind::Nesting);
         let is_known = |it: &Limit| it.full.is_some_and(|full| full || !is_in_hierarchy(it));
@@ -49,8 +56,14 @@ impl LimitReport {
         for limit in limits.iter_mut().filter(|_| !asked.is_empty()) {
             limit.pids.retain(|pid| asked.contains(pid));
         }
-        sort(&mut limits);
-        Self { graph, asked, limits, known, unknown, live: LiveFacts::default() }
+        sort(&mut limits, own);
+        Self { graph, asked, limits, known, unknown, unknown_own, own, live: LiveFacts::default() }
+    }
+
+    /// Returns `true` if a limit of the whole host also applies to pidns itself.
+    #[must_use]
+    pub fn is_own(&self, limit: &Limit) -> bool {
+        self.asked.is_empty() && is_of(limit, self.own)
     }
 
     /// Returns the number of full limits.
@@ -63,16 +76,110 @@ impl LimitReport {
     #[must_use]
     pub fn concerned(&self) -> BTreeSet<Pid> {
         let full = self.limits.iter().filter(|it| it.full == Some(true));
-        full.flat_map(Limit::concerned).collect()
+        let mentioned = |it| Limit::concerned(it).chain(main_process(&self.graph, it, self.own));
+        full.flat_map(mentioned).chain(self.own).collect()
     }
 }
 
-/// Sorts limits into three groups: full limits, in the order in which the kernel checks them; then
-/// limits that are not full, the highest percentage first; then limits that may be full.
-fn sort(limits: &mut [Limit]) {
+/// Returns the processes that have this PID in their own PID namespace, but another PID on this
+/// host. The newest process comes first.
+#[must_use]
+pub fn namesakes(processes: &[Process], pid: Pid) -> Vec<&Process> {
+    let is_namesake = |it: &&Process| it.pid != pid && it.nspid.last() == Some(&pid);
+    let mut namesakes: Vec<_> = processes.iter().filter(is_namesake).collect();
+    namesakes.sort_by_key(|it| Reverse(it.start_time));
+    namesakes
+}
+
+fn is_of(limit: &Limit, pid: Option<Pid>) -> bool {
+    pid.is_some_and(|pid| limit.pids.contains(&pid))
+}
+
+/// Returns the process that a report on a limit of several processes names: the largest consumer or,
+/// if the limit does not apply to it, the parent of most other processes. For `RLIMIT_NPROC`, this
+/// is the process whose limit is most useful to raise, because the children that it starts inherit
+/// the raised limit. Never returns `own`, pidns itself.
+#[must_use]
+pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option<Pid> {
+    let consumer = limit.main_consumer().and_then(|it| it.pid);
+    if let Some(pid) = consumer.filter(|pid| limit.pids.contains(pid) && Some(*pid) != own) {
+        return Some(pid);
+    }
+    let process = |pid: &Pid| graph.known_process(*pid);
+    let mut children: HashMap<Pid, usize> = HashMap::new();
+    for parent in limit.pids.iter().filter_map(|pid| process(pid)?.ppid) {
+        *children.entry(parent).or_default() += 1;
+    }
+    // An orphan is a child of an init. Of the other processes, the one that started first may be an
+    // ancestor of the others.
+    let rank = |pid: &Pid| {
+        let parent = process(pid).and_then(|it| process(&it.ppid?));
+        let is_orphan = parent.is_some_and(|it| it.nspid.last() == Some(&Pid::INIT));
+        let started = process(pid).and_then(|it| it.start_time).unwrap_or(u64::MAX);
+        (children.get(pid).copied().unwrap_or(0), !is_orphan, Reverse((started, *pid)))
+    };
+    let others = limit.pids.iter().copied().filter(|&pid| Some(pid) != own);
+    let first = others.max_by_key(rank)?;
+    // If a shell that has become pidns has this limit, a process without children is not useful.
+    let is_useful = children.contains_key(&first) || !is_of(limit, own);
+    is_useful.then_some(first)
+}
+
+/// Sorts limits into three groups: full limits, those of pidns itself (`own`) first, then in the
+/// order in which the kernel checks them; then limits that are not full, the highest percentage
+/// first; then limits that may be full.
+fn sort(limits: &mut [Limit], own: Option<Pid>) {
     limits.sort_by_key(|limit| {
         let is_full = limit.full == Some(true);
         let percent = limit.percent().filter(|_| !is_full);
-        (!is_full, limit.full.is_none(), Reverse(percent), limit.kind)
+        let is_foreign = is_full && !is_of(limit, own);
+        (!is_full, limit.full.is_none(), is_foreign, Reverse(percent), limit.kind)
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Consumer, LimitScope};
+    use crate::testing::{namespace, process, snapshot};
+
+    fn pid(raw: u32) -> Pid {
+        Pid::new(raw).unwrap()
+    }
+
+    /// Returns the main process of a limit. Each process is given as its PID, its parent and its
+    /// start time.
+    fn main_of(processes: &[[u32; 3]], largest: (u32, u64), own: Option<u32>) -> Option<u32> {
+        let mut all = vec![process(&[1], Some(10))];
+        all.extend(processes.iter().map(|&[raw, parent, start]| Process {
+            ppid: Some(pid(parent)),
+            start_time: Some(start.into()),
+            ..process(&[raw], Some(10))
+        }));
+        let graph = PidGraph::new(snapshot(vec![namespace(10, None)], all));
+        let (largest, tasks) = (Some(pid(largest.0)), largest.1);
+        let limit = Limit {
+            used: Some(processes.len() as u64),
+            largest: Some(Consumer { pid: largest, tasks, ..Consumer::default() }),
+            pids: processes.iter().map(|&[raw, ..]| pid(raw)).collect(),
+            ..Limit::unread(LimitKind::Nproc, LimitScope::default())
+        };
+        main_process(&graph, &limit, own.map(pid)).map(Pid::as_u32)
+    }
+
+    #[test]
+    fn the_main_process_starts_most_of_the_others() {
+        // After the PIDs wrapped around, the shell 30 started 5 and 6. 4 is an orphan.
+        let shell = [[4, 1, 1], [5, 30, 20], [6, 30, 21], [30, 20, 10]];
+        assert_eq!(main_of(&shell, (30, 3), None), Some(30));
+        assert_eq!(main_of(&shell, (4, 1), None), Some(30));
+        assert_eq!(main_of(&[[4, 1, 1], [5, 30, 20], [30, 20, 10]], (4, 2), None), Some(4));
+        // The shell has become pidns.
+        assert_eq!(main_of(&shell, (30, 3), Some(30)), None);
+        // The oldest of several processes may be an ancestor of the others.
+        let chain = [[30, 20, 10], [6, 30, 11], [5, 6, 12]];
+        assert_eq!(main_of(&chain, (7, 1), None), Some(30));
+        assert_eq!(main_of(&[[4, 1, 1], [30, 20, 10]], (4, 1), None), Some(30));
+        assert_eq!(main_of(&[[4, 1, 1]], (4, 1), None), Some(4));
+    }
 }

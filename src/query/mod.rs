@@ -24,7 +24,7 @@ pub use diff::{
     Diff, DiffCaveat, DiffScope, Happened, Incomparable, NamespaceChange, NamespaceField,
     ProcessChange, ProcessField, Relation, WeakMatches,
 };
-pub use limits::LimitReport;
+pub use limits::{LimitReport, main_process, namesakes};
 pub use observer::{leave_out_observer, without_attendants};
 pub use pattern::{Glob, User};
 pub use policy::{ParseRuleError, Policy, Rule, WARN_AT};

@@ -4,13 +4,19 @@ use std::fmt::Write as _;
 
 use super::advice::{Adviser, shell_word};
 use super::phrase::{Count, Counted};
-use super::subject::Comm;
-use crate::graph::PidGraph;
-use crate::model::{Consumer, INITIAL_USER_NAMESPACE, Limit, LimitKind, LimitScope};
-use crate::query::LimitReport;
+use super::sanitize::Sanitized;
+use super::subject::{Comm, ProcessRef};
+use crate::model::{Consumer, INITIAL_USER_NAMESPACE, Limit, LimitKind, LimitScope, Pid, Process};
+use crate::query::{LimitReport, main_process, namesakes};
 
 /// The highest value that `kernel.pid_max` accepts.
 const MAX_PID_MAX: u64 = 1 << 22;
+
+/// The maximum to suggest if the number in use is unknown.
+const AMPLE: u64 = 1024;
+
+/// Maximum number of processes to name that have a requested PID in other PID namespaces.
+const NAMESAKES: usize = 3;
 
 /// Returns a phrase that says which call fails, and with which error, if a limit of this kind is
 /// full.
@@ -32,7 +38,7 @@ pub fn limit_text(limit: &Limit) -> String {
         let times = if refused == 1 { "once".to_owned() } else { format!("{refused} times") };
         let _ = write!(text, " (refused {times})");
     }
-    match (limit.zombies, &limit.reaper, &limit.largest) {
+    match (limit.zombies, &limit.reaper, limit.main_consumer()) {
         (Some(zombies @ 1..), reaper, _) => {
             let zombies = Counted(number(zombies), "zombie", "zombies");
             let _ = write!(text, "; {zombies}");
@@ -58,22 +64,23 @@ fn numbers_text(limit: &Limit) -> String {
     let who = scope_text(&limit.scope);
     let count = |number: Option<u64>| number.map_or("?".to_owned(), |it| it.to_string());
     let (used, max) = (count(limit.used), count(limit.max));
-    let of = match (limit.full, limit.max) {
-        (Some(false), None) => used.clone(),
-        _ => format!("{used} of {max}"),
+    let has = match (limit.full, limit.used, limit.max) {
+        (Some(false), _, None) => format!("has {used}"),
+        (_, None, Some(0)) => "may have 0".to_owned(),
+        _ => format!("has {used} of {max}"),
     };
     match limit.kind {
         LimitKind::Nproc => match limit.scope.inherited_by {
             Some(inode) => {
-                format!("{who} has {of} tasks (RLIMIT_NPROC at the creation of user:[{inode}])")
+                format!("{who} {has} tasks (RLIMIT_NPROC at the creation of user:[{inode}])")
             }
-            None => format!("{who} has {of} tasks (RLIMIT_NPROC)"),
+            None => format!("{who} {has} tasks (RLIMIT_NPROC)"),
         },
-        LimitKind::ThreadsMax => format!("the host has {of} tasks (kernel.threads-max)"),
-        LimitKind::PidsCgroup => format!("{who} has {of} tasks"),
-        LimitKind::Nesting => format!("{who} is at level {of}"),
+        LimitKind::ThreadsMax => format!("the host {has} tasks (kernel.threads-max)"),
+        LimitKind::PidsCgroup => format!("{who} {has} tasks"),
+        LimitKind::Nesting => format!("{who} is at level {used} of {max}"),
         LimitKind::MaxPidNamespaces => {
-            format!("{who} has {of} PID namespaces (user.max_pid_namespaces)")
+            format!("{who} {has} PID namespaces (user.max_pid_namespaces)")
         }
         LimitKind::InitTerminated => match limit.full {
             Some(true) => format!("children would start in {who}, whose init has terminated"),
@@ -124,8 +131,8 @@ fn consumer_text(consumer: &Consumer) -> String {
     }
 }
 
-/// Returns advice for a full limit: how to get its zombies reaped, if it has any, and how to raise
-/// the limit.
+/// Returns advice for a full limit: how to get its zombies reaped, if it has any, how to raise the
+/// limit, and which tasks to end otherwise.
 pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     let reaper = limit.reaper.as_ref().filter(|_| limit.zombies.is_some_and(|it| it > 0));
     let reaper = reaper.and_then(|it| adviser.graph.process(it.pid?));
@@ -134,68 +141,168 @@ pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
         let zombie = children.find(|it| it.is_unreaped());
         zombie.map_or(Vec::new(), |zombie| adviser.make_reap(reaper.pid, zombie.pid))
     });
-    advice.extend(raise(adviser.graph, limit));
+    advice.extend(raise(adviser, limit));
+    // The advice on `pid_max` of another namespace has this line already.
+    if limit.kind.counts_tasks() && !(limit.kind == LimitKind::PidMax && limit.file.is_none()) {
+        let or = if advice.is_empty() { "" } else { "or " };
+        advice.push(format!("{or}end a task of {}", scope_text(&limit.scope)));
+    }
     advice
 }
 
-/// Returns advice on raising a limit: usually a command that doubles it.
-fn raise(graph: &PidGraph, limit: &Limit) -> Option<String> {
-    let doubled = limit.max.map(|max| max.saturating_mul(2).max(1));
-    let pid = limit.pids.first().copied();
+/// Returns advice on raising a limit to twice its maximum or, if more is in use, to twice the number
+/// in use.
+fn raise(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
+    let doubled = limit.max.map(|max| match limit.used {
+        Some(used) => max.max(used).saturating_mul(2).max(1),
+        None => AMPLE,
+    });
+    let main = main_process(adviser.graph, limit, adviser.live.own_pid);
+    let main = main.filter(|pid| !adviser.live.ended.contains(pid));
     match (limit.kind, &limit.file, doubled) {
-        (LimitKind::InitTerminated, ..) => {
-            Some(format!("start the process from another shell: children of {} cannot start", pid?))
-        }
-        (LimitKind::Nesting, ..) => Some("start it from a namespace above".to_owned()),
-        (LimitKind::Nproc, _, Some(value)) => {
-            if let Some(inode) = limit.scope.inherited_by {
-                return Some(format!(
-                    "user:[{inode}] keeps this limit; start the process outside, or in a new user \
-                     namespace with prlimit --nproc={value} unshare --user"
-                ));
-            }
-            // The first command fails if the hard limit is lower than `value`. The second command
-            // also raises the hard limit, which needs CAP_SYS_RESOURCE.
-            let soft = format!("prlimit --pid {} --nproc={value}:", pid?);
-            Some(format!("{soft} 2>/dev/null || {soft}{value}"))
-        }
+        (LimitKind::InitTerminated, ..) => limit.pids.first().map_or(Vec::new(), |pid| {
+            vec![format!("start the process from another shell: children of {pid} cannot start")]
+        }),
+        (LimitKind::Nesting, ..) => vec!["start it from a namespace above".to_owned()],
+        (LimitKind::Nproc, _, Some(value)) => match limit.scope.inherited_by {
+            Some(inode) => vec![format!(
+                "user:[{inode}] keeps this limit; start the process outside, or in a new user \
+                 namespace with prlimit --nproc={value} unshare --user"
+            )],
+            None => raise_nproc(adviser, limit, main, value),
+        },
         (LimitKind::PidMax, None, Some(value)) => {
-            let init = graph.namespace(limit.scope.namespace?)?.init?;
-            let value = value.min(MAX_PID_MAX);
-            let write = format!("sh -c 'echo {value} > /proc/sys/kernel/pid_max'");
-            Some(format!("end a process in it, then nsenter --target {init} --pid {write}"))
+            let namespace = limit.scope.namespace.and_then(|id| adviser.graph.namespace(id));
+            let write = format!("echo {} > /proc/sys/kernel/pid_max", value.min(MAX_PID_MAX));
+            let enter = namespace.and_then(|it| it.init).map(|init| {
+                format!(
+                    "or end a process in it, then nsenter --target {init} --pid sh -c '{write}'"
+                )
+            });
+            // A shell writes the file without a fork.
+            [format!("in a shell there, as root: {write}")].into_iter().chain(enter).collect()
         }
         // Only a process in the user namespace can raise the limit. Do not suggest an nsenter
         // command, because the owner of the user namespace could read and control the process that
         // nsenter starts.
         (LimitKind::MaxPidNamespaces, None, Some(value)) => {
-            let inode = limit.scope.user_namespace?;
-            Some(format!(
-                "ask root of user:[{inode}] to write {value} to /proc/sys/user/max_pid_namespaces"
-            ))
+            let name = main.map(|pid| ProcessRef::new(adviser.graph, pid, None));
+            let which = name.map_or(String::new(), |it| format!(", which limits {it},"));
+            limit.scope.user_namespace.map_or(Vec::new(), |inode| {
+                vec![format!(
+                    "ask root of user:[{inode}]{which} to write {value} to \
+                     /proc/sys/user/max_pid_namespaces"
+                )]
+            })
         }
         (kind, Some(file), Some(value)) => {
             let value = if kind == LimitKind::PidMax { value.min(MAX_PID_MAX) } else { value };
-            Some(format!("echo {value} > {}", shell_word(file)))
+            vec![format!("echo {value} > {}", shell_word(file))]
         }
-        _ => None,
+        _ => Vec::new(),
     }
 }
 
-/// Returns a sentence with the number of full limits and of unknown limits.
+/// Returns advice on raising `RLIMIT_NPROC` to `value`. Any user may raise the soft limit of a
+/// process of the same user up to its hard limit.
+fn raise_nproc(adviser: &Adviser<'_>, limit: &Limit, main: Option<Pid>, value: u64) -> Vec<String> {
+    let Adviser { graph, live } = adviser;
+    let hard = |pid| live.hard_nproc.get(&pid).copied();
+    let mut advice = Vec::new();
+    let own = live.own_pid.filter(|own| limit.pids.contains(own));
+    if own.and_then(hard).is_some_and(|hard| value <= hard) {
+        advice.push(format!(
+            "in a shell with this limit: ulimit -S -u {value} # -p instead of -u in dash and ash"
+        ));
+    }
+    let Some(pid) = main else { return advice };
+    let prlimit = format!("prlimit --pid {pid} --nproc={value}");
+    let name = Sanitized(ProcessRef::new(graph, pid, None).to_string());
+    let who = scope_text(&limit.scope);
+    advice.push(match hard(pid) {
+        Some(hard) if value > hard => format!(
+            "{prlimit} # for {name}; raising the hard limit of {hard} needs CAP_SYS_RESOURCE"
+        ),
+        Some(_) => format!("{prlimit}: # for {name}; as {who}, or with CAP_SYS_RESOURCE"),
+        None => format!("{prlimit}: # for {name}; fails above the hard limit"),
+    });
+    advice
+}
+
+/// Returns a sentence with the number of full limits and of unknown limits. Unknown limits of pidns
+/// itself come first, because one of them may be the reason why the user called pidns.
 pub fn limits_summary(report: &LimitReport) -> String {
-    let (full, unknown) = (report.full(), report.unknown);
-    let unknown = match unknown {
+    let of = asked_text(report).map_or(String::new(), |who| format!(" of {who}"));
+    if !of.is_empty() && report.limits.is_empty() {
+        return format!("No limit applies to{}.", of.trim_start_matches(" of"));
+    }
+    let full = report.full();
+    let own = if full == 0 && report.asked.is_empty() { report.unknown_own } else { 0 };
+    let own_text = match own {
         0 => String::new(),
-        1 => "; 1 limit is unknown".to_owned(),
-        _ => format!("; {} limits are unknown", Count(unknown)),
+        _ => format!("{} of this shell {} unknown. ", limits(own), are(own)),
+    };
+    let rest = report.unknown.saturating_sub(own);
+    let more = if own > 0 { "more " } else { "" };
+    let rest_text = match rest {
+        0 => String::new(),
+        1 => format!("; 1 {more}limit is unknown"),
+        _ => format!("; {} {more}limits are unknown", Count(rest)),
     };
     let known = match full {
-        0 if !report.asked.is_empty() || !report.limits.is_empty() => "No limit is full",
-        0 if unknown.is_empty() => "Nothing is close to a limit",
-        0 => "Nothing that could be read is close to a limit",
-        1 => "1 limit is full",
-        _ => return format!("{} limits are full{unknown}.", Count(full)),
+        0 if report.unknown == 0 && (!of.is_empty() || !report.limits.is_empty()) => {
+            format!("No limit{of} is full")
+        }
+        0 if !of.is_empty() || !report.limits.is_empty() => {
+            format!("No limit{of} is known to be full")
+        }
+        0 if report.unknown == 0 => "Nothing is close to a limit".to_owned(),
+        0 => "Nothing that could be read is close to a limit".to_owned(),
+        _ => format!("{}{of} {} full", limits(full), are(full)),
     };
-    format!("{known}{unknown}.")
+    format!("{own_text}{known}{rest_text}.")
+}
+
+fn limits(count: usize) -> Counted {
+    Counted(count, "limit", "limits")
+}
+
+fn are(count: usize) -> &'static str {
+    if count == 1 { "is" } else { "are" }
+}
+
+/// Returns a phrase for the processes whose limits were requested; `None` for the whole host.
+fn asked_text(report: &LimitReport) -> Option<String> {
+    match report.asked.len() {
+        0 => None,
+        1 => report.asked.first().map(|&pid| ProcessRef::new(&report.graph, pid, None).to_string()),
+        count => Some(format!("these {} processes", Count(count))),
+    }
+}
+
+/// Returns a line for each requested PID that processes have in their own PID namespaces.
+pub fn namesake_lines(report: &LimitReport) -> Vec<String> {
+    let line = |&pid| namesake_text(pid, "also ", report.graph.processes());
+    report.asked.iter().filter_map(line).collect()
+}
+
+/// Returns a sentence about the processes that have this PID in their own PID namespaces; `None` if
+/// there is no such process. The user may have meant one of them, because a shell shows its PID in
+/// its own namespace (`$$`). `also` precedes "the PID of".
+pub fn namesake_text(pid: Pid, also: &str, processes: &[Process]) -> Option<String> {
+    let namesakes = namesakes(processes, pid);
+    let shown = namesakes.get(..NAMESAKES).unwrap_or(&namesakes);
+    let name = |it: &&Process| {
+        let inside = it.namespace.map_or(String::new(), |id| format!(" in {id}"));
+        format!("{} {}{inside}", it.pid, Comm(&it.comm))
+    };
+    let mut names: Vec<String> = shown.iter().map(name).collect();
+    if namesakes.len() > shown.len() {
+        names.push(format!("{} more", Count(namesakes.len() - shown.len())));
+    }
+    let last = names.pop()?;
+    let and = if names.is_empty() { "" } else { " and " };
+    let pids: Vec<String> = shown.iter().map(|it| it.pid.to_string()).collect();
+    let (names, pids) = (names.join(", "), pids.join(" "));
+    Some(format!("{pid} is {also}the PID of {names}{and}{last}; pidns limits {pids}"))
 }

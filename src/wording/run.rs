@@ -102,10 +102,7 @@ pub fn run_heading(report: &RunReport) -> String {
     };
     let has_processes = findings.iter().any(|it| !matches!(it.subject, Subject::Namespace(_)));
     if has_processes && !report.grace.is_zero() {
-        let waited = report.waited.as_secs_f64();
-        let shown =
-            if report.waited < report.grace { (waited * 10.0).round() / 10.0 } else { waited };
-        let _ = write!(text, " after {shown} s");
+        let _ = write!(text, " after {} s", report.grace.as_secs_f64());
     }
     if !left.is_empty() {
         text.push(':');

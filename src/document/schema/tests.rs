@@ -225,7 +225,7 @@ fn checks_and_their_records_are_valid() {
 
 #[test]
 fn limits_and_their_records_are_valid() {
-    let report = query::LimitReport::new(PidGraph::new(everything()), BTreeSet::new());
+    let report = query::LimitReport::new(PidGraph::new(everything()), BTreeSet::new(), None);
     let whole = serde_json::to_value(limits(&report)).unwrap();
     let schema: Value = serde_json::from_str(LIMITS_SCHEMA).unwrap();
     assert_eq!(errors(&schema, &whole), Vec::<String>::new());
@@ -248,7 +248,6 @@ fn run_reports_are_valid_and_all_fields_have_descriptions() {
         command: vec!["make".to_owned()],
         ended: model::Ended::Killed(9),
         grace: Duration::from_millis(100),
-        waited: Duration::from_millis(100),
         denied: model::CheckCode::of_runs().collect(),
         leftovers: Some(query::Leftovers { graph, namespaces, unseen: true }),
         uptime: Duration::from_secs(1000),

@@ -6,16 +6,17 @@ use crate::emit::{Sanitized, Style};
 use crate::model::{DiagnosticCode, Limit, LimitKind};
 use crate::query::LimitReport;
 use crate::wording::advice::Adviser;
-use crate::wording::limit::{failure, limit_advice, limit_text, limits_summary};
+use crate::wording::limit::{failure, limit_advice, limit_text, limits_summary, namesake_lines};
 use crate::wording::line::Emphasis;
 
-/// Writes a line for each limit and, if there is advice, a second line with the advice. The last
-/// lines are a summary and the reasons why limits are unknown.
+/// Writes a line for each limit, followed by a line for each piece of advice. The last lines are a
+/// summary, the reasons why limits are unknown, and processes that the user may have meant.
 pub fn write(report: &LimitReport, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let adviser = Adviser { graph: &report.graph, live: &report.live };
     let shown: Vec<&Limit> = report.limits.iter().filter(|it| is_shown(it)).collect();
     for limit in &shown {
-        write_limit(limit, &adviser, style, out)?;
+        let also = if report.is_own(limit) { " (this shell, too)" } else { "" };
+        write_limit(limit, also, &adviser, style, out)?;
     }
     let gap = if shown.is_empty() { "" } else { "\n" };
     writeln!(out, "{gap}{}", limits_summary(report))?;
@@ -24,12 +25,16 @@ pub fn write(report: &LimitReport, style: Style, out: &mut dyn Write) -> io::Res
     for reason in diagnostics.filter(|it| it.code == code) {
         writeln!(out, "  {}", Sanitized(&reason.message))?;
     }
+    for line in namesake_lines(report) {
+        writeln!(out, "{}", Sanitized(line))?;
+    }
     Ok(())
 }
 
-/// Writes one limit.
-pub fn write_limit(
+/// Writes one limit. If the limit is full, `also` follows the error.
+fn write_limit(
     limit: &Limit,
+    also: &str,
     adviser: &Adviser<'_>,
     style: Style,
     out: &mut dyn Write,
@@ -40,10 +45,9 @@ pub fn write_limit(
         return writeln!(out, "{percent:>4}  {text}");
     }
     let mark = style.emphasis(Emphasis::Dead);
-    writeln!(out, "{mark}{}{mark:#}: {text}", failure(limit.kind))?;
-    let advice = limit_advice(adviser, limit);
-    if !advice.is_empty() {
-        writeln!(out, "  {}", Sanitized(advice.join("; ")))?;
+    writeln!(out, "{mark}{}{mark:#}{also}: {text}", failure(limit.kind))?;
+    for advice in limit_advice(adviser, limit) {
+        writeln!(out, "  {}", Sanitized(advice))?;
     }
     Ok(())
 }
