@@ -43,6 +43,19 @@ pub fn write_until(
     write_to(Unbuffered { stop: Some(stop), ..Unbuffered::new(io::stdout().as_fd()) }, emit)
 }
 
+/// Writes to a file, terminal or pipe, but stops waiting for a slow reader as soon as `stop` is
+/// readable.
+///
+/// # Errors
+/// Also returns an error if the reader has closed the pipe, or if pidns stopped waiting.
+pub fn write_file_until(
+    file: BorrowedFd<'_>,
+    stop: BorrowedFd<'_>,
+    emit: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    write_buffered(Unbuffered { stop: Some(stop), ..Unbuffered::new(file) }, emit)
+}
+
 /// Returns `true` if standard output accepts a line without blocking.
 #[must_use]
 pub fn is_writable() -> bool {
@@ -55,19 +68,25 @@ fn write_to(
     out: Unbuffered<'_>,
     emit: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<Outcome, Error> {
-    let mut out = BufWriter::with_capacity(64 * 1024, out);
-    match emit(&mut out).and_then(|()| out.flush()) {
+    match write_buffered(out, emit) {
         Ok(()) => Ok(Outcome::Taken),
-        Err(error) => {
-            // Discard the rest of the buffer, because `drop` would try to write it again.
-            let _ = out.into_parts();
-            match error.kind() {
-                io::ErrorKind::BrokenPipe => Ok(Outcome::Closed),
-                _ if StoppedWaiting::is_in(&error) => Ok(Outcome::Stopped),
-                _ => Err(Error::Write(error)),
-            }
-        }
+        Err(error) => match error.kind() {
+            io::ErrorKind::BrokenPipe => Ok(Outcome::Closed),
+            _ if StoppedWaiting::is_in(&error) => Ok(Outcome::Stopped),
+            _ => Err(Error::Write(error)),
+        },
     }
+}
+
+fn write_buffered(
+    out: Unbuffered<'_>,
+    emit: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(64 * 1024, out);
+    let written = emit(&mut out).and_then(|()| out.flush());
+    // Discard the rest of the buffer, because `drop` would try to write it again.
+    let _ = out.into_parts();
+    written
 }
 
 /// Writes text to standard output.
@@ -137,14 +156,27 @@ pub fn is_colored(choice: ColorChoice) -> bool {
 
 /// Writes a message to standard error, as one line.
 pub fn warn(message: impl fmt::Display) {
-    // Use a single write, so that the output of other programs cannot split the line.
-    warn_in_full(format!("pidns: {}\n", Sanitized(message)).as_bytes());
+    // Ignore errors: a failure to write to standard error cannot be reported anywhere.
+    let _ = Unbuffered::new(io::stderr().as_fd()).write_all(&line(message));
 }
 
-/// Writes several lines of text, such as a report, to standard error.
-pub fn warn_in_full(text: &[u8]) {
-    // Ignore errors: a failure to write to standard error cannot be reported anywhere.
-    let _ = Unbuffered::new(io::stderr().as_fd()).write_all(text);
+/// Like [`warn`], but stops waiting for a slow reader as soon as `stop` is readable.
+pub fn warn_until(stop: BorrowedFd<'_>, message: impl fmt::Display) {
+    warn_in_full_until(stop, &line(message));
+}
+
+/// Writes several lines of text, such as a report, to standard error. Stops waiting for a slow
+/// reader as soon as `stop` is readable.
+pub fn warn_in_full_until(stop: BorrowedFd<'_>, text: &[u8]) {
+    // Ignore errors, as in `warn`.
+    let _ =
+        Unbuffered { stop: Some(stop), ..Unbuffered::new(io::stderr().as_fd()) }.write_all(text);
+}
+
+/// Returns a message as one line, for a single write, so that the output of other programs cannot
+/// split the line.
+fn line(message: impl fmt::Display) -> Vec<u8> {
+    format!("pidns: {}\n", Sanitized(message)).into_bytes()
 }
 
 /// The error that [`Unbuffered`] returns after it stops waiting for a slow reader.
@@ -210,8 +242,13 @@ impl Write for Unbuffered<'_> {
         let mut bytes = bytes;
         if self.stop.is_some() {
             // `stop` cannot interrupt a blocking write, so write no more than a pipe accepts
-            // without blocking.
-            bytes = bytes.get(..PIPE_BYTES).unwrap_or(bytes);
+            // without blocking. Write whole lines if possible, so that the output of other programs
+            // cannot split a line.
+            if let Some(first) = bytes.get(..PIPE_BYTES) {
+                let end =
+                    first.iter().rposition(|&byte| byte == b'\n').map_or(PIPE_BYTES, |at| at + 1);
+                bytes = bytes.get(..end).unwrap_or(bytes);
+            }
             self.wait()?;
         }
         loop {

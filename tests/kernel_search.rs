@@ -167,6 +167,37 @@ fn searches_a_threads_private_descriptor_table() {
 }
 
 #[test]
+fn searches_a_descriptor_table_that_processes_share_once() {
+    needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"), NamespaceList);
+    // 56 is clone(2) on x86-64, 0x411 is CLONE_FILES with SIGCHLD.
+    let does = "import resource\n\
+         resource.setrlimit(resource.RLIMIT_NOFILE, (20000, 20000))\n\
+         namespace(lambda init: print('fd', os.pidfd_open(init)))\n\
+         namespace(inside=lambda: send(os.pidfd_open(os.getpid())))\n\
+         print('socket', other.fileno())\n\
+         first = os.open('/dev/null', os.O_RDONLY)\n\
+         for _ in range(18000): os.dup(first)\n\
+         for _ in range(800):\n    \
+             if libc.syscall(56, 0x411, 0, 0, 0, 0) == 0:\n        \
+                 libc.prctl(1, 9); time.sleep(600)";
+    let (running, names) = start_keeper(does);
+    // Searching the table once for each process would take several seconds.
+    let mut command = with_processor_seconds(2, PIDNS);
+    let document = Document::read(&stdout(&run(command.args(["-q", "-f", "json"]).args(KERNEL))));
+    let dead = document.namespaces.iter().filter(|it| it.state == "dead");
+    let holders: Vec<_> = dead.map(|it| &it.holders).collect();
+    let [one, other] = &holders[..] else { panic!("{holders:?}") };
+    let mut pids = children(running.pid());
+    pids.push(running.pid());
+    pids.sort_unstable();
+    for (kind, fd) in [("pidfd", names["fd"]), ("in_flight", names["socket"])] {
+        let file = |&pid: &u32| Holder::File { kind: kind.to_owned(), pid, fd };
+        let expected: Vec<_> = pids.iter().map(file).collect();
+        assert!(**one == expected || **other == expected, "{kind}: {one:?}\n{other:?}");
+    }
+}
+
+#[test]
 fn never_shows_namespaces_that_have_just_ended_or_are_being_made() {
     // This test needs the initial PID namespace, because pidns in a nested namespace cannot see
     // holders outside of it.

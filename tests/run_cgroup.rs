@@ -51,6 +51,31 @@ fn a_daemon_in_another_pid_namespace_does_not_escape() {
 }
 
 #[test]
+fn a_process_of_another_namespace_with_the_same_pids_is_not_a_member() {
+    needs!(HostRoot, Linux(5, 3));
+    if own_cgroup().is_none() {
+        return say_skipped("a_process_of_another_namespace", "needs cgroup version 2");
+    }
+    // The processes of this container have the PIDs that the leftovers of the command will have.
+    let (_container, _init) =
+        container("for i in 1 2 3 4 5 6 7 8 9 10; do sleep 676.1 & done; echo ready; wait");
+    until("all sleep", || with_argument("sleep\u{0}676.1") == 10);
+    // /proc still shows the PIDs of the outer namespace.
+    let mut command = Command::new("unshare");
+    let command = command.args(["-pf", "--kill-child", PIDNS, "run"]);
+    let script = "for i in 1 2 3; do setsid sleep 676.2 & done >/dev/null 2>&1";
+    let options = ["--cgroup", "--kill", "--grace", "0.1", "--details", "args"];
+    let outcome = run_job_by(command, &options, &["bash", "-c", script]);
+    assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+    let killed = outcome.report.killed.as_ref().unwrap();
+    assert_eq!((killed.sigterm.len(), killed.remaining.len()), (3, 0), "{}", outcome.stderr);
+    assert_eq!(outcome.report.findings.len(), 3, "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains("676.1"), "{}", outcome.stderr);
+    assert_eq!(with_argument("sleep\u{0}676.2"), 0);
+    assert_eq!(with_argument("sleep\u{0}676.1"), 10);
+}
+
+#[test]
 fn a_child_that_moves_to_another_cgroup_does_not_escape() {
     needs!(HostRoot);
     let Some(own) = own_cgroup() else {

@@ -755,6 +755,117 @@ fn a_report_that_the_command_deletes_is_written_again() {
 }
 
 #[test]
+fn a_file_that_replaces_the_report_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    fs::write(path("victim"), "secret\n").unwrap();
+    for replace in ["mkfifo report", "ln -s victim report", "ln -s nowhere report", "echo > report"]
+    {
+        let report = path("report");
+        let script = format!("cd {}; rm report; {replace}; exit 4", dir.path().display());
+        let options = ["run", "--grace", "0", "--report"];
+        let mut command = Command::new("timeout");
+        let command = command.args(["60", PIDNS]).args(options).arg(&report);
+        let output = run(command.args(["-f", "json", "--", "sh", "-c", &script]));
+        assert_eq!(output.status.code(), Some(4), "{replace}");
+        let line = format!("pidns: cannot write {report}: the command has replaced the file\n");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), line, "{replace}");
+        assert_eq!(fs::read_to_string(path("victim")).unwrap(), "secret\n", "{replace}");
+        assert!(!Path::new(&path("nowhere")).exists());
+        fs::remove_file(report).unwrap();
+    }
+}
+
+#[test]
+fn a_markdown_report_is_appended_and_others_replace_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let report = dir.path().join("report");
+    let written = |format: &str| {
+        fs::write(&report, "before\n").unwrap();
+        let option = format!("--report={format}:{}", report.display());
+        let script = format!("cat {0}; printf within >> {0}", report.display());
+        let output = pidns(&["run", &option, "--", "sh", "-c", &script]);
+        assert_eq!(stdout(&output), "before\n");
+        fs::read_to_string(&report).unwrap()
+    };
+    let heading = "### pidns run: sh ended with status 0 and left nothing\n";
+    assert_eq!(written("markdown"), format!("before\nwithin\n{heading}"));
+    is_as_its_schema_says(&written("json"));
+    assert_eq!(written("text"), "pidns: sh ended with status 0 and left nothing\n");
+}
+
+#[test]
+fn nested_runs_may_write_the_same_report_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let report = dir.path().join("report");
+    let option = format!("--report=json:{}", report.display());
+    let long = "a long argument ".repeat(1000);
+    let inner = [PIDNS, "run", &option, "--", "true", &long];
+    let output = pidns(&[&["run", &option, "--"][..], &inner].concat());
+    assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
+    let report = fs::read_to_string(report).unwrap();
+    is_as_its_schema_says(&report);
+    let report: Report = serde_json::from_str(&report).unwrap();
+    assert_eq!(report.command, inner);
+}
+
+#[test]
+fn two_reports_to_one_file_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    fs::write(path("file"), "before").unwrap();
+    fs::hard_link(path("file"), path("link")).unwrap();
+    let reports = |one: &str, other: &str| {
+        let mut command = Command::new(PIDNS);
+        let command = command.args(["run", "--report", one, "--report", other, "-f", "markdown"]);
+        run(command.args(["--", "touch", &path("mark")]))
+    };
+    let output = reports(&path("file"), &path("link"));
+    assert_eq!(output.status.code(), Some(125));
+    let line = format!(
+        "pidns: two reports cannot go to the same file: --report {} and --report {}\n",
+        path("file"),
+        path("link")
+    );
+    assert_eq!(String::from_utf8_lossy(&output.stderr), line);
+    assert_eq!(fs::read_to_string(path("file")).unwrap(), "before");
+    assert!(!Path::new(&path("mark")).exists());
+    assert_eq!(reports("-", "-").status.code(), Some(0));
+    assert_eq!(reports("/dev/null", "/dev/null").status.code(), Some(0));
+}
+
+#[test]
+fn a_report_to_an_inherited_descriptor_overwrites_nothing() {
+    let heading = "pidns: echo ended with status 0 and left nothing\n";
+    for (report, from) in [
+        ("/dev/stdout", ">> log"),
+        ("/dev/stdout", "> log"),
+        ("log", "> log"),
+        ("/dev/stderr", "2> log"),
+        ("/dev/stdout", "| cat > log"),
+        ("/dev/fd/3", "3>> log >&3"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("log"), "before\n").unwrap();
+        let run = format!("{PIDNS} run -f text --report {report} -- echo within");
+        let script = format!("{{ echo first >&2; {run}; echo last; }} {from}");
+        let output = run_in(dir.path(), &script);
+        assert!(output.status.success(), "{report} {from}: {output:?}");
+        let log = fs::read_to_string(dir.path().join("log")).unwrap();
+        let before = if from.contains(">>") { "before\n" } else { "" };
+        let expected = match from {
+            "2> log" => format!("first\n{heading}"),
+            _ => format!("{before}within\n{heading}last\n"),
+        };
+        assert_eq!(log, expected, "{report} {from}");
+    }
+}
+
+fn run_in(dir: &Path, script: &str) -> std::process::Output {
+    run(Command::new("bash").args(["-c", script]).current_dir(dir))
+}
+
+#[test]
 fn the_report_can_go_to_standard_error() {
     let options = ["run", "--grace", "0", "-q", "-f", "github", "--report", "-", "--"];
     let mut command = Command::new(PIDNS);

@@ -3,7 +3,7 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -216,12 +216,76 @@ fn signals_to_the_commands_own_group_are_not_sent_twice() {
 fn a_second_signal_ends_the_grace_time() {
     let start = Instant::now();
     let script = "setsid sleep 642 >/dev/null 2>&1 & echo ready; exit 0";
-    let (mut running, _stdout) = start_job(&["--grace", "600", "--kill", "-q"], script);
+    let dir = tempfile::tempdir().unwrap();
+    let report = dir.path().join("report");
+    let option = format!("--report=text:{}", report.display());
+    let (mut running, _stdout) = start_job(&["--grace", "600", "--kill", "-q", &option], script);
     thread::sleep(Duration::from_millis(300));
     send(running.pid(), Signal::TERM);
     assert_eq!(running.0.wait().unwrap().code(), Some(0));
     assert!(start.elapsed() < Duration::from_secs(60));
+    // The report says how long pidns waited, rounded to tenths of a second.
+    let report = fs::read_to_string(report).unwrap();
+    let (_, waited) = report.lines().next().unwrap().rsplit_once(" left 1 process after ").unwrap();
+    let waited: f64 = waited.strip_suffix(" s:").unwrap().parse().unwrap();
+    assert!((0.1..60.0).contains(&waited), "{report}");
     assert_eq!(with_argument("sleep\u{0}642"), 0);
+}
+
+#[test]
+fn an_ignored_signal_does_not_end_the_grace_time() {
+    let script = format!(
+        "trap '' HUP; exec {PIDNS} run --kill --grace 1.5 -- \
+         bash -c 'setsid sleep 642.1 >/dev/null 2>&1 & echo ready'"
+    );
+    let mut command = Command::new("env");
+    let command = command.args(["--default-signal", "bash", "-c", &script]);
+    let mut running = Running::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let mut stdout = BufReader::new(running.0.stdout.take().unwrap());
+    stdout.read_line(&mut String::new()).unwrap();
+    for _ in 0..2 {
+        thread::sleep(Duration::from_millis(600));
+        send(running.pid(), Signal::HUP);
+    }
+    let stderr = std::io::read_to_string(running.0.stderr.take().unwrap()).unwrap();
+    assert!(stderr.contains(" left 1 process after 1.5 s:\n"), "{stderr}");
+    assert!(stderr.ends_with("pidns: killed 1 process\n"), "{stderr}");
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_a_slow_reader_of_the_report() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("report");
+    let script = "setsid sleep 642.2 >/dev/null 2>&1 & exit 3";
+    for report in ["github:-", "github:/dev/stdout"] {
+        let (_reader, writer) = std::io::pipe().unwrap();
+        fill(&writer);
+        let file = format!("json:{}", file.display());
+        let mut command = pidns_run();
+        command.args(["--grace", "0", "--kill", "--report", report, "--report", &file, "--"]);
+        command.args(["sh", "-c", script]).stdout(writer.try_clone().unwrap()).stderr(writer);
+        let mut running = Running::spawn(&mut command);
+        let start = Instant::now();
+        let status = loop {
+            thread::sleep(Duration::from_millis(600));
+            match running.0.try_wait().unwrap() {
+                Some(status) => break status,
+                None => send(running.pid(), Signal::TERM),
+            }
+            assert!(start.elapsed() < Duration::from_secs(60));
+        };
+        assert_eq!(status.code(), Some(3));
+    }
+    // A report that needs no reader is still written.
+    is_as_its_schema_says(&fs::read_to_string(&file).unwrap());
+}
+
+/// Fills a pipe.
+fn fill(mut pipe: &std::io::PipeWriter) {
+    let flags = rustix::fs::fcntl_getfl(pipe).unwrap();
+    rustix::fs::fcntl_setfl(pipe, flags | rustix::fs::OFlags::NONBLOCK).unwrap();
+    while pipe.write(&[b'x'; 4096]).is_ok() {}
+    rustix::fs::fcntl_setfl(pipe, flags).unwrap();
 }
 
 #[test]

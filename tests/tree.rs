@@ -138,8 +138,54 @@ fn a_process_stands_below_its_nearest_ancestor_that_a_filter_shows() {
     assert_eq!(shown.get(&bash), Some(&outer.pid()), "{text}");
     // If none of its ancestors is shown, a process is at the top.
     let sleep = children(bash)[0];
-    let text = tree(&[&sleep.to_string()]);
+    let text = tree(&["--comm", "sleep"]);
     assert!(text.contains(&format!("─ {sleep} sleep, child of {bash} bash\n")), "{text}");
+}
+
+#[test]
+fn a_tree_of_a_process_has_its_ancestors_and_descendants() {
+    needs!(NamespaceOfItsOwn);
+    let inner = "for i in 1 2 3 4 5; do sleep 600 & done; unshare -pf sleep 602 & wait";
+    let script = format!("bash -c '{inner}' & sleep 601 & echo ready; wait");
+    let (running, init) = container(&script);
+    let child = |pid: u32, name: &str| children(pid).into_iter().find(|&it| comm(it) == name);
+    let found = || {
+        let shell = child(init, "bash")?;
+        let unshare = child(shell, "unshare")?;
+        let sleeps: Vec<u32> =
+            children(shell).into_iter().filter(|&it| comm(it) == "sleep").collect();
+        Some((shell, sleeps, unshare, child(unshare, "sleep")?))
+    };
+    until("all processes run", || found().is_some_and(|(_, sleeps, ..)| sleeps.len() == 5));
+    let (shell, mut sleeps, unshare, innermost) = found().unwrap();
+    sleeps.sort_unstable();
+    let pids = |pid: u32| nspid(pid).iter().map(u32::to_string).collect::<Vec<_>>().join(" → ");
+    let sleeps: Vec<_> = sleeps.into_iter().map(pids).collect();
+    let text = tree(&[&shell.to_string()]);
+    let lines = text.lines().skip_while(|line| !line.contains(&pids(init)));
+    let lines: Vec<_> = lines.take(5).map(|line| line.trim_start_matches([' ', '│'])).collect();
+    let expected = [
+        format!("├─ {} bash, child of {} unshare", pids(init), running.pid()),
+        format!("└─ {} bash", pids(shell)),
+        format!("├─ 5 × sleep: {}", sleeps.join(", ")),
+        format!("└─ {} unshare", pids(unshare)),
+    ];
+    assert_eq!(lines[..4], expected, "{text}");
+    assert!(lines[4].contains("  sleep, "), "{text}");
+    let line = format!("─ {} sleep, child of {unshare} unshare\n", pids(innermost));
+    assert!(text.contains(&line), "{text}");
+    // A process that the user named has a line of its own.
+    let (named, others) = sleeps.split_first().unwrap();
+    let pid = named.split(' ').next().unwrap();
+    let with_named = tree(&[&shell.to_string(), pid]);
+    assert!(with_named.contains(&format!("├─ {named} sleep\n")), "{with_named}");
+    assert!(with_named.contains(&format!("├─ 4 × sleep: {}\n", others.join(", "))), "{with_named}");
+    // The other child of the init is not related to the shell.
+    assert!(text.contains("  bash, 9 processes (8 shown)\n"), "{text}");
+    // Another filter applies to all of these processes.
+    let text = tree(&[&shell.to_string(), "--comm", "unshare"]);
+    let line = format!("─ {} unshare, child of {shell} bash\n", pids(unshare));
+    assert!(text.contains(&line) && text.contains(" (1 shown)\n"), "{text}");
 }
 
 #[test]
@@ -228,7 +274,10 @@ fn parent_cycles_and_missing_parents_do_no_harm() {
     let dir = tempfile::tempdir().unwrap();
     let saved = dir.path().join("saved");
     fs::write(&saved, hostile.to_string()).unwrap();
-    let text = tree(&["-i", saved.to_str().unwrap()]);
+    let saved = saved.to_str().unwrap();
+    let text = tree(&["-i", saved, "3", "6"]);
+    assert!(text.starts_with("pid:[4026531836]  7 processes (5 shown)\n"), "{text}");
+    let text = tree(&["-i", saved]);
     let (_, lines) = text.split_once('\n').unwrap();
     assert_eq!(
         lines.split("\n\n").next().unwrap().trim_end(),

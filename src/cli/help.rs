@@ -307,12 +307,14 @@ kill(1) reaches the command twice. A signal that a descendant of the command sen
 is not passed on if the command is in the process group of pidns, because pidns cannot tell it \
 from a signal to the whole group (kill 0). If SIGINT ends the command, pidns ends by \
 SIGINT as well, so that a shell script stops. After the command has ended, \
-SIGINT, SIGTERM, SIGHUP and SIGQUIT end the grace time. A signal that arrives twice within half a \
-second counts once, because timeout(1) sends it to pidns and to its process group.
+SIGINT, SIGTERM, SIGHUP and SIGQUIT end the grace time, and the wait for a slow reader of a \
+report, unless the signal was already ignored when pidns was started (nohup). A signal that \
+arrives twice within half a second counts once, because timeout(1) sends it to pidns and to its \
+process group.
 
 If pidns itself is killed by SIGKILL, the command keeps running. With --kill, the \
-kernel then kills the command, too, but not the processes that the command \
-started.",
+kernel then kills the command, too, but not the processes that the command started, and not a \
+command that is a set-user-ID or set-group-ID program or has file capabilities (execve(2)).",
     exit_status: &[
         ("N", "the exit status of CMD, or 128 plus the number of the signal that terminated it"),
         ("123", "CMD succeeded, but left something behind that --deny lists"),

@@ -57,8 +57,9 @@ pub struct Cli {
     /// Each namespace has its own process trees. A process whose parent is in another namespace is
     /// at the top, and its line names the parent. If a filter hides the parent, the line also names
     /// the parent, and the process stands below its nearest ancestor that is shown. Processes share
-    /// a line only if everything below them is similar, too. Only text output has trees; in other
-    /// formats, the field ppid names the parent.
+    /// a line only if everything below them is similar, too. With PIDs, also shows the descendants
+    /// of these processes in all namespaces, and their ancestors in the same namespace. Only text
+    /// output has trees; in other formats, the field ppid names the parent.
     #[arg(long)]
     pub tree: bool,
     /// Options for the source of the data.
@@ -80,7 +81,7 @@ pub enum Command {
     /// Show which limits make fork fail, and how close they are
     #[command(args_override_self = true)]
     Limits(Limits),
-    /// Check this host, and fail if a denied problem is found
+    /// Check this host for problems, and fail if there are any
     #[command(args_override_self = true)]
     Check(Check),
     /// Compare two snapshots, or a snapshot with the live host

@@ -74,9 +74,9 @@ pub struct Input {
 pub(super) struct Details {
     /// Additional data to read, as a comma-separated list
     ///
-    /// Command-line arguments can contain secrets. "--details namespaces" in text format shows which
-    /// network, IPC, UTS and mount namespaces the init of each PID namespace shares with the host or
-    /// with other inits. For other members, it shows only namespaces that their init does not use.
+    /// In text, "--details namespaces" shows which network, IPC, UTS and mount namespaces an init
+    /// shares with the host or with other inits. For other processes, text shows only the namespaces
+    /// that differ from those of their init.
     #[arg(
         long,
         value_name = "LIST",
@@ -95,7 +95,7 @@ pub(super) struct Details {
 }
 
 impl Details {
-    /// Returns the optional data to read.
+    /// Returns the details that `--details` requests.
     pub(super) fn details(&self) -> BTreeSet<Detail> {
         self.details.iter().flat_map(|details| details.0.iter().copied()).collect()
     }
@@ -112,7 +112,7 @@ impl Input {
         scopes
     }
 
-    /// Returns the optional data to read.
+    /// Returns the details that `--details` requests.
     #[must_use]
     pub fn details(&self) -> BTreeSet<Detail> {
         self.details.details()
@@ -228,6 +228,7 @@ impl Filter {
     pub fn selection(&self, root: Option<NamespaceRef>) -> Selection {
         Selection {
             pids: BTreeSet::new(),
+            with_family: false,
             root,
             depth: self.depth.map(|depth| usize::try_from(depth).unwrap_or(usize::MAX)),
             members: self.members,

@@ -91,13 +91,17 @@ pub struct Run {
     /// delegated cgroup (systemd-run --user --scope -p Delegate=yes). All processes that remain in
     /// the cgroup then count as left behind, as well as all descendants of CMD. --kill ends all
     /// processes in the cgroup at once. Finally, any remaining processes are moved to the cgroup of
-    /// pidns.
+    /// pidns. If /proc shows the PIDs of an outer PID namespace, orphans in a PID namespace that CMD
+    /// entered are found only on Linux 5.3 or later.
     #[arg(long)]
     pub cgroup: bool,
     /// Also write the report to this file; - is standard error
     ///
     /// FORMAT is a format that -f accepts, as in --report junit:report.xml. Without FORMAT, the
-    /// report is in the format that -f selects. The option may be repeated, for several reports.
+    /// report is in the format that -f selects. The option may be repeated, for several reports in
+    /// different files. A report in Markdown is appended to FILE, which can be
+    /// "$GITHUB_STEP_SUMMARY". Other formats replace the contents of FILE after CMD has ended. If
+    /// FILE is a pipe, or the same file as standard output (/dev/stdout), nothing is replaced.
     #[arg(long, value_name = "[FORMAT:]FILE", value_hint = ValueHint::FilePath,
         value_parser = report_file())]
     report: Vec<ReportFile>,

@@ -29,9 +29,9 @@ pub struct Discovery {
     /// The optional details that were read.
     pub details: BTreeSet<Detail>,
     pub host: Host,
-    /// The viewer's own PID namespace; `None` if unknown.
+    /// pidns's own PID namespace; `None` if unknown.
     pub viewer_namespace: Option<NamespaceId>,
-    /// `true` if the viewer has `CAP_SYS_PTRACE` over every process. If so, more privileges would
+    /// `true` if pidns has `CAP_SYS_PTRACE` over every process. If so, more privileges would
     /// not reveal more.
     pub viewer_may_trace_all: bool,
     /// The processes, sorted by PID. A process whose namespace link could not be read has the

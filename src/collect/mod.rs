@@ -10,7 +10,7 @@
 //!   for more data afterwards
 //! - `assemble`: turns a discovery into a snapshot
 //! - `containers`: after a scan, finds the members of other containers, and names of containers
-//! - `kernel`: system calls for nsfs and mounts, permissions of the viewer, user names
+//! - `kernel`: system calls for nsfs and mounts, permissions of pidns, user names
 //! - `holder_list`: collects the holders of namespaces in bounded memory
 //! - `mount_list`: collects the bind mounts of namespaces in bounded memory
 //! - `registry`: keeps every namespace open, so that its inode number is not reused

@@ -3,10 +3,8 @@
 use std::collections::{BTreeSet, HashSet};
 use std::env;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
-use std::os::fd::AsFd as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::io::Write;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,6 +18,7 @@ use crate::exit::Exit;
 use crate::model::{Collector, Ended, Holder, LiveFacts, SearchScope, Snapshot};
 use crate::output;
 use crate::query::{Leftovers, RunReport, RunScope};
+use crate::run::report_file::{ReportFile, WriteMode};
 use crate::run::{SupervisedCommand, end_by_sigint, kill};
 use crate::wording::run::killed_text;
 
@@ -51,21 +50,24 @@ pub fn run(arguments: &Run, collector: Collector) -> Result<Exit, Error> {
         let _ = rustix::thread::set_name(c"pidns");
     }
     // Open the report files first, so that the command does not run if a report cannot be written.
-    let report_files: Vec<ReportFile> =
-        arguments.reports().map(|(format, path)| create(format, path)).collect::<Result<_, _>>()?;
+    let reports = open_reports(arguments)?;
     let mut command =
         SupervisedCommand::start(&arguments.command, arguments.kill, arguments.cgroup)?;
     let ended = command.wait_for_command()?;
-    let violated = report(arguments, collector, &mut command, ended, report_files);
+    let violated = report(arguments, collector, &mut command, ended, reports);
+    if let Err(error) = &violated {
+        output::warn_until(command.next_exit_request(), error.one_line());
+    }
     // Removes the cgroup of the command.
     drop(command);
     if ended == Ended::Exited(0) {
-        return violated.map(|violated| if violated { Exit::LeftDenied } else { Exit::Success });
+        return Ok(match violated {
+            Ok(true) => Exit::LeftDenied,
+            Ok(false) => Exit::Success,
+            Err(_) => Exit::RunTrouble,
+        });
     }
-    if let Err(error) = violated {
-        // Only warn about this error: the failure of the command matters more to the caller.
-        output::warn(error.one_line());
-    }
+    // The failure of the command matters more to the caller than an error of pidns.
     if ended.is_by_sigint() {
         // After Ctrl-C, a shell stops running its script only if SIGINT terminated its child.
         end_by_sigint();
@@ -93,14 +95,17 @@ fn report(
     collector: Collector,
     command: &mut SupervisedCommand,
     ended: Ended,
-    files: Vec<ReportFile>,
+    files: Vec<(RunFormat, ReportFile)>,
 ) -> Result<bool, Error> {
     let grace = arguments.grace();
+    let start = Instant::now();
     let has_none_left = command.wait_for_descendants(grace);
+    let waited = start.elapsed().min(grace);
     let mut report = RunReport {
         command: arguments.command.iter().map(|it| it.to_string_lossy().into_owned()).collect(),
         ended,
         grace,
+        waited,
         denied: arguments.denied(),
         leftovers: None,
         uptime: Duration::ZERO,
@@ -128,48 +133,49 @@ fn report(
         Ok(_) => {}
         Err(error) => {
             if let Some(killed) = report.killed.filter(|_| !arguments.quiet) {
-                output::warn(killed_text(&killed, None));
+                output::warn_until(command.next_exit_request(), killed_text(&killed, None));
             }
             return Err(error);
         }
     }
-    if report.leftovers.is_some() && !arguments.quiet {
-        // Write all lines in a single write, so that leftover processes cannot print between the
-        // lines.
-        let mut text = Vec::new();
-        let _ = RunFormat::Text.emit(&report, style(arguments, output::error_width()), &mut text);
-        output::warn_in_full(&text);
-    }
-    for file in files {
-        write_report(arguments, &report, file);
-    }
+    write_reports(arguments, &report, files, command.next_exit_request());
     Ok(!report.violations().is_empty())
 }
 
-/// A report file that is open for writing.
-struct ReportFile {
-    format: RunFormat,
-    path: PathBuf,
-    file: File,
-}
-
-/// Writes the report to a file. If the command has deleted the file, creates it again. Prints a
-/// warning if that fails.
-fn write_report(
+/// Writes the report to standard error and to the report files. Stops waiting for slow readers as
+/// soon as `stop` is readable.
+fn write_reports(
     arguments: &Run,
     report: &RunReport,
-    ReportFile { format, path, file }: ReportFile,
+    files: Vec<(RunFormat, ReportFile)>,
+    stop: BorrowedFd<'_>,
 ) {
-    let is_deleted = path != Path::new("-") && file.metadata().is_ok_and(|it| it.nlink() == 0);
-    let file = if is_deleted { File::create(&path) } else { Ok(file) };
-    let written = file.and_then(|file| {
-        let mut out = BufWriter::new(file);
-        format.emit(report, style(arguments, None), &mut out)?;
-        out.flush()
-    });
-    if let Err(source) = written {
-        output::warn(Error::Report { path, source }.one_line());
+    if report.leftovers.is_some() && !arguments.quiet {
+        let mut text = Vec::new();
+        let _ = RunFormat::Text.emit(report, style(arguments, output::error_width()), &mut text);
+        output::warn_in_full_until(stop, &text);
     }
+    for (format, file) in files {
+        let emit = |out: &mut dyn Write| format.emit(report, style(arguments, None), out);
+        if let Err(error) = file.write(stop, emit) {
+            output::warn_until(stop, error.one_line());
+        }
+    }
+}
+
+/// Opens the files for all reports.
+fn open_reports(arguments: &Run) -> Result<Vec<(RunFormat, ReportFile)>, Error> {
+    let mut formats = Vec::new();
+    let mut files = Vec::new();
+    for (format, path) in arguments.reports() {
+        // GitHub shows everything that a step has appended to the file $GITHUB_STEP_SUMMARY.
+        let appends = format == RunFormat::Markdown;
+        let mode = if appends { WriteMode::Append } else { WriteMode::Replace };
+        formats.push(format);
+        files.push(ReportFile::open(path, mode)?);
+    }
+    ReportFile::refuse_same(&files)?;
+    Ok(formats.into_iter().zip(files).collect())
 }
 
 /// Scans the host repeatedly, until a scan shows leftovers or no descendant is left.
@@ -235,15 +241,4 @@ fn leftovers_in(mut snapshot: Snapshot, command: &SupervisedCommand) -> Leftover
 fn style(arguments: &Run, width: Option<usize>) -> Style {
     let ascii = arguments.ascii || !output::is_utf8();
     Style { pretty: true, ascii, width, ..Style::default() }
-}
-
-fn create(format: RunFormat, path: &Path) -> Result<ReportFile, Error> {
-    let failed = |source| Error::Report { path: path.to_owned(), source };
-    let file = if path == Path::new("-") {
-        // Standard output belongs to the command.
-        io::stderr().as_fd().try_clone_to_owned().map(File::from)
-    } else {
-        File::create(path)
-    };
-    Ok(ReportFile { format, path: path.to_owned(), file: file.map_err(failed)? })
 }

@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::graph::PidGraph;
 use crate::model::{Detail, Diagnostic, Limit, LiveFacts, Pid, Process, Snapshot};
 use crate::output::{self, Outcome};
-use crate::query::{self, Coverage};
+use crate::query::{self, Coverage, Selection};
 
 /// Prints the hierarchy.
 pub fn show(cli: &Cli) -> Result<Exit, Error> {
@@ -25,7 +25,10 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
         view::load(&input.origin, input.search(), details, environment, output.quiet)?;
     let coverage = Coverage::of(&snapshot);
     let lacks_cgroups = filter.container.is_some() && !snapshot.details.contains(&Detail::Cgroup);
-    let selection = cli.select.selection(root.as_ref().map(|root| root.namespace));
+    let selection = Selection {
+        with_family: cli.tree,
+        ..cli.select.selection(root.as_ref().map(|root| root.namespace))
+    };
     if input.origin.file.is_none() && output.format.0 == Format::Text {
         if !input.details().contains(&Detail::Cgroup) {
             snapshot.details.remove(&Detail::Cgroup);

@@ -44,7 +44,7 @@ impl Until {
     }
 
     /// Checks a snapshot for problems. Takes another snapshot if the problems may be transient, as
-    /// `pidns check` does. Returns the last snapshot, and the check if it has found a problem.
+    /// `pidns check` does. Returns the last snapshot, and the problems if there are any.
     pub fn check(
         &self,
         after: Snapshot,

@@ -15,14 +15,14 @@ use crate::model::{self, Keyword};
 /// A word from an open list. Later versions of pidns may add words to the list.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Word<T> {
-    /// A word that this version of pidns knows.
+    /// A value that this version of pidns knows.
     Known(T),
-    /// A word that this version of pidns does not know.
+    /// A value that this version of pidns does not know.
     Unknown(SmolStr),
 }
 
 impl<T: Keyword> Word<T> {
-    /// Returns the value of a known word. If the word is unknown, adds it to `unknown` and returns
+    /// Returns a known value. Adds an unknown value to `unknown` and returns
     /// `None`.
     pub fn known(self, unknown: &mut UnknownWords) -> Option<T> {
         match self {

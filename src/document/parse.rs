@@ -44,9 +44,9 @@ impl Invalid {
         self
     }
 
-    /// Converts an error in a document that was read from NDJSON records. `place` converts the path
-    /// of the invalid value to the path in an NDJSON record, and returns the line number of that
-    /// record.
+    /// Changes the position of an error in a document that was read from NDJSON. `place` takes the
+    /// path of the invalid value in the document, and returns its path in an NDJSON record, and the
+    /// line number of this record.
     pub(super) fn in_line(self, place: impl FnOnce(&str) -> (String, u64)) -> Self {
         let (place, line) = place(&self.place);
         Self { place, problem: format!("{} at line {line}", self.problem) }

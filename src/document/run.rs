@@ -30,7 +30,7 @@ pub struct RunReport<'a> {
     status: u8,
     /// Number of the signal that terminated the command, or null.
     signal: Option<u8>,
-    /// Time in seconds that pidns gave the command's processes to exit (--grace).
+    /// Maximum time in seconds that pidns waits for the command's processes to exit (--grace).
     grace: f64,
     /// The denied codes (--deny).
     denied: Vec<Word<CheckCode>>,

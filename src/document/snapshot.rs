@@ -41,7 +41,7 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub searched: Vec<Word<model::SearchScope>>,
     /// The requested details. Fields for other details are null.
-    // Documents that the first versions of pidns wrote lack the fields `details`, `selected` and
+    // Documents from the first versions of pidns have no fields `details`, `selected` and
     // `blocked_by`.
     #[serde(default)]
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]

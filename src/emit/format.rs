@@ -206,7 +206,7 @@ impl CheckFormat {
 pub enum RunFormat {
     /// A human-readable tree.
     Text,
-    /// The report, with the leftovers as a document (`pidns schema run`).
+    /// The JSON document that `pidns schema run` describes.
     Json,
     /// Workflow commands, which GitHub Actions shows as annotations.
     Github,

@@ -47,6 +47,9 @@ pub struct RunReport {
     pub ended: Ended,
     /// Maximum time that pidns waited for leftover processes to end.
     pub grace: Duration,
+    /// Time that pidns waited for leftover processes to end. Less than `grace` if a signal asked
+    /// pidns to exit.
+    pub waited: Duration,
     /// The codes that are denied: `pidns run` fails if a finding has such a code.
     pub denied: BTreeSet<CheckCode>,
     /// The leftovers, or `None` if there are none.

@@ -22,6 +22,8 @@ pub struct Selection {
     /// Select these processes, their namespaces, and the dead or nascent namespaces that the
     /// processes keep alive.
     pub pids: BTreeSet<Pid>,
+    /// Also select the descendants of `pids`, and their ancestors in the same namespace.
+    pub with_family: bool,
     /// Select only this namespace and its descendants.
     pub root: Option<NamespaceRef>,
     /// Select only namespaces that are at most this many levels below a root.
@@ -177,7 +179,8 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
     let root = selection.root.map(|root| resolve(&graph, root)).transpose()?;
     let chosen = selection.container.as_ref().map(|pattern| pattern.choose(&graph));
     let positions = positions(&graph, selection, root, chosen.as_ref());
-    let mut processes = selected_processes(&graph, selection, &positions, chosen.as_ref());
+    let family = family(&graph, selection);
+    let mut processes = selected_processes(&graph, &family, &positions, chosen.as_ref());
     let mut namespaces = selected_namespaces(&graph, selection, &positions, &processes);
     if processes.is_empty() && namespaces.is_empty() {
         return Err(nothing_selected(&graph, selection, root));
@@ -227,6 +230,30 @@ pub fn part(graph: PidGraph, selection: &Selection) -> (PidGraph, Option<NotFoun
             (PidGraph::new(empty), Some(no))
         }
     }
+}
+
+/// Adds to `selection.pids` the PIDs that `selection.with_family` asks for.
+fn family(graph: &PidGraph, selection: &Selection) -> Selection {
+    let mut pids = selection.pids.clone();
+    let named = pids.iter().filter_map(|&pid| graph.process(pid)).collect();
+    let named: Vec<&Process> = if selection.with_family { named } else { Vec::new() };
+    // A saved document can contain parent cycles, so no process is visited twice.
+    let mut visited = HashSet::new();
+    for process in &named {
+        let parent = |it: &&Process| graph.process(it.ppid?);
+        let in_namespace = |it: &&Process| it.namespace == process.namespace;
+        let ancestors = std::iter::successors(Some(*process), parent).take_while(in_namespace);
+        pids.extend(ancestors.map(|it| it.pid).take_while(|&pid| visited.insert(pid)));
+    }
+    visited.clear();
+    let mut todo = named;
+    while let Some(process) = todo.pop() {
+        if visited.insert(process.pid) {
+            pids.insert(process.pid);
+            todo.extend(graph.child_processes(process));
+        }
+    }
+    Selection { pids, ..selection.clone() }
 }
 
 /// Adds the criteria of a filter to the criteria of earlier filters, without duplicates.

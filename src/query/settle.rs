@@ -31,14 +31,15 @@ pub const RETRY: Duration = Duration::from_millis(200);
 #[derive(Clone, Debug, Default)]
 pub struct Transients {
     processes: HashSet<TransientState>,
-    namespaces: HashSet<TransientNamespace>,
+    /// The kernel's 64-bit ID of each namespace, if it could be read.
+    namespaces: HashMap<TransientNamespace, Option<u64>>,
 }
 
 /// PID, start time and state of a process.
 type TransientState = (Pid, Option<u64>, char);
 
-/// ID of a dead namespace, the kernel's 64-bit ID, and whether its init waits for other processes.
-type TransientNamespace = (NamespaceId, Option<u64>, bool);
+/// ID of a dead namespace, and whether its init waits for other processes.
+type TransientNamespace = (NamespaceId, bool);
 
 impl Transients {
     /// Finds the processes and namespaces in a transient state.
@@ -67,8 +68,11 @@ impl Transients {
                 unsettled.processes.insert(process.pid);
             }
         }
-        for (id, ns_id, is_blocked) in later.namespaces.iter().filter_map(transient_namespace) {
-            let was = |is_blocked| self.namespaces.contains(&(id, ns_id, is_blocked));
+        for ((id, is_blocked), ns_id) in later.namespaces.iter().filter_map(transient_namespace) {
+            // If one of the scans could not open the namespace, it may be the same namespace.
+            let is_same =
+                |&known: &Option<u64>| known == ns_id || known.is_none() || ns_id.is_none();
+            let was = |is_blocked| self.namespaces.get(&(id, is_blocked)).is_some_and(is_same);
             if !was(true) && !was(false) {
                 unsettled.dead.insert(id);
             }
@@ -80,10 +84,10 @@ impl Transients {
     }
 }
 
-fn transient_namespace(namespace: &Namespace) -> Option<TransientNamespace> {
+fn transient_namespace(namespace: &Namespace) -> Option<(TransientNamespace, Option<u64>)> {
     let is_blocked = !namespace.blocked_by.is_empty();
     let is_transient = is_blocked || namespace.state == NamespaceState::Dead;
-    is_transient.then_some((namespace.id, namespace.ns_id, is_blocked))
+    is_transient.then_some(((namespace.id, is_blocked), namespace.ns_id))
 }
 
 fn transient_state(process: &Process) -> Option<TransientState> {
@@ -149,7 +153,7 @@ enum Kind {
     Process(SmolStr, Option<Pid>),
     /// A namespace, by its parent.
     Namespace(Option<NamespaceId>),
-    /// Any other subject. Only the same subject is of the same kind.
+    /// Any other subject. No two different subjects of this sort are of the same kind.
     Same(Identity),
 }
 
@@ -245,10 +249,12 @@ mod tests {
 
     #[test]
     fn only_a_namespace_that_both_scans_show_as_dead_is_settled() {
+        // A 64-bit ID of 0 means that the scan could not read it.
         let host = |dead: &[(u64, u64, bool)]| {
             let made = dead.iter().map(|&(inode, ns_id, is_blocked)| {
                 let mut namespace = namespace(inode, Some(10));
-                (namespace.state, namespace.ns_id) = (NamespaceState::Dead, Some(ns_id));
+                (namespace.state, namespace.ns_id) =
+                    (NamespaceState::Dead, (ns_id != 0).then_some(ns_id));
                 let pid = Pid::INIT;
                 let (comm, reason, reaper) = ("x".into(), BlockReason::Zombie, None);
                 let blocker = Blocker { pid, comm, reason, reaper };
@@ -257,10 +263,23 @@ mod tests {
             });
             snapshot(std::iter::once(namespace(10, None)).chain(made).collect(), Vec::new())
         };
-        let first = Transients::of(&host(&[(11, 1, true), (12, 2, false), (13, 3, true)]));
+        let first = Transients::of(&host(&[
+            (11, 1, true),
+            (12, 2, false),
+            (13, 3, true),
+            (15, 0, true),
+            (16, 7, true),
+        ]));
         assert!(!first.is_empty());
         // Another namespace has reused the inode of namespace 13, and namespace 14 is new.
-        let later = host(&[(11, 1, true), (12, 2, true), (13, 4, true), (14, 5, false)]);
+        let later = host(&[
+            (11, 1, true),
+            (12, 2, true),
+            (13, 4, true),
+            (14, 5, false),
+            (15, 6, true),
+            (16, 0, true),
+        ]);
         let unsettled = first.unsettled(&later);
         let ids = |inodes: [u64; 2]| BTreeSet::from(inodes.map(NamespaceId::Inode));
         assert_eq!((unsettled.dead, unsettled.blocked), (ids([13, 14]), ids([12, 13])));

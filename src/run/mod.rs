@@ -15,14 +15,17 @@ pub mod kill;
 pub mod launch;
 pub mod raw_signals;
 mod reaper;
+pub mod report_file;
 pub mod signals;
 
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::ops::ControlFlow;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nix::sys::signalfd::SignalFd;
 use rustix::io::Errno;
 use rustix::process::{
     Pid as RawPid, Signal, WaitOptions, WaitStatus, getpid, set_child_subreaper, wait,
@@ -40,6 +43,8 @@ pub use signals::end_by_sigint;
 #[derive(Debug)]
 pub struct SupervisedCommand {
     signals: Signals,
+    /// Is readable if a signal that asks pidns to exit is pending.
+    exit_requests: SignalFd,
     reaper: Reaper,
     /// The cgroup of the command (`--cgroup`).
     cgroup: Option<CommandCgroup>,
@@ -109,8 +114,9 @@ impl SupervisedCommand {
         }
         let mounted = descendants.mounted()?;
         set_child_subreaper(Some(getpid())).map_err(failed("become a subreaper"))?;
-        let signals = Signals::block()
-            .map_err(|source| Error::Run { what: "take signals (signalfd)", source })?;
+        let no_signals = |source| Error::Run { what: "take signals (signalfd)", source };
+        let signals = Signals::block().map_err(no_signals)?;
+        let exit_requests = Signals::exit_requests().map_err(no_signals)?;
         let cgroup = if in_cgroup {
             let parent = descendants.own_cgroup()?.ok_or(Error::NoCgroup)?;
             Some(CommandCgroup::create(&parent)?)
@@ -122,6 +128,7 @@ impl SupervisedCommand {
         let command = launch::spawn(command, &signals, dies_with_us, members_file.as_deref())?;
         Ok(Self {
             signals,
+            exit_requests,
             reaper,
             cgroup,
             descendants,
@@ -143,8 +150,8 @@ impl SupervisedCommand {
     /// `None` if the command has no cgroup of its own.
     #[must_use]
     pub fn members(&self) -> Option<BTreeSet<Pid>> {
-        let members = self.cgroup.as_ref()?.members();
-        Some(self.descendants.shown_pids(&members).into_iter().map(|(pid, _)| pid).collect())
+        let members = self.cgroup.as_ref()?.members().into_iter();
+        Some(members.filter_map(|raw| Some(self.descendants.open_member(raw)?.pid)).collect())
     }
 
     /// Visits every member of the cgroup and every descendant until `visit` breaks, like
@@ -238,6 +245,13 @@ impl SupervisedCommand {
         }
     }
 
+    /// Reads all pending signals, and returns a descriptor that is readable as soon as another signal
+    /// asks pidns to exit.
+    pub fn next_exit_request(&mut self) -> BorrowedFd<'_> {
+        self.note_hurry();
+        self.exit_requests.as_fd()
+    }
+
     /// Reaps terminated children. Returns `true` if a descendant is left.
     pub fn is_anything_left(&mut self) -> bool {
         let children = self.reap();
@@ -298,7 +312,7 @@ impl SupervisedCommand {
 /// If `signal` asks pidns to exit, records it and returns `true`. Returns `false` if the same
 /// signal arrived less than a [`MOMENT`] ago.
 fn note_exit_request(last: &mut Option<(Signal, Instant)>, signal: Signal) -> bool {
-    if ![Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM].contains(&signal) {
+    if !signals::asks_to_exit(signal) {
         return false;
     }
     let now = Instant::now();

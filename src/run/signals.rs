@@ -35,6 +35,11 @@ const FAULTS: [NixSignal; 6] = [
 /// The signals that ask pidns to end.
 const ENDING: [NixSignal; 3] = [NixSignal::SIGINT, NixSignal::SIGTERM, NixSignal::SIGHUP];
 
+/// The signals that ask `pidns run` to stop waiting for processes and slow readers after the command
+/// has ended.
+const EXIT_REQUESTS: [NixSignal; 4] =
+    [NixSignal::SIGHUP, NixSignal::SIGINT, NixSignal::SIGQUIT, NixSignal::SIGTERM];
+
 /// The signals that a terminal sends to its foreground process group.
 const OF_TERMINAL: [Signal; 8] = [
     Signal::HUP,
@@ -86,14 +91,20 @@ impl Signals {
     /// SIGTERM and SIGHUP. A signal that was already ignored when pidns started (`nohup`) stays
     /// ignored.
     pub fn block_ending() -> io::Result<Self> {
-        let is_taken = |signal: &NixSignal| !raw_signals::is_ignored(*signal as i32);
-        Self::of(&ENDING.into_iter().filter(is_taken).collect())
+        Self::of(&ENDING.into_iter().filter(|it| is_heeded(*it)).collect())
     }
 
     fn of(taken: &SigSet) -> io::Result<Self> {
         let before = taken.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         let fd = SignalFd::with_flags(taken, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         Ok(Self { fd, before })
+    }
+
+    /// Returns another descriptor, which is readable if a signal that asks pidns to exit is pending.
+    pub fn exit_requests() -> io::Result<SignalFd> {
+        let requests = EXIT_REQUESTS.into_iter().filter(|it| is_heeded(*it)).collect();
+        SignalFd::with_flags(&requests, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+            .map_err(io::Error::from)
     }
 
     /// Returns the signal mask that pidns was started with.
@@ -193,6 +204,17 @@ impl Received {
             (false, None) => false,
         }
     }
+}
+
+/// Returns `true` if a signal asks `pidns run` to exit.
+#[must_use]
+pub fn asks_to_exit(signal: Signal) -> bool {
+    EXIT_REQUESTS.into_iter().any(|it| it as i32 == signal.as_raw() && is_heeded(it))
+}
+
+/// Returns `false` for a signal that was already ignored when pidns was started (`nohup`).
+fn is_heeded(signal: NixSignal) -> bool {
+    !raw_signals::is_ignored(signal as i32)
 }
 
 /// Stops this process by the default action of SIGTSTP, SIGTTIN or SIGTTOU, and returns after

@@ -51,11 +51,9 @@ pub enum Call {
     Wait { by: u8 },
 }
 
-/// Generates up to `count` random calls. On average, `injecting / (20 + injecting)` of the calls
-/// can inject a process.
-///
-/// A process is injected if its namespace differs from its parent's namespace. An init is injected
-/// if its namespace is not a child of its parent's namespace.
+/// Generates up to `count` random system calls. Some of them inject a process: they create it in a
+/// namespace other than that of its parent, or create an init in a namespace that is not a child of
+/// its parent's namespace. On average, `injecting / (20 + injecting)` of the calls can do this.
 pub fn calls(count: usize, injecting: u8) -> impl Strategy<Value = Vec<Call>> {
     let play = move |all: Vec<u32>| all.into_iter().map(|raw| call(raw, injecting)).collect();
     vec(any::<u32>(), 1..=count).prop_map(play)

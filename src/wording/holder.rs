@@ -52,7 +52,7 @@ impl<'a> KeptBy<'a> {
         }
     }
 
-    /// Adds a description of the reason to `line`.
+    /// Adds a phrase to `line` that says what keeps the namespace alive.
     pub fn describe(&self, separator: &'static str, line: &mut Line) {
         match self {
             Self::Fd(process, _) | Self::PidForChildren(process, _) | Self::File(process, ..) => {

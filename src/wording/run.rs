@@ -102,7 +102,10 @@ pub fn run_heading(report: &RunReport) -> String {
     };
     let has_processes = findings.iter().any(|it| !matches!(it.subject, Subject::Namespace(_)));
     if has_processes && !report.grace.is_zero() {
-        let _ = write!(text, " after {} s", report.grace.as_secs_f64());
+        let waited = report.waited.as_secs_f64();
+        let shown =
+            if report.waited < report.grace { (waited * 10.0).round() / 10.0 } else { waited };
+        let _ = write!(text, " after {shown} s");
     }
     if !left.is_empty() {
         text.push(':');

@@ -1,5 +1,6 @@
 //! Starts processes that keep a PID namespace alive in ways that /proc does not show.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 
 use super::{Running, start_command};
@@ -112,8 +113,13 @@ pub struct Keeper {
 
 /// Starts a Python process that runs `code`, usually a piece of code from [`KEEPERS`].
 pub fn keeper(code: &str) -> Keeper {
-    let script = format!("{MAKE}\n{code}\nprint('ready', flush=True)\ntime.sleep(600)");
-    let (running, names) = start_command(Command::new("python3").args(["-c", &script]));
+    let (running, names) = start_keeper(code);
     let namespace = format!("pid:[{}]", names["namespace"]);
     Keeper { running, namespace, fd: names.get("fd").copied() }
+}
+
+/// Like [`keeper`], but returns all numbers that `code` prints, by their names.
+pub fn start_keeper(code: &str) -> (Running, BTreeMap<String, u32>) {
+    let script = format!("{MAKE}\n{code}\nprint('ready', flush=True)\ntime.sleep(600)");
+    start_command(Command::new("python3").args(["-c", &script]))
 }

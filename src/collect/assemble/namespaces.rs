@@ -17,40 +17,40 @@ use crate::model::{
 /// error.
 pub type Parents = HashMap<u64, rustix::io::Result<u64>>;
 
-/// The PID namespace and the permissions of the viewer.
+/// The PID namespace and the permissions of pidns.
 pub struct Viewer {
-    /// The viewer's own namespace, if known.
+    /// pidns's own namespace, if known.
     pub namespace: Option<NamespaceId>,
-    /// `true` if the procfs belongs to the viewer's own namespace.
+    /// `true` if the procfs belongs to pidns's own namespace.
     pub is_in_own_proc: bool,
-    /// `true` if the viewer has `CAP_SYS_PTRACE` in the initial user namespace. The capability then
+    /// `true` if pidns has `CAP_SYS_PTRACE` in the initial user namespace. The capability then
     /// applies to every process.
     pub may_trace_all: bool,
 }
 
 impl Viewer {
-    /// Returns `true` if the viewer is in the initial PID namespace, the ancestor of all others.
+    /// Returns `true` if pidns is in the initial PID namespace, the ancestor of all others.
     fn is_initial(&self) -> bool {
         self.namespace == Some(NamespaceId::Inode(INITIAL_PID_NAMESPACE))
     }
 }
 
-/// Namespaces whose parents the viewer is normally permitted to see, but the kernel did not report.
+/// Namespaces whose parents pidns is normally permitted to see, but the kernel did not report.
 ///
-/// `NS_GET_PARENT` returns `EPERM` for the viewer's own namespace and for namespaces outside of the
-/// viewer's namespace. pidns shows these namespaces as roots. But a seccomp filter may return
-/// `EPERM` for all namespaces. If the viewer is in the initial namespace, the viewer is permitted
+/// `NS_GET_PARENT` returns `EPERM` for pidns's own namespace and for namespaces outside of
+/// pidns's namespace. pidns shows these namespaces as roots. But a seccomp filter may return
+/// `EPERM` for all namespaces. If pidns is in the initial namespace, pidns is permitted
 /// to see every parent, so `EPERM` comes from a seccomp filter. In any other namespace, if the
 /// kernel has reported at least one parent, there is no such filter, and `EPERM` means a root.
 #[derive(Debug, Default)]
 pub struct RefusedParents {
     /// The inodes of the namespaces whose parents the kernel refused to reveal.
     pub inodes: HashSet<u64>,
-    /// `true` if the viewer is in the initial namespace, so the viewer is permitted to see the
+    /// `true` if pidns is in the initial namespace, so pidns is permitted to see the
     /// parent of every other namespace.
     pub all_have_parents: bool,
-    /// `true` if every namespace below the procfs's own namespace is also below the viewer's
-    /// namespace. The viewer is permitted to see the parents of all these namespaces, so `EPERM`
+    /// `true` if every namespace below the procfs's own namespace is also below pidns's
+    /// namespace. pidns is permitted to see the parents of all these namespaces, so `EPERM`
     /// does not mean that a namespace is a root.
     pub is_certain: bool,
 }
@@ -118,11 +118,11 @@ fn namespace(
     }
 }
 
-/// Returns the user namespace that owns a PID namespace; `None` if the viewer is not permitted to
+/// Returns the user namespace that owns a PID namespace; `None` if pidns is not permitted to
 /// see the owner.
 fn owner(fd: &NamespaceFd, viewer: &Viewer, log: &mut DiagnosticLog) -> Option<Owner> {
     let user = match fd.user_namespace() {
-        // `EPERM` means that the owner is outside of the viewer's own user namespace. This is
+        // `EPERM` means that the owner is outside of pidns's own user namespace. This is
         // normal, so `EPERM` is not reported. But no user namespace is outside of the initial user
         // namespace, so for a viewer in the initial user namespace, `EPERM` is reported.
         Err(Errno::PERM) if !viewer.may_trace_all => return None,

@@ -4,7 +4,7 @@
 //! - `loader` loads a BPF program into the kernel and reads the records that the program writes
 //! - `tasks` reads all processes through BPF instead of /proc
 //! - `memory` searches kernel memory for namespaces (`--search kernel`)
-//! - `permission` checks whether the viewer and the kernel allow BPF; `unavailable` defines the
+//! - `permission` checks whether pidns and the kernel allow BPF; `unavailable` defines the
 //!   reasons why BPF cannot be used
 
 pub mod loader;

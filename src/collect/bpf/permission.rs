@@ -1,4 +1,4 @@
-//! Checks whether the kernel allows the viewer to run BPF programs that read all tasks.
+//! Checks whether the kernel allows pidns to run BPF programs that read all tasks.
 
 use std::fs;
 
@@ -12,9 +12,9 @@ const MIN_ADDRESS_SPACE: u64 = 64 << 20;
 /// The file that shows the lockdown mode of the kernel (kernel_lockdown(7)).
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 
-/// Checks that the viewer has the required capabilities. The kernel does not require
+/// Checks that pidns has the required capabilities. The kernel does not require
 /// `CAP_SYS_PTRACE` for loading a BPF program. pidns requires it, so that BPF shows no more than
-/// the viewer may read in /proc.
+/// pidns may read in /proc.
 pub fn check_capabilities() -> Result<(), BpfUnavailable> {
     if !viewer::may_trace_all() {
         return Err(BpfUnavailable::MissingCapability("CAP_SYS_PTRACE"));

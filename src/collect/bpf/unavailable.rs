@@ -15,15 +15,15 @@ pub enum BpfUnavailable {
     NotRequested,
     /// The host has so few processes that BPF would save no noticeable time.
     FewProcesses,
-    /// The requested procfs shows a PID namespace other than the viewer's own, but a task iterator
-    /// visits only the processes in the viewer's own PID namespace.
+    /// The requested procfs shows a PID namespace other than pidns's own, but a task iterator
+    /// visits only the processes in pidns's own PID namespace.
     OtherProcfs,
-    /// The viewer is not in the initial PID namespace, so the number of processes in its namespace
+    /// pidns is not in the initial PID namespace, so the number of processes in its namespace
     /// is unknown: procfs reports only the number of processes on the whole host.
     UnknownCount,
     /// The user requested this data, which the BPF program does not collect.
     NotCollected(&'static str),
-    /// The viewer lacks these capabilities in the initial user namespace.
+    /// pidns lacks these capabilities in the initial user namespace.
     MissingCapability(&'static str),
     /// The address space is limited, and too little of it is left for the kernel's type information
     /// (BTF).

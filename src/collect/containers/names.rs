@@ -6,13 +6,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Sender, channel};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::monitor::{Monitor, find};
 use super::parse::Names;
 use super::reader::{NameReader, NamelessContainer, has_names, is_unnamed};
+use crate::collect::kernel::sys::within;
 use crate::collect::proc::ProcSource;
 use crate::model::{Container, Pod, Process, Snapshot};
 
@@ -21,34 +21,43 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Fills in the names of the containers and pods of a snapshot.
 pub fn read(source: &ProcSource, snapshot: &mut Snapshot) {
-    // `true` while an earlier thread is still reading because a file system does not respond.
-    static IS_READING: AtomicBool = AtomicBool::new(false);
     let wanted = nameless_containers(snapshot);
-    if wanted.is_empty() || IS_READING.swap(true, Ordering::Relaxed) {
-        return;
-    }
-    let containers: Vec<_> = wanted.iter().map(|it| it.container.clone()).collect();
-    let (sender, receiver) = channel();
-    let reader = source.procfs().map(|procfs| NameReader::new(procfs, snapshot));
-    let thread = thread::Builder::new().spawn(move || {
-        if let Ok(reader) = reader {
-            read_all(reader, &wanted, &sender);
-        }
-        IS_READING.store(false, Ordering::Relaxed);
+    let reading = (!wanted.is_empty()).then(NameReading::start).flatten();
+    let (Some(reading), Ok(procfs)) = (reading, source.procfs()) else { return };
+    let reader = NameReader::new(procfs, snapshot);
+    let names = Arc::new(SharedNames(Mutex::new(Some(FoundNames::default()))));
+    let shared = Arc::clone(&names);
+    // After the time limit, use the names that were found until then.
+    let _ = within(TIMEOUT, move || {
+        let _reading = reading;
+        read_all(reader, &wanted, &shared);
+        Ok(())
     });
-    if thread.is_err() {
-        IS_READING.store(false, Ordering::Relaxed);
-        return;
-    }
-    let deadline = Instant::now() + TIMEOUT;
-    let mut found = FoundNames::default();
-    while let Ok(name) = receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-        found.add(&containers, name);
-    }
+    let Some(found) = names.lock().take() else { return };
     let namespaces = snapshot.namespaces.iter_mut().filter_map(|it| it.container.as_mut());
     let details = snapshot.processes.iter_mut().filter_map(|it| it.details.as_deref_mut());
     for container in namespaces.chain(details.filter_map(|it| it.container.as_mut())) {
         found.fill_in(container);
+    }
+}
+
+/// Exists while a thread reads names. There is only one such thread, so `pidns watch` does not start
+/// a second one while a file system does not respond.
+struct NameReading;
+
+/// `true` while a [`NameReading`] exists.
+static IS_READING: AtomicBool = AtomicBool::new(false);
+
+impl NameReading {
+    /// Returns `None` if another thread is reading.
+    fn start() -> Option<Self> {
+        (!IS_READING.swap(true, Ordering::Relaxed)).then_some(Self)
+    }
+}
+
+impl Drop for NameReading {
+    fn drop(&mut self) {
+        IS_READING.store(false, Ordering::Relaxed);
     }
 }
 
@@ -76,35 +85,37 @@ fn nameless_containers(snapshot: &Snapshot) -> Vec<NamelessContainer> {
     wanted
 }
 
-/// Reads the names of all containers, and sends each container's names as soon as they are known.
-fn read_all(mut reader: NameReader, wanted: &[NamelessContainer], sender: &Sender<FoundName>) {
+/// The names that a thread has found so far; `None` after the time limit. Unlike a channel, this does
+/// not wake up the waiting thread for each name.
+struct SharedNames(Mutex<Option<FoundNames>>);
+
+impl SharedNames {
+    fn lock(&self) -> MutexGuard<'_, Option<FoundNames>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads the names of all containers, until the time limit.
+fn read_all(mut reader: NameReader, wanted: &[NamelessContainer], names: &SharedNames) {
     let mut nameless_pods: HashSet<&str> = HashSet::new();
-    for (index, wanted) in wanted.iter().enumerate() {
+    for wanted in wanted {
         let found = reader.read(wanted);
         if found.as_ref().is_none_or(|(_, names)| names.pod_name.is_none()) {
             nameless_pods.extend(wanted.container.pod.as_ref().map(|pod| pod.uid.as_str()));
         }
-        let Some((runtime, names)) = found else { continue };
-        // Sending fails after the time limit, when the receiver has been dropped.
-        if sender.send(FoundName::Container(index, runtime, names)).is_err() {
-            return;
-        }
+        let Some((runtime, found)) = found else { continue };
+        let Some(names) = &mut *names.lock() else { return };
+        names.add(&wanted.container, runtime, found);
     }
     if !nameless_pods.is_empty() {
         reader.read_pods(|uid, name, namespace| {
-            if nameless_pods.contains(&*uid) {
-                let _ = sender.send(FoundName::Pod(uid, name, namespace));
+            if nameless_pods.contains(&*uid)
+                && let Some(names) = &mut *names.lock()
+            {
+                names.pods.insert(uid, (Some(name), Some(namespace)));
             }
         });
     }
-}
-
-/// A name that the thread has found.
-enum FoundName {
-    /// Index in the list of containers, the runtime whose files contain the names, and the names.
-    Container(usize, &'static str, Names),
-    /// UID, name and namespace of a pod.
-    Pod(String, String, String),
 }
 
 /// The names that were found so far.
@@ -118,22 +129,15 @@ struct FoundNames {
 }
 
 impl FoundNames {
-    fn add(&mut self, containers: &[Container], found: FoundName) {
-        match found {
-            FoundName::Container(index, runtime, names) => {
-                let Some(container) = containers.get(index) else { return };
-                let Container { runtime: key, id, pod, .. } = container;
-                let uid = pod.as_ref().map(|pod| &pod.uid).or(names.pod_uid.as_ref());
-                if let (Some(uid), Some(_)) = (uid, &names.pod_name) {
-                    let (name, namespace) = (names.pod_name.clone(), names.pod_namespace.clone());
-                    self.pods.insert(uid.clone(), (name, namespace));
-                }
-                self.containers.insert((key.clone(), id.clone()), (runtime, names));
-            }
-            FoundName::Pod(uid, name, namespace) => {
-                self.pods.insert(uid, (Some(name), Some(namespace)));
-            }
+    /// Adds the names of one container, from the files of `runtime`.
+    fn add(&mut self, container: &Container, runtime: &'static str, names: Names) {
+        let uid = container.pod.as_ref().map(|pod| &pod.uid).or(names.pod_uid.as_ref());
+        if let (Some(uid), Some(_)) = (uid, &names.pod_name) {
+            let (name, namespace) = (names.pod_name.clone(), names.pod_namespace.clone());
+            self.pods.insert(uid.clone(), (name, namespace));
         }
+        let key = (container.runtime.clone(), container.id.clone());
+        self.containers.insert(key, (runtime, names));
     }
 
     fn fill_in(&self, container: &mut Container) {

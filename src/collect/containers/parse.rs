@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use memchr::memmem;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 /// Maximum length of a name. Kubernetes names have at most 253 bytes.
 const MAX_NAME: usize = 255;
@@ -61,11 +62,14 @@ pub struct Names {
 
 /// Returns the names in the annotations of a bundle's `config.json`.
 pub fn annotated_names(json: &[u8]) -> Names {
-    let mut found = None;
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
-    // `FindAnnotations` stops parsing by returning an error, so ignore the result.
-    let _ = deserializer.deserialize_map(FindAnnotations(&mut found));
-    let Annotations { cri, cri_o, nerdctl } = found.unwrap_or_default();
+    // Find the annotations without parsing the rest of the file, because parsing took longer than
+    // reading. Only a key can match, since quotes inside a string are escaped.
+    const KEY: &[u8] = b"\"annotations\":";
+    let value = memmem::find(json, KEY).and_then(|at| json.get(at + KEY.len()..));
+    let annotations = value.and_then(|json| {
+        Annotations::deserialize(&mut serde_json::Deserializer::from_slice(json)).ok()
+    });
+    let Annotations { cri, cri_o, nerdctl } = annotations.unwrap_or_default();
     let [container, pod_uid, pod_name, pod_namespace] =
         if cri.iter().any(Option::is_some) { cri } else { cri_o };
     // CRI-O gives the name `POD` to the container that keeps the namespaces of a pod alive.
@@ -140,29 +144,6 @@ impl<'de> Deserialize<'de> for Annotations {
     }
 }
 
-/// Finds the annotations in a JSON object, and then stops parsing by returning an error. The
-/// seccomp profile, the largest part of the file, comes after the annotations.
-struct FindAnnotations<'a>(&'a mut Option<Annotations>);
-
-impl<'de> Visitor<'de> for FindAnnotations<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a runtime specification")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<String>()? {
-            if key == "annotations" {
-                *self.0 = Some(map.next_value()?);
-                return Err(A::Error::custom("found"));
-            }
-            map.next_value::<IgnoredAny>()?;
-        }
-        Ok(())
-    }
-}
-
 /// Splits the name of a directory in `/var/log/pods`, `NAMESPACE_NAME_UID`, into the UID, name and
 /// namespace of the pod. See `BuildPodLogsDirectory` in
 /// <https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/kuberuntime/helpers.go>.
@@ -214,10 +195,12 @@ mod tests {
         }
     }
 
+    /// Returns the names that `annotated_names` finds in these annotations, in a file that also
+    /// contains a string with other annotations.
     fn names(annotations: &str) -> [String; 4] {
-        let json = format!(
-            r#"{{"process":{{"env":["annotations=1"]}},"annotations":{annotations},"linux":"#
-        );
+        let string = r#""\"annotations\":{\"nerdctl/name\":\"false\"}""#;
+        let json =
+            format!(r#"{{"process":{{"env":[{string}]}},"annotations":{annotations},"linux":"#);
         let Names { container, pod_uid, pod_name, pod_namespace } =
             annotated_names(json.as_bytes());
         [container, pod_uid, pod_name, pod_namespace].map(Option::unwrap_or_default)

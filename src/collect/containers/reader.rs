@@ -126,7 +126,8 @@ impl NameReader {
         }
     }
 
-    /// Reads the names of a container. Also returns the runtime to which the files belong.
+    /// Reads the names of a container from the files of its runtime. Also returns the name of the
+    /// runtime.
     pub fn read(&mut self, wanted: &NamelessContainer) -> Option<(&'static str, Names)> {
         let runtime = wanted.container.runtime.as_str();
         RUNTIMES.iter().find_map(|files| {

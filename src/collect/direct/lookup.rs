@@ -2,7 +2,7 @@
 //! processes.
 //!
 //! The ioctls used here need Linux 6.11. They take PIDs of the caller's namespace, so the procfs
-//! must be the viewer's own. If the ioctls can't translate a PID, all processes must be scanned
+//! must be pidns's own. If the ioctls can't translate a PID, all processes must be scanned
 //! instead.
 
 use std::ffi::CString;
@@ -93,7 +93,7 @@ impl From<Errno> for Failure {
     }
 }
 
-/// Translates PIDs with the viewer's own procfs and namespace.
+/// Translates PIDs between pidns's own PID namespace and its descendants.
 struct Translator {
     procfs: Procfs,
     own: NamespaceFd,
@@ -138,8 +138,8 @@ impl Translator {
         Ok(Translation { pid, from, to: to.namespace, translated: to.pid, levels })
     }
 
-    /// Finds the process whose PID in the namespace `home` is `pid`. Returns its PID in the
-    /// viewer's namespace, and its PIDs at every level, from the viewer's namespace to the
+    /// Finds the process whose PID in the namespace `home` is `pid`. Returns its PID in
+    /// pidns's namespace, and its PIDs at every level, from pidns's namespace to the
     /// process's own. `named` is the ID of `home` for the error message, or `None` if the user gave
     /// no namespace.
     ///
@@ -171,7 +171,7 @@ impl Translator {
         // replaced its leader (`execve(2)`). So every error requires a scan.
         read_record(&status, &mut text)?;
         let nspid = parse::status(&text).nspid;
-        // A process with only one PID is a member of the viewer's own namespace, so its namespace
+        // A process with only one PID is a member of pidns's own namespace, so its namespace
         // link isn't needed.
         let namespaces = if nspid.len() == 1 { vec![id(&self.own)] } else { namespaces? };
         if nspid.len() != namespaces.len() {
@@ -185,7 +185,7 @@ impl Translator {
         Ok((known, levels))
     }
 
-    /// Returns the namespaces in which a process has a PID, from the viewer's own namespace to the
+    /// Returns the namespaces in which a process has a PID, from pidns's own namespace to the
     /// process's own namespace.
     fn lineage(&self, pid: Pid) -> Result<Vec<NamespaceId>, Failure> {
         let mut fd = open_namespace(self.procfs.fd(), &process_file(pid, "ns/pid")?)?;
@@ -209,7 +209,7 @@ impl Translator {
                 return Err(Failure::NeedsScan);
             }
         };
-        // The namespace must be the viewer's own or one of its descendants. Other namespaces don't
+        // The namespace must be pidns's own or one of its descendants. Other namespaces don't
         // appear in a scan either.
         let mut ancestor = opened.try_clone()?;
         while ancestor.inode() != self.own.inode() {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{CStr, CString, OsStr};
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -34,8 +34,8 @@ pub struct Descendants {
     procfs: Procfs,
     /// PID of this pidns process in the procfs.
     viewer: Pid,
-    /// The index in a descendant's `NSpid` at which its PID in pidns's own PID namespace is found.
-    /// 0 if the procfs belongs to that namespace.
+    /// An index into the line `NSpid` of a descendant. This entry is the PID of the descendant in
+    /// pidns's own PID namespace. 0 if the procfs belongs to that namespace.
     level: usize,
 }
 
@@ -135,11 +135,8 @@ impl Descendants {
     /// Opens the processes that `list` returns. `list` returns PIDs that can be passed to system
     /// calls.
     pub fn open_listed(&self, list: impl Fn() -> HashSet<RawPid>) -> Vec<Descendant> {
-        let open = |(pid, raw)| {
-            let pidfd = pidfd_open(raw, PidfdFlags::empty()).ok();
-            Descendant { pid, has_exited: false, pidfd, raw }
-        };
-        let mut opened: Vec<_> = self.shown_pids(&list()).into_iter().map(open).collect();
+        let mut opened: Vec<_> =
+            list().into_iter().filter_map(|raw| self.open_member(raw)).collect();
         // A listed PID may have been reused by an unrelated process before the pidfd was opened.
         // List the PIDs again, and drop the PIDs that are missing from the second list.
         let again = list();
@@ -147,15 +144,20 @@ impl Descendants {
         opened
     }
 
-    /// For each process in `raws`, returns the PID that the procfs shows and the PID that pidns
-    /// passes to system calls.
-    pub fn shown_pids(&self, raws: &HashSet<RawPid>) -> Vec<(Pid, RawPid)> {
-        if self.level == 0 {
-            return raws.iter().filter_map(|&raw| Some((model_pid(raw)?, raw))).collect();
-        }
-        let pids = self.procfs.pids().into_iter().flatten().map_while(Result::ok);
-        let shown = pids.filter_map(|pid| Some((pid, self.raw(pid)?)));
-        shown.filter(|(_, raw)| raws.contains(raw)).collect()
+    /// Opens a process by its PID in the PID namespace of pidns. Returns `None` if the process is
+    /// gone. If the procfs belongs to another namespace, this needs a pidfd (Linux 5.3): `NSpid`
+    /// does not tell processes of different namespaces apart that have the same PIDs.
+    #[must_use]
+    pub fn open_member(&self, raw: RawPid) -> Option<Descendant> {
+        let pidfd = pidfd_open(raw, PidfdFlags::empty()).ok();
+        let pid = if self.level == 0 {
+            model_pid(raw)?
+        } else {
+            // The kernel writes the PID that this procfs shows.
+            let name = format!("self/fdinfo/{}", pidfd.as_ref()?.as_raw_fd());
+            parse::pidfd_process(&self.own_file(&CString::new(name).ok()?).ok()?)?
+        };
+        Some(Descendant { pid, has_exited: false, pidfd, raw })
     }
 
     /// Returns `true` if this process ignores SIGCHLD. The kernel then discards the exit

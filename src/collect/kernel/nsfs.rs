@@ -271,7 +271,7 @@ fn device_by_procfs() -> io::Result<u64> {
 }
 
 /// Compares the descriptor tables of two threads (`kcmp(2)`, since Linux 3.5). `one` and `other`
-/// are TIDs in the viewer's own PID namespace.
+/// are TIDs in pidns's own PID namespace.
 ///
 /// Returns `Equal` if the threads share one descriptor table. `Less` and `Greater` define an order
 /// of descriptor tables that stays the same until the next boot. Fails with `ESRCH` if a thread is

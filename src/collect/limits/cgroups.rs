@@ -103,7 +103,7 @@ pub struct CgroupNumbers {
 }
 
 impl PidsController {
-    /// Finds the hierarchies that are mounted in the viewer's mount namespace.
+    /// Finds the hierarchies that are mounted in pidns's mount namespace.
     pub fn of_viewer() -> Self {
         let table = read_own(c"self/mountinfo").unwrap_or_default();
         let (v2, v1) = parse::cgroup_mounts(&table, "pids").partition(CgroupMount::is_v2);
@@ -127,7 +127,7 @@ impl PidsController {
         iter::successors(innermost, |&index| self.cgroup(index)?.parent).take(MAX_LEVELS)
     }
 
-    /// Returns `true` if the visible cgroups may have ancestors that the viewer does not see.
+    /// Returns `true` if the visible cgroups may have ancestors that pidns does not see.
     pub fn hides_ancestors(&self) -> bool {
         let mounts = if self.v1.is_empty() { &self.v2 } else { &self.v1 };
         !self.is_initial_namespace || !mounts.iter().any(|mount| mount.root == b"/")

@@ -47,7 +47,7 @@ impl<'a> Consumers<'a> {
         }
     }
 
-    /// Adds the largest consumer and the number of zombies to a limit.
+    /// Fills in the largest consumer and the number of zombies of a limit.
     pub fn complete(&mut self, read: ReadLimit<'a>) -> Limit {
         let limit = read.limit;
         let consumed = match read.tasks {

@@ -296,7 +296,7 @@ impl<'a> ProcessReader<'a> {
         open: &mut OpenProcess<'_>,
     ) -> SysResult<(Status, SysResult<Option<NamespaceId>>)> {
         // Usually, the status is read first, because the link is not needed if the status shows
-        // that the process is in the viewer's namespace. If the process is likely to be in a nested
+        // that the process is in pidns's namespace. If the process is likely to be in a nested
         // namespace, the link is read first. This saves a read: the status must be read after the
         // link, to prove that the process still exists.
         let early =
@@ -304,7 +304,7 @@ impl<'a> ProcessReader<'a> {
         read_record(&open.status_file, &mut self.buffer)?;
         let status = parse::status(&self.buffer);
         self.last_was_nested = status.nspid.len() > 1;
-        // In the viewer's own procfs, a process with only one PID is a member of the viewer's
+        // In pidns's own procfs, a process with only one PID is a member of pidns's
         // namespace.
         if status.nspid.len() == 1 && self.scan.namespace.is_some() {
             return Ok((status, Ok(self.scan.namespace)));
@@ -356,7 +356,7 @@ impl<'a> ProcessReader<'a> {
         })
     }
 
-    /// Returns `true` if the viewer has permission to read everything about the processes of this
+    /// Returns `true` if pidns has permission to read everything about the processes of this
     /// user. If the kernel denies access anyway, another attempt may succeed.
     fn expects_access(&self, uid: impl Into<Option<u32>>) -> bool {
         self.may_trace_all || uid.into() == Some(rustix::process::geteuid().as_raw())

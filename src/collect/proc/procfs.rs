@@ -34,7 +34,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Procfs {
     /// The path at which the procfs is mounted.
     pub path: PathBuf,
-    /// `true` if this procfs belongs to the PID namespace of the viewer, pidns itself. System calls
+    /// `true` if this procfs belongs to the PID namespace of pidns itself. System calls
     /// and ioctls take only PIDs of that namespace, so the PIDs of any other procfs must not be
     /// passed to them.
     pub own: bool,
@@ -58,12 +58,12 @@ impl Procfs {
         let mut link = [0; 16];
         let viewer = read_link(dir.as_fd(), c"self", &mut link).ok().and_then(parse::entry);
         let viewer = viewer.and_then(Pid::new);
-        // In the procfs of an ancestor namespace, the NSpid line of the viewer has several PIDs:
-        // one for each level from the ancestor to the viewer. So a single PID means that the procfs
-        // is the viewer's own.
+        // In the procfs of an ancestor namespace, the NSpid line of pidns has several PIDs:
+        // one for each level from the ancestor to pidns. So a single PID means that the procfs
+        // is pidns's own.
         let own = match status.nspid.len() {
-            // Before Linux 4.1 there is no NSpid line, so compare PIDs: the viewer's own procfs shows
-            // the viewer under the PID that getpid(2) returns.
+            // Before Linux 4.1 there is no NSpid line, so compare PIDs: pidns's own procfs shows
+            // pidns under the PID that getpid(2) returns.
             0 => viewer.is_some_and(|pid| pid.as_u32() == std::process::id()),
             levels => levels == 1,
         };
@@ -83,7 +83,7 @@ impl Procfs {
     /// mount something over `/proc/PID`; the returned procfs still shows the process.
     ///
     /// Returns `None` if the kernel refuses to create such a procfs, or if `self` does not belong
-    /// to the viewer's PID namespace.
+    /// to pidns's PID namespace.
     pub fn uncovered(&self) -> Option<&Self> {
         let make = || {
             let dir = self.own.then(private_procfs)?.ok()?;
@@ -139,7 +139,7 @@ impl Procfs {
     }
 
     /// Pins the PID namespace that this procfs shows: keeps it open, so that its inode number can't
-    /// be reused. Returns `None` if the procfs is not the viewer's own, or if its namespace can't
+    /// be reused. Returns `None` if the procfs is not pidns's own, or if its namespace can't
     /// be pinned.
     pub fn pin_own_namespace(&self, registry: &NamespaceRegistry) -> Option<NamespaceId> {
         let name = c"self/ns/pid";
@@ -150,7 +150,7 @@ impl Procfs {
         Some(NamespaceId::Inode(inode))
     }
 
-    /// Adds a diagnostic to `log` if this procfs hides processes from the viewer (`hidepid=` of
+    /// Adds a diagnostic to `log` if this procfs hides processes from pidns (`hidepid=` of
     /// `proc(5)`). Processes that are listed but can't be read get diagnostics of their own.
     pub fn note_hidden(&self, log: &mut DiagnosticLog) {
         if viewer::may_trace_all() {
@@ -158,8 +158,8 @@ impl Procfs {
         }
         let Ok(stat) = fs::fstat(&self.dir) else { return };
         let mut table = Vec::new();
-        // The viewer's mount table contains the mount options of this procfs. The table can be read
-        // through any procfs that shows the viewer: try /proc first, then this procfs.
+        // pidns's mount table contains the mount options of this procfs. The table can be read
+        // through any procfs that shows pidns: try /proc first, then this procfs.
         let mut read_table = |dir: BorrowedFd<'_>| {
             let file = open(dir, c"self/mountinfo").ok()?;
             read_to_end(&file, &mut table, MAX_MOUNTINFO).ok()

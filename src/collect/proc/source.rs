@@ -47,9 +47,9 @@ const INIT_ATTEMPTS: usize = 3;
 /// A mounted procfs that is used as a source of snapshots.
 pub struct ProcSource {
     procfs: Procfs,
-    /// The viewer's own procfs, if `procfs` shows another PID namespace.
+    /// pidns's own procfs, if `procfs` shows another PID namespace.
     own: Option<Procfs>,
-    /// Inode of the viewer's PID namespace.
+    /// Inode of pidns's PID namespace.
     viewer_namespace: Option<u64>,
     /// The descriptors on nsfs that pidns has inherited.
     inherited: Vec<u32>,
@@ -82,7 +82,7 @@ impl ProcSource {
         self.procfs.try_clone()
     }
 
-    /// Returns `true` if the procfs belongs to the viewer's own PID namespace.
+    /// Returns `true` if the procfs belongs to pidns's own PID namespace.
     pub fn is_own(&self) -> bool {
         self.procfs.own
     }
@@ -109,7 +109,7 @@ impl ProcSource {
         pipeline::observer(&self.procfs, processes)
     }
 
-    /// Returns the inode of the viewer's PID namespace, if known.
+    /// Returns the inode of pidns's PID namespace, if known.
     pub fn viewer_namespace(&self) -> Option<u64> {
         self.viewer_namespace
     }
@@ -153,8 +153,8 @@ impl ProcSource {
         if self.procfs.own { Some(&self.procfs) } else { self.own.as_ref() }
     }
 
-    /// Returns `true` if `namespace` is the viewer's own namespace or one of its descendants. Every
-    /// process in such a namespace has a PID in the viewer's namespace too.
+    /// Returns `true` if `namespace` is pidns's own namespace or one of its descendants. Every
+    /// process in such a namespace has a PID in pidns's namespace too.
     fn is_within_viewers(&self, namespace: &NamespaceFd) -> bool {
         let Some(own) = self.viewer_namespace else { return false };
         if own == INITIAL_PID_NAMESPACE || own == namespace.inode() {
@@ -314,7 +314,7 @@ impl FollowUp for ProcSource {
     }
 
     fn init_of(&self, namespace: &NamespaceFd) -> SysResult<Pid> {
-        // The kernel returns the init's PID in the viewer's namespace. In the procfs of another
+        // The kernel returns the init's PID in pidns's namespace. In the procfs of another
         // namespace, this PID can belong to a different process.
         if self.procfs.own { namespace.tgid_from_pidns(Pid::INIT) } else { Err(Errno::NOTTY) }
     }

@@ -73,8 +73,8 @@ pub fn held_thread(procfs: &Procfs, process: &Process) -> Option<HeldThread> {
         }
     };
     for_each_task(dir.as_fd(), visit).ok()?;
-    // The open directory belongs to the process that had the PID when the directory was opened, so
-    // check that this process is `process`.
+    // Before the directory was opened, the PID may have passed to another process. Check that the
+    // directory belongs to `process`.
     is_there(procfs, process).then_some(())?;
     stuck.or_else(|| traced.map(|tid| HeldThread::Traced(process_of(procfs, tid))))
 }
@@ -103,7 +103,7 @@ pub struct Freezer {
 }
 
 impl Freezer {
-    /// Finds the cgroup hierarchies that the viewer sees.
+    /// Finds the cgroup hierarchies that pidns sees.
     ///
     /// The advice to the user contains the paths of frozen cgroups, for use in a shell. So the paths
     /// must be valid in the mount namespace of pidns.

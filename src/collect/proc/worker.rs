@@ -10,7 +10,7 @@ use super::process::ProcessReader;
 use super::scan::{Scan, Target};
 use crate::model::{DiagnosticCode, Pid};
 
-/// Times of the retries after the first one, measured from the first attempt to read a process. The
+/// Delays of the second and the third retry, measured from the first attempt to read a process. The
 /// first retry is made as soon as the thread has read its other processes.
 const RETRIES: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(600)];
 

@@ -248,6 +248,7 @@ fn run_reports_are_valid_and_all_fields_have_descriptions() {
         command: vec!["make".to_owned()],
         ended: model::Ended::Killed(9),
         grace: Duration::from_millis(100),
+        waited: Duration::from_millis(100),
         denied: model::CheckCode::of_runs().collect(),
         leftovers: Some(query::Leftovers { graph, namespaces, unseen: true }),
         uptime: Duration::from_secs(1000),

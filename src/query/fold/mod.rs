@@ -114,11 +114,18 @@ impl<'a> Folding<'a> {
             return this;
         }
         let snapshot = graph.snapshot();
-        // If the snapshot was filtered by PID or command name, the user asked for every process in
-        // it, so no process is folded.
-        let is_named = |it: &Criterion| matches!(it.by, FilterOption::Pid | FilterOption::Comm);
-        if snapshot.selected.iter().any(is_named) {
-            this.apart.extend(snapshot.processes.iter().map(|process| process.pid));
+        for Criterion { by, values } in &snapshot.selected {
+            match by {
+                // Trees also contain the relatives of the processes that the user named.
+                FilterOption::Pid if nests => {
+                    this.apart.extend(values.iter().filter_map(|pid| pid.parse::<Pid>().ok()));
+                }
+                // The user asked for every process in the snapshot.
+                FilterOption::Pid | FilterOption::Comm => {
+                    this.apart.extend(snapshot.processes.iter().map(|process| process.pid));
+                }
+                _ => {}
+            }
         }
         for namespace in &snapshot.namespaces {
             for blocker in &namespace.blocked_by {

@@ -283,10 +283,10 @@ impl<'a> Inference<'a> {
         if group == MOUNT {
             return Some(NamespaceId::Unread(lowest));
         }
-        // This group lacks the init of its namespace. If no process is hidden, the init is in one
-        // of several other groups (rule 4), so the namespace is ambiguous. If processes are hidden,
-        // the init may be hidden, too. In that case, the group is a separate namespace, unless
-        // another group may be the same namespace.
+        // The init of this group's namespace is not in the group. If no process is hidden, the init
+        // is in another group. Several groups are possible (rule 4), so the namespace is ambiguous.
+        // If processes are hidden, the init may be one of them. Then the group is a namespace of its
+        // own, unless it may belong to the same namespace as another group.
         let is_separate = !self.known.all_seen
             && !(0..self.groups.all.len()).any(|other| {
                 other != group

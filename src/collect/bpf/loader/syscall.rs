@@ -369,7 +369,7 @@ pub fn load_program(
 }
 
 /// Opens an iterator for a BPF program. Reading from the iterator runs the program once per object.
-/// If `tid` is given, the only object is the task with this TID in the viewer's PID namespace.
+/// If `tid` is given, the only object is the task with this TID in pidns's PID namespace.
 /// Before Linux 6.1, the kernel ignores `tid`.
 pub fn open_iterator(program: &OwnedFd, tid: Option<u32>) -> Result<OwnedFd, LoadError> {
     let (tid, tid_size) = match &tid {

@@ -115,7 +115,7 @@ impl UserCount {
 }
 
 impl KernelCounters {
-    /// Reads the counters of the viewer's PID namespace, its ancestors and its descendants.
+    /// Reads the counters of pidns's PID namespace, its ancestors and its descendants.
     pub fn read() -> Result<Self, BpfUnavailable> {
         check_capabilities()?;
         check_lockdown()?;

@@ -34,9 +34,11 @@ struct pid_namespace {
 struct signal_struct { struct pid *pids[4]; } KERNEL;
 struct nsproxy { struct pid_namespace *pid_ns_for_children; } KERNEL;
 struct task_struct {
+    struct task_struct *group_leader;
     struct pid *thread_pid;
     struct signal_struct *signal;
     struct nsproxy *nsproxy;
+    void *files;
 } KERNEL;
 struct super_block { unsigned long s_magic; void *s_fs_info; } KERNEL;
 struct inode { struct super_block *i_sb; unsigned long i_ino; void *i_private; } KERNEL;
@@ -216,6 +218,9 @@ SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
 // only makes the current read(2) return, so that signals are handled before the next
 // search.
 #define SEARCHED_QUEUE 10
+// The task has a descriptor table. In this record, the field `fd` contains the ID of the
+// first task that was found with this table.
+#define HAS_TABLE 11
 
 // A record about a keeper: a task or descriptor that keeps a namespace alive. The
 // record is decoded by namespaces.rs (`Keeper`).
@@ -254,8 +259,39 @@ INLINE int name_task(struct kept *kept, struct task_struct *task) {
     return kept->tid && kept->pid;
 }
 
+// A map that contains each object that was visited before. The loader creates a separate
+// map for each program.
+extern char visited __attribute__((nodebug));
+
+// A key of the map: a descriptor table or a socket.
+struct object {
+    u64 address;
+    u64 file; // inode number of a socket, which differs if the address was reused
+};
+
+// Writes a record about the descriptor table of a task. Writes none for a thread that
+// shares the table of its process's leader.
+INLINE void write_table(struct kept *kept, struct task_struct *task, struct seq_file *seq) {
+    struct task_struct *leader = 0;
+    void *table = 0, *leaders = 0;
+    READ(table, task->files);
+    READ(leader, task->group_leader);
+    if (leader != task) READ(leaders, leader->files);
+    if (!table || table == leaders) return;
+    struct object key = { .address = (u64)table };
+    u64 first = kept->tid;
+    if (update(&visited, &key, &first, BPF_NOEXIST) == -EEXIST) {
+        u64 *known = look_up(&visited, &key);
+        if (known) first = *known;
+    }
+    kept->fd = first;
+    kept->by = HAS_TABLE;
+    seq_write(seq, kept, sizeof(*kept));
+}
+
 // Writes a record for each namespace that a task keeps alive, unless the namespace has
-// a living init. The iterator also visits exiting tasks.
+// a living init. The iterator also visits exiting tasks. Also writes a record about the
+// task's descriptor table.
 SECTION("tasks") int pidns_tasks(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
     if (!task) return 0;
@@ -278,17 +314,9 @@ SECTION("tasks") int pidns_tasks(struct bpf_iter__task *context) {
         kept.by = FOR_CHILDREN;
         seq_write(context->meta->seq, &kept, sizeof(kept));
     }
+    write_table(&kept, task, context->meta->seq);
     return 0;
 }
-
-// The sockets whose queues have been searched, as the keys of a map. The loader
-// creates the map.
-extern char searched __attribute__((nodebug));
-
-struct searched_socket {
-    u64 address;
-    u64 file; // inode number, which differs if the address was reused
-};
 
 // The state of the search for namespaces that one descriptor keeps alive.
 struct look {
@@ -316,9 +344,9 @@ INLINE void search_queue(struct look *look, struct sock *socket) {
     look->end = (void *)&socket->sk_receive_queue;
     READ(look->message, look->end->next);
     if (!look->message || look->message == look->end) return;
-    struct searched_socket key = { .address = (u64)socket, .file = look->kept.file };
+    struct object key = { .address = (u64)socket, .file = look->kept.file };
     u64 value = 0;
-    if (update(&searched, &key, &value, BPF_NOEXIST) == -EEXIST) {
+    if (update(&visited, &key, &value, BPF_NOEXIST) == -EEXIST) {
         write(look, SAME_QUEUE);
         return;
     }

@@ -2,6 +2,7 @@
 //! the tasks and descriptors that keep such a namespace alive. `search` decides which of these
 //! results to trust.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
@@ -14,6 +15,7 @@ use crate::collect::bpf::loader::{
 use crate::collect::bpf::permission::{check_address_space, check_capabilities, check_lockdown};
 use crate::collect::bpf::unavailable::BpfUnavailable;
 use crate::collect::holder_list::MAX_HOLDERS;
+use crate::collect::kernel::nsfs::compare_descriptor_tables;
 use crate::model::Pid;
 
 /// The object file that tests/bpf/build compiles from `namespaces.bpf.c`.
@@ -36,12 +38,13 @@ const KEPT: usize = 40;
 /// `namespaces.bpf.c`).
 const LENGTH: usize = 8;
 
-/// Size in bytes of a key of the map of sockets (`struct searched_socket` in `namespaces.bpf.c`).
-const SOCKET: u32 = 16;
+/// Size in bytes of a key of the maps of visited objects (`struct object` in `namespaces.bpf.c`).
+const OBJECT_KEY: u32 = 16;
 
-/// Maximum number of sockets that the BPF program remembers, so that it searches their queues only
-/// once. If there are more sockets, the queues of the others are searched once for each descriptor.
-const MAX_SOCKETS: u32 = 1 << 16;
+/// Maximum number of objects (descriptor tables, or sockets with a queue) that a BPF program
+/// remembers, to search each of them only once. If there are more, the others are searched once for
+/// each process or descriptor that refers to them.
+const MAX_OBJECTS: u32 = 1 << 16;
 
 /// Maximum number of descriptors in [`Keepers::sharing`].
 const MAX_SHARING: usize = 100_000;
@@ -115,6 +118,9 @@ pub struct Keepers {
     /// descriptor. They keep the same namespaces alive as the other descriptor, see
     /// [`share_queues`](Self::share_queues).
     sharing: Vec<SocketDescriptor>,
+    /// Tasks whose descriptor table was already searched through another task, see
+    /// [`share_tables`](Self::share_tables).
+    table_sharers: Vec<TableSharer>,
     /// Number of keepers that were not added to `found` because of a limit on their number.
     pub left_out: usize,
     /// Number of keepers in `found`, by namespace and kind.
@@ -128,6 +134,27 @@ struct SocketDescriptor {
     fd: u32,
     /// The socket's inode.
     file: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Task {
+    pid: Pid,
+    tid: Pid,
+}
+
+/// A task that shares a descriptor table with a task that was searched.
+#[derive(Clone, Copy, Debug)]
+struct TableSharer {
+    task: Task,
+    searched: Task,
+}
+
+/// A task and its descriptor table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct TableUser {
+    /// The ID of the first task that the BPF program found with this table.
+    first: Pid,
+    task: Task,
 }
 
 impl Keepers {
@@ -151,12 +178,48 @@ impl Keepers {
         for keeper in self.found.iter().filter(is_queued) {
             in_queues.entry(keeper.file).or_default().push(*keeper);
         }
-        let mut left = MAX_HOLDERS;
-        for SocketDescriptor { pid, tid, fd, file } in std::mem::take(&mut self.sharing) {
+        let sharing = std::mem::take(&mut self.sharing);
+        self.copy(sharing.into_iter().map(|SocketDescriptor { pid, tid, fd, file }| {
             let keepers = in_queues.get(&file).map(Vec::as_slice).unwrap_or_default();
+            (keepers, move |keeper| Keeper { pid, tid, fd, ..keeper })
+        }));
+    }
+
+    /// For each descriptor table that processes share, adds the keepers in the table for all of
+    /// these processes. (The table was searched through only one process.)
+    pub fn share_tables(&mut self) {
+        let mut in_tables: HashMap<Pid, Vec<Keeper>> = HashMap::new();
+        let is_task = |it: &Keeper| matches!(it.kind, KeeperKind::Member | KeeperKind::ForChildren);
+        for keeper in self.found.iter().filter(|it| !is_task(it)) {
+            in_tables.entry(keeper.tid).or_default().push(*keeper);
+        }
+        let sharers = std::mem::take(&mut self.table_sharers);
+        self.copy(sharers.iter().map(|&TableSharer { task: Task { pid, tid }, searched }| {
+            let keepers = in_tables.get(&searched.tid).map(Vec::as_slice).unwrap_or_default();
+            (keepers, move |keeper| Keeper { pid, tid, ..keeper })
+        }));
+        self.table_sharers = sharers;
+    }
+
+    /// For each process whose leader shares the descriptor table of another process that was
+    /// searched, returns the PIDs of both.
+    pub fn same_tables(&self) -> HashMap<Pid, Pid> {
+        let is_leader = |task: Task| task.pid == task.tid;
+        let sharers = self.table_sharers.iter();
+        let leaders = sharers.filter(|it| is_leader(it.task) && is_leader(it.searched));
+        leaders.map(|it| (it.task.pid, it.searched.pid)).collect()
+    }
+
+    /// Adds changed copies of keepers, but only a limited number of them.
+    fn copy<'a, F: Fn(Keeper) -> Keeper>(
+        &mut self,
+        copies: impl Iterator<Item = (&'a [Keeper], F)>,
+    ) {
+        let mut left = MAX_HOLDERS;
+        for (keepers, change) in copies {
             let added = left.min(keepers.len());
             for keeper in keepers.iter().take(added) {
-                self.add(Keeper { pid, tid, fd, ..*keeper });
+                self.add(change(*keeper));
             }
             self.left_out += keepers.len() - added;
             left -= added;
@@ -186,15 +249,17 @@ impl KernelMemory {
         let load = |section, iterator, name, map: Option<BorrowedFd<'_>>| {
             object.program(ProgramSpec { section, name, iterator, map }, &types)
         };
-        let tasks = load("tasks", "bpf_iter_task", "pidns_keepers", None)?;
-        let sockets = create_hash(SOCKET, MAX_SOCKETS)?;
+        let tables = create_hash(OBJECT_KEY, MAX_OBJECTS)?;
+        let tables = Some(tables.as_fd());
+        let tasks = load("tasks", "bpf_iter_task", "pidns_keepers", tables)?;
+        let sockets = create_hash(OBJECT_KEY, MAX_OBJECTS)?;
         let sockets = Some(sockets.as_fd());
         let descriptors = load("descriptors", "bpf_iter_task_file", "pidns_files", sockets)?;
         let (list, namespaces) = load_list(&object, &types, CAPACITY)?;
         Ok(Self { object, types, list, namespaces, tasks, descriptors })
     }
 
-    /// Lists the viewer's PID namespace and all of its descendants.
+    /// Lists pidns's PID namespace and all of its descendants.
     pub fn list(&mut self) -> Result<Vec<MemoryNamespace>, BpfUnavailable> {
         loop {
             let count = self.fill_list()?;
@@ -227,26 +292,61 @@ impl KernelMemory {
     }
 
     /// For each namespace without a living init, lists the tasks and descriptors that keep it
-    /// alive. Includes exiting tasks. Can be called only once, because the program remembers which
-    /// queues it has searched.
+    /// alive. Includes exiting tasks. Can be called only once, because the programs remember which
+    /// tables and queues they have visited.
     pub fn keepers(&self) -> Result<Keepers, BpfUnavailable> {
         let mut keepers = Keepers::default();
-        for program in [&self.tasks, &self.descriptors] {
-            // The kernel handles signals only between reads, and the program may have to search a
-            // whole socket queue for one record. So each read returns only one record.
-            program.open(OFlags::empty(), None)?.read(KEPT, 1, |record| {
-                match KeeperRecord::read(record).ok_or(BpfUnavailable::Inconsistent)? {
-                    KeeperRecord::Keeper(keeper) => keepers.add(keeper),
-                    KeeperRecord::SameQueue(it) if keepers.sharing.len() < MAX_SHARING => {
-                        keepers.sharing.push(it);
+        let mut tables = Vec::new();
+        self.tasks.read_records(KEPT, |record| {
+            match KeeperRecord::read(record).ok_or(BpfUnavailable::Inconsistent)? {
+                KeeperRecord::Keeper(keeper) => keepers.add(keeper),
+                KeeperRecord::HasTable(user) => tables.push(user),
+                KeeperRecord::SameQueue(_) | KeeperRecord::SearchedQueue => {}
+            }
+            Ok::<_, BpfUnavailable>(())
+        })?;
+        tables.sort_unstable();
+        for users in tables.chunk_by(|one, other| one.first == other.first) {
+            let mut searched = None;
+            for &TableUser { task, .. } in users {
+                // Since the program found the table, a task may have exited or replaced its table.
+                // Such a task is searched by itself.
+                match searched {
+                    Some(searched) if have_same_table(searched, task) => {
+                        keepers.table_sharers.push(TableSharer { task, searched });
                     }
-                    KeeperRecord::SameQueue(_) | KeeperRecord::SearchedQueue => {}
+                    _ => {
+                        self.search_table(task, &mut keepers)?;
+                        searched = Some(task);
+                    }
                 }
-                Ok::<_, BpfUnavailable>(())
-            })?;
+            }
         }
         Ok(keepers)
     }
+
+    /// Lists the descriptors of a task that keep namespaces without a living init alive.
+    fn search_table(&self, task: Task, keepers: &mut Keepers) -> Result<(), BpfUnavailable> {
+        // The kernel handles signals only between reads, and the program may have to search a whole
+        // socket queue for one record. So each read returns only one record.
+        self.descriptors.open(OFlags::empty(), Some(task.tid.as_u32()))?.read(KEPT, 1, |record| {
+            match KeeperRecord::read(record).ok_or(BpfUnavailable::Inconsistent)? {
+                KeeperRecord::Keeper(keeper) => keepers.add(keeper),
+                KeeperRecord::SameQueue(it) if keepers.sharing.len() < MAX_SHARING => {
+                    keepers.sharing.push(it);
+                }
+                KeeperRecord::SameQueue(_)
+                | KeeperRecord::SearchedQueue
+                | KeeperRecord::HasTable(_) => {}
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Returns `true` if two tasks share one descriptor table.
+fn have_same_table(one: Task, other: Task) -> bool {
+    compare_descriptor_tables(one.tid, other.tid).is_ok_and(Ordering::is_eq)
 }
 
 /// Creates an empty list of namespaces, and loads the BPF program that fills it.
@@ -289,6 +389,7 @@ enum KeeperRecord {
     /// The program has searched the queue of a socket. The record has no data. It makes the current
     /// `read(2)` return, so that signals take effect before the next search.
     SearchedQueue,
+    HasTable(TableUser),
 }
 
 impl KeeperRecord {
@@ -308,6 +409,12 @@ impl KeeperRecord {
             8 => KeeperKind::Message,
             9 => return Some(Self::SameQueue(SocketDescriptor { pid, tid, fd, file })),
             10 => return Some(Self::SearchedQueue),
+            11 => {
+                return Some(Self::HasTable(TableUser {
+                    first: Pid::new(fd)?,
+                    task: Task { pid, tid },
+                }));
+            }
             _ => return None,
         };
         let (ns_id, inode) = (long(low, high), inode.into());
@@ -333,6 +440,10 @@ mod tests {
         assert_eq!(read(2), expected(InitState::NotYet));
         assert_eq!(read(3), None);
         assert_eq!(MemoryNamespace::read(&bytes(&[7, 1, 2])), None);
+    }
+
+    fn task(pid: u32, tid: u32) -> Task {
+        Task { pid: Pid::new(pid).unwrap(), tid: Pid::new(tid).unwrap() }
     }
 
     fn kept(pid: u32, kind: u32) -> Option<KeeperRecord> {
@@ -367,7 +478,9 @@ mod tests {
         }
         assert!(matches!(kept(42, 9), Some(KeeperRecord::SameQueue(_))));
         assert!(matches!(kept(42, 10), Some(KeeperRecord::SearchedQueue)));
-        assert!(kept(42, 11).is_none() && kept(0, 1).is_none());
+        let Some(KeeperRecord::HasTable(user)) = kept(42, 11) else { panic!("has a table") };
+        assert_eq!((user.first, user.task), (Pid::new(5).unwrap(), task(42, 43)));
+        assert!(kept(42, 12).is_none() && kept(0, 1).is_none());
         assert!(KeeperRecord::read(&bytes(&[0; 9])).is_none());
     }
 
@@ -378,7 +491,7 @@ mod tests {
             match kept(pid, kind).unwrap() {
                 KeeperRecord::Keeper(keeper) => keepers.add(keeper),
                 KeeperRecord::SameQueue(it) => keepers.sharing.push(it),
-                KeeperRecord::SearchedQueue => {}
+                KeeperRecord::SearchedQueue | KeeperRecord::HasTable(_) => {}
             }
         }
         keepers.share_queues();
@@ -391,6 +504,29 @@ mod tests {
         ];
         assert_eq!(found.collect::<Vec<_>>(), expected);
         assert_eq!(keepers.left_out, 0);
+    }
+
+    #[test]
+    fn processes_that_share_a_table_keep_the_same_namespaces() {
+        let mut keepers = Keepers::default();
+        for kind in [1, 5] {
+            let Some(KeeperRecord::Keeper(keeper)) = kept(42, kind) else { panic!("{kind}") };
+            keepers.add(keeper);
+        }
+        for (sharer, searched) in [(task(50, 50), task(42, 43)), (task(51, 51), task(44, 44))] {
+            keepers.table_sharers.push(TableSharer { task: sharer, searched });
+        }
+        keepers.share_tables();
+        let same_tables = keepers.same_tables().into_iter();
+        let same_tables = same_tables.map(|(pid, searched)| (pid.as_u32(), searched.as_u32()));
+        assert_eq!(same_tables.collect::<Vec<_>>(), [(51, 44)]);
+        let found = keepers.found.iter().map(|it| (it.pid.as_u32(), it.tid.as_u32(), it.kind));
+        let expected = [
+            (42, 43, KeeperKind::Pidfd),
+            (42, 43, KeeperKind::Member),
+            (50, 50, KeeperKind::Pidfd),
+        ];
+        assert_eq!(found.collect::<Vec<_>>(), expected);
     }
 
     #[test]

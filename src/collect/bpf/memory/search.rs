@@ -27,7 +27,7 @@ use crate::collect::kernel::nsfs;
 use crate::collect::kernel::viewer;
 use crate::collect::proc::ProcSource;
 use crate::collect::registry::{InitHistory, NamespaceRegistry};
-use crate::model::{DiagnosticCode, Holder, HoldingFile, NamespaceId, Pid, Process};
+use crate::model::{DiagnosticCode, Holder, HoldingFile, NamespaceId, Process};
 
 /// A search of kernel memory in progress.
 pub struct KernelSearch<'a> {
@@ -49,7 +49,7 @@ impl<'a> KernelSearch<'a> {
         }
         let mut memory = KernelMemory::open()?;
         let mut before = memory.list()?;
-        // The viewer's own namespace exists, so if it cannot be opened by its ID, no namespace can.
+        // pidns's own namespace exists, so if it cannot be opened by its ID, no namespace can.
         let own = before.iter().find(|it| Some(it.inode) == proc.viewer_namespace());
         let own = own.ok_or(BpfUnavailable::WrongOwnRecord("namespace"))?;
         nsfs::open_by_handle(own.ns_id, own.inode).map_err(BpfUnavailable::NoOpenById)?;
@@ -98,6 +98,7 @@ impl<'a> KernelSearch<'a> {
         };
         keepers.found.retain(is_shown);
         keepers.share_queues();
+        keepers.share_tables();
         self.add_holders(keepers, discovery);
         Ok(())
     }
@@ -127,14 +128,19 @@ impl<'a> KernelSearch<'a> {
     }
 
     /// Adds the keepers (the tasks and descriptors that keep a namespace alive) as holders. If
-    /// /proc does not confirm a keeper, the keeper is exiting and its namespace is about to be
-    /// freed. Such namespaces are removed from the result.
+    /// /proc does not confirm a keeper, the keeper is exiting. If /proc confirms no other keeper of
+    /// its namespace, the namespace is about to be freed, and is removed from the result.
     fn add_holders(&self, keepers: Keepers, discovery: &mut Discovery) {
         let (mut going, mut held, mut of_scans) = (HashSet::new(), HashSet::new(), HashSet::new());
         discovery.holders.leave_out(keepers.left_out);
+        let same_tables = keepers.same_tables();
         let mut scanners = HashMap::new();
+        let mut is_scanner = |pid| {
+            let pid = *same_tables.get(&pid).unwrap_or(&pid);
+            *scanners.entry(pid).or_insert_with(|| self.proc.is_scanner(pid))
+        };
         for it in keepers.found {
-            if self.is_of_scan(&it, &mut scanners) {
+            if self.is_temporary(&it) && is_scanner(it.pid) {
                 of_scans.insert(it.inode);
             } else if let Some(holder) = self.holder(&it, &discovery.processes) {
                 discovery.holders.push(it.inode, holder);
@@ -144,24 +150,21 @@ impl<'a> KernelSearch<'a> {
             }
         }
         discovery.in_kernel.retain(|inode| {
-            !going.contains(inode) && (held.contains(inode) || !of_scans.contains(inode))
+            held.contains(inode) || (!going.contains(inode) && !of_scans.contains(inode))
         });
     }
 
-    /// Returns `true` if the keeper belongs to a pidns process (this one or another), and keeps the
-    /// namespace alive only while that process scans. `scanners` caches for each process whether it
-    /// is a pidns process that is scanning.
-    fn is_of_scan(&self, keeper: &Keeper, scanners: &mut HashMap<Pid, bool>) -> bool {
+    /// Returns `true` if the keeper keeps the namespace alive only during the scan, provided that it
+    /// belongs to a pidns process (this one or another).
+    fn is_temporary(&self, keeper: &Keeper) -> bool {
         let Keeper { kind, pid, tid, fd, .. } = *keeper;
-        let is_scanner = *scanners.entry(pid).or_insert_with(|| self.proc.is_scanner(pid));
-        is_scanner
-            && match kind {
-                KeeperKind::Member => false,
-                // A scan enters PID namespaces only in threads other than the leader. If the leader
-                // has another namespace for its children, the scan is not the cause.
-                KeeperKind::ForChildren => pid != tid,
-                _ => self.proc.is_close_on_exec(pid, fd),
-            }
+        match kind {
+            KeeperKind::Member => false,
+            // A scan enters PID namespaces only in threads other than the leader. If the leader has
+            // another namespace for its children, the scan is not the cause.
+            KeeperKind::ForChildren => pid != tid,
+            _ => self.proc.is_close_on_exec(pid, fd),
+        }
     }
 
     /// Converts a keeper (a task or descriptor that keeps a namespace alive) to a holder; `None` if

@@ -60,7 +60,7 @@ pub struct Record {
     /// Inode of the process's mount namespace; `None` if the process has no mount namespace, or if
     /// this scan does not search for holders.
     pub mount_namespace: Option<u64>,
-    /// `true` if the process is the init of a namespace below the viewer's namespace.
+    /// `true` if the process is the init of a namespace below pidns's namespace.
     pub is_init: bool,
     /// `true` if the process still has its memory. An exiting process releases its memory early.
     pub has_memory: bool,

@@ -234,7 +234,7 @@ fn check_host(
     Ok(census)
 }
 
-/// Returns an error if the procfs does not belong to the viewer's PID namespace, or if the BPF
+/// Returns an error if the procfs does not belong to pidns's PID namespace, or if the BPF
 /// program cannot collect the requested data.
 fn check_request(
     proc: &ProcSource,

@@ -26,7 +26,7 @@ pub struct HolderSearch<'a> {
     /// `true` if the process is known to have no namespace open as a file descriptor. Its
     /// descriptors are then not searched.
     pub has_none_open: bool,
-    /// `true` if the viewer has permission to read everything about this process. If the kernel
+    /// `true` if pidns has permission to read everything about this process. If the kernel
     /// denies access anyway, it does so only temporarily.
     pub expects_access: bool,
 }

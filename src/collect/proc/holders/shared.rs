@@ -67,7 +67,7 @@ pub fn is_large(capacity: Option<u32>) -> bool {
 impl SearchedTables {
     /// Returns the index of the table of a thread, if that table was searched before.
     pub fn find(&self, procfs: &Procfs, tid: Pid) -> Option<usize> {
-        // kcmp(2) expects TIDs in the viewer's own PID namespace.
+        // kcmp(2) expects TIDs in pidns's own PID namespace.
         if !procfs.own {
             return None;
         }

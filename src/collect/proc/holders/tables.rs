@@ -9,13 +9,13 @@ use crate::model::Pid;
 /// a thread was created without `CLONE_FILES` or has unshared its table.
 pub struct DescriptorTables {
     /// One thread for each descriptor table, in the order of `kcmp(2)`. `None` if the procfs
-    /// belongs to another PID namespace: `kcmp(2)` expects TIDs in the viewer's own PID namespace.
+    /// belongs to another PID namespace: `kcmp(2)` expects TIDs in pidns's own PID namespace.
     threads: Option<Vec<Pid>>,
 }
 
 impl DescriptorTables {
     /// Creates a set that contains only the descriptor table of `thread`. `own` is `true` if the
-    /// procfs belongs to the viewer's own PID namespace.
+    /// procfs belongs to pidns's own PID namespace.
     pub fn new(own: bool, thread: Pid) -> Self {
         Self { threads: own.then(|| vec![thread]) }
     }

@@ -1,0 +1,155 @@
+//! The files that `pidns run --report` writes.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+use crate::output;
+
+/// A report file that is open for writing. pidns opens it before the command starts, and does not
+/// change it before the command has ended.
+#[derive(Debug)]
+pub struct ReportFile {
+    path: PathBuf,
+    file: File,
+    /// Identifies the file that was opened.
+    opened: Metadata,
+    mode: WriteMode,
+}
+
+/// Decides what happens to the earlier contents of a report file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteMode {
+    /// The report replaces the contents.
+    Replace,
+    /// The report is appended to the contents.
+    Append,
+    /// The report is written at the current position of a descriptor that pidns has inherited, or
+    /// to a file that has no contents, such as a pipe or a terminal.
+    Stream,
+}
+
+impl ReportFile {
+    /// Opens a report file, or standard error for `-`. The type of the file can change `mode` to
+    /// [`WriteMode::Stream`].
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be written.
+    pub fn open(path: &Path, mode: WriteMode) -> Result<Self, Error> {
+        let failed = |source| Error::Report { path: path.to_owned(), source };
+        Self::try_open(path, mode).map_err(failed)
+    }
+
+    fn try_open(path: &Path, mode: WriteMode) -> io::Result<Self> {
+        let standard =
+            [io::stdout().as_fd().try_clone_to_owned(), io::stderr().as_fd().try_clone_to_owned()];
+        let [stdout, stderr] = standard.map(|it| it.map(File::from));
+        let opened_as = |file: File, mode| {
+            let opened = file.metadata()?;
+            let mode = if opened.is_file() { mode } else { WriteMode::Stream };
+            Ok(Self { path: path.to_owned(), file, opened, mode })
+        };
+        if path == Path::new("-") {
+            // Standard output belongs to the command.
+            return opened_as(stderr?, WriteMode::Stream);
+        }
+        // Opening the link of a descriptor, such as /dev/fd/3, begins at the start of the file.
+        let mode = if is_descriptor(path) { WriteMode::Stream } else { mode };
+        let appends = mode != WriteMode::Replace;
+        let mut options = OpenOptions::new();
+        let file = opened_as(options.write(true).create(true).append(appends).open(path)?, mode)?;
+        if file.opened.is_file() {
+            // If the output of the command goes to the same file, use the descriptor of that
+            // output, so that they do not overwrite each other.
+            for standard in [stdout, stderr].into_iter().flatten() {
+                if is_same(&standard.metadata()?, &file.opened) {
+                    return opened_as(standard, WriteMode::Stream);
+                }
+            }
+        }
+        Ok(file)
+    }
+
+    /// Returns an error if two of these files are the same, because one report would overwrite or
+    /// follow the other. Several reports may go to standard error (`-`), and to a character device
+    /// such as /dev/null.
+    ///
+    /// # Errors
+    /// Returns [`Error::Usage`] if two files are the same.
+    pub fn refuse_same(files: &[Self]) -> Result<(), Error> {
+        let files: Vec<_> = files
+            .iter()
+            .filter(|it| it.path != Path::new("-") && !it.opened.file_type().is_char_device())
+            .collect();
+        for (index, file) in files.iter().enumerate() {
+            let others = files.iter().take(index);
+            if let Some(other) = others.into_iter().find(|it| is_same(&it.opened, &file.opened)) {
+                let (one, other) = (other.path.display(), file.path.display());
+                return Err(Error::Usage(format!(
+                    "two reports cannot go to the same file: --report {one} and --report {other}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a report. If the command has removed the file, creates it again. Stops waiting for a
+    /// slow reader as soon as `stop` is readable.
+    ///
+    /// # Errors
+    /// Returns an error if the report cannot be written, or if the command has replaced the file by
+    /// another one.
+    pub fn write(
+        self,
+        stop: BorrowedFd<'_>,
+        emit: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), Error> {
+        let written = self.current().and_then(|file| {
+            if self.mode == WriteMode::Replace {
+                file.set_len(0)?;
+            }
+            let has_contents = self.mode == WriteMode::Append && file.metadata()?.len() > 0;
+            output::write_file_until(file.as_fd(), stop, |out| {
+                if has_contents {
+                    // The last line of the contents may not be complete.
+                    out.write_all(b"\n")?;
+                }
+                emit(out)
+            })
+        });
+        written.map_err(|source| Error::Report { path: self.path, source })
+    }
+
+    /// Returns the file that the path leads to now. Never opens an existing file: opening a FIFO
+    /// could block forever, and a symbolic link could lead to a file that only pidns may write.
+    fn current(&self) -> io::Result<File> {
+        if self.mode == WriteMode::Stream {
+            return self.file.try_clone();
+        }
+        let replaced = || io::Error::other("the command has replaced the file");
+        match fs::metadata(&self.path) {
+            Ok(now) if is_same(&now, &self.opened) => self.file.try_clone(),
+            Ok(_) => Err(replaced()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => File::create_new(&self.path)
+                .map_err(|error| match error.kind() {
+                    io::ErrorKind::AlreadyExists => replaced(),
+                    _ => error,
+                }),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// Returns `true` for the path of one of pidns's own descriptors, such as /dev/fd/3.
+fn is_descriptor(path: &Path) -> bool {
+    let own = Path::new("/proc/self/fd").canonicalize();
+    let parent = path.parent().map(Path::canonicalize);
+    matches!((own, parent), (Ok(own), Some(Ok(parent))) if own == parent)
+}
