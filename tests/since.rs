@@ -175,8 +175,10 @@ fn what_an_ordinary_user_could_not_see_is_not_new_to_root() {
 }
 
 /// Commands that run `$C`, a command of pidns, as CI scripts do.
-const PIPELINES: [&str; 9] = [
+const PIPELINES: [&str; 11] = [
     "$C",
+    "exec 3> >(cat > /dev/null); timeout 9 $C; s=$?; exec 3>&-; wait $!; exit $s",
+    "strace -Df -o /dev/null $C",
     "timeout 9 $C | tee log",
     "su root -s /bin/sh -c \"$C\" | tee log",
     "{ true; $C; } | tee log",
@@ -191,7 +193,7 @@ const PIPELINES: [&str; 9] = [
 
 #[test]
 fn the_pipeline_of_a_check_is_no_leftover() {
-    needs!(NamespaceOfItsOwn, Program("su"));
+    needs!(NamespaceOfItsOwn, Program("su"), Program("strace"));
     let files = Workspace::new();
     let before = files.save("before", &[]);
     for pipeline in PIPELINES {
@@ -236,8 +238,117 @@ fn a_daemon_that_reads_the_output_of_the_step_is_a_leftover() {
 }
 
 #[test]
+fn a_daemon_is_a_leftover_if_pidns_has_replaced_the_shell_that_started_it() {
+    needs!(NamespaceOfItsOwn, Program("tini"));
+    let files = Workspace::new();
+    let daemon = "$P -q -f json > before; (setsid sleep 607 > /dev/null 2>&1 &); \
+                  until pgrep -x sleep > /dev/null; do :; done";
+    let own_init = ["unshare", "-mpf", "--mount-proc", "--kill-child"];
+    let below = |parent: &[&str]| {
+        let commands = ["check --since before", "check --wait 1 --since before", "diff before"];
+        for command in commands {
+            let script = format!("{daemon}; exec $P {command} -q");
+            let words = [parent, &["bash", "-c", &script]].concat();
+            let mut child = Command::new(words[0]);
+            let output = run(child.args(&words[1..]).env("P", PIDNS).current_dir(&files.0));
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert_eq!(output.status.code(), Some(1), "{parent:?} {command}: {output:?}");
+            assert!(text.contains(" sleep"), "{parent:?} {command}: {text}");
+            files.script("pkill -x sleep; while pgrep -x sleep; do :; done");
+        }
+    };
+    below(&own_init);
+    below(&[&own_init[..], &["tini", "--"]].concat());
+    below(&["tini", "-s", "--"]);
+    below(&[PIDNS, "run", "-q", "--grace", "0", "--"]);
+    // The shell that is replaced is a subshell, beside the job.
+    let output = files.script(
+        "$P -q -f json > before; \
+         (until pgrep -x sleep > /dev/null; do :; done; exec $P check -q --since before) & \
+         sleep 607 > /dev/null 2>&1 & wait -n; echo $?",
+    );
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains(" sleep ") && text.ends_with("\n1\n"), "{output:?}");
+    files.script("pkill -x sleep");
+}
+
+#[test]
+fn a_daemon_that_detaches_during_a_check_is_a_leftover() {
+    needs!(NamespaceOfItsOwn);
+    let files = Workspace::new();
+    // The shell that calls pidns is the init, and adopts the daemon.
+    let script = "$P -q -f json > before; \
+                  (setsid sh -c 'sleep 1; setsid sleep 608 & exit' > /dev/null 2>&1 &); \
+                  $P check -q --since before --wait 3; echo $?";
+    let mut command = Command::new("unshare");
+    command.args(["-mpf", "--mount-proc", "--kill-child", "sh", "-c", script]);
+    let text = stdout(&run(command.env("P", PIDNS).current_dir(&files.0)));
+    assert!(text.contains(" sleep ") && text.ends_with("\n1\n"), "{text}");
+}
+
+/// Python program that replaces itself by a younger sibling every few milliseconds.
+const HOPPER: &str = "import ctypes, os, platform, time\n\
+     libc, end = ctypes.CDLL(None), time.time() + 30\n\
+     clone = 220 if platform.machine() == 'aarch64' else 56\n\
+     while time.time() < end:\n\
+     \x20   if libc.syscall(clone, 0x8000 | 17, 0, 0, 0, 0): os._exit(0)\n\
+     \x20   time.sleep(0.005)";
+
+#[test]
+fn a_job_that_replaces_itself_by_siblings_is_a_leftover() {
+    needs!(NamespaceOfItsOwn, Program("python3"));
+    let files = Workspace::new();
+    files.write("hopper.py", HOPPER);
+    // A scan can miss the process, so repeat the check.
+    let script = "$P -q -f json > before; python3 hopper.py > /dev/null 2>&1; \
+                  for i in {1..50}; do $P check -q --since before > out && continue; \
+                  cat out; break; done; pkill -x python3 || true";
+    let text = stdout(&files.script(script));
+    assert!(text.contains("leftover-process: ") && text.contains(" python3 "), "{text}");
+}
+
+#[test]
+fn a_job_whose_leader_thread_has_exited_is_a_leftover() {
+    needs!(NamespaceOfItsOwn, Program("python3"));
+    let files = Workspace::new();
+    let program = "import ctypes, platform, threading, time\n\
+                   threading.Thread(target=time.sleep, args=(30,)).start()\n\
+                   ctypes.CDLL(None).syscall(93 if platform.machine() == 'aarch64' else 60, 0)";
+    files.write("job.py", program);
+    let script = "$P -q -f json > before; python3 job.py > /dev/null 2>&1 & \
+                  until grep -q '^State:.Z' /proc/$!/status; do :; done; \
+                  for command in 'check --since before' 'check --wait 1 --since before' 'diff before'; \
+                  do $P $command -q; echo $?; done; kill $!";
+    let text = stdout(&files.script(script));
+    assert_eq!(text.matches(" python3 ").count(), 3, "{text}");
+    assert_eq!(text.lines().filter(|&it| it == "1").count(), 3, "{text}");
+}
+
+#[test]
+fn a_program_of_another_user_in_the_pipeline_is_no_leftover() {
+    needs!(HostRoot);
+    let (dir, program) = public_copy();
+    let cat = dir.path().join("cat").display().to_string();
+    let copy = format!("install -m4755 \"$(command -v cat)\" {cat}");
+    assert!(run(Command::new("sh").args(["-c", &copy])).status.success());
+    // An ordinary user may not read the descriptors of a set-user-ID program.
+    let script = format!(
+        "set -o pipefail; before=$({program} -q -f json); \
+         {program} check -q --since <(echo \"$before\") | {cat}; echo $?; \
+         sleep 609 > /dev/null 2>&1 & {program} check -q --since <(echo \"$before\") | {cat}; echo $?"
+    );
+    let mut command = Command::new("unshare");
+    command.args(["-mpf", "--mount-proc", "--kill-child"]).args(nobody().split(' '));
+    let text = stdout(&run(command.args(["bash", "-c", "bash -c \"$0\"; :", &script])));
+    let (first, second) = text.split_once("\n0\n").expect("two reports");
+    assert!(!first.contains("leftover-process"), "{text}");
+    assert_eq!(second.matches("leftover-process").count(), 1, "{text}");
+    assert!(second.contains(" sleep ") && second.ends_with("\n1\n"), "{text}");
+}
+
+#[test]
 fn two_documents_that_pipelines_wrote_do_not_differ() {
-    needs!(NamespaceOfItsOwn, Program("su"));
+    needs!(NamespaceOfItsOwn, Program("su"), Program("strace"));
     let files = Workspace::new();
     for (index, pipeline) in PIPELINES.iter().enumerate() {
         let script = format!("set -o pipefail; C='{PIDNS} -q -f json'; {pipeline}");
@@ -262,19 +373,24 @@ fn two_documents_that_pipelines_wrote_do_not_differ() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
 
-/// Runs a script like a step of a Jenkins Pipeline (the durable-task plugin): a shell that leads a
-/// session starts heartbeats and, beside them, another shell with the script. Returns the output
-/// and the status.
-fn step(files: &Workspace, name: &str, script: &str) -> (String, String) {
+/// Shell commands that start a wrapper, `$W`, like agents that run the steps of a Jenkins Pipeline
+/// (the durable-task plugin).
+const AGENTS: [&str; 3] =
+    ["setsid -w nohup sh -c \"$W\"", "nohup bash -c \"$W\"", "nohup sh -c \"($W) >&- 2>&- &\""];
+
+/// Runs a script like a step of a Jenkins Pipeline: a shell starts heartbeats and, beside them,
+/// another shell with the script. Returns the output and the status.
+fn step(files: &Workspace, agent: &str, name: &str, script: &str) -> (String, String) {
     files.write(&format!("{name}.sh"), script);
     let wrapper = format!(
         "{{ while [ ! -f {name}.result ]; do touch {name}.log; sleep 0.5; done; }} & \
-         sh -xe {name}.sh > {name}.out 2>&1 & script=$!; \
+         sh -xe {name}.sh > {name}.out 2>&1 & script=\\$!; \
          {{ while [ ! -f {name}.result ]; do sleep 0.5; done; }} & \
-         wait $script; echo $? > {name}.tmp; mv {name}.tmp {name}.result; wait"
+         wait \\$script; echo \\$? > {name}.tmp; mv {name}.tmp {name}.result; wait"
     );
-    let mut command = Command::new("setsid");
-    command.args(["-w", "nohup", "sh", "-c", &wrapper]).env("P", PIDNS).current_dir(&files.0);
+    let agent = agent.replace("$W", &wrapper);
+    let mut command = Command::new("bash");
+    command.args(["-c", &agent]).env("P", PIDNS).current_dir(&files.0);
     // Nothing reads its output, and leftovers must not keep a pipe open.
     let status = command
         .stdin(std::process::Stdio::null())
@@ -282,35 +398,46 @@ fn step(files: &Workspace, name: &str, script: &str) -> (String, String) {
         .stderr(std::process::Stdio::null())
         .status();
     assert!(status.unwrap().success());
+    until("the step has ended", || !files.read(&format!("{name}.result")).is_empty());
+    let heartbeat = format!("while .* {name}.result");
+    until("the heartbeat has ended", || {
+        !run(Command::new("pgrep").args(["-f", &heartbeat])).status.success()
+    });
     let result = files.read(&format!("{name}.result"));
+    fs::remove_file(files.path(&format!("{name}.result"))).unwrap();
     (files.read(&format!("{name}.out")), result.trim().to_owned())
 }
 
 #[test]
 fn the_heartbeat_of_a_jenkins_step_is_no_leftover() {
     needs!(NamespaceOfItsOwn);
-    let files = Workspace::new();
-    let (out, status) = step(&files, "before", "sleep 0.1; $P -q -f json > before");
-    assert_eq!(status, "0", "{out}");
-    for check in [
-        "sleep 0.1; $P check --since before",
-        "sleep 0.1; $P check --since before --wait 1",
-        "sleep 0.1; timeout 9 $P check --since before | tee log",
-        "sleep 0.1; $P diff before",
-        "sleep 0.1; $P -f json > after; $P diff before after",
-    ] {
-        let (out, status) = step(&files, "check", check);
-        fs::remove_file(files.path("check.result")).unwrap();
-        assert_eq!(status, "0", "{check}: {out}");
+    for agent in AGENTS {
+        let files = Workspace::new();
+        let (out, status) = step(&files, agent, "before", "sleep 0.1; $P -q -f json > before");
+        assert_eq!(status, "0", "{agent}: {out}");
+        for check in [
+            "sleep 0.1; $P check --since before",
+            "sleep 0.1; $P check --since before --wait 1",
+            "sleep 0.1; timeout 9 $P check --since before | tee log",
+            "sleep 0.1; $P diff before",
+            "sleep 0.1; $P -f json > after; $P diff before after",
+            // The heartbeat is older than the first document.
+            "sleep 0.1; $P -q -f json > old; sleep 0.7; $P check --since old; $P diff old",
+            "sleep 0.1; $P -q -f json > old; $P check --since old --wait 1; $P diff --comm sleep old",
+        ] {
+            let (out, status) = step(&files, agent, "check", check);
+            assert_eq!(status, "0", "{agent}: {check}: {out}");
+        }
+        let (out, status) = step(&files, agent, "job", "setsid sleep 602 > /dev/null 2>&1 & :");
+        assert_eq!(status, "0", "{agent}: {out}");
+        // The leftovers of an earlier step and of the same step.
+        let script = "sleep 603 > /dev/null 2>&1 & sleep 0.1; $P check --since before";
+        let (out, status) = step(&files, agent, "last", script);
+        assert_eq!(status, "1", "{agent}: {out}");
+        assert_eq!(out.matches("DENIED leftover-process").count(), 2, "{agent}: {out}");
+        assert_eq!(out.matches("kill ").count(), 2, "{agent}: {out}");
+        files.script("pkill -x sleep; while pgrep -x sleep; do :; done");
     }
-    let (out, status) = step(&files, "job", "setsid sleep 602 > /dev/null 2>&1 & :");
-    assert_eq!(status, "0", "{out}");
-    // The leftovers of an earlier step and of the same step.
-    let script = "sleep 603 > /dev/null 2>&1 & sleep 0.1; $P check --since before";
-    let (out, status) = step(&files, "last", script);
-    assert_eq!(status, "1", "{out}");
-    assert_eq!(out.matches("DENIED leftover-process").count(), 2, "{out}");
-    assert_eq!(out.matches("kill ").count(), 2, "{out}");
 }
 
 #[test]
@@ -329,6 +456,10 @@ fn a_server_that_a_step_has_started_is_no_heartbeat() {
         "sh -e saved.sh",
         "sh -c 'sleep 605 > /dev/null 2>&1 & sh check.sh; true'",
         "sh -c 'sleep 605 > /dev/null 2>&1 & sh check.sh > out; cat out'",
+        // A subshell waits for the server, as a heartbeat waits for its commands.
+        "sh -c '(sleep 605; :) > /dev/null 2>&1 & sh check.sh > out; cat out'",
+        "bash -c '(cd / && sleep 605; true) > /dev/null 2>&1 & sh check.sh; :'",
+        "bash -c '(true; (sleep 605; true); true) > /dev/null 2>&1 & sh check.sh; :'",
     ] {
         let text = stdout(&files.script(&format!("setsid -w {step} < /dev/null | cat")));
         assert!(text.contains("DENIED leftover-process: "), "{step}: {text}");

@@ -14,16 +14,15 @@ pub struct Observer {
     pub pid: Pid,
     /// Start time of pidns, in the same form as the `start_time` of a process; null if unknown.
     pub start_time: Option<u64>,
-    /// PID of the shell that runs the CI step; null if there is no such shell. This shell leads a
-    /// session, and has started a second shell, which runs the script that calls pidns. CI agents
-    /// such as Jenkins start each step in this way.
+    /// PID of the shell that runs the CI step; null if there is no such shell. A CI agent such as
+    /// Jenkins has started this shell with `-c`. The shell has started a heartbeat and a second
+    /// shell, which runs the script that calls pidns.
     pub step: Option<Pid>,
-    /// Subshells of the shell that runs the CI step, such as a background heartbeat, and their
-    /// descendants, sorted by PID.
+    /// The heartbeat of the CI step, sorted by PID: subshells of the shell that runs the step, and
+    /// their descendants. They run only `touch` and short `sleep` commands.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub companions: Vec<Pid>,
-    /// Ancestors of pidns, the rest of its pipeline, and siblings that were started later, sorted
-    /// by PID.
+    /// Ancestors of pidns, its tracer, and the rest of its pipeline, sorted by PID.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub attendants: Vec<Pid>,
 }

@@ -45,11 +45,16 @@ fn is_same(observer: &Observer, process: &Process) -> bool {
 /// job.
 ///
 /// `is_alone` returns `true` for a process that is not in the other snapshot. If the shell of the
-/// CI step is new, the background processes of the step are attendants, too.
+/// CI step is new, the heartbeat of the step is an attendant, too. Otherwise, the children of a
+/// heartbeat that is in both snapshots are attendants: the heartbeat starts a new `sleep` every few
+/// seconds.
 pub fn attendants(snapshot: &Snapshot, is_alone: impl Fn(Pid) -> bool) -> BTreeSet<Pid> {
     let Some(observer) = &snapshot.observer else { return BTreeSet::new() };
-    let is_new_step = observer.step.is_some_and(is_alone);
-    let companions = observer.companions.iter().filter(|_| is_new_step);
+    let is_new_step = observer.step.is_some_and(&is_alone);
+    let is_old_heartbeat = |pid| observer.companions.contains(&pid) && !is_alone(pid);
+    let parent = |pid| snapshot.processes.iter().find(|it| it.pid == pid)?.ppid;
+    let is_attendant = |&&pid: &&Pid| is_new_step || parent(pid).is_some_and(is_old_heartbeat);
+    let companions = observer.companions.iter().filter(is_attendant);
     observer.attendants.iter().chain(companions).copied().collect()
 }
 
@@ -117,9 +122,15 @@ mod tests {
     }
 
     #[test]
-    fn a_heartbeat_is_an_attendant_only_in_a_new_step() {
+    fn a_new_heartbeat_is_an_attendant_only_in_a_new_step() {
         let raw = |pids: BTreeSet<Pid>| pids.into_iter().map(Pid::as_u32).collect::<Vec<_>>();
         assert_eq!(raw(attendants(&host(), |it| it == pid(4))), [1, 3, 4]);
         assert_eq!(raw(attendants(&host(), |_| false)), [1, 4]);
+        // The heartbeat is in both snapshots, and has started a new command, process 10.
+        let mut host = host();
+        host.processes.push(Process { ppid: Some(pid(3)), ..process(&[10], Some(10)) });
+        host.observer.as_mut().unwrap().companions.push(pid(10));
+        assert_eq!(raw(attendants(&host, |it| it == pid(10))), [1, 4, 10]);
+        assert_eq!(raw(attendants(&host, |it| it == pid(3) || it == pid(10))), [1, 4]);
     }
 }

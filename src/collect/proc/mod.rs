@@ -9,7 +9,8 @@
 //! - `parents`: reads processes again whose parent was not found
 //! - `process`: reads one process; `process_dir` opens its files, `status` and `details` read parts
 //!   of it, `inits` finds out whether an init is alive
-//! - `pipeline`: finds pidns itself and the processes that were started together with it
+//! - `pipeline`: finds pidns itself and the processes that were started together with it;
+//!   `heartbeat` finds the heartbeat of a CI step, `relatives` ancestors, siblings and shells
 //! - `environment`: checks whether the environment of a process meets given conditions
 //! - `waiting`: finds out why a process does not run or exit
 //! - `holders`: finds the namespaces that a process keeps alive, besides its own
@@ -22,6 +23,7 @@ mod descriptor_table;
 pub mod details;
 mod environment;
 pub mod findings;
+mod heartbeat;
 mod holders;
 mod inits;
 mod mounts;
@@ -30,6 +32,7 @@ mod pipeline;
 mod process;
 pub mod process_dir;
 pub mod procfs;
+mod relatives;
 pub mod scan;
 pub mod scan_mark;
 mod source;

@@ -1,0 +1,98 @@
+//! Finds the heartbeat that a CI agent runs beside the step that calls pidns.
+
+use std::collections::BTreeSet;
+
+use super::procfs::Procfs;
+use super::relatives::{
+    add_descendants, arguments, file_name, has_ended, is_init, is_shell, is_subshell, siblings,
+};
+use crate::model::{Pid, Process};
+
+/// Longest `sleep` of a heartbeat in seconds. Jenkins sleeps for three seconds.
+const LONGEST_SLEEP: f64 = 10.0;
+
+/// The shell that runs a CI step, and the heartbeat beside the step.
+pub struct Step {
+    /// The shell of the step (see [`Observer::step`](crate::model::Observer::step)).
+    pub shell: Pid,
+    /// The subshells that are the heartbeat, and their descendants.
+    pub heartbeat: BTreeSet<Pid>,
+}
+
+/// Finds the nearest ancestor of pidns that is the shell of a CI step with a heartbeat.
+///
+/// This shell has started another shell to run a script. It was itself started with `-c`, to run a
+/// command of the CI agent. Any other shell may run the step itself, so its children may be
+/// leftovers. An init is not accepted, because its children may be orphans that it has adopted from
+/// the script.
+pub fn step(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> Option<Step> {
+    // Skip pidns: it is not a shell, even if it is called `sh`.
+    let shells = ancestry.iter().skip(2);
+    let scripts = ancestry.iter().skip(1);
+    shells.zip(scripts).find_map(|(shell, script)| {
+        let runs_script = is_shell(procfs, script)
+            && is_shell(procfs, shell)
+            && !is_init(shell)
+            && arguments(procfs, shell.pid)
+                .is_some_and(|it| it.split(|&it| it == 0).nth(1) == Some(b"-c"))
+            && !is_subshell(procfs, script.pid, shell.pid);
+        if !runs_script {
+            return None;
+        }
+        let copies =
+            siblings(processes, script).filter(|it| is_subshell(procfs, it.pid, shell.pid));
+        let heartbeat: BTreeSet<Pid> =
+            copies.filter_map(|copy| heartbeat(procfs, processes, copy)).flatten().collect();
+        (!heartbeat.is_empty()).then_some(Step { shell: shell.pid, heartbeat })
+    })
+}
+
+/// Returns a subshell and its descendants if the subshell is a heartbeat: it runs nothing but
+/// `touch`, `sleep` for a short time, and copies of itself. Any other command may be a server that
+/// the subshell waits for.
+fn heartbeat(procfs: &Procfs, processes: &[Process], copy: &Process) -> Option<BTreeSet<Pid>> {
+    let mut family = BTreeSet::from([copy.pid]);
+    add_descendants(processes, &mut family);
+    let is_harmless = |&pid: &Pid| {
+        is_subshell(procfs, pid, copy.pid)
+            || arguments(procfs, pid).is_none_or(|it| is_brief(&it))
+            || has_ended(procfs, pid)
+    };
+    family.iter().all(is_harmless).then_some(family)
+}
+
+/// Returns `true` for the command lines of `touch` and of a short `sleep`.
+fn is_brief(arguments: &[u8]) -> bool {
+    let arguments: Vec<&[u8]> = arguments.split(|&byte| byte == 0).collect();
+    match arguments[..] {
+        [program, time, b""] if file_name(program) == b"sleep" => {
+            let seconds = std::str::from_utf8(time).map(|it| it.trim_end_matches('s').parse());
+            seconds.is_ok_and(|it| it.is_ok_and(|it: f64| it <= LONGEST_SLEEP))
+        }
+        [program, ..] => file_name(program) == b"touch",
+        [] => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_brief;
+
+    #[test]
+    fn only_touch_and_short_sleeps_are_brief() {
+        for brief in ["sleep\x003\0", "/bin/sleep\x000.5s\0", "touch\0a\0b\0"] {
+            assert!(is_brief(brief.as_bytes()), "{brief:?}");
+        }
+        for other in [
+            "",
+            "sleep\0",
+            "sleep\x0011\0",
+            "sleep\x001m\0",
+            "sleep\x001\x009\0",
+            "sleep\0inf\0",
+            "server\x003\0",
+        ] {
+            assert!(!is_brief(other.as_bytes()), "{other:?}");
+        }
+    }
+}
