@@ -54,6 +54,24 @@ fn metrics_match_the_document() {
 }
 
 #[test]
+fn a_process_whose_leader_thread_has_exited_is_no_zombie() {
+    needs!(NamespaceOfItsOwn, Program("python3"));
+    let (running, _) = start_command(Command::new("python3").args(["-c", LEADER_EXITS]));
+    until("the leader has exited", || status(running.pid(), "State")[0] == "Z");
+    let zombies = || {
+        let metrics = stdout(&pidns(&["-q", "-f", "openmetrics"]));
+        metrics.lines().find_map(|it| Some(it.strip_prefix("pidns_zombies ")?.to_owned()))
+    };
+    assert_eq!(zombies().as_deref(), Some("0"));
+    let script = "true & echo ready; exec sleep 600";
+    let (parent, _) = start_command(Command::new("bash").args(["-c", script]));
+    until("there is a zombie", || {
+        children(parent.pid()).iter().any(|&child| status(child, "State")[0] == "Z")
+    });
+    assert_eq!(zombies().as_deref(), Some("1"));
+}
+
+#[test]
 fn a_dead_namespace_is_counted_by_its_holder() {
     needs!(Namespaces);
     let kept = |metrics: &str| -> usize {

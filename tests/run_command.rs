@@ -259,7 +259,7 @@ ctypes.CDLL(None).syscall(60, 0)  # leader-678";
     let outcome = run_job(&options, &["bash", "-c", script, program]);
     assert_eq!(outcome.status, 123, "{}", outcome.stderr);
     assert_eq!(outcome.report.codes(), ["leftover-process"]);
-    assert!(outcome.stderr.contains("its leader thread has exited"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("leader thread exited"), "{}", outcome.stderr);
     let killed = outcome.report.killed.as_ref().unwrap();
     assert_eq!((killed.sigkill.len(), killed.remaining.len()), (1, 0), "{}", outcome.stderr);
 }

@@ -126,6 +126,12 @@ impl Process {
         self.is_zombie() && self.threads.is_none_or(|threads| threads.get() == 1)
     }
 
+    /// Returns `true` if the leader thread has terminated, but other threads have not.
+    #[must_use]
+    pub fn has_exited_leader(&self) -> bool {
+        self.is_zombie() && !self.is_unreaped()
+    }
+
     /// Returns `true` if a signal or a tracer has stopped the process.
     #[must_use]
     pub fn is_stopped(&self) -> bool {

@@ -133,7 +133,7 @@ pub fn process_change<'a>(
 /// Returns the process state, or `None` for sleeping, running and waiting, which `pidns diff`
 /// treats as one state.
 fn compared_state(process: &Process) -> Option<&'static str> {
-    process_state(process.state).filter(|_| process.state != 'D')
+    process_state(process).filter(|_| process.state != 'D')
 }
 
 /// Returns a phrase with the old value and the new value of a field.

@@ -118,9 +118,7 @@ pub fn run_heading(report: &RunReport) -> String {
 pub fn run_facts(leftovers: &Leftovers, process: &Process) -> Vec<String> {
     let graph = &leftovers.graph;
     let mut facts = Vec::new();
-    if process.is_zombie() && !process.is_unreaped() {
-        facts.push("its leader thread has exited".to_owned());
-    } else if let Some(state) = process_state(process.state) {
+    if let Some(state) = process_state(process) {
         let parent = process.reaper().and_then(|reaper| graph.known_process(reaper));
         facts.push(match parent.filter(|_| process.is_unreaped()) {
             Some(it) => format!("{state}: {} {} does not reap it", it.pid, Comm(&it.comm)),

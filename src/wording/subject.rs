@@ -93,11 +93,12 @@ pub fn command(process: &Process, ascii: bool) -> String {
     }
 }
 
-/// Returns a word for the state of a stopped, uninterruptible or terminated process, and `None` for
-/// other states.
-pub fn process_state(state: char) -> Option<&'static str> {
-    match state {
-        'Z' | 'X' => Some("zombie"),
+/// Returns a phrase for the state of a stopped, uninterruptible or terminated process, and `None`
+/// for other states.
+pub fn process_state(process: &Process) -> Option<&'static str> {
+    match process.state {
+        _ if process.is_unreaped() => Some("zombie"),
+        _ if process.has_exited_leader() => Some("leader thread exited"),
         'T' => Some("stopped"),
         't' => Some("stopped by a tracer"),
         'D' => Some("uninterruptible"),

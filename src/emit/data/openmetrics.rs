@@ -88,7 +88,7 @@ impl Collector for Families {
 fn families(graph: &PidGraph) -> Vec<Family> {
     let snapshot = graph.snapshot();
     let count = |count| Sample { labels: Vec::new(), value: Value::Count(count) };
-    let zombies = graph.processes().iter().filter(|it| it.is_zombie()).count();
+    let zombies = graph.processes().iter().filter(|it| it.is_unreaped()).count();
     let version = Sample {
         labels: vec![("version", env!("CARGO_PKG_VERSION").to_owned())],
         value: Value::Count(1),

@@ -381,7 +381,8 @@ fn same_lifetime(before: &Process, after: &Process) -> Sameness {
 /// process changes between these states all the time.
 fn phase(process: &Process) -> char {
     match process.state {
-        _ if process.is_zombie() => 'Z',
+        _ if process.is_unreaped() => 'Z',
+        _ if process.has_exited_leader() => 'L',
         stopped @ ('T' | 't') => stopped,
         _ => 'R',
     }

@@ -58,7 +58,7 @@ impl Condition {
             'D' => Self::Uninterruptible,
             'T' | 't' => Self::Stopped,
             _ if process.is_unreaped() => Self::Zombie,
-            _ if process.is_zombie() => Self::LeaderExited,
+            _ if process.has_exited_leader() => Self::LeaderExited,
             _ => Self::Ordinary,
         }
     }
