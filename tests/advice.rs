@@ -302,9 +302,41 @@ fn the_advice_continues_a_stopped_init_whose_leader_has_exited() {
     let zombie = finding(&zombie.to_string(), "zombie");
     assert!(zombie.message.contains("python3 is stopped and does not reap"), "{}", zombie.message);
     assert_eq!(zombie.advice, [format!("kill -CONT {init}")]);
-    follow(&zombie.advice);
+    let stopped = finding(&init.to_string(), "stopped-init");
+    assert!(stopped.message.ends_with(" is an init and is stopped"), "{}", stopped.message);
+    assert_eq!(stopped.advice, zombie.advice);
+    let watch = ["watch", "-q", "--until", "stopped-init", "--interval", "0.1", "--for", "60"];
+    assert!(pidns(&watch).status.success());
+    follow(&stopped.advice);
     let accused = || Document::of(&[]).diagnostic("init-does-not-reap").is_some();
     until("the init does not reap although it runs", accused);
+    let codes = findings(&init.to_string()).into_iter().map(|it| it.code).collect::<Vec<_>>();
+    assert_eq!(codes, ["init-does-not-reap"]);
+}
+
+#[test]
+fn the_advice_ends_the_tracer_of_a_stopped_init_whose_leader_has_exited() {
+    needs!(NamespaceOfItsOwn, Program("python3"));
+    let arguments = ["-pf", "--kill-child", "python3", "-c", EXITED_LEADER];
+    let (running, _) = start_command(Command::new("unshare").args(arguments));
+    let init = children(running.pid())[0];
+    until("the leader has exited", || state(init) == "Z");
+    let thread = fs::read_dir(format!("/proc/{init}/task")).unwrap();
+    let thread = thread.filter_map(|it| it.unwrap().file_name().to_str()?.parse().ok());
+    let thread = thread.max().unwrap();
+    let tracer = trace(thread, 0);
+    // The kernel drops a signal to the leader of an init, which is not traced.
+    kill(thread, Signal::USR1);
+    until("the thread is stopped", || state(thread) == "t");
+    let stopped = finding(&init.to_string(), "stopped-init");
+    let said = format!(" is an init and is stopped by its tracer {} python3", tracer.pid());
+    assert!(stopped.message.ends_with(&said), "{}", stopped.message);
+    assert_eq!(stopped.advice, [format!("kill {}", tracer.pid())]);
+    let zombie = finding(&children_of_threads(init)[0].to_string(), "zombie");
+    assert_eq!(zombie.advice, stopped.advice);
+    follow(&stopped.advice);
+    until("the thread goes on", || state(thread) == "S");
+    assert!(!findings(&init.to_string()).iter().any(|it| it.code == "stopped-init"));
 }
 
 /// Returns the children of a process whose leader thread has exited: the kernel has given them to

@@ -71,7 +71,7 @@ fn check_once(
     policy: &Policy,
 ) -> Result<(Check, Option<String>), Error> {
     let origin = &arguments.origin;
-    let Settled { snapshot: mut after, unsettled, stuck_threads } =
+    let Settled { snapshot: mut after, unsettled, threads } =
         load_settled(arguments, before, policy)?;
     let is_live = origin.file.is_none();
     if is_live {
@@ -101,7 +101,7 @@ fn check_once(
     let gap = nothing.map(|(no, coverage)| clean(no, coverage)).transpose()?.flatten();
     if origin.file.is_none() {
         let details = arguments.details();
-        add_live_facts(&mut check, stuck_threads, policy, details, &origin.procfs, &processes)?;
+        add_live_facts(&mut check, threads, policy, details, &origin.procfs, &processes)?;
     }
     Ok((check, gap))
 }

@@ -1,27 +1,26 @@
 //! Checks of the live host: the steps that `pidns check` and `pidns watch --until` share.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::thread;
 
 use crate::collect::{self, LaterDetails, LiveHost};
 use crate::error::Error;
-use crate::model::{Detail, Pid, Process, Snapshot};
-use crate::query::{Check, Policy, SETTLE, Transients, Unsettled};
+use crate::model::{Detail, Process, Snapshot};
+use crate::query::{Check, Policy, SETTLE, ThreadProblems, Transients, Unsettled};
 
 /// A snapshot, and the results of a second scan of the same host.
 pub struct Settled {
     pub snapshot: Snapshot,
     /// Processes and namespaces whose states are not reported as problems.
     pub unsettled: Unsettled,
-    /// Maps each process with a thread in uninterruptible sleep to the TID of one such thread.
-    pub stuck_threads: BTreeMap<Pid, Pid>,
+    pub threads: ThreadProblems,
 }
 
 impl Settled {
     /// Accepts a snapshot without confirming its transient states by a second scan.
     pub fn unconfirmed(snapshot: Snapshot) -> Self {
-        Self { snapshot, unsettled: Unsettled::default(), stuck_threads: BTreeMap::new() }
+        Self { snapshot, unsettled: Unsettled::default(), threads: ThreadProblems::default() }
     }
 }
 
@@ -37,7 +36,8 @@ pub fn settle(
     let stuck = live.stuck_threads(None);
     if transients.is_empty() && stuck.is_empty() {
         let unsettled = Unsettled { processes: live.partly_stopped(), ..Unsettled::default() };
-        return Ok(Settled { unsettled, ..Settled::unconfirmed(first) });
+        let threads = ThreadProblems { stuck, stopped_inits: live.stopped_inits() };
+        return Ok(Settled { snapshot: first, unsettled, threads });
     }
     thread::sleep(SETTLE);
     let snapshot = load()?;
@@ -45,24 +45,27 @@ pub fn settle(
     let mut unsettled = transients.unsettled(&snapshot);
     unsettled.processes.extend(live.killable());
     unsettled.processes.extend(live.partly_stopped());
-    let mut stuck_threads = live.stuck_threads(Some(&stuck));
-    stuck_threads.retain(|pid, tid| stuck.get(pid) == Some(tid));
-    Ok(Settled { snapshot, unsettled, stuck_threads })
+    let mut threads = ThreadProblems {
+        stuck: live.stuck_threads(Some(&stuck)),
+        stopped_inits: live.stopped_inits(),
+    };
+    threads.stuck.retain(|pid, tid| stuck.get(pid) == Some(tid));
+    Ok(Settled { snapshot, unsettled, threads })
 }
 
-/// Completes a check with data from the live host: findings about stuck threads, the requested
-/// details of the processes concerned, and the facts that advice needs. `processes` are all
-/// processes of the scan.
+/// Completes a check with data from the live host: findings about threads, the requested details of
+/// the processes concerned, and the facts that advice needs. `processes` are all processes of the
+/// scan.
 pub fn add_live_facts(
     check: &mut Check,
-    stuck_threads: BTreeMap<Pid, Pid>,
+    threads: ThreadProblems,
     policy: &Policy,
     details: BTreeSet<Detail>,
     procfs: &Path,
     processes: &[Process],
 ) -> Result<(), Error> {
     check.uptime = collect::uptime();
-    check.add_stuck_threads(stuck_threads, policy);
+    check.add_thread_problems(threads, policy);
     add_details(check, details, procfs)?;
     let live = LiveHost::open(procfs, processes)?;
     let mut concerned = check.concerned();

@@ -7,7 +7,7 @@ use super::live_check::{Settled, add_live_facts, settle};
 use crate::collect::{Limits, Request, Scanner};
 use crate::error::Error;
 use crate::graph::PidGraph;
-use crate::model::{CheckCode, Snapshot};
+use crate::model::{CheckCode, Process, Snapshot};
 use crate::query::{
     Check, Diff, DiffScope, Incomparable, Policy, Rule, Unsettled, without_attendants,
 };
@@ -52,19 +52,22 @@ impl Until {
         scanner: &mut Scanner,
     ) -> Result<(Snapshot, Option<Check>), Error> {
         let Request { procfs, details, .. } = scanner.request().clone();
-        // A check of one snapshot finds every problem except stuck threads. If the check finds
+        // A check of one snapshot finds every problem except those of threads. If the check finds
         // nothing, skip the second snapshot, which only shows whether the problems are transient.
-        if !self.codes.contains(&CheckCode::Uninterruptible) {
+        let may_stop = || after.processes.iter().any(Process::has_exited_leader);
+        let needs_threads = self.codes.contains(&CheckCode::Uninterruptible)
+            || (self.codes.contains(&CheckCode::StoppedInit) && may_stop());
+        if !needs_threads {
             let check = self.check_once(&after, Unsettled::default(), scope, scanner.request())?;
             if check.findings.is_empty() {
                 return Ok((after, None));
             }
         }
         let scan = || scanner.scan().map(|it| it.snapshot).map_err(Error::from);
-        let Settled { snapshot, unsettled, stuck_threads } = settle(after, &procfs, scan)?;
+        let Settled { snapshot, unsettled, threads } = settle(after, &procfs, scan)?;
         let mut check = self.check_once(&snapshot, unsettled, scope, scanner.request())?;
         let processes = &snapshot.processes;
-        add_live_facts(&mut check, stuck_threads, &self.policy, details, &procfs, processes)?;
+        add_live_facts(&mut check, threads, &self.policy, details, &procfs, processes)?;
         let has_occurred = !check.findings.is_empty();
         Ok((snapshot, has_occurred.then_some(check)))
     }

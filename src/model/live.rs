@@ -13,9 +13,8 @@ pub struct LiveFacts {
     /// Processes that SIGTERM does not terminate: processes that ignore SIGTERM, and inits without
     /// a handler for SIGTERM.
     pub ignore_sigterm: BTreeSet<Pid>,
-    /// Processes whose leader thread has exited, and whose other threads are stopped by a signal or a
-    /// tracer.
-    pub stopped: BTreeSet<Pid>,
+    /// Processes whose leader thread has exited, and whose other threads are all stopped.
+    pub stopped: BTreeMap<Pid, StoppedBy>,
     /// Processes that have ended since the scan. Their PIDs may have been reused, so no suggested
     /// command may contain them.
     pub ended: BTreeSet<Pid>,
@@ -34,6 +33,15 @@ pub struct LiveFacts {
     /// Maps the inode of each mount namespace that advice mentions to a process in that mount
     /// namespace. Excludes the mount namespace of pidns.
     pub in_mount_namespace: BTreeMap<u64, Pid>,
+}
+
+/// The cause that a process is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoppedBy {
+    /// A signal, such as SIGSTOP. SIGCONT continues the process.
+    Signal,
+    /// A tracer, with its PID if known. Only the tracer can continue the process.
+    Tracer(Option<Pid>),
 }
 
 /// The directory of a frozen cgroup.

@@ -40,7 +40,7 @@ pub use keyword::Keyword;
 pub(crate) use keyword::keywords;
 pub use limit::{Consumer, Limit, LimitKind, LimitScope};
 pub use lineage::Lineage;
-pub use live::{FrozenCgroup, LiveFacts};
+pub use live::{FrozenCgroup, LiveFacts, StoppedBy};
 pub use namespace::{
     BlockReason, Blocker, Evidence, Holder, HoldingFile, INITIAL_USER_NAMESPACE, Namespace,
     NamespaceState, Owner,

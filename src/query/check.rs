@@ -18,6 +18,15 @@ use crate::model::{CheckCode, Finding, Holder, Limit, LiveFacts, Pid, Process, S
 use problems::problems;
 use since::Earlier;
 
+/// Problems of threads other than the leader. Snapshots do not contain the states of such threads.
+#[derive(Clone, Debug, Default)]
+pub struct ThreadProblems {
+    /// Maps each process with a thread in uninterruptible sleep to the TID of one such thread.
+    pub stuck: BTreeMap<Pid, Pid>,
+    /// The inits whose leader thread has exited, and whose other threads are all stopped.
+    pub stopped_inits: BTreeSet<Pid>,
+}
+
 /// A graph, and the problems found in it.
 #[derive(Debug)]
 pub struct Check {
@@ -106,17 +115,17 @@ impl Check {
         }
     }
 
-    /// Adds findings for processes that have a thread in uninterruptible sleep although their
-    /// leader thread is in another state. `threads` maps the PID of each process to the TID of the
-    /// sleeping thread.
+    /// Adds findings for the problems of threads.
     ///
-    /// Snapshots do not contain the states of threads, so an earlier snapshot does not show whether
-    /// the thread was already sleeping. In a comparison with an earlier snapshot, the finding is
-    /// only a warning unless the process is certainly new.
-    pub fn add_stuck_threads(&mut self, threads: BTreeMap<Pid, Pid>, policy: &Policy) {
-        let shown = threads.keys().filter(|&&pid| self.graph.process(pid).is_some());
-        let found = shown.map(|&pid| (CheckCode::Uninterruptible, Subject::Process(pid)));
-        let found = self.leave_out_older(found.collect(), policy);
+    /// An earlier snapshot does not show whether it already had these problems. So in a comparison
+    /// with an earlier snapshot, the finding is only a warning unless the process is certainly new.
+    pub fn add_thread_problems(&mut self, problems: ThreadProblems, policy: &Policy) {
+        let ThreadProblems { stuck, stopped_inits } = problems;
+        let stopped = stopped_inits.into_iter().map(|pid| (CheckCode::StoppedInit, pid));
+        let found = stuck.keys().map(|&pid| (CheckCode::Uninterruptible, pid)).chain(stopped);
+        let shown = found.filter(|&(_, pid)| self.graph.process(pid).is_some());
+        let found = shown.map(|(code, pid)| (code, Subject::Process(pid))).collect();
+        let found = self.leave_out_older(found, policy);
         let mut findings = self.verdicts(found, policy);
         for finding in &mut findings {
             if self.earlier.as_ref().is_some_and(|it| !it.is_new(finding.subject)) {
@@ -125,7 +134,7 @@ impl Check {
         }
         self.findings.extend(findings);
         self.findings.sort_unstable();
-        self.live.stuck_threads = threads;
+        self.live.stuck_threads = stuck;
     }
 
     /// Turns a denied finding into a warning unless `is_denied` returns `true` for the finding.

@@ -17,7 +17,7 @@ mod translate;
 mod unsettled;
 mod watch;
 
-pub use check::Check;
+pub use check::{Check, ThreadProblems};
 pub use container::{ChosenContainers, ContainerPattern};
 pub use coverage::{Caveat, Coverage};
 pub use diff::{

@@ -11,7 +11,7 @@ use super::subject::part_of;
 use crate::graph::PidGraph;
 use crate::model::{
     BlockReason, FrozenCgroup, Holder, HoldingFile, LiveFacts, Namespace, NamespaceId,
-    NamespaceState, Pid, Process,
+    NamespaceState, Pid, Process, StoppedBy,
 };
 
 /// The advice for an init that does not reap its children.
@@ -52,7 +52,8 @@ impl Adviser<'_> {
         // Some processes need SIGKILL: a stopped process handles SIGTERM only after it is
         // continued, and the kernel drops a SIGTERM to an init that has no handler for it.
         let needs_kill = self.live.ignore_sigterm.contains(&pid)
-            || process.is_some_and(|it| it.is_stopped() || it.nspid.last() == Some(&Pid::INIT));
+            || self.stopped_by(pid).is_some()
+            || process.is_some_and(|it| it.nspid.last() == Some(&Pid::INIT));
         let signal = if needs_kill { "-KILL " } else { "" };
         let kill = match process.and_then(|it| part_of(self.graph, it)) {
             Some(whole) => format!("kill {signal}{pid} # part of {}", Sanitized(whole)),
@@ -97,16 +98,25 @@ impl Adviser<'_> {
     /// stopped. SIGCONT has no effect on a process that a tracer has stopped, so the commands then
     /// kill the tracer.
     pub fn go_on(&self, pid: Pid) -> Option<Vec<String>> {
-        let is_stopped = |it: &&Process| it.is_stopped() || self.live.stopped.contains(&pid);
-        let process = self.graph.known_process(pid).filter(is_stopped)?;
+        let stopped_by = self.stopped_by(pid)?;
         if self.live.ended.contains(&pid) {
             return Some(Vec::new());
         }
-        Some(match (process.state, process.tracer()) {
-            ('t', None) => Vec::new(),
-            ('t', Some(tracer)) => self.end_reaper(tracer, pid),
-            _ => vec![format!("kill -CONT {pid}")],
+        Some(match stopped_by {
+            StoppedBy::Tracer(None) => Vec::new(),
+            StoppedBy::Tracer(Some(tracer)) => self.end_reaper(tracer, pid),
+            StoppedBy::Signal => vec![format!("kill -CONT {pid}")],
         })
+    }
+
+    /// Returns the cause that a process is stopped, or `None` if the process is not stopped.
+    pub fn stopped_by(&self, pid: Pid) -> Option<StoppedBy> {
+        let process = self.graph.known_process(pid)?;
+        match process.state {
+            'T' => Some(StoppedBy::Signal),
+            't' => Some(StoppedBy::Tracer(process.tracer())),
+            _ => self.live.stopped.get(&pid).copied(),
+        }
     }
 
     /// Returns the commands that wake a process in uninterruptible sleep, or that show the kernel

@@ -9,7 +9,8 @@ use super::namespace::namespace_line;
 use super::phrase::{Counted, Symbols};
 use super::subject::{Comm, Pids, ProcessRef, age_text, command, container_of};
 use crate::model::{
-    BlockReason, Blocker, CheckCode, Finding, Limit, Namespace, Pid, Process, Subject, Verdict,
+    BlockReason, Blocker, CheckCode, Finding, Limit, Namespace, Pid, Process, StoppedBy, Subject,
+    Verdict,
 };
 use crate::query::Check;
 
@@ -133,8 +134,8 @@ fn process_finding(
             )
         }
         CheckCode::StoppedInit => {
-            let by = match process.tracer() {
-                Some(tracer) if process.state == 't' => {
+            let by = match adviser.stopped_by(pid) {
+                Some(StoppedBy::Tracer(Some(tracer))) => {
                     format!(" by its tracer {}", ProcessRef::new(graph, tracer, None))
                 }
                 _ => String::new(),
@@ -161,12 +162,12 @@ fn process_finding(
 /// says whether the process is frozen or stopped.
 fn idle_process(check: &Check, pid: Pid) -> String {
     let process = ProcessRef::new(&check.graph, pid, None);
-    match check.graph.known_process(pid).map(|it| it.state) {
+    let adviser = Adviser { graph: &check.graph, live: &check.live };
+    match adviser.stopped_by(pid) {
         _ if check.live.frozen.contains_key(&pid) => format!("{process} is frozen and"),
-        Some('T') => format!("{process} is stopped and"),
-        _ if check.live.stopped.contains(&pid) => format!("{process} is stopped and"),
-        Some('t') => format!("{process} is stopped by its tracer and"),
-        _ => process.to_string(),
+        Some(StoppedBy::Signal) => format!("{process} is stopped and"),
+        Some(StoppedBy::Tracer(_)) => format!("{process} is stopped by its tracer and"),
+        None => process.to_string(),
     }
 }
 

@@ -67,9 +67,20 @@ impl<'a> LiveHost<'a> {
         let is_partly_stopped = |it: &&Process| {
             it.is_stopped()
                 && it.threads.is_some_and(|threads| threads.get() > 1)
-                && !waiting::is_stopped(&self.procfs, it)
+                && waiting::stopped_by(&self.procfs, it).is_none()
         };
         self.processes.iter().filter(is_partly_stopped).map(|it| it.pid).collect()
+    }
+
+    /// Returns the inits whose leader thread has exited, and whose other threads are all stopped.
+    #[must_use]
+    pub fn stopped_inits(&self) -> BTreeSet<Pid> {
+        let is_stopped = |it: &&Process| {
+            it.has_exited_leader()
+                && it.nspid.last() == Some(&Pid::INIT)
+                && waiting::stopped_by(&self.procfs, it).is_some()
+        };
+        self.processes.iter().filter(is_stopped).map(|it| it.pid).collect()
     }
 
     /// Looks up facts about the processes in `concerned`, and about the mount namespaces with the
@@ -97,8 +108,10 @@ impl<'a> LiveHost<'a> {
             if waiting::ignores_sigterm(&self.procfs, process) {
                 facts.ignore_sigterm.insert(process.pid);
             }
-            if process.is_zombie() && waiting::is_stopped(&self.procfs, process) {
-                facts.stopped.insert(process.pid);
+            if process.is_zombie()
+                && let Some(by) = waiting::stopped_by(&self.procfs, process)
+            {
+                facts.stopped.insert(process.pid, by);
             }
             if let Some(hard) = self.hard_nproc(process) {
                 facts.hard_nproc.insert(process.pid, hard);

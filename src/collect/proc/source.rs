@@ -305,7 +305,7 @@ impl FollowUp for ProcSource {
     }
 
     fn is_stopped(&self, process: &Process) -> bool {
-        waiting::is_stopped(&self.procfs, process)
+        waiting::stopped_by(&self.procfs, process).is_some()
     }
 
     fn is_frozen(&self, process: &Process) -> bool {

@@ -15,7 +15,7 @@ use super::status::{is_there, text_now};
 use crate::collect::discovery::HeldThread;
 use crate::collect::kernel::sys::{read, read_own};
 use crate::collect::parse::{self, CgroupMount};
-use crate::model::{FrozenCgroup, Pid, Process};
+use crate::model::{FrozenCgroup, Pid, Process, StoppedBy};
 
 /// Kernel functions in which a process waits for its `vfork(2)` child. SIGKILL ends this wait.
 const VFORK: [&[u8]; 2] = [b"wait_for_vfork_done", b"kernel_clone"];
@@ -41,21 +41,27 @@ fn process_of(procfs: &Procfs, tid: Pid) -> Pid {
     read.ok().and_then(|()| parse::thread_group(&status)).unwrap_or(tid)
 }
 
-/// Returns `true` if all living threads of a process have been stopped, by a signal or a tracer.
-/// `/proc/PID/status` shows only the leader's state.
-pub fn is_stopped(procfs: &Procfs, process: &Process) -> bool {
-    let Ok(dir) = ProcessDir::open(procfs.fd(), process.pid) else { return false };
-    let (mut stopped, mut running, mut text) = (false, false, Vec::new());
+/// Returns the cause that all living threads of a process are stopped; `None` if a thread is not
+/// stopped. `/proc/PID/status` shows only the leader's state.
+pub fn stopped_by(procfs: &Procfs, process: &Process) -> Option<StoppedBy> {
+    let dir = ProcessDir::open(procfs.fd(), process.pid).ok()?;
+    let (mut stopped, mut running, mut text) = (None, false, Vec::new());
     let visit = |_, task: OwnedFd| {
         if read(task.as_fd(), c"status", &mut text).is_ok() {
             match parse::status(&text).state {
-                'T' | 't' => stopped = true,
+                'T' => stopped = stopped.or(Some(StoppedBy::Signal)),
+                't' => stopped = Some(StoppedBy::Tracer(parse::tracer(&text))),
                 'Z' | 'X' => {}
                 _ => running = true,
             }
         }
     };
-    for_each_task(dir.as_fd(), visit).is_ok() && stopped && !running && is_there(procfs, process)
+    for_each_task(dir.as_fd(), visit).ok()?;
+    (!running && is_there(procfs, process)).then_some(())?;
+    Some(match stopped? {
+        StoppedBy::Tracer(tracer) => StoppedBy::Tracer(tracer.map(|tid| process_of(procfs, tid))),
+        StoppedBy::Signal => StoppedBy::Signal,
+    })
 }
 
 /// Finds a thread that keeps its process from exiting. If there are several, a thread in

@@ -188,7 +188,8 @@ fn a_process_with_a_stuck_thread_is_a_finding() {
     let mut check = Check::new(PidGraph::new(troubled()), Unsettled::default(), &policy);
     assert_eq!(check.count(Verdict::Deny), 1, "the blocked init");
     // Process 99 is not in the graph.
-    check.add_stuck_threads([(pid(7), pid(8)), (pid(99), pid(100))].into(), &policy);
+    let stuck = [(pid(7), pid(8)), (pid(99), pid(100))].into();
+    check.add_thread_problems(ThreadProblems { stuck, ..Default::default() }, &policy);
     let denied = check.findings.iter().filter(|it| it.verdict == Verdict::Deny);
     let denied: Vec<_> = denied.map(|it| (it.code.name(), it.subject)).collect();
     assert_eq!(denied[1], ("uninterruptible", Subject::Process(pid(7))));
@@ -209,7 +210,8 @@ fn a_stuck_thread_is_denied_only_in_a_new_process() {
         let diff = Diff::new(PidGraph::new(before), PidGraph::new(after)).unwrap();
         let mut check = Check::since(diff, Unsettled::default(), &policy, all);
         let older = check.older;
-        check.add_stuck_threads([2, 4, 7].map(|raw| (pid(raw), pid(99))).into(), &policy);
+        let stuck = [2, 4, 7].map(|raw| (pid(raw), pid(99))).into();
+        check.add_thread_problems(ThreadProblems { stuck, ..Default::default() }, &policy);
         let found = check.findings.iter().filter(|it| it.code == CheckCode::Uninterruptible);
         let found = found.map(|it| match it.subject {
             Subject::Process(pid) => (pid.as_u32(), it.verdict),
@@ -225,6 +227,17 @@ fn a_stuck_thread_is_denied_only_in_a_new_process() {
         (all.len(), all[1..].to_vec(), older),
         (4, vec![(2, Deny), (4, Deny), (7, Deny)], 0)
     );
+}
+
+#[test]
+fn an_init_whose_other_threads_are_stopped_is_a_finding() {
+    let policy = policy(&[(Verdict::Deny, "stopped-init"), (Verdict::Allow, "blocked-init")]);
+    let mut check = Check::new(PidGraph::new(farm()), Unsettled::default(), &policy);
+    let stopped_inits = [pid(6), pid(99)].into();
+    check.add_thread_problems(ThreadProblems { stopped_inits, ..Default::default() }, &policy);
+    let found = check.findings.iter().filter(|it| it.code == CheckCode::StoppedInit);
+    let found: Vec<_> = found.map(|it| (it.verdict, it.subject)).collect();
+    assert_eq!(found, [(Verdict::Deny, Subject::Process(pid(6)))]);
 }
 
 #[test]
