@@ -614,22 +614,39 @@ fn an_init_that_reaps_leaves_no_zombies() {
 
 #[test]
 fn a_killable_sleep_is_not_uninterruptible() {
-    needs!(NamespaceOfItsOwn, Program("cc"));
+    needs!(HostRoot, NamespaceOfItsOwn, Program("cc"));
     let dir = tempfile::tempdir().unwrap();
-    let (source, program) = (dir.path().join("vfork.c"), dir.path().join("vfork"));
-    // After vfork(2), the parent sleeps in TASK_KILLABLE, which /proc shows as state D.
-    fs::write(
-        &source,
-        "#include <unistd.h>\nint main(void) { if (!vfork()) for (;;) pause(); return 0; }\n",
-    )
-    .unwrap();
-    stdout(&run(Command::new("cc").args(["-w", "-o"]).arg(&program).arg(&source)));
-    let parent = Running::spawn(&mut Command::new(&program));
-    until("the parent waits", || state(parent.pid()) == "D");
-    let found = findings(&parent.pid().to_string());
-    assert!(!found.iter().any(|it| it.code == "uninterruptible"), "{found:?}");
-    kill(parent.pid(), Signal::KILL);
-    until("SIGKILL has ended it", || state(parent.pid()) == "Z");
+    let program = compile(dir.path(), "sleep-killably");
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    let reasons = ["vfork", "exec", "userfaultfd", "fanotify", "seccomp"];
+    let (parents, sleepers): (Vec<_>, Vec<_>) = reasons
+        .map(|reason| {
+            let (parent, pids) = start_command(Command::new(&program).arg(reason).arg(&file));
+            (parent, pids["child"])
+        })
+        .into_iter()
+        .unzip();
+    let threads = |pid| fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let sleeps = |pid: u32| {
+        let tids = threads(pid).filter_map(|it| it.file_name().to_str()?.parse().ok());
+        tids.into_iter().any(|tid: u32| state(tid) == "D")
+    };
+    for (&pid, reason) in sleepers.iter().zip(reasons) {
+        until(&format!("{reason} sleeps"), || sleeps(pid));
+        let found = findings(&pid.to_string());
+        assert!(!found.iter().any(|it| it.code == "uninterruptible"), "{reason}: {found:?}");
+    }
+    let document = Document::of(&["--search", "threads"]);
+    let stuck = document.diagnostic("thread-uninterruptible");
+    let is_sleeper = |pid: &u32| sleepers.contains(pid);
+    assert!(!stuck.is_some_and(|it| it.pids.iter().any(is_sleeper)), "{stuck:?}");
+    for (&pid, reason) in sleepers.iter().zip(reasons) {
+        assert!(sleeps(pid), "{reason}");
+        kill(pid, Signal::KILL);
+        until(&format!("SIGKILL has ended {reason}"), || !sleeps(pid));
+    }
+    drop(parents);
 }
 
 /// Starts a namespace, bind-mounts it at `path`, and kills its processes. Returns its ID.

@@ -106,8 +106,13 @@ pub const LEADER_EXITS: &str = "import ctypes, threading, time\n\
 /// makes the calling thread the new thread-group leader. The program is static and small, so
 /// that each exec is fast and a scan often coincides with one.
 pub fn execute_again(dir: &Path) -> PathBuf {
-    let program = dir.join("execute-again");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/execute-again.c");
+    compile(dir, "execute-again")
+}
+
+/// Compiles the C program `name` of `tests/fixtures` in `dir`.
+pub fn compile(dir: &Path, name: &str) -> PathBuf {
+    let program = dir.join(name);
+    let source = format!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/{}.c"), name);
     let mut cc = Command::new("cc");
     stdout(&run(cc.args(["-O", "-static", "-pthread", "-o"]).arg(&program).arg(source)));
     program

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -17,8 +17,42 @@ use crate::collect::kernel::sys::{read, read_own};
 use crate::collect::parse::{self, CgroupMount};
 use crate::model::{FrozenCgroup, Pid, Process, StoppedBy};
 
-/// Kernel functions in which a process waits for its `vfork(2)` child. SIGKILL ends this wait.
-const VFORK: [&[u8]; 2] = [b"wait_for_vfork_done", b"kernel_clone"];
+/// Kernel functions in which a thread sleeps in `TASK_KILLABLE`, so SIGKILL ends the sleep, although
+/// /proc shows it as uninterruptible. A compiler may add a suffix to a name or inline the function,
+/// so some names are those of callers. Functions that have `killable` in their names, such as
+/// `rpc_wait_bit_killable` of NFS, need no entry.
+///
+/// `request_wait_answer` (FUSE) is missing, because SIGKILL does not end the wait for a request that
+/// the FUSE daemon has already read. `p9_client_rpc` (9P) is missing, because after SIGKILL it waits
+/// for the server once more.
+const KILLABLE: [&[u8]; 16] = [
+    // `vfork(2)` waits until the child executes a program or exits.
+    b"wait_for_vfork_done",
+    b"kernel_clone",
+    // `execve(2)` waits until the other threads of the process have exited.
+    b"begin_new_exec",
+    b"de_thread",
+    // The owner of a userfaultfd has not handled a page fault, or has not read an event.
+    b"handle_userfault",
+    b"userfaultfd_event_wait_completion",
+    // The listener of a seccomp filter has not answered, and has set `WAIT_KILLABLE_RECV`.
+    b"seccomp_do_user_notification",
+    b"__seccomp_filter",
+    // A program such as a virus scanner has not yet permitted access to a file (fanotify).
+    b"fanotify_handle_event",
+    // The automount daemon has not answered.
+    b"autofs_wait",
+    // A writer waits because too many pages are dirty.
+    b"balance_dirty_pages",
+    // The memory cgroup is above its limit `memory.high`, or out of memory without an OOM killer.
+    b"mem_cgroup_handle_over_high",
+    b"__mem_cgroup_handle_over_high",
+    b"mem_cgroup_oom_synchronize",
+    // Too little memory is free, and the kernel has to reclaim some first.
+    b"throttle_direct_reclaim",
+    // The metadata server of a Ceph file system has not answered.
+    b"ceph_mdsc_wait_request",
+];
 
 /// Maximum number of different cgroup files that are read for the threads of one process. In cgroup
 /// version 1, the threads of a process can be in different cgroups.
@@ -65,14 +99,16 @@ pub fn stopped_by(procfs: &Procfs, process: &Process) -> Option<StoppedBy> {
 }
 
 /// Finds a thread that keeps its process from exiting. If there are several, a thread in
-/// uninterruptible sleep is preferred to a traced thread.
+/// uninterruptible sleep is preferred to a traced thread. Ignores a sleep that SIGKILL ends.
 pub fn held_thread(procfs: &Procfs, process: &Process) -> Option<HeldThread> {
     let dir = ProcessDir::open(procfs.fd(), process.pid).ok()?;
     let (mut stuck, mut traced, mut text) = (None, None, Vec::new());
     let visit = |tid, task: OwnedFd| {
         if stuck.is_none() && read(task.as_fd(), c"status", &mut text).is_ok() {
             match parse::status(&text).state {
-                'D' => stuck = Some(HeldThread::Uninterruptible(tid)),
+                'D' if !sleeps_killably(task.as_fd()) => {
+                    stuck = Some(HeldThread::Uninterruptible(tid));
+                }
                 't' | 'Z' => traced = traced.or_else(|| parse::tracer(&text)),
                 _ => {}
             }
@@ -85,16 +121,19 @@ pub fn held_thread(procfs: &Procfs, process: &Process) -> Option<HeldThread> {
     stuck.or_else(|| traced.map(|tid| HeldThread::Traced(process_of(procfs, tid))))
 }
 
-/// Returns `true` if SIGKILL can end the sleep of a process that /proc shows as uninterruptible
-/// (`TASK_KILLABLE`). This is inferred from the name of the kernel function in which the process
-/// sleeps (`wchan`).
+/// Returns `true` if SIGKILL can end the sleep of a process that /proc shows as uninterruptible.
 pub fn is_killable(procfs: &Procfs, process: &Process) -> bool {
+    let dir = ProcessDir::open(procfs.fd(), process.pid);
+    dir.is_ok_and(|dir| sleeps_killably(dir.as_fd())) && is_there(procfs, process)
+}
+
+/// Returns `true` if SIGKILL can end the sleep of a thread (`TASK_KILLABLE`). This is inferred from
+/// the name of the kernel function in which the thread sleeps (`wchan`).
+fn sleeps_killably(task: BorrowedFd<'_>) -> bool {
     let mut function = Vec::new();
-    let read = ProcessDir::open(procfs.fd(), process.pid)
-        .and_then(|dir| read(dir.as_fd(), c"wchan", &mut function));
-    let is_killable = VFORK.iter().any(|it| function.starts_with(it))
-        || memchr::memmem::find(&function, b"killable").is_some();
-    read.is_ok() && is_killable && is_there(procfs, process)
+    read(task, c"wchan", &mut function).is_ok()
+        && (KILLABLE.iter().any(|it| function.starts_with(it))
+            || memchr::memmem::find(&function, b"killable").is_some())
 }
 
 /// Finds the cgroups that freeze processes. Keeps the list of cgroup mounts, because the mount
