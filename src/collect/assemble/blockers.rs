@@ -16,6 +16,7 @@
 //! The tracer of a traced process acts as its parent: only the tracer can reap a traced zombie, and
 //! the tracer can keep a killed process stopped (`PTRACE_EVENT_EXIT`).
 
+use std::cell::LazyCell;
 use std::collections::HashMap;
 
 use crate::collect::discovery::HeldThread;
@@ -51,12 +52,15 @@ pub fn find_blockers(
     // All namespaces are handled in one pass over the processes, because a host that is shutting
     // down can have thousands of processes and thousands of dead namespaces.
     for process in processes {
+        // A process can block 32 nested namespaces and can have thousands of threads, so they are
+        // examined only once.
+        let held_thread = LazyCell::new(|| held_thread(process));
         for id in process.namespace.into_iter().flat_map(|id| lineage.climb(id)) {
             let Some((init, blockers)) = waiting.get_mut(&id) else { continue };
             if *init != process.pid {
-                blockers.extend(member_blocker(process, id, processes, &lineage, held_thread));
+                blockers.extend(member_blocker(process, id, processes, &lineage, || *held_thread));
             } else if process.is_zombie() {
-                blockers.extend(thread_blocker(process, held_thread));
+                blockers.extend(thread_blocker(process, *held_thread));
             }
         }
     }
@@ -74,7 +78,7 @@ fn member_blocker(
     dead: NamespaceId,
     processes: &[Process],
     lineage: &Lineage,
-    held_thread: &dyn Fn(&Process) -> Option<HeldThread>,
+    held_thread: impl Fn() -> Option<HeldThread>,
 ) -> Option<Blocker> {
     // The terminated init kills every process in or below the namespace, including parents and
     // tracers. So a zombie or a traced process can block the init for long only if its parent or
@@ -90,7 +94,7 @@ fn member_blocker(
         return lasts.then(|| blocker(process, BlockReason::Zombie, process.reaper()));
     }
     if process.is_zombie() {
-        return thread_blocker(process, held_thread);
+        return thread_blocker(process, held_thread());
     }
     match process.state {
         'D' => Some(blocker(process, BlockReason::Uninterruptible, None)),
@@ -103,11 +107,8 @@ fn member_blocker(
 
 /// Returns a blocker if another thread keeps a process from being reaped. The leader of the process
 /// must have exited.
-fn thread_blocker(
-    process: &Process,
-    held_thread: &dyn Fn(&Process) -> Option<HeldThread>,
-) -> Option<Blocker> {
-    Some(match held_thread(process)? {
+fn thread_blocker(process: &Process, held_thread: Option<HeldThread>) -> Option<Blocker> {
+    Some(match held_thread? {
         HeldThread::Uninterruptible(_) => blocker(process, BlockReason::Uninterruptible, None),
         HeldThread::Traced(tracer) => blocker(process, BlockReason::Traced, Some(tracer)),
     })
@@ -180,6 +181,9 @@ fn sentence(blocker: &Blocker, processes: &[Process]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::num::NonZeroU32;
+
     use super::*;
     use crate::testing::{namespace, process};
 
@@ -257,6 +261,36 @@ mod tests {
         let expected =
             [(11, BlockReason::Uninterruptible, None), (12, BlockReason::Uninterruptible, None)];
         assert_eq!(blockers('S', others), expected);
+    }
+
+    #[test]
+    fn the_threads_of_a_process_that_blocks_nested_inits_are_examined_once() {
+        let nested = |id, above, init| {
+            let mut it = namespace(id, above);
+            (it.state, it.init) = (NamespaceState::Dead, Pid::new(init));
+            it
+        };
+        let mut namespaces = vec![
+            namespace(HOST, None),
+            nested(DEAD, Some(HOST), 10),
+            nested(BELOW, Some(DEAD), 11),
+        ];
+        let mut zombie = member(&[12, 3, 2], BELOW, 'Z', Some(11));
+        zombie.threads = NonZeroU32::new(2);
+        let inits =
+            [member(&[10, 1], DEAD, 'S', Some(5)), member(&[11, 2, 1], BELOW, 'S', Some(10))];
+        let processes: Vec<_> = inits.into_iter().chain([zombie]).collect();
+        let asked = Cell::new(0);
+        find_blockers(&mut namespaces, &processes, &|_| {
+            asked.set(asked.get() + 1);
+            Some(HeldThread::Uninterruptible(pid(13)))
+        });
+        let blocked = |it: &Namespace| it.blocked_by.iter().map(|it| it.pid).collect::<Vec<_>>();
+        assert_eq!(
+            namespaces.iter().map(blocked).collect::<Vec<_>>(),
+            [vec![], vec![pid(12)], vec![pid(12)]]
+        );
+        assert_eq!(asked.get(), 1);
     }
 
     #[test]
