@@ -119,3 +119,17 @@ fn a_limit_for_each_process_of_a_user_costs_little_memory() {
         assert!(peak < 40 * 1024, "{collector}: {peak} KiB");
     }
 }
+
+#[test]
+fn the_name_of_a_user_with_many_limits_is_looked_up_once() {
+    needs!(HostRoot, Program("python3"), Program("strace"));
+    let (_running, _) = start_command(Command::new("python3").args(["-c", OWN_LIMITS]));
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-e", "trace=openat", "-o"]).arg(&log);
+    stdout(&run(command.args([PIDNS, "-q", "-f", "json", "--details", "limits"])));
+    let log = std::fs::read_to_string(log).unwrap();
+    let opened = log.lines().filter(|line| line.contains("/etc/passwd")).count();
+    assert!((1..100).contains(&opened), "{opened}");
+}

@@ -192,9 +192,12 @@ fn merge_users<'a>(
     limits: impl Iterator<Item = (SubjectTo, Pid)>,
 ) -> Vec<ReadLimit<'a>> {
     let mut merged: BTreeMap<_, ReadLimit<'_>> = BTreeMap::new();
+    // A user can have thousands of limits, and the name service may ask a server.
+    let mut names = HashMap::new();
     for (SubjectTo { scope, used, max }, pid) in limits {
         let read = merged.entry((scope.clone(), max.clone().ok())).or_insert_with(|| {
-            let user = scope.uid.and_then(user_name);
+            let name = |uid| names.entry(uid).or_insert_with(|| user_name(uid)).clone();
+            let user = scope.uid.and_then(name);
             ReadLimit::new(Limit::unread(kind, LimitScope { user, ..scope }), used, max)
         });
         read.limit.pids.push(pid);
