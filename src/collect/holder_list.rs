@@ -2,7 +2,9 @@
 //!
 //! A descriptor costs its user 8 bytes of kernel memory, but a holder costs pidns ten times as
 //! much, and even more in the output document. So for each namespace, at most [`MAX_HOLDERS`]
-//! holders of each kind are kept. The others are only counted.
+//! holders of each kind are kept. The others are only counted. If this is still too much for all
+//! namespaces together, fewer holders of each namespace are kept, so a namespace with few holders
+//! loses none.
 
 use std::mem::discriminant;
 
@@ -10,6 +12,10 @@ use crate::model::Holder;
 
 /// Maximum number of holders of one kind that are kept for a namespace.
 pub const MAX_HOLDERS: usize = 10_000;
+
+/// Maximum total size of the holders that are kept, see [`size`]. In a document, a holder of size 1
+/// takes at most 500 bytes, so all holders take less than half of the size that pidns reads.
+const MAX_SIZE: usize = 100_000;
 
 /// Minimum total size at which a list is checked for excess holders, see [`size`].
 const FIRST_CHECK: usize = 1 << 16;
@@ -77,23 +83,33 @@ impl HolderList {
         (self.holders, self.left_out)
     }
 
-    /// Removes duplicates, and all but the first [`MAX_HOLDERS`] holders of each kind and
-    /// namespace.
+    /// Removes duplicates, and keeps the first [`MAX_HOLDERS`] holders of each kind and namespace, or
+    /// fewer if their total size is more than [`MAX_SIZE`].
     fn leave_out_excess(&mut self) {
         // In a sorted list, holders of the same kind and namespace are adjacent.
         self.holders.sort_unstable();
         self.holders.dedup();
+        let mut limit = MAX_HOLDERS;
+        self.keep_first(limit);
+        while self.size > MAX_SIZE && limit > 1 {
+            limit /= 2;
+            self.keep_first(limit);
+        }
+        self.next_check = FIRST_CHECK.max(2 * self.size);
+    }
+
+    /// Keeps the first `limit` holders of each kind and namespace.
+    fn keep_first(&mut self, limit: usize) {
         let before = self.holders.len();
         let (mut previous, mut count) = (None, 0);
         self.holders.retain(|(inode, holder)| {
             let this = Some((*inode, discriminant(holder)));
             count = if this == previous { count + 1 } else { 1 };
             previous = this;
-            count <= MAX_HOLDERS
+            count <= limit
         });
         self.left_out += before - self.holders.len();
         self.size = self.holders.iter().map(|(_, holder)| size(holder)).sum();
-        self.next_check = FIRST_CHECK.max(2 * self.size);
     }
 }
 
@@ -134,5 +150,26 @@ mod tests {
         assert_eq!((holders.len(), left_out), (MAX_HOLDERS + 2, 90_000 + 3));
         assert_eq!(holders[MAX_HOLDERS - 1], (4, fd(10, 999)));
         assert_eq!(holders[MAX_HOLDERS..], [(4, mount.clone()), (5, mount)]);
+    }
+    #[test]
+    fn many_namespaces_share_the_total_size() {
+        let mut list = HolderList::default();
+        for inode in 1..=100 {
+            for number in 0..if inode == 50 { 3 } else { 10_000 } {
+                list.push(inode, fd(1, number));
+            }
+        }
+        let long = |number| format!("/{number:04000}");
+        for number in 0..1000 {
+            list.push(1, Holder::Mount { path: long(number), mount_namespace: 7 });
+        }
+        let (holders, left_out) = list.finish();
+        assert_eq!(holders.len() + left_out, 99 * 10_000 + 3 + 1000);
+        let total: usize = holders.iter().map(|(_, holder)| size(holder)).sum();
+        assert!((MAX_SIZE / 4..=MAX_SIZE).contains(&total), "{total}");
+        let of = |wanted| holders.iter().filter(|(inode, _)| *inode == wanted).count();
+        assert_eq!(of(50), 3);
+        assert!((200..MAX_SIZE / 99).contains(&of(2)), "{}", of(2));
+        assert_eq!(of(2), of(99));
     }
 }
