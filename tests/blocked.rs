@@ -53,8 +53,8 @@ fn block(dir: &Path) -> (Running, u32) {
     (holder, pids["blocked"])
 }
 
-const CAUSE: &str = "blocks pidns, probably because the process waits for a file system that does \
-                     not respond";
+const CAUSE: &str = "blocks pidns, because its memory or its files stay locked, for example while \
+                     it waits for a file system that does not respond";
 
 #[test]
 fn processes_that_block_pidns_are_shown_in_part() {

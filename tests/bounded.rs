@@ -4,6 +4,7 @@
 mod common;
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use common::Need::*;
 use common::*;
@@ -118,6 +119,70 @@ fn a_limit_for_each_process_of_a_user_costs_little_memory() {
         assert_eq!(limits.iter().filter(is_its).count(), 2000, "{collector}");
         assert!(peak < 40 * 1024, "{collector}: {peak} KiB");
     }
+}
+
+/// Python program that makes 5,000 mounts in its mount namespace, in a new file system at `argv[1]`.
+/// Then 20 processes copy this mount namespace again and again.
+const COPY_MOUNTS: &str = "
+import ctypes, os, signal, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+def mount(source, target, kind, flags):
+    if libc.mount(source, target, kind, flags, None):
+        sys.exit(os.strerror(ctypes.get_errno()))
+mount(b'none', sys.argv[1].encode(), b'tmpfs', 0)
+os.chdir(sys.argv[1])
+os.mkdir('d')
+for i in range(5000):
+    os.mkdir(str(i))
+    mount(b'd', str(i).encode(), None, 4096)
+end = time.monotonic() + 60
+for _ in range(20):
+    if os.fork() == 0:
+        libc.prctl(1, signal.SIGKILL)
+        while time.monotonic() < end:
+            libc.unshare(0x20000)
+        os._exit(0)
+print('ready', flush=True)
+signal.pause()
+";
+
+#[test]
+fn processes_that_copy_mounts_all_the_time_delay_only_the_search_of_mounts() {
+    needs!(HostRoot, NamespaceOfItsOwn, Program("python3"));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let mut copier = in_mount_namespace("exec python3 -c \"$1\" \"$2\"", &[COPY_MOUNTS, path]);
+    let (copier, _) = start_command(&mut copier);
+    let started = Instant::now();
+    let output = pidns(&["-q", "-f", "json"]);
+    let elapsed = started.elapsed();
+    let copier_pid = copier.pid();
+    drop(copier);
+    let document = Document::read(&stdout(&output));
+    assert!(document.find_process(copier_pid).is_some());
+    assert!(document.diagnostic("mounts-busy").is_some(), "{:?}", document.diagnostics);
+    assert!(!document.complete && output.stderr.is_empty(), "{output:?}");
+    assert!(elapsed < Duration::from_secs(10), "{elapsed:?}");
+}
+
+#[test]
+fn processes_that_lock_their_shared_memory_delay_only_the_reads_of_command_lines() {
+    needs!(NamespaceOfItsOwn, Program("cc"));
+    let dir = tempfile::tempdir().unwrap();
+    let program = compile(dir.path(), "fork-shared");
+    let (forker, _) = start_command(&mut Command::new(&program));
+    for (option, value, code) in
+        [("--details", "args", "args-unreadable"), ("--env", "PATH", "environment-unreadable")]
+    {
+        let started = Instant::now();
+        let output = pidns(&["-q", "-f", "json", option, value]);
+        let elapsed = started.elapsed();
+        let document = Document::read(&stdout(&output));
+        let unread = document.diagnostic(code).expect("is reported");
+        assert!(unread.message.ends_with("; locked for too long"), "{}", unread.message);
+        assert!(elapsed < Duration::from_secs(15), "{elapsed:?}");
+    }
+    drop(forker);
 }
 
 #[test]

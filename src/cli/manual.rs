@@ -172,8 +172,8 @@ pub(super) const SECURITY: &[&str] = &[
      in /var/log/pods); do not base permissions on containers and their names. The \
      administrator of a container decides what its /proc shows to --procfs. Other users cannot \
      make pidns open a file, FIFO or device, or wait forever for a file system that does not respond. \
-     But a process that itself waits for such a file system, for example in execve(2), can block reads of \
-     its /proc directory. After 10 seconds without progress, pidns names the process, starts again, and \
+     But a process that itself waits for such a file system, for example in execve(2), or that shares \
+     its memory with processes that fork all the time, can block reads of its /proc directory. After 10 seconds without progress, pidns names the process, starts again, and \
      reads only a few files of the process, so the view is incomplete. pidns watch and pidns run end \
      with an error instead.",
     "Documents for --input are not trusted, and are limited in size. Nothing in them is executed, \
@@ -201,7 +201,7 @@ pub(super) const LIMITS: &[&str] = &[
      accepted, descriptors sent over such a connection or over a socket that is itself in flight, \
      and processes whose working directory is in the /proc/PID of a member that has exited. If no \
      holder is found, the diagnostic held-unseen says so; the view still counts as complete.",
-    "At most 10,000 holders of one kind are shown for a namespace. The diagnostic holders-left-out \
+    "At most 10,000 holders of one kind are shown for a namespace, and 100,000 in all. The diagnostic holders-left-out \
      says how many are not, and the view is then incomplete.",
     "Since Linux 6.19, a namespace can be opened only if a descriptor of the namespace keeps it \
      alive. The parent and owner of any other namespace are unknown, and the view is incomplete \

@@ -68,8 +68,8 @@ fn fmt_blocked(by: &BTreeSet<Pid>, will_restart: bool, f: &mut fmt::Formatter<'_
     for (index, pid) in by.iter().enumerate() {
         write!(f, "{} {pid}", if index == 0 { "" } else { "," })?;
     }
-    let blocks = " blocks pidns, probably because the process waits for a file system that does not \
-                  respond";
+    let blocks = " blocks pidns, because its memory or its files stay locked, for example while it \
+                  waits for a file system that does not respond";
     f.write_str(blocks)?;
     f.write_str(if will_restart {
         "; starting again, and reading only its status"

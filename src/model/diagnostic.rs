@@ -282,6 +282,18 @@ diagnostic_codes! {
             "to see all of them, run pidns as root on the host with Linux 6.12 or later",
         ),
     }
+    /// Mounts were not searched, because the kernel kept them locked, or because there were too many
+    /// new mount namespaces.
+    MountsBusy {
+        name: "mounts-busy",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Nothing,
+        counted: Counted::MountNamespaces,
+        message: "cannot search all mounts, because processes create mount namespaces or change \
+                  mounts all the time",
+        advice: Advice::None,
+    }
     /// The parents of processes could not be read: /proc hides them, or they kept changing.
     ParentProcessUnread {
         name: "parent-process-unread",

@@ -10,8 +10,8 @@ use super::files::{self, open_base, open_in_root};
 use super::monitor::{CONMON, Monitor, RuntimeOwner};
 use super::parse::{self, Names};
 use crate::collect::direct::lookup::process_file;
-use crate::collect::kernel::sys::read_at_most;
 use crate::collect::kernel::user_name::user_name;
+use crate::collect::kernel::wait_limit::{WaitLimit, read_at_most};
 use crate::collect::proc::procfs::Procfs;
 use crate::model::{Container, Pid, Snapshot, cgroup};
 
@@ -276,10 +276,11 @@ impl NameReader {
     }
 
     fn command_line(&self, pid: Pid) -> Vec<u8> {
-        let mut bytes = Vec::new();
+        let (mut bytes, waits) = (Vec::new(), WaitLimit::of_memory());
         // If the command line cannot be read, assume the defaults of the runtime.
-        let _ = process_file(pid, "cmdline")
-            .and_then(|file| read_at_most(self.procfs.fd(), &file, MAX_COMMAND_LINE, &mut bytes));
+        let _ = process_file(pid, "cmdline").and_then(|file| {
+            read_at_most(self.procfs.fd(), &file, MAX_COMMAND_LINE, &mut bytes, &waits)
+        });
         bytes
     }
 

@@ -9,6 +9,7 @@ use std::path::Path;
 use crate::collect::error::Error;
 use crate::collect::kernel::clock;
 use crate::collect::kernel::sys::{open, read};
+use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::collect::log::DiagnosticLog;
 use crate::collect::proc::details::{DetailReader, PATIENCE};
 use crate::collect::proc::process_dir::ProcessDir;
@@ -21,12 +22,14 @@ pub struct LaterDetails {
     procfs: Procfs,
     /// See [`PATIENCE`].
     patience: Cell<u32>,
+    waits: WaitLimit,
 }
 
 impl LaterDetails {
     /// Opens the procfs mounted at `path`.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        Ok(Self { procfs: Procfs::open(path)?, patience: Cell::new(PATIENCE) })
+        let (patience, waits) = (Cell::new(PATIENCE), WaitLimit::of_memory());
+        Ok(Self { procfs: Procfs::open(path)?, patience, waits })
     }
 
     /// Reads the requested details of a process. Details that can't be read are left out.
@@ -45,8 +48,8 @@ impl LaterDetails {
             return None;
         }
         let status_file = open(dir.as_fd(), c"status").ok()?;
-        let patience = &self.patience;
-        let reader = DetailReader { dir: dir.as_fd(), status_file: &status_file, patience };
+        let (patience, waits) = (&self.patience, &self.waits);
+        let reader = DetailReader { dir: dir.as_fd(), status_file: &status_file, patience, waits };
         let has_memory = !process.is_zombie() && !process.kernel_thread;
         reader.read(requested, process, has_memory, &mut DiagnosticLog::default()).ok()
     }

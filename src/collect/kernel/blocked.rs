@@ -2,8 +2,9 @@
 //!
 //! A process can hold one of its locks in the kernel forever with the help of a FUSE file system
 //! that does not answer: `exec_update_lock` while `execve(2)` closes a file on that file system, or
-//! `mmap_lock` while the process unmaps memory that the file system must write back. Reads of most
-//! files in `/proc/PID` wait for these locks without a time limit, and so does `kcmp(2)`. pidns
+//! `mmap_lock` while the process unmaps memory that the file system must write back. Processes that
+//! share their memory and fork again and again can hold its `mmap_lock` for almost as long. Reads of
+//! most files in `/proc/PID` wait for these locks without a time limit, and so does `kcmp(2)`. pidns
 //! can't know in advance whether a process holds a lock. Only a fatal signal or `execve(2)` ends the
 //! wait. So pidns executes itself, and the new program reads only files that need no lock of the
 //! processes that have blocked the old one.
@@ -143,6 +144,11 @@ pub fn when_blocked(
     let _ = HANDLER.set(Box::new(handle));
 }
 
+/// Returns the number of processes that have blocked pidns before.
+pub fn avoided() -> usize {
+    AVOIDED.get().map_or(0, BTreeSet::len)
+}
+
 /// Fails with `EBUSY` if the process has blocked pidns before.
 pub fn check(pid: Pid) -> Result<()> {
     match AVOIDED.get() {
@@ -154,7 +160,7 @@ pub fn check(pid: Pid) -> Result<()> {
 /// Fails with `EBUSY` if this thread is reading a process that has blocked pidns before, and the
 /// file is not one of [`LOCK_FREE`].
 pub fn check_file(path: &[u8]) -> Result<()> {
-    if AVOIDED.get().is_none_or(BTreeSet::is_empty) {
+    if avoided() == 0 {
         return Ok(());
     }
     let is_lock_free =
@@ -190,8 +196,7 @@ pub fn watch() {
 /// and has used almost no processor time in between. The checks are counted, because a time limit
 /// would also expire while pidns is stopped or frozen.
 fn wait_until_blocked() -> BTreeSet<Pid> {
-    let is_first = AVOIDED.get().is_none_or(BTreeSet::is_empty);
-    let enough = if is_first { TICKS } else { FEWER_TICKS };
+    let enough = if avoided() == 0 { TICKS } else { FEWER_TICKS };
     let (mut used, mut reading, mut ticks) = (processor_time(), BTreeSet::new(), 0);
     while ticks < enough {
         thread::sleep(TICK);
@@ -208,6 +213,8 @@ fn wait_until_blocked() -> BTreeSet<Pid> {
 /// Returns the processes that are being read.
 fn being_read() -> BTreeSet<Pid> {
     let readers = readers();
+    // A thread that has ended reads nothing.
+    let readers: Vec<_> = readers.iter().filter(|it| Arc::strong_count(it) > 1).collect();
     let read = readers.iter().map(|it| pid_of(it.read.load(Ordering::Relaxed)));
     let compared = readers.iter().map(|it| it.compared.load(Ordering::Relaxed));
     let pids = read.filter_map(|pid| u32::try_from(pid).ok()).chain(compared);

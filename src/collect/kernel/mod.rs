@@ -8,3 +8,4 @@ pub mod nsfs;
 pub mod sys;
 pub mod user_name;
 pub mod viewer;
+pub mod wait_limit;

@@ -9,6 +9,7 @@ use rustix::io::{Errno, Result};
 
 use super::nsfs::{self, NSFS_MAGIC, NamespaceFd};
 use super::sys::own_namespace;
+use super::wait_limit::WaitLimit;
 use crate::collect::mount_list::MountList;
 use crate::collect::parse::{NamespaceMount, PATH_MAX, PATH_TOO_LONG};
 
@@ -36,16 +37,18 @@ const MAX_STATMOUNT: usize = STATMOUNT_SIZE + PATH_MAX + 256;
 
 /// A mount namespace whose mounts have been listed with `listmount(2)`.
 #[derive(Debug)]
-pub struct ListedMounts {
+pub struct ListedMounts<'a> {
     /// The kernel's 64-bit ID of the mount namespace.
     namespace_id: u64,
+    /// Limits the time for which the system calls wait for the lock of all mounts.
+    waits: &'a WaitLimit,
 }
 
-impl ListedMounts {
+impl<'a> ListedMounts<'a> {
     /// Reads all mounts of a mount namespace. The returned list contains only the bind mounts of
-    /// PID and mount namespaces.
-    pub fn list(namespace: &NamespaceFd) -> Result<(Self, MountList)> {
-        let this = Self { namespace_id: namespace.mount_namespace_id()? };
+    /// PID and mount namespaces. Fails with `EBUSY` if the limit of `waits` has been reached.
+    pub fn list(namespace: &NamespaceFd, waits: &'a WaitLimit) -> Result<(Self, MountList)> {
+        let this = Self { namespace_id: namespace.mount_namespace_id()?, waits };
         let mut found = MountList::default();
         let mut buffer = Vec::new();
         let Some(top) = this.topmost_mount(namespace, &mut buffer)? else {
@@ -54,7 +57,8 @@ impl ListedMounts {
         let mut mounts = vec![0; BATCH];
         let mut last = 0;
         loop {
-            let listed = nsfs::list_mounts(this.namespace_id, top, last, &mut mounts)?;
+            let listed =
+                waits.call(|| nsfs::list_mounts(this.namespace_id, top, last, &mut mounts))?;
             for &mount in mounts.iter().take(listed) {
                 found.extend(this.namespace_mount(mount, &mut buffer)?);
                 last = mount;
@@ -126,7 +130,8 @@ impl ListedMounts {
     fn stat<'b>(&self, mount: u64, fields: u64, buffer: &'b mut Vec<u8>) -> Result<MountStat<'b>> {
         buffer.resize(buffer.len().max(STATMOUNT_SIZE), 0);
         loop {
-            match nsfs::stat_mount(self.namespace_id, mount, fields, buffer) {
+            let stat = || nsfs::stat_mount(self.namespace_id, mount, fields, buffer);
+            match self.waits.call(stat) {
                 Ok(()) => return Ok(MountStat(buffer)),
                 Err(Errno::OVERFLOW) if buffer.len() < MAX_STATMOUNT => {
                     buffer.resize(MAX_STATMOUNT, 0);

@@ -237,34 +237,23 @@ pub fn read(dir: BorrowedFd<'_>, name: &CStr, buffer: &mut Vec<u8>) -> SysResult
 /// Reads an open file to its end into `buffer`, replacing the contents of `buffer`. Fails with
 /// `EFBIG` if `limit` or more bytes are left in the file.
 pub fn read_to_end(file: &OwnedFd, buffer: &mut Vec<u8>, limit: usize) -> SysResult<()> {
+    read_to_end_by(buffer, limit, |buffer| rustix::io::read(file, spare_capacity(buffer)))
+}
+
+/// Reads to the end into `buffer` by calling `read`, like [`read_to_end`].
+pub(super) fn read_to_end_by(
+    buffer: &mut Vec<u8>,
+    limit: usize,
+    mut read: impl FnMut(&mut Vec<u8>) -> SysResult<usize>,
+) -> SysResult<()> {
     buffer.clear();
     while buffer.len() < limit {
         buffer.reserve(4096);
-        if rustix::io::read(file, spare_capacity(buffer))? == 0 {
+        if read(buffer)? == 0 {
             return Ok(());
         }
     }
     Err(Errno::FBIG)
-}
-
-/// Reads the first `limit` bytes of a file into `buffer`, replacing its contents. Returns `false`
-/// if the file is longer.
-pub fn read_at_most(
-    dir: BorrowedFd<'_>,
-    name: &CStr,
-    limit: usize,
-    buffer: &mut Vec<u8>,
-) -> SysResult<bool> {
-    let file = open(dir, name)?;
-    buffer.clear();
-    while buffer.len() <= limit {
-        buffer.reserve(4096);
-        if rustix::io::read(&file, spare_capacity(buffer))? == 0 {
-            return Ok(true);
-        }
-    }
-    buffer.truncate(limit);
-    Ok(false)
 }
 
 /// Reads a whole file that the kernel generates in one piece, such as `/proc/PID/status`. If the

@@ -15,7 +15,8 @@ use rustix::io::{Errno, Result as SysResult};
 use smol_str::SmolStr;
 
 use super::process_dir::{read_twice, still_there};
-use crate::collect::kernel::sys::{is_gone, namespace_link, read, read_at_most};
+use crate::collect::kernel::sys::{is_gone, namespace_link, read};
+use crate::collect::kernel::wait_limit::{WaitLimit, read_at_most};
 use crate::collect::log::DiagnosticLog;
 use crate::collect::parse;
 use crate::model::{Detail, DiagnosticCode, Process, ProcessDetails, cgroup};
@@ -57,6 +58,8 @@ pub struct DetailReader<'a> {
     pub status_file: &'a OwnedFd,
     /// Number of further processes whose command line may stay empty, see [`PATIENCE`].
     pub patience: &'a Cell<u32>,
+    /// Limits the time for which all threads of the scan wait for the memory of processes.
+    pub waits: &'a WaitLimit,
 }
 
 impl DetailReader<'_> {
@@ -106,7 +109,7 @@ impl DetailReader<'_> {
         let mut bytes = Vec::new();
         let mut pauses = PAUSES.into_iter();
         loop {
-            let read = || read_at_most(self.dir, c"cmdline", MAX_BYTES, &mut bytes);
+            let read = || read_at_most(self.dir, c"cmdline", MAX_BYTES, &mut bytes, self.waits);
             let is_whole = match read_twice(self.status_file, read)? {
                 Ok(is_whole) => is_whole,
                 Err(errno) => return Ok(Err(errno)),

@@ -12,7 +12,8 @@ use super::process_dir::ProcessDir;
 use super::procfs::Procfs;
 use super::status::is_there;
 use crate::collect::kernel::clock;
-use crate::collect::kernel::sys::{read, read_at_most};
+use crate::collect::kernel::sys::read;
+use crate::collect::kernel::wait_limit::{WaitLimit, read_at_most};
 use crate::collect::log::DiagnosticLog;
 use crate::model::{DiagnosticCode, EnvPattern, Process};
 
@@ -40,13 +41,13 @@ pub fn match_environments(
     if patterns.is_empty() {
         return;
     }
-    let mut bytes = Vec::new();
+    let (mut bytes, waits) = (Vec::new(), WaitLimit::of_memory());
     let has_environment = |it: &&mut Process| !it.kernel_thread && !it.is_zombie();
     let mut left: Vec<&mut Process> = processes.iter_mut().filter(has_environment).collect();
     let mut pauses = PAUSES.into_iter();
     loop {
         left.retain_mut(|process| {
-            match_environment(procfs, process, patterns, &mut bytes, log) == Loaded::No
+            match_environment(procfs, process, patterns, &mut bytes, &waits, log) == Loaded::No
         });
         let Some(pause) = pauses.next().filter(|_| !left.is_empty()) else { return };
         thread::sleep(pause);
@@ -68,9 +69,10 @@ fn match_environment(
     process: &mut Process,
     patterns: &BTreeSet<EnvPattern>,
     bytes: &mut Vec<u8>,
+    waits: &WaitLimit,
     log: &mut DiagnosticLog,
 ) -> Loaded {
-    match read_environment(procfs, process, bytes) {
+    match read_environment(procfs, process, bytes, waits) {
         Ok(loaded) => {
             let mut met = BTreeSet::new();
             // If a process has overwritten its environment, most entries are empty. Skip them.
@@ -91,16 +93,22 @@ fn match_environment(
     }
 }
 
-/// Reads the environment of a process. Fails with `ESRCH` if the process is gone, and with `EFBIG`
-/// if the environment is too long.
-fn read_environment(procfs: &Procfs, process: &Process, bytes: &mut Vec<u8>) -> SysResult<Loaded> {
+/// Reads the environment of a process. Fails with `ESRCH` if the process is gone, with `EFBIG` if
+/// the environment is too long, and with `EBUSY` if the limit of `waits` has been reached.
+fn read_environment(
+    procfs: &Procfs,
+    process: &Process,
+    bytes: &mut Vec<u8>,
+    waits: &WaitLimit,
+) -> SysResult<Loaded> {
     // All files are opened through this directory, so they belong to one process.
     let dir = ProcessDir::open(procfs.fd(), process.pid)?;
-    if !read_at_most(dir.as_fd(), c"environ", MAX_ENVIRONMENT, bytes)? {
+    if !read_at_most(dir.as_fd(), c"environ", MAX_ENVIRONMENT, bytes, waits)? {
         return Err(Errno::FBIG);
     }
     let mut args = Vec::new();
-    let has_args = read_at_most(dir.as_fd(), c"cmdline", 1, &mut args).is_ok() && !args.is_empty();
+    let read_args = read_at_most(dir.as_fd(), c"cmdline", 1, &mut args, waits);
+    let has_args = read_args.is_ok() && !args.is_empty();
     let loaded = if bytes.is_empty() && !has_args { Loaded::No } else { Loaded::Yes };
     let mut stat = Vec::new();
     read(dir.as_fd(), c"stat", &mut stat)?;

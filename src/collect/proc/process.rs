@@ -232,7 +232,8 @@ impl<'a> ProcessReader<'a> {
         }
         if !self.scan.details.is_empty() {
             let OpenProcess { dir, status_file, log, .. } = &mut open;
-            let reader = DetailReader { dir: dir.as_fd(), status_file, patience: &self.patience };
+            let (patience, waits) = (&self.patience, self.scan.memory_waits);
+            let reader = DetailReader { dir: dir.as_fd(), status_file, patience, waits };
             let details = reader.read(self.scan.details, &process, has_memory, log)?;
             process.details = Some(Box::new(details));
         }

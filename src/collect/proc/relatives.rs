@@ -8,7 +8,8 @@ use std::os::fd::AsFd as _;
 use super::process_dir::ProcessDir;
 use super::procfs::Procfs;
 use super::status::read_now;
-use crate::collect::kernel::sys::{is_gone, read, read_at_most, read_link};
+use crate::collect::kernel::sys::{is_gone, read, read_link};
+use crate::collect::kernel::wait_limit::{WaitLimit, read_at_most};
 use crate::collect::parse;
 use crate::model::{Pid, Process};
 
@@ -122,7 +123,8 @@ pub fn is_subshell(procfs: &Procfs, shell: Pid, parent: Pid) -> bool {
 pub fn arguments(procfs: &Procfs, pid: Pid) -> Option<Vec<u8>> {
     let mut text = Vec::new();
     let dir = ProcessDir::open(procfs.fd(), pid).ok()?;
-    read_at_most(dir.as_fd(), c"cmdline", COMPARED_ARGS, &mut text).ok()?;
+    let waits = WaitLimit::of_memory();
+    read_at_most(dir.as_fd(), c"cmdline", COMPARED_ARGS, &mut text, &waits).ok()?;
     Some(text)
 }
 

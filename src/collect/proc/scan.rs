@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::holders::SearchedTables;
 use super::procfs::Procfs;
+use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::collect::registry::NamespaceRegistry;
 use crate::model::{Detail, NamespaceId, Pid, Process, SearchScope};
 
@@ -22,6 +23,8 @@ pub struct Scan<'a> {
     pub inherited: &'a [u32],
     /// The registry to which the scan adds every namespace that it finds.
     pub registry: &'a NamespaceRegistry,
+    /// Limits the time for which the scan waits for the memory of processes.
+    pub memory_waits: &'a WaitLimit,
     /// The descriptor tables that have been searched so far.
     pub tables: &'a SearchedTables,
 }

@@ -35,6 +35,7 @@ use crate::collect::kernel::clock;
 use crate::collect::kernel::nsfs::NamespaceFd;
 use crate::collect::kernel::sys::{READ, is_gone, namespace_link, open_on_device, read_to_end};
 use crate::collect::kernel::viewer;
+use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::collect::registry::NamespaceRegistry;
 use crate::model::{
     self, Detail, DiagnosticCode, EnvPattern, Host, MAX_LEVEL, NamespaceId, Observer, Pid, Process,
@@ -233,9 +234,17 @@ impl ProcSource {
         let procfs = &self.procfs;
         let namespace = procfs.pin_own_namespace(registry);
         let tables = SearchedTables::default();
-        let inherited = &self.inherited;
-        let scan =
-            Scan { procfs, namespace, search, details, inherited, registry, tables: &tables };
+        let memory_waits = WaitLimit::of_memory();
+        let scan = Scan {
+            procfs,
+            namespace,
+            search,
+            details,
+            inherited: &self.inherited,
+            registry,
+            memory_waits: &memory_waits,
+            tables: &tables,
+        };
         let mut found = walk(scan)?;
         if let Some(errno) = found.log.unreadable().filter(|_| found.processes.is_empty()) {
             return Err(self.unlisted(errno));

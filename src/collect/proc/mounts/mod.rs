@@ -18,9 +18,11 @@ use std::cell::LazyCell;
 use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::Duration;
 
 use rustix::fs::{self, Mode, OFlags};
 use rustix::io::{Errno, Result};
+use rustix::time::{ClockId, clock_gettime};
 
 use super::findings::ScanFindings;
 use super::process_dir::ProcessDir;
@@ -29,6 +31,7 @@ use crate::collect::discovery::INITIAL_PID_NAMESPACE;
 use crate::collect::kernel::nsfs::{NamespaceFd, open_namespace};
 use crate::collect::kernel::sys::{is_gone, namespace_link, open_base};
 use crate::collect::kernel::viewer;
+use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::collect::parse::{MountedKind, NamespaceMount};
 use crate::collect::registry::{InitHistory, NamespaceRegistry};
 use crate::model::{DiagnosticCode, Holder, NamespaceId, Pid};
@@ -38,6 +41,15 @@ use table::MountTable;
 
 /// Maximum number of mount namespaces that are kept open until they are searched.
 const MAX_MOUNTED: usize = 256;
+
+/// Maximum time for which the search waits for the lock of all mounts. Copying a mount namespace
+/// holds this lock for some milliseconds per 1,000 mounts.
+const MAX_WAIT: Duration = Duration::from_secs(1);
+
+/// Maximum processor time for searching the mount namespaces in the kernel's list that the scan has
+/// not found through a process or a descriptor. Processes can create mount namespaces faster than
+/// pidns searches them.
+const MAX_UNSEEN_TIME: Duration = Duration::from_secs(1);
 
 /// Searches each mount namespace that pidns can reach, and adds the bind mounts of PID namespaces
 /// to `found`. `found` must already contain the results for all processes, because most mount
@@ -50,8 +62,10 @@ pub fn search(
 ) {
     let readers = std::mem::take(&mut found.readers);
     let descriptors = std::mem::take(&mut found.mount_namespace_fds);
+    let waits = WaitLimit::new(MAX_WAIT);
     let mut search = MountSearch {
         procfs,
+        waits: &waits,
         registry,
         found,
         readers,
@@ -72,11 +86,17 @@ pub fn search(
     search.search_namespaces_of_descriptors(descriptors);
     search.search_mounted_namespaces();
     search.note_unopened();
+    if waits.is_reached() {
+        found.log.note(DiagnosticCode::MountsBusy, None, None);
+    }
 }
 
 /// A search of mount namespaces in progress.
 struct MountSearch<'a> {
     procfs: &'a Procfs,
+    /// Limits the time for which the search waits. Once the limit has been reached, the search
+    /// finds nothing more.
+    waits: &'a WaitLimit,
     registry: &'a NamespaceRegistry,
     found: &'a mut ScanFindings,
     /// Maps the inode of each mount namespace to the threads in that mount namespace.
@@ -102,10 +122,22 @@ impl MountSearch<'_> {
         // Errors are not reported yet: a mount namespace that can't be read here is searched again
         // later, through the processes in it.
         all &= self.search_open(&own).is_ok();
+        let mut unseen_time = Duration::ZERO;
         for backward in [false, true] {
             let mut next = own.next_mount_namespace(backward);
             while let Ok(namespace) = next {
+                let started = processor_time();
                 all &= self.search_open(&namespace).is_ok();
+                if !self.readers.contains_key(&namespace.inode()) {
+                    unseen_time += processor_time().saturating_sub(started);
+                }
+                if self.waits.is_reached() {
+                    return false;
+                }
+                if unseen_time > MAX_UNSEEN_TIME {
+                    self.found.log.note(DiagnosticCode::MountsBusy, None, None);
+                    return false;
+                }
                 next = namespace.next_mount_namespace(backward);
             }
             match next {
@@ -124,6 +156,9 @@ impl MountSearch<'_> {
 
     /// Searches the mount namespaces of all processes that were read.
     fn search_namespaces_of_processes(&mut self) {
+        if self.waits.is_reached() {
+            return;
+        }
         let mut inodes: Vec<_> = self.readers.keys().copied().collect();
         inodes.retain(|inode| !self.searched.contains(inode));
         inodes.sort_unstable();
@@ -147,7 +182,7 @@ impl MountSearch<'_> {
     fn search_namespaces_of_descriptors(&mut self, descriptors: Vec<(u64, Pid, u32)>) {
         let mut refused = HashMap::new();
         for (inode, pid, fd) in descriptors {
-            if self.searched.contains(&inode) {
+            if self.searched.contains(&inode) || self.waits.is_reached() {
                 continue;
             }
             let searched = open_descriptor(self.procfs, pid, fd).and_then(|namespace| {
@@ -160,7 +195,7 @@ impl MountSearch<'_> {
         }
         for (inode, (errno, pid)) in refused {
             // The mount namespace may have been searched through another descriptor.
-            if !self.searched.contains(&inode) {
+            if !self.searched.contains(&inode) && !self.waits.is_reached() {
                 let code = DiagnosticCode::MountsUnsearched;
                 self.found.log.note(code, Some(errno), Some(pid));
             }
@@ -173,14 +208,16 @@ impl MountSearch<'_> {
         loop {
             self.mounted.retain(|inode, _| !self.searched.contains(inode));
             let mounted = std::mem::take(&mut self.mounted);
-            if mounted.is_empty() {
+            if mounted.is_empty() || self.waits.is_reached() {
                 return;
             }
             for namespace in mounted.into_values() {
                 if self.searched.contains(&namespace.inode()) {
                     continue;
                 }
-                if let Err(errno) = self.search_open(&namespace) {
+                if let Err(errno) = self.search_open(&namespace)
+                    && !self.waits.is_reached()
+                {
                     self.searched.insert(namespace.inode());
                     self.found.log.note(DiagnosticCode::MountsUnsearched, Some(errno), None);
                 }
@@ -199,16 +236,23 @@ impl MountSearch<'_> {
     /// Adds a diagnostic about a mount namespace that could not be searched. The diagnostic
     /// includes the processes in that mount namespace.
     fn note_unsearched(&mut self, inode: u64, errno: Option<Errno>) {
+        if self.waits.is_reached() {
+            // `MountsBusy` reports all mount namespaces that have not been searched.
+            return;
+        }
         let readers = self.readers.get(&inode).map(Vec::as_slice).unwrap_or_default();
         let pids = readers.iter().map(|&(pid, _)| pid);
         self.found.log.note_of(DiagnosticCode::MountsUnsearched, errno, pids);
     }
 
     /// Searches an open mount namespace. Fails if the kernel permits neither listing its mounts nor
-    /// entering it.
+    /// entering it, and with `EBUSY` if the search has waited for too long.
     fn search_open(&mut self, namespace: &NamespaceFd) -> Result<()> {
-        let (table, mounts) =
-            MountTable::list(namespace).or_else(|_| MountTable::read_inside(namespace))?;
+        let listed = MountTable::list(namespace, self.waits);
+        let (table, mounts) = match listed {
+            Err(errno) if errno != Errno::BUSY => MountTable::read_inside(namespace, self.waits)?,
+            listed => listed?,
+        };
         let (mounts, left_out) = mounts.finish();
         self.found.holders.leave_out(left_out);
         let inode = namespace.inode();
@@ -234,18 +278,19 @@ impl MountSearch<'_> {
     /// Searches a mount namespace by reading the mountinfo files of threads in it. Returns `false`
     /// if none of these threads is left.
     fn search_by_readers(&mut self, inode: u64) -> bool {
+        if self.waits.is_reached() {
+            return true;
+        }
         let mut readers = self.readers.get(&inode).cloned().unwrap_or_default();
         readers.sort_unstable();
         // First try to search the whole mount namespace. A thread's mountinfo shows only the mounts
         // below the thread's root directory.
         for &reader in &readers {
             match open_mount_namespace(self.procfs, reader) {
-                Ok(namespace) if namespace.inode() == inode => {
-                    if self.search_open(&namespace).is_ok() {
-                        return true;
-                    }
-                    break;
-                }
+                Ok(namespace) if namespace.inode() == inode => match self.search_open(&namespace) {
+                    Ok(()) | Err(Errno::BUSY) => return true,
+                    Err(_) => break,
+                },
                 Ok(_) => {}
                 Err(errno) if is_gone(errno) => {}
                 Err(_) => break,
@@ -264,7 +309,7 @@ impl MountSearch<'_> {
         let mut views = Vec::new();
         let mut refused = None;
         for &reader in readers {
-            match MountView::read(self.procfs, reader, inode, &mut roots) {
+            match MountView::read(self.procfs, reader, inode, &mut roots, self.waits) {
                 Ok(view) => views.extend(view),
                 Err(errno) if is_gone(errno) => {}
                 Err(errno) => refused = Some(errno),
@@ -383,6 +428,11 @@ impl MountSearch<'_> {
             }
         }
     }
+}
+
+/// Returns the processor time that this thread has used.
+fn processor_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
 /// Opens the namespace that a descriptor of a process refers to. Fails with `ENOENT` if the

@@ -11,7 +11,8 @@ use rustix::io::{Errno, Result};
 use super::mount_point::ROOT_FLAGS;
 use super::table::MountTable;
 use crate::collect::kernel::nsfs::{NamespaceFd, open_namespace};
-use crate::collect::kernel::sys::{MAX_MOUNTINFO, namespace_link, open, open_base, read_to_end};
+use crate::collect::kernel::sys::{namespace_link, open, open_base};
+use crate::collect::kernel::wait_limit::{WaitLimit, read_mountinfo};
 use crate::collect::mount_list::MountList;
 use crate::collect::parse;
 use crate::collect::proc::procfs::Procfs;
@@ -24,9 +25,9 @@ pub type Reader = (Pid, Pid);
 pub type RootId = (u64, u64, u64);
 
 /// The part of a mount namespace that one thread sees: the mounts below its root directory.
-pub struct MountView {
+pub struct MountView<'a> {
     pub root: OwnedFd,
-    pub table: MountTable,
+    pub table: MountTable<'a>,
     /// The bind mounts of PID and mount namespaces that the mount table lists.
     pub mounts: MountList,
     /// IDs of all mounts in the table, including mounts that are not bind mounts of namespaces.
@@ -36,7 +37,7 @@ pub struct MountView {
     pub has_root: bool,
 }
 
-impl MountView {
+impl<'a> MountView<'a> {
     /// Reads the mounts that one thread sees. Returns `None` if `roots` contains the thread's root
     /// directory, which means that another thread with the same root directory has already been
     /// read.
@@ -47,6 +48,7 @@ impl MountView {
         reader: Reader,
         mount_namespace: u64,
         roots: &mut HashSet<RootId>,
+        waits: &'a WaitLimit,
     ) -> Result<Option<Self>> {
         let dir = thread_dir(procfs, reader)?;
         let root = fs::openat(&dir, c"root", ROOT_FLAGS, Mode::empty())?;
@@ -58,8 +60,14 @@ impl MountView {
             return Ok(None);
         }
         let file = open(dir.as_fd(), c"mountinfo")?;
+        let is_there = || match namespace_link(dir.as_fd(), c"ns/mnt", "mnt")? {
+            Some(inode) if inode == mount_namespace => Ok(()),
+            _ => Err(Errno::SRCH),
+        };
+        // A mount table can be long, so don't read that of another mount namespace.
+        is_there()?;
         let mut table = Vec::new();
-        match read_to_end(&file, &mut table, MAX_MOUNTINFO) {
+        match read_mountinfo(&file, &mut table, waits) {
             // EINVAL means that the thread is exiting and has already left its mount namespace.
             Err(Errno::INVAL) => return Err(Errno::SRCH),
             other => other?,
@@ -67,16 +75,14 @@ impl MountView {
         // The mount namespace is checked after the root directory and the mount table were opened,
         // because the thread may have switched to another mount namespace (setns) since it was
         // found.
-        if namespace_link(dir.as_fd(), c"ns/mnt", "mnt")? != Some(mount_namespace) {
-            return Err(Errno::SRCH);
-        }
+        is_there()?;
         roots.insert(root_id);
         Ok(Some(Self {
             root,
             mounts: parse::namespace_mounts(&table).collect(),
             mount_ids: parse::mount_ids(&table).collect(),
             has_root: parse::shows_root(&table),
-            table: MountTable::Mountinfo(file),
+            table: MountTable::Mountinfo(file, waits),
         }))
     }
 }

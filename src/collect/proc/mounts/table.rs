@@ -8,45 +8,47 @@ use rustix::io::Result;
 
 use crate::collect::kernel::mounts::ListedMounts;
 use crate::collect::kernel::nsfs::{NamespaceFd, in_mount_namespace};
-use crate::collect::kernel::sys::{MAX_MOUNTINFO, first_procfs, open, read_to_end};
+use crate::collect::kernel::sys::{first_procfs, open};
+use crate::collect::kernel::wait_limit::{WaitLimit, read_mountinfo};
 use crate::collect::mount_list::MountList;
 use crate::collect::parse::{self, NamespaceMount};
 
 /// The mounts of one mount namespace, from a source that can be read again.
 #[derive(Debug)]
-pub enum MountTable {
+pub enum MountTable<'a> {
     /// Mounts that the kernel lists with `listmount(2)`.
-    Listed(ListedMounts),
+    Listed(ListedMounts<'a>),
     /// An open `/proc/PID/mountinfo`.
-    Mountinfo(OwnedFd),
+    Mountinfo(OwnedFd, &'a WaitLimit),
 }
 
-impl MountTable {
+impl<'a> MountTable<'a> {
     /// Lists the mounts in a mount namespace with `listmount(2)`, which shows every mount.
-    pub fn list(namespace: &NamespaceFd) -> Result<(Self, MountList)> {
-        let (listed, mounts) = ListedMounts::list(namespace)?;
+    pub fn list(namespace: &NamespaceFd, waits: &'a WaitLimit) -> Result<(Self, MountList)> {
+        let (listed, mounts) = ListedMounts::list(namespace, waits)?;
         Ok((Self::Listed(listed), mounts))
     }
 
     /// Enters the mount namespace and reads `mountinfo` there. `mountinfo` lists all mounts, except
     /// those hidden by another mount over the root directory.
-    pub fn read_inside(namespace: &NamespaceFd) -> Result<(Self, MountList)> {
+    pub fn read_inside(namespace: &NamespaceFd, waits: &'a WaitLimit) -> Result<(Self, MountList)> {
         // Open /proc first, because it may not exist in the mount namespace that pidns enters.
         let proc = first_procfs()?;
         let file = in_mount_namespace(namespace, || open(proc, c"thread-self/mountinfo"))?;
         let mut table = Vec::new();
-        read_to_end(&file, &mut table, MAX_MOUNTINFO)?;
-        Ok((Self::Mountinfo(file), parse::namespace_mounts(&table).collect()))
+        read_mountinfo(&file, &mut table, waits)?;
+        Ok((Self::Mountinfo(file, waits), parse::namespace_mounts(&table).collect()))
     }
 
-    /// Removes mounts that no longer exist from `mounts`.
+    /// Removes mounts that no longer exist from `mounts`. Removes all mounts that can't be checked
+    /// because the limit on waiting has been reached.
     pub fn retain_current(&self, mounts: &mut Vec<NamespaceMount>) {
         let mut buffer = Vec::new();
         match self {
             Self::Listed(listed) => mounts.retain(|mount| listed.has(mount, &mut buffer)),
-            Self::Mountinfo(file) => {
+            Self::Mountinfo(file, waits) => {
                 let again = fs::seek(file, SeekFrom::Start(0))
-                    .and_then(|_| read_to_end(file, &mut buffer, MAX_MOUNTINFO));
+                    .and_then(|_| read_mountinfo(file, &mut buffer, waits));
                 // If `mountinfo` can't be read any more, the mount namespace is gone, and all its
                 // mounts are gone too.
                 let current: HashSet<_> = match again {

@@ -1,0 +1,140 @@
+//! Limits the time for which pidns waits for locks in the kernel.
+//!
+//! Any user can make other processes wait for some locks: for the lock of the memory that processes
+//! share, by forking them again and again, and for the lock of all mounts, by copying a large mount
+//! namespace again and again. Each wait ends after some time, but a scan can wait thousands of times.
+
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::buffer::spare_capacity;
+use rustix::io::{Errno, Result};
+
+use super::blocked;
+use super::sys::{MAX_MOUNTINFO, open, read_own, read_to_end_by};
+
+/// Maximum time for which a scan waits for the memory of other processes.
+pub const MEMORY_WAIT: Duration = Duration::from_secs(3);
+
+/// A call that takes less time than this is not counted. Most calls take some microseconds.
+const SLOW: Duration = Duration::from_millis(10);
+
+/// Number of processes that may block pidns before it reads the memory of no further processes.
+/// They may share their memory, so each of them would block pidns.
+const MAX_BLOCKED: usize = 3;
+
+thread_local! {
+    /// The time for which this thread had waited for a processor at the last slow call.
+    static RUN_DELAY: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// Limits the total duration of slow calls in all threads of a scan.
+#[derive(Debug)]
+pub struct WaitLimit {
+    limit: Duration,
+    /// Total duration of the slow calls so far, in nanoseconds.
+    waited: AtomicU64,
+}
+
+impl WaitLimit {
+    pub const fn new(limit: Duration) -> Self {
+        Self { limit, waited: AtomicU64::new(0) }
+    }
+
+    /// Creates the limit for a scan that reads the memory of processes.
+    pub fn of_memory() -> Self {
+        let is_over = blocked::avoided() >= MAX_BLOCKED;
+        Self::new(if is_over { Duration::ZERO } else { MEMORY_WAIT })
+    }
+
+    pub fn is_reached(&self) -> bool {
+        Duration::from_nanos(self.waited.load(Ordering::Relaxed)) >= self.limit
+    }
+
+    /// Calls `call`, which may wait for a lock. Fails with `EBUSY` if the limit has been reached.
+    pub fn call<T>(&self, call: impl FnOnce() -> Result<T>) -> Result<T> {
+        if self.is_reached() {
+            return Err(Errno::BUSY);
+        }
+        let started = Instant::now();
+        let result = call();
+        let elapsed = started.elapsed();
+        if elapsed >= SLOW {
+            // On a busy host, a thread also waits for a processor. This time does not count.
+            let waited = elapsed.saturating_sub(new_run_delay());
+            let waited = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
+            self.waited.fetch_add(waited, Ordering::Relaxed);
+        }
+        result
+    }
+}
+
+/// Returns the time for which this thread has waited for a processor since the last call of this
+/// function.
+fn new_run_delay() -> Duration {
+    let text = read_own(c"thread-self/schedstat").unwrap_or_default();
+    let delay = std::str::from_utf8(&text).ok().and_then(|it| it.split(' ').nth(1)?.parse().ok());
+    let delay = Duration::from_nanos(delay.unwrap_or_default());
+    delay.saturating_sub(RUN_DELAY.replace(delay))
+}
+
+/// Reads the first `limit` bytes of a file into `buffer`, replacing its contents. Returns `false`
+/// if the file is longer.
+///
+/// The kernel copies the contents of some files from the memory of a process. It waits for the lock
+/// of this memory for each page, so each system call reads only one page. Fails with `EBUSY` if the
+/// limit of `waits` has been reached.
+pub fn read_at_most(
+    dir: BorrowedFd<'_>,
+    name: &CStr,
+    limit: usize,
+    buffer: &mut Vec<u8>,
+    waits: &WaitLimit,
+) -> Result<bool> {
+    let file = open(dir, name)?;
+    buffer.clear();
+    let mut page = [0; 4096];
+    while buffer.len() <= limit {
+        let read = waits.call(|| rustix::io::read(&file, &mut page))?;
+        if read == 0 {
+            return Ok(true);
+        }
+        buffer.extend_from_slice(&page[..read]);
+    }
+    buffer.truncate(limit);
+    Ok(false)
+}
+
+/// Reads an open `mountinfo` to its end into `buffer`, replacing the contents of `buffer`. Fails with
+/// `EBUSY` if the limit of `waits` has been reached.
+pub fn read_mountinfo(file: &OwnedFd, buffer: &mut Vec<u8>, waits: &WaitLimit) -> Result<()> {
+    read_to_end_by(buffer, MAX_MOUNTINFO, |buffer| {
+        waits.call(|| rustix::io::read(file, spare_capacity(buffer)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread::sleep;
+
+    use super::*;
+
+    #[test]
+    fn slow_calls_use_up_the_limit() {
+        let limit = WaitLimit::new(3 * SLOW);
+        for _ in 0..1000 {
+            assert_eq!(limit.call(|| Ok(7)), Ok(7));
+        }
+        assert!(!limit.is_reached());
+        let call = || {
+            sleep(2 * SLOW);
+            Ok(())
+        };
+        let calls = (0..1000).take_while(|_| limit.call(call).is_ok()).count();
+        assert!((1..1000).contains(&calls), "{calls}");
+        assert_eq!(limit.call(|| Ok(7)), Err(Errno::BUSY));
+    }
+}
