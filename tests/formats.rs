@@ -12,7 +12,7 @@ use common::Need::*;
 use common::*;
 
 /// Process names with special characters, and the same names as pidns writes them in documents.
-const NAMES: [(&[u8], &str); 11] = [
+const NAMES: [(&[u8], &str); 14] = [
     (b"a\nb", "a\nb"),
     (b"\x1b[31mred", "\u{1b}[31mred"),
     (b") S 1 (", ") S 1 ("),
@@ -24,6 +24,9 @@ const NAMES: [(&[u8], &str); 11] = [
     (b"\xe2\x80\xaeabc", "\u{202e}abc"),
     (b"- y: [no", "- y: [no"),
     (b" ", " "),
+    (b"##[error]x", "##[error]x"),
+    (b"a##vso[x]", "a##vso[x]"),
+    (b"::error::x", "::error::x"),
 ];
 
 /// Starts a process for each name in [`NAMES`].
@@ -81,6 +84,40 @@ fn hostile_names_are_escaped_in_every_format() {
             svg.contains(&shown.replace("- y", "&#45; y")) || svg.contains(shown),
             "{shown} in {svg}"
         );
+    }
+}
+
+#[test]
+fn no_format_writes_a_name_as_a_command_to_a_ci_system() {
+    let dir = tempfile::tempdir().unwrap();
+    let before = dir.path().join("before").to_str().unwrap().to_owned();
+    std::fs::write(&before, stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    let _running = hostile();
+    let is_command = |line: &str| line.contains("##") || line.trim_start().starts_with("::");
+    for format in ["text", "json", "ndjson", "yaml", "dot", "mermaid", "openmetrics"] {
+        for layout in ["--no-fold", "--pretty"] {
+            let written = stdout(&pidns(&["-q", "-f", format, layout, "--details", "args"]));
+            let command = written.lines().find(|line| is_command(line));
+            assert_eq!(command, None, "{format}");
+        }
+    }
+    let text = stdout(&pidns(&["-q", "--no-fold", "--color", "never"]));
+    // GitHub obeys `::` only at the start of a line.
+    for shown in ["#\\x23[error]x\n", "a#\\x23vso[x]\n", " ::error::x\n"] {
+        assert!(text.contains(shown), "{shown} in {text}");
+    }
+    // pidns itself writes headings, and annotations for GitHub.
+    let own = ["### ", "::error title=pidns", "::warning title=pidns"];
+    let is_hostile = |line: &&str| match own.iter().find_map(|it| line.strip_prefix(it)) {
+        Some(rest) => rest.contains("##"),
+        None => is_command(line),
+    };
+    for format in ["text", "json", "github", "junit", "markdown"] {
+        let since = ["check", "-q", "-f", format, "--details", "args", "--since", &before];
+        let written = String::from_utf8(pidns(&since).stdout).unwrap();
+        assert_eq!(written.lines().find(is_hostile), None, "{format}");
+        // GitHub shows only ten annotations.
+        assert!(format == "github" || written.contains("vso"), "{written}");
     }
 }
 

@@ -1,5 +1,6 @@
-//! Escapes text for a terminal. The names of processes and mount points can contain any characters,
-//! including control sequences that a terminal obeys.
+//! Escapes text for a terminal, and for the log of a CI job. The names of processes and mount points
+//! can contain any characters, including control sequences that a terminal obeys, and commands that
+//! a CI system obeys.
 //!
 //! No library escapes all control characters, bidirectional and invisible characters, and
 //! characters that XML forbids. Escapes that only one output format needs are in the file of that
@@ -12,7 +13,7 @@ pub struct Sanitized<T>(pub T);
 
 impl<T: fmt::Display> fmt::Display for Sanitized<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(Filter { out: f, escapes: is_harmful }, "{}", self.0)
+        write!(Filter::new(f, is_harmful), "{}", self.0)
     }
 }
 
@@ -22,7 +23,7 @@ pub struct Distinct<T>(pub T);
 
 impl<T: fmt::Display> fmt::Display for Distinct<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(Filter { out: f, escapes: |c| c == '\\' || is_harmful(c) }, "{}", self.0)
+        write!(Filter::new(f, |c| c == '\\' || is_harmful(c)), "{}", self.0)
     }
 }
 
@@ -32,36 +33,78 @@ pub struct Ascii<T>(pub T);
 impl<T: fmt::Display> fmt::Display for Ascii<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let escapes = |c: char| c == '\\' || !c.is_ascii() || is_harmful(c);
-        write!(Filter { out: f, escapes }, "{}", self.0)
+        write!(Filter::new(f, escapes), "{}", self.0)
     }
 }
 
-/// A writer that escapes the characters for which `escapes` returns `true`.
+/// A writer that escapes CI commands, and the characters for which `escapes` returns `true`.
 struct Filter<W, F> {
     out: W,
     escapes: F,
+    seen: CiCommand,
+}
+
+impl<W, F: Fn(char) -> bool> Filter<W, F> {
+    fn new(out: W, escapes: F) -> Self {
+        Self { out, escapes, seen: CiCommand::default() }
+    }
 }
 
 impl<W: fmt::Write, F: Fn(char) -> bool> fmt::Write for Filter<W, F> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut rest = text;
-        while let Some(at) = rest.find(&self.escapes) {
-            let (before, shown) = rest.split_at(at);
-            self.out.write_str(before)?;
-            let mut after = shown.chars();
-            if let Some(c) = after.next() {
-                match c {
-                    '\\' => self.out.write_str("\\\\")?,
-                    '\n' => self.out.write_str("\\n")?,
-                    '\t' => self.out.write_str("\\t")?,
-                    '\r' => self.out.write_str("\\r")?,
-                    c if u32::from(c) < 0x100 => write!(self.out, "\\x{:02x}", u32::from(c))?,
-                    c => write!(self.out, "\\u{{{:x}}}", u32::from(c))?,
-                }
+        let mut written = 0;
+        for (at, c) in text.char_indices() {
+            if !self.seen.is_completed_by(c) && !(self.escapes)(c) {
+                continue;
             }
-            rest = after.as_str();
+            self.out.write_str(&text[written..at])?;
+            written = at + c.len_utf8();
+            match c {
+                '\\' => self.out.write_str("\\\\")?,
+                '\n' => self.out.write_str("\\n")?,
+                '\t' => self.out.write_str("\\t")?,
+                '\r' => self.out.write_str("\\r")?,
+                c if u32::from(c) < 0x100 => write!(self.out, "\\x{:02x}", u32::from(c))?,
+                c => write!(self.out, "\\u{{{:x}}}", u32::from(c))?,
+            }
         }
-        self.out.write_str(rest)
+        self.out.write_str(&text[written..])
+    }
+}
+
+/// Finds the commands to a CI system in a text that is read character by character.
+///
+/// A command begins with `##` anywhere in a line (`##vso[` of Azure Pipelines, `##teamcity[`, and
+/// `##[` of older GitHub runners), or with `::` at the start of a line, after blanks (GitHub). If
+/// the second character is escaped, the text contains no command.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum CiCommand {
+    /// All characters so far were blanks.
+    #[default]
+    Blank,
+    /// The first character that is not a blank was a colon.
+    Colon,
+    /// The last character was a `#`.
+    Hash,
+    /// The last character was another character.
+    Other,
+}
+
+impl CiCommand {
+    /// Reads the next character of the text. Returns `true` if a command begins with this character
+    /// and the one before.
+    pub fn is_completed_by(&mut self, c: char) -> bool {
+        let (next, is_complete) = match (*self, c) {
+            (Self::Hash, '#') | (Self::Colon, ':') => (Self::Other, true),
+            (_, '#') => (Self::Hash, false),
+            (Self::Blank, ':') => (Self::Colon, false),
+            (Self::Blank, c) if c.is_whitespace() => (Self::Blank, false),
+            // A CI system may ignore an invisible character when it compares text.
+            (seen, c) if !c.is_ascii() => (seen, false),
+            _ => (Self::Other, false),
+        };
+        *self = next;
+        is_complete
     }
 }
 
@@ -97,15 +140,35 @@ mod tests {
         assert_eq!(Ascii("é→\\n").to_string(), "\\xe9\\u{2192}\\\\n");
     }
 
+    #[test]
+    fn escapes_commands_to_a_ci_system() {
+        for (name, shown) in [
+            ("##[error]x", "#\\x23[error]x"),
+            ("a ###vso[b]", "a #\\x23#vso[b]"),
+            ("#\u{fe0f}#[x]", "#\u{fe0f}\\x23[x]"),
+            ("# a #", "# a #"),
+            ("::error::x", ":\\x3aerror::x"),
+            (" \u{a0}::x", " \u{a0}:\\x3ax"),
+            ("std::fmt :::", "std::fmt :::"),
+            (": :", ": :"),
+        ] {
+            assert_eq!(Sanitized(name).to_string(), shown);
+            assert_eq!(Distinct(name).to_string(), shown);
+        }
+        // The text may be written in several steps.
+        assert_eq!(Sanitized(format_args!("a#{}{}", '#', "#b")).to_string(), "a#\\x23#b");
+    }
+
     proptest! {
         #[test]
         fn escapes_every_harmful_character(text in "\\PC*|.*") {
             let shown = Sanitized(&text).to_string();
             prop_assert!(!shown.chars().any(is_harmful));
+            prop_assert!(!shown.contains("##") && !shown.trim_start().starts_with("::"));
         }
 
         #[test]
-        fn leaves_plain_text_unchanged(text in "[a-zA-Z0-9 ./:_()\\\\-]*") {
+        fn leaves_plain_text_unchanged(text in "[a-zA-Z0-9./][a-zA-Z0-9 ./:_()\\\\-]*") {
             prop_assert_eq!(Sanitized(&text).to_string(), text);
         }
     }

@@ -5,7 +5,7 @@
 
 use std::io::{self, Write};
 
-use crate::wording::sanitize::is_harmful;
+use crate::wording::sanitize::{CiCommand, is_harmful};
 
 /// The escape for a character above U+FFFF. JSON and YAML use the same escapes for all other
 /// characters.
@@ -17,9 +17,9 @@ pub enum Notation {
     Yaml,
 }
 
-/// A writer that replaces [harmful](is_harmful) characters with escapes. A parser converts each
-/// escape back to the original character. In JSON and YAML, harmful characters occur only inside
-/// strings, so the writer replaces them without parsing.
+/// A writer that replaces [harmful](is_harmful) characters, and the commands to a CI system, with
+/// escapes. A parser converts each escape back to the original character. In JSON and YAML, such
+/// characters occur only inside strings, so the writer replaces them without parsing.
 ///
 /// The serialiser writes a few bytes at a time, and never splits a character. The writer collects
 /// these bytes in a buffer and checks them together, which is faster. Callers must call
@@ -28,6 +28,8 @@ pub struct Escaping<W> {
     out: W,
     notation: Notation,
     buffer: Vec<u8>,
+    /// The end of the text that was written before `buffer`.
+    seen: CiCommand,
 }
 
 /// Size of the buffer in bytes. A larger buffer is not faster.
@@ -36,26 +38,28 @@ const BUFFER: usize = 64 * 1024;
 impl<W: Write> Escaping<W> {
     /// Creates a writer that writes to `out`.
     pub fn new(out: W, notation: Notation) -> Self {
-        Self { out, notation, buffer: Vec::with_capacity(BUFFER) }
+        Self { out, notation, buffer: Vec::with_capacity(BUFFER), seen: CiCommand::Other }
     }
 
     #[cold]
     fn write_buffer(&mut self) -> io::Result<()> {
         const DEL: u8 = 0x7f;
-        // If all bytes are below DEL, there is nothing to escape, because `serde_json` has already
+        // If all bytes are below DEL, there is no harmful character, because `serde_json` has already
         // escaped control characters up to U+001F. This check is fast: its loop has no branches, so
         // the compiler vectorises it.
-        if self.buffer.iter().fold(0, |most, &byte| most.max(byte)) < DEL {
+        let is_ascii = self.buffer.iter().fold(0, |most, &byte| most.max(byte)) < DEL;
+        if is_ascii && !self.buffer.contains(&b'#') {
             self.out.write_all(&self.buffer)?;
+            self.seen = CiCommand::Other;
         } else {
             let text = std::str::from_utf8(&self.buffer).map_err(io::Error::other)?;
-            let mut rest = text;
-            let is_harmful = |c: char| c != '\n' && is_harmful(c);
-            while let Some(at) = rest.find(is_harmful) {
-                let (before, harmful) = rest.split_at(at);
-                self.out.write_all(before.as_bytes())?;
-                let mut after = harmful.chars();
-                let c = after.next().unwrap_or_default();
+            let mut written = 0;
+            for (at, c) in text.char_indices() {
+                if !self.seen.is_completed_by(c) && (c == '\n' || !is_harmful(c)) {
+                    continue;
+                }
+                self.out.write_all(&text.as_bytes()[written..at])?;
+                written = at + c.len_utf8();
                 match self.notation {
                     Notation::Yaml if u32::from(c) > 0xffff => {
                         write!(self.out, "\\U{:08x}", u32::from(c))?;
@@ -66,9 +70,8 @@ impl<W: Write> Escaping<W> {
                         }
                     }
                 }
-                rest = after.as_str();
             }
-            self.out.write_all(rest.as_bytes())?;
+            self.out.write_all(&text.as_bytes()[written..])?;
         }
         self.buffer.clear();
         Ok(())

@@ -194,7 +194,7 @@ impl<'o> TreeDrawer<'o> {
                 self.out.write_all(part.separator.as_bytes())?;
             }
             let style = self.style.emphasis(part.emphasis);
-            let is_plain = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'\\';
+            let is_plain = |byte: u8| (b' '..=b'~').contains(&byte) && !b"\\#:".contains(&byte);
             if style.is_plain() && part.text.bytes().all(is_plain) {
                 // Most parts need neither a style nor escapes, so write them directly.
                 self.out.write_all(part.text.as_bytes())?;
@@ -256,6 +256,11 @@ impl<'o> TreeDrawer<'o> {
             let fits = fits.strip_suffix(' ').unwrap_or(fits);
             write!(self.out, "{style}{fits}{style:#}\n{start}")?;
             (rest, column) = (more, start.width());
+            // No line may begin with `::`, because GitHub obeys such a line in the log of a CI job.
+            if let Some(colon) = more.trim_start().strip_prefix("::") {
+                write!(self.out, "{style}:\\x3a{style:#}")?;
+                (rest, column) = (colon, column + ":\\x3a".len());
+            }
         }
     }
 
@@ -287,4 +292,25 @@ fn fitting(text: &str, columns: usize) -> usize {
         }
     }
     text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_begins_with_a_command_to_github() {
+        for text in ["x ::error::y", "xxxxxxxxxxxxxxxxxxxx::error::y", "x  ::::error::y"] {
+            for width in 1..40 {
+                let mut line = Line::default();
+                line.plain("", format_args!("{}", "- ".repeat(width % 20)));
+                line.plain(" ", format_args!("{text}"));
+                let style = Style { width: Some(width), ..Style::default() };
+                let mut out = Vec::new();
+                TreeDrawer::new(style, 1, &mut out).sentence(&line).unwrap();
+                let out = String::from_utf8(out).unwrap();
+                assert!(out.lines().all(|it| !it.trim_start().starts_with("::")), "{out}");
+            }
+        }
+    }
 }
