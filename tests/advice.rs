@@ -84,7 +84,7 @@ fn follow(advice: &[String]) {
 
 /// Pastes a command that starts a shell, and types a command into that shell.
 fn paste(line: &str, command: &str) -> String {
-    let script = format!("echo '{command}' | {line}");
+    let script = format!("echo '{command}' | {{ {line}\n}}");
     stdout(&run(Command::new("bash").args(["-c", &script]))).trim_end().to_owned()
 }
 
@@ -108,7 +108,7 @@ fn pidns_with_a_pid_ends_with_the_command_that_enters_its_namespace() {
             let text = stdout(&pidns(&[arguments, &[&pid.to_string()]].concat()));
             let line = text.lines().last().expect("a line");
             let namespace = namespace_of(pid);
-            assert_eq!(line, format!("nsenter -t {pid} {options} sh # enters {namespace}"));
+            assert_eq!(line, guarded(pid, "pid", &format!("nsenter -t {pid} {options} sh")));
             assert_eq!(paste(line, "readlink /proc/self/ns/pid"), namespace);
         }
         // In a saved document, the PIDs may be those of other processes by now.
@@ -122,6 +122,18 @@ fn pidns_with_a_pid_ends_with_the_command_that_enters_its_namespace() {
     // The namespace of the reader needs no entering.
     let own = stdout(&pidns(&["-q", &std::process::id().to_string()]));
     assert!(!own.contains("nsenter -t"), "{own}");
+}
+
+/// Returns a command that first checks if a process is still in its present namespace.
+fn guarded(pid: u32, kind: &str, command: &str) -> String {
+    let path = format!("/proc/{pid}/ns/{kind}");
+    format!("[ \"$(readlink {path})\" = '{}' ] && {command}", link(&path).unwrap())
+}
+
+/// Returns the advice about a process of root that does not reap its child or tracee, which also
+/// belongs to root. Another user could have started the child.
+fn end_carefully(pid: u32, child: u32) -> String {
+    format!("end {pid} only if user root does not need it: another user may have started {child}")
 }
 
 fn is_gone(pid: u32) -> bool {
@@ -161,7 +173,7 @@ fn a_traced_zombie_waits_for_its_tracer() {
         assert_eq!(document.diagnostic("init-does-not-reap"), None);
     }
     let zombie = finding(&member.to_string(), "zombie");
-    assert_eq!(zombie.advice, [format!("kill {}", tracer.pid())]);
+    assert_eq!(zombie.advice, [end_carefully(tracer.pid(), member)]);
     let said = format!("{} python3 does not reap {member}", tracer.pid());
     assert!(zombie.message.starts_with(&said), "{}", zombie.message);
     assert!(zombie.message.ends_with(", which it traces"), "{}", zombie.message);
@@ -178,13 +190,13 @@ fn a_traced_zombie_waits_for_its_tracer() {
         let said = format!("a zombie that its tracer {} (python3) does not reap", tracer.pid());
         assert!(diagnostic.message.contains(&said), "{}", diagnostic.message);
     }
-    let end = |pid: u32| format!("kill {pid}");
+    let end = end_carefully(tracer.pid(), member);
     let dead = finding(&namespace_of(init), "dead-namespace").advice;
     // `unshare` also keeps the namespace alive, through its `pid_for_children`.
-    assert_eq!(dead, [end(tracer.pid()), end(running.pid())]);
+    assert_eq!(dead, [end.clone(), format!("kill {}", running.pid())]);
     let blocked = finding(&namespace_of(init), "blocked-init").advice;
-    assert_eq!(blocked, [end(tracer.pid())]);
-    follow(&blocked);
+    assert_eq!(blocked, [end]);
+    kill(tracer.pid(), Signal::TERM);
     until("the init is gone", || is_gone(init));
 }
 
@@ -206,8 +218,8 @@ fn a_tracer_is_a_process_even_if_another_thread_traces() {
         assert_eq!(blocker(&document, init), expected);
     }
     let blocked = finding(&namespace_of(init), "blocked-init").advice;
-    assert_eq!(blocked, [format!("kill {}", tracer.pid())]);
-    follow(&blocked);
+    assert_eq!(blocked, [end_carefully(tracer.pid(), member)]);
+    kill(tracer.pid(), Signal::TERM);
     until("the init is gone", || is_gone(init));
 }
 
@@ -229,8 +241,8 @@ fn a_tracer_that_stops_an_exit_blocks_the_namespace() {
         format!("stuck until {} python3, its tracer, lets {member} sleep exit", tracer.pid());
     assert!(text.contains(&said), "{text}");
     let advice = finding(&namespace_of(init), "blocked-init").advice;
-    assert_eq!(advice, [format!("kill {}", tracer.pid())]);
-    follow(&advice);
+    assert_eq!(advice, [end_carefully(tracer.pid(), member)]);
+    kill(tracer.pid(), Signal::TERM);
     until("the init is gone", || is_gone(init));
 }
 
@@ -251,7 +263,8 @@ fn the_advice_continues_a_stopped_init() {
     assert!(zombie.message.starts_with(&said), "{}", zombie.message);
     assert_eq!(zombie.advice, [format!("kill -CONT {init}")]);
     for it in [&found[0], &zombie] {
-        assert_eq!(it.enter, format!("nsenter -t {init} -a sh"), "a zombie cannot be entered");
+        let enter = guarded(init, "pid", &format!("nsenter -t {init} -a sh"));
+        assert_eq!(it.enter, enter, "a zombie cannot be entered");
     }
     follow(&zombie.advice);
     until("the zombie is reaped", || is_gone(member));
@@ -268,8 +281,8 @@ fn an_init_stopped_by_its_tracer_needs_the_tracer() {
     let found = finding(&inits[0].to_string(), "stopped-init");
     let said = format!("stopped by its tracer {} python3", tracer.pid());
     assert!(found.message.ends_with(&said), "{}", found.message);
-    assert_eq!(found.advice, [format!("kill {}", tracer.pid())]);
-    follow(&found.advice);
+    assert_eq!(found.advice, [end_carefully(tracer.pid(), inits[0])]);
+    kill(tracer.pid(), Signal::TERM);
     until("the init goes on", || state(inits[0]) == "S");
 }
 
@@ -331,10 +344,10 @@ fn the_advice_ends_the_tracer_of_a_stopped_init_whose_leader_has_exited() {
     let stopped = finding(&init.to_string(), "stopped-init");
     let said = format!(" is an init and is stopped by its tracer {} python3", tracer.pid());
     assert!(stopped.message.ends_with(&said), "{}", stopped.message);
-    assert_eq!(stopped.advice, [format!("kill {}", tracer.pid())]);
+    assert_eq!(stopped.advice, [end_carefully(tracer.pid(), init)]);
     let zombie = finding(&children_of_threads(init)[0].to_string(), "zombie");
     assert_eq!(zombie.advice, stopped.advice);
-    follow(&stopped.advice);
+    kill(tracer.pid(), Signal::TERM);
     until("the thread goes on", || state(thread) == "S");
     assert!(!findings(&init.to_string()).iter().any(|it| it.code == "stopped-init"));
 }
@@ -673,12 +686,22 @@ fn the_advice_unmounts_in_each_mount_namespace() {
     let script = "echo ready; exec sleep 600";
     let (other, _) = start_command(&mut in_mount_namespace(script, &[]));
     let there = format!("umount -i -n -N {} '{}'", other.pid(), path.display());
+    let there = guarded(other.pid(), "mnt", &there);
     let mut advice = finding(&id, "dead-namespace").advice;
     advice.sort_unstable();
-    assert_eq!(advice, [here.clone(), there.clone()]);
+    assert_eq!(advice, [there.clone(), here.clone()]);
     follow(&[here]);
     let advice = finding(&id, "dead-namespace").advice;
     assert_eq!(advice, [there]);
+    // If the PID belongs to a process in another mount namespace, the command does nothing there.
+    let own = Running::spawn(Command::new("sleep").arg("600"));
+    let [theirs, here] = [other.pid(), own.pid()].map(|pid| pid.to_string());
+    fs::write(dir.path().join("kept"), "").unwrap();
+    let kept = dir.path().join("kept").display().to_string();
+    stdout(&run(Command::new("mount").args(["--bind", &kept, &kept])));
+    let reused = advice[0].replace(&theirs, &here).replace(&path.display().to_string(), &kept);
+    assert!(!run(Command::new("bash").args(["-c", &reused])).status.success());
+    stdout(&run(Command::new("umount").arg(&kept)));
     follow(&advice);
     assert!(Document::of(&[]).find_namespace(&id).is_none());
 }
@@ -745,6 +768,87 @@ fn no_advice_kills_the_parent_of_another_users_zombie() {
     assert_eq!(advice, [format!("end {} {root}: {zombie} belongs to user 54321", parent.pid())]);
 }
 
+#[test]
+fn the_advice_kills_a_parent_only_if_no_other_user_can_have_started_its_child() {
+    needs!(HostRoot);
+    let script = "bash -c 'until [ \"$(</proc/$PPID/comm)\" = sleep ]; do :; done' & \
+                  echo zombie $!; echo ready; exec sleep 600";
+    // The UID of a child of root does not show who started it: it may run a set-user-ID program.
+    for uid in ["0", "54321"] {
+        let mut command = Command::new("setpriv");
+        let command = command.args(["--reuid", uid, "--clear-groups", "bash", "-c", script]);
+        let (parent, names) = start_command(command);
+        let (pid, zombie) = (parent.pid(), names["zombie"]);
+        until("the zombie is there", || state(zombie) == "Z");
+        let advice = finding(&zombie.to_string(), "zombie").advice;
+        if uid == "0" {
+            assert_eq!(advice, [end_carefully(pid, zombie)]);
+            kill(pid, Signal::TERM);
+        } else {
+            assert_eq!(advice, [format!("kill {pid}")]);
+            follow(&advice);
+        }
+        until("another process must reap it", || status(zombie, "PPid") != [pid.to_string()]);
+    }
+}
+
+#[test]
+fn no_advice_kills_a_process_to_which_another_user_may_have_sent_the_namespace() {
+    needs!(HostRoot, UserNamespaces);
+    let opens = |uid: &str, init: u32| {
+        let script = format!("exec 9</proc/{init}/ns/pid; echo ready; exec sleep 600");
+        let mut command = Command::new("setpriv");
+        start_command(command.args(["--reuid", uid, "--clear-groups", "bash", "-c", &script])).0
+    };
+    for owner in ["54321", "0"] {
+        let script = "echo ready; sleep 600; :";
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", owner, "--clear-groups", "unshare", "-Urpf", "--kill-child"]);
+        let (maker, _) = start_command(command.args(["bash", "-c", script]));
+        let init = children(maker.pid())[0];
+        let (id, user) = (namespace_of(init), link(format!("/proc/{init}/ns/user")).unwrap());
+        let from = if owner == "0" { &user } else { "user 54321" };
+        let (by_root, by_owner) = (opens("0", init), opens(owner, init));
+        drop(maker);
+        until("the init is gone", || is_gone(init));
+        let end = |pid: u32| {
+            format!("end {pid} only if user root does not need it: fd 9 may come from {from}")
+        };
+        // Root of a user namespace is not root of the host, even if root made the namespace.
+        let of_owner = by_owner.pid();
+        let of_owner = if owner == "0" { end(of_owner) } else { format!("kill {of_owner}") };
+        let mut found = finding(&id, "dead-namespace").advice;
+        found.sort_unstable();
+        assert_eq!(found, [end(by_root.pid()), of_owner.clone()]);
+        if owner != "0" {
+            follow(&[of_owner]);
+            until("only root keeps it", || finding(&id, "dead-namespace").advice.len() == 1);
+        }
+    }
+}
+
+#[test]
+fn advice_with_pids_of_another_procfs_says_in_which_pid_namespace_it_works() {
+    needs!(NamespaceOfItsOwn);
+    let dir = tempfile::tempdir().unwrap();
+    let report = dir.path().join("report");
+    let file = format!("junit:{}", report.display());
+    // The report is about PIDs of this /proc, although pidns runs in a nested PID namespace.
+    let command = [PIDNS, "run", "-q", "--grace", "0", "--report", &file, "--", "sh", "-c"];
+    let mut unshare = Command::new("unshare");
+    unshare.args(["-pf", "--kill-child", "sh", "-c", "\"$@\"; exec sleep 600", "sh"]).args(command);
+    let _running = Running::spawn(unshare.arg("setsid sleep 600 >/dev/null 2>&1 &"));
+    let text = || fs::read_to_string(&report).unwrap_or_default();
+    until("the report is written", || text().contains("</testsuites>"));
+    let here = format!("in {}: kill ", namespace_of(std::process::id()));
+    let text = text();
+    let (_, rest) = text.split_once(&here).unwrap_or_else(|| panic!("no {here} in {text}"));
+    let pid: u32 = rest.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap();
+    assert_eq!(comm(pid), "sleep");
+    follow(&[format!("kill {pid}")]);
+    until("the leftover is gone", || is_gone(pid) || state(pid) == "Z");
+}
+
 /// Returns the command at the end of the line about a dead namespace.
 fn command_in(text: &str) -> String {
     let line = text.lines().find(|line| line.contains("  DEAD: ")).expect("has such a line");
@@ -762,6 +866,7 @@ fn diff_and_run_unmount_where_the_mount_is() {
     let (other, _) = start_command(&mut in_mount_namespace("echo ready; exec sleep 600", &[]));
     stdout(&run(Command::new("umount").arg(&path)));
     let there = format!("umount -i -n -N {} {}", other.pid(), path.display());
+    let there = guarded(other.pid(), "mnt", &there);
     let diff = pidns(&["diff", "-q", before.to_str().unwrap()]);
     let text = String::from_utf8_lossy(&diff.stdout).into_owned();
     assert_eq!(command_in(&text), there, "{text}");
@@ -781,7 +886,7 @@ fn diff_and_run_unmount_where_the_mount_is() {
     let output = pidns(&arguments);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let command = command_in(&text);
-    assert!(command.starts_with("umount -i -n -N "), "{text}");
+    assert!(command.contains(" && umount -i -n -N "), "{text}");
     assert!(command.ends_with(&format!(" {}", path.display())), "{text}");
     follow(&[command]);
     let mounts = |it: &Holder| matches!(it, Holder::Mount { .. });

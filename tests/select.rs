@@ -137,7 +137,7 @@ fn filters_give_the_same_result_live_and_replayed() {
                 let text = stdout(&pidns(&[&["-f", format], arguments].concat()));
                 // Omit the title of a DOT picture, since it contains the time, and the command at
                 // the end of the text, since only a live namespace can be entered.
-                let (text, _) = text.split_once("\nnsenter -t ").unwrap_or((&text, ""));
+                let (text, _) = text.split_once("\n[ \"$(readlink ").unwrap_or((&text, ""));
                 let lines = text.lines().filter(|line| !line.contains("<b>PID namespaces"));
                 lines.map(str::to_owned).collect::<Vec<_>>()
             };

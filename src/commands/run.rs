@@ -1,6 +1,6 @@
 //! Runs a command and reports the processes and namespaces that it leaves behind (`pidns run`).
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
 use std::io::Write;
@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::model::{Collector, Ended, Holder, LiveFacts, SearchScope, Snapshot};
 use crate::output;
-use crate::query::{Leftovers, RunReport, RunScope};
+use crate::query::{Leftovers, RunReport, RunScope, keepers};
 use crate::run::report_file::{ReportFile, WriteMode};
 use crate::run::{SupervisedCommand, end_by_sigint, kill};
 use crate::wording::run::killed_text;
@@ -208,13 +208,14 @@ fn find_leftovers(
     }
 }
 
-/// Looks up facts for advice on unmounting namespaces. Considers all processes on the host, because
+/// Looks up facts for advice on removing namespaces. Considers all processes on the host, because
 /// users may have to enter a mount namespace that contains no leftover process.
 fn live_facts(snapshot: &Snapshot, command: &SupervisedCommand) -> Result<LiveFacts, Error> {
     let holders = snapshot.namespaces.iter().flat_map(|it| &it.holders);
     let mount_namespaces = holders.filter_map(Holder::mount_namespace).collect();
     let live = LiveHost::of(command.descendants().procfs()?, &snapshot.processes);
-    Ok(live.facts(&HashSet::new(), &mount_namespaces))
+    let keepers = snapshot.namespaces.iter().flat_map(keepers).collect();
+    Ok(live.facts(&keepers, &mount_namespaces))
 }
 
 fn leftovers_in(mut snapshot: Snapshot, command: &SupervisedCommand) -> Leftovers {

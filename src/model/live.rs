@@ -26,12 +26,15 @@ pub struct LiveFacts {
     pub enterable: BTreeMap<Pid, bool>,
     /// Hard limit `RLIMIT_NPROC` of each process; `u64::MAX` if it is unlimited.
     pub hard_nproc: BTreeMap<Pid, u64>,
+    /// Maps processes to the inodes of their user namespaces.
+    pub user_namespaces: BTreeMap<Pid, u64>,
     /// PID of pidns itself, if the procfs shows it.
     pub own_pid: Option<Pid>,
     /// Inode of pidns's own mount namespace.
     pub own_mount_namespace: Option<u64>,
     /// Maps the inode of each mount namespace that advice mentions to a process in that mount
-    /// namespace. Excludes the mount namespace of pidns.
+    /// namespace. Excludes the mount namespace of pidns. Empty if the procfs does not show the PID
+    /// namespace of pidns.
     pub in_mount_namespace: BTreeMap<u64, Pid>,
 }
 

@@ -30,7 +30,7 @@ pub use pattern::{Glob, User};
 pub use policy::{ParseRuleError, Policy, Rule, WARN_AT};
 pub use resolve::resolve;
 pub use run::{Leftovers, RunReport, RunScope};
-pub use select::{Members, Selection, part, select};
+pub use select::{Members, Selection, keepers, part, select};
 pub use settle::{LastingFindings, RETRY, SETTLE, Transients};
 pub use translate::translate;
 pub use unsettled::Unsettled;

@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use super::line::{Emphasis, Line};
-use super::sanitize::{Sanitized, is_harmful};
+use super::line::Line;
+use super::sanitize::{CiCommand, Sanitized, is_harmful};
 use super::subject::part_of;
 use crate::graph::PidGraph;
 use crate::model::{
-    BlockReason, FrozenCgroup, Holder, HoldingFile, LiveFacts, Namespace, NamespaceId,
-    NamespaceState, Pid, Process, StoppedBy,
+    BlockReason, FrozenCgroup, Holder, HoldingFile, INITIAL_USER_NAMESPACE, LiveFacts, Namespace,
+    NamespaceId, NamespaceState, Pid, Process, StoppedBy,
 };
 
 /// The advice for an init that does not reap its children.
@@ -33,6 +33,15 @@ pub struct Adviser<'a> {
     pub graph: &'a PidGraph,
     /// Facts about the live host; empty for a saved document.
     pub live: &'a LiveFacts,
+}
+
+/// The way in which a process causes a problem that would be solved by ending the process.
+#[derive(Clone, Copy)]
+enum Cause<'a> {
+    /// The process does not reap its child or tracee with this PID.
+    Unreaped(Pid),
+    /// The process keeps the namespace alive by a file with this descriptor number.
+    Holds(&'a Namespace, u32),
 }
 
 impl Adviser<'_> {
@@ -60,8 +69,86 @@ impl Adviser<'_> {
             None => format!("kill {signal}{pid}"),
         };
         let mut commands = self.thaw(pid);
-        commands.push(kill);
+        commands.push(self.with_pid(&kill));
         commands
+    }
+
+    /// Returns advice that contains PIDs as the procfs shows them. If these are not PIDs of pidns's
+    /// own PID namespace, the advice begins with the PID namespace in which to follow it.
+    pub fn with_pid(&self, advice: &str) -> String {
+        let procfs = &self.graph.snapshot().procfs;
+        match procfs.namespace {
+            _ if procfs.own => advice.to_owned(),
+            Some(namespace) => format!("in {namespace}: {advice}"),
+            None => format!("in the PID namespace of {}: {advice}", procfs.path),
+        }
+    }
+
+    /// Returns the commands that kill a process, or a warning if another user may have brought
+    /// about the problem, in order to get the process killed.
+    fn end_if_own_fault(&self, pid: Pid, cause: Cause<'_>) -> Vec<String> {
+        let commands = self.end(pid);
+        if commands.is_empty() || pid == Pid::INIT {
+            return commands;
+        }
+        let Some(why) = self.may_be_framed(pid, cause) else { return commands };
+        let process = self.graph.known_process(pid);
+        let whole = process.and_then(|it| part_of(self.graph, it));
+        let whole = whole.map_or_else(String::new, |it| format!(" (part of {it})"));
+        let user = process.map_or_else(|| "its user".to_owned(), |it| format!("user {}", user(it)));
+        vec![format!("end {pid}{whole} only if {user} does not need it: {why}")]
+    }
+
+    /// Says how another user may have caused the problem of a process. Returns `None` if only the
+    /// user of the process can have caused it.
+    ///
+    /// - A user can start a process as a child of the parent of the user's own process, such as a
+    ///   daemon that has started the user's job (`CLONE_PARENT`), and can make that parent the
+    ///   tracer (`PTRACE_TRACEME`). If the child runs a set-user-ID program, its UID does not show
+    ///   which user started it.
+    /// - A user can send a descriptor to a daemon (`SCM_RIGHTS`), or connect to a daemon that opens
+    ///   a pidfd of each client (`SO_PEERPIDFD`). A namespace that the initial user namespace owns
+    ///   does not count as another user's, because only root can create it.
+    fn may_be_framed(&self, pid: Pid, cause: Cause<'_>) -> Option<String> {
+        let process = self.graph.known_process(pid);
+        match cause {
+            Cause::Unreaped(child) => {
+                let uids = process.zip(self.graph.known_process(child));
+                match uids {
+                    Some((parent, child)) if child.uid == parent.uid && parent.uid != 0 => None,
+                    Some((parent, it)) if it.uid != parent.uid && it.uid != 0 => {
+                        Some(format!("{child} belongs to user {}", user(it)))
+                    }
+                    _ => Some(format!("another user may have started {child}")),
+                }
+            }
+            Cause::Holds(namespace, fd) => {
+                let Some(owner) = &namespace.owner else {
+                    return Some(format!("fd {fd} may come from another user"));
+                };
+                let is_of_root =
+                    owner.uid == Some(0) && owner.user_namespace == INITIAL_USER_NAMESPACE;
+                let is_inside = self.user_namespace(pid) == Some(owner.user_namespace);
+                let is_of_owner =
+                    process.is_some_and(|it| it.uid != 0 && owner.uid == Some(it.uid));
+                if is_of_root || is_inside || is_of_owner {
+                    return None;
+                }
+                let from = match (&owner.user, owner.uid) {
+                    (_, None | Some(0)) => format!("user:[{}]", owner.user_namespace),
+                    (Some(user), _) => format!("user {user}"),
+                    (None, Some(uid)) => format!("user {uid}"),
+                };
+                Some(format!("fd {fd} may come from {from}"))
+            }
+        }
+    }
+
+    /// Returns the inode of a process's user namespace, if known.
+    fn user_namespace(&self, pid: Pid) -> Option<u64> {
+        let details = || self.graph.known_process(pid)?.details.as_ref()?.namespaces.as_ref();
+        let in_details = || details()?.get("user").copied();
+        self.live.user_namespaces.get(&pid).copied().or_else(in_details)
     }
 
     /// Returns commands after which a zombie gets reaped. If `reaper` is frozen or stopped, the
@@ -72,26 +159,7 @@ impl Adviser<'_> {
         if !thaw.is_empty() {
             return thaw;
         }
-        self.go_on(reaper).unwrap_or_else(|| self.end_reaper(reaper, zombie))
-    }
-
-    /// Returns the commands that kill `reaper`, the parent or tracer of the process `of`.
-    ///
-    /// Returns a warning instead if `of` belongs to a user other than root, and `reaper` to a
-    /// different user. The user of `of` may have chosen `reaper` as the parent or tracer, to get
-    /// `reaper` killed. With `CLONE_PARENT`, a user can start a process as a child of `su` or
-    /// `sudo`, which run as root. With `PTRACE_TRACEME`, that process can make its parent its
-    /// tracer.
-    fn end_reaper(&self, reaper: Pid, of: Pid) -> Vec<String> {
-        let known = |pid| self.graph.known_process(pid);
-        match known(reaper).zip(known(of)) {
-            Some((parent, child)) if child.uid != parent.uid && child.uid != 0 => vec![format!(
-                "end {reaper} only if user {} does not need it: {of} belongs to user {}",
-                user(parent),
-                user(child)
-            )],
-            _ => self.end(reaper),
-        }
+        self.go_on(reaper).unwrap_or_else(|| self.end_if_own_fault(reaper, Cause::Unreaped(zombie)))
     }
 
     /// Returns the commands that continue a stopped process, or `None` if the process is not
@@ -104,8 +172,8 @@ impl Adviser<'_> {
         }
         Some(match stopped_by {
             StoppedBy::Tracer(None) => Vec::new(),
-            StoppedBy::Tracer(Some(tracer)) => self.end_reaper(tracer, pid),
-            StoppedBy::Signal => vec![format!("kill -CONT {pid}")],
+            StoppedBy::Tracer(Some(tracer)) => self.end_if_own_fault(tracer, Cause::Unreaped(pid)),
+            StoppedBy::Signal => vec![self.with_pid(&format!("kill -CONT {pid}"))],
         })
     }
 
@@ -127,12 +195,13 @@ impl Adviser<'_> {
             return thaw;
         }
         let leader_exited = self.graph.process(pid).is_some_and(Process::is_zombie);
-        let stack = match self.live.stuck_threads.get(&pid) {
-            Some(tid) => format!("/proc/{pid}/task/{tid}/stack"),
-            None if leader_exited => format!("/proc/{pid}/task/*/stack"),
-            None => format!("/proc/{pid}/stack"),
+        let tasks = match self.live.stuck_threads.get(&pid) {
+            Some(tid) => format!("task/{tid}/"),
+            None if leader_exited => "task/*/".to_owned(),
+            None => String::new(),
         };
-        vec![format!("cat {stack} # the kernel function that it waits in")]
+        let procfs = shell_word(&self.graph.snapshot().procfs.path);
+        vec![format!("cat {procfs}/{pid}/{tasks}stack # the kernel function that it waits in")]
     }
 
     fn thaw(&self, pid: Pid) -> Vec<String> {
@@ -177,7 +246,8 @@ impl Adviser<'_> {
         // The command names `sh`, because nsenter would otherwise start $SHELL, which containers
         // often do not have.
         let keep = if keeps_user { "--preserve-credentials " } else { "" };
-        Some(format!("nsenter -t {pid} -a {keep}sh"))
+        let command = format!("nsenter -t {pid} -a {keep}sh");
+        Some(guarded(pid, "pid", namespace.id.inode()?, &command))
     }
 
     /// Returns the commands that remove everything that keeps a namespace alive.
@@ -190,8 +260,10 @@ impl Adviser<'_> {
             (_, None) => Vec::new(),
         };
         let holders = namespace.holders.iter().flat_map(|holder| match holder {
-            Holder::Fd { pid, .. } | Holder::PidForChildren { pid, .. } => self.end(*pid),
-            Holder::File { file, pid, fd, .. } => self.close(*file, *pid, *fd),
+            // Only the process itself, or its parent before fork, can set `pid_for_children`.
+            Holder::PidForChildren { pid, .. } => self.end(*pid),
+            Holder::Fd { pid, fd, .. } => self.end_if_own_fault(*pid, Cause::Holds(namespace, *fd)),
+            Holder::File { file, pid, fd, .. } => self.close(namespace, *file, *pid, *fd),
             Holder::Mount { path, mount_namespace } => {
                 umount(path, *mount_namespace, self.live).into_iter().collect()
             }
@@ -202,7 +274,7 @@ impl Adviser<'_> {
     /// Returns advice on how to get a file closed. If the file is a connected socket, or is kept by
     /// messages in a socket, never suggests killing the process. Any user can connect to a daemon
     /// or send messages to it, and could get the daemon killed in this way.
-    fn close(&self, file: HoldingFile, pid: Pid, fd: u32) -> Vec<String> {
+    fn close(&self, namespace: &Namespace, file: HoldingFile, pid: Pid, fd: u32) -> Vec<String> {
         if self.live.ended.contains(&pid) {
             return Vec::new();
         }
@@ -213,7 +285,9 @@ impl Adviser<'_> {
             HoldingFile::Message | HoldingFile::InFlight => {
                 vec![format!("let {pid} read its socket {fd} empty, or close it")]
             }
-            HoldingFile::Pidfd | HoldingFile::Listener | HoldingFile::Procfs => self.end(pid),
+            HoldingFile::Pidfd | HoldingFile::Listener | HoldingFile::Procfs => {
+                self.end_if_own_fault(pid, Cause::Holds(namespace, fd))
+            }
         }
     }
 }
@@ -244,7 +318,7 @@ pub fn add_umounts(namespace: &Namespace, facts: &LiveFacts, line: &mut Line) {
         Holder::Fd { .. } | Holder::PidForChildren { .. } | Holder::File { .. } => None,
     });
     for command in mounts.take(MOUNTS) {
-        line.part("; ", Emphasis::Command, format_args!("{command}"));
+        line.command("; ", &command);
     }
 }
 
@@ -270,10 +344,17 @@ fn umount(path: &str, mount_namespace: u64, facts: &LiveFacts) -> Option<String>
     match facts.own_mount_namespace {
         Some(own) if own != mount_namespace => {
             let pid = facts.in_mount_namespace.get(&mount_namespace)?;
-            Some(format!("umount -i -n -N {pid} {path}"))
+            Some(guarded(*pid, "mnt", mount_namespace, &format!("umount -i -n -N {pid} {path}")))
         }
         _ => Some(format!("umount {path}")),
     }
+}
+
+/// Returns a command that runs `command` only if the process with this PID is still in this
+/// namespace. Without this check, `command` could enter another namespace: a user can end the
+/// process, and then start processes until a process in another namespace has this PID.
+pub fn guarded(pid: Pid, kind: &str, inode: u64, command: &str) -> String {
+    format!("[ \"$(readlink /proc/{pid}/ns/{kind})\" = '{kind}:[{inode}]' ] && {command}")
 }
 
 /// Quotes a path as a single word for a shell, even if the path is not UTF-8.
@@ -295,21 +376,24 @@ fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"/._-+:@%,".contains(&byte)
 }
 
-/// Quotes text as a single word for a shell. Characters that are harmful to a terminal become
-/// escapes in `$'...'` (POSIX.1-2024).
+/// Quotes text as a single word for a shell. Characters that are harmful to a terminal, and
+/// commands to a CI system, become escapes in `$'...'` (POSIX.1-2024).
 pub fn shell_word(text: &str) -> String {
     if !text.is_empty() && text.bytes().all(is_plain) {
         return text.to_owned();
     }
-    if !text.contains(is_harmful) {
+    let mut seen = CiCommand::Other;
+    if !text.contains(|c| seen.is_completed_by(c) || is_harmful(c)) {
         return format!("'{}'", text.replace('\'', "'\\''"));
     }
     let mut word = "$'".to_owned();
+    let mut seen = CiCommand::Other;
     for character in text.chars() {
+        let is_command = seen.is_completed_by(character);
         match character {
             '\n' => word.push_str("\\n"),
             '\\' | '\'' => word.extend(['\\', character]),
-            _ if is_harmful(character) => {
+            _ if is_command || is_harmful(character) => {
                 for byte in character.encode_utf8(&mut [0; 4]).bytes() {
                     // Always write three digits: after a shorter escape, the shell would treat a
                     // following digit as part of the escape. Writing to a String cannot fail.
@@ -338,6 +422,7 @@ mod tests {
         let script = format!("printf %s {word}");
         let output = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
         assert_eq!(output.stdout, hostile.as_bytes());
+        assert_eq!(shell_word("/run/a ##[x]"), "$'/run/a #\\043[x]'");
         let path = Path::new(std::ffi::OsStr::from_bytes(b"/x\xff'1"));
         assert_eq!(shell_path(path), "$'/x\\377\\0471'");
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::advice::{Adviser, shell_word};
+use super::advice::{Adviser, guarded, shell_word};
 use super::phrase::{Count, Counted};
 use super::sanitize::Sanitized;
 use super::subject::{Comm, ProcessRef};
@@ -174,10 +174,11 @@ fn raise(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
         (LimitKind::PidMax, None, Some(value)) => {
             let namespace = limit.scope.namespace.and_then(|id| adviser.graph.namespace(id));
             let write = format!("echo {} > /proc/sys/kernel/pid_max", value.min(MAX_PID_MAX));
-            let enter = namespace.and_then(|it| it.init).map(|init| {
-                format!(
-                    "or end a process in it, then nsenter --target {init} --pid sh -c '{write}'"
-                )
+            let init = namespace.and_then(|it| it.init.zip(it.id.inode()));
+            let enter = init.map(|(init, inode)| {
+                let enter = format!("nsenter --target {init} --pid sh -c '{write}'");
+                let enter = guarded(init, "pid", inode, &enter);
+                adviser.with_pid(&format!("or end a process in it, then {enter}"))
             });
             // A shell writes the file without a fork.
             [format!("in a shell there, as root: {write}")].into_iter().chain(enter).collect()
@@ -219,13 +220,13 @@ fn raise_nproc(adviser: &Adviser<'_>, limit: &Limit, main: Option<Pid>, value: u
     let prlimit = format!("prlimit --pid {pid} --nproc={value}");
     let name = Sanitized(ProcessRef::new(graph, pid, None).to_string());
     let who = scope_text(&limit.scope);
-    advice.push(match hard(pid) {
+    advice.push(adviser.with_pid(&match hard(pid) {
         Some(hard) if value > hard => format!(
             "{prlimit} # for {name}; raising the hard limit of {hard} needs CAP_SYS_RESOURCE"
         ),
         Some(_) => format!("{prlimit}: # for {name}; as {who}, or with CAP_SYS_RESOURCE"),
         None => format!("{prlimit}: # for {name}; fails above the hard limit"),
-    });
+    }));
     advice
 }
 

@@ -69,6 +69,17 @@ impl Line {
         self.part(separator, Emphasis::Plain, text);
     }
 
+    /// Adds a shell command. A line wraps only after `&&`, where a shell allows a line break.
+    pub fn command(&mut self, separator: &'static str, command: &str) {
+        let mut rest = command;
+        let mut separator = separator;
+        while let Some(end) = rest.find("&& ").map(|at| at + "&&".len()) {
+            self.part(separator, Emphasis::Command, format_args!("{}", &rest[..end]));
+            (rest, separator) = (&rest[end + 1..], " ");
+        }
+        self.part(separator, Emphasis::Command, format_args!("{rest}"));
+    }
+
     /// Adds each word of a sentence as a part.
     pub fn words(&mut self, separator: &'static str, text: &str) {
         for (index, word) in text.split(' ').enumerate() {

@@ -2,6 +2,7 @@
 //! on these facts.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ffi::CStr;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
@@ -116,19 +117,24 @@ impl<'a> LiveHost<'a> {
             if let Some(hard) = self.hard_nproc(process) {
                 facts.hard_nproc.insert(process.pid, hard);
             }
+            if let Some(inode) = self.namespace(process, c"ns/user", "user") {
+                facts.user_namespaces.insert(process.pid, inode);
+            }
             // The user runs nsenter(1) in the PID namespace of pidns, and nsenter takes only PIDs
             // of that namespace.
             if self.procfs.own && !process.is_zombie() && !process.kernel_thread {
                 facts.enterable.insert(process.pid, self.keeps_user(process));
             }
         }
+        // umount(8), too, takes only PIDs of the PID namespace of pidns.
         let mut wanted = mount_namespaces.clone();
-        wanted.retain(|&inode| facts.own_mount_namespace != Some(inode));
+        wanted.retain(|&inode| self.procfs.own && facts.own_mount_namespace != Some(inode));
         for process in self.processes.iter().filter(|it| !it.kernel_thread) {
             if wanted.is_empty() {
                 break;
             }
-            if let Some(inode) = self.mount_namespace(process).filter(|it| wanted.remove(it)) {
+            let inode = self.namespace(process, c"ns/mnt", "mnt");
+            if let Some(inode) = inode.filter(|it| wanted.remove(it)) {
                 facts.in_mount_namespace.insert(inode, process.pid);
             }
         }
@@ -168,11 +174,12 @@ impl<'a> LiveHost<'a> {
         !geteuid().is_root() || !maps_root(c"uid_map") || !maps_root(c"gid_map")
     }
 
-    /// Returns the inode of a process's mount namespace, or `None` if the process is gone.
-    fn mount_namespace(&self, process: &Process) -> Option<u64> {
+    /// Returns the inode of the namespace to which a link of a process leads, or `None` if the
+    /// process is gone.
+    fn namespace(&self, process: &Process, link: &'static CStr, kind: &str) -> Option<u64> {
         let mut dir = ProcessDir::open(self.procfs.fd(), process.pid).ok()?;
-        let (base, name) = dir.file(c"ns/mnt");
-        let inode = namespace_link(base, name, "mnt").ok()??;
+        let (base, name) = dir.file(link);
+        let inode = namespace_link(base, name, kind).ok()??;
         is_there(&self.procfs, process).then_some(inode)
     }
 }

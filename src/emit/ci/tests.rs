@@ -48,15 +48,15 @@ fn every_format_has_message_and_advice_for_hostile_names() {
             DENIED dead-namespace: pid:[4026532180]  DEAD: its init has exited; kept by 4 containerd-shim: open fd 9; kept by mount /run/it's $x (in mnt:[9])
               kill 4; umount '/run/it'\''s $x'
             warning zombie: 7 sleep does not reap its child 20 → 20 a%|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179], of docker 3f2a1b9c04de)
-              kill 7
+              end 7 only if user root does not need it: another user may have started 20
             warning zombie: 7 sleep does not reap its child 21 → 21 a%|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179], of docker 3f2a1b9c04de)
-              kill 7
+              end 7 only if user root does not need it: another user may have started 21
             warning zombie: 7 sleep does not reap its child 22 → 22 a%|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179], of docker 3f2a1b9c04de)
-              kill 7
+              end 7 only if user root does not need it: another user may have started 22
             warning zombie: 7 sleep does not reap its child 23 → 23 a%|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179], of docker 3f2a1b9c04de)
-              kill 7
+              end 7 only if user root does not need it: another user may have started 23
             warning zombie: 7 sleep does not reap its child 24 → 24 a%|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179], of docker 3f2a1b9c04de)
-              kill 7
+              end 7 only if user root does not need it: another user may have started 24
             1 denied, 14 warnings.
 
             warning incomplete: the view is incomplete: cannot search the open files of 1 process: Permission denied (os error 13)
@@ -67,20 +67,20 @@ fn every_format_has_message_and_advice_for_hostile_names() {
         CheckFormat::Github,
         &expect![[r#"
             ::error title=pidns%3A dead-namespace::pid:[4026532180]  DEAD: its init has exited; kept by 4 containerd-shim: open fd 9; kept by mount /run/it's $x (in mnt:[9]); kill 4; umount '/run/it'\''s $x'
-            ::warning title=pidns%3A zombie::7 sleep does not reap its child 20 → 20 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179], of docker 3f2a1b9c04de); kill 7
-            ::warning title=pidns%3A zombie::7 sleep does not reap its child 21 → 21 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179], of docker 3f2a1b9c04de); kill 7
-            ::warning title=pidns%3A zombie::7 sleep does not reap its child 22 → 22 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179], of docker 3f2a1b9c04de); kill 7
-            ::warning title=pidns%3A zombie::7 sleep does not reap its child 23 → 23 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179], of docker 3f2a1b9c04de); kill 7
-            ::warning title=pidns%3A zombie::7 sleep does not reap its child 24 → 24 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179], of docker 3f2a1b9c04de); kill 7
-            ::warning title=pidns%3A zombie::7 sleep does not reap its child 25 → 25 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179], of docker 3f2a1b9c04de); kill 7
-            ::warning title=pidns%3A zombie::7 sleep does not reap its child 26 → 26 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179], of docker 3f2a1b9c04de); kill 7
+            ::warning title=pidns%3A zombie::7 sleep does not reap its child 20 → 20 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179], of docker 3f2a1b9c04de); end 7 only if user root does not need it: another user may have started 20
+            ::warning title=pidns%3A zombie::7 sleep does not reap its child 21 → 21 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179], of docker 3f2a1b9c04de); end 7 only if user root does not need it: another user may have started 21
+            ::warning title=pidns%3A zombie::7 sleep does not reap its child 22 → 22 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179], of docker 3f2a1b9c04de); end 7 only if user root does not need it: another user may have started 22
+            ::warning title=pidns%3A zombie::7 sleep does not reap its child 23 → 23 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179], of docker 3f2a1b9c04de); end 7 only if user root does not need it: another user may have started 23
+            ::warning title=pidns%3A zombie::7 sleep does not reap its child 24 → 24 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179], of docker 3f2a1b9c04de); end 7 only if user root does not need it: another user may have started 24
+            ::warning title=pidns%3A zombie::7 sleep does not reap its child 25 → 25 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179], of docker 3f2a1b9c04de); end 7 only if user root does not need it: another user may have started 25
+            ::warning title=pidns%3A zombie::7 sleep does not reap its child 26 → 26 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179], of docker 3f2a1b9c04de); end 7 only if user root does not need it: another user may have started 26
             ::warning title=pidns%3A stopped-init::6 → 1 farm (child of 4 containerd-shim, in pid:[4026532179], of docker 3f2a1b9c04de) is an init and is stopped; kill -CONT 6
             ::warning title=pidns%3A incomplete::the view is incomplete: cannot search the open files of 1 process: Permission denied (os error 13)
             ::warning title=pidns::and 5 zombie
             ::warning title=pidns::and 5 zombie
             ::warning title=pidns%3A incomplete::the view is incomplete: cannot search the open files of 1 process: Permission denied (os error 13)
             ::warning title=pidns%3A stopped-init::6 → 1 farm (child of 4 containerd-shim, in pid:[4026532179], of docker 3f2a1b9c04de) is an init and is stopped; kill -CONT 6
-            ::warning title=pidns%3A zombie::7 sleep does not reap its child 26 → 26 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179], of docker 3f2a1b9c04de); kill 7
+            ::warning title=pidns%3A zombie::7 sleep does not reap its child 26 → 26 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179], of docker 3f2a1b9c04de); end 7 only if user root does not need it: another user may have started 26
         "#]],
     );
     shows(
@@ -97,7 +97,7 @@ fn every_format_has_message_and_advice_for_hostile_names() {
                     <testcase name="leftover-namespace" classname="pidns.check"/>
                     <testcase name="nascent-namespace" classname="pidns.check"/>
                     <testcase name="zombie" classname="pidns.check">
-                        <system-out>7 sleep does not reap its child 20 → 20 a%|`::,&lt;b&gt;\n\x1b[31m (child of 7 sleep, in pid:[4026532179], of docker 3f2a1b9c04de); kill 7
+                        <system-out>7 sleep does not reap its child 20 → 20 a%|`::,&lt;b&gt;\n\x1b[31m (child of 7 sleep, in pid:[4026532179], of docker 3f2a1b9c04de); end 7 only if user root does not need it: another user may have started 20
             </testsuites>
                 </testsuite>
                     </testcase>
@@ -112,13 +112,13 @@ fn every_format_has_message_and_advice_for_hostile_names() {
             | | code | what | what to do |
             |---|---|---|---|
             | **denied** | dead-namespace | pid&#58;&#91;4026532180&#93;  DEAD&#58; its init has exited; kept by 4 containerd-shim&#58; open fd 9; kept by mount /run/it&#39;s &#36;x (in mnt&#58;&#91;9&#93;) | kill 4<br>umount &#39;/run/it&#39;&#92;&#39;&#39;s &#36;x&#39; |
-            | warning | zombie | 7 sleep does not reap its child 20 → 20 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;, of docker 3f2a1b9c04de) | kill 7 |
-            | warning | zombie | 7 sleep does not reap its child 21 → 21 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;, of docker 3f2a1b9c04de) | kill 7 |
-            | warning | zombie | 7 sleep does not reap its child 22 → 22 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;, of docker 3f2a1b9c04de) | kill 7 |
-            | warning | zombie | 7 sleep does not reap its child 23 → 23 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;, of docker 3f2a1b9c04de) | kill 7 |
-            | warning | zombie | 7 sleep does not reap its child 24 → 24 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;, of docker 3f2a1b9c04de) | kill 7 |
-            | warning | zombie | 7 sleep does not reap its child 25 → 25 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;, of docker 3f2a1b9c04de) | kill 7 |
-            | warning | zombie | 7 sleep does not reap its child 26 → 26 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;, of docker 3f2a1b9c04de) | kill 7 |
+            | warning | zombie | 7 sleep does not reap its child 20 → 20 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;, of docker 3f2a1b9c04de) | end 7 only if user root does not need it&#58; another user may have started 20 |
+            | warning | zombie | 7 sleep does not reap its child 21 → 21 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;, of docker 3f2a1b9c04de) | end 7 only if user root does not need it&#58; another user may have started 21 |
+            | warning | zombie | 7 sleep does not reap its child 22 → 22 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;, of docker 3f2a1b9c04de) | end 7 only if user root does not need it&#58; another user may have started 22 |
+            | warning | zombie | 7 sleep does not reap its child 23 → 23 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;, of docker 3f2a1b9c04de) | end 7 only if user root does not need it&#58; another user may have started 23 |
+            | warning | zombie | 7 sleep does not reap its child 24 → 24 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;, of docker 3f2a1b9c04de) | end 7 only if user root does not need it&#58; another user may have started 24 |
+            | warning | zombie | 7 sleep does not reap its child 25 → 25 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;, of docker 3f2a1b9c04de) | end 7 only if user root does not need it&#58; another user may have started 25 |
+            | warning | zombie | 7 sleep does not reap its child 26 → 26 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;, of docker 3f2a1b9c04de) | end 7 only if user root does not need it&#58; another user may have started 26 |
             ```
               classDef dead fill:#f6c9c6,stroke:#b3261e,stroke-width:4px,color:#000,text-align:left
               classDef live fill:#d6e6f5,stroke:#4a6785,color:#000,text-align:left

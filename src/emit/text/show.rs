@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::tree::{Branch, Place, TreeDrawer};
-use crate::emit::{Sanitized, Style};
+use crate::emit::Style;
 use crate::graph::PidGraph;
 use crate::model::{Evidence, FilterOption, Namespace, NamespaceId, NamespaceState};
 use crate::query::fold::{Drawn, Folding, Siblings, TreeRow};
@@ -137,7 +137,7 @@ impl<'a> Hierarchy<'a, '_> {
             self.line.words(" ", &limit_text(limit));
             self.draw(Place::ROOT, false)?;
             for advice in limit_advice(&adviser, limit) {
-                self.line.part("", Emphasis::Command, format_args!("  {}", Sanitized(advice)));
+                self.line.command("", &format!("  {advice}"));
                 self.draw(Place::ROOT, false)?;
             }
         }
@@ -231,13 +231,12 @@ impl<'a> Hierarchy<'a, '_> {
         let mut seen = HashSet::new();
         let homes = named.filter_map(|it| Some((it.pid, it.namespace?)));
         let homes = homes.filter(|(_, namespace)| seen.insert(*namespace));
-        let commands = homes.filter_map(|(pid, id)| Some((id, adviser.enter(id, Some(pid))?)));
-        for (index, (id, command)) in commands.take(ENTRANCES).enumerate() {
+        let commands = homes.filter_map(|(pid, id)| adviser.enter(id, Some(pid)));
+        for (index, command) in commands.take(ENTRANCES).enumerate() {
             if index == 0 {
                 self.draw(Place::ROOT, false)?;
             }
-            self.line.part("", Emphasis::Command, format_args!("{command}"));
-            self.line.plain(" ", format_args!("# enters {id}"));
+            self.line.command("", &command);
             self.draw(Place::ROOT, false)?;
         }
         Ok(())
