@@ -264,6 +264,67 @@ ctypes.CDLL(None).syscall(60, 0)  # leader-678";
     assert_eq!((killed.sigkill.len(), killed.remaining.len()), (1, 0), "{}", outcome.stderr);
 }
 
+/// Python program that becomes the tracer of a `sleep` process, and never waits for it. The
+/// arguments are: the argument of `sleep`, a file to create, and `kill` to kill the process.
+const TRACER: &str = "import ctypes, os, signal, sys, time
+def read(path):
+    try: return open(path).read()
+    except OSError: return ''
+def sleepers():
+    return [it for it in os.listdir('/proc') if read(f'/proc/{it}/cmdline') == f'sleep\\0{sys.argv[1]}\\0']
+while not (found := sleepers()): time.sleep(0.01)
+pid = int(found[0])
+PTRACE_SEIZE = 0x4206
+assert ctypes.CDLL(None).ptrace(PTRACE_SEIZE, pid, 0, 0) == 0
+if 'kill' in sys.argv:
+    os.kill(pid, signal.SIGKILL)
+    while 'State:\\tZ' not in read(f'/proc/{pid}/status'): time.sleep(0.01)
+open(sys.argv[2] + '.new', 'w').close()
+os.rename(sys.argv[2] + '.new', sys.argv[2])
+time.sleep(300)";
+
+/// Starts the program [`TRACER`], and runs pidns with a command that leaves a traced process.
+fn run_traced(program: &mut Command, options: &[&str], number: &str, kill: &str) -> (u32, Outcome) {
+    let dir = tempfile::tempdir().unwrap();
+    let mark = dir.path().join("traced").display().to_string();
+    // Other builds of this test can run at the same time.
+    let argument = format!("{number}{}", std::process::id());
+    let mut tracer = Command::new("python3");
+    let tracer = Running::spawn(tracer.args(["-c", TRACER, &argument, &mark, kill]));
+    let script = format!(
+        "setsid sleep {argument} >/dev/null 2>&1 &
+         for i in {{1..2000}}; do [ -e {mark} ] && exit 0; sleep 0.01; done; exit 7"
+    );
+    let outcome = run_job_by(program, options, &["bash", "-c", &script]);
+    assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+    (tracer.pid(), outcome)
+}
+
+#[test]
+fn a_zombie_that_only_its_tracer_can_reap_takes_no_grace_time() {
+    needs!(HostRoot, Program("python3"), Linux(5, 4));
+    let start = Instant::now();
+    let options = ["--kill", "--grace", "60", "--deny", "leftover-process"];
+    let (tracer, outcome) = run_traced(&mut pidns_run(), &options, "681.1", "kill");
+    assert!(start.elapsed() < Duration::from_secs(50), "{}", outcome.stderr);
+    assert_eq!(outcome.report.codes(), ["zombie"], "{}", outcome.stderr);
+    assert!(outcome.report.killed.is_none(), "{}", outcome.stderr);
+    let by = format!("sleep  zombie: {tracer} python3 does not reap it, ");
+    assert!(outcome.stderr.contains(&by), "{}", outcome.stderr);
+}
+
+#[test]
+fn kill_does_not_wait_for_the_tracer_of_a_zombie() {
+    needs!(HostRoot, Program("python3"), Linux(5, 4));
+    let options = ["--kill", "--grace", "0.2"];
+    let start = Instant::now();
+    let (_, outcome) = run_traced(&mut pidns_run(), &options, "681.2", "keep");
+    // pidns repeats SIGKILL for ten seconds if a process stays.
+    assert!(start.elapsed() < Duration::from_secs(9), "{}", outcome.stderr);
+    let killed = outcome.report.killed.as_ref().unwrap();
+    assert_eq!((killed.sigkill.len(), killed.remaining.len()), (1, 0), "{}", outcome.stderr);
+}
+
 #[test]
 fn a_dead_namespace_that_pidns_inherited_or_that_was_mounted_is_not_the_commands() {
     needs!(HostRoot, Program("python3"));

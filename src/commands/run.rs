@@ -123,7 +123,7 @@ fn report(
     };
     report.uptime = collect::uptime().unwrap_or_default();
     if arguments.kill && !has_none_left && is_any_left {
-        report.killed = Some(kill::kill(command, grace));
+        report.killed = Some(kill::kill(command, grace)).filter(|it| !it.is_empty());
     }
     match found {
         Ok(Some((leftovers, live))) if !leftovers.is_empty() => {

@@ -49,6 +49,16 @@ pub struct Killed {
     pub remaining: BTreeSet<Pid>,
 }
 
+impl Killed {
+    /// Returns `true` if there was no process to kill.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        [&self.sigterm, &self.sigkill, &self.refused, &self.remaining]
+            .iter()
+            .all(|it| it.is_empty())
+    }
+}
+
 /// The start time and the PID of a process. The PID gives the order of processes that started in
 /// the same clock tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Finds the processes and namespaces that a command left behind (`pidns run`).
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::mem;
 use std::time::Duration;
 
 use crate::graph::PidGraph;
@@ -21,8 +22,8 @@ pub struct RunScope {
     pub members: BTreeSet<Pid>,
     /// The PID namespaces that were bind-mounted before the command started.
     pub mounted: MountedNamespaces,
-    /// Zombies that still existed on a second check shortly after the scan. All other zombies have
-    /// been reaped in the meantime, so they are not leftovers.
+    /// Zombies that still existed on a second check shortly after the scan, and that pidns cannot
+    /// reap itself. No other zombies are leftovers.
     pub unreaped: BTreeSet<Pid>,
 }
 
@@ -100,12 +101,22 @@ impl Leftovers {
             .collect();
         count_members(&mut snapshot);
         snapshot.namespaces.retain(|namespace| shown.contains(&namespace.id));
-        snapshot.processes.retain(|it| pids.contains(&it.pid) && !is_being_reaped(it, scope));
+        let tracers: HashSet<_> = snapshot
+            .processes
+            .iter()
+            .filter(|it| pids.contains(&it.pid))
+            .filter_map(Process::tracer)
+            .collect();
+        let (left, others): (Vec<_>, Vec<_>) =
+            mem::take(&mut snapshot.processes).into_iter().partition(|it| pids.contains(&it.pid));
+        snapshot.processes = left;
         snapshot.selected = vec![Criterion {
             by: FilterOption::DescendantsOf,
             values: vec![scope.reaper.to_string()],
         }];
-        Self { graph: PidGraph::new(snapshot), namespaces, unseen: false }
+        let mut graph = PidGraph::new(snapshot);
+        graph.add_left_out(others.into_iter().filter(|it| tracers.contains(&it.pid)));
+        Self { graph, namespaces, unseen: false }
     }
 
     /// Returns `true` if the command left nothing behind.
@@ -166,11 +177,6 @@ fn count_members(snapshot: &mut Snapshot) {
     for namespace in &mut snapshot.namespaces {
         namespace.member_count = Some(counts.get(&namespace.id).copied().unwrap_or(0));
     }
-}
-
-/// Returns `true` if the process is a zombie that pidns itself is about to reap.
-fn is_being_reaped(process: &Process, scope: &RunScope) -> bool {
-    process.is_unreaped() && process.ppid == Some(scope.reaper)
 }
 
 /// Returns the members of the command's cgroup, and the descendants of pidns.
@@ -330,16 +336,18 @@ mod tests {
             child(&[9], 10, 8),
             child(&[11], 10, 1),
             child(&[12], 10, 5),
+            child(&[13], 10, 5),
         ];
-        for zombie in [3, 5] {
+        for zombie in [3, 5, 6] {
             processes[zombie].state = 'Z';
         }
         let leftovers = Leftovers::of(snapshot(vec![namespace(10, None)], processes), &scope());
         assert_eq!(
             found(&leftovers),
-            [("leftover-process", "8".to_owned()), ("zombie", "9".to_owned())]
+            [("leftover-process", "8"), ("zombie", "9"), ("zombie", "12")]
+                .map(|(code, pid)| (code, pid.to_owned()))
         );
-        assert_eq!(leftovers.roots().len(), 1);
+        assert_eq!(leftovers.roots().len(), 2);
         assert_eq!(
             leftovers.graph.namespace(NamespaceId::Inode(10)).unwrap().member_count,
             Some(6)

@@ -124,9 +124,13 @@ fn repeat(
                 }
                 ControlFlow::Continue(())
             });
-            // A descendant existed before the walk. If the walk finds no running descendant, it may
-            // have missed a process that was forked during the walk, so repeat.
-            leaves_some = living.is_empty() || !living.is_subset(refused);
+            // If the walk finds no running descendant, it may have missed one. Otherwise, the
+            // remaining descendants are zombies that only their tracers can reap.
+            leaves_some = if living.is_empty() {
+                command.may_have_missed()
+            } else {
+                !living.is_subset(refused)
+            };
         }
         let left = deadline.map_or(ROUND, |at| at.saturating_duration_since(Instant::now()));
         let is_hurried = hurry == Hurry::Allowed && command.hurried;

@@ -229,7 +229,8 @@ impl SupervisedCommand {
     }
 
     /// Waits up to `grace` for all descendants to exit. The wait ends early if a signal asks pidns
-    /// to exit. Returns `true` if no descendant is left.
+    /// to exit, or if only zombies are left that pidns cannot reap. Returns `true` if no descendant
+    /// is left.
     pub fn wait_for_descendants(&mut self, grace: Duration) -> bool {
         let deadline = Instant::now().checked_add(grace);
         loop {
@@ -242,7 +243,33 @@ impl SupervisedCommand {
                 return false;
             }
             self.signals.wait(Some(left.min(PAUSE)));
+            if !self.signals.is_pending() && self.has_only_zombies() {
+                return false;
+            }
         }
+    }
+
+    /// Returns `true` if all remaining descendants are zombies that pidns cannot reap, because they
+    /// are traced.
+    fn has_only_zombies(&self) -> bool {
+        if self.has_members() {
+            return false;
+        }
+        let mut has_running = false;
+        self.walk(|it| {
+            has_running = !it.has_exited;
+            if has_running { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        !has_running && !self.may_have_missed()
+    }
+
+    /// Returns `true` if a walk that found no running descendant may have missed one. Signals must
+    /// have been read before the walk.
+    ///
+    /// A walk misses a descendant only if its parent exits during the walk. If the parent is a
+    /// child of pidns, SIGCHLD is pending then. Otherwise, the walk finds an ancestor of the parent.
+    fn may_have_missed(&self) -> bool {
+        self.has_members() || self.signals.is_pending()
     }
 
     /// Reads all pending signals, and returns a descriptor that is readable as soon as another signal

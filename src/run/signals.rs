@@ -121,6 +121,13 @@ impl Signals {
         let _ = poll(&mut [PollFd::new(&self.fd.as_fd(), PollFlags::IN)], timeout.as_ref());
     }
 
+    /// Returns `true` if a signal is pending.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        let mut polled = [PollFd::new(&self.fd, PollFlags::IN)];
+        poll(&mut polled, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+
     /// Returns the descriptor, which is readable if a signal is pending.
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {

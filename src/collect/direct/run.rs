@@ -46,6 +46,9 @@ pub struct Descendant {
     pub pid: Pid,
     /// `true` if the process has terminated and waits to be reaped.
     pub has_exited: bool,
+    /// `true` if pidns can reap the process. A zombie child that is traced can be reaped only by
+    /// its tracer.
+    is_reapable: bool,
     /// A pidfd, which refers to this process even if its PID is reused. `None` before Linux 5.3.
     pidfd: Option<OwnedFd>,
     /// PID of the descendant in the PID namespace of pidns, for use in system calls.
@@ -157,7 +160,7 @@ impl Descendants {
             let name = format!("self/fdinfo/{}", pidfd.as_ref()?.as_raw_fd());
             parse::pidfd_process(&self.own_file(&CString::new(name).ok()?).ok()?)?
         };
-        Some(Descendant { pid, has_exited: false, pidfd, raw })
+        Some(Descendant { pid, has_exited: false, is_reapable: false, pidfd, raw })
     }
 
     /// Returns `true` if this process ignores SIGCHLD. The kernel then discards the exit
@@ -177,14 +180,14 @@ impl Descendants {
         Ok(bytes)
     }
 
-    /// Returns the descendants that have terminated and have not been reaped. Other threads of such
-    /// a process may still be running.
+    /// Returns the descendants that have terminated and wait for another process to reap them. Other
+    /// threads of such a process may still be running.
     #[must_use]
     pub fn zombies(&self) -> BTreeSet<Pid> {
         let mut zombies = BTreeSet::new();
         self.walk(|it| {
             let status = status(&self.procfs, it.pid);
-            if status.is_some_and(|status| matches!(status.state, 'Z' | 'X')) {
+            if !it.is_reapable && status.is_some_and(|it| matches!(it.state, 'Z' | 'X')) {
                 zombies.insert(it.pid);
             }
             ControlFlow::Continue(())
@@ -265,10 +268,19 @@ impl Descendants {
             Err(Errno::SRCH) => return None,
             Err(_) => None,
         };
-        if parent.is_none()
-            && let Some(result) = pidfd.as_ref().and_then(has_child_exited)
-        {
-            return Some(Descendant { pid, has_exited: result?, pidfd, raw });
+        let child = Descendant { pid, has_exited: false, is_reapable: false, pidfd, raw };
+        if parent.is_none() {
+            // Check the pidfd before waitid(2). Otherwise, a process that exits in between would
+            // count as one that pidns cannot reap.
+            let has_exited = !child.still_has_its_pid();
+            if let Some(result) = child.pidfd.as_ref().and_then(is_child_reapable) {
+                let is_reapable = result?;
+                return Some(Descendant {
+                    has_exited: has_exited || is_reapable,
+                    is_reapable,
+                    ..child
+                });
+            }
         }
         // The PID may have been reused before the pidfd was opened. If so, the status shows another
         // parent, because it is read after the pidfd was opened. pidns itself is also accepted as
@@ -281,7 +293,8 @@ impl Descendants {
         });
         let is_zombie = matches!(status.state, 'Z' | 'X');
         let has_exited = is_zombie && status.threads.is_none_or(|threads| threads.get() == 1);
-        (is_child || is_grandchild).then_some(Descendant { pid, has_exited, pidfd, raw })
+        let is_reapable = has_exited && is_child;
+        (is_child || is_grandchild).then_some(Descendant { has_exited, is_reapable, ..child })
     }
 
     /// Returns the PID that pidns passes to system calls for a process. `pid` is its PID in the
@@ -357,11 +370,11 @@ fn has_children() -> bool {
     !matches!(waitid(WaitId::All, options), Err(Errno::CHILD))
 }
 
-/// Returns `true` if a child of pidns has terminated, and `false` if it is running. This works even
-/// if the procfs hides the child. The inner result is `None` if the process is not a child of
+/// Returns `true` if a child of pidns has terminated and pidns can reap it. This works even if the
+/// procfs hides the child. The inner result is `None` if the process is not a child of
 /// pidns; the outer result is `None` before Linux 5.4.
 #[allow(clippy::option_option)]
-fn has_child_exited(pidfd: &OwnedFd) -> Option<Option<bool>> {
+fn is_child_reapable(pidfd: &OwnedFd) -> Option<Option<bool>> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     match waitid(WaitId::PidFd(pidfd.as_fd()), options) {
         Ok(status) => Some(Some(status.is_some())),
