@@ -385,7 +385,7 @@ fn class(namespace: &Namespace) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Holder, Snapshot};
+    use crate::model::{Diagnostic, Holder, Snapshot};
     use crate::testing::{farm, namespace, process, snapshot};
 
     fn dot(snapshot: Snapshot) -> String {
@@ -489,5 +489,21 @@ mod tests {
         let text = dot(snapshot);
         assert!(text.matches("kept by ").count() < 45, "{}", text.len());
         assert!(text.contains("kept by 3,961 more"), "{text}");
+    }
+
+    #[test]
+    fn the_title_counts_diagnostics_beyond_forty_lines() {
+        let mut snapshot = farm();
+        let diagnostic = |number| Diagnostic {
+            message: format!("problem {number}."),
+            ..farm().diagnostics[0].clone()
+        };
+        snapshot.diagnostics = (1..=40).map(diagnostic).collect();
+        let text = dot(snapshot.clone());
+        assert!(text.contains("problem 40.") && !text.contains("more diagnostics"), "{text}");
+        snapshot.diagnostics.extend((41..=1200).map(diagnostic));
+        let text = dot(snapshot);
+        assert!(text.contains("problem 39.") && !text.contains("problem 40."), "{text}");
+        assert!(text.contains(">1,161 more diagnostics</td>"), "{text}");
     }
 }

@@ -7,7 +7,7 @@ use super::escape::Html;
 use super::table::{FILLERS, LINE, LINES, LOOKS, PART};
 use crate::model::{Evidence, NamespaceState, Snapshot};
 use crate::wording::namespace::{ARROW_MEANS, DEAD_MEANS, Describe, INFERRED_MEANS};
-use crate::wording::phrase::Clipped;
+use crate::wording::phrase::{Clipped, Count};
 
 /// The markup that begins the tables of the title and the legend.
 const TABLE: &str = "<table border=\"0\" cellborder=\"0\" cellspacing=\"2\" cellpadding=\"1\">";
@@ -44,16 +44,29 @@ pub fn write(
     }
     html.markup("</td></tr>")?;
     legend(snapshot, describe, has_edges, &mut html)?;
-    for diagnostic in snapshot.diagnostics.iter().take(LINES) {
-        html.markup(TITLE_LINE)?;
-        let word = if diagnostic.is_gap() { "incomplete" } else { "note" };
-        html.text(format_args!("{word}: {}", Clipped(&diagnostic.message, PART)))?;
-        html.markup("</td></tr>")?;
-    }
+    diagnostics(snapshot, &mut html)?;
     html.markup("</table>")?;
     out.write_all(b"  label=<")?;
     out.write_all(&label)?;
     out.write_all(b">;\n")
+}
+
+fn diagnostics(snapshot: &Snapshot, html: &mut Html<'_>) -> io::Result<()> {
+    let mut line = |text: &dyn Display| {
+        html.markup(TITLE_LINE)?;
+        html.text(text)?;
+        html.markup("</td></tr>")
+    };
+    let diagnostics = &snapshot.diagnostics;
+    let shown = if diagnostics.len() > LINES { LINES - 1 } else { LINES };
+    for diagnostic in diagnostics.iter().take(shown) {
+        let word = if diagnostic.is_gap() { "incomplete" } else { "note" };
+        line(&format_args!("{word}: {}", Clipped(&diagnostic.message, PART)))?;
+    }
+    match diagnostics.len().checked_sub(shown) {
+        Some(more @ 1..) => line(&format_args!("{} more diagnostics", Count(more))),
+        _ => Ok(()),
+    }
 }
 
 /// Writes the legend as a nested table. The legend explains only styles that occur in the picture.

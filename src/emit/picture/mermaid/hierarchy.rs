@@ -9,7 +9,7 @@
 use std::collections::HashSet;
 use std::io::{self, Write};
 
-use super::{Chart, LINES, add_rows, wrap};
+use super::{Chart, LINES, add_list, add_rows, wrap};
 use crate::graph::PidGraph;
 use crate::model::{Evidence, Namespace, NamespaceId, NamespaceState};
 use crate::query::fold::{Folding, MemberRow, Siblings};
@@ -178,17 +178,15 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
         wrap(&self.line, &mut lines);
         if !of_each {
             let holders = self.describe.kept_by(namespace);
-            for holder in holders.iter().take(LINES / 2) {
-                self.line.clear();
-                holder.describe("", &mut self.line);
-                wrap(&self.line, &mut lines);
-            }
-            if let Some(more @ 1..) = holders.len().checked_sub(LINES / 2) {
-                lines.push(format!("kept by {} more", Count(more)));
-            }
+            let rows = holders.iter().take(LINES / 2).map(|holder| {
+                let mut line = Line::default();
+                holder.describe("", &mut line);
+                (line, 1)
+            });
+            let more = |left| format!("kept by {} more", Count(left));
+            // Leave one line of the box for the number of members.
+            add_list(rows, holders.len(), LINES - 1, more, &mut lines);
         }
-        // Leave one line of the box for the number of members.
-        lines.truncate(LINES - 1);
         let rows = self.folding.members(namespace);
         if self.detail.members {
             add_rows(self.rows(&rows, of_each), &mut lines);
@@ -250,7 +248,7 @@ fn direction(graph: &PidGraph) -> &'static str {
 mod tests {
     use super::super::CHARACTERS;
     use super::*;
-    use crate::model::Snapshot;
+    use crate::model::{Holder, Snapshot};
     use crate::testing::{farm, namespace, process, snapshot};
 
     fn chart(snapshot: Snapshot) -> String {
@@ -316,6 +314,32 @@ mod tests {
         let flat = chart(many(460, 0));
         assert!(flat.contains("460 more namespaces, and all below them: left out"), "{flat}");
         assert_eq!(flat.matches(" --> ").count(), 1);
+    }
+
+    #[test]
+    fn counts_the_holders_that_do_not_fit() {
+        let held = |holders: u32, path: &str| {
+            let mut snapshot = farm();
+            let mount = |number| Holder::Mount {
+                path: format!("/run/{number}{path}"),
+                mount_namespace: 4_026_531_832,
+            };
+            snapshot.namespaces[2].holders = (1..=holders).map(mount).collect();
+            chart(snapshot)
+        };
+        let lines = |chart: &str| {
+            let found = chart.lines().find(|line| line.contains("DEAD")).unwrap().to_owned();
+            found.replace("<wbr/>", "").split("<br/>").map(str::to_owned).collect::<Vec<_>>()
+        };
+        let short = lines(&held(6, ""));
+        assert_eq!(short.len(), 7, "{short:?}");
+        assert!(short[6].starts_with("kept by mount /run/6 (in mnt"), "{short:?}");
+        let more = lines(&held(9, ""));
+        assert_eq!((more.len(), more[7].as_str()), (8, "kept by 3 more\"]:::dead"));
+        // Each holder takes two lines of the box.
+        let wrapped = lines(&held(6, "/a/long/path/to/a/bind/mount"));
+        assert!(wrapped[8].starts_with("(in mnt"), "{wrapped:?}");
+        assert_eq!((wrapped.len(), wrapped[9].as_str()), (10, "kept by 2 more\"]:::dead"));
     }
 
     #[test]

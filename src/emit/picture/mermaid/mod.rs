@@ -102,17 +102,33 @@ impl Chart {
 /// of processes on that line. If some rows do not fit, the last line says how many processes are
 /// left out.
 fn add_rows(rows: Vec<(Line, usize)>, lines: &mut Vec<String>) {
-    let mut left: usize = rows.iter().map(|(_, count)| count).sum();
+    let total = rows.iter().map(|(_, count)| count).sum();
+    add_list(rows, total, LINES, |left| more_processes(left).to_string(), lines);
+}
+
+/// Adds a list to the lines of a box, until the box has `limit` lines. Each element of `rows` is a
+/// line, and the number of items on that line. If fewer than `total` items are shown, the last line
+/// is `more` with the number of remaining items.
+fn add_list(
+    rows: impl IntoIterator<Item = (Line, usize)>,
+    total: usize,
+    limit: usize,
+    more: impl Fn(usize) -> String,
+    lines: &mut Vec<String>,
+) {
+    let mut left = total;
     for (line, count) in rows {
         let before = lines.len();
         wrap(&line, lines);
-        // If more rows follow, keep the last line for the number of remaining processes.
-        if lines.len() > LINES || (lines.len() == LINES && left > count) {
-            lines.truncate(before.min(LINES - 1));
-            lines.push(more_processes(left).to_string());
-            return;
+        // If items remain after this row, keep the last line for their number.
+        if lines.len() > limit || (lines.len() == limit && left > count) {
+            lines.truncate(before.min(limit - 1));
+            break;
         }
         left -= count;
+    }
+    if left > 0 {
+        lines.push(more(left));
     }
 }
 
