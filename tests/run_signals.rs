@@ -289,6 +289,20 @@ fn fill(mut pipe: &std::io::PipeWriter) {
 }
 
 #[test]
+fn signals_at_short_intervals_end_the_grace_time() {
+    let start = Instant::now();
+    let script = "setsid sleep 644 >/dev/null 2>&1 & echo ready; exec sleep 644";
+    let (mut running, _stdout) = start_job(&["--grace", "600", "--kill", "-q"], script);
+    // The first signal ends the command.
+    while running.0.try_wait().unwrap().is_none() {
+        assert!(start.elapsed() < Duration::from_secs(60));
+        send(running.pid(), Signal::INT);
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(with_argument("sleep\u{0}644"), 0);
+}
+
+#[test]
 fn the_second_signal_of_timeout_does_not_end_the_grace_time() {
     let dir = tempfile::tempdir().unwrap();
     let cleaned = dir.path().join("cleaned");

@@ -52,7 +52,7 @@ pub struct SupervisedCommand {
     /// PID of the command. The kernel does not reuse this PID before pidns has reaped the command.
     command: RawPid,
     state: State,
-    /// The last signal that asked pidns to exit, and when pidns read it.
+    /// The last request to exit: its signal, and when pidns read the signal.
     asked_to_exit: Option<(Signal, Instant)>,
     /// `true` if the command has ended and a signal has asked pidns to exit since.
     hurried: bool,
@@ -69,9 +69,9 @@ const ROUND: usize = 1000;
 /// pidns has already read the SIGCHLD before the check, the signal cannot end the pause.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// If a signal that asks pidns to exit arrives again within this time, pidns does not treat the
-/// second signal as another request. `timeout(1)` sends a signal to pidns and then to its process
-/// group. The second signal can arrive after the first one has ended the command.
+/// If a signal that asks pidns to exit arrives again within this time after a request, pidns does
+/// not treat the second signal as another request. `timeout(1)` sends a signal to pidns and then to
+/// its process group. The second signal can arrive after the first one has ended the command.
 const MOMENT: Duration = Duration::from_millis(500);
 
 /// The children that are left after a round of reaping.
@@ -336,14 +336,18 @@ impl SupervisedCommand {
     }
 }
 
-/// If `signal` asks pidns to exit, records it and returns `true`. Returns `false` if the same
-/// signal arrived less than a [`MOMENT`] ago.
+/// If `signal` asks pidns to exit, records the request and returns `true`. Returns `false` if the
+/// last request was the same signal less than a [`MOMENT`] ago.
 fn note_exit_request(last: &mut Option<(Signal, Instant)>, signal: Signal) -> bool {
     if !signals::asks_to_exit(signal) {
         return false;
     }
     let now = Instant::now();
     let is_repeated = last.is_some_and(|(it, at)| it == signal && now.duration_since(at) < MOMENT);
-    *last = Some((signal, now));
+    // Do not record repeated signals: if a user keeps pressing Ctrl-C at short intervals, pidns
+    // must notice another request after a `MOMENT`.
+    if !is_repeated {
+        *last = Some((signal, now));
+    }
     !is_repeated
 }
