@@ -639,16 +639,22 @@ fn an_init_adopts_older_orphans_without_reporting_them() {
     assert_eq!(container.0.wait().unwrap().code(), Some(0));
 }
 
+/// Returns a command that becomes root and then executes its arguments. `nobody` may execute the
+/// command, but may not signal it: the set-user-ID copy of `setpriv` in `dir` also changes the real
+/// user ID.
+fn becomes_root(dir: &Path) -> String {
+    let program = dir.join("setpriv");
+    let copy = format!("install -m4755 \"$(command -v setpriv)\" {}", program.display());
+    assert!(run(Command::new("sh").args(["-c", &copy])).status.success());
+    format!("{} --reuid 0 --regid 0 --clear-groups", program.display())
+}
+
 #[test]
 fn a_process_that_may_not_be_signalled_is_reported_at_once() {
     needs!(HostRoot);
     let (dir, program) = public_copy();
     let path = |name: &str| dir.path().join(name).display().to_string();
-    // A set-user-ID program becomes root completely, so that nobody may not signal it.
-    let copy = format!("install -m4755 \"$(command -v setpriv)\" {}", path("setpriv"));
-    assert!(run(Command::new("sh").args(["-c", &copy])).status.success());
-    let become_root =
-        format!("{} --reuid 0 --regid 0 --clear-groups setsid -f sleep 663", path("setpriv"));
+    let become_root = format!("{} setsid -f sleep 663", becomes_root(dir.path()));
     fs::write(path("report"), "").unwrap();
     assert!(run(Command::new("chmod").args(["666", &path("report")])).status.success());
     for (hidepid, name) in [(0, "sleep of user root"), (2, "(no name)")] {
@@ -672,7 +678,9 @@ fn a_process_that_may_not_be_signalled_is_reported_at_once() {
         let pid = report["killed"]["refused"][0].as_u64().expect("a PID");
         assert_eq!(
             report["killed"],
-            serde_json::json!({"sigterm": [], "sigkill": [], "refused": [pid], "remaining": [pid]})
+            serde_json::json!({
+                "sigterm": [], "sigkill": [], "refused": [pid], "remaining": [pid], "unreaped": []
+            })
         );
         let last = stderr.lines().last().unwrap();
         let expected = format!(
@@ -681,6 +689,61 @@ fn a_process_that_may_not_be_signalled_is_reported_at_once() {
         assert!(last.starts_with(&expected), "{stderr}");
         assert_eq!(report["findings"][0]["pid"], pid, "{stderr}");
     }
+}
+
+#[test]
+fn zombies_of_a_process_that_may_not_be_signalled_are_reported() {
+    needs!(HostRoot);
+    let (dir, program) = public_copy();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let become_root = becomes_root(dir.path());
+    // `nobody` may signal only the child `sleep 678`.
+    let script = "true & setpriv --reuid 65534 --regid 65534 --clear-groups sleep 678 & \
+                  exec sleep 677";
+    let script = format!(
+        "setpriv --reuid 65534 --regid 65534 --clear-groups {program} run --grace 0.2 --kill \
+         --report json:{} --report markdown:{} -- {become_root} setsid -f sh -c '{script}' \
+         >/dev/null; exit $?",
+        path("report"),
+        path("markdown")
+    );
+    for name in ["report", "markdown"] {
+        fs::write(path(name), "").unwrap();
+        assert!(run(Command::new("chmod").args(["666", &path(name)])).status.success());
+    }
+    let mut command = Command::new("unshare");
+    let output =
+        run(command.args(["-mpf", "--mount-proc", "--kill-child", "bash", "-c"]).arg(script));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    let report = fs::read_to_string(path("report")).unwrap();
+    is_as_its_schema_says(&report);
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let findings = report["findings"].as_array().unwrap();
+    let zombie = &findings.iter().find(|it| it["code"] == "zombie").expect("a zombie")["pid"];
+    let (ended, pid) = (&report["killed"]["sigterm"][0], &report["killed"]["refused"][0]);
+    assert_eq!(
+        report["killed"],
+        serde_json::json!({
+            "sigterm": [ended], "sigkill": [], "refused": [pid], "remaining": [pid],
+            "unreaped": [zombie, ended]
+        })
+    );
+    let last = stderr.lines().last().unwrap();
+    let expected = format!(
+        "pidns: killed 1 process; not permitted to signal {pid} sleep of user root; still there: \
+         {pid} sleep; not reaped: {zombie} sh, {ended} sleep"
+    );
+    assert_eq!(last, expected, "{stderr}");
+    let markdown = fs::read_to_string(path("markdown")).unwrap();
+    let row = |text: &str| {
+        let found = markdown.lines().find(|line| line.contains(text));
+        found.unwrap_or_else(|| panic!("{text} in {markdown}"))
+    };
+    assert!(row(&format!("| {zombie} sh was")).ends_with(&format!(" old) | kill {pid} |")));
+    let ended = row(&format!("| {ended} sleep was"));
+    let expected = " old); pidns has ended it, but its parent does not reap it | ";
+    assert!(ended.contains(expected), "{ended}");
 }
 
 #[test]
@@ -699,9 +762,12 @@ fn a_command_may_unmount_proc_or_mount_another_one() {
         let output = run(command.args(["--propagation", "private", "bash", "-c", &script]));
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(0), "{stderr}");
-        let report: Report = serde_json::from_str(&fs::read_to_string(&report).unwrap()).unwrap();
-        assert_eq!(report.codes(), ["leftover-process"], "{stderr}");
-        assert_eq!(report.killed.as_ref().unwrap().remaining, [0; 0], "{stderr}");
+        let report = fs::read_to_string(&report).unwrap();
+        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        let findings = report["findings"].as_array().unwrap();
+        let codes: Vec<_> = findings.iter().map(|it| it["code"].as_str().unwrap()).collect();
+        assert_eq!(codes, ["leftover-process"], "{stderr}");
+        assert_eq!(report["killed"]["remaining"], serde_json::json!([]), "{stderr}");
     }
     // Without a mount namespace of its own, another /proc shows another PID namespace.
     let script = "mount -t proc proc /proc; sleep 665 & true";

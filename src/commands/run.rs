@@ -19,7 +19,7 @@ use crate::model::{Collector, Ended, Holder, LiveFacts, SearchScope, Snapshot};
 use crate::output;
 use crate::query::{Leftovers, RunReport, RunScope, keepers};
 use crate::run::report_file::{ReportFile, WriteMode};
-use crate::run::{SupervisedCommand, end_by_sigint, kill};
+use crate::run::{REAPING, SupervisedCommand, end_by_sigint, kill};
 use crate::wording::run::killed_text;
 
 /// Maximum number of scans for leftovers. More scans would not help with processes that fork and
@@ -31,9 +31,6 @@ const SCANNING: Duration = Duration::from_secs(1);
 
 /// The path of the running program. It works even if the program's file has been replaced.
 const OWN_PROGRAM: &str = "/proc/self/exe";
-
-/// Time that a parent gets to reap a zombie before the zombie is treated as a leftover.
-const REAPING: Duration = Duration::from_millis(100);
 
 /// Runs a command, reports its leftovers on standard error, and exits with the command's status.
 /// `collector` reads the live kernel.

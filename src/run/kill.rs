@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use rustix::io::{Errno, Result as SysResult};
 use rustix::process::Signal;
 
-use super::SupervisedCommand;
 use super::reaper::raise_priority;
+use super::{REAPING, SupervisedCommand};
 use crate::collect::Descendant;
 use crate::model::{Killed, Pid};
 
@@ -56,13 +56,28 @@ pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
         killed.sigkill = sigkill.sent;
         killed.sigkill.extend(members.into_iter().flatten());
     }
-    command.walk(|it| {
-        if !it.has_exited {
-            killed.remaining.insert(it.pid);
-        }
-        ControlFlow::Continue(())
-    });
+    note_survivors(command, &mut killed);
     killed
+}
+
+/// Records which processes still run, and which zombies are not reaped within [`REAPING`].
+fn note_survivors(command: &mut SupervisedCommand, killed: &mut Killed) {
+    let deadline = Instant::now() + REAPING;
+    loop {
+        command.note_hurry();
+        command.reap();
+        let Killed { remaining, unreaped, .. } = killed;
+        remaining.clear();
+        unreaped.clear();
+        command.walk(|it| {
+            if it.has_exited { &mut *unreaped } else { &mut *remaining }.insert(it.pid);
+            ControlFlow::Continue(())
+        });
+        if unreaped.is_empty() || Instant::now() >= deadline {
+            return;
+        }
+        command.signals.wait(Some(ROUND));
+    }
 }
 
 /// Kills all members of the command's cgroup at once, and waits until they are gone or `deadline`
@@ -96,7 +111,7 @@ struct Signalled {
 
 /// Passes each descendant to `send`, repeatedly. Returns when no descendant remains that pidns has
 /// permission to signal, or when `time` has passed. If `send` fails with `EPERM`, adds the process
-/// to `refused`.
+/// to `refused`, unless it is a zombie.
 fn repeat(
     command: &mut SupervisedCommand,
     time: Duration,
@@ -113,7 +128,7 @@ fn repeat(
             let mut living = BTreeSet::new();
             command.walk(|it| {
                 let result = send(it);
-                if result == Err(Errno::PERM) {
+                if result == Err(Errno::PERM) && !it.has_exited {
                     refused.insert(it.pid);
                 }
                 if result.is_ok() && !it.has_exited && !refused.contains(&it.pid) {

@@ -69,6 +69,9 @@ const ROUND: usize = 1000;
 /// pidns has already read the SIGCHLD before the check, the signal cannot end the pause.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Time that a parent gets to reap a zombie before the zombie is treated as a leftover.
+pub const REAPING: Duration = Duration::from_millis(100);
+
 /// If a signal that asks pidns to exit arrives again within this time after a request, pidns does
 /// not treat the second signal as another request. `timeout(1)` sends a signal to pidns and then to
 /// its process group. The second signal can arrive after the first one has ended the command.

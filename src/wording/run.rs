@@ -18,7 +18,7 @@ use crate::query::{Leftovers, RunReport};
 /// The line for processes that exit before a scan can read them.
 pub const UNSEEN: &str = "processes that exit before they can be read, each leaving a child";
 
-/// Describes a finding of `pidns run`. If `--kill` has killed the process, the description has no
+/// Describes a finding of `pidns run`. If `--kill` has solved the problem, the description has no
 /// advice.
 pub fn describe_leftover(report: &RunReport, finding: &Finding, symbols: Symbols) -> FindingText {
     let without_advice = |message: String| FindingText { message, advice: Vec::new() };
@@ -29,18 +29,9 @@ pub fn describe_leftover(report: &RunReport, finding: &Finding, symbols: Symbols
         Subject::Process(pid) => match graph.process(pid) {
             None => without_advice(pid.to_string()),
             Some(process) => {
-                let mut message = process_text(report, leftovers, process, symbols);
-                // Signals have no effect on a zombie, so it is neither in `sigterm` nor in
-                // `sigkill`. pidns reaps a zombie after the zombie's parent has ended.
-                let has_ended = report.killed.as_ref().is_some_and(|it| {
-                    let is_signalled = it.sigterm.contains(&pid) || it.sigkill.contains(&pid);
-                    (is_signalled || process.is_unreaped()) && !it.remaining.contains(&pid)
-                });
-                if !has_ended {
-                    return FindingText { message, advice: adviser.end(pid) };
-                }
-                message.push_str("; pidns has ended it");
-                without_advice(message)
+                let text = process_text(report, leftovers, process, symbols);
+                let (outcome, advice) = outcome(report.killed.as_ref(), process, &adviser);
+                FindingText { message: text + outcome, advice }
             }
         },
         Subject::Namespace(id) => match graph.namespace(id) {
@@ -53,6 +44,34 @@ pub fn describe_leftover(report: &RunReport, finding: &Finding, symbols: Symbols
             }
         },
         Subject::Limit(_) | Subject::Snapshot => without_advice(UNSEEN.to_owned()),
+    }
+}
+
+/// Returns the effect of `--kill` on a process, and the advice for the process.
+fn outcome(
+    killed: Option<&Killed>,
+    process: &Process,
+    adviser: &Adviser<'_>,
+) -> (&'static str, Vec<String>) {
+    let pid = process.pid;
+    let make_reap =
+        || process.reaper().map_or_else(Vec::new, |reaper| adviser.make_reap(reaper, pid));
+    let is_unreaped = killed.is_some_and(|it| it.unreaped.contains(&pid));
+    let is_over = |it: &Killed| !it.remaining.contains(&pid);
+    // Signals have no effect on a zombie, so a process that was already a zombie is neither in
+    // `sigterm` nor in `sigkill`.
+    if process.is_unreaped() {
+        return match killed {
+            Some(killed) if is_over(killed) && !is_unreaped => ("; it has been reaped", Vec::new()),
+            _ => ("", make_reap()),
+        };
+    }
+    let is_signalled = |it: &Killed| it.sigterm.contains(&pid) || it.sigkill.contains(&pid);
+    let has_ended = killed.is_some_and(|it| is_signalled(it) && is_over(it));
+    match (has_ended, is_unreaped) {
+        (true, true) => ("; pidns has ended it, but its parent does not reap it", make_reap()),
+        (true, false) => ("; pidns has ended it", Vec::new()),
+        (false, _) => ("", adviser.end(pid)),
     }
 }
 
@@ -148,8 +167,9 @@ pub fn run_age(report: &RunReport, processes: &[&Process]) -> Option<String> {
 }
 
 /// Returns a sentence about the effect of `pidns run --kill`: the number of killed processes, the
-/// processes that pidns had no permission to signal, and the processes that still exist. The names
-/// of the processes come from `graph`, which is `None` if the host could not be scanned.
+/// processes that pidns had no permission to signal, the processes that still run, and the zombies
+/// that are not reaped. The names of the processes come from `graph`, which is `None` if the host
+/// could not be scanned.
 pub fn killed_text(killed: &Killed, graph: Option<&PidGraph>) -> String {
     let all = killed.sigterm.union(&killed.sigkill).count();
     let mut text = format!("killed {}", processes(all));
@@ -173,6 +193,9 @@ pub fn killed_text(killed: &Killed, graph: Option<&PidGraph>) -> String {
     }
     if !killed.remaining.is_empty() {
         let _ = write!(text, "; still there: {}", names(&killed.remaining, false));
+    }
+    if !killed.unreaped.is_empty() {
+        let _ = write!(text, "; not reaped: {}", names(&killed.unreaped, false));
     }
     text
 }

@@ -52,6 +52,7 @@ pub struct Killed {
     pub sigkill: Vec<u32>,
     pub refused: Vec<u32>,
     pub remaining: Vec<u32>,
+    pub unreaped: Vec<u32>,
 }
 
 impl Report {

@@ -258,6 +258,7 @@ fn run_reports_are_valid_and_all_fields_have_descriptions() {
             sigkill: pids(&[7]),
             refused: pids(&[9]),
             remaining: pids(&[8]),
+            unreaped: pids(&[10]),
         }),
     };
     let schema: Value = serde_json::from_str(RUN_SCHEMA).unwrap();
