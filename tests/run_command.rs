@@ -747,6 +747,36 @@ fn zombies_of_a_process_that_may_not_be_signalled_are_reported() {
 }
 
 #[test]
+fn a_leftover_that_reuses_a_pid_gets_sigterm_too() {
+    needs!(HostRoot, Linux(6, 9));
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let successor = format!("trap \"echo \\$\\$ > {}; exit\" TERM; sleep 679 & wait", path("new"));
+    // When the daemon gets SIGTERM, it waits until its child has ended, and starts a child with the
+    // same PID.
+    let daemon = format!(
+        "sleep 679 & child=$!
+         trap 'wait $child; echo $((child - 1)) > /proc/sys/kernel/ns_last_pid
+             bash -c '\\''{successor}'\\'' & echo $child > {}; wait; exit' TERM
+         wait",
+        path("old")
+    );
+    fs::write(path("daemon"), daemon).unwrap();
+    let script = format!(
+        "{PIDNS} run --kill --grace 4 -- bash -c 'setsid bash {} >/dev/null 2>&1 & sleep 0.3'",
+        path("daemon")
+    );
+    let start = Instant::now();
+    let mut command = Command::new("unshare");
+    let output = run(command.args(["-mpf", "--mount-proc", "--kill-child", "bash", "-c", &script]));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let pid = |name: &str| fs::read_to_string(path(name)).unwrap_or_else(|_| panic!("{stderr}"));
+    assert_eq!(pid("new"), pid("old"));
+    assert!(stderr.ends_with("pidns: killed 3 processes\n"), "{stderr}");
+    assert!(start.elapsed() < Duration::from_secs(30), "{stderr}");
+}
+
+#[test]
 fn a_command_may_unmount_proc_or_mount_another_one() {
     needs!(Namespaces);
     let dir = tempfile::tempdir().unwrap();

@@ -31,7 +31,7 @@ pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
     let mut killed = Killed::default();
     let mut seen = HashSet::new();
     let mut terminate = |it: &Descendant| {
-        if !seen.insert(it.pid) {
+        if !seen.insert(it.identity()) {
             return Ok(());
         }
         let result = it.signal(Signal::TERM);

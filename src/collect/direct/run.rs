@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::Dir;
+use rustix::fs::{Dir, fstat};
 use rustix::io::{Errno, Result as SysResult};
 use rustix::process::{
     Pid as RawPid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, kill_process, pidfd_open,
@@ -62,6 +62,15 @@ impl Descendant {
             Some(pidfd) => pidfd_send_signal(pidfd, signal),
             None => kill_process(self.raw, signal),
         }
+    }
+
+    /// Returns the PID and the inode of the pidfd. Since Linux 6.9, the inode differs from that of
+    /// all other processes, even if they have the same PID later. Before Linux 6.9, all pidfds have
+    /// the same inode.
+    #[must_use]
+    pub fn identity(&self) -> (Pid, Option<u64>) {
+        let stat = self.pidfd.as_ref().and_then(|pidfd| fstat(pidfd).ok());
+        (self.pid, stat.map(|stat| stat.st_ino))
     }
 
     /// Returns `false` if the process has exited, because its PID may then belong to another
