@@ -25,9 +25,9 @@ pub enum LoadError {
     InvalidObject,
     /// bpf(2) failed, or another system call on a descriptor from bpf(2) failed.
     Call {
-        /// Name of the command, such as `BPF_PROG_LOAD` or `F_SETFL`.
+        /// The system call, such as `bpf(BPF_PROG_LOAD)` or `mmap(BPF array)`.
         call: &'static str,
-        /// The error that bpf(2) returned.
+        /// The error that the system call returned.
         errno: Errno,
     },
     /// The kernel's verifier rejected the program.
@@ -60,7 +60,7 @@ impl fmt::Display for LoadError {
                 write!(f, "this kernel has no {name} in the form that pidns expects")
             }
             Self::InvalidObject => write!(f, "the BPF object built into pidns is invalid"),
-            Self::Call { call, errno } => write!(f, "bpf({call}): {}", io::Error::from(*errno)),
+            Self::Call { call, errno } => write!(f, "{call}: {}", io::Error::from(*errno)),
             Self::Rejected { errno, reason } => {
                 let errno = io::Error::from(*errno);
                 write!(f, "the kernel's verifier rejected the program: {errno}: {reason}")

@@ -72,7 +72,7 @@ impl IteratorProgram {
     pub fn open(&self, flags: OFlags, tid: Option<u32>) -> Result<RecordIterator, LoadError> {
         let iterator = syscall::open_iterator(&self.0, tid)?;
         fcntl_setfl(&iterator, flags)
-            .map_err(|errno| LoadError::Call { call: "F_SETFL", errno })?;
+            .map_err(|errno| LoadError::Call { call: "fcntl(F_SETFL)", errno })?;
         Ok(RecordIterator(iterator))
     }
 
@@ -108,9 +108,26 @@ impl RecordIterator {
                 // The kernel returns EAGAIN after a million objects that produced no output. The
                 // next read continues with the next object.
                 Err(Errno::AGAIN | Errno::INTR) => continue,
-                Err(errno) => return Err(LoadError::Call { call: "BPF_ITER_CREATE", errno }.into()),
+                Err(errno) => {
+                    return Err(LoadError::Call { call: "read(BPF iterator)", errno }.into());
+                }
             };
             buffer.get(..length).unwrap_or_default().chunks(size).try_for_each(&mut take)?;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    #[test]
+    fn an_error_names_the_system_call_that_failed() {
+        let unreadable = File::options().write(true).open("/dev/null").unwrap();
+        let read = RecordIterator(unreadable.into()).read(8, 1, |_| Ok::<_, LoadError>(()));
+        let expected = "read(BPF iterator): Bad file descriptor (os error 9)";
+        assert_eq!(read.unwrap_err().to_string(), expected);
     }
 }

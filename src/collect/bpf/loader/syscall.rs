@@ -21,12 +21,12 @@ const MAX_TYPES: u64 = 64 << 20;
 /// Size of the buffer for the verifier's log, in bytes.
 const VERIFIER_LOG: usize = 64 * 1024;
 
-// The numbers of bpf(2) commands, and the names that error messages use for them.
-const BPF_MAP_CREATE: (libc::c_int, &str) = (0, "BPF_MAP_CREATE");
-const BPF_PROG_LOAD: (libc::c_int, &str) = (5, "BPF_PROG_LOAD");
-const BPF_BTF_LOAD: (libc::c_int, &str) = (18, "BPF_BTF_LOAD");
-const BPF_LINK_CREATE: (libc::c_int, &str) = (28, "BPF_LINK_CREATE");
-const BPF_ITER_CREATE: (libc::c_int, &str) = (33, "BPF_ITER_CREATE");
+// The numbers of bpf(2) commands, and the texts that error messages use for them.
+const BPF_MAP_CREATE: (libc::c_int, &str) = (0, "bpf(BPF_MAP_CREATE)");
+const BPF_PROG_LOAD: (libc::c_int, &str) = (5, "bpf(BPF_PROG_LOAD)");
+const BPF_BTF_LOAD: (libc::c_int, &str) = (18, "bpf(BPF_BTF_LOAD)");
+const BPF_LINK_CREATE: (libc::c_int, &str) = (28, "bpf(BPF_LINK_CREATE)");
+const BPF_ITER_CREATE: (libc::c_int, &str) = (33, "bpf(BPF_ITER_CREATE)");
 
 const BPF_MAP_TYPE_HASH: u32 = 1;
 const BPF_MAP_TYPE_ARRAY: u32 = 2;
@@ -273,7 +273,7 @@ impl Array {
     /// time. That program runs only while its iterator is being read.
     pub fn copy(&mut self) -> Result<Vec<u8>, LoadError> {
         let mapping = Mapping::new(self.map.as_fd(), self.length, libc::MAP_SHARED);
-        named("BPF_MAP_CREATE, mmap", mapping).map(|mapping| mapping.to_vec())
+        named("mmap(BPF array)", mapping).map(|mapping| mapping.to_vec())
     }
 }
 
