@@ -151,6 +151,14 @@ pub fn for_each_task(dir: BorrowedFd<'_>, mut visit: impl FnMut(Pid, OwnedFd)) -
     Ok(())
 }
 
+/// Returns the real cause of an error from reading a file of a thread: `ESRCH` if the thread is
+/// gone, otherwise `errno`. If a thread is gone, the kernel can return `EACCES`, even to root.
+/// `task` is the directory of the thread.
+pub fn real_cause(errno: Errno, task: BorrowedFd<'_>) -> Errno {
+    let is_gone = || read(task, c"stat", &mut Vec::new()).is_err_and(is_gone);
+    if errno == Errno::ACCESS && is_gone() { Errno::SRCH } else { errno }
+}
+
 /// Returns `true` if a thread is exiting (`PF_EXITING`) or gone. `task` is the directory of the
 /// thread.
 pub fn task_is_exiting(task: BorrowedFd<'_>) -> Result<bool> {
@@ -159,5 +167,36 @@ pub fn task_is_exiting(task: BorrowedFd<'_>) -> Result<bool> {
         Ok(()) => parse::stat(&stat).map(|stat| stat.is_exiting()).ok_or(Errno::INVAL),
         Err(errno) if is_gone(errno) => Ok(true),
         Err(errno) => Err(errno),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::thread;
+
+    use rustix::thread::gettid;
+
+    use super::*;
+
+    #[test]
+    fn access_is_not_denied_by_a_thread_that_is_gone() {
+        let (tell, tids) = channel();
+        let (end, wait) = channel::<()>();
+        let thread = thread::spawn(move || {
+            tell.send(gettid().as_raw_nonzero().get()).unwrap();
+            wait.recv().unwrap_err();
+        });
+        let name = format!("/proc/self/task/{}", tids.recv().unwrap());
+        let task = std::fs::File::open(name).unwrap();
+        assert_eq!(real_cause(Errno::ACCESS, task.as_fd()), Errno::ACCESS);
+        drop(end);
+        thread.join().unwrap();
+        // The thread can remain for a moment after `join`.
+        while read(task.as_fd(), c"stat", &mut Vec::new()).is_ok() {
+            thread::yield_now();
+        }
+        assert_eq!(real_cause(Errno::ACCESS, task.as_fd()), Errno::SRCH);
+        assert_eq!(real_cause(Errno::MFILE, task.as_fd()), Errno::MFILE);
     }
 }

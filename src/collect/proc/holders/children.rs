@@ -10,7 +10,7 @@ use rustix::process::PidfdFlags;
 use super::held::{Held, HolderSearch};
 use crate::collect::kernel::nsfs::{self, NamespaceFd, open_namespace};
 use crate::collect::kernel::sys::{is_gone, namespace_link};
-use crate::collect::proc::process_dir::task_is_exiting;
+use crate::collect::proc::process_dir::{real_cause, task_is_exiting};
 use crate::collect::registry::InitHistory;
 use crate::model::{DiagnosticCode, Holder, NamespaceId, Pid, Process};
 
@@ -28,7 +28,7 @@ pub fn search(
 ) -> Result<()> {
     match namespace_link(dir, FOR_CHILDREN, "pid") {
         Ok(Some(inode)) => {
-            let open = || open_namespace(dir, FOR_CHILDREN);
+            let open = || open_namespace(dir, FOR_CHILDREN).map_err(|errno| real_cause(errno, dir));
             let shows = || namespace_link(dir, FOR_CHILDREN, "pid") == Ok(Some(inode));
             add_holder(search, inode, tid, held, InitHistory::Existed, open, shows);
             Ok(())
@@ -102,9 +102,6 @@ fn add_holder(
     if search.process.namespace == Some(NamespaceId::Inode(inode)) {
         return;
     }
-    // If a process is gone, the kernel can return EACCES even to root. Only the status file shows
-    // whether the process is gone.
-    let open = || open().map_err(|errno| search.still_there().err().unwrap_or(errno));
     match search.scan.registry.pin(inode, history, open, shows) {
         Ok(()) => {}
         Err(errno) if is_gone(errno) => return,

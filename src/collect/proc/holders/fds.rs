@@ -17,7 +17,7 @@ use crate::collect::kernel::nsfs::NamespaceFd;
 use crate::collect::kernel::sys::{FileId, is_gone, open_dir, open_linked, read_link};
 use crate::collect::parse;
 use crate::collect::proc::descriptor_table::{DescriptorTable, file_name, is_close_on_exec};
-use crate::collect::proc::process_dir::task_is_exiting;
+use crate::collect::proc::process_dir::{real_cause, task_is_exiting};
 use crate::collect::proc::scan::Scan;
 use crate::collect::registry::InitHistory;
 use crate::model::{DiagnosticCode, Holder, Pid, Process};
@@ -76,7 +76,7 @@ fn search_table(
         if listed.has_scan_mark && is_close_on_exec(thread, fd) {
             continue;
         }
-        match pid_namespace_of(search, table.as_fd(), &file_name(fd), file, held) {
+        match pid_namespace_of(search, thread, table.as_fd(), &file_name(fd), file, held) {
             Ok(Some(inode)) => {
                 let comm = Some(search.process.comm.clone());
                 held.holders.push(inode, Holder::Fd { pid: search.process.pid, comm, fd });
@@ -98,6 +98,7 @@ fn search_table(
 /// Fails if the descriptor no longer refers to `file`.
 fn pid_namespace_of(
     search: &HolderSearch<'_>,
+    thread: BorrowedFd<'_>,
     table: BorrowedFd<'_>,
     name: &CStr,
     file: FileId,
@@ -121,9 +122,10 @@ fn pid_namespace_of(
     if shown.is_none() && text.first() != Some(&b'/') {
         return Ok(None);
     }
-    let fd = match open_linked(table, name).and_then(|path| NamespaceFd::reopen(&path)) {
+    let opened = open_linked(table, name).and_then(|path| NamespaceFd::reopen(&path));
+    let fd = match opened.map_err(|errno| real_cause(errno, thread)) {
         Ok(fd) => fd,
-        // The descriptor no longer refers to the namespace.
+        // The descriptor no longer refers to the namespace, or the thread is gone.
         Err(errno) if is_gone(errno) || errno == Errno::NOTTY => return Err(errno),
         Err(errno) => {
             search.unopened(errno, held);

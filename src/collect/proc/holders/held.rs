@@ -9,7 +9,7 @@ use super::shared::SearchedTable;
 use crate::collect::holder_list::HolderList;
 use crate::collect::kernel::sys::is_gone;
 use crate::collect::log::DiagnosticLog;
-use crate::collect::proc::process_dir::{still_there, task_is_exiting};
+use crate::collect::proc::process_dir::{real_cause, still_there, task_is_exiting};
 use crate::collect::proc::scan::Scan;
 use crate::model::{DiagnosticCode, Pid, Process};
 
@@ -80,8 +80,8 @@ impl HolderSearch<'_> {
         still_there(self.status_file)
     }
 
-    /// Records that the kernel refused access to data about a thread. Fails with `ESRCH` if the
-    /// access failed only because the process is gone.
+    /// Records that data about a thread could not be read. `thread` is the directory of the thread.
+    /// Fails with `ESRCH` if the process is gone.
     pub fn refused(
         &self,
         code: DiagnosticCode,
@@ -90,6 +90,7 @@ impl HolderSearch<'_> {
         held: &mut Held,
     ) -> Result<()> {
         self.still_there()?;
+        let errno = real_cause(errno, thread);
         let is_gone = is_gone(errno);
         let is_denied = matches!(errno, Errno::ACCESS | Errno::PERM);
         if is_gone || is_denied && self.expects_access {
