@@ -339,7 +339,7 @@ fn assert_described(schema: &Value, document: &Value) {
 }
 
 /// Strings that violate at least one part of the schema.
-const TEXTS: [&str; 22] = [
+const TEXTS: [&str; 21] = [
     "",
     "Not A Word",
     "not_a_code",
@@ -359,7 +359,6 @@ const TEXTS: [&str; 22] = [
     "mnt:[4026531836]",
     "Eacces",
     "SS",
-    "1",
     "\u{e9}",
     "7D0F5A5E-4B43-4A0B-9F3C-1C5F4F1D2A3B",
 ];
