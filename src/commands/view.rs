@@ -62,7 +62,8 @@ pub fn has_read_pipe() -> bool {
     HAS_READ_PIPE.load(Ordering::Relaxed)
 }
 
-/// Opens a file that the arguments name.
+/// Opens a file that the arguments name. If it is not a regular file, it counts as a pipe for
+/// [`has_read_pipe`].
 pub fn open(path: &Path) -> io::Result<File> {
     let file = File::open(path)?;
     if !file.metadata()?.is_file() {

@@ -14,18 +14,18 @@ use crate::model::{DiagnosticCode, Pid};
 /// first retry is made as soon as the thread has read its other processes.
 const RETRIES: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(600)];
 
-/// Maximum number of late retries, which follow [`Attempt::Final`]. A late retry is made only if
-/// the PID exists, but the process seems to be gone (`ESRCH`) right after its status file was
-/// opened. If all late retries fail, the process is reported as unreadable.
-const MAX_LATE_RETRIES: usize = 16;
+/// Maximum number of late rounds, which follow [`Attempt::Final`]. In a late round, a worker reads
+/// all processes again whose PIDs exist, but which seem to be gone (`ESRCH`) right after their
+/// status files were opened. Processes that fail in every round are reported as unreadable.
+const MAX_LATE_ROUNDS: usize = 16;
 
 /// Reads processes in one thread of a scan.
 pub struct Worker<'a> {
     reader: ProcessReader<'a>,
     found: ScanFindings,
     attempt: Attempt,
-    /// Number of late retries so far (at most [`MAX_LATE_RETRIES`]).
-    late_retries: usize,
+    /// Number of late rounds so far (at most [`MAX_LATE_ROUNDS`]).
+    late_rounds: usize,
     /// Processes that must be read again.
     retry: Vec<Target>,
     /// Time of the first attempt to read the last process in `retry`.
@@ -47,7 +47,7 @@ impl<'a> Worker<'a> {
             reader: ProcessReader::new(scan),
             found: ScanFindings::default(),
             attempt: Attempt::First,
-            late_retries: 0,
+            late_rounds: 0,
             retry: Vec::new(),
             last_added: Instant::now(),
         }
@@ -82,7 +82,7 @@ impl<'a> Worker<'a> {
                 Some(next) => std::thread::sleep(next.saturating_sub(passed)),
                 None if self.attempt != Attempt::Final => self.attempt = Attempt::Final,
                 None => {
-                    self.late_retries += 1;
+                    self.late_rounds += 1;
                     std::thread::sleep(RETRIES[0]);
                 }
             }
@@ -105,7 +105,7 @@ impl<'a> Worker<'a> {
             // No process has this PID. This can be temporary, while a thread other than the leader
             // calls `execve(2)`. If the second attempt fails too, the process has exited.
             Errno::NOENT => self.attempt == Attempt::First,
-            Errno::SRCH if self.late_retries < MAX_LATE_RETRIES => true,
+            Errno::SRCH if self.late_rounds < MAX_LATE_ROUNDS => true,
             Errno::XDEV | Errno::AGAIN => !is_final,
             _ => false,
         };
