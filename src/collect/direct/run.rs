@@ -282,13 +282,13 @@ impl Descendants {
             // Check the pidfd before waitid(2). Otherwise, a process that exits in between would
             // count as one that pidns cannot reap.
             let has_exited = !child.still_has_its_pid();
-            if let Some(result) = child.pidfd.as_ref().and_then(is_child_reapable) {
-                let is_reapable = result?;
-                return Some(Descendant {
-                    has_exited: has_exited || is_reapable,
-                    is_reapable,
-                    ..child
-                });
+            match child.pidfd.as_ref().map_or(ChildState::Unknown, child_state) {
+                ChildState::NotReapable => return Some(Descendant { has_exited, ..child }),
+                ChildState::Reapable => {
+                    return Some(Descendant { has_exited: true, is_reapable: true, ..child });
+                }
+                ChildState::NotAChild => return None,
+                ChildState::Unknown => {}
             }
         }
         // The PID may have been reused before the pidfd was opened. If so, the status shows another
@@ -379,16 +379,26 @@ fn has_children() -> bool {
     !matches!(waitid(WaitId::All, options), Err(Errno::CHILD))
 }
 
-/// Returns `true` if a child of pidns has terminated and pidns can reap it. This works even if the
-/// procfs hides the child. The inner result is `None` if the process is not a child of
-/// pidns; the outer result is `None` before Linux 5.4.
-#[allow(clippy::option_option)]
-fn is_child_reapable(pidfd: &OwnedFd) -> Option<Option<bool>> {
+/// The state of a process that was listed as a child of pidns.
+enum ChildState {
+    /// The process is running, or only its tracer can reap it.
+    NotReapable,
+    /// The process has terminated, and pidns can reap it.
+    Reapable,
+    /// The process is not a child of pidns.
+    NotAChild,
+    /// The kernel does not report the state (before Linux 5.4).
+    Unknown,
+}
+
+/// Returns the state of a child of pidns. This works even if the procfs hides the child.
+fn child_state(pidfd: &OwnedFd) -> ChildState {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     match waitid(WaitId::PidFd(pidfd.as_fd()), options) {
-        Ok(status) => Some(Some(status.is_some())),
-        Err(Errno::CHILD) => Some(None),
-        Err(_) => None,
+        Ok(None) => ChildState::NotReapable,
+        Ok(Some(_)) => ChildState::Reapable,
+        Err(Errno::CHILD) => ChildState::NotAChild,
+        Err(_) => ChildState::Unknown,
     }
 }
 

@@ -91,6 +91,17 @@ impl CgroupTree {
     }
 }
 
+/// The cgroup whose pids controller limits a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitingCgroup {
+    /// No cgroup limits the process.
+    None,
+    /// The innermost cgroup that limits the process, as an index.
+    Index(usize),
+    /// The cgroup of the process is not visible.
+    Hidden,
+}
+
 /// The counters and the limit of the pids controller for one cgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CgroupNumbers {
@@ -133,25 +144,26 @@ impl PidsController {
         !self.is_initial_namespace || !mounts.iter().any(|mount| mount.root == b"/")
     }
 
-    /// Adds the cgroup of a process, and returns the index of the cgroup. `cgroups` is the text of
-    /// `/proc/PID/cgroup`. Returns `Some(None)` if no cgroup limits the process, and `None` if the
-    /// cgroup is not visible.
-    #[allow(clippy::option_option)]
-    pub fn cgroup_of(&mut self, cgroups: &[u8]) -> Option<Option<usize>> {
+    /// Adds the cgroup of a process, and returns it. `cgroups` is the text of `/proc/PID/cgroup`.
+    pub fn cgroup_of(&mut self, cgroups: &[u8]) -> LimitingCgroup {
         let (mounts, controller) = match parse::cgroup_path(cgroups, "pids") {
             Some(_) => (&self.v1, "pids"),
             None => (&self.v2, ""),
         };
-        let Some(path) = parse::cgroup_path(cgroups, controller) else { return Some(None) };
-        if path == b"/" && self.is_initial_namespace {
-            // The root cgroup has no limit.
-            return Some(None);
+        let path = parse::cgroup_path(cgroups, controller);
+        // The root cgroup has no limit.
+        if path.is_none_or(|path| path == b"/" && self.is_initial_namespace) {
+            return LimitingCgroup::None;
         }
-        let (mount, below) =
-            mounts.iter().find_map(|mount| Some((mount, mount.cgroup(cgroups)?)))?;
-        let (point, below) = (str::from_utf8(&mount.point).ok()?, str::from_utf8(below).ok()?);
-        let root = str::from_utf8(&mount.root).ok()?.trim_end_matches('/');
-        Some(self.cgroups.add(mount, point, root, below))
+        let found = mounts.iter().find_map(|mount| Some((mount, mount.cgroup(cgroups)?)));
+        let Some((mount, below)) = found else { return LimitingCgroup::Hidden };
+        let text = |bytes| str::from_utf8(bytes).ok();
+        let texts = text(&mount.point).zip(text(&mount.root)).zip(text(below));
+        let Some(((point, root), below)) = texts else { return LimitingCgroup::Hidden };
+        match self.cgroups.add(mount, point, root.trim_end_matches('/'), below) {
+            Some(index) => LimitingCgroup::Index(index),
+            None => LimitingCgroup::None,
+        }
     }
 }
 
@@ -200,24 +212,31 @@ mod tests {
 
     fn paths(cgroups: &[u8], is_initial: bool) -> Option<Vec<(String, String)>> {
         let mut controller = controller(is_initial);
-        let found = controller.cgroup_of(cgroups)?;
-        let found = controller.climb(found).map(|it| controller.cgroup(it).unwrap());
+        let innermost = match controller.cgroup_of(cgroups) {
+            LimitingCgroup::None => None,
+            LimitingCgroup::Index(index) => Some(index),
+            LimitingCgroup::Hidden => return None,
+        };
+        let found = controller.climb(innermost).map(|it| controller.cgroup(it).unwrap());
         Some(found.map(|it| (it.dir.display().to_string(), it.path.clone())).collect())
     }
 
     #[test]
     fn the_cgroups_of_many_processes_take_little_memory() {
+        let levels = |controller: &mut PidsController, cgroups: &[u8]| {
+            let LimitingCgroup::Index(index) = controller.cgroup_of(cgroups) else { return 0 };
+            controller.climb(Some(index)).count()
+        };
         let mut controller = controller(true);
         let nested = format!("0::{}", "/x".repeat(2000));
         for number in 0..100 {
-            let index = controller.cgroup_of(format!("{nested}/{number}\n").as_bytes()).unwrap();
-            assert_eq!(controller.climb(index).count(), MAX_LEVELS);
+            let nested = format!("{nested}/{number}\n");
+            assert_eq!(levels(&mut controller, nested.as_bytes()), MAX_LEVELS);
         }
         assert!(controller.is_truncated());
         assert_eq!(controller.cgroups.cgroups.len(), 100 + MAX_LEVELS - 1);
         let above = format!("0::{}\n", "/x".repeat(1950));
-        let index = controller.cgroup_of(above.as_bytes()).unwrap();
-        assert_eq!(controller.climb(index).count(), MAX_LEVELS);
+        assert_eq!(levels(&mut controller, above.as_bytes()), MAX_LEVELS);
     }
 
     #[test]
@@ -250,8 +269,9 @@ mod tests {
         for is_initial_namespace in [true, false] {
             let (v1, v2, cgroups) = (Vec::new(), Vec::new(), CgroupTree::default());
             let mut controller = PidsController { v1, v2, is_initial_namespace, cgroups };
-            assert_eq!(controller.cgroup_of(b"8:pids:/a\n0::/a\n"), None);
-            assert_eq!(controller.cgroup_of(b"0::/a\n"), None);
+            for cgroups in [&b"8:pids:/a\n0::/a\n"[..], b"0::/a\n"] {
+                assert_eq!(controller.cgroup_of(cgroups), LimitingCgroup::Hidden);
+            }
             assert!(controller.hides_ancestors());
         }
     }

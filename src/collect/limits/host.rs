@@ -9,7 +9,7 @@ use std::os::fd::AsFd as _;
 use rustix::fs::fstat;
 use rustix::io::{Errno, Result as SysResult};
 
-use super::cgroups::PidsController;
+use super::cgroups::{LimitingCgroup, PidsController};
 use crate::collect::bpf::memory::limits::KernelCounters;
 use crate::collect::bpf::unavailable::BpfUnavailable;
 use crate::collect::discovery::INITIAL_PID_NAMESPACE;
@@ -186,10 +186,12 @@ impl<'a> LimitedHost<'a> {
             // cgroup of a zombie is unknown.
             let is_hidden = process.is_zombie() && parse::cgroup_path(&text, "pids").is_some();
             let cgroups = read_cgroups.ok().filter(|()| !is_hidden);
-            match cgroups.and_then(|()| self.controller.cgroup_of(&text)) {
-                Some(cgroup) => self.cgroups.extend(cgroup.map(|it| (pid, it))),
-                None if is_wanted => without_cgroups.push(pid),
-                None => {}
+            match cgroups.map_or(LimitingCgroup::Hidden, |()| self.controller.cgroup_of(&text)) {
+                LimitingCgroup::Index(index) => {
+                    self.cgroups.insert(pid, index);
+                }
+                LimitingCgroup::Hidden if is_wanted => without_cgroups.push(pid),
+                LimitingCgroup::Hidden | LimitingCgroup::None => {}
             }
             if is_wanted {
                 let for_children = match children_start_in.get(&pid) {

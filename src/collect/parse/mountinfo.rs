@@ -73,18 +73,27 @@ pub fn shows_root(mountinfo: &[u8]) -> bool {
 
 /// How a procfs hides processes of other users (`hidepid=` and `gid=` of `proc(5)`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HidePid {
-    /// `true` if processes of other users are not listed. `false` if they are listed but their
-    /// files can't be read.
-    pub unlisted: bool,
-    /// GID of the group whose members can see all processes, or `None` if there is no such group.
-    pub exempt_gid: Option<u32>,
+pub enum HidePid {
+    /// It hides nothing.
+    Off,
+    /// Processes of other users are listed, but their files can't be read.
+    NoAccess {
+        /// GID of the group whose members can read all processes.
+        exempt_gid: u32,
+    },
+    /// Processes of other users are not listed.
+    Invisible {
+        /// GID of the group whose members can see all processes.
+        exempt_gid: u32,
+    },
+    /// Only processes that the reader may trace (`ptrace(2)`) are listed.
+    Ptraceable,
 }
 
 /// Finds the `hidepid` option of the procfs with this device number. Returns `None` if the
-/// mountinfo does not list that procfs, and `Some(None)` if that procfs hides nothing.
+/// mountinfo does not list that procfs.
 #[must_use]
-pub fn hidepid(mountinfo: &[u8], major: u32, minor: u32) -> Option<Option<HidePid>> {
+pub fn hidepid(mountinfo: &[u8], major: u32, minor: u32) -> Option<HidePid> {
     let mut device = [0; 24];
     let mut rest = &mut device[..];
     write!(rest, "{major}:{minor}").ok()?;
@@ -94,19 +103,19 @@ pub fn hidepid(mountinfo: &[u8], major: u32, minor: u32) -> Option<Option<HidePi
         .filter_map(Mount::parse)
         .find(|mount| mount.device == &device[..length] && mount.kind == b"proc")?;
     let mut mode = None;
-    let mut gid = 0;
+    let mut exempt_gid = 0;
     for option in mount.super_options.split(|&byte| byte == b',') {
         if let Some(value) = option.strip_prefix(b"hidepid=") {
             mode = Some(value);
         } else if let Some(value) = option.strip_prefix(b"gid=") {
-            gid = number(value).unwrap_or(gid);
+            exempt_gid = number(value).unwrap_or(exempt_gid);
         }
     }
     Some(match mode {
-        None | Some(b"0" | b"off") => None,
-        Some(b"1" | b"noaccess") => Some(HidePid { unlisted: false, exempt_gid: Some(gid) }),
-        Some(b"4" | b"ptraceable") => Some(HidePid { unlisted: true, exempt_gid: None }),
-        Some(_) => Some(HidePid { unlisted: true, exempt_gid: Some(gid) }),
+        None | Some(b"0" | b"off") => HidePid::Off,
+        Some(b"1" | b"noaccess") => HidePid::NoAccess { exempt_gid },
+        Some(b"4" | b"ptraceable") => HidePid::Ptraceable,
+        Some(_) => HidePid::Invisible { exempt_gid },
     })
 }
 
@@ -290,20 +299,14 @@ mod tests {
             format!("22 27 0:21 / /proc rw,relatime shared:5 - proc proc {options}\n")
         };
         let read = |options: &str| hidepid(table(options).as_bytes(), 0, 21).expect("is listed");
-        assert_eq!(read("rw"), None);
-        assert_eq!(read("rw,hidepid=off"), None);
-        assert_eq!(
-            read("rw,gid=4,hidepid=noaccess"),
-            Some(HidePid { unlisted: false, exempt_gid: Some(4) })
-        );
+        assert_eq!(read("rw"), HidePid::Off);
+        assert_eq!(read("rw,hidepid=off"), HidePid::Off);
+        assert_eq!(read("rw,gid=4,hidepid=noaccess"), HidePid::NoAccess { exempt_gid: 4 });
         for word in ["2", "invisible"] {
             let hide = read(&format!("rw,hidepid={word}"));
-            assert_eq!(hide, Some(HidePid { unlisted: true, exempt_gid: Some(0) }));
+            assert_eq!(hide, HidePid::Invisible { exempt_gid: 0 });
         }
-        assert_eq!(
-            read("rw,hidepid=ptraceable"),
-            Some(HidePid { unlisted: true, exempt_gid: None })
-        );
+        assert_eq!(read("rw,hidepid=ptraceable"), HidePid::Ptraceable);
         assert_eq!(hidepid(table("rw,hidepid=2").as_bytes(), 0, 22), None);
     }
 }

@@ -18,7 +18,7 @@ use crate::collect::kernel::sys::{
 };
 use crate::collect::kernel::viewer;
 use crate::collect::log::DiagnosticLog;
-use crate::collect::parse;
+use crate::collect::parse::{self, HidePid};
 use crate::collect::registry::{InitHistory, NamespaceRegistry};
 use crate::model::{DiagnosticCode, NamespaceId, Pid};
 
@@ -166,19 +166,18 @@ impl Procfs {
         };
         let _ = first_procfs().ok().and_then(&mut read_table).or_else(|| read_table(self.fd()));
         let (major, minor) = (fs::major(stat.st_dev), fs::minor(stat.st_dev));
-        match parse::hidepid(&table, major, minor) {
-            Some(Some(hide))
-                if hide.unlisted && !hide.exempt_gid.is_some_and(viewer::is_in_group) =>
-            {
-                log.note(DiagnosticCode::ProcessesHidden, None, None);
-            }
-            Some(_) => {}
+        let hides_processes = match parse::hidepid(&table, major, minor) {
             // This procfs is mounted in another mount namespace, so its options are unknown.
-            None => log.note_as(
-                DiagnosticCode::ProcessesHidden,
-                "cannot tell whether this /proc hides processes (hidepid)".to_owned(),
-                None,
-            ),
+            None => {
+                let message = "cannot tell whether this /proc hides processes (hidepid)";
+                return log.note_as(DiagnosticCode::ProcessesHidden, message.to_owned(), None);
+            }
+            Some(HidePid::Off | HidePid::NoAccess { .. }) => false,
+            Some(HidePid::Invisible { exempt_gid }) => !viewer::is_in_group(exempt_gid),
+            Some(HidePid::Ptraceable) => true,
+        };
+        if hides_processes {
+            log.note(DiagnosticCode::ProcessesHidden, None, None);
         }
     }
 }
