@@ -484,16 +484,26 @@ fn a_daemon_that_an_init_has_adopted_is_not_in_its_pipeline() {
         command.args(["-pf", "--mount-proc", "--kill-child", "bash", "-c", &script]);
         let text = stdout(&run(command.current_dir(&files.0)));
         assert!(text.contains(" sleep ") && text.ends_with("\n1\n"), "{daemon}: {text}");
+        // The daemon is a younger sibling of pidns.
+        let script = format!(
+            "{PIDNS} -q -f json > before; \
+             sh -c 'sleep 0.1; ({daemon} 2> /dev/null &); sleep 0.1' | \
+             {{ sleep 0.4; exec {check}; }}; echo $?"
+        );
+        let mut command = Command::new("unshare");
+        command.args(["-pf", "--mount-proc", "--kill-child", "bash", "-c", &script]);
+        let text = stdout(&run(command.current_dir(&files.0)));
+        assert!(text.contains(" sleep ") && text.ends_with("\n1\n"), "{daemon}: {text}");
     }
     let script = format!(
         "{PIDNS} -q -f json > before; exec > >(cat) 2>&1; \
-         sleep 1 | {{ true; {check}; }} | cat; sleep 1 | timeout 9 {check} | (cat; true); \
-         {check} < <(sleep 1)"
+         {check} | tee log | cat; sleep 1 | {{ true; {check}; }} | cat; \
+         sleep 1 | timeout 9 {check} | (cat; true); {check} < <(sleep 1)"
     );
     let mut command = Command::new("unshare");
     command.args(["-pf", "--mount-proc", "--kill-child", "bash", "-c", &script]);
     let text = stdout(&run(command.current_dir(&files.0)));
-    assert_eq!(text, "Nothing is wrong.\n".repeat(3));
+    assert_eq!(text, "Nothing is wrong.\n".repeat(4));
 }
 
 #[test]

@@ -86,6 +86,9 @@ struct Pipes {
     read: HashSet<FileId>,
     /// The pipes that the process writes to.
     written: HashSet<FileId>,
+    /// `true` if the process may be a daemon that an earlier command of the pipeline started. Such
+    /// a daemon may have inherited the write end of a pipe.
+    may_be_daemon: bool,
 }
 
 impl Pipes {
@@ -156,7 +159,7 @@ impl Pipes {
     /// be a daemon of the job that has inherited this end.
     fn follow(&mut self, other: &Self) -> bool {
         let is_reader = !self.written.is_disjoint(&other.read);
-        let is_writer = !self.read.is_disjoint(&other.written);
+        let is_writer = !other.may_be_daemon && !self.read.is_disjoint(&other.written);
         if is_reader {
             self.written.extend(&other.written);
         }
@@ -191,7 +194,7 @@ fn pipeline(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> BT
     for (index, process) in ancestry.iter().enumerate() {
         let is_own_or_shell = index == 0 || is_shell(procfs, process);
         let of = if is_own_or_shell { Pipes::of_shell } else { Pipes::of };
-        let Pipes { read, written } = of(procfs, process.pid);
+        let Pipes { read, written, .. } = of(procfs, process.pid);
         pipes.read.extend(read);
         pipes.written.extend(written);
     }
@@ -216,11 +219,7 @@ fn pipeline(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> BT
     let others = others.map(|it| {
         let all = is_starting(it);
         let mut pipes = if all { Pipes::of_all(procfs, it.pid) } else { Pipes::of(procfs, it.pid) };
-        // An orphan may be a daemon that an earlier command started. The daemon may have inherited
-        // the write end of a pipe, so ignore the pipes that it writes to.
-        if adopted.may_have(procfs, it) {
-            pipes.written.clear();
-        }
+        pipes.may_be_daemon = adopted.may_have(procfs, it);
         (it.pid, pipes)
     });
     connected(pipes, others.filter(|(_, pipes)| !pipes.is_empty()).collect())
@@ -265,7 +264,8 @@ fn children_of<'a>(
 /// Maps the PID of each such ancestor to the children that are assumed not to be orphans. In the
 /// kernel's list of the ancestor's children, they come before the child that is pidns or an
 /// ancestor of pidns. They include the earlier commands of a pipeline, because a shell starts
-/// commands from left to right.
+/// commands from left to right. The list does not show which of them the ancestor has adopted: an
+/// orphan that it adopted before it forked the child is recognised only if it leads a session.
 struct Adopted(HashMap<Pid, Vec<Pid>>);
 
 impl Adopted {
@@ -334,10 +334,12 @@ mod tests {
         let pipes = |read: &[u64], written: &[u64]| Pipes {
             read: read.iter().map(pipe).collect(),
             written: written.iter().map(pipe).collect(),
+            may_be_daemon: false,
         };
         let connected = |others: &[(u32, Pipes)]| {
             let copies = others.iter().map(|(raw, it)| {
-                let copy = Pipes { read: it.read.clone(), written: it.written.clone() };
+                let (read, written) = (it.read.clone(), it.written.clone());
+                let copy = Pipes { read, written, may_be_daemon: it.may_be_daemon };
                 (Pid::new(*raw).unwrap(), copy)
             });
             raw(connected(pipes(&[1], &[2]), copies.collect()))
@@ -350,5 +352,11 @@ mod tests {
         // Processes 6 and 7 have the same end of a pipe open as pidns.
         let daemons = [(4, pipes(&[2], &[])), (6, pipes(&[1], &[])), (7, pipes(&[], &[2]))];
         assert_eq!(connected(&daemons), [4]);
+        // Process 4 may be a daemon that has the write end of the pipe open.
+        let mut orphans = [(4, pipes(&[], &[1])), (5, pipes(&[2], &[3])), (6, pipes(&[3], &[]))];
+        for (_, orphan) in &mut orphans {
+            orphan.may_be_daemon = true;
+        }
+        assert_eq!(connected(&orphans), [5, 6]);
     }
 }
