@@ -31,7 +31,7 @@ pub fn describe_leftover(report: &RunReport, finding: &Finding, symbols: Symbols
             Some(process) => {
                 let text = process_text(report, leftovers, process, symbols);
                 let (outcome, advice) = outcome(report.killed.as_ref(), process, &adviser);
-                FindingText { message: text + outcome, advice }
+                FindingText { message: text + &outcome, advice }
             }
         },
         Subject::Namespace(id) => match graph.namespace(id) {
@@ -52,7 +52,7 @@ fn outcome(
     killed: Option<&Killed>,
     process: &Process,
     adviser: &Adviser<'_>,
-) -> (&'static str, Vec<String>) {
+) -> (String, Vec<String>) {
     let pid = process.pid;
     let make_reap =
         || process.reaper().map_or_else(Vec::new, |reaper| adviser.make_reap(reaper, pid));
@@ -62,16 +62,21 @@ fn outcome(
     // `sigterm` nor in `sigkill`.
     if process.is_unreaped() {
         return match killed {
-            Some(killed) if is_over(killed) && !is_unreaped => ("; it has been reaped", Vec::new()),
-            _ => ("", make_reap()),
+            Some(killed) if is_over(killed) && !is_unreaped => {
+                ("; it has been reaped".to_owned(), Vec::new())
+            }
+            _ => (String::new(), make_reap()),
         };
     }
     let is_signalled = |it: &Killed| it.sigterm.contains(&pid) || it.sigkill.contains(&pid);
     let has_ended = killed.is_some_and(|it| is_signalled(it) && is_over(it));
-    match (has_ended, is_unreaped) {
-        (true, true) => ("; pidns has ended it, but its parent does not reap it", make_reap()),
-        (true, false) => ("; pidns has ended it", Vec::new()),
-        (false, _) => ("", adviser.end(pid)),
+    match process.reaper().filter(|_| is_unreaped) {
+        _ if !has_ended => (String::new(), adviser.end(pid)),
+        None => ("; pidns has ended it".to_owned(), Vec::new()),
+        Some(reaper) => {
+            let reaper = ProcessRef::new(adviser.graph, reaper, None);
+            (format!("; pidns has ended it, but {reaper} does not reap it"), make_reap())
+        }
     }
 }
 
