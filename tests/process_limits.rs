@@ -3,8 +3,10 @@
 
 mod common;
 
+use std::fs;
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use common::Need::*;
@@ -287,6 +289,66 @@ fn a_cgroup_and_its_ancestor_are_full() {
     follow(&advice[0]);
     assert_eq!(limit(pid, "pids_cgroup", &above), open(4, 8));
     assert_eq!(forker.tell("fork"), "ok");
+}
+
+/// Directories that are removed on drop, the last one first.
+#[derive(Default)]
+struct Dirs(Vec<PathBuf>);
+
+impl Dirs {
+    /// Makes a cgroup, and passes the pids controller on to its children (cgroup version 2).
+    fn make(&mut self, dir: &Path) {
+        fs::create_dir(dir).unwrap();
+        self.0.push(dir.to_owned());
+        let _ = fs::write(dir.join("cgroup.subtree_control"), "+pids");
+    }
+}
+
+impl Drop for Dirs {
+    fn drop(&mut self) {
+        for dir in self.0.iter().rev() {
+            until("the cgroup is removed", || fs::remove_dir(dir).is_ok());
+        }
+    }
+}
+
+#[test]
+fn deeply_nested_cgroups_are_read_in_little_time() {
+    needs!(HostRoot, Initial("cgroup"), NamespaceOfItsOwn);
+    let Some(cgroup) = PidsCgroup::new() else {
+        let test = "deeply_nested_cgroups_are_read_in_little_time";
+        say_skipped(test, "the pids controller is not mounted");
+        return;
+    };
+    let (mut dirs, mut dir, mut running) = (Dirs::default(), cgroup.0.join("top"), Vec::new());
+    dirs.make(&dir);
+    for level in 1..=1800 {
+        dir.push("x");
+        dirs.make(&dir);
+        // pidns reads 64 levels for each process.
+        if level % 60 == 0 {
+            let member = dir.join("member");
+            fs::create_dir(&member).unwrap();
+            let process = Running::spawn(Command::new("sleep").arg("600"));
+            fs::write(member.join("cgroup.procs"), process.pid().to_string()).unwrap();
+            dirs.0.push(member);
+            running.push(process);
+        }
+    }
+    // Looking up the whole path of each file would take more than a second.
+    let mut command = with_processor_seconds(1, PIDNS);
+    command.args(["limits", "-q", "-f", "json"]);
+    command.args(running.iter().map(|it| it.pid().to_string()));
+    let document: Value = serde_json::from_str(&stdout(&run(&mut command))).unwrap();
+    let above = cgroup.path("/top/x");
+    let is_nested = |it: &&Value| {
+        it["scope"]["cgroup"].as_str().is_some_and(|it| it.starts_with(above.as_str().unwrap()))
+    };
+    let nested = document["limits"].as_array().unwrap().iter().filter(is_nested);
+    let used = nested.map(|it| it["used"].as_u64().unwrap());
+    // Each cgroup contains the processes of all cgroups below it.
+    assert_eq!(used.sum::<u64>(), 30 + (1..=30).map(|it| 60 * it).sum::<u64>());
+    drop(running);
 }
 
 #[test]

@@ -1,15 +1,16 @@
 //! Reads the pids controller of cgroup versions 1 and 2.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
-use std::fs;
-use std::io::{self, ErrorKind};
 use std::iter;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 use std::rc::Rc;
 
-use rustix::io::Errno;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::{Errno, Result as SysResult};
 
-use crate::collect::kernel::sys::{own_namespace, read_own};
+use crate::collect::kernel::sys::{own_namespace, read, read_own};
 use crate::collect::parse::{self, CgroupMount, LimitMax};
 
 /// Inode of the initial cgroup namespace (`PROC_CGROUP_INIT_INO` in the kernel).
@@ -46,9 +47,6 @@ pub struct CgroupDir {
 struct CgroupTree {
     cgroups: Vec<CgroupDir>,
     by_dir: HashMap<Rc<Path>, usize>,
-    /// Indices of the cgroups whose ancestors are in the tree already. Thousands of processes can
-    /// be in one cgroup, so its ancestors are added only for the first process.
-    with_ancestors: HashSet<usize>,
     /// `true` if the cgroup of any process has more than [`MAX_LEVELS`] levels.
     is_truncated: bool,
 }
@@ -64,23 +62,10 @@ impl CgroupTree {
                 self.is_truncated = true;
                 break;
             }
-            let dir: Rc<Path> = Path::new(point).join(below).into();
-            let is_topmost = below.as_os_str().is_empty();
-            let index = self.by_dir.get(&dir).copied().unwrap_or_else(|| {
-                let path = if is_topmost {
-                    root.to_owned()
-                } else {
-                    format!("{root}/{}", below.display())
-                };
-                let path = if path.is_empty() { "/".to_owned() } else { path };
-                let is_v2 = mount.is_v2();
-                self.by_dir.insert(Rc::clone(&dir), self.cgroups.len());
-                self.cgroups.push(CgroupDir { dir, path, is_v2, parent: None });
-                self.cgroups.len() - 1
-            });
-            if innermost.is_none() && !self.with_ancestors.insert(index) {
-                return Some(index);
-            }
+            // Thousands of processes can be in one cgroup, and their paths can be long. So the
+            // paths of ancestors are only built up to the first cgroup whose parent is known.
+            let known = child.and_then(|child| self.cgroups.get(child)?.parent);
+            let index = known.unwrap_or_else(|| self.index_of(mount, point, root, below));
             innermost = innermost.or(Some(index));
             if let Some(child) = child.and_then(|child| self.cgroups.get_mut(child)) {
                 child.parent = Some(index);
@@ -88,6 +73,20 @@ impl CgroupTree {
             child = Some(index);
         }
         innermost
+    }
+
+    /// Returns the index of a cgroup, and adds the cgroup if it is new.
+    fn index_of(&mut self, mount: &CgroupMount, point: &str, root: &str, below: &Path) -> usize {
+        let dir: Rc<Path> = Path::new(point).join(below).into();
+        if let Some(&index) = self.by_dir.get(&dir) {
+            return index;
+        }
+        let is_topmost = below.as_os_str().is_empty();
+        let path = if is_topmost { root.to_owned() } else { format!("{root}/{}", below.display()) };
+        let path = if path.is_empty() { "/".to_owned() } else { path };
+        self.by_dir.insert(Rc::clone(&dir), self.cgroups.len());
+        self.cgroups.push(CgroupDir { dir, path, is_v2: mount.is_v2(), parent: None });
+        self.cgroups.len() - 1
     }
 }
 
@@ -138,6 +137,40 @@ impl PidsController {
         iter::successors(innermost, |&index| self.cgroup(index)?.parent).take(MAX_LEVELS)
     }
 
+    /// Reads the counters and the limits of the cgroups with these indices. Leaves out the root of
+    /// the hierarchy, cgroups whose controller is off, and cgroups that were removed.
+    ///
+    /// The kernel needs long to look up the path of a deeply nested cgroup. So a cgroup is opened
+    /// through its child (`..`) if the child was read.
+    pub fn read_all(
+        &self,
+        indices: impl IntoIterator<Item = usize>,
+    ) -> HashMap<usize, SysResult<CgroupNumbers>> {
+        let mut left: HashSet<usize> = indices.into_iter().collect();
+        let mut tips: Vec<usize> = left.iter().copied().collect();
+        // The path of a child is longer than that of its parent.
+        tips.sort_by_key(|&it| Reverse(self.cgroup(it).map(|it| it.dir.as_os_str().len())));
+        let mut numbers = HashMap::new();
+        for tip in tips {
+            let (mut next, mut child) = (Some(tip), None);
+            while let Some(index) = next.filter(|it| left.remove(it)) {
+                let Some(cgroup) = self.cgroup(index) else { break };
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let dir = match &child {
+                    Some(child) => openat(child, c"..", flags, Mode::empty()),
+                    None => openat(CWD, &*cgroup.dir, flags, Mode::empty()),
+                };
+                let read = dir.as_ref().map_err(|&errno| errno);
+                match read.and_then(|dir| read_cgroup(dir.as_fd())) {
+                    Err(Errno::NOENT | Errno::NODEV) => {}
+                    read => drop(numbers.insert(index, read)),
+                }
+                (next, child) = (cgroup.parent, dir.ok());
+            }
+        }
+        numbers
+    }
+
     /// Returns `true` if the visible cgroups may have ancestors that pidns does not see.
     pub fn hides_ancestors(&self) -> bool {
         let mounts = if self.v1.is_empty() { &self.v2 } else { &self.v1 };
@@ -167,33 +200,25 @@ impl PidsController {
     }
 }
 
-/// Reads the counters and the limit of a cgroup. Returns `None` if the cgroup is the root of the
-/// hierarchy, if the controller is off, or if the cgroup was removed.
-pub fn read_cgroup(dir: &Path) -> Result<Option<CgroupNumbers>, Errno> {
-    let read = |name: &str| match fs::read(dir.join(name)) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if is_gone(&error) => Ok(None),
-        Err(error) => Err(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
-    };
-    let (Some(max), Some(used)) = (read("pids.max")?, read("pids.current")?) else {
-        return Ok(None);
-    };
-    let max = parse::cgroup_limit(&max).ok_or(Errno::INVAL)?;
-    let used = parse::counter(&used).ok_or(Errno::INVAL)?;
+/// Reads the counters and the limit of a cgroup. Fails with `ENOENT` or `ENODEV` if the cgroup is
+/// the root of the hierarchy, if the controller is off, or if the cgroup was removed.
+fn read_cgroup(dir: BorrowedFd<'_>) -> SysResult<CgroupNumbers> {
+    let mut text = Vec::new();
+    read(dir, c"pids.max", &mut text)?;
+    let max = parse::cgroup_limit(&text).ok_or(Errno::INVAL)?;
+    read(dir, c"pids.current", &mut text)?;
+    let used = parse::counter(&text).ok_or(Errno::INVAL)?;
     // Before Linux 4.7, the kernel does not count refused forks.
-    let events = read("pids.events").unwrap_or_default().unwrap_or_default();
+    let events = read(dir, c"pids.events", &mut text).map(|()| &*text).unwrap_or_default();
     let refused = events.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"max "));
-    Ok(Some(CgroupNumbers { used, max, refused: refused.and_then(parse::counter) }))
-}
-
-/// Returns `true` if a file does not exist, or if its cgroup was removed while it was open.
-fn is_gone(error: &io::Error) -> bool {
-    let removed = Some(Errno::NODEV.raw_os_error());
-    error.kind() == ErrorKind::NotFound || error.raw_os_error() == removed
+    Ok(CgroupNumbers { used, max, refused: refused.and_then(parse::counter) })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+
     use super::*;
 
     fn controller(is_initial_namespace: bool) -> PidsController {
@@ -279,18 +304,47 @@ mod tests {
     #[test]
     fn a_removed_cgroup_has_no_limit_and_an_unreadable_one_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(read_cgroup(dir.path()), Ok(None));
+        let read = || read_cgroup(std::fs::File::open(dir.path()).unwrap().as_fd());
+        assert_eq!(read(), Err(Errno::NOENT));
         fs::write(dir.path().join("pids.max"), "4\n").unwrap();
-        assert_eq!(read_cgroup(dir.path()), Ok(None));
+        assert_eq!(read(), Err(Errno::NOENT));
         fs::write(dir.path().join("pids.current"), "3\n").unwrap();
         let numbers = CgroupNumbers { used: 3, max: LimitMax::At(4), refused: None };
-        assert_eq!(read_cgroup(dir.path()), Ok(Some(numbers)));
+        assert_eq!(read(), Ok(numbers));
         fs::write(dir.path().join("pids.max"), "").unwrap();
-        assert_eq!(read_cgroup(dir.path()), Err(Errno::INVAL));
+        assert_eq!(read(), Err(Errno::INVAL));
         fs::remove_file(dir.path().join("pids.max")).unwrap();
         // Root can read any file, so use a directory to make reading fail.
         fs::create_dir(dir.path().join("pids.max")).unwrap();
-        assert_eq!(read_cgroup(dir.path()), Err(Errno::ISDIR));
-        assert!(is_gone(&io::Error::from_raw_os_error(Errno::NODEV.raw_os_error())));
+        assert_eq!(read(), Err(Errno::ISDIR));
+    }
+
+    #[test]
+    fn reads_cgroups_through_their_children() {
+        let dir = tempfile::tempdir().unwrap();
+        let mount = CgroupMount {
+            controller: "",
+            root: b"/".to_vec(),
+            point: dir.path().as_os_str().as_encoded_bytes().to_vec(),
+        };
+        // `/a/gone` has been removed, and the controller is off in `/`.
+        for (path, used) in [("a", 1), ("a/b", 2), ("a/b/c", 3), ("a/d", 4)] {
+            let at = dir.path().join(path);
+            fs::create_dir(&at).unwrap();
+            fs::write(at.join("pids.max"), "max\n").unwrap();
+            fs::write(at.join("pids.current"), format!("{used}\n")).unwrap();
+        }
+        let (v1, cgroups) = (Vec::new(), CgroupTree::default());
+        let mut controller =
+            PidsController { v1, v2: vec![mount], is_initial_namespace: true, cgroups };
+        for path in ["/a/b/c", "/a/gone/x", "/a/d"] {
+            controller.cgroup_of(format!("0::{path}\n").as_bytes()).unwrap().unwrap();
+        }
+        let numbers = controller.read_all(0..controller.cgroups.cgroups.len());
+        let read = numbers.iter().map(|(&index, numbers)| {
+            (controller.cgroup(index).unwrap().path.as_str(), numbers.unwrap().used)
+        });
+        let read: BTreeMap<_, _> = read.collect();
+        assert_eq!(read, [("/a", 1), ("/a/b", 2), ("/a/b/c", 3), ("/a/d", 4)].into());
     }
 }

@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use rustix::io::Errno;
 
-use super::cgroups::read_cgroup;
 use super::consumers::threads;
 use super::host::{LimitedHost, LimitedProcess};
 use super::read_limit::{ReadLimit, Tasks};
@@ -154,12 +153,13 @@ fn pids_cgroup<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     }
     let bound = host.processes.iter().map(|it| it.process.pid);
     let bound = group(bound.flat_map(|pid| cgroups_of(pid).map(move |cgroup| (cgroup, pid))));
+    let mut numbers = host.controller.read_all(bound.keys().copied());
     let read = |(index, pids): (usize, Vec<Pid>)| {
         let cgroup = host.controller.cgroup(index)?;
         let scope = LimitScope { cgroup: Some(cgroup.path.clone()), ..LimitScope::default() };
         let file = Some(cgroup.dir.join("pids.max").to_string_lossy().into_owned());
         let limit = Limit { file, pids, ..Limit::unread(LimitKind::PidsCgroup, scope) };
-        let mut read = match read_cgroup(&cgroup.dir).transpose()? {
+        let mut read = match numbers.remove(&index)? {
             Ok(numbers) => {
                 let limit = Limit { refused: numbers.refused, ..limit };
                 ReadLimit::new(limit, Ok(numbers.used), Ok(numbers.max))
