@@ -12,7 +12,7 @@ use super::diff::{Diff, DiffCaveat};
 use super::limits::main_process;
 use super::policy::{Policy, WARN_AT};
 use super::select::{branches, keepers};
-use super::unsettled::Unsettled;
+use super::settle::Unsettled;
 use crate::graph::PidGraph;
 use crate::model::{CheckCode, Finding, Holder, Limit, LiveFacts, Pid, Process, Subject, Verdict};
 use problems::problems;

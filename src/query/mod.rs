@@ -14,7 +14,7 @@ mod run;
 mod select;
 mod settle;
 mod translate;
-mod unsettled;
+mod wait;
 mod watch;
 
 pub use check::{Check, ThreadProblems};
@@ -31,7 +31,7 @@ pub use policy::{ParseRuleError, Policy, Rule, WARN_AT};
 pub use resolve::resolve;
 pub use run::{Leftovers, RunReport, RunScope};
 pub use select::{Members, Selection, keepers, part, select};
-pub use settle::{LastingFindings, RETRY, SETTLE, Transients};
+pub use settle::{SETTLE, Transients, Unsettled};
 pub use translate::translate;
-pub use unsettled::Unsettled;
+pub use wait::{LastingFindings, RETRY};
 pub use watch::{Round, WatchEvent, WatchStart};

@@ -1,30 +1,29 @@
-//! Distinguishes lasting problems from transient states by comparing several scans.
+//! Distinguishes lasting problems from transient states by comparing two scans.
 //!
 //! A process in uninterruptible sleep usually wakes up within milliseconds, and a zombie is usually
 //! reaped within milliseconds. A dead namespace usually disappears just as fast. So `pidns check`
 //! reports such a process or namespace only if two scans show it in the same state.
-//!
-//! With `--wait`, `pidns check` denies only problems that still exist after several checks, and
-//! warns about all other problems.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
-use smol_str::SmolStr;
-
-use super::check::Check;
-use super::unsettled::Unsettled;
-use crate::graph::PidGraph;
-use crate::model::{
-    CheckCode, LimitKind, LimitScope, Namespace, NamespaceId, NamespaceState, Pid, Process,
-    Snapshot, Subject, Verdict,
-};
+use crate::model::{Namespace, NamespaceId, NamespaceState, Pid, Process, Snapshot};
 
 /// Pause before the second scan, which gives transient states time to end.
 pub const SETTLE: Duration = Duration::from_millis(100);
 
-/// Pause between two checks with `--wait`.
-pub const RETRY: Duration = Duration::from_millis(200);
+/// The processes and namespaces whose states `pidns check` does not report as problems, because the
+/// states probably end soon.
+#[derive(Clone, Debug, Default)]
+pub struct Unsettled {
+    /// Processes in a state that is probably transient, processes that SIGKILL can still terminate,
+    /// and processes in which only the leader thread is stopped.
+    pub processes: BTreeSet<Pid>,
+    /// Dead namespaces that were not yet dead in the first scan.
+    pub dead: BTreeSet<NamespaceId>,
+    /// Namespaces whose init waits for other processes, but did not yet wait in the first scan.
+    pub blocked: BTreeSet<NamespaceId>,
+}
 
 /// The processes that were zombies or in uninterruptible sleep during one scan, and the namespaces
 /// that were dead.
@@ -95,124 +94,10 @@ fn transient_state(process: &Process) -> Option<TransientState> {
     is_transient.then_some((process.pid, process.start_time, process.state))
 }
 
-/// Decides which findings stay denied when the same host is checked repeatedly.
-///
-/// A finding that every check so far contains stays denied.
-///
-/// A finding that is new since a later check is denied only if the previous check contains it too,
-/// and if no finding of the same kind has disappeared. All other findings become warnings. For
-/// example, when a daemon replaces a worker, one finding disappears and a similar one appears.
-#[derive(Debug, Default)]
-pub struct LastingFindings {
-    /// The denied findings that every check so far contains. `None` before the first check.
-    lasting: Option<HashSet<FindingId>>,
-    /// The denied findings of the last check.
-    last: HashMap<FindingId, FindingKind>,
-    /// The kinds of the denied findings that have disappeared.
-    ended: HashSet<FindingKind>,
-}
-
-type FindingId = (CheckCode, Identity);
-
-type FindingKind = (CheckCode, Kind);
-
-/// Identifies the subject of a finding across scans, even if its PID or inode is reused.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Identity {
-    /// PID and start time of a process.
-    Process(Pid, Option<u64>),
-    /// ID of a namespace, and the kernel's 64-bit ID.
-    Namespace(NamespaceId, Option<u64>),
-    /// Kind and scope of a limit.
-    Limit(Option<(LimitKind, LimitScope)>),
-    Snapshot,
-}
-
-impl Identity {
-    fn of(subject: Subject, graph: &PidGraph) -> Self {
-        match subject {
-            Subject::Process(pid) => {
-                Self::Process(pid, graph.process(pid).and_then(|it| it.start_time))
-            }
-            Subject::Namespace(id) => {
-                Self::Namespace(id, graph.namespace(id).and_then(|it| it.ns_id))
-            }
-            Subject::Limit(index) => {
-                Self::Limit(graph.limit(index).map(|it| (it.kind, it.scope.clone())))
-            }
-            Subject::Snapshot => Self::Snapshot,
-        }
-    }
-}
-
-/// The kind of a finding's subject. If a finding disappears and another finding of the same kind
-/// appears, the subject may have been replaced: for example, a daemon has replaced a worker.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Kind {
-    /// A process, by its name and parent.
-    Process(SmolStr, Option<Pid>),
-    /// A namespace, by its parent.
-    Namespace(Option<NamespaceId>),
-    /// Any other subject. No two different subjects of this sort are of the same kind.
-    Same(Identity),
-}
-
-impl Kind {
-    fn of(subject: Subject, graph: &PidGraph) -> Self {
-        let process = |pid| graph.process(pid).map(|it| Self::Process(it.comm.clone(), it.ppid));
-        let kind = match subject {
-            Subject::Process(pid) => process(pid),
-            Subject::Namespace(id) => graph.namespace(id).map(|it| Self::Namespace(it.parent)),
-            Subject::Limit(_) | Subject::Snapshot => None,
-        };
-        kind.unwrap_or_else(|| Self::Same(Identity::of(subject, graph)))
-    }
-}
-
-impl LastingFindings {
-    /// Turns the denied findings that may soon end into warnings.
-    ///
-    /// Returns `true` if another check is needed, because a finding is new and may last, or because
-    /// all findings have disappeared. In the latter case, the scan may have missed a process that
-    /// was replaced during the scan.
-    pub fn judge(&mut self, check: &mut Check) -> bool {
-        let denied = check.findings.iter().filter(|it| it.verdict == Verdict::Deny);
-        let now: HashMap<FindingId, FindingKind> = denied
-            .map(|it| {
-                let identity = Identity::of(it.subject, &check.graph);
-                ((it.code, identity), (it.code, Kind::of(it.subject, &check.graph)))
-            })
-            .collect();
-        let last = std::mem::take(&mut self.last);
-        let ended = last.iter().filter(|(id, _)| !now.contains_key(id));
-        self.ended.extend(ended.map(|(_, kind)| kind.clone()));
-        let lasting: HashSet<FindingId> = match self.lasting.take() {
-            None => now.keys().cloned().collect(),
-            Some(lasting) => lasting.into_iter().filter(|id| now.contains_key(id)).collect(),
-        };
-        let may_last = |id: &FindingId| {
-            lasting.contains(id) || now.get(id).is_some_and(|kind| !self.ended.contains(kind))
-        };
-        let has_been = |id: &FindingId| lasting.contains(id) || last.contains_key(id);
-        check.deny_only(|graph, it| {
-            let id = (it.code, Identity::of(it.subject, graph));
-            has_been(&id) && may_last(&id)
-        });
-        let is_gone = now.is_empty() && !last.is_empty();
-        let is_undecided = is_gone || now.keys().any(|id| !has_been(id) && may_last(id));
-        self.lasting = Some(lasting);
-        self.last = now;
-        is_undecided
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::model::{BlockReason, Blocker};
-    use crate::query::Policy;
     use crate::testing::{namespace, process, snapshot};
 
     /// Returns a snapshot of these processes, each given as (PID, state, start time).
@@ -291,44 +176,5 @@ mod tests {
         snapshot.processes[0].kernel_thread = true;
         snapshot.processes[1].threads = std::num::NonZeroU32::new(2);
         assert!(Transients::of(&snapshot).is_empty());
-    }
-
-    #[test]
-    fn a_finding_that_replaces_another_one_is_a_warning() {
-        let mut policy = Policy::default();
-        policy.add(vec![(Verdict::Deny, "zombie".parse().unwrap())]);
-        let mut lasting = LastingFindings::default();
-        let mut judge = |processes: &[(u32, u64, &str)]| {
-            let zombies: Vec<_> =
-                processes.iter().map(|&(pid, start, _)| (pid, 'Z', start)).collect();
-            let mut host = host(&zombies);
-            for (process, (_, _, comm)) in host.processes.iter_mut().zip(processes) {
-                process.comm = (*comm).into();
-            }
-            let mut check = Check::new(PidGraph::new(host), Unsettled::default(), &policy);
-            let is_undecided = lasting.judge(&mut check);
-            let of = |verdict| {
-                let found = check.findings.iter().filter(move |it| it.verdict == verdict);
-                let pids = found.filter_map(|it| match it.subject {
-                    Subject::Process(pid) => Some(pid),
-                    Subject::Namespace(_) | Subject::Limit(_) | Subject::Snapshot => None,
-                });
-                raw(pids.collect())
-            };
-            (of(Verdict::Deny), of(Verdict::Warn), is_undecided)
-        };
-        let (db, web) = ("db", "web");
-        let first = [(2, 1, db), (3, 1, web), (4, 1, web)];
-        assert_eq!(judge(&first), (vec![2, 3, 4], vec![], false));
-        // Process 3 is gone, another worker has reused PID 4, and process 6 is a new daemon.
-        let second = [(2, 1, db), (4, 9, web), (6, 2, "log")];
-        assert_eq!(judge(&second), (vec![2], vec![4, 6], true));
-        let third = [(2, 1, db), (3, 1, web), (4, 9, web), (6, 2, "log")];
-        assert_eq!(judge(&third), (vec![2, 6], vec![3, 4], false));
-        assert_eq!(judge(&[(3, 1, web), (7, 3, "log")]), (vec![], vec![3, 7], false));
-        assert_eq!(judge(&[]), (vec![], vec![], true));
-        assert_eq!(judge(&[]), (vec![], vec![], false));
-        assert_eq!(judge(&[(8, 4, "mail")]), (vec![], vec![8], true));
-        assert_eq!(judge(&[(8, 4, "mail")]), (vec![8], vec![], false));
     }
 }

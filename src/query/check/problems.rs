@@ -7,7 +7,7 @@ use crate::model::{
     CheckCode, DiagnosticCode, Limit, LimitKind, MAX_LEVEL, Namespace, NamespaceState, Pid,
     Process, Subject,
 };
-use crate::query::unsettled::Unsettled;
+use crate::query::settle::Unsettled;
 
 /// A namespace is reported as deeply nested if the kernel allows at most this many further levels
 /// below it.

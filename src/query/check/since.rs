@@ -6,7 +6,7 @@ use super::problems::problems;
 use crate::model::{CheckCode, NamespaceId, Pid, Process, Subject};
 use crate::query::diff::{Diff, Happened};
 use crate::query::policy::WARN_AT;
-use crate::query::unsettled::Unsettled;
+use crate::query::settle::Unsettled;
 
 /// The result of comparing a snapshot's problems with those of an earlier snapshot.
 #[derive(Debug, Default)]
