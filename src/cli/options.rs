@@ -77,6 +77,12 @@ pub(super) struct Details {
     /// In text, "--details namespaces" shows which network, IPC, UTS and mount namespaces an init
     /// shares with the host or with other inits. For other processes, text shows only the namespaces
     /// that differ from those of their init.
+    ///
+    /// A process that is in another container than the init of its PID namespace is shown with its
+    /// own container. To find such processes, pidns reads only the cgroups of processes that a
+    /// container runtime has started, or whose parent is in another PID namespace. If it finds one,
+    /// it also reads the cgroups of the init's children. All descendants of these processes count as
+    /// parts of the same container. "--details cgroup" reads the cgroup of every process instead.
     #[arg(
         long,
         value_name = "LIST",
