@@ -47,6 +47,16 @@ impl Container {
         self.id.get(..SHORT_ID).filter(|_| is_hex).unwrap_or(&self.id)
     }
 
+    /// Returns `POD NAME` with the full name of the pod, or only one of both if the other is unknown.
+    /// Returns `None` if both are unknown.
+    #[must_use]
+    pub fn full_name(&self) -> Option<String> {
+        match (self.pod.as_ref().and_then(Pod::full_name), &self.name) {
+            (Some(pod), Some(name)) => Some(format!("{pod} {name}")),
+            (pod, name) => pod.or_else(|| name.clone()),
+        }
+    }
+
     /// Returns `true` if this is a systemd unit, and not a container.
     #[must_use]
     pub fn is_unit(&self) -> bool {
@@ -55,15 +65,16 @@ impl Container {
 }
 
 /// Examples: `docker web (5feceb66ffc8)`, `pod shop/web-0 app (containerd 99f3a16ea25b)` and, for a
-/// container without a name, `docker 5feceb66ffc8`.
+/// container without a name, `docker 5feceb66ffc8`. The alternate form (`{:#}`) has the whole ID.
 impl fmt::Display for Container {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (runtime, id) = (&self.runtime, self.short_id());
-        match (self.pod.as_ref().and_then(Pod::full_name), &self.name) {
-            (Some(pod), Some(name)) => write!(f, "pod {pod} {name} ({runtime} {id})"),
-            (Some(pod), None) => write!(f, "pod {pod} ({runtime} {id})"),
-            (None, Some(name)) => write!(f, "{runtime} {name} ({id})"),
-            (None, None) => write!(f, "{runtime} {id}"),
+        let runtime = &self.runtime;
+        let id = if f.alternate() { &self.id } else { self.short_id() };
+        let is_pod = self.pod.as_ref().is_some_and(|pod| pod.name.is_some());
+        match self.full_name() {
+            Some(name) if is_pod => write!(f, "pod {name} ({runtime} {id})"),
+            Some(name) => write!(f, "{runtime} {name} ({id})"),
+            None => write!(f, "{runtime} {id}"),
         }
     }
 }
@@ -93,5 +104,28 @@ impl Pod {
     pub fn full_name(&self) -> Option<String> {
         let name = self.name.as_ref()?;
         Some(self.namespace.as_ref().map_or_else(|| name.clone(), |it| format!("{it}/{name}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_every_known_name_and_the_id() {
+        let id = "99f3a16ea25b".repeat(6)[..64].to_owned();
+        let mut container = Container::new("containerd", &id);
+        assert_eq!(container.to_string(), "containerd 99f3a16ea25b");
+        assert_eq!(format!("{container:#}"), format!("containerd {id}"));
+        container.name = Some("app".to_owned());
+        assert_eq!(container.to_string(), "containerd app (99f3a16ea25b)");
+        container.pod = Some(Pod::new("6ba7b810".to_owned()));
+        assert_eq!(container.to_string(), "containerd app (99f3a16ea25b)");
+        container.pod = container.pod.map(|pod| Pod { name: Some("web-0".to_owned()), ..pod });
+        assert_eq!(container.to_string(), "pod web-0 app (containerd 99f3a16ea25b)");
+        container.pod = container.pod.map(|pod| Pod { namespace: Some("shop".to_owned()), ..pod });
+        assert_eq!(format!("{container:#}"), format!("pod shop/web-0 app (containerd {id})"));
+        container.name = None;
+        assert_eq!(container.to_string(), "pod shop/web-0 (containerd 99f3a16ea25b)");
     }
 }

@@ -248,7 +248,7 @@ impl<'a> Describe<'a> {
         // If `in_each` is `true`, the line describes the children of several folded namespaces.
         // Each of these namespaces has different children, so the line shows no IDs.
         if !in_each {
-            line.list(": ", namespaces.iter().map(|namespace| namespace.id));
+            line.list(": ", namespaces.iter().map(|namespace| NamedId(namespace)));
         }
         let mut separators = std::iter::once("; ").chain(std::iter::repeat(", "));
         let mut next = || separators.next().unwrap_or(", ");
@@ -316,6 +316,19 @@ impl<'a> Describe<'a> {
     pub fn example(&self) -> Option<Pids<'a>> {
         let process = self.graph.processes().iter().find(|process| process.nspid.len() > 1)?;
         Some(self.members.pids(process))
+    }
+}
+
+/// The ID of a namespace, and the name of its container.
+struct NamedId<'a>(&'a Namespace);
+
+impl fmt::Display for NamedId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Namespace { id, container, .. } = self.0;
+        match container.as_ref().and_then(Container::full_name) {
+            Some(name) => write!(f, "{id} {name}"),
+            None => write!(f, "{id}"),
+        }
     }
 }
 

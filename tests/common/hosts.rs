@@ -235,12 +235,17 @@ pub fn pods(alike: bool) -> Snapshot {
     for number in 0..200_usize {
         let pod = format!("6ba7b810-9dad-11d1-80b4-{number:012}");
         host.daemon("containerd-shim");
-        let container = |number: usize| Container {
-            pod: Some(Pod::new(pod.clone())),
+        let container = |number: usize, name: Option<&str>| Container {
+            name: name.map(str::to_owned),
+            pod: Some(Pod {
+                name: Some(format!("web-{}", number / 2)),
+                namespace: Some("shop".to_owned()),
+                ..Pod::new(pod.clone())
+            }),
             ..Container::new("containerd", &format!("{:064x}", number * 104_729 + 1))
         };
         host.container(HOST, 1, &["pause"]);
-        host.last().container = Some(container(2 * number));
+        host.last().container = Some(container(2 * number, None));
         let program = PROGRAMS[number % if alike { 3 } else { 12 }];
         let other = format!("worker-{number}");
         if alike {
@@ -248,7 +253,7 @@ pub fn pods(alike: bool) -> Snapshot {
         } else {
             host.container(HOST, 1, &[program, program, &other]);
         }
-        host.last().container = Some(container(2 * number + 1));
+        host.last().container = Some(container(2 * number + 1, Some("app")));
     }
     host.snapshot
 }

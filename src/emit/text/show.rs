@@ -261,7 +261,7 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        BlockReason, Blocker, Container, Holder, Pid, Process, ProcessDetails, Snapshot,
+        BlockReason, Blocker, Container, Holder, Pid, Pod, Process, ProcessDetails, Snapshot,
     };
     use crate::testing::{farm, namespace, process, snapshot};
 
@@ -599,6 +599,27 @@ mod tests {
         last.ppid = Pid::new(last.pid.as_u32() - 1);
         let folded = text(snapshot(containers, processes), style);
         assert!(folded.contains("sleep × 4 like this: "), "{folded}");
+    }
+
+    #[test]
+    fn a_line_of_folded_namespaces_names_their_containers() {
+        let mut containers = vec![namespace(10, None)];
+        let mut processes = vec![process(&[1], Some(10))];
+        for inode in 20..24 {
+            let mut container = Container::new("containerd", &"5f".repeat(32));
+            container.name = (inode % 2 == 0).then(|| format!("app-{inode}"));
+            container.pod = (inode > 21).then(|| Pod::new("6ba7b810".to_owned()));
+            if let Some(pod) = &mut container.pod {
+                (pod.name, pod.namespace) = (Some(format!("web-{inode}")), Some("shop".to_owned()));
+            }
+            containers.push(Namespace { container: Some(container), ..namespace(inode, Some(10)) });
+            let pid = u32::try_from(inode).unwrap();
+            processes.push(process(&[pid, 1], Some(inode)));
+        }
+        let text = text(snapshot(containers, processes), Style::default());
+        let expected = "sleep × 4 like this: pid:[20] app-20, pid:[21], pid:[22] shop/web-22 app-22, \
+             pid:[23] shop/web-23; containerd, 1 process each\n";
+        assert!(text.contains(expected), "{text}");
     }
 
     #[test]

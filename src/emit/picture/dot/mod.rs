@@ -28,7 +28,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use crate::graph::PidGraph;
-use crate::model::{Container, Evidence, Namespace, NamespaceId, NamespaceState, Pid, Pod};
+use crate::model::{Evidence, Namespace, NamespaceId, NamespaceState, Pid};
 use crate::query::fold::{Folding, MemberRow, Siblings};
 use crate::wording::holder::KeptBy;
 use crate::wording::line::{Emphasis, Line};
@@ -343,12 +343,8 @@ impl<'a> Picture<'a, '_> {
             // Writing to a String cannot fail.
             let _ = write!(text, "{}{}", if index == 0 { "" } else { "\n" }, namespace.id);
             if let Some(container) = &namespace.container {
-                let Container { runtime, id, .. } = container;
-                let _ = write!(text, ", {} {}", Clipped(runtime, PART), Clipped(id, PART));
-                let pod = container.pod.as_ref().and_then(Pod::full_name);
-                for name in pod.iter().chain(&container.name) {
-                    let _ = write!(text, " {}", Clipped(name, PART));
-                }
+                let container = format!("{container:#}");
+                let _ = write!(text, ", {}", Clipped(&container, 4 * PART));
             }
             if let Some(owner) = &namespace.owner {
                 let owner = OwnerText { owner, user_namespace: true }.to_string();
