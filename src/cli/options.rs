@@ -75,8 +75,9 @@ pub(super) struct Details {
     /// Additional data to read, as a comma-separated list
     ///
     /// In text, "--details namespaces" shows which network, IPC, UTS and mount namespaces an init
-    /// shares with the host or with other inits. For other processes, text shows only the namespaces
-    /// that differ from those of their init.
+    /// shares with the host or with other inits. It lists the namespaces of an init that differ from
+    /// those of the init of the parent PID namespace, and the namespaces of another process that
+    /// differ from those of its init.
     ///
     /// A process that is in another container than the init of its PID namespace is shown with its
     /// own container. To find such processes, pidns reads only the cgroups of processes that a

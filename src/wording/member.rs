@@ -157,7 +157,7 @@ impl<'a> MemberText<'a> {
         Self::args(process, line);
         let Some(details) = &process.details else { return };
         let usual =
-            self.init_of(process).and_then(|init| init.details.as_ref()?.namespaces.as_ref());
+            self.compared_to(process).and_then(|init| init.details.as_ref()?.namespaces.as_ref());
         for (name, inode) in details.namespaces.iter().flatten() {
             if usual.and_then(|usual| usual.get(name)) != Some(inode) {
                 line.plain(", ", format_args!("{name}:[{inode}]"));
@@ -172,10 +172,13 @@ impl<'a> MemberText<'a> {
         }
     }
 
-    /// Returns the init of a process's PID namespace, unless the process is that init.
-    fn init_of(&self, process: &Process) -> Option<&'a Process> {
-        let init = self.graph.namespace(process.namespace?)?.init?;
-        self.graph.process(init).filter(|init| init.pid != process.pid)
+    /// Returns the init to which a process is compared: the init of its PID namespace or, if the
+    /// process is that init, the init of the parent PID namespace.
+    fn compared_to(&self, process: &Process) -> Option<&'a Process> {
+        let namespace = self.graph.namespace(process.namespace?)?;
+        let init = namespace.init.filter(|&init| init != process.pid);
+        let init = init.or_else(|| self.graph.parent(namespace)?.init)?;
+        self.graph.known_process(init)
     }
 
     /// Adds the arguments of a process in parentheses, with a part for each argument.

@@ -547,9 +547,9 @@ mod tests {
     }
 
     #[test]
-    fn a_member_shows_only_the_namespaces_that_its_init_does_not_use() {
+    fn a_process_shows_only_the_namespaces_that_its_init_or_the_parents_does_not_use() {
         let mut snapshot = farm();
-        for (index, net) in [(3, 7), (4, 8)] {
+        for (index, net) in [(0, 6), (3, 7), (4, 8)] {
             let others = [("ipc".into(), 5), ("net".into(), net)];
             snapshot.processes[index].details.get_or_insert_default().namespaces =
                 Some(others.into());
