@@ -228,6 +228,42 @@ fn a_terminated_init_keeps_its_container_but_not_its_unit() {
 }
 
 #[test]
+fn the_members_of_a_paused_container_are_frozen() {
+    needs!(HostRoot);
+    let top = Top::new();
+    let (_container, init) = namespace();
+    let scope = top.place(format!("docker/{ID}").as_bytes(), init);
+    let entered = Running::spawn(Command::new("nsenter").args([
+        "-t",
+        &init.to_string(),
+        "-p",
+        "sleep",
+        "600",
+    ]));
+    until("a process has entered", || children(entered.pid()).len() == 1);
+    let member = children(entered.pid())[0];
+    until("it sleeps", || comm(member) == "sleep");
+    let frozen = || {
+        let arguments = ["-q", "-f", "json", "--details", "cgroup"];
+        let document = Document::read(&stdout(&pidns(&arguments)));
+        [init, member].map(|pid| document.process(pid).frozen)
+    };
+    assert_eq!(frozen(), [false, false]);
+    // Version 2 shows a frozen process in ordinary sleep.
+    fs::write(scope.join("cgroup.freeze"), "1").unwrap();
+    let events = || fs::read_to_string(scope.join("cgroup.events")).unwrap();
+    until("the container is frozen", || events().contains("frozen 1"));
+    assert_eq!(status(init, "State")[0], "S");
+    // The other member is in the namespace, but not in the cgroup.
+    assert_eq!(frozen(), [true, false]);
+    let text = stdout(&pidns(&["-q", "--container", &ID[..12]]));
+    assert!(text.contains(&format!(" {init} → 1 sleep, frozen\n")), "{text}");
+    top.place(format!("docker/{ID}").as_bytes(), member);
+    until("the other member is frozen", || frozen() == [true, true]);
+    fs::write(scope.join("cgroup.freeze"), "0").unwrap();
+}
+
+#[test]
 fn names_come_only_from_regular_files_of_root() {
     needs!(HostRoot);
     let bundles = tempfile::tempdir().unwrap();

@@ -393,7 +393,8 @@ fn compares_large_documents_in_linear_time() {
                 "nspid": [pid], "comm": format!("p{}", pid % 7), "args": null, "state": "S",
                 "uid": 0, "user": "root", "threads": 1,
                 "start_time": u64::from(pid) + if pid.is_multiple_of(2) { shift } else { 0 },
-                "kernel_thread": false, "namespaces": null, "cgroup": null, "tracer": null, "evidence": "kernel"})
+                "kernel_thread": false, "namespaces": null, "cgroup": null, "tracer": null,
+                "frozen": false, "evidence": "kernel"})
         };
         let document = json!({"schema_version": "1.0",
             "generator": {"name": "pidns", "version": "0.1.0"},

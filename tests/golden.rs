@@ -187,6 +187,7 @@ fn processes() -> Vec<Process> {
                 cgroup: Some("/system.slice/docker.service".to_owned()),
                 container: Some(Container::new("docker", "82eea4c3f8f9")),
                 tracer: None,
+                frozen: true,
                 environment: BTreeSet::new(),
             })),
             ..process(&[7, 2], Some(CONTAINER))

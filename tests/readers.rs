@@ -269,7 +269,7 @@ fn document() -> Value {
             "pid": index + 1, "ppid": null, "namespace": null, "nspid": [], "comm": name,
             "args": null, "state": "S", "uid": 0, "user": null, "threads": 1, "start_time": null,
             "kernel_thread": false, "namespaces": null, "cgroup": name, "container": null,
-            "tracer": null, "evidence": "kernel",
+            "tracer": null, "frozen": false, "evidence": "kernel",
         })
     };
     let mut processes: Vec<Value> = WORDS.iter().enumerate().map(process).collect();

@@ -79,6 +79,8 @@ fn names_docker_containers() {
         .iter()
         .find(|it| it.container.as_ref().is_some_and(|it| it.id == tini_id));
     let tini = tini.and_then(|it| it.init).unwrap();
+    let paused = shown(&docker, &["--container", "frozen"]);
+    assert_eq!(paused.matches(" sleep, frozen\n").count(), 1, "{paused}");
     let (web_id, side_id) = (&web[..12], &side[..12]);
     let text = shown(&docker, &["--container", "web"]);
     let heading =

@@ -74,8 +74,8 @@ pub(super) const READING: Terms = &[
     ),
     (
         "zombie of 416 sleep",
-        "A process that has exited, but has not been reaped by its parent, 416. Stopped and \
-         uninterruptible processes are marked in the same way.",
+        "A process that has exited, but has not been reaped by its parent, 416. Stopped, \
+         frozen and uninterruptible processes are marked in the same way.",
     ),
     (
         "a_pid:[4026532179] in an SVG",

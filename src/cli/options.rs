@@ -83,7 +83,9 @@ pub(super) struct Details {
     /// own container. To find such processes, pidns reads only the cgroups of processes that a
     /// container runtime has started, or whose parent is in another PID namespace. If it finds one,
     /// it also reads the cgroups of the init's children. All descendants of these processes count as
-    /// parts of the same container. "--details cgroup" reads the cgroup of every process instead.
+    /// parts of the same container. "--details cgroup" reads the cgroup of every process instead. It
+    /// also marks the processes of paused containers as frozen with cgroup version 2. With version
+    /// 1, pidns always does so.
     #[arg(
         long,
         value_name = "LIST",

@@ -74,6 +74,10 @@ pub trait FollowUp {
     /// Returns `true` if this process is in a frozen cgroup.
     fn is_frozen(&self, process: &Process) -> bool;
 
+    /// Returns `true` if every process in a version 2 cgroup is frozen. `cgroups` is the contents
+    /// of `/proc/PID/cgroup`.
+    fn is_frozen_cgroup(&self, cgroups: &[u8]) -> bool;
+
     /// Returns the process that has PID 1 in a namespace. Fails with `ESRCH` if there is no such
     /// process, and with another error if the process can't be determined.
     fn init_of(&self, namespace: &NamespaceFd) -> SysResult<Pid>;

@@ -77,6 +77,11 @@ pub struct Process<'a> {
     /// Only the tracer can reap a traced zombie.
     #[serde(default)]
     pub tracer: Option<Pid>,
+    /// `true` if the process is in a frozen cgroup, such as that of a paused container. pidns checks
+    /// this for processes in state D, as which cgroup version 1 shows frozen processes. With
+    /// `--details cgroup` or `--container`, pidns also checks the members of namespaces whose init
+    /// is in a frozen cgroup of version 2. `false` for other processes.
+    pub frozen: bool,
     /// Source of the field `namespace`: the kernel reported the namespace, or pidns inferred it.
     pub evidence: Word<model::Evidence>,
 }
@@ -101,6 +106,7 @@ impl<'a> From<&'a model::Process> for Process<'a> {
             cgroup: details.and_then(|it| it.cgroup.as_deref()).map(Cow::Borrowed),
             container: process.other_container().map(Cow::Borrowed),
             tracer: process.tracer(),
+            frozen: process.is_frozen(),
             evidence: process.evidence.into(),
         }
     }
@@ -115,6 +121,7 @@ impl Process<'_> {
             cgroup: self.cgroup.map(Cow::into_owned),
             container: self.container.map(Cow::into_owned),
             tracer: self.tracer,
+            frozen: self.frozen,
             environment: BTreeSet::new(),
         };
         model::Process {

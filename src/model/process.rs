@@ -66,6 +66,9 @@ pub struct ProcessDetails {
     /// PID of the process's tracer (`TracerPid`). Looked up in every scan, but only for zombies and
     /// for processes that their tracer has stopped (state `t`).
     pub tracer: Option<Pid>,
+    /// `true` if the process is in a frozen cgroup. Not checked for every process: see
+    /// `collect/assemble/frozen.rs`.
+    pub frozen: bool,
     /// The patterns, from `--env` or from rules, that match the process's environment. Documents do
     /// not contain this field.
     pub environment: BTreeSet<EnvPattern>,
@@ -142,6 +145,12 @@ impl Process {
     #[must_use]
     pub fn tracer(&self) -> Option<Pid> {
         self.details.as_ref()?.tracer
+    }
+
+    /// Returns `true` if the process is known to be frozen (see [`ProcessDetails::frozen`]).
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.details.as_ref().is_some_and(|details| details.frozen)
     }
 
     /// Returns the path of the process's cgroup, if it was read.

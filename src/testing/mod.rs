@@ -213,6 +213,7 @@ pub fn everything() -> Snapshot {
             ..Container::new("docker", "82eea4c3f8f9")
         }),
         tracer: Pid::new(1),
+        frozen: true,
         environment: BTreeSet::new(),
     }));
     snapshot.selected =

@@ -146,6 +146,7 @@ fn process_finding(
         CheckCode::Uninterruptible => {
             let thread = match check.live.stuck_threads.get(&pid) {
                 Some(tid) => format!("{who}: its thread {tid} is in uninterruptible sleep"),
+                None if process.is_frozen() => format!("{who} is frozen"),
                 None => format!("{who} is in uninterruptible sleep"),
             };
             (thread, adviser.wake(pid))
@@ -226,7 +227,9 @@ fn namespace_finding(check: &Check, code: CheckCode, namespace: &Namespace) -> F
 fn blocker_text(check: &Check, blocker: &Blocker) -> String {
     let Blocker { pid, comm, reason, reaper } = blocker;
     let comm = Comm(comm);
-    let tracer = check.graph.known_process(*pid).and_then(Process::tracer);
+    let process = check.graph.known_process(*pid);
+    let (tracer, is_frozen) =
+        (process.and_then(Process::tracer), process.is_some_and(Process::is_frozen));
     match (reason, reaper) {
         (BlockReason::Zombie, Some(reaper)) if tracer == Some(*reaper) => {
             format!("{} does not reap {pid} {comm}, which it traces", idle_process(check, *reaper))
@@ -235,6 +238,7 @@ fn blocker_text(check: &Check, blocker: &Blocker) -> String {
             format!("{} does not reap its child {pid} {comm}", idle_process(check, *reaper))
         }
         (BlockReason::Zombie, None) => format!("{pid} {comm} is a zombie"),
+        (BlockReason::Uninterruptible, _) if is_frozen => format!("{pid} {comm} is frozen"),
         (BlockReason::Uninterruptible, _) => format!("{pid} {comm} is in uninterruptible sleep"),
         (BlockReason::Traced, Some(reaper)) => {
             format!("{} traces {pid} {comm} and does not let it exit", idle_process(check, *reaper))

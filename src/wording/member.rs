@@ -87,6 +87,7 @@ impl<'a> MemberText<'a> {
         let mut warn = |text: fmt::Arguments<'_>| line.part(", ", Emphasis::Warning, text);
         match Condition::of(first) {
             Condition::Ordinary => {}
+            Condition::Frozen => warn(format_args!("frozen")),
             Condition::Uninterruptible => warn(format_args!("uninterruptible")),
             Condition::Stopped => warn(format_args!("stopped")),
             Condition::LeaderExited => warn(format_args!("leader thread exited")),
@@ -151,7 +152,7 @@ impl<'a> MemberText<'a> {
     }
 
     /// Adds the details of a process: its arguments, the namespaces that it does not share with the
-    /// init of its PID namespace, and its cgroup. Leaves out the cgroup if pidns read it only for
+    /// init to which it is compared, and its cgroup. Leaves out the cgroup if pidns read it only for
     /// `--container`.
     fn details(&self, process: &Process, line: &mut Line) {
         Self::args(process, line);

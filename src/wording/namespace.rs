@@ -12,7 +12,8 @@ use super::phrase::{Count, Counted, Symbols, namespaces, processes};
 use super::subject::{Comm, Pids, ProcessRef};
 use crate::graph::PidGraph;
 use crate::model::{
-    BlockReason, Blocker, Container, Evidence, Namespace, NamespaceState, Owner, Pid, Snapshot,
+    BlockReason, Blocker, Container, Evidence, Namespace, NamespaceState, Owner, Pid, Process,
+    Snapshot,
 };
 use crate::query::fold::{Folding, MemberRow, Siblings, TreeRow, keeping};
 
@@ -145,6 +146,7 @@ impl<'a> Describe<'a> {
         };
         let Blocker { pid, comm, reason, reaper } = blocker;
         let reaper = reaper.map(|reaper| ProcessRef::new(self.graph, reaper, None));
+        let is_frozen = self.graph.known_process(*pid).is_some_and(Process::is_frozen);
         match (reason, reaper) {
             (BlockReason::Zombie, Some(reaper)) if *pid == init => {
                 dead(separator, format_args!("stuck until {reaper} reaps it"));
@@ -157,6 +159,9 @@ impl<'a> Describe<'a> {
             }
             (BlockReason::Zombie, None) => {
                 dead(separator, format_args!("stuck until zombie {pid} is reaped"));
+            }
+            (BlockReason::Uninterruptible, _) if is_frozen => {
+                dead(separator, format_args!("stuck until {pid} {} is thawed", Comm(comm)));
             }
             (BlockReason::Uninterruptible, _) => dead(
                 separator,

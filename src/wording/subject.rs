@@ -93,12 +93,13 @@ pub fn command(process: &Process, ascii: bool) -> String {
     }
 }
 
-/// Returns a phrase for the state of a stopped, uninterruptible or terminated process, and `None`
-/// for other states.
+/// Returns a phrase for the state of a frozen, stopped, uninterruptible or terminated process, and
+/// `None` for other states.
 pub fn process_state(process: &Process) -> Option<&'static str> {
     match process.state {
         _ if process.is_unreaped() => Some("zombie"),
         _ if process.has_exited_leader() => Some("leader thread exited"),
+        _ if process.is_frozen() => Some("frozen"),
         'T' => Some("stopped"),
         't' => Some("stopped by a tracer"),
         'D' => Some("uninterruptible"),

@@ -215,6 +215,7 @@ pub struct Process {
     pub cgroup: Option<String>,
     pub container: Option<Container>,
     pub tracer: Option<u32>,
+    pub frozen: bool,
     pub evidence: String,
 }
 

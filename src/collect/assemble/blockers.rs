@@ -156,7 +156,9 @@ pub fn note_blocked_inits(
 /// Describes a blocker in words, for the diagnostic.
 fn sentence(blocker: &Blocker, processes: &[Process]) -> String {
     let Blocker { pid, comm, reason, reaper } = blocker;
-    let tracer = find(processes, *pid).and_then(Process::tracer);
+    let process = find(processes, *pid);
+    let (tracer, is_frozen) =
+        (process.and_then(Process::tracer), process.is_some_and(Process::is_frozen));
     let role = if reaper.is_some() && *reaper == tracer { "tracer" } else { "parent" };
     let reaper = reaper.map(|pid| match find(processes, pid) {
         Some(reaper) => format!("{pid} ({})", reaper.comm),
@@ -168,6 +170,9 @@ fn sentence(blocker: &Blocker, processes: &[Process]) -> String {
         }
         (BlockReason::Zombie, None) => {
             format!("{pid} ({comm}), a zombie that its parent outside of this /proc does not reap")
+        }
+        (BlockReason::Uninterruptible, _) if is_frozen => {
+            format!("{pid} ({comm}), which is frozen")
         }
         (BlockReason::Uninterruptible, _) => format!("{pid} ({comm}), in uninterruptible sleep"),
         (BlockReason::Traced, Some(reaper)) => {

@@ -9,6 +9,7 @@
 //! - `vanished` removes namespaces and processes that vanished during the scan
 //! - `state` proves whether a namespace is live, dead or nascent
 //! - `tracers` finds the tracers of zombies and stopped processes
+//! - `frozen` finds frozen processes
 //! - `blockers` finds the processes for which a terminated init is waiting; `zombies` finds inits
 //!   that do not reap zombies
 //! - `threads` finds processes with a thread in uninterruptible sleep
@@ -16,6 +17,7 @@
 //! - `users` fills in user names
 
 mod blockers;
+mod frozen;
 mod holders;
 mod infer;
 mod inits;
@@ -63,6 +65,13 @@ pub fn assemble(
     holders::note_without_known_holder(&namespaces, &processes, &in_kernel, &mut log);
     state::note_unproved(&namespaces, &mut log);
     tracers::find_tracers(source, &mut processes);
+    frozen::find_frozen(
+        source,
+        &discovery.details,
+        &namespaces,
+        &discovery.cgroups,
+        &mut processes,
+    );
     blockers::find_blockers(&mut namespaces, &processes, &|it| source.held_thread(it));
     blockers::note_blocked_inits(&namespaces, &processes, &mut log);
     zombies::note_inits_that_do_not_reap(source, &namespaces, &processes, &mut log);
@@ -159,6 +168,10 @@ mod tests {
         }
 
         fn is_frozen(&self, _: &Process) -> bool {
+            false
+        }
+
+        fn is_frozen_cgroup(&self, _: &[u8]) -> bool {
             false
         }
 

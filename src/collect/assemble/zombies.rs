@@ -107,6 +107,10 @@ mod tests {
             process.comm == "frozen"
         }
 
+        fn is_frozen_cgroup(&self, _: &[u8]) -> bool {
+            false
+        }
+
         fn is_zombie(&self, process: &Process) -> bool {
             self.0.contains(&process.pid.as_u32())
         }

@@ -322,6 +322,10 @@ impl FollowUp for ProcSource {
         !freezer.frozen_cgroups(&self.procfs, process).is_empty()
     }
 
+    fn is_frozen_cgroup(&self, cgroups: &[u8]) -> bool {
+        self.freezer.get_or_init(Freezer::of_viewer).is_frozen_cgroup(cgroups)
+    }
+
     fn init_of(&self, namespace: &NamespaceFd) -> SysResult<Pid> {
         // The kernel returns the init's PID in pidns's namespace. In the procfs of another
         // namespace, this PID can belong to a different process.

@@ -9,6 +9,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use memchr::memmem;
+
 use super::process_dir::{ProcessDir, for_each_task};
 use super::procfs::Procfs;
 use super::status::{is_there, text_now};
@@ -133,7 +135,7 @@ fn sleeps_killably(task: BorrowedFd<'_>) -> bool {
     let mut function = Vec::new();
     read(task, c"wchan", &mut function).is_ok()
         && (KILLABLE.iter().any(|it| function.starts_with(it))
-            || memchr::memmem::find(&function, b"killable").is_some())
+            || memmem::find(&function, b"killable").is_some())
 }
 
 /// Finds the cgroups that freeze processes. Keeps the list of cgroup mounts, because the mount
@@ -183,6 +185,18 @@ impl Freezer {
             }
         }
         found
+    }
+
+    /// Returns `true` if every process in a version 2 cgroup is frozen. `cgroups` is the contents
+    /// of `/proc/PID/cgroup`.
+    pub fn is_frozen_cgroup(&self, cgroups: &[u8]) -> bool {
+        let mut mounts = self.mounts.iter().filter(|it| it.is_v2());
+        let found = mounts.find_map(|it| Some((it, it.cgroup(cgroups)?)));
+        let events = found.and_then(|(mount, path)| {
+            let dir = Path::new(OsStr::from_bytes(&mount.point)).join(OsStr::from_bytes(path));
+            fs::read(dir.join("cgroup.events")).ok()
+        });
+        events.is_some_and(|events| memmem::find(&events, b"frozen 1").is_some())
     }
 
     /// Returns the frozen cgroups among the cgroups of a process and their ancestors. `cgroups` is

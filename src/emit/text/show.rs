@@ -555,7 +555,8 @@ mod tests {
                 Some(others.into());
         }
         let text = text(snapshot, Style::default());
-        assert!(text.contains("6 → 1 farm, ipc:[5], net:[7]\n"), "{text}");
+        assert!(text.contains("1 systemd, ipc:[5], net:[6]\n"), "{text}");
+        assert!(text.contains("6 → 1 farm, net:[7]\n"), "{text}");
         assert!(text.contains("7 → 2 sleep, net:[8]\n"), "{text}");
     }
 

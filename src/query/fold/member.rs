@@ -41,6 +41,8 @@ impl<'a> MemberRow<'a> {
 pub enum Condition {
     /// Running, sleeping or waiting.
     Ordinary,
+    /// In a frozen cgroup.
+    Frozen,
     /// In uninterruptible sleep (`D`), which signals do not interrupt.
     Uninterruptible,
     /// Stopped by a signal or a tracer (`T`, `t`).
@@ -55,6 +57,7 @@ impl Condition {
     /// Returns the condition of a process.
     pub fn of(process: &Process) -> Self {
         match process.state {
+            _ if process.is_frozen() => Self::Frozen,
             'D' => Self::Uninterruptible,
             'T' | 't' => Self::Stopped,
             _ if process.is_unreaped() => Self::Zombie,

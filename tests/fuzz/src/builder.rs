@@ -186,6 +186,8 @@ fn processes(u: &mut Unstructured<'_>, places: &[Place]) -> Result<Vec<Value>> {
             "namespaces": maybe(u, other_namespaces)?,
             "cgroup": maybe(u, text)?,
             "container": maybe(u, container)?,
+            "tracer": maybe(u, pid)?,
+            "frozen": u.ratio(1, 4)?,
             "evidence": evidence(u)?,
         }));
     }

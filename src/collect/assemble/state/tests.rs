@@ -52,6 +52,10 @@ impl FollowUp for Answers<'_> {
         false
     }
 
+    fn is_frozen_cgroup(&self, _: &[u8]) -> bool {
+        false
+    }
+
     fn is_zombie(&self, _: &Process) -> bool {
         unreachable!("a zombie proves nothing about its namespace")
     }

@@ -1,0 +1,38 @@
+//! Finds frozen processes, such as those of a paused container.
+//!
+//! Cgroup version 1 shows a frozen process in uninterruptible sleep, but version 2 shows it in
+//! ordinary sleep. Looking at the cgroup of 1,000 sleeping inits would take 20 ms, so processes in
+//! ordinary sleep are checked only with `--details cgroup`, and only if the init of their namespace
+//! is in a frozen cgroup.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use crate::collect::discovery::FollowUp;
+use crate::model::{Detail, Namespace, NamespaceId, Pid, Process};
+
+/// Marks frozen processes. `details` are the details that were requested, and `cgroups` has the
+/// contents of `/proc/PID/cgroup` of every init.
+pub fn find_frozen(
+    source: &dyn FollowUp,
+    details: &BTreeSet<Detail>,
+    namespaces: &[Namespace],
+    cgroups: &HashMap<Pid, Vec<u8>>,
+    processes: &mut [Process],
+) {
+    let is_frozen = |namespace: &&Namespace| {
+        let cgroups = namespace.init.and_then(|init| cgroups.get(&init));
+        cgroups.is_some_and(|it| source.is_frozen_cgroup(it))
+    };
+    let checked = namespaces.iter().filter(|_| details.contains(&Detail::Cgroup));
+    let frozen: HashSet<NamespaceId> = checked.filter(is_frozen).map(|it| it.id).collect();
+    for process in processes.iter_mut().filter(|it| !it.kernel_thread) {
+        let may_be_frozen = match process.state {
+            'D' => true,
+            'S' => process.namespace.is_some_and(|id| frozen.contains(&id)),
+            _ => false,
+        };
+        if may_be_frozen && source.is_frozen(process) {
+            process.details.get_or_insert_default().frozen = true;
+        }
+    }
+}
