@@ -121,7 +121,7 @@ fn container(document: &Document, init: u32) -> String {
 #[test]
 fn real_cgroup_paths_name_their_containers() {
     needs!(HostRoot);
-    let cases: [(&[u8], &str); 21] = [
+    let cases: [(&[u8], &str); 23] = [
         (b"docker/ID", "docker ID -"),
         (b"system.slice/docker-ID.scope/init.scope", "docker ID -"),
         (b"ecs/0123456789abcdef0123456789abcdef/ID", "docker ID -"),
@@ -137,6 +137,9 @@ fn real_cgroup_paths_name_their_containers() {
         (b"system.slice/crun-web.scope/container", "crun web -"),
         (b"default/web", "containerd web -"),
         (b"default/kata_web", "containerd web -"),
+        // Two segments alone prove nothing.
+        (b"prod/web", "none"),
+        (b"podruntime/etcd", "none"),
         (b"system.slice/_memory.service", "systemd memory.service -"),
         (b"firecracker/551e7604-e35c-42b3-b825-416853441234", "none"),
         (b"production.partition/web.libvirt-lxc", "lxc web -"),

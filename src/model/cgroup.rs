@@ -630,6 +630,7 @@ mod tests {
             "/nomad/adf74b7e-7a33-7c69-997e-189ebbb38f94",
             "/NSJAIL/1234",
             "/prod/web",
+            "/podruntime/etcd",
         ] {
             assert_eq!(read(path), "none", "{path}");
         }
