@@ -324,14 +324,18 @@ impl<'a> Describe<'a> {
     }
 }
 
-/// The ID of a namespace, and the name of its container.
+/// The ID of a namespace, and the name of its container. If the name is unknown, the ID of the
+/// container.
 struct NamedId<'a>(&'a Namespace);
 
 impl fmt::Display for NamedId<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Namespace { id, container, .. } = self.0;
-        match container.as_ref().and_then(Container::full_name) {
-            Some(name) => write!(f, "{id} {name}"),
+        match container {
+            Some(container) => match container.full_name() {
+                Some(name) => write!(f, "{id} {name}"),
+                None => write!(f, "{id} {}", container.short_id()),
+            },
             None => write!(f, "{id}"),
         }
     }

@@ -618,7 +618,7 @@ mod tests {
             processes.push(process(&[pid, 1], Some(inode)));
         }
         let text = text(snapshot(containers, processes), Style::default());
-        let expected = "sleep × 4 like this: pid:[20] app-20, pid:[21], pid:[22] shop/web-22 app-22, \
+        let expected = "sleep × 4 like this: pid:[20] app-20, pid:[21] 5f5f5f5f5f5f, pid:[22] shop/web-22 app-22, \
              pid:[23] shop/web-23; containerd, 1 process each\n";
         assert!(text.contains(expected), "{text}");
     }
