@@ -51,6 +51,7 @@ use proc::ProcSource;
 use proc::scan_mark;
 use registry::NamespaceRegistry;
 
+pub use containers::parse as runtime_files;
 pub use direct::details_later::LaterDetails;
 pub use direct::hidden::still_in_kernel;
 pub use direct::live_facts::LiveHost;

@@ -11,7 +11,7 @@ mod files;
 mod members;
 mod monitor;
 mod names;
-mod parse;
+pub mod parse;
 mod reader;
 
 use super::proc::ProcSource;

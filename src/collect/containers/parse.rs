@@ -17,6 +17,7 @@ fn valid(name: Option<String>) -> Option<String> {
 }
 
 /// Returns the name in Docker's `config.v2.json`.
+#[must_use]
 pub fn docker_name(json: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Config {
@@ -28,6 +29,7 @@ pub fn docker_name(json: &[u8]) -> Option<String> {
 }
 
 /// Returns the data directory that Docker's `daemon.json` sets.
+#[must_use]
 pub fn data_root(json: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Daemon {
@@ -38,6 +40,7 @@ pub fn data_root(json: &[u8]) -> Option<String> {
 }
 
 /// Returns the name of each container in podman's `containers.json`, by ID.
+#[must_use]
 pub fn podman_names(json: &[u8]) -> HashMap<String, String> {
     #[derive(Deserialize)]
     struct Stored {
@@ -55,12 +58,16 @@ pub fn podman_names(json: &[u8]) -> HashMap<String, String> {
 pub struct Names {
     /// Name of the container; `None` for a container that only keeps the namespaces of a pod alive.
     pub container: Option<String>,
+    /// UID of the pod.
     pub pod_uid: Option<String>,
+    /// Name of the pod.
     pub pod_name: Option<String>,
+    /// Kubernetes namespace of the pod.
     pub pod_namespace: Option<String>,
 }
 
 /// Returns the names in the annotations of a bundle's `config.json`.
+#[must_use]
 pub fn annotated_names(json: &[u8]) -> Names {
     // Find the annotations without parsing the rest of the file, because parsing took longer than
     // reading. Only a key can match, since quotes inside a string are escaped.
@@ -147,6 +154,7 @@ impl<'de> Deserialize<'de> for Annotations {
 /// Splits the name of a directory in `/var/log/pods`, `NAMESPACE_NAME_UID`, into the UID, name and
 /// namespace of the pod. See `BuildPodLogsDirectory` in
 /// <https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/kuberuntime/helpers.go>.
+#[must_use]
 pub fn pod_log_directory(name: &[u8]) -> Option<(String, String, String)> {
     let name = std::str::from_utf8(name).ok()?;
     let mut parts = name.split('_').map(|part| valid(Some(part.to_owned())));
@@ -156,6 +164,7 @@ pub fn pod_log_directory(name: &[u8]) -> Option<(String, String, String)> {
 
 /// Returns the value of an option in a command line: the argument after one of the names, or the
 /// text after `NAME=`.
+#[must_use]
 pub fn option<'a>(command_line: &'a [u8], names: &[&str]) -> Option<&'a str> {
     let mut arguments = command_line.split(|&byte| byte == 0);
     while let Some(argument) = arguments.next() {
