@@ -38,11 +38,11 @@ pub struct CheckReport<'a> {
     findings: Vec<CheckFinding<'a>>,
 }
 
-/// The fields of the `pidns check` document except its findings.
+/// All fields of the `pidns check` document except `findings`.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "check"))]
 pub struct CheckSummary {
-    /// The program that wrote the check.
+    /// The program that checked the host.
     generator: Generator,
     /// False if pidns may have missed something in the places that it searched, or if it inferred
     /// facts that the kernel did not report.
@@ -93,7 +93,7 @@ pub struct CheckFinding<'a> {
 keywords! {
     /// Kind of record in the output of `pidns check -f ndjson`.
     pub enum CheckRecordKind("check_record_kind", "record of kind", "records of kind") {
-        /// The fields of the document except its findings. This record comes first.
+        /// All fields of the document except `findings`. This record comes first.
         Check = "check",
         /// An entry of the list `findings`.
         Finding = "finding",

@@ -41,7 +41,7 @@ pub struct Comparison<N = Vec<NamespaceChange>, P = Vec<ProcessChange<'static>>>
     processes: P,
 }
 
-/// The fields of the `pidns diff` document except its lists of changes.
+/// All fields of the `pidns diff` document except `namespaces` and `processes`.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "comparison"))]
 pub struct DiffSummary {
@@ -130,7 +130,7 @@ pub struct ProcessChange<'a> {
 keywords! {
     /// Kind of record in the output of `pidns diff -f ndjson`.
     pub enum DiffRecordKind("diff_record_kind", "record of kind", "records of kind") {
-        /// The fields of the document except its lists of changes. This record comes first.
+        /// All fields of the document except `namespaces` and `processes`. This record comes first.
         Comparison = "comparison",
         /// An entry of the list `namespaces`.
         NamespaceChange = "namespace_change",

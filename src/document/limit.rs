@@ -24,8 +24,8 @@ pub struct Limit {
     /// pid_max.
     pub max: Option<u64>,
     /// Number of tasks, PIDs, levels or namespaces that can still be added; null if it is unlimited
-    /// or unknown. For pid_max, this can be less than max minus used, because PIDs below 300 are
-    /// handed out only once.
+    /// or unknown. For pid_max, this can be less than max minus used: once PIDs have reached the
+    /// maximum, the kernel assigns no more PIDs below 300.
     pub free: Option<u64>,
     /// True if the next fork or new PID namespace would be refused; null if unknown. If max is null,
     /// false means unlimited. If max is 0, full is true even if used is null.
@@ -34,15 +34,15 @@ pub struct Limit {
     /// (pids.events). Cgroup version 1 counts this in the cgroup of the process that called fork,
     /// even if the limit of an ancestor was reached. Null for other limits.
     pub refused: Option<u64>,
-    /// The error that the refused call returns: EAGAIN and ENOMEM for fork, ENOSPC for unshare and
-    /// clone.
+    /// The error of the refused system call: EAGAIN or ENOMEM if fork fails, ENOSPC if no PID
+    /// namespace can be created.
     pub error: Errno,
     /// The process, container or user with the most tasks.
     pub largest: Option<Consumer>,
     /// Number of zombies among the tasks.
     pub zombies: Option<u64>,
-    /// The process that must reap the most zombies. `tasks` is the number of these zombies, and
-    /// includes only zombies that this limit counts.
+    /// The process that has the most zombies to reap, among the tasks that this limit counts.
+    /// `tasks` is the number of these zombies.
     pub reaper: Option<Consumer>,
     /// The file that contains the maximum.
     pub file: Option<String>,

@@ -28,17 +28,17 @@ pub struct LimitsReport {
     captured_at: Timestamp,
     /// The host that was scanned.
     host: Host,
-    /// All fields except the lists.
+    /// All fields except `limits` and `diagnostics`.
     #[serde(flatten)]
     head: LimitsSummary,
-    /// Full limits come first, then the others, fullest first. A document about the whole host
-    /// contains only limits that are at least 80 % full.
+    /// The limits: first those that are full, then the others, fullest first. A document about the
+    /// whole host contains only limits that are at least 80 % full.
     limits: Vec<Limit>,
     /// Problems encountered during the scan, one entry for each combination of code and errno.
     diagnostics: Vec<Diagnostic>,
 }
 
-/// The fields of the `pidns limits` document except its lists.
+/// All fields of the `pidns limits` document except `limits` and `diagnostics`.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "limits"))]
 pub struct LimitsSummary {
@@ -59,7 +59,7 @@ pub struct LimitsSummary {
 keywords! {
     /// Kind of record in the output of `pidns limits -f ndjson`.
     pub enum LimitsRecordKind("limits_record_kind", "record of kind", "records of kind") {
-        /// The fields of the document except its lists. This record comes first.
+        /// All fields of the document except `limits` and `diagnostics`. This record comes first.
         Limits = "limits",
         /// An entry of the list `limits`.
         Limit = "limit",

@@ -47,10 +47,11 @@ pub struct Process<'a> {
     /// Number of threads (Threads in proc_pid_status(5)); null if unknown, for example for a
     /// terminated process.
     pub threads: Option<std::num::NonZeroU32>,
-    /// Start time in clock ticks (1/100 s) since boot, as in the initial time namespace: field 22
-    /// of proc_pid_stat(5) minus the offset of pidns's time namespace. Together, `host.boot_id`,
-    /// `pid` and `start_time` identify a process uniquely. Null if the start time was not read, for
-    /// example with --search processes, or if it is unknown (diagnostic start-time-unreadable).
+    /// Start time in clock ticks (1/100 s) since boot, independent of time namespaces. It is field
+    /// 22 of proc_pid_stat(5) minus the offset of pidns's time namespace. Together,
+    /// `host.boot_id`, `pid` and `start_time` identify a process uniquely. Null if the start time
+    /// was not read, for example with --search processes, or if it is unknown (diagnostic
+    /// start-time-unreadable).
     pub start_time: Option<u64>,
     /// `true` for a kernel thread.
     pub kernel_thread: bool,

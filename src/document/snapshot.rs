@@ -154,7 +154,8 @@ pub struct Namespace {
     /// The user namespace that owns the PID namespace; null if the kernel does not reveal the
     /// owner.
     pub owner: Option<Owner>,
-    /// Everything found that keeps the namespace alive, except its members.
+    /// The holders that pidns found: descriptors, mounts and threads that keep the namespace alive
+    /// besides its members.
     pub holders: Vec<Holder>,
     /// The processes that keep the namespace's terminated init from being removed: the kernel
     /// removes an init only after all other processes of the namespace have been reaped. Empty if

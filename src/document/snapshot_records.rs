@@ -17,7 +17,8 @@ use crate::model::{self, Criterion, NamespaceId, Observer, Procfs, keywords};
 keywords! {
     /// Kind of record in the output of `pidns -f ndjson`.
     pub enum SnapshotRecordKind("record_kind", "record of kind", "records of kind") {
-        /// The fields of the document except its lists. Each snapshot has exactly one such record.
+        /// All fields of the document except the lists whose entries are records of their own. Each
+        /// snapshot has exactly one such record.
         Snapshot = "snapshot",
         /// An entry of the list `namespaces`.
         Namespace = "namespace",
@@ -67,7 +68,7 @@ impl RecordContent for SnapshotContent<'_> {
     }
 }
 
-/// The fields of the document except its lists of namespaces, processes, limits and diagnostics.
+/// All fields of the document except `namespaces`, `processes`, `limits` and `diagnostics`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "snapshot"))]

@@ -79,10 +79,7 @@ keywords! {
     }
 }
 
-/// A line of `pidns watch -f ndjson`. `record` names the field that contains the content. Changes
-/// have the same form as in `pidns diff -f json`, and findings as in `pidns check -f json`. Later
-/// 1.x versions of the schema may add fields, but never rename, retype or remove a field. Readers
-/// must ignore fields and kinds of records that they do not know.
+/// The content of a record, without the time of the previous snapshot.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -100,7 +97,10 @@ pub enum WatchContent<'a> {
     Notice(Notice),
 }
 
-/// The content of a record, with the time of the previous snapshot.
+/// A line of `pidns watch -f ndjson`. `record` names the field that contains the content. Changes
+/// have the same form as in `pidns diff -f json`, and findings as in `pidns check -f json`. Later
+/// 1.x versions of the schema may add fields, but never rename, retype or remove a field. Readers
+/// must ignore fields and kinds of records that they do not know.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DatedContent<'a> {

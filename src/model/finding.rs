@@ -111,8 +111,8 @@ check_codes! {
     DeepNesting: "deep-nesting", Warn, CHECK_ONLY,
         "A PID namespace near the limit of 32 nested levels.";
     TaskLimit: "task-limit", Deny, CHECK_ONLY,
-        "A limit that refuses every further task or PID namespace. A limit that is only close \
-         (--warn-at) is a warning.";
+        "A full limit: the kernel refuses every further task or PID namespace. A limit that is \
+         nearly full (--warn-at) is a warning.";
     UnknownState: "unknown-state", Warn, CHECK_ONLY,
         "A PID namespace whose state could not be determined.";
     Incomplete: "incomplete", Warn, CHECK_ONLY,

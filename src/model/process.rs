@@ -32,9 +32,9 @@ pub struct Process {
     pub user: Option<SmolStr>,
     /// Number of threads (`Threads` in `/proc/PID/status`).
     pub threads: Option<NonZeroU32>,
-    /// Start time in clock ticks (1/100 s) since boot, as in the initial time namespace: field 22
-    /// of `/proc/PID/stat` minus the offset of the reader's time namespace. Boot ID, PID and start
-    /// time together identify a process uniquely.
+    /// Start time in clock ticks (1/100 s) since boot, independent of time namespaces. It is field
+    /// 22 of `/proc/PID/stat` minus the offset of the reader's time namespace. Boot ID, PID and
+    /// start time together identify a process uniquely.
     pub start_time: Option<u64>,
     /// `true` if the process is a kernel thread.
     pub kernel_thread: bool,

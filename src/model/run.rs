@@ -45,9 +45,9 @@ pub struct Killed {
     pub sigkill: BTreeSet<Pid>,
     /// Processes that pidns is not permitted to signal, such as processes of a set-user-ID program.
     pub refused: BTreeSet<Pid>,
-    /// Processes that still ran when pidns stopped sending signals.
+    /// Processes that were still running when pidns stopped sending signals.
     pub remaining: BTreeSet<Pid>,
-    /// Zombies that were still not reaped when pidns stopped sending signals.
+    /// Zombies that no process had reaped when pidns stopped sending signals.
     pub unreaped: BTreeSet<Pid>,
 }
 

@@ -24,7 +24,7 @@ keywords! {
         RoundsSkipped = "rounds-skipped",
         /// A snapshot is incomplete, so changes may be missing or wrong.
         Incomplete = "incomplete",
-        /// The snapshots of the last minute are complete again.
+        /// All snapshots of the last minute were complete again.
         Complete = "complete",
         /// No snapshot could be taken.
         ScanFailed = "scan-failed",
