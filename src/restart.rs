@@ -19,7 +19,8 @@ use crate::output;
 /// for itself only.
 const BLOCKED_BY: &str = "PIDNS_BLOCKED_BY";
 
-/// Maximum number of processes in [`BLOCKED_BY`]. It bounds the time of all restarts to a minute.
+/// Maximum number of processes in [`BLOCKED_BY`]. With this maximum, all restarts together take
+/// about a minute.
 const MAX_BLOCKED: usize = 16;
 
 /// Sets what pidns does if a process blocks it: pidns starts again, or ends with an error if it

@@ -32,9 +32,9 @@ same information.";
 pub(super) const SHORT_EXAMPLES: &str = "\
 Examples:
   pidns 4242         the namespaces that process 4242 is in
-  pidns limits 4242  why process 4242 cannot fork; run it in another terminal,
-                     with the PID that the process has there
-  exec pidns limits  the same here; ends this shell (if $$ is 1, its namespace)";
+  pidns limits 4242  why process 4242 cannot fork (run this in another terminal,
+                     with the PID as seen in that terminal)
+  exec pidns limits  why this shell cannot fork (if $$ is 1, ends its namespace)";
 
 /// A list of exit statuses with their meanings, or a list of purposes with example commands.
 type Terms = &'static [(&'static str, &'static str)];

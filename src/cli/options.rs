@@ -75,9 +75,9 @@ pub(super) struct Details {
     /// Additional data to read, as a comma-separated list
     ///
     /// In text, "--details namespaces" shows which network, IPC, UTS and mount namespaces an init
-    /// shares with the host or with other inits. It lists the namespaces of an init that differ from
-    /// those of the init of the parent PID namespace, and the namespaces of another process that
-    /// differ from those of its init.
+    /// shares with the host or with other inits. For an init, the text also lists the namespaces that
+    /// the init of the parent PID namespace does not use. For any other process, the text lists the
+    /// namespaces that its init does not use.
     ///
     /// A process that is in another container than the init of its PID namespace is shown with its
     /// own container. To find such processes, pidns reads only the cgroups of processes that a

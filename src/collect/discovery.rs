@@ -116,8 +116,8 @@ pub enum InitNow {
 pub enum HeldThread {
     /// The thread with this TID is in uninterruptible sleep.
     Uninterruptible(Pid),
-    /// The thread is traced by the process with this PID. Only this tracer can let the thread exit
-    /// or reap it.
+    /// The thread is traced by the process with this PID. Only the tracer can reap the thread, or let
+    /// it exit.
     Traced(Pid),
 }
 

@@ -74,7 +74,8 @@ enum PathFormat {
     Start(&'static str),
     /// `IDEND`: the ID, directly followed by a fixed suffix.
     End(&'static str),
-    /// `PARENT/ID`, with one or more parents. The parent `*` matches any name.
+    /// `PARENT/ID` or `PARENT/PARENT/ID`: the ID below one or more parents. The parent `*` matches
+    /// any name.
     Below(&'static [&'static str]),
 }
 

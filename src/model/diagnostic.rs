@@ -443,13 +443,13 @@ diagnostic_codes! {
 }
 
 impl DiagnosticCode {
-    /// Returns the name of the code in documents.
+    /// Returns this diagnostic code as documents spell it.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.entry().name
     }
 
-    /// Returns the code that has this name in documents.
+    /// Returns the diagnostic code that documents spell like this.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.name() == name)

@@ -150,8 +150,8 @@ pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     advice
 }
 
-/// Returns advice on raising a limit to twice its maximum or, if more is in use, to twice the number
-/// in use.
+/// Returns advice on doubling the maximum of a limit. If the number in use exceeds the maximum,
+/// advises twice the number in use.
 fn raise(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     let doubled = limit.max.map(|max| match limit.used {
         Some(used) => max.max(used).saturating_mul(2).max(1),
@@ -204,8 +204,8 @@ fn raise(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     }
 }
 
-/// Returns advice on raising `RLIMIT_NPROC` to `value`. Any user may raise the soft limit of a
-/// process of the same user up to its hard limit.
+/// Returns advice on raising `RLIMIT_NPROC` to `value`. Users may raise the soft limits
+/// of their own processes up to the hard limits.
 fn raise_nproc(adviser: &Adviser<'_>, limit: &Limit, main: Option<Pid>, value: u64) -> Vec<String> {
     let Adviser { graph, live } = adviser;
     let hard = |pid| live.hard_nproc.get(&pid).copied();

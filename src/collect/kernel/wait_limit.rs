@@ -1,8 +1,9 @@
 //! Limits the time for which pidns waits for locks in the kernel.
 //!
-//! Any user can make other processes wait for some locks: for the lock of the memory that processes
-//! share, by forking them again and again, and for the lock of all mounts, by copying a large mount
-//! namespace again and again. Each wait ends after some time, but a scan can wait thousands of times.
+//! Any user can keep some locks busy. Processes that share their memory and fork in a loop keep the
+//! lock of this memory (`mmap_lock`) busy. Processes that copy a large mount namespace in a loop keep
+//! the lock of all mounts (`namespace_sem`) busy. Each wait ends after some time, but a scan may have
+//! to wait thousands of times.
 
 use std::cell::Cell;
 use std::ffi::CStr;

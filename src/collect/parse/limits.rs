@@ -12,7 +12,8 @@ pub enum LimitMax {
 }
 
 impl LimitMax {
-    /// Converts a maximum as the kernel stores it: a very large number means "unlimited".
+    /// Converts a number that the kernel stores as a maximum. A very large number becomes
+    /// [`Unlimited`](Self::Unlimited).
     #[must_use]
     pub fn of_kernel(max: u64) -> Self {
         if max < i64::MAX.unsigned_abs() { Self::At(max) } else { Self::Unlimited }

@@ -1,4 +1,4 @@
-//! Finds the heartbeat that a CI agent runs beside the step that calls pidns.
+//! Finds the heartbeat process: a helper that a CI agent runs while a step of a job runs.
 
 use std::collections::BTreeSet;
 

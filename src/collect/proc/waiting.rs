@@ -218,7 +218,7 @@ impl Freezer {
     }
 }
 
-/// Returns the frozen cgroups among this cgroup and its nearest ancestors.
+/// Returns the frozen cgroups among this cgroup and its [`MAX_LEVELS`] closest ancestors.
 fn frozen_above(mount: &CgroupMount, path: &[u8]) -> Vec<FrozenCgroup> {
     let (point, path) = (OsStr::from_bytes(&mount.point), OsStr::from_bytes(path));
     // The root cgroup can't be frozen, so it has neither of these files.

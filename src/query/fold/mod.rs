@@ -334,14 +334,14 @@ impl<'a> Folding<'a> {
     }
 }
 
-/// Returns the holders of a namespace that the output names:
+/// Selects the holders to show for a namespace:
 ///
 /// - all holders, if the namespace is not live
 /// - no holders, if the namespace is live and the procfs shows it
 /// - otherwise, the holders that would keep the namespace alive after all members have exited
 ///
-/// The last case leaves out processes whose children start in the namespace, because such processes
-/// are usual, for example with `unshare --pid`.
+/// In the last case, processes whose children start in the namespace are not shown, because that is
+/// normal, for example with `unshare --pid`.
 pub fn keeping<'a>(
     graph: &PidGraph,
     namespace: &'a Namespace,

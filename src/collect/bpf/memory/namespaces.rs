@@ -309,8 +309,8 @@ impl KernelMemory {
         for users in tables.chunk_by(|one, other| one.first == other.first) {
             let mut searched = None;
             for &TableUser { task, .. } in users {
-                // Since the program found the table, a task may have exited or replaced its table.
-                // Such a task is searched by itself.
+                // The task may have exited or replaced its table after the BPF program found it. If
+                // so, search the table of this task separately.
                 match searched {
                     Some(searched) if have_same_table(searched, task) => {
                         keepers.table_sharers.push(TableSharer { task, searched });

@@ -16,9 +16,9 @@ use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::status::start_time_now;
 use crate::model::{Holder, Pid};
 
-/// Maximum capacity of a small descriptor table, which is also the kernel's minimum capacity. A
-/// small table is searched again for every process that shares it, because finding out that a table
-/// is shared takes at least as long as searching a small one.
+/// A descriptor table with at most this capacity is small. The kernel creates no table with a lower
+/// capacity. A small table is searched once for every process that shares it, because finding out
+/// that a table is shared takes at least as long as searching a small one.
 const SMALL: u32 = 64;
 
 /// Maximum number of holders to add for processes that share a descriptor table (`CLONE_FILES`)
@@ -92,8 +92,8 @@ impl SearchedTables {
         }
     }
 
-    /// Adds the descriptors of shared tables as holders: each process that shares a table keeps the
-    /// namespaces alive.
+    /// Adds a holder for every process that shares a searched table, and for every namespace that is
+    /// open in the table.
     pub fn add_holders(&self, mut sharers: Vec<Sharer>, holders: &mut HolderList) {
         let Tables { tables, .. } = &*self.lock();
         sharers.sort_unstable();

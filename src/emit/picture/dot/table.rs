@@ -15,8 +15,8 @@ pub const LINE: usize = 45;
 /// Maximum number of characters in a part of a line. A longer part is truncated.
 pub const PART: usize = 180;
 
-/// Maximum number of holders that a box lists, and of diagnostics that the title lists. Once a box
-/// has this many lines for members, it gives only the number of the remaining members.
+/// Maximum number of lines for the holders in a box, and for the diagnostics in the title. If the
+/// members of a box need more lines than this, the remaining members are only counted.
 pub const LINES: usize = 40;
 
 /// Intended width-to-height ratio of a shelf (a table that arranges boxes in columns).

@@ -67,8 +67,8 @@ impl World {
         {
             return false;
         }
-        // The inode of a namespace can reveal the inode of its parent, if the kernel reported this
-        // parent. So this loop repeats until no further inode becomes known.
+        // For some namespaces, the kernel reported the inode of the parent. If such a namespace is
+        // identified, its parent is identified, too. Repeat until no further namespace is identified.
         loop {
             let before = self.by_inode.len();
             for namespace in &view.namespaces {
