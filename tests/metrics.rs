@@ -63,7 +63,9 @@ fn a_process_whose_leader_thread_has_exited_is_no_zombie() {
         metrics.lines().find_map(|it| Some(it.strip_prefix("pidns_zombies ")?.to_owned()))
     };
     assert_eq!(zombies().as_deref(), Some("0"));
-    let script = "true & echo ready; exec sleep 600";
+    // The child ends when its parent no longer runs bash, which would reap it.
+    let script = "(until [ \"$(</proc/$$/comm)\" = sleep ]; do :; done; exec sleep 0) &
+         echo ready; exec sleep 600";
     let (parent, _) = start_command(Command::new("bash").args(["-c", script]));
     until("there is a zombie", || {
         children(parent.pid()).iter().any(|&child| status(child, "State")[0] == "Z")
