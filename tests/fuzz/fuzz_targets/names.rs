@@ -52,8 +52,8 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-fn is_valid(name: &String) -> bool {
-    (1..=255).contains(&name.len())
+fn is_valid(name: impl AsRef<str>) -> bool {
+    (1..=255).contains(&name.as_ref().len())
 }
 
 fn text(value: &Value) -> Vec<u8> {
