@@ -204,8 +204,8 @@ fn raise(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     }
 }
 
-/// Returns advice on raising `RLIMIT_NPROC` to `value`. Users may raise the soft limits
-/// of their own processes up to the hard limits.
+/// Returns advice on raising `RLIMIT_NPROC` to `value`. Users may raise the soft limits of their own
+/// processes up to the hard limits.
 fn raise_nproc(adviser: &Adviser<'_>, limit: &Limit, main: Option<Pid>, value: u64) -> Vec<String> {
     let Adviser { graph, live } = adviser;
     let hard = |pid| live.hard_nproc.get(&pid).copied();

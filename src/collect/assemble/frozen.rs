@@ -23,8 +23,8 @@ pub fn find_frozen(
         let cgroups = namespace.init.and_then(|init| cgroups.get(&init));
         cgroups.is_some_and(|it| source.is_frozen_cgroup(it))
     };
-    let checked = namespaces.iter().filter(|_| details.contains(&Detail::Cgroup));
-    let frozen: HashSet<NamespaceId> = checked.filter(is_frozen).map(|it| it.id).collect();
+    let checked = if details.contains(&Detail::Cgroup) { namespaces } else { &[] };
+    let frozen: HashSet<NamespaceId> = checked.iter().filter(is_frozen).map(|it| it.id).collect();
     for process in processes.iter_mut().filter(|it| !it.kernel_thread) {
         let may_be_frozen = match process.state {
             'D' => true,
