@@ -40,14 +40,14 @@ fn a_daemon_in_another_pid_namespace_does_not_escape() {
     let options = ["--kill", "--grace", "0.1", "--deny", "leftover-process"];
     let without = run_job(&options, &command);
     assert_eq!(without.status, 0, "{}", without.stderr);
-    until("the daemon executes sleep", || with_argument("sleep\u{0}671") == 1);
+    until("the daemon executes sleep", || sleeping("671") == 1);
     let within = run_job(&[&options[..], &["--cgroup"]].concat(), &command);
     assert_eq!(within.status, 123, "{}", within.stderr);
     assert_eq!(within.report.codes(), ["leftover-process"]);
     let killed = within.report.killed.as_ref().unwrap();
     assert_eq!((killed.sigterm.len(), killed.remaining.len()), (1, 0), "{}", within.stderr);
     // Only the process that the first run left is still there.
-    assert_eq!(with_argument("sleep\u{0}671"), 1);
+    assert_eq!(sleeping("671"), 1);
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn a_process_of_another_namespace_with_the_same_pids_is_not_a_member() {
     // The processes of this container have the PIDs that the leftovers of the command will have.
     let (_container, _init) =
         container("for i in 1 2 3 4 5 6 7 8 9 10; do sleep 676.1 & done; echo ready; wait");
-    until("all sleep", || with_argument("sleep\u{0}676.1") == 10);
+    until("all sleep", || sleeping("676.1") == 10);
     // /proc still shows the PIDs of the outer namespace.
     let mut command = Command::new("unshare");
     let command = command.args(["-pf", "--kill-child", PIDNS, "run"]);
@@ -71,8 +71,8 @@ fn a_process_of_another_namespace_with_the_same_pids_is_not_a_member() {
     assert_eq!((killed.sigterm.len(), killed.remaining.len()), (3, 0), "{}", outcome.stderr);
     assert_eq!(outcome.report.findings.len(), 3, "{}", outcome.stderr);
     assert!(!outcome.stderr.contains("676.1"), "{}", outcome.stderr);
-    assert_eq!(with_argument("sleep\u{0}676.2"), 0);
-    assert_eq!(with_argument("sleep\u{0}676.1"), 10);
+    assert_eq!(sleeping("676.2"), 0);
+    assert_eq!(sleeping("676.1"), 10);
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_child_that_moves_to_another_cgroup_does_not_escape() {
     let killed = outcome.report.killed.as_ref().unwrap();
     let counts = (killed.sigterm.len(), killed.sigkill.len(), killed.remaining.len());
     assert_eq!(counts, (3, 1, 0), "{}", outcome.stderr);
-    assert_eq!(with_argument("sleep\u{0}674"), 0);
+    assert_eq!(sleeping("674"), 0);
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn a_command_that_moves_pidns_into_its_cgroup_does_not_make_it_kill_itself() {
     let outcome = run_job(&options, &["bash", "-c", &script]);
     assert_eq!(outcome.status, 7, "{}", outcome.stderr);
     assert_eq!(outcome.report.pids("leftover-process").len(), 1, "{}", outcome.stderr);
-    assert_eq!(with_argument("sleep\u{0}675.1"), 0);
+    assert_eq!(sleeping("675.1"), 0);
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn processes_in_deep_cgroups_do_not_escape() {
     let outcome = run_job(&options, &["bash", "-c", &script]);
     assert_eq!(outcome.status, 123, "{}", outcome.stderr);
     assert_eq!(outcome.report.pids("leftover-process").len(), 1, "{}", outcome.stderr);
-    assert_eq!(with_argument("sleep\u{0}675.2"), 0);
+    assert_eq!(sleeping("675.2"), 0);
     assert!(!left().contains(&outcome.stdout), "{}", outcome.stdout);
 }
 
@@ -206,5 +206,5 @@ fn an_ordinary_user_needs_a_delegated_cgroup() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     until("the cgroup is empty", || fs::remove_dir(&delegated).is_ok());
     assert_eq!(output.status.code(), Some(123), "{stderr}");
-    assert_eq!(with_argument("sleep\u{0}673"), 0);
+    assert_eq!(sleeping("673"), 0);
 }

@@ -384,9 +384,10 @@ fn kill_ends_every_leftover() {
     for pid in report.pids("leftover-process") {
         assert!(!is_running(pid), "{pid} in {}", outcome.stderr);
     }
-    for argument in ["sleep\u{0}621", "sleep\u{0}623", "sleep\u{0}624", "parent-626"] {
-        assert_eq!(with_argument(argument), 0, "{argument}");
+    for seconds in ["621", "623", "624"] {
+        assert_eq!(sleeping(seconds), 0, "{seconds}");
     }
+    assert_eq!(with_argument("parent-626"), 0);
 }
 
 /// Python program that ignores SIGTERM, and repeatedly forks a child and exits. The child does the
@@ -436,7 +437,7 @@ fn kill_is_done_even_if_the_scan_fails() {
     let [killed, error] = stderr.lines().collect::<Vec<_>>()[..] else { panic!("{stderr}") };
     assert_eq!(killed, "pidns: killed 1 process");
     assert!(error.starts_with("pidns: cannot ") && error.contains("BPF"), "{error}");
-    assert_eq!(with_argument("sleep\u{0}633"), 0);
+    assert_eq!(sleeping("633"), 0);
 }
 
 #[test]
@@ -554,7 +555,7 @@ fn an_orphan_that_an_older_process_starts_later_is_left_alone() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), stderr.as_str()), (Some(0), ""));
     // The orphan and the process that started it.
-    assert_eq!(with_argument("sleep\u{0}669"), 2);
+    assert_eq!(sleeping("669"), 2);
     run(Command::new("pkill").args(["-KILL", "-f", "sleep 669$"]));
 }
 
@@ -576,7 +577,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))";
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(123), "{stderr}");
     assert!(stderr.contains(" and left 1 process after 0.1 s:"), "{stderr}");
-    assert_eq!((with_argument("sleep\u{0}675"), with_argument("sleep\u{0}676")), (0, 1));
+    assert_eq!((sleeping("675"), sleeping("676")), (0, 1));
     run(Command::new("pkill").args(["-KILL", "-f", "sleep 676$"]));
 }
 
@@ -632,7 +633,7 @@ fn an_init_adopts_older_orphans_without_reporting_them() {
     let script = format!("setsid sleep 662 & {}", wait_for("started"));
     let inside = ["-t", &init.to_string(), "-p", "sh", "-c", &script];
     let mut entered = Running::spawn(Command::new("nsenter").args(inside));
-    until("the process is inside", || with_argument("sleep\u{0}662") == 1);
+    until("the process is inside", || sleeping("662") == 1);
     fs::write(path("start"), "").unwrap();
     entered.0.wait().unwrap();
     until("the init has adopted it", || children(init).len() == 2);
@@ -1087,7 +1088,7 @@ fn works_with_the_proc_of_an_outer_namespace() {
     let killed = outcome.report.killed.as_ref().unwrap();
     assert_eq!((killed.sigterm.len(), killed.remaining.len()), (1, 0), "{}", outcome.stderr);
     assert_eq!(outcome.report.document().process(killed.sigterm[0]).comm, "sleep");
-    assert_eq!(with_argument("sleep\u{0}645"), 0);
+    assert_eq!(sleeping("645"), 0);
 }
 
 #[test]
@@ -1106,7 +1107,7 @@ fn an_ordinary_user_can_run_a_command() {
     assert_eq!(output.status.code(), Some(123), "{stderr}");
     assert!(stderr.contains(" sleep 646  "), "{stderr}");
     assert!(stderr.ends_with("pidns: killed 1 process\n"), "{stderr}");
-    assert_eq!(with_argument("sleep\u{0}646"), 0);
+    assert_eq!(sleeping("646"), 0);
 }
 
 #[test]

@@ -229,7 +229,7 @@ fn a_second_signal_ends_the_grace_time() {
     let (_, waited) = report.lines().next().unwrap().rsplit_once(" left 1 process after ").unwrap();
     let waited: f64 = waited.strip_suffix(" s:").unwrap().parse().unwrap();
     assert!((0.1..60.0).contains(&waited), "{report}");
-    assert_eq!(with_argument("sleep\u{0}642"), 0);
+    assert_eq!(sleeping("642"), 0);
 }
 
 #[test]
@@ -299,7 +299,7 @@ fn signals_at_short_intervals_end_the_grace_time() {
         send(running.pid(), Signal::INT);
         thread::sleep(Duration::from_millis(100));
     }
-    assert_eq!(with_argument("sleep\u{0}644"), 0);
+    assert_eq!(sleeping("644"), 0);
 }
 
 #[test]

@@ -173,6 +173,11 @@ pub fn with_argument(text: &str) -> usize {
     lines.filter(|line| String::from_utf8_lossy(line).contains(text)).count()
 }
 
+/// Counts the processes that execute `sleep` with this argument.
+pub fn sleeping(seconds: &str) -> usize {
+    with_argument(&format!("sleep\u{0}{seconds}\u{0}"))
+}
+
 /// Waits until the condition holds. Panics after 20 seconds.
 pub fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
