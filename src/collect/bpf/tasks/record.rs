@@ -51,24 +51,24 @@ mod state {
 pub struct Record {
     /// The fields of the process that /proc shows, including its start time.
     pub process: Process,
-    /// The 64-bit ID of the process's PID namespace, which is never reused; `None` before Linux
-    /// 6.18.
+    /// The 64-bit ID of the process's PID namespace. The kernel never reuses such an ID. `None`
+    /// before Linux 6.18.
     pub ns_id: Option<u64>,
-    /// Inode and 64-bit ID of the PID namespace in which the process creates its children; `None`
-    /// if that is the process's own namespace, or if this scan does not search for holders.
+    /// Inode and 64-bit ID of the PID namespace in which the process creates its children. `None`
+    /// if the process creates them in its own namespace, or if this scan does not search for
+    /// holders.
     pub for_children: Option<(u64, Option<u64>)>,
     /// Inode of the process's mount namespace; `None` if the process has no mount namespace, or if
     /// this scan does not search for holders.
     pub mount_namespace: Option<u64>,
-    /// `true` if the process is the init of a namespace below pidns's namespace.
+    /// `true` if the process is the init of a descendant of pidns's namespace.
     pub is_init: bool,
-    /// `true` if the process still has its memory. An exiting process releases its memory early.
+    /// `true` if the process still has an address space, which an exiting process releases early.
     pub has_memory: bool,
-    /// `true` if the process must always be read through /proc, because the record is not
-    /// sufficient.
+    /// `true` if the record is not sufficient, so the process must always be read through /proc.
     pub needs_proc: bool,
-    /// `true` if the process may keep a namespace other than its own alive. If the scan searches
-    /// for holders, such a process must be read through /proc.
+    /// `true` if the process may keep another namespace alive, besides its own. If the scan
+    /// searches for holders, such a process must be read through /proc.
     pub may_hold: bool,
     /// `true` if all descriptors of the process were searched and none of them refers to a
     /// namespace.
@@ -159,8 +159,8 @@ impl Record {
         let letter = letter(fields.state, fields.exit_state);
         let kernel_thread = fields.flags & flag::KERNEL_THREAD != 0;
         let is_zombie = fields.exit_state == state::ZOMBIE;
-        // A record contains at most 15 bytes of the name. For a kernel thread, /proc may show a
-        // longer name, and for a worker thread, /proc also appends the current work.
+        // A record contains at most 15 bytes of the name. /proc may show a longer name for a kernel
+        // thread, and it appends the current work to the name of a worker thread.
         let has_longer_name =
             kernel_thread && (fields.flags & flag::WORKER != 0 || name.len() == MAX_NAME);
         let is_exiting = fields.exit_state != 0 || fields.flags & flag::EXITING != 0;
@@ -182,8 +182,7 @@ impl Record {
                 || more & more::CHANGED != 0
                 || (fields.exit_state == 0 && fields.flags & flag::EXITING != 0),
             // A kernel thread keeps only its own namespace alive. If the leader of a process has
-            // exited, the remaining threads may keep other namespaces alive, which only /proc
-            // shows.
+            // exited, only /proc shows which namespaces the remaining threads keep alive.
             may_hold: !kernel_thread && (more != 0 || (is_zombie && fields.living_threads != 0)),
             has_no_namespace_open: !is_exiting
                 && more & (more::HOLDS_DESCRIPTOR | more::CHANGED) == 0,
@@ -274,9 +273,10 @@ mod tests {
             (read.needs_proc, read.may_hold)
         };
         assert_eq!(with(19, 2), (false, false));
-        // These processes must always be read through /proc: a process with more PIDs than fit into
-        // a record, a process in a short-lived state, a process in state EXIT_DEAD, a process with
-        // the flag PF_EXITING, and a kernel worker, whose name is longer in /proc.
+        // These processes must always be read through /proc, in the order of the loop: a process
+        // with more PIDs than fit into a record, a process in a short-lived state, a process in
+        // state EXIT_DEAD, a process with the flag PF_EXITING, and a kernel worker, whose name is
+        // longer in /proc.
         for (at, value) in [(19, 9), (9, 0x200), (10, 0x10), (11, 0x4), (11, 0x20_0020)] {
             assert_eq!(with(at, value), (true, false), "{at} {value}");
         }

@@ -1,4 +1,4 @@
-//! Reads all processes for a snapshot through BPF.
+//! Reads all processes through BPF, as an alternative to reading them through /proc.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -51,7 +51,8 @@ pub struct TaskProgram {
     by_helper: Option<Arc<LoadError>>,
 }
 
-/// The BPF program that successive scans share. All of these scans must search the same scopes.
+/// The BPF program that successive scans share. All of these scans must search the same scopes,
+/// because the scopes determine which program is loaded.
 #[derive(Debug, Default)]
 pub enum SharedProgram {
     /// There is only one scan, so the program is not shared.
@@ -65,7 +66,7 @@ pub enum SharedProgram {
     Failed,
 }
 
-/// Reads all processes through BPF.
+/// A source that reads all processes through BPF.
 pub struct BpfSource<'a> {
     proc: &'a ProcSource,
     census: Census,
@@ -179,7 +180,7 @@ impl<'a> BpfSource<'a> {
         mut tasks: TaskScan<'s>,
         read: &dyn Fn(Target),
     ) -> Result<TaskScan<'s>, BpfUnavailable> {
-        // The program's function is_anothers() reads these flags.
+        // is_anothers() in `task.bpf.c` reads these flags.
         let flags = match share {
             Share::Whole => OFlags::empty(),
             Share::First => OFlags::APPEND,
@@ -253,8 +254,9 @@ fn check_request(
     Ok(())
 }
 
-/// Loads the BPF program in this section of the object file. If the kernel does not accept this
-/// program, loads the program for older kernels instead, and also returns the first error.
+/// Loads the BPF program that the object file contains in this section. If the kernel does not
+/// accept the program, loads the program for older kernels instead, and also returns the error of
+/// the first attempt.
 fn load(section: &'static str) -> Result<(IteratorProgram, Option<LoadError>), LoadError> {
     let spec = ProgramSpec { section, name: "pidns_tasks", iterator: "bpf_iter_task", map: None };
     // The object file is loaded first, because this call is cheap and fails at once if the kernel

@@ -133,9 +133,10 @@ struct table {
 
 static long look_at(u64 number, struct table *table);
 
-// Converts a pointer to a number, which differs from the address but is unique to it.
-// The verifier distinguishes pointers by their origin, and checks the rest of the
-// program once for each origin. For a number, the verifier checks the rest only once.
+// Negates a pointer, which makes it a number: 0 for a null pointer, and a different
+// number for every other pointer. The verifier distinguishes pointers by their
+// origin, and checks the rest of the program once for each origin. For a number, the
+// verifier checks the rest only once.
 INLINE u64 number_of(const void *pointer) {
     u64 number = -(u64)pointer;
     // Keeps the compiler from optimizing the number back into the pointer.
@@ -250,8 +251,8 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
 #pragma unroll
         for (int i = 0; i < LEVELS; i++) record.nspid[i] = numbers[i].nr;
         record.pid = numbers[0].nr;
-        // The iterator visits the PIDs of the viewer's namespace, so the outermost
-        // PID belongs to that namespace.
+        // The iterator visits only processes that have a PID in the viewer's
+        // namespace, and the outermost PID in the record is that PID.
         viewers = numbers[0].ns;
     }
 
@@ -331,9 +332,9 @@ SECTION("holders") int pidns_holders(struct bpf_iter__task *context) {
     return write_record(context, 1);
 }
 
-// Checks whether one descriptor refers to a namespace. Returns 1 to end the loop
-// over the descriptors. Successive descriptors often refer to the same file or file
-// system, so a file or file system that was just checked is skipped.
+// Checks whether one descriptor refers to a namespace. If it does, returns 1, which
+// ends the loop over the descriptors. Successive descriptors often refer to the same
+// file or file system, so a file or file system that was just checked is skipped.
 SECTION("holders") static long look_at(u64 number, struct table *table) {
     if (number % 64 == 0) READ_AT(table->bits, &table->open[number / 64]);
     u64 is_open = table->bits & 1;
