@@ -36,7 +36,8 @@ pub fn open_in_root(root: BorrowedFd<'_>, path: &str) -> SysResult<OwnedFd> {
     }
 }
 
-/// Reads a file that belongs to root or to `owner`, and is shorter than `limit`.
+/// Reads a file. Returns `None` unless the file is a regular file that belongs to root or to
+/// `owner`, and is shorter than `limit`.
 pub fn read(dir: BorrowedFd<'_>, name: &str, owner: u32, limit: usize) -> Option<Vec<u8>> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;

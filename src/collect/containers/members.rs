@@ -1,10 +1,11 @@
-//! Finds the members of a namespace that do not belong to the same container as its init. Several
+//! Finds the processes that are in a different container than the init of their namespace. Several
 //! containers can share a namespace: in a pod, with `hostPID`, or with `docker run --pid`.
 //!
 //! Reading the cgroup of every process would take longer than the rest of the scan. If the scan has
 //! not read the cgroups, this module reads only the cgroups of processes whose parent is in another
 //! PID namespace or is the monitor of a container runtime. The descendants of such a process are in
-//! the same container.
+//! its container. In a nested namespace that several containers share, this module also reads the
+//! cgroups of the init's children, because the init adopts orphans of all these containers.
 
 use std::collections::{HashMap, HashSet};
 
@@ -36,8 +37,8 @@ impl<'a> OwnContainers<'a> {
         Self(namespaces.iter().map(|namespace| (namespace.id, namespace)).collect())
     }
 
-    /// Returns the container that a process's cgroup names. Returns `None` if the process's
-    /// namespace belongs to the same container, or if the cgroup names only a systemd unit.
+    /// Returns the container that a process's cgroup names. Returns `None` if the init of the
+    /// process's namespace is in the same container, or if the cgroup names only a systemd unit.
     fn other(
         &self,
         process: &Process,
@@ -55,7 +56,8 @@ fn is_init(process: &Process) -> bool {
     process.nspid.last() == Some(&Pid::INIT)
 }
 
-/// Finds the members of other containers by the cgroups that the scan has read as details.
+/// Finds the processes that are in a different container than their namespace's init, by the
+/// cgroups that the scan has read as details.
 fn by_details(processes: &[Process], own: &OwnContainers<'_>) -> Vec<(Pid, Container)> {
     let other = |process: &Process| {
         let parent = find_process(processes, process.ppid);
@@ -64,8 +66,8 @@ fn by_details(processes: &[Process], own: &OwnContainers<'_>) -> Vec<(Pid, Conta
     processes.iter().filter(|it| !is_init(it)).filter_map(other).collect()
 }
 
-/// Reads the cgroups of the processes that may have entered another container's namespace, and
-/// finds the descendants of these processes.
+/// Like [`by_details`], if the scan has not read the cgroups. Reads the cgroups of processes that
+/// may have entered another container's namespace, and finds the descendants of these processes.
 fn by_descent(
     source: &ProcSource,
     processes: &[Process],

@@ -1,9 +1,9 @@
-//! After a scan, finds processes in a different container than their namespace's init, and the
-//! names of containers and pods. On a host without containers, this module usually makes no system
-//! calls.
+//! After a scan, finds the processes that are in a different container than their namespace's init.
+//! Also finds the names of containers and pods. On a host without containers, this module usually
+//! makes no system calls.
 //!
 //! - `monitor` recognizes the processes that runtimes start as parents of containers
-//! - `members` finds the processes that do not belong to the container of their namespace
+//! - `members` finds the processes that are in a different container than their namespace's init
 //! - `names` finds names for all containers; `reader` locates the files of each runtime, `files`
 //!   opens them safely, and `parse` parses them
 

@@ -27,7 +27,7 @@ pub fn read(source: &ProcSource, snapshot: &mut Snapshot) {
     let reader = NameReader::new(procfs, snapshot);
     let names = Arc::new(SharedNames(Mutex::new(Some(FoundNames::default()))));
     let shared = Arc::clone(&names);
-    // After the time limit, use the names that were found until then.
+    // After the time limit, use the names that the thread has found so far.
     let _ = within(TIMEOUT, move || {
         let _reading = reading;
         read_all(reader, &wanted, &shared);
@@ -41,15 +41,15 @@ pub fn read(source: &ProcSource, snapshot: &mut Snapshot) {
     }
 }
 
-/// Exists while a thread reads names. There is only one such thread, so `pidns watch` does not start
-/// a second one while a file system does not respond.
+/// While this value exists, a thread is reading names. Only one such value exists at a time, so
+/// `pidns watch` does not start a second thread while a file system does not respond.
 struct NameReading;
 
 /// `true` while a [`NameReading`] exists.
 static IS_READING: AtomicBool = AtomicBool::new(false);
 
 impl NameReading {
-    /// Returns `None` if another thread is reading.
+    /// Returns `None` if another thread is already reading names.
     fn start() -> Option<Self> {
         (!IS_READING.swap(true, Ordering::Relaxed)).then_some(Self)
     }
@@ -85,8 +85,8 @@ fn nameless_containers(snapshot: &Snapshot) -> Vec<NamelessContainer> {
     wanted
 }
 
-/// The names that a thread has found so far; `None` after the time limit. Unlike a channel, this does
-/// not wake up the waiting thread for each name.
+/// The names that a thread has found so far; `None` after the time limit. The names are not sent
+/// through a channel, which would wake up the waiting thread for each name.
 struct SharedNames(Mutex<Option<FoundNames>>);
 
 impl SharedNames {

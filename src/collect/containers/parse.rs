@@ -69,8 +69,9 @@ pub struct Names {
 /// Returns the names in the annotations of a bundle's `config.json`.
 #[must_use]
 pub fn annotated_names(json: &[u8]) -> Names {
-    // Find the annotations without parsing the rest of the file, because parsing took longer than
-    // reading. Only a key can match, since quotes inside a string are escaped.
+    // Find the annotations without parsing the rest of the file, because parsing the whole file
+    // takes longer than reading it. The text of `KEY` cannot occur inside a string, where quotes
+    // are escaped.
     const KEY: &[u8] = b"\"annotations\":";
     let value = memmem::find(json, KEY).and_then(|at| json.get(at + KEY.len()..));
     let annotations = value.and_then(|json| {
@@ -162,8 +163,8 @@ pub fn pod_log_directory(name: &[u8]) -> Option<(String, String, String)> {
     parts.next().is_none().then_some((uid, name, namespace))
 }
 
-/// Returns the value of an option in a command line: the argument after one of the names, or the
-/// text after `NAME=`.
+/// Returns the value of an option that has one of these names in a command line: the next argument,
+/// or the text after `NAME=`.
 #[must_use]
 pub fn option<'a>(command_line: &'a [u8], names: &[&str]) -> Option<&'a str> {
     let mut arguments = command_line.split(|&byte| byte == 0);
@@ -204,8 +205,8 @@ mod tests {
         }
     }
 
-    /// Returns the names that `annotated_names` finds in these annotations, in a file that also
-    /// contains a string with other annotations.
+    /// Returns the names that `annotated_names` finds in a file with these annotations. Before
+    /// them, the file contains a string that looks like annotations, and must be ignored.
     fn names(annotations: &str) -> [String; 4] {
         let string = r#""\"annotations\":{\"nerdctl/name\":\"false\"}""#;
         let json =

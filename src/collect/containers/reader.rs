@@ -41,14 +41,15 @@ struct RuntimeFiles {
 ///   `daemon.json`, by default `/var/lib/docker`): `configFileName` in
 ///   <https://github.com/moby/moby/blob/master/daemon/container/container.go>
 /// - containerd: `config.json` in the bundle, which is the working directory of the shim. One shim
-///   serves all containers of a pod, whose bundles are next to each other: `NewBundle` in
+///   serves all containers of a pod, and their bundles are in the same directory: `NewBundle` in
 ///   <https://github.com/containerd/containerd/blob/main/core/runtime/v2/bundle.go>
 /// - cri-o: `config.json` in the bundle, which is an argument of conmon:
 ///   <https://github.com/containers/conmon/blob/main/docs/conmon.8.md>
 /// - podman: `containers.json` in the storage directory, or `volatile-containers.json` for
-///   containers that are removed when they end. This directory also contains the bundle, whose path
-///   is an argument of conmon. If all containers are volatile, the directory also contains the PID
-///   file, another argument: `newContainerStore` in
+///   containers that are removed when they end. The bundle, whose path is an argument of conmon, is
+///   below this directory. With `transient_store`, `volatile-containers.json` is in the run
+///   directory instead. The PID file, whose path is also an argument of conmon, is below the run
+///   directory: `newContainerStore` in
 ///   <https://github.com/containers/storage/blob/main/containers.go>
 const RUNTIMES: [RuntimeFiles; 4] = [
     RuntimeFiles { runtime: "docker", monitor: cgroup::SHIM, read: NameReader::docker },
@@ -79,7 +80,7 @@ pub struct NamelessContainer {
 }
 
 impl NamelessContainer {
-    /// Returns the ID if it can be the name of a file.
+    /// Returns the container's ID if it is valid as a file name.
     fn file_name(&self) -> Option<&str> {
         let id = &self.container.id;
         (!id.contains('/') && ![".", ".."].contains(&&**id)).then_some(id)
@@ -104,8 +105,8 @@ pub struct NameReader {
     daemons: Vec<(Pid, RuntimeOwner)>,
     /// The directories in which Docker's daemons keep containers.
     docker: HashMap<RuntimeOwner, Vec<OwnedFd>>,
-    /// The parent directory of the containerd bundle that was read last, and the owner of that
-    /// containerd. The bundle of the next container is often in the same directory.
+    /// The parent directory of the containerd bundle that was read last, and the owner of the
+    /// runtime. The bundle of the next container is often in the same directory.
     bundles: Option<(OwnedFd, RuntimeOwner)>,
     /// The names of podman's containers, by ID.
     podman: HashMap<RuntimeOwner, HashMap<String, String>>,
@@ -236,7 +237,7 @@ impl NameReader {
         };
         let uid = wanted.owner().uid;
         let config = files::read(bundle.as_fd(), "config.json", uid, MAX_CONFIG)?;
-        // podman's bundles have no names.
+        // The bundle of a podman container has no annotations with names.
         Some(parse::annotated_names(&config)).filter(|names| *names != Names::default())
     }
 
