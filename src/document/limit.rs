@@ -20,15 +20,15 @@ pub struct Limit {
     /// Number in use: PIDs for pid_max, levels for nesting, PID namespaces for
     /// max_pid_namespaces, otherwise tasks. Threads and zombies count as tasks.
     pub used: Option<u64>,
-    /// The configured maximum; null if it is unlimited or unknown. A PID is always less than
-    /// pid_max.
+    /// The configured maximum; null if it is unlimited or unknown. For pid_max, the highest
+    /// possible PID is one less than the maximum.
     pub max: Option<u64>,
     /// Number of tasks, PIDs, levels or namespaces that can still be added; null if it is unlimited
     /// or unknown. For pid_max, this can be less than max minus used: once PIDs have reached the
     /// maximum, the kernel assigns no more PIDs below 300.
     pub free: Option<u64>,
-    /// True if the next fork or new PID namespace would be refused; null if unknown. If max is null,
-    /// false means unlimited. If max is 0, full is true even if used is null.
+    /// True if the next fork or new PID namespace would be refused; null if unknown. If max is
+    /// null, false means unlimited. If max is 0, full is true even if used is null.
     pub full: Option<bool>,
     /// For pids_cgroup: how often the kernel has refused a fork because of this limit
     /// (pids.events). Cgroup version 1 counts this in the cgroup of the process that called fork,
@@ -39,10 +39,10 @@ pub struct Limit {
     pub error: Errno,
     /// The process, container or user with the most tasks.
     pub largest: Option<Consumer>,
-    /// Number of zombies among the tasks.
+    /// Number of zombies among the tasks that this limit counts.
     pub zombies: Option<u64>,
-    /// The process that has the most zombies to reap, among the tasks that this limit counts.
-    /// `tasks` is the number of these zombies.
+    /// The process that must reap the most of the zombies counted in `zombies`. Its field `tasks`
+    /// is the number of zombies to reap.
     pub reaper: Option<Consumer>,
     /// The file that contains the maximum.
     pub file: Option<String>,

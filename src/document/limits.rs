@@ -51,8 +51,8 @@ pub struct LimitsSummary {
     pids: Vec<Pid>,
     /// Number of full limits. If it is not 0, the exit status is 1.
     full: usize,
-    /// Number of limits that pidns could not check: their field `full` is null. A document about
-    /// the whole host does not list them.
+    /// Number of limits that pidns could not check (`full` is null). A document about the whole
+    /// host does not list these limits.
     unknown: usize,
 }
 

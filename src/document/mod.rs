@@ -1,4 +1,4 @@
-//! Documents: the data formats for programs, with their published schemas.
+//! The documents that pidns reads and writes (JSON, NDJSON and YAML), and their published schemas.
 //!
 //! Lists are flat and joined by IDs, so `jq` needs no recursion. Every field is always present, and
 //! null if unknown. Later 1.x versions may add fields, but never rename, retype or remove a field.

@@ -22,8 +22,7 @@ pub enum Word<T> {
 }
 
 impl<T: Keyword> Word<T> {
-    /// Returns a known value. Adds an unknown value to `unknown` and returns
-    /// `None`.
+    /// Returns a known value. Adds an unknown value to `unknown` and returns `None`.
     pub fn known(self, unknown: &mut UnknownWords) -> Option<T> {
         match self {
             Self::Known(value) => Some(value),
@@ -62,7 +61,7 @@ impl<T: Keyword> Serialize for Word<T> {
 #[cfg(test)]
 pub const SPELLING: &str = "^[a-z][a-z0-9_-]{0,63}$";
 
-/// Returns `true` if a string can be a word of a later version. Words have at most 64 bytes,
+/// Returns `true` if a later version may use this string as a word. Words have at most 64 bytes,
 /// because pidns prints unknown words.
 fn is_word(text: &str) -> bool {
     let letter = |c: char| c.is_ascii_lowercase();
@@ -97,14 +96,14 @@ impl<'de, T: Keyword> Deserialize<'de> for Word<T> {
     }
 }
 
-/// The unknown words in a document that a later version wrote, with the number of occurrences of
-/// each word. pidns omits list entries of an unknown kind, such as holders. In other fields, pidns
-/// replaces an unknown word with a default, such as the namespace state `Unknown`.
+/// The unknown words in a document from a later version of pidns, and how often each word occurs.
+/// The reader omits list entries of an unknown kind, such as holders. In other fields, it replaces
+/// an unknown word with a default, such as the namespace state `Unknown`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnknownWords(BTreeMap<([&'static str; 2], SmolStr), usize>);
 
 impl UnknownWords {
-    /// Returns `true` if there were no unknown words.
+    /// Returns `true` if the document contained no unknown words.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -14,9 +14,8 @@ use serde_yaml::options::{DuplicateKeyPolicy, MergeKeyPolicy};
 /// levels.
 const MAX_DEPTH: usize = 128;
 
-/// Maximum number of values and keys in a YAML text. The YAML library needs up to 0.5 µs of processor
-/// time for each of them, ten times as much as `serde_json`. A document with 100,000 processes has
-/// fewer.
+/// Maximum number of values and keys in a YAML text, enough for 100,000 processes. The YAML library
+/// needs up to 0.5 µs of processor time for each value or key, ten times as much as `serde_json`.
 const MAX_YAML_NODES: usize = 5_000_000;
 
 /// The error message for a file that contains more text after the document.
@@ -25,7 +24,8 @@ const SECOND_DOCUMENT: &str = "contains more than one document";
 /// The error for an invalid document, with the path of the invalid value.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Invalid {
-    /// Path of the invalid value, such as `processes[17].namespace`; empty for the whole text.
+    /// Path of the invalid value, such as `processes[17].namespace`; empty if the error
+    /// concerns the whole text.
     place: String,
     problem: String,
 }
@@ -49,9 +49,9 @@ impl Invalid {
         self
     }
 
-    /// Changes the position of an error in a document that was read from NDJSON. `place` takes the
-    /// path of the invalid value in the document, and returns its path in an NDJSON record, and the
-    /// line number of this record.
+    /// Converts the position of an error from the document to the NDJSON record that contained the
+    /// invalid value. `place` converts the path of this value, and also returns the line number of
+    /// the record.
     pub(super) fn in_line(self, place: impl FnOnce(&str) -> (String, u64)) -> Self {
         let (place, line) = place(&self.place);
         Self { place, problem: format!("{} at line {line}", self.problem) }
@@ -153,7 +153,8 @@ fn parse_yaml<T: DeserializeOwned>(text: &[u8], max_nodes: usize) -> Result<T, I
             max_anchors: 0,
             max_aliases: 0,
             max_nodes: max_nodes,
-            // The number of nodes and the size of the text, which is limited, bound these counts.
+            // These counts need no separate limits: they cannot be large, because the number of
+            // nodes and the size of the text are limited.
             max_events: usize::MAX,
             max_total_scalar_bytes: usize::MAX,
         },

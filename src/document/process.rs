@@ -15,17 +15,16 @@ use crate::model::{self, Container, NamespaceId, Nspid, Pid};
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "process"))]
 pub struct Process<'a> {
-    /// PID of the process in the namespace of the procfs that was read.
+    /// PID of the process in the PID namespace that the procfs shows.
     pub pid: Pid,
-    /// PID of the parent process; null if this procfs shows no parent, or if the parent could not
-    /// be read (diagnostic parent-process-unread). An unfiltered document always contains the
-    /// parent.
+    /// PID of the parent process; null if the procfs shows no parent, or if the parent could not be
+    /// read (diagnostic parent-process-unread). An unfiltered document always contains the parent.
     pub ppid: Option<Pid>,
     /// The process's own (innermost) PID namespace; null if ambiguous.
     pub namespace: Option<NamespaceId>,
-    /// PIDs of the process, one for each nested namespace: from the namespace that the procfs
-    /// shows down to the process's own namespace (NSpid in proc_pid_status(5)). Empty before Linux
-    /// 4.1.
+    /// PIDs of the process, one in each PID namespace that contains it: from the namespace that the
+    /// procfs shows down to the process's own namespace (NSpid in proc_pid_status(5)). Empty before
+    /// Linux 4.1.
     #[serde(serialize_with = "nspid::serialize", deserialize_with = "nspid::deserialize")]
     #[cfg_attr(test, schemars(with = "Vec<Pid>", length(max = 33)))]
     pub nspid: Nspid,
@@ -78,10 +77,10 @@ pub struct Process<'a> {
     /// Only the tracer can reap a traced zombie.
     #[serde(default)]
     pub tracer: Option<Pid>,
-    /// `true` if the process is in a frozen cgroup, such as that of a paused container. pidns checks
-    /// this for processes in state D, as which cgroup version 1 shows frozen processes. With
+    /// `true` if the process is in a frozen cgroup, such as that of a paused container. pidns
+    /// checks processes in state D, because frozen processes have this state in cgroup version 1. With
     /// `--details cgroup` or `--container`, pidns also checks the members of namespaces whose init
-    /// is in a frozen cgroup of version 2. `false` for other processes.
+    /// is in a frozen cgroup of version 2. `false` for processes that pidns does not check.
     pub frozen: bool,
     /// Source of the field `namespace`: the kernel reported the namespace, or pidns inferred it.
     pub evidence: Word<model::Evidence>,

@@ -1,5 +1,4 @@
-//! The envelope of NDJSON records: the fields that records of snapshots, comparisons and checks
-//! have in common.
+//! NDJSON records and their envelope: the fields that records of all kinds have in common.
 
 use serde::Serialize;
 

@@ -57,7 +57,7 @@ struct RunFinding {
     /// PID of the process; null for a namespace, or for short-lived processes that exit before
     /// they can be read.
     pid: Option<Pid>,
-    /// Id of the namespace, or null.
+    /// Id of the namespace; null for processes.
     namespace: Option<NamespaceId>,
     /// Age of the process in seconds; null if unknown.
     age: Option<f64>,

@@ -67,8 +67,8 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     /// All processes, sorted by PID. A filtered document contains only the selected processes.
     pub processes: P,
     /// Limits that can make fork or the creation of a PID namespace fail. A filtered document
-    /// contains only the limits of the selected processes. Null if they were not requested (see
-    /// details).
+    /// contains only the limits of the selected processes. Null if limits were not requested (see
+    /// `details`).
     #[serde(default)]
     pub limits: Option<Vec<Limit>>,
     /// Problems encountered during the scan, one entry for each combination of code and errno.
@@ -216,8 +216,8 @@ keywords! {
     }
 }
 
-/// A process, descriptor or mount that keeps a namespace alive. Every field is always present,
-/// and null if it does not apply to the kind.
+/// A descriptor, mount or thread that keeps a namespace alive. Every field is always present, and
+/// null if it does not apply to the kind.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "holder"))]
@@ -254,8 +254,8 @@ pub struct Blocker {
     pub comm: SmolStr,
     /// The reason why the process still exists.
     pub reason: Word<model::BlockReason>,
-    /// The process outside the namespace that keeps this process from being removed: the tracer of a
-    /// traced process, or the parent of a zombie that is not traced. Null if unknown.
+    /// The process outside the namespace that keeps this process from being removed: the tracer of
+    /// a traced process, or the parent of a zombie that is not traced. Null if unknown.
     pub reaper: Option<Pid>,
 }
 

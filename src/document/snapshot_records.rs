@@ -17,8 +17,8 @@ use crate::model::{self, Criterion, NamespaceId, Observer, Procfs, keywords};
 keywords! {
     /// Kind of record in the output of `pidns -f ndjson`.
     pub enum SnapshotRecordKind("record_kind", "record of kind", "records of kind") {
-        /// All fields of the document except the lists whose entries are records of their own. Each
-        /// snapshot has exactly one such record.
+        /// All fields of the document except `namespaces`, `processes`, `limits` and `diagnostics`.
+        /// Each snapshot has exactly one record of this kind.
         Snapshot = "snapshot",
         /// An entry of the list `namespaces`.
         Namespace = "namespace",
@@ -33,10 +33,10 @@ keywords! {
 
 /// A line of `pidns -f ndjson`: one part of one host's snapshot. Lines from any number of hosts may
 /// be mixed in any order. `record` names the field that contains the content. The content has the
-/// same form as in the document. Each snapshot has one record of kind `snapshot`, which contains
-/// the number of records of each other kind. Later 1.x versions of the schema may add fields, but
-/// never rename, retype or remove a field. Readers must ignore fields and kinds of records that
-/// they do not know.
+/// same form as in the document. Each snapshot has one record of kind `snapshot`, whose field
+/// `counts` has the number of records of every other kind. Later 1.x versions of the schema may add
+/// fields, but never rename, retype or remove a field. Readers must ignore fields and kinds of
+/// records that they do not know.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -93,11 +93,11 @@ pub struct SnapshotSummary {
     /// The topmost visible namespaces, sorted by id.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub roots: Vec<NamespaceId>,
-    /// Number of records of each other kind in the snapshot.
+    /// Number of records of every other kind in the snapshot.
     pub counts: Counts,
 }
 
-/// Number of records of each kind in a snapshot. With these numbers, readers can detect lost
+/// Number of records of every kind except `snapshot`. With these numbers, readers can detect lost
 /// records.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self")]

@@ -49,7 +49,7 @@ struct Caveat {
     message: &'static str,
 }
 
-/// A message about the watch itself, such as a gap in it.
+/// A message about the watch itself, for example about skipped rounds.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "notice"))]
 pub struct Notice {
@@ -57,7 +57,7 @@ pub struct Notice {
     code: Word<NoticeCode>,
     /// Human-readable description. Its wording may change at any time.
     message: String,
-    /// Number of rounds or problems; null if the message does not count any.
+    /// Number of rounds or problems that the message mentions; null if it mentions no number.
     count: Option<u64>,
     /// Paths of the files that pidns has written. Bytes that are not UTF-8 are replaced by U+FFFD.
     files: Vec<String>,
@@ -79,7 +79,7 @@ keywords! {
     }
 }
 
-/// The content of a record, without the time of the previous snapshot.
+/// The content of a record, without the field `since` of [`DatedContent`].
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -136,8 +136,8 @@ pub fn check_processes(
             return Err(Invalid::at(at("namespace"), format!("no namespace {id}")));
         };
         // If the number of namespaces above a root is unknown, derive it from the first process in
-        // the root or below. All other processes there must match this number. Before Linux 4.1,
-        // `nspid` is always empty.
+        // the tree with this root. The other processes in the tree must match this number. Before
+        // Linux 4.1, `nspid` is always empty.
         let expected = match depth.below_procfs {
             Some(below) => below + 1,
             None if numbers <= depth.level => depth.level + 1,

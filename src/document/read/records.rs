@@ -57,9 +57,8 @@ impl Identity<'_> {
     }
 }
 
-/// A record of a snapshot, for reading only. The content is not an enumeration but one of several
-/// optional fields, because errors in an enumeration would not contain the path of the invalid
-/// value.
+/// A record of a snapshot, for reading only. Each kind of content is an optional field, because the
+/// errors of an enumeration would not contain the path of the invalid value.
 #[derive(Deserialize)]
 #[serde(remote = "Self")]
 pub(in crate::document) struct RecordLine {
@@ -82,8 +81,8 @@ pub(in crate::document) struct RecordLine {
 /// Returns `true` if a line is an NDJSON record, not the start of a document. Only a record has a
 /// field `record`. Reads only up to the first field that decides the result.
 pub fn is_record(line: &[u8]) -> bool {
-    /// Stores the result of [`is_record`], and stops the parser with an error as soon as the result
-    /// is known.
+    /// A visitor that stores the result of [`is_record`], and stops the parser with an error as
+    /// soon as the result is known.
     struct Fields<'a>(&'a mut bool);
 
     impl<'de> Visitor<'de> for Fields<'_> {
@@ -167,7 +166,7 @@ struct SummaryRecord {
 /// The state of the reader: the selection, and the records read so far.
 #[derive(Default)]
 struct Records<'a> {
-    /// The user's selection of a snapshot, by host name or boot ID.
+    /// The user's selection of a snapshot; see [`Label::matches`].
     host: Option<&'a str>,
     /// The snapshot to read; `None` until a record of a matching snapshot is found.
     chosen: Option<Origin>,

@@ -29,7 +29,7 @@ pub fn schema_of<T: JsonSchema>(id: &str, title: &str) -> String {
 }
 
 /// Replaces integer formats such as `uint32` with a minimum and a maximum. Joins the lines of
-/// descriptions. Removes default values, because only the reader of pidns uses them.
+/// descriptions. Removes default values, because pidns uses them only to read documents.
 fn tidy(value: &mut Value) {
     match value {
         Value::Object(object) => {
@@ -111,7 +111,7 @@ pub(crate) fn required_holder_fields() -> Value {
 }
 
 /// Moves the content fields from `oneOf`, which would reject records of unknown kinds, to optional
-/// fields of the record. Requires each of these fields only in records of its kind.
+/// fields of the record. Each field is required only in records of the kind with the same name.
 pub(crate) fn content_by_kind(record: &mut Schema) {
     let mut rules = Vec::new();
     for mut variant in record.remove("oneOf").as_ref().and_then(Value::as_array).cloned().unwrap() {
