@@ -55,7 +55,8 @@ pub enum Error {
         /// if it certainly does not exist.
         caveat: Option<Caveat>,
     },
-    /// No process has this PID here, but processes have it in their own PID namespaces.
+    /// No process with this PID was found, but some processes have this PID in their own PID
+    /// namespaces.
     PidElsewhere {
         /// The PID.
         pid: Pid,

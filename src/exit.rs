@@ -5,7 +5,7 @@ use std::process::ExitCode;
 /// An exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Success, even if the view is incomplete.
+    /// Success. Without `--strict`, also if the result may be incomplete.
     Success,
     /// A negative result: a process or namespace was not found, `pidns diff` found a difference, or
     /// `pidns check` found a denied problem.
@@ -13,7 +13,7 @@ pub enum Exit {
     /// Wrong arguments, unreadable or invalid input, an unusable /proc, or output that could not be
     /// written.
     Trouble,
-    /// The view is incomplete, and `--strict` was given.
+    /// Success, but the result may be incomplete, and `--strict` was given.
     Incomplete,
     /// The exit status of the command that `pidns run` started, or 128 plus the signal number if a
     /// signal terminated the command. The status is 126 if the command could not be executed, and

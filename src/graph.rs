@@ -118,7 +118,7 @@ impl PidGraph {
         &self.snapshot.processes
     }
 
-    /// Finds a process by its PID, as the scanned procfs shows it.
+    /// Finds a process by the PID that the scanned procfs shows.
     #[must_use]
     pub fn process(&self, pid: Pid) -> Option<&Process> {
         self.process_node(pid).and_then(|node| self.as_process(node))
@@ -142,9 +142,9 @@ impl PidGraph {
         &self.sharing
     }
 
-    /// Replaces the shared namespaces that [`new`](Self::new) determined. For a filtered snapshot,
-    /// use those of the unfiltered graph: the filter may have removed processes that `new` needs to
-    /// find shared namespaces.
+    /// Replaces the shared namespaces that [`new`](Self::new) found. For a filtered snapshot, pass
+    /// the shared namespaces of the unfiltered graph, because the filter may have removed processes
+    /// that `new` needs to find shared namespaces.
     pub fn set_sharing(&mut self, sharing: Sharing) {
         self.sharing = sharing;
     }

@@ -78,9 +78,9 @@ pub struct Process<'a> {
     #[serde(default)]
     pub tracer: Option<Pid>,
     /// `true` if the process is in a frozen cgroup, such as that of a paused container. pidns
-    /// checks processes in state D, because frozen processes have this state in cgroup version 1. With
-    /// `--details cgroup` or `--container`, pidns also checks the members of namespaces whose init
-    /// is in a frozen cgroup of version 2. `false` for processes that pidns does not check.
+    /// checks processes in state D, because frozen processes have this state in cgroup version 1.
+    /// With `--details cgroup` or `--container`, pidns also checks the members of namespaces whose
+    /// init is in a frozen cgroup of version 2. `false` for processes that pidns does not check.
     pub frozen: bool,
     /// Source of the field `namespace`: the kernel reported the namespace, or pidns inferred it.
     pub evidence: Word<model::Evidence>,

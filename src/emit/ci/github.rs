@@ -15,9 +15,9 @@ use crate::wording::phrase::Count;
 /// GitHub shows at most this many errors, and this many warnings, for a step.
 const ANNOTATIONS: usize = 10;
 
-/// Writes at most ten errors and ten warnings. If there are more errors or warnings, nine of them
-/// are selected evenly from all codes. The tenth annotation lists the number of omitted findings
-/// for each code.
+/// Writes at most ten errors and ten warnings. If there are more than ten errors, writes nine,
+/// selected evenly from all codes. The tenth error then has the number of omitted findings for each
+/// code. The same applies to warnings.
 pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
     for (verdict, command) in [(Verdict::Deny, "error"), (Verdict::Warn, "warning")] {
         let of_verdict = || all.findings.iter().filter(|(finding, _)| finding.verdict == verdict);
@@ -44,9 +44,9 @@ pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Selects the findings to annotate. If there are too many, selects the first finding of each code,
-/// then the second of each code, and so on. Leaves room for an annotation with the number of
-/// omitted findings.
+/// Selects the findings to annotate. If there are more than [`ANNOTATIONS`], selects the first
+/// finding of each code, then the second of each code, and so on, and leaves one annotation for the
+/// number of omitted findings.
 fn shown(findings: &[Finding]) -> BTreeSet<Finding> {
     if findings.len() <= ANNOTATIONS {
         return findings.iter().copied().collect();

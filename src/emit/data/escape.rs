@@ -1,6 +1,6 @@
 //! Escapes harmful characters in the double-quoted strings of JSON and YAML.
 //!
-//! `serde_json` escapes only the control characters up to U+001F. A terminal also obeys control
+//! `serde_json` escapes only the control characters up to U+001F. Terminals also interpret control
 //! characters above U+001F, and YAML readers treat some of these characters as line breaks.
 
 use std::io::{self, Write};
@@ -17,9 +17,10 @@ pub enum Notation {
     Yaml,
 }
 
-/// A writer that replaces [harmful](is_harmful) characters, and the commands to a CI system, with
-/// escapes. A parser converts each escape back to the original character. In JSON and YAML, such
-/// characters occur only inside strings, so the writer replaces them without parsing.
+/// A writer that escapes each [harmful](is_harmful) character, and the second character of each
+/// [command to a CI system](CiCommand). A parser converts each escape back to the original
+/// character. In JSON and YAML, these characters and commands occur only inside strings, so the
+/// writer does not need to parse its input.
 ///
 /// The serialiser writes a few bytes at a time, and never splits a character. The writer collects
 /// these bytes in a buffer and checks them together, which is faster. Callers must call
@@ -28,7 +29,7 @@ pub struct Escaping<W> {
     out: W,
     notation: Notation,
     buffer: Vec<u8>,
-    /// The end of the text that was written before `buffer`.
+    /// The state of the search for commands to a CI system, after the text before `buffer`.
     seen: CiCommand,
 }
 
@@ -44,9 +45,9 @@ impl<W: Write> Escaping<W> {
     #[cold]
     fn write_buffer(&mut self) -> io::Result<()> {
         const DEL: u8 = 0x7f;
-        // If all bytes are below DEL, there is no harmful character, because `serde_json` has already
-        // escaped control characters up to U+001F. This check is fast: its loop has no branches, so
-        // the compiler vectorises it.
+        // If all bytes are below DEL, there is no harmful character, because `serde_json` has
+        // already escaped control characters up to U+001F. This check is fast: its loop has no
+        // branches, so the compiler vectorises it.
         let is_ascii = self.buffer.iter().fold(0, |most, &byte| most.max(byte)) < DEL;
         if is_ascii && !self.buffer.contains(&b'#') {
             self.out.write_all(&self.buffer)?;

@@ -34,8 +34,8 @@ pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
     out.flush()
 }
 
-/// Number of namespaces with a separate series for their members. The largest namespaces are
-/// selected; all others share one series.
+/// Maximum number of namespaces with a separate series for their member count. The largest
+/// namespaces are selected; all others share one series.
 const LARGEST: usize = 20;
 
 #[derive(Debug)]
@@ -182,7 +182,8 @@ fn namespaces(graph: &PidGraph) -> Vec<Sample> {
     counts.into_iter().map(sample).collect()
 }
 
-/// Returns `true` if an object of one kind, such as a descriptor, keeps the namespace alive.
+/// A function that returns `true` if an object of one kind, such as a descriptor, keeps the
+/// namespace alive.
 type Keeps = fn(&PidGraph, &Namespace) -> bool;
 
 /// The kinds of objects that can keep a dead namespace alive. Each entry has a label, and a

@@ -10,7 +10,8 @@ use crate::wording::limit::{failure, limit_advice, limit_text, limits_summary, n
 use crate::wording::line::Emphasis;
 
 /// Writes a line for each limit, followed by a line for each piece of advice. The last lines are a
-/// summary, the reasons why limits are unknown, and processes that the user may have meant.
+/// summary, the reasons why limits are unknown, and other processes that have a requested PID in
+/// their own PID namespaces: the user may have meant one of them.
 pub fn write(report: &LimitReport, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let adviser = Adviser { graph: &report.graph, live: &report.live };
     let shown: Vec<&Limit> = report.limits.iter().filter(|it| is_shown(it)).collect();
@@ -31,7 +32,8 @@ pub fn write(report: &LimitReport, style: Style, out: &mut dyn Write) -> io::Res
     Ok(())
 }
 
-/// Writes one limit. If the limit is full, `also` follows the error.
+/// Writes one limit. The line of a full limit begins with the [`failure`] that the limit causes,
+/// followed by `also`.
 fn write_limit(
     limit: &Limit,
     also: &str,

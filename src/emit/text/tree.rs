@@ -44,7 +44,7 @@ pub enum Branch {
 }
 
 impl Branch {
-    /// Returns the branch to a line that is followed by this many siblings.
+    /// Returns the kind of branch for a line that is followed by this many siblings.
     pub fn before(siblings: usize) -> Self {
         if siblings == 0 { Self::Last } else { Self::Inner }
     }
@@ -256,7 +256,8 @@ impl<'o> TreeDrawer<'o> {
             let fits = fits.strip_suffix(' ').unwrap_or(fits);
             write!(self.out, "{style}{fits}{style:#}\n{start}")?;
             (rest, column) = (more, start.width());
-            // No line may begin with `::`, because GitHub obeys such a line in the log of a CI job.
+            // No line may begin with `::`, because GitHub would run such a line in the log of a CI
+            // job as a command.
             if let Some(colon) = more.trim_start().strip_prefix("::") {
                 write!(self.out, "{style}:\\x3a{style:#}")?;
                 (rest, column) = (colon, column + ":\\x3a".len());

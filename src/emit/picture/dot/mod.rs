@@ -188,8 +188,7 @@ impl<'a> Picture<'a, '_> {
         self.out.write_all(b">];\n")?;
         let first = siblings.first().and_then(|it| it.first());
         let (Some(parent), Some(first)) = (parent, first) else { return Ok(()) };
-        // A shelf with a single box is only this box, so the edge can end at the heading of the
-        // box.
+        // If the shelf has only one box, the node is that box, so the edge can end at the heading.
         let headport = match siblings {
             [_] => format!("{}:w", port(first.id)),
             _ => "w".to_owned(),

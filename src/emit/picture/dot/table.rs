@@ -149,7 +149,7 @@ pub struct BoxTable {
     html: Vec<u8>,
     look: &'static StateLook,
     lines: usize,
-    /// Number of lines for members that the box has so far.
+    /// Number of lines in the box that list members, so far.
     pub member_lines: usize,
     longest: usize,
     in_cell: bool,
@@ -246,9 +246,8 @@ impl BoxTable {
         })
     }
 
-    /// Writes a line, and returns the number of lines that it takes in the box. The line wraps
-    /// between its parts. A part that is too long for a line wraps after a blank, or anywhere if it
-    /// has no blank.
+    /// Writes a line, wrapped between its parts. A part that is too long for a line wraps after a
+    /// blank, or anywhere if it has no blank. Returns the number of lines after wrapping.
     fn text(&mut self, line: &Line) -> io::Result<usize> {
         let (mut column, mut lines) = (0, 1);
         let mut longest = self.longest;

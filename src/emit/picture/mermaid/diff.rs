@@ -1,7 +1,8 @@
 //! Draws a comparison as a Mermaid chart of the changed branches.
 //!
 //! If the chart would be too large, boxes give only the number of changed processes. If the chart
-//! is still too large, namespaces are left out, and a box gives their number.
+//! is still too large, namespaces are left out, and a separate box gives the number of these
+//! namespaces.
 
 use std::io::{self, Write};
 

@@ -1,6 +1,6 @@
 //! Draws the hierarchy as a Mermaid chart. Similar members and namespaces are always folded.
 //!
-//! If the chart would be too large, it is simplified in these steps, and says so:
+//! If the chart would be too large, it is simplified in these steps, and boxes say what is missing:
 //! 1. Members are left out.
 //! 2. The deepest live namespaces are left out.
 //! 3. Sibling namespaces that are not live and have no children share a box.
