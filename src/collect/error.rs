@@ -35,7 +35,7 @@ pub enum Error {
     Blocked {
         /// One of these processes holds the lock for which pidns waits.
         by: BTreeSet<Pid>,
-        /// `true` if pidns starts again, and avoids what has blocked it.
+        /// `true` if pidns starts again, and then does not repeat the reads that were blocked.
         will_restart: bool,
     },
 }

@@ -20,7 +20,7 @@ use crate::model::{Detail, Process, ProcessDetails};
 #[derive(Debug)]
 pub struct LaterDetails {
     procfs: Procfs,
-    /// See [`PATIENCE`].
+    /// Number of further processes whose command line may stay empty, see [`PATIENCE`].
     patience: Cell<u32>,
     waits: WaitLimit,
 }

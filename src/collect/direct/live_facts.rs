@@ -62,7 +62,8 @@ impl<'a> LiveHost<'a> {
         self.processes.iter().filter(is_killable).map(|it| it.pid).collect()
     }
 
-    /// Returns the processes whose leader thread is stopped while another thread is running.
+    /// Returns the processes whose leader thread is stopped, while at least one other thread is
+    /// not.
     #[must_use]
     pub fn partly_stopped(&self) -> BTreeSet<Pid> {
         let is_partly_stopped = |it: &&Process| {
@@ -126,7 +127,7 @@ impl<'a> LiveHost<'a> {
                 facts.enterable.insert(process.pid, self.keeps_user(process));
             }
         }
-        // umount(8), too, takes only PIDs of the PID namespace of pidns.
+        // umount(8) also takes only PIDs of the PID namespace of pidns.
         let mut wanted = mount_namespaces.clone();
         wanted.retain(|&inode| self.procfs.own && facts.own_mount_namespace != Some(inode));
         for process in self.processes.iter().filter(|it| !it.kernel_thread) {
@@ -141,7 +142,7 @@ impl<'a> LiveHost<'a> {
         facts
     }
 
-    /// Returns the hard limit `RLIMIT_NPROC` of a process.
+    /// Returns the hard limit `RLIMIT_NPROC` of a process; `u64::MAX` if it is unlimited.
     fn hard_nproc(&self, process: &Process) -> Option<u64> {
         let dir = ProcessDir::open(self.procfs.fd(), process.pid).ok()?;
         let mut text = Vec::new();
@@ -150,7 +151,7 @@ impl<'a> LiveHost<'a> {
         Some(hard.number().unwrap_or(u64::MAX))
     }
 
-    /// Returns `true` if a process of the scan still has its PID.
+    /// Returns `true` if the PID still belongs to the process that the scan found.
     fn is_same(&self, process: &Process) -> bool {
         match (process.start_time, start_time_now(&self.procfs, process.pid)) {
             (Some(before), now) => now == Some(before),
@@ -174,8 +175,8 @@ impl<'a> LiveHost<'a> {
         !geteuid().is_root() || !maps_root(c"uid_map") || !maps_root(c"gid_map")
     }
 
-    /// Returns the inode of the namespace to which a link of a process leads, or `None` if the
-    /// process is gone.
+    /// Returns the inode of the namespace that a link of a process refers to. Returns `None` if the
+    /// process is gone, or if the link can't be read.
     fn namespace(&self, process: &Process, link: &'static CStr, kind: &str) -> Option<u64> {
         let mut dir = ProcessDir::open(self.procfs.fd(), process.pid).ok()?;
         let (base, name) = dir.file(link);

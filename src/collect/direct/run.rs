@@ -34,8 +34,8 @@ pub struct Descendants {
     procfs: Procfs,
     /// PID of this pidns process in the procfs.
     viewer: Pid,
-    /// An index into the line `NSpid` of a descendant. This entry is the PID of the descendant in
-    /// pidns's own PID namespace. 0 if the procfs belongs to that namespace.
+    /// Level of pidns's own PID namespace, counted from the namespace of the procfs (level 0). At
+    /// this index, the `NSpid` of a descendant contains its PID in pidns's own namespace.
     level: usize,
 }
 
@@ -74,7 +74,7 @@ impl Descendant {
     }
 
     /// Returns `false` if the process has exited, because its PID may then belong to another
-    /// process. Returns `true` if there is no pidfd.
+    /// process. Without a pidfd, this can't be checked, so the result is `true`.
     fn still_has_its_pid(&self) -> bool {
         let Some(pidfd) = &self.pidfd else { return true };
         // A pidfd becomes readable when all threads of its process have exited.
@@ -87,8 +87,8 @@ impl Descendants {
     /// Opens the procfs mounted at `path`.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let procfs = Procfs::open(path)?;
-        // Opens `/proc/self/fd` before the command can change the mounts. An error is ignored,
-        // because the scan will report it.
+        // Open `/proc/self/fd` before the command can change the mounts. Ignore an error, because
+        // the scan will report it.
         let _ = own_descriptors();
         let unseen = || Error::Read { path: path.join("self"), source: Errno::NOENT.into() };
         let viewer = procfs.viewer.ok_or_else(unseen)?;
@@ -157,8 +157,9 @@ impl Descendants {
     }
 
     /// Opens a process by its PID in the PID namespace of pidns. Returns `None` if the process is
-    /// gone. If the procfs belongs to another namespace, this needs a pidfd (Linux 5.3): `NSpid`
-    /// does not tell processes of different namespaces apart that have the same PIDs.
+    /// gone. If the procfs belongs to another namespace, this needs a pidfd (Linux 5.3). Searching
+    /// for the PID in `NSpid` is not enough, because processes in different namespaces can have the
+    /// same PID.
     #[must_use]
     pub fn open_member(&self, raw: RawPid) -> Option<Descendant> {
         let pidfd = pidfd_open(raw, PidfdFlags::empty()).ok();
@@ -279,8 +280,8 @@ impl Descendants {
         };
         let child = Descendant { pid, has_exited: false, is_reapable: false, pidfd, raw };
         if parent.is_none() {
-            // Check the pidfd before waitid(2). Otherwise, a process that exits in between would
-            // count as one that pidns cannot reap.
+            // Check the pidfd before waitid(2). Otherwise, a process that exits between the two
+            // checks would look like a zombie that pidns cannot reap.
             let has_exited = !child.still_has_its_pid();
             match child.pidfd.as_ref().map_or(ChildState::Unknown, child_state) {
                 ChildState::NotReapable => return Some(Descendant { has_exited, ..child }),

@@ -3,11 +3,11 @@
 //! A process can hold one of its locks in the kernel forever with the help of a FUSE file system
 //! that does not answer: `exec_update_lock` while `execve(2)` closes a file on that file system, or
 //! `mmap_lock` while the process unmaps memory that the file system must write back. Processes that
-//! share their memory and fork again and again can hold its `mmap_lock` for almost as long. Reads of
-//! most files in `/proc/PID` wait for these locks without a time limit, and so does `kcmp(2)`. pidns
-//! can't know in advance whether a process holds a lock. Only a fatal signal or `execve(2)` ends the
-//! wait. So pidns executes itself, and the new program reads only files that need no lock of the
-//! processes that have blocked the old one.
+//! share their memory and fork in a loop can keep the `mmap_lock` of this memory busy for a long
+//! time. Reads of most files in `/proc/PID` wait for these locks without a time limit, and so does
+//! `kcmp(2)`. pidns can't know in advance whether a process holds a lock. Only a fatal signal or
+//! `execve(2)` ends the wait. So pidns executes itself. The new program is told which processes
+//! have blocked the old one, and reads only the [`LOCK_FREE`] files of these processes.
 
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
@@ -25,13 +25,14 @@ use crate::model::Pid;
 /// Time between two checks.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Number of consecutive checks that must find pidns blocked before it gives up.
+/// Number of consecutive checks that must find pidns blocked before [`HANDLER`] is called.
 const TICKS: u32 = 10;
 
-/// Like [`TICKS`], if a process has blocked pidns before.
+/// Replaces [`TICKS`] if a process has blocked pidns before.
 const FEWER_TICKS: u32 = 3;
 
-/// Files in `/proc/PID` whose contents the kernel shows without a lock that the process can hold.
+/// Files in `/proc/PID` that can be read without waiting for a lock that the process can hold
+/// forever.
 const LOCK_FREE: [&[u8]; 4] = [b"cgroup", b"limits", b"mountinfo", b"status"];
 
 /// Processor time that pidns may use between two checks and still count as blocked. The checks
@@ -54,13 +55,13 @@ thread_local! {
     static READER: Arc<Reader> = register();
 }
 
-/// The processes that a thread is reading. 0 means none.
+/// The processes that a thread is reading. A PID of 0 means that there is no such process.
 #[derive(Default)]
 struct Reader {
-    /// The lower half is the PID of the process. The upper half is the number of [`Reading`]s that
-    /// the thread has not dropped yet.
+    /// The lower 32 bits are the PID of the process. The upper 32 bits are the number of
+    /// [`Reading`]s that the thread has not dropped yet.
     read: AtomicU64,
-    /// The PID of another process, with which the thread compares the first one.
+    /// PID of the process with which the thread compares the process that it is reading.
     compared: AtomicU32,
 }
 
@@ -178,8 +179,8 @@ pub fn watch() {
     static STARTED: Once = Once::new();
     let Some(handle) = HANDLER.get() else { return };
     STARTED.call_once(|| {
-        // Block all signals while the new thread is created. It inherits the signal mask, so
-        // signals are still delivered to the other threads only.
+        // Block all signals while the new thread is created. The new thread inherits this signal
+        // mask, so signals are delivered only to the other threads.
         let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK);
         // If no thread can be started (RLIMIT_NPROC), blocked reads are not noticed.
         let _ = thread::Builder::new().spawn(move || handle(wait_until_blocked()));
@@ -189,8 +190,8 @@ pub fn watch() {
     });
 }
 
-/// Waits until pidns has been blocked for [`TICKS`] checks. Returns the processes that it is
-/// reading.
+/// Waits until [`TICKS`] consecutive checks have found pidns blocked, or [`FEWER_TICKS`] if a
+/// process has blocked pidns before. Returns the processes that pidns is reading.
 ///
 /// A check finds pidns blocked if pidns is still reading the same processes as at the last check,
 /// and has used almost no processor time in between. The checks are counted, because a time limit
@@ -213,7 +214,7 @@ fn wait_until_blocked() -> BTreeSet<Pid> {
 /// Returns the processes that are being read.
 fn being_read() -> BTreeSet<Pid> {
     let readers = readers();
-    // A thread that has ended reads nothing.
+    // Ignore the entries of threads that have ended.
     let readers: Vec<_> = readers.iter().filter(|it| Arc::strong_count(it) > 1).collect();
     let read = readers.iter().map(|it| pid_of(it.read.load(Ordering::Relaxed)));
     let compared = readers.iter().map(|it| it.compared.load(Ordering::Relaxed));

@@ -40,7 +40,8 @@ const MAX_STATMOUNT: usize = STATMOUNT_SIZE + PATH_MAX + 256;
 pub struct ListedMounts<'a> {
     /// The kernel's 64-bit ID of the mount namespace.
     namespace_id: u64,
-    /// Limits the time for which the system calls wait for the lock of all mounts.
+    /// Limits the time for which the system calls wait for the lock of all mounts
+    /// (`namespace_sem`).
     waits: &'a WaitLimit,
 }
 

@@ -240,7 +240,8 @@ pub fn read_to_end(file: &OwnedFd, buffer: &mut Vec<u8>, limit: usize) -> SysRes
     read_to_end_by(buffer, limit, |buffer| rustix::io::read(file, spare_capacity(buffer)))
 }
 
-/// Reads to the end into `buffer` by calling `read`, like [`read_to_end`].
+/// Like [`read_to_end`], but reads by calling `read`, which appends to its buffer and returns 0 at
+/// the end.
 pub(super) fn read_to_end_by(
     buffer: &mut Vec<u8>,
     limit: usize,

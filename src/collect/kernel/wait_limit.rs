@@ -17,18 +17,19 @@ use rustix::io::{Errno, Result};
 use super::blocked;
 use super::sys::{MAX_MOUNTINFO, open, read_own, read_to_end_by};
 
-/// Maximum time for which a scan waits for the memory of other processes.
+/// Maximum time for which a scan waits for the locks of other processes' memory.
 pub const MEMORY_WAIT: Duration = Duration::from_secs(3);
 
-/// A call that takes less time than this is not counted. Most calls take some microseconds.
+/// A call that takes less time than this is not counted. Most calls take a few microseconds.
 const SLOW: Duration = Duration::from_millis(10);
 
-/// Number of processes that may block pidns before it reads the memory of no further processes.
-/// They may share their memory, so each of them would block pidns.
+/// If this many processes have blocked pidns, it no longer reads the memory of any process.
+/// Otherwise, processes that share their memory would block pidns one after another.
 const MAX_BLOCKED: usize = 3;
 
 thread_local! {
-    /// The time for which this thread had waited for a processor at the last slow call.
+    /// The total time for which this thread had waited for a processor when its last slow call
+    /// ended.
     static RUN_DELAY: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
