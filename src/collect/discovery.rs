@@ -68,7 +68,7 @@ pub trait FollowUp {
     /// Returns a thread that keeps this process from exiting, if there is one.
     fn held_thread(&self, process: &Process) -> Option<HeldThread>;
 
-    /// Returns `true` if all threads of this process that have not exited are stopped.
+    /// Returns `true` if all living threads of this process are stopped.
     fn is_stopped(&self, process: &Process) -> bool;
 
     /// Returns `true` if this process is in a frozen cgroup.

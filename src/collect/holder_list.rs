@@ -1,10 +1,10 @@
 //! Collects the holders of namespaces in bounded memory.
 //!
-//! A descriptor costs its user 8 bytes of kernel memory, but a holder costs pidns ten times as
-//! much, and even more in the output document. So for each namespace, at most [`MAX_HOLDERS`]
-//! holders of each kind are kept. The others are only counted. If this is still too much for all
-//! namespaces together, fewer holders of each namespace are kept, so a namespace with few holders
-//! loses none.
+//! A descriptor costs its user 8 bytes of kernel memory, but a holder takes ten times as much
+//! memory in pidns, and even more in the output document. So at most [`MAX_HOLDERS`] holders of
+//! each kind are kept for each namespace, and the others are only counted. If the holders of all
+//! namespaces together still take too much memory, this maximum is lowered. So namespaces with few
+//! holders lose none.
 
 use std::mem::discriminant;
 
@@ -14,7 +14,7 @@ use crate::model::Holder;
 pub const MAX_HOLDERS: usize = 10_000;
 
 /// Maximum total size of the holders that are kept, see [`size`]. In a document, a holder of size 1
-/// takes at most 500 bytes, so all holders take less than half of the size that pidns reads.
+/// takes at most 500 bytes, so all holders take less than half of the maximum size of a document.
 const MAX_SIZE: usize = 100_000;
 
 /// Minimum total size at which a list is checked for excess holders, see [`size`].
@@ -83,8 +83,8 @@ impl HolderList {
         (self.holders, self.left_out)
     }
 
-    /// Removes duplicates, and keeps the first [`MAX_HOLDERS`] holders of each kind and namespace, or
-    /// fewer if their total size is more than [`MAX_SIZE`].
+    /// Removes duplicates, and keeps the first [`MAX_HOLDERS`] holders of each kind and namespace,
+    /// or fewer if the total size of all holders is more than [`MAX_SIZE`].
     fn leave_out_excess(&mut self) {
         // In a sorted list, holders of the same kind and namespace are adjacent.
         self.holders.sort_unstable();
@@ -113,7 +113,7 @@ impl HolderList {
     }
 }
 
-/// Returns how much memory a holder takes, in units of about 64 bytes.
+/// Returns the approximate size of a holder in memory, in units of 64 bytes.
 fn size(holder: &Holder) -> usize {
     match holder {
         Holder::Mount { path, .. } => 1 + path.len() / 64,

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use super::holder_list::MAX_HOLDERS;
 use super::parse::{MountedKind, NamespaceMount};
 
-/// The bind mounts of namespaces in one mount namespace.
+/// The mounts in one mount namespace that are bind mounts of namespaces.
 #[derive(Debug, Default)]
 pub struct MountList {
     mounts: Vec<NamespaceMount>,
@@ -20,7 +20,7 @@ pub struct MountList {
 }
 
 impl MountList {
-    /// Returns the mounts, and the number of mounts of PID namespaces that were left out.
+    /// Returns the mounts, and how many mounts of PID namespaces were left out.
     pub fn finish(self) -> (Vec<NamespaceMount>, usize) {
         (self.mounts, self.left_out)
     }
