@@ -22,16 +22,15 @@ pub struct OutputFormat<F>(pub F);
 
 const ID: &str = "format";
 
-/// Returns the names of all formats in `F`.
 fn names<F: Formats>() -> impl Iterator<Item = PossibleValue> {
     F::value_variants().iter().filter_map(ValueEnum::to_possible_value)
 }
 
 impl<F: Formats> Args for OutputFormat<F> {
     fn augment_args(command: Command) -> Command {
-        // The option is global, so the top-level command must accept the formats of every verb. All
-        // formats that the top-level command lacks are in `CheckFormat`, so these formats are added
-        // as hidden values.
+        // The option is global, so the top-level command must accept the formats of every verb.
+        // Every format that the top-level command lacks is in `CheckFormat`, so the formats of
+        // `CheckFormat` are added as hidden values.
         let is_own =
             |other: &PossibleValue| names::<F>().any(|own| own.get_name() == other.get_name());
         let others = names::<CheckFormat>().filter(|other| !is_own(other));

@@ -373,7 +373,7 @@ pub(super) fn with_texts(verb: Command) -> Command {
     verb.long_about(texts.description).after_long_help(after)
 }
 
-/// Returns the codes of `check`, with their default verdicts and meanings.
+/// Returns each code of `check` with its default verdict, followed by the code's meaning.
 pub(super) fn codes() -> impl Iterator<Item = (String, &'static str)> {
     CheckCode::ALL.iter().map(|code| {
         let (name, verdict) = (code.name(), code.default_verdict().name());

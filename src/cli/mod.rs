@@ -49,7 +49,7 @@ pub struct Cli {
     /// Options that filter the result.
     #[command(flatten)]
     pub select: Select,
-    /// The option that turns folding off.
+    /// The option `--no-fold`.
     #[command(flatten)]
     pub folding: Folding,
     /// Show processes below their parents, as pstree does
@@ -163,7 +163,7 @@ pub fn command() -> clap::Command {
 fn define(is_given: impl Fn(&str) -> bool) -> clap::Command {
     let mut program = Cli::command();
     if std::env::var_os(options::COLLECTOR).is_some_and(|value| value.is_empty()) {
-        // Treat an empty variable as unset.
+        // clap would reject an empty value, so treat an empty variable as unset.
         program = without_variable(program).mut_subcommands(without_variable);
     }
     let verbs: Vec<_> = program.get_subcommands().map(|it| it.get_name().to_owned()).collect();
@@ -191,8 +191,8 @@ pub fn man(verb: Option<&str>, page: &mut dyn Write) -> io::Result<()> {
     man::write(command(), verb, page)
 }
 
-/// Returns `true` if `--input` is given more than once. If any other option is repeated, pidns uses
-/// the last value, but pidns must not silently ignore a document.
+/// Returns `true` if `--input` is given more than once. pidns rejects this: otherwise, it would
+/// silently ignore all documents but one.
 fn names_two_documents(matches: &ArgMatches) -> bool {
     let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
     let files = matches.try_get_many::<PathBuf>("file").ok().flatten();

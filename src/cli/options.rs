@@ -55,7 +55,7 @@ impl Search {
     }
 }
 
-/// Options that select the source of the data, and the data to read.
+/// Options that select where the data comes from, and which data is read.
 #[derive(Debug, Args)]
 pub struct Input {
     /// Options for the source of the data.
@@ -289,7 +289,7 @@ impl<F: Formats> Output<F> {
     }
 }
 
-/// The option that turns folding off.
+/// The option `--no-fold`.
 #[derive(Debug, Args)]
 pub struct Folding {
     /// Give each process and namespace its own line

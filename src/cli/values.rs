@@ -39,7 +39,8 @@ impl FromStr for Interval {
     }
 }
 
-/// Parses a number of levels. Accepts numbers above 32, although the kernel allows only 32 levels.
+/// Parses a number of levels. The kernel allows only 32 nested levels, so a larger number selects
+/// all levels.
 pub(super) fn levels(text: &str) -> Result<u32, &'static str> {
     text.parse().map_err(|_| "not a number of levels (0 to 4294967295)")
 }

@@ -163,7 +163,7 @@ pub struct Diff {
     /// Also compare kernel threads
     #[arg(long)]
     pub kernel_threads: bool,
-    /// The option that turns folding off.
+    /// The option `--no-fold`.
     #[command(flatten)]
     pub folding: Folding,
     /// Options for the format and style of the output.
@@ -186,8 +186,8 @@ pub struct Diff {
 }
 
 impl Diff {
-    /// Returns the optional data to read from the live kernel, in addition to the optional data
-    /// that BEFORE contains.
+    /// Returns the optional data that `--details` requests. If AFTER is the live kernel, pidns also
+    /// reads the optional data that BEFORE contains.
     #[must_use]
     pub fn details(&self) -> BTreeSet<Detail> {
         self.details.details()
@@ -312,7 +312,7 @@ pub struct Watch {
     /// Options that filter processes and namespaces.
     #[command(flatten)]
     pub filter: Filter,
-    /// The option that turns folding off.
+    /// The option `--no-fold`.
     #[command(flatten)]
     pub folding: Folding,
     /// Options for the format and style of the output.
