@@ -52,8 +52,8 @@ pub fn find_blockers(
     // All namespaces are handled in one pass over the processes, because a host that is shutting
     // down can have thousands of processes and thousands of dead namespaces.
     for process in processes {
-        // A process can block 32 nested namespaces and can have thousands of threads, so they are
-        // examined only once.
+        // A process can block the inits of 32 nested namespaces, and can have thousands of threads,
+        // so its threads are examined only once for all these namespaces.
         let held_thread = LazyCell::new(|| held_thread(process));
         for id in process.namespace.into_iter().flat_map(|id| lineage.climb(id)) {
             let Some((init, blockers)) = waiting.get_mut(&id) else { continue };
@@ -105,8 +105,8 @@ fn member_blocker(
     }
 }
 
-/// Returns a blocker if another thread keeps a process from being reaped. The leader of the process
-/// must have exited.
+/// Returns a blocker if `held_thread`, a thread other than the leader, keeps the process from being
+/// reaped. The leader of the process must have exited.
 fn thread_blocker(process: &Process, held_thread: Option<HeldThread>) -> Option<Blocker> {
     Some(match held_thread? {
         HeldThread::Uninterruptible(_) => blocker(process, BlockReason::Uninterruptible, None),

@@ -1,9 +1,9 @@
 //! Finds frozen processes, such as those of a paused container.
 //!
-//! Cgroup version 1 shows a frozen process in uninterruptible sleep, but version 2 shows it in
-//! ordinary sleep. Looking at the cgroup of 1,000 sleeping inits would take 20 ms, so processes in
-//! ordinary sleep are checked only with `--details cgroup`, and only if the init of their namespace
-//! is in a frozen cgroup.
+//! With cgroup version 1, a frozen process is in uninterruptible sleep (state `D`). With version 2,
+//! it is in interruptible sleep (state `S`), like most other processes. Looking at the cgroup of
+//! 1,000 sleeping inits would take 20 ms, so processes in interruptible sleep are checked only with
+//! `--details cgroup`, and only if the init of their namespace is in a frozen cgroup.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 

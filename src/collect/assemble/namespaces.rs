@@ -35,13 +35,13 @@ impl Viewer {
     }
 }
 
-/// Namespaces whose parents pidns is normally permitted to see, but the kernel did not report.
+/// Namespaces whose parents a seccomp filter may have hidden.
 ///
-/// `NS_GET_PARENT` returns `EPERM` for pidns's own namespace and for namespaces outside of
-/// pidns's namespace. pidns shows these namespaces as roots. But a seccomp filter may return
-/// `EPERM` for all namespaces. If pidns is in the initial namespace, pidns is permitted
-/// to see every parent, so `EPERM` comes from a seccomp filter. In any other namespace, if the
-/// kernel has reported at least one parent, there is no such filter, and `EPERM` means a root.
+/// `NS_GET_PARENT` returns `EPERM` for pidns's own namespace and for namespaces outside of pidns's
+/// namespace. pidns shows these namespaces as roots. But a seccomp filter may return `EPERM` for
+/// all namespaces. If pidns is in the initial namespace, it is permitted to see every parent, so
+/// `EPERM` comes from such a filter. If pidns is in another namespace and the kernel has reported
+/// at least one parent, there is no such filter, and `EPERM` means that the namespace is a root.
 #[derive(Debug, Default)]
 pub struct RefusedParents {
     /// The inodes of the namespaces whose parents the kernel refused to reveal.
@@ -122,9 +122,9 @@ fn namespace(
 /// see the owner.
 fn owner(fd: &NamespaceFd, viewer: &Viewer, log: &mut DiagnosticLog) -> Option<Owner> {
     let user = match fd.user_namespace() {
-        // `EPERM` means that the owner is outside of pidns's own user namespace. This is
-        // normal, so `EPERM` is not reported. But no user namespace is outside of the initial user
-        // namespace, so for a viewer in the initial user namespace, `EPERM` is reported.
+        // `EPERM` means that the owner is outside of pidns's own user namespace. This is normal, so
+        // `EPERM` is not reported. But if `may_trace_all` is `true`, pidns is in the initial user
+        // namespace. No owner is outside of that namespace, so `EPERM` is reported.
         Err(Errno::PERM) if !viewer.may_trace_all => return None,
         user => answer_or_note(user, DiagnosticCode::OwnerUnreadable, log)?,
     };

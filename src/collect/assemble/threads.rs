@@ -14,7 +14,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// If the scan searches threads, adds a diagnostic for each process with a thread that is in
 /// uninterruptible sleep at two successive checks. Skips processes whose leader is in
-/// uninterruptible sleep, because the state of such a process already shows the sleep.
+/// uninterruptible sleep, because the state of such a process is already shown as `D`.
 pub fn note_stuck_threads(
     source: &dyn FollowUp,
     searched: &BTreeSet<SearchScope>,

@@ -286,10 +286,10 @@ fn an_init_with_an_unreadable_link_may_belong_to_any_namespace_at_its_level() {
     assert_eq!(state(unread(&[9, 2, 1]), &[]), NamespaceState::Dead);
     let other = listed(&[9, 1], Some(2000), InitNow::Living);
     assert_eq!(state(other, &[]), NamespaceState::Dead);
-    // The inference placed process 9 in namespace 2000. If the listed init has the same PIDs at all
-    // levels, the init is process 9, so the init is not in the tested namespace. If the inner PIDs
-    // differ, the init is a different process that has reused PID 9, so namespace 2000 proves
-    // nothing about the init.
+    // The inference placed process 9 in namespace 2000. If the listed init has the same PIDs as
+    // process 9 at all levels, it is process 9, so it is not in the tested namespace. If its inner
+    // PID differs, it is another process that has reused PID 9, so it may be in the tested
+    // namespace.
     let placed = |nspid: &[u32]| [process(nspid, Some(2000))];
     assert_eq!(state(unread(&[9, 1]), &placed(&[9, 1])), NamespaceState::Dead);
     assert_eq!(state(unread(&[9, 1]), &placed(&[9, 4])), NamespaceState::Unknown);
