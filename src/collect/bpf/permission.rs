@@ -36,8 +36,8 @@ pub fn check_lockdown() -> Result<(), BpfUnavailable> {
     Ok(())
 }
 
-/// Checks that enough address space is left to load the kernel's BTF. If an allocation failed,
-/// pidns would abort.
+/// Checks that enough address space is left to load the kernel's BTF. If too little is left, an
+/// allocation may fail, and pidns would abort.
 pub fn check_address_space() -> Result<(), BpfUnavailable> {
     match viewer::free_address_space() {
         Some(free) if free < MIN_ADDRESS_SPACE => Err(BpfUnavailable::LittleMemory),

@@ -142,9 +142,9 @@ impl Object {
             };
             patch_value(&mut instructions, it.at, value).ok_or(LoadError::InvalidObject)?;
         }
-        // Fields are checked before the cast function, so if both are missing, the error names a
-        // field. Without the function, pidns can still use the object file for older kernels, but
-        // that object file needs the fields, too.
+        // The fields are checked first, so if a field and the cast function are both missing, the
+        // error names the field. If only the function is missing, pidns can use the object file for
+        // older kernels instead. That file needs the fields, too.
         patch_casts(&mut instructions, cast).ok_or_else(|| missing(RDONLY_CAST.as_bytes()))?;
         let iterator = iterator.ok_or_else(|| missing(spec.iterator.as_bytes()))?;
         Ok(Program { instructions, functions, iterator })

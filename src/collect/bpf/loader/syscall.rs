@@ -35,9 +35,9 @@ const BPF_F_MMAPABLE: u32 = 1 << 10;
 const BPF_PROG_TYPE_TRACING: u32 = 26;
 const BPF_TRACE_ITER: u32 = 28;
 
-/// The license of the BPF programs, which pidns declares to the kernel. The kernel allows some
-/// helper functions only in GPL programs. The first line of each C source names the GPL as one of
-/// its licenses.
+/// The license that pidns declares to the kernel for its BPF programs. The kernel allows some
+/// helper functions only in GPL programs. The GPL is one of the licenses that the first line of
+/// each C source names.
 const LICENSE: &std::ffi::CStr = c"Dual MIT/GPL";
 
 /// The type information (BTF) of the running kernel.
@@ -269,8 +269,8 @@ impl Array {
 
     /// Copies the contents of the array.
     ///
-    /// Takes `&mut self` because the BPF program that writes to the array must not run at the same
-    /// time. That program runs only while its iterator is being read.
+    /// Takes `&mut self` because nothing may write to the array during the copy. The BPF program
+    /// that writes to the array runs only while its iterator is being read.
     pub fn copy(&mut self) -> Result<Vec<u8>, LoadError> {
         let mapping = Mapping::new(self.map.as_fd(), self.length, libc::MAP_SHARED);
         named("mmap(BPF array)", mapping).map(|mapping| mapping.to_vec())
@@ -296,9 +296,9 @@ impl AsFd for Array {
     }
 }
 
-/// Loads the types that an object file declares into the kernel. pidns calls this function before
-/// any other bpf(2) command, so if `CAP_BPF` is missing or a seccomp filter forbids bpf(2), this
-/// function returns `EPERM`.
+/// Loads the types that an object file declares into the kernel. pidns runs this bpf(2) command
+/// before any other, so this is the command that fails with `EPERM` if `CAP_BPF` is missing or a
+/// seccomp filter forbids bpf(2).
 pub fn load_types(types: &[u8]) -> Result<OwnedFd, LoadError> {
     let arguments = LoadTypes {
         types: types.as_ptr(),

@@ -48,12 +48,13 @@ struct task_struct {
     struct cred *real_cred;
 } KERNEL;
 
-// RESERVED_PIDS in the kernel. Once the next PID of a namespace (idr_next) is above this number,
-// the kernel allocates no PID below it.
+// RESERVED_PIDS in the kernel. Once the next PID of a namespace (idr_next) is above RESERVED_PIDS,
+// the kernel allocates no PID below RESERVED_PIDS.
 #define RESERVED 300
 // PID_MAX_LIMIT in the kernel on 64-bit machines.
 #define PID_MAX_LIMIT (1U << 22)
-// Maximum number of nested user namespaces. PID namespaces cannot be nested as deeply.
+// Maximum number of levels that climb() and climb_users() visit. User namespaces can be nested this
+// deeply, PID namespaces less deeply.
 #define MOST_LEVELS 34
 // Maximum number of calls to count_next(). Each call examines at least 64 PIDs.
 #define MOST_STEPS (1 << 17)
@@ -184,8 +185,8 @@ SECTION("numbers") NOINLINE static void write_numbers(struct look *look) {
 // Counts the PIDs in use from `next` to the end of a leaf node in the namespace's IDR. The IDR tags
 // free numbers with IDR_FREE. Returns 1 to end the loop when all numbers have been examined.
 SECTION("numbers") static long count_next(UNUSED u64 step, struct look *look) {
-    // READ() copies these fields through a helper function, so the verifier does not track their
-    // possible values.
+    // Use READ() instead of reading the fields directly: the verifier does not track the possible
+    // values of data that a helper function has copied.
     void *entry = 0;
     u32 next = 0, end = 0, used = 0, above = 32;
     READ(entry, look->head);
@@ -247,9 +248,9 @@ static long climb_users(u64 number, struct owner *owner);
 // A user in a user namespace.
 struct user { u32 inode, uid; };
 
-// Writes a record about the user of a process, and records about the users who created the
-// process's user namespace and its ancestors. Writes nothing if the program has already visited a
-// process of the same user.
+// Writes a record about the user of a process, and one about each user who created the process's
+// user namespace or an ancestor of that namespace. Writes nothing if the program has already
+// visited a process of the same user.
 SECTION("users") int pidns_users(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
     if (!task || !leader(task)) return 0;

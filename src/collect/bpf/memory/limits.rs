@@ -52,7 +52,7 @@ pub struct PidNumbers {
     pub pid_max: Option<u32>,
     /// The kernel will not allocate a PID below this number.
     first: u32,
-    /// Number of PIDs in use, without those below `first`.
+    /// Number of PIDs in use, not counting PIDs below `first`.
     used: u32,
     /// The highest PID in use.
     highest: u32,
@@ -61,8 +61,8 @@ pub struct PidNumbers {
 }
 
 impl PidNumbers {
-    /// Returns the number of free PIDs if `kernel.pid_max` is `pid_max`; `None` if unknown. The
-    /// kernel allocates only PIDs below this limit.
+    /// Returns the number of free PIDs under the limit `pid_max` (`kernel.pid_max`); `None` if
+    /// unknown. The kernel allocates only PIDs below `pid_max`.
     pub fn free(&self, pid_max: u32) -> Option<u32> {
         let is_known = self.is_whole && self.highest < pid_max;
         is_known.then(|| pid_max.saturating_sub(self.first).saturating_sub(self.used))

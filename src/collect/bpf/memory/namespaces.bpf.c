@@ -420,8 +420,8 @@ SECTION("descriptors") int pidns_descriptors(struct bpf_iter__task_file *context
 // Writes a record about a namespace that a descriptor keeps alive, if the namespace
 // has no living init.
 SECTION("descriptors") static void keeps(struct look *look, struct pid_namespace *namespace, u32 by) {
-    // READ() copies this count through a helper function, so the verifier does not
-    // track its possible values.
+    // Use READ() instead of reading the count directly: the verifier does not track the
+    // possible values of data that a helper function has copied.
     u64 records = 0;
     READ(records, look->records);
     if (!namespace || namespace == look->last || records >= MOST_RECORDS) return;

@@ -169,8 +169,8 @@ impl Keepers {
         }
     }
 
-    /// For each socket with several descriptors, adds the keepers in its queue for all descriptors.
-    /// (The queue was searched through only one descriptor.)
+    /// Adds keepers for the descriptors in `sharing`: a copy of each keeper that was found in the
+    /// same socket's queue through another descriptor.
     pub fn share_queues(&mut self) {
         let mut in_queues: HashMap<u64, Vec<Keeper>> = HashMap::new();
         let is_queued =
@@ -185,8 +185,8 @@ impl Keepers {
         }));
     }
 
-    /// For each descriptor table that processes share, adds the keepers in the table for all of
-    /// these processes. (The table was searched through only one process.)
+    /// Adds keepers for the tasks in `table_sharers`: a copy of each keeper that was found in the
+    /// same descriptor table through another task.
     pub fn share_tables(&mut self) {
         let mut in_tables: HashMap<Pid, Vec<Keeper>> = HashMap::new();
         let is_task = |it: &Keeper| matches!(it.kind, KeeperKind::Member | KeeperKind::ForChildren);
@@ -201,8 +201,8 @@ impl Keepers {
         self.table_sharers = sharers;
     }
 
-    /// For each process whose leader shares the descriptor table of another process that was
-    /// searched, returns the PIDs of both.
+    /// Returns pairs of processes whose leaders share a descriptor table. Maps the first PID of
+    /// each pair to the PID of the process through which the table was searched.
     pub fn same_tables(&self) -> HashMap<Pid, Pid> {
         let is_leader = |task: Task| task.pid == task.tid;
         let sharers = self.table_sharers.iter();
@@ -210,7 +210,9 @@ impl Keepers {
         leaders.map(|it| (it.task.pid, it.searched.pid)).collect()
     }
 
-    /// Adds changed copies of keepers, but only a limited number of them.
+    /// Adds a changed copy of each keeper. Each item of `copies` contains keepers and the function
+    /// that changes them. Adds at most [`MAX_HOLDERS`] copies per call, and counts the others in
+    /// `left_out`.
     fn copy<'a, F: Fn(Keeper) -> Keeper>(
         &mut self,
         copies: impl Iterator<Item = (&'a [Keeper], F)>,
@@ -325,7 +327,8 @@ impl KernelMemory {
         Ok(keepers)
     }
 
-    /// Lists the descriptors of a task that keep namespaces without a living init alive.
+    /// Searches the descriptor table of a task. Adds to `keepers` every descriptor that keeps a
+    /// namespace without a living init alive.
     fn search_table(&self, task: Task, keepers: &mut Keepers) -> Result<(), BpfUnavailable> {
         // The kernel handles signals only between reads, and the program may have to search a whole
         // socket queue for one record. So each read returns only one record.
@@ -344,7 +347,6 @@ impl KernelMemory {
     }
 }
 
-/// Returns `true` if two tasks share one descriptor table.
 fn have_same_table(one: Task, other: Task) -> bool {
     compare_descriptor_tables(one.tid, other.tid).is_ok_and(Ordering::is_eq)
 }

@@ -154,8 +154,10 @@ impl<'a> KernelSearch<'a> {
         });
     }
 
-    /// Returns `true` if the keeper keeps the namespace alive only during the scan, provided that it
-    /// belongs to a pidns process (this one or another).
+    /// Returns `true` if the keeper may come from a scan and so keep the namespace alive only for a
+    /// short time: a descriptor with close-on-exec, or the `pid_for_children` link of a thread
+    /// other than the leader. The caller must check that the keeper belongs to a pidns process
+    /// (this one or another).
     fn is_temporary(&self, keeper: &Keeper) -> bool {
         let Keeper { kind, pid, tid, fd, .. } = *keeper;
         match kind {

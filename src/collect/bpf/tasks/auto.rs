@@ -1,7 +1,7 @@
 //! Decides on which hosts `--collector auto` uses BPF.
 
-/// With at least this many processes, BPF saves 30 ms or more compared with /proc, which a user may
-/// notice. For fewer processes, BPF is not used, because loading a BPF program can raise an alarm
+/// With this many processes, BPF saves at least 30 ms compared with /proc, enough for a user to
+/// notice. With fewer processes, BPF is not used, because loading a BPF program can raise an alarm
 /// in a security monitor. The first constant is for searches of processes only; the second is for
 /// searches of processes and holders.
 const MIN_PROCESSES: u64 = 2600;

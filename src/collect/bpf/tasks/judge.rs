@@ -210,8 +210,9 @@ impl<'a> TaskScan<'a> {
         walk::read(scan, &Vec::from_iter(retry))
     }
 
-    /// Adds each process to `retry` unless the namespace for its children is proved to be the
-    /// pinned namespace with the same inode. The kernel may have reused the inode number.
+    /// Adds each process in `for_children` to `retry`, unless the namespace for its children is
+    /// proved to be the pinned namespace with the same inode. If there is no proof, the kernel may
+    /// have reused the inode number.
     fn retry_for_children(&mut self, scan: Scan<'_>) {
         for it in &self.for_children {
             if !scan.registry.is_pinned_as(it.inode, it.ns_id) {
@@ -220,8 +221,9 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Adds each process to `retry` unless its own namespace is proved to be the pinned namespace
-    /// with the same inode. The kernel may have reused the inode number.
+    /// Adds each process in `trusted` to `retry`, unless its own namespace is proved to be the
+    /// pinned namespace with the same inode. If there is no proof, the kernel may have reused the
+    /// inode number.
     fn retry_members(&mut self, scan: Scan<'_>) {
         let unverified = |(&inode, namespace): (&u64, &RecordedNamespace)| {
             (!namespace.is_pinned(inode, scan)).then_some(NamespaceId::Inode(inode))
