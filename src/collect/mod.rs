@@ -9,7 +9,8 @@
 //! - `discovery`: the result of a source, and the trait through which `assemble` asks the source
 //!   for more data afterwards
 //! - `assemble`: turns a discovery into a snapshot
-//! - `containers`: after a scan, finds the members of other containers, and names of containers
+//! - `containers`: after a scan, finds the names of containers, and the processes that are in a
+//!   different container than their namespace's init
 //! - `kernel`: system calls for nsfs and mounts, permissions of pidns, user names
 //! - `holder_list`: collects the holders of namespaces in bounded memory
 //! - `mount_list`: collects the bind mounts of namespaces in bounded memory
@@ -175,8 +176,8 @@ fn collect_by(
     let (mut discovery, used) = match discovered {
         Ok(discovered) => discovered,
         Err(Error::Bpf(why)) if *collector != Collector::Bpf => {
-            // Start with a new registry. The first one may keep namespaces alive that have no other
-            // holder anymore.
+            // Start with a new registry, because the first one may keep namespaces alive that would
+            // otherwise be gone.
             registry = NamespaceRegistry::default();
             (proc.discover(search, details, &registry)?, CollectorUsed::Proc(why))
         }

@@ -47,7 +47,8 @@ pub struct CgroupDir {
 struct CgroupTree {
     cgroups: Vec<CgroupDir>,
     by_dir: HashMap<Rc<Path>, usize>,
-    /// `true` if the cgroup of any process has more than [`MAX_LEVELS`] levels.
+    /// `true` if some ancestors were left out, because a cgroup has more than [`MAX_LEVELS`]
+    /// levels.
     is_truncated: bool,
 }
 
@@ -62,8 +63,9 @@ impl CgroupTree {
                 self.is_truncated = true;
                 break;
             }
-            // Thousands of processes can be in one cgroup, and their paths can be long. So the
-            // paths of ancestors are only built up to the first cgroup whose parent is known.
+            // Building the paths of many ancestors is slow, and thousands of processes can be in
+            // the same cgroup. So no path is built for an ancestor that is already known as the
+            // parent of its child.
             let known = child.and_then(|child| self.cgroups.get(child)?.parent);
             let index = known.unwrap_or_else(|| self.index_of(mount, point, root, below));
             innermost = innermost.or(Some(index));
@@ -140,15 +142,15 @@ impl PidsController {
     /// Reads the counters and the limits of the cgroups with these indices. Leaves out the root of
     /// the hierarchy, cgroups whose controller is off, and cgroups that were removed.
     ///
-    /// The kernel needs long to look up the path of a deeply nested cgroup. So a cgroup is opened
-    /// through its child (`..`) if the child was read.
+    /// The kernel takes a long time to look up the path of a deeply nested cgroup. So once a cgroup
+    /// is open, its parent is opened through it (`..`).
     pub fn read_all(
         &self,
         indices: impl IntoIterator<Item = usize>,
     ) -> HashMap<usize, SysResult<CgroupNumbers>> {
         let mut left: HashSet<usize> = indices.into_iter().collect();
         let mut tips: Vec<usize> = left.iter().copied().collect();
-        // The path of a child is longer than that of its parent.
+        // A child has a longer path than its parent, so children come before their parents.
         tips.sort_by_key(|&it| Reverse(self.cgroup(it).map(|it| it.dir.as_os_str().len())));
         let mut numbers = HashMap::new();
         for tip in tips {
@@ -177,7 +179,8 @@ impl PidsController {
         !self.is_initial_namespace || !mounts.iter().any(|mount| mount.root == b"/")
     }
 
-    /// Adds the cgroup of a process, and returns it. `cgroups` is the text of `/proc/PID/cgroup`.
+    /// Finds the cgroup that limits a process, and adds it to the tree. `cgroups` is the text of
+    /// `/proc/PID/cgroup`.
     pub fn cgroup_of(&mut self, cgroups: &[u8]) -> LimitingCgroup {
         let (mounts, controller) = match parse::cgroup_path(cgroups, "pids") {
             Some(_) => (&self.v1, "pids"),

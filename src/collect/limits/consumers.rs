@@ -13,7 +13,7 @@ pub struct Consumers<'a> {
     processes: HashMap<Pid, &'a Process>,
     /// The processes that have terminated, but have not been reaped.
     unreaped: Vec<&'a Process>,
-    /// The container of each namespace.
+    /// The container of each namespace, or of its nearest ancestor with a container.
     containers: HashMap<NamespaceId, &'a Container>,
     /// The largest consumer and the zombies of each user, by UID.
     users: HashMap<u32, Consumed>,
@@ -74,7 +74,7 @@ impl<'a> Consumers<'a> {
     }
 
     /// Counts the zombies among `tasks`, and finds the process that has to reap the most of them.
-    /// Returns both, together with `largest`.
+    /// Adds both to `largest`.
     fn consumed(&self, tasks: &[&Process], largest: Option<Consumer>) -> Consumed {
         let zombies = tasks.iter().filter(|it| it.is_unreaped());
         let reaper = most(zombies.clone().filter_map(|it| Some((it.reaper()?, 1))));
@@ -85,10 +85,10 @@ impl<'a> Consumers<'a> {
         }
     }
 
-    /// Returns all processes of a cgroup, given those that are not zombies. `used` is the number of
-    /// tasks that the kernel counts in the cgroup. If the number of tasks in `tasks` differs from
-    /// `used`, adds the zombies whose parent is in `tasks`, because a child starts in the cgroup of
-    /// its parent. Returns `None` if the numbers still differ.
+    /// Returns all processes of a cgroup. `tasks` are its processes except zombies, and `used` is
+    /// the number of tasks that the kernel counts in it. If `tasks` has a different number of
+    /// tasks, adds the zombies whose parent is in `tasks`, because a child starts in the cgroup of
+    /// its parent. Returns `None` if the number still differs from `used`.
     fn with_zombies(&self, mut tasks: Vec<&'a Process>, used: u64) -> Option<Vec<&'a Process>> {
         let pids: HashSet<Pid> = tasks.iter().map(|it| it.pid).collect();
         let count = |tasks: &[&Process]| tasks.iter().map(|it| threads(it)).sum::<u64>();
@@ -100,7 +100,7 @@ impl<'a> Consumers<'a> {
         (count(&tasks) == used).then_some(tasks)
     }
 
-    /// Returns the process with the most tasks. The tasks of its direct children are included.
+    /// Returns the process with the most tasks, counting the tasks of its direct children too.
     fn largest_process(&self, tasks: &[&Process]) -> Option<Consumer> {
         let own = tasks.iter().map(|it| (it.pid, threads(it)));
         let of_parents = tasks.iter().filter_map(|it| Some((it.ppid?, threads(it))));
@@ -114,7 +114,8 @@ impl<'a> Consumers<'a> {
         Consumer { pid: Some(pid), comm, tasks, ..Consumer::default() }
     }
 
-    /// Returns the container, or the user outside of containers, with the most tasks.
+    /// Returns the container or the user with the most tasks. Tasks in containers do not count for
+    /// their user.
     fn largest_group(&self, tasks: &[&Process]) -> Option<Consumer> {
         let groups = tasks.iter().map(|&it| {
             let of_namespace = || self.containers.get(&it.namespace?).copied();

@@ -1,5 +1,5 @@
-//! Finds the limits that apply to the processes of a snapshot. Reads each process's cgroups, user
-//! namespace and resource limits, and the kernel's counters.
+//! Finds the limits that apply to the processes of a snapshot. To do so, reads the cgroups, the
+//! user namespace and the resource limits of each process, and also reads the kernel's counters.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::CStr;
@@ -56,13 +56,13 @@ pub struct LimitedHost<'a> {
     pub states: HashMap<NamespaceId, NamespaceState>,
     /// The processes whose limits are read.
     pub processes: Vec<LimitedProcess<'a>>,
-    /// Maps each process that a cgroup limits to the index of its innermost cgroup.
+    /// Index of the innermost cgroup of each process that a cgroup limits.
     pub cgroups: HashMap<Pid, usize>,
     pub controller: PidsController,
     /// The kernel's own counters, or the reason why they can't be read.
     pub kernel: Result<KernelCounters, BpfUnavailable>,
-    /// Maps the processes that `RLIMIT_NPROC` may count to the inodes of their user namespaces.
-    /// Empty if the kernel's own counts of each user's processes were read.
+    /// Inode of the user namespace of each process that `RLIMIT_NPROC` may count. Empty if the
+    /// kernel's own counts for each user were read.
     pub user_namespaces: HashMap<Pid, u64>,
     /// Inode of pidns's own user namespace.
     pub own_user_namespace: Option<u64>,
@@ -145,8 +145,8 @@ impl<'a> LimitedHost<'a> {
         self.snapshot.procfs.namespace.filter(|_| self.procfs.own)
     }
 
-    /// Returns messages about the limits of outer PID namespaces and cgroups that pidns can't see
-    /// or does not read.
+    /// Returns messages about outer PID namespaces and cgroups whose limits are unknown, because
+    /// pidns can't see them or does not read them.
     pub fn hidden_above(&self) -> impl Iterator<Item = &'static str> {
         let initial = Some(NamespaceId::Inode(INITIAL_PID_NAMESPACE));
         let hidden = [
@@ -223,9 +223,10 @@ impl<'a> LimitedHost<'a> {
     /// Returns the PID namespace in which the children of a process start. Must be called only for
     /// processes that [`namespaces_for_children`] does not return.
     ///
-    /// If the snapshot lists the holders of all namespaces, this is the process's own namespace.
-    /// Otherwise the link `pid_for_children` is read. Fails with `ENOENT` if the link is missing
-    /// because the namespace has no init yet, or if the snapshot does not contain the namespace.
+    /// If the scan has found all processes whose children start in another namespace, this is the
+    /// process's own namespace. Otherwise, reads the link `pid_for_children`. Fails with `ENOENT`
+    /// if the link is missing because the namespace has no init yet, or if the snapshot does not
+    /// contain the namespace.
     fn namespace_for_children(
         &self,
         process: &Process,

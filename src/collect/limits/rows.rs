@@ -179,7 +179,7 @@ fn pids_cgroup<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     read
 }
 
-/// A per-user limit that applies to a process: its scope, current count and maximum.
+/// The scope, the current count and the maximum of a per-user limit that applies to a process.
 struct SubjectTo {
     scope: LimitScope,
     used: Result<u64, String>,
@@ -192,7 +192,8 @@ fn merge_users<'a>(
     limits: impl Iterator<Item = (SubjectTo, Pid)>,
 ) -> Vec<ReadLimit<'a>> {
     let mut merged: BTreeMap<_, ReadLimit<'_>> = BTreeMap::new();
-    // A user can have thousands of limits, and the name service may ask a server.
+    // A user can have thousands of limits, and the name service may ask a server. So look up each
+    // name only once.
     let mut names = HashMap::new();
     for (SubjectTo { scope, used, max }, pid) in limits {
         let read = merged.entry((scope.clone(), max.clone().ok())).or_insert_with(|| {
