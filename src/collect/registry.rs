@@ -175,8 +175,7 @@ impl NamespaceRegistry {
         registered.init_history = registered.init_history.max(init);
     }
 
-    /// Closes all namespaces except those in `inodes`, so that the registry does not keep the other
-    /// namespaces alive.
+    /// Drops every namespace that is not in `inodes`: an open descriptor would keep it alive.
     pub fn retain(&self, inodes: &HashSet<u64>) {
         self.lock().retain(|inode, _| inodes.contains(inode));
     }

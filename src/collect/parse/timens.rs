@@ -10,7 +10,8 @@ const NANOSECONDS_PER_SECOND: i64 = 1_000_000_000;
 pub fn boottime_offset(text: &[u8]) -> Option<i64> {
     let of_line = |line| {
         let mut words = words(line);
-        // The first kernels with time namespaces show the clock as a number, `CLOCK_BOOTTIME`.
+        // The first kernels with time namespaces show the number of the clock instead of its name:
+        // `CLOCK_BOOTTIME` is 7.
         let is_boottime = matches!(words.next()?, b"boottime" | b"7");
         let (seconds, nanoseconds) = (words.next()?, words.next()?);
         is_boottime.then_some((seconds, nanoseconds))

@@ -1,5 +1,5 @@
-//! Lists the namespaces that a process has open as descriptors, and finds out which descriptors
-//! pidns has opened or inherited.
+//! Lists the descriptors of a process that refer to namespaces. Also recognizes a scanning pidns
+//! process, and the descriptors that pidns has inherited.
 
 use std::ffi::CString;
 use std::mem::MaybeUninit;
@@ -96,7 +96,8 @@ pub fn inherited(procfs: &Procfs) -> Vec<u32> {
         let fds = table.namespaces.into_iter().map(|(fd, _)| fd);
         Ok::<_, Errno>(fds.filter(|&fd| !is_close_on_exec(process.as_fd(), fd)).collect())
     };
-    // Listing fails if the procfs does not show pidns, but then the scan does not find pidns
-    // either. Listing also fails for lack of descriptors or memory, but then the scan fails too.
+    // Listing fails in two cases, and an empty list is harmless in both. If the procfs does not
+    // show pidns, the scan does not find pidns either. If descriptors or memory are lacking, the
+    // scan fails too.
     list().unwrap_or_default()
 }

@@ -46,8 +46,8 @@ const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(4), Duration::from_millis(16)];
 
-/// Number of processes whose command line may stay empty through all `PAUSES`. After that, pidns no
-/// longer pauses for other processes: a process can leave its command line empty forever.
+/// Number of processes whose command line stayed empty through all `PAUSES`, after which a thread
+/// of the scan no longer pauses. A process can leave its command line empty forever.
 pub const PATIENCE: u32 = 16;
 
 /// Reads the details of one process.
@@ -56,9 +56,11 @@ pub struct DetailReader<'a> {
     pub dir: BorrowedFd<'a>,
     /// The open file `/proc/PID/status`. Reading it fails once the process is gone.
     pub status_file: &'a OwnedFd,
-    /// Number of further processes whose command line may stay empty, see [`PATIENCE`].
+    /// [`PATIENCE`], reduced by one for each process whose command line stayed empty. At 0, pidns
+    /// no longer pauses.
     pub patience: &'a Cell<u32>,
-    /// Limits the time for which all threads of the scan wait for the memory of processes.
+    /// Limits the total time that all threads of the scan spend waiting for the memory of
+    /// processes.
     pub waits: &'a WaitLimit,
 }
 

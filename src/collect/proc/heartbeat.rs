@@ -11,22 +11,22 @@ use crate::model::{Pid, Process};
 /// Longest `sleep` of a heartbeat in seconds. Jenkins sleeps for three seconds.
 const LONGEST_SLEEP: f64 = 10.0;
 
-/// The shell that runs a CI step, and the heartbeat beside the step.
+/// The shell that runs a CI step, and the heartbeat of the step.
 pub struct Step {
     /// The shell of the step (see [`Observer::step`](crate::model::Observer::step)).
     pub shell: Pid,
-    /// The subshells that are the heartbeat, and their descendants.
+    /// The subshells that form the heartbeat, and their descendants.
     pub heartbeat: BTreeSet<Pid>,
 }
 
 /// Finds the nearest ancestor of pidns that is the shell of a CI step with a heartbeat.
 ///
-/// This shell has started another shell to run a script. It was itself started with `-c`, to run a
-/// command of the CI agent. Any other shell may run the step itself, so its children may be
-/// leftovers. An init is not accepted, because its children may be orphans that it has adopted from
-/// the script.
+/// The CI agent has started this shell with `-c`. The shell has started the heartbeat, and a second
+/// shell that runs the script. A shell that does not fit this pattern is not accepted: it may run
+/// the step itself, so its children may be leftovers. An init is not accepted either, because its
+/// children may be orphans that it has adopted from the script.
 pub fn step(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> Option<Step> {
-    // Skip pidns: it is not a shell, even if it is called `sh`.
+    // `ancestry` starts with pidns, which is not a shell, even if it is called `sh`.
     let shells = ancestry.iter().skip(2);
     let scripts = ancestry.iter().skip(1);
     shells.zip(scripts).find_map(|(shell, script)| {
@@ -47,9 +47,9 @@ pub fn step(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> Op
     })
 }
 
-/// Returns a subshell and its descendants if the subshell is a heartbeat: it runs nothing but
-/// `touch`, `sleep` for a short time, and copies of itself. Any other command may be a server that
-/// the subshell waits for.
+/// Returns the subshell `copy` and its descendants if they form a heartbeat: they run nothing but
+/// `touch`, short `sleep`s, and copies of the subshell. A subshell that runs any other command is
+/// not accepted, because it may be waiting for a server.
 fn heartbeat(procfs: &Procfs, processes: &[Process], copy: &Process) -> Option<BTreeSet<Pid>> {
     let mut family = BTreeSet::from([copy.pid]);
     add_descendants(processes, &mut family);

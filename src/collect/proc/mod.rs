@@ -2,20 +2,25 @@
 //! unchanged; `assemble` draws conclusions from the data.
 //!
 //! - `source`: the procfs as a source of snapshots
-//! - `procfs`: opens a procfs, lists its PIDs, and finds out what it hides; `census` counts
-//!   processes
-//! - `walk`: reads many processes with several threads; `worker` is one of these threads
-//! - `scan`: the parameters of a scan; `findings`: the results of a scan
-//! - `parents`: reads processes again whose parent was not found
-//! - `process`: reads one process; `process_dir` opens its files, `status` and `details` read parts
-//!   of it, `inits` finds out whether an init is alive
-//! - `pipeline`: finds pidns itself and the processes that were started together with it;
-//!   `heartbeat` finds the heartbeat of a CI step, `relatives` ancestors, siblings and shells
+//! - `procfs`: opens a procfs, lists its PIDs, and finds out what it hides
+//! - `census`: counts processes
+//! - `walk`: reads many processes with several threads
+//! - `worker`: reads processes in one of these threads
+//! - `scan`: the parameters of a scan
+//! - `findings`: the results of a scan
+//! - `parents`: finds the parents that a scan has missed
+//! - `process`: reads one process
+//! - `process_dir`: opens the files of a process
+//! - `status`, `details`: read parts of a process
+//! - `inits`: finds out whether an init is alive
+//! - `pipeline`: finds pidns itself and the processes that were started together with it
+//! - `heartbeat`: finds the heartbeat of a CI step
+//! - `relatives`: finds ancestors, siblings, descendants and shells
 //! - `environment`: checks whether the environment of a process meets given conditions
 //! - `waiting`: finds out why a process does not run or exit
 //! - `holders`: finds the namespaces that a process keeps alive, besides its own
-//! - `descriptor_table`: lists the descriptors of a process; `scan_mark` recognizes the descriptors
-//!   that a scan has opened
+//! - `descriptor_table`: lists the descriptors of a process
+//! - `scan_mark`: recognizes the descriptors that a scan has opened
 //! - `mounts`: finds the namespaces that bind mounts keep alive
 
 pub mod census;

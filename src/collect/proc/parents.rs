@@ -11,11 +11,11 @@ use crate::model::Pid;
 /// before it is read, so another round is needed.
 const ROUNDS: usize = 8;
 
-/// Reads processes again whose parent was not found, together with the parents.
+/// Rereads each process whose parent was not found, together with the parent.
 ///
-/// A parent is missing if it exited during the scan, so that the process now has a new parent, or
-/// if it was started after /proc was listed. A process that has exited by now is left out. If the
-/// parent still can't be read, `assemble` adds a diagnostic.
+/// A parent is missing if it exited during the scan, so that the process now has a new parent. A
+/// parent is also missing if it was started after /proc was listed. A process that has exited by
+/// now is left out. If the parent still can't be read, `assemble` adds a diagnostic.
 pub fn find_missing(scan: Scan<'_>, found: &mut ScanFindings) {
     let mut before = BTreeSet::new();
     for _ in 0..ROUNDS {

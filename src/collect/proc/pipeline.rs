@@ -55,12 +55,12 @@ pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
     })
 }
 
-/// Returns the siblings that were started after pidns, and whose descriptors pidns may not read,
-/// such as `sudo tee log` in the pipeline of an ordinary user.
+/// Returns the siblings that were started after pidns and whose descriptors pidns has no permission
+/// to read, such as `sudo tee log` in the pipeline of an ordinary user.
 ///
-/// The start time alone proves nothing: pidns may have replaced the shell that ran the job. So the
-/// parent must be a shell, and the sibling must be in the same session. An init is not accepted,
-/// because it adopts orphans.
+/// A later start alone proves nothing: if pidns has replaced the shell that ran the job (`exec`),
+/// pidns has the start time of that shell. So the parent must be a shell, and the sibling must be
+/// in the same session. An init is not accepted, because it adopts orphans.
 fn unreadable_siblings(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> Vec<Pid> {
     let [own, parent, ..] = ancestry else { return Vec::new() };
     if is_init(parent) || !is_shell(procfs, parent) {
@@ -104,8 +104,8 @@ impl Pipes {
         Self::of_descriptors(procfs, pid, |dir| Ok(paths(descriptors(dir)?)))
     }
 
-    /// Reads the standard descriptors of a shell, and all anonymous pipes that it passes on to the
-    /// commands that it starts, such as that of `exec 3> >(cat)`. A FIFO is left out, because its
+    /// Reads the standard descriptors of a shell, and all anonymous pipes that the shell passes on
+    /// to its commands, such as the pipe of `exec 3> >(cat)`. A FIFO is left out, because its
     /// reader may be a server.
     fn of_shell(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |dir| {
@@ -262,10 +262,12 @@ fn children_of<'a>(
 /// Shells are not subreapers.
 ///
 /// Maps the PID of each such ancestor to the children that are assumed not to be orphans. In the
-/// kernel's list of the ancestor's children, they come before the child that is pidns or an
-/// ancestor of pidns. They include the earlier commands of a pipeline, because a shell starts
-/// commands from left to right. The list does not show which of them the ancestor has adopted: an
-/// orphan that it adopted before it forked the child is recognised only if it leads a session.
+/// kernel's list of the ancestor's children, these children come before the child that is pidns or
+/// an ancestor of pidns. They include the earlier commands of a pipeline, because a shell starts
+/// commands from left to right.
+///
+/// An orphan that the ancestor adopted before it forked that child is in the same part of the list.
+/// Such an orphan is recognised only if it leads a session.
 struct Adopted(HashMap<Pid, Vec<Pid>>);
 
 impl Adopted {
@@ -310,7 +312,8 @@ fn ended_children_of_shells(
     if ended.iter().all(|it| it.is_zombie()) {
         return ended.iter().map(|it| it.pid).collect();
     }
-    // A daemon may have replaced itself by a new child of the shell, of the same name.
+    // Leave out a child that has ended if its parent has a new child with the same name: the ended
+    // child may be a daemon that has restarted itself.
     let is_scanned = |pid| processes.binary_search_by_key(&pid, |it| it.pid).is_ok();
     let new = shells.iter().flat_map(|&it| children(procfs, it)).filter(|&it| !is_scanned(it));
     let new: Vec<Process> = new.filter_map(|it| read_now(procfs, it).ok()).collect();

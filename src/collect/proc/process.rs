@@ -79,7 +79,8 @@ pub struct ProcessReader<'a> {
     buffer: Vec<u8>,
     last_was_nested: bool,
     last_was_kernel_thread: bool,
-    /// Number of further processes whose command line may stay empty, see [`PATIENCE`].
+    /// [`PATIENCE`], reduced by one for each process whose command line stayed empty. At 0, pidns
+    /// no longer pauses.
     patience: Cell<u32>,
 }
 
@@ -122,9 +123,9 @@ impl<'a> ProcessReader<'a> {
         }
     }
 
-    /// Checks that the PID of an init found by BPF still belongs to the init of the same namespace.
-    /// If so, it is the process that BPF found, because a namespace has only one init in its
-    /// lifetime. Returns `None` if the process must be read through /proc instead.
+    /// Checks that the PID of an init that BPF found still belongs to the init of the same
+    /// namespace. If so, that init is the process that BPF found, because a namespace has only one
+    /// init in its lifetime. Returns `None` if the process must be read through /proc instead.
     pub fn confirm_init(&self, seen: SeenInit) -> Option<ReadProcess> {
         let SeenInit { process, ns_id, mount_namespace } = seen;
         let pid = process.pid;
@@ -475,9 +476,9 @@ pub fn read_cgroup(dir: &mut ProcessDir<'_>) -> SysResult<Option<Vec<u8>>> {
     }
 }
 
-/// Returns the PIDs of a process on kernels without NSpid (before Linux 4.1). A member of the
-/// namespace that the procfs shows has only one PID, `pid`. The PIDs of other processes are
-/// unknown, so the result is empty.
+/// Returns the PIDs of a process on kernels without NSpid (before Linux 4.1): only `pid` if the
+/// process is a member of the procfs's own namespace. Otherwise, the PIDs are unknown, so the
+/// result is empty.
 fn nspid_of_member(
     pid: Pid,
     procfs_namespace: Option<NamespaceId>,

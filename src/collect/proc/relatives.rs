@@ -13,7 +13,6 @@ use crate::collect::kernel::wait_limit::{WaitLimit, read_at_most};
 use crate::collect::parse;
 use crate::model::{Pid, Process};
 
-/// Names of shells.
 const SHELLS: [&str; 11] =
     ["sh", "bash", "dash", "ash", "busybox", "zsh", "ksh", "ksh93", "mksh", "yash", "fish"];
 

@@ -23,7 +23,8 @@ pub struct Scan<'a> {
     pub inherited: &'a [u32],
     /// The registry to which the scan adds every namespace that it finds.
     pub registry: &'a NamespaceRegistry,
-    /// Limits the time for which the scan waits for the memory of processes.
+    /// Limits the total time that all threads of the scan spend waiting for the memory of
+    /// processes.
     pub memory_waits: &'a WaitLimit,
     /// The descriptor tables that have been searched so far.
     pub tables: &'a SearchedTables,

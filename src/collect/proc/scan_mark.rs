@@ -33,7 +33,7 @@ const LIFETIME: Duration = Duration::from_secs(10);
 /// The mark of this process.
 struct ScanMark {
     file: OwnedFd,
-    /// Device number that the kernel reports for every file of memfd_create(2).
+    /// Device number that the kernel reports for every file created with `memfd_create(2)`.
     device: u64,
 }
 

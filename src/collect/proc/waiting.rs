@@ -77,8 +77,8 @@ fn process_of(procfs: &Procfs, tid: Pid) -> Pid {
     read.ok().and_then(|()| parse::thread_group(&status)).unwrap_or(tid)
 }
 
-/// Returns the cause that all living threads of a process are stopped; `None` if a thread is not
-/// stopped. `/proc/PID/status` shows only the leader's state.
+/// Returns the cause if all living threads of a process are stopped, otherwise `None`. Reads all
+/// threads, because `/proc/PID/status` shows only the leader's state.
 pub fn stopped_by(procfs: &Procfs, process: &Process) -> Option<StoppedBy> {
     let dir = ProcessDir::open(procfs.fd(), process.pid).ok()?;
     let (mut stopped, mut running, mut text) = (None, false, Vec::new());

@@ -14,9 +14,9 @@ use crate::model::{DiagnosticCode, Pid};
 /// first retry is made as soon as the thread has read its other processes.
 const RETRIES: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(600)];
 
-/// Maximum number of late rounds, which follow [`Attempt::Final`]. In a late round, a worker reads
-/// all processes again whose PIDs exist, but which seem to be gone (`ESRCH`) right after their
-/// status files were opened. Processes that fail in every round are reported as unreadable.
+/// Maximum number of late rounds, which follow [`Attempt::Final`]. In a late round, a worker
+/// rereads the processes that seem to be gone (`ESRCH`) right after their status files were opened,
+/// although their PIDs exist. Processes that fail in every round are reported as unreadable.
 const MAX_LATE_ROUNDS: usize = 16;
 
 /// Reads processes in one thread of a scan.
@@ -28,7 +28,7 @@ pub struct Worker<'a> {
     late_rounds: usize,
     /// Processes that must be read again.
     retry: Vec<Target>,
-    /// Time of the first attempt to read the last process in `retry`.
+    /// Time at which the first attempt to read a process last failed.
     last_added: Instant,
 }
 

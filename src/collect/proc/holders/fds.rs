@@ -32,7 +32,7 @@ pub fn search(
     held: &mut Held,
 ) -> Result<()> {
     let Process { pid, start_time, .. } = *search.process;
-    // Comparing the table with others could block pidns.
+    // Do not compare the table with others if this could block pidns.
     let is_comparable = blocked::check(pid).is_ok();
     let is_large = is_comparable && is_large(search.descriptor_capacity.filter(|_| tid == pid));
     let Scan { procfs, tables, .. } = search.scan;
@@ -111,8 +111,9 @@ fn pid_namespace_of(
     if registry.is_pinned(file.inode) && FileId::of(table, name) == Ok(file) {
         return Ok(Some(file.inode));
     }
-    // Most open namespaces are not PID namespaces, and the text of their link shows the type, for
-    // example `net:[INODE]`. If the text is a path, the type is unknown.
+    // Most open namespaces are not PID namespaces. If the text of the link shows another type, for
+    // example `net:[INODE]`, the namespace need not be opened. If the text is a path, only opening
+    // the namespace reveals its type.
     let mut text = [0; 32];
     let text = read_link(table, name, &mut text)?;
     let shown = parse::namespace_link(text, "pid");

@@ -21,7 +21,7 @@ pub struct HolderSearch<'a> {
     pub dir: BorrowedFd<'a>,
     /// The open file `/proc/PID/status`. Reading it fails once the process is gone.
     pub status_file: &'a OwnedFd,
-    /// Capacity of the process's descriptor table; 0 if the process's leader has exited.
+    /// Capacity of the process's descriptor table: 0 if the leader has exited, `None` if unknown.
     pub descriptor_capacity: Option<u32>,
     /// `true` if the process is known to have no namespace open as a file descriptor. Its
     /// descriptors are then not searched.

@@ -16,9 +16,9 @@ use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::status::start_time_now;
 use crate::model::{Holder, Pid};
 
-/// A descriptor table with at most this capacity is small. The kernel creates no table with a lower
-/// capacity. A small table is searched once for every process that shares it, because finding out
-/// that a table is shared takes at least as long as searching a small one.
+/// Maximum capacity of a small descriptor table. The kernel creates no table with a lower capacity.
+/// Processes that share a small table are not detected: the table is searched again for each of
+/// them, because detecting a shared table takes at least as long as searching a small one.
 const SMALL: u32 = 64;
 
 /// Maximum number of holders to add for processes that share a descriptor table (`CLONE_FILES`)
@@ -58,8 +58,9 @@ pub struct Sharer {
     pub table: usize,
 }
 
-/// Returns `true` if a table is so large that it must be searched only once. `capacity` is `FDSize`
-/// in `/proc/PID/status`, which is 0 if the leader of the process has exited.
+/// Returns `true` unless a table is known to be small. `capacity` is `FDSize` in
+/// `/proc/PID/status`. If the leader of the process has exited, `FDSize` is 0 and says nothing
+/// about the table of the other threads.
 pub fn is_large(capacity: Option<u32>) -> bool {
     capacity.is_none_or(|capacity| capacity == 0 || capacity > SMALL)
 }

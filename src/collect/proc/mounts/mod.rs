@@ -42,13 +42,14 @@ use table::MountTable;
 /// Maximum number of mount namespaces that are kept open until they are searched.
 const MAX_MOUNTED: usize = 256;
 
-/// Maximum time for which the search waits for the lock of all mounts. Copying a mount namespace
-/// holds this lock for some milliseconds per 1,000 mounts.
+/// Maximum time that the search spends waiting for `namespace_sem`, the kernel's lock for all
+/// mounts. The kernel holds this lock while it copies a mount namespace, for some milliseconds per
+/// 1,000 mounts.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
-/// Maximum processor time for searching the mount namespaces in the kernel's list that the scan has
-/// not found through a process or a descriptor. Processes can create mount namespaces faster than
-/// pidns searches them.
+/// Maximum processor time for searching mount namespaces in which the scan has found no thread. The
+/// kernel lists such mount namespaces, and processes can create them faster than pidns searches
+/// them.
 const MAX_UNSEEN_TIME: Duration = Duration::from_secs(1);
 
 /// Searches each mount namespace that pidns can reach, and adds the bind mounts of PID namespaces
@@ -233,11 +234,12 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Adds a diagnostic about a mount namespace that could not be searched. The diagnostic
-    /// includes the processes in that mount namespace.
+    /// Adds a diagnostic about a mount namespace that could not be searched. The diagnostic lists
+    /// the processes in that mount namespace.
     fn note_unsearched(&mut self, inode: u64, errno: Option<Errno>) {
         if self.waits.is_reached() {
-            // `MountsBusy` reports all mount namespaces that have not been searched.
+            // A single `MountsBusy` diagnostic covers all mount namespaces that have not been
+            // searched.
             return;
         }
         let readers = self.readers.get(&inode).map(Vec::as_slice).unwrap_or_default();
@@ -263,9 +265,9 @@ impl MountSearch<'_> {
         let readers = self.readers.get(&inode).cloned().unwrap_or_default();
         let procfs = self.procfs;
         let root = LazyCell::new(|| {
-            // The kernel may permit listing the mounts but deny entering the mount namespace, for
-            // example to the owner of its user namespace. If entering is denied, use the root
-            // directory of a thread in the mount namespace.
+            // The owner of the mount namespace's user namespace, for example, can list the mounts,
+            // but can't enter the mount namespace. If entering is denied, use the root directory of
+            // a thread in the mount namespace.
             root_of(namespace).or_else(|errno| {
                 let mut roots = readers.iter().map(|&reader| open_root(procfs, reader));
                 roots.find(Result::is_ok).unwrap_or(Err(errno))
@@ -302,8 +304,8 @@ impl MountSearch<'_> {
     /// Searches a mount namespace through `readers`, the threads in it. Each thread sees only the
     /// mounts below its root directory. Returns `false` if no thread is left.
     ///
-    /// Adds a diagnostic that mounts may be missing, unless the root directory of one thread is a
-    /// mount point and this thread sees every mount that the other threads see.
+    /// Adds a diagnostic that mounts may be missing, unless one thread seems to see all mounts: its
+    /// root directory is a mount point, and it sees every mount that the other threads see.
     fn search_views(&mut self, inode: u64, readers: &[Reader]) -> bool {
         let mut roots = HashSet::new();
         let mut views = Vec::new();
@@ -395,11 +397,11 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Pins a namespace (keeps it open). If the namespace can't be opened, returns the error
-    /// without recording the namespace, because its mount may have gone away.
+    /// Pins a namespace (keeps it open). If the namespace can't be opened, returns the error and
+    /// does not record the namespace, because its mount may have gone away.
     ///
-    /// The registry records a namespace that can't be opened, unless the error means that the
-    /// namespace is gone. So the registry gets `ENOENT` instead of the actual error.
+    /// The registry does not record a namespace if opening it fails with `ENOENT`. So the registry
+    /// gets `ENOENT` instead of the actual error.
     fn pin(&self, inode: u64, open: impl FnOnce() -> Result<NamespaceFd>) -> Result<()> {
         let mut cause = Errno::NOENT;
         let open = || {

@@ -64,7 +64,7 @@ impl<'a> MountView<'a> {
             Some(inode) if inode == mount_namespace => Ok(()),
             _ => Err(Errno::SRCH),
         };
-        // A mount table can be long, so don't read that of another mount namespace.
+        // A mount table can be long, so check first that it belongs to this mount namespace.
         is_there()?;
         let mut table = Vec::new();
         match read_mountinfo(&file, &mut table, waits) {

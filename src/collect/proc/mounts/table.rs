@@ -40,8 +40,8 @@ impl<'a> MountTable<'a> {
         Ok((Self::Mountinfo(file, waits), parse::namespace_mounts(&table).collect()))
     }
 
-    /// Removes mounts that no longer exist from `mounts`. Removes all mounts that can't be checked
-    /// because the limit on waiting has been reached.
+    /// Removes from `mounts` each mount that no longer exists. Also removes each mount that can't
+    /// be checked because the limit on waiting has been reached.
     pub fn retain_current(&self, mounts: &mut Vec<NamespaceMount>) {
         let mut buffer = Vec::new();
         match self {
