@@ -198,10 +198,10 @@ fn containers(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
         let comm = process.map_or("", |it| &it.comm);
         let help = format!("{comm}, {container}");
         let name = container.name.clone().filter(|_| pod.is_none());
-        // Offer the ID of a container with a name only after the user has typed the beginning of
-        // the ID.
         let length = container.short_id().len().max(typed.len());
         let id = container.id.get(..length).unwrap_or(&container.id).to_owned();
+        // If the container or its pod has a name, offer the container's ID only after the user has
+        // typed the beginning of the ID.
         let is_id = |_: &String| !typed.is_empty() || (name.is_none() && pod.is_none());
         let id = Some(id).filter(is_id);
         [name, pod, id].into_iter().flatten().map(move |word| (word, help.clone()))

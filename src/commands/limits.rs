@@ -17,7 +17,7 @@ use crate::wording::limit::namesake_text;
 /// Prints the limits. The exit status is 1 if one of them is full.
 ///
 /// # Errors
-/// Fails if none of the limits could be read, or if one of the processes does not exist.
+/// Fails if none of the limits could be read, or if one of the requested processes does not exist.
 pub fn limits(arguments: &cli::Limits) -> Result<Exit, Error> {
     let (output, origin) = (&arguments.output, &arguments.origin);
     let asked: BTreeSet<Pid> = arguments.pids.iter().copied().collect();
@@ -27,7 +27,8 @@ pub fn limits(arguments: &cli::Limits) -> Result<Exit, Error> {
     let mut report = LimitReport::new(PidGraph::new(snapshot), asked, own);
     let code = DiagnosticCode::LimitsUnknown.name();
     let unknown = report.graph.snapshot().diagnostics.iter().filter(|it| it.code == code);
-    // No limit applies to a zombie or a kernel thread, so no limit of such a process is unknown.
+    // No limits apply to zombies and kernel threads. If the user names only such processes, no
+    // limit is known, but none is missing either.
     let is_unread = |it: &Diagnostic| it.pids.iter().any(|pid| report.asked.contains(pid));
     let has_unknown = report.unknown > 0 || unknown.clone().any(is_unread);
     if report.known == 0 && has_unknown {

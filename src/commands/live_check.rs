@@ -9,10 +9,11 @@ use crate::error::Error;
 use crate::model::{Detail, Process, Snapshot};
 use crate::query::{Check, Policy, SETTLE, ThreadProblems, Transients, Unsettled};
 
-/// A snapshot, and the results of a second scan of the same host.
+/// A snapshot to check, and data about its transient states and its threads.
 pub struct Settled {
     pub snapshot: Snapshot,
-    /// Processes and namespaces whose states are not reported as problems.
+    /// Processes and namespaces whose states are not reported as problems, because the states
+    /// probably end soon.
     pub unsettled: Unsettled,
     pub threads: ThreadProblems,
 }

@@ -160,7 +160,6 @@ fn write_reports(
     }
 }
 
-/// Opens the files for all reports.
 fn open_reports(arguments: &Run) -> Result<Vec<(RunFormat, ReportFile)>, Error> {
     let mut formats = Vec::new();
     let mut files = Vec::new();

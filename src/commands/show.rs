@@ -110,7 +110,7 @@ pub(super) fn warn_incomplete(snapshot: &Snapshot) {
     output::warn(format_args!("{}; see .diagnostics in -f json", incomplete_text(snapshot)));
 }
 
-/// Returns a phrase that says that the snapshot is incomplete, with the first reason.
+/// Returns the word `incomplete`, the first reason, and the number of further reasons.
 pub(super) fn incomplete_text(snapshot: &Snapshot) -> String {
     let mut reasons = snapshot.diagnostics.iter().filter(|diagnostic| diagnostic.is_gap());
     let first = reasons.next().map(short).unwrap_or_default();

@@ -16,7 +16,7 @@ use crate::query::{self, Coverage};
 /// possible (since Linux 6.11), and otherwise takes a snapshot.
 ///
 /// # Errors
-/// Returns an error, and prints nothing, if one of the processes does not exist.
+/// Returns an error, and prints nothing, if one of the requested processes does not exist.
 pub fn translate(arguments: &Translate) -> Result<Exit, Error> {
     let Translate { pids, from, to, origin, .. } = arguments;
     let from = view::handle(from.as_ref(), origin)?;

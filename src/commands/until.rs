@@ -52,8 +52,9 @@ impl Until {
         scanner: &mut Scanner,
     ) -> Result<(Snapshot, Option<Check>), Error> {
         let Request { procfs, details, .. } = scanner.request().clone();
-        // A check of one snapshot finds every problem except those of threads. If the check finds
-        // nothing, skip the second snapshot, which only shows whether the problems are transient.
+        // Only `settle` finds the problems of single threads. If none of these ends the watch,
+        // check the snapshot first. If the snapshot has no problems, there is nothing that could be
+        // transient, so `settle` is not needed.
         let may_stop = || after.processes.iter().any(Process::has_exited_leader);
         let needs_threads = self.codes.contains(&CheckCode::Uninterruptible)
             || (self.codes.contains(&CheckCode::StoppedInit) && may_stop());

@@ -325,8 +325,8 @@ impl<'a> Watcher<'a> {
         notices
     }
 
-    /// Returns a notice if the snapshot has gaps that were not reported yet, or if all gaps have
-    /// ended.
+    /// Returns a notice if the snapshot or the comparison has a new gap, or if all gaps have ended
+    /// (see [`Gaps`]).
     fn gap_notice(&mut self, snapshot: &Snapshot, diff: Option<&Diff>) -> Option<Notice> {
         let gaps = snapshot.diagnostics.iter().filter(|it| it.is_gap());
         let names = gaps.map(|it| format!("{} {:?}", it.code, it.errno));
