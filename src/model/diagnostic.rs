@@ -356,7 +356,8 @@ diagnostic_codes! {
         message: "cannot read the cgroups of {}",
         advice: Advice::None,
     }
-    /// The environments that `--env` or rules with `env=` need cannot be read.
+    /// The environments of some processes cannot be read. pidns reads environments only for `--env`
+    /// and for rules with `env=`.
     EnvironmentUnreadable {
         name: "environment-unreadable",
         severity: Severity::Warning,

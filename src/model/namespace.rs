@@ -201,8 +201,8 @@ pub struct Blocker {
     pub comm: SmolStr,
     /// The reason why the process still exists.
     pub reason: BlockReason,
-    /// The process outside the namespace that keeps this process from being removed: the tracer of a
-    /// traced process, or the parent of a zombie that is not traced.
+    /// The process that must reap or release this process: the tracer if this process is traced,
+    /// otherwise the parent. `None` if unknown, or if the reason is `uninterruptible`.
     pub reaper: Option<Pid>,
 }
 
