@@ -49,9 +49,9 @@ pub struct RefusedParents {
     /// `true` if pidns is in the initial namespace, so pidns is permitted to see the
     /// parent of every other namespace.
     pub all_have_parents: bool,
-    /// `true` if every namespace below the procfs's own namespace is also below pidns's
-    /// namespace. pidns is permitted to see the parents of all these namespaces, so `EPERM`
-    /// does not mean that a namespace is a root.
+    /// `true` if every namespace below the procfs's own namespace is also below pidns's namespace.
+    /// pidns is permitted to see the parents of all these namespaces, so `EPERM` does not mean that
+    /// such a namespace is a root.
     pub is_certain: bool,
 }
 

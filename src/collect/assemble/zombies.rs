@@ -2,8 +2,7 @@
 //!
 //! A process whose parent has exited becomes a child of its namespace's init, which must then reap
 //! it with wait(2). A program that was not written to be an init often does not reap such children,
-//! so zombies accumulate until PIDs run out. The module `blockers` finds the processes that a
-//! terminated init waits for.
+//! so zombies accumulate until PIDs run out. For terminated inits, see the module `blockers`.
 //!
 //! A stopped or frozen init is not reported, because it reaps its children as soon as it continues.
 //! An init is not reported for traced zombies either, because only the tracer can reap a traced

@@ -284,9 +284,9 @@ impl<'a> Inference<'a> {
             return Some(NamespaceId::Unread(lowest));
         }
         // The init of this group's namespace is not in the group. If no process is hidden, the init
-        // is in another group. Several groups are possible (rule 4), so the namespace is ambiguous.
-        // If processes are hidden, the init may be one of them. Then the group is a namespace of its
-        // own, unless it may belong to the same namespace as another group.
+        // is in another group. Rule 4 did not find out which group, so the namespace is ambiguous.
+        // If processes are hidden, the init may be one of them. Then the group is a namespace of
+        // its own, unless it may belong to the same namespace as another group.
         let is_separate = !self.known.all_seen
             && !(0..self.groups.all.len()).any(|other| {
                 other != group

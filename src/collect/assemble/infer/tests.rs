@@ -332,8 +332,8 @@ proptest! {
     }
 }
 
-/// Returns `true` if `world` is correct: each process is in the same namespace as the init that
-/// `world` assigns to it.
+/// Returns `true` if `world` matches `forest`: each process is in the same namespace as the init of
+/// the namespace that `world` assigns to it.
 fn is_truth(world: &World, view: &View, forest: &Forest) -> bool {
     let own = |at: usize| forest.tasks[view.task_of[&view.processes[at].pid]].namespace;
     (0..view.processes.len()).all(|at| world.home[at].is_none_or(|init| own(init) == own(at)))

@@ -1,10 +1,9 @@
 //! Reads type information in the BPF Type Format (BTF): the kernel's types, and the types that an
 //! object file declares.
 //!
-//! pidns does not use a library for this, because that would slow down startup: aya takes 85 to 180
-//! ms, because it searches the kernel's 150,000 types linearly for each name. libbpf-rs takes 34
-//! ms, and needs a C compiler at build time. This module finds all names in one pass over the
-//! types.
+//! pidns does not use a library for this, because that would slow down startup: aya searches the
+//! kernel's 150,000 types linearly for each name, which takes 85 to 180 ms. libbpf-rs takes 34 ms,
+//! and needs a C compiler at build time. This module finds all names in one pass over the types.
 //!
 //! The ID of a type is its position in the type information, counted from 1. Type information is
 //! not trusted: every function returns `None` if the data is invalid.

@@ -201,8 +201,8 @@ impl Keepers {
         self.table_sharers = sharers;
     }
 
-    /// Returns pairs of processes whose leaders share a descriptor table. Maps the first PID of
-    /// each pair to the PID of the process through which the table was searched.
+    /// Returns a map of processes whose leaders share a descriptor table: from the PID of each
+    /// process to the PID of the process through which the table was searched.
     pub fn same_tables(&self) -> HashMap<Pid, Pid> {
         let is_leader = |task: Task| task.pid == task.tid;
         let sharers = self.table_sharers.iter();

@@ -11,7 +11,8 @@
 //!   namespace's init is compared instead.
 //! - If a process creates its children in another namespace, the 64-bit ID of that namespace must
 //!   match, too. Before Linux 6.18, such a record is never trusted.
-//! - An init is verified by the /proc reader, which opens the init's namespace and so pins it.
+//! - The record of an init is verified by the /proc reader, which opens the init's namespace and
+//!   thereby pins it.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -91,8 +92,8 @@ impl<'a> TaskScan<'a> {
         let searches = |scope| self.search.contains(&scope);
         let for_children = record.for_children.filter(|_| searches(SearchScope::Children));
         let mount_namespace = record.mount_namespace.filter(|_| searches(SearchScope::Mounts));
-        // A record about an init or a `pid_for_children` namespace can be verified only by the
-        // 64-bit ID of the namespace, which exists since Linux 6.18.
+        // Only the 64-bit ID of a namespace (since Linux 6.18) can verify the record of its init,
+        // and the record of a process that creates its children in the namespace.
         let is_verifiable = if record.is_init {
             record.ns_id.is_some() && record.has_memory && for_children.is_none()
         } else {
