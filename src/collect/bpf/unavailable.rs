@@ -36,7 +36,7 @@ pub enum BpfUnavailable {
     NoOpenById(Errno),
     /// The BPF program could not be loaded or run.
     Load(LoadError),
-    /// The BPF program could not be loaded for an earlier scan of this run.
+    /// An earlier scan of this pidns process could not load the BPF program.
     NotLoadedBefore,
     /// The records that the BPF program wrote contradict each other or are malformed.
     Inconsistent,

@@ -270,7 +270,8 @@ impl Descendants {
     }
 
     /// Opens a process that was listed as a child of `parent`, or as a child of pidns if `parent`
-    /// is `None`. Returns `None` if the process is not a descendant of the command.
+    /// is `None`. Returns `None` if the process is gone, or is no longer a child of `parent` or
+    /// pidns.
     fn open_child(&self, pid: Pid, parent: Option<&Descendant>) -> Option<Descendant> {
         let raw = self.raw(pid)?;
         let pidfd = match pidfd_open(raw, PidfdFlags::empty()) {

@@ -129,7 +129,6 @@ impl PidsController {
         self.cgroups.is_truncated
     }
 
-    /// Returns a cgroup by its index.
     pub fn cgroup(&self, index: usize) -> Option<&CgroupDir> {
         self.cgroups.cgroups.get(index)
     }

@@ -35,7 +35,7 @@ const TASK_BY_HELPER: &[u8] = include_bytes!("task-by-helper.bpf.o");
 const MAX_PREALLOCATED: u64 = 1 << 16;
 
 /// Maximum number of records per read. The BPF program takes up to a few milliseconds per record,
-/// and the kernel handles signals only between reads, so the number is small.
+/// and the kernel handles signals only between reads, so this maximum is small.
 const RECORDS_AT_ONCE: usize = 64;
 
 /// Maximum number of attempts to verify the record of pidns itself. A correct record can differ
