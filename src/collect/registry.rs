@@ -153,8 +153,8 @@ impl NamespaceRegistry {
         self.lock().get(&inode).is_some_and(|registered| registered.fd.is_some())
     }
 
-    /// Returns `true` if the registry keeps a namespace with this inode and this 64-bit ID open,
-    /// and that namespace has had an init.
+    /// Returns `true` if the registry keeps open the namespace with this inode and this 64-bit ID,
+    /// and the namespace has had an init.
     pub fn is_pinned_as(&self, inode: u64, ns_id: u64) -> bool {
         self.lock().get(&inode).is_some_and(|known| {
             known.init_history == InitHistory::Existed

@@ -62,8 +62,8 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
     Ok(view::exit_status(check.count(Verdict::Deny) > 0, is_complete, output.strict))
 }
 
-/// Runs one check. Returns the result and, if the filter selected nothing, the reason why matching
-/// processes or namespaces may be missing from the snapshot.
+/// Runs one check. If the filter selected nothing, but matching processes or namespaces may be
+/// missing from the snapshot, also returns a warning.
 fn check_once(
     arguments: &cli::Check,
     before: Option<&Snapshot>,

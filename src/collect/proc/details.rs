@@ -30,8 +30,8 @@ const MAX_BYTES: usize = 32 * 1024;
 /// pidns 24 bytes.
 const MAX_ARGS: usize = 2048;
 
-/// Links to a process's other namespaces (all types except PID), each with the type that the link
-/// text shows.
+/// The links in `/proc/PID` to namespaces of all types except PID. Each link is paired with the
+/// name of the type, which the text of the link shows.
 const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
     (c"ns/cgroup", "cgroup"),
     (c"ns/ipc", "ipc"),

@@ -60,7 +60,7 @@ const KILLABLE: [&[u8]; 16] = [
 /// version 1, the threads of a process can be in different cgroups.
 const MAX_CGROUPS: usize = 64;
 
-/// Maximum number of nested cgroups to read.
+/// Maximum number of cgroups to read from a cgroup upward, including the cgroup itself.
 const MAX_LEVELS: usize = 64;
 
 /// Returns the tracer of a process, if it has one and this procfs shows it.
@@ -218,7 +218,8 @@ impl Freezer {
     }
 }
 
-/// Returns the frozen cgroups among this cgroup and its [`MAX_LEVELS`] closest ancestors.
+/// Reads this cgroup and its closest ancestors, at most [`MAX_LEVELS`] cgroups in total. Returns
+/// the frozen ones.
 fn frozen_above(mount: &CgroupMount, path: &[u8]) -> Vec<FrozenCgroup> {
     let (point, path) = (OsStr::from_bytes(&mount.point), OsStr::from_bytes(path));
     // The root cgroup can't be frozen, so it has neither of these files.

@@ -135,9 +135,9 @@ pub fn read_while_listing<T: Send>(
     thread::scope(|scope| {
         let mut helpers = Vec::new();
         for _ in 0..helper_count(scan) {
-            // The helper waits until `start` is used or dropped. If `start` has sent a `Sender`,
-            // the helper first lists processes and sends them through the `Sender`. After that, it
-            // reads processes. If `start` has been dropped, the helper only reads processes.
+            // The helper waits until `start` has sent a `Sender` or has been dropped. If the helper
+            // receives a `Sender`, it first lists processes and sends them through the `Sender`. In
+            // both cases, it then reads processes.
             let (start, started) = mpsc::channel();
             let help = move || {
                 let listed = started.recv().ok().map(|sender| list(Share::Second, sender));

@@ -85,7 +85,7 @@ impl SearchedTables {
     /// Adds a table that was searched completely.
     pub fn insert(&self, table: SearchedTable) {
         let mut tables = self.lock();
-        // Add the table only if no other thread of the scan has added the same table by now.
+        // Skip the table if another thread of the scan has added the same table in the meantime.
         if let Some(Err(position)) = tables.position(table.tid) {
             let index = tables.tables.len();
             tables.order.insert(position, index);

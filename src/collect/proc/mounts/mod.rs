@@ -105,7 +105,8 @@ struct MountSearch<'a> {
     /// Inodes of the mount namespaces that have been searched.
     searched: HashSet<u64>,
     /// Mount namespaces that were found through a bind mount and have not been searched yet, keyed
-    /// by inode. The limit [`MAX_MOUNTED`] leaves descriptors for other namespaces.
+    /// by inode. Their number is limited to [`MAX_MOUNTED`], so that descriptors are left for other
+    /// namespaces.
     mounted: HashMap<u64, NamespaceFd>,
     /// Errors from opening mount namespaces that were found through a bind mount, keyed by the
     /// inode of the mount namespace.
