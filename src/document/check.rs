@@ -20,7 +20,7 @@ const CHECK_VERSION: &str = "1.0";
 
 /// The problems found on a host, as written by `pidns check -f json`. Later 1.x versions of the
 /// schema may add fields, but never rename, retype or remove a field. They may also add words to
-/// open lists.
+/// the lists that the schema calls open.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CheckReport<'a> {

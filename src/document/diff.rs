@@ -22,7 +22,7 @@ const DIFF_VERSION: &str = "1.0";
 
 /// The differences between two documents, or between a document and the live host, as written by
 /// `pidns diff -f json`. Later 1.x versions of the schema may add fields, but never rename, retype
-/// or remove a field. They may also add words to open lists.
+/// or remove a field. They may also add words to the lists that the schema calls open.
 // The types of the long lists are type parameters, so that each list can create its elements one at
 // a time while the comparison is written.
 #[derive(Serialize)]

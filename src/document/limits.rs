@@ -17,7 +17,7 @@ const LIMITS_VERSION: &str = "1.0";
 
 /// Limits that can make fork or the creation of a PID namespace fail, as written by `pidns limits
 /// -f json`. Later 1.x versions of the schema may add fields, but never rename, retype or remove a
-/// field. They may also add words to open lists.
+/// field. They may also add words to the lists that the schema calls open.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LimitsReport {

@@ -14,7 +14,7 @@ const RUN_VERSION: &str = "1.0";
 
 /// The processes and namespaces that a command left behind, as written by `pidns run -f json
 /// --report FILE`. Later 1.x versions of the schema may add fields, but never rename, retype or
-/// remove a field. They may also add words to open lists.
+/// remove a field. They may also add words to the lists that the schema calls open.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunReport<'a> {

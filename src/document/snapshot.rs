@@ -16,8 +16,8 @@ use crate::model::{self, Container, Criterion, NamespaceId, Observer, Pid, Procf
 
 /// The PID namespace hierarchy of a Linux host, as written by `pidns -f json` and `pidns -f yaml`.
 /// The lists are flat and joined by ids. Later 1.x versions of the schema may add fields, but never
-/// rename, retype or remove a field. They may also add words to open lists. Readers must ignore
-/// fields and words that they do not know.
+/// rename, retype or remove a field. They may also add words to the lists that the schema calls
+/// open. Readers must ignore fields and words that they do not know.
 // The types of the long lists are generic: a writer can use an iterator that creates the elements
 // while the document is written.
 #[derive(Debug, Serialize, Deserialize)]
