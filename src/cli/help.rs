@@ -34,7 +34,7 @@ Examples:
   pidns 4242         the namespaces that process 4242 is in
   pidns limits 4242  why process 4242 cannot fork (run this in another terminal,
                      with the PID as seen in that terminal)
-  exec pidns limits  why this shell cannot fork (if $$ is 1, ends its namespace)";
+  exec pidns limits  why this shell cannot fork (if $$ is 1, ends the namespace)";
 
 /// A list of exit statuses with their meanings, or a list of purposes with example commands.
 type Terms = &'static [(&'static str, &'static str)];
@@ -123,7 +123,7 @@ how close each one is. Full limits come first, each with the error and with comm
 that make room.
 
 With PIDs, pidns shows all limits of these processes. Without PIDs, it shows the limits \
-of the whole host that are at 80 % or more. A saved document has limits if it was \
+of the whole host that are at least 80 % full. A saved document has limits if it was \
 written with --details limits.
 
 If a shell cannot fork, run 'pidns limits PID' in another terminal, with the PID that the \

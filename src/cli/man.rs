@@ -16,7 +16,7 @@ use super::manual::{
 use super::options::ADVANCED;
 
 /// The date of the last change to the text of the manual pages.
-const DATE: &str = "2026-11-29";
+const DATE: &str = "2026-11-30";
 
 /// Maximum length of a source line in bytes. mandoc(1) warns about longer lines.
 const WIDTH: usize = 80;

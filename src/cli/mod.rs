@@ -55,11 +55,11 @@ pub struct Cli {
     /// Show processes below their parents, as pstree does
     ///
     /// Each namespace has its own process trees. A process whose parent is in another namespace is
-    /// at the top, and its line names the parent. If a filter hides the parent, the line also names
-    /// the parent, and the process stands below its nearest ancestor that is shown. Processes share
-    /// a line only if everything below them is similar, too. With PIDs, also shows the descendants
-    /// of these processes in all namespaces, and their ancestors in the same namespace. Only text
-    /// output has trees; in other formats, the field ppid names the parent.
+    /// at the top. A process whose parent is hidden by a filter is below its nearest ancestor that
+    /// is shown. In both cases, its line names the parent. Processes share a line only if everything
+    /// below them is similar, too. With PIDs, also shows all descendants of the given processes, and
+    /// the ancestors that are in the same namespace as these. Only text output has trees; in other
+    /// formats, the field ppid names the parent.
     #[arg(long)]
     pub tree: bool,
     /// Options for the source of the data.

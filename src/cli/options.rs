@@ -79,19 +79,19 @@ pub(super) struct Details {
     /// the init of the parent PID namespace does not use. For any other process, the text lists the
     /// namespaces that its init does not use.
     ///
-    /// A process that is in another container than the init of its PID namespace is shown with its
-    /// own container. To find such processes, pidns reads only the cgroups of processes that a
+    /// If a process and the init of its PID namespace are in different containers, the process is
+    /// shown with its own container. To find such processes, pidns reads only the cgroups of processes that a
     /// container runtime has started, or whose parent is in another PID namespace. If it finds one,
     /// it also reads the cgroups of the init's children. All descendants of these processes count as
-    /// parts of the same container. "--details cgroup" reads the cgroup of every process instead. It
-    /// also marks the processes of paused containers as frozen with cgroup version 2. With version
-    /// 1, pidns always does so.
+    /// parts of the same container. "--details cgroup" reads the cgroup of every process instead.
+    /// With cgroup version 2, it is also needed to mark the processes of paused containers as
+    /// frozen. With version 1, pidns always marks them.
     #[arg(
         long,
         value_name = "LIST",
         value_delimiter = ',',
         value_parser = words(
-            PossibleValue::new("all").help("All of the above"),
+            PossibleValue::new("all").help("All of the above, but not limits"),
             &Detail::OF_PROCESSES,
             &[Detail::Limits],
         ),

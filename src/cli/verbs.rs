@@ -59,7 +59,7 @@ impl Translate {
 /// Arguments of `pidns limits`.
 #[derive(Debug, Args)]
 pub struct Limits {
-    /// Show all limits of these processes; without PIDs, the host's limits at 80 % or more
+    /// Show all limits of these processes; without PIDs, the host's limits that are 80 % full
     #[arg(value_name = "PID")]
     pub pids: Vec<Pid>,
     /// Options for how to print the result.
@@ -73,13 +73,13 @@ pub struct Limits {
 /// The arguments of `pidns run`.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// Fail if CMD succeeds, but a leftover process or namespace has this code
+    /// Fail if a leftover process or namespace has this code, even if CMD succeeds
     ///
     /// The option may be repeated, and CODE may be a comma-separated list. By default, no code is
     /// denied.
     #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = run_code())]
     deny: Vec<CheckCode>,
-    /// Kill leftover processes: send SIGTERM and, after another grace time, SIGKILL
+    /// Kill leftover processes: send SIGTERM, wait for the grace time again, then send SIGKILL
     #[arg(long)]
     pub kill: bool,
     /// Time to wait for leftover processes to exit after CMD has ended
@@ -89,8 +89,8 @@ pub struct Run {
     ///
     /// Needs cgroup version 2, and write access to the cgroup of pidns: run pidns as root or in a
     /// delegated cgroup (systemd-run --user --scope -p Delegate=yes). All processes that remain in
-    /// the cgroup then count as left behind, as well as all descendants of CMD. --kill ends all
-    /// processes in the cgroup at once. Finally, any remaining processes are moved to the cgroup of
+    /// the cgroup and all descendants of CMD then count as left behind. --kill ends all processes in
+    /// the cgroup at once. Finally, any remaining processes are moved to the cgroup of
     /// pidns. If /proc shows the PIDs of an outer PID namespace, orphans in a PID namespace that CMD
     /// entered are found only on Linux 5.3 or later.
     #[arg(long)]
@@ -223,7 +223,7 @@ pub struct Check {
     /// Ignore these problems
     #[arg(long, value_name = "RULE", value_delimiter = ',')]
     allow: Vec<Rule>,
-    /// Warn if a limit on tasks or PID namespaces is at least this full
+    /// Warn if at least this much of a limit on tasks or PID namespaces is in use
     #[arg(long, value_name = "PERCENT", default_value_t = WARN_AT,
         value_parser = clap::value_parser!(u64).range(1..=100))]
     pub warn_at: u64,

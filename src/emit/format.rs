@@ -32,7 +32,7 @@ pub enum Format {
     Yaml,
     /// A graph to draw with Graphviz.
     Dot,
-    /// A diagram that GitHub and others render in Markdown.
+    /// A diagram, which GitHub and other sites render in Markdown.
     Mermaid,
     /// Metrics for Prometheus and compatible tools.
     Openmetrics,
@@ -104,7 +104,7 @@ pub enum DiffFormat {
     /// The records of the comparison, one per line (`pidns schema diff-record`).
     #[value(alias = "jsonl")]
     Ndjson,
-    /// A diagram of the changes that GitHub and others render in Markdown.
+    /// A diagram of the changes, which GitHub and other sites render in Markdown.
     Mermaid,
 }
 
