@@ -41,8 +41,8 @@ pub struct Limit {
     pub largest: Option<Consumer>,
     /// Number of zombies among the tasks that this limit counts.
     pub zombies: Option<u64>,
-    /// The process that must reap the most of the zombies counted in `zombies`. Its field `tasks`
-    /// is the number of zombies to reap.
+    /// The process with the most zombies to reap. Only zombies counted in `zombies` are considered.
+    /// The field `tasks` is the number of zombies that the process must reap.
     pub reaper: Option<Consumer>,
     /// The file that contains the maximum.
     pub file: Option<String>,

@@ -8,7 +8,7 @@ use super::{Container, Keyword, NamespaceId, Pid};
 /// An entry of the table of limits: the properties of all limits of one kind.
 struct LimitEntry {
     name: &'static str,
-    /// Name of the error with which a call fails because of the limit.
+    /// Name of the error, such as `EAGAIN`, of a call that this limit makes fail.
     error: &'static str,
     meaning: &'static str,
 }
@@ -60,7 +60,7 @@ limits! {
 }
 
 impl LimitKind {
-    /// Returns the name of the error with which a call fails because of the limit.
+    /// Returns the name of the error, such as `EAGAIN`, of a call that this limit makes fail.
     #[must_use]
     pub fn error(self) -> &'static str {
         self.entry().error
@@ -110,15 +110,15 @@ pub struct Limit {
     pub free: Option<u64>,
     /// `true` if the next fork or new namespace would be refused; `None` if unknown.
     pub full: Option<bool>,
-    /// Number of forks that the kernel has refused because of this limit; `None` if unknown, such
-    /// as for limits whose refusals the kernel does not count.
+    /// Number of forks that the kernel has refused because of this limit; `None` if the kernel does
+    /// not count them, or if the number is unknown.
     pub refused: Option<u64>,
     /// The process, container or user with the most tasks.
     pub largest: Option<Consumer>,
     /// Number of zombies among the tasks.
     pub zombies: Option<u64>,
-    /// The process that must reap the most of the zombies counted in `zombies`. Its field `tasks`
-    /// is the number of zombies to reap.
+    /// The process with the most zombies to reap. Only zombies counted in `zombies` are considered.
+    /// The field `tasks` is the number of zombies that the process must reap.
     pub reaper: Option<Consumer>,
     /// The file that contains the maximum.
     pub file: Option<String>,
@@ -164,8 +164,8 @@ impl Limit {
         [&self.reaper, &self.largest].into_iter().flatten().filter_map(|it| it.pid)
     }
 
-    /// Returns the largest consumer if it has a notable share of the tasks: at least a fifth, and
-    /// more than one of several tasks.
+    /// Returns the largest consumer if it has at least a fifth of the tasks. A consumer with a
+    /// single task is returned only if there are no other tasks.
     #[must_use]
     pub fn main_consumer(&self) -> Option<&Consumer> {
         let used = self.used?;

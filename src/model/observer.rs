@@ -19,10 +19,11 @@ pub struct Observer {
     /// shell, which runs the script that calls pidns.
     pub step: Option<Pid>,
     /// The heartbeat of the CI step, sorted by PID: subshells of the shell that runs the step, and
-    /// their descendants. They run only `touch` and short `sleep` commands.
+    /// their descendants. These processes run only `touch` and short `sleep` commands.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub companions: Vec<Pid>,
-    /// Ancestors of pidns, its tracer, and the rest of its pipeline, sorted by PID.
+    /// The ancestors and the tracer of pidns, and the other processes in its pipeline, sorted by
+    /// PID.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub attendants: Vec<Pid>,
 }
