@@ -3,7 +3,7 @@
 //! This library is only for the `pidns` program. Its API is not stable: semantic versioning applies
 //! to the command line and the document only (see the README and `schemas/`).
 //!
-//! Data passes through these stages in one direction, and no modules import each other in a cycle:
+//! There are no import cycles between modules. Data passes through these stages in one direction:
 //!
 //! | stage | module |
 //! |---|---|

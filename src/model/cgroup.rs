@@ -19,9 +19,9 @@
 //!   `/NAMESPACE/ID` for clients that set no path, `populateDefaultUnixSpec` in
 //!   <https://github.com/containerd/containerd/blob/main/pkg/oci/spec.go>; valid namespaces and
 //!   IDs: <https://github.com/containerd/containerd/blob/main/pkg/identifiers/validate.go>. Mesos,
-//!   Nomad, Apptainer, Firecracker's jailer and many others use such paths too, so the namespace
-//!   must be `default`, or the process a child of containerd's shim. Kata Containers put `kata_`
-//!   in front of the ID: `vcTypes.CgroupPaths` in
+//!   Nomad, Apptainer, Firecracker's jailer and many others use such paths too, so a path of this
+//!   form is accepted only if the namespace is `default`, or if the process is a child of
+//!   containerd's shim. Kata Containers put `kata_` in front of the ID: `vcTypes.CgroupPaths` in
 //!   <https://github.com/kata-containers/kata-containers/blob/main/src/runtime/pkg/resourcecontrol/cgroups.go>
 //!   (from memory). nerdctl uses its own prefix: `generateCgroupPath` in
 //!   <https://github.com/containerd/nerdctl/blob/main/pkg/cmd/container/run_cgroup_linux.go>.
@@ -50,8 +50,8 @@
 //!   `garden/bad/HANDLE`:
 //!   <https://github.com/cloudfoundry/guardian/tree/main/rundmc/cgroups>.
 //! - iSulad and others that use systemd: `PREFIX-ID.scope`, with an ID of 64 digits (from memory).
-//! - systemd puts `_` in front of a unit's name that could be mistaken for a file of a cgroup, such
-//!   as `_memory.service`: `cg_escape` in
+//! - systemd puts `_` in front of unit names that could be mistaken for cgroup files, so
+//!   `memory.service` becomes `_memory.service`: `cg_escape` in
 //!   <https://github.com/systemd/systemd/blob/main/src/basic/cgroup-util.c>.
 //! - Kubernetes pods: `podUID` below `kubepods`, or `kubepods-burstable-podUID.slice`, which
 //!   replaces the hyphens of the UID by underscores: `ConvertCgroupNameToSystemd` in
@@ -257,8 +257,9 @@ fn container(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
         .or_else(in_default)
 }
 
-/// Matches a container ID in a path that does not name the runtime. The ID has 64 hexadecimal
-/// digits (the name can also be `PREFIX-ID.scope`), or is a UUID in a pod.
+/// Matches a container ID in `name`, the last segment of a path that does not name the runtime.
+/// Directly below the cgroup of a pod, `name` is the ID: 64 hexadecimal digits or a UUID.
+/// Elsewhere, `name` is `ID` or `PREFIX-ID.scope`, and the ID has 64 hexadecimal digits.
 fn nameless<'a>(path: &[u8], name: &'a [u8]) -> Option<(&'static str, &'a [u8])> {
     if segments(path).rev().nth(1).and_then(pod).is_some() {
         return (IdFormat::Hex.fits(name) || is_pod_uid(name)).then_some(("kubernetes", name));
@@ -349,8 +350,8 @@ fn machine(name: &[u8]) -> Option<(&'static str, Cow<'_, [u8]>)> {
     }
     let machine = unescape(name.strip_prefix(b"machine-")?.strip_suffix(b".scope")?);
     if let Some(libvirt) = machine.strip_prefix(b"lxc-") {
-        // Without a number after `lxc-`, the runtime is ambiguous: the container may be from
-        // libvirt before version 1.3, or from systemd-nspawn.
+        // Without a number after `lxc-`, the runtime is ambiguous: libvirt before version 1.3 or
+        // systemd-nspawn may have created the container.
         let end = libvirt.iter().position(|&byte| byte == b'-')?;
         let (number, name) = (&libvirt[..end], &libvirt[end + 1..]);
         let is_numbered = !number.is_empty() && number.iter().all(u8::is_ascii_digit);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Number of digits to show of a 64-digit ID. The runtimes' own tools show as many.
+/// Number of digits to which a 64-digit ID is shortened, as in the runtimes' own tools.
 const SHORT_ID: usize = 12;
 
 /// The container or systemd unit that a cgroup path names.
@@ -47,8 +47,8 @@ impl Container {
         self.id.get(..SHORT_ID).filter(|_| is_hex).unwrap_or(&self.id)
     }
 
-    /// Returns `POD NAME` with the full name of the pod, or only one of both if the other is unknown.
-    /// Returns `None` if both are unknown.
+    /// Returns `POD NAME`, where `POD` is the full name of the pod. If one of the two names is
+    /// unknown, returns only the other. Returns `None` if both are unknown.
     #[must_use]
     pub fn full_name(&self) -> Option<String> {
         match (self.pod.as_ref().and_then(Pod::full_name), &self.name) {

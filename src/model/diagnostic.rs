@@ -59,7 +59,7 @@ pub enum Advice {
     Text(&'static str),
 }
 
-/// The objects whose number a diagnostic message gives.
+/// The kind of object that a diagnostic message counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Counted {
     Processes,
@@ -89,7 +89,7 @@ struct DiagnosticEntry {
     is_gap: bool,
     hides: Hides,
     counted: Counted,
-    /// The message. `{}` is replaced with a number of objects, such as `3 processes`.
+    /// The message. `{}` is replaced with the count, such as `3 processes`.
     message: &'static str,
     advice: Advice,
 }
@@ -282,8 +282,8 @@ diagnostic_codes! {
             "to see all of them, run pidns as root on the host with Linux 6.12 or later",
         ),
     }
-    /// Mounts were not searched, because the kernel kept them locked, or because there were too many
-    /// new mount namespaces.
+    /// Mounts were not searched, because the kernel's locks were held for too long, or because
+    /// there were too many new mount namespaces.
     MountsBusy {
         name: "mounts-busy",
         severity: Severity::Warning,
@@ -294,7 +294,8 @@ diagnostic_codes! {
                   mounts all the time",
         advice: Advice::None,
     }
-    /// The parents of processes could not be read: /proc hides them, or they kept changing.
+    /// The parents of processes could not be read, because /proc hides the parents, or because the
+    /// processes kept getting new parents.
     ParentProcessUnread {
         name: "parent-process-unread",
         severity: Severity::Warning,
@@ -444,13 +445,13 @@ diagnostic_codes! {
 }
 
 impl DiagnosticCode {
-    /// Returns this diagnostic code as documents spell it.
+    /// Returns the name of the code in documents.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.entry().name
     }
 
-    /// Returns the diagnostic code that documents spell like this.
+    /// Returns the code with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.name() == name)
@@ -474,13 +475,13 @@ impl DiagnosticCode {
         self.entry().hides
     }
 
-    /// Returns `true` if the message for this code gives a number of processes.
+    /// Returns `true` if the message for this code counts processes.
     #[must_use]
     pub fn counts_processes(self) -> bool {
         self.entry().counted == Counted::Processes
     }
 
-    /// Returns the human-readable message for `count` processes or namespaces.
+    /// Returns the human-readable message with this count.
     #[must_use]
     pub fn message(self, count: usize) -> String {
         let entry = self.entry();

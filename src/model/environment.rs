@@ -10,7 +10,7 @@ use std::str::FromStr;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EnvPattern {
     name: String,
-    /// The value, or `None` if any value matches.
+    /// The value to match. `None` matches every value.
     value: Option<String>,
 }
 

@@ -132,8 +132,8 @@ impl NamespaceId {
         }
     }
 
-    /// Returns the ID as text. Avoids the slower `fmt`: a document contains one ID for every
-    /// process.
+    /// Returns the ID as text. Does not use the slower `format!`, because a document contains an ID
+    /// for every process.
     #[must_use]
     pub fn text(self) -> SmolStr {
         let (prefix, number) = match self {

@@ -6,7 +6,8 @@ pub trait Keyword: Copy + 'static {
     const VALUES: &'static [Self];
     /// Name of the enumeration in the published schemas.
     const LIST: &'static str;
-    /// The noun for an unknown value in messages, in singular and plural.
+    /// The noun, in singular and plural, that precedes an unknown value in a message, such as
+    /// `2 limits "new"`.
     const NOUNS: [&'static str; 2];
 
     /// Returns the name of this value.

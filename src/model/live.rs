@@ -38,7 +38,7 @@ pub struct LiveFacts {
     pub in_mount_namespace: BTreeMap<u64, Pid>,
 }
 
-/// The cause that a process is stopped.
+/// The reason why a process is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoppedBy {
     /// A signal, such as SIGSTOP. SIGCONT continues the process.

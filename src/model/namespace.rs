@@ -23,8 +23,8 @@ pub struct Namespace {
     pub state: NamespaceState,
     /// The process with PID 1 in the namespace, if this process is visible.
     pub init: Option<Pid>,
-    /// Number of members, if a filter removed some of them from the snapshot; `None` if the
-    /// snapshot contains all members.
+    /// Number of all members, including those that a filter removed from the snapshot; `None` if
+    /// the snapshot contains all members.
     pub member_count: Option<usize>,
     /// The owning user namespace; `None` if the kernel does not reveal it.
     pub owner: Option<Owner>,

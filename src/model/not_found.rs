@@ -34,7 +34,7 @@ pub enum NotFound {
         namespace: NamespaceId,
     },
     /// The process may be visible in this namespace, but the procfs that was read does not show the
-    /// process's PID there.
+    /// process's PID in the namespace.
     NotTold {
         /// A known PID of the process, or the PID that the user gave.
         pid: Pid,
@@ -52,7 +52,7 @@ pub enum NotFound {
     Selection(Vec<Criterion>),
 }
 
-/// Maximum number of option values, or of containers that match a pattern, to list in a message.
+/// Maximum number of option values, or of containers and pods, that a message lists.
 const NAMED: usize = 5;
 
 /// The kernel's upper limit for PIDs (`PID_MAX_LIMIT`). The inodes of namespaces are far larger, so

@@ -38,15 +38,14 @@ pub struct Shared {
 pub enum SharedWith {
     /// The host.
     Host,
-    /// One or more other PID namespaces.
+    /// One or more other PID namespaces. Descendants are left out.
     Namespaces {
         /// The nearest ancestor among these PID namespaces or, if none of them is an ancestor, the
-        /// first one.
+        /// one with the lowest ID.
         first: NamespaceId,
-        /// The container of that namespace.
+        /// The container of the PID namespace `first`.
         container: Option<Container>,
-        /// Number of other PID namespaces besides `first` that share the same namespaces.
-        /// Descendants of the PID namespace itself are not counted.
+        /// Number of these PID namespaces, not counting `first`.
         more: usize,
     },
 }
@@ -102,7 +101,7 @@ impl Sharing {
     }
 
     /// Returns the namespaces that the init of a PID namespace shares: first those shared with the
-    /// host, then those shared with others.
+    /// host, then those shared with other PID namespaces.
     #[must_use]
     pub fn of(&self, namespace: NamespaceId) -> &[Shared] {
         self.0.get(&namespace).map_or(&[], Vec::as_slice)

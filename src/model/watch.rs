@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::keywords;
 
-/// A message about the watch itself: about a gap in the watch, for example.
+/// A message about the watch itself, for example that the watch has a gap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// The subject of the message.
