@@ -117,7 +117,7 @@ impl Check {
 
     /// Adds findings for the problems of threads.
     ///
-    /// An earlier snapshot does not show whether it already had these problems. So in a comparison
+    /// An earlier snapshot does not show whether these problems already existed. So in a comparison
     /// with an earlier snapshot, the finding is only a warning unless the process is certainly new.
     pub fn add_thread_problems(&mut self, problems: ThreadProblems, policy: &Policy) {
         let ThreadProblems { stuck, stopped_inits } = problems;

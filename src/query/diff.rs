@@ -51,7 +51,8 @@ pub struct Diff {
     /// For each namespace that is in both graphs, maps its ID in the first graph to its ID in the
     /// second graph.
     counterparts: HashMap<NamespaceId, NamespaceId>,
-    /// `true` if the first snapshot certainly contains every process that existed at that time.
+    /// `true` if the first snapshot certainly contains every process that existed when it was
+    /// taken.
     has_all_processes: bool,
     /// `true` if a namespace that is only in the second snapshot is certainly new: the first
     /// snapshot is complete, and its scan searched at least the places that the second scan
@@ -223,8 +224,8 @@ impl Diff {
         .collect()
     }
 
-    /// Returns the reasons why something new may not be recognised as new: the
-    /// [`caveats`](Self::caveats), except that an incomplete second graph is not a reason.
+    /// Returns the reasons why something new may not be recognised as new. These are the
+    /// [`caveats`](Self::caveats), but without `Incomplete` if only the second graph is incomplete.
     #[must_use]
     pub fn caveats_about_new(&self) -> BTreeSet<DiffCaveat> {
         let mut caveats = self.caveats();

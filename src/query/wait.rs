@@ -17,9 +17,9 @@ pub const RETRY: Duration = Duration::from_millis(200);
 ///
 /// A finding that every check so far contains stays denied.
 ///
-/// A finding that is new since a later check is denied only if the previous check contains it too,
-/// and if no finding of the same kind has disappeared. All other findings become warnings. For
-/// example, when a daemon replaces a worker, one finding disappears and a similar one appears.
+/// A finding that first appeared in a later check is denied only if the previous check contains it
+/// too, and if no finding of the same kind has disappeared. For example, when a daemon replaces a
+/// worker, one finding disappears and a similar one appears. All other findings become warnings.
 #[derive(Debug, Default)]
 pub struct LastingFindings {
     /// The denied findings that every check so far contains. `None` before the first check.
@@ -71,7 +71,7 @@ enum Kind {
     Process(SmolStr, Option<Pid>),
     /// A namespace, by its parent.
     Namespace(Option<NamespaceId>),
-    /// Any other subject. No two different subjects of this sort are of the same kind.
+    /// Any other subject. Each such subject is a kind of its own.
     Same(Identity),
 }
 

@@ -58,8 +58,8 @@ impl Earlier {
         self.new.contains(&subject)
     }
 
-    /// Returns `true` if this process or namespace may already have existed, with the same
-    /// problems, when the earlier snapshot was taken. The earlier snapshot does not contain it.
+    /// Returns `true` if only the later snapshot contains this process or namespace, but it may
+    /// already have existed, with the same problems, when the earlier snapshot was taken.
     pub fn may_have_had(&self, subject: Subject) -> bool {
         self.undated.contains(&subject)
     }

@@ -120,8 +120,8 @@ fn scoped_rules_win_then_later_lists_then_allow() {
         (&[&[(Deny, "zombie"), (Allow, "zombie:comm=sl*p")]], Allow),
         (&[&[(Allow, "zombie"), (Deny, "zombie:comm=sl*p")]], Deny),
         (&[&[(Deny, "zombie:comm=sl*p")], &[(Allow, "zombie")]], Deny),
-        // If both rules have a scope, or neither has, the later list wins, so that options override
-        // a policy file.
+        // If both rules have a scope, or neither of them has one, the later list wins, so that
+        // options override a policy file.
         (&[&[(Allow, "zombie")], &[(Deny, "zombie")]], Deny),
         (&[&[(Allow, "zombie:user=0")], &[(Deny, "zombie:comm=sleep")]], Deny),
         (&[&[(Deny, "zombie")], &[(Allow, "dead-namespace")]], Deny),
@@ -167,7 +167,8 @@ fn new_processes_and_namespaces_are_leftovers() {
         .filter(|it| it.verdict == Verdict::Deny)
         .map(|it| it.code.name())
         .collect();
-    // The earlier snapshot already had the blocked init. The other problems are only warnings.
+    // The blocked init is left out, because the earlier snapshot already had it. By default, the
+    // problems that are not listed here are only warnings.
     assert_eq!(denied, ["leftover-process", "leftover-process", "leftover-namespace"]);
     assert_eq!(check.count(Verdict::Deny), 3);
     assert_eq!(check.since.as_deref(), Some("2026-11-23T14:28:00.123456Z"));
@@ -204,7 +205,8 @@ fn a_stuck_thread_is_denied_only_in_a_new_process() {
         let mut after = troubled();
         after.complete = true;
         let mut before = after.clone();
-        // Process 4 is new. In process 2, the leader thread itself is in uninterruptible sleep.
+        // Process 4 is new. The earlier snapshot already had the problem of process 2: its leader
+        // thread is in uninterruptible sleep.
         before.processes.retain(|it| it.pid != pid(4));
         change(&mut before);
         let diff = Diff::new(PidGraph::new(before), PidGraph::new(after)).unwrap();

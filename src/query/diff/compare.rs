@@ -117,8 +117,8 @@ impl<'a> Comparison<'a> {
     }
 
     /// Returns `true` if the PIDs of both graphs belong to the same PID namespace, so that PIDs can
-    /// be compared. If a filter removed that namespace from one of the graphs, compares only the
-    /// namespace IDs.
+    /// be compared. If a filter removed that namespace from a graph, only the namespace IDs are
+    /// compared. Also returns `true` if the namespace is unknown in one of the graphs.
     fn is_one_procfs(&self) -> bool {
         let procfs = |graph: &PidGraph| graph.snapshot().procfs.namespace;
         let (Some(before), Some(after)) = (procfs(self.before), procfs(self.after)) else {

@@ -21,10 +21,10 @@ pub struct TreeRow<'a> {
     pub level: usize,
     /// Number of siblings that follow this row.
     pub siblings_after: usize,
-    /// `true` if the row has child rows. They show the descendants of this row's first process.
+    /// `true` if the row has child rows, which show the descendants of its first process.
     pub has_children: bool,
-    /// `true` if an ancestor of this row contains several processes. Each of them has descendants
-    /// like those in this row.
+    /// `true` if a row above this row in the tree contains several processes. Each of these
+    /// processes has descendants like those in this row.
     pub of_each: bool,
     /// The position of the row's first process, in a list or in a tree.
     pub drawn: Drawn,
@@ -55,7 +55,7 @@ enum Subtree<'a> {
     KernelThreads,
 }
 
-/// Numbers subtrees. Equal subtrees have the same number.
+/// Assigns a number to each subtree. Equal subtrees get the same number.
 #[derive(Default)]
 pub(super) struct SubtreeNumbers<'a>(HashMap<Subtree<'a>, usize>);
 
@@ -257,7 +257,7 @@ impl Ancestors<'_, '_> {
         found
     }
 
-    /// Returns the parent of a process, if the process is in this namespace.
+    /// Returns the parent of the process `pid`, if process `pid` is in this namespace.
     fn parent_within(&self, pid: Pid, namespace: Option<NamespaceId>) -> Option<Pid> {
         self.graph.known_process(pid).filter(|it| it.namespace == namespace)?.ppid
     }
@@ -266,7 +266,7 @@ impl Ancestors<'_, '_> {
 /// Breaks each parent cycle by moving one of its processes to the top. Documents that pidns wrote
 /// contain no parent cycles, but other documents can.
 fn cut_cycles(above: &mut [Option<usize>]) {
-    // The number of the walk that visited each process; 0 if none has visited it.
+    // For each process, the number of the walk that visited it; 0 if no walk has visited it yet.
     let mut visited = vec![0; above.len()];
     for start in 0..above.len() {
         let walk = start + 1;

@@ -4,9 +4,9 @@
 //! processes and namespaces.
 //!
 //! Some processes are never folded: processes that the user selected by PID or `--comm`, processes
-//! that keep a namespace alive, processes that a terminated init waits for, and the reapers of such
-//! processes. Other processes are folded only with similar processes: a zombie, for example, is not
-//! folded with running processes. An init is always the first process of its row.
+//! that keep a namespace alive, processes that a terminated init waits for, and the processes that
+//! must reap the latter. Other processes are folded only with similar processes: a zombie, for
+//! example, is not folded with running processes. An init is always the first process of its row.
 
 mod forest;
 mod member;
@@ -318,8 +318,9 @@ impl<'a> Folding<'a> {
         })
     }
 
-    /// Returns the tree numbers of these processes, sorted, or `None` if one of the processes must
-    /// not be folded.
+    /// Arranges the members of a namespace as process trees, and returns the numbers of the trees,
+    /// sorted. Equal trees have the same number. Returns `None` if one of the members must not be
+    /// folded.
     fn trees(
         &self,
         members: Vec<&'a Process>,
