@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::graph::PidGraph;
 use crate::model::{Limit, LimitKind, LiveFacts, Pid, Process};
 
-/// For the whole host, `pidns limits` shows only limits that are at least this full, in percent.
+/// Without PIDs, `pidns limits` shows only limits that are at least this many percent full.
 const CLOSE_PERCENT: u64 = 80;
 
 /// The limits that apply to some processes, or all full and nearly full limits on a host.
@@ -20,9 +20,9 @@ pub struct LimitReport {
     /// others by percentage, highest first. Full limits of pidns itself come before other full
     /// limits.
     pub limits: Vec<Limit>,
-    /// Number of limits that could be read, including those that are not shown. The limits for
-    /// terminated inits and for nesting count only if they are full: pidns always knows them,
-    /// because it derives them from the hierarchy.
+    /// Number of limits that could be read, including those that are not shown. Limits of the kinds
+    /// `InitTerminated` and `Nesting` count only if they are full, because pidns can usually derive
+    /// them from the namespace hierarchy without reading a limit.
     pub known: usize,
     /// Number of limits whose `full` is unknown, including those that are not shown.
     pub unknown: usize,
@@ -60,7 +60,7 @@ impl LimitReport {
         Self { graph, asked, limits, known, unknown, unknown_own, own, live: LiveFacts::default() }
     }
 
-    /// Returns `true` if a limit of the whole host also applies to pidns itself.
+    /// Returns `true` if the report is about the whole host and this limit applies to pidns itself.
     #[must_use]
     pub fn is_own(&self, limit: &Limit) -> bool {
         self.asked.is_empty() && is_of(limit, self.own)
@@ -95,10 +95,10 @@ fn is_of(limit: &Limit, pid: Option<Pid>) -> bool {
     pid.is_some_and(|pid| limit.pids.contains(&pid))
 }
 
-/// Returns the process that a report on a limit of several processes names: the largest consumer or,
-/// if the limit does not apply to it, the parent of most other processes. For `RLIMIT_NPROC`, this
-/// is the process whose limit is most useful to raise, because the children that it starts inherit
-/// the raised limit. Never returns `own`, pidns itself.
+/// Returns the process to name in a report on a limit: the largest consumer or, if the limit does
+/// not apply to it, the process that has the most children under this limit. For `RLIMIT_NPROC`, it
+/// helps most to raise the limit of this process, because its next children inherit the raised
+/// limit. Never returns `own`, pidns itself.
 #[must_use]
 pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option<Pid> {
     let consumer = limit.main_consumer().and_then(|it| it.pid);
@@ -110,8 +110,8 @@ pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option
     for parent in limit.pids.iter().filter_map(|pid| process(pid)?.ppid) {
         *children.entry(parent).or_default() += 1;
     }
-    // An orphan is a child of an init. Of the other processes, the one that started first may be an
-    // ancestor of the others.
+    // Prefer the process with the most children. Among equals, prefer a process that is not an
+    // orphan (a child of an init), and then the oldest, which may be an ancestor of the others.
     let rank = |pid: &Pid| {
         let parent = process(pid).and_then(|it| process(&it.ppid?));
         let is_orphan = parent.is_some_and(|it| it.nspid.last() == Some(&Pid::INIT));
@@ -120,7 +120,8 @@ pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option
     };
     let others = limit.pids.iter().copied().filter(|&pid| Some(pid) != own);
     let first = others.max_by_key(rank)?;
-    // If a shell that has become pidns has this limit, a process without children is not useful.
+    // If the limit applies to pidns itself, do not name a process without children: the shell that
+    // started the others may have replaced itself with pidns (`exec`).
     let is_useful = children.contains_key(&first) || !is_of(limit, own);
     is_useful.then_some(first)
 }
@@ -169,12 +170,13 @@ mod tests {
 
     #[test]
     fn the_main_process_starts_most_of_the_others() {
-        // After the PIDs wrapped around, the shell 30 started 5 and 6. 4 is an orphan.
+        // Shell 30 started processes 5 and 6 after the PIDs had wrapped around. Process 4 is an
+        // orphan.
         let shell = [[4, 1, 1], [5, 30, 20], [6, 30, 21], [30, 20, 10]];
         assert_eq!(main_of(&shell, (30, 3), None), Some(30));
         assert_eq!(main_of(&shell, (4, 1), None), Some(30));
         assert_eq!(main_of(&[[4, 1, 1], [5, 30, 20], [30, 20, 10]], (4, 2), None), Some(4));
-        // The shell has become pidns.
+        // The shell has replaced itself with pidns.
         assert_eq!(main_of(&shell, (30, 3), Some(30)), None);
         // The oldest of several processes may be an ancestor of the others.
         let chain = [[30, 20, 10], [6, 30, 11], [5, 6, 12]];

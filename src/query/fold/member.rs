@@ -13,7 +13,7 @@ use crate::model::{Pid, Process, ProcessDetails};
 /// more, they are folded into one row.
 pub const MOST_APART: usize = 3;
 
-/// Members of a namespace that share a line.
+/// One or more members of a namespace that are shown on one row.
 #[derive(Debug, PartialEq, Eq)]
 pub enum MemberRow<'a> {
     /// A single process.
@@ -54,7 +54,7 @@ pub enum Condition {
 }
 
 impl Condition {
-    /// Returns the condition of a process.
+    /// Returns the simplified state of a process.
     pub fn of(process: &Process) -> Self {
         match process.state {
             _ if process.is_frozen() => Self::Frozen,
@@ -74,8 +74,7 @@ pub(super) struct MemberKind<'a> {
     condition: Condition,
     /// ID of the process's container, if it differs from the container of the namespace.
     container: Option<&'a str>,
-    /// The relation to another process that the line mentions, and the command name of that
-    /// process.
+    /// The kinship to the process that the row names, and the command name of that process.
     relation: Option<(Kinship, &'a str)>,
     /// The arguments of the process, if they were requested (`--details args`).
     args: Option<&'a [SmolStr]>,
@@ -119,8 +118,8 @@ impl<'a> MemberKind<'a> {
         }
     }
 
-    /// Removes the container ID from the kind. Namespaces can then share a line even if their
-    /// processes are in different containers.
+    /// Replaces the container ID with an empty string. Namespaces can then share a line even if
+    /// their processes are in different containers.
     pub(super) fn of_any_container(mut self) -> Self {
         self.container = self.container.map(|_| "");
         self
@@ -194,8 +193,8 @@ struct GroupRow {
     row: Option<usize>,
 }
 
-/// Puts members into rows: the init first, then unusual members, then all other members. Keeps the
-/// order of the members of each rank.
+/// Puts members into rows: the init first, then unusual members, then all other members. Rows of
+/// the same rank keep the order of `members`.
 pub(super) fn rows<'a, G: Copy + Eq + Hash>(members: &[RankedMember<'a, G>]) -> Vec<MemberRow<'a>> {
     let mut groups: HashMap<G, GroupRow> = HashMap::new();
     for member in members {

@@ -1,12 +1,16 @@
-//! Folds similar members of a namespace, and similar sibling namespaces, into one line.
+//! Folds similar members of a namespace into one line, and similar sibling namespaces too.
 //!
 //! All text and picture formats use the same folding, which takes time linear in the number of
 //! processes and namespaces.
 //!
-//! Some processes are never folded: processes that the user selected by PID or `--comm`, processes
-//! that keep a namespace alive, processes that a terminated init waits for, and the processes that
-//! must reap the latter. Other processes are folded only with similar processes: a zombie, for
-//! example, is not folded with running processes. An init is always the first process of its row.
+//! Some processes are never folded:
+//!
+//! - processes that the user selected by PID or `--comm`
+//! - processes that the output names as holders of a namespace
+//! - processes that block a terminated init (`blocked_by`), and the processes that must reap them
+//!
+//! Other processes are folded only with similar processes: a zombie, for example, is not folded
+//! with running processes. An init is always the first process of its row.
 
 mod forest;
 mod member;
@@ -60,8 +64,8 @@ struct Shape<'a> {
     evidence: Evidence,
     init: Option<&'a str>,
     runtime: Option<&'a str>,
-    /// The owner's user ID and user name, and `true` if the same user namespace also owns the
-    /// parent namespace.
+    /// The owner's UID and user name. The last field is `true` if the user namespace that owns this
+    /// namespace also owns its parent.
     owner: Option<(Option<u32>, Option<&'a SmolStr>, bool)>,
     member_count: Option<usize>,
     kernel_threads: usize,
@@ -78,7 +82,7 @@ struct Shape<'a> {
 }
 
 /// A number that identifies the kind of holder, and the command name of the holding process. A
-/// mount has no process.
+/// mount has no process, so its name is `None`.
 type HolderKind<'a> = (u8, Option<&'a str>);
 
 /// Decides which members and namespaces of a graph share a line.
@@ -116,11 +120,13 @@ impl<'a> Folding<'a> {
         let snapshot = graph.snapshot();
         for Criterion { by, values } in &snapshot.selected {
             match by {
-                // Trees also contain the relatives of the processes that the user named.
+                // Trees also contain relatives of the processes that the user named. Relatives may
+                // be folded.
                 FilterOption::Pid if nests => {
                     this.apart.extend(values.iter().filter_map(|pid| pid.parse::<Pid>().ok()));
                 }
-                // The user asked for every process in the snapshot.
+                // The user asked for each process that is left in the snapshot, so fold none of
+                // them.
                 FilterOption::Pid | FilterOption::Comm => {
                     this.apart.extend(snapshot.processes.iter().map(|process| process.pid));
                 }
@@ -341,8 +347,8 @@ impl<'a> Folding<'a> {
 /// - no holders, if the namespace is live and the procfs shows it
 /// - otherwise, the holders that would keep the namespace alive after all members have exited
 ///
-/// In the last case, processes whose children start in the namespace are not shown, because that is
-/// normal, for example with `unshare --pid`.
+/// In the last case, processes whose children start in the namespace are not shown, because such
+/// processes are common: `unshare --pid --fork` is one, for example.
 pub fn keeping<'a>(
     graph: &PidGraph,
     namespace: &'a Namespace,

@@ -21,8 +21,8 @@ pub enum Kinship {
     /// A process that entered its namespace from outside (by setns(2), as nsenter(1) and `docker
     /// exec` do), and its parent, which is outside.
     EnteredBy,
-    /// A process that entered its namespace from outside, and the outside init that adopted it
-    /// after its parent had exited.
+    /// A process that entered its namespace from outside and then lost its parent, and the init
+    /// outside the namespace that adopted the process.
     ReparentedTo,
     /// A child and its parent. Only trees use this, for a process that is not drawn below its
     /// parent.
@@ -63,8 +63,8 @@ pub fn relation<'a>(
     let may_have_entered = process.namespace.is_some()
         && process.nspid.len() > 1
         && process.nspid.last() != Some(&Pid::INIT);
-    // If a process is in a different container than its namespace, its line in a list names that
-    // container instead of the parent.
+    // A process can belong to another container than its namespace. Its line in a list then names
+    // its container instead of its parent.
     let needs_parent = may_have_entered && process.other_container().is_none();
     if is_below_parent || (drawn == Drawn::Listed && !needs_parent) {
         return None;
@@ -74,8 +74,8 @@ pub fn relation<'a>(
     let is_outside = |it: &Process| it.namespace.is_some() && it.namespace != process.namespace;
     let kinship = match parent {
         Some(outside) if may_have_entered && is_outside(outside) => {
-            // If the parent is an init, it has adopted the process, for example after nsenter(1)
-            // was killed.
+            // A parent that is an init has adopted the process, for example after nsenter(1) was
+            // killed.
             let is_init = outside.nspid.last() == Some(&Pid::INIT);
             if is_init { Kinship::ReparentedTo } else { Kinship::EnteredBy }
         }
