@@ -15,7 +15,7 @@ use crate::model::{
 /// host.
 #[derive(Clone, Debug)]
 pub struct RunScope {
-    /// The pidns process. As a subreaper, it adopts every orphaned descendant of the command.
+    /// The pidns process. As a subreaper, it adopts orphaned descendants of the command.
     pub reaper: Pid,
     /// The processes in the command's cgroup; empty without `--cgroup`. All of them are leftovers,
     /// even if they are not descendants of the reaper.
@@ -210,15 +210,17 @@ fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
 
 /// Returns the namespaces that the command created and that still exist.
 ///
-/// If the namespace has an init, the command created it if the init descends from pidns. Other
-/// members prove nothing, because a descendant of pidns can enter an existing namespace.
+/// If a namespace has an init, the command created the namespace if the init descends from pidns,
+/// and another process created it otherwise. Other members prove nothing, because a descendant of
+/// pidns can enter an existing namespace.
 ///
-/// If the namespace has no init, the command created it if one of these conditions is met:
+/// If a namespace has no init, the command created it if one of these conditions is met:
 ///
 /// - A descendant of pidns is a member or keeps the namespace alive.
 /// - The namespace was bind-mounted while the command ran.
 ///
-/// But a namespace without an init is older than the command if one of these conditions is met:
+/// Even so, a namespace without an init is older than the command if one of these conditions is
+/// met:
 ///
 /// - pidns has inherited a descriptor of the namespace.
 /// - The namespace was bind-mounted before the command started, and is still mounted.
@@ -233,8 +235,8 @@ fn made_namespaces(
     let is_held_by_descendant =
         |holder: &Holder| holder.pid().is_some_and(|pid| pids.contains(&pid));
     // Returns `Some(true)` for a mount that existed before the command started, and `Some(false)`
-    // for a newer mount. Returns `None` for a mount in another mount namespace, because its earlier
-    // mounts are unknown, and for other holders.
+    // for a newer mount. Returns `None` for a mount in another mount namespace, because the earlier
+    // mounts of that namespace are unknown. Returns `None` for other holders, too.
     let is_old_mount = |namespace: &Namespace, holder: &Holder| match holder {
         Holder::Mount { path, mount_namespace } => {
             let is_own = Some(*mount_namespace) == scope.mounted.mount_namespace;

@@ -12,21 +12,21 @@ use crate::model::{Namespace, NamespaceId, NamespaceState, Pid, Process, Snapsho
 /// Pause before the second scan, which gives transient states time to end.
 pub const SETTLE: Duration = Duration::from_millis(100);
 
-/// The processes and namespaces whose states `pidns check` does not report as problems, because the
-/// states probably end soon.
+/// The processes and namespaces whose states `pidns check` does not report as problems.
 #[derive(Clone, Debug, Default)]
 pub struct Unsettled {
-    /// Processes in a state that is probably transient, processes that SIGKILL can still terminate,
-    /// and processes in which only the leader thread is stopped.
+    /// Processes in a state that probably ends soon, processes that seem uninterruptible but can be
+    /// killed, and processes whose leader thread is stopped while another thread is not.
     pub processes: BTreeSet<Pid>,
     /// Dead namespaces that were not yet dead in the first scan.
     pub dead: BTreeSet<NamespaceId>,
-    /// Namespaces whose init waits for other processes, but did not yet wait in the first scan.
+    /// Namespaces whose terminated init is blocked (`blocked_by`), but was not yet blocked in the
+    /// first scan.
     pub blocked: BTreeSet<NamespaceId>,
 }
 
-/// The processes that were zombies or in uninterruptible sleep during one scan, and the namespaces
-/// that were dead.
+/// The zombies, the processes in uninterruptible sleep, and the dead namespaces that one scan
+/// found.
 #[derive(Clone, Debug, Default)]
 pub struct Transients {
     processes: HashSet<TransientState>,
@@ -37,7 +37,7 @@ pub struct Transients {
 /// PID, start time and state of a process.
 type TransientState = (Pid, Option<u64>, char);
 
-/// ID of a dead namespace, and whether its init waits for other processes.
+/// ID of a dead namespace, and `true` if its terminated init is blocked (`blocked_by`).
 type TransientNamespace = (NamespaceId, bool);
 
 impl Transients {
@@ -68,7 +68,8 @@ impl Transients {
             }
         }
         for ((id, is_blocked), ns_id) in later.namespaces.iter().filter_map(transient_namespace) {
-            // If one of the scans could not open the namespace, it may be the same namespace.
+            // If one of the scans could not read the 64-bit ID, assume that it is the same
+            // namespace.
             let is_same =
                 |&known: &Option<u64>| known == ns_id || known.is_none() || ns_id.is_none();
             let was = |is_blocked| self.namespaces.get(&(id, is_blocked)).is_some_and(is_same);

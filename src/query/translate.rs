@@ -11,8 +11,8 @@ use crate::model::{
 /// Finds the process that has the PID `pid` in the namespace `from`, and returns its PID in the
 /// namespace `to`.
 ///
-/// `from` defaults to the namespace of the procfs that was read. If `from` is given, `to` has the
-/// same default. If neither is given, `to` is the process's own namespace.
+/// `from` defaults to the namespace of the procfs that was read. `to` defaults to the namespace of
+/// the procfs if `from` is given, and otherwise to the process's own namespace.
 ///
 /// # Errors
 /// Returns an error if the namespace or process doesn't exist, or if the process isn't visible in

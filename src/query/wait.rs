@@ -1,5 +1,5 @@
-//! Decides when `pidns check --wait` ends, and which problems it denies: those that still exist after
-//! several checks. All other problems become warnings.
+//! Decides when `pidns check --wait` ends, and turns denied problems that may soon end into
+//! warnings.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -17,9 +17,9 @@ pub const RETRY: Duration = Duration::from_millis(200);
 ///
 /// A finding that every check so far contains stays denied.
 ///
-/// A finding that first appeared in a later check is denied only if the previous check contains it
-/// too, and if no finding of the same kind has disappeared. For example, when a daemon replaces a
-/// worker, one finding disappears and a similar one appears. All other findings become warnings.
+/// Any other finding is denied only if the previous check contains it, too, and if no denied
+/// finding of the same kind has disappeared. Otherwise, it becomes a warning: when a daemon
+/// replaces a worker, for example, one finding disappears and a similar one appears.
 #[derive(Debug, Default)]
 pub struct LastingFindings {
     /// The denied findings that every check so far contains. `None` before the first check.
@@ -71,7 +71,7 @@ enum Kind {
     Process(SmolStr, Option<Pid>),
     /// A namespace, by its parent.
     Namespace(Option<NamespaceId>),
-    /// Any other subject. Each such subject is a kind of its own.
+    /// Any other subject. Each of these subjects has a kind of its own.
     Same(Identity),
 }
 
@@ -90,9 +90,9 @@ impl Kind {
 impl LastingFindings {
     /// Turns the denied findings that may soon end into warnings.
     ///
-    /// Returns `true` if another check is needed, because a finding is new and may last, or because
-    /// all findings have disappeared. In the latter case, the scan may have missed a process that
-    /// was replaced during the scan.
+    /// Returns `true` if another check is needed, because a denied finding is new and may last, or
+    /// because all denied findings have disappeared. In the latter case, the scan may have missed a
+    /// process that was replaced during the scan.
     pub fn judge(&mut self, check: &mut Check) -> bool {
         let denied = check.findings.iter().filter(|it| it.verdict == Verdict::Deny);
         let now: HashMap<FindingId, FindingKind> = denied
