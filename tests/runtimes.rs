@@ -113,7 +113,13 @@ fn names_docker_containers() {
 
 #[test]
 fn names_containers_in_a_docker_container() {
-    needs!(Initial("cgroup"), Program("dockerd"), Program("docker"), Program("runc"));
+    needs!(
+        Initial("cgroup"),
+        Program("dockerd"),
+        Program("docker"),
+        Program("runc"),
+        Program("ps")
+    );
     let docker = Runtime::start("docker");
     let dir = docker.dir.path().to_str().unwrap();
     let volume = format!("{dir}:{dir}");
@@ -140,6 +146,10 @@ fn names_containers_in_a_docker_container() {
         &[&["run"], &CONTAINER[..], &["--name", "inner", "base", "sleep", "600"]].concat(),
     ));
     assert_eq!(inits(&docker.document(&[])), ["dockerd: docker outer", "sleep: docker inner"]);
+    let (tree, _) = tree_that_agrees_with_ps();
+    for container in ["docker outer", "docker inner"] {
+        assert!(tree.contains(container), "{tree}");
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod program;
 mod readme;
 pub mod runner;
 pub mod runtimes;
+mod trees;
 
 pub use document::*;
 pub use forest::*;
@@ -29,3 +30,4 @@ pub use proc::*;
 pub use processes::*;
 pub use program::*;
 pub use readme::*;
+pub use trees::*;
