@@ -1,7 +1,7 @@
 //! Starts pidns again if a process blocks it (see [`collect::when_blocked`]).
 //!
-//! `execve(2)` ends all blocked threads. The new program does not repeat the reads that have blocked
-//! the old one, so it shows everything except some facts about a few processes.
+//! `execve(2)` ends all blocked threads. The new program does not repeat the reads that blocked the
+//! old program, so it shows everything except some facts about a few processes.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -27,7 +27,8 @@ const MAX_BLOCKED: usize = 16;
 /// can't.
 pub fn when_blocked(command: Option<&Command>) {
     let is_run = matches!(command, Some(Command::Run(_)));
-    // `run` has a child to wait for, and `watch` has printed changes.
+    // `run` and `watch` cannot start again: `run` has a child to wait for, and `watch` has already
+    // printed changes.
     let is_one_shot = !is_run && !matches!(command, Some(Command::Watch(_)));
     let avoided = blocked_before();
     collect::when_blocked(avoided.clone(), move |blocked| {

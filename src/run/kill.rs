@@ -139,8 +139,8 @@ fn repeat(
                 }
                 ControlFlow::Continue(())
             });
-            // If the walk finds no running descendant, it may have missed one. Otherwise, the
-            // remaining descendants are zombies that only their tracers can reap.
+            // If the walk found no running descendant, it may have missed one. If it missed none,
+            // only zombies are left, which only their tracers can reap.
             leaves_some = if living.is_empty() {
                 command.may_have_missed()
             } else {

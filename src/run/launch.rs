@@ -44,9 +44,9 @@ pub fn spawn(
     {
         return Ok(child);
     }
-    // Start a second pidns process, which executes the command. If the first attempt failed, the
-    // second process runs a script without `#!` in the shell, or exits with the status for the
-    // error.
+    // Start a second pidns process, which executes the command. If the direct start above failed,
+    // the second process tries `execvp(3)`, which runs a script without `#!` in the shell. If that
+    // fails, too, the second process exits with the status for the error.
     let parent = if dies_with_us { getpid().as_raw_nonzero().get() } else { 0 };
     let members_file = members_file.unwrap_or(Path::new(""));
     let mut words = vec![NAME.into(), parent.to_string().into(), members_file.into()];
@@ -108,7 +108,7 @@ pub fn launch(arguments: &[OsString]) -> Error {
     Error::Exec { command: command.first().cloned().unwrap_or_default(), source: execute(command) }
 }
 
-/// Lets the kernel kill this process when its parent exits. Does nothing if `parent` is 0.
+/// Makes the kernel kill this process when its parent exits. Does nothing if `parent` is 0.
 fn die_with(parent: &str) -> io::Result<()> {
     let parent: i32 = parent.parse().map_err(io::Error::other)?;
     if parent == 0 {

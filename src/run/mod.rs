@@ -60,9 +60,9 @@ pub struct SupervisedCommand {
     mounted: MountedNamespaces,
 }
 
-/// Maximum number of signals to pass on before pidns reaps children, and of children to reap before
-/// pidns passes on signals. Without this limit, processes that fork and exit fast could keep pidns
-/// from passing on signals, and many signals could keep pidns from reaping.
+/// Maximum number of signals that pidns reads in a row, and of children that it reaps in a row.
+/// Without this limit, processes that fork and exit fast could keep pidns from reading signals, and
+/// many signals could keep it from reaping.
 const ROUND: usize = 1000;
 
 /// Maximum pause between two checks for descendants. SIGCHLD usually ends the pause early. But if
@@ -72,9 +72,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Time that a parent gets to reap a zombie before the zombie is treated as a leftover.
 pub const REAPING: Duration = Duration::from_millis(100);
 
-/// If a signal that asks pidns to exit arrives again within this time after a request, pidns does
-/// not treat the second signal as another request. `timeout(1)` sends a signal to pidns and then to
-/// its process group. The second signal can arrive after the first one has ended the command.
+/// After a signal has asked pidns to exit, the same signal does not count as another request within
+/// this time. For example, `timeout(1)` sends a signal to pidns and then to the whole process
+/// group. The second signal can arrive after the first one has ended the command.
 const MOMENT: Duration = Duration::from_millis(500);
 
 /// The children that are left after a round of reaping.

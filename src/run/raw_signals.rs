@@ -1,5 +1,5 @@
-//! Converts real-time signals, and reads and resets the dispositions of signals. The safe
-//! interfaces of nix and rustix support only signals that have a name.
+//! Converts signal numbers, and reads and resets the dispositions of signals. Supports real-time
+//! signals: the safe interfaces of nix and rustix support only signals that have a name.
 
 #![allow(unsafe_code)]
 

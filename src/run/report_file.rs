@@ -56,7 +56,8 @@ impl ReportFile {
             // Standard output belongs to the command.
             return opened_as(stderr?, WriteMode::Stream);
         }
-        // Opening the link of a descriptor, such as /dev/fd/3, begins at the start of the file.
+        // A path such as /dev/fd/3 opens the file of the descriptor again, at the start of the
+        // file. So append, in order not to overwrite its contents.
         let mode = if is_descriptor(path) { WriteMode::Stream } else { mode };
         let appends = mode != WriteMode::Replace;
         let mut options = OpenOptions::new();
@@ -74,7 +75,7 @@ impl ReportFile {
     }
 
     /// Returns an error if two of these files are the same, because one report would overwrite or
-    /// follow the other. Several reports may go to standard error (`-`), and to a character device
+    /// follow the other. Several reports may go to standard error (`-`), or to a character device
     /// such as /dev/null.
     ///
     /// # Errors
@@ -123,8 +124,9 @@ impl ReportFile {
         written.map_err(|source| Error::Report { path: self.path, source })
     }
 
-    /// Returns the file that the path leads to now. Never opens an existing file: opening a FIFO
-    /// could block forever, and a symbolic link could lead to a file that only pidns may write.
+    /// Returns the file to write the report to. If the command has removed the file, creates it
+    /// again. Never opens an existing file: opening a FIFO could block forever, and a symbolic link
+    /// could lead to a file that only pidns may write.
     fn current(&self) -> io::Result<File> {
         if self.mode == WriteMode::Stream {
             return self.file.try_clone();

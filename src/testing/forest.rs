@@ -51,9 +51,9 @@ pub enum Call {
     Wait { by: u8 },
 }
 
-/// Generates up to `count` random system calls. Some of them inject a process: they create it in a
-/// namespace other than that of its parent, or create an init in a namespace that is not a child of
-/// its parent's namespace. On average, `injecting / (20 + injecting)` of the calls can do this.
+/// Generates up to `count` random system calls. Some of them inject a process: they create it in
+/// another namespace than its parent's, or create an init in a namespace that is not a child of its
+/// parent's namespace. On average, `injecting / (20 + injecting)` of the calls can do this.
 pub fn calls(count: usize, injecting: u8) -> impl Strategy<Value = Vec<Call>> {
     let play = move |all: Vec<u32>| all.into_iter().map(|raw| call(raw, injecting)).collect();
     vec(any::<u32>(), 1..=count).prop_map(play)
@@ -370,8 +370,8 @@ impl Forest {
         }
     }
 
-    /// Ends each waiting init that is the last process in its namespace and the descendants of its
-    /// namespace. Such an init is reaped if its parent is also a waiting init. Otherwise, it
+    /// Ends each waiting init if no other process is left in its namespace and in the descendants
+    /// of that namespace. The init is reaped if its parent is also a waiting init. Otherwise, it
     /// becomes a zombie.
     fn end_waiting(&mut self) {
         let waits = |tasks: &[Task], it: usize| tasks[it].fate == Fate::Waiting;

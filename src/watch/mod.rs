@@ -1,5 +1,5 @@
-//! Support for `pidns watch`, independent of processes: the time of the next round, the gaps that
-//! were reported, and the local time.
+//! The parts of `pidns watch` that do not handle processes: the schedule of its rounds, the gaps
+//! that were reported, and the local time.
 
 pub mod gaps;
 pub mod local_time;

@@ -26,7 +26,8 @@ pub struct Schedule {
 pub struct SkippedRounds {
     /// Number of rounds.
     pub count: u64,
-    /// The longest time between the due time of a round and its end.
+    /// The longest time from the due time of a round to its end. Only rounds that caused skips
+    /// count.
     pub longest: Duration,
 }
 
@@ -51,7 +52,8 @@ impl Schedule {
         self.skipped
     }
 
-    /// Sets the time of the next round, after a round has ended.
+    /// Sets the time of the next round after a round has ended, and counts the rounds that are
+    /// skipped.
     pub fn end_round(&mut self, now: Instant) {
         let Some(due) = self.due else { return };
         let (took, interval) =
