@@ -35,12 +35,12 @@ pub struct Adviser<'a> {
     pub live: &'a LiveFacts,
 }
 
-/// The way in which a process causes a problem that would be solved by ending the process.
+/// How a process causes a problem that killing the process would solve.
 #[derive(Clone, Copy)]
 enum Cause<'a> {
     /// The process does not reap its child or tracee with this PID.
     Unreaped(Pid),
-    /// The process keeps the namespace alive by a file with this descriptor number.
+    /// The process keeps the namespace alive through the file with this descriptor number.
     Holds(&'a Namespace, u32),
 }
 
@@ -73,8 +73,8 @@ impl Adviser<'_> {
         commands
     }
 
-    /// Returns advice that contains PIDs as the procfs shows them. If these are not PIDs of pidns's
-    /// own PID namespace, the advice begins with the PID namespace in which to follow it.
+    /// Adds to advice the PID namespace in which to follow it, unless this is pidns's own PID
+    /// namespace. The advice contains PIDs as the procfs shows them.
     pub fn with_pid(&self, advice: &str) -> String {
         let procfs = &self.graph.snapshot().procfs;
         match procfs.namespace {
@@ -84,8 +84,8 @@ impl Adviser<'_> {
         }
     }
 
-    /// Returns the commands that kill a process, or a warning if another user may have brought
-    /// about the problem, in order to get the process killed.
+    /// Returns the commands that kill a process, or a warning if another user may have caused the
+    /// problem in order to get the process killed.
     fn end_if_own_fault(&self, pid: Pid, cause: Cause<'_>) -> Vec<String> {
         let commands = self.end(pid);
         if commands.is_empty() || pid == Pid::INIT {
@@ -99,13 +99,12 @@ impl Adviser<'_> {
         vec![format!("end {pid}{whole} only if {user} does not need it: {why}")]
     }
 
-    /// Says how another user may have caused the problem of a process. Returns `None` if only the
-    /// user of the process can have caused it.
+    /// Returns a phrase that says how another user may have caused the problem of a process.
+    /// Returns `None` if pidns suspects no other user.
     ///
-    /// - A user can start a process as a child of the parent of the user's own process, such as a
-    ///   daemon that has started the user's job (`CLONE_PARENT`), and can make that parent the
-    ///   tracer (`PTRACE_TRACEME`). If the child runs a set-user-ID program, its UID does not show
-    ///   which user started it.
+    /// - A user's process can create a child whose parent is the daemon that started the user's job
+    ///   (`CLONE_PARENT`). The child can make that daemon its tracer (`PTRACE_TRACEME`). If the
+    ///   child runs a set-user-ID program, its UID does not show which user started it.
     /// - A user can send a descriptor to a daemon (`SCM_RIGHTS`), or connect to a daemon that opens
     ///   a pidfd of each client (`SO_PEERPIDFD`). A namespace that the initial user namespace owns
     ///   does not count as another user's, because only root can create it.
@@ -151,9 +150,9 @@ impl Adviser<'_> {
         self.live.user_namespaces.get(&pid).copied().or_else(in_details)
     }
 
-    /// Returns commands after which a zombie gets reaped. If `reaper` is frozen or stopped, the
-    /// commands thaw or continue it, so that it can reap the zombie itself. Otherwise, the commands
-    /// kill `reaper`, so that another process reaps the zombie.
+    /// Returns commands that get a zombie reaped. If `reaper` is frozen or stopped, the commands
+    /// thaw or continue it, so that it can reap the zombie itself. Otherwise, the commands kill
+    /// `reaper`, so that another process reaps the zombie.
     pub fn make_reap(&self, reaper: Pid, zombie: Pid) -> Vec<String> {
         let thaw = self.thaw(reaper);
         if !thaw.is_empty() {
@@ -177,7 +176,7 @@ impl Adviser<'_> {
         })
     }
 
-    /// Returns the cause that a process is stopped, or `None` if the process is not stopped.
+    /// Returns the reason why a process is stopped, or `None` if the process is not stopped.
     pub fn stopped_by(&self, pid: Pid) -> Option<StoppedBy> {
         let process = self.graph.known_process(pid)?;
         match process.state {
@@ -260,7 +259,8 @@ impl Adviser<'_> {
             (_, None) => Vec::new(),
         };
         let holders = namespace.holders.iter().flat_map(|holder| match holder {
-            // Only the process itself, or its parent before fork, can set `pid_for_children`.
+            // Another user cannot cause this: only the process itself, or its parent before the
+            // fork, can set `pid_for_children`.
             Holder::PidForChildren { pid, .. } => self.end(*pid),
             Holder::Fd { pid, fd, .. } => self.end_if_own_fault(*pid, Cause::Holds(namespace, *fd)),
             Holder::File { file, pid, fd, .. } => self.close(namespace, *file, *pid, *fd),
@@ -271,8 +271,8 @@ impl Adviser<'_> {
         distinct(init.into_iter().chain(holders))
     }
 
-    /// Returns advice on how to get a file closed. If the file is a connected socket, or is kept by
-    /// messages in a socket, never suggests killing the process. Any user can connect to a daemon
+    /// Returns advice on how to get a file closed. If the file is a connected socket, or a socket
+    /// with unread messages, never suggests killing the process. Any user can connect to a daemon
     /// or send messages to it, and could get the daemon killed in this way.
     fn close(&self, namespace: &Namespace, file: HoldingFile, pid: Pid, fd: u32) -> Vec<String> {
         if self.live.ended.contains(&pid) {

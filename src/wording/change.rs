@@ -27,7 +27,7 @@ pub fn is_more_than_members(change: &NamespaceChange) -> bool {
         || change.fields.iter().any(|field| *field != NamespaceField::Members)
 }
 
-/// Returns a sentence with the number of changes, or a sentence that there are none.
+/// Returns a text that counts the changes, or says that there are none.
 pub fn summary(diff: &Diff) -> String {
     if !diff.differs() {
         let processes = processes(diff.after.processes().len());
@@ -62,8 +62,8 @@ fn counts(one: &str, many: &str, happened: impl Iterator<Item = Happened>) -> Op
     (!counts.is_empty()).then(|| format!("{noun}: {}.", counts.join(", ")))
 }
 
-/// Adds to `line` a description of a namespace of `graph`, and of its change. If `change` is
-/// `None`, adds only the ID of the namespace.
+/// Adds a description of a namespace and of its change to `line`. If `change` is `None`, adds only
+/// the ID of the namespace.
 pub fn namespace_change(
     diff: &Diff,
     graph: &PidGraph,

@@ -80,8 +80,8 @@ pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingTe
     }
 }
 
-/// Returns the command that enters the PID namespace of a finding's process, or the namespace that
-/// the finding is about. Returns `None` if there is no such command.
+/// Returns the command that enters the namespace of a finding. If the finding is about a process,
+/// this is the PID namespace of the process. Returns `None` if there is no such command.
 pub fn enter(check: &Check, finding: &Finding) -> Option<String> {
     let (namespace, process) = match finding.subject {
         Subject::Process(pid) => (check.graph.process(pid)?.namespace?, Some(pid)),

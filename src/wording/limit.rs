@@ -15,7 +15,7 @@ const MAX_PID_MAX: u64 = 1 << 22;
 /// The maximum to suggest if the number in use is unknown.
 const AMPLE: u64 = 1024;
 
-/// Maximum number of processes to name that have a requested PID in other PID namespaces.
+/// Maximum number of processes to name that have the same PID in their own PID namespaces.
 const NAMESAKES: usize = 3;
 
 /// Returns a phrase that says which call fails, and with which error, if a limit of this kind is
@@ -30,7 +30,7 @@ pub fn failure(kind: LimitKind) -> String {
     format!("{call} fails with \"{error}\"")
 }
 
-/// Describes how full a limit is, and what uses it up.
+/// Describes how full a limit is, and its zombies or largest consumer.
 pub fn limit_text(limit: &Limit) -> String {
     let mut text = numbers_text(limit);
     // Writing to a String cannot fail.
@@ -142,7 +142,7 @@ pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
         zombie.map_or(Vec::new(), |zombie| adviser.make_reap(reaper.pid, zombie.pid))
     });
     advice.extend(raise(adviser, limit));
-    // The advice on `pid_max` of another namespace has this line already.
+    // The advice on another namespace's `pid_max` already says to end a process.
     if limit.kind.counts_tasks() && !(limit.kind == LimitKind::PidMax && limit.file.is_none()) {
         let or = if advice.is_empty() { "" } else { "or " };
         advice.push(format!("{or}end a task of {}", scope_text(&limit.scope)));
@@ -150,8 +150,8 @@ pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     advice
 }
 
-/// Returns advice on doubling the maximum of a limit. If the number in use exceeds the maximum,
-/// advises twice the number in use.
+/// Returns advice on raising the maximum of a limit to twice its value or, if this is larger, twice
+/// the number in use. Returns other advice for limits that cannot be raised.
 fn raise(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     let doubled = limit.max.map(|max| match limit.used {
         Some(used) => max.max(used).saturating_mul(2).max(1),
@@ -180,7 +180,7 @@ fn raise(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
                 let enter = guarded(init, "pid", inode, &enter);
                 adviser.with_pid(&format!("or end a process in it, then {enter}"))
             });
-            // A shell writes the file without a fork.
+            // In a shell, `echo` is a builtin, so the command works even if the shell cannot fork.
             [format!("in a shell there, as root: {write}")].into_iter().chain(enter).collect()
         }
         // Only a process in the user namespace can raise the limit. Do not suggest an nsenter
@@ -281,7 +281,7 @@ fn asked_text(report: &LimitReport) -> Option<String> {
     }
 }
 
-/// Returns a line for each requested PID that processes have in their own PID namespaces.
+/// Returns a line for each requested PID that other processes have in their own PID namespaces.
 pub fn namesake_lines(report: &LimitReport) -> Vec<String> {
     let line = |&pid| namesake_text(pid, "also ", report.graph.processes());
     report.asked.iter().filter_map(line).collect()
@@ -289,7 +289,7 @@ pub fn namesake_lines(report: &LimitReport) -> Vec<String> {
 
 /// Returns a sentence about the processes that have this PID in their own PID namespaces; `None` if
 /// there is no such process. The user may have meant one of them, because a shell shows its PID in
-/// its own namespace (`$$`). `also` precedes "the PID of".
+/// its own namespace (`$$`). `also` is inserted before "the PID of".
 pub fn namesake_text(pid: Pid, also: &str, processes: &[Process]) -> Option<String> {
     let namesakes = namesakes(processes, pid);
     let shown = namesakes.get(..NAMESAKES).unwrap_or(&namesakes);

@@ -120,7 +120,8 @@ impl<'a> MemberText<'a> {
     }
 
     /// Adds the container of a process if it differs from the container of the namespace. In a
-    /// tree, leaves out the container of a process below a process of the same container.
+    /// tree, leaves out the container if the process is drawn below a process of the same
+    /// container.
     fn guest(&self, process: &Process, drawn: Drawn, of_each: bool, line: &mut Line) {
         let Some(container) = process.other_container() else { return };
         let above = match drawn {
@@ -152,8 +153,8 @@ impl<'a> MemberText<'a> {
     }
 
     /// Adds the details of a process: its arguments, the namespaces that it does not share with the
-    /// init to which it is compared, and its cgroup. Leaves out the cgroup if pidns read it only for
-    /// `--container`.
+    /// init that [`compared_to`](Self::compared_to) returns, and its cgroup. Leaves out the cgroup
+    /// if pidns read it only for `--container`.
     fn details(&self, process: &Process, line: &mut Line) {
         Self::args(process, line);
         let Some(details) = &process.details else { return };
@@ -173,8 +174,8 @@ impl<'a> MemberText<'a> {
         }
     }
 
-    /// Returns the init to which a process is compared: the init of its PID namespace or, if the
-    /// process is that init, the init of the parent PID namespace.
+    /// Returns the init whose namespaces are compared with those of a process: the init of its PID
+    /// namespace or, if the process is that init, the init of the parent PID namespace.
     fn compared_to(&self, process: &Process) -> Option<&'a Process> {
         let namespace = self.graph.namespace(process.namespace?)?;
         let init = namespace.init.filter(|&init| init != process.pid);

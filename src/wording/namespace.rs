@@ -324,7 +324,7 @@ impl<'a> Describe<'a> {
     }
 }
 
-/// The ID of a namespace, and the name of its container. If the name is unknown, the ID of the
+/// Displays the ID of a namespace, and the name of its container or, if unknown, the ID of the
 /// container.
 struct NamedId<'a>(&'a Namespace);
 
@@ -341,7 +341,8 @@ impl fmt::Display for NamedId<'_> {
     }
 }
 
-/// Returns a phrase with the namespace of a process, and the container of the namespace.
+/// Returns a phrase that says where a process is: in which namespace and, if the namespace belongs
+/// to a container, in which container.
 pub fn location(namespace: &Namespace) -> String {
     match &namespace.container {
         Some(container) => format!("in {}, {container}", namespace.id),

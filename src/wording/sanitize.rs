@@ -1,6 +1,6 @@
-//! Escapes text for a terminal, and for the log of a CI job. The names of processes and mount points
-//! can contain any characters, including control sequences that a terminal obeys, and commands that
-//! a CI system obeys.
+//! Escapes text for a terminal, and for the log of a CI job. The names of processes and mount
+//! points can contain any characters, including control sequences for the terminal and commands for
+//! the CI system.
 //!
 //! No library escapes all control characters, bidirectional and invisible characters, and
 //! characters that XML forbids. Escapes that only one output format needs are in the file of that
@@ -37,7 +37,8 @@ impl<T: fmt::Display> fmt::Display for Ascii<T> {
     }
 }
 
-/// A writer that escapes CI commands, and the characters for which `escapes` returns `true`.
+/// A writer that escapes every character for which `escapes` returns `true`. To disable CI
+/// commands, it also escapes the second character of each command.
 struct Filter<W, F> {
     out: W,
     escapes: F,
@@ -75,31 +76,32 @@ impl<W: fmt::Write, F: Fn(char) -> bool> fmt::Write for Filter<W, F> {
 /// Finds the commands to a CI system in a text that is read character by character.
 ///
 /// A command begins with `##` anywhere in a line (`##vso[` of Azure Pipelines, `##teamcity[`, and
-/// `##[` of older GitHub runners), or with `::` at the start of a line, after blanks (GitHub). If
-/// the second character is escaped, the text contains no command.
+/// `##[` of older GitHub runners), or with `::` at the start of a line, possibly after whitespace
+/// (GitHub). Escaping the second character disables the command.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum CiCommand {
-    /// All characters so far were blanks.
+    /// The text so far is empty or whitespace.
     #[default]
     Blank,
-    /// The first character that is not a blank was a colon.
+    /// The text so far is a colon, possibly after whitespace.
     Colon,
     /// The last character was a `#`.
     Hash,
-    /// The last character was another character.
+    /// Any other text so far.
     Other,
 }
 
 impl CiCommand {
-    /// Reads the next character of the text. Returns `true` if a command begins with this character
-    /// and the one before.
+    /// Reads the next character of the text. Returns `true` if this is the second character of a
+    /// command.
     pub fn is_completed_by(&mut self, c: char) -> bool {
         let (next, is_complete) = match (*self, c) {
             (Self::Hash, '#') | (Self::Colon, ':') => (Self::Other, true),
             (_, '#') => (Self::Hash, false),
             (Self::Blank, ':') => (Self::Colon, false),
             (Self::Blank, c) if c.is_whitespace() => (Self::Blank, false),
-            // A CI system may ignore an invisible character when it compares text.
+            // Skip other non-ASCII characters: a CI system may ignore invisible characters when it
+            // looks for commands.
             (seen, c) if !c.is_ascii() => (seen, false),
             _ => (Self::Other, false),
         };

@@ -9,7 +9,7 @@ use crate::query::fold::Siblings;
 /// Adds to `line` the types of the namespaces (such as net) that the init of a PID namespace shares
 /// with the host or with other PID namespaces.
 ///
-/// If the line describes several folded namespaces, does not name the other PID namespaces, because
+/// If the line describes several folded namespaces, the other PID namespaces are not named, because
 /// they usually differ.
 pub fn add_sharing(graph: &PidGraph, siblings: &Siblings<'_>, in_each: bool, line: &mut Line) {
     let Some(namespace) = siblings.first() else { return };

@@ -130,8 +130,8 @@ pub fn part_of(graph: &PidGraph, process: &Process) -> Option<String> {
         // service.
         let is_service = |name: &&str| name.ends_with(".service");
         let unit = Some(found.id).filter(|it| is_service(&it.as_str()))?;
-        // Users choose the names of their own services, so also name the system service that runs
-        // such a service (`user@UID.service`).
+        // A user's service can have the same name as a system service, so also name the service
+        // that contains it (`user@UID.service`).
         let outer = process.cgroup()?.split('/').find(is_service).filter(|it| *it != unit);
         return Some(outer.map_or(unit.clone(), |outer| format!("{unit} in {outer}")));
     }

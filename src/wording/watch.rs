@@ -37,7 +37,8 @@ pub fn start(start: &WatchStart<'_>) -> Line {
     line
 }
 
-/// Returns the message that `skipped` rounds were left out, because a round took `longest`.
+/// Returns the message that `skipped` rounds were left out. `longest` is the time that the longest
+/// round took.
 pub fn rounds_skipped(skipped: u64, longest: Duration, interval: Duration) -> String {
     format!(
         "skipped {}: a snapshot took {:.2} s, and the interval is {}",
@@ -47,7 +48,8 @@ pub fn rounds_skipped(skipped: u64, longest: Duration, interval: Duration) -> St
     )
 }
 
-/// Returns the message that snapshots can be taken again, after `failed` rounds without one.
+/// Returns the message that snapshots can be taken again. `failed` is the number of rounds without
+/// a snapshot.
 pub fn scan_works(failed: u64) -> String {
     format!("snapshots work again, after {} without one", rounds(failed))
 }
