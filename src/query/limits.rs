@@ -24,7 +24,7 @@ pub struct LimitReport {
     /// `InitTerminated` and `Nesting` count only if they are full, because pidns can usually derive
     /// them from the namespace hierarchy without reading a limit.
     pub known: usize,
-    /// Number of limits whose `full` is unknown, including those that are not shown.
+    /// Number of unknown limits (`full` is `None`), including those that are not shown.
     pub unknown: usize,
     /// Number of unknown limits that apply to pidns itself.
     pub unknown_own: usize,

@@ -65,7 +65,7 @@ pub struct RunReport {
 
 impl RunReport {
     /// Returns the findings about all leftovers. A leftover namespace that is dead or nascent has
-    /// two findings.
+    /// two findings: one is about the leftover, the other about its state.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
         self.leftovers.as_ref().map(|left| left.findings(&self.denied)).unwrap_or_default()
@@ -133,7 +133,7 @@ impl Leftovers {
     }
 
     /// Returns the findings about all leftovers. A leftover namespace that is dead or nascent has
-    /// two findings.
+    /// two findings: one is about the leftover, the other about its state.
     #[must_use]
     pub fn findings(&self, denied: &BTreeSet<CheckCode>) -> Vec<Finding> {
         let finding = |code, subject| {

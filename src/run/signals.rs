@@ -32,7 +32,7 @@ const FAULTS: [NixSignal; 6] = [
     NixSignal::SIGTRAP,
 ];
 
-/// The signals that ask pidns to end.
+/// The signals that [`Signals::block_ending`] blocks.
 const ENDING: [NixSignal; 3] = [NixSignal::SIGINT, NixSignal::SIGTERM, NixSignal::SIGHUP];
 
 /// The signals that ask `pidns run` to stop waiting for processes and slow readers after the command

@@ -95,8 +95,8 @@ pub struct Folding<'a> {
     nests: bool,
     /// Processes that always have a row of their own.
     apart: HashSet<Pid>,
-    /// Maps each namespace that shares a line with siblings to the number that identifies their
-    /// [`Shape`].
+    /// Namespaces that share a line with siblings, with the numbers of their [`Shape`]s. Siblings
+    /// with the same number share a line.
     alike: HashMap<NamespaceId, usize>,
 }
 
