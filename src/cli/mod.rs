@@ -78,7 +78,7 @@ pub enum Command {
     /// Translate PIDs to another PID namespace
     #[command(args_override_self = true)]
     Translate(Translate),
-    /// Show which limits make fork fail, and how close they are
+    /// Show the limits that can make fork fail, and how close each is
     #[command(args_override_self = true)]
     Limits(Limits),
     /// Check this host for problems, and fail if there are any

@@ -75,9 +75,9 @@ pub(super) struct Details {
     /// Additional data to read, as a comma-separated list
     ///
     /// In text, "--details namespaces" shows which network, IPC, UTS and mount namespaces an init
-    /// shares with the host or with other inits. For an init, the text also lists the namespaces that
-    /// the init of the parent PID namespace does not use. For any other process, the text lists the
-    /// namespaces that its init does not use.
+    /// shares with the host or with other inits. For each process, the text also lists those of its
+    /// namespaces that differ from the namespaces of the init of its PID namespace. An init is
+    /// compared with the init of the parent PID namespace instead.
     ///
     /// If a process and the init of its PID namespace are in different containers, the process is
     /// shown with its own container. To find such processes, pidns reads only the cgroups of processes that a

@@ -187,7 +187,7 @@ pub struct Diff {
 
 impl Diff {
     /// Returns the optional data that `--details` requests. If AFTER is the live kernel, pidns also
-    /// reads the optional data that BEFORE contains.
+    /// reads each kind of optional data that BEFORE contains, so that it can compare the two.
     #[must_use]
     pub fn details(&self) -> BTreeSet<Detail> {
         self.details.details()
