@@ -14,7 +14,7 @@ use crate::output;
 use crate::query::{Coverage, LimitReport};
 use crate::wording::limit::namesake_text;
 
-/// Prints the limits. The exit status is 1 if one of them is full.
+/// Prints the limits. The exit status is 1 if one of them is reached.
 ///
 /// # Errors
 /// Fails if none of the limits could be read, or if one of the requested processes does not exist.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// A gap has ended if it has been absent from all snapshots for this long.
+/// A gap ends if no snapshot has had it for this long.
 const LASTING: Duration = Duration::from_secs(60);
 
 /// The gaps in the snapshots of the last minute.
@@ -18,7 +18,7 @@ pub struct Gaps {
 /// A change to report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GapChange {
-    /// The snapshot has a gap that was absent from all other snapshots of the last minute.
+    /// A gap has begun: the snapshot is the first one with this gap for at least a minute.
     New,
     /// All gaps have ended.
     Ended,

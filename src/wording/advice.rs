@@ -231,8 +231,8 @@ impl Adviser<'_> {
     /// Returns the command that starts a shell in a PID namespace. The shell runs in all namespaces
     /// of `process` or, if they cannot be entered, in all namespaces of the init.
     ///
-    /// Returns `None` for the namespace that the procfs shows, for a namespace that cannot be
-    /// entered, and for a saved document.
+    /// Returns `None` for the PID namespace of the procfs, for a namespace that cannot be entered,
+    /// and for a saved document.
     pub fn enter(&self, namespace: NamespaceId, process: Option<Pid>) -> Option<String> {
         let own = self.graph.snapshot().procfs.namespace;
         let namespace = self.graph.namespace(namespace).filter(|it| Some(it.id) != own)?;

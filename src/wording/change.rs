@@ -27,7 +27,8 @@ pub fn is_more_than_members(change: &NamespaceChange) -> bool {
         || change.fields.iter().any(|field| *field != NamespaceField::Members)
 }
 
-/// Returns a text that counts the changes, or says that there are none.
+/// Returns a phrase that says how many processes and PID namespaces came, went or changed, or that
+/// there is no difference.
 pub fn summary(diff: &Diff) -> String {
     if !diff.differs() {
         let processes = processes(diff.after.processes().len());
@@ -42,8 +43,8 @@ pub fn summary(diff: &Diff) -> String {
     sentences.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// Returns a sentence with the number of changes of each kind, such as `Processes: 1 came, 2 went.`
-/// Returns `None` if there are no changes.
+/// Returns a sentence that says how many changes of each kind there are, such as `Processes: 1 came,
+/// 2 went.` Returns `None` if there are no changes.
 fn counts(one: &str, many: &str, happened: impl Iterator<Item = Happened>) -> Option<String> {
     let happened: Vec<Happened> = happened.collect();
     let kinds = [

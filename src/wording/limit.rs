@@ -1,4 +1,4 @@
-//! Phrases for limits: how full they are, and what to do about a full one.
+//! Phrases for limits: how much of a limit is in use, and what to do if the limit is reached.
 
 use std::fmt::Write as _;
 
@@ -15,11 +15,11 @@ const MAX_PID_MAX: u64 = 1 << 22;
 /// The maximum to suggest if the number in use is unknown.
 const AMPLE: u64 = 1024;
 
-/// Maximum number of processes to name that have the same PID in their own PID namespaces.
+/// Maximum number of [`namesakes`] of a PID that a line names.
 const NAMESAKES: usize = 3;
 
 /// Returns a phrase that says which call fails, and with which error, if a limit of this kind is
-/// full.
+/// reached.
 pub fn failure(kind: LimitKind) -> String {
     let call = if kind.refuses_forks() { "fork" } else { "unshare" };
     let error = match kind.error() {
@@ -30,7 +30,8 @@ pub fn failure(kind: LimitKind) -> String {
     format!("{call} fails with \"{error}\"")
 }
 
-/// Describes how full a limit is, and its zombies or largest consumer.
+/// Returns a phrase that says how much of a limit is in use, how often the kernel has refused a
+/// fork because of it, and how many zombies it includes or which consumer is the largest.
 pub fn limit_text(limit: &Limit) -> String {
     let mut text = numbers_text(limit);
     // Writing to a String cannot fail.
@@ -131,8 +132,8 @@ fn consumer_text(consumer: &Consumer) -> String {
     }
 }
 
-/// Returns advice for a full limit: how to get its zombies reaped, if it has any, how to raise the
-/// limit, and which tasks to end otherwise.
+/// Returns advice for a limit that is reached: how to get its zombies reaped, if it has any, how to
+/// raise the limit, and which tasks to end otherwise.
 pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     let reaper = limit.reaper.as_ref().filter(|_| limit.zombies.is_some_and(|it| it > 0));
     let reaper = reaper.and_then(|it| adviser.graph.process(it.pid?));
@@ -230,8 +231,9 @@ fn raise_nproc(adviser: &Adviser<'_>, limit: &Limit, main: Option<Pid>, value: u
     advice
 }
 
-/// Returns a sentence with the number of full limits and of unknown limits. Unknown limits of pidns
-/// itself come first, because one of them may be the reason why the user called pidns.
+/// Returns a sentence that says how many limits are reached, and how many are unknown. Unknown
+/// limits of pidns itself come first, because one of them may be the reason why the user called
+/// pidns.
 pub fn limits_summary(report: &LimitReport) -> String {
     let of = asked_text(report).map_or(String::new(), |who| format!(" of {who}"));
     if !of.is_empty() && report.limits.is_empty() {
@@ -272,7 +274,8 @@ fn are(count: usize) -> &'static str {
     if count == 1 { "is" } else { "are" }
 }
 
-/// Returns a phrase for the processes whose limits were requested; `None` for the whole host.
+/// Returns a phrase that names the processes whose limits were requested, or gives their number if
+/// there are several. Returns `None` if the limits of the whole host were requested.
 fn asked_text(report: &LimitReport) -> Option<String> {
     match report.asked.len() {
         0 => None,
@@ -281,15 +284,15 @@ fn asked_text(report: &LimitReport) -> Option<String> {
     }
 }
 
-/// Returns a line for each requested PID that other processes have in their own PID namespaces.
+/// For each requested PID that has [`namesakes`], returns a line that names them.
 pub fn namesake_lines(report: &LimitReport) -> Vec<String> {
     let line = |&pid| namesake_text(pid, "also ", report.graph.processes());
     report.asked.iter().filter_map(line).collect()
 }
 
-/// Returns a sentence about the processes that have this PID in their own PID namespaces; `None` if
-/// there is no such process. The user may have meant one of them, because a shell shows its PID in
-/// its own namespace (`$$`). `also` is inserted before "the PID of".
+/// Returns a phrase that names the [`namesakes`] of a PID, which are the processes with this PID in
+/// their own PID namespaces; `None` if there are none. The user may have meant one of them, because
+/// a shell shows its PID in its own namespace (`$$`). `also` is inserted before "the PID of".
 pub fn namesake_text(pid: Pid, also: &str, processes: &[Process]) -> Option<String> {
     let namesakes = namesakes(processes, pid);
     let shown = namesakes.get(..NAMESAKES).unwrap_or(&namesakes);

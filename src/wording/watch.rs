@@ -8,7 +8,7 @@ use super::phrase::{Count, Counted, namespaces, processes};
 use crate::model::{CheckCode, WatchCaveat};
 use crate::query::WatchStart;
 
-/// Returns the message about a reason why the watch may miss changes.
+/// Returns a phrase that says which changes the watch may miss.
 pub fn caveat(caveat: WatchCaveat) -> &'static str {
     match caveat {
         WatchCaveat::ShortLived => {
@@ -17,7 +17,7 @@ pub fn caveat(caveat: WatchCaveat) -> &'static str {
     }
 }
 
-/// Returns the first line of the log.
+/// Returns the first line of the log, which says what is watched, on which host, and how often.
 pub fn start(start: &WatchStart<'_>) -> Line {
     let snapshot = start.first.snapshot();
     let mut text = format!(
@@ -37,8 +37,8 @@ pub fn start(start: &WatchStart<'_>) -> Line {
     line
 }
 
-/// Returns the message that `skipped` rounds were left out. `longest` is the time that the longest
-/// round took.
+/// Returns a phrase that says that `skipped` rounds were left out, and why. `longest` is the time
+/// that the longest round took.
 pub fn rounds_skipped(skipped: u64, longest: Duration, interval: Duration) -> String {
     format!(
         "skipped {}: a snapshot took {:.2} s, and the interval is {}",
@@ -48,14 +48,14 @@ pub fn rounds_skipped(skipped: u64, longest: Duration, interval: Duration) -> St
     )
 }
 
-/// Returns the message that snapshots can be taken again. `failed` is the number of rounds without
-/// a snapshot.
+/// Returns a phrase that says that snapshots can be taken again. `failed` is the number of rounds
+/// without a snapshot.
 pub fn scan_works(failed: u64) -> String {
     format!("snapshots work again, after {} without one", rounds(failed))
 }
 
-/// Returns the message that the first snapshot already has problems. Only new problems end the
-/// watch.
+/// Returns a phrase that says for which new problems pidns waits, and how many problems with these
+/// codes the first snapshot already has. Only new problems end the watch.
 pub fn already_there(count: usize, codes: &[CheckCode]) -> String {
     let codes: Vec<_> = codes.iter().map(|code| code.name()).collect();
     let codes = codes.join(" or ");
@@ -63,13 +63,14 @@ pub fn already_there(count: usize, codes: &[CheckCode]) -> String {
     format!("waiting for a new {codes}; {problems} already here ('pidns check' lists them)")
 }
 
-/// Returns the message that these files were saved.
+/// Returns a phrase that says which files were saved.
 pub fn saved(files: &[impl AsRef<Path>]) -> String {
     let files: Vec<_> = files.iter().map(|file| file.as_ref().display().to_string()).collect();
     format!("saved {}", files.join(" and "))
 }
 
-/// Returns the last line of the log. `why` is the reason why the watch ended.
+/// Returns the last line of the log, which says why the watch ended, and how many snapshots were
+/// taken and how many rounds were skipped. `why` is a phrase such as "by SIGINT".
 pub fn ended(why: &str, taken: u64, skipped: u64) -> String {
     let snapshots = Counted(usize::try_from(taken).unwrap_or(usize::MAX), "snapshot", "snapshots");
     if skipped == 0 {

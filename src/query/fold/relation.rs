@@ -5,9 +5,9 @@ use crate::model::{Pid, Process};
 /// The position of a process's line, which decides whether the line must name the process's parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drawn {
-    /// In the list of all members of a namespace.
+    /// A line in the list of all members of a namespace.
     Listed,
-    /// In a tree of processes: below the process with this PID, or at the top (`None`).
+    /// A line in a tree of processes: below the process with this PID, or at the top (`None`).
     Below(Option<Pid>),
 }
 
