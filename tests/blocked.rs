@@ -1,4 +1,4 @@
-//! Tests that processes can block reads of their memory only for some seconds. This test has a
+//! Tests that processes can block reads of their memory only for a few seconds. This test has a
 //! program of its own, because such processes would block the other tests too.
 
 mod common;

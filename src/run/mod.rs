@@ -269,8 +269,11 @@ impl SupervisedCommand {
     /// Returns `true` if a walk that found no running descendant may have missed one. Signals must
     /// have been read before the walk.
     ///
-    /// A walk misses a descendant only if its parent exits during the walk. If the parent is a
-    /// child of pidns, SIGCHLD is pending then. Otherwise, the walk finds an ancestor of the parent.
+    /// A walk misses a running descendant only if the descendant's parent exits during the walk. If
+    /// the parent is a child of pidns, its exit sends SIGCHLD to pidns. Otherwise, the parent
+    /// descends from a child of pidns. If that child is still running, the walk has found a running
+    /// descendant. If that child has exited during the walk, its exit has sent SIGCHLD. So if no
+    /// signal is pending and the walk found no running descendant, the walk has missed none.
     fn may_have_missed(&self) -> bool {
         self.has_members() || self.signals.is_pending()
     }

@@ -263,9 +263,11 @@ fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     });
     let mut read = merge_users(LimitKind::Nproc, limits);
     for ReadLimit { limit: Limit { scope, .. }, tasks, .. } in &mut read {
-        // /proc does not show the user namespace of a zombie. In the initial user namespace, this
-        // does not matter, because the kernel's count includes the processes in user namespaces
-        // that the user created.
+        // Only limits of the initial user namespace get a list of tasks. The kernel's count for
+        // such a limit includes the processes in user namespaces that the user created, so pidns
+        // lists all processes of the user, whatever their user namespaces are. For other limits,
+        // pidns would have to know the user namespace of each process, but /proc does not show the
+        // user namespace of a zombie.
         if scope.user_namespace == Some(INITIAL_USER_NAMESPACE)
             && let Some((uid, processes)) = scope.uid.and_then(|uid| by_user.get_key_value(&uid))
         {

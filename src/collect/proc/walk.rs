@@ -198,7 +198,7 @@ fn helper_count(scan: Scan<'_>) -> usize {
 ///
 /// The scan keeps a file descriptor open for every namespace. Each time the table of a process with
 /// several threads doubles (64, 128, 256 ... descriptors), the kernel waits for an RCU grace
-/// period, which takes some milliseconds. The kernel does not wait if the process has only one
+/// period, which takes a few milliseconds. The kernel does not wait if the process has only one
 /// thread. So the table is enlarged before other threads start, by duplicating a descriptor to a
 /// high number and closing the duplicate at once. If that fails, the table grows when needed.
 pub fn grow_descriptor_table(fd: impl AsFd) {

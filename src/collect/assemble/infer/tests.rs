@@ -290,10 +290,13 @@ fn two_thirds_of_processes_are_placed_despite_injected_processes() {
 proptest! {
     #![proptest_config(cases(1_000))]
 
-    /// Checks that a process is placed if and only if all possible worlds assign the process to the
-    /// same namespace. The test uses few processes, because each rule of the inference compares
-    /// only two namespaces at a time. With more processes, the oracle could place processes that
-    /// the rules cannot place.
+    /// Compares the inference with the oracle, which enumerates all possible worlds: all ways to
+    /// assign the processes to namespaces that agree with what the viewer sees. A process must be
+    /// placed if and only if all possible worlds assign it to the same namespace.
+    ///
+    /// The oracle considers all namespaces at once, but each rule of the inference compares only
+    /// two namespaces. With many processes, the oracle can therefore place processes that the rules
+    /// cannot place, so this test uses few processes.
     #[test]
     fn a_process_is_placed_only_if_all_possible_worlds_agree(
         calls in calls(16, 20),

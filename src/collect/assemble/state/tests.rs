@@ -14,7 +14,7 @@ use crate::testing::{namespace, process};
 const MOUNT: u64 = 1000;
 const ASKED: u64 = 1001;
 
-/// A question that the tested code asks its source.
+/// A call of a [`FollowUp`] method by the tested code.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Question {
     HadInit,
@@ -22,7 +22,8 @@ enum Question {
     ListInits,
 }
 
-/// A source that gives the same answers for every namespace, and records the questions.
+/// An implementation of [`FollowUp`] that returns the same answers for every namespace, and records
+/// in `asked` which of its methods were called.
 struct Answers<'a> {
     had_init: Option<bool>,
     init_now: InitNow,

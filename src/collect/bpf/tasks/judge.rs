@@ -256,9 +256,10 @@ impl RecordedNamespace {
             return pinned_id == Ok(recorded_id);
         }
         // Before Linux 6.18, namespaces have no 64-bit ID, so the init's start time is compared
-        // instead. pidns pinned the namespace when it read the init through /proc, after the init's
-        // record was written. If the init still has the recorded start time, no other process has
-        // reused its PID, and the recorded namespace is the pinned one.
+        // instead. First, the BPF program wrote the record of the init. Then, pidns read a process
+        // with the init's PID through /proc, and pinned the namespace of that process. If the
+        // process with this PID still has the recorded start time now, it has been the same process
+        // all the time, so the pinned namespace is the recorded one.
         let Some((init, started)) = self.init else { return false };
         started.is_some() && start_time_now(scan.procfs, init) == started
     }

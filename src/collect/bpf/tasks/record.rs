@@ -273,10 +273,11 @@ mod tests {
             (read.needs_proc, read.may_hold)
         };
         assert_eq!(with(19, 2), (false, false));
-        // These processes must always be read through /proc, in the order of the loop: a process
-        // with more PIDs than fit into a record, a process in a short-lived state, a process in
-        // state EXIT_DEAD, a process with the flag PF_EXITING, and a kernel worker, whose name is
-        // longer in /proc.
+        // Each element of the array changes one word of the record, so that the process must always
+        // be read through /proc. In the order of the array, the records describe: a process with
+        // more PIDs than fit into a record, a process in a short-lived state, a process in state
+        // EXIT_DEAD, a process with the flag PF_EXITING, and a kernel worker, whose name is longer
+        // in /proc.
         for (at, value) in [(19, 9), (9, 0x200), (10, 0x10), (11, 0x4), (11, 0x20_0020)] {
             assert_eq!(with(at, value), (true, false), "{at} {value}");
         }

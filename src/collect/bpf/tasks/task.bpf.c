@@ -83,8 +83,8 @@ static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 #define MOST_DESCRIPTORS (1 << 15)
 // Minimum capacity of a descriptor table.
 #define FEWEST_DESCRIPTORS 64
-// Flags of open(2). If pidns opens two iterators, each has one of these flags, and gets
-// half of the processes: see is_anothers().
+// Flags of open(2). If pidns opens two iterators, it sets one flag on each of them, only
+// to distinguish the two: see is_anothers().
 #define O_APPEND 02000
 #define O_NONBLOCK 04000
 // Maximum number of PIDs in a record. Processes with more PIDs are read through /proc.
@@ -193,10 +193,11 @@ INLINE u32 holds_descriptor(struct task_struct *task, struct signal_struct *sign
     return table.holds | is_set(number_of(again) ^ number_of(files)) * CHANGED;
 }
 
-// Returns 1 if this process is in the share of the other iterator. pidns reads from one
-// iterator, or from two at the same time: one with O_APPEND set and the other with
-// O_NONBLOCK set. Each of the two gets half of the processes. These flags have no other
-// effect on an iterator.
+// Returns a nonzero number if this process is in the share of the other iterator. pidns
+// reads either from one iterator, which gets all processes, or from two iterators at the
+// same time, which get half of the processes each. One of the two has the flag O_APPEND,
+// and the other has O_NONBLOCK. The flags only tell this program which of the two
+// iterators it runs for: the kernel ignores them for an iterator.
 INLINE int is_anothers(struct seq_file *output, struct task_struct *task) {
     u32 pid = task->tgid, flags = 0;
     struct file *iterator = 0;

@@ -43,7 +43,7 @@ use table::MountTable;
 const MAX_MOUNTED: usize = 256;
 
 /// Maximum time that the search spends waiting for `namespace_sem`, the kernel's lock for all
-/// mounts. The kernel holds this lock while it copies a mount namespace, for some milliseconds per
+/// mounts. The kernel holds this lock while it copies a mount namespace, for a few milliseconds per
 /// 1,000 mounts.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
