@@ -98,8 +98,8 @@ pub enum Error {
     },
     /// The kernel would discard the exit status of a command, because SIGCHLD is ignored.
     StatusLost,
-    /// Any of these errors in `pidns run`, which has the same exit statuses as env(1): 126 or 127
-    /// if the command could not be executed, and 125 for other errors.
+    /// An error of `pidns run`, which is one of the other variants. The exit status is that of
+    /// env(1): 126 or 127 if the command could not be executed, and 125 for other errors.
     OfRun(Box<Error>),
 }
 

@@ -203,7 +203,7 @@ impl StoppedWaiting {
 /// writing to a closed descriptor.
 struct Unbuffered<'fd> {
     fd: BorrowedFd<'fd>,
-    /// If this descriptor is readable, a write fails instead of waiting for a slow reader.
+    /// A descriptor that is readable once writes must fail instead of waiting for a slow reader.
     stop: Option<BorrowedFd<'fd>>,
 }
 

@@ -256,7 +256,8 @@ impl WatchFormat {
     }
 }
 
-/// Returns the message, advice and command for a finding, for formats other than text.
+/// Returns the message, the advice, and the command that enters the namespace, for a finding in a
+/// format other than text.
 fn describe(check: &Check, finding: &Finding) -> Explained {
     let text = finding::describe(check, finding, Symbols::UNICODE);
     (text.message, text.advice, finding::enter(check, finding))

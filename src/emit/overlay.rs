@@ -19,8 +19,8 @@ pub enum OverlayNode {
     Before(NamespaceId),
 }
 
-/// Both snapshots as one tree. In the maps, the key `None` is the parent of the root namespaces,
-/// and of the processes whose namespace is unknown.
+/// The two snapshots of a comparison as one tree. In the maps, the key `None` is the parent of the
+/// root namespaces, and of the processes whose namespace is unknown.
 pub struct Overlay<'a> {
     pub diff: &'a Diff,
     changes: HashMap<OverlayNode, &'a NamespaceChange>,

@@ -455,7 +455,7 @@ mod tests {
     }
 
     /// Returns the container of a live process with this version 2 path, as text. Checks that
-    /// [`of_path`] finds the same container.
+    /// [`of_path`] finds this container in the path alone.
     fn read(path: &str) -> String {
         let said = say(live(format!("0::{}\n", fill(path)).as_bytes()));
         let path = fill(path);

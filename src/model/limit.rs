@@ -146,9 +146,9 @@ impl Limit {
         }
     }
 
-    /// Sets `used` and `max`, and computes `free` and `full` from them. Only for limits that are
-    /// full as soon as `used` reaches `max`. A limit with a maximum of 0 is full even if `used` is
-    /// unknown.
+    /// Sets `used` and `max`, and computes `free` and `full` from them. The result is right only
+    /// for kinds of limits that are reached as soon as `used` is `max`. A limit with a maximum of 0
+    /// is reached even if `used` is unknown.
     #[must_use]
     pub fn with_numbers(self, used: Option<u64>, max: Option<u64>) -> Self {
         let free = match (used, max) {
@@ -174,7 +174,7 @@ impl Limit {
         self.largest.as_ref().filter(is_main)
     }
 
-    /// Returns how full the limit is, in percent; `None` if unknown.
+    /// Returns the percentage of the limit that is in use; `None` if unknown.
     #[must_use]
     pub fn percent(&self) -> Option<u64> {
         match (self.full?, self.used, self.free) {

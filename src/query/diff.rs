@@ -48,8 +48,8 @@ pub struct Diff {
     /// Facts about the live host, for the advice in reports. Empty if the second snapshot is a
     /// saved document.
     pub live: LiveFacts,
-    /// For each namespace that is in both graphs, maps its ID in the first graph to its ID in the
-    /// second graph.
+    /// Maps the ID of a namespace in the first graph to its ID in the second graph. Contains only
+    /// the namespaces that are in both graphs.
     counterparts: HashMap<NamespaceId, NamespaceId>,
     /// `true` if the first snapshot certainly contains every process that existed when it was
     /// taken.
@@ -68,7 +68,7 @@ pub struct Diff {
 pub struct DiffScope {
     /// The processes and namespaces to compare.
     pub selection: Selection,
-    /// Also compare kernel threads.
+    /// `true` if kernel threads are compared, too.
     pub kernel_threads: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Sorts limits by how full they are, and picks the limits to show.
+//! Sorts limits by the percentage that is in use, and picks the limits to show.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
@@ -6,23 +6,24 @@ use std::collections::{BTreeSet, HashMap};
 use crate::graph::PidGraph;
 use crate::model::{Limit, LimitKind, LiveFacts, Pid, Process};
 
-/// Without PIDs, `pidns limits` shows only limits that are at least this many percent full.
+/// Without PIDs, `pidns limits` shows only limits of which at least this percentage is in use.
 const CLOSE_PERCENT: u64 = 80;
 
-/// The limits that apply to some processes, or all full and nearly full limits on a host.
+/// The limits that apply to some processes, or all limits on a host that are reached or nearly
+/// reached.
 #[derive(Debug)]
 pub struct LimitReport {
     /// The graph of the host.
     pub graph: PidGraph,
     /// The processes whose limits were requested; empty for the whole host.
     pub asked: BTreeSet<Pid>,
-    /// The limits to show: full limits first, in the order in which the kernel checks them, then the
-    /// others by percentage, highest first. Full limits of pidns itself come before other full
-    /// limits.
+    /// The limits to show: first the limits that are reached, in the order in which the kernel
+    /// checks them, then the others by percentage, highest first. Among the limits that are
+    /// reached, those of pidns itself come first.
     pub limits: Vec<Limit>,
     /// Number of limits that could be read, including those that are not shown. Limits of the kinds
-    /// `InitTerminated` and `Nesting` count only if they are full, because pidns can usually derive
-    /// them from the namespace hierarchy without reading a limit.
+    /// `InitTerminated` and `Nesting` count only if they are reached, because pidns can usually
+    /// derive them from the namespace hierarchy without reading a limit.
     pub known: usize,
     /// Number of unknown limits (`full` is `None`), including those that are not shown.
     pub unknown: usize,
@@ -35,8 +36,8 @@ pub struct LimitReport {
 }
 
 impl LimitReport {
-    /// Picks the limits that apply to the processes in `asked` or, if `asked` is empty, all full
-    /// and nearly full limits on the host. `own` is the PID of pidns itself.
+    /// Picks the limits that apply to the processes in `asked` or, if `asked` is empty, all limits
+    /// on the host that are reached or nearly reached. `own` is the PID of pidns itself.
     #[must_use]
     pub fn new(graph: PidGraph, asked: BTreeSet<Pid>, own: Option<Pid>) -> Self {
         let all = graph.snapshot().limits.iter().flatten();
@@ -66,13 +67,14 @@ impl LimitReport {
         self.asked.is_empty() && is_of(limit, self.own)
     }
 
-    /// Returns the number of full limits.
+    /// Returns the number of limits that are reached.
     #[must_use]
     pub fn full(&self) -> usize {
         self.limits.iter().filter(|it| it.full == Some(true)).count()
     }
 
-    /// Returns the processes that the advice on full limits mentions.
+    /// Returns the processes that the advice on limits mentions. Only limits that are reached have
+    /// advice.
     #[must_use]
     pub fn concerned(&self) -> BTreeSet<Pid> {
         let full = self.limits.iter().filter(|it| it.full == Some(true));
@@ -126,9 +128,10 @@ pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option
     is_useful.then_some(first)
 }
 
-/// Sorts limits into three groups: full limits, those of pidns itself (`own`) first, then in the
-/// order in which the kernel checks them; then limits that are not full, the highest percentage
-/// first; then limits that may be full.
+/// Sorts limits into three groups: first the limits that are reached, then those that are not, and
+/// last those that may be reached. In the first group, the limits of pidns itself (`own`) come
+/// first, then the others in the order in which the kernel checks them. In the second group, the
+/// highest percentage comes first.
 fn sort(limits: &mut [Limit], own: Option<Pid>) {
     limits.sort_by_key(|limit| {
         let is_full = limit.full == Some(true);

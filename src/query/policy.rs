@@ -56,9 +56,9 @@ enum RuleScope {
 /// The reason why a string is not a valid rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ParseRuleError {
-    /// There is no such check code.
+    /// No check code has this name.
     Code(String),
-    /// There is no such key.
+    /// This scope does not begin with a known key.
     Key(String),
     /// The value is invalid for its key, for the reason in this text.
     Value(String),

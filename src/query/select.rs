@@ -22,8 +22,8 @@ pub struct Selection {
     /// Select these processes, their namespaces, and the dead or nascent namespaces that the
     /// processes keep alive.
     pub pids: BTreeSet<Pid>,
-    /// Also select the descendants of each process in `pids`, and the process's ancestors in the
-    /// same namespace.
+    /// `true` if the filter also selects relatives of each process in `pids`: its descendants, and
+    /// its ancestors in its own namespace.
     pub with_family: bool,
     /// Select only this namespace and its descendants.
     pub root: Option<NamespaceRef>,

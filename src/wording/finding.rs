@@ -30,7 +30,8 @@ impl FindingText {
     }
 }
 
-/// Returns a phrase with the number of findings for each verdict, such as `2 denied, 1 warning`.
+/// Returns a phrase that says how many findings are denied and how many are warnings, such as `2
+/// denied, 1 warning`, or that there are none. Also says how many older problems are left out.
 pub fn summary(check: &Check) -> String {
     let (denied, warned) = (check.count(Verdict::Deny), check.count(Verdict::Warn));
     let warnings = if warned == 1 { "warning" } else { "warnings" };
@@ -52,7 +53,8 @@ pub fn summary(check: &Check) -> String {
     text
 }
 
-/// Describes a finding of `pidns check`.
+/// Returns a message that says what a finding of `pidns check` is about and what is wrong, and
+/// advice on how to solve the problem.
 pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingText {
     let graph = &check.graph;
     let without_advice = |message| FindingText { message, advice: Vec::new() };
@@ -159,8 +161,8 @@ fn process_finding(
     FindingText { message, advice }
 }
 
-/// Returns the beginning of a sentence about a process that must reap another process. The text
-/// says whether the process is frozen or stopped.
+/// Returns the beginning of a sentence about a process that must reap another process: the name of
+/// the process, followed by a phrase that says that it is frozen or stopped, if it is.
 fn idle_process(check: &Check, pid: Pid) -> String {
     let process = ProcessRef::new(&check.graph, pid, None);
     let adviser = Adviser { graph: &check.graph, live: &check.live };
@@ -172,7 +174,8 @@ fn idle_process(check: &Check, pid: Pid) -> String {
     }
 }
 
-/// Returns a description of a process, with its age, parent, namespace and container.
+/// Returns a phrase that names a process, and says how old it is, and which parent, namespace and
+/// container it has.
 fn process_text(check: &Check, process: &Process, symbols: Symbols) -> String {
     let pids = Pids { process, symbols, all: false };
     let command = command(process, symbols == Symbols::ASCII);

@@ -60,7 +60,8 @@ fn number(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
 
-/// Describes the scope, the current value and the maximum of a limit.
+/// Returns a phrase that says what a limit applies to, how much of it is in use, and what its
+/// maximum is.
 fn numbers_text(limit: &Limit) -> String {
     let who = scope_text(&limit.scope);
     let count = |number: Option<u64>| number.map_or("?".to_owned(), |it| it.to_string());

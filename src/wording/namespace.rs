@@ -290,8 +290,8 @@ impl<'a> Describe<'a> {
         kept_by(self.graph, namespace)
     }
 
-    /// Returns a phrase with the number of namespaces, in total and by state, and the number of
-    /// processes.
+    /// Returns a phrase that says how many namespaces there are, how many of them are in each state
+    /// other than live, and how many processes there are.
     pub fn counts(&self) -> String {
         let snapshot = self.graph.snapshot();
         let mut text = namespaces(snapshot.namespaces.len()).to_string();

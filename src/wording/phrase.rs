@@ -61,7 +61,7 @@ pub fn namespaces(count: usize) -> Counted {
     Counted(count, "PID namespace", "PID namespaces")
 }
 
-/// Returns a phrase with the number of processes whose namespace is ambiguous.
+/// Returns a phrase that says how many processes have an ambiguous namespace.
 pub fn unplaced(count: usize) -> Counted {
     Counted(
         count,

@@ -18,8 +18,8 @@ use crate::query::{Leftovers, RunReport};
 /// The line for processes that exit before a scan can read them.
 pub const UNSEEN: &str = "processes that exit before they can be read, each leaving a child";
 
-/// Describes a finding of `pidns run`. If `--kill` has solved the problem, the description has no
-/// advice.
+/// Returns a message that says which process or namespace a command left behind, and advice on how
+/// to remove it. Returns no advice if `--kill` has solved the problem.
 pub fn describe_leftover(report: &RunReport, finding: &Finding, symbols: Symbols) -> FindingText {
     let without_advice = |message: String| FindingText { message, advice: Vec::new() };
     let Some(leftovers) = &report.leftovers else { return without_advice(String::new()) };
@@ -47,7 +47,7 @@ pub fn describe_leftover(report: &RunReport, finding: &Finding, symbols: Symbols
     }
 }
 
-/// Returns the effect of `--kill` on a process, and the advice for the process.
+/// Returns a phrase that says what effect `--kill` had on a process, and advice for the process.
 fn outcome(
     killed: Option<&Killed>,
     process: &Process,
@@ -162,7 +162,7 @@ pub fn run_facts(leftovers: &Leftovers, process: &Process) -> Vec<String> {
     facts
 }
 
-/// Returns a phrase with the age of the oldest of `processes`.
+/// Returns a phrase that says how old the oldest of `processes` is.
 pub fn run_age(report: &RunReport, processes: &[&Process]) -> Option<String> {
     let oldest = processes.iter().filter_map(|process| report.age(process)).max()?;
     Some(match processes {
@@ -171,10 +171,10 @@ pub fn run_age(report: &RunReport, processes: &[&Process]) -> Option<String> {
     })
 }
 
-/// Returns a sentence about the effect of `pidns run --kill`: the number of killed processes, the
-/// processes that pidns had no permission to signal, the processes that still run, and the zombies
-/// that are not reaped. The names of the processes come from `graph`, which is `None` if the host
-/// could not be scanned.
+/// Returns a phrase that says what effect `pidns run --kill` had: how many processes were killed,
+/// which processes pidns had no permission to signal, which processes still run, and which zombies
+/// are not reaped. The names of the processes come from `graph`, which is `None` if the host could
+/// not be scanned.
 pub fn killed_text(killed: &Killed, graph: Option<&PidGraph>) -> String {
     let all = killed.sigterm.union(&killed.sigkill).count();
     let mut text = format!("killed {}", processes(all));

@@ -15,9 +15,9 @@ use crate::wording::phrase::Count;
 /// GitHub shows at most this many errors, and this many warnings, for a step.
 const ANNOTATIONS: usize = 10;
 
-/// Writes at most ten errors and ten warnings. If there are more than ten errors, writes nine,
-/// selected evenly from all codes. The tenth error then has the number of omitted findings for each
-/// code. The same applies to warnings.
+/// Writes at most ten errors and at most ten warnings. If there are more than ten errors, writes
+/// nine of them, selected evenly from all codes, and a tenth error that says how many findings of
+/// each code are omitted. Does the same with more than ten warnings.
 pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
     for (verdict, command) in [(Verdict::Deny, "error"), (Verdict::Warn, "warning")] {
         let of_verdict = || all.findings.iter().filter(|(finding, _)| finding.verdict == verdict);

@@ -136,8 +136,8 @@ const NAMESPACE_MEMBERS: &str = "Processes that are members of the PID namespace
 const LIMIT_USED: &str = "How full the fullest limit of each kind is, 1 if the next fork or PID \
      namespace would be refused";
 
-/// Returns the utilization of the fullest limit of each kind. Omits a kind if the utilization of
-/// all its limits is unknown.
+/// Returns the highest utilization among the limits of each kind. Omits a kind if the utilization
+/// of all its limits is unknown.
 fn limits_used(limits: &[Limit]) -> Vec<Sample> {
     let fullest = |kind: &LimitKind| {
         let percent =

@@ -1,4 +1,4 @@
-//! Writes limits as human-readable text: full limits first, each with advice.
+//! Writes limits as human-readable text: first the limits that are reached, each with advice.
 
 use std::io::{self, Write};
 
@@ -10,8 +10,8 @@ use crate::wording::limit::{failure, limit_advice, limit_text, limits_summary, n
 use crate::wording::line::Emphasis;
 
 /// Writes a line for each limit, followed by a line for each piece of advice. The last lines are a
-/// summary, the reasons why limits are unknown, and other processes that have a requested PID in
-/// their own PID namespaces: the user may have meant one of them.
+/// summary, the reasons why limits are unknown, and the names of processes that have one of the
+/// requested PIDs in their own PID namespaces: the user may have meant one of these processes.
 pub fn write(report: &LimitReport, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let adviser = Adviser { graph: &report.graph, live: &report.live };
     let shown: Vec<&Limit> = report.limits.iter().filter(|it| is_shown(it)).collect();
@@ -32,8 +32,8 @@ pub fn write(report: &LimitReport, style: Style, out: &mut dyn Write) -> io::Res
     Ok(())
 }
 
-/// Writes one limit. The line of a full limit begins with the [`failure`] that the limit causes,
-/// followed by `also`.
+/// Writes one limit. If the limit is reached, its line begins with the [`failure`] that the limit
+/// causes, followed by `also`.
 fn write_limit(
     limit: &Limit,
     also: &str,
@@ -54,7 +54,7 @@ fn write_limit(
     Ok(())
 }
 
-/// Returns `true` if the report shows the limit. A limit that is not full is hidden if it has no
+/// Returns `true` if the report shows the limit. A limit that is not reached is hidden if it has no
 /// maximum, or if it is `InitTerminated`, which only reports a terminated init.
 fn is_shown(limit: &Limit) -> bool {
     let is_open = limit.full == Some(false);

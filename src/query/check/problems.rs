@@ -14,7 +14,7 @@ use crate::query::settle::Unsettled;
 const DEEP_LEVELS_LEFT: usize = 4;
 
 /// Finds the problems in a graph. Does not report the states in `unsettled` as problems. A limit is
-/// a problem if it is at least `warn_at` percent full.
+/// a problem if at least `warn_at` percent of it is in use.
 pub fn problems(
     graph: &PidGraph,
     unsettled: &Unsettled,
@@ -63,9 +63,9 @@ fn find_in_namespaces(
     }
 }
 
-/// Finds limits that are full or nearly full. Leaves out the limits for terminated inits and for
-/// nesting, because the codes `dead-namespace` and `deep-nesting` cover them. Also leaves out
-/// limits with a maximum of 0, which an administrator sets to forbid new PID namespaces.
+/// Finds limits of which at least `warn_at` percent is in use. Leaves out the limits for terminated
+/// inits and for nesting, because the codes `dead-namespace` and `deep-nesting` cover them. Also
+/// leaves out limits with a maximum of 0, which an administrator sets to forbid new PID namespaces.
 fn find_in_limits(graph: &PidGraph, warn_at: u64, found: &mut Vec<(CheckCode, Subject)>) {
     let is_reported = |it: &Limit| {
         !matches!(it.kind, LimitKind::InitTerminated | LimitKind::Nesting)
@@ -83,8 +83,8 @@ fn find_in_processes(
     found: &mut Vec<(CheckCode, Subject)>,
 ) {
     // The diagnostics of the snapshot name the inits that do not reap their children. The collector
-    // watches an init for some time before it reports the init, so it does not report inits that
-    // are only frozen or slow.
+    // does not report an init that is only slow or frozen: it waits for each init to reap its
+    // zombies, and checks whether the init is frozen.
     let diagnostics = graph.snapshot().diagnostics.iter();
     let code = DiagnosticCode::InitDoesNotReap.name();
     let inits: HashSet<Pid> =

@@ -21,15 +21,15 @@ pub struct Earlier {
 }
 
 impl Earlier {
-    /// Compares the problems of both graphs.
+    /// Compares the problems of the two graphs in `diff`.
     pub fn of(diff: &Diff) -> Self {
         let came: HashSet<Pid> = came(diff).0.collect();
         let is_old = |pid: &Pid| diff.before.process(*pid).is_some() && !came.contains(pid);
         let later = |subject| match subject {
             Subject::Process(pid) => Some(pid).filter(is_old).map(Subject::Process),
             Subject::Namespace(id) => diff.counterpart(id).map(Subject::Namespace),
-            // Report full limits and an incomplete snapshot even if the earlier snapshot had the
-            // same problem.
+            // Report problems of limits, and an incomplete snapshot, even if the earlier snapshot
+            // had these problems, too.
             Subject::Limit(_) | Subject::Snapshot => None,
         };
         let had = problems(&diff.before, &Unsettled::default(), WARN_AT).into_iter();

@@ -26,7 +26,7 @@ pub enum Incomparable {
 }
 
 impl Incomparable {
-    /// Returns the human-readable message.
+    /// Returns a phrase that says why the snapshots cannot be compared.
     #[must_use]
     pub fn message(self) -> &'static str {
         match self {
@@ -177,7 +177,7 @@ keywords! {
 }
 
 impl DiffCaveat {
-    /// Returns the human-readable message.
+    /// Returns a phrase that says why the list of changes may be wrong or incomplete.
     #[must_use]
     pub fn message(self) -> &'static str {
         match self {

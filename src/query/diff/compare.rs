@@ -54,8 +54,8 @@ pub struct Comparison<'a> {
     before: &'a PidGraph,
     after: &'a PidGraph,
     pub relation: Relation,
-    /// For each namespace that is in both graphs, maps its ID in the first graph to its ID in the
-    /// second graph.
+    /// Maps the ID of a namespace in the first graph to its ID in the second graph. Contains only
+    /// the namespaces that are in both graphs.
     pub counterparts: HashMap<NamespaceId, NamespaceId>,
     pub weak: WeakMatches,
     /// Start of the pidns process that took the first snapshot. `None` if the start time of either

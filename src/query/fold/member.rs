@@ -39,17 +39,17 @@ impl<'a> MemberRow<'a> {
 /// [`Ordinary`](Self::Ordinary).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Condition {
-    /// Running, sleeping or waiting.
+    /// The process is running, sleeping or waiting.
     Ordinary,
-    /// In a frozen cgroup.
+    /// The process is in a frozen cgroup.
     Frozen,
-    /// In uninterruptible sleep (`D`), which signals do not interrupt.
+    /// The process is in uninterruptible sleep (`D`), which signals do not interrupt.
     Uninterruptible,
-    /// Stopped by a signal or a tracer (`T`, `t`).
+    /// The process was stopped by a signal or a tracer (`T`, `t`).
     Stopped,
-    /// Terminated, but not reaped (`Z`).
+    /// The process has terminated, but has not been reaped (`Z`).
     Zombie,
-    /// Its leader thread has terminated, but other threads have not.
+    /// The leader thread of the process has terminated, but other threads have not.
     LeaderExited,
 }
 
