@@ -55,7 +55,8 @@ pub struct Discovery {
 
 /// The questions that `assemble` may ask a source after the source has returned a [`Discovery`].
 pub trait FollowUp {
-    /// Returns `true` if this process still exists, with the same PIDs at all levels.
+    /// Returns `true` if this process still exists, with the PIDs that it had at each level when it
+    /// was read.
     fn is_there(&self, process: &Process) -> bool;
 
     /// Returns `true` if this process still exists and is a zombie.

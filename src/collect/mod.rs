@@ -88,7 +88,7 @@ pub struct Collected {
     pub collector: CollectorUsed,
 }
 
-/// How the processes were read. The snapshot is the same in all cases.
+/// The way in which the processes were read. It makes no difference to the snapshot.
 #[derive(Debug)]
 pub enum CollectorUsed {
     /// The processes were read through BPF.

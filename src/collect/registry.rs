@@ -31,7 +31,8 @@ pub fn descriptors_for_reading() -> u64 {
 /// Indicates if a namespace has had an init. The evidence depends on how the namespace was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InitHistory {
-    /// Unknown, because the namespace was found through an open descriptor or a mount.
+    /// It is unknown whether the namespace has had an init: the namespace was found through an open
+    /// descriptor or a mount, which prove nothing about an init.
     #[default]
     Unknown,
     /// The namespace had no init when it was found: a thread creates its children in the namespace,
@@ -79,8 +80,10 @@ impl NamespaceRegistry {
     /// read from a link. If the namespace is not pinned yet, `open` must open the link's target.
     ///
     /// If the namespace is pinned already, `shows` must read the link again and return `true` if
-    /// the link still shows `inode`. This detects a reused inode number: the caller may have read
-    /// the number of an older namespace, before the kernel gave it to the pinned namespace.
+    /// the link still shows `inode`. It may have happened that the caller read the inode number of
+    /// an older namespace, that the kernel then gave this number to a new namespace, and that the
+    /// new namespace was pinned. While it is pinned, its number is not reused, so if the link shows
+    /// the number now, the link refers to the pinned namespace.
     ///
     /// # Errors
     /// `ESRCH` if the link now refers to another namespace; `EMFILE` if no descriptor is left to

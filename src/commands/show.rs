@@ -90,7 +90,7 @@ fn warn_missing(missing: &[Pid]) {
     output::warn(format_args!("no process {}", missing.join(" ")));
 }
 
-/// Adds to the snapshot all limits that are full and apply to these processes. Limits that can't be
+/// Adds to the snapshot the reached limits that apply to these processes. Limits that can't be
 /// read are left out without a message, because the user did not ask for limits.
 fn add_full_limits(
     snapshot: &mut Snapshot,
@@ -129,7 +129,7 @@ fn short(diagnostic: &Diagnostic) -> String {
     let (Some(_), Some((what, why))) = (&diagnostic.errno, message.rsplit_once(": ")) else {
         return message.to_owned();
     };
-    // Leave out the error number, because the description of the error says the same.
+    // Leave out the error number, because the description already identifies the error.
     let why = why.split(" (os error ").next().unwrap_or(why);
     let even = if advice.starts_with("refused even") { ", even as root" } else { "" };
     format!("{what} ({why}{even})")

@@ -139,8 +139,9 @@ fn repeat(
                 }
                 ControlFlow::Continue(())
             });
-            // If the walk found no running descendant, it may have missed one. If it missed none,
-            // only zombies are left, which only their tracers can reap.
+            // A walk that found no running descendant may have missed one. If it has missed none,
+            // all remaining descendants are zombies that only their tracers can reap, so no signal
+            // has an effect any more.
             leaves_some = if living.is_empty() {
                 command.may_have_missed()
             } else {

@@ -43,7 +43,7 @@ pub use signals::end_by_sigint;
 #[derive(Debug)]
 pub struct SupervisedCommand {
     signals: Signals,
-    /// Is readable if a signal that asks pidns to exit is pending.
+    /// A descriptor that is readable while a signal that asks pidns to exit is pending.
     exit_requests: SignalFd,
     reaper: Reaper,
     /// The cgroup of the command (`--cgroup`).

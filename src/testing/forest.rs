@@ -16,7 +16,7 @@ use crate::model::{Namespace, NamespaceId, Pid, Process};
 
 /// Limits on the size of a forest. With low limits, a test takes milliseconds. Also, many
 /// namespaces then have the same level and contain the same PIDs, so a test detects code that
-/// confuses such namespaces.
+/// mistakes one of them for another.
 const MAX_TASKS: usize = 40; // at most 64, so that one u64 has a bit for each task
 const MAX_NAMESPACES: usize = 12;
 const MAX_DEPTH: usize = 5;

@@ -16,8 +16,9 @@
 //! 2. Does the namespace have an init now? If the namespace has no init now but had an init before,
 //!    that init is gone for good, and the namespace is dead.
 //!
-//! In the reverse order, an init that starts between the two questions would be mistaken for an
-//! init that is gone.
+//! If pidns asked question 2 first, the namespace could have no init at that time, then get its
+//! first init, and so have had an init by the time of question 1. pidns would then mistake a living
+//! init for one that is gone.
 
 use std::collections::{HashMap, HashSet};
 

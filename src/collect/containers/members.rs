@@ -66,8 +66,9 @@ fn by_details(processes: &[Process], own: &OwnContainers<'_>) -> Vec<(Pid, Conta
     processes.iter().filter(|it| !is_init(it)).filter_map(other).collect()
 }
 
-/// Like [`by_details`], if the scan has not read the cgroups. Reads the cgroups of processes that
-/// may have entered another container's namespace, and finds the descendants of these processes.
+/// Finds the same processes as [`by_details`] if the scan has not read the cgroups: reads the
+/// cgroups of processes that may have entered another container's namespace, and finds the
+/// descendants of these processes.
 fn by_descent(
     source: &ProcSource,
     processes: &[Process],

@@ -31,7 +31,7 @@ pub enum Tasks<'a> {
 }
 
 impl ReadLimit<'_> {
-    /// Creates a limit that is full once the number in use has reached the maximum.
+    /// Creates a limit that is reached once the number in use is the maximum.
     pub fn new(limit: Limit, used: Result<u64, String>, max: Result<LimitMax, String>) -> Self {
         let number = max.as_ref().ok().and_then(|max| max.number());
         let mut limit = limit.with_numbers(used.as_ref().ok().copied(), number);

@@ -74,7 +74,7 @@ pub fn shows_root(mountinfo: &[u8]) -> bool {
 /// How a procfs hides processes of other users (`hidepid=` and `gid=` of `proc(5)`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HidePid {
-    /// It hides nothing.
+    /// The procfs hides no processes.
     Off,
     /// Processes of other users are listed, but their files can't be read.
     NoAccess {

@@ -96,8 +96,8 @@ pub fn inherited(procfs: &Procfs) -> Vec<u32> {
         let fds = table.namespaces.into_iter().map(|(fd, _)| fd);
         Ok::<_, Errno>(fds.filter(|&fd| !is_close_on_exec(process.as_fd(), fd)).collect())
     };
-    // Listing fails in two cases, and an empty list is harmless in both. If the procfs does not
-    // show pidns, the scan does not find pidns either. If descriptors or memory are lacking, the
-    // scan fails too.
+    // If the list cannot be read, return an empty list, which does no harm. Either the procfs does
+    // not show pidns, and then the scan does not find pidns either. Or descriptors or memory are
+    // lacking, and then the scan fails, too.
     list().unwrap_or_default()
 }

@@ -53,10 +53,11 @@ enum ThreadsNow {
 /// Determines from the threads of a process whether the process is alive. A process lives as long
 /// as any of its threads, and the leader can exit long before the others.
 ///
-/// When a thread other than the leader calls `execve(2)`, the kernel kills all other threads, and
-/// the calling thread takes over the leader's TID. A pass that reads one thread after the other can
-/// then see the old leader twice, under both TIDs, and conclude that all threads are exiting
-/// although the process lives on. So two passes in a row must find that all threads are exiting.
+/// When a thread other than the leader calls `execve(2)`, the kernel kills all other threads. Then
+/// the calling thread and the leader exchange their TIDs. If a pass reads the leader's TID before
+/// the exchange and the calling thread's TID afterwards, it sees the exiting leader twice, and
+/// never sees the calling thread, which lives on. So one pass does not prove that all threads are
+/// exiting: two passes in a row must find this.
 fn life_by_threads(dir: BorrowedFd<'_>) -> SysResult<InitNow> {
     let mut exiting_before = false;
     for _ in 0..ATTEMPTS {

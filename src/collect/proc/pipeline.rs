@@ -98,8 +98,9 @@ impl Pipes {
     }
 
     /// Reads all descriptors of a process, starting with the highest number. To connect a pipe, a
-    /// shell duplicates it to a standard descriptor, and then closes the original, which has a
-    /// higher number. Reading in descending order can't miss both descriptors.
+    /// shell first duplicates it to a standard descriptor, and then closes the original, which has
+    /// a higher number. If pidns finds the original closed, the duplicate exists already, and pidns
+    /// reads it later. So pidns can't miss both the original and the duplicate.
     fn of_all(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |dir| Ok(paths(descriptors(dir)?)))
     }
@@ -201,10 +202,10 @@ fn pipeline(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> BT
     if pipes.is_empty() {
         return BTreeSet::new();
     }
-    // A shell forks a child before it connects the pipes to the child's standard input and output.
-    // Until then, the child has the pipes open as other descriptors. Children of pidns can be in
-    // this state, too: a shell starts processes for redirections such as `2> >(cat)` before it
-    // executes pidns.
+    // A shell first forks a child, which has the pipes open as other descriptors. Then the
+    // child connects the pipes to its standard input and output. So between these two steps, all
+    // descriptors of the child must be read. Children of pidns can be in this state, too: a shell
+    // starts processes for redirections such as `2> >(cat)` before it executes pidns.
     let is_starting = |it: &Process| {
         let is_child = |parent: &Process| it.ppid == Some(parent.pid) && it.comm == parent.comm;
         ancestry.first().is_some_and(|own| it.ppid == Some(own.pid))

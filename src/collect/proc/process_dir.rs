@@ -101,9 +101,10 @@ pub fn still_there(status_file: &OwnedFd) -> Result<()> {
 
 /// Runs `attempt`, and runs it a second time if the process seems to be gone.
 ///
-/// When a thread other than the leader calls `execve(2)`, it takes over the leader's TID. A file
-/// that was opened just before the call belongs to the old leader. Reading such a file fails with
-/// the error for a process that is gone, although the process lives on.
+/// `attempt` may open a file of a process just before a thread other than the leader calls
+/// `execve(2)`. The thread then takes over the leader's TID, and the old leader exits. The file
+/// belongs to the old leader, so reading it fails with the error for a process that is gone,
+/// although the process lives on.
 pub fn try_twice<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     match attempt() {
         Err(errno) if is_gone(errno) => attempt(),

@@ -47,7 +47,7 @@ pub struct Target {
 /// A living init that the BPF program found.
 #[derive(Debug)]
 pub struct SeenInit {
-    /// The process, with the same contents that a read through /proc would return.
+    /// The process, with all fields as a read through /proc would fill them in.
     pub process: Process,
     /// The kernel's 64-bit ID of the init's PID namespace. The kernel never reuses such an ID.
     pub ns_id: u64,

@@ -12,8 +12,8 @@ pub const MOUNT: usize = 0;
 /// A group of processes in the same namespace, and what is known about that namespace.
 #[derive(Debug, Default)]
 pub struct Group {
-    /// Index of the group that this group was joined to, if any. That group then represents both
-    /// groups.
+    /// Index of the group that this group was joined to, if any. That group then also represents
+    /// this group.
     pub joined: Option<usize>,
     /// Number of levels below the procfs's own namespace, if known.
     pub level: Option<usize>,

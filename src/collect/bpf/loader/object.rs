@@ -74,8 +74,8 @@ pub struct ProgramSpec<'a> {
 /// A program that was adapted to the running kernel.
 pub struct Program {
     pub instructions: Vec<u8>,
-    /// For each function of the program: the index of its first instruction, and the ID of its type
-    /// in [`Object::types`].
+    /// The table of the program's functions. Each entry has the index of the function's first
+    /// instruction, and the ID of its type in [`Object::types`].
     pub functions: Vec<u8>,
     /// ID of the kernel function [`ProgramSpec::iterator`] in the kernel's BTF.
     pub iterator: u32,

@@ -229,7 +229,7 @@ fn check_members_are_listed(
     Ok(())
 }
 
-/// Returns the namespaces in `wanted` that `listed` contains with the same init state.
+/// Returns the namespaces in `wanted` that `listed` contains, too, with an unchanged init state.
 fn still_listed(
     wanted: Vec<MemoryNamespace>,
     listed: Vec<MemoryNamespace>,

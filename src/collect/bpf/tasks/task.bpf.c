@@ -210,10 +210,10 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     struct task_struct *task = context->task;
     if (!task) return 0;
     task = STRUCT(task_struct, task);
-    // Only the leader of a process gets a record, with one exception: an exiting thread
-    // also gets one. When a thread calls execve(2), it takes the leader's place and
-    // PID, and the old leader exits under the thread's ID. The old leader may be the
-    // only task of the process that the iterator visits.
+    // A thread that is not the leader gets no record unless it is exiting. When a thread
+    // calls execve(2), it takes the leader's place and PID, and the old leader gets the
+    // thread's ID and exits. The iterator may then visit the old leader, but not the new
+    // one, so the record of the old leader is the only sign of the process.
     u64 is_other = task->pid ^ task->tgid;
     if (is_other && !(task->flags & EXITING)) return 0;
 

@@ -105,9 +105,10 @@ fn pid_namespace_of(
     held: &mut Held,
 ) -> Result<Option<u64>> {
     let registry = search.scan.registry;
-    // The kernel may have reused the inode number for another namespace after `file` was read and
-    // before the registry pinned that namespace. So look up the file again: while a namespace is
-    // pinned, its inode number is not reused.
+    // After `file` was read, its namespace may have ended, the kernel may have given the inode
+    // number to another namespace, and the registry may have pinned that namespace. While a
+    // namespace is pinned, its inode number is not reused. So if the descriptor still refers to a
+    // file with this number, it refers to the pinned namespace.
     if registry.is_pinned(file.inode) && FileId::of(table, name) == Ok(file) {
         return Ok(Some(file.inode));
     }
