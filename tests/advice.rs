@@ -708,20 +708,17 @@ fn the_advice_unmounts_in_each_mount_namespace() {
 
 #[test]
 fn the_advice_sends_an_init_no_signal_that_it_ignores() {
-    needs!(NamespaceOfItsOwn);
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("ns");
-    let id = mount_dead_namespace(&path);
-    // The init of another namespace keeps the dead namespace open. The kernel ignores SIGTERM for
-    // an init without a handler, so the advice must use SIGKILL.
-    let script = format!("exec 9<'{}'; echo ready; exec sleep 600", path.display());
-    let (_container, init) = container(&script);
-    stdout(&run(Command::new("umount").arg(&path)));
-    // Other mount namespaces still contain the mount, so pidns also advises commands that unmount
-    // it there.
+    needs!(Namespaces, Program("python3"));
+    // The children of an init would start in a dead namespace. The kernel ignores SIGTERM for an
+    // init without a handler, so the advice must use SIGKILL.
+    let program = "import ctypes, os, signal; ctypes.CDLL(None).unshare(0x20000000)\n\
+                   if os.fork() == 0: os._exit(0)\n\
+                   os.wait(); print('ready', flush=True); signal.pause()";
+    let (_container, init) = container(&format!("exec python3 -c \"{program}\""));
+    let id = link(format!("/proc/{init}/ns/pid_for_children")).unwrap();
     let advice = finding(&id, "dead-namespace").advice;
-    assert_eq!(advice.first(), Some(&format!("kill -KILL {init}")), "{advice:?}");
-    follow(&advice[..1]);
+    assert_eq!(advice, [format!("kill -KILL {init}")]);
+    follow(&advice);
     until("the namespace is gone", || Document::of(&[]).find_namespace(&id).is_none());
 }
 
@@ -825,6 +822,49 @@ fn no_advice_kills_a_process_to_which_another_user_may_have_sent_the_namespace()
             until("only root keeps it", || finding(&id, "dead-namespace").advice.len() == 1);
         }
     }
+}
+
+/// Python program that receives a descriptor by a socket with the abstract name `argv[1]`, and keeps
+/// it.
+const RECEIVER: &str = "
+import signal, socket, sys
+listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+listener.bind('\\0' + sys.argv[1])
+print('ready', flush=True)
+_, (fd,), _, _ = socket.recv_fds(listener, 1, 1)
+signal.pause()
+";
+
+/// Python program that becomes user 54321, and sends its PID namespace to the socket with the
+/// abstract name `argv[1]`.
+const SENDER: &str = "
+import os, socket, sys
+os.setgid(54321)
+os.setuid(54321)
+sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+sender.connect('\\0' + sys.argv[1])
+socket.send_fds(sender, [b'x'], [os.open('/proc/self/ns/pid', os.O_RDONLY)])
+print(os.readlink('/proc/self/ns/pid'))
+";
+
+#[test]
+fn no_advice_kills_a_process_to_which_a_container_of_root_has_sent_its_namespace() {
+    needs!(HostRoot, Program("python3"));
+    let name = format!("pidns-advice-{}", std::process::id());
+    let (daemon, _) = start_command(Command::new("python3").args(["-c", RECEIVER, &name]));
+    // As in a set-user-ID sandbox: root has created the namespace, and another user runs in it.
+    let mut sandbox = Command::new("unshare");
+    let id = stdout(&run(sandbox.args(["-pf", "python3", "-c", SENDER, &name])));
+    let mut advice = Vec::new();
+    until("the daemon keeps the namespace", || {
+        advice = findings(id.trim_end()).into_iter().flat_map(|it| it.advice).collect();
+        !advice.is_empty() && !advice[0].contains("socket")
+    });
+    let pid = daemon.pid();
+    let from = "may come from a process in the namespace";
+    let [advice] = &advice[..] else { panic!("{advice:?}") };
+    assert!(advice.starts_with(&format!("end {pid} only if user root does not need it: fd ")));
+    assert!(advice.ends_with(from), "{advice}");
 }
 
 #[test]

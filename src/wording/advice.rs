@@ -106,8 +106,9 @@ impl Adviser<'_> {
     ///   (`CLONE_PARENT`). The child can make that daemon its tracer (`PTRACE_TRACEME`). If the
     ///   child runs a set-user-ID program, its UID does not show which user started it.
     /// - A user can send a descriptor to a daemon (`SCM_RIGHTS`), or connect to a daemon that opens
-    ///   a pidfd of each client (`SO_PEERPIDFD`). A namespace that the initial user namespace owns
-    ///   does not count as another user's, because only root can create it.
+    ///   a pidfd of each client (`SO_PEERPIDFD`). Only root can create a namespace that the initial
+    ///   user namespace owns, but anybody can run in it: most containers and set-user-ID sandboxes
+    ///   have such a namespace. So its owner does not show who sent the descriptor.
     fn may_be_framed(&self, pid: Pid, cause: Cause<'_>) -> Option<String> {
         let process = self.graph.known_process(pid);
         match cause {
@@ -125,12 +126,13 @@ impl Adviser<'_> {
                 let Some(owner) = &namespace.owner else {
                     return Some(format!("fd {fd} may come from another user"));
                 };
-                let is_of_root =
-                    owner.uid == Some(0) && owner.user_namespace == INITIAL_USER_NAMESPACE;
+                if owner.user_namespace == INITIAL_USER_NAMESPACE {
+                    return Some(format!("fd {fd} may come from a process in the namespace"));
+                }
                 let is_inside = self.user_namespace(pid) == Some(owner.user_namespace);
                 let is_of_owner =
                     process.is_some_and(|it| it.uid != 0 && owner.uid == Some(it.uid));
-                if is_of_root || is_inside || is_of_owner {
+                if is_inside || is_of_owner {
                     return None;
                 }
                 let from = match (&owner.user, owner.uid) {

@@ -46,7 +46,7 @@ fn every_format_has_message_and_advice_for_hostile_names() {
         CheckFormat::Text,
         &expect![[r#"
             DENIED dead-namespace: pid:[4026532180]  DEAD: its init has exited; kept by 4 containerd-shim: open fd 9; kept by mount /run/it's $x (in mnt:[9])
-              kill 4; umount '/run/it'\''s $x'
+              end 4 only if user root does not need it: fd 9 may come from a process in the namespace; umount '/run/it'\''s $x'
             warning zombie: 7 sleep does not reap its child 20 → 20 a%|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179], of docker 3f2a1b9c04de)
               end 7 only if user root does not need it: another user may have started 20
             warning zombie: 7 sleep does not reap its child 21 → 21 a%|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179], of docker 3f2a1b9c04de)
@@ -66,7 +66,7 @@ fn every_format_has_message_and_advice_for_hostile_names() {
     shows(
         CheckFormat::Github,
         &expect![[r#"
-            ::error title=pidns%3A dead-namespace::pid:[4026532180]  DEAD: its init has exited; kept by 4 containerd-shim: open fd 9; kept by mount /run/it's $x (in mnt:[9]); kill 4; umount '/run/it'\''s $x'
+            ::error title=pidns%3A dead-namespace::pid:[4026532180]  DEAD: its init has exited; kept by 4 containerd-shim: open fd 9; kept by mount /run/it's $x (in mnt:[9]); end 4 only if user root does not need it: fd 9 may come from a process in the namespace; umount '/run/it'\''s $x'
             ::warning title=pidns%3A zombie::7 sleep does not reap its child 20 → 20 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179], of docker 3f2a1b9c04de); end 7 only if user root does not need it: another user may have started 20
             ::warning title=pidns%3A zombie::7 sleep does not reap its child 21 → 21 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179], of docker 3f2a1b9c04de); end 7 only if user root does not need it: another user may have started 21
             ::warning title=pidns%3A zombie::7 sleep does not reap its child 22 → 22 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179], of docker 3f2a1b9c04de); end 7 only if user root does not need it: another user may have started 22
@@ -90,7 +90,7 @@ fn every_format_has_message_and_advice_for_hostile_names() {
             <testsuites name="pidns" tests="13" failures="1" errors="0">
                 <testsuite name="pidns check" tests="13" skipped="0" errors="0" failures="1">
                     <testcase name="dead-namespace" classname="pidns.check">
-                        <failure message="dead-namespace: 1" type="dead-namespace">pid:[4026532180]  DEAD: its init has exited; kept by 4 containerd-shim: open fd 9; kept by mount /run/it&apos;s $x (in mnt:[9]); kill 4; umount &apos;/run/it&apos;\&apos;&apos;s $x&apos;</failure>
+                        <failure message="dead-namespace: 1" type="dead-namespace">pid:[4026532180]  DEAD: its init has exited; kept by 4 containerd-shim: open fd 9; kept by mount /run/it&apos;s $x (in mnt:[9]); end 4 only if user root does not need it: fd 9 may come from a process in the namespace; umount &apos;/run/it&apos;\&apos;&apos;s $x&apos;</failure>
                     </testcase>
                     <testcase name="blocked-init" classname="pidns.check"/>
                     <testcase name="leftover-process" classname="pidns.check"/>
@@ -111,7 +111,7 @@ fn every_format_has_message_and_advice_for_hostile_names() {
 
             | | code | what | what to do |
             |---|---|---|---|
-            | **denied** | dead-namespace | pid&#58;&#91;4026532180&#93;  DEAD&#58; its init has exited; kept by 4 containerd-shim&#58; open fd 9; kept by mount /run/it&#39;s &#36;x (in mnt&#58;&#91;9&#93;) | kill 4<br>umount &#39;/run/it&#39;&#92;&#39;&#39;s &#36;x&#39; |
+            | **denied** | dead-namespace | pid&#58;&#91;4026532180&#93;  DEAD&#58; its init has exited; kept by 4 containerd-shim&#58; open fd 9; kept by mount /run/it&#39;s &#36;x (in mnt&#58;&#91;9&#93;) | end 4 only if user root does not need it&#58; fd 9 may come from a process in the namespace<br>umount &#39;/run/it&#39;&#92;&#39;&#39;s &#36;x&#39; |
             | warning | zombie | 7 sleep does not reap its child 20 → 20 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;, of docker 3f2a1b9c04de) | end 7 only if user root does not need it&#58; another user may have started 20 |
             | warning | zombie | 7 sleep does not reap its child 21 → 21 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;, of docker 3f2a1b9c04de) | end 7 only if user root does not need it&#58; another user may have started 21 |
             | warning | zombie | 7 sleep does not reap its child 22 → 22 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;, of docker 3f2a1b9c04de) | end 7 only if user root does not need it&#58; another user may have started 22 |
@@ -186,9 +186,10 @@ fn never_advises_to_kill_a_kernel_thread_or_an_ended_process() {
     };
     let text = written(&check);
     assert!(text.contains("warning zombie: 2 kthreadd does not reap its child 20 sleep"), "{text}");
-    assert!(!text.contains("kill 2\n") && text.contains("  kill 4\n"), "{text}");
+    assert!(!text.contains("kill 2\n") && text.contains("  end 4 only if user"), "{text}");
     check.live.ended = Pid::new(4).into_iter().collect();
-    assert!(!written(&check).contains("kill"));
+    let text = written(&check);
+    assert!(!text.contains("kill") && !text.contains("end 4"), "{text}");
 }
 
 #[test]
