@@ -210,6 +210,25 @@ fn a_namespace_that_is_dead_for_a_moment_is_not_reported() {
 }
 
 #[test]
+fn an_init_that_reaps_once_a_second_is_not_reported() {
+    needs!(NamespaceOfItsOwn, Program("python3"));
+    let init = "import os, time\n\
+         print('ready', flush=True)\n\
+         while True:\n    \
+             child = os.fork()\n    \
+             if child == 0: os._exit(0)\n    \
+             time.sleep(1)\n    \
+             os.waitpid(child, 0)";
+    let mut command = Command::new("unshare");
+    let (unshare, _) = start_command(command.args(["-pf", "--kill-child", "python3", "-c", init]));
+    let namespace = format!("@{}", children(unshare.pid())[0]);
+    let options = ["--root", &namespace, "--deny", "zombie,init-does-not-reap"];
+    // On a busy host, a process can sleep longer than it asked for.
+    let is_clean = || pidns(&[&["check", "-q"], &options[..]].concat()).status.success();
+    until("three checks in a row are clean", || (0..3).all(|_| is_clean()));
+}
+
+#[test]
 fn a_process_belongs_to_the_container_of_its_own_cgroup() {
     const ID: &str = "ca5e1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a";
     needs!(Initial("cgroup"));

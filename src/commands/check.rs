@@ -141,7 +141,7 @@ fn load_settled(
     if origin.file.is_some() {
         return Ok(Settled::unconfirmed(first));
     }
-    settle(first, &origin.procfs, load)
+    settle(first, &origin.procfs, true, load)
 }
 
 fn read_policy(path: &Path) -> Result<Vec<(Verdict, Rule)>, Error> {

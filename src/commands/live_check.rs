@@ -7,7 +7,7 @@ use std::thread;
 use crate::collect::{self, LaterDetails, LiveHost};
 use crate::error::Error;
 use crate::model::{Detail, Process, Snapshot};
-use crate::query::{Check, Policy, SETTLE, ThreadProblems, Transients, Unsettled};
+use crate::query::{Check, Policy, ThreadProblems, Transients, Unsettled};
 
 /// A snapshot to check, and data about its transient states and its threads.
 pub struct Settled {
@@ -30,6 +30,7 @@ impl Settled {
 pub fn settle(
     first: Snapshot,
     procfs: &Path,
+    reports_zombies: bool,
     load: impl FnOnce() -> Result<Snapshot, Error>,
 ) -> Result<Settled, Error> {
     let transients = Transients::of(&first);
@@ -40,7 +41,7 @@ pub fn settle(
         let threads = ThreadProblems { stuck, stopped_inits: live.stopped_inits() };
         return Ok(Settled { snapshot: first, unsettled, threads });
     }
-    thread::sleep(SETTLE);
+    thread::sleep(transients.pause(reports_zombies));
     let snapshot = load()?;
     let live = LiveHost::open(procfs, &snapshot.processes)?;
     let mut unsettled = transients.unsettled(&snapshot);

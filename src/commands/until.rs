@@ -64,8 +64,11 @@ impl Until {
                 return Ok((after, None));
             }
         }
+        let zombie_codes = [CheckCode::Zombie, CheckCode::InitDoesNotReap];
+        let reports_zombies = zombie_codes.iter().any(|code| self.codes.contains(code));
         let scan = || scanner.scan().map(|it| it.snapshot).map_err(Error::from);
-        let Settled { snapshot, unsettled, threads } = settle(after, &procfs, scan)?;
+        let Settled { snapshot, unsettled, threads } =
+            settle(after, &procfs, reports_zombies, scan)?;
         let mut check = self.check_once(&snapshot, unsettled, scope, scanner.request())?;
         let processes = &snapshot.processes;
         add_live_facts(&mut check, threads, &self.policy, details, &procfs, processes)?;

@@ -31,7 +31,7 @@ pub use policy::{ParseRuleError, Policy, Rule, WARN_AT};
 pub use resolve::resolve;
 pub use run::{Leftovers, RunReport, RunScope};
 pub use select::{Members, Selection, keepers, part, select};
-pub use settle::{SETTLE, Transients, Unsettled};
+pub use settle::{Transients, Unsettled};
 pub use translate::translate;
 pub use wait::{LastingFindings, RETRY};
 pub use watch::{Round, WatchEvent, WatchStart};

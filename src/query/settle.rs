@@ -1,8 +1,9 @@
 //! Distinguishes lasting problems from transient states by comparing two scans.
 //!
 //! A process in uninterruptible sleep usually wakes up within milliseconds, and a zombie is usually
-//! reaped within milliseconds. A dead namespace usually disappears just as fast. So `pidns check`
-//! reports such a process or namespace only if two scans show it in the same state.
+//! reaped within milliseconds, or within a second by an init that polls. A dead namespace usually
+//! disappears within milliseconds. So `pidns check` reports such a process or namespace only if two
+//! scans show it in the same state.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
@@ -10,7 +11,11 @@ use std::time::Duration;
 use crate::model::{Namespace, NamespaceId, NamespaceState, Pid, Process, Snapshot};
 
 /// Pause before the second scan, which gives transient states time to end.
-pub const SETTLE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Like [`PAUSE`], if zombies may be reported. Some inits, such as supervisord, look for terminated
+/// children only once a second.
+const ZOMBIE_PAUSE: Duration = Duration::from_millis(1100);
 
 /// The processes and namespaces whose states `pidns check` does not report as problems.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +53,13 @@ impl Transients {
             processes: snapshot.processes.iter().filter_map(transient_state).collect(),
             namespaces: snapshot.namespaces.iter().filter_map(transient_namespace).collect(),
         }
+    }
+
+    /// Returns the time to wait before the second scan.
+    #[must_use]
+    pub fn pause(&self, reports_zombies: bool) -> Duration {
+        let is_zombie = |(_, _, state): &TransientState| *state == 'Z';
+        if reports_zombies && self.processes.iter().any(is_zombie) { ZOMBIE_PAUSE } else { PAUSE }
     }
 
     /// Returns `true` if no process or namespace was in a transient state.
@@ -120,6 +132,7 @@ mod tests {
     fn only_a_state_that_both_scans_show_is_settled() {
         let first = Transients::of(&host(&[(1, 'S', 1), (2, 'D', 1), (3, 'Z', 1), (4, 'D', 1)]));
         assert!(!first.is_empty());
+        assert_eq!((first.pause(true), first.pause(false)), (ZOMBIE_PAUSE, PAUSE));
         // Processes 2 and 3 keep their states, process 4 has become a zombie, and processes 5 and 6
         // are new. Process 6 is running.
         let later =
