@@ -55,8 +55,10 @@ fn the_advice_on_nproc_names_the_process_that_forks() {
     assert_eq!(forker.until_refused("fork"), (5, "EAGAIN".to_owned()));
     let advice = |pids: &[&str]| {
         let text = stdout_of_full(&pidns(&[&["limits", "-q"], pids].concat()));
-        let full =
-            format!("user 54331 has 7 of 7 tasks (RLIMIT_NPROC); 6 tasks of {pid} python3\n");
+        let full = format!(
+            "user 54331 has 7 of 7 tasks (RLIMIT_NPROC); {pid} python3 and its children have 6 of \
+             them\n"
+        );
         assert!(text.contains(&full), "{text}");
         advice_in(&text, &full[..full.len() - 1])
     };

@@ -94,7 +94,7 @@ fn pid_max_is_full_before_and_after_the_wrap_around() {
     assert!(
         text.starts_with(&format!(
             "fork fails with \"Resource temporarily unavailable\": {} has 11 PIDs in use and 0 free \
-             (kernel.pid_max 310; PIDs below 300 are handed out only once)",
+             (kernel.pid_max 310; the kernel now assigns only PIDs 300 to 309)",
             here[0].1.as_str().unwrap()
         )),
         "{text}"

@@ -95,7 +95,7 @@ pub fn enter(check: &Check, finding: &Finding) -> Option<String> {
 
 fn limit_finding(check: &Check, limit: &Limit) -> FindingText {
     let adviser = Adviser { graph: &check.graph, live: &check.live };
-    let text = limit_text(limit);
+    let text = limit_text(&check.graph, limit);
     let message = match (limit.full, limit.percent()) {
         (Some(false), Some(percent)) => format!("{text}, which is {percent} %"),
         _ => format!("{}: {text}", failure(limit.kind)),

@@ -6,6 +6,7 @@ use super::advice::{Adviser, guarded, shell_word};
 use super::phrase::{Count, Counted};
 use super::sanitize::Sanitized;
 use super::subject::{Comm, ProcessRef};
+use crate::graph::PidGraph;
 use crate::model::{Consumer, INITIAL_USER_NAMESPACE, Limit, LimitKind, LimitScope, Pid, Process};
 use crate::query::{LimitReport, main_process, namesakes};
 
@@ -32,7 +33,7 @@ pub fn failure(kind: LimitKind) -> String {
 
 /// Returns a phrase that says how much of a limit is in use, how often the kernel has refused a
 /// fork because of it, and how many zombies it includes or which consumer is the largest.
-pub fn limit_text(limit: &Limit) -> String {
+pub fn limit_text(graph: &PidGraph, limit: &Limit) -> String {
     let mut text = numbers_text(limit);
     // Writing to a String cannot fail.
     if let Some(refused @ 1..) = limit.refused {
@@ -48,12 +49,24 @@ pub fn limit_text(limit: &Limit) -> String {
             }
         }
         (_, _, Some(largest)) if limit.percent().is_some_and(|it| it >= 50) => {
-            let tasks = Counted(number(largest.tasks), "task", "tasks");
-            let _ = write!(text, "; {tasks} of {}", consumer_text(largest));
+            let _ = write!(text, "; {}", share_text(graph, largest));
         }
         _ => {}
     }
     text
+}
+
+/// Returns a phrase with a consumer and the number of its tasks. Says so if the number includes the
+/// tasks of child processes.
+fn share_text(graph: &PidGraph, consumer: &Consumer) -> String {
+    let process = consumer.pid.and_then(|pid| graph.known_process(pid));
+    let own = process.map(|it| it.threads.map_or(1, |threads| threads.get().into()));
+    let (who, tasks) = (consumer_text(consumer), Count(number(consumer.tasks)));
+    if consumer.pid.is_some() && own != Some(consumer.tasks) {
+        format!("{who} and its children have {tasks} of them")
+    } else {
+        format!("{who} has {tasks} of them")
+    }
 }
 
 fn number(count: u64) -> usize {
@@ -97,12 +110,14 @@ fn numbers_text(limit: &Limit) -> String {
                 None => Ok(()),
             };
             let _ = write!(text, " (kernel.pid_max {max}");
-            // If more than a tenth of the PIDs are neither in use nor free, explain why.
+            // If more than a tenth of the PIDs are neither in use nor free, explain why: once PIDs
+            // have passed 300 (RESERVED_PIDS), the kernel assigns no lower PID any more.
             let numbers = limit.used.zip(limit.free).zip(limit.max);
-            if numbers.is_some_and(|((used, free), max)| {
-                used.saturating_add(free).saturating_add(max / 10) < max
-            }) {
-                text.push_str("; PIDs below 300 are handed out only once");
+            if let Some(((used, free), max)) = numbers
+                && used.saturating_add(free).saturating_add(max / 10) < max
+            {
+                let last = max.saturating_sub(1);
+                let _ = write!(text, "; the kernel now assigns only PIDs 300 to {last}");
             }
             text + ")"
         }

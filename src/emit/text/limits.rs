@@ -41,7 +41,7 @@ fn write_limit(
     style: Style,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let text = Sanitized(limit_text(limit));
+    let text = Sanitized(limit_text(adviser.graph, limit));
     if limit.full != Some(true) {
         let percent = limit.percent().map_or("?".to_owned(), |percent| format!("{percent} %"));
         return writeln!(out, "{percent:>4}  {text}");

@@ -134,7 +134,7 @@ impl<'a> Hierarchy<'a, '_> {
         let adviser = Adviser { graph: self.graph, live: self.graph.live() };
         for limit in &full {
             self.line.part("", Emphasis::Dead, format_args!("{}:", failure(limit.kind)));
-            self.line.words(" ", &limit_text(limit));
+            self.line.words(" ", &limit_text(self.graph, limit));
             self.draw(Place::ROOT, false)?;
             for advice in limit_advice(&adviser, limit) {
                 self.line.command("", &format!("  {advice}"));
