@@ -68,7 +68,12 @@ fn the_advice_on_nproc_names_the_process_that_forks() {
              CAP_SYS_RESOURCE"
         )
     };
-    assert_eq!(advice(&[]), [&*prlimit(pid, "python3"), "or end a task of user 54331"]);
+    let end = format!("or end a task of user 54331 (pidns --tree {pid} shows them)");
+    assert_eq!(advice(&[]), [prlimit(pid, "python3"), end.clone()]);
+    let shown = shown_by(&end);
+    let children = children(pid);
+    assert_eq!(children.len(), 5);
+    assert!(children.iter().all(|it| shown.contains(&it.to_string())), "{shown}");
     let lone_pid = lone.pid().to_string();
     assert_eq!(advice(&[&lone_pid])[0], prlimit(lone.pid(), "sleep"));
     follow(&format!("{} sh -c '{}'", as_user(54_331), prlimit(pid, "python3")));
@@ -94,7 +99,14 @@ fn a_shell_that_cannot_fork_can_raise_its_own_nproc() {
     let command = advice[0].strip_prefix("in a shell with this limit: ");
     let command = command.unwrap_or_else(|| panic!("{said}"));
     assert_eq!(command, "ulimit -S -u 4 # -p instead of -u in dash and ash");
-    assert_eq!(advice[1], "or end a task of user 54332");
+    let end = "or end a task of user 54332 (pidns --user 54332 --tree shows them)";
+    assert_eq!(advice[1], end);
+    let mut sleep = Command::new("sh");
+    let sleep = sleep.args(["-c", &format!("exec {} sleep 600", as_user(54_332))]);
+    let sleep = Running::spawn(sleep);
+    until("sleep has started", || comm(sleep.pid()) == "sleep");
+    let shown = shown_by(end);
+    assert!(shown.contains(&format!("─ {} sleep", sleep.pid())), "{shown}");
     let raised = format!("{full}\n{command}\nsleep 600 > /dev/null 2>&1 &\necho forked");
     let raised = as_user_in_shell(54_333, "", &raised);
     assert_eq!((text(&raised).as_str(), raised.stderr.as_slice()), ("forked\n", &b""[..]));
@@ -104,7 +116,8 @@ fn a_shell_that_cannot_fork_can_raise_its_own_nproc() {
         "",
         "ulimit -u 2; sleep 600 > /dev/null 2>&1 & exec \"$0\" limits -q",
     );
-    assert_eq!(advice_in(&text(&hard), "user 54334 has"), ["end a task of user 54334"]);
+    let end = "end a task of user 54334 (pidns --user 54334 --tree shows them)";
+    assert_eq!(advice_in(&text(&hard), "user 54334 has"), [end]);
 }
 
 #[test]

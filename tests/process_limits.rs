@@ -4,7 +4,7 @@
 mod common;
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -74,6 +74,9 @@ fn pid_max_is_full_before_and_after_the_wrap_around() {
     // The init has PID 1, and PIDs are less than the maximum.
     assert_eq!(forker.until_refused("fork"), (308, "EAGAIN".to_owned()));
     assert_eq!(limit(init, "pid_max", &here), full(309, 310));
+    // Until PIDs have wrapped around, ending any process other than the init helps.
+    let end = format!("or end a process in {} other than its init {init} (", namespace_of(init));
+    assert!(advice(init)[1].starts_with(&end), "{:?}", advice(init));
     forker.tell("kill");
     assert_eq!(limit(init, "pid_max", &here), open(308, 310));
     assert_eq!(forker.until_refused("fork"), (1, "EAGAIN".to_owned()));
@@ -101,18 +104,27 @@ fn pid_max_is_full_before_and_after_the_wrap_around() {
     );
     // A process in the namespace can follow the first advice without a fork.
     let advice = advice(init);
-    assert_eq!(advice[0], "in a shell there, as root: echo 620 > /proc/sys/kernel/pid_max");
+    let id = namespace_of(init);
+    let write = format!("in a shell in {id}, as root: echo 620 > /proc/sys/kernel/pid_max");
+    assert_eq!(advice[0], write);
     assert_eq!(forker.tell("write 620 /proc/sys/kernel/pid_max"), "ok");
     assert_eq!(limit(init, "pid_max", &here), open(11, 620));
     assert_eq!(forker.tell("fork"), "ok");
-    // The second advice needs a free PID.
+    // The command of the second advice needs a free PID, and the kernel assigns only PIDs from 300
+    // on.
+    let inode = &id["pid:[".len()..id.len() - 1];
+    let end = format!(
+        "or end a process in {id} whose PID there is 300 or higher (pidns --root {inode} --no-fold \
+         shows them), because nsenter needs a free PID; then:"
+    );
+    assert_eq!(advice[1], end);
+    assert!(shown_by(&end).contains(" → 309 "), "{}", shown_by(&end));
     forker.tell("kill");
     assert_eq!(forker.tell("write 310 /proc/sys/kernel/pid_max"), "ok");
     forker.tell("kill");
-    let command = advice[1].strip_prefix("or end a process in it, then ");
-    follow(command.unwrap_or_else(|| panic!("{advice:?}")));
+    follow(&advice[2]);
     assert_eq!(limit(init, "pid_max", &here), open(10, 620));
-    assert_eq!(advice.len(), 2, "{advice:?}");
+    assert_eq!(advice.len(), 3, "{advice:?}");
 }
 
 #[test]
@@ -285,10 +297,25 @@ fn a_cgroup_and_its_ancestor_are_full() {
     assert_eq!(limit(pid, "pids_cgroup", &above), open(3, 4));
     assert_eq!(forker.tell("fork"), "ok");
     let advice = advice(pid);
-    assert_eq!(advice[1], format!("or end a task of cgroup {}", cgroup.path("").as_str().unwrap()));
+    let path = cgroup.path("");
+    let path = path.as_str().unwrap();
+    let end = format!("or end a task of cgroup {path} (pidns --tree {pid} shows them)");
+    assert_eq!(advice[1], end);
+    let shown = shown_by(&end);
+    assert!(children(pid).iter().all(|it| shown.contains(&it.to_string())), "{shown}");
     follow(&advice[0]);
     assert_eq!(limit(pid, "pids_cgroup", &above), open(4, 8));
     assert_eq!(forker.tell("fork"), "ok");
+    // If more tasks are in use than allowed, several have to end. If none is allowed, ending tasks
+    // does not help.
+    cgroup.write("pids.max", "3");
+    assert!(self::advice(pid)[1].starts_with("or end 3 tasks of "), "{:?}", self::advice(pid));
+    for _ in 0..3 {
+        forker.tell("kill");
+    }
+    assert_eq!(forker.tell("fork"), "ok");
+    cgroup.write("pids.max", "0");
+    assert_eq!(self::advice(pid).len(), 1, "{:?}", self::advice(pid));
 }
 
 /// Directories that are removed on drop, the last one first.
@@ -369,17 +396,21 @@ fn rlimit_nproc_is_full_in_the_initial_user_namespace() {
     let soft = format!(
         "prlimit --pid {pid} --nproc=10: # for {name}; as user 54321, or with CAP_SYS_RESOURCE"
     );
-    assert_eq!(advice(pid), [&*soft, "or end a task of user 54321"]);
+    let end = format!("end a task of user 54321 (pidns --tree {pid} shows them)");
+    assert_eq!(advice(pid), [soft.clone(), format!("or {end}")]);
     follow(&format!("{} sh -c '{soft}'", as_user(54_321)));
     assert_eq!(limit(pid, "nproc", &user), open(5, 10));
     // Now the hard limit is low, too.
     assert_eq!(forker.tell("nproc 5"), "ok");
-    let hard = format!(
-        "prlimit --pid {pid} --nproc=10 # for {name}; raising the hard limit of 5 needs \
-         CAP_SYS_RESOURCE"
-    );
-    assert_eq!(advice(pid), [&*hard, "or end a task of user 54321"]);
-    let followed = run(Command::new("sh").args(["-c", &hard]));
+    let prlimit = format!("prlimit --pid {pid} --nproc=10 # for {name}");
+    let (advised, hard) = (advice(pid), "; raising the hard limit of 5 needs CAP_SYS_RESOURCE");
+    if has_sys_resource() {
+        assert_eq!(advised, [format!("{prlimit}{hard}"), format!("or {end}")]);
+    } else {
+        let lacking = "or with CAP_SYS_RESOURCE, which pidns lacks: ";
+        assert_eq!(advised, [end, format!("{lacking}{prlimit}")]);
+    }
+    let followed = run(Command::new("sh").args(["-c", &prlimit]));
     assert_eq!(followed.status.success(), has_sys_resource(), "{followed:?}");
     let raised = if has_sys_resource() { open(5, 10) } else { full(5, 5) };
     assert_eq!(limit(pid, "nproc", &user), raised);
@@ -516,11 +547,9 @@ fn user_max_pid_namespaces_is_full() {
     let here = [("user_namespace", inode.into())];
     assert_eq!(limit(pid, "max_pid_namespaces", &here), full(2, 2));
     // The owner of the user namespace could read the environment of a process that enters it.
-    let text = String::from_utf8(pidns(&["limits", "-q", &pid.to_string()]).stdout).unwrap();
-    let said = "to write 4 to /proc/sys/user/max_pid_namespaces";
-    let root = format!("root of user:[{inode}], which limits {pid} {},", comm(pid));
-    assert!(text.contains(&format!("  ask {root} {said}\n")), "{text}");
-    assert!(!text.contains("nsenter"), "{text}");
+    let who = format!("as root of user:[{inode}], for example in {pid} {}", comm(pid));
+    let write = "echo 4 > /proc/sys/user/max_pid_namespaces";
+    assert_eq!(advice(pid), [format!("{who}: {write}")]);
     // The last two children are the refused one and the creator of the second namespace.
     forker.tell("kill");
     forker.tell("kill");
@@ -530,6 +559,24 @@ fn user_max_pid_namespaces_is_full() {
     assert_eq!(forker.tell("write 4 /proc/sys/user/max_pid_namespaces"), "ok");
     assert_eq!(limit(pid, "max_pid_namespaces", &here), open(2, 4));
     assert_eq!(forker.tell("unshare"), "ok");
+}
+
+#[test]
+fn a_container_root_without_cap_sys_resource_is_not_told_to_raise_a_limit() {
+    needs!(HostRoot, Initial("pid"), Bpf, UserNamespaces, Program("setpriv"));
+    let file = "/proc/sys/user/max_pid_namespaces";
+    let sleep = format!("echo 0 > {file}; exec setpriv --bounding-set=-sys_resource sleep 600");
+    let mut command = Command::new("unshare");
+    let sleep = Running::spawn(command.args(["-Ur", "sh", "-c", &sleep]));
+    let pid = sleep.pid();
+    until("sleep has started", || comm(pid) == "sleep");
+    let write = format!("nsenter --target {pid} --user -- sh -c 'echo 1 > {file}'");
+    let user = link(format!("/proc/{pid}/ns/user")).unwrap();
+    let ask = format!("ask root of {user}, which limits {pid} sleep, to write 1 to {file}");
+    assert_eq!(advice(pid), [ask]);
+    follow(&write);
+    let (rows, status) = limits_of(pid);
+    assert_eq!(status, 0, "{rows:#?}");
 }
 
 #[test]
@@ -569,6 +616,39 @@ fn no_child_can_start_in_a_namespace_whose_init_has_terminated() {
     let text = pidns(&["limits", "-q", &pid.to_string()]);
     let text = String::from_utf8(text.stdout).unwrap();
     assert!(text.starts_with("fork fails with \"Cannot allocate memory\": "), "{text}");
+}
+
+#[test]
+fn a_shell_sets_its_namespace_for_children_back_without_a_fork() {
+    needs!(HostRoot, Initial("pid"));
+    let (_container, init) = container("sleep 600 & echo ready; wait");
+    for is_nested in [false, true] {
+        let enter = if is_nested { format!("nsenter -t {init} -p -m ") } else { String::new() };
+        let mut shell = Command::new("sh");
+        // Only an interactive shell goes on after a failed fork. It must not take over the terminal.
+        shell.args(["-c", &format!("exec setsid {enter}unshare -p bash --norc -i")]);
+        shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut shell = shell.spawn().expect("starts");
+        let (mut input, output) = (shell.stdin.take().unwrap(), shell.stdout.take().unwrap());
+        let mut lines = BufReader::new(output).lines().map(|line| line.expect("is text"));
+        // The first child is the init of the namespace for children.
+        input.write_all(b"/bin/true; echo ready\n").unwrap();
+        assert_eq!(lines.next().as_deref(), Some("ready"));
+        let pid = if is_nested { children(shell.id())[0] } else { shell.id() };
+        let advice = advice(pid);
+        let elsewhere = "start the process from another shell: children of";
+        assert_eq!(advice[0], format!("{elsewhere} {pid} bash cannot start"));
+        let command = advice[1].strip_prefix("or in a shell with this limit, as root: ");
+        let command = command.unwrap_or_else(|| panic!("{advice:?}"));
+        let forks = "/bin/echo forked; readlink /proc/self/ns/pid";
+        input.write_all(format!("{forks}\n{command}\n{forks}\n").as_bytes()).unwrap();
+        drop(input);
+        let namespace = if is_nested { init } else { std::process::id() };
+        assert_eq!(lines.collect::<Vec<_>>(), ["forked".to_owned(), namespace_of(namespace)]);
+        let output = shell.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("fork: Cannot allocate memory"), "{said}");
+    }
 }
 
 #[test]

@@ -26,6 +26,11 @@ pub struct LiveFacts {
     pub enterable: BTreeMap<Pid, bool>,
     /// Hard limit `RLIMIT_NPROC` of each process; `u64::MAX` if it is unlimited.
     pub hard_nproc: BTreeMap<Pid, u64>,
+    /// `true` if pidns may raise the hard limits of processes (`CAP_SYS_RESOURCE` in the initial
+    /// user namespace).
+    pub may_raise_hard_limits: bool,
+    /// The processes that are root in their user namespace, and have `CAP_SYS_RESOURCE` in it.
+    pub container_roots: BTreeSet<Pid>,
     /// Maps processes to the inodes of their user namespaces.
     pub user_namespaces: BTreeMap<Pid, u64>,
     /// PID of pidns itself, if the procfs shows it.

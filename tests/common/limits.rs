@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
-use super::{pidns, run, until};
+use super::{PIDNS, pidns, run, stdout, until};
 
 /// Returns the limits in the output of `pidns limits -f json`.
 pub fn rows(output: &Output) -> Vec<Value> {
@@ -46,6 +46,14 @@ pub fn advice(pid: u32) -> Vec<String> {
 pub fn follow(command: &str) {
     let followed = run(std::process::Command::new("sh").args(["-c", command]));
     assert!(followed.status.success(), "{command}: {followed:?}");
+}
+
+/// Follows the advice to show some tasks, and returns the output of pidns.
+pub fn shown_by(advice: &str) -> String {
+    let (_, command) = advice.split_once("(pidns ").unwrap_or_else(|| panic!("{advice}"));
+    let (arguments, _) = command.split_once(" shows them)").unwrap_or_else(|| panic!("{advice}"));
+    let command = format!("'{PIDNS}' -q {arguments}");
+    stdout(&run(std::process::Command::new("sh").args(["-c", &command])))
 }
 
 /// A cgroup with the pids controller, in version 1 or 2, whichever has it. Removed on drop, with

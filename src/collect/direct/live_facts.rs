@@ -7,10 +7,12 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use rustix::process::geteuid;
+use rustix::thread::CapabilitySet;
 
 use crate::collect::discovery::HeldThread;
 use crate::collect::error::Error;
 use crate::collect::kernel::sys::{namespace_link, own_namespace, read};
+use crate::collect::kernel::viewer;
 use crate::collect::parse;
 use crate::collect::proc::process_dir::ProcessDir;
 use crate::collect::proc::procfs::Procfs;
@@ -95,6 +97,7 @@ impl<'a> LiveHost<'a> {
                 .or_else(|_| own_namespace(c"self/ns/mnt", "mnt"))
                 .ok()
                 .flatten(),
+            may_raise_hard_limits: viewer::may_raise_hard_limits(),
             ..LiveFacts::default()
         };
         let freezer = Freezer::of_viewer();
@@ -120,6 +123,9 @@ impl<'a> LiveHost<'a> {
             }
             if let Some(inode) = self.namespace(process, c"ns/user", "user") {
                 facts.user_namespaces.insert(process.pid, inode);
+            }
+            if self.is_container_root(process) {
+                facts.container_roots.insert(process.pid);
             }
             // The user runs nsenter(1) in the PID namespace of pidns, and nsenter takes only PIDs
             // of that namespace.
@@ -151,6 +157,19 @@ impl<'a> LiveHost<'a> {
         Some(hard.number().unwrap_or(u64::MAX))
     }
 
+    /// Returns `true` if a process is root in its user namespace, and has `CAP_SYS_RESOURCE` in it.
+    /// The kernel demands this capability of a process that writes to /proc/sys/user.
+    fn is_container_root(&self, process: &Process) -> bool {
+        let Ok(dir) = ProcessDir::open(self.procfs.fd(), process.pid) else { return false };
+        let (mut status, mut map) = (Vec::new(), Vec::new());
+        let is_read = read(dir.as_fd(), c"status", &mut status).is_ok()
+            && read(dir.as_fd(), c"uid_map", &mut map).is_ok();
+        let capability = CapabilitySet::SYS_RESOURCE.bits();
+        is_read
+            && parse::zero_maps_to(&map) == Some(process.uid.into())
+            && parse::capabilities(&status).is_some_and(|it| it & capability != 0)
+    }
+
     /// Returns `true` if the PID still belongs to the process that the scan found.
     fn is_same(&self, process: &Process) -> bool {
         match (process.start_time, start_time_now(&self.procfs, process.pid)) {
@@ -170,8 +189,9 @@ impl<'a> LiveHost<'a> {
             return false;
         }
         let mut map = Vec::new();
-        let mut maps_root =
-            |name| read(dir.as_fd(), name, &mut map).is_ok_and(|()| parse::maps_zero(&map));
+        let mut maps_root = |name| {
+            read(dir.as_fd(), name, &mut map).is_ok_and(|()| parse::zero_maps_to(&map).is_some())
+        };
         !geteuid().is_root() || !maps_root(c"uid_map") || !maps_root(c"gid_map")
     }
 

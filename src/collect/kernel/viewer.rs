@@ -17,6 +17,11 @@ pub fn may_administer() -> bool {
     has_everywhere(CapabilitySet::SYS_ADMIN)
 }
 
+/// Returns `true` if pidns may raise the hard limits of every process.
+pub fn may_raise_hard_limits() -> bool {
+    has_everywhere(CapabilitySet::SYS_RESOURCE)
+}
+
 /// Returns `true` if pidns may load BPF programs that read kernel memory.
 pub fn may_load_bpf() -> bool {
     may_administer() || [CapabilitySet::BPF, CapabilitySet::PERFMON].into_iter().all(has_everywhere)

@@ -2,13 +2,17 @@
 
 use super::number::number;
 
-/// Returns `true` if the user namespace has a user or group with ID 0.
+/// Returns the ID, in the user namespace of the reader, of the user or group with ID 0 in the user
+/// namespace of the map. Returns `None` if the namespace has no ID 0.
 #[must_use]
-pub fn maps_zero(map: &[u8]) -> bool {
-    map.split(|&byte| byte == b'\n').any(|line| {
+pub fn zero_maps_to(map: &[u8]) -> Option<u64> {
+    map.split(|&byte| byte == b'\n').find_map(|line| {
         let words = line.split(u8::is_ascii_whitespace).filter(|it| !it.is_empty());
         let numbers: Vec<Option<u64>> = words.map(number).collect();
-        matches!(numbers[..], [Some(0), Some(_), Some(1..)])
+        match numbers[..] {
+            [Some(0), outside, Some(1..)] => outside,
+            _ => None,
+        }
     })
 }
 
@@ -18,9 +22,10 @@ mod tests {
 
     #[test]
     fn only_a_map_that_begins_at_zero_has_a_root() {
-        assert!(maps_zero(b"         0          0 4294967295\n"));
-        assert!(maps_zero(b"1 100000 65535\n0 1000 1\n"));
-        assert!(!maps_zero(b"      1000       1000          1\n"));
-        assert!(!maps_zero(b"") && !maps_zero(b"0 0 0\n") && !maps_zero(b"0\n"));
+        assert_eq!(zero_maps_to(b"         0          0 4294967295\n"), Some(0));
+        assert_eq!(zero_maps_to(b"1 100000 65535\n0 1000 1\n"), Some(1000));
+        for map in [&b"      1000       1000          1\n"[..], b"", b"0 0 0\n", b"0\n"] {
+            assert_eq!(zero_maps_to(map), None);
+        }
     }
 }

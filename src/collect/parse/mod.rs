@@ -16,7 +16,7 @@ mod timens;
 
 pub use cmdline::cmdline;
 pub use fdinfo::{descriptor_flags, pidfd_process};
-pub use id_map::maps_zero;
+pub use id_map::zero_maps_to;
 pub use limits::{LimitMax, cgroup_limit, counter, max_processes, tasks_on_host};
 pub use link::{entry, namespace_link};
 pub use mountinfo::{
