@@ -32,9 +32,9 @@ same information.";
 pub(super) const SHORT_EXAMPLES: &str = "\
 Examples:
   pidns 4242         the namespaces that process 4242 is in
-  pidns limits 4242  why process 4242 cannot fork (run this in another terminal,
-                     with the PID as seen in that terminal)
-  exec pidns limits  why this shell cannot fork (if $$ is 1, ends the namespace)";
+  pidns limits       which limits are full, and who uses them up (start here)
+  pidns limits 4242  why process 4242 cannot fork (run both in another terminal)
+  exec pidns limits  same for this shell; ends it and, if $$ is 1, its namespace";
 
 /// A list of exit statuses with their meanings, or a list of purposes with example commands.
 type Terms = &'static [(&'static str, &'static str)];
@@ -126,8 +126,9 @@ With PIDs, pidns shows all limits of these processes. Without PIDs, it shows the
 of the whole host that are at least 80 % full. A saved document has limits if it was \
 written with --details limits.
 
-If a shell cannot fork, run 'pidns limits PID' in another terminal, with the PID that the \
-shell has there. (In a PID namespace, $$ shows another number.) Without another terminal, \
+If a shell cannot fork, run 'pidns limits' in another terminal. It shows each full limit of \
+the host, and who uses it up. For one process, run 'pidns limits PID', with the PID that the \
+process has there. (In a PID namespace, $$ shows another number.) Without another terminal, \
 replace the shell by pidns: 'exec pidns limits'. This ends the shell and, if $$ is 1, all \
 processes in its PID namespace. The numbers include pidns itself, which has two threads.
 
@@ -140,7 +141,7 @@ host. A limit that cannot be read is unknown, never guessed.",
         ("3", "with --strict: no limit is full, but the view is incomplete"),
     ],
     examples: &[
-        ("Show what is full or close on this host", "pidns limits"),
+        ("Show what is full or close on this host, and who uses it up", "pidns limits"),
         ("Show all limits of process 4242", "pidns limits 4242"),
         ("Find out why this shell cannot fork, and end it", "exec pidns limits"),
     ],
