@@ -27,7 +27,6 @@ pub mod graph;
 pub mod model;
 pub mod output;
 pub mod query;
-mod restart;
 pub mod run;
 #[cfg(test)]
 mod testing;
@@ -54,7 +53,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Error>
         Parsed::Run(cli) => cli,
         Parsed::Print(text) => return output::print_colored(&text),
     };
-    restart::when_blocked(cli.command.as_ref());
+    collect::when_blocked(|error| output::warn(Error::from(error).one_line()));
     match &cli.command {
         None => commands::show(&cli),
         Some(Command::Translate(arguments)) => commands::translate(arguments),

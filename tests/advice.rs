@@ -991,6 +991,6 @@ fn no_advice_names_a_process_that_has_ended() {
     let live = pidns::collect::LiveHost::open(Path::new("/proc"), &snapshot.processes).unwrap();
     let concerned = [pid(&stays), pid(&ends)].into_iter().collect();
     let facts = live.facts(&concerned, &std::collections::BTreeSet::new());
-    assert_eq!(facts.ended.into_iter().collect::<Vec<_>>(), [pid(&ends)]);
+    assert_eq!(facts.unwrap().ended.into_iter().collect::<Vec<_>>(), [pid(&ends)]);
     stays.0.kill().unwrap();
 }

@@ -1,20 +1,23 @@
-//! Tests that processes can block reads of their memory only for a few seconds. This test has a
+//! Tests that processes can block reads of their memory only for some seconds. This test has a
 //! program of its own, because such processes would block the other tests too.
 
 mod common;
 
-use std::fs::File;
-use std::path::Path;
-use std::process::{Command, Output};
-use std::thread;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use common::Need::*;
 use common::*;
+use rustix::process::Signal;
+use serde_json::Value;
 
 /// Python program that mounts a FUSE file system over a file, and starts a process that opens this
-/// file and then calls `execve(2)`. The call closes the file, and the file system does not answer
-/// the request `FUSE_FLUSH`.
+/// file, waits for SIGUSR1, and then calls `execve(2)`. The call closes the file, and the file
+/// system does not answer the request `FUSE_FLUSH`.
 const BLOCKED_EXEC: &str = "
 import ctypes, os, signal, struct, sys
 INIT, OPEN, FLUSH = 26, 14, 25
@@ -23,11 +26,13 @@ options = f'fd={device},rootmode=100644,user_id=0,group_id=0'.encode()
 libc = ctypes.CDLL(None, use_errno=True)
 if libc.mount(b'mute', sys.argv[1].encode(), b'fuse', 0, options):
     sys.exit(os.strerror(ctypes.get_errno()))
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
 child = os.fork()
 if child == 0:
     os.close(device)
     os.open(sys.argv[1], os.O_RDONLY)
-    os.execvp('sleep', ['sleep', '1'])
+    signal.sigwait([signal.SIGUSR1])
+    os.execvp('sleep', ['sleep', '60'])
 while True:
     _, opcode, unique = struct.unpack('IIQ', os.read(device, 131072)[:16])
     if opcode == FLUSH:
@@ -37,20 +42,109 @@ while True:
     error = 0 if body else -38
     body = body or b''
     os.write(device, struct.pack('IiQ', 16 + len(body), error, unique) + body)
-print('blocked', child)
-print('ready', flush=True)
+    if opcode == OPEN:
+        print('opened', child)
+        print('ready', flush=True)
+open(sys.argv[1] + '.flushed', 'w').close()
 signal.pause()
 ";
 
-/// Starts a process that blocks reads of its memory, and returns the process that holds it and its
-/// PID.
-fn block(dir: &Path) -> (Running, u32) {
-    let file = dir.join("file");
-    std::fs::write(&file, "").unwrap();
-    let mut command = Command::new("unshare");
-    let script = ["-m", "--propagation", "private", "python3", "-c", BLOCKED_EXEC];
-    let (holder, pids) = start_command(command.args(script).arg(&file).env("PIDNS_TEST", "1"));
-    (holder, pids["blocked"])
+/// A process that can block reads of its memory.
+struct Blocker {
+    /// The FUSE file system.
+    holder: Running,
+    pid: u32,
+    dir: tempfile::TempDir,
+}
+
+impl Blocker {
+    /// Starts a process that does not yet block reads.
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let mut command = Command::new("unshare");
+        let script = ["-m", "--propagation", "private", "python3", "-c", BLOCKED_EXEC];
+        let command = command.args(script).arg(&file).env("PIDNS_TEST", "1");
+        let (holder, pids) = start_command(command);
+        Self { holder, pid: pids["opened"], dir }
+    }
+
+    /// From now on, reads of the process are blocked.
+    fn block(&self) {
+        kill(self.pid, Signal::USR1);
+        let flushed = self.dir.path().join("file.flushed");
+        until("execve(2) has closed the file", || flushed.exists());
+    }
+}
+
+/// A running `pidns watch`. Killed on drop.
+struct Watch(Child, BufReader<ChildStdout>);
+
+impl Watch {
+    /// Starts a watch, and waits until it has taken its first snapshot. The watch ends before the
+    /// test takes too long.
+    fn start() -> Self {
+        let mut command = Command::new(PIDNS);
+        command.args(["watch", "-f", "ndjson", "--interval", "0.5", "--for", "50"]);
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        let mut watch = Self(child, lines);
+        assert_eq!(watch.next()["record"], "watch");
+        watch
+    }
+
+    fn next(&mut self) -> Value {
+        let mut line = String::new();
+        self.1.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+
+    /// Reads until this process has changed as expected. Returns all changes of processes.
+    fn wait_for(&mut self, pid: u32, change: &str) -> Vec<Value> {
+        let mut changes = Vec::new();
+        loop {
+            let record = self.next();
+            if record["record"] == "process_change" {
+                let is_expected = |it: &Value| it["pid"] == pid && it["change"] == change;
+                changes.push(record["process_change"].clone());
+                if changes.last().is_some_and(is_expected) {
+                    return changes;
+                }
+            }
+        }
+    }
+
+    fn end(&mut self) -> (Option<i32>, String) {
+        kill(self.0.id(), Signal::TERM);
+        let mut stderr = String::new();
+        self.0.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        (self.0.wait().unwrap().code(), stderr)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts `pidns run --kill` with a command that prints its cgroups and leaves a process behind.
+fn run_and_kill(options: &[&str]) -> JoinHandle<Output> {
+    let script = "cat /proc/self/cgroup; sleep 681 >/dev/null 2>&1 & echo $!";
+    let mut command = Command::new(PIDNS);
+    command.args(["run", "--kill", "--grace", "0.1"]).args(options);
+    command.args(["--", "sh", "-c", script]);
+    thread::spawn(move || command.output().unwrap())
+}
+
+/// Returns the directory of a cgroup, given its line in `/proc/PID/cgroup`.
+fn cgroup_dir(line: &str) -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let line_of_mount = mounts.lines().find(|line| line.contains(" - cgroup2 "))?;
+    Some(Path::new(line_of_mount.split(' ').nth(4)?).join(line.strip_prefix("0::/")?))
 }
 
 const CAUSE: &str = "blocks pidns, because its memory or its files stay locked, for example while \
@@ -59,15 +153,17 @@ const CAUSE: &str = "blocks pidns, because its memory or its files stay locked, 
 #[test]
 fn processes_that_block_pidns_are_shown_in_part() {
     needs!(HostRoot, NamespaceOfItsOwn, Program("python3"));
-    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let holders = dirs.each_ref().map(|dir| block(dir.path()));
-    let blocked = holders.each_ref().map(|(_, pid)| *pid);
-    let before = dirs[0].path().join("before");
-    std::fs::write(&before, pidns(&["-q", "-f", "json"]).stdout).unwrap();
+    let blockers = [Blocker::start(), Blocker::start()];
+    let blocked = blockers.each_ref().map(|it| it.pid);
+    let before = stdout(&pidns(&["-q", "-f", "json"]));
+    let mut watch = Watch::start();
+    blockers.iter().for_each(Blocker::block);
     let started = Instant::now();
+    let file = blockers[0].dir.path().join("before");
+    fs::write(&file, before).unwrap();
     let start = |arguments: &[&str]| {
         let mut command = Command::new(PIDNS);
-        command.args(arguments).stdin(File::open(&before).unwrap());
+        command.args(arguments).stdin(File::open(&file).unwrap());
         thread::spawn(move || command.output().unwrap())
     };
     let documents = [
@@ -75,41 +171,71 @@ fn processes_that_block_pidns_are_shown_in_part() {
         (start(&["-f", "json", "--collector", "proc", "--details", "args"]), "args-unreadable"),
         (start(&["-f", "json", "--env", "PIDNS_TEST=1"]), "environment-unreadable"),
     ];
-    let check = start(&["check", "--env", "PIDNS_TEST=1"]);
-    let reads_stdin = start(&["check", "--env", "PIDNS_TEST=1", "--since", "-"]);
+    let checks = [
+        start(&["check", "--env", "PIDNS_TEST=1"]),
+        start(&["check", "--env", "PIDNS_TEST=1", "--since", "-"]),
+    ];
+    let runs = [run_and_kill(&[]), run_and_kill(&["--cgroup"])];
     // On some kernels, these commands are not blocked.
     let others = [start(&["limits"]), start(&["run", "true"]), start(&["check"])];
     // The end of the FUSE programs releases everything that waits for an answer. It bounds the time
     // that a failing test takes.
-    let join = |it: thread::JoinHandle<Output>| {
+    let join = |it: JoinHandle<Output>| {
         until("pidns ends", || it.is_finished());
         let Output { status, stdout, stderr } = it.join().unwrap();
-        (status.code(), stdout, String::from_utf8(stderr).unwrap())
+        (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
     };
-    let names_one =
-        |error: &str| blocked.iter().any(|pid| error.contains(&format!("{pid} {CAUSE}")));
+    let names_one = |error: &str| {
+        blocked.iter().any(|pid| error.contains(&format!("{pid} {CAUSE}; scanning again")))
+    };
     for (document, code) in documents {
         let (status, stdout, error) = join(document);
         assert_eq!(status, Some(0), "{error}");
-        assert!(names_one(&error) && error.contains("; starting again, and reading"), "{error}");
-        let document: Document = serde_json::from_slice(&stdout).unwrap();
+        assert!(names_one(&error), "{error}");
+        let document: Document = serde_json::from_str(&stdout).unwrap();
         assert!(!document.complete);
         let is_busy = |it: &&Diagnostic| it.code == code && it.errno.as_deref() == Some("EBUSY");
         let busy = document.diagnostics.iter().find(is_busy).expect(code);
         assert_eq!(busy.pids, blocked);
         if code == "args-unreadable" {
             assert!(blocked.iter().all(|&pid| document.process(pid).args.is_none()));
-            assert!(holders.iter().all(|(it, _)| document.process(it.pid()).args.is_some()));
+            assert!(blockers.iter().all(|it| document.process(it.holder.pid()).args.is_some()));
         }
     }
-    let (status, _, error) = join(check);
-    assert_eq!(status, Some(0), "{error}");
-    // Standard input cannot be read again.
-    let (status, stdout, error) = join(reads_stdin);
-    assert_eq!((status, stdout), (Some(2), Vec::new()));
-    assert!(names_one(&error) && error.ends_with("; end this process, and run pidns again\n"));
+    for (status, _, error) in checks.map(join) {
+        assert_eq!(status, Some(0), "{error}");
+        assert!(names_one(&error), "{error}");
+    }
+    for (status, stdout, error) in runs.map(join) {
+        assert_eq!(status, Some(0), "{error}");
+        let (cgroup, left) = (stdout.lines().next().unwrap(), stdout.lines().last().unwrap());
+        assert!(!Path::new("/proc").join(left).exists(), "{error}");
+        if cgroup.contains("pidns-run-") {
+            assert!(!cgroup_dir(cgroup).unwrap().exists(), "{error}");
+        }
+    }
     for (status, _, error) in others.map(join) {
         assert!(status == Some(0) || names_one(&error), "{error}");
     }
-    assert!(started.elapsed() < Duration::from_secs(40), "{:?}", started.elapsed());
+    watch_goes_on(&mut watch, &blockers);
+    assert!(started.elapsed() < Duration::from_secs(50), "{:?}", started.elapsed());
+}
+
+/// Tests a watch that processes have blocked.
+fn watch_goes_on(watch: &mut Watch, blockers: &[Blocker; 2]) {
+    let blocked = blockers.each_ref().map(|it| it.pid);
+    let new = Running::spawn(Command::new("sleep").arg("682"));
+    let changes = watch.wait_for(new.pid(), "came");
+    // Facts that can't be read have not changed.
+    assert!(changes.iter().all(|it| blocked.iter().all(|&pid| it["pid"] != pid)), "{changes:#?}");
+    // The processes block nothing any more, so they are read in full again.
+    for blocker in blockers {
+        kill(blocker.holder.pid(), Signal::KILL);
+    }
+    let changes = watch.wait_for(blocked[0], "changed");
+    assert_eq!(changes.last().unwrap()["after"]["comm"], "sleep", "{changes:#?}");
+    let (status, error) = watch.end();
+    assert_eq!(status, Some(0), "{error}");
+    let count = error.matches(CAUSE).count();
+    assert!(count <= 2 && error.lines().count() == count, "{error}");
 }

@@ -173,9 +173,9 @@ pub(super) const SECURITY: &[&str] = &[
      administrator of a container decides what its /proc shows to --procfs. Other users cannot \
      make pidns open a file, FIFO or device, or wait forever for a file system that does not respond. \
      But a process that itself waits for such a file system, for example in execve(2), or that shares \
-     its memory with processes that fork all the time, can block reads of its /proc directory. After 10 seconds without progress, pidns names the process, starts again, and \
-     reads only a few files of the process, so the view is incomplete. pidns watch and pidns run end \
-     with an error instead.",
+     its memory with processes that fork all the time, can block reads of its /proc directory. \
+     After 10 seconds without progress, pidns names the process, scans again, and reads only a few \
+     files of the process for as long as it blocks other reads, so the view is incomplete.",
     "Documents for --input are not trusted, and are limited in size. Nothing in them is executed, \
      opened or looked up. Documents can contain secrets, such as process arguments.",
 ];

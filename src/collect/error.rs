@@ -35,8 +35,8 @@ pub enum Error {
     Blocked {
         /// One of these processes holds the lock for which pidns waits.
         by: BTreeSet<Pid>,
-        /// `true` if pidns starts again, and then does not repeat the reads that were blocked.
-        will_restart: bool,
+        /// `true` if pidns reads again, but without the reads that were blocked.
+        will_retry: bool,
     },
 }
 
@@ -58,12 +58,12 @@ impl fmt::Display for Error {
                 write!(f, "cannot use {}: not a PID namespace", path.display())
             }
             Self::Bpf(_) => write!(f, "cannot read the kernel through BPF"),
-            Self::Blocked { by, will_restart } => fmt_blocked(by, *will_restart, f),
+            Self::Blocked { by, will_retry } => fmt_blocked(by, *will_retry, f),
         }
     }
 }
 
-fn fmt_blocked(by: &BTreeSet<Pid>, will_restart: bool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn fmt_blocked(by: &BTreeSet<Pid>, will_retry: bool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     f.write_str(if by.len() == 1 { "process" } else { "one of the processes" })?;
     for (index, pid) in by.iter().enumerate() {
         write!(f, "{} {pid}", if index == 0 { "" } else { "," })?;
@@ -71,10 +71,10 @@ fn fmt_blocked(by: &BTreeSet<Pid>, will_restart: bool, f: &mut fmt::Formatter<'_
     let blocks = " blocks pidns, because its memory or its files stay locked, for example while it \
                   waits for a file system that does not respond";
     f.write_str(blocks)?;
-    f.write_str(if will_restart {
-        "; starting again, and reading only its status"
-    } else {
-        "; end this process, and run pidns again"
+    f.write_str(match (will_retry, by.len()) {
+        (true, 1) => "; scanning again, and reading only its status",
+        (true, _) => "; scanning again, and reading only their status",
+        (false, _) => "; end this process, and try again",
     })
 }
 

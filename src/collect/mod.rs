@@ -17,6 +17,7 @@
 //! - `registry`: keeps every namespace open, so that its inode number is not reused
 //! - `log`: collects diagnostics; `error`: the error if no snapshot can be made
 //! - `direct`: answers individual questions without a full scan
+//! - `unblocked`: reads in a thread that pidns can abandon if a process blocks it
 //! - `limits`: after a scan, reads the limits that can make fork fail
 
 mod assemble;
@@ -33,6 +34,7 @@ mod mount_list;
 pub mod parse;
 mod proc;
 mod registry;
+mod unblocked;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -51,18 +53,19 @@ use bpf::unavailable::BpfUnavailable;
 use proc::ProcSource;
 use proc::scan_mark;
 use registry::NamespaceRegistry;
+use unblocked::unless_blocked;
 
 pub use containers::parse as runtime_files;
-pub use direct::details_later::LaterDetails;
+pub use direct::details_later::read_details;
 pub use direct::hidden::still_in_kernel;
 pub use direct::live_facts::LiveHost;
 pub use direct::lookup::{NamespaceHandle, translate};
 pub use direct::process_list::ProcessList;
 pub use direct::run::{Descendant, Descendants};
 pub use error::Error;
-pub use kernel::blocked::when_blocked;
 pub use kernel::clock::uptime;
 pub use limits::Limits;
+pub use unblocked::when_blocked;
 
 /// A request for a snapshot.
 #[derive(Clone, Debug)]
@@ -153,20 +156,37 @@ pub fn collect_with(descendants: &Descendants, request: &Request) -> Result<Coll
 fn collect_by(
     request: &Request,
     program: &mut SharedProgram,
-    open: impl FnOnce() -> Result<ProcSource, Error>,
+    open: impl Fn() -> Result<ProcSource, Error>,
 ) -> Result<Collected, Error> {
-    let (captured_at, start) = (now(), Instant::now());
-    raise_descriptor_limit();
-    scan_mark::renew();
-    let proc = open()?;
+    let loaded = &*program;
+    let (collected, loaded) = unless_blocked(|| {
+        let begin = (now(), Instant::now());
+        raise_descriptor_limit();
+        scan_mark::renew();
+        // Only a single-threaded process can enter another time namespace (see `clock`).
+        let proc = open()?;
+        let (request, mut program) = (request.clone(), loaded.clone());
+        Ok(move || (scan(&request, &mut program, &proc, begin), program))
+    })?;
+    *program = loaded;
+    collected
+}
+
+/// Takes a snapshot of the processes that `proc` shows. `begin` is the time at which this began.
+fn scan(
+    request: &Request,
+    program: &mut SharedProgram,
+    proc: &ProcSource,
+    (captured_at, start): (String, Instant),
+) -> Result<Collected, Error> {
     let Request { collector, search, .. } = request;
     // The sources don't read limits: `Limits::of` reads the limits after the scan.
     let mut details = request.details.clone();
     let reads_limits = details.remove(&Detail::Limits);
     let details = &details;
-    let kernel = search.contains(&SearchScope::Kernel).then(|| KernelSearch::begin(&proc));
+    let kernel = search.contains(&SearchScope::Kernel).then(|| KernelSearch::begin(proc));
     let kernel = kernel.transpose().map_err(Error::Bpf)?;
-    let bpf = BpfSource::open(&proc, *collector, search, details, program).map_err(Error::Bpf);
+    let bpf = BpfSource::open(proc, *collector, search, details, program).map_err(Error::Bpf);
     let mut registry = NamespaceRegistry::default();
     let discovered = bpf.and_then(|bpf| {
         let discovery = bpf.discover(search, details, &registry)?;
@@ -187,8 +207,8 @@ fn collect_by(
     if let Some(kernel) = kernel {
         kernel.finish(&registry, &mut discovery).map_err(Error::Bpf)?;
     }
-    let mut snapshot = assemble(&proc, registry, discovery, captured_at);
-    containers::describe(&proc, &mut snapshot);
+    let mut snapshot = assemble(proc, registry, discovery, captured_at);
+    containers::describe(proc, &mut snapshot);
     if reads_limits {
         Limits::of(proc.procfs()?, *collector, &snapshot, None).add_to(&mut snapshot);
         snapshot.details.insert(Detail::Limits);

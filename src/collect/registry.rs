@@ -12,11 +12,12 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::io::{Errno, Result};
 use rustix::process::{Resource, getrlimit};
 
+use super::kernel::blocked;
 use super::kernel::nsfs::NamespaceFd;
 
 /// Maximum number of file descriptors reserved for reading processes.
@@ -59,7 +60,7 @@ pub struct Registered {
 /// The namespaces found so far, keyed by inode. All threads of a scan share one registry.
 #[derive(Debug)]
 pub struct NamespaceRegistry {
-    registered: Mutex<HashMap<u64, Registered>>,
+    registered: Arc<Mutex<HashMap<u64, Registered>>>,
     /// The lowest descriptor number that is reserved for reading processes. The kernel always
     /// assigns the lowest free number. If a new descriptor has this number or a higher one, only
     /// reserved descriptors are left.
@@ -71,7 +72,18 @@ impl Default for NamespaceRegistry {
     fn default() -> Self {
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let first_for_reading = limit - descriptors_for_reading().min(limit);
-        Self { registered: Mutex::default(), first_for_reading }
+        let registered = Arc::<Mutex<HashMap<u64, Registered>>>::default();
+        let weak = Arc::downgrade(&registered);
+        // A thread that a process blocks would keep the namespaces alive for as long as it is
+        // blocked.
+        blocked::when_abandoned(move || {
+            if let Some(registered) = weak.upgrade()
+                && let Ok(mut registered) = registered.try_lock()
+            {
+                registered.clear();
+            }
+        });
+        Self { registered, first_for_reading }
     }
 }
 
@@ -185,7 +197,7 @@ impl NamespaceRegistry {
 
     /// Returns all namespaces that were found, keyed by inode.
     pub fn into_registered(self) -> HashMap<u64, Registered> {
-        self.registered.into_inner().unwrap_or_else(PoisonError::into_inner)
+        std::mem::take(&mut *self.lock())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Registered>> {

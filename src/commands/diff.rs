@@ -55,7 +55,7 @@ pub(super) fn add_live_facts(diff: &mut Diff, procfs: &Path) -> Result<(), Error
     let holders = after.namespaces.iter().flat_map(|it| &it.holders);
     let mount_namespaces = holders.filter_map(Holder::mount_namespace).collect();
     let live = LiveHost::open(procfs, &after.processes)?;
-    diff.live = live.facts(&HashSet::new(), &mount_namespaces);
+    diff.live = live.facts(&HashSet::new(), &mount_namespaces)?;
     Ok(())
 }
 

@@ -38,7 +38,7 @@ pub fn limits(arguments: &cli::Limits) -> Result<Exit, Error> {
     if origin.file.is_none() {
         let live = LiveHost::open(&origin.procfs, report.graph.processes())?;
         let concerned: HashSet<Pid> = report.concerned().into_iter().collect();
-        report.live = live.facts(&concerned, &BTreeSet::new());
+        report.live = live.facts(&concerned, &BTreeSet::new())?;
     }
     let style = view::style(output, false);
     output::write(|out| output.format.0.emit(&report, style, out))?;

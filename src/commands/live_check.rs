@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::thread;
 
-use crate::collect::{self, LaterDetails, LiveHost};
+use crate::collect::{self, LiveHost};
 use crate::error::Error;
 use crate::model::{Detail, Process, Snapshot};
 use crate::query::{Check, Policy, ThreadProblems, Transients, Unsettled};
@@ -35,21 +35,21 @@ pub fn settle(
 ) -> Result<Settled, Error> {
     let transients = Transients::of(&first);
     let live = LiveHost::open(procfs, &first.processes)?;
-    let stuck = live.stuck_threads(None);
+    let stuck = live.stuck_threads(None)?;
     if transients.is_empty() && stuck.is_empty() {
-        let unsettled = Unsettled { processes: live.partly_stopped(), ..Unsettled::default() };
-        let threads = ThreadProblems { stuck, stopped_inits: live.stopped_inits() };
+        let unsettled = Unsettled { processes: live.partly_stopped()?, ..Unsettled::default() };
+        let threads = ThreadProblems { stuck, stopped_inits: live.stopped_inits()? };
         return Ok(Settled { snapshot: first, unsettled, threads });
     }
     thread::sleep(transients.pause(reports_zombies));
     let snapshot = load()?;
     let live = LiveHost::open(procfs, &snapshot.processes)?;
     let mut unsettled = transients.unsettled(&snapshot);
-    unsettled.processes.extend(live.killable());
-    unsettled.processes.extend(live.partly_stopped());
+    unsettled.processes.extend(live.killable()?);
+    unsettled.processes.extend(live.partly_stopped()?);
     let mut threads = ThreadProblems {
-        stuck: live.stuck_threads(Some(&stuck)),
-        stopped_inits: live.stopped_inits(),
+        stuck: live.stuck_threads(Some(&stuck))?,
+        stopped_inits: live.stopped_inits()?,
     };
     threads.stuck.retain(|pid, tid| stuck.get(pid) == Some(tid));
     Ok(Settled { snapshot, unsettled, threads })
@@ -72,7 +72,7 @@ pub fn add_live_facts(
     let live = LiveHost::open(procfs, processes)?;
     let mut concerned = check.concerned();
     concerned.extend(check.inits());
-    let mut facts = live.facts(&concerned, &check.mount_namespaces());
+    let mut facts = live.facts(&concerned, &check.mount_namespaces())?;
     facts.stuck_threads = std::mem::take(&mut check.live.stuck_threads);
     check.live = facts;
     Ok(())
@@ -88,14 +88,12 @@ fn add_details(
     if concerned.is_empty() {
         return Ok(());
     }
-    let later = LaterDetails::open(procfs)?;
     // The cgroup shows which service a process is part of.
     details.insert(Detail::Cgroup);
-    for pid in concerned {
-        let details = check.graph.process(pid).and_then(|process| later.of(process, &details));
-        if let Some(details) = details {
-            check.graph.add_details(pid, details);
-        }
+    let processes = concerned.into_iter().filter_map(|pid| check.graph.process(pid));
+    let processes: Vec<Process> = processes.cloned().collect();
+    for (pid, details) in collect::read_details(procfs, &processes, &details)? {
+        check.graph.add_details(pid, details);
     }
     Ok(())
 }

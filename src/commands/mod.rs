@@ -23,5 +23,4 @@ pub use run::run;
 pub use schema::schema;
 pub use show::show;
 pub use translate::translate;
-pub use view::has_read_pipe;
 pub use watch::watch;

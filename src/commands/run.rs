@@ -211,7 +211,7 @@ fn live_facts(snapshot: &Snapshot, command: &SupervisedCommand) -> Result<LiveFa
     let mount_namespaces = holders.filter_map(Holder::mount_namespace).collect();
     let live = LiveHost::of(command.descendants().procfs()?, &snapshot.processes);
     let keepers = snapshot.namespaces.iter().flat_map(keepers).collect();
-    Ok(live.facts(&keepers, &mount_namespaces))
+    Ok(live.facts(&keepers, &mount_namespaces)?)
 }
 
 fn leftovers_in(mut snapshot: Snapshot, command: &SupervisedCommand) -> Leftovers {

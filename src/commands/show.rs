@@ -80,7 +80,7 @@ fn facts(graph: &PidGraph, pids: &BTreeSet<Pid>, origin: &Origin) -> Result<Live
     }
     let live = LiveHost::open(&origin.procfs, &processes)?;
     let all: HashSet<Pid> = processes.iter().map(|process| process.pid).collect();
-    Ok(live.facts(&all, &BTreeSet::new()))
+    Ok(live.facts(&all, &BTreeSet::new())?)
 }
 
 /// Warns about requested processes that do not exist. (If none of them exists, pidns fails with an

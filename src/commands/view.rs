@@ -6,7 +6,6 @@ use std::env;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cli::{Formats, NamespaceArg, Origin, Output};
 use crate::collect::{self, Collected, NamespaceHandle, Request};
@@ -54,24 +53,6 @@ pub fn snapshot(collected: Collected) -> Snapshot {
     collected.snapshot
 }
 
-/// See [`has_read_pipe`].
-static HAS_READ_PIPE: AtomicBool = AtomicBool::new(false);
-
-/// Returns `true` if pidns has read standard input or a pipe, which can't be read again.
-pub fn has_read_pipe() -> bool {
-    HAS_READ_PIPE.load(Ordering::Relaxed)
-}
-
-/// Opens a file that the arguments name. If it is not a regular file, it counts as a pipe for
-/// [`has_read_pipe`].
-pub fn open(path: &Path) -> io::Result<File> {
-    let file = File::open(path)?;
-    if !file.metadata()?.is_file() {
-        HAS_READ_PIPE.store(true, Ordering::Relaxed);
-    }
-    Ok(file)
-}
-
 /// Reads a saved document; `-` is standard input. If the document contains several snapshots,
 /// `host` selects one of them.
 ///
@@ -79,10 +60,9 @@ pub fn open(path: &Path) -> io::Result<File> {
 pub fn load_document(path: &Path, host: Option<&str>, quiet: bool) -> Result<Snapshot, Error> {
     let failed = |source| Error::Read { path: path.to_owned(), source };
     let input: Box<dyn BufRead> = if is_stdin(path) {
-        HAS_READ_PIPE.store(true, Ordering::Relaxed);
         Box::new(io::stdin().lock())
     } else {
-        Box::new(BufReader::new(open(path).map_err(failed)?))
+        Box::new(BufReader::new(File::open(path).map_err(failed)?))
     };
     let (snapshot, ignored) = document::read_from(input, host)
         .map_err(failed)?

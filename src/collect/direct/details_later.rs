@@ -14,11 +14,32 @@ use crate::collect::log::DiagnosticLog;
 use crate::collect::proc::details::{DetailReader, PATIENCE};
 use crate::collect::proc::process_dir::ProcessDir;
 use crate::collect::proc::procfs::Procfs;
-use crate::model::{Detail, Process, ProcessDetails};
+use crate::collect::unblocked::unless_blocked;
+use crate::model::{Detail, Pid, Process, ProcessDetails};
 
-/// Reads details of processes that a scan has found.
-#[derive(Debug)]
-pub struct LaterDetails {
+/// Reads the requested details of processes that a scan has found. Details that can't be read are
+/// left out.
+///
+/// Leaves out processes that are gone. A process without a known start time counts as gone, because
+/// its PID may belong to another process by now.
+pub fn read_details(
+    procfs: &Path,
+    processes: &[Process],
+    requested: &BTreeSet<Detail>,
+) -> Result<Vec<(Pid, ProcessDetails)>, Error> {
+    unless_blocked(|| {
+        let later = LaterDetails {
+            procfs: Procfs::open(procfs)?,
+            patience: Cell::new(PATIENCE),
+            waits: WaitLimit::of_memory(),
+        };
+        let (processes, requested) = (processes.to_vec(), requested.clone());
+        let read = move |it: &Process| Some((it.pid, later.of(it, &requested)?));
+        Ok(move || processes.iter().filter_map(read).collect())
+    })
+}
+
+struct LaterDetails {
     procfs: Procfs,
     /// Number of further processes whose command line may stay empty, see [`PATIENCE`].
     patience: Cell<u32>,
@@ -26,18 +47,8 @@ pub struct LaterDetails {
 }
 
 impl LaterDetails {
-    /// Opens the procfs mounted at `path`.
-    pub fn open(path: &Path) -> Result<Self, Error> {
-        let (patience, waits) = (Cell::new(PATIENCE), WaitLimit::of_memory());
-        Ok(Self { procfs: Procfs::open(path)?, patience, waits })
-    }
-
-    /// Reads the requested details of a process. Details that can't be read are left out.
-    ///
-    /// Returns `None` if the process is gone. A process without a known start time counts as gone,
-    /// because its PID may belong to another process by now.
-    #[must_use]
-    pub fn of(&self, process: &Process, requested: &BTreeSet<Detail>) -> Option<ProcessDetails> {
+    /// Reads the requested details of one process. Returns `None` if the process is gone.
+    fn of(&self, process: &Process, requested: &BTreeSet<Detail>) -> Option<ProcessDetails> {
         let start_time = process.start_time?;
         // Everything read through the open directory belongs to the same process, so checking the
         // start time once is enough.

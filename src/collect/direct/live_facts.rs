@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::CStr;
 use std::os::fd::AsFd as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::process::geteuid;
 use rustix::thread::CapabilitySet;
@@ -18,79 +19,118 @@ use crate::collect::proc::process_dir::ProcessDir;
 use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::status::{is_there, start_time_now};
 use crate::collect::proc::waiting::{self, Freezer};
+use crate::collect::unblocked::unless_blocked;
 use crate::model::{LiveFacts, Pid, Process};
 
 /// The processes that a scan found, and the procfs that shows their present state.
-pub struct LiveHost<'a> {
+pub struct LiveHost {
     procfs: Procfs,
-    processes: &'a [Process],
+    processes: Arc<[Process]>,
 }
 
-impl<'a> LiveHost<'a> {
+impl LiveHost {
     /// Opens the procfs that the scan read.
-    pub fn open(path: &Path, processes: &'a [Process]) -> Result<Self, Error> {
+    pub fn open(path: &Path, processes: &[Process]) -> Result<Self, Error> {
         Ok(Self::of(Procfs::open(path)?, processes))
     }
 
     /// Uses the open procfs that the scan read.
-    pub fn of(procfs: Procfs, processes: &'a [Process]) -> Self {
-        Self { procfs, processes }
+    pub fn of(procfs: Procfs, processes: &[Process]) -> Self {
+        Self { procfs, processes: processes.into() }
     }
 
     /// Finds processes in which a thread other than the leader is in uninterruptible sleep.
     /// (`/proc/PID/status` shows only the leader's state.) Returns the PID of each such process,
     /// with the TID of the thread. If `among` is given, only the processes in `among` are examined.
-    #[must_use]
-    pub fn stuck_threads(&self, among: Option<&BTreeMap<Pid, Pid>>) -> BTreeMap<Pid, Pid> {
-        let may_hide_one = |it: &&Process| {
+    pub fn stuck_threads(
+        &self,
+        among: Option<&BTreeMap<Pid, Pid>>,
+    ) -> Result<BTreeMap<Pid, Pid>, Error> {
+        let may_hide_one = |it: &Process| {
             !it.kernel_thread
                 && it.state != 'D'
                 && it.threads.is_some_and(|threads| threads.get() > 1)
                 && among.is_none_or(|among| among.contains_key(&it.pid))
         };
-        let stuck = |process: &Process| match waiting::held_thread(&self.procfs, process)? {
+        self.read(may_hide_one, |procfs, process| match waiting::held_thread(procfs, process)? {
             HeldThread::Uninterruptible(tid) => Some((process.pid, tid)),
             HeldThread::Traced(_) => None,
-        };
-        self.processes.iter().filter(may_hide_one).filter_map(stuck).collect()
+        })
     }
 
     /// Returns the processes that /proc shows as uninterruptible, but that SIGKILL can kill.
-    #[must_use]
-    pub fn killable(&self) -> BTreeSet<Pid> {
-        let is_killable = |it: &&Process| {
-            it.state == 'D' && !it.kernel_thread && waiting::is_killable(&self.procfs, it)
-        };
-        self.processes.iter().filter(is_killable).map(|it| it.pid).collect()
+    pub fn killable(&self) -> Result<BTreeSet<Pid>, Error> {
+        let is_uninterruptible = |it: &Process| it.state == 'D' && !it.kernel_thread;
+        self.read(is_uninterruptible, |procfs, process| {
+            waiting::is_killable(procfs, process).then_some(process.pid)
+        })
     }
 
     /// Returns the processes whose leader thread is stopped, while at least one other thread is
     /// not.
-    #[must_use]
-    pub fn partly_stopped(&self) -> BTreeSet<Pid> {
-        let is_partly_stopped = |it: &&Process| {
-            it.is_stopped()
-                && it.threads.is_some_and(|threads| threads.get() > 1)
-                && waiting::stopped_by(&self.procfs, it).is_none()
-        };
-        self.processes.iter().filter(is_partly_stopped).map(|it| it.pid).collect()
+    pub fn partly_stopped(&self) -> Result<BTreeSet<Pid>, Error> {
+        let may_run =
+            |it: &Process| it.is_stopped() && it.threads.is_some_and(|threads| threads.get() > 1);
+        self.read(may_run, |procfs, process| {
+            waiting::stopped_by(procfs, process).is_none().then_some(process.pid)
+        })
     }
 
     /// Returns the inits whose leader thread has exited, and whose other threads are all stopped.
-    #[must_use]
-    pub fn stopped_inits(&self) -> BTreeSet<Pid> {
-        let is_stopped = |it: &&Process| {
-            it.has_exited_leader()
-                && it.nspid.last() == Some(&Pid::INIT)
-                && waiting::stopped_by(&self.procfs, it).is_some()
-        };
-        self.processes.iter().filter(is_stopped).map(|it| it.pid).collect()
+    pub fn stopped_inits(&self) -> Result<BTreeSet<Pid>, Error> {
+        let may_be_stopped =
+            |it: &Process| it.has_exited_leader() && it.nspid.last() == Some(&Pid::INIT);
+        self.read(may_be_stopped, |procfs, process| {
+            waiting::stopped_by(procfs, process).is_some().then_some(process.pid)
+        })
     }
 
     /// Looks up facts about the processes in `concerned`, and about the mount namespaces with the
     /// inodes in `mount_namespaces`.
-    #[must_use]
-    pub fn facts(&self, concerned: &HashSet<Pid>, mount_namespaces: &BTreeSet<u64>) -> LiveFacts {
+    pub fn facts(
+        &self,
+        concerned: &HashSet<Pid>,
+        mount_namespaces: &BTreeSet<u64>,
+    ) -> Result<LiveFacts, Error> {
+        unless_blocked(|| {
+            let facts = FactReader {
+                procfs: self.procfs.try_clone()?,
+                processes: Arc::clone(&self.processes),
+            };
+            let (concerned, mount_namespaces) = (concerned.clone(), mount_namespaces.clone());
+            Ok(move || facts.read(&concerned, mount_namespaces))
+        })
+    }
+
+    /// Calls `read` for each process that `is_asked` selects, and collects the results.
+    fn read<T, C: FromIterator<T> + Default + Send + 'static>(
+        &self,
+        is_asked: impl Fn(&Process) -> bool,
+        read: fn(&Procfs, &Process) -> Option<T>,
+    ) -> Result<C, Error>
+    where
+        T: 'static,
+    {
+        let asked: Vec<Process> =
+            self.processes.iter().filter(|it| is_asked(it)).cloned().collect();
+        if asked.is_empty() {
+            return Ok(C::default());
+        }
+        unless_blocked(|| {
+            let (procfs, asked) = (self.procfs.try_clone()?, asked.clone());
+            Ok(move || asked.iter().filter_map(|it| read(&procfs, it)).collect())
+        })
+    }
+}
+
+/// Reads the facts that [`LiveHost::facts`] returns.
+struct FactReader {
+    procfs: Procfs,
+    processes: Arc<[Process]>,
+}
+
+impl FactReader {
+    fn read(&self, concerned: &HashSet<Pid>, mut mount_namespaces: BTreeSet<u64>) -> LiveFacts {
         let mut facts = LiveFacts {
             own_pid: self.procfs.viewer,
             own_mount_namespace: namespace_link(self.procfs.fd(), c"self/ns/mnt", "mnt")
@@ -134,7 +174,7 @@ impl<'a> LiveHost<'a> {
             }
         }
         // umount(8) also takes only PIDs of the PID namespace of pidns.
-        let mut wanted = mount_namespaces.clone();
+        let wanted = &mut mount_namespaces;
         wanted.retain(|&inode| self.procfs.own && facts.own_mount_namespace != Some(inode));
         for process in self.processes.iter().filter(|it| !it.kernel_thread) {
             if wanted.is_empty() {

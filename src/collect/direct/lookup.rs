@@ -7,27 +7,29 @@
 
 use std::ffi::CString;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::{self, CWD, Mode, OFlags};
 use rustix::io::{Errno, Result as SysResult};
 
 use crate::collect::error::Error;
-use crate::collect::kernel::blocked::{self, Reading};
+use crate::collect::kernel::blocked::Reading;
 use crate::collect::kernel::clock;
 use crate::collect::kernel::nsfs::{NamespaceFd, open_namespace};
 use crate::collect::kernel::sys::{namespace_link, open, read_record};
 use crate::collect::parse;
 use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::scan_mark;
+use crate::collect::unblocked::unless_blocked;
 use crate::model::{Level, NamespaceId, NamespaceRef, NotFound, Pid, Translation};
 
 /// A namespace given by the user. If the user gave a file, that file stays open, so that the inode
 /// can't be reused.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct NamespaceHandle {
     /// The namespace that the user named.
     pub namespace: NamespaceRef,
-    file: Option<NamespaceFd>,
+    file: Option<Arc<NamespaceFd>>,
 }
 
 impl NamespaceHandle {
@@ -52,7 +54,7 @@ impl NamespaceHandle {
             Err(errno) => return Err(failed(errno)),
         };
         let namespace = NamespaceRef::Id(NamespaceId::Inode(fd.inode()));
-        Ok(Self { namespace, file: Some(fd) })
+        Ok(Self { namespace, file: Some(Arc::new(fd)) })
     }
 }
 
@@ -69,9 +71,13 @@ pub fn translate(
     let own = procfs.own.then(|| open_namespace(procfs.fd(), c"self/ns/pid").ok()).flatten();
     let Some(own) = own else { return Ok(None) };
     clock::make_exact(|| procfs.open_initial_time_namespace());
-    blocked::watch();
-    let translator = Translator { procfs, own };
-    Ok(match translator.translate_all(pids, from, to) {
+    let translator = Arc::new(Translator { procfs, own });
+    let translated = unless_blocked(|| {
+        let translator = Arc::clone(&translator);
+        let (pids, from, to) = (pids.to_vec(), from.cloned(), to.cloned());
+        Ok(move || translator.translate_all(&pids, from.as_ref(), to.as_ref()))
+    });
+    Ok(match translated? {
         Ok(translations) => Some(Ok(translations)),
         Err(Failure::NotFound(not_found)) => Some(Err(not_found)),
         Err(Failure::NeedsScan) => None,

@@ -6,17 +6,23 @@
 //! share their memory and fork in a loop can keep the `mmap_lock` of this memory busy for a long
 //! time. Reads of most files in `/proc/PID` wait for these locks without a time limit, and so does
 //! `kcmp(2)`. pidns can't know in advance whether a process holds a lock. Only a fatal signal or
-//! `execve(2)` ends the wait. So pidns executes itself. The new program is told which processes
-//! have blocked the old one, and reads only the [`LOCK_FREE`] files of these processes.
+//! `execve(2)` ends the wait early.
+//!
+//! So other processes are read in a thread that the caller of [`attempt`] can abandon. As long as
+//! an abandoned thread is blocked, pidns reads only the [`LOCK_FREE`] files of the processes that
+//! blocked it. The thread ends when it is no longer blocked, or when pidns ends.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::io;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
-use std::thread;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
-use nix::sys::signal::{SigSet, SigmaskHow};
 use rustix::io::{Errno, Result};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -25,10 +31,10 @@ use crate::model::Pid;
 /// Time between two checks.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Number of consecutive checks that must find pidns blocked before [`HANDLER`] is called.
+/// Number of consecutive checks that must find pidns blocked before it abandons a thread.
 const TICKS: u32 = 10;
 
-/// Replaces [`TICKS`] if a process has blocked pidns before.
+/// Replaces [`TICKS`] if another thread is blocked already.
 const FEWER_TICKS: u32 = 3;
 
 /// Files in `/proc/PID` that can be read without waiting for a lock that the process can hold
@@ -39,20 +45,49 @@ const LOCK_FREE: [&[u8]; 4] = [b"cgroup", b"limits", b"mountinfo", b"status"];
 /// themselves took up to 6 ms in a virtual machine. A pidns that is not blocked uses much more.
 const IDLE: Duration = Duration::from_millis(50);
 
-/// One entry for each thread that has read a process.
-static READERS: Mutex<Vec<Arc<Reader>>> = Mutex::new(Vec::new());
+/// The abandoned work that was still blocked at the last call of [`forget_ended`].
+static ABANDONED: Mutex<Vec<Abandoned>> = Mutex::new(Vec::new());
 
-/// The function that is called if a process blocks pidns, set by [`when_blocked`].
-static HANDLER: OnceLock<Handler> = OnceLock::new();
-
-/// Processes that have blocked pidns before.
-static AVOIDED: OnceLock<BTreeSet<Pid>> = OnceLock::new();
-
-type Handler = Box<dyn Fn(BTreeSet<Pid>) + Send + Sync>;
+/// Number of processes in [`ABANDONED`].
+static AVOIDED: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// The entry of this thread in [`READERS`].
-    static READER: Arc<Reader> = register();
+    /// The processes that this thread is reading.
+    static READER: Arc<Reader> = Arc::default();
+
+    /// The work that this thread does; empty in a thread that nothing can abandon.
+    static WORK: OnceCell<Arc<Work>> = const { OnceCell::new() };
+}
+
+/// The reason why [`attempt`] has no result.
+pub enum NoResult {
+    /// No thread could be started (`RLIMIT_NPROC`, `RLIMIT_AS`).
+    NoThread,
+    /// pidns was blocked, and has abandoned the work.
+    Blocked {
+        /// One of these processes holds the lock.
+        by: BTreeSet<Pid>,
+        /// `true` if pidns did not yet avoid all of these processes.
+        is_new: bool,
+    },
+}
+
+/// Work that one or more threads do for a caller of [`attempt`].
+#[derive(Default)]
+struct Work {
+    is_abandoned: AtomicBool,
+    /// The readers of the threads.
+    readers: Mutex<Vec<Arc<Reader>>>,
+    /// Functions that release what the work keeps, called when it is abandoned.
+    releases: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
+}
+
+/// Work that was abandoned.
+struct Abandoned {
+    /// The processes that blocked the work.
+    by: BTreeSet<Pid>,
+    /// Is disconnected when the work has ended.
+    end: Receiver<Infallible>,
 }
 
 /// The processes that a thread is reading. A PID of 0 means that there is no such process.
@@ -63,6 +98,165 @@ struct Reader {
     read: AtomicU64,
     /// PID of the process with which the thread compares the process that it is reading.
     compared: AtomicU32,
+}
+
+/// Calls `call` in a new thread, and returns the result. If a process blocks the thread, abandons
+/// it. From then on, all reads in that thread fail with `ECANCELED`, so `call` ends soon after the
+/// thread is no longer blocked.
+pub fn attempt<T: Send + 'static>(
+    call: impl FnOnce() -> T + Send + 'static,
+) -> std::result::Result<T, NoResult> {
+    let work = Arc::<Work>::default();
+    let (running, end) = mpsc::channel();
+    let entered = Arc::clone(&work);
+    let thread = thread::Builder::new().spawn(move || {
+        // Dropped when `call` has returned.
+        let _running = running;
+        entered.enter();
+        call()
+    });
+    let thread = thread.map_err(|_| NoResult::NoThread)?;
+    match work.wait(&end) {
+        None => Ok(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))),
+        Some(by) => {
+            work.abandon();
+            let is_new = by.iter().any(|&pid| !is_avoided(pid));
+            let mut abandoned = lock(&ABANDONED);
+            abandoned.push(Abandoned { by: by.clone(), end });
+            count_avoided(&abandoned);
+            Err(NoResult::Blocked { by, is_new })
+        }
+    }
+}
+
+/// Starts a thread that does a part of this thread's work.
+pub fn spawn_scoped<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    call: impl FnOnce() -> T + Send + 'scope,
+) -> io::Result<ScopedJoinHandle<'scope, T>> {
+    let work = WORK.with(|work| work.get().cloned());
+    thread::Builder::new().spawn_scoped(scope, move || {
+        if let Some(work) = work {
+            work.enter();
+        }
+        call()
+    })
+}
+
+/// Calls `release` if this thread's work is abandoned. `release` must not wait for a lock that the
+/// blocked thread may hold.
+pub fn when_abandoned(release: impl FnOnce() + Send + 'static) {
+    if let Some(work) = WORK.with(|work| work.get().cloned()) {
+        lock(&work.releases).push(Box::new(release));
+    }
+}
+
+/// Returns the number of abandoned threads that are still blocked. From now on, pidns reads
+/// everything again about the processes that blocked the other ones.
+pub fn forget_ended() -> usize {
+    let mut abandoned = lock(&ABANDONED);
+    abandoned.retain(|it| it.end.try_recv() == Err(TryRecvError::Empty));
+    count_avoided(&abandoned);
+    abandoned.len()
+}
+
+/// Returns the processes that pidns avoids.
+pub fn avoided() -> BTreeSet<Pid> {
+    lock(&ABANDONED).iter().flat_map(|it| &it.by).copied().collect()
+}
+
+/// Returns the number of processes that pidns avoids. This is cheaper than [`avoided`].
+pub fn avoided_count() -> usize {
+    AVOIDED.load(Ordering::Relaxed)
+}
+
+fn count_avoided(abandoned: &[Abandoned]) {
+    let avoided: BTreeSet<Pid> = abandoned.iter().flat_map(|it| &it.by).copied().collect();
+    AVOIDED.store(avoided.len(), Ordering::Relaxed);
+}
+
+fn is_avoided(pid: Pid) -> bool {
+    avoided_count() > 0 && lock(&ABANDONED).iter().any(|it| it.by.contains(&pid))
+}
+
+/// Fails with `ECANCELED` if this thread's work was abandoned.
+pub fn check_wanted() -> Result<()> {
+    let is_abandoned = |work: &Arc<Work>| work.is_abandoned.load(Ordering::Relaxed);
+    let is_unwanted = WORK.with(|work| work.get().is_some_and(is_abandoned));
+    if is_unwanted { Err(Errno::CANCELED) } else { Ok(()) }
+}
+
+/// Fails with `EBUSY` if pidns avoids this process, and with `ECANCELED` if this thread's work was
+/// abandoned.
+pub fn check(pid: Pid) -> Result<()> {
+    check_wanted()?;
+    if is_avoided(pid) { Err(Errno::BUSY) } else { Ok(()) }
+}
+
+/// Fails with `EBUSY` if pidns avoids the process that this thread is reading, unless the file is
+/// one of [`LOCK_FREE`]. Fails with `ECANCELED` if this thread's work was abandoned.
+pub fn check_file(path: &[u8]) -> Result<()> {
+    check_wanted()?;
+    if avoided_count() == 0 {
+        return Ok(());
+    }
+    let is_lock_free =
+        path.rsplit(|&byte| byte == b'/').next().is_some_and(|name| LOCK_FREE.contains(&name));
+    let pid = READER.with(|reader| pid_of(reader.read.load(Ordering::Relaxed)));
+    match u32::try_from(pid).ok().and_then(Pid::new) {
+        Some(pid) if !is_lock_free => check(pid),
+        _ => Ok(()),
+    }
+}
+
+impl Work {
+    /// Makes this thread a part of the work.
+    fn enter(self: Arc<Self>) {
+        READER.with(|reader| lock(&self.readers).push(Arc::clone(reader)));
+        // A new thread is not a part of any other work.
+        WORK.with(|work| _ = work.set(self));
+    }
+
+    /// Waits until the work has ended, or until a process blocks it: [`TICKS`] consecutive checks
+    /// have found pidns blocked, or [`FEWER_TICKS`] if another thread is blocked already. Returns
+    /// the processes that the work is reading if they block it.
+    ///
+    /// A check finds pidns blocked if the work is still reading the same processes as at the last
+    /// check, and pidns has used almost no processor time in between. The checks are counted,
+    /// because a time limit would also expire while pidns is stopped or frozen.
+    fn wait(&self, end: &Receiver<Infallible>) -> Option<BTreeSet<Pid>> {
+        let enough = if avoided_count() == 0 { TICKS } else { FEWER_TICKS };
+        let (mut used, mut reading, mut ticks) = (Duration::ZERO, BTreeSet::new(), 0);
+        while ticks < enough {
+            if end.recv_timeout(TICK) == Err(RecvTimeoutError::Disconnected) {
+                return None;
+            }
+            let (used_now, reading_now) = (processor_time(), self.being_read());
+            let is_blocked = !reading_now.is_empty()
+                && reading_now == reading
+                && used_now.saturating_sub(used) < IDLE;
+            ticks = if is_blocked { ticks + 1 } else { 0 };
+            (used, reading) = (used_now, reading_now);
+        }
+        Some(reading)
+    }
+
+    /// Returns the processes that the work is reading.
+    fn being_read(&self) -> BTreeSet<Pid> {
+        let readers = lock(&self.readers);
+        let read = readers.iter().map(|it| pid_of(it.read.load(Ordering::Relaxed)));
+        let compared = readers.iter().map(|it| it.compared.load(Ordering::Relaxed));
+        let pids = read.filter_map(|pid| u32::try_from(pid).ok()).chain(compared);
+        pids.filter_map(Pid::new).collect()
+    }
+
+    fn abandon(&self) {
+        self.is_abandoned.store(true, Ordering::Relaxed);
+        let releases = std::mem::take(&mut *lock(&self.releases));
+        for release in releases {
+            release();
+        }
+    }
 }
 
 /// Marks this thread as reading a process until the value is dropped.
@@ -120,106 +314,9 @@ fn pid_of(entry: u64) -> u64 {
     entry & u64::from(u32::MAX)
 }
 
-fn register() -> Arc<Reader> {
-    let reader = Arc::<Reader>::default();
-    let mut readers = readers();
-    // Remove the entries of threads that have ended.
-    readers.retain(|it| Arc::strong_count(it) > 1);
-    readers.push(Arc::clone(&reader));
-    reader
-}
-
-fn readers() -> MutexGuard<'static, Vec<Arc<Reader>>> {
-    READERS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Sets the function that is called with the processes that block pidns. The function must end or
-/// execute pidns. Without such a function, pidns waits for as long as it is blocked.
-///
-/// `avoided` are processes that have blocked pidns before it executed itself.
-pub fn when_blocked(
-    avoided: BTreeSet<Pid>,
-    handle: impl Fn(BTreeSet<Pid>) + Send + Sync + 'static,
-) {
-    let _ = AVOIDED.set(avoided);
-    let _ = HANDLER.set(Box::new(handle));
-}
-
-/// Returns the number of processes that have blocked pidns before.
-pub fn avoided() -> usize {
-    AVOIDED.get().map_or(0, BTreeSet::len)
-}
-
-/// Fails with `EBUSY` if the process has blocked pidns before.
-pub fn check(pid: Pid) -> Result<()> {
-    match AVOIDED.get() {
-        Some(avoided) if avoided.contains(&pid) => Err(Errno::BUSY),
-        _ => Ok(()),
-    }
-}
-
-/// Fails with `EBUSY` if this thread is reading a process that has blocked pidns before, and the
-/// file is not one of [`LOCK_FREE`].
-pub fn check_file(path: &[u8]) -> Result<()> {
-    if avoided() == 0 {
-        return Ok(());
-    }
-    let is_lock_free =
-        path.rsplit(|&byte| byte == b'/').next().is_some_and(|name| LOCK_FREE.contains(&name));
-    let pid = READER.with(|reader| pid_of(reader.read.load(Ordering::Relaxed)));
-    match u32::try_from(pid).ok().and_then(Pid::new) {
-        Some(pid) if !is_lock_free => check(pid),
-        _ => Ok(()),
-    }
-}
-
-/// Starts the thread that watches for blocked reads, unless it is running. After this call, pidns
-/// can't enter a time namespace, because the kernel allows that only to single-threaded processes.
-pub fn watch() {
-    static STARTED: Once = Once::new();
-    let Some(handle) = HANDLER.get() else { return };
-    STARTED.call_once(|| {
-        // Block all signals while the new thread is created. The new thread inherits this signal
-        // mask, so signals are delivered only to the other threads.
-        let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK);
-        // If no thread can be started (RLIMIT_NPROC), blocked reads are not noticed.
-        let _ = thread::Builder::new().spawn(move || handle(wait_until_blocked()));
-        if let Ok(mask) = mask {
-            let _ = mask.thread_set_mask();
-        }
-    });
-}
-
-/// Waits until [`TICKS`] consecutive checks have found pidns blocked, or [`FEWER_TICKS`] if a
-/// process has blocked pidns before. Returns the processes that pidns is reading.
-///
-/// A check finds pidns blocked if pidns is still reading the same processes as at the last check,
-/// and has used almost no processor time in between. The checks are counted, because a time limit
-/// would also expire while pidns is stopped or frozen.
-fn wait_until_blocked() -> BTreeSet<Pid> {
-    let enough = if avoided() == 0 { TICKS } else { FEWER_TICKS };
-    let (mut used, mut reading, mut ticks) = (processor_time(), BTreeSet::new(), 0);
-    while ticks < enough {
-        thread::sleep(TICK);
-        let (used_now, reading_now) = (processor_time(), being_read());
-        let is_blocked = !reading_now.is_empty()
-            && reading_now == reading
-            && used_now.saturating_sub(used) < IDLE;
-        ticks = if is_blocked { ticks + 1 } else { 0 };
-        (used, reading) = (used_now, reading_now);
-    }
-    reading
-}
-
-/// Returns the processes that are being read.
-fn being_read() -> BTreeSet<Pid> {
-    let readers = readers();
-    // Ignore the entries of threads that have ended.
-    let readers: Vec<_> = readers.iter().filter(|it| Arc::strong_count(it) > 1).collect();
-    let read = readers.iter().map(|it| pid_of(it.read.load(Ordering::Relaxed)));
-    let compared = readers.iter().map(|it| it.compared.load(Ordering::Relaxed));
-    let pids = read.filter_map(|pid| u32::try_from(pid).ok()).chain(compared);
-    pids.filter_map(Pid::new).collect()
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No thread leaves one of these values half changed.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the processor time that all threads of pidns have used.
@@ -231,16 +328,47 @@ fn processor_time() -> Duration {
 mod tests {
     use super::*;
 
+    fn pid(raw: u32) -> Pid {
+        Pid::new(raw).unwrap()
+    }
+
     #[test]
     fn readings_end_in_any_order() {
-        let pid = |raw| Pid::new(raw).unwrap();
+        let work = Arc::<Work>::default();
+        Arc::clone(&work).enter();
         let outer = Reading::of(pid(4_000_001));
         let inner = Reading::of(pid(4_000_002));
-        assert!(being_read().contains(&pid(4_000_002)));
+        assert_eq!(work.being_read(), [pid(4_000_002)].into());
         drop(outer);
-        assert!(being_read().contains(&pid(4_000_002)));
+        assert_eq!(work.being_read(), [pid(4_000_002)].into());
         drop(inner);
-        let left = being_read();
-        assert!(!left.contains(&pid(4_000_001)) && !left.contains(&pid(4_000_002)));
+        assert_eq!(work.being_read(), BTreeSet::new());
+    }
+
+    #[test]
+    fn the_threads_of_abandoned_work_read_nothing_more() {
+        let work = Arc::<Work>::default();
+        let (tell, release) = mpsc::channel();
+        let (read, has_read) = mpsc::channel::<()>();
+        let (abandoned, wait) = mpsc::channel::<()>();
+        let entered = Arc::clone(&work);
+        let thread = thread::spawn(move || {
+            entered.enter();
+            when_abandoned(move || tell.send(()).unwrap());
+            assert_eq!(check_file(b"stat"), Ok(()));
+            drop(read);
+            wait.recv().unwrap_err();
+            assert_eq!(check(pid(4_000_001)), Err(Errno::CANCELED));
+            thread::scope(|scope| {
+                let helper = spawn_scoped(scope, || check_file(b"status")).unwrap();
+                assert_eq!(helper.join().unwrap(), Err(Errno::CANCELED));
+            });
+        });
+        has_read.recv().unwrap_err();
+        work.abandon();
+        release.recv().unwrap();
+        drop(abandoned);
+        thread.join().unwrap();
+        assert_eq!(check_file(b"stat"), Ok(()));
     }
 }

@@ -23,7 +23,7 @@ pub const MEMORY_WAIT: Duration = Duration::from_secs(3);
 /// A call that takes less time than this is not counted. Most calls take a few microseconds.
 const SLOW: Duration = Duration::from_millis(10);
 
-/// If this many processes have blocked pidns, it no longer reads the memory of any process.
+/// If this many processes block pidns, it no longer reads the memory of any process.
 /// Otherwise, processes that share their memory would block pidns one after another.
 const MAX_BLOCKED: usize = 3;
 
@@ -48,7 +48,7 @@ impl WaitLimit {
 
     /// Creates the limit for a scan that reads the memory of processes.
     pub fn of_memory() -> Self {
-        let is_over = blocked::avoided() >= MAX_BLOCKED;
+        let is_over = blocked::avoided_count() >= MAX_BLOCKED;
         Self::new(if is_over { Duration::ZERO } else { MEMORY_WAIT })
     }
 

@@ -14,11 +14,13 @@ mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::error::Error;
 use super::kernel::viewer;
 use super::log::{DiagnosticLog, permission_advice};
 use super::proc::procfs::Procfs;
+use super::unblocked::unless_blocked;
 use crate::model::{
     Collector, Diagnostic, DiagnosticCode, Keyword as _, Limit, LimitKind, Pid, Snapshot,
 };
@@ -47,7 +49,12 @@ impl Limits {
         snapshot: &Snapshot,
         pids: Option<&BTreeSet<Pid>>,
     ) -> Result<Self, Error> {
-        Ok(Self::of(Procfs::open(procfs)?, collector, snapshot, pids))
+        let snapshot = Arc::new(snapshot.clone());
+        unless_blocked(|| {
+            let (procfs, snapshot) = (Procfs::open(procfs)?, Arc::clone(&snapshot));
+            let pids = pids.cloned();
+            Ok(move || Self::of(procfs, collector, &snapshot, pids.as_ref()))
+        })
     }
 
     /// Like [`Limits::read`], but uses the procfs that the scan has already opened.

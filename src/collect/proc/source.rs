@@ -30,7 +30,6 @@ use crate::collect::discovery::{
     Discovery, FollowUp, HeldThread, INITIAL_PID_NAMESPACE, InitNow, ListedInit,
 };
 use crate::collect::error::Error;
-use crate::collect::kernel::blocked;
 use crate::collect::kernel::clock;
 use crate::collect::kernel::nsfs::NamespaceFd;
 use crate::collect::kernel::sys::{READ, is_gone, namespace_link, open_on_device, read_to_end};
@@ -71,7 +70,6 @@ impl ProcSource {
         clock::make_exact(|| own.as_ref().unwrap_or(&procfs).open_initial_time_namespace());
         let shows_viewer = own.as_ref().unwrap_or(&procfs);
         walk::grow_descriptor_table(procfs.fd());
-        blocked::watch();
         let namespace = namespace_link(shows_viewer.fd(), c"self/ns/pid", "pid");
         let inherited = descriptor_table::inherited(&procfs);
         let viewer_namespace = namespace.ok().flatten();

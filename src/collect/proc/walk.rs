@@ -12,6 +12,7 @@ use rustix::process::{Resource, getrlimit};
 use super::findings::ScanFindings;
 use super::scan::{Scan, Target};
 use super::worker::Worker;
+use crate::collect::kernel::blocked;
 use crate::collect::registry::descriptors_for_reading;
 use crate::model::Pid;
 
@@ -66,6 +67,7 @@ fn read_batches(
     mut pids: impl Iterator<Item = SysResult<Pid>>,
 ) -> SysResult<ScanFindings> {
     let mut next_batch = || -> SysResult<Batch> {
+        blocked::check_wanted()?;
         pids.by_ref().take(size).map(|pid| pid.map(Target::from)).collect()
     };
     let (mut worker, started) = (Worker::new(scan), Instant::now());
@@ -83,7 +85,7 @@ fn read_batches(
     let help = || read_received(Worker::new(scan), &batches);
     thread::scope(|scope| {
         // If a helper thread can't be started, the other threads do its work.
-        let start = |_| thread::Builder::new().spawn_scoped(scope, help).ok();
+        let start = |_| blocked::spawn_scoped(scope, help).ok();
         let helpers: Vec<_> = (0..helpers).filter_map(start).collect();
         loop {
             let batch = next_batch()?;
@@ -143,7 +145,7 @@ pub fn read_while_listing<T: Send>(
                 let listed = started.recv().ok().map(|sender| list(Share::Second, sender));
                 (listed, read_received(Worker::new(scan), batches))
             };
-            if let Ok(helper) = thread::Builder::new().spawn_scoped(scope, help) {
+            if let Ok(helper) = blocked::spawn_scoped(scope, help) {
                 helpers.push((start, helper));
             }
         }

@@ -53,7 +53,7 @@ pub struct TaskProgram {
 
 /// The BPF program that successive scans share. All of these scans must search the same scopes,
 /// because the scopes determine which program is loaded.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub enum SharedProgram {
     /// There is only one scan, so the program is not shared.
     #[default]
