@@ -460,6 +460,9 @@ fn a_server_that_a_step_has_started_is_no_heartbeat() {
         "sh -c '(sleep 605; :) > /dev/null 2>&1 & sh check.sh > out; cat out'",
         "bash -c '(cd / && sleep 605; true) > /dev/null 2>&1 & sh check.sh; :'",
         "bash -c '(true; (sleep 605; true); true) > /dev/null 2>&1 & sh check.sh; :'",
+        // A server that starts late, and a loop that runs another program between its sleeps.
+        "sh -c '(sleep 9; exec sleep 6) > /dev/null 2>&1 & sh check.sh > out; cat out'",
+        "sh -c '(for i in 1 2; do cat wait; sleep 9; done) > /dev/null 2>&1 & sh check.sh > out; cat out'",
     ] {
         let text = stdout(&files.script(&format!("setsid -w {step} < /dev/null | cat")));
         assert!(text.contains("DENIED leftover-process: "), "{step}: {text}");
@@ -476,10 +479,12 @@ fn a_daemon_that_an_init_has_adopted_is_not_in_its_pipeline() {
     for daemon in ["sleep 606", "setsid sleep 606"] {
         let script = format!(
             "{PIDNS} -q -f json > before; \
-             sh -c '({daemon} 2> /dev/null &); echo ok; sleep 0.1' | {{ read -r; sleep 0.3; {check}; }}; \
+             sh -c 'sleep 0.2; ({daemon} 2> /dev/null &); echo ok; sleep 0.1' | \
+             {{ read -r; sleep 0.3; {check}; }}; \
              echo $?"
         );
-        // The init is the shell that has started the pipeline.
+        // The init is the shell that has started the pipeline. If it adopted the daemon before it
+        // started the second half of the pipeline, the daemon would look like the first half.
         let mut command = Command::new("unshare");
         command.args(["-pf", "--mount-proc", "--kill-child", "bash", "-c", &script]);
         let text = stdout(&run(command.current_dir(&files.0)));

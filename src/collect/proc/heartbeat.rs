@@ -21,8 +21,8 @@ pub struct Step {
 
 /// Finds the nearest ancestor of pidns that is the shell of a CI step with a heartbeat.
 ///
-/// The CI agent has started this shell with `-c`. The shell has started the heartbeat, and a second
-/// shell that runs the script. A shell that does not fit this pattern is not accepted: it may run
+/// The CI agent has started this shell with `-c` and a text that calls `touch` and `sleep`. The shell
+/// has started the heartbeat, and a second shell that runs the script. A shell that does not fit this pattern is not accepted: it may run
 /// the step itself, so its children may be leftovers. An init is not accepted either, because its
 /// children may be orphans that it has adopted from the script.
 pub fn step(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> Option<Step> {
@@ -33,8 +33,7 @@ pub fn step(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> Op
         let runs_script = is_shell(procfs, script)
             && is_shell(procfs, shell)
             && !is_init(shell)
-            && arguments(procfs, shell.pid)
-                .is_some_and(|it| it.split(|&it| it == 0).nth(1) == Some(b"-c"))
+            && arguments(procfs, shell.pid).is_some_and(|it| starts_heartbeat(&it))
             && !is_subshell(procfs, script.pid, shell.pid);
         if !runs_script {
             return None;
@@ -45,6 +44,15 @@ pub fn step(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> Op
             copies.filter_map(|copy| heartbeat(procfs, processes, copy)).flatten().collect();
         (!heartbeat.is_empty()).then_some(Step { shell: shell.pid, heartbeat })
     })
+}
+
+/// Returns `true` for the command line of a shell whose option `-c` has a text that calls `touch` and
+/// `sleep`, as a heartbeat does.
+fn starts_heartbeat(arguments: &[u8]) -> bool {
+    let mut arguments = arguments.split(|&byte| byte == 0).skip(1);
+    let (option, text) = (arguments.next(), arguments.next().unwrap_or_default());
+    let calls = |command: &[u8]| text.windows(command.len()).any(|it| it == command);
+    option == Some(b"-c") && calls(b"touch ") && calls(b"sleep ")
 }
 
 /// Returns the subshell `copy` and its descendants if they form a heartbeat: they run nothing but
@@ -76,7 +84,17 @@ fn is_brief(arguments: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_brief;
+    use super::{is_brief, starts_heartbeat};
+
+    #[test]
+    fn only_a_shell_whose_text_has_touch_and_sleep_starts_a_heartbeat() {
+        assert!(starts_heartbeat(b"sh\0-c\0{ while :; do touch log; sleep 3; done; } & sh s\0"));
+        for other in
+            ["", "sh\0-c\0", "sh\0-c\0(sleep 3; server) & sh s\0", "sh\0touch a; sleep 3\0"]
+        {
+            assert!(!starts_heartbeat(other.as_bytes()), "{other:?}");
+        }
+    }
 
     #[test]
     fn only_touch_and_short_sleeps_are_brief() {
