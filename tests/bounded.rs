@@ -26,16 +26,20 @@ fn measure(arguments: &[&str]) -> (String, usize) {
     (output.to_owned(), peak.parse().expect("is a number"))
 }
 
-/// Python program that mounts the namespace at the path `argv[2]` over a file in deep directories
-/// below `argv[1]` 3,000 times. The path of the file has 51,200 bytes.
-const DEEP: &str = "
-import ctypes, os, signal, sys
+/// Python code that mounts a new file system at the path `argv[1]`, and enters it.
+const ENTER_FILE_SYSTEM: &str = "
+import ctypes, os, signal, sys, time
 libc = ctypes.CDLL(None, use_errno=True)
 def mount(source, target, kind, flags):
     if libc.mount(source, target, kind, flags, None):
         sys.exit(os.strerror(ctypes.get_errno()))
 mount(b'none', sys.argv[1].encode(), b'tmpfs', 0)
 os.chdir(sys.argv[1])
+";
+
+/// Python program that mounts the namespace at the path `argv[2]` over a file in deep directories
+/// 3,000 times. Follows [`ENTER_FILE_SYSTEM`]. The path of the file has 51,200 bytes.
+const DEEP: &str = "
 for _ in range(200):
     os.mkdir('d' * 255)
     os.chdir('d' * 255)
@@ -53,8 +57,9 @@ fn the_paths_of_mounts_in_deep_directories_cost_no_memory() {
     let (nest, inits) = nest(1);
     let (id, at) = (namespace_of(inits[0]), format!("/proc/{}/ns/pid", inits[0]));
     let script = "exec python3 -c \"$1\" \"$2\" \"$3\"";
+    let program = [ENTER_FILE_SYSTEM, DEEP].concat();
     let path = dir.path().to_str().unwrap();
-    let mut mounter = in_mount_namespace(script, &[DEEP, path, &at]);
+    let mut mounter = in_mount_namespace(script, &[&program, path, &at]);
     let (_mounter, _) = start_command(&mut mounter);
     drop(nest);
     until("the init has exited", || status(inits[0], "State").is_empty());
@@ -121,16 +126,9 @@ fn a_limit_for_each_process_of_a_user_costs_little_memory() {
     }
 }
 
-/// Python program that makes 5,000 mounts in its mount namespace, in a new file system at `argv[1]`.
-/// Then 20 processes copy this mount namespace again and again.
+/// Python program that makes 5,000 mounts in its mount namespace. Then 20 processes copy this mount
+/// namespace again and again. Follows [`ENTER_FILE_SYSTEM`].
 const COPY_MOUNTS: &str = "
-import ctypes, os, signal, sys, time
-libc = ctypes.CDLL(None, use_errno=True)
-def mount(source, target, kind, flags):
-    if libc.mount(source, target, kind, flags, None):
-        sys.exit(os.strerror(ctypes.get_errno()))
-mount(b'none', sys.argv[1].encode(), b'tmpfs', 0)
-os.chdir(sys.argv[1])
 os.mkdir('d')
 for i in range(5000):
     os.mkdir(str(i))
@@ -151,7 +149,8 @@ fn processes_that_copy_mounts_all_the_time_delay_only_the_search_of_mounts() {
     needs!(HostRoot, NamespaceOfItsOwn, Program("python3"));
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().to_str().unwrap();
-    let mut copier = in_mount_namespace("exec python3 -c \"$1\" \"$2\"", &[COPY_MOUNTS, path]);
+    let program = [ENTER_FILE_SYSTEM, COPY_MOUNTS].concat();
+    let mut copier = in_mount_namespace("exec python3 -c \"$1\" \"$2\"", &[&program, path]);
     let (copier, _) = start_command(&mut copier);
     let started = Instant::now();
     let output = pidns(&["-q", "-f", "json"]);
