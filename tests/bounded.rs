@@ -3,11 +3,12 @@
 
 mod common;
 
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use common::Need::*;
 use common::*;
+use rustix::process::Signal;
 
 /// Python program that runs pidns with the arguments `argv[1:]`, writes its output, and ends with
 /// its peak memory in KiB as the last line.
@@ -189,6 +190,81 @@ fn processes_that_lock_their_shared_memory_delay_only_the_reads_of_command_lines
         assert!(elapsed < Duration::from_secs(15), "{elapsed:?}");
     }
     drop(forker);
+}
+
+/// Python program that makes 1,900 nested cgroups in the cgroup at `argv[1]`, and starts 700
+/// processes, each in a cgroup of its own in the innermost. Removes everything after
+/// SIGTERM.
+const NEST_CGROUPS: &str = "
+import ctypes, os, signal, sys
+libc = ctypes.CDLL(None)
+def enter(name):
+    global at
+    inner = os.open(name, os.O_RDONLY, dir_fd=at)
+    os.close(at)
+    at = inner
+at = os.open(sys.argv[1], os.O_RDONLY)
+for _ in range(1900):
+    os.mkdir('x', dir_fd=at)
+    enter('x')
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+pids = []
+for i in range(700):
+    os.mkdir(str(i), dir_fd=at)
+    pids.append(os.fork())
+    if pids[-1] == 0:
+        libc.prctl(1, signal.SIGKILL)
+        signal.pause()
+    with open(os.open('%d/cgroup.procs' % i, os.O_WRONLY, dir_fd=at), 'w') as procs:
+        procs.write(str(pids[-1]))
+print('first', pids[0])
+print('ready', flush=True)
+signal.sigwait({signal.SIGTERM})
+for i, pid in enumerate(pids):
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    os.rmdir(str(i), dir_fd=at)
+for _ in range(1900):
+    enter('..')
+    os.rmdir('x', dir_fd=at)
+";
+
+#[test]
+fn processes_in_deeply_nested_cgroups_delay_the_limits_only_for_some_time() {
+    needs!(HostRoot, Initial("cgroup"), Initial("pid"), Program("python3"));
+    let test = "processes_in_deeply_nested_cgroups_delay_the_limits_only_for_some_time";
+    let Some(cgroup) = PidsCgroup::new() else {
+        say_skipped(test, "the pids controller is not mounted");
+        return;
+    };
+    let mut command = Command::new("python3");
+    command.args(["-c", NEST_CGROUPS]).arg(cgroup.0.join("job"));
+    let (mut nester, names) = start_command(&mut command);
+    let started = Instant::now();
+    let output = pidns(&["--details", "limits", "-q", "-f", "json"]);
+    let elapsed = started.elapsed();
+    let of_first = pidns(&["limits", "-q", "-f", "json", &names["first"].to_string()]);
+    kill(nester.pid(), Signal::TERM);
+    nester.0.wait().unwrap();
+    assert!(elapsed < Duration::from_secs(12), "{elapsed:?}");
+    let unread = "the limits of cgroups that take too long to read, because they are nested deeply, \
+                  are unknown";
+    let says = |output: &Output| {
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let diagnostics = document["diagnostics"].as_array().unwrap();
+        diagnostics.iter().any(|it| it["message"] == unread)
+    };
+    let paths =
+        rows(&output).into_iter().filter_map(|it| Some(it["scope"]["cgroup"].as_str()?.to_owned()));
+    let innermost = paths.filter(|it| it.contains("/x/x/") && !it.ends_with('x')).count();
+    assert!(innermost > 100, "{innermost}");
+    // A fast processor may read all cgroups in time.
+    assert_eq!(says(&output), innermost < 700, "{innermost}");
+    // The other processes do not use up the time for a process that the user names.
+    let is_innermost = |it: &serde_json::Value| {
+        it["scope"]["cgroup"].as_str().is_some_and(|it| it.ends_with("/x/0"))
+    };
+    assert!(rows(&of_first).iter().any(is_innermost));
 }
 
 #[test]

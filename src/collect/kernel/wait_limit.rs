@@ -1,9 +1,10 @@
-//! Limits the time for which pidns waits for locks in the kernel.
+//! Limits the time for which pidns waits for the kernel, usually for a lock.
 //!
 //! Any user can keep some locks busy. Processes that share their memory and fork in a loop keep the
 //! lock of this memory (`mmap_lock`) busy. Processes that copy a large mount namespace in a loop keep
-//! the lock of all mounts (`namespace_sem`) busy. Each wait ends after some time, but a scan may have
-//! to wait thousands of times.
+//! the lock of all mounts (`namespace_sem`) busy. Processes in deeply nested cgroups make the kernel
+//! work long for each `/proc/PID/cgroup`. Each wait ends after some time, but a scan may have to wait
+//! thousands of times.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -20,8 +21,15 @@ use super::sys::{MAX_MOUNTINFO, open, read_own, read_to_end_by};
 /// Maximum time for which a scan waits for the locks of other processes' memory.
 pub const MEMORY_WAIT: Duration = Duration::from_secs(3);
 
+/// Maximum time for which pidns waits for the contents of slow `/proc/PID/cgroup` files.
+pub const CGROUP_WAIT: Duration = Duration::from_secs(2);
+
 /// A call that takes less time than this is not counted. Most calls take a few microseconds.
 const SLOW: Duration = Duration::from_millis(10);
+
+/// Like [`SLOW`], but for reading `/proc/PID/cgroup`. The kernel needs about 10 microseconds for an
+/// ordinary cgroup, and 8 milliseconds for one that is nested in 1,900 others.
+const SLOW_CGROUP: Duration = Duration::from_millis(1);
 
 /// If this many processes block pidns, it no longer reads the memory of any process.
 /// Otherwise, processes that share their memory would block pidns one after another.
@@ -37,13 +45,15 @@ thread_local! {
 #[derive(Debug)]
 pub struct WaitLimit {
     limit: Duration,
+    /// Calls that take less time are not counted.
+    slow: Duration,
     /// Total duration of the slow calls so far, in nanoseconds.
     waited: AtomicU64,
 }
 
 impl WaitLimit {
     pub const fn new(limit: Duration) -> Self {
-        Self { limit, waited: AtomicU64::new(0) }
+        Self { limit, slow: SLOW, waited: AtomicU64::new(0) }
     }
 
     /// Creates the limit for a scan that reads the memory of processes.
@@ -52,11 +62,16 @@ impl WaitLimit {
         Self::new(if is_over { Duration::ZERO } else { MEMORY_WAIT })
     }
 
+    /// Creates the limit for reading the cgroups of all processes.
+    pub const fn of_cgroups() -> Self {
+        Self { slow: SLOW_CGROUP, ..Self::new(CGROUP_WAIT) }
+    }
+
     pub fn is_reached(&self) -> bool {
         Duration::from_nanos(self.waited.load(Ordering::Relaxed)) >= self.limit
     }
 
-    /// Calls `call`, which may wait for a lock. Fails with `EBUSY` if the limit has been reached.
+    /// Calls `call`, which may take long. Fails with `EBUSY` if the limit has been reached.
     pub fn call<T>(&self, call: impl FnOnce() -> Result<T>) -> Result<T> {
         if self.is_reached() {
             return Err(Errno::BUSY);
@@ -64,7 +79,7 @@ impl WaitLimit {
         let started = Instant::now();
         let result = call();
         let elapsed = started.elapsed();
-        if elapsed >= SLOW {
+        if elapsed >= self.slow {
             // On a busy host, a thread also waits for a processor. This time does not count.
             let waited = elapsed.saturating_sub(new_run_delay());
             let waited = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);

@@ -1,7 +1,7 @@
 //! Finds the limits that apply to the processes of a snapshot. To do so, reads the cgroups, the
 //! user namespace and the resource limits of each process, and also reads the kernel's counters.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::AsFd as _;
@@ -17,6 +17,7 @@ use crate::collect::kernel::sys::{
     READ, is_gone, namespace_link, open_on_device, own_namespace, read, read_to_end,
 };
 use crate::collect::kernel::viewer;
+use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::collect::log::DiagnosticLog;
 use crate::collect::parse::{self, LimitMax};
 use crate::collect::proc::process_dir::ProcessDir;
@@ -32,6 +33,9 @@ const EXEMPT: u64 = 1 << 21 | 1 << 24;
 /// The UID that replaces a UID without a mapping in the viewer's user namespace
 /// (`DEFAULT_OVERFLOWUID` in the kernel).
 const OVERFLOW_UID: u32 = 65534;
+
+/// Describes the cgroups that were not read, because others took too long.
+const TOO_SLOW: &str = "that take too long to read, because they are nested deeply,";
 
 /// A process that can fork, with the facts that decide which limits apply to it.
 pub struct LimitedProcess<'a> {
@@ -168,7 +172,9 @@ impl<'a> LimitedHost<'a> {
 
     fn read_processes(&mut self, pids: Option<&BTreeSet<Pid>>) {
         let children_start_in = namespaces_for_children(self.snapshot);
-        let (mut text, mut without_cgroups) = (Vec::new(), Vec::new());
+        let mut without_cgroups: BTreeMap<_, Vec<Pid>> = BTreeMap::new();
+        // The wanted processes have a limit of their own, so other processes can't use it up.
+        let (wanted_waits, other_waits) = (WaitLimit::of_cgroups(), WaitLimit::of_cgroups());
         let snapshot = self.snapshot;
         for process in snapshot.processes.iter().filter(|it| !it.kernel_thread) {
             let pid = process.pid;
@@ -181,17 +187,16 @@ impl<'a> LimitedHost<'a> {
                 }
                 Err(_) => continue,
             };
-            let read_cgroups = read(dir.as_fd(), c"cgroup", &mut text);
-            // With cgroup version 1, /proc shows every zombie in the root cgroup, so the real
-            // cgroup of a zombie is unknown.
-            let is_hidden = process.is_zombie() && parse::cgroup_path(&text, "pids").is_some();
-            let cgroups = read_cgroups.ok().filter(|()| !is_hidden);
-            match cgroups.map_or(LimitingCgroup::Hidden, |()| self.controller.cgroup_of(&text)) {
-                LimitingCgroup::Index(index) => {
-                    self.cgroups.insert(pid, index);
-                }
-                LimitingCgroup::Hidden if is_wanted => without_cgroups.push(pid),
-                LimitingCgroup::Hidden | LimitingCgroup::None => {}
+            let waits = if is_wanted { &wanted_waits } else { &other_waits };
+            let cgroup = limiting_cgroup(&mut self.controller, process, &dir, waits);
+            if let Ok(Some(index)) = cgroup {
+                self.cgroups.insert(pid, index);
+            }
+            // A process that was not wanted may still use most of a limit.
+            if let Err(why) = cgroup
+                && (is_wanted || why == TOO_SLOW)
+            {
+                without_cgroups.entry(why).or_default().push(pid);
             }
             if is_wanted {
                 let for_children = match children_start_in.get(&pid) {
@@ -208,15 +213,17 @@ impl<'a> LimitedHost<'a> {
                         }
                     }
                     Err(errno) => {
-                        without_cgroups.retain(|&it| it != pid || !is_gone(errno));
+                        for pids in without_cgroups.values_mut().filter(|_| is_gone(errno)) {
+                            pids.retain(|&it| it != pid);
+                        }
                         note_unread(pid, errno, &mut self.log, &mut self.ended);
                     }
                 }
             }
         }
-        if !without_cgroups.is_empty() {
-            let message = "the limits of cgroups that are not mounted here are unknown";
-            self.log.note_as(DiagnosticCode::LimitsUnknown, message.to_owned(), without_cgroups);
+        for (why, pids) in without_cgroups.into_iter().filter(|(_, pids)| !pids.is_empty()) {
+            let message = format!("the limits of cgroups {why} are unknown");
+            self.log.note_as(DiagnosticCode::LimitsUnknown, message, pids);
         }
     }
 
@@ -297,6 +304,30 @@ impl<'a> LimitedHost<'a> {
                 self.user_namespaces.insert(process.pid, inode);
             }
         }
+    }
+}
+
+/// Returns the index of the cgroup that limits a process; `None` if no cgroup does. Fails with a
+/// description of the cgroup if it is unknown.
+fn limiting_cgroup(
+    controller: &mut PidsController,
+    process: &Process,
+    dir: &ProcessDir<'_>,
+    waits: &WaitLimit,
+) -> Result<Option<usize>, &'static str> {
+    let mut text = Vec::new();
+    let read = waits.call(|| read(dir.as_fd(), c"cgroup", &mut text));
+    if read == Err(Errno::BUSY) {
+        return Err(TOO_SLOW);
+    }
+    // With cgroup version 1, /proc shows every zombie in the root cgroup, so the real cgroup of a
+    // zombie is unknown.
+    let is_hidden = process.is_zombie() && parse::cgroup_path(&text, "pids").is_some();
+    let cgroups = read.ok().filter(|()| !is_hidden);
+    match cgroups.map_or(LimitingCgroup::Hidden, |()| controller.cgroup_of(&text)) {
+        LimitingCgroup::Index(index) => Ok(Some(index)),
+        LimitingCgroup::None => Ok(None),
+        LimitingCgroup::Hidden => Err("that are not mounted here"),
     }
 }
 
