@@ -375,6 +375,11 @@ fn deeply_nested_cgroups_are_read_in_little_time() {
     let used = nested.map(|it| it["used"].as_u64().unwrap());
     // Each cgroup contains the processes of all cgroups below it.
     assert_eq!(used.sum::<u64>(), 30 + (1..=30).map(|it| 60 * it).sum::<u64>());
+    // Only limits of the deeply nested processes are left out.
+    let said = |pid: u32| stdout(&pidns(&["limits", "-q", &pid.to_string()]));
+    let left_out = "limits of cgroups more than 64 levels above a process are unknown";
+    assert!(said(running[29].pid()).contains(left_out));
+    assert!(!said(std::process::id()).contains(left_out));
     drop(running);
 }
 

@@ -37,7 +37,10 @@ pub struct CgroupDir {
     pub path: String,
     /// `true` for cgroup version 2.
     pub is_v2: bool,
-    /// Index of the parent cgroup in the [`CgroupTree`]; `None` for the topmost visible cgroup.
+    /// `true` for the topmost visible cgroup.
+    is_topmost: bool,
+    /// Index of the parent cgroup in the [`CgroupTree`]; `None` for the topmost visible cgroup, and
+    /// if the ancestors were left out.
     parent: Option<usize>,
 }
 
@@ -47,9 +50,6 @@ pub struct CgroupDir {
 struct CgroupTree {
     cgroups: Vec<CgroupDir>,
     by_dir: HashMap<Rc<Path>, usize>,
-    /// `true` if some ancestors were left out, because a cgroup has more than [`MAX_LEVELS`]
-    /// levels.
-    is_truncated: bool,
 }
 
 impl CgroupTree {
@@ -58,11 +58,7 @@ impl CgroupTree {
     fn add(&mut self, mount: &CgroupMount, point: &str, root: &str, below: &str) -> Option<usize> {
         let mut innermost = None;
         let mut child: Option<usize> = None;
-        for (level, below) in Path::new(below).ancestors().enumerate() {
-            if level == MAX_LEVELS {
-                self.is_truncated = true;
-                break;
-            }
+        for below in Path::new(below).ancestors().take(MAX_LEVELS) {
             // Building the paths of many ancestors is slow, and thousands of processes can be in
             // the same cgroup. So no path is built for an ancestor that is already known as the
             // parent of its child.
@@ -87,7 +83,8 @@ impl CgroupTree {
         let path = if is_topmost { root.to_owned() } else { format!("{root}/{}", below.display()) };
         let path = if path.is_empty() { "/".to_owned() } else { path };
         self.by_dir.insert(Rc::clone(&dir), self.cgroups.len());
-        self.cgroups.push(CgroupDir { dir, path, is_v2: mount.is_v2(), parent: None });
+        let is_v2 = mount.is_v2();
+        self.cgroups.push(CgroupDir { dir, path, is_v2, is_topmost, parent: None });
         self.cgroups.len() - 1
     }
 }
@@ -124,9 +121,11 @@ impl PidsController {
         Self { v1, v2, is_initial_namespace, cgroups: CgroupTree::default() }
     }
 
-    /// Returns `true` if some of the limits were left out, because cgroups are nested too deeply.
-    pub fn is_truncated(&self) -> bool {
-        self.cgroups.is_truncated
+    /// Returns `true` if limits of a cgroup's ancestors were left out, because the cgroup is nested
+    /// more than [`MAX_LEVELS`] levels deep.
+    pub fn is_truncated(&self, innermost: Option<usize>) -> bool {
+        let outermost = self.climb(innermost).last();
+        outermost.and_then(|index| self.cgroup(index)).is_some_and(|it| !it.is_topmost)
     }
 
     pub fn cgroup(&self, index: usize) -> Option<&CgroupDir> {
@@ -260,10 +259,23 @@ mod tests {
             let nested = format!("{nested}/{number}\n");
             assert_eq!(levels(&mut controller, nested.as_bytes()), MAX_LEVELS);
         }
-        assert!(controller.is_truncated());
         assert_eq!(controller.cgroups.cgroups.len(), 100 + MAX_LEVELS - 1);
         let above = format!("0::{}\n", "/x".repeat(1950));
         assert_eq!(levels(&mut controller, above.as_bytes()), MAX_LEVELS);
+    }
+
+    #[test]
+    fn only_a_deeply_nested_cgroup_is_truncated() {
+        let mut controller = controller(true);
+        // The ancestors of the first cgroup are known through the second one.
+        let indices = [MAX_LEVELS + 1, MAX_LEVELS - 1, 1].map(|levels| {
+            let cgroup = controller.cgroup_of(format!("0::{}\n", "/x".repeat(levels)).as_bytes());
+            let LimitingCgroup::Index(index) = cgroup else { panic!("is visible") };
+            index
+        });
+        let is_truncated = indices.map(|it| controller.is_truncated(Some(it)));
+        assert_eq!(is_truncated, [true, false, false]);
+        assert!(!controller.is_truncated(None));
     }
 
     #[test]

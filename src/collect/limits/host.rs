@@ -163,7 +163,9 @@ impl<'a> LimitedHost<'a> {
                 "limits of cgroups above the topmost visible one are unknown",
             ),
             (
-                self.controller.is_truncated(),
+                self.processes.iter().any(|it| {
+                    self.controller.is_truncated(self.cgroups.get(&it.process.pid).copied())
+                }),
                 "limits of cgroups more than 64 levels above a process are unknown",
             ),
         ];
