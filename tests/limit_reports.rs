@@ -203,11 +203,51 @@ fn a_cgroup_with_a_maximum_of_0_is_full_and_comes_first_for_pidns_in_it() {
 fn the_summary_says_first_that_limits_of_this_shell_are_unknown() {
     needs!(HostRoot, Program("setpriv"));
     let said = text(&as_nobody(&["limits", "-q"]));
-    let summary = said.lines().find(|line| line.contains(" of this shell ")).expect(&said);
-    let (unknown, rest) = summary.split_once(" limits of this shell are unknown. ").expect(&said);
-    assert!(unknown.parse::<u32>().is_ok_and(|count| count > 1), "{said}");
+    let is_summary = |line: &&str| line.contains(" apply to this shell (");
+    let summary = said.lines().find(is_summary).expect(&said);
     let known = ["Nothing that could be read is close to a limit", "No limit is known to be full"];
+    let (unknown, rest) = summary.split_once("). ").expect(&said);
     assert!(known.iter().any(|known| rest.starts_with(known)), "{said}");
+    // The counts of the reasons, each on its own line, add up.
+    let (unknown, own) = unknown.split_once(" limits are unknown; ").expect(&said);
+    let (own, kinds) = own.split_once(" of them apply to this shell (").expect(&said);
+    let counts = said.lines().filter_map(|line| {
+        let (count, kind) = line.trim_start().split_once(" of kind ")?;
+        let count: u32 = count.split(' ').next()?.parse().ok()?;
+        Some((count, kind.split(' ').next()?))
+    });
+    let counts: Vec<_> = counts.collect();
+    assert_eq!(unknown.parse(), Ok(counts.iter().map(|(count, _)| count).sum::<u32>()), "{said}");
+    assert!(kinds.split(", ").all(|kind| counts.iter().any(|it| it.1 == kind)), "{said}");
+    let kinds = u32::try_from(kinds.split(", ").count()).unwrap();
+    assert!(own.parse().is_ok_and(|own: u32| own >= kinds && own > 1), "{said}");
+}
+
+#[test]
+fn without_root_a_hint_says_that_root_on_the_host_sees_more() {
+    needs!(HostRoot, Initial("pid"), Bpf, UserNamespaces);
+    let pid = std::process::id().to_string();
+    for (arguments, hint) in [
+        (vec!["limits", "-q"], "run 'pidns limits' as root on the host to see more"),
+        (
+            vec!["limits", "-q", &pid],
+            "run 'pidns limits PID' as root on the host to see more, with the PID that the process \
+             has there",
+        ),
+    ] {
+        let json = [&arguments[..], &["-f", "json"]].concat();
+        let unknown = |output: &Output| {
+            let document: Value = serde_json::from_slice(&output.stdout).expect("is a document");
+            document["unknown"].as_u64().unwrap()
+        };
+        let inside =
+            |arguments: &[&str]| run(Command::new("unshare").args(["-Ur", PIDNS]).args(arguments));
+        let said = text(&inside(&arguments));
+        assert!(said.lines().any(|line| line == hint), "{said}");
+        assert!(unknown(&inside(&json)) > unknown(&pidns(&json)), "{said}");
+        let said = text(&pidns(&arguments));
+        assert!(!said.contains("to see more"), "{said}");
+    }
 }
 
 #[test]

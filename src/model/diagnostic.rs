@@ -3,7 +3,8 @@
 use super::{Pid, keywords};
 
 /// A problem encountered during a scan. A snapshot has at most one diagnostic for each code and
-/// errno.
+/// errno. An exception is [`DiagnosticCode::LimitsUnknown`]: each kind of limit, and each reason why
+/// limits of this kind are unknown, has a diagnostic of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// The diagnostic code, in lower case with hyphens. A document that a later version of pidns

@@ -35,6 +35,9 @@ pub struct LiveFacts {
     pub user_namespaces: BTreeMap<Pid, u64>,
     /// PID of pidns itself, if the procfs shows it.
     pub own_pid: Option<Pid>,
+    /// `true` if no other process sees more than pidns: pidns has all capabilities that it needs,
+    /// and is in the initial PID namespace.
+    pub is_host_root: bool,
     /// Inode of pidns's own mount namespace.
     pub own_mount_namespace: Option<u64>,
     /// Maps the inode of each mount namespace that advice mentions to a process in that mount

@@ -27,8 +27,8 @@ pub struct LimitReport {
     pub known: usize,
     /// Number of unknown limits (`full` is `None`), including those that are not shown.
     pub unknown: usize,
-    /// Number of unknown limits that apply to pidns itself.
-    pub unknown_own: usize,
+    /// The kinds of the unknown limits that apply to pidns itself: one item for each limit.
+    pub unknown_own: Vec<LimitKind>,
     /// PID of pidns itself; `None` for a saved document.
     pub own: Option<Pid>,
     /// Facts about the processes that the advice mentions.
@@ -45,7 +45,7 @@ impl LimitReport {
             |it: &&Limit| asked.is_empty() || it.pids.iter().any(|it| asked.contains(it));
         let mut limits: Vec<Limit> = all.filter(is_meant).cloned().collect();
         let unknown = limits.iter().filter(|it| it.full.is_none());
-        let unknown_own = unknown.clone().filter(|it| is_of(it, own)).count();
+        let unknown_own = unknown.clone().filter(|it| is_of(it, own)).map(|it| it.kind).collect();
         let unknown = unknown.count();
         let is_in_hierarchy =
             |it: &Limit| matches!(it.kind, LimitKind::InitTerminated | LimitKind::Nesting);

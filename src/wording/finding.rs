@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::advice::{Adviser, RUN_ON_HOST, USE_REAPING_INIT};
-use super::limit::{failure, limit_advice, limit_text};
+use super::limit::{failure, limit_text};
+use super::limit_advice::limit_advice;
 use super::line::Line;
 use super::namespace::namespace_line;
 use super::phrase::{Counted, Symbols};

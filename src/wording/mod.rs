@@ -5,6 +5,7 @@ pub mod change;
 pub mod finding;
 pub mod holder;
 pub mod limit;
+pub mod limit_advice;
 pub mod line;
 pub mod member;
 pub mod namespace;

@@ -137,6 +137,7 @@ impl FactReader {
                 .or_else(|_| own_namespace(c"self/ns/mnt", "mnt"))
                 .ok()
                 .flatten(),
+            is_host_root: viewer::is_host_root(),
             may_raise_hard_limits: viewer::may_raise_hard_limits(),
             ..LiveFacts::default()
         };

@@ -4,6 +4,7 @@ use rustix::process::{Resource, getrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::sys::{own_namespace, read_own};
+use crate::collect::discovery::INITIAL_PID_NAMESPACE;
 use crate::collect::parse;
 use crate::model::INITIAL_USER_NAMESPACE;
 
@@ -25,6 +26,12 @@ pub fn may_raise_hard_limits() -> bool {
 /// Returns `true` if pidns may load BPF programs that read kernel memory.
 pub fn may_load_bpf() -> bool {
     may_administer() || [CapabilitySet::BPF, CapabilitySet::PERFMON].into_iter().all(has_everywhere)
+}
+
+/// Returns `true` if pidns has the privileges of root on the host, and sees all processes.
+pub fn is_host_root() -> bool {
+    let own = own_namespace(c"self/ns/pid", "pid");
+    may_trace_all() && may_load_bpf() && own == Ok(Some(INITIAL_PID_NAMESPACE))
 }
 
 /// Returns the number of bytes that pidns can still map before it reaches `RLIMIT_AS`, the limit of

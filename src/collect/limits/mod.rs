@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use super::error::Error;
 use super::kernel::viewer;
-use super::log::{DiagnosticLog, permission_advice};
+use super::log::permission_advice;
 use super::proc::procfs::Procfs;
 use super::unblocked::unless_blocked;
 use crate::model::{
@@ -66,20 +66,15 @@ impl Limits {
     ) -> Self {
         let host = LimitedHost::read(procfs, collector, snapshot, pids);
         let mut consumers = Consumers::new(snapshot);
-        let mut log = DiagnosticLog::default();
-        let mut limits = Vec::new();
+        let (mut limits, mut diagnostics) = (Vec::new(), Vec::new());
         for read in readers() {
             let found = read(&host);
-            note_unknown(&found, &mut log);
+            diagnostics.extend(unknown_limits(&found));
             limits.extend(found.into_iter().map(|it| consumers.complete(it)));
         }
-        for above in host.hidden_above() {
-            log.note_as(DiagnosticCode::LimitsUnknown, above.to_owned(), None);
-        }
-        let permission = permission_advice(viewer::may_trace_all());
-        let mut diagnostics = log.into_diagnostics(permission);
+        diagnostics.extend(host.hidden_above().map(|it| unknown(it.to_owned())));
         let (log, ended) = host.into_log();
-        diagnostics.extend(log.into_diagnostics(permission));
+        diagnostics.extend(log.into_diagnostics(permission_advice(viewer::may_trace_all())));
         Self { limits, diagnostics, ended }
     }
 
@@ -91,15 +86,22 @@ impl Limits {
     }
 }
 
-/// Logs the unknown limits: one message for each kind and reason.
-fn note_unknown(found: &[ReadLimit<'_>], log: &mut DiagnosticLog) {
-    let mut unknown: BTreeMap<(LimitKind, &str), usize> = BTreeMap::new();
+/// Returns a diagnostic for each kind of unknown limits and each reason.
+fn unknown_limits(found: &[ReadLimit<'_>]) -> Vec<Diagnostic> {
+    let mut counts: BTreeMap<(LimitKind, &str), usize> = BTreeMap::new();
     for read in found.iter().filter(|it| it.limit.full.is_none()) {
-        *unknown.entry((read.limit.kind, &read.unknown_because)).or_default() += 1;
+        *counts.entry((read.limit.kind, &read.unknown_because)).or_default() += 1;
     }
-    for ((kind, reason), count) in unknown {
+    let diagnostic = |((kind, reason), count): ((LimitKind, &str), usize)| {
         let limits = if count == 1 { "limit" } else { "limits" };
-        let message = format!("{count} {limits} of kind {} unknown: {reason}", kind.keyword());
-        log.note_as(DiagnosticCode::LimitsUnknown, message, None);
-    }
+        unknown(format!("{count} {limits} of kind {} unknown: {reason}", kind.keyword()))
+    };
+    counts.into_iter().map(diagnostic).collect()
+}
+
+/// Returns a diagnostic about unknown limits.
+fn unknown(message: String) -> Diagnostic {
+    let code = DiagnosticCode::LimitsUnknown;
+    let (name, severity) = (code.name().to_owned(), code.severity());
+    Diagnostic { code: name, severity, message, errno: None, pids: Vec::new() }
 }

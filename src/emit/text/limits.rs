@@ -6,7 +6,8 @@ use crate::emit::{Sanitized, Style};
 use crate::model::{DiagnosticCode, Limit, LimitKind};
 use crate::query::LimitReport;
 use crate::wording::advice::Adviser;
-use crate::wording::limit::{failure, limit_advice, limit_text, limits_summary, namesake_lines};
+use crate::wording::limit::{failure, limit_text, limits_summary, namesake_lines, unknown_hint};
+use crate::wording::limit_advice::limit_advice;
 use crate::wording::line::Emphasis;
 
 /// Writes a line for each limit, followed by a line for each piece of advice. The last lines are a
@@ -23,8 +24,13 @@ pub fn write(report: &LimitReport, style: Style, out: &mut dyn Write) -> io::Res
     writeln!(out, "{gap}{}", limits_summary(report))?;
     let diagnostics = report.graph.snapshot().diagnostics.iter();
     let code = DiagnosticCode::LimitsUnknown.name();
-    for reason in diagnostics.filter(|it| it.code == code) {
+    let mut reasons = diagnostics.filter(|it| it.code == code).peekable();
+    let hint = reasons.peek().and_then(|_| unknown_hint(report));
+    for reason in reasons {
         writeln!(out, "  {}", Sanitized(&reason.message))?;
+    }
+    if let Some(hint) = hint {
+        writeln!(out, "{hint}")?;
     }
     for line in namesake_lines(report) {
         writeln!(out, "{}", Sanitized(line))?;

@@ -1,0 +1,256 @@
+//! Advice for limits that are reached: how to raise a limit, and which tasks to end.
+
+use super::advice::{Adviser, guarded, shell_word};
+use super::limit::{number, scope_text};
+use super::phrase::Count;
+use super::sanitize::Sanitized;
+use super::subject::ProcessRef;
+use crate::model::{Consumer, INITIAL_USER_NAMESPACE, Limit, LimitKind, LimitScope, Pid};
+use crate::query::main_process;
+
+/// The highest value that `kernel.pid_max` accepts.
+const MAX_PID_MAX: u64 = 1 << 22;
+
+/// The maximum to suggest if the number in use is unknown.
+const AMPLE: u64 = 1024;
+
+/// Returns advice for a limit that is reached: how to get its zombies reaped, if it has any, how to
+/// raise the limit, and which tasks to end otherwise.
+pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
+    let reaper = limit.reaper.as_ref().filter(|_| limit.zombies.is_some_and(|it| it > 0));
+    let reaper = reaper.and_then(|it| adviser.graph.process(it.pid?));
+    let mut advice = reaper.map_or(Vec::new(), |reaper| {
+        let mut children = adviser.graph.child_processes(reaper).into_iter();
+        let zombie = children.find(|it| it.is_unreaped());
+        zombie.map_or(Vec::new(), |zombie| adviser.make_reap(reaper.pid, zombie.pid))
+    });
+    advice.extend(raise(adviser, limit));
+    let or = |advice: &[String]| if advice.is_empty() { "" } else { "or " };
+    // The advice on another namespace's `pid_max` already says to end a process.
+    let is_foreign = limit.kind == LimitKind::PidMax && limit.file.is_none();
+    if let Some(end) = end_tasks(adviser, limit).filter(|_| !is_foreign) {
+        advice.push(format!("{}{end}", or(&advice)));
+    }
+    if let Some(raise) = raise_hard_nproc(adviser, limit) {
+        advice.push(format!("{}{raise}", or(&advice)));
+    }
+    advice
+}
+
+/// Returns the advice to end as many tasks as needed, with a command that shows these tasks.
+/// Returns `None` if this would not help.
+fn end_tasks(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
+    let is_possible = limit.kind.counts_tasks() && limit.max != Some(0);
+    let scope = Sanitized(scope_text(&limit.scope));
+    let shown = tasks_command(adviser, limit);
+    let shown = shown.map_or(String::new(), |command| format!(" ({command} shows them)"));
+    if limit.kind == LimitKind::PidMax {
+        return Some(format!("end a process in {scope}{}{shown}", which_pids(adviser, limit)));
+    }
+    let excess = limit.used.zip(limit.max).map_or(0, |(used, max)| used.saturating_sub(max));
+    let tasks = match excess {
+        0 => "a task".to_owned(),
+        _ => format!("{} tasks", Count(number(excess.saturating_add(1)))),
+    };
+    is_possible.then(|| format!("end {tasks} of {scope}{shown}"))
+}
+
+/// Returns a phrase that says which processes to end if a `pid_max` is reached.
+fn which_pids(adviser: &Adviser<'_>, limit: &Limit) -> String {
+    // Below the maximum, all PIDs except 0 are in use or free, unless the kernel assigns only PIDs
+    // from 300 on (RESERVED_PIDS).
+    let counted = limit.used.zip(limit.free).map(|(used, free)| used.saturating_add(free));
+    if counted.zip(limit.max).is_some_and(|(counted, max)| counted.saturating_add(1) < max) {
+        return " whose PID there is 300 or higher".to_owned();
+    }
+    // Ending the init would end all other processes of the namespace.
+    let namespace = limit.scope.namespace.and_then(|id| adviser.graph.namespace(id));
+    let init = namespace.and_then(|it| it.init);
+    init.map_or(String::new(), |init| format!(" other than its init {init}"))
+}
+
+/// Returns a command that shows the tasks that count towards a limit, or those of its main consumer.
+/// Returns `None` if no command shows them, or if the main consumer has only one task, which the
+/// line about the limit names.
+fn tasks_command(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
+    // The command shows the PID namespace of the shell in which it runs.
+    if !adviser.graph.snapshot().procfs.own {
+        return None;
+    }
+    let live = adviser.live;
+    let is_here = |pid: &Pid| Some(*pid) != live.own_pid && !live.ended.contains(pid);
+    let user = |scope: &LimitScope| {
+        let name = scope.user.as_ref().map(ToString::to_string);
+        let name = name.or_else(|| scope.uid.map(|it| it.to_string()))?;
+        Some(format!("pidns --user {} --tree", shell_word(&name)))
+    };
+    let main = limit.main_consumer();
+    match (limit.scope.namespace, main) {
+        (_, Some(Consumer { tasks: 1, pid: Some(_), .. })) => None,
+        (Some(id), _) if limit.file.is_none() => {
+            Some(format!("pidns --root {} --no-fold", id.inode()?))
+        }
+        (_, Some(Consumer { pid: Some(pid), .. })) if is_here(pid) => {
+            Some(format!("pidns --tree {pid}"))
+        }
+        (_, Some(Consumer { container: Some(container), .. })) => {
+            Some(format!("pidns --container {} --tree", shell_word(&container.id)))
+        }
+        (_, Some(Consumer { uid, user: name, pid: None, .. })) => {
+            user(&LimitScope { uid: *uid, user: name.clone(), ..LimitScope::default() })
+        }
+        // In another user namespace, the same user has other tasks, too.
+        _ => {
+            let own = live.own_pid.and_then(|pid| live.user_namespaces.get(&pid).copied());
+            let inode = limit.scope.user_namespace;
+            let is_whole =
+                inode == Some(INITIAL_USER_NAMESPACE) || (inode.is_some() && inode == own);
+            user(&limit.scope).filter(|_| is_whole)
+        }
+    }
+}
+
+/// Returns the value to which to raise the maximum of a limit: twice its value or, if this is
+/// larger, twice the number in use.
+fn raised(limit: &Limit) -> Option<u64> {
+    let doubled = limit.max.map(|max| match limit.used {
+        Some(used) => max.max(used).saturating_mul(2).max(1),
+        None => AMPLE,
+    });
+    let is_pid_max = limit.kind == LimitKind::PidMax;
+    doubled.map(|value| if is_pid_max { value.min(MAX_PID_MAX) } else { value })
+}
+
+/// Returns the process whose limit to raise; `None` if it has ended.
+fn main_of(adviser: &Adviser<'_>, limit: &Limit) -> Option<Pid> {
+    let main = main_process(adviser.graph, limit, adviser.live.own_pid);
+    main.filter(|pid| !adviser.live.ended.contains(pid))
+}
+
+/// Returns the PID and the name of a process, safe for a terminal.
+fn name(adviser: &Adviser<'_>, pid: Pid) -> Sanitized<String> {
+    Sanitized(ProcessRef::new(adviser.graph, pid, None).to_string())
+}
+
+/// Returns advice on raising the maximum of a limit. Returns other advice for limits that cannot be
+/// raised.
+fn raise(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
+    match (limit.kind, &limit.file, raised(limit)) {
+        (LimitKind::InitTerminated, ..) => start_elsewhere(adviser, limit),
+        (LimitKind::Nesting, ..) => vec!["start it from a namespace above".to_owned()],
+        (LimitKind::Nproc, _, Some(value)) => match limit.scope.inherited_by {
+            Some(inode) => vec![format!(
+                "user:[{inode}] keeps this limit; start the process outside, or in a new user \
+                 namespace with prlimit --nproc={value} unshare --user"
+            )],
+            None => raise_nproc(adviser, limit, value),
+        },
+        (LimitKind::PidMax, None, Some(value)) => raise_foreign_pid_max(adviser, limit, value),
+        (LimitKind::MaxPidNamespaces, None, Some(value)) => {
+            raise_foreign_namespaces(adviser, limit, value).into_iter().collect()
+        }
+        (_, Some(file), Some(value)) => vec![format!("echo {value} > {}", shell_word(file))],
+        _ => Vec::new(),
+    }
+}
+
+/// Returns advice for processes whose children would start in a namespace whose init has
+/// terminated.
+fn start_elsewhere(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
+    let own = adviser.live.own_pid;
+    let other = limit.pids.iter().find(|pid| Some(**pid) != own);
+    let who = other.map_or("this shell".to_owned(), |&pid| name(adviser, pid).to_string());
+    vec![
+        format!("start the process from another shell: children of {who} cannot start"),
+        // The shell replaces itself with nsenter, which sets the namespace for children back to
+        // the shell's own namespace and then, without a fork, becomes a shell.
+        "or in a shell with this limit, as root: exec nsenter --pid=/proc/self/ns/pid --no-fork sh"
+            .to_owned(),
+    ]
+}
+
+/// Returns advice on raising the `pid_max` of a PID namespace other than pidns's own.
+fn raise_foreign_pid_max(adviser: &Adviser<'_>, limit: &Limit, value: u64) -> Vec<String> {
+    let Some(id) = limit.scope.namespace else { return Vec::new() };
+    let write = format!("echo {value} > /proc/sys/kernel/pid_max");
+    // In a shell, `echo` is a builtin, so the command works even if the shell cannot fork.
+    let mut advice = vec![format!("in a shell in {id}, as root: {write}")];
+    let init = adviser.graph.namespace(id).and_then(|it| it.init.zip(it.id.inode()));
+    if let (Some((init, inode)), Some(end)) = (init, end_tasks(adviser, limit)) {
+        let enter = format!("nsenter --target {init} --pid sh -c '{write}'");
+        advice
+            .push(adviser.with_pid(&format!("or {end}, because nsenter needs a free PID; then:")));
+        advice.push(guarded(init, "pid", inode, &enter));
+    }
+    advice
+}
+
+/// Returns advice on raising the `max_pid_namespaces` of a user namespace other than pidns's own.
+///
+/// Only a process in the user namespace can raise the limit. The advice contains no nsenter command,
+/// because the owner of the user namespace could read and control the process that nsenter starts.
+fn raise_foreign_namespaces(adviser: &Adviser<'_>, limit: &Limit, value: u64) -> Option<String> {
+    let inode = limit.scope.user_namespace?;
+    let file = "/proc/sys/user/max_pid_namespaces";
+    let main = main_of(adviser, limit);
+    let live = adviser.live;
+    let may_raise = |pid: &Pid| {
+        live.user_namespaces.get(pid) == Some(&inode) && live.container_roots.contains(pid)
+    };
+    if let Some(pid) = main.filter(may_raise) {
+        let who = name(adviser, pid);
+        let advice =
+            format!("as root of user:[{inode}], for example in {who}: echo {value} > {file}");
+        return Some(adviser.with_pid(&advice));
+    }
+    let which = main.map_or(String::new(), |pid| format!(", which limits {},", name(adviser, pid)));
+    Some(format!("ask root of user:[{inode}]{which} to write {value} to {file}"))
+}
+
+/// Returns the process to which to apply a command that raises `RLIMIT_NPROC`, the hard limit of
+/// that process, and the command itself. Returns `None` if no such process is known.
+fn prlimit(adviser: &Adviser<'_>, limit: &Limit) -> Option<(Pid, Option<u64>, String)> {
+    let pid = main_of(adviser, limit)?;
+    let hard = adviser.live.hard_nproc.get(&pid).copied();
+    Some((pid, hard, format!("prlimit --pid {pid} --nproc={}", raised(limit)?)))
+}
+
+/// Returns advice on raising `RLIMIT_NPROC` to `value`. Users may raise the soft limits of their own
+/// processes up to the hard limits.
+fn raise_nproc(adviser: &Adviser<'_>, limit: &Limit, value: u64) -> Vec<String> {
+    let live = adviser.live;
+    let mut advice = Vec::new();
+    let own = live.own_pid.filter(|own| limit.pids.contains(own));
+    if own.is_some_and(|own| live.hard_nproc.get(&own).is_some_and(|hard| value <= *hard)) {
+        advice.push(format!(
+            "in a shell with this limit: ulimit -S -u {value} # -p instead of -u in dash and ash"
+        ));
+    }
+    let Some((pid, hard, prlimit)) = prlimit(adviser, limit) else { return advice };
+    let (name, who) = (name(adviser, pid), Sanitized(scope_text(&limit.scope)));
+    let command = match hard {
+        Some(hard) if value > hard && !live.may_raise_hard_limits => return advice,
+        Some(hard) if value > hard => format!(
+            "{prlimit} # for {name}; raising the hard limit of {hard} needs CAP_SYS_RESOURCE"
+        ),
+        Some(_) => format!("{prlimit}: # for {name}; as {who}, or with CAP_SYS_RESOURCE"),
+        None => format!("{prlimit}: # for {name}; fails above the hard limit"),
+    };
+    advice.push(adviser.with_pid(&command));
+    advice
+}
+
+/// Returns advice on raising a hard limit `RLIMIT_NPROC` if pidns, and so probably the user, lacks
+/// the capability that this needs.
+fn raise_hard_nproc(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
+    if limit.kind != LimitKind::Nproc
+        || limit.scope.inherited_by.is_some()
+        || adviser.live.may_raise_hard_limits
+    {
+        return None;
+    }
+    let (pid, hard, prlimit) = prlimit(adviser, limit)?;
+    let is_above = raised(limit)? > hard?;
+    let command = adviser.with_pid(&format!("{prlimit} # for {}", name(adviser, pid)));
+    is_above.then(|| format!("with CAP_SYS_RESOURCE, which pidns lacks: {command}"))
+}
