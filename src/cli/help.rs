@@ -36,14 +36,14 @@ Examples:
   pidns limits 4242  why process 4242 cannot fork (run both in another terminal)
   exec pidns limits  same for this shell; ends it and, if $$ is 1, its namespace";
 
-/// A list of exit statuses with their meanings, or a list of purposes with example commands.
+/// Exit statuses with their meanings, or example commands, each preceded by its purpose.
 type Terms = &'static [(&'static str, &'static str)];
 
 /// The help and manual-page text of a verb, except the descriptions of its options.
 pub(super) struct Texts {
     pub(super) description: &'static str,
     pub(super) exit_status: Terms,
-    /// Purposes with example commands.
+    /// Example commands, each preceded by its purpose.
     pub(super) examples: Terms,
 }
 

@@ -56,18 +56,18 @@ pub struct Cli {
     ///
     /// Each namespace has its own process trees. A process whose parent is in another namespace is
     /// at the top. A process whose parent is hidden by a filter is below its nearest ancestor that
-    /// is shown. In both cases, its line names the parent. Processes share a line only if everything
-    /// below them is similar, too. With PIDs, also shows all descendants of the given processes, and
-    /// the ancestors that are in the same namespace as these. Only text output has trees; in other
-    /// formats, the field ppid names the parent.
+    /// is shown. In both cases, its line names the parent. Processes share a line only if
+    /// everything below them is similar, too. If PIDs are given, also shows all descendants of each
+    /// process, and those of its ancestors that are in the same namespace. Only text output has
+    /// trees; in other formats, the field ppid names the parent.
     #[arg(long)]
     pub tree: bool,
     /// Options for the source of the data.
     #[command(flatten)]
     pub input: Input,
-    /// The verb. Without a verb, pidns shows the hierarchy. This field must be the last field: clap
-    /// fills the fields in order and, when it fills this field, removes the verb from the parsed
-    /// arguments. [`OutputFormat`] needs the verb, so the field `output` must come first.
+    /// The verb. Without a verb, pidns shows the hierarchy. This field must be the last: clap fills
+    /// the fields in order, and filling this field removes the verb from the parsed arguments.
+    /// [`OutputFormat`], in the field `output`, needs the verb.
     #[command(subcommand)]
     pub command: Option<Command>,
 }

@@ -18,7 +18,7 @@ pub(super) const ADVANCED: &str = "Advanced options";
 /// The environment variable that sets the default of `--collector`.
 pub(super) const COLLECTOR: &str = "PIDNS_COLLECTOR";
 
-/// The option that selects the places to search for namespaces.
+/// The option `--search`.
 #[derive(Debug, Args)]
 pub(super) struct Search {
     /// Places to search for namespaces, as a comma-separated list
@@ -61,31 +61,31 @@ pub struct Input {
     /// Options for the source of the data.
     #[command(flatten)]
     pub origin: Origin,
-    /// The option that selects the places to search for namespaces.
+    /// The option `--search`.
     #[command(flatten)]
     search: Search,
-    /// The option that selects optional data.
+    /// The option `--details`.
     #[command(flatten)]
     details: Details,
 }
 
-/// The option that selects optional data.
+/// The option `--details`.
 #[derive(Debug, Args)]
 pub(super) struct Details {
     /// Additional data to read, as a comma-separated list
     ///
     /// In text, "--details namespaces" shows which network, IPC, UTS and mount namespaces an init
-    /// shares with the host or with other inits. For each process, the text also lists those of its
-    /// namespaces that differ from the namespaces of the init of its PID namespace. An init is
-    /// compared with the init of the parent PID namespace instead.
+    /// shares with the host or with other inits. The text also compares each process with the init
+    /// of its PID namespace, and lists the namespaces in which they differ. An init is compared
+    /// with the init of the parent PID namespace.
     ///
     /// If a process and the init of its PID namespace are in different containers, the process is
-    /// shown with its own container. To find such processes, pidns reads only the cgroups of processes that a
-    /// container runtime has started, or whose parent is in another PID namespace. If it finds one,
-    /// it also reads the cgroups of the init's children. All descendants of these processes count as
-    /// parts of the same container. "--details cgroup" reads the cgroup of every process instead.
-    /// With cgroup version 2, it is also needed to mark the processes of paused containers as
-    /// frozen. With version 1, pidns always marks them.
+    /// shown with its own container. To find such processes, pidns reads only the cgroups of
+    /// processes that a container runtime has started, or whose parent is in another PID namespace.
+    /// If it finds one, it also reads the cgroups of the init's children. All descendants of these
+    /// processes count as parts of the same container. "--details cgroup" reads the cgroup of every
+    /// process instead. With cgroup version 2, it is also needed to mark the processes of paused
+    /// containers as frozen. With version 1, pidns always marks them.
     #[arg(
         long,
         value_name = "LIST",
@@ -213,8 +213,8 @@ pub struct Filter {
     pub env: Option<EnvPattern>,
     /// Show only the container or pod with this name or id
     ///
-    /// WHICH is the name of a container, the name of a Kubernetes pod (POD or NAMESPACE/POD), or the
-    /// beginning of a container id or pod UID. Shows the namespaces of the container, the
+    /// WHICH is the name of a container, the name of a Kubernetes pod (POD or NAMESPACE/POD), or
+    /// the beginning of a container id or pod UID. Shows the namespaces of the container, the
     /// descendants of these namespaces, and the container's processes in other namespaces. Reads
     /// the cgroup of each process, like --details cgroup.
     #[arg(long, value_name = "WHICH", global = true)]

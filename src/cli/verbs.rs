@@ -59,7 +59,8 @@ impl Translate {
 /// Arguments of `pidns limits`.
 #[derive(Debug, Args)]
 pub struct Limits {
-    /// Show all limits of these processes; without PIDs, the host's limits that are 80 % full
+    /// Show all limits of these processes; without PIDs, the host's limits that are at least 80 %
+    /// full
     #[arg(value_name = "PID")]
     pub pids: Vec<Pid>,
     /// Options for how to print the result.
@@ -73,7 +74,7 @@ pub struct Limits {
 /// The arguments of `pidns run`.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// Fail if a leftover process or namespace has this code, even if CMD succeeds
+    /// Fail if CMD leaves behind a process or namespace with problem CODE, even if CMD succeeds
     ///
     /// The option may be repeated, and CODE may be a comma-separated list. By default, no code is
     /// denied.
@@ -89,10 +90,10 @@ pub struct Run {
     ///
     /// Needs cgroup version 2, and write access to the cgroup of pidns: run pidns as root or in a
     /// delegated cgroup (systemd-run --user --scope -p Delegate=yes). All processes that remain in
-    /// the cgroup and all descendants of CMD then count as left behind. --kill ends all processes in
-    /// the cgroup at once. Finally, any remaining processes are moved to the cgroup of
-    /// pidns. If /proc shows the PIDs of an outer PID namespace, orphans in a PID namespace that CMD
-    /// entered are found only on Linux 5.3 or later.
+    /// the cgroup and all descendants of CMD then count as left behind. --kill ends all processes
+    /// in the cgroup at once. Finally, any remaining processes are moved to the cgroup of pidns. If
+    /// /proc shows the PIDs of an outer PID namespace, orphans in a PID namespace that CMD entered
+    /// are found only on Linux 5.3 or later.
     #[arg(long)]
     pub cgroup: bool,
     /// Also write the report to this file; - is standard error
@@ -100,8 +101,9 @@ pub struct Run {
     /// FORMAT is a format that -f accepts, as in --report junit:report.xml. Without FORMAT, the
     /// report is in the format that -f selects. The option may be repeated, for several reports in
     /// different files. A report in Markdown is appended to FILE, which can be
-    /// "$GITHUB_STEP_SUMMARY". Other formats replace the contents of FILE after CMD has ended. If
-    /// FILE is a pipe, or the same file as standard output (/dev/stdout), nothing is replaced.
+    /// "$GITHUB_STEP_SUMMARY". In other formats, the report replaces the contents of FILE after CMD
+    /// has ended. If FILE is a pipe, or the same file as standard output (/dev/stdout), the report
+    /// is appended instead.
     #[arg(long, value_name = "[FORMAT:]FILE", value_hint = ValueHint::FilePath,
         value_parser = report_file())]
     report: Vec<ReportFile>,
@@ -111,7 +113,7 @@ pub struct Run {
     /// Print no report on standard error
     #[arg(short, long)]
     pub quiet: bool,
-    /// The option that selects optional data.
+    /// The option `--details`.
     #[command(flatten)]
     details: Details,
     /// Use only ASCII characters in text; the default if the locale is not UTF-8
@@ -135,7 +137,7 @@ impl Run {
         self.report.iter().map(|it| (it.format.unwrap_or(self.format.0), it.path.as_path()))
     }
 
-    /// Returns the optional data to read.
+    /// Returns the kinds of optional data to read.
     #[must_use]
     pub fn details(&self) -> BTreeSet<Detail> {
         self.details.details()
@@ -169,10 +171,10 @@ pub struct Diff {
     /// Options for the format and style of the output.
     #[command(flatten)]
     pub output: Output<DiffFormat>,
-    /// The option that selects optional data.
+    /// The option `--details`.
     #[command(flatten)]
     details: Details,
-    /// Read this procfs if AFTER is the live kernel
+    /// Read this procfs if AFTER is omitted
     #[arg(long, value_name = "DIR", default_value = "/proc", value_hint = ValueHint::DirPath,
         conflicts_with = "after", help_heading = ADVANCED, hide_short_help = true)]
     procfs: PathBuf,
@@ -186,8 +188,8 @@ pub struct Diff {
 }
 
 impl Diff {
-    /// Returns the optional data that `--details` requests. If AFTER is the live kernel, pidns also
-    /// reads each kind of optional data that BEFORE contains, so that it can compare the two.
+    /// Returns the kinds of optional data that `--details` requests. If AFTER is omitted, pidns
+    /// also reads the kinds that BEFORE contains, so that it can compare the two.
     #[must_use]
     pub fn details(&self) -> BTreeSet<Detail> {
         self.details.details()
@@ -207,7 +209,7 @@ pub struct Check {
     /// Report processes and namespaces that are not in this earlier snapshot
     #[arg(long, value_name = "BEFORE", value_hint = ValueHint::FilePath)]
     pub since: Option<PathBuf>,
-    /// Also report problems that the host had in BEFORE
+    /// Also report problems that are already in BEFORE
     #[arg(long, requires = "since")]
     pub all: bool,
     /// Fail on these problems
@@ -251,16 +253,16 @@ pub struct Check {
     /// Options for the source of the data.
     #[command(flatten)]
     pub origin: Origin,
-    /// The option that selects the places to search for namespaces.
+    /// The option `--search`.
     #[command(flatten)]
     search: Search,
-    /// The option that selects optional data.
+    /// The option `--details`.
     #[command(flatten)]
     details: Details,
 }
 
 impl Check {
-    /// Returns the optional data to read for each reported process.
+    /// Returns the kinds of optional data to read for each reported process.
     #[must_use]
     pub fn details(&self) -> BTreeSet<Detail> {
         self.details.details()
@@ -304,7 +306,8 @@ pub struct Watch {
     /// End after this time, with status 1 if --until is given
     #[arg(long = "for", value_name = "SECONDS", allow_negative_numbers = true)]
     end_after: Option<Seconds>,
-    /// With --until, save the snapshots before and after the problem in this directory
+    /// With --until, save two snapshots to this directory: one before and one after the problem
+    /// occurred
     ///
     /// The name of each file is the time of its snapshot. Existing files are never overwritten.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "until")]
@@ -326,10 +329,10 @@ pub struct Watch {
     #[arg(long, value_name = "HOW", default_value = "auto", env = COLLECTOR, hide_env_values = true,
         help_heading = ADVANCED, hide_short_help = true)]
     pub collector: Collector,
-    /// The option that selects the places to search for namespaces.
+    /// The option `--search`.
     #[command(flatten)]
     search: Search,
-    /// The option that selects optional data.
+    /// The option `--details`.
     #[command(flatten)]
     details: Details,
 }
@@ -353,7 +356,7 @@ impl Watch {
         self.search.scopes()
     }
 
-    /// Returns the optional data to read for each process.
+    /// Returns the kinds of optional data to read for each process.
     #[must_use]
     pub fn details(&self) -> BTreeSet<Detail> {
         self.details.details()

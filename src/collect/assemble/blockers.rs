@@ -80,16 +80,16 @@ fn member_blocker(
     lineage: &Lineage,
     held_thread: impl Fn() -> Option<HeldThread>,
 ) -> Option<Blocker> {
-    // The terminated init kills every process in or below the namespace, including parents and
+    // When the init exits, it kills every process in or below the namespace, including parents and
     // tracers. So a zombie or a traced process can block the init for long only if its parent or
-    // tracer is outside of the namespace.
+    // tracer is outside the namespace.
     let is_outside = |pid| {
         let namespace = find(processes, pid).map(|process| process.namespace);
         namespace.is_some_and(|id| !id.is_some_and(|id| lineage.is_within(id, dead)))
     };
     if process.is_unreaped() {
-        // If the procfs shows no parent, the parent is outside of the procfs's own namespace, and
-        // therefore outside of `dead`.
+        // If the procfs shows no parent, the parent is outside the procfs's own namespace, and
+        // therefore outside `dead`.
         let lasts = process.reaper().is_none_or(is_outside);
         return lasts.then(|| blocker(process, BlockReason::Zombie, process.reaper()));
     }

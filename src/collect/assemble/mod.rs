@@ -3,11 +3,11 @@
 //! [`FollowUp`].
 //!
 //! - `namespaces` asks the kernel for the properties of every namespace
-//! - `infer` infers the namespaces of processes and the parents of namespaces that the kernel does
-//!   not reveal
+//! - `infer` fills in what the kernel does not reveal: the namespaces of processes and the parents
+//!   of namespaces
 //! - `inits` finds the init and the container of each namespace; `holders` adds the holders
 //! - `vanished` removes namespaces and processes that vanished during the scan
-//! - `state` proves whether a namespace is live, dead or nascent
+//! - `state` determines whether a namespace is live, dead or nascent
 //! - `tracers` finds the tracers of zombies and stopped processes
 //! - `frozen` finds frozen processes
 //! - `blockers` finds the processes for which a terminated init is waiting; `zombies` finds inits

@@ -46,12 +46,12 @@ impl Viewer {
 pub struct RefusedParents {
     /// The inodes of the namespaces whose parents the kernel refused to reveal.
     pub inodes: HashSet<u64>,
-    /// `true` if pidns is in the initial namespace, so pidns is permitted to see the
-    /// parent of every other namespace.
+    /// `true` if pidns is in the initial namespace. If so, pidns may see the parent of every other
+    /// namespace.
     pub all_have_parents: bool,
     /// `true` if every namespace below the procfs's own namespace is also below pidns's namespace.
-    /// pidns is permitted to see the parents of all these namespaces, so `EPERM` does not mean that
-    /// such a namespace is a root.
+    /// If so, pidns may see the parents of all these namespaces, and `EPERM` does not mean that a
+    /// namespace is a root.
     pub is_certain: bool,
 }
 

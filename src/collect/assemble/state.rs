@@ -80,8 +80,8 @@ pub fn note_unproved(namespaces: &[Namespace], log: &mut DiagnosticLog) {
     }
 }
 
-/// Determines the states of the namespaces at the indices `open`, whose inits the scan did not
-/// find. Returns the dead namespaces whose init is gone.
+/// Determines the states of namespaces whose inits the scan did not find. `open` contains their
+/// indices. Returns the dead namespaces that no longer have an init, not even a zombie.
 fn prove(
     namespaces: &mut [Namespace],
     open: &[usize],

@@ -41,7 +41,7 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Creates a collection with a single group: the group for the procfs's own namespace.
+    /// Creates a collection with a single group, for the PID namespace that the procfs shows.
     pub fn new() -> Self {
         let mount = Group { level: Some(0), ..Group::default() };
         Self { all: vec![mount], by_inode: HashMap::new() }
@@ -84,9 +84,9 @@ impl Groups {
         top
     }
 
-    /// Returns the group of the parent namespace. Creates that group if the parent is unknown.
-    /// Returns `None` for the procfs's own namespace, and if neither the parent nor the level of
-    /// `group` is known.
+    /// Returns the group for the parent of this group's namespace. If the parent is unknown but the
+    /// level of `group` is known, creates a group for the parent. Otherwise, and for the procfs's
+    /// own namespace, returns `None`.
     pub fn parent(&mut self, group: usize) -> Option<usize> {
         let group = self.find(group);
         if let Some(parent) = self.all[group].parent {

@@ -2,8 +2,8 @@
 //! namespaces if the kernel does not reveal them. The inference uses only facts that every viewer
 //! may read: PIDs at every level, parent processes, and the leaders of sessions and process groups.
 //!
-//! Processes that must be in the same namespace form a *group*. Groups that must be the same
-//! namespace are joined by these rules:
+//! Processes that are certainly in the same namespace form a *group*. Groups are joined if these
+//! rules show that they are in the same namespace:
 //!
 //! 1. A process with one PID is in the procfs's own namespace.
 //! 2. A process's parent is in the process's own namespace or in an ancestor of that namespace:
@@ -43,7 +43,7 @@ use crate::model::{DiagnosticCode, Evidence, Namespace, NamespaceId, Pid, Proces
 
 /// The facts that the inference uses, besides the processes and namespaces themselves.
 pub struct Known<'a> {
-    /// The procfs's own namespace, if it could be read.
+    /// The PID namespace that the procfs shows, if it could be read.
     pub mount: Option<NamespaceId>,
     /// The session leaders and process group leaders of the processes whose namespace could not be
     /// read.
@@ -223,7 +223,8 @@ impl<'a> Inference<'a> {
         (orphans, with_init)
     }
 
-    /// Returns `true` if the group's member with the lowest PID still exists.
+    /// Returns `true` if a member of the group still exists. Checks only the member with the lowest
+    /// PID, so the result can be `false` although another member exists.
     fn has_living_member(&self, group: usize) -> bool {
         let index = |pid| self.processes.binary_search_by_key(&pid, |process| process.pid).ok();
         let member = self.groups.all[group].lowest.and_then(index);
@@ -284,9 +285,9 @@ impl<'a> Inference<'a> {
             return Some(NamespaceId::Unread(lowest));
         }
         // The init of this group's namespace is not in the group. If no process is hidden, the init
-        // is in another group. Rule 4 did not find out which group, so the namespace is ambiguous.
-        // If processes are hidden, the init may be one of them. Then the group is a namespace of
-        // its own, unless it may belong to the same namespace as another group.
+        // is in another group, but rule 4 did not find out which one. The namespace is then
+        // ambiguous. If processes are hidden, the init may be one of them. The group is then
+        // treated as a separate namespace, unless it may be in the same namespace as another group.
         let is_separate = !self.known.all_seen
             && !(0..self.groups.all.len()).any(|other| {
                 other != group
@@ -320,9 +321,8 @@ impl<'a> Inference<'a> {
             let id = self.of_process[index].and_then(|group| self.name(group));
             let process = &mut self.processes[index];
             process.namespace = id;
-            // A process with one PID is certainly in the procfs's own namespace (rule 1), so its
-            // namespace is marked as inferred only if the inode of the procfs's namespace is
-            // unknown.
+            // A process with one PID is certainly in the procfs's own namespace (rule 1). So if the
+            // inode of that namespace is known, the process is not marked as inferred.
             if process.nspid.len() != 1 || id.is_some_and(|id| id.inode().is_none()) {
                 process.evidence = Evidence::Inferred;
             }

@@ -220,8 +220,8 @@ proptest! {
         let view = View::of(&forest, &sight);
         let view_mount = view.mount;
         let seen = view.task_of.clone();
-        // An init exists until all other members of its namespace are gone. So if the scan did not
-        // find the init of a process's namespace or of an ancestor, the process is gone, too.
+        // An init exists until all other members of its namespace are gone. So a process is gone if
+        // the scan found no init for its namespace, or for one of the namespaces above it.
         let is_there = |process: &Process| {
             let own = forest.tasks[seen[&process.pid]].namespace;
             let mut above = successors(Some(own), |&it| forest.namespaces[it].parent);
@@ -335,8 +335,8 @@ proptest! {
     }
 }
 
-/// Returns `true` if `world` matches `forest`: each process is in the same namespace as the init of
-/// the namespace that `world` assigns to it.
+/// Returns `true` if `world` matches `forest`: if `world` assigns a process to the namespace of an
+/// init, the process and that init are in the same namespace in `forest`.
 fn is_truth(world: &World, view: &View, forest: &Forest) -> bool {
     let own = |at: usize| forest.tasks[view.task_of[&view.processes[at].pid]].namespace;
     (0..view.processes.len()).all(|at| world.home[at].is_none_or(|init| own(init) == own(at)))

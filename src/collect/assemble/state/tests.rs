@@ -1,4 +1,5 @@
-//! Tests the state of a namespace for each combination of known facts and answers.
+//! Tests which state a namespace gets for each combination of known facts and answers from the
+//! kernel.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -268,8 +269,8 @@ fn a_listing_that_may_miss_the_init_proves_nothing() {
     assert_eq!(hidden.state(), NamespaceState::Unknown);
     // The kernel's answer (`init_now`) is reliable even if /proc hides inits.
     assert_eq!(Case { init_now: InitNow::Absent, ..hidden }.state(), NamespaceState::Dead);
-    // A procfs does not show processes outside of its own namespace. If the child may be outside,
-    // the listing does not prove that the child has no init.
+    // A procfs does not show processes outside its own namespace. If the tested namespace is not
+    // known to be below it, an init that the listing does not contain may still exist.
     let outside = Case { is_below: false, ..unable() };
     assert_eq!(outside.state(), NamespaceState::Unknown);
 }
@@ -287,10 +288,10 @@ fn an_init_with_an_unreadable_link_may_belong_to_any_namespace_at_its_level() {
     assert_eq!(state(unread(&[9, 2, 1]), &[]), NamespaceState::Dead);
     let other = listed(&[9, 1], Some(2000), InitNow::Living);
     assert_eq!(state(other, &[]), NamespaceState::Dead);
-    // The inference placed process 9 in namespace 2000. If the listed init has the same PIDs as
-    // process 9 at all levels, it is process 9, so it is not in the tested namespace. If its inner
-    // PID differs, it is another process that has reused PID 9, so it may be in the tested
-    // namespace.
+    // The inference placed process 9 in namespace 2000, which is not the tested namespace. The
+    // second listing of /proc shows an init with PID 9. If this init has the same PIDs as process 9
+    // at all levels, it is process 9, and so it is in namespace 2000. If its inner PID differs, PID
+    // 9 was reused, and the init may be in the tested namespace.
     let placed = |nspid: &[u32]| [process(nspid, Some(2000))];
     assert_eq!(state(unread(&[9, 1]), &placed(&[9, 1])), NamespaceState::Dead);
     assert_eq!(state(unread(&[9, 1]), &placed(&[9, 4])), NamespaceState::Unknown);

@@ -76,7 +76,8 @@ impl IteratorProgram {
         Ok(RecordIterator(iterator))
     }
 
-    /// Runs the program on all objects and passes each record, which has `size` bytes, to `take`.
+    /// Runs the BPF iterator over all kernel objects of its type (such as tasks), and passes each
+    /// record to `take`. Records are `size` bytes long.
     pub fn read_records<E: From<LoadError>>(
         &self,
         size: usize,
@@ -105,8 +106,9 @@ impl RecordIterator {
             let length = match rustix::io::read(&self.0, &mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(length) => length,
-                // The kernel returns EAGAIN after a million objects that produced no output. The
-                // next read continues with the next object.
+                // The read fails with EAGAIN if the program wrote no record for a million objects
+                // in a row, and with EINTR if a signal arrived. The next read continues with the
+                // next object.
                 Err(Errno::AGAIN | Errno::INTR) => continue,
                 Err(errno) => {
                     return Err(LoadError::Call { call: "read(BPF iterator)", errno }.into());

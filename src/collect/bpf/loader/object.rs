@@ -77,7 +77,7 @@ pub struct Program {
     /// The table of the program's functions. Each entry has the index of the function's first
     /// instruction, and the ID of its type in [`Object::types`].
     pub functions: Vec<u8>,
-    /// ID of the kernel function [`ProgramSpec::iterator`] in the kernel's BTF.
+    /// ID, in the kernel's BTF, of the function that [`ProgramSpec::iterator`] names.
     pub iterator: u32,
 }
 
@@ -142,9 +142,9 @@ impl Object {
             };
             patch_value(&mut instructions, it.at, value).ok_or(LoadError::InvalidObject)?;
         }
-        // The fields are checked first, so if a field and the cast function are both missing, the
-        // error names the field. If only the function is missing, pidns can use the object file for
-        // older kernels instead. That file needs the fields, too.
+        // If only the cast function is missing, pidns uses the object file for older kernels
+        // instead. That file needs the same fields, so the fields are checked first: if a field is
+        // missing, too, the error must name the field.
         patch_casts(&mut instructions, cast).ok_or_else(|| missing(RDONLY_CAST.as_bytes()))?;
         let iterator = iterator.ok_or_else(|| missing(spec.iterator.as_bytes()))?;
         Ok(Program { instructions, functions, iterator })
@@ -407,8 +407,8 @@ mod tests {
         }
     }
 
-    /// Adapts a program to a kernel that lacks all types and fields called `name`, and returns the
-    /// error.
+    /// Returns the error from adapting a program to a kernel without types and fields called
+    /// `name`.
     fn error_without(section: &str, name: &[u8]) -> String {
         let (object, spec) = all().into_iter().find(|(_, it)| it.section == section).unwrap();
         let mut types = object.types.to_vec();

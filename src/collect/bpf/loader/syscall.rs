@@ -35,9 +35,9 @@ const BPF_F_MMAPABLE: u32 = 1 << 10;
 const BPF_PROG_TYPE_TRACING: u32 = 26;
 const BPF_TRACE_ITER: u32 = 28;
 
-/// The license that pidns declares to the kernel for its BPF programs. The kernel allows some
-/// helper functions only in GPL programs. The GPL is one of the licenses that the first line of
-/// each C source names.
+/// The license that pidns declares to the kernel for its BPF programs, because the kernel allows
+/// some helper functions only in GPL programs. The first line of each C source permits use under
+/// the GPL.
 const LICENSE: &std::ffi::CStr = c"Dual MIT/GPL";
 
 /// The type information (BTF) of the running kernel.
@@ -157,8 +157,8 @@ struct LoadTypes {
     padding: u32,
 }
 
-// SAFETY: only `load_types` creates `LoadTypes`, from a slice that outlives the call and without a
-// log.
+// SAFETY: only `load_types` creates `LoadTypes`. Its pointer to the types comes from a slice that
+// outlives the call, and its log pointer is null.
 unsafe impl Arguments for LoadTypes {}
 
 #[repr(C)]
@@ -269,8 +269,9 @@ impl Array {
 
     /// Copies the contents of the array.
     ///
-    /// Takes `&mut self` because nothing may write to the array during the copy. The BPF program
-    /// that writes to the array runs only while its iterator is being read.
+    /// Takes `&mut self`, so that the array cannot change during the copy. The BPF program that
+    /// writes to the array runs only while its iterator is being read, and reading borrows the
+    /// owner of the array.
     pub fn copy(&mut self) -> Result<Vec<u8>, LoadError> {
         let mapping = Mapping::new(self.map.as_fd(), self.length, libc::MAP_SHARED);
         named("mmap(BPF array)", mapping).map(|mapping| mapping.to_vec())
@@ -296,7 +297,7 @@ impl AsFd for Array {
     }
 }
 
-/// Loads the types that an object file declares into the kernel. pidns runs this bpf(2) command
+/// Loads into the kernel the types that an object file declares. pidns runs this bpf(2) command
 /// before any other, so this is the command that fails with `EPERM` if `CAP_BPF` is missing or a
 /// seccomp filter forbids bpf(2).
 pub fn load_types(types: &[u8]) -> Result<OwnedFd, LoadError> {

@@ -1,5 +1,5 @@
 //! Enumerates all possible worlds. A world assigns each process to a namespace, and is possible if
-//! it is consistent with what the viewer sees. The code is simple and slow, so it is only suitable
+//! it is consistent with what the viewer sees. The code is simple and slow, so it is suitable only
 //! for a few processes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -56,8 +56,9 @@ impl World {
         !self.by_inode.iter().any(is_taken) && *self.by_inode.entry(inode).or_insert(home) == home
     }
 
-    /// Records all inodes that the viewer knows from links and from the kernel. Returns `false` if
-    /// these inodes contradict this world.
+    /// Records the inodes that the viewer has read: those of the processes' namespace links, and
+    /// those of parent namespaces that the kernel reported. Returns `false` if they contradict the
+    /// namespaces that this world assigns to the processes.
     fn name_all(&mut self, view: &View) -> bool {
         let links = view.processes.iter().zip(self.home.clone());
         let mut links = links.filter_map(|(it, home)| Some((it.namespace?.inode()?, home)));
@@ -68,7 +69,8 @@ impl World {
             return false;
         }
         // For some namespaces, the kernel reported the inode of the parent. If such a namespace is
-        // identified, its parent is identified, too. Repeat until no further namespace is identified.
+        // identified, its parent is identified, too. Repeat until no further namespace is
+        // identified.
         loop {
             let before = self.by_inode.len();
             for namespace in &view.namespaces {
@@ -94,8 +96,8 @@ impl World {
             // A process's parent is in the same namespace as the process or in an ancestor.
             let parent = process.ppid.and_then(|ppid| index(view, ppid));
             let is_below_parent = parent.is_none_or(|it| homes.contains(&self.home[it]));
-            // If a session or process group leader has a PID in a process's namespace, the leader
-            // is in that namespace or in a descendant.
+            // If the leader of a process's session or process group has a PID in the process's
+            // namespace, the leader is in that namespace or in a descendant of it.
             let leaders = view.leaders.get(&process.pid).copied().unwrap_or_default();
             let leaders_are_inside = [leaders.session, leaders.group]
                 .into_iter()
