@@ -203,7 +203,8 @@ impl StoppedWaiting {
 /// writing to a closed descriptor.
 struct Unbuffered<'fd> {
     fd: BorrowedFd<'fd>,
-    /// A descriptor that is readable once writes must fail instead of waiting for a slow reader.
+    /// A descriptor that becomes readable when pidns must no longer wait for a slow reader. From
+    /// then on, a write that would have to wait fails instead.
     stop: Option<BorrowedFd<'fd>>,
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::Pid;
 
-/// Facts about the processes and mounts that advice mentions. Empty for a saved document.
+/// Facts about live processes and mounts, for use in advice. Empty for a saved document.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LiveFacts {
     /// The frozen processes, each with the cgroups that freeze it.
@@ -40,9 +40,9 @@ pub struct LiveFacts {
     pub is_host_root: bool,
     /// Inode of pidns's own mount namespace.
     pub own_mount_namespace: Option<u64>,
-    /// Maps the inode of each mount namespace that advice mentions to a process in that mount
-    /// namespace. Excludes the mount namespace of pidns. Empty if the procfs does not show the PID
-    /// namespace of pidns.
+    /// Maps the inode of each mount namespace that suggested commands enter to a process in that
+    /// mount namespace. Excludes the mount namespace of pidns. Empty if the procfs does not show
+    /// the PID namespace of pidns.
     pub in_mount_namespace: BTreeMap<u64, Pid>,
 }
 

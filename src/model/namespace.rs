@@ -102,7 +102,7 @@ pub struct Owner {
     pub user: Option<SmolStr>,
 }
 
-/// Something other than a member that keeps a namespace alive.
+/// Something that keeps a namespace alive without being a member of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Holder {
     /// An open file descriptor that refers to the namespace.

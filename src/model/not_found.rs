@@ -33,12 +33,12 @@ pub enum NotFound {
         /// The namespace in which the process is not visible.
         namespace: NamespaceId,
     },
-    /// The process may be visible in this namespace, but the procfs that was read does not show the
-    /// process's PID in the namespace.
+    /// The process may have a PID in this namespace, but the procfs that was read does not show
+    /// that PID.
     NotTold {
         /// A known PID of the process, or the PID that the user gave.
         pid: Pid,
-        /// The namespace in which the process may be visible.
+        /// The namespace in which the process may have a PID.
         namespace: NamespaceId,
     },
     /// A name or an ID could mean several containers or pods.

@@ -15,11 +15,12 @@ pub struct Observer {
     /// Start time of pidns, in the same form as the `start_time` of a process; null if unknown.
     pub start_time: Option<u64>,
     /// PID of the shell that runs the CI step; null if there is no such shell. A CI agent such as
-    /// Jenkins has started this shell with `-c`. The shell has started a heartbeat and a second
-    /// shell, which runs the script that calls pidns.
+    /// Jenkins starts this shell with `-c`. The shell starts two children: a heartbeat, which is a
+    /// background process that regularly touches a file to show that the step is still running, and
+    /// the shell that runs the script which calls pidns.
     pub step: Option<Pid>,
-    /// The heartbeat of the CI step, sorted by PID: subshells of the shell that runs the step, and
-    /// their descendants. These processes run only `touch` and short `sleep` commands.
+    /// The processes of the CI step's heartbeat, sorted by PID: subshells of the shell that runs
+    /// the step, and their descendants. They run only `touch` and short `sleep` commands.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub companions: Vec<Pid>,
     /// The ancestors and the tracer of pidns, and the other processes in its pipeline, sorted by
@@ -29,7 +30,7 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Returns the start of pidns, or `None` if its start time is unknown.
+    /// Returns the start time and PID of pidns, or `None` if the start time is unknown.
     #[must_use]
     pub fn start(&self) -> Option<ProcessStart> {
         Some(ProcessStart { ticks: self.start_time?, pid: self.pid })

@@ -67,7 +67,7 @@ impl Killed {
 pub struct ProcessStart {
     /// Start time in clock ticks (1/100 s) since boot.
     pub ticks: u64,
-    /// PID of the process, in the same namespace as the PIDs that it is compared with.
+    /// PID of the process, as the procfs that was read shows it.
     pub pid: Pid,
 }
 

@@ -1,5 +1,5 @@
-//! Finds out which PID namespaces use the network and other namespaces of the host, or of one
-//! another.
+//! Finds out which PID namespaces share network, IPC, UTS and mount namespaces with the host or
+//! with each other.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -29,19 +29,20 @@ const KTHREADD: u32 = 2;
 pub struct Shared {
     /// The types of the shared namespaces.
     pub types: Vec<&'static str>,
-    /// The host or the other PID namespaces.
+    /// The host, or the other PID namespaces whose inits share these namespaces.
     pub with: SharedWith,
 }
 
-/// The other users of the shared namespaces: the host, or other PID namespaces.
+/// Who else uses the shared namespaces: the host, or the inits of other PID namespaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SharedWith {
     /// The host.
     Host,
-    /// One or more other PID namespaces. Descendants are left out.
+    /// One or more other PID namespaces, not counting descendants of the PID namespace that is
+    /// described.
     Namespaces {
-        /// The nearest ancestor among these PID namespaces or, if none of them is an ancestor, the
-        /// one with the lowest ID.
+        /// The one to name: the nearest ancestor of the PID namespace that is described or, if none
+        /// of these PID namespaces is an ancestor, the one with the lowest ID.
         first: NamespaceId,
         /// The container of the PID namespace `first`.
         container: Option<Container>,

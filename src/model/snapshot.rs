@@ -97,7 +97,7 @@ pub struct Procfs {
     /// Mount point of the procfs.
     pub path: String,
     /// `true` if the procfs shows the PID namespace in which pidns itself ran. If the procfs shows
-    /// another PID namespace, the kernel reveals fewer parents of namespaces.
+    /// another PID namespace, the kernel reveals the parents of fewer namespaces.
     pub own: bool,
     /// The PID namespace that the procfs shows: the first PID in every `nspid` belongs to this
     /// namespace. Null if unknown.
@@ -108,19 +108,20 @@ keywords! {
     /// A place that is searched for namespaces.
     #[derive(ValueEnum)]
     pub enum SearchScope("search_scope", "search scope", "search scopes") {
-        /// The namespace of each process.
+        /// The PID namespace of each process.
         Processes = "processes",
-        /// The namespace for the children of each process (/proc/PID/ns/pid_for_children).
+        /// The PID namespace in which the children of each process start
+        /// (/proc/PID/ns/pid_for_children).
         Children = "children",
-        /// The namespace for the children of each thread, and the descriptor and mount tables that
-        /// a thread does not share with its process.
+        /// The PID namespace in which the children of each thread start, and the file descriptors
+        /// and mounts of threads that do not share them with their process.
         Threads = "threads",
-        /// Every file descriptor table.
+        /// The open file descriptors of each process.
         Fds = "fds",
-        /// The mount table of every reachable mount namespace.
+        /// The mounts in every reachable mount namespace.
         Mounts = "mounts",
-        /// Namespaces in kernel memory that /proc does not show. Includes all other places except
-        /// threads. Needs root and Linux 6.18 or later.
+        /// Kernel memory, for namespaces that /proc does not show. If it is searched, all other
+        /// places except threads are searched, too. Needs root and Linux 6.18 or later.
         Kernel = "kernel",
     }
 }

@@ -13,14 +13,14 @@ pub struct Notice {
     pub message: String,
     /// The number of rounds or problems that the message mentions, if any.
     pub count: Option<u64>,
-    /// The files that were written.
+    /// The snapshot files that the watch saved.
     pub files: Vec<PathBuf>,
 }
 
 keywords! {
     /// The subject of a [`Notice`].
     pub enum NoticeCode("notice_code", "notice", "notices") {
-        /// Rounds were left out, because an earlier round took longer than the interval.
+        /// Rounds were skipped, because an earlier round took longer than the interval.
         RoundsSkipped = "rounds-skipped",
         /// A snapshot is incomplete, so changes may be missing or wrong.
         Incomplete = "incomplete",

@@ -224,8 +224,10 @@ impl Diff {
         .collect()
     }
 
-    /// Returns the reasons why something new may not be recognised as new. These are the
-    /// [`caveats`](Self::caveats), but without `Incomplete` if only the second graph is incomplete.
+    /// Returns the reasons why a process or namespace of the second graph may wrongly be taken for
+    /// new or for old. These are the [`caveats`](Self::caveats), except `Incomplete` if only the
+    /// second graph is incomplete: data that the second graph lacks cannot be taken for new or for
+    /// old.
     #[must_use]
     pub fn caveats_about_new(&self) -> BTreeSet<DiffCaveat> {
         let mut caveats = self.caveats();

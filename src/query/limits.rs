@@ -97,10 +97,10 @@ fn is_of(limit: &Limit, pid: Option<Pid>) -> bool {
     pid.is_some_and(|pid| limit.pids.contains(&pid))
 }
 
-/// Returns the process to name in a report on a limit: the largest consumer or, if the limit does
-/// not apply to it, the process that has the most children under this limit. For `RLIMIT_NPROC`, it
-/// helps most to raise the limit of this process, because its next children inherit the raised
-/// limit. Never returns `own`, pidns itself.
+/// Returns the process to name in a report on a limit. This is the largest consumer or, if the
+/// limit does not apply to the largest consumer, the process with the most children to which the
+/// limit applies. For `RLIMIT_NPROC`, raising the limit of the returned process helps most, because
+/// its next children inherit the raised limit. Never returns `own`, which is pidns itself.
 #[must_use]
 pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option<Pid> {
     let consumer = limit.main_consumer().and_then(|it| it.pid);
@@ -112,8 +112,9 @@ pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option
     for parent in limit.pids.iter().filter_map(|pid| process(pid)?.ppid) {
         *children.entry(parent).or_default() += 1;
     }
-    // Prefer the process with the most children. Among equals, prefer a process that is not an
-    // orphan (a child of an init), and then the oldest, which may be an ancestor of the others.
+    // Prefer the process with the most children. Among equals, prefer a process whose parent is not
+    // an init: a child of an init is probably an orphan. Then prefer the oldest process, because it
+    // may be an ancestor of the others.
     let rank = |pid: &Pid| {
         let parent = process(pid).and_then(|it| process(&it.ppid?));
         let is_orphan = parent.is_some_and(|it| it.nspid.last() == Some(&Pid::INIT));
@@ -123,15 +124,15 @@ pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option
     let others = limit.pids.iter().copied().filter(|&pid| Some(pid) != own);
     let first = others.max_by_key(rank)?;
     // If the limit applies to pidns itself, do not name a process without children: the shell that
-    // started the others may have replaced itself with pidns (`exec`).
+    // started all these processes may have replaced itself with pidns (`exec`).
     let is_useful = children.contains_key(&first) || !is_of(limit, own);
     is_useful.then_some(first)
 }
 
 /// Sorts limits into three groups: first the limits that are reached, then those that are not, and
-/// last those that may be reached. In the first group, the limits of pidns itself (`own`) come
-/// first, then the others in the order in which the kernel checks them. In the second group, the
-/// highest percentage comes first.
+/// last those for which this is unknown. In the first group, the limits of pidns itself (`own`)
+/// come first, then the others in the order in which the kernel checks them. In the second group,
+/// the highest percentage comes first.
 fn sort(limits: &mut [Limit], own: Option<Pid>) {
     limits.sort_by_key(|limit| {
         let is_full = limit.full == Some(true);
@@ -151,8 +152,8 @@ mod tests {
         Pid::new(raw).unwrap()
     }
 
-    /// Returns the main process of a limit. Each process is given as its PID, its parent and its
-    /// start time.
+    /// Returns the [`main_process`] of a limit that applies to `processes`, each given as PID,
+    /// parent and start time. `largest` is the largest consumer and the number of its tasks.
     fn main_of(processes: &[[u32; 3]], largest: (u32, u64), own: Option<u32>) -> Option<u32> {
         let mut all = vec![process(&[1], Some(10))];
         all.extend(processes.iter().map(|&[raw, parent, start]| Process {
@@ -181,7 +182,8 @@ mod tests {
         assert_eq!(main_of(&[[4, 1, 1], [5, 30, 20], [30, 20, 10]], (4, 2), None), Some(4));
         // The shell has replaced itself with pidns.
         assert_eq!(main_of(&shell, (30, 3), Some(30)), None);
-        // The oldest of several processes may be an ancestor of the others.
+        // Each process has at most one child. Process 30 is the oldest, and an ancestor of the
+        // others.
         let chain = [[30, 20, 10], [6, 30, 11], [5, 6, 12]];
         assert_eq!(main_of(&chain, (7, 1), None), Some(30));
         assert_eq!(main_of(&[[4, 1, 1], [30, 20, 10]], (4, 1), None), Some(30));

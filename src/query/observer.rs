@@ -23,8 +23,9 @@ pub fn leave_out_observer(snapshot: &mut Snapshot, kernel_threads: bool) {
 }
 
 /// Empties the lists of processes that ran only because the snapshot was taken, so that a
-/// comparison does not ignore these processes. Use this if one pidns process takes both snapshots:
-/// after `pidns watch &`, for example, the next command in the same shell is a real change.
+/// comparison reports changes of these processes, too. Use this if one pidns process takes both
+/// snapshots: nothing then runs only for the second snapshot. After `pidns watch &`, for example,
+/// the next command that the shell executes is a real change.
 #[must_use]
 pub fn without_attendants(mut snapshot: Snapshot) -> Snapshot {
     if let Some(observer) = &mut snapshot.observer {
@@ -40,15 +41,16 @@ fn is_same(observer: &Observer, process: &Process) -> bool {
 }
 
 /// Returns the attendants of a snapshot: processes other than pidns that ran only because the
-/// snapshot was taken, such as the rest of its pipeline. A comparison must not report attendants as
-/// leftovers of a CI job: for example, each step of the job runs in a new shell, which is not in
-/// earlier snapshots.
+/// snapshot was taken, such as the other commands of its pipeline. A comparison must not report
+/// attendants as leftovers of a CI job. The shell of a step is an example: each step of the job
+/// runs in a new shell, which is not in earlier snapshots.
 ///
 /// `is_alone` returns `true` for a process that is not in the other snapshot.
 ///
 /// A CI agent such as Jenkins can run a heartbeat alongside a step: a subshell that starts a new
-/// `sleep` every few seconds. If the shell of the step is new, all processes of the heartbeat are
-/// attendants. Otherwise, only the children of a heartbeat process that is in both snapshots are.
+/// `sleep` every few seconds. If the shell of the step is not in the other snapshot, all processes
+/// of the heartbeat are attendants. Otherwise, a process of the heartbeat is an attendant only if
+/// its parent belongs to the heartbeat and is in both snapshots.
 pub fn attendants(snapshot: &Snapshot, is_alone: impl Fn(Pid) -> bool) -> BTreeSet<Pid> {
     let Some(observer) = &snapshot.observer else { return BTreeSet::new() };
     let is_new_step = observer.step.is_some_and(&is_alone);
@@ -69,8 +71,8 @@ mod tests {
         Pid::new(raw).unwrap()
     }
 
-    /// Returns a snapshot that pidns (process 8) took in a CI step. Process 3 runs in the
-    /// background of the step.
+    /// Returns a snapshot that pidns (process 8) took in a CI step. Process 3 is the step's
+    /// heartbeat.
     fn host() -> Snapshot {
         let mut processes: Vec<_> = [1, 7, 8, 9].map(|it| process(&[it], Some(10))).into();
         for process in &mut processes {
@@ -127,7 +129,8 @@ mod tests {
         let raw = |pids: BTreeSet<Pid>| pids.into_iter().map(Pid::as_u32).collect::<Vec<_>>();
         assert_eq!(raw(attendants(&host(), |it| it == pid(4))), [1, 3, 4]);
         assert_eq!(raw(attendants(&host(), |_| false)), [1, 4]);
-        // The heartbeat is in both snapshots. It has started a new command, process 10.
+        // Process 3, the subshell of the heartbeat, is in both snapshots. It has started a new
+        // command, process 10.
         let mut host = host();
         host.processes.push(Process { ppid: Some(pid(3)), ..process(&[10], Some(10)) });
         host.observer.as_mut().unwrap().companions.push(pid(10));

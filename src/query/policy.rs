@@ -60,7 +60,7 @@ pub enum ParseRuleError {
     Code(String),
     /// This scope does not begin with a known key.
     Key(String),
-    /// The value is invalid for its key, for the reason in this text.
+    /// The value is not valid for its key. The string says why.
     Value(String),
 }
 
@@ -220,7 +220,7 @@ impl Policy {
         Self { lists: vec![allow.collect(), deny], warn_at: None }
     }
 
-    /// Adds a list of rules. Its rules win over the rules in lists that were added earlier.
+    /// Adds a list of rules. They take precedence over the rules of lists that were added earlier.
     pub fn add(&mut self, rules: Vec<(Verdict, Rule)>) {
         self.lists.push(rules);
     }
@@ -232,7 +232,7 @@ impl Policy {
         self.scopes().any(needs)
     }
 
-    /// Returns the conditions on environments that the rules contain.
+    /// Returns the environment patterns of all rules.
     pub fn environment(&self) -> impl Iterator<Item = &EnvPattern> {
         self.scopes().filter_map(|scope| match scope {
             RuleScope::Env(pattern) => Some(pattern),

@@ -23,7 +23,7 @@ pub struct RunScope {
     /// The PID namespaces that were bind-mounted before the command started.
     pub mounted: MountedNamespaces,
     /// Zombies that still existed on a second check shortly after the scan, and that pidns cannot
-    /// reap itself. No other zombies are leftovers.
+    /// reap itself. Other zombies do not count as leftovers.
     pub unreaped: BTreeSet<Pid>,
 }
 
@@ -245,8 +245,8 @@ fn made_namespaces(
         }
         Holder::Fd { .. } | Holder::PidForChildren { .. } | Holder::File { .. } => None,
     };
-    // pidns itself keeps a namespace alive only by a descriptor that it inherited, so the namespace
-    // is older than the command.
+    // If pidns itself holds the namespace, pidns inherited the descriptor, so the namespace is
+    // older than the command.
     let shows_age = |namespace: &Namespace, holder: &Holder| {
         holder.pid() == Some(scope.reaper) || is_old_mount(namespace, holder) == Some(true)
     };

@@ -164,8 +164,8 @@ struct Position {
     /// `true` if the namespace or one of its ancestors belongs to the selected container, or if no
     /// container is selected.
     contained: bool,
-    /// `true` if the namespace meets all conditions on namespaces. Ignores the condition on the
-    /// container.
+    /// `true` if the namespace meets all conditions on namespaces, not counting the condition on
+    /// the container.
     in_reach: bool,
 }
 
@@ -206,8 +206,8 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
         namespaces.extend(reapers.iter().filter_map(|&pid| graph.process(pid)?.namespace));
         processes.extend(reapers);
     }
-    // Add the dead namespaces that the selected processes keep alive. Such a namespace may explain
-    // why a process cannot fork: its children would start in the dead namespace.
+    // Add the dead namespaces that still exist because of the selected processes. Such a namespace
+    // may explain why a process cannot fork: its children would start in the dead namespace.
     if !selection.pids.is_empty() || selection.env.is_some() {
         namespaces.extend(kept_namespaces(&graph, &positions, &processes));
     }
@@ -233,7 +233,8 @@ pub fn part(graph: PidGraph, selection: &Selection) -> (PidGraph, Option<NotFoun
     }
 }
 
-/// Adds to `selection.pids` the PIDs that `selection.with_family` asks for.
+/// Returns a copy of `selection`. If `with_family` is set, its `pids` also contain all descendants
+/// of the selected processes, and their ancestors in the same namespace.
 fn family(graph: &PidGraph, selection: &Selection) -> Selection {
     let mut pids = selection.pids.clone();
     let named = pids.iter().filter_map(|&pid| graph.process(pid)).collect();

@@ -20,8 +20,8 @@ const ZOMBIE_PAUSE: Duration = Duration::from_millis(1100);
 /// The processes and namespaces whose states `pidns check` does not report as problems.
 #[derive(Clone, Debug, Default)]
 pub struct Unsettled {
-    /// Processes in a state that probably ends soon, processes that seem uninterruptible but can be
-    /// killed, and processes whose leader thread is stopped while another thread is not.
+    /// Processes whose state probably ends soon, processes that seem uninterruptible but can be
+    /// killed, and processes whose leader thread is stopped while another thread still runs.
     pub processes: BTreeSet<Pid>,
     /// Dead namespaces that were not yet dead in the first scan.
     pub dead: BTreeSet<NamespaceId>,
@@ -80,8 +80,8 @@ impl Transients {
             }
         }
         for ((id, is_blocked), ns_id) in later.namespaces.iter().filter_map(transient_namespace) {
-            // If one of the scans could not read the 64-bit ID, assume that it is the same
-            // namespace.
+            // If one of the scans could not read the 64-bit ID, assume that both scans found the
+            // same namespace.
             let is_same =
                 |&known: &Option<u64>| known == ns_id || known.is_none() || ns_id.is_none();
             let was = |is_blocked| self.namespaces.get(&(id, is_blocked)).is_some_and(is_same);

@@ -1,5 +1,5 @@
-//! Decides when `pidns check --wait` ends, and turns denied problems that may soon end into
-//! warnings.
+//! Decides when `pidns check --wait` ends, and reports a denied problem only as a warning if it may
+//! soon disappear.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -15,14 +15,15 @@ pub const RETRY: Duration = Duration::from_millis(200);
 
 /// Decides which findings stay denied when the same host is checked repeatedly.
 ///
-/// A finding that every check so far contains stays denied.
+/// A finding that every check so far has reported stays denied.
 ///
-/// Any other finding is denied only if the previous check contains it, too, and if no denied
-/// finding of the same kind has disappeared. Otherwise, it becomes a warning: when a daemon
-/// replaces a worker, for example, one finding disappears and a similar one appears.
+/// Any other finding is denied only if the previous check reported it, too, and if no denied
+/// finding of the same kind has disappeared. Otherwise, it becomes a warning, because it may only
+/// have replaced another finding: when a daemon replaces a worker, for example, one finding
+/// disappears and a similar one appears.
 #[derive(Debug, Default)]
 pub struct LastingFindings {
-    /// The denied findings that every check so far contains. `None` before the first check.
+    /// The denied findings that every check so far has reported. `None` before the first check.
     lasting: Option<HashSet<FindingId>>,
     /// The denied findings of the last check.
     last: HashMap<FindingId, FindingKind>,
@@ -39,7 +40,7 @@ type FindingKind = (CheckCode, Kind);
 enum Identity {
     /// PID and start time of a process.
     Process(Pid, Option<u64>),
-    /// ID of a namespace, and the kernel's 64-bit ID.
+    /// ID of a namespace, and its 64-bit ID from the kernel, if known.
     Namespace(NamespaceId, Option<u64>),
     /// Kind and scope of a limit.
     Limit(Option<(LimitKind, LimitScope)>),
@@ -63,15 +64,16 @@ impl Identity {
     }
 }
 
-/// The kind of a finding's subject. If a finding disappears and another finding of the same kind
-/// appears, the subject may have been replaced: for example, a daemon has replaced a worker.
+/// The kind of a finding's subject. If a finding about one subject disappears, and a finding about
+/// another subject of the same kind appears, the second subject may have replaced the first one.
+/// For example, a daemon has replaced a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Kind {
-    /// A process, by its name and parent.
+    /// A process with this name and parent.
     Process(SmolStr, Option<Pid>),
-    /// A namespace, by its parent.
+    /// A namespace with this parent.
     Namespace(Option<NamespaceId>),
-    /// Any other subject. Each of these subjects has a kind of its own.
+    /// Any other subject. No two of these subjects are of the same kind.
     Same(Identity),
 }
 
@@ -88,7 +90,7 @@ impl Kind {
 }
 
 impl LastingFindings {
-    /// Turns the denied findings that may soon end into warnings.
+    /// Changes denied findings to warnings if they may soon disappear.
     ///
     /// Returns `true` if another check is needed, because a denied finding is new and may last, or
     /// because all denied findings have disappeared. In the latter case, the scan may have missed a

@@ -30,7 +30,7 @@ pub enum WatchEvent<'a> {
     Start(WatchStart<'a>),
     /// Processes or namespaces changed between two snapshots.
     Changes(&'a Diff),
-    /// A problem that ends the watch occurred (`--until`).
+    /// Problems that end the watch (`--until`) have occurred.
     Problems(&'a Check),
     /// A message about the watch itself.
     Notice(Notice),

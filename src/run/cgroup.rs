@@ -128,7 +128,7 @@ impl CommandCgroup {
     }
 
     /// Sends SIGKILL to all processes in this cgroup and below it (`cgroup.kill`, since Linux
-    /// 5.14). This includes processes that are just being forked.
+    /// 5.14). This includes processes that are being forked at that moment.
     ///
     /// # Errors
     /// Fails with `ENOENT` before Linux 5.14.

@@ -25,7 +25,7 @@ const ROUND: Duration = Duration::from_millis(20);
 ///
 /// Descendants can fork in the meantime, so pidns repeatedly looks for new descendants to signal.
 /// pidns stops when it has no permission to signal any of the remaining descendants, or when the
-/// time for the signal has passed.
+/// time limit for the signal has expired (`grace` for SIGTERM, `KILLING` for SIGKILL).
 pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
     raise_priority();
     let mut killed = Killed::default();
@@ -47,8 +47,8 @@ pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
         let members = kill_cgroup(command, deadline);
         if members.is_some() {
             // `cgroup.kill` also kills members that pidns has no permission to signal, so clear the
-            // list of refused processes. The next rounds add refused processes outside the cgroup
-            // again.
+            // list of processes that pidns could not signal. The next rounds add those outside the
+            // cgroup again.
             killed.refused.clear();
         }
         let time = deadline.saturating_duration_since(Instant::now());
@@ -139,9 +139,9 @@ fn repeat(
                 }
                 ControlFlow::Continue(())
             });
-            // A walk that found no running descendant may have missed one. If it has missed none,
-            // all remaining descendants are zombies that only their tracers can reap, so no signal
-            // has an effect any more.
+            // If the walk found no running descendant, and cannot have missed one, stop: all
+            // remaining descendants are zombies that only their tracers can reap, so signals have
+            // no effect.
             leaves_some = if living.is_empty() {
                 command.may_have_missed()
             } else {

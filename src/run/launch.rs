@@ -45,9 +45,9 @@ pub fn spawn(
     {
         return Ok(child);
     }
-    // Start a second pidns process, which executes the command. If the direct start above failed,
-    // the second process tries `execvp(3)`, which runs a script without `#!` in the shell. If that
-    // fails, too, the second process exits with the status for the error.
+    // Start a second pidns process, which executes the command with `execvp(3)`. Unlike the direct
+    // start above, `execvp` runs a script without `#!` in the shell. If `execvp` fails, the second
+    // process exits with status 126 or 127, as a shell does.
     let parent = if dies_with_us { getpid().as_raw_nonzero().get() } else { 0 };
     let members_file = members_file.unwrap_or(Path::new(""));
     let mut words = vec![NAME.into(), parent.to_string().into(), members_file.into()];
@@ -64,7 +64,7 @@ fn start(program: &OsStr, words: &[OsString], signals: &Signals) -> io::Result<P
     attributes.set_flags(flags)?;
     attributes.set_sigmask(signals.mask_before())?;
     // The Rust runtime made this process ignore SIGPIPE. Reset SIGPIPE for the command, unless
-    // SIGPIPE was ignored before.
+    // SIGPIPE was already ignored when pidns was started.
     let reset = if raw_signals::was_sigpipe_ignored() { None } else { Some(NixSignal::SIGPIPE) };
     attributes.set_sigdefault(&reset.into_iter().collect::<SigSet>())?;
     let variables = env::vars_os().map(|(name, value)| [name, value].join(OsStr::new("=")));
@@ -101,8 +101,8 @@ pub fn launch(arguments: &[OsString]) -> Error {
     {
         return Error::Run { what: "move the command to its cgroup", source };
     }
-    // The Rust runtime made this process ignore SIGPIPE. Reset SIGPIPE, unless it was ignored
-    // before.
+    // The Rust runtime made this process ignore SIGPIPE. Reset SIGPIPE, unless it was already
+    // ignored when this process was started.
     if !raw_signals::was_sigpipe_ignored() {
         raw_signals::reset_sigpipe();
     }

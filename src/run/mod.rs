@@ -43,7 +43,7 @@ pub use signals::end_by_sigint;
 #[derive(Debug)]
 pub struct SupervisedCommand {
     signals: Signals,
-    /// A descriptor that is readable while a signal that asks pidns to exit is pending.
+    /// A descriptor that is readable while a signal is pending that asks pidns to exit.
     exit_requests: SignalFd,
     reaper: Reaper,
     /// The cgroup of the command (`--cgroup`).
@@ -54,7 +54,7 @@ pub struct SupervisedCommand {
     state: State,
     /// The last request to exit: its signal, and when pidns read the signal.
     asked_to_exit: Option<(Signal, Instant)>,
-    /// `true` if the command has ended and a signal has asked pidns to exit since.
+    /// `true` if a signal has asked pidns to exit after the command ended.
     hurried: bool,
     /// The PID namespaces that were bind-mounted before the command started.
     mounted: MountedNamespaces,
@@ -157,8 +157,8 @@ impl SupervisedCommand {
         Some(members.filter_map(|raw| Some(self.descendants.open_member(raw)?.pid)).collect())
     }
 
-    /// Visits every member of the cgroup and every descendant until `visit` breaks, like
-    /// [`Descendants::walk`].
+    /// Visits every member of the command's cgroup, and then every other descendant of pidns, until
+    /// `visit` returns `Break`. See [`Descendants::walk`].
     fn walk(&self, mut visit: impl FnMut(&Descendant) -> ControlFlow<()>) {
         let cgroup = self.cgroup.as_ref();
         let members = cgroup.map(|cgroup| self.descendants.open_listed(|| cgroup.members()));
@@ -271,9 +271,9 @@ impl SupervisedCommand {
     ///
     /// A walk misses a running descendant only if the descendant's parent exits during the walk. If
     /// the parent is a child of pidns, its exit sends SIGCHLD to pidns. Otherwise, the parent
-    /// descends from a child of pidns. If that child is still running, the walk has found a running
-    /// descendant. If that child has exited during the walk, its exit has sent SIGCHLD. So if no
-    /// signal is pending and the walk found no running descendant, the walk has missed none.
+    /// descends from a child of pidns. If that child was running during the whole walk, the walk
+    /// found it. If that child exited during the walk, its exit sent SIGCHLD. So if the walk found
+    /// no running descendant, and no signal is pending, there was none.
     fn may_have_missed(&self) -> bool {
         self.has_members() || self.signals.is_pending()
     }
@@ -298,7 +298,7 @@ impl SupervisedCommand {
 
     /// Reads the signals that arrived after the command ended, but does not pass them on, because
     /// the command no longer exists. If one of them asks pidns to exit, pidns cuts short any
-    /// further wait. Ignores a signal that arrives again within a [`MOMENT`].
+    /// further wait. Ignores a signal that repeats the last request within a [`MOMENT`].
     fn note_hurry(&mut self) {
         for received in self.signals.iter().take(ROUND) {
             self.hurried |= note_exit_request(&mut self.asked_to_exit, received.signal);
@@ -342,16 +342,18 @@ impl SupervisedCommand {
     }
 }
 
-/// If `signal` asks pidns to exit, records the request and returns `true`. Returns `false` if the
-/// last request was the same signal less than a [`MOMENT`] ago.
+/// Returns `true`, and records the request in `last`, if `signal` asks pidns to exit. Returns
+/// `false` for any other signal, and for a signal that repeats the last request within a
+/// [`MOMENT`].
 fn note_exit_request(last: &mut Option<(Signal, Instant)>, signal: Signal) -> bool {
     if !signals::asks_to_exit(signal) {
         return false;
     }
     let now = Instant::now();
     let is_repeated = last.is_some_and(|(it, at)| it == signal && now.duration_since(at) < MOMENT);
-    // Do not record repeated signals: if a user keeps pressing Ctrl-C at short intervals, pidns
-    // must notice another request after a `MOMENT`.
+    // Do not record the time of a repeated signal. Otherwise, if a user kept pressing Ctrl-C at
+    // short intervals, each signal would start another `MOMENT`, and none would count as a new
+    // request.
     if !is_repeated {
         *last = Some((signal, now));
     }

@@ -20,21 +20,21 @@ pub struct ReportFile {
     mode: WriteMode,
 }
 
-/// Decides what happens to the earlier contents of a report file.
+/// Decides what happens to the existing contents of a report file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteMode {
-    /// The report replaces the contents.
+    /// The report replaces the existing contents.
     Replace,
-    /// The report is appended to the contents.
+    /// The report is appended to the existing contents.
     Append,
     /// The report is written at the current position of a descriptor that pidns has inherited, or
-    /// to a file that has no contents, such as a pipe or a terminal.
+    /// to a file that stores no data, such as a pipe or a terminal.
     Stream,
 }
 
 impl ReportFile {
-    /// Opens a report file, or standard error for `-`. The type of the file can change `mode` to
-    /// [`WriteMode::Stream`].
+    /// Opens a report file, or standard error for `-`. Uses [`WriteMode::Stream`] instead of `mode`
+    /// if the file is not a regular file, or if pidns has inherited a descriptor of the file.
     ///
     /// # Errors
     /// Returns an error if the file cannot be written.
@@ -63,8 +63,9 @@ impl ReportFile {
         let mut options = OpenOptions::new();
         let file = opened_as(options.write(true).create(true).append(appends).open(path)?, mode)?;
         if file.opened.is_file() {
-            // If the output of the command goes to the same file, use the descriptor of that
-            // output, so that they do not overwrite each other.
+            // If the output of the command goes to the same file, write the report to the
+            // descriptor of that output, so that the output and the report do not overwrite each
+            // other.
             for standard in [stdout, stderr].into_iter().flatten() {
                 if is_same(&standard.metadata()?, &file.opened) {
                     return opened_as(standard, WriteMode::Stream);
@@ -74,9 +75,9 @@ impl ReportFile {
         Ok(file)
     }
 
-    /// Returns an error if two of these files are the same, because one report would overwrite or
-    /// follow the other. Several reports may go to standard error (`-`), or to a character device
-    /// such as /dev/null.
+    /// Returns an error if two of these files are the same, because one report would overwrite the
+    /// other or be appended to it. Several reports may go to standard error (`-`), or to a
+    /// character device such as /dev/null.
     ///
     /// # Errors
     /// Returns [`Error::Usage`] if two files are the same.

@@ -21,8 +21,8 @@ use super::raw_signals;
 use crate::collect::Descendants;
 
 /// Signals that the kernel sends because of a fault in pidns itself. pidns does not block these
-/// signals, so they terminate pidns. pidns reads all other signals, except SIGKILL and SIGSTOP,
-/// from the descriptor.
+/// signals, so they terminate pidns. pidns blocks all other signals, except SIGKILL and SIGSTOP,
+/// and reads them from its signalfd.
 const FAULTS: [NixSignal; 6] = [
     NixSignal::SIGBUS,
     NixSignal::SIGFPE,
@@ -56,7 +56,7 @@ const OF_TERMINAL: [Signal; 8] = [
 /// changed state, or pidns has reached its own CPU time limit.
 const OF_PIDNS: [Signal; 2] = [Signal::CHILD, Signal::XCPU];
 
-/// The signals that this process blocks, with the descriptor to read them from.
+/// The signals that this process blocks, and the signalfd to read them from.
 #[derive(Debug)]
 pub struct Signals {
     fd: SignalFd,
@@ -77,8 +77,8 @@ pub struct Received {
 }
 
 impl Signals {
-    /// Blocks all signals in the calling thread, and in all threads that this thread starts later.
-    /// Does not block the signals of faults, such as SIGSEGV.
+    /// Blocks all signals, except those that report a fault (such as SIGSEGV), in the calling
+    /// thread and in all threads that it starts later.
     pub fn block() -> io::Result<Self> {
         let mut taken = SigSet::all();
         for fault in FAULTS {
@@ -100,7 +100,8 @@ impl Signals {
         Ok(Self { fd, before })
     }
 
-    /// Returns another descriptor, which is readable if a signal that asks pidns to exit is pending.
+    /// Returns a separate descriptor, which is readable while a signal is pending that asks pidns
+    /// to exit.
     pub fn exit_requests() -> io::Result<SignalFd> {
         let requests = EXIT_REQUESTS.into_iter().filter(|it| is_heeded(*it)).collect();
         SignalFd::with_flags(&requests, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
@@ -128,7 +129,7 @@ impl Signals {
         poll(&mut polled, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 
-    /// Returns the descriptor, which is readable if a signal is pending.
+    /// Returns the signalfd, which is readable while a signal is pending.
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
@@ -205,8 +206,8 @@ impl Received {
             (true, _) => {
                 OF_TERMINAL.contains(&signal) && (signal != Signal::HUP || !is_session_leader())
             }
-            // The command or a descendant probably sent the signal with `kill 0`, as shell scripts
-            // do. `kill 0` signals the whole process group, including the command.
+            // If the command or a descendant sent the signal, it probably used `kill 0`, as shell
+            // scripts do. `kill 0` signals the whole process group, including the command.
             (false, Some(sender)) => sender == command || descendants.contains(sender),
             (false, None) => false,
         }
@@ -229,7 +230,8 @@ fn is_heeded(signal: NixSignal) -> bool {
 /// signals, so the function returns at once.
 pub fn stop_by(signal: Signal) {
     let Ok(signal) = NixSignal::try_from(signal.as_raw()) else { return };
-    // Ignore errors: if this fails, pidns keeps running while the command is stopped.
+    // Ignore errors, because they do no harm: pidns then keeps running while the command is
+    // stopped.
     take_action(signal);
 }
 

@@ -1,4 +1,4 @@
-//! Finds the problems in a graph that can be found without an earlier snapshot.
+//! Finds the problems that a graph shows by itself, without comparing it with an earlier snapshot.
 
 use std::collections::{BTreeSet, HashSet};
 

@@ -28,8 +28,8 @@ impl Earlier {
         let later = |subject| match subject {
             Subject::Process(pid) => Some(pid).filter(is_old).map(Subject::Process),
             Subject::Namespace(id) => diff.counterpart(id).map(Subject::Namespace),
-            // Report problems of limits, and an incomplete snapshot, even if the earlier snapshot
-            // had these problems, too.
+            // Always report problems with limits and an incomplete snapshot, even if the earlier
+            // snapshot had them, too.
             Subject::Limit(_) | Subject::Snapshot => None,
         };
         let had = problems(&diff.before, &Unsettled::default(), WARN_AT).into_iter();

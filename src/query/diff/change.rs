@@ -90,8 +90,8 @@ keywords! {
         Comm = "comm",
         /// The process's real user ID.
         User = "user",
-        /// The process's state: running, stopped, traced or terminated. Changes between running,
-        /// sleeping and waiting do not count.
+        /// The process's state: running, stopped, traced or terminated. Sleeping and waiting count
+        /// as running.
         State = "state",
     }
 }

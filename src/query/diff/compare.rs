@@ -35,7 +35,7 @@ impl Sameness {
     }
 }
 
-/// The start of the pidns process that took the first snapshot.
+/// When the pidns process that took the first snapshot was started.
 #[derive(Clone, Copy, Debug)]
 pub struct Begin {
     start: ProcessStart,
@@ -58,8 +58,8 @@ pub struct Comparison<'a> {
     /// the namespaces that are in both graphs.
     pub counterparts: HashMap<NamespaceId, NamespaceId>,
     pub weak: WeakMatches,
-    /// Start of the pidns process that took the first snapshot. `None` if the start time of either
-    /// snapshot's pidns process is unknown, or if the second snapshot may be the older one.
+    /// When the pidns process that took the first snapshot was started. `None` if this is unknown
+    /// for the pidns process of either snapshot, or if the second snapshot may be the older one.
     pub begin: Option<Begin>,
     /// The processes that ran only because a snapshot was taken (see [`attendants`]): first those
     /// of the first snapshot, then those of the second.
@@ -117,8 +117,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// Returns `true` if the PIDs of both graphs belong to the same PID namespace, so that PIDs can
-    /// be compared. If a filter removed that namespace from a graph, only the namespace IDs are
-    /// compared. Also returns `true` if the namespace is unknown in one of the graphs.
+    /// be compared. Also returns `true` if the PID namespace of one of the graphs is unknown.
     fn is_one_procfs(&self) -> bool {
         let procfs = |graph: &PidGraph| graph.snapshot().procfs.namespace;
         let (Some(before), Some(after)) = (procfs(self.before), procfs(self.after)) else {
@@ -330,8 +329,8 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// Returns the start of the pidns process that took the first snapshot, if the second snapshot was
-/// taken later.
+/// Returns when the pidns process that took the snapshot `before` was started. Returns `None` if
+/// this is unknown, or if `after` may be the older snapshot.
 fn begin(before: &Snapshot, after: &Snapshot) -> Option<Begin> {
     let start = |snapshot: &Snapshot| snapshot.observer.as_ref()?.start();
     let pid_max = pid_max(after);

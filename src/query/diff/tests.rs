@@ -170,7 +170,7 @@ fn snapshots_of_another_boot_host_or_procfs_cannot_be_compared() {
     assert_eq!(inner, Err(Incomparable::OtherProcfs));
 }
 
-/// Makes a pidns process with this PID and start time the observer of a snapshot.
+/// Sets the observer of a snapshot to a pidns process with this PID and start time.
 fn seen_by(mut host: Snapshot, raw: u32, start_time: u64) -> Snapshot {
     host.observer = Some(Observer {
         pid: pid(raw),

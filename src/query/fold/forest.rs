@@ -23,8 +23,8 @@ pub struct TreeRow<'a> {
     pub siblings_after: usize,
     /// `true` if the row has child rows, which show the descendants of its first process.
     pub has_children: bool,
-    /// `true` if a row above this row in the tree contains several processes. Each of these
-    /// processes has descendants like those in this row.
+    /// `true` if a row above this one in the tree stands for several processes, each of which has
+    /// descendants like the ones in this row.
     pub of_each: bool,
     /// The position of the row's first process, in a list or in a tree.
     pub drawn: Drawn,
@@ -49,7 +49,8 @@ impl<'a> TreeRow<'a> {
 /// A process and its descendants. Processes share a row only if their subtrees are equal.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Subtree<'a> {
-    /// The kind of a process, and the subtree numbers of its children, sorted.
+    /// The kind of a process, and the numbers that identify its children's subtrees, in ascending
+    /// order.
     Process(MemberKind<'a>, Vec<usize>),
     /// A kernel thread whose descendants are all kernel threads.
     KernelThreads,
@@ -66,7 +67,8 @@ impl<'a> SubtreeNumbers<'a> {
     }
 }
 
-/// The subtree number of a process that may share a row.
+/// A number that identifies the subtree of a process. Processes with the same number can share a
+/// row.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Numbered {
     number: usize,
@@ -103,9 +105,10 @@ impl<'a> Forest<'a> {
         Self { graph, members, above, children, tops }
     }
 
-    /// Returns the number of each member's subtree, or `None` if the member or one of its
-    /// descendants may not be folded. `kind_of` is applied to each kind before subtrees are
-    /// compared.
+    /// Assigns a number to the subtree of each member: equal subtrees get the same number. The
+    /// number is `None` if the member or one of its descendants must not be folded. Two subtrees
+    /// are equal if they have the same structure, and if `kind_of` returns the same for the kinds
+    /// of their members.
     pub(super) fn subtrees(
         &self,
         numbers: &mut SubtreeNumbers<'a>,
@@ -114,8 +117,8 @@ impl<'a> Forest<'a> {
     ) -> Vec<Option<Numbered>> {
         let mut subtrees = vec![None; self.members.len()];
         let mut parents = ParentCache::new(self.graph);
-        // Number children before their parents, because a subtree contains the numbers of the
-        // children.
+        // Assign numbers to children before their parents, because the [`Subtree`] of a parent
+        // contains the numbers of its children.
         for &index in self.descendants(&self.tops).iter().rev() {
             let process = self.members[index];
             let children = self.children[index].iter().map(|&child| subtrees[child]);
@@ -140,13 +143,14 @@ impl<'a> Forest<'a> {
         subtrees
     }
 
-    /// Returns the numbers of the subtrees at the top, or `None` if one of them has no number.
+    /// Returns the numbers of the top-level members' subtrees, or `None` if one of them has no
+    /// number.
     pub(super) fn tops(&self, subtrees: &[Option<Numbered>]) -> Option<Vec<usize>> {
         self.tops.iter().map(|&top| subtrees[top].map(|it| it.number)).collect()
     }
 
     /// Returns the rows of the trees, from top to bottom. Below a row with several processes, only
-    /// the descendants of the first process get rows, because the subtrees of the other processes
+    /// the descendants of the first process get rows, because the subtrees of all these processes
     /// are equal.
     pub(super) fn rows(
         &self,
@@ -246,7 +250,8 @@ impl Ancestors<'_, '_> {
             if let Some(&known) = self.removed.get(&pid) {
                 break known;
             }
-            // This entry ends the search if the removed processes form a parent cycle.
+            // Mark the process as visited, so that the search ends if the parents of removed
+            // processes form a cycle.
             self.removed.insert(pid, None);
             passed.push(pid);
             next = self.parent_within(pid, process.namespace);

@@ -74,7 +74,8 @@ pub(super) struct MemberKind<'a> {
     condition: Condition,
     /// ID of the process's container, if it differs from the container of the namespace.
     container: Option<&'a str>,
-    /// The kinship to the process that the row names, and the command name of that process.
+    /// How the process is related to the other process that its row mentions, and the command name
+    /// of that other process.
     relation: Option<(Kinship, &'a str)>,
     /// The arguments of the process, if they were requested (`--details args`).
     args: Option<&'a [SmolStr]>,
@@ -184,12 +185,12 @@ pub(super) struct RankedMember<'a, G> {
     pub(super) of_kernel_threads: bool,
 }
 
-/// The size of a group, and the row of the group once it exists.
+/// The size of a group of similar members, and the row that they share.
 #[derive(Default)]
 struct GroupRow {
     members: usize,
     of_kernel_threads: bool,
-    /// Index of the group's row; `None` until the row is created.
+    /// Index of the row; `None` until the row is created.
     row: Option<usize>,
 }
 

@@ -36,7 +36,7 @@ pub use relation::{Drawn, Kinship, Relation, relation};
 pub enum Siblings<'a> {
     /// One namespace.
     One(&'a Namespace),
-    /// More than [`MOST_APART`] similar live namespaces.
+    /// Similar live namespaces, folded because there are more than [`MOST_APART`] of them.
     Alike(Vec<&'a Namespace>),
 }
 
@@ -74,10 +74,11 @@ struct Shape<'a> {
     shared: Vec<(&'a [&'static str], bool)>,
     members: Vec<(MemberKind<'a>, usize)>,
     holders: Vec<HolderKind<'a>>,
-    /// Numbers of the process trees, sorted. Equal trees have the same number. Empty if members are
-    /// shown as a list.
+    /// The process trees, each identified by a number, in ascending order. Equal trees have the
+    /// same number. Empty if members are shown as a list.
     trees: Vec<usize>,
-    /// Shape numbers of the child namespaces, sorted. Equal shapes have the same number.
+    /// The shapes of the child namespaces, each identified by a number, in ascending order. Equal
+    /// shapes have the same number.
     children: Vec<usize>,
 }
 
@@ -95,8 +96,8 @@ pub struct Folding<'a> {
     nests: bool,
     /// Processes that always have a row of their own.
     apart: HashSet<Pid>,
-    /// Namespaces that share a line with siblings, with the numbers of their [`Shape`]s. Siblings
-    /// with the same number share a line.
+    /// Maps each namespace that shares a line with siblings to a number that identifies its
+    /// [`Shape`]. Siblings with the same number share a line.
     alike: HashMap<NamespaceId, usize>,
 }
 
@@ -120,13 +121,12 @@ impl<'a> Folding<'a> {
         let snapshot = graph.snapshot();
         for Criterion { by, values } in &snapshot.selected {
             match by {
-                // Trees also contain relatives of the processes that the user named. Relatives may
-                // be folded.
+                // Trees also contain relatives of the processes that the user selected. Relatives
+                // may be folded.
                 FilterOption::Pid if nests => {
                     this.apart.extend(values.iter().filter_map(|pid| pid.parse::<Pid>().ok()));
                 }
-                // The user asked for each process that is left in the snapshot, so fold none of
-                // them.
+                // The filter kept only processes that the user selected, so fold none of them.
                 FilterOption::Pid | FilterOption::Comm => {
                     this.apart.extend(snapshot.processes.iter().map(|process| process.pid));
                 }
@@ -244,8 +244,9 @@ impl<'a> Folding<'a> {
         Rank::new(kind, Some(process.pid) == init, self.apart.contains(&process.pid))
     }
 
-    /// Numbers the shapes of all namespaces. Returns the shape number of each namespace that has
-    /// the same shape as at least [`MOST_APART`] of its siblings.
+    /// Assigns a number to the [`Shape`] of each namespace: equal shapes get the same number.
+    /// Returns the numbers of those namespaces that have the same shape as at least [`MOST_APART`]
+    /// of their siblings.
     fn find_alike(&self) -> HashMap<NamespaceId, usize> {
         let tree = self.graph.tree();
         let mut numbers: HashMap<Shape<'a>, usize> = HashMap::new();
@@ -324,9 +325,9 @@ impl<'a> Folding<'a> {
         })
     }
 
-    /// Arranges the members of a namespace as process trees, and returns the numbers of the trees,
-    /// sorted. Equal trees have the same number. Returns `None` if one of the members must not be
-    /// folded.
+    /// Arranges the members of a namespace as process trees. Returns a sorted list with a number
+    /// for each tree: equal trees get the same number. Returns `None` if one of the members must
+    /// not be folded.
     fn trees(
         &self,
         members: Vec<&'a Process>,
@@ -344,11 +345,11 @@ impl<'a> Folding<'a> {
 /// Selects the holders to show for a namespace:
 ///
 /// - all holders, if the namespace is not live
-/// - no holders, if the namespace is live and the procfs shows it
+/// - no holders, if the namespace is live and is the PID namespace of the procfs that was read
 /// - otherwise, the holders that would keep the namespace alive after all members have exited
 ///
-/// In the last case, processes whose children start in the namespace are not shown, because such
-/// processes are common: `unshare --pid --fork` is one, for example.
+/// In the last case, processes whose children start in the namespace are not shown, because they
+/// are common: `unshare --pid --fork` is such a process, for example.
 pub fn keeping<'a>(
     graph: &PidGraph,
     namespace: &'a Namespace,

@@ -1,8 +1,9 @@
-//! Finds the process to name on the line of another process: the parent or the tracer.
+//! Decides which related process the line of a process mentions: its parent, its tracer, or none.
 
 use crate::model::{Pid, Process};
 
-/// The position of a process's line, which decides whether the line must name the process's parent.
+/// The position of a process's line, which decides whether the line must mention the process's
+/// parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drawn {
     /// A line in the list of all members of a namespace.
@@ -11,31 +12,31 @@ pub enum Drawn {
     Below(Option<Pid>),
 }
 
-/// How a process is related to the process that its line names.
+/// How a process is related to the other process that its line mentions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kinship {
-    /// A zombie, and its parent, which does not reap it.
+    /// The process is a zombie, and the other process is its parent, which does not reap it.
     ZombieOf,
-    /// A zombie, and its tracer, which does not reap it.
+    /// The process is a zombie, and the other process is its tracer, which does not reap it.
     TracedBy,
-    /// A process that entered its namespace from outside (by setns(2), as nsenter(1) and `docker
-    /// exec` do), and its parent, which is outside.
+    /// The process entered its namespace from outside (by setns(2), as nsenter(1) and `docker exec`
+    /// do), and the other process is its parent, which is outside.
     EnteredBy,
-    /// A process that entered its namespace from outside and then lost its parent, and the init
-    /// outside the namespace that adopted the process.
+    /// The process entered its namespace from outside, and its parent has exited. The other process
+    /// is an init outside the namespace, which has adopted the process.
     ReparentedTo,
-    /// A child and its parent. Only trees use this, for a process that is not drawn below its
-    /// parent.
+    /// The other process is the parent. Only trees use this, for a process that is not drawn below
+    /// its parent.
     ChildOf,
 }
 
-/// A process that the line of another process names.
+/// The other process that the line of a process mentions.
 #[derive(Clone, Copy, Debug)]
 pub struct Relation<'a> {
     pub kinship: Kinship,
-    /// PID of the named process.
+    /// PID of the mentioned process.
     pub pid: Pid,
-    /// The named process, if it is known.
+    /// The mentioned process; `None` if the snapshot does not contain it.
     pub process: Option<&'a Process>,
 }
 
@@ -63,8 +64,8 @@ pub fn relation<'a>(
     let may_have_entered = process.namespace.is_some()
         && process.nspid.len() > 1
         && process.nspid.last() != Some(&Pid::INIT);
-    // A process can belong to another container than its namespace. Its line in a list then names
-    // its container instead of its parent.
+    // A process and its namespace can belong to different containers. In a list, the line of such a
+    // process names its container instead of its parent.
     let needs_parent = may_have_entered && process.other_container().is_none();
     if is_below_parent || (drawn == Drawn::Listed && !needs_parent) {
         return None;
@@ -74,8 +75,8 @@ pub fn relation<'a>(
     let is_outside = |it: &Process| it.namespace.is_some() && it.namespace != process.namespace;
     let kinship = match parent {
         Some(outside) if may_have_entered && is_outside(outside) => {
-            // A parent that is an init has adopted the process, for example after nsenter(1) was
-            // killed.
+            // If the parent is an init, it has adopted the process, for example after nsenter(1)
+            // was killed.
             let is_init = outside.nspid.last() == Some(&Pid::INIT);
             if is_init { Kinship::ReparentedTo } else { Kinship::EnteredBy }
         }
