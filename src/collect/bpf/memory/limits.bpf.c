@@ -108,7 +108,7 @@ struct numbers {
     u32 is_whole;  // 1 if all numbers were counted
 };
 
-// The state of pidns_numbers() for one task.
+// The state of the loops in pidns_numbers().
 struct look {
     struct numbers numbers;
     struct seq_file *seq;
@@ -149,8 +149,8 @@ SECTION("numbers") int pidns_numbers(struct bpf_iter__task *context) {
     return 0;
 }
 
-// Writes a record, and moves to the parent namespace. Returns 1 to end the loop if there is no
-// parent.
+// Writes a record about a namespace, and moves to its parent. Returns 1 to end the loop if there is
+// no parent.
 SECTION("numbers") static long climb(UNUSED u64 number, struct look *look) {
     struct pid_namespace *at = look->at, *parent = 0;
     write_numbers(look);
@@ -185,15 +185,16 @@ SECTION("numbers") NOINLINE static void write_numbers(struct look *look) {
 // Counts the PIDs in use from `next` to the end of a leaf node in the namespace's IDR. The IDR tags
 // free numbers with IDR_FREE. Returns 1 to end the loop when all numbers have been examined.
 SECTION("numbers") static long count_next(UNUSED u64 step, struct look *look) {
-    // Use READ() instead of reading the fields directly: the verifier does not track the possible
-    // values of data that a helper function has copied.
+    // Read the fields with READ(), although they are on the stack of the caller. The verifier
+    // tracks a value that was read directly, and would check the loop again for each value. It
+    // treats data that a helper function has copied as unknown.
     void *entry = 0;
     u32 next = 0, end = 0, used = 0, above = 32;
     READ(entry, look->head);
     READ(next, look->next);
     READ(end, look->end);
     READ(used, look->numbers.used);
-    // A tree of 32-bit numbers has at most six levels.
+    // A level of the tree covers six bits of a 32-bit number, so there are at most six levels.
     for (int depth = 0; depth < 6; depth++) {
         u8 shift = 0;
         // The two lowest bits of a pointer to a node are binary 10.
@@ -217,7 +218,7 @@ SECTION("numbers") static long count_next(UNUSED u64 step, struct look *look) {
         above = shift;
         READ(entry, *(void **)(node + OFFSET(xa_node, slots) + 8 * (next >> shift & 63)));
     }
-    // The tree has no node for `next`, so all numbers in the range of that node are free.
+    // The tree has no node for `next`, so all numbers that such a node would cover are free.
     u64 after = (((u64)next >> above) + 1) << above;
     look->next = after;
     look->numbers.is_whole = after >= end;
@@ -236,7 +237,7 @@ struct user_count {
     u32 spare;
 };
 
-// The state of pidns_users() for one process.
+// The state of the loop in pidns_users().
 struct owner {
     struct user_count count;
     struct seq_file *seq;
@@ -269,8 +270,8 @@ SECTION("users") int pidns_users(struct bpf_iter__task *context) {
     return 0;
 }
 
-// Writes a record, and moves to the user who created the user namespace. Returns 1 to end the loop
-// at the initial user namespace.
+// Writes a record about a user in a user namespace, and moves to the user who created that
+// namespace. Returns 1 to end the loop at the initial user namespace.
 SECTION("users") static long climb_users(u64 number, struct owner *owner) {
     struct ucounts *at = owner->at, *above = 0;
     struct user_namespace *namespace = 0;

@@ -32,15 +32,15 @@ const MAX_RECORDED: u32 = 1 << 16;
 /// The counters that the kernel compares with its limits.
 #[derive(Debug, Default)]
 pub struct KernelCounters {
-    /// The PIDs in use, by the inode of the PID namespace.
+    /// Maps the inode of each PID namespace to the counters of its PIDs.
     pub numbers: HashMap<u64, PidNumbers>,
-    /// Maps the inode of a user namespace and a UID to the counts that apply to this user: the
-    /// user's own counts, followed by the counts of the users who created the namespace and its
+    /// Maps the inode of a user namespace and a UID to the counters that apply to this user: the
+    /// user's own counters, followed by those of the users who created the namespace and its
     /// ancestors, innermost first. Empty before Linux 5.19.
     pub users: HashMap<(u64, u32), Vec<UserCount>>,
 }
 
-/// The PIDs in use in a PID namespace.
+/// The kernel's counters of the PIDs in a PID namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PidNumbers {
     /// Nesting level, 0 for the initial namespace.
@@ -78,7 +78,8 @@ impl PidNumbers {
     }
 }
 
-/// The counts of a user in a user namespace.
+/// The kernel's counters and limits for the tasks and PID namespaces of one user in one user
+/// namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserCount {
     /// Inode of the user namespace.
@@ -92,7 +93,7 @@ pub struct UserCount {
     pub most_tasks: u64,
     /// Number of PID namespaces.
     pub namespaces: u64,
-    /// Maximum number of PID namespaces.
+    /// Maximum number of PID namespaces (`user.max_pid_namespaces`).
     pub most_namespaces: u64,
     /// Number of levels from the user namespace of the process up to `user_namespace`.
     above: u32,
@@ -170,8 +171,8 @@ mod tests {
         assert_eq!(read(&[0xf000_0001, 1, 10, 310, 300, 9, 309, 1]).free(310), Some(1));
         let fresh = read(&[0xf000_0001, 1, 11, 0, 1, 11, 11, 1]);
         assert_eq!((fresh.pid_max, fresh.free(310)), (None, Some(298)));
-        // PID 11 is in use, but is not below this limit. `used` counts PID 11, too, so the number
-        // of free PIDs is unknown.
+        // PID 11 is in use, but is not below this limit of 11. `used` includes PID 11, so it does
+        // not tell how many PIDs below the limit are in use.
         assert_eq!(fresh.free(11), None);
         assert_eq!(read(&[0xf000_0001, 1, 11, 310, 1, 11, 11, 0]).free(310), None);
         assert!(PidNumbers::read(&[0; 31]).is_none());

@@ -69,7 +69,8 @@ struct bpf_iter__task_file {
 // The type of a PID namespace, as NS_GET_NSTYPE returns it (ioctl_nsfs(2)).
 #define CLONE_NEWPID 0x20000000
 #define AF_UNIX 1
-// The state of a listening socket, of any family.
+// The state of a listening socket. Despite the name, the kernel uses it for sockets of
+// all families.
 #define TCP_LISTEN 10
 // File system types, see statfs(2).
 #define NSFS 0x6e736673
@@ -172,8 +173,8 @@ SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk
     }
     if (!next) return 1;
     walk->at = at;
-    // The head of the list is not part of a namespace. This check skips the head,
-    // because the memory at `ops` contains another value there.
+    // The head of the list is not embedded in a namespace, so the memory where `ops`
+    // would be contains something else. The comparison skips the head.
     READ(ops, at->ns.ops);
     if (ops != walk->ops) return 0;
     walk->above = at;
@@ -259,11 +260,11 @@ INLINE int name_task(struct kept *kept, struct task_struct *task) {
     return kept->tid && kept->pid;
 }
 
-// A map that contains each object that was visited before. The loader creates a separate
-// map for each program.
+// A map that contains each object (descriptor table or socket) that was visited before.
+// The loader creates a separate map for each program.
 extern char visited __attribute__((nodebug));
 
-// A key of the map: a descriptor table or a socket.
+// A key of the map `visited`: identifies a descriptor table or a socket.
 struct object {
     u64 address;
     u64 file; // inode number of a socket, which differs if the address was reused
@@ -290,8 +291,8 @@ INLINE void write_table(struct kept *kept, struct task_struct *task, struct seq_
 }
 
 // Writes a record for each namespace that a task keeps alive, unless the namespace has
-// a living init. The iterator also visits exiting tasks. Also writes a record about the
-// task's descriptor table.
+// a living init, and a record about the task's descriptor table. The iterator visits
+// exiting tasks, too.
 SECTION("tasks") int pidns_tasks(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
     if (!task) return 0;
@@ -398,8 +399,9 @@ INLINE void look_at(struct look *look, struct file *file, int in_flight) {
         // listen(2), so the socket keeps the namespace of that process alive.
         u32 by = state == TCP_LISTEN ? BY_LISTENER : BY_SOCKET;
         keeps(look, namespace_of(pid), in_flight ? IN_FLIGHT : by);
-        // If the socket itself is in an unread message, its queue is not searched. The
-        // queue of a listening socket contains connections instead of messages.
+        // Do not search the queue of a socket that is itself in an unread message,
+        // because BPF functions cannot be recursive. Do not search the queue of a
+        // listening socket either, because it contains connections instead of messages.
         if (!in_flight && state != TCP_LISTEN) search_queue(look, socket);
     }
 }
@@ -420,8 +422,9 @@ SECTION("descriptors") int pidns_descriptors(struct bpf_iter__task_file *context
 // Writes a record about a namespace that a descriptor keeps alive, if the namespace
 // has no living init.
 SECTION("descriptors") static void keeps(struct look *look, struct pid_namespace *namespace, u32 by) {
-    // Use READ() instead of reading the count directly: the verifier does not track the
-    // possible values of data that a helper function has copied.
+    // Read the count with READ(), although it is on the stack of the caller. The
+    // verifier tracks a value that was read directly, and would check the loops again
+    // for each value. It treats data that a helper function has copied as unknown.
     u64 records = 0;
     READ(records, look->records);
     if (!namespace || namespace == look->last || records >= MOST_RECORDS) return;

@@ -38,7 +38,8 @@ const KEPT: usize = 40;
 /// `namespaces.bpf.c`).
 const LENGTH: usize = 8;
 
-/// Size in bytes of a key of the maps of visited objects (`struct object` in `namespaces.bpf.c`).
+/// Key size in bytes of the maps that record visited objects (`struct object` in
+/// `namespaces.bpf.c`).
 const OBJECT_KEY: u32 = 16;
 
 /// Maximum number of objects (descriptor tables, or sockets with a queue) that a BPF program
@@ -110,7 +111,8 @@ pub struct Keeper {
     pub file: u64,
 }
 
-/// The keepers of all namespaces without a living init.
+/// The keepers of all namespaces without a living init: the tasks and descriptors that keep these
+/// namespaces alive.
 #[derive(Debug, Default)]
 pub struct Keepers {
     pub found: Vec<Keeper>,
@@ -121,7 +123,7 @@ pub struct Keepers {
     /// Tasks whose descriptor table was already searched through another task, see
     /// [`share_tables`](Self::share_tables).
     table_sharers: Vec<TableSharer>,
-    /// Number of keepers that were not added to `found` because of a limit on their number.
+    /// Number of keepers that were found but not added to `found`, because a limit was reached.
     pub left_out: usize,
     /// Number of keepers in `found`, by namespace and kind.
     counts: HashMap<(u64, KeeperKind), usize>,
@@ -169,8 +171,8 @@ impl Keepers {
         }
     }
 
-    /// Adds keepers for the descriptors in `sharing`: a copy of each keeper that was found in the
-    /// same socket's queue through another descriptor.
+    /// Gives each descriptor in `sharing` a copy of the keepers that were found in the queue of its
+    /// socket. The queue was searched through another descriptor.
     pub fn share_queues(&mut self) {
         let mut in_queues: HashMap<u64, Vec<Keeper>> = HashMap::new();
         let is_queued =
@@ -185,8 +187,8 @@ impl Keepers {
         }));
     }
 
-    /// Adds keepers for the tasks in `table_sharers`: a copy of each keeper that was found in the
-    /// same descriptor table through another task.
+    /// Gives each task in `table_sharers` a copy of the keepers that were found in its descriptor
+    /// table. The table was searched through another task.
     pub fn share_tables(&mut self) {
         let mut in_tables: HashMap<Pid, Vec<Keeper>> = HashMap::new();
         let is_task = |it: &Keeper| matches!(it.kind, KeeperKind::Member | KeeperKind::ForChildren);
@@ -201,8 +203,8 @@ impl Keepers {
         self.table_sharers = sharers;
     }
 
-    /// Returns a map of processes whose leaders share a descriptor table: from the PID of each
-    /// process to the PID of the process through which the table was searched.
+    /// Finds the processes that share a descriptor table with a process whose table was searched.
+    /// Maps the PID of each such process to the PID of the searched process.
     pub fn same_tables(&self) -> HashMap<Pid, Pid> {
         let is_leader = |task: Task| task.pid == task.tid;
         let sharers = self.table_sharers.iter();
@@ -328,7 +330,7 @@ impl KernelMemory {
     }
 
     /// Searches the descriptor table of a task. Adds to `keepers` every descriptor that keeps a
-    /// namespace without a living init alive.
+    /// namespace alive, unless the namespace has a living init.
     fn search_table(&self, task: Task, keepers: &mut Keepers) -> Result<(), BpfUnavailable> {
         // The kernel handles signals only between reads, and the program may have to search a whole
         // socket queue for one record. So each read returns only one record.

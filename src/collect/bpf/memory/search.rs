@@ -83,9 +83,8 @@ impl<'a> KernelSearch<'a> {
         check_members_are_listed(&now, registry, &discovery.processes)?;
         let now = now.into_iter().filter(|it| it.init != InitState::Living);
         let now: HashMap<u64, MemoryNamespace> = now.map(|it| (it.ns_id, it)).collect();
-        // Drop the candidates that the kernel has freed, and those whose init state has changed. If
-        // the init of a candidate has started and terminated since, the scan of /proc missed its
-        // members.
+        // Drop the candidates that the kernel has freed, and those whose init has started or exited
+        // since they were listed: the scan of /proc may have missed their members.
         let unchanged = candidates.into_iter().filter(|it| now.get(&it.ns_id) == Some(it));
         self.add_namespaces(unchanged.collect(), registry, discovery)?;
         let is_shown = |it: &Keeper| {
@@ -127,9 +126,9 @@ impl<'a> KernelSearch<'a> {
         Ok(())
     }
 
-    /// Adds the keepers (the tasks and descriptors that keep a namespace alive) as holders. If
-    /// /proc does not confirm a keeper, the keeper is exiting. If /proc confirms no other keeper of
-    /// its namespace, the namespace is about to be freed, and is removed from the result.
+    /// Adds the keepers (the tasks and descriptors that keep a namespace alive) as holders, except
+    /// keepers that /proc does not confirm, because they are exiting. If /proc confirms no keeper
+    /// of a namespace, the namespace is about to be freed, and is removed from the result.
     fn add_holders(&self, keepers: Keepers, discovery: &mut Discovery) {
         let (mut going, mut held, mut of_scans) = (HashSet::new(), HashSet::new(), HashSet::new());
         discovery.holders.leave_out(keepers.left_out);
@@ -162,8 +161,8 @@ impl<'a> KernelSearch<'a> {
         let Keeper { kind, pid, tid, fd, .. } = *keeper;
         match kind {
             KeeperKind::Member => false,
-            // A scan enters PID namespaces only in threads other than the leader. If the leader has
-            // another namespace for its children, the scan is not the cause.
+            // A scan sets the namespace for children only in threads other than the leader, so if
+            // the leader has another namespace for its children, no scan has set it.
             KeeperKind::ForChildren => pid != tid,
             _ => self.proc.is_close_on_exec(pid, fd),
         }
@@ -229,7 +228,7 @@ fn check_members_are_listed(
     Ok(())
 }
 
-/// Returns the namespaces in `wanted` that `listed` contains, too, with an unchanged init state.
+/// Returns the namespaces in `wanted` that `listed` contains with the same state of their init.
 fn still_listed(
     wanted: Vec<MemoryNamespace>,
     listed: Vec<MemoryNamespace>,

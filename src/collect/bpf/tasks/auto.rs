@@ -7,14 +7,14 @@
 const MIN_PROCESSES: u64 = 2600;
 const MIN_PROCESSES_WITH_HOLDERS: u64 = 1100;
 
-/// The minimums for repeated scans, such as those of `pidns watch`. With this many processes, one
-/// scan of /proc takes about 10 ms of processor time, so a scan every second uses 1 % of a
-/// processor. The BPF program is loaded only once.
+/// The same minimums for repeated scans, such as those of `pidns watch`, which load the BPF program
+/// only once. With this many processes, one scan of /proc takes about 10 ms of processor time, so a
+/// scan every second uses 1 % of a processor.
 const MIN_PROCESSES_REPEATED: u64 = 800;
 const MIN_PROCESSES_WITH_HOLDERS_REPEATED: u64 = 200;
 
-/// Returns `true` if BPF saves noticeable time on a host with this number of processes. Returns
-/// `false` if the number is unknown.
+/// Returns `true` if BPF makes a scan noticeably faster on a host with this number of processes.
+/// Returns `false` if the number is unknown.
 pub fn saves_time(searches_holders: bool, is_repeated: bool, processes: Option<u64>) -> bool {
     let min = match (searches_holders, is_repeated) {
         (false, false) => MIN_PROCESSES,

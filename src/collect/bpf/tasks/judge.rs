@@ -30,8 +30,9 @@ pub struct TaskScan<'a> {
     search: &'a BTreeSet<SearchScope>,
     /// The PIDs of all records, in the order in which the records were added. `judge` sorts them.
     pids: Vec<Pid>,
-    /// The processes that need not be read through /proc, since their records suffice. Also
-    /// contains, for each mount namespace, processes through which its mount table can be read.
+    /// The findings about processes whose records suffice, so that they need not be read through
+    /// /proc. Also contains, for each mount namespace, processes through which its mount table can
+    /// be read.
     trusted: ScanFindings,
     /// The processes that create their children in a namespace other than their own.
     for_children: Vec<ForChildren>,
@@ -48,9 +49,9 @@ pub struct TaskScan<'a> {
 
 /// A process that creates its children in a namespace other than its own.
 struct ForChildren {
-    /// Inode of the namespace for children.
+    /// Inode of the PID namespace in which the process creates its children (`pid_for_children`).
     inode: u64,
-    /// 64-bit ID of the namespace for children.
+    /// 64-bit ID of that namespace.
     ns_id: u64,
     holder: Holder,
 }
@@ -92,8 +93,9 @@ impl<'a> TaskScan<'a> {
         let searches = |scope| self.search.contains(&scope);
         let for_children = record.for_children.filter(|_| searches(SearchScope::Children));
         let mount_namespace = record.mount_namespace.filter(|_| searches(SearchScope::Mounts));
-        // Only the 64-bit ID of a namespace (since Linux 6.18) can verify the record of its init,
-        // and the record of a process that creates its children in the namespace.
+        // An inode number may have been reused. For the namespace of an init, and for a namespace
+        // in which another process creates its children, only the 64-bit ID (since Linux 6.18) can
+        // prove that the number was not reused.
         let is_verifiable = if record.is_init {
             record.ns_id.is_some() && record.has_memory && for_children.is_none()
         } else {
@@ -212,8 +214,7 @@ impl<'a> TaskScan<'a> {
     }
 
     /// Adds each process in `for_children` to `retry`, unless the namespace for its children is
-    /// proved to be the pinned namespace with the same inode. If there is no proof, the kernel may
-    /// have reused the inode number.
+    /// proved to be the pinned namespace, and not another namespace with a reused inode number.
     fn retry_for_children(&mut self, scan: Scan<'_>) {
         for it in &self.for_children {
             if !scan.registry.is_pinned_as(it.inode, it.ns_id) {
@@ -223,8 +224,7 @@ impl<'a> TaskScan<'a> {
     }
 
     /// Adds each process in `trusted` to `retry`, unless its own namespace is proved to be the
-    /// pinned namespace with the same inode. If there is no proof, the kernel may have reused the
-    /// inode number.
+    /// pinned namespace, and not another namespace with a reused inode number.
     fn retry_members(&mut self, scan: Scan<'_>) {
         let unverified = |(&inode, namespace): (&u64, &RecordedNamespace)| {
             (!namespace.is_pinned(inode, scan)).then_some(NamespaceId::Inode(inode))
@@ -240,8 +240,8 @@ impl<'a> TaskScan<'a> {
 }
 
 impl RecordedNamespace {
-    /// Returns `true` if the recorded namespace is proved to be the pinned namespace with this
-    /// inode.
+    /// Returns `true` if the recorded namespace is proved to be the namespace that is pinned under
+    /// this inode number.
     fn is_pinned(&self, inode: u64, scan: Scan<'_>) -> bool {
         if self.was_reused {
             return false;

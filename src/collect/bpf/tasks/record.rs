@@ -273,8 +273,8 @@ mod tests {
             (read.needs_proc, read.may_hold)
         };
         assert_eq!(with(19, 2), (false, false));
-        // Each element of the array changes one word of the record, so that the process must always
-        // be read through /proc. In the order of the array, the records describe: a process with
+        // Each element of the array changes one word of the record. After the change, the process
+        // must be read through /proc. The changed records describe, in this order: a process with
         // more PIDs than fit into a record, a process in a short-lived state, a process in state
         // EXIT_DEAD, a process with the flag PF_EXITING, and a kernel worker, whose name is longer
         // in /proc.

@@ -76,7 +76,7 @@ pub struct BpfSource<'a> {
 impl<'a> BpfSource<'a> {
     /// Loads the BPF program for a search, unless `shared` contains it. Returns an error if BPF
     /// cannot be used for this search. With [`Collector::Auto`], also returns an error if BPF would
-    /// save little time, or if a seccomp filter might end pidns.
+    /// save little time, or if a seccomp filter might kill pidns for calling bpf(2).
     pub fn open(
         proc: &'a ProcSource,
         collector: Collector,
@@ -203,8 +203,9 @@ impl<'a> BpfSource<'a> {
     }
 }
 
-/// Returns an error if BPF cannot be used on this host or by this user. [`Collector::Auto`] also
-/// returns an error if BPF would save little time, or if a seccomp filter might end pidns.
+/// Returns an error if BPF cannot be used on this host or by this user. With [`Collector::Auto`],
+/// also returns an error if BPF would save little time, or if a seccomp filter might kill pidns for
+/// calling bpf(2).
 fn check_host(
     proc: &ProcSource,
     collector: Collector,

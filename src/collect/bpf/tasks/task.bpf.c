@@ -83,8 +83,8 @@ static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 #define MOST_DESCRIPTORS (1 << 15)
 // Minimum capacity of a descriptor table.
 #define FEWEST_DESCRIPTORS 64
-// Flags of open(2). If pidns opens two iterators, it sets one flag on each of them, only
-// to distinguish the two: see is_anothers().
+// Flags of open(2). If pidns opens two iterators, it opens each with a different one of
+// these flags, only to tell the two apart: see is_anothers().
 #define O_APPEND 02000
 #define O_NONBLOCK 04000
 // Maximum number of PIDs in a record. Processes with more PIDs are read through /proc.
@@ -92,8 +92,8 @@ static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 // A mask for level numbers. It limits the range that the verifier assumes, and does not
 // change the numbers: the kernel's maximum is 32 (MAX_PID_NS_LEVEL).
 #define ANY_LEVEL 63
-// Number of consecutive PIDs per share. If there are two iterators, they get
-// alternate shares.
+// Number of consecutive PIDs given to one iterator. If there are two iterators, they
+// take turns.
 #define SHARE 16
 
 // Bits of the field `more`. Each bit is a reason to read the process through /proc.
@@ -252,8 +252,8 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
 #pragma unroll
         for (int i = 0; i < LEVELS; i++) record.nspid[i] = numbers[i].nr;
         record.pid = numbers[0].nr;
-        // The iterator visits only processes that have a PID in the viewer's
-        // namespace, and the outermost PID in the record is that PID.
+        // The iterator visits only processes that have a PID in the viewer's namespace.
+        // The record begins with that PID, so its namespace is the viewer's.
         viewers = numbers[0].ns;
     }
 
@@ -298,9 +298,9 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
         if (!is_other) record.more |= holds_descriptor(task, signal);
     }
 
-    // The parent is read last, because the verifier checks all code after the branches
-    // below once per branch. If the viewer is in the initial PID namespace (`top` is
-    // 0), the PID of the parent is its tgid.
+    // For each path through the branches below, the verifier checks all code after
+    // them. So the parent is read last. If the viewer is in the initial PID namespace
+    // (`top` is 0), the PID of the parent is its tgid.
     struct task_struct *parent = 0;
     READ(parent, task->real_parent);
     if (!top) {
@@ -328,7 +328,8 @@ SECTION("processes") int pidns_processes(struct bpf_iter__task *context) {
     return write_record(context, 0);
 }
 
-// The program for all other scopes of `--search`. It also searches for holders.
+// The program for `--search` with any place besides processes. It searches for holders,
+// too.
 SECTION("holders") int pidns_holders(struct bpf_iter__task *context) {
     return write_record(context, 1);
 }
