@@ -17,7 +17,8 @@ const MAX_DETAILS: usize = 3;
 struct Entry {
     pids: Vec<Pid>,
     count: usize,
-    /// Messages about individual occurrences, which replace the code's general message.
+    /// Messages about individual occurrences, used instead of the general message of the diagnostic
+    /// code.
     details: Vec<String>,
 }
 

@@ -133,7 +133,7 @@ impl Scanner {
         Self { request, program: SharedProgram::NotLoaded }
     }
 
-    /// Returns the request.
+    /// Returns the request for which this scanner takes snapshots.
     #[must_use]
     pub fn request(&self) -> &Request {
         &self.request
@@ -196,7 +196,7 @@ fn scan(
     let (mut discovery, used) = match discovered {
         Ok(discovered) => discovered,
         Err(Error::Bpf(why)) if *collector != Collector::Bpf => {
-            // Start with a new registry, because the first one may keep namespaces alive that would
+            // Scan again with a new registry: the first one may keep namespaces alive that would
             // otherwise be gone.
             registry = NamespaceRegistry::default();
             (proc.discover(search, details, &registry)?, CollectorUsed::Proc(why))

@@ -14,7 +14,7 @@ use super::parse::{MountedKind, NamespaceMount};
 #[derive(Debug, Default)]
 pub struct MountList {
     mounts: Vec<NamespaceMount>,
-    /// The paths of each namespace, by inode.
+    /// Maps the inode of each namespace to the paths of its bind mounts.
     paths: HashMap<u64, HashSet<Rc<[u8]>>>,
     left_out: usize,
 }

@@ -29,7 +29,7 @@ pub fn find(source: &ProcSource, snapshot: &mut Snapshot) {
     }
 }
 
-/// All namespaces by ID, with the containers of their inits.
+/// Maps the ID of each namespace to the namespace, whose `container` is the container of its init.
 struct OwnContainers<'a>(HashMap<NamespaceId, &'a Namespace>);
 
 impl<'a> OwnContainers<'a> {
@@ -56,8 +56,8 @@ fn is_init(process: &Process) -> bool {
     process.nspid.last() == Some(&Pid::INIT)
 }
 
-/// Finds the processes that are in a different container than their namespace's init, by the
-/// cgroups that the scan has read as details.
+/// Finds the processes that are in a different container than their namespace's init. Compares the
+/// cgroups that the scan has already read as details.
 fn by_details(processes: &[Process], own: &OwnContainers<'_>) -> Vec<(Pid, Container)> {
     let other = |process: &Process| {
         let parent = find_process(processes, process.ppid);
@@ -66,9 +66,9 @@ fn by_details(processes: &[Process], own: &OwnContainers<'_>) -> Vec<(Pid, Conta
     processes.iter().filter(|it| !is_init(it)).filter_map(other).collect()
 }
 
-/// Finds the same processes as [`by_details`] if the scan has not read the cgroups: reads the
-/// cgroups of processes that may have entered another container's namespace, and finds the
-/// descendants of these processes.
+/// Finds the same processes as [`by_details`], but is used if the scan has not read the cgroups.
+/// Reads the cgroups of the processes that may have entered another container's namespace, and
+/// finds the descendants of these processes.
 fn by_descent(
     source: &ProcSource,
     processes: &[Process],

@@ -28,7 +28,8 @@ impl RuntimeOwner {
     /// Root on the host that the procfs shows.
     pub const HOST: Self = Self { uid: 0, namespace: None };
 
-    /// Returns the owner of the runtime to which this process belongs.
+    /// Returns the user and the PID namespace of the container runtime that this process is part
+    /// of.
     pub fn of(process: &Process) -> Self {
         let namespace = process.namespace.filter(|_| process.nspid.len() > 1);
         Self { uid: process.uid, namespace }

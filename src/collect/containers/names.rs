@@ -61,7 +61,8 @@ impl Drop for NameReading {
     }
 }
 
-/// Returns the containers whose names may be in files, without duplicates.
+/// Returns the containers whose runtime may keep their names in files. Each container is listed
+/// once.
 fn nameless_containers(snapshot: &Snapshot) -> Vec<NamelessContainer> {
     let processes = &snapshot.processes;
     let monitor = |process: &Process| find(processes, process.ppid).and_then(Monitor::of);
@@ -95,7 +96,7 @@ impl SharedNames {
     }
 }
 
-/// Reads the names of all containers, until the time limit.
+/// Reads the names of the containers in `wanted`. Stops when the time limit is reached.
 fn read_all(mut reader: NameReader, wanted: &[NamelessContainer], names: &SharedNames) {
     let mut nameless_pods: HashSet<&str> = HashSet::new();
     for wanted in wanted {
@@ -118,13 +119,13 @@ fn read_all(mut reader: NameReader, wanted: &[NamelessContainer], names: &Shared
     }
 }
 
-/// The names that were found so far.
+/// The names found so far.
 #[derive(Default)]
 struct FoundNames {
-    /// Maps the runtime and ID of each container to its names, and to the runtime whose files
-    /// contain these names.
+    /// Maps the runtime and ID in each container's cgroup path to the container's names, and to the
+    /// runtime whose files contain them. (A cgroup path does not always name the runtime.)
     containers: HashMap<(String, String), (&'static str, Names)>,
-    /// Maps the UID of each pod to its name and namespace.
+    /// Maps the UID of each Kubernetes pod to its name and its Kubernetes namespace.
     pods: HashMap<String, (Option<String>, Option<String>)>,
 }
 

@@ -99,7 +99,7 @@ struct Annotations {
     nerdctl: Option<String>,
 }
 
-/// The annotations that containerd sets: `pkg/annotations` in
+/// The annotations that containerd sets, as defined in its package `annotations`:
 /// <https://github.com/containerd/containerd/blob/main/internal/cri/annotations/annotations.go>.
 const CRI: [&str; 4] = [
     "io.kubernetes.cri.container-name",
@@ -205,8 +205,8 @@ mod tests {
         }
     }
 
-    /// Returns the names that `annotated_names` finds in a file with these annotations. Before
-    /// them, the file contains a string that looks like annotations, and must be ignored.
+    /// Returns the names that `annotated_names` finds in a file with these annotations. In the
+    /// file, a string that looks like annotations, and must be ignored, precedes the annotations.
     fn names(annotations: &str) -> [String; 4] {
         let string = r#""\"annotations\":{\"nerdctl/name\":\"false\"}""#;
         let json =

@@ -67,7 +67,8 @@ pub fn is_unnamed(runtime: &str) -> bool {
     UNNAMED.contains(&runtime)
 }
 
-/// Returns `true` if files may contain the names of containers of this runtime.
+/// Returns `true` if this runtime may keep the names of its containers in files that pidns can
+/// read.
 pub fn has_names(runtime: &str) -> bool {
     is_unnamed(runtime) || RUNTIMES.iter().any(|files| files.runtime == runtime)
 }
@@ -290,7 +291,8 @@ impl NameReader {
         open_base(self.procfs.fd(), process_file(pid, "root").ok()?).ok()
     }
 
-    /// Opens a directory of the host that the procfs shows.
+    /// Opens a directory by its path on the host whose processes the procfs shows. pidns may have a
+    /// different root directory.
     fn in_host(&self, path: &str) -> Option<OwnedFd> {
         open_in_root(self.root.as_ref()?.as_fd(), path).ok()
     }

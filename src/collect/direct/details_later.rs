@@ -41,7 +41,8 @@ pub fn read_details(
 
 struct LaterDetails {
     procfs: Procfs,
-    /// Number of further processes whose command line may stay empty, see [`PATIENCE`].
+    /// [`PATIENCE`], reduced by one for each process whose command line stayed empty. At 0, pidns
+    /// no longer pauses to read an empty command line again.
     patience: Cell<u32>,
     waits: WaitLimit,
 }

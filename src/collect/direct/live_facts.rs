@@ -29,12 +29,12 @@ pub struct LiveHost {
 }
 
 impl LiveHost {
-    /// Opens the procfs that the scan read.
+    /// Opens the procfs at `path`, which the scan has read.
     pub fn open(path: &Path, processes: &[Process]) -> Result<Self, Error> {
         Ok(Self::of(Procfs::open(path)?, processes))
     }
 
-    /// Uses the open procfs that the scan read.
+    /// Reads the facts through `procfs`, which is still open from the scan.
     pub fn of(procfs: Procfs, processes: &[Process]) -> Self {
         Self { procfs, processes: processes.into() }
     }
@@ -174,7 +174,8 @@ impl FactReader {
                 facts.enterable.insert(process.pid, self.keeps_user(process));
             }
         }
-        // umount(8) also takes only PIDs of the PID namespace of pidns.
+        // Like nsenter(1), umount(8) with -N takes only PIDs of the PID namespace of pidns. So for
+        // each mount namespace, find a process that has such a PID.
         let wanted = &mut mount_namespaces;
         wanted.retain(|&inode| self.procfs.own && facts.own_mount_namespace != Some(inode));
         for process in self.processes.iter().filter(|it| !it.kernel_thread) {

@@ -113,8 +113,8 @@ impl Translator {
         to: Option<&NamespaceHandle>,
     ) -> Result<Vec<Translation>, Failure> {
         // The namespaces `from` and `to` stay open until all PIDs are translated, so that their
-        // inodes can't be reused. A missing process is reported before a missing namespace `to`, so
-        // the error of opening `to` is not returned yet.
+        // inodes can't be reused. If both the process and the namespace `to` are missing, the error
+        // is about the process. So an error of opening `to` is not returned yet.
         let (from, to) = (self.open(from)?, self.open(to));
         pids.iter().map(|&pid| self.translate(pid, from.as_ref(), &to)).collect()
     }

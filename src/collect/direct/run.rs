@@ -64,9 +64,8 @@ impl Descendant {
         }
     }
 
-    /// Returns the PID and the inode of the pidfd. Since Linux 6.9, the inode differs from that of
-    /// all other processes, even if they have the same PID later. Before Linux 6.9, all pidfds have
-    /// the same inode.
+    /// Returns the PID, and the inode of the pidfd. Since Linux 6.9, each process has its own pidfd
+    /// inode, even if its PID is reused later. Before Linux 6.9, all pidfds have the same inode.
     #[must_use]
     pub fn identity(&self) -> (Pid, Option<u64>) {
         let stat = self.pidfd.as_ref().and_then(|pidfd| fstat(pidfd).ok());
@@ -96,10 +95,11 @@ impl Descendants {
         Ok(Self { procfs, viewer, level })
     }
 
-    /// Returns `true` if this process can adopt orphans of processes other than the command. Must
-    /// be called before the command is started.
+    /// Returns `true` if pidns can adopt orphans that are not descendants of the command. Must be
+    /// called before the command is started.
     ///
-    /// A process without children can't adopt orphans, unless it is the init of its PID namespace.
+    /// Without children, pidns can't adopt such orphans, unless it is the init of its PID
+    /// namespace.
     #[must_use]
     pub fn adopts_others(&self) -> bool {
         getpid().is_init()
@@ -166,7 +166,7 @@ impl Descendants {
         let pid = if self.level == 0 {
             model_pid(raw)?
         } else {
-            // The kernel writes the PID that this procfs shows.
+            // In fdinfo, the kernel shows the PID in the PID namespace of this procfs.
             let name = format!("self/fdinfo/{}", pidfd.as_ref()?.as_raw_fd());
             parse::pidfd_process(&self.own_file(&CString::new(name).ok()?).ok()?)?
         };
@@ -220,12 +220,12 @@ impl Descendants {
         hidden
     }
 
-    /// Returns `true` if the process with this PID is a descendant. `pid` is its PID in the PID
-    /// namespace of pidns.
+    /// Returns `true` if the process with this PID is a descendant of pidns. `pid` is its PID in
+    /// the PID namespace of pidns.
     #[must_use]
     pub fn contains(&self, pid: RawPid) -> bool {
-        // A procfs of another namespace doesn't show `pid`, so the result is `false` for such a
-        // procfs.
+        // In a procfs of another namespace, `pid` refers to another process or to none, so return
+        // `false`.
         let mut ancestor = model_pid(pid).filter(|_| self.procfs.own);
         while let Some(pid) = ancestor {
             if pid == self.viewer {
@@ -293,9 +293,9 @@ impl Descendants {
                 ChildState::Unknown => {}
             }
         }
-        // The PID may have been reused before the pidfd was opened. If so, the status shows another
-        // parent, because it is read after the pidfd was opened. pidns itself is also accepted as
-        // the parent, because it adopts orphans.
+        // Accept only a child of the expected parent, or of pidns, which adopts orphans. If the PID
+        // was reused before the pidfd was opened, the status shows another parent, because it is
+        // read after the pidfd was opened.
         let status = status(&self.procfs, pid)?;
         let is_child = status.ppid == Some(self.viewer);
         let is_grandchild = parent.is_some_and(|parent| {

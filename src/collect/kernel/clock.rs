@@ -32,8 +32,8 @@ fn offset() -> Option<i64> {
     *OFFSET.get_or_init(|| read_offset().ok().flatten())
 }
 
-/// Enters the initial time namespace if pidns cannot convert all start times from its own time
-/// namespace. `find_initial` opens the initial time namespace.
+/// Enters the initial time namespace, unless pidns can convert every start time from its own time
+/// namespace to the initial one. `find_initial` opens the initial time namespace.
 ///
 /// Must be called before any start time is read. Has no effect if pidns has several threads, or
 /// lacks `CAP_SYS_ADMIN`: the kernel then refuses `setns(2)`.
@@ -65,12 +65,13 @@ pub fn shows_all_start_times() -> bool {
 /// start time cannot be computed.
 pub fn start_time(shown: u64) -> Option<u64> {
     let offset = offset().filter(|offset| offset % NANOSECONDS_PER_TICK == 0)?;
-    // If the start time is negative, the kernel shows a number above this limit.
+    // The kernel prints a negative start time as an unsigned number, which is above this limit.
     let shown = i64::try_from(shown).ok().filter(|&it| it <= i64::MAX / NANOSECONDS_PER_TICK)?;
     u64::try_from(shown - offset / NANOSECONDS_PER_TICK).ok()
 }
 
-/// Returns the start time in the text of `/proc/PID/stat`, converted to the initial time namespace.
+/// Parses the start time in the contents of `/proc/PID/stat`, and converts it to the initial time
+/// namespace.
 pub fn start_time_in(stat: &[u8]) -> Option<u64> {
     start_time(parse::stat(stat)?.start_time?)
 }
@@ -95,8 +96,9 @@ fn read_offset() -> SysResult<Option<i64>> {
     if current == Some(INITIAL_TIME_NAMESPACE) {
         return Ok(Some(0));
     }
-    // `timens_offsets` shows the offsets of the time namespace for children, not of pidns's own. On
-    // older kernels, these are two different namespaces if pidns was executed by `unshare --time`.
+    // `timens_offsets` shows the offsets of the time namespace in which children are created. That
+    // namespace differs from pidns's own if `unshare --time` has executed pidns on an older kernel,
+    // where execve(2) does not enter the namespace for children.
     if namespace_link(descriptors, c"../ns/time_for_children", "time")? != current {
         return Ok(None);
     }

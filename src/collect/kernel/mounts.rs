@@ -40,8 +40,7 @@ const MAX_STATMOUNT: usize = STATMOUNT_SIZE + PATH_MAX + 256;
 pub struct ListedMounts<'a> {
     /// The kernel's 64-bit ID of the mount namespace.
     namespace_id: u64,
-    /// Limits the time for which the system calls wait for the lock of all mounts
-    /// (`namespace_sem`).
+    /// Limits how long the system calls wait for the kernel's global mount lock (`namespace_sem`).
     waits: &'a WaitLimit,
 }
 
@@ -93,7 +92,7 @@ impl<'a> ListedMounts<'a> {
         loop {
             let stat = self.stat(mount, STATMOUNT_MNT_BASIC, buffer)?;
             match stat.parent().ok_or(Errno::INVAL)? {
-                // The topmost mount is its own parent.
+                // The root of the mount tree is its own parent.
                 parent if parent == mount => return Ok(Some(mount)),
                 parent => mount = parent,
             }

@@ -388,7 +388,8 @@ unsafe impl<const OPCODE: Opcode> Ioctl for Call<OPCODE> {
 /// Calls an ioctl that opens a namespace.
 ///
 /// # Safety
-/// On this file, the ioctl must take no argument, and must either return a new descriptor or fail.
+/// For the file `fd`, the ioctl `OPCODE` must take no argument, and must either return a new
+/// descriptor or fail.
 unsafe fn open_by<const OPCODE: Opcode>(fd: impl AsFd) -> io::Result<NamespaceFd> {
     // SAFETY: the caller guarantees that the ioctl takes no argument.
     let raw = unsafe { ioctl(fd, Call::<OPCODE>(0)) }?;
@@ -399,7 +400,8 @@ unsafe fn open_by<const OPCODE: Opcode>(fd: impl AsFd) -> io::Result<NamespaceFd
 /// Calls an ioctl that takes a PID and returns a PID.
 ///
 /// # Safety
-/// On this file, the ioctl must take a PID by value, and must either return a PID or fail.
+/// For the file `fd`, the ioctl `OPCODE` must take a PID by value, and must either return a PID or
+/// fail.
 unsafe fn translate_by<const OPCODE: Opcode>(fd: impl AsFd, pid: Pid) -> io::Result<Pid> {
     // SAFETY: the caller guarantees that the ioctl takes a PID by value.
     let raw = unsafe { ioctl(fd, Call::<OPCODE>(pid.as_u32())) }?;

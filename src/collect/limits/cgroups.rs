@@ -60,8 +60,8 @@ impl CgroupTree {
         let mut child: Option<usize> = None;
         for below in Path::new(below).ancestors().take(MAX_LEVELS) {
             // Building the paths of many ancestors is slow, and thousands of processes can be in
-            // the same cgroup. So no path is built for an ancestor that is already known as the
-            // parent of its child.
+            // the same cgroup. So if the parent of `child` has already been recorded, use it
+            // without building its path.
             let known = child.and_then(|child| self.cgroups.get(child)?.parent);
             let index = known.unwrap_or_else(|| self.index_of(mount, point, root, below));
             innermost = innermost.or(Some(index));
@@ -94,7 +94,7 @@ impl CgroupTree {
 pub enum LimitingCgroup {
     /// No cgroup limits the process.
     None,
-    /// The innermost cgroup that limits the process, as an index.
+    /// Index of the innermost cgroup that limits the process.
     Index(usize),
     /// The cgroup of the process is not visible.
     Hidden,
@@ -148,7 +148,8 @@ impl PidsController {
     ) -> HashMap<usize, SysResult<CgroupNumbers>> {
         let mut left: HashSet<usize> = indices.into_iter().collect();
         let mut tips: Vec<usize> = left.iter().copied().collect();
-        // A child has a longer path than its parent, so children come before their parents.
+        // Sort by descending path length. The path of a child is longer than that of its parent, so
+        // children come before their parents.
         tips.sort_by_key(|&it| Reverse(self.cgroup(it).map(|it| it.dir.as_os_str().len())));
         let mut numbers = HashMap::new();
         for tip in tips {

@@ -47,7 +47,7 @@ impl<'a> Consumers<'a> {
         }
     }
 
-    /// Fills in the largest consumer and the number of zombies of a limit.
+    /// Fills in the largest consumer of a limit, and the number of zombies that the limit counts.
     pub fn complete(&mut self, read: ReadLimit<'a>) -> Limit {
         let limit = read.limit;
         let consumed = match read.tasks {
@@ -85,10 +85,11 @@ impl<'a> Consumers<'a> {
         }
     }
 
-    /// Returns all processes of a cgroup. `tasks` are its processes except zombies, and `used` is
-    /// the number of tasks that the kernel counts in it. If `tasks` has a different number of
-    /// tasks, adds the zombies whose parent is in `tasks`, because a child starts in the cgroup of
-    /// its parent. Returns `None` if the number still differs from `used`.
+    /// Returns all processes of a cgroup, including zombies. `tasks` contains the processes that
+    /// are not zombies, and `used` is the number of tasks (threads) that the kernel counts in the
+    /// cgroup. If the threads of the processes in `tasks` do not add up to `used`, adds the zombies
+    /// whose parent is in `tasks`, because a child starts in the cgroup of its parent. Returns
+    /// `None` if the sum still differs.
     fn with_zombies(&self, mut tasks: Vec<&'a Process>, used: u64) -> Option<Vec<&'a Process>> {
         let pids: HashSet<Pid> = tasks.iter().map(|it| it.pid).collect();
         let count = |tasks: &[&Process]| tasks.iter().map(|it| threads(it)).sum::<u64>();
@@ -114,8 +115,8 @@ impl<'a> Consumers<'a> {
         Consumer { pid: Some(pid), comm, tasks, ..Consumer::default() }
     }
 
-    /// Returns the container or the user with the most tasks. Tasks in containers do not count for
-    /// their user.
+    /// Returns the container or the user with the most tasks. A task in a container is counted for
+    /// the container, not for its user.
     fn largest_group(&self, tasks: &[&Process]) -> Option<Consumer> {
         let groups = tasks.iter().map(|&it| {
             let of_namespace = || self.containers.get(&it.namespace?).copied();

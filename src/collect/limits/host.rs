@@ -1,5 +1,5 @@
-//! Finds the limits that apply to the processes of a snapshot. To do so, reads the cgroups, the
-//! user namespace and the resource limits of each process, and also reads the kernel's counters.
+//! Finds the limits that apply to the processes of a snapshot, by reading the cgroups, the user
+//! namespace and the resource limits of each process, and the kernel's counters.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::CStr;
@@ -60,7 +60,7 @@ pub struct LimitedHost<'a> {
     pub states: HashMap<NamespaceId, NamespaceState>,
     /// The processes whose limits are read.
     pub processes: Vec<LimitedProcess<'a>>,
-    /// Index of the innermost cgroup of each process that a cgroup limits.
+    /// For each process that a cgroup limits, the index of the innermost cgroup that limits it.
     pub cgroups: HashMap<Pid, usize>,
     pub controller: PidsController,
     /// The kernel's own counters, or the reason why they can't be read.
@@ -104,7 +104,7 @@ impl<'a> LimitedHost<'a> {
             user_namespaces: HashMap::new(),
             own_user_namespace,
             ended: Vec::new(),
-            // The host's root owns the root directory of every procfs.
+            // The root directory of every procfs belongs to the user root of the host.
             host_root: fstat(procfs.fd()).map_or(OVERFLOW_UID, |it| it.st_uid),
             controller: PidsController::of_viewer(),
             procfs,
@@ -270,9 +270,10 @@ impl<'a> LimitedHost<'a> {
         let is_initial = user_namespace == Ok(Some(INITIAL_USER_NAMESPACE));
         let has =
             |capabilities| parse::capabilities(&text).is_some_and(|it| it & capabilities != 0);
-        // The kernel exempts UID 0 of the initial user namespace, even if the process is in another
-        // user namespace. If the viewer's user namespace maps neither this UID nor the UID of the
-        // process, it is unknown whether the process is exempt.
+        // The kernel exempts UID 0 of the initial user namespace from the limit, even if the
+        // process is in another user namespace. If the viewer's user namespace maps neither this
+        // UID nor that of the process, both are shown as the overflow UID, so it is unknown whether
+        // the process is exempt.
         let may_be_root = process.uid == self.host_root;
         let is_root = may_be_root && self.host_root != OVERFLOW_UID;
         let is_exempt = is_root || (is_initial && has(EXEMPT));

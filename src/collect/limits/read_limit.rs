@@ -18,9 +18,11 @@ pub struct ReadLimit<'a> {
 pub enum Tasks<'a> {
     /// The limit does not count tasks.
     None,
-    /// The processes of a namespace or host. The largest consumer is a container or a user.
+    /// The processes of a namespace or host. The largest consumer of the limit is found among
+    /// containers and users.
     OfHost(Vec<&'a Process>),
-    /// The processes of one cgroup. The largest consumer is a process.
+    /// The processes of one cgroup. The largest consumer of the limit is found among these
+    /// processes.
     OfGroup(Vec<&'a Process>),
     /// The processes of the user with this UID. The list is shared, because each process of the
     /// user can have a different limit, and every one of these limits needs the list.
@@ -31,7 +33,7 @@ pub enum Tasks<'a> {
 }
 
 impl ReadLimit<'_> {
-    /// Creates a limit that is reached once the number in use is the maximum.
+    /// Creates a limit that is reached when `used` is at least `max`.
     pub fn new(limit: Limit, used: Result<u64, String>, max: Result<LimitMax, String>) -> Self {
         let number = max.as_ref().ok().and_then(|max| max.number());
         let mut limit = limit.with_numbers(used.as_ref().ok().copied(), number);

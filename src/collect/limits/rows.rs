@@ -228,8 +228,8 @@ fn by_user<'a>(host: &LimitedHost<'a>) -> HashMap<u32, Rc<[&'a Process]>> {
 
 fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     let by_user = by_user(host);
-    // Caches the count of each user in each user namespace. Processes of the same user in the same
-    // user namespace share one count, but can have different maximums.
+    // Caches the number of tasks of each user in each user namespace. Processes of the same user in
+    // the same user namespace share this number, but can have different maximums.
     let mut counted = HashMap::new();
     let limits = host.processes.iter().filter(|it| !it.is_exempt).flat_map(|it| {
         let max =
@@ -263,11 +263,10 @@ fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     });
     let mut read = merge_users(LimitKind::Nproc, limits);
     for ReadLimit { limit: Limit { scope, .. }, tasks, .. } in &mut read {
-        // Only limits of the initial user namespace get a list of tasks. The kernel's count for
-        // such a limit includes the processes in user namespaces that the user created, so pidns
-        // lists all processes of the user, whatever their user namespaces are. For other limits,
-        // pidns would have to know the user namespace of each process, but /proc does not show the
-        // user namespace of a zombie.
+        // List the tasks only for limits of the initial user namespace. The kernel's count for such
+        // a limit includes the processes in user namespaces that the user created, so pidns can
+        // list all processes of the user without knowing their user namespaces. For other limits,
+        // it would need the user namespace of each process, which /proc does not show for zombies.
         if scope.user_namespace == Some(INITIAL_USER_NAMESPACE)
             && let Some((uid, processes)) = scope.uid.and_then(|uid| by_user.get_key_value(&uid))
         {
