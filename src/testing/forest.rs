@@ -51,9 +51,10 @@ pub enum Call {
     Wait { by: u8 },
 }
 
-/// Generates up to `count` random system calls. Some of them inject a process: they create it in
-/// another namespace than its parent's, or create an init in a namespace that is not a child of its
-/// parent's namespace. On average, `injecting / (20 + injecting)` of the calls can do this.
+/// Generates up to `count` random system calls. Some of them can inject a process: they create it
+/// in a namespace other than its parent's, or create an init in a namespace that is not a child of
+/// its parent's namespace. On average, such calls make up a fraction of `injecting / (20 +
+/// injecting)` of all calls.
 pub fn calls(count: usize, injecting: u8) -> impl Strategy<Value = Vec<Call>> {
     let play = move |all: Vec<u32>| all.into_iter().map(|raw| call(raw, injecting)).collect();
     vec(any::<u32>(), 1..=count).prop_map(play)
@@ -277,7 +278,7 @@ impl Forest {
     }
 
     /// Creates a process, like `copy_process` in the kernel. `skip` determines how many PIDs are
-    /// left out, for other processes or threads.
+    /// skipped, as if other processes or threads had taken them.
     fn fork(&mut self, by: usize, parent: Option<usize>, namespace: usize, skip: u8) {
         if self.namespaces[namespace].is_dead || self.tasks.len() == MAX_TASKS {
             return;
@@ -395,13 +396,13 @@ impl Forest {
     }
 }
 
-/// Defines which part of a forest a viewer may see.
+/// Defines which part of a forest the viewer (a simulated pidns process) can see.
 #[derive(Clone, Debug)]
 pub struct Sight {
     /// Selects the running process whose PID namespace the procfs shows.
     mount: u8,
-    /// Selects a running process in the viewer's PID namespace. `None` simulates a seccomp filter
-    /// that refuses `NS_GET_PARENT` for every namespace.
+    /// Selects the running process whose PID namespace the viewer is in. `None` simulates a viewer
+    /// whose seccomp filter refuses `NS_GET_PARENT` for every namespace.
     viewer: Option<u8>,
     /// A bit for each process: 1 if the viewer may not read the namespace link of this process.
     refused: u64,
@@ -455,7 +456,7 @@ pub struct View {
     pub known_mount: Option<NamespaceId>,
     pub leaders: HashMap<Pid, Leaders>,
     pub terminated: HashSet<Pid>,
-    /// Index of the PID namespace that the procfs shows, in [`Forest::namespaces`].
+    /// Index in [`Forest::namespaces`] of the PID namespace that the procfs shows.
     pub mount: usize,
     /// Maps each PID to the index of the process in [`Forest::tasks`].
     pub task_of: HashMap<Pid, usize>,
@@ -497,8 +498,9 @@ impl View {
             if task.fate == Fate::Zombie || task.leader_exited {
                 seen.state = 'Z';
             }
-            // If only the leader thread has exited, a second thread still runs. In a terminated
-            // init, the second thread waits for the other processes of the namespace.
+            // If only the leader thread has exited, a second thread still exists. In an init that
+            // is exiting, the second thread waits until all other processes of the namespace are
+            // gone.
             let has_others = task.fate != Fate::Zombie && task.leader_exited;
             seen.threads = NonZeroU32::new(if has_others { 2 } else { 1 });
             if !is_told {

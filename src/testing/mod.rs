@@ -126,8 +126,8 @@ pub fn detached_farm() -> Snapshot {
     farm
 }
 
-/// Returns sample limits of processes in [`farm`]. At least one of the limits has a value for each
-/// field.
+/// Returns sample limits of processes in [`farm`]. Each field has a value in at least one of the
+/// limits.
 pub fn limits() -> Vec<Limit> {
     let pids = [6, 7].into_iter().filter_map(Pid::new).collect();
     let largest = Consumer {

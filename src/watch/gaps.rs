@@ -4,21 +4,21 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// A gap ends if no snapshot has had it for this long.
+/// A gap ends when it has been absent from all snapshots for this long.
 const LASTING: Duration = Duration::from_secs(60);
 
 /// The gaps in the snapshots of the last minute.
 #[derive(Debug, Default)]
 pub struct Gaps {
-    /// Maps the name of each gap to the time of the last snapshot with this gap. The names consist
-    /// of diagnostic codes and error names, so the map stays small.
+    /// Maps the name of each gap to the time of the last snapshot that had this gap. The names
+    /// consist of diagnostic codes and error names, so the map stays small.
     seen: BTreeMap<String, Instant>,
 }
 
-/// A change to report.
+/// A change in the gaps that the watch reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GapChange {
-    /// A gap has begun: the snapshot is the first one with this gap for at least a minute.
+    /// A gap has begun: the snapshot has a gap that no other snapshot of the last minute had.
     New,
     /// All gaps have ended.
     Ended,

@@ -1,5 +1,5 @@
-//! The parts of `pidns watch` that do not handle processes: the schedule of its rounds, the gaps
-//! that were reported, and the local time.
+//! Helpers of `pidns watch`: the schedule of its rounds, a record of the gaps (reasons why
+//! snapshots are incomplete) that were already reported, and the local time.
 
 pub mod gaps;
 pub mod local_time;

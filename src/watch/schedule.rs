@@ -11,7 +11,8 @@ const QUIET: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Schedule {
     interval: Duration,
-    /// The time of the next round, or `None` if the time is too far in the future for the clock.
+    /// When the next round is due, or `None` if the clock cannot represent a time that far in the
+    /// future.
     due: Option<Instant>,
     /// The skipped rounds that have not been reported yet.
     unreported: SkippedRounds,
@@ -26,8 +27,8 @@ pub struct Schedule {
 pub struct SkippedRounds {
     /// Number of rounds.
     pub count: u64,
-    /// The longest time from the due time of a round to its end. Only rounds that caused skips
-    /// count.
+    /// The longest time from when a round was due until it ended, among the rounds that ended so
+    /// late that others were skipped.
     pub longest: Duration,
 }
 
@@ -39,8 +40,8 @@ impl Schedule {
         Self { interval, due: Some(now), unreported, reported_at: None, skipped: 0 }
     }
 
-    /// Returns the time of the next round, or `None` if the time is too far in the future for the
-    /// clock.
+    /// Returns when the next round is due, or `None` if the clock cannot represent a time that far
+    /// in the future.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
         self.due
@@ -98,7 +99,7 @@ mod tests {
             // This round takes longer than two intervals.
             (8.5, 10.0, 2),
             (11.9, 12.0, 2),
-            // The process was stopped before this round.
+            // pidns was stopped (SIGSTOP) for almost an hour.
             (3600.0, 3602.0, 1796),
         ] {
             schedule.end_round(start + seconds(ended));

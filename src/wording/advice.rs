@@ -35,7 +35,7 @@ pub struct Adviser<'a> {
     pub live: &'a LiveFacts,
 }
 
-/// How a process causes a problem that killing the process would solve.
+/// The way in which a process causes a problem. Killing the process would solve the problem.
 #[derive(Clone, Copy)]
 enum Cause<'a> {
     /// The process does not reap its child or tracee with this PID.
@@ -73,8 +73,9 @@ impl Adviser<'_> {
         commands
     }
 
-    /// Adds to advice the PID namespace in which to follow it, unless this is pidns's own PID
-    /// namespace. The advice contains PIDs as the procfs shows them.
+    /// Adds a phrase to `advice` that says in which PID namespace to follow it, unless this is
+    /// pidns's own PID namespace. The phrase is needed because the advice contains PIDs as the
+    /// procfs shows them.
     pub fn with_pid(&self, advice: &str) -> String {
         let procfs = &self.graph.snapshot().procfs;
         match procfs.namespace {
@@ -102,13 +103,17 @@ impl Adviser<'_> {
     /// Returns a phrase that says how another user may have caused the problem of a process.
     /// Returns `None` if pidns suspects no other user.
     ///
+    /// Another user can make a process look responsible in these ways:
+    ///
     /// - A user's process can create a child whose parent is the daemon that started the user's job
     ///   (`CLONE_PARENT`). The child can make that daemon its tracer (`PTRACE_TRACEME`). If the
     ///   child runs a set-user-ID program, its UID does not show which user started it.
     /// - A user can send a descriptor to a daemon (`SCM_RIGHTS`), or connect to a daemon that opens
-    ///   a pidfd of each client (`SO_PEERPIDFD`). Only root can create a namespace that the initial
-    ///   user namespace owns, but anybody can run in it: most containers and set-user-ID sandboxes
-    ///   have such a namespace. So its owner does not show who sent the descriptor.
+    ///   a pidfd of each client (`SO_PEERPIDFD`).
+    ///
+    /// If the initial user namespace owns a PID namespace, the owner does not show who sent a
+    /// descriptor that refers to the PID namespace: only root can create such a PID namespace, but
+    /// anybody can run in it. Most containers and set-user-ID sandboxes have such a PID namespace.
     fn may_be_framed(&self, pid: Pid, cause: Cause<'_>) -> Option<String> {
         let process = self.graph.known_process(pid);
         match cause {
@@ -218,7 +223,7 @@ impl Adviser<'_> {
         cgroups.map(command).collect()
     }
 
-    /// Returns the commands that let a terminated init finish its exit.
+    /// Returns the commands that let a terminated init finish exiting.
     pub fn unblock(&self, namespace: &Namespace) -> Vec<String> {
         let commands = namespace.blocked_by.iter().flat_map(|it| match (it.reason, it.reaper) {
             (BlockReason::Uninterruptible, _) => self.wake(it.pid),
@@ -244,17 +249,16 @@ impl Adviser<'_> {
         let mut candidates = process.into_iter().chain(namespace.init);
         let (pid, keeps_user) =
             candidates.find_map(|pid| Some((pid, *self.live.enterable.get(&pid)?)))?;
-        // The command names `sh`, because nsenter would otherwise start $SHELL, which containers
-        // often do not have.
         let keep = if keeps_user { "--preserve-credentials " } else { "" };
+        // Without `sh`, nsenter would start $SHELL, which containers often do not have.
         let command = format!("nsenter -t {pid} -a {keep}sh");
         Some(guarded(pid, "pid", namespace.id.inode()?, &command))
     }
 
     /// Returns the commands that remove everything that keeps a namespace alive.
     pub fn release(&self, namespace: &Namespace) -> Vec<String> {
-        // A terminated init does not react to signals, so suggest commands that let it finish its
-        // exit.
+        // A terminated init does not react to signals, so suggest commands that let it finish
+        // exiting.
         let init = match (namespace.state, namespace.init) {
             (NamespaceState::Dead, Some(_)) => self.unblock(namespace),
             (_, Some(init)) => self.end(init),

@@ -83,8 +83,8 @@ pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingTe
     }
 }
 
-/// Returns the command that enters the namespace of a finding. If the finding is about a process,
-/// this is the PID namespace of the process. Returns `None` if there is no such command.
+/// Returns the command that enters the namespace that a finding is about or, if the finding is
+/// about a process, the PID namespace of that process. Returns `None` if there is no such command.
 pub fn enter(check: &Check, finding: &Finding) -> Option<String> {
     let (namespace, process) = match finding.subject {
         Subject::Process(pid) => (check.graph.process(pid)?.namespace?, Some(pid)),
@@ -162,8 +162,8 @@ fn process_finding(
     FindingText { message, advice }
 }
 
-/// Returns the beginning of a sentence about a process that must reap another process: the name of
-/// the process, followed by a phrase that says that it is frozen or stopped, if it is.
+/// Returns the beginning of a sentence about a process that must reap another one: its name and, if
+/// it is frozen or stopped, a phrase that says so.
 fn idle_process(check: &Check, pid: Pid) -> String {
     let process = ProcessRef::new(&check.graph, pid, None);
     let adviser = Adviser { graph: &check.graph, live: &check.live };

@@ -20,7 +20,7 @@ pub enum KeptBy<'a> {
     File(ProcessRef<'a>, HoldingFile, u32),
     /// The namespace has child namespaces.
     Children,
-    /// The reason is unknown: pidns found nothing that keeps the namespace alive.
+    /// pidns found nothing that keeps the namespace alive.
     Unseen,
 }
 
@@ -41,8 +41,8 @@ impl<'a> KeptBy<'a> {
         }
     }
 
-    /// Returns the process that keeps the namespace alive, or `None` if the reason is not a
-    /// process.
+    /// Returns the PID of the process that keeps the namespace alive, or `None` if something other
+    /// than a process keeps it alive.
     pub fn pid(&self) -> Option<Pid> {
         match self {
             Self::Fd(process, _) | Self::PidForChildren(process, _) | Self::File(process, ..) => {
@@ -101,8 +101,8 @@ impl<'a> KeptBy<'a> {
 pub fn kept_by<'a>(graph: &'a PidGraph, namespace: &'a Namespace) -> Vec<KeptBy<'a>> {
     let holders = keeping(graph, namespace);
     let mut reasons: Vec<KeptBy<'a>> = holders.map(|it| KeptBy::holder(graph, it)).collect();
-    // If there are no holders, child namespaces may be the reason: the kernel object of a child
-    // holds a reference to the parent.
+    // If there are no holders, child namespaces may keep the namespace alive: the kernel object of
+    // a child holds a reference to its parent.
     if reasons.is_empty() && namespace.state != NamespaceState::Live {
         if !graph.children(namespace).is_empty() {
             reasons.push(KeptBy::Children);

@@ -10,7 +10,7 @@ use crate::model::{
 };
 use crate::query::{LimitReport, namesakes};
 
-/// Maximum number of [`namesakes`] of a PID that a line names.
+/// Maximum number of processes that a line about the [`namesakes`] of a PID lists.
 const NAMESAKES: usize = 3;
 
 /// Returns a phrase that says which call fails, and with which error, if a limit of this kind is
@@ -26,12 +26,12 @@ pub fn failure(kind: LimitKind) -> String {
 }
 
 /// Returns a phrase that says how much of a limit is in use, how often the kernel has refused a
-/// fork because of it, and how many zombies it includes or which consumer is the largest.
+/// fork because of it, and how many zombies count towards it or which consumer uses most of it.
 pub fn limit_text(graph: &PidGraph, limit: &Limit) -> String {
     let mut text = numbers_text(limit);
-    // Writing to a String cannot fail.
     if let Some(refused @ 1..) = limit.refused {
         let times = if refused == 1 { "once".to_owned() } else { format!("{refused} times") };
+        // Writing to a `String` cannot fail, here and below.
         let _ = write!(text, " (refused {times})");
     }
     match (limit.zombies, &limit.reaper, limit.main_consumer()) {
@@ -144,9 +144,9 @@ fn consumer_text(consumer: &Consumer) -> String {
     }
 }
 
-/// Returns a sentence that says how many limits are reached, and how many are unknown. Unknown
-/// limits of pidns itself come first, because one of them may be the reason why the user called
-/// pidns.
+/// Returns a sentence that says how many limits are reached, and how many are unknown. If no limit
+/// is known to be reached, the unknown limits of pidns itself come first: the user's shell has the
+/// same limits, and one of them may be the reason why fork fails in that shell.
 pub fn limits_summary(report: &LimitReport) -> String {
     let of = asked_text(report).map_or(String::new(), |who| format!(" of {who}"));
     if !of.is_empty() && report.limits.is_empty() {
@@ -226,7 +226,8 @@ fn asked_text(report: &LimitReport) -> Option<String> {
     }
 }
 
-/// For each requested PID that has [`namesakes`], returns a line that names them.
+/// Returns a line for each requested PID that has [`namesakes`] (processes with this PID in their
+/// own PID namespaces). The line lists these processes.
 pub fn namesake_lines(report: &LimitReport) -> Vec<String> {
     let line = |&pid| namesake_text(pid, "also ", report.graph.processes());
     report.asked.iter().filter_map(line).collect()

@@ -14,8 +14,8 @@ const MAX_PID_MAX: u64 = 1 << 22;
 /// The maximum to suggest if the number in use is unknown.
 const AMPLE: u64 = 1024;
 
-/// Returns advice for a limit that is reached: how to get its zombies reaped, if it has any, how to
-/// raise the limit, and which tasks to end otherwise.
+/// Returns advice for a limit that is reached: how to get the zombies that count towards it reaped,
+/// how to raise the limit, and which tasks to end instead.
 pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     let reaper = limit.reaper.as_ref().filter(|_| limit.zombies.is_some_and(|it| it > 0));
     let reaper = reaper.and_then(|it| adviser.graph.process(it.pid?));
@@ -26,7 +26,8 @@ pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     });
     advice.extend(raise(adviser, limit));
     let or = |advice: &[String]| if advice.is_empty() { "" } else { "or " };
-    // The advice on another namespace's `pid_max` already says to end a process.
+    // A `pid_max` without a file belongs to a namespace other than pidns's own. The advice on
+    // raising it already says to end processes.
     let is_foreign = limit.kind == LimitKind::PidMax && limit.file.is_none();
     if let Some(end) = end_tasks(adviser, limit).filter(|_| !is_foreign) {
         advice.push(format!("{}{end}", or(&advice)));

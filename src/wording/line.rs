@@ -57,7 +57,7 @@ impl Line {
         self.parts.clear();
     }
 
-    /// Adds a part.
+    /// Adds a part to the line. `separator` comes before the part.
     pub fn part(&mut self, separator: &'static str, emphasis: Emphasis, text: fmt::Arguments<'_>) {
         // Writing to a String cannot fail.
         let _ = self.text.write_fmt(text);
@@ -80,7 +80,7 @@ impl Line {
         self.part(separator, Emphasis::Command, format_args!("{rest}"));
     }
 
-    /// Adds each word of a sentence as a part.
+    /// Adds each word of a sentence as a separate part, so that the line can wrap between words.
     pub fn words(&mut self, separator: &'static str, text: &str) {
         for (index, word) in text.split(' ').enumerate() {
             self.plain(if index == 0 { separator } else { " " }, format_args!("{word}"));

@@ -200,8 +200,8 @@ impl<'a> MemberText<'a> {
     }
 }
 
-/// Displays the container of a process that is in the namespace of another container. If both
-/// containers are in the same pod, the name of the pod is left out.
+/// Displays the container of a process whose PID namespace belongs to a different container. If
+/// both containers are in the same pod, the name of the pod is left out.
 pub struct OtherContainer<'a> {
     pub container: &'a Container,
     pub namespace: &'a Namespace,

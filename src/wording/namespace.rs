@@ -110,7 +110,7 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Adds the state of a namespace, unless the namespace is live.
+    /// Adds the state of a namespace to `line`, unless the namespace is live.
     fn state(&self, namespace: &Namespace, next: impl Fn() -> &'static str, line: &mut Line) {
         match (namespace.state, namespace.init) {
             (NamespaceState::Live, _) => {}
@@ -134,8 +134,8 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Adds the reason why a terminated init cannot finish its exit, and the process that is
-    /// responsible.
+    /// Adds a phrase to `line` that says why a terminated init cannot finish exiting, and which
+    /// process is responsible.
     fn stuck(&self, namespace: &Namespace, init: Pid, separator: &'static str, line: &mut Line) {
         let mut dead = |separator, text: fmt::Arguments<'_>| {
             line.part(separator, Emphasis::Dead, text);
@@ -181,7 +181,7 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Adds the number of members of a namespace.
+    /// Adds the number of members of a namespace to `line`.
     fn population(&self, namespace: &Namespace, next: impl Fn() -> &'static str, line: &mut Line) {
         let members = self.graph.members(namespace);
         let shown = members.len();

@@ -16,7 +16,7 @@ pub struct ReportRow<'a> {
     pub happened: Option<Happened>,
     /// The processes that share the line. Only [`fold()`] creates rows with several processes.
     pub processes: Vec<&'a Process>,
-    /// The command line of the processes.
+    /// The command line that the processes have in common.
     pub command: String,
     /// Facts that are true for each of the processes.
     pub facts: Vec<String>,

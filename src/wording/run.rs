@@ -47,7 +47,8 @@ pub fn describe_leftover(report: &RunReport, finding: &Finding, symbols: Symbols
     }
 }
 
-/// Returns a phrase that says what effect `--kill` had on a process, and advice for the process.
+/// Returns a phrase that says what effect `--kill` had on a process, and advice on how to get rid
+/// of the process.
 fn outcome(
     killed: Option<&Killed>,
     process: &Process,
@@ -178,8 +179,8 @@ pub fn run_age(report: &RunReport, processes: &[&Process]) -> Option<String> {
 pub fn killed_text(killed: &Killed, graph: Option<&PidGraph>) -> String {
     let all = killed.sigterm.union(&killed.sigkill).count();
     let mut text = format!("killed {}", processes(all));
-    // Writing to a String cannot fail.
     if !killed.sigkill.is_empty() {
+        // Writing to a `String` cannot fail, here and below.
         let _ = write!(text, ", {} of them by SIGKILL", Count(killed.sigkill.len()));
     }
     let names = |pids: &BTreeSet<Pid>, with_user: bool| {

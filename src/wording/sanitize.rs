@@ -87,13 +87,13 @@ pub enum CiCommand {
     Colon,
     /// The last character was a `#`.
     Hash,
-    /// Any other text so far.
+    /// The text so far is none of the above.
     Other,
 }
 
 impl CiCommand {
-    /// Reads the next character of the text. Returns `true` if this is the second character of a
-    /// command.
+    /// Takes the next character of the text. Returns `true` if it is the second character of a
+    /// command (`##` or `::`).
     pub fn is_completed_by(&mut self, c: char) -> bool {
         let (next, is_complete) = match (*self, c) {
             (Self::Hash, '#') | (Self::Colon, ':') => (Self::Other, true),
@@ -157,7 +157,7 @@ mod tests {
             assert_eq!(Sanitized(name).to_string(), shown);
             assert_eq!(Distinct(name).to_string(), shown);
         }
-        // The text may be written in several steps.
+        // A `##` is also escaped if its characters are written separately.
         assert_eq!(Sanitized(format_args!("a#{}{}", '#', "#b")).to_string(), "a#\\x23#b");
     }
 

@@ -37,8 +37,8 @@ pub fn start(start: &WatchStart<'_>) -> Line {
     line
 }
 
-/// Returns a phrase that says that `skipped` rounds were left out, and why. `longest` is the time
-/// that the longest round took.
+/// Returns a phrase that says how many rounds were skipped, and why. `longest` is the time that the
+/// longest round took.
 pub fn rounds_skipped(skipped: u64, longest: Duration, interval: Duration) -> String {
     format!(
         "skipped {}: a snapshot took {:.2} s, and the interval is {}",
@@ -54,8 +54,8 @@ pub fn scan_works(failed: u64) -> String {
     format!("snapshots work again, after {} without one", rounds(failed))
 }
 
-/// Returns a phrase that says for which new problems pidns waits, and how many problems with these
-/// codes the first snapshot already has. Only new problems end the watch.
+/// Returns a phrase that says which new problems pidns is waiting for, and how many problems with
+/// the same codes the first snapshot already has. These do not end the watch.
 pub fn already_there(count: usize, codes: &[CheckCode]) -> String {
     let codes: Vec<_> = codes.iter().map(|code| code.name()).collect();
     let codes = codes.join(" or ");
