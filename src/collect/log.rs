@@ -59,8 +59,8 @@ impl DiagnosticLog {
         entry.pids.extend(pids);
     }
 
-    /// Adds an occurrence with a message of its own, which is shown instead of the code's general
-    /// message. Only the first few of these messages are shown.
+    /// Adds an occurrence with its own message, which is shown instead of the general message of
+    /// the diagnostic code. Only the first few of these messages are shown.
     pub fn note_as(
         &mut self,
         code: DiagnosticCode,

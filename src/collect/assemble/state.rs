@@ -1,5 +1,5 @@
-//! Proves whether each namespace is live, dead or nascent (without any init so far). Without a
-//! proof, its state is unknown.
+//! Determines whether each namespace is live, dead or nascent (without any init so far). If there
+//! is no proof of one of these states, the state is unknown.
 //!
 //! A namespace has at most one init in its lifetime. Once the init has terminated, the namespace is
 //! dead: the kernel assigns no PID in it any more (`zap_pid_ns_processes`). But a descendant of a

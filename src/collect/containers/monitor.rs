@@ -25,7 +25,7 @@ pub struct RuntimeOwner {
 }
 
 impl RuntimeOwner {
-    /// Root on the host that the procfs shows.
+    /// The root user in the PID namespace that the procfs shows.
     pub const HOST: Self = Self { uid: 0, namespace: None };
 
     /// Returns the user and the PID namespace of the container runtime that this process is part

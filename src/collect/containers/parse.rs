@@ -206,7 +206,7 @@ mod tests {
     }
 
     /// Returns the names that `annotated_names` finds in a file with these annotations. In the
-    /// file, a string that looks like annotations, and must be ignored, precedes the annotations.
+    /// file, the annotations follow a string that only looks like annotations and must be ignored.
     fn names(annotations: &str) -> [String; 4] {
         let string = r#""\"annotations\":{\"nerdctl/name\":\"false\"}""#;
         let json =

@@ -87,7 +87,8 @@ impl NamelessContainer {
         (!id.contains('/') && ![".", ".."].contains(&&**id)).then_some(id)
     }
 
-    /// Returns the owner of the runtime: root on the host if the container has no monitor.
+    /// Returns the user and the PID namespace of the runtime. If the container has no monitor, this
+    /// is root on the host.
     fn owner(&self) -> RuntimeOwner {
         self.monitor.map_or(RuntimeOwner::HOST, |monitor| monitor.owner)
     }

@@ -34,7 +34,7 @@ impl LiveHost {
         Ok(Self::of(Procfs::open(path)?, processes))
     }
 
-    /// Reads the facts through `procfs`, which is still open from the scan.
+    /// Creates a host whose facts are read through `procfs`, which is still open from the scan.
     pub fn of(procfs: Procfs, processes: &[Process]) -> Self {
         Self { procfs, processes: processes.into() }
     }

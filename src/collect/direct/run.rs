@@ -27,7 +27,7 @@ use crate::model::{MountedNamespaces, Pid, Process};
 /// The descendants of this pidns process, with the PIDs that the procfs shows.
 ///
 /// pidns can have children that it did not start: if a shell with children has replaced itself with
-/// pidns (`exec pidns`), or if pidns is the init of its PID namespace. Then
+/// pidns (`exec pidns`), or if pidns is the init of its PID namespace. In both cases,
 /// [`adopts_others`](Self::adopts_others) is `true`, and not all descendants belong to the command.
 #[derive(Debug)]
 pub struct Descendants {
@@ -166,7 +166,7 @@ impl Descendants {
         let pid = if self.level == 0 {
             model_pid(raw)?
         } else {
-            // In fdinfo, the kernel shows the PID in the PID namespace of this procfs.
+            // In fdinfo, the kernel shows the process's PID in the namespace of this procfs.
             let name = format!("self/fdinfo/{}", pidfd.as_ref()?.as_raw_fd());
             parse::pidfd_process(&self.own_file(&CString::new(name).ok()?).ok()?)?
         };
@@ -190,8 +190,8 @@ impl Descendants {
         Ok(bytes)
     }
 
-    /// Returns the descendants that have terminated and wait for another process to reap them. Other
-    /// threads of such a process may still be running.
+    /// Returns the descendants that have terminated and wait for another process to reap them.
+    /// Other threads of such a process may still be running.
     #[must_use]
     pub fn zombies(&self) -> BTreeSet<Pid> {
         let mut zombies = BTreeSet::new();

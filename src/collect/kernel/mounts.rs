@@ -74,13 +74,13 @@ impl<'a> ListedMounts<'a> {
         self.namespace_mount(mount.id, buffer).is_ok_and(|now| now.as_ref() == Some(mount))
     }
 
-    /// Finds the topmost mount, the ancestor of all other mounts. Returns `None` if there are no
-    /// mounts.
+    /// Finds the root of the mount tree, which is the ancestor of all other mounts. Returns `None`
+    /// if there are no mounts.
     ///
-    /// `LSMT_ROOT` does not always denote the topmost mount. If another file system has been
-    /// mounted over the root, `LSMT_ROOT` denotes the mount of that file system. In the caller's
-    /// own mount namespace, `LSMT_ROOT` denotes the caller's root directory. So the search starts
-    /// at `LSMT_ROOT` and follows the parent mounts upward.
+    /// `LSMT_ROOT` does not always denote the root of the mount tree. If another file system has
+    /// been mounted over the root, `LSMT_ROOT` denotes the mount of that file system. In the
+    /// caller's own mount namespace, `LSMT_ROOT` denotes the caller's root directory. So the search
+    /// starts at `LSMT_ROOT` and follows the parent mounts upward.
     fn topmost_mount(&self, namespace: &NamespaceFd, buffer: &mut Vec<u8>) -> Result<Option<u64>> {
         let mut root = [0];
         if is_own(namespace) {

@@ -15,7 +15,7 @@ pub struct Consumers<'a> {
     unreaped: Vec<&'a Process>,
     /// The container of each namespace, or of its nearest ancestor with a container.
     containers: HashMap<NamespaceId, &'a Container>,
-    /// The largest consumer and the zombies of each user, by UID.
+    /// Maps each UID to the largest consumer and the zombies among the user's processes.
     users: HashMap<u32, Consumed>,
 }
 

@@ -72,8 +72,8 @@ pub struct LimitedHost<'a> {
     pub own_user_namespace: Option<u64>,
     /// The processes that ended before their limits were read.
     pub ended: Vec<Pid>,
-    /// UID of the host's root, as pidns's user namespace maps it. [`OVERFLOW_UID`] if the namespace
-    /// does not map it.
+    /// UID of the host's root user, as pidns's user namespace maps it. [`OVERFLOW_UID`] if the
+    /// namespace does not map it.
     host_root: u32,
     procfs: Procfs,
     log: DiagnosticLog,
@@ -104,7 +104,8 @@ impl<'a> LimitedHost<'a> {
             user_namespaces: HashMap::new(),
             own_user_namespace,
             ended: Vec::new(),
-            // The root directory of every procfs belongs to the user root of the host.
+            // The root directory of every procfs belongs to the host's root user, so its owner is
+            // the UID of that user as pidns sees it.
             host_root: fstat(procfs.fd()).map_or(OVERFLOW_UID, |it| it.st_uid),
             controller: PidsController::of_viewer(),
             procfs,
@@ -251,7 +252,8 @@ impl<'a> LimitedHost<'a> {
         id.filter(|id| self.states.contains_key(id)).ok_or(Errno::NOENT)
     }
 
-    /// Reads one process. Fails with `ESRCH` if the process has ended, even if nobody has reaped it.
+    /// Reads one process. Fails with `ESRCH` if the process has ended, even if it has not been
+    /// reaped yet.
     fn limited(
         &self,
         process: &'a Process,

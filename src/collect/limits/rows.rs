@@ -266,7 +266,8 @@ fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
         // List the tasks only for limits of the initial user namespace. The kernel's count for such
         // a limit includes the processes in user namespaces that the user created, so pidns can
         // list all processes of the user without knowing their user namespaces. For other limits,
-        // it would need the user namespace of each process, which /proc does not show for zombies.
+        // pidns would need the user namespace of each process, which /proc does not show for
+        // zombies.
         if scope.user_namespace == Some(INITIAL_USER_NAMESPACE)
             && let Some((uid, processes)) = scope.uid.and_then(|uid| by_user.get_key_value(&uid))
         {

@@ -97,7 +97,7 @@ struct Inference<'a> {
     known: &'a Known<'a>,
     groups: Groups,
     processes: &'a mut [Process],
-    /// The group of each process, as an index into `groups`. `None` if the level of the process is
+    /// For each process, the index of its group in `groups`. `None` if the level of the process is
     /// unknown.
     of_process: Vec<Option<usize>>,
     /// The groups with a known inode and with members, but without a known init. Filled in after

@@ -82,15 +82,15 @@ impl FollowUp for Answers<'_> {
     }
 }
 
-/// A test case with two namespaces: the procfs's own namespace and a child, whose state is to be
-/// determined. By default, the child has no listed init and no processes.
+/// A test case with two namespaces: the procfs's own namespace, and the tested namespace, whose
+/// state is to be determined. By default, the tested namespace has no listed init and no processes.
 struct Case<'a> {
     init: Option<Pid>,
     is_terminated: bool,
     is_undecided: bool,
     init_history: InitHistory,
     is_pinned: bool,
-    /// `true` if the child is known to be below the procfs's own namespace.
+    /// `true` if the tested namespace is known to be below the procfs's own namespace.
     is_below: bool,
     hides_inits: bool,
     processes: &'a [Process],
@@ -120,8 +120,8 @@ impl Default for Case<'_> {
     }
 }
 
-/// The result of a test case: the state of the child namespace, the questions that were asked, and
-/// whether the child is among the namespaces whose init is gone.
+/// The result of a test case: the state of the tested namespace, the questions that were asked, and
+/// whether the namespace is among those whose init is gone.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     state: NamespaceState,

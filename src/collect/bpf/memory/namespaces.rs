@@ -144,7 +144,7 @@ struct Task {
     tid: Pid,
 }
 
-/// A task that shares a descriptor table with a task that was searched.
+/// A task that shares a descriptor table with a task whose table was searched.
 #[derive(Clone, Copy, Debug)]
 struct TableSharer {
     task: Task,

@@ -253,7 +253,7 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
         for (int i = 0; i < LEVELS; i++) record.nspid[i] = numbers[i].nr;
         record.pid = numbers[0].nr;
         // The iterator visits only processes that have a PID in the viewer's namespace.
-        // The record begins with that PID, so its namespace is the viewer's.
+        // The record begins with that PID, so numbers[0].ns is the viewer's namespace.
         viewers = numbers[0].ns;
     }
 
@@ -328,8 +328,8 @@ SECTION("processes") int pidns_processes(struct bpf_iter__task *context) {
     return write_record(context, 0);
 }
 
-// The program for `--search` with any place besides processes. It searches for holders,
-// too.
+// The program for a `--search` that includes places other than processes. It searches
+// for holders, too.
 SECTION("holders") int pidns_holders(struct bpf_iter__task *context) {
     return write_record(context, 1);
 }

@@ -56,9 +56,9 @@ impl World {
         !self.by_inode.iter().any(is_taken) && *self.by_inode.entry(inode).or_insert(home) == home
     }
 
-    /// Records the inodes that the viewer has read: those of the processes' namespace links, and
-    /// those of parent namespaces that the kernel reported. Returns `false` if they contradict the
-    /// namespaces that this world assigns to the processes.
+    /// Records the inodes that the viewer has read from namespace links, and the inodes of parent
+    /// namespaces that the kernel has reported. Returns `false` if they contradict the namespaces
+    /// that this world assigns to the processes.
     fn name_all(&mut self, view: &View) -> bool {
         let links = view.processes.iter().zip(self.home.clone());
         let mut links = links.filter_map(|(it, home)| Some((it.namespace?.inode()?, home)));
