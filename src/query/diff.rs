@@ -58,8 +58,8 @@ pub struct Diff {
     /// snapshot is complete, and its scan searched at least the places that the second scan
     /// searched.
     has_all_namespaces: bool,
-    /// The start of the pidns process that took the first snapshot; `None` if unknown, or if the
-    /// second snapshot may be the older one.
+    /// When the pidns process that took the first snapshot was started; `None` if unknown, or if
+    /// the second snapshot may be the older one.
     begin: Option<Begin>,
 }
 
@@ -226,8 +226,8 @@ impl Diff {
 
     /// Returns the reasons why a process or namespace of the second graph may wrongly be taken for
     /// new or for old. These are the [`caveats`](Self::caveats), except `Incomplete` if only the
-    /// second graph is incomplete: data that the second graph lacks cannot be taken for new or for
-    /// old.
+    /// second graph is incomplete: a process or namespace that the second graph lacks is never
+    /// reported as new.
     #[must_use]
     pub fn caveats_about_new(&self) -> BTreeSet<DiffCaveat> {
         let mut caveats = self.caveats();

@@ -31,7 +31,7 @@ pub struct LimitReport {
     pub unknown_own: Vec<LimitKind>,
     /// PID of pidns itself; `None` for a saved document.
     pub own: Option<Pid>,
-    /// Facts about the processes that the advice mentions.
+    /// Facts about live processes, for use in the advice.
     pub live: LiveFacts,
 }
 

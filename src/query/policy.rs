@@ -191,11 +191,11 @@ fn owns(user: &User, namespace: &Namespace, init: Option<&Process>) -> bool {
 }
 
 /// An ordered set of rules. If several rules match a finding, these criteria decide which rule
-/// wins, in this order:
+/// applies, in this order:
 ///
-/// 1. A rule with a scope wins over a rule without a scope.
-/// 2. A rule in a later list wins over a rule in an earlier list.
-/// 3. Allow wins over warn, and warn over deny.
+/// 1. A rule with a scope takes precedence over a rule without a scope.
+/// 2. A rule in a later list takes precedence over a rule in an earlier list.
+/// 3. Allow takes precedence over warn, and warn over deny.
 ///
 /// If no rule matches, the default verdict of the code applies.
 #[derive(Clone, Debug, Default)]

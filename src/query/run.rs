@@ -57,7 +57,7 @@ pub struct RunReport {
     pub leftovers: Option<Leftovers>,
     /// Time from boot (`CLOCK_BOOTTIME`) to the scan for leftovers.
     pub uptime: Duration,
-    /// Facts about the live host that advice needs.
+    /// Facts about the live host, for use in the advice.
     pub live: LiveFacts,
     /// The result of `--kill`; `None` without `--kill`, or if no process was killed.
     pub killed: Option<Killed>,

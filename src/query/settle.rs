@@ -35,7 +35,7 @@ pub struct Unsettled {
 #[derive(Clone, Debug, Default)]
 pub struct Transients {
     processes: HashSet<TransientState>,
-    /// The kernel's 64-bit ID of each namespace, if it could be read.
+    /// Maps each dead namespace to its 64-bit ID from the kernel, if the ID could be read.
     namespaces: HashMap<TransientNamespace, Option<u64>>,
 }
 

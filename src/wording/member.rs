@@ -119,8 +119,8 @@ impl<'a> MemberText<'a> {
         }
     }
 
-    /// Adds the container of a process if it differs from the container of the namespace. In a
-    /// tree, leaves out the container if the process is drawn below a process of the same
+    /// Adds the container of a process to `line` if it differs from the container of the namespace.
+    /// In a tree, leaves out the container if the process is drawn below a process of the same
     /// container.
     fn guest(&self, process: &Process, drawn: Drawn, of_each: bool, line: &mut Line) {
         let Some(container) = process.other_container() else { return };
@@ -152,9 +152,9 @@ impl<'a> MemberText<'a> {
         }
     }
 
-    /// Adds the details of a process: its arguments, the namespaces that it does not share with the
-    /// init that [`compared_to`](Self::compared_to) returns, and its cgroup. Leaves out the cgroup
-    /// if pidns read it only for `--container`.
+    /// Adds the details of a process to `line`: its arguments, the namespaces that it does not
+    /// share with the init that [`compared_to`](Self::compared_to) returns, and its cgroup. Leaves
+    /// out the cgroup if pidns read it only for `--container`.
     fn details(&self, process: &Process, line: &mut Line) {
         Self::args(process, line);
         let Some(details) = &process.details else { return };
@@ -183,7 +183,7 @@ impl<'a> MemberText<'a> {
         self.graph.known_process(init)
     }
 
-    /// Adds the arguments of a process in parentheses, with a part for each argument.
+    /// Adds the arguments of a process to `line`, in parentheses, with a part for each argument.
     fn args(process: &Process, line: &mut Line) {
         let args = process.details.as_ref().and_then(|details| details.args.as_deref());
         let args = args.unwrap_or_default();

@@ -206,7 +206,8 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Adds the number of members that do not belong to the same container as the namespace's init.
+    /// Adds to `line` the number of members that do not belong to the same container as the
+    /// namespace's init.
     fn guests(&self, namespace: &Namespace, next: impl Fn() -> &'static str, line: &mut Line) {
         let members = self.graph.members(namespace);
         let mut containers: Vec<&Container> =
@@ -238,7 +239,7 @@ impl<'a> Describe<'a> {
         (!same_user || apart).then_some(OwnerText { owner, user_namespace: same_user })
     }
 
-    /// Adds a description of namespaces that are folded into one line, with their common
+    /// Adds to `line` a description of namespaces that are folded into one line, with their common
     /// properties.
     fn folded(&self, namespaces: &[&'a Namespace], in_each: bool, line: &mut Line) {
         let Some(first) = namespaces.first() else { return };
