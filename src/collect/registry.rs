@@ -51,7 +51,7 @@ pub struct Registered {
     /// Descriptor of the namespace; `None` if the namespace could not be opened or kept open.
     pub fd: Option<NamespaceFd>,
     /// The inode of the parent, or the error if the kernel does not reveal the parent. Set only if
-    /// the namespace was closed because no descriptor was left.
+    /// pidns has closed its descriptor of the namespace again, because it had too few left.
     pub closed_parent: Option<Result<u64>>,
     /// The most certain [`InitHistory`], if the namespace was found in several ways.
     pub init_history: InitHistory,
@@ -61,14 +61,15 @@ pub struct Registered {
 #[derive(Debug)]
 pub struct NamespaceRegistry {
     registered: Arc<Mutex<HashMap<u64, Registered>>>,
-    /// The lowest descriptor number that is reserved for reading processes. The kernel always
-    /// assigns the lowest free number. If a new descriptor has this number or a higher one, only
-    /// reserved descriptors are left.
+    /// Descriptor numbers from this one on are reserved for the files that pidns opens to read
+    /// processes. The kernel always assigns the lowest free number, so if a new descriptor has a
+    /// reserved number, all lower numbers are in use.
     first_for_reading: u64,
 }
 
 impl Default for NamespaceRegistry {
-    /// Creates an empty registry for the current limit on descriptors.
+    /// Creates an empty registry. The current limit on descriptors determines how many namespaces
+    /// it can keep open.
     fn default() -> Self {
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let first_for_reading = limit - descriptors_for_reading().min(limit);
@@ -92,10 +93,10 @@ impl NamespaceRegistry {
     /// read from a link. If the namespace is not pinned yet, `open` must open the link's target.
     ///
     /// If the namespace is pinned already, `shows` must read the link again and return `true` if
-    /// the link still shows `inode`. It may have happened that the caller read the inode number of
-    /// an older namespace, that the kernel then gave this number to a new namespace, and that the
-    /// new namespace was pinned. While it is pinned, its number is not reused, so if the link shows
-    /// the number now, the link refers to the pinned namespace.
+    /// the link still shows `inode`. This check is needed because `inode` may be out of date: the
+    /// caller may have read it from a namespace that is gone now, and the pinned namespace may be a
+    /// newer one with the same number. The number of a pinned namespace is not reused, so if the
+    /// link still shows it, the link refers to the pinned namespace.
     ///
     /// # Errors
     /// `ESRCH` if the link now refers to another namespace; `EMFILE` if no descriptor is left to
@@ -168,8 +169,8 @@ impl NamespaceRegistry {
         self.lock().get(&inode).is_some_and(|registered| registered.fd.is_some())
     }
 
-    /// Returns `true` if the registry keeps open the namespace with this inode and this 64-bit ID,
-    /// and the namespace has had an init.
+    /// Returns `true` if the registry keeps the namespace with this inode and this 64-bit ID open,
+    /// and if that namespace has had an init.
     pub fn is_pinned_as(&self, inode: u64, ns_id: u64) -> bool {
         self.lock().get(&inode).is_some_and(|known| {
             known.init_history == InitHistory::Existed

@@ -9,8 +9,8 @@ pub fn descriptor_flags(text: &[u8]) -> Option<u32> {
     u32::from_str_radix(field(text, b"flags:")?, 8).ok()
 }
 
-/// Returns the process of a pidfd, with its PID in the PID namespace of the procfs. Returns `None`
-/// if the process is gone, or if the procfs does not show the process.
+/// Returns the PID of the process that a pidfd refers to, in the PID namespace of the procfs.
+/// Returns `None` if the process is gone, or if the procfs does not show it.
 #[must_use]
 pub fn pidfd_process(text: &[u8]) -> Option<Pid> {
     field(text, b"Pid:")?.parse().ok().and_then(Pid::new)

@@ -20,8 +20,8 @@ pub enum MountedKind {
 /// byte at the end.
 pub const PATH_MAX: usize = 4096;
 
-/// Replaces the path of a mount point if the path is longer than [`PATH_MAX`]. Only system calls
-/// are subject to `PATH_MAX`: nested directories can make the full path longer.
+/// Stands for the path of a mount point that is longer than [`PATH_MAX`]. `PATH_MAX` limits only
+/// the paths that are passed to system calls, and directories can be nested deeper than that.
 pub const PATH_TOO_LONG: &[u8] = b"(path too long)";
 
 /// A bind mount of a namespace.
@@ -119,7 +119,8 @@ pub fn hidepid(mountinfo: &[u8], major: u32, minor: u32) -> Option<HidePid> {
     })
 }
 
-/// A mount of a cgroup hierarchy with a controller.
+/// A mount of a cgroup hierarchy: the version 1 hierarchy of one controller, or the version 2
+/// hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CgroupMount {
     /// Name of the controller in cgroup version 1, such as `freezer`; empty for cgroup version 2,

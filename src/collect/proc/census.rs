@@ -22,8 +22,8 @@ impl Census {
         Self { other_dirs: count_other_dirs(procfs).ok() }
     }
 
-    /// Returns an upper bound for the number of processes, with a single system call. The upper
-    /// bound includes the directories that do not belong to a process.
+    /// Returns an upper bound for the number of processes, with a single system call. This number
+    /// also counts the directories in the procfs that do not belong to a process.
     pub fn at_most(procfs: &Procfs) -> Option<u64> {
         let stat = statx(procfs.fd(), c"", AtFlags::EMPTY_PATH, StatxFlags::NLINK).ok()?;
         Some(stat.stx_nlink.into())

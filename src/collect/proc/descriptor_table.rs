@@ -15,12 +15,12 @@ use crate::collect::kernel::nsfs;
 use crate::collect::kernel::sys::{FileId, open_dir, read};
 use crate::collect::parse;
 
-/// The descriptors of a process that are on nsfs, the file system of namespaces.
+/// The descriptors of a process that refer to namespaces (files on nsfs).
 #[derive(Debug, Default)]
 pub struct DescriptorTable {
-    /// Number and file of each descriptor on nsfs.
+    /// The descriptors that refer to namespaces: the number and the file of each.
     pub namespaces: Vec<(u32, FileId)>,
-    /// `true` if the process is a scanning pidns process (see `scan_mark`).
+    /// `true` if the process is a pidns that is running a scan (see `scan_mark`).
     pub has_scan_mark: bool,
     /// `true` if at least one descriptor was listed, and every listed descriptor still existed when
     /// it was read. Otherwise, the process may have released the table.
@@ -71,8 +71,8 @@ pub fn file_name(fd: u32) -> CString {
     CString::new(fd.to_string()).unwrap_or_default()
 }
 
-/// Returns `true` if a process is a scanning pidns process (see `scan_mark`). `process` is the
-/// directory of the process.
+/// Returns `true` if a process is a pidns that is running a scan (see `scan_mark`). `process` is
+/// the open directory `/proc/PID`.
 pub fn is_scanning(process: BorrowedFd<'_>) -> bool {
     let table = open_dir(process, c"fd").and_then(|table| DescriptorTable::list(table.as_fd()));
     table.is_ok_and(|table| table.has_scan_mark)
@@ -87,8 +87,8 @@ pub fn is_close_on_exec(process: BorrowedFd<'_>, fd: u32) -> bool {
     flags.is_some_and(|flags| flags & OFlags::CLOEXEC.bits() != 0)
 }
 
-/// Returns the descriptors on nsfs that pidns has inherited. Must be called before a scan, because
-/// a scan opens many more descriptors.
+/// Returns the inherited descriptors of pidns that refer to namespaces. Must be called before a
+/// scan, because a scan opens many more descriptors.
 pub fn inherited(procfs: &Procfs) -> Vec<u32> {
     let list = || {
         let process = ProcessDir::open(procfs.fd(), procfs.viewer.ok_or(Errno::SRCH)?)?;
@@ -96,8 +96,8 @@ pub fn inherited(procfs: &Procfs) -> Vec<u32> {
         let fds = table.namespaces.into_iter().map(|(fd, _)| fd);
         Ok::<_, Errno>(fds.filter(|&fd| !is_close_on_exec(process.as_fd(), fd)).collect())
     };
-    // If the list cannot be read, return an empty list, which does no harm. Either the procfs does
-    // not show pidns, and then the scan does not find pidns either. Or descriptors or memory are
-    // lacking, and then the scan fails, too.
+    // If the list cannot be read, return an empty list. This does no harm: if the procfs does not
+    // show pidns, the scan does not find pidns either; if pidns has run out of descriptors or
+    // memory, the scan fails, too.
     list().unwrap_or_default()
 }

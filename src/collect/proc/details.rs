@@ -26,8 +26,8 @@ use crate::model::{Detail, DiagnosticCode, Process, ProcessDetails, cgroup};
 /// command line. Without this limit, a few processes could exhaust pidns's memory.
 const MAX_BYTES: usize = 32 * 1024;
 
-/// Maximum number of arguments to read from a command line. Arguments can be empty, but each costs
-/// pidns 24 bytes.
+/// Maximum number of arguments to read from a command line. A limit on bytes is not enough: even an
+/// empty argument costs pidns 24 bytes.
 const MAX_ARGS: usize = 2048;
 
 /// The links in `/proc/PID` to namespaces of all types except PID. Each link is paired with the
@@ -46,8 +46,8 @@ const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(4), Duration::from_millis(16)];
 
-/// Number of processes whose command line stayed empty through all `PAUSES`, after which a thread
-/// of the scan no longer pauses. A process can leave its command line empty forever.
+/// A thread of the scan stops pausing after this many processes whose command line stayed empty
+/// through all `PAUSES`, because a process can leave its command line empty forever.
 pub const PATIENCE: u32 = 16;
 
 /// Reads the details of one process.
@@ -56,11 +56,11 @@ pub struct DetailReader<'a> {
     pub dir: BorrowedFd<'a>,
     /// The open file `/proc/PID/status`. Reading it fails once the process is gone.
     pub status_file: &'a OwnedFd,
-    /// [`PATIENCE`], reduced by one for each process whose command line stayed empty. At 0, pidns
-    /// no longer pauses.
+    /// Number of further processes whose command line may stay empty before pidns stops pausing.
+    /// Starts at [`PATIENCE`].
     pub patience: &'a Cell<u32>,
-    /// Limits the total time that all threads of the scan spend waiting for the memory of
-    /// processes.
+    /// Limits the total time for which the threads of the scan are blocked while they read the
+    /// memory of processes.
     pub waits: &'a WaitLimit,
 }
 
@@ -105,8 +105,9 @@ impl DetailReader<'_> {
 
     /// Reads the command line.
     ///
-    /// The kernel copies the command line from the memory of the process, which can block pidns (see
-    /// [`blocked`](crate::collect::kernel::blocked)). So command lines are read only on request.
+    /// The kernel copies the command line from the memory of the process, which can block pidns
+    /// (see [`blocked`](crate::collect::kernel::blocked)). So command lines are read only on
+    /// request.
     fn args(&self, has_memory: bool) -> SysResult<SysResult<Args>> {
         let mut bytes = Vec::new();
         let mut pauses = PAUSES.into_iter();

@@ -22,9 +22,10 @@ use crate::model::{DiagnosticCode, EnvPattern, Process};
 /// `prctl(2)` a process can declare any part of its memory to be its environment.
 const MAX_ENVIRONMENT: usize = 2 * 1024 * 1024;
 
-/// Pauses before reading empty environments again. During `execve(2)`, both the environment and the
-/// command line are empty until the new program has been loaded. But a process can also leave both
-/// empty forever. So pidns does not pause for each process, but once for all of them.
+/// Times to wait before empty environments are read again. During `execve(2)`, both the environment
+/// and the command line are empty until the new program has been loaded. But a process can also
+/// leave both empty forever, so pidns does not wait for each process separately: after each wait,
+/// it rereads all environments that were empty.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(4)];
 
 /// For each process, records which of the conditions its environment meets. Kernel threads and
@@ -84,7 +85,8 @@ fn match_environment(
             }
             loaded
         }
-        // If a process is gone, the kernel can return EACCES even to root.
+        // Don't report an error for a process that is gone. The kernel can return EACCES for such a
+        // process, even to root.
         Err(_) if !is_there(procfs, process) => Loaded::Yes,
         Err(errno) => {
             log.note(DiagnosticCode::EnvironmentUnreadable, Some(errno), Some(process.pid));

@@ -1,4 +1,5 @@
-//! Finds the heartbeat process: a helper that a CI agent runs while a step of a job runs.
+//! Finds the heartbeat of a CI step: a background loop that updates a file every few seconds, to
+//! show the CI agent that the step is still running.
 
 use std::collections::BTreeSet;
 
@@ -11,22 +12,24 @@ use crate::model::{Pid, Process};
 /// Longest `sleep` of a heartbeat in seconds. Jenkins sleeps for three seconds.
 const LONGEST_SLEEP: f64 = 10.0;
 
-/// The shell that runs a CI step, and the heartbeat of the step.
+/// A CI step that has a heartbeat.
 pub struct Step {
-    /// The shell of the step (see [`Observer::step`](crate::model::Observer::step)).
+    /// PID of the shell that runs the step (see [`Observer::step`](crate::model::Observer::step)).
     pub shell: Pid,
-    /// The subshells that form the heartbeat, and their descendants.
+    /// PIDs of the subshells that run the heartbeat loop, and of their descendants.
     pub heartbeat: BTreeSet<Pid>,
 }
 
 /// Finds the nearest ancestor of pidns that is the shell of a CI step with a heartbeat.
 ///
-/// The CI agent has started this shell with `-c` and a text that calls `touch` and `sleep`. The shell
-/// has started the heartbeat, and a second shell that runs the script. A shell that does not fit this pattern is not accepted: it may run
-/// the step itself, so its children may be leftovers. An init is not accepted either, because its
-/// children may be orphans that it has adopted from the script.
+/// The CI agent has started this shell with `-c` and a text that calls `touch` and `sleep`. The
+/// shell has started the heartbeat, and a second shell that runs the script of the step. A shell
+/// that does not fit this pattern is not accepted: it may run the script itself, and then its
+/// children may be leftovers of the script. An init is not accepted either, because its children
+/// may be orphans of the script that it has adopted.
 pub fn step(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> Option<Step> {
-    // `ancestry` starts with pidns, which is not a shell, even if it is called `sh`.
+    // Try each ancestor as `script`, with its parent as `shell`. Skip pidns, the first entry of
+    // `ancestry`: it is not a shell, even if it is called `sh`.
     let shells = ancestry.iter().skip(2);
     let scripts = ancestry.iter().skip(1);
     shells.zip(scripts).find_map(|(shell, script)| {
@@ -46,8 +49,8 @@ pub fn step(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> Op
     })
 }
 
-/// Returns `true` for the command line of a shell whose option `-c` has a text that calls `touch` and
-/// `sleep`, as a heartbeat does.
+/// Returns `true` for the command line of a shell whose option `-c` has a text that calls `touch`
+/// and `sleep`, as a heartbeat does.
 fn starts_heartbeat(arguments: &[u8]) -> bool {
     let mut arguments = arguments.split(|&byte| byte == 0).skip(1);
     let (option, text) = (arguments.next(), arguments.next().unwrap_or_default());

@@ -13,9 +13,9 @@ const ROUNDS: usize = 8;
 
 /// Rereads each process whose parent was not found, together with the parent.
 ///
-/// A parent is missing if it exited during the scan, so that the process now has a new parent. A
-/// parent is also missing if it was started after /proc was listed. A process that has exited by
-/// now is left out. If the parent still can't be read, `assemble` adds a diagnostic.
+/// A parent can be missing for two reasons: it exited during the scan, and the process has a new
+/// parent now; or it was started after /proc was listed. A process that has exited by now is left
+/// out. If the parent still can't be read, `assemble` adds a diagnostic.
 pub fn find_missing(scan: Scan<'_>, found: &mut ScanFindings) {
     let mut before = BTreeSet::new();
     for _ in 0..ROUNDS {

@@ -23,13 +23,15 @@ use crate::collect::parse;
 use crate::model::{Observer, Pid, Process};
 
 /// Maximum number of children of one ancestor that are checked for pipes. The youngest children are
-/// checked first: the services of an init are older than the pipeline.
+/// checked first: if the ancestor is an init, most of its children are services, which are older
+/// than the pipeline.
 const MAX_CHILDREN: usize = 256;
 
 /// The descriptors that connect a process to its pipeline.
 const STANDARD: [&CStr; 3] = [c"fd/0", c"fd/1", c"fd/2"];
 
-/// Maximum number of descriptors to read from a shell, or from a process that a shell is starting.
+/// Maximum number of descriptors of one process to read, if it is a shell, or a process that a
+/// shell is just starting. Of any other process, only the `STANDARD` descriptors are read.
 const MAX_DESCRIPTORS: usize = 256;
 
 /// Finds the running pidns process in its own scan. `processes` must be sorted by PID. Returns
@@ -58,9 +60,10 @@ pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
 /// Returns the siblings that were started after pidns and whose descriptors pidns has no permission
 /// to read, such as `sudo tee log` in the pipeline of an ordinary user.
 ///
-/// A later start alone proves nothing: if pidns has replaced the shell that ran the job (`exec`),
-/// pidns has the start time of that shell. So the parent must be a shell, and the sibling must be
-/// in the same session. An init is not accepted, because it adopts orphans.
+/// A later start does not show that a sibling is in the same pipeline: if pidns replaced the shell
+/// that ran the job (`exec`), the start time of pidns is that of the shell. So the parent must also
+/// be a shell, and the sibling must be in the same session. An init is not accepted as the parent,
+/// because it adopts orphans.
 fn unreadable_siblings(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> Vec<Pid> {
     let [own, parent, ..] = ancestry else { return Vec::new() };
     if is_init(parent) || !is_shell(procfs, parent) {
@@ -150,14 +153,14 @@ impl Pipes {
         self.read.is_empty() && self.written.is_empty()
     }
 
-    /// Returns `true` if `other` has the opposite end of one of these pipes open.
+    /// Returns `true` if `other` has the opposite end of one of the pipes in `self` open.
     ///
-    /// If so, also adds pipes of `other`, to find the next process in the pipeline: if `other`
-    /// reads from one of these pipes, the pipes that `other` writes to; if `other` writes to one,
-    /// the pipes that `other` reads from.
+    /// If so, also adds pipes to `self`, to find the next process in the pipeline. If `other` reads
+    /// from a pipe in `self`, adds the pipes that `other` writes to. If `other` writes to a pipe in
+    /// `self`, adds the pipes that `other` reads from.
     ///
-    /// A process that only has the same end of a pipe open does not belong to the pipeline: it may
-    /// be a daemon of the job that has inherited this end.
+    /// A process that only has the same end of a pipe open as `self` does not belong to the
+    /// pipeline: it may be a daemon of the job that has inherited this end.
     fn follow(&mut self, other: &Self) -> bool {
         let is_reader = !self.written.is_disjoint(&other.read);
         let is_writer = !other.may_be_daemon && !self.read.is_disjoint(&other.written);
@@ -181,7 +184,7 @@ fn descriptors(dir: &ProcessDir<'_>) -> SysResult<Vec<u32>> {
     Ok(numbers)
 }
 
-/// Returns the paths of descriptors, below the directory of the process.
+/// Returns the paths of descriptors, such as `fd/3`, relative to the directory of the process.
 fn paths(descriptors: impl IntoIterator<Item = u32>) -> Vec<CString> {
     let path = |fd| CString::new(format!("fd/{fd}")).ok();
     descriptors.into_iter().filter_map(path).collect()
@@ -202,10 +205,11 @@ fn pipeline(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> BT
     if pipes.is_empty() {
         return BTreeSet::new();
     }
-    // A shell first forks a child, which has the pipes open as other descriptors. Then the
-    // child connects the pipes to its standard input and output. So between these two steps, all
-    // descriptors of the child must be read. Children of pidns can be in this state, too: a shell
-    // starts processes for redirections such as `2> >(cat)` before it executes pidns.
+    // To start a command of a pipeline, a shell first forks a child. The child has the pipes open,
+    // but not yet as its standard input and output; it connects them afterwards. Until then, pidns
+    // finds the pipes only by reading all descriptors of the child. Children of pidns can be in
+    // this state, too: a shell starts processes for redirections such as `2> >(cat)` before it
+    // executes pidns.
     let is_starting = |it: &Process| {
         let is_child = |parent: &Process| it.ppid == Some(parent.pid) && it.comm == parent.comm;
         ancestry.first().is_some_and(|own| it.ppid == Some(own.pid))
@@ -259,16 +263,17 @@ fn children_of<'a>(
     children.into_values().flatten().collect()
 }
 
-/// The ancestors of pidns that may adopt orphans: inits, and programs that may be subreapers.
-/// Shells are not subreapers.
+/// For each ancestor of pidns that may adopt orphans, the children that it probably started itself.
+/// An ancestor may adopt orphans if it is an init, or a program that may be a subreaper. Shells are
+/// not subreapers.
 ///
-/// Maps the PID of each such ancestor to the children that are assumed not to be orphans. In the
-/// kernel's list of the ancestor's children, these children come before the child that is pidns or
-/// an ancestor of pidns. They include the earlier commands of a pipeline, because a shell starts
-/// commands from left to right.
+/// The kernel lists the children of a process in the order in which the process got them. One child
+/// is pidns, or another ancestor of pidns. The children listed before that child are assumed not to
+/// be orphans. They include the earlier commands of a pipeline, because a shell starts commands
+/// from left to right.
 ///
-/// An orphan that the ancestor adopted before it forked that child is in the same part of the list.
-/// Such an orphan is recognised only if it leads a session.
+/// But an orphan that was adopted earlier is listed before that child, too. Such an orphan is
+/// recognized only if it leads a session.
 struct Adopted(HashMap<Pid, Vec<Pid>>);
 
 impl Adopted {
@@ -313,8 +318,8 @@ fn ended_children_of_shells(
     if ended.iter().all(|it| it.is_zombie()) {
         return ended.iter().map(|it| it.pid).collect();
     }
-    // Leave out a child that has ended if its parent has a new child with the same name: the ended
-    // child may be a daemon that has restarted itself.
+    // A child that has ended may be a daemon that has restarted itself. So leave out the child if
+    // its parent has a new child with the same name.
     let is_scanned = |pid| processes.binary_search_by_key(&pid, |it| it.pid).is_ok();
     let new = shells.iter().flat_map(|&it| children(procfs, it)).filter(|&it| !is_scanned(it));
     let new: Vec<Process> = new.filter_map(|it| read_now(procfs, it).ok()).collect();
@@ -353,7 +358,7 @@ mod tests {
         assert_eq!(connected(&readers), [4, 5]);
         let writers = [(4, pipes(&[3], &[1])), (5, pipes(&[], &[3]))];
         assert_eq!(connected(&writers), [4, 5]);
-        // Processes 6 and 7 have the same end of a pipe open as pidns.
+        // Like pidns, process 6 reads from pipe 1, and process 7 writes to pipe 2.
         let daemons = [(4, pipes(&[2], &[])), (6, pipes(&[1], &[])), (7, pipes(&[], &[2]))];
         assert_eq!(connected(&daemons), [4]);
         // Process 4 may be a daemon that has the write end of the pipe open.

@@ -79,8 +79,8 @@ pub struct ProcessReader<'a> {
     buffer: Vec<u8>,
     last_was_nested: bool,
     last_was_kernel_thread: bool,
-    /// [`PATIENCE`], reduced by one for each process whose command line stayed empty. At 0, pidns
-    /// no longer pauses.
+    /// Number of further processes whose command line may stay empty before pidns stops pausing.
+    /// Starts at [`PATIENCE`].
     patience: Cell<u32>,
 }
 
@@ -138,8 +138,8 @@ impl<'a> ProcessReader<'a> {
                 None
             }
         };
-        // The cgroup was read by path. Checking the namespace afterwards proves that the cgroup
-        // belongs to the same init.
+        // The cgroup was read by path, so the PID may have been reused by then. Checking the
+        // namespace afterwards proves that the cgroup is that of this init.
         let fd = self.namespace_of_init(&process, ns_id, &mut dir)?;
         self.scan.registry.keep(fd, InitHistory::Existed).ok()?;
         let mount_namespaces = mount_namespace.map(|inode| (inode, pid)).into_iter().collect();
@@ -247,7 +247,7 @@ impl<'a> ProcessReader<'a> {
         // If the start time differs, BPF saw another process with this PID, so ignore the data from
         // BPF.
         let has_none_open = none_open_since.is_some_and(|start| process.start_time == Some(start));
-        // Other namespaces that the process keeps alive are searched for last, because this search
+        // Search last for the other namespaces that the process keeps alive, because this search
         // takes longest.
         let held = self.search_holders(&process, capacity, has_none_open, &open)?;
         Ok(ReadProcess { process, leaders, cgroup, init, held, log: open.log })
@@ -297,16 +297,16 @@ impl<'a> ProcessReader<'a> {
         &mut self,
         open: &mut OpenProcess<'_>,
     ) -> SysResult<(Status, SysResult<Option<NamespaceId>>)> {
-        // Usually, the status is read first, because the link is not needed if the status shows
-        // that the process is in pidns's namespace. If the process is likely to be in a nested
-        // namespace, the link is read first. This saves a read: the status must be read after the
-        // link, to prove that the process still exists.
+        // Usually, the status is read first. If it shows that the process is in pidns's namespace,
+        // the link is not needed. Otherwise, the link is read, and then the status must be read
+        // again, to prove that the process still exists. If the process is likely to be in a nested
+        // namespace, the link is read first, so that the status is read only once.
         let early =
             (self.last_was_nested || !self.scan.procfs.own).then(|| open.dir.pid_namespace());
         read_record(&open.status_file, &mut self.buffer)?;
         let status = parse::status(&self.buffer);
         self.last_was_nested = status.nspid.len() > 1;
-        // In pidns's own procfs, a process with only one PID is a member of pidns's
+        // If the procfs shows pidns's namespace, a process with only one PID is a member of that
         // namespace.
         if status.nspid.len() == 1 && self.scan.namespace.is_some() {
             return Ok((status, Ok(self.scan.namespace)));
@@ -456,8 +456,8 @@ impl<'a> ProcessReader<'a> {
         if held.is_unsettled {
             open.retry_later()?;
         }
-        // The search of this process is final, so record its descriptor tables. Other processes
-        // that share these tables need not search them.
+        // This search will not be repeated, so record the descriptor tables that it has covered.
+        // They need not be searched again for other processes that share them.
         for table in std::mem::take(&mut held.searched_tables) {
             scan.tables.insert(table);
         }

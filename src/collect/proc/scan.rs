@@ -19,12 +19,12 @@ pub struct Scan<'a> {
     pub search: &'a BTreeSet<SearchScope>,
     /// The optional details to read about every process.
     pub details: &'a BTreeSet<Detail>,
-    /// The descriptors on nsfs that pidns has inherited.
+    /// The inherited descriptors of pidns that refer to namespaces.
     pub inherited: &'a [u32],
     /// The registry to which the scan adds every namespace that it finds.
     pub registry: &'a NamespaceRegistry,
-    /// Limits the total time that all threads of the scan spend waiting for the memory of
-    /// processes.
+    /// Limits the total time for which the threads of the scan are blocked while they read the
+    /// memory of processes.
     pub memory_waits: &'a WaitLimit,
     /// The descriptor tables that have been searched so far.
     pub tables: &'a SearchedTables,
@@ -47,7 +47,7 @@ pub struct Target {
 /// A living init that the BPF program found.
 #[derive(Debug)]
 pub struct SeenInit {
-    /// The process, with all fields as a read through /proc would fill them in.
+    /// The process. Its fields have the same values as if it had been read through /proc.
     pub process: Process,
     /// The kernel's 64-bit ID of the init's PID namespace. The kernel never reuses such an ID.
     pub ns_id: u64,

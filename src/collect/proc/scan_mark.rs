@@ -30,14 +30,15 @@ const LINK: &[u8] = b"/memfd:pidns-scan (deleted)";
 /// Time for which a mark is valid. A scan is far shorter, even on a busy host with many processes.
 const LIFETIME: Duration = Duration::from_secs(10);
 
-/// The mark of this process.
+/// The scan mark of the running pidns.
 struct ScanMark {
     file: OwnedFd,
     /// Device number that the kernel reports for every file created with `memfd_create(2)`.
     device: u64,
 }
 
-/// Returns the mark of this process, or `None` if no memory file can be created.
+/// Returns the scan mark of the running pidns, which the first call creates. Returns `None` if the
+/// memory file can't be created.
 fn own() -> Option<&'static ScanMark> {
     static MARK: OnceLock<Option<ScanMark>> = OnceLock::new();
     let make = || {
@@ -51,7 +52,8 @@ fn own() -> Option<&'static ScanMark> {
     MARK.get_or_init(make).as_ref()
 }
 
-/// Marks this process, or renews its mark. Must be called before namespaces are opened.
+/// Creates or renews the scan mark of the running pidns. Must be called before namespaces are
+/// opened.
 pub fn renew() {
     if let Some(mark) = own() {
         // `fchmod` sets the change time (`ctime`) to the current time. Unlike `mtime`, `ctime`

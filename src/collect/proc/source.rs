@@ -41,17 +41,18 @@ use crate::model::{
     SearchScope,
 };
 
-/// Maximum number of attempts to read an init that exits just after the kernel returned its PID.
+/// Maximum number of times that pidns asks the kernel for the PID of an init. The init can exit
+/// before pidns has read it.
 const INIT_ATTEMPTS: usize = 3;
 
 /// A mounted procfs that is used as a source of snapshots.
 pub struct ProcSource {
     procfs: Procfs,
-    /// pidns's own procfs, if `procfs` shows another PID namespace.
+    /// The procfs at /proc, if it shows pidns's PID namespace and `procfs` shows another one.
     own: Option<Procfs>,
     /// Inode of pidns's PID namespace.
     viewer_namespace: Option<u64>,
-    /// The descriptors on nsfs that pidns has inherited.
+    /// The inherited descriptors of pidns that refer to namespaces.
     inherited: Vec<u32>,
     /// Finds frozen cgroups. Created on first use.
     freezer: OnceLock<Freezer>,

@@ -15,7 +15,7 @@ const NOBODY: u32 = 65534;
 /// PID of kthreadd, the parent of all kernel threads, in the initial PID namespace.
 const KTHREADD: u32 = 2;
 
-/// Returns `true` if a process still exists, with the PIDs that it had at each level when it was
+/// Returns `true` if a process still exists, and has the same PID at each level as when it was
 /// read.
 pub fn is_there(procfs: &Procfs, process: &Process) -> bool {
     current_status(procfs, process).is_some()

@@ -19,14 +19,14 @@ use crate::collect::kernel::sys::{read, read_own};
 use crate::collect::parse::{self, CgroupMount};
 use crate::model::{FrozenCgroup, Pid, Process, StoppedBy};
 
-/// Kernel functions in which a thread sleeps in `TASK_KILLABLE`, so SIGKILL ends the sleep, although
-/// /proc shows it as uninterruptible. A compiler may add a suffix to a name or inline the function,
-/// so some names are those of callers. Functions that have `killable` in their names, such as
-/// `rpc_wait_bit_killable` of NFS, need no entry.
+/// Kernel functions in which a thread sleeps in `TASK_KILLABLE`, so SIGKILL ends the sleep,
+/// although /proc shows it as uninterruptible. A compiler may add a suffix to a name or inline the
+/// function, so some names are those of callers. Functions that have `killable` in their names,
+/// such as `rpc_wait_bit_killable` of NFS, need no entry.
 ///
-/// `request_wait_answer` (FUSE) is missing, because SIGKILL does not end the wait for a request that
-/// the FUSE daemon has already read. `p9_client_rpc` (9P) is missing, because after SIGKILL it waits
-/// for the server once more.
+/// `request_wait_answer` (FUSE) is missing, because SIGKILL does not end the wait for a request
+/// that the FUSE daemon has already read. `p9_client_rpc` (9P) is missing, because after SIGKILL it
+/// waits for the server once more.
 const KILLABLE: [&[u8]; 16] = [
     // `vfork(2)` waits until the child executes a program or exits.
     b"wait_for_vfork_done",
@@ -60,7 +60,8 @@ const KILLABLE: [&[u8]; 16] = [
 /// version 1, the threads of a process can be in different cgroups.
 const MAX_CGROUPS: usize = 64;
 
-/// Maximum number of cgroups to read from a cgroup upward, including the cgroup itself.
+/// Maximum number of cgroups to read on the way from a cgroup to the root cgroup, including the
+/// cgroup itself.
 const MAX_LEVELS: usize = 64;
 
 /// Returns the tracer of a process, if it has one and this procfs shows it.
@@ -68,8 +69,8 @@ pub fn tracer(procfs: &Procfs, process: &Process) -> Option<Pid> {
     parse::tracer(&text_now(procfs, process)?).map(|tid| process_of(procfs, tid))
 }
 
-/// Returns the process that a thread belongs to. `TracerPid` is the TID of the tracing thread, but
-/// only a whole process can be killed.
+/// Returns the process that a thread belongs to. Needed for `TracerPid`, the TID of the tracing
+/// thread: advice names the process, because only a whole process can be killed.
 fn process_of(procfs: &Procfs, tid: Pid) -> Pid {
     let mut status = Vec::new();
     let dir = ProcessDir::open(procfs.fd(), tid);
@@ -152,8 +153,8 @@ pub struct Freezer {
 impl Freezer {
     /// Finds the cgroup hierarchies that pidns sees.
     ///
-    /// The advice to the user contains the paths of frozen cgroups, for use in a shell. So the paths
-    /// must be valid in the mount namespace of pidns.
+    /// The advice to the user contains the paths of frozen cgroups, for use in a shell. So the
+    /// paths must be valid in the mount namespace of pidns.
     pub fn of_viewer() -> Self {
         let table = read_own(c"self/mountinfo").unwrap_or_default();
         let mounts = parse::cgroup_mounts(&table, "freezer").collect();

@@ -114,9 +114,9 @@ fn read_batches(
 pub enum Share {
     /// All processes.
     Whole,
-    /// One half of the processes. A call with [`Second`](Self::Second) lists the other half.
+    /// One half of the processes; [`Second`](Self::Second) is the other half.
     First,
-    /// The other half of the processes.
+    /// The half of the processes that [`First`](Self::First) leaves out.
     Second,
 }
 
@@ -137,9 +137,9 @@ pub fn read_while_listing<T: Send>(
     thread::scope(|scope| {
         let mut helpers = Vec::new();
         for _ in 0..helper_count(scan) {
-            // The helper waits until `start` has sent a `Sender` or has been dropped. If the helper
-            // receives a `Sender`, it first lists processes and sends them through the `Sender`. In
-            // both cases, it then reads processes.
+            // Each helper waits for a `Sender` from `start`. A helper that receives one lists
+            // processes, sends them through it, and then reads processes. If `start` is dropped
+            // instead, the helper only reads processes.
             let (start, started) = mpsc::channel();
             let help = move || {
                 let listed = started.recv().ok().map(|sender| list(Share::Second, sender));

@@ -14,9 +14,10 @@ use crate::model::{DiagnosticCode, Pid};
 /// first retry is made as soon as the thread has read its other processes.
 const RETRIES: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(600)];
 
-/// Maximum number of late rounds, which follow [`Attempt::Final`]. In a late round, a worker
-/// rereads the processes that seem to be gone (`ESRCH`) right after their status files were opened,
-/// although their PIDs exist. Processes that fail in every round are reported as unreadable.
+/// Maximum number of late rounds, the rounds after [`Attempt::Final`]. In a late round, a worker
+/// rereads the processes whose PIDs still exist, but which seemed to be gone (`ESRCH`) right after
+/// their status files had been opened. Processes that fail in every round are reported as
+/// unreadable.
 const MAX_LATE_ROUNDS: usize = 16;
 
 /// Reads processes in one thread of a scan.
@@ -24,20 +25,22 @@ pub struct Worker<'a> {
     reader: ProcessReader<'a>,
     found: ScanFindings,
     attempt: Attempt,
-    /// Number of late rounds so far (at most [`MAX_LATE_ROUNDS`]).
+    /// Number of late rounds so far; see [`MAX_LATE_ROUNDS`].
     late_rounds: usize,
     /// Processes that must be read again.
     retry: Vec<Target>,
-    /// Time at which the first attempt to read a process last failed.
+    /// Time at which a process was last added to `retry` after its first attempt.
     last_added: Instant,
 }
 
-/// The current attempt to read the processes.
+/// The stage of a worker: the first attempt to read its processes, the retries, or the final
+/// attempt.
 #[derive(Clone, Copy, PartialEq)]
 enum Attempt {
     First,
     Retry,
-    /// The last regular attempt: its result is accepted even if it looks inconsistent.
+    /// The last regular attempt, and the late rounds. Their results are accepted even if they look
+    /// inconsistent.
     Final,
 }
 

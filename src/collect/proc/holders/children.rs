@@ -61,15 +61,15 @@ fn search_nascent(
         Err(Errno::NOTTY)
     };
     // The pidfd was opened by TID, and a TID can be reused after its thread has exited. If the
-    // thread isn't exiting even now, its TID was not reused, so the namespace is the right one.
+    // thread is still alive now, its TID can't have been reused, so the namespace is the right one.
     if is_exiting() {
         return search.still_there();
     }
     match namespace {
         Ok(fd) => {
-            // If the link is still missing, the opened namespace has no init yet. If the link
-            // exists by now, the thread may have started that init, or have chosen another
-            // namespace for its children (`setns(2)`).
+            // If the link is still missing, the namespace has no init yet. If the link exists by
+            // now, this is unknown: the thread may have started the init of the namespace, or have
+            // chosen another namespace for its children (`setns(2)`).
             let is_missing = namespace_link(dir, FOR_CHILDREN, "pid") == Err(Errno::NOENT);
             let history = if is_missing { InitHistory::NoneYet } else { InitHistory::Unknown };
             add_holder(search, fd.inode(), tid, held, history, || Ok(fd), || true);

@@ -56,8 +56,9 @@ fn search_once(search: &HolderSearch<'_>, leader_has_exited: bool) -> Result<Hel
         match living_thread(search.dir) {
             Ok(Some((tid, dir))) => thread = (tid, Some(dir)),
             Ok(None) => {
-                // The leader has exited, and no other thread was found. Either the process has no
-                // other thread, or another thread is about to become the leader (`execve(2)`).
+                // The leader has exited, and no other thread was found. If the kernel counts one
+                // thread, the process has no other thread. Otherwise, another thread may be about
+                // to become the leader (`execve(2)`).
                 let is_alone = search.process.threads == Some(NonZeroU32::MIN);
                 held.is_unsettled = !(search.process.is_zombie() && is_alone);
                 search.still_there()?;
@@ -80,8 +81,8 @@ fn search_once(search: &HolderSearch<'_>, leader_has_exited: bool) -> Result<Hel
 /// Searches every thread except `searched`. A thread can have a descriptor table and a mount
 /// namespace of its own (`unshare(2)`).
 fn search_other_threads(search: &HolderSearch<'_>, searched: Pid, held: &mut Held) -> Result<()> {
-    // A scanning pidns process starts threads that enter namespaces for a moment, so its other
-    // threads are not searched.
+    // Don't search the other threads of a pidns that is running a scan: a scan starts threads that
+    // enter namespaces for a moment.
     let searches_fds = search.scan.search.contains(&SearchScope::Fds);
     if search.is_viewer() || held.is_scanner || (!searches_fds && is_scanning(search.dir)) {
         return Ok(());
@@ -134,8 +135,8 @@ fn search_thread(
     }
     if is_denied {
         // Reading the links in `/proc/PID/fd` requires the same permission (ptrace access) as
-        // reading `ns/mnt`. The kernel refused to show `ns/mnt`, so it would refuse to show every
-        // descriptor.
+        // reading `ns/mnt`. The kernel refused to show `ns/mnt`, so it would not show any of the
+        // descriptors either.
         return search.refused(DiagnosticCode::FdsUnreadable, Errno::ACCESS, dir, held);
     }
     fds::search(search, dir, tid, held)

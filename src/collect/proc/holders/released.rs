@@ -17,7 +17,7 @@ use crate::collect::proc::process_dir::{ProcessDir, for_each_task, task_is_exiti
 use crate::collect::proc::procfs::Procfs;
 use crate::model::{Holder, NamespaceId, Pid, Process, SearchScope};
 
-/// Pauses before the namespaces that seem to be released are checked again.
+/// Times to wait before each further check of the namespaces that seem to be released.
 const PAUSES: [Duration; 3] =
     [Duration::ZERO, Duration::from_micros(100), Duration::from_micros(500)];
 
@@ -70,8 +70,8 @@ fn still_holds(procfs: &Procfs, in_threads: bool, inode: u64, holder: &Holder) -
     let held = match *holder {
         Holder::Fd { pid, fd, .. } => has_namespace_open(procfs, in_threads, inode, pid, fd),
         Holder::PidForChildren { pid, tid, .. } => has_for_children(procfs, inode, pid, tid),
-        // Mounts and files are not checked here: the mounts have only just been read, and files are
-        // searched later.
+        // These holders are not checked again: the mounts have only just been read, and files are
+        // added only after this check.
         Holder::Mount { .. } | Holder::File { .. } => Ok(true),
     };
     held.unwrap_or_else(|errno| !is_gone(errno))
@@ -118,7 +118,8 @@ fn file_behind(dir: BorrowedFd<'_>, fd: u32) -> Result<FileId> {
     FileId::of(open_base(dir, c"fd")?.as_fd(), number.format(fd))
 }
 
-/// Returns `true` if a thread still creates its children in the namespace with this inode.
+/// Returns `true` if the thread `tid` of the process `pid` still creates its children in the
+/// namespace with this inode.
 pub fn has_for_children(procfs: &Procfs, inode: u64, pid: Pid, tid: Pid) -> Result<bool> {
     let process = ProcessDir::open(procfs.fd(), pid)?;
     let has = |tid: Pid| {

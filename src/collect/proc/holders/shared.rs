@@ -54,7 +54,7 @@ pub struct SearchedTable {
 pub struct Sharer {
     pub pid: Pid,
     pub comm: SmolStr,
-    /// Index of the table.
+    /// Index of the shared table in `Tables::tables`.
     pub table: usize,
 }
 
@@ -93,8 +93,8 @@ impl SearchedTables {
         }
     }
 
-    /// Adds a holder for every process that shares a searched table, and for every namespace that is
-    /// open in the table.
+    /// Adds a holder for every process that shares a searched table, and for every namespace that
+    /// is open in the table.
     pub fn add_holders(&self, mut sharers: Vec<Sharer>, holders: &mut HolderList) {
         let Tables { tables, .. } = &*self.lock();
         sharers.sort_unstable();
@@ -119,8 +119,8 @@ impl SearchedTables {
 }
 
 impl Tables {
-    /// Searches `order` for the table of a thread, as [`slice::binary_search`] does. Returns `None` if
-    /// the thread's table can't be compared.
+    /// Searches `order` for the table of a thread, as [`slice::binary_search`] does. Returns `None`
+    /// if the thread's table can't be compared.
     fn position(&mut self, tid: Pid) -> Option<Result<usize, usize>> {
         loop {
             let mut failed = None;
@@ -133,8 +133,8 @@ impl Tables {
                 })
             });
             let Some((index, known)) = failed else { return Some(position) };
-            // One of the two threads has exited. If it is `known`, remove the table of `known` from
-            // `order` and try again.
+            // One of the two threads has exited. If `known` can't be compared even with itself, it
+            // is the one that has exited: remove its table from `order` and try again.
             if compare_descriptor_tables(known, known).is_ok() {
                 return None;
             }

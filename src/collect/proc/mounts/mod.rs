@@ -47,9 +47,9 @@ const MAX_MOUNTED: usize = 256;
 /// 1,000 mounts.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
-/// Maximum processor time for searching mount namespaces in which the scan has found no thread. The
-/// kernel lists such mount namespaces, and processes can create them faster than pidns searches
-/// them.
+/// Maximum processor time for searching mount namespaces in which the scan has found no thread.
+/// pidns finds them in the kernel's list. Without this limit, the search might never end, because
+/// processes can create mount namespaces faster than pidns searches them.
 const MAX_UNSEEN_TIME: Duration = Duration::from_secs(1);
 
 /// Searches each mount namespace that pidns can reach, and adds the bind mounts of PID namespaces
@@ -95,8 +95,8 @@ pub fn search(
 /// A search of mount namespaces in progress.
 struct MountSearch<'a> {
     procfs: &'a Procfs,
-    /// Limits the time for which the search waits. Once the limit has been reached, the search
-    /// finds nothing more.
+    /// Limits the total time that the search waits for the kernel's mount lock (see [`MAX_WAIT`]).
+    /// Once the limit has been reached, the search skips all further mount namespaces.
     waits: &'a WaitLimit,
     registry: &'a NamespaceRegistry,
     found: &'a mut ScanFindings,
@@ -266,9 +266,9 @@ impl MountSearch<'_> {
         let readers = self.readers.get(&inode).cloned().unwrap_or_default();
         let procfs = self.procfs;
         let root = LazyCell::new(|| {
-            // The owner of the mount namespace's user namespace, for example, can list the mounts,
-            // but can't enter the mount namespace. If entering is denied, use the root directory of
-            // a thread in the mount namespace.
+            // If pidns can't enter the mount namespace, use the root directory of a thread in it.
+            // Entering takes more privileges than listing the mounts: for example, the owner of the
+            // mount namespace's user namespace can list them, but can't enter.
             root_of(namespace).or_else(|errno| {
                 let mut roots = readers.iter().map(|&reader| open_root(procfs, reader));
                 roots.find(Result::is_ok).unwrap_or(Err(errno))
@@ -286,8 +286,8 @@ impl MountSearch<'_> {
         }
         let mut readers = self.readers.get(&inode).cloned().unwrap_or_default();
         readers.sort_unstable();
-        // First try to search the whole mount namespace. A thread's mountinfo shows only the mounts
-        // below the thread's root directory.
+        // First try to open the mount namespace, to list all of its mounts. A thread's mountinfo
+        // shows only the mounts below the thread's root directory.
         for &reader in &readers {
             match open_mount_namespace(self.procfs, reader) {
                 Ok(namespace) if namespace.inode() == inode => match self.search_open(&namespace) {
@@ -401,8 +401,8 @@ impl MountSearch<'_> {
     /// Pins a namespace (keeps it open). If the namespace can't be opened, returns the error and
     /// does not record the namespace, because its mount may have gone away.
     ///
-    /// The registry does not record a namespace if opening it fails with `ENOENT`. So the registry
-    /// gets `ENOENT` instead of the actual error.
+    /// After most errors, the registry records the namespace nevertheless. `ENOENT` prevents this,
+    /// so the registry gets `ENOENT` instead of the actual error.
     fn pin(&self, inode: u64, open: impl FnOnce() -> Result<NamespaceFd>) -> Result<()> {
         let mut cause = Errno::NOENT;
         let open = || {
