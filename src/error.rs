@@ -60,7 +60,7 @@ pub enum Error {
     PidElsewhere {
         /// The PID.
         pid: Pid,
-        /// A sentence that names these processes.
+        /// A sentence that names the processes with this PID in their own namespaces.
         elsewhere: String,
     },
     /// The output could not be written.
@@ -98,8 +98,8 @@ pub enum Error {
     },
     /// The kernel would discard the exit status of a command, because SIGCHLD is ignored.
     StatusLost,
-    /// An error of `pidns run`, which is one of the other variants. The exit status is that of
-    /// env(1): 126 or 127 if the command could not be executed, and 125 for other errors.
+    /// Any of the other errors, if it occurred in `pidns run`. The exit status is then that of
+    /// env(1): 126 or 127 if the command could not be executed, and 125 for all other errors.
     OfRun(Box<Error>),
 }
 

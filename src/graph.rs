@@ -130,7 +130,8 @@ impl PidGraph {
         self.snapshot.limits.as_ref()?.get(index)
     }
 
-    /// Adds processes that a filter removed: tracers and ancestors of the remaining processes.
+    /// Adds processes that a filter removed, but to which the remaining processes refer: their
+    /// tracers and ancestors.
     pub fn add_left_out(&mut self, processes: impl IntoIterator<Item = Process>) {
         self.left_out.extend(processes.into_iter().map(|process| (process.pid, process)));
     }

@@ -27,8 +27,9 @@ pub fn limits(arguments: &cli::Limits) -> Result<Exit, Error> {
     let mut report = LimitReport::new(PidGraph::new(snapshot), asked, own);
     let code = DiagnosticCode::LimitsUnknown.name();
     let unknown = report.graph.snapshot().diagnostics.iter().filter(|it| it.code == code);
-    // No limits apply to zombies and kernel threads. If the user names only such processes, no
-    // limit is known, but none is missing either.
+    // Zombies and kernel threads have no limits. If the user names only such processes, an empty
+    // result is correct. It is an error only if limits of a process that the user named could not
+    // be read.
     let is_unread = |it: &Diagnostic| it.pids.iter().any(|pid| report.asked.contains(pid));
     let has_unknown = report.unknown > 0 || unknown.clone().any(is_unread);
     if report.known == 0 && has_unknown {

@@ -9,7 +9,8 @@ use crate::error::Error;
 use crate::model::{Detail, Process, Snapshot};
 use crate::query::{Check, Policy, ThreadProblems, Transients, Unsettled};
 
-/// A snapshot to check, and data about its transient states and its threads.
+/// A snapshot to check, the states in it that the check must not report, because they probably end
+/// soon, and the problems of its threads.
 pub struct Settled {
     pub snapshot: Snapshot,
     /// Processes and namespaces whose states are not reported as problems, because the states

@@ -33,7 +33,7 @@ const SCANNING: Duration = Duration::from_secs(1);
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// Runs a command, reports its leftovers on standard error, and exits with the command's status.
-/// `collector` reads the live kernel.
+/// `collector` selects how pidns takes snapshots.
 ///
 /// # Errors
 /// Returns an error if the command could not be started, or if it succeeded but pidns could not
@@ -64,7 +64,8 @@ pub fn run(arguments: &Run, collector: Collector) -> Result<Exit, Error> {
             Err(_) => Exit::RunTrouble,
         });
     }
-    // The failure of the command matters more to the caller than an error of pidns.
+    // The command failed, so exit with its status, even after an error of pidns: the failure of the
+    // command matters more to the caller.
     if ended.is_by_sigint() {
         // After Ctrl-C, a shell stops running its script only if SIGINT terminated its child.
         end_by_sigint();
@@ -204,8 +205,9 @@ fn find_leftovers(
     }
 }
 
-/// Looks up facts for advice on removing namespaces. Considers all processes on the host, because
-/// users may have to enter a mount namespace that contains no leftover process.
+/// Looks up facts for advice on removing namespaces. Considers all processes on the host: to enter
+/// a mount namespace, users need the PID of any process in it, and the mount namespace may contain
+/// no leftover process.
 fn live_facts(snapshot: &Snapshot, command: &SupervisedCommand) -> Result<LiveFacts, Error> {
     let holders = snapshot.namespaces.iter().flat_map(|it| &it.holders);
     let mount_namespaces = holders.filter_map(Holder::mount_namespace).collect();

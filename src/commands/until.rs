@@ -52,9 +52,9 @@ impl Until {
         scanner: &mut Scanner,
     ) -> Result<(Snapshot, Option<Check>), Error> {
         let Request { procfs, details, .. } = scanner.request().clone();
-        // Only `settle` finds the problems of single threads. If none of these ends the watch,
-        // check the snapshot first. If the snapshot has no problems, there is nothing that could be
-        // transient, so `settle` is not needed.
+        // Problems of individual threads are found only by `settle`. If the watch does not wait for
+        // such a problem, check the snapshot without `settle` first. If the snapshot has no
+        // problems, `settle` is not needed: there is no problem that might be transient.
         let may_stop = || after.processes.iter().any(Process::has_exited_leader);
         let needs_threads = self.codes.contains(&CheckCode::Uninterruptible)
             || (self.codes.contains(&CheckCode::StoppedInit) && may_stop());

@@ -40,7 +40,7 @@ pub fn load(
     collect(&Request { procfs, search, details, environment, collector })
 }
 
-/// Reads the live kernel.
+/// Takes a snapshot of the live host.
 pub fn collect(request: &Request) -> Result<Snapshot, Error> {
     collect::collect(request).map(snapshot).map_err(Error::from)
 }
@@ -125,8 +125,9 @@ pub fn style<F: Formats>(output: &Output<F>, no_fold: bool) -> Style {
     }
 }
 
-/// Returns the exit status of a verb. `is_no` is `true` for a negative result, such as a
-/// difference. An incomplete view changes the exit status only with `--strict`.
+/// Returns the exit status of a verb. `is_no` is `true` if the answer of the verb is no, for
+/// example if `pidns diff` has found differences. An incomplete view changes the exit status only
+/// with `--strict`.
 pub fn exit_status(is_no: bool, is_complete: bool, strict: bool) -> Exit {
     match is_no {
         true => Exit::No,

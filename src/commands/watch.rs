@@ -32,9 +32,9 @@ use crate::watch::local_time::LocalTime;
 use crate::watch::schedule::Schedule;
 use crate::wording::watch as wording;
 
-/// Minimum interval at which pidns asks the kernel whether a missing namespace still exists. The
-/// answer takes up to 0.2 seconds. With a shorter interval, pidns reports the namespace as gone
-/// without asking.
+/// Shortest interval of a watch (`--interval`) in which pidns asks the kernel whether a missing
+/// namespace still exists. The answer takes up to 0.2 seconds. In a watch with a shorter interval,
+/// pidns reports the namespace as gone without asking.
 const MIN_INTERVAL_FOR_HIDDEN: Duration = Duration::from_secs(1);
 
 /// The reason why the watch ends.
@@ -53,8 +53,8 @@ enum End {
     Stopped,
 }
 
-/// Reports changes until the watch ends. The exit status is 1 if the watch ends before a problem
-/// that `--until` selects has occurred.
+/// Reports changes until the watch ends. With `--until`, the exit status is 1 if the watch ends
+/// before one of the selected problems has occurred.
 pub fn watch(arguments: &cli::Watch) -> Result<Exit, Error> {
     let signals = Signals::block_ending()
         .map_err(|source| Error::Run { what: "take signals (signalfd)", source })?;
@@ -385,7 +385,7 @@ impl<'a> Watcher<'a> {
     }
 }
 
-/// Returns the request for each snapshot.
+/// Returns the request with which each snapshot of the watch is taken.
 fn request(arguments: &cli::Watch) -> Request {
     let policy = Policy::only(arguments.until.clone());
     let needs_cgroups = arguments.filter.container.is_some() || policy.needs_cgroups();

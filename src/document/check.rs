@@ -19,8 +19,8 @@ use crate::query;
 const CHECK_VERSION: &str = "1.0";
 
 /// The problems found on a host, as written by `pidns check -f json`. Later 1.x versions of the
-/// schema may add fields, but never rename, retype or remove a field. They may also add words to
-/// the lists that the schema calls open.
+/// schema may add fields, but never rename, retype or remove a field. They may also add values to
+/// an enumeration that the schema describes as an open list.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CheckReport<'a> {
@@ -100,10 +100,10 @@ keywords! {
     }
 }
 
-/// A line of `pidns check -f ndjson`. `record` names the field that contains the content. The
-/// content has the same form as in `pidns check -f json`. Later 1.x versions of the schema may add
-/// fields, but never rename, retype or remove a field. Readers must ignore fields and kinds of
-/// records that they do not know.
+/// A line of `pidns check -f ndjson`. `record` is the kind of the record, and also the name of the
+/// field with its content. The content has the same form as in `pidns check -f json`. Later 1.x
+/// versions of the schema may add fields, but never rename, retype or remove a field. Readers must
+/// ignore fields and kinds of records that they do not know.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

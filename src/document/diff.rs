@@ -22,7 +22,8 @@ const DIFF_VERSION: &str = "1.0";
 
 /// The differences between two documents, or between a document and the live host, as written by
 /// `pidns diff -f json`. Later 1.x versions of the schema may add fields, but never rename, retype
-/// or remove a field. They may also add words to the lists that the schema calls open.
+/// or remove a field. They may also add values to an enumeration that the schema describes as an
+/// open list.
 // The types of the long lists are type parameters, so that each list can create its elements one at
 // a time while the comparison is written.
 #[derive(Serialize)]
@@ -139,10 +140,10 @@ keywords! {
     }
 }
 
-/// A line of `pidns diff -f ndjson`. `record` names the field that contains the content. The
-/// content has the same form as in `pidns diff -f json`. Later 1.x versions of the schema may add
-/// fields, but never rename, retype or remove a field. Readers must ignore fields and kinds of
-/// records that they do not know.
+/// A line of `pidns diff -f ndjson`. `record` is the kind of the record, and also the name of the
+/// field with its content. The content has the same form as in `pidns diff -f json`. Later 1.x
+/// versions of the schema may add fields, but never rename, retype or remove a field. Readers must
+/// ignore fields and kinds of records that they do not know.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

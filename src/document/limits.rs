@@ -17,7 +17,7 @@ const LIMITS_VERSION: &str = "1.0";
 
 /// Limits that can make fork or the creation of a PID namespace fail, as written by `pidns limits
 /// -f json`. Later 1.x versions of the schema may add fields, but never rename, retype or remove a
-/// field. They may also add words to the lists that the schema calls open.
+/// field. They may also add values to an enumeration that the schema describes as an open list.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LimitsReport {
@@ -28,7 +28,7 @@ pub struct LimitsReport {
     captured_at: Timestamp,
     /// The host that was scanned.
     host: Host,
-    /// All fields except `limits` and `diagnostics`.
+    /// All fields except the lists `limits` and `diagnostics`.
     #[serde(flatten)]
     head: LimitsSummary,
     /// The limits: first those that are full, then the others, fullest first. A document about the
@@ -59,7 +59,8 @@ pub struct LimitsSummary {
 keywords! {
     /// Kind of record in the output of `pidns limits -f ndjson`.
     pub enum LimitsRecordKind("limits_record_kind", "record of kind", "records of kind") {
-        /// All fields of the document except `limits` and `diagnostics`. This record comes first.
+        /// The first record: all fields of the document except the lists `limits` and
+        /// `diagnostics`.
         Limits = "limits",
         /// An entry of the list `limits`.
         Limit = "limit",
@@ -68,10 +69,10 @@ keywords! {
     }
 }
 
-/// A line of `pidns limits -f ndjson`. `record` names the field that contains the content. The
-/// content has the same form as in `pidns limits -f json`. Later 1.x versions of the schema may add
-/// fields, but never rename, retype or remove a field. Readers must ignore fields and kinds of
-/// records that they do not know.
+/// A line of `pidns limits -f ndjson`. `record` is the kind of the record, and also the name of the
+/// field with its content. The content has the same form as in `pidns limits -f json`. Later 1.x
+/// versions of the schema may add fields, but never rename, retype or remove a field. Readers must
+/// ignore fields and kinds of records that they do not know.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -16,7 +16,7 @@ use super::snapshot::{Blocker, Diagnostic, Document, Generator, Holder, Host, Na
 use super::snapshot_records::{Counts, SnapshotSummary};
 use crate::model::{Consumer, Container, Criterion, LimitScope, Observer, Pod, Procfs};
 
-/// A deserializer that reads structs from objects only.
+/// A deserializer that reads a struct only from an object, not from an array.
 struct Objects<D>(D);
 
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for Objects<D> {

@@ -61,8 +61,8 @@ impl<T: Keyword> Serialize for Word<T> {
 #[cfg(test)]
 pub const SPELLING: &str = "^[a-z][a-z0-9_-]{0,63}$";
 
-/// Returns `true` if a later version may use this string as a word. Words have at most 64 bytes,
-/// because pidns prints unknown words.
+/// Returns `true` if a later version may use this string as a word. pidns prints unknown words, so
+/// their length is limited to 64 bytes.
 fn is_word(text: &str) -> bool {
     let letter = |c: char| c.is_ascii_lowercase();
     let other = |c: char| letter(c) || c.is_ascii_digit() || c == '_' || c == '-';

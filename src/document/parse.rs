@@ -49,9 +49,9 @@ impl Invalid {
         self
     }
 
-    /// Converts the position of an error from the document to the NDJSON record that contained the
-    /// invalid value. `place` converts the path of this value, and also returns the line number of
-    /// the record.
+    /// Makes an error refer to the NDJSON record that contained the invalid value, instead of the
+    /// document. `place` converts the path of the value in the document to its path in the record,
+    /// and also returns the line number of the record.
     pub(super) fn in_line(self, place: impl FnOnce(&str) -> (String, u64)) -> Self {
         let (place, line) = place(&self.place);
         Self { place, problem: format!("{} at line {line}", self.problem) }

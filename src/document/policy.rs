@@ -21,7 +21,7 @@ pub struct PolicyFile {
     /// Rules for findings that are reported, but do not make the check fail.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     warn: Vec<String>,
-    /// Rules for findings that are ignored.
+    /// Rules for findings that are not reported.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     allow: Vec<String>,
 }

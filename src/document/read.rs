@@ -21,9 +21,9 @@ pub(super) use records::RecordLine;
 /// format from the content.
 ///
 /// The returned snapshot is as consistent as the result of a live scan. Ignores fields from a later
-/// 1.x version, and returns unknown words. Reading fails if the text is larger than [`MAX_SIZE`],
-/// has an unsupported major version, does not match the schema, contradicts itself, or contains
-/// records from several snapshots.
+/// 1.x version, and returns the words from open lists that this version does not know. Reading
+/// fails if the text is larger than [`MAX_SIZE`], has an unsupported major version, does not match
+/// the schema, contradicts itself, or contains records from several snapshots.
 pub fn read(text: &[u8]) -> Result<(model::Snapshot, UnknownWords), Invalid> {
     read_from(text, None).unwrap_or_else(|error| Err(Invalid::at("", error.to_string())))
 }

@@ -14,7 +14,8 @@ const RUN_VERSION: &str = "1.0";
 
 /// The processes and namespaces that a command left behind, as written by `pidns run -f json
 /// --report FILE`. Later 1.x versions of the schema may add fields, but never rename, retype or
-/// remove a field. They may also add words to the lists that the schema calls open.
+/// remove a field. They may also add values to an enumeration that the schema describes as an open
+/// list.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunReport<'a> {
@@ -52,12 +53,12 @@ pub struct RunReport<'a> {
 struct RunFinding {
     /// Code of the problem.
     code: Word<CheckCode>,
-    /// `true` if the code is denied (--deny).
+    /// `true` if problems with this code are denied (--deny).
     denied: bool,
-    /// PID of the process; null for a namespace, or for short-lived processes that exit before
-    /// they can be read.
+    /// PID of the process with the problem; null if a namespace has the problem, or if short-lived
+    /// processes exited before they could be read.
     pid: Option<Pid>,
-    /// Id of the namespace; null for processes.
+    /// ID of the namespace with the problem; null if a process has the problem.
     namespace: Option<NamespaceId>,
     /// Age of the process in seconds; null if unknown.
     age: Option<f64>,

@@ -32,11 +32,11 @@ keywords! {
 }
 
 /// A line of `pidns -f ndjson`: one part of one host's snapshot. Lines from any number of hosts may
-/// be mixed in any order. `record` names the field that contains the content. The content has the
-/// same form as in the document. Each snapshot has one record of kind `snapshot`, whose field
-/// `counts` has the number of records of every other kind. Later 1.x versions of the schema may add
-/// fields, but never rename, retype or remove a field. Readers must ignore fields and kinds of
-/// records that they do not know.
+/// be mixed in any order. `record` is the kind of the record, and also the name of the field with
+/// its content. The content has the same form as in the document. Each snapshot has one record of
+/// kind `snapshot`, whose field `counts` has the number of records of every other kind. Later 1.x
+/// versions of the schema may add fields, but never rename, retype or remove a field. Readers must
+/// ignore fields and kinds of records that they do not know.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -97,8 +97,8 @@ pub struct SnapshotSummary {
     pub counts: Counts,
 }
 
-/// Number of records of every kind except `snapshot`. With these numbers, readers can detect lost
-/// records.
+/// The number of records of each kind, except `snapshot`. Readers can use these numbers to detect
+/// lost records.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "counts"))]

@@ -1,4 +1,5 @@
-//! The serde type of translations.
+//! The serde type of the output of `pidns translate`: the PID of a process in another PID
+//! namespace.
 
 use serde::Serialize;
 

@@ -27,7 +27,8 @@ pub fn with_version(error: Invalid, version: &str) -> Invalid {
 pub fn check_version(version: &str) -> Result<(), Invalid> {
     let minor = version.strip_prefix("1.").unwrap_or_default();
     let is_number = minor.bytes().all(|it| it.is_ascii_digit());
-    // The minor version must be a number without leading zeros, short enough for an error message.
+    // The minor version must be a number without leading zeros. Its length is limited, because
+    // error messages quote the version.
     if matches!(minor.len(), 1..=9) && is_number && (minor == "0" || !minor.starts_with('0')) {
         return Ok(());
     }

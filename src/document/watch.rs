@@ -79,7 +79,7 @@ keywords! {
     }
 }
 
-/// The content of a record, without the field `since` of [`DatedContent`].
+/// The content of a record. [`DatedContent`] adds the field `since` to it.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -97,10 +97,10 @@ pub enum WatchContent<'a> {
     Notice(Notice),
 }
 
-/// A line of `pidns watch -f ndjson`. `record` names the field that contains the content. Changes
-/// have the same form as in `pidns diff -f json`, and findings as in `pidns check -f json`. Later
-/// 1.x versions of the schema may add fields, but never rename, retype or remove a field. Readers
-/// must ignore fields and kinds of records that they do not know.
+/// A line of `pidns watch -f ndjson`. `record` is the kind of the record, and also the name of the
+/// field with its content. Changes have the same form as in `pidns diff -f json`, and findings as
+/// in `pidns check -f json`. Later 1.x versions of the schema may add fields, but never rename,
+/// retype or remove a field. Readers must ignore fields and kinds of records that they do not know.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DatedContent<'a> {

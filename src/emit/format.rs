@@ -130,7 +130,7 @@ impl DiffFormat {
 /// The formats of `limits`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LimitsFormat {
-    /// Human-readable text: one limit per line, full limits first.
+    /// Human-readable text: one limit per line, the fullest first.
     Text,
     /// The limits, as `pidns schema limits` describes them.
     Json,
@@ -256,8 +256,8 @@ impl WatchFormat {
     }
 }
 
-/// Returns the message, the advice, and the command that enters the namespace, for a finding in a
-/// format other than text.
+/// Describes a finding for a format other than text. Returns the message, the advice, and the
+/// command that enters the namespace.
 fn describe(check: &Check, finding: &Finding) -> Explained {
     let text = finding::describe(check, finding, Symbols::UNICODE);
     (text.message, text.advice, finding::enter(check, finding))

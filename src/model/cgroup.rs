@@ -70,9 +70,9 @@ enum PathFormat {
     /// given a path in systemd's syntax, but does not use systemd; or `PREFIX-ID`, if the ID has 64
     /// hexadecimal digits.
     Prefix(&'static str),
-    /// `STARTID`: a fixed prefix, directly followed by the ID.
+    /// A fixed prefix, directly followed by the ID, as in `lxc.payload.NAME`.
     Start(&'static str),
-    /// `IDEND`: the ID, directly followed by a fixed suffix.
+    /// The ID, directly followed by a fixed suffix, as in `NAME.libvirt-lxc`.
     End(&'static str),
     /// `PARENT/ID` or `PARENT/PARENT/ID`: the ID below one or more parents. The parent `*` matches
     /// any name.
@@ -142,8 +142,8 @@ pub fn of_cgroups(
         .map(CgroupMatch::into_container)
 }
 
-/// Finds the container in a single cgroup path, as returned by [`cgroup_path`]. If there is no
-/// container, returns the systemd unit. `parent` is the name of the process's parent.
+/// Finds the container in the cgroup path of a process, as returned by [`cgroup_path`]. If there is
+/// no container, returns the systemd unit. `parent` is the name of the process's parent.
 #[must_use]
 pub fn of_path(path: &str, parent: Option<&str>) -> Option<Container> {
     let path = path.as_bytes();
@@ -178,7 +178,7 @@ pub fn cgroup_path(cgroups: &[u8]) -> Option<String> {
 
 /// A line of `/proc/PID/cgroup`.
 struct Hierarchy<'a> {
-    /// Path of the process in this hierarchy.
+    /// Path of the process's cgroup in this hierarchy.
     path: &'a [u8],
     /// `true` for the version 2 hierarchy.
     is_unified: bool,
@@ -454,8 +454,8 @@ mod tests {
         path.replace("UNIT_UID", UNIT_UID).replace("UID", UID).replace("ID", ID)
     }
 
-    /// Returns the container of a live process with this version 2 path, as text. Checks that
-    /// [`of_path`] finds this container in the path alone.
+    /// Returns, as text, the container of a live process in the version 2 cgroup `path`. Also
+    /// checks that [`of_path`] finds the same container if it is given only the path.
     fn read(path: &str) -> String {
         let said = say(live(format!("0::{}\n", fill(path)).as_bytes()));
         let path = fill(path);
@@ -464,7 +464,8 @@ mod tests {
         said
     }
 
-    /// Finds the container of a live process with these cgroups. The name of its parent is unknown.
+    /// Finds the container of a live process with these cgroups. The name of the process's parent
+    /// is unknown.
     fn live(cgroups: &[u8]) -> Option<Container> {
         of_cgroups(cgroups, None, || false)
     }
@@ -735,8 +736,9 @@ mod tests {
             assert_eq!((of("bash"), say(live(&cgroups))), ("none".into(), "none".into()));
         }
         assert_eq!(say(of_path("/prod/web", Some(SHIM))), "containerd web -");
-        // A path below `/default` belongs to containerd even if the parent is unknown. A Docker
-        // path belongs to Docker even if the parent is containerd's shim, which Docker uses too.
+        // A path below `/default` belongs to containerd even if the parent process is unknown. A
+        // Docker path belongs to Docker even if the parent process is containerd's shim, because
+        // Docker uses that shim, too.
         assert_eq!(say(live(&hybrid(&["memory=/default/web"]))), "containerd web -");
         let docker = hybrid(&["pids=/docker/ID"]);
         assert_eq!(say(of_cgroups(&docker, Some(SHIM), || false)), "docker ID -");

@@ -3,8 +3,8 @@
 use super::{Pid, keywords};
 
 /// A problem encountered during a scan. A snapshot has at most one diagnostic for each code and
-/// errno. An exception is [`DiagnosticCode::LimitsUnknown`]: each kind of limit, and each reason why
-/// limits of this kind are unknown, has a diagnostic of its own.
+/// errno. An exception is [`DiagnosticCode::LimitsUnknown`]: each kind of limit, and each reason
+/// why limits of this kind are unknown, has a diagnostic of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// The diagnostic code, in lower case with hyphens. A document that a later version of pidns
@@ -54,7 +54,7 @@ pub enum Hides {
 pub enum Advice {
     /// No advice.
     None,
-    /// The privileges that pidns lacks.
+    /// A text that names the privileges that pidns lacks.
     Permission,
     /// A fixed text.
     Text(&'static str),
@@ -369,7 +369,7 @@ diagnostic_codes! {
         message: "cannot read the environments of {}",
         advice: Advice::None,
     }
-    /// Requested limits are unknown.
+    /// Some of the requested limits could not be read.
     LimitsUnknown {
         name: "limits-unknown",
         severity: Severity::Warning,
@@ -446,7 +446,7 @@ diagnostic_codes! {
 }
 
 impl DiagnosticCode {
-    /// Returns the name of the code in documents.
+    /// Returns the name that stands for the code in documents.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.entry().name
@@ -482,7 +482,7 @@ impl DiagnosticCode {
         self.entry().counted == Counted::Processes
     }
 
-    /// Returns the human-readable message with this count.
+    /// Returns the human-readable message for `count` affected objects, such as processes.
     #[must_use]
     pub fn message(self, count: usize) -> String {
         let entry = self.entry();

@@ -8,7 +8,7 @@ use super::{Container, Keyword, NamespaceId, Pid};
 /// An entry of the table of limits: the properties of all limits of one kind.
 struct LimitEntry {
     name: &'static str,
-    /// Name of the error, such as `EAGAIN`, of a call that this limit makes fail.
+    /// Name of the error with which calls fail once this limit has been reached, such as `EAGAIN`.
     error: &'static str,
     meaning: &'static str,
 }
@@ -60,7 +60,8 @@ limits! {
 }
 
 impl LimitKind {
-    /// Returns the name of the error, such as `EAGAIN`, of a call that this limit makes fail.
+    /// Returns the name of the error with which calls fail once this limit has been reached, such
+    /// as `EAGAIN`.
     #[must_use]
     pub fn error(self) -> &'static str {
         self.entry().error
@@ -197,7 +198,7 @@ pub struct LimitScope {
     pub namespace: Option<NamespaceId>,
     /// Path of the cgroup, as the cgroup namespace of pidns shows it.
     pub cgroup: Option<String>,
-    /// UID of the user, as the user namespace of pidns maps it.
+    /// UID of the user, as seen from pidns's user namespace.
     pub uid: Option<u32>,
     /// Name of the user with this UID; null if unknown.
     pub user: Option<SmolStr>,
@@ -221,7 +222,7 @@ pub struct Consumer {
     pub comm: Option<SmolStr>,
     /// The container.
     pub container: Option<Container>,
-    /// UID of the user, as the user namespace of pidns maps it.
+    /// UID of the user, as seen from pidns's user namespace.
     pub uid: Option<u32>,
     /// Name of the user with this UID; null if unknown.
     pub user: Option<SmolStr>,

@@ -15,7 +15,7 @@ pub struct Lineage {
 }
 
 impl Lineage {
-    /// Stores the parents of these namespaces.
+    /// Creates a `Lineage` from the parents of these namespaces.
     #[must_use]
     pub fn new(namespaces: &[Namespace]) -> Self {
         let parents = namespaces.iter().filter_map(|it| Some((it.id, it.parent?))).collect();

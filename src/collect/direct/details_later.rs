@@ -41,8 +41,8 @@ pub fn read_details(
 
 struct LaterDetails {
     procfs: Procfs,
-    /// [`PATIENCE`], reduced by one for each process whose command line stayed empty. At 0, pidns
-    /// no longer pauses to read an empty command line again.
+    /// Number of further processes whose command line may stay empty before pidns stops pausing to
+    /// reread empty command lines. Starts at [`PATIENCE`].
     patience: Cell<u32>,
     waits: WaitLimit,
 }

@@ -56,8 +56,8 @@ pub struct DetailReader<'a> {
     pub dir: BorrowedFd<'a>,
     /// The open file `/proc/PID/status`. Reading it fails once the process is gone.
     pub status_file: &'a OwnedFd,
-    /// Number of further processes whose command line may stay empty before pidns stops pausing.
-    /// Starts at [`PATIENCE`].
+    /// Number of further processes whose command line may stay empty before pidns stops pausing to
+    /// reread empty command lines. Starts at [`PATIENCE`].
     pub patience: &'a Cell<u32>,
     /// Limits the total time for which the threads of the scan are blocked while they read the
     /// memory of processes.

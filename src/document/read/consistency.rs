@@ -136,8 +136,8 @@ pub fn check_processes(
             return Err(Invalid::at(at("namespace"), format!("no namespace {id}")));
         };
         // If the number of namespaces above a root is unknown, derive it from the first process in
-        // the tree with this root. The other processes in the tree must match this number. Before
-        // Linux 4.1, `nspid` is always empty.
+        // the root's tree. The other processes in the tree must match this number. An empty `nspid`
+        // is accepted too: it is always empty before Linux 4.1.
         let expected = match depth.below_procfs {
             Some(below) => below + 1,
             None if numbers <= depth.level => depth.level + 1,
@@ -177,8 +177,8 @@ pub struct Depth {
     pub root: NamespaceId,
     /// Number of levels below `root`.
     pub level: usize,
-    /// `true` if `root` has no parent. In this case, `level` is the level of the namespace in the
-    /// whole hierarchy. `false` if the parent of `root` is unknown.
+    /// `true` if `root` has no parent, so that `level` counts from the top of the whole hierarchy.
+    /// `false` if the parent of `root` is unknown.
     pub is_level: bool,
     /// Depth below the namespace that the procfs shows: 0 for that namespace, 1 for its children,
     /// and so on. `None` outside this subtree.

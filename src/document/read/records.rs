@@ -166,7 +166,8 @@ struct SummaryRecord {
 /// The state of the reader: the selection, and the records read so far.
 #[derive(Default)]
 struct Records<'a> {
-    /// The user's selection of a snapshot; see [`Label::matches`].
+    /// The host, and optionally the time, of the snapshot that the user selected; see
+    /// [`Label::matches`]. `None` if the user selected none.
     host: Option<&'a str>,
     /// The snapshot to read; `None` until a record of a matching snapshot is found.
     chosen: Option<Origin>,

@@ -110,8 +110,8 @@ pub(crate) fn required_holder_fields() -> Value {
     ])
 }
 
-/// Moves the content fields from `oneOf`, which would reject records of unknown kinds, to optional
-/// fields of the record. Each field is required only in records of the kind with the same name.
+/// Replaces `oneOf`, which would reject records of unknown kinds. Each content field becomes a
+/// field of the record that is required only if `record` contains its name, and otherwise optional.
 pub(crate) fn content_by_kind(record: &mut Schema) {
     let mut rules = Vec::new();
     for mut variant in record.remove("oneOf").as_ref().and_then(Value::as_array).cloned().unwrap() {

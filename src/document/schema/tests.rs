@@ -285,8 +285,8 @@ fn walk<'a>(schema: &'a Value, visit: Visit<'a>, see: &mut impl FnMut(&Visit<'a>
         let part = schema.pointer(reference.strip_prefix('#').unwrap()).unwrap();
         walk(schema, same(part), see);
     }
-    // `anyOf` lists the alternatives for a nullable field or a word. Skip the alternative `null` of
-    // a nullable field, and the constants for known words.
+    // `anyOf` lists the alternatives of a nullable field, or of a field whose list of values is
+    // open. Skip the alternative `null` and the constants for known values.
     for branch in part["anyOf"].as_array().into_iter().flatten() {
         if !value.is_null() && branch["type"] != "null" && branch.get("const").is_none() {
             walk(schema, same(branch), see);

@@ -11,9 +11,9 @@ use crate::wording::sanitize::{CiCommand, is_harmful};
 /// characters.
 #[derive(Clone, Copy)]
 pub enum Notation {
-    /// A surrogate pair, such as `\ud83d\ude00`.
+    /// Two escapes, one for each half of the surrogate pair, such as `\ud83d\ude00`.
     Json,
-    /// A single code point, such as `\U0001f600`.
+    /// A single escape with the whole code point, such as `\U0001f600`.
     Yaml,
 }
 
@@ -29,7 +29,8 @@ pub struct Escaping<W> {
     out: W,
     notation: Notation,
     buffer: Vec<u8>,
-    /// The state of the search for commands to a CI system, after the text before `buffer`.
+    /// State of the search for CI commands at the end of the text before `buffer`, which has been
+    /// written already.
     seen: CiCommand,
 }
 

@@ -183,11 +183,11 @@ fn namespaces(graph: &PidGraph) -> Vec<Sample> {
 }
 
 /// A function that returns `true` if an object of one kind, such as a descriptor, keeps the
-/// namespace alive.
+/// namespace in existence.
 type Keeps = fn(&PidGraph, &Namespace) -> bool;
 
-/// The kinds of objects that can keep a dead namespace alive. Each entry has a label, and a
-/// function that tests if such an object exists.
+/// The kinds of objects that can keep a namespace in existence after its init has terminated. Each
+/// entry has a label, and a function that tests if such an object exists.
 const KEEPERS: [(&str, Keeps); 11] = [
     ("fd", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Fd { .. }))),
     ("mount", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Mount { .. }))),
@@ -376,8 +376,8 @@ mod tests {
         assert_eq!(members.len(), LARGEST + 1);
         assert!(members[0].starts_with("pidns_namespace_members{namespace=\"pid:[129]\","));
         assert!(members[0].ends_with("} 30"), "{}", members[0]);
-        // The last series has the sum of the smallest namespaces: ten namespaces with 1 to 10
-        // members, and the host's namespace with 1 member.
+        // The last series is the total number of members of the smallest namespaces: ten namespaces
+        // with 1 to 10 members, and the host's namespace with 1 member.
         assert!(members[LARGEST].contains("{namespace=\"other\","), "{}", members[LARGEST]);
         assert!(members[LARGEST].ends_with("} 56"), "{}", members[LARGEST]);
     }

@@ -14,12 +14,13 @@ use super::escape::{Escaping, Notation};
 use crate::document::document;
 use crate::graph::PidGraph;
 
-/// Writes the document of a graph.
+/// Writes a graph as a YAML document.
 pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
     write_object(&document(graph), out)
 }
 
-/// Writes an object. Other values are not supported: they would begin with a blank.
+/// Writes an object. Other values are not supported, because [`Block`] would write a blank before
+/// them.
 pub fn write_object(object: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     let mut out = Escaping::new(out, Notation::Yaml);
     object.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Block::default()))?;

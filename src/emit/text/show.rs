@@ -163,8 +163,8 @@ impl<'a> Hierarchy<'a, '_> {
             };
             let mut has_children = row.has_children;
             if place.level >= deepest && row.level > 0 {
-                // At the maximum indentation, descendants are drawn like siblings, so a line has a
-                // sibling if the next line is at this level or deeper.
+                // At the maximum indentation, descendants are drawn like siblings. So if the next
+                // line is at this indentation or deeper, it counts as a sibling that follows.
                 let is_followed = rows.peek().is_some_and(|next| level + next.level >= deepest);
                 place.branch = Branch::before(usize::from(is_followed));
                 has_children = false;
@@ -483,8 +483,8 @@ mod tests {
         );
     }
 
-    /// Returns a snapshot of a host with one container. The container has workers, each with one
-    /// child, zombies, and processes that entered from outside.
+    /// Returns a snapshot of a host with one container. The container has zombies, processes that
+    /// entered from outside, and workers with one child each.
     fn trees() -> Snapshot {
         let (host, inner) = (10, 20);
         let member = |nspid: &[u32], ppid, comm: &str| Process {

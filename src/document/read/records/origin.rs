@@ -33,7 +33,7 @@ impl Origin {
         }
     }
 
-    /// Returns an error if the user's selection `host` does not match this snapshot.
+    /// Returns an error if the user selected a `host`, and this snapshot does not match it.
     pub(in crate::document) fn check(&self, host: Option<&str>) -> Result<(), Invalid> {
         match host {
             Some(host) if !self.label().matches(host) => {

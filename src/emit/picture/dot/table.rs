@@ -12,11 +12,12 @@ use crate::wording::sanitize::Distinct;
 /// Maximum number of characters in a line of a box.
 pub const LINE: usize = 45;
 
-/// Maximum number of characters in a part of a line. A longer part is truncated.
+/// Maximum number of characters in a part of the text, such as a container's name. A longer part is
+/// truncated. After that, the text is wrapped into lines of at most [`LINE`] characters.
 pub const PART: usize = 180;
 
-/// Maximum number of lines for the holders in a box, and for the diagnostics in the title. If the
-/// members of a box need more lines than this, the remaining members are only counted.
+/// Number of lines after which a list ends: the holders in a box, the members in a box, or the
+/// diagnostics in the title. The remaining entries are only counted.
 pub const LINES: usize = 40;
 
 /// Intended width-to-height ratio of a shelf (a table that arranges boxes in columns).
@@ -149,7 +150,7 @@ pub struct BoxTable {
     html: Vec<u8>,
     look: &'static StateLook,
     lines: usize,
-    /// Number of lines in the box that list members, so far.
+    /// Number of lines that have been written for members.
     pub member_lines: usize,
     longest: usize,
     in_cell: bool,

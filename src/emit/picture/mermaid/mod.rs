@@ -42,7 +42,7 @@ struct Chart {
 }
 
 impl Chart {
-    /// Creates a chart without boxes. `title` and `description` are for screen readers.
+    /// Creates an empty chart. `title` and `description` are for screen readers.
     fn new(direction: &str, title: &str, description: &str) -> Self {
         let text = format!(
             "{WIDTH}\nflowchart {direction}\n  accTitle: {}\n  accDescr: {}\n",
@@ -106,9 +106,9 @@ fn add_rows(rows: Vec<(Line, usize)>, lines: &mut Vec<String>) {
     add_list(rows, total, LINES, |left| more_processes(left).to_string(), lines);
 }
 
-/// Adds a list to the lines of a box, until the box has `limit` lines. Each element of `rows` is a
-/// line, and the number of items on that line. If fewer than `total` items are shown, the last line
-/// is `more` with the number of remaining items.
+/// Adds a list to the lines of a box, until the box has `limit` lines. `rows` yields each line
+/// together with the number of items on it. If not all `total` items fit, `more` makes the last
+/// line from the number of remaining items.
 fn add_list(
     rows: impl IntoIterator<Item = (Line, usize)>,
     total: usize,
@@ -177,12 +177,12 @@ fn encode(character: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-/// A line of a box. `Display` replaces special characters with numeric character codes, as in a
-/// [`Title`].
+/// A line of text in a box. `Display` replaces special characters with numeric character codes, as
+/// in a [`Title`].
 ///
-/// Character codes do not disable line breaks (`\n`), formulas (`$$x$$`) and icons (`fa:fa-bell`),
-/// because Mermaid decodes the codes first. `Display` breaks up these sequences with an invisible
-/// element (`<wbr/>`).
+/// Character codes can't keep Mermaid from interpreting `\n` (line break), `$$x$$` (formula) and
+/// `fa:fa-bell` (icon), because Mermaid decodes the codes first. So `Display` splits these
+/// sequences with an invisible element (`<wbr/>`).
 struct Label<'a>(&'a str);
 
 impl fmt::Display for Label<'_> {
