@@ -45,7 +45,7 @@ pub enum Error {
         /// The reason why the snapshots cannot be compared.
         why: Incomparable,
     },
-    /// The live kernel could not be read.
+    /// No snapshot of the live host could be taken.
     Collect(collect::Error),
     /// A process or namespace was not found.
     NotFound {

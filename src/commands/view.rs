@@ -20,7 +20,7 @@ use crate::query::Incomparable;
 /// If this environment variable is set and not 0, pidns reports which collector it used.
 const DEBUG: &str = "PIDNS_DEBUG";
 
-/// Reads the live kernel, or the saved document that `origin` names.
+/// Takes a snapshot of the live host, or reads the saved document that `origin` names.
 pub fn load(
     origin: &Origin,
     search: BTreeSet<SearchScope>,

@@ -38,7 +38,7 @@ pub struct CheckReport<'a> {
     findings: Vec<CheckFinding<'a>>,
 }
 
-/// All fields of the `pidns check` document except `findings`.
+/// All fields of the `pidns check` document except the list `findings`.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "check"))]
 pub struct CheckSummary {
@@ -93,7 +93,7 @@ pub struct CheckFinding<'a> {
 keywords! {
     /// Kind of record in the output of `pidns check -f ndjson`.
     pub enum CheckRecordKind("check_record_kind", "record of kind", "records of kind") {
-        /// All fields of the document except `findings`. This record comes first.
+        /// The first record: all fields of the document except the list `findings`.
         Check = "check",
         /// An entry of the list `findings`.
         Finding = "finding",

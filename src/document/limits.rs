@@ -38,7 +38,7 @@ pub struct LimitsReport {
     diagnostics: Vec<Diagnostic>,
 }
 
-/// All fields of the `pidns limits` document except `limits` and `diagnostics`.
+/// All fields of the `pidns limits` document except the lists `limits` and `diagnostics`.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "limits"))]
 pub struct LimitsSummary {

@@ -16,8 +16,8 @@ use crate::model::{self, Container, Criterion, NamespaceId, Observer, Pid, Procf
 
 /// The PID namespace hierarchy of a Linux host, as written by `pidns -f json` and `pidns -f yaml`.
 /// The lists are flat and joined by ids. Later 1.x versions of the schema may add fields, but never
-/// rename, retype or remove a field. They may also add words to the lists that the schema calls
-/// open. Readers must ignore fields and words that they do not know.
+/// rename, retype or remove a field. They may also add values to an enumeration that the schema
+/// describes as an open list. Readers must ignore fields and values that they do not know.
 // The types of the long lists are generic: a writer can use an iterator that creates the elements
 // while the document is written.
 #[derive(Debug, Serialize, Deserialize)]
@@ -264,8 +264,8 @@ pub struct Blocker {
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "diagnostic"))]
 pub struct Diagnostic {
-    // The schema replaces this doc comment with a description that lists all codes.
     /// Machine-readable code.
+    // In the schema, a description that lists all codes replaces this doc comment.
     #[cfg_attr(test, schemars(extend("description" = super::schema::description_of_codes())))]
     pub code: Code,
     /// Severity of the diagnostic.

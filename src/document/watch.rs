@@ -66,7 +66,7 @@ pub struct Notice {
 keywords! {
     /// Kind of record in the output of `pidns watch -f ndjson`.
     pub enum WatchRecordKind("watch_record_kind", "record of kind", "records of kind") {
-        /// The beginning of the watch. This record comes first.
+        /// The first record: the beginning of the watch.
         Watch = "watch",
         /// A namespace that appeared, disappeared or changed.
         NamespaceChange = "namespace_change",

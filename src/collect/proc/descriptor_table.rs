@@ -1,5 +1,5 @@
-//! Lists the descriptors of a process that refer to namespaces. Also recognizes a scanning pidns
-//! process, and the descriptors that pidns has inherited.
+//! Lists the descriptors of a process that refer to namespaces. Also recognizes a pidns that is
+//! running a scan, and the descriptors that pidns has inherited.
 
 use std::ffi::CString;
 use std::mem::MaybeUninit;

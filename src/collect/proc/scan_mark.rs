@@ -1,4 +1,4 @@
-//! Marks pidns as a scanning process, and recognizes other scanning pidns processes.
+//! Marks a pidns that is running a scan, so that other scans recognize it.
 //!
 //! A scan keeps open every namespace that it finds. The descriptors that pidns opens for this
 //! purpose are not holders, because pidns closes them at the end of the scan. To let other scans

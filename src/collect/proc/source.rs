@@ -170,7 +170,7 @@ impl ProcSource {
         try_twice(has_open).unwrap_or(false)
     }
 
-    /// Returns `true` if the process is a scanning pidns process (see `scan_mark`).
+    /// Returns `true` if the process is a pidns that is running a scan (see `scan_mark`).
     pub fn is_scanner(&self, pid: Pid) -> bool {
         let is_scanning = |dir: ProcessDir<'_>| descriptor_table::is_scanning(dir.as_fd());
         self.viewer() == Some(pid) || self.process_dir(pid).is_ok_and(is_scanning)

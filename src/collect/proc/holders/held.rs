@@ -54,8 +54,8 @@ pub struct Held {
     /// `true` if the search found that the thread group leader is exiting. Another thread must then
     /// be searched instead.
     pub leader_exits: bool,
-    /// `true` if the process is a scanning pidns process: pidns itself, or a process with a scan
-    /// mark (see `scan_mark`).
+    /// `true` if the process is a pidns that is running a scan: this pidns itself, or a process
+    /// with a scan mark (see `scan_mark`).
     pub is_scanner: bool,
 }
 

@@ -98,9 +98,8 @@ impl Chart {
     }
 }
 
-/// Adds rows of processes to the lines of a box. Each element of `rows` is a line, and the number
-/// of processes on that line. If some rows do not fit, the last line says how many processes are
-/// left out.
+/// Adds rows of processes to the lines of a box. `rows` contains each line together with the number
+/// of processes on it. If some rows do not fit, the last line says how many processes are left out.
 fn add_rows(rows: Vec<(Line, usize)>, lines: &mut Vec<String>) {
     let total = rows.iter().map(|(_, count)| count).sum();
     add_list(rows, total, LINES, |left| more_processes(left).to_string(), lines);
