@@ -268,6 +268,23 @@ fn processes_in_deeply_nested_cgroups_delay_the_limits_only_for_some_time() {
 }
 
 #[test]
+fn siblings_that_lock_their_shared_memory_delay_the_search_for_the_pipeline_only_once() {
+    needs!(NamespaceOfItsOwn, Program("cc"), Program("strace"));
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    // 300 children of an ancestor of pidns have the same name as the ancestor, so pidns compares
+    // their command lines. strace makes pidns wait for the lock more often.
+    let script = "strace -f -qq -e trace=read -o \"$1\" \"$0\" -q -f json | cat >\"$2\"; \
+                  mv \"$2\" \"$3\"";
+    let mut command = Command::new(compile(dir.path(), "fork-shared"));
+    command.args(["/bin/sh", "-c", script, PIDNS]).args(["log", "output", "done"].map(path));
+    let (forker, _) = start_command(&mut command);
+    until("pidns has ended", || path("done").exists());
+    let document = Document::read(&std::fs::read_to_string(path("done")).unwrap());
+    assert!(document.find_process(forker.pid()).is_some());
+}
+
+#[test]
 fn the_name_of_a_user_with_many_limits_is_looked_up_once() {
     needs!(HostRoot, Program("python3"), Program("strace"));
     let (_running, _) = start_command(Command::new("python3").args(["-c", OWN_LIMITS]));

@@ -7,6 +7,7 @@ use super::procfs::Procfs;
 use super::relatives::{
     add_descendants, arguments, file_name, has_ended, is_init, is_shell, is_subshell, siblings,
 };
+use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::model::{Pid, Process};
 
 /// Longest `sleep` of a heartbeat in seconds. Jenkins sleeps for three seconds.
@@ -27,7 +28,12 @@ pub struct Step {
 /// that does not fit this pattern is not accepted: it may run the script itself, and then its
 /// children may be leftovers of the script. An init is not accepted either, because its children
 /// may be orphans of the script that it has adopted.
-pub fn step(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> Option<Step> {
+pub fn step(
+    procfs: &Procfs,
+    processes: &[Process],
+    ancestry: &[&Process],
+    waits: &WaitLimit,
+) -> Option<Step> {
     // Try each ancestor as `script`, with its parent as `shell`. Skip pidns, the first entry of
     // `ancestry`: it is not a shell, even if it is called `sh`.
     let shells = ancestry.iter().skip(2);
@@ -36,15 +42,15 @@ pub fn step(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> Op
         let runs_script = is_shell(procfs, script)
             && is_shell(procfs, shell)
             && !is_init(shell)
-            && arguments(procfs, shell.pid).is_some_and(|it| starts_heartbeat(&it))
-            && !is_subshell(procfs, script.pid, shell.pid);
+            && arguments(procfs, shell.pid, waits).is_some_and(|it| starts_heartbeat(&it))
+            && !is_subshell(procfs, script.pid, shell.pid, waits);
         if !runs_script {
             return None;
         }
         let copies =
-            siblings(processes, script).filter(|it| is_subshell(procfs, it.pid, shell.pid));
+            siblings(processes, script).filter(|it| is_subshell(procfs, it.pid, shell.pid, waits));
         let heartbeat: BTreeSet<Pid> =
-            copies.filter_map(|copy| heartbeat(procfs, processes, copy)).flatten().collect();
+            copies.filter_map(|copy| heartbeat(procfs, processes, copy, waits)).flatten().collect();
         (!heartbeat.is_empty()).then_some(Step { shell: shell.pid, heartbeat })
     })
 }
@@ -61,12 +67,17 @@ fn starts_heartbeat(arguments: &[u8]) -> bool {
 /// Returns the subshell `copy` and its descendants if they form a heartbeat: they run nothing but
 /// `touch`, short `sleep`s, and copies of the subshell. A subshell that runs any other command is
 /// not accepted, because it may be waiting for a server.
-fn heartbeat(procfs: &Procfs, processes: &[Process], copy: &Process) -> Option<BTreeSet<Pid>> {
+fn heartbeat(
+    procfs: &Procfs,
+    processes: &[Process],
+    copy: &Process,
+    waits: &WaitLimit,
+) -> Option<BTreeSet<Pid>> {
     let mut family = BTreeSet::from([copy.pid]);
     add_descendants(processes, &mut family);
     let is_harmless = |&pid: &Pid| {
-        is_subshell(procfs, pid, copy.pid)
-            || arguments(procfs, pid).is_none_or(|it| is_brief(&it))
+        is_subshell(procfs, pid, copy.pid, waits)
+            || arguments(procfs, pid, waits).is_some_and(|it| is_brief(&it))
             || has_ended(procfs, pid)
     };
     family.iter().all(is_harmless).then_some(family)

@@ -19,6 +19,7 @@ use super::relatives::{
 use super::status::{read_now, start_time_now};
 use super::waiting;
 use crate::collect::kernel::sys::{FileId, open_dir, read_link};
+use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::collect::parse;
 use crate::model::{Observer, Pid, Process};
 
@@ -39,15 +40,16 @@ const MAX_DESCRIPTORS: usize = 256;
 pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
     let pid = procfs.viewer?;
     let ancestry = ancestry(processes, pid);
+    let waits = WaitLimit::of_memory();
     let start_time = ancestry.first().and_then(|it| it.start_time);
-    let mut attendants = pipeline(procfs, processes, &ancestry);
+    let mut attendants = pipeline(procfs, processes, &ancestry, &waits);
     attendants.extend(unreadable_siblings(procfs, processes, &ancestry));
     add_descendants(processes, &mut attendants);
     attendants.extend(ended_children_of_shells(procfs, processes, &ancestry));
     attendants.extend(ancestry.iter().filter_map(|it| it.ppid));
     attendants.extend(ancestry.first().and_then(|it| waiting::tracer(procfs, it)));
     attendants.remove(&pid);
-    let step = heartbeat::step(procfs, processes, &ancestry);
+    let step = heartbeat::step(procfs, processes, &ancestry, &waits);
     Some(Observer {
         pid,
         start_time: start_time.or_else(|| start_time_now(procfs, pid)),
@@ -193,7 +195,12 @@ fn paths(descriptors: impl IntoIterator<Item = u32>) -> Vec<CString> {
 /// Returns the other processes in the pipelines of pidns and its ancestors. Such a process is a
 /// child of pidns or of an ancestor, and a pipe connects it to pidns, to an ancestor, or to another
 /// process in the pipeline.
-fn pipeline(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> BTreeSet<Pid> {
+fn pipeline(
+    procfs: &Procfs,
+    processes: &[Process],
+    ancestry: &[&Process],
+    waits: &WaitLimit,
+) -> BTreeSet<Pid> {
     let mut pipes = Pipes::default();
     for (index, process) in ancestry.iter().enumerate() {
         let is_own_or_shell = index == 0 || is_shell(procfs, process);
@@ -215,7 +222,7 @@ fn pipeline(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> BT
         ancestry.first().is_some_and(|own| it.ppid == Some(own.pid))
             || ancestry
                 .iter()
-                .any(|parent| is_child(parent) && is_subshell(procfs, it.pid, parent.pid))
+                .any(|parent| is_child(parent) && is_subshell(procfs, it.pid, parent.pid, waits))
     };
     // An init starts pipelines only if it is a shell.
     let parents = ancestry.iter().copied().filter(|it| !is_init(it) || is_shell(procfs, it));

@@ -114,16 +114,16 @@ pub fn session(procfs: &Procfs, pid: Pid) -> Option<Pid> {
 
 /// Returns `true` if a shell is a copy of its parent (`fork(2)` without `execve(2)`): both have the
 /// same command line.
-pub fn is_subshell(procfs: &Procfs, shell: Pid, parent: Pid) -> bool {
-    arguments(procfs, shell).is_some_and(|text| arguments(procfs, parent) == Some(text))
+pub fn is_subshell(procfs: &Procfs, shell: Pid, parent: Pid, waits: &WaitLimit) -> bool {
+    let of = |pid| arguments(procfs, pid, waits);
+    of(shell).is_some_and(|text| of(parent) == Some(text))
 }
 
 /// Reads the start of the command line of a process. Each argument ends with a null byte.
-pub fn arguments(procfs: &Procfs, pid: Pid) -> Option<Vec<u8>> {
+pub fn arguments(procfs: &Procfs, pid: Pid, waits: &WaitLimit) -> Option<Vec<u8>> {
     let mut text = Vec::new();
     let dir = ProcessDir::open(procfs.fd(), pid).ok()?;
-    let waits = WaitLimit::of_memory();
-    read_at_most(dir.as_fd(), c"cmdline", COMPARED_ARGS, &mut text, &waits).ok()?;
+    read_at_most(dir.as_fd(), c"cmdline", COMPARED_ARGS, &mut text, waits).ok()?;
     Some(text)
 }
 
