@@ -160,8 +160,10 @@ fn processes_that_copy_mounts_all_the_time_delay_only_the_search_of_mounts() {
     drop(copier);
     let document = Document::read(&stdout(&output));
     assert!(document.find_process(copier_pid).is_some());
-    // On a quiet host, the waits may stay below the limit.
-    let is_reported = document.diagnostic("mounts-busy").is_some();
+    // On a quiet host, the waits may stay below the limit. On a busy host, the processes may leave
+    // their mount namespaces before pidns searches these.
+    let codes = ["mounts-busy", "mounts-unsearched"];
+    let is_reported = codes.iter().any(|code| document.diagnostic(code).is_some());
     assert_eq!(document.complete, !is_reported, "{:?}", document.diagnostics);
     assert!(output.stderr.is_empty(), "{output:?}");
     assert!(elapsed < Duration::from_secs(10), "{elapsed:?}");
