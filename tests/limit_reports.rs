@@ -303,10 +303,12 @@ fn a_process_that_ends_before_its_limits_are_read_does_not_exist() {
         let strace = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // 321 is bpf(2) on x86-64.
         until("pidns waits in bpf(2)", || {
-            let tasks = children(strace.id()).into_iter();
-            let calls =
-                tasks.filter_map(|it| fs::read_to_string(format!("/proc/{it}/syscall")).ok());
-            calls.into_iter().any(|call| call.starts_with("321 "))
+            let tasks = children(strace.id()).into_iter().flat_map(|pid| {
+                let tasks = fs::read_dir(format!("/proc/{pid}/task"));
+                tasks.into_iter().flatten().flatten().map(|it| it.path())
+            });
+            let mut calls = tasks.filter_map(|it| fs::read_to_string(it.join("syscall")).ok());
+            calls.any(|call| call.starts_with("321 "))
         });
         drop(sleep);
         let output = strace.wait_with_output().unwrap();
