@@ -33,7 +33,7 @@ pub struct Shared {
     pub with: SharedWith,
 }
 
-/// Who else uses the shared namespaces: the host, or the inits of other PID namespaces.
+/// The other users of the shared namespaces: the host, or the inits of other PID namespaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SharedWith {
     /// The host.
