@@ -8,7 +8,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use common::Need::*;
 use common::*;
@@ -456,7 +457,7 @@ impl Drop for Freezer {
             if fs::remove_dir(&self.dir).is_ok() {
                 break;
             }
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(10));
         }
         let _ = Command::new("umount").arg(self.mount.path()).status();
     }
@@ -501,10 +502,12 @@ fn the_advice_thaws_a_cgroup_whose_name_is_not_text() {
     }
 }
 
-/// Python program that starts a second thread.
-const THREADS: &str = "import threading, time\n\
-     threading.Thread(target=time.sleep, args=(600,)).start()\n\
-     time.sleep(600)";
+/// Python program that starts a second thread. Both threads wait for a pipe, because the freezer
+/// wakes them from this wait. It does not wake a thread from nanosleep(2).
+const THREADS: &str = "import os, threading\n\
+     pipe, _ = os.pipe()\n\
+     threading.Thread(target=os.read, args=(pipe, 1)).start()\n\
+     os.read(pipe, 1)";
 
 /// Starts a namespace whose init has a child with two threads. Returns the PIDs of the init and
 /// the child, and the TID of the second thread.
@@ -564,6 +567,46 @@ fn a_stuck_thread_is_found_and_blocks_its_namespace() {
     let advice = finding(&namespace_of(init), "blocked-init").advice;
     freezer.is_thawed_by(&advice);
     until("the init is gone", || is_gone(init));
+}
+
+#[test]
+fn a_task_that_runs_between_two_uninterruptible_sleeps_is_not_reported() {
+    needs!(Initial("cgroup"), Program("python3"));
+    let (_running, _, member, thread) = with_two_threads();
+    let python = Running::spawn(Command::new("python3").args(["-c", THREADS]));
+    let freezer = Freezer::new(false);
+    freezer.freeze(thread);
+    freezer.freeze(python.pid());
+    let is_reported =
+        |pid: u32| findings(&pid.to_string()).iter().any(|found| found.code == "uninterruptible");
+    let is_noted = || {
+        let document = Document::of(&["--search", "threads"]);
+        document.diagnostic("thread-uninterruptible").is_some_and(|it| it.pids.contains(&member))
+    };
+    assert!(is_reported(member) && is_reported(python.pid()) && is_noted());
+    let is_over = AtomicBool::new(false);
+    let reports = std::thread::scope(|scope| {
+        // Both tasks sleep uninterruptibly almost all the time.
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                for value in ["THAWED", "FROZEN"] {
+                    fs::write(freezer.dir.join("freezer.state"), value).unwrap();
+                    std::thread::sleep(Duration::from_millis(if value == "FROZEN" {
+                        20
+                    } else {
+                        1
+                    }));
+                }
+            }
+        });
+        let reports = (0..8)
+            .map(|_| [is_reported(member), is_reported(python.pid()), is_noted()])
+            .fold([0; 3], |sum, next| [0, 1, 2].map(|it| sum[it] + u32::from(next[it])));
+        is_over.store(true, Ordering::Relaxed);
+        reports
+    });
+    // On a busy host, a process can sleep longer than it asked for.
+    assert!(reports.iter().all(|&count| count <= 2), "{reports:?}");
 }
 
 #[test]

@@ -153,8 +153,8 @@ Check this host, or a saved document, for problems with PID namespaces and \
 processes. Each problem is printed with the processes concerned and advice. The \
 exit status is 1 if a rule denies one of the problems. Warnings do not change the exit status.
 
-A zombie, a dead namespace, or a process or thread in uninterruptible sleep \
-counts only if it is still in that state on a second check.
+A zombie or a dead namespace counts only if it is still in that state on a second \
+check, and a process or thread in uninterruptible sleep only if it has not run in between.
 
 With --since, a process or namespace that is new since the earlier document is a \
 leftover, except for the shell that runs the check, its ancestors, the other \

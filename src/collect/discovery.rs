@@ -1,7 +1,7 @@
 //! Defines [`Discovery`], the result of a source (/proc or BPF), and [`FollowUp`], the trait
 //! through which `assemble` asks the source for more data afterwards.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use rustix::io::Result as SysResult;
 
@@ -69,6 +69,9 @@ pub trait FollowUp {
     /// Returns a thread that keeps this process from exiting, if there is one.
     fn held_thread(&self, process: &Process) -> Option<HeldThread>;
 
+    /// Returns the threads of this process in uninterruptible sleep.
+    fn uninterruptible_sleeps(&self, process: &Process) -> Sleeps;
+
     /// Returns `true` if all living threads of this process are stopped.
     fn is_stopped(&self, process: &Process) -> bool;
 
@@ -121,6 +124,11 @@ pub enum HeldThread {
     /// it exit.
     Traced(Pid),
 }
+
+/// Maps the TID of each thread of a process in uninterruptible sleep to the number of its context
+/// switches, or to `None` if that number is unknown. If the thread wakes up and sleeps again, the
+/// number changes. So if two maps contain the same number, the thread is still in the same sleep.
+pub type Sleeps = BTreeMap<Pid, Option<u64>>;
 
 /// An init that [`FollowUp::list_inits`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]

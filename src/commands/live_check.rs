@@ -27,7 +27,8 @@ impl Settled {
 }
 
 /// If any process or namespace of the live host is in a transient state, takes a second snapshot
-/// after a pause. A transient state is reported only if both snapshots show it.
+/// after a pause. A transient state is reported only if both snapshots show it, and an
+/// uninterruptible sleep only if the thread has not run in between.
 pub fn settle(
     first: Snapshot,
     procfs: &Path,
@@ -36,23 +37,24 @@ pub fn settle(
 ) -> Result<Settled, Error> {
     let transients = Transients::of(&first);
     let live = LiveHost::open(procfs, &first.processes)?;
-    let stuck = live.stuck_threads(None)?;
-    if transients.is_empty() && stuck.is_empty() {
+    let sleeps = live.uninterruptible_sleeps()?;
+    if transients.is_empty() && sleeps.is_empty() {
         let unsettled = Unsettled { processes: live.partly_stopped()?, ..Unsettled::default() };
-        let threads = ThreadProblems { stuck, stopped_inits: live.stopped_inits()? };
+        let stopped_inits = live.stopped_inits()?;
+        let threads = ThreadProblems { stopped_inits, ..ThreadProblems::default() };
         return Ok(Settled { snapshot: first, unsettled, threads });
     }
     thread::sleep(transients.pause(reports_zombies));
     let snapshot = load()?;
     let live = LiveHost::open(procfs, &snapshot.processes)?;
     let mut unsettled = transients.unsettled(&snapshot);
-    unsettled.processes.extend(live.killable()?);
+    let mut stuck = live.lasting_sleeps(&sleeps)?;
+    let has_woken = |it: &&Process| it.state == 'D' && stuck.get(&it.pid) != Some(&it.pid);
+    unsettled.processes.extend(snapshot.processes.iter().filter(has_woken).map(|it| it.pid));
     unsettled.processes.extend(live.partly_stopped()?);
-    let mut threads = ThreadProblems {
-        stuck: live.stuck_threads(Some(&stuck))?,
-        stopped_inits: live.stopped_inits()?,
-    };
-    threads.stuck.retain(|pid, tid| stuck.get(pid) == Some(tid));
+    // The state of the process already shows that its leader sleeps.
+    stuck.retain(|pid, tid| pid != tid);
+    let threads = ThreadProblems { stuck, stopped_inits: live.stopped_inits()? };
     Ok(Settled { snapshot, unsettled, threads })
 }
 

@@ -3,7 +3,8 @@
 //! A process in uninterruptible sleep usually wakes up within milliseconds, and a zombie is usually
 //! reaped within milliseconds, or within a second by an init that polls. A dead namespace usually
 //! disappears within milliseconds. So `pidns check` reports such a process or namespace only if two
-//! scans show it in the same state.
+//! scans show it in the same state. A process that writes to a disk sleeps again and again, so the
+//! caller also compares the numbers of context switches.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;

@@ -136,7 +136,7 @@ mod tests {
     use rustix::io::{Errno, Result as SysResult};
 
     use super::*;
-    use crate::collect::discovery::{HeldThread, InitNow, ListedInit};
+    use crate::collect::discovery::{HeldThread, InitNow, ListedInit, Sleeps};
     use crate::collect::holder_list::HolderList;
     use crate::collect::kernel::nsfs::NamespaceFd;
     use crate::collect::log::DiagnosticLog;
@@ -161,6 +161,10 @@ mod tests {
 
         fn held_thread(&self, _: &Process) -> Option<HeldThread> {
             None
+        }
+
+        fn uninterruptible_sleeps(&self, _: &Process) -> Sleeps {
+            Sleeps::new()
         }
 
         fn is_stopped(&self, _: &Process) -> bool {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
-use crate::collect::discovery::{FollowUp, HeldThread};
+use crate::collect::discovery::FollowUp;
 use crate::collect::log::DiagnosticLog;
 use crate::model::{DiagnosticCode, Process, SearchScope};
 
@@ -12,8 +12,8 @@ use crate::model::{DiagnosticCode, Process, SearchScope};
 /// within milliseconds.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// If the scan searches threads, adds a diagnostic for each process with a thread that is in
-/// uninterruptible sleep at two successive checks. Skips processes whose leader is in
+/// If the scan searches threads, adds a diagnostic for each process with a thread that is in the
+/// same uninterruptible sleep at two successive checks. Skips processes whose leader is in
 /// uninterruptible sleep, because the state of such a process is already shown as `D`.
 pub fn note_stuck_threads(
     source: &dyn FollowUp,
@@ -24,18 +24,18 @@ pub fn note_stuck_threads(
     if !searched.contains(&SearchScope::Threads) {
         return;
     }
-    let stuck = |process: &Process| match source.held_thread(process)? {
-        HeldThread::Uninterruptible(tid) => Some(tid),
-        HeldThread::Traced(_) => None,
-    };
     let may_hide_one = |it: &&Process| {
         !it.kernel_thread && it.state != 'D' && it.threads.is_some_and(|threads| threads.get() > 1)
     };
     let first = processes.iter().filter(may_hide_one);
-    let mut found: Vec<_> = first.filter_map(|it| Some((it, stuck(it)?))).collect();
+    let first = first.map(|it| (it, source.uninterruptible_sleeps(it)));
+    let mut found: Vec<_> = first.filter(|(_, sleeps)| !sleeps.is_empty()).collect();
     if !found.is_empty() {
         thread::sleep(PAUSE);
-        found.retain(|(process, tid)| stuck(process) == Some(*tid));
+        found.retain(|(process, sleeps)| {
+            let later = source.uninterruptible_sleeps(process);
+            later.iter().any(|(tid, switches)| sleeps.get(tid) == Some(switches))
+        });
     }
     for (process, _) in found {
         log.note(DiagnosticCode::ThreadUninterruptible, None, Some(process.pid));

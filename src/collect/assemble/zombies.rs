@@ -77,7 +77,7 @@ mod tests {
     use rustix::io::Result as SysResult;
 
     use super::*;
-    use crate::collect::discovery::{HeldThread, InitNow, ListedInit};
+    use crate::collect::discovery::{HeldThread, InitNow, ListedInit, Sleeps};
     use crate::collect::kernel::nsfs::NamespaceFd;
 
     use crate::testing::{namespace, process};
@@ -96,6 +96,10 @@ mod tests {
 
         fn held_thread(&self, _: &Process) -> Option<HeldThread> {
             None
+        }
+
+        fn uninterruptible_sleeps(&self, _: &Process) -> Sleeps {
+            Sleeps::new()
         }
 
         fn is_stopped(&self, process: &Process) -> bool {

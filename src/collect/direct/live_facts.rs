@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rustix::process::geteuid;
 use rustix::thread::CapabilitySet;
 
-use crate::collect::discovery::HeldThread;
+use crate::collect::discovery::Sleeps;
 use crate::collect::error::Error;
 use crate::collect::kernel::sys::{namespace_link, own_namespace, read};
 use crate::collect::kernel::viewer;
@@ -39,30 +39,39 @@ impl LiveHost {
         Self { procfs, processes: processes.into() }
     }
 
-    /// Finds processes in which a thread other than the leader is in uninterruptible sleep.
-    /// (`/proc/PID/status` shows only the leader's state.) Returns the PID of each such process,
-    /// with the TID of the thread. If `among` is given, only the processes in `among` are examined.
-    pub fn stuck_threads(
-        &self,
-        among: Option<&BTreeMap<Pid, Pid>>,
-    ) -> Result<BTreeMap<Pid, Pid>, Error> {
-        let may_hide_one = |it: &Process| {
-            !it.kernel_thread
-                && it.state != 'D'
-                && it.threads.is_some_and(|threads| threads.get() > 1)
-                && among.is_none_or(|among| among.contains_key(&it.pid))
-        };
-        self.read(may_hide_one, |procfs, process| match waiting::held_thread(procfs, process)? {
-            HeldThread::Uninterruptible(tid) => Some((process.pid, tid)),
-            HeldThread::Traced(_) => None,
+    /// Finds the processes with threads in uninterruptible sleep. Returns these threads by the PID
+    /// of the process.
+    pub fn uninterruptible_sleeps(&self) -> Result<BTreeMap<Pid, Sleeps>, Error> {
+        self.sleeps_of(|it| {
+            let may_hide_one = it.threads.is_some_and(|threads| threads.get() > 1);
+            !it.kernel_thread && (it.state == 'D' || may_hide_one)
         })
     }
 
-    /// Returns the processes that /proc shows as uninterruptible, but that SIGKILL can kill.
-    pub fn killable(&self) -> Result<BTreeSet<Pid>, Error> {
-        let is_uninterruptible = |it: &Process| it.state == 'D' && !it.kernel_thread;
-        self.read(is_uninterruptible, |procfs, process| {
-            waiting::is_killable(procfs, process).then_some(process.pid)
+    /// Returns the processes with a thread that is still in the same sleep as in `earlier`, each
+    /// with the TID of this thread. If there are several, the leader is preferred.
+    pub fn lasting_sleeps(
+        &self,
+        earlier: &BTreeMap<Pid, Sleeps>,
+    ) -> Result<BTreeMap<Pid, Pid>, Error> {
+        let now = self.sleeps_of(|it| earlier.contains_key(&it.pid))?;
+        let lasting = |(pid, mut sleeps): (Pid, Sleeps)| {
+            sleeps.retain(|tid, switches| {
+                earlier.get(&pid).and_then(|it| it.get(tid)) == Some(switches)
+            });
+            let tid = if sleeps.contains_key(&pid) { pid } else { *sleeps.keys().next()? };
+            Some((pid, tid))
+        };
+        Ok(now.into_iter().filter_map(lasting).collect())
+    }
+
+    fn sleeps_of(
+        &self,
+        is_asked: impl Fn(&Process) -> bool,
+    ) -> Result<BTreeMap<Pid, Sleeps>, Error> {
+        self.read(is_asked, |procfs, process| {
+            let sleeps = waiting::uninterruptible_sleeps(procfs, process);
+            (!sleeps.is_empty()).then_some((process.pid, sleeps))
         })
     }
 

@@ -25,8 +25,8 @@ pub use mountinfo::{
 };
 pub use stat::{Stat, stat};
 pub use status::{
-    Leaders, Status, capabilities, is_setuid, leaders, name, seccomp_mode, signals, status,
-    status_pid, thread_group, tracer, virtual_memory,
+    Leaders, Status, capabilities, context_switches, is_setuid, leaders, name, seccomp_mode,
+    signals, status, status_pid, thread_group, tracer, virtual_memory,
 };
 pub use timens::boottime_offset;
 
@@ -46,7 +46,7 @@ mod tests {
             prop_assert!(stat(&bytes).is_none_or(|it| it.comm.len() < bytes.len()));
             prop_assert!(cmdline(&bytes).len() <= bytes.len());
             let _ = (hidepid(&bytes, 0, 21), leaders(&bytes), boottime_offset(&bytes), descriptor_flags(&bytes));
-            let _ = is_setuid(&bytes);
+            let _ = (is_setuid(&bytes), context_switches(&bytes));
             let _ = (cgroup_limit(&bytes), counter(&bytes), tasks_on_host(&bytes));
             let _ = (max_processes(&bytes), cgroup_path(&bytes, "pids"));
             prop_assert!(namespace_mounts(&bytes).count() <= bytes.len());

@@ -208,6 +208,15 @@ pub fn thread_group(status: &[u8]) -> Option<Pid> {
     numbers(field(status, b"Tgid:")?).next().and_then(Pid::new)
 }
 
+/// Parses only the number of context switches, voluntary and involuntary
+/// (`voluntary_ctxt_switches` and `nonvoluntary_ctxt_switches`). The number changes whenever the
+/// thread stops running.
+#[must_use]
+pub fn context_switches(status: &[u8]) -> Option<u64> {
+    let count = |name| number::<u64>(field(status, name)?.trim_ascii());
+    count(b"voluntary_ctxt_switches:")?.checked_add(count(b"nonvoluntary_ctxt_switches:")?)
+}
+
 /// Parses a set of signals. `name` is `SigBlk:`, `SigIgn:` or `SigCgt:`. The lowest bit of the
 /// result is signal 1.
 #[must_use]
@@ -309,6 +318,14 @@ mod tests {
         assert_eq!(tracer(b"TracerPid:\t0\n"), None);
         let sets = [&b"SigBlk:"[..], b"SigIgn:", b"SigCgt:", b"SigPnd:"];
         assert_eq!(sets.map(|name| signals(text, name)), [Some(0), Some(1 << 14), None, None]);
+    }
+
+    #[test]
+    fn adds_up_the_context_switches() {
+        let text =
+            b"Name:\tx\nvoluntary_ctxt_switches:\t5000000000\nnonvoluntary_ctxt_switches:\t2\n";
+        assert_eq!(context_switches(text), Some(5_000_000_002));
+        assert_eq!(context_switches(b"voluntary_ctxt_switches:\t1\n"), None);
     }
 
     #[test]

@@ -27,7 +27,7 @@ use super::status;
 use super::waiting::{self, Freezer};
 use super::walk;
 use crate::collect::discovery::{
-    Discovery, FollowUp, HeldThread, INITIAL_PID_NAMESPACE, InitNow, ListedInit,
+    Discovery, FollowUp, HeldThread, INITIAL_PID_NAMESPACE, InitNow, ListedInit, Sleeps,
 };
 use crate::collect::error::Error;
 use crate::collect::kernel::clock;
@@ -310,6 +310,10 @@ impl FollowUp for ProcSource {
 
     fn held_thread(&self, process: &Process) -> Option<HeldThread> {
         waiting::held_thread(&self.procfs, process)
+    }
+
+    fn uninterruptible_sleeps(&self, process: &Process) -> Sleeps {
+        waiting::uninterruptible_sleeps(&self.procfs, process)
     }
 
     fn is_stopped(&self, process: &Process) -> bool {

@@ -14,7 +14,7 @@ use memchr::memmem;
 use super::process_dir::{ProcessDir, for_each_task};
 use super::procfs::Procfs;
 use super::status::{is_there, text_now};
-use crate::collect::discovery::HeldThread;
+use crate::collect::discovery::{HeldThread, Sleeps};
 use crate::collect::kernel::sys::{read, read_own};
 use crate::collect::parse::{self, CgroupMount};
 use crate::model::{FrozenCgroup, Pid, Process, StoppedBy};
@@ -81,20 +81,14 @@ fn process_of(procfs: &Procfs, tid: Pid) -> Pid {
 /// Returns the cause if all living threads of a process are stopped, otherwise `None`. Reads all
 /// threads, because `/proc/PID/status` shows only the leader's state.
 pub fn stopped_by(procfs: &Procfs, process: &Process) -> Option<StoppedBy> {
-    let dir = ProcessDir::open(procfs.fd(), process.pid).ok()?;
-    let (mut stopped, mut running, mut text) = (None, false, Vec::new());
-    let visit = |_, task: OwnedFd| {
-        if read(task.as_fd(), c"status", &mut text).is_ok() {
-            match parse::status(&text).state {
-                'T' => stopped = stopped.or(Some(StoppedBy::Signal)),
-                't' => stopped = Some(StoppedBy::Tracer(parse::tracer(&text))),
-                'Z' | 'X' => {}
-                _ => running = true,
-            }
-        }
-    };
-    for_each_task(dir.as_fd(), visit).ok()?;
-    (!running && is_there(procfs, process)).then_some(())?;
+    let (mut stopped, mut running) = (None, false);
+    for_each_status(procfs, process, |_, _, text| match parse::status(text).state {
+        'T' => stopped = stopped.or(Some(StoppedBy::Signal)),
+        't' => stopped = Some(StoppedBy::Tracer(parse::tracer(text))),
+        'Z' | 'X' => {}
+        _ => running = true,
+    })?;
+    (!running).then_some(())?;
     Some(match stopped? {
         StoppedBy::Tracer(tracer) => StoppedBy::Tracer(tracer.map(|tid| process_of(procfs, tid))),
         StoppedBy::Signal => StoppedBy::Signal,
@@ -102,32 +96,49 @@ pub fn stopped_by(procfs: &Procfs, process: &Process) -> Option<StoppedBy> {
 }
 
 /// Finds a thread that keeps its process from exiting. If there are several, a thread in
-/// uninterruptible sleep is preferred to a traced thread. Ignores a sleep that SIGKILL ends.
+/// uninterruptible sleep is preferred to a traced thread.
 pub fn held_thread(procfs: &Procfs, process: &Process) -> Option<HeldThread> {
+    if let Some(&tid) = uninterruptible_sleeps(procfs, process).keys().next() {
+        return Some(HeldThread::Uninterruptible(tid));
+    }
+    let mut tracer = None;
+    for_each_status(procfs, process, |_, _, text| {
+        if matches!(parse::status(text).state, 't' | 'Z') {
+            tracer = tracer.or_else(|| parse::tracer(text));
+        }
+    })?;
+    tracer.map(|tid| HeldThread::Traced(process_of(procfs, tid)))
+}
+
+/// Finds the threads of a process in uninterruptible sleep. Ignores a sleep that SIGKILL ends.
+pub fn uninterruptible_sleeps(procfs: &Procfs, process: &Process) -> Sleeps {
+    let mut sleeps = Sleeps::new();
+    let read = for_each_status(procfs, process, |tid, task, text| {
+        if parse::status(text).state == 'D' && !sleeps_killably(task) {
+            sleeps.insert(tid, parse::context_switches(text));
+        }
+    });
+    read.map_or_else(Sleeps::new, |()| sleeps)
+}
+
+/// Calls `visit` with the TID, the directory and the status of each thread of a process. Returns
+/// `None` if the threads can't be listed, or if the process is gone.
+fn for_each_status(
+    procfs: &Procfs,
+    process: &Process,
+    mut visit: impl FnMut(Pid, BorrowedFd<'_>, &[u8]),
+) -> Option<()> {
     let dir = ProcessDir::open(procfs.fd(), process.pid).ok()?;
-    let (mut stuck, mut traced, mut text) = (None, None, Vec::new());
+    let mut text = Vec::new();
     let visit = |tid, task: OwnedFd| {
-        if stuck.is_none() && read(task.as_fd(), c"status", &mut text).is_ok() {
-            match parse::status(&text).state {
-                'D' if !sleeps_killably(task.as_fd()) => {
-                    stuck = Some(HeldThread::Uninterruptible(tid));
-                }
-                't' | 'Z' => traced = traced.or_else(|| parse::tracer(&text)),
-                _ => {}
-            }
+        if read(task.as_fd(), c"status", &mut text).is_ok() {
+            visit(tid, task.as_fd(), &text);
         }
     };
     for_each_task(dir.as_fd(), visit).ok()?;
     // Before the directory was opened, the PID may have passed to another process. Check that the
     // directory belongs to `process`.
-    is_there(procfs, process).then_some(())?;
-    stuck.or_else(|| traced.map(|tid| HeldThread::Traced(process_of(procfs, tid))))
-}
-
-/// Returns `true` if SIGKILL can end the sleep of a process that /proc shows as uninterruptible.
-pub fn is_killable(procfs: &Procfs, process: &Process) -> bool {
-    let dir = ProcessDir::open(procfs.fd(), process.pid);
-    dir.is_ok_and(|dir| sleeps_killably(dir.as_fd())) && is_there(procfs, process)
+    is_there(procfs, process).then_some(())
 }
 
 /// Returns `true` if SIGKILL can end the sleep of a thread (`TASK_KILLABLE`). This is inferred from

@@ -7,7 +7,7 @@ use std::fs::File;
 use rustix::io::{Errno, Result as SysResult};
 
 use super::*;
-use crate::collect::discovery::HeldThread;
+use crate::collect::discovery::{HeldThread, Sleeps};
 use crate::collect::kernel::nsfs::NamespaceFd;
 
 use crate::testing::{namespace, process};
@@ -44,6 +44,10 @@ impl FollowUp for Answers<'_> {
 
     fn held_thread(&self, _: &Process) -> Option<HeldThread> {
         None
+    }
+
+    fn uninterruptible_sleeps(&self, _: &Process) -> Sleeps {
+        Sleeps::new()
     }
 
     fn is_stopped(&self, _: &Process) -> bool {
