@@ -745,6 +745,51 @@ fn check_denies_a_full_limit_and_warns_of_a_close_one() {
 }
 
 #[test]
+fn a_limit_that_was_full_in_the_earlier_document_is_left_out() {
+    needs!(HostRoot, Initial("cgroup"), Program("python3"));
+    let name = "a_limit_that_was_full_in_the_earlier_document_is_left_out";
+    let Some(cgroup) = PidsCgroup::new() else {
+        say_skipped(name, "the pids controller is not mounted");
+        return;
+    };
+    let mut forker = Forker::start("env");
+    cgroup.write("job/cgroup.procs", &forker.child.id().to_string());
+    let dir = tempfile::tempdir().unwrap();
+    let save = |name: &str, arguments: &[&str]| {
+        let path = dir.path().join(name).to_str().unwrap().to_owned();
+        fs::write(&path, stdout(&pidns(&[&["-qf", "json"], arguments].concat()))).unwrap();
+        path
+    };
+    let verdict = |arguments: &[&str]| {
+        let output = pidns(&[&["check", "-qf", "json"], arguments].concat());
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let mut findings = document["findings"].as_array().unwrap().iter();
+        let ours = findings.find(|it| it["limit"]["scope"]["cgroup"] == cgroup.path("/job"));
+        ours.map(|it| it["verdict"].as_str().unwrap().to_owned())
+    };
+    let (deny, warn) = (Some("deny".to_owned()), Some("warn".to_owned()));
+    cgroup.write("job/pids.max", "10");
+    assert_eq!(forker.tell("fork"), "ok");
+    let low = save("low", &["--details", "limits"]);
+    assert_eq!(forker.until_refused("fork"), (8, "EAGAIN".to_owned()));
+    let full = save("full", &["--details", "limits"]);
+    let without = save("without", &[]);
+    assert_eq!(verdict(&["--since", &full]), None);
+    assert_eq!(verdict(&["--since", &full, "--all"]), deny);
+    assert_eq!(verdict(&["--since", &low]), deny);
+    assert_eq!(verdict(&["--since", &without]), deny);
+    forker.tell("kill");
+    let close = save("close", &["--details", "limits"]);
+    assert_eq!(verdict(&["--since", &full]), None);
+    assert_eq!(verdict(&["--since", &close]), None);
+    assert_eq!(verdict(&["--since", &low]), warn);
+    assert_eq!(forker.tell("fork"), "ok");
+    assert_eq!(verdict(&["--since", &close]), deny, "it was not full");
+    cgroup.write("job/pids.max", "9");
+    assert_eq!(verdict(&["--since", &full]), deny, "another maximum");
+}
+
+#[test]
 fn a_missing_process_is_an_error_without_output() {
     let output = pidns(&["limits", "2147483647"]);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));

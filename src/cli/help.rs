@@ -160,7 +160,8 @@ With --since, a process or namespace that is new since the earlier document is a
 leftover, except for the shell that runs the check, its ancestors, the other \
 commands of its pipeline, which a pipe must connect with the check, and the heartbeat that \
 a CI agent such as Jenkins runs beside a step (touch, and sleep for at most ten seconds). \
-Problems that the earlier document already has are left out. Anything \
+Problems that the earlier document already has are left out (limits only if the \
+document was saved with --details limits). Anything \
 older than the pidns process that wrote the document is never a leftover. If the \
 document was filtered or is incomplete, only problems that are certainly new are \
 denied, and one line on standard error says so. A document of another boot, host or \

@@ -68,7 +68,7 @@ impl Check {
     #[must_use]
     pub fn since(diff: Diff, unsettled: Unsettled, policy: &Policy, all: bool) -> Self {
         let leftovers = since::leftovers(&diff);
-        let earlier = (!all).then(|| Earlier::of(&diff));
+        let earlier = (!all).then(|| Earlier::of(&diff, warn_at(policy)));
         let caveats = diff.caveats_about_new();
         let since = Some(diff.before.snapshot().captured_at.clone());
         let graph = diff.after_part.unwrap_or(diff.after);
@@ -98,7 +98,7 @@ impl Check {
     }
 
     fn problems(&self, policy: &Policy) -> Vec<(CheckCode, Subject)> {
-        problems(&self.graph, &self.unsettled, policy.warn_at.unwrap_or(WARN_AT))
+        problems(&self.graph, &self.unsettled, warn_at(policy))
     }
 
     fn unchecked(graph: PidGraph, unsettled: Unsettled) -> Self {
@@ -243,4 +243,8 @@ impl Check {
         findings.sort_unstable();
         findings
     }
+}
+
+fn warn_at(policy: &Policy) -> u64 {
+    policy.warn_at.unwrap_or(WARN_AT)
 }

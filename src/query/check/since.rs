@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use super::problems::problems;
-use crate::model::{CheckCode, NamespaceId, Pid, Process, Subject};
+use crate::graph::PidGraph;
+use crate::model::{CheckCode, Limit, NamespaceId, Pid, Process, Subject};
 use crate::query::diff::{Diff, Happened};
-use crate::query::policy::WARN_AT;
 use crate::query::settle::Unsettled;
 
 /// The result of comparing a snapshot's problems with those of an earlier snapshot.
@@ -21,18 +21,19 @@ pub struct Earlier {
 }
 
 impl Earlier {
-    /// Compares the problems of the two graphs in `diff`.
-    pub fn of(diff: &Diff) -> Self {
+    /// Compares the problems of the two graphs in `diff`. A limit is a problem if at least `warn_at`
+    /// percent of it is in use.
+    pub fn of(diff: &Diff, warn_at: u64) -> Self {
         let came: HashSet<Pid> = came(diff).0.collect();
         let is_old = |pid: &Pid| diff.before.process(*pid).is_some() && !came.contains(pid);
         let later = |subject| match subject {
             Subject::Process(pid) => Some(pid).filter(is_old).map(Subject::Process),
             Subject::Namespace(id) => diff.counterpart(id).map(Subject::Namespace),
-            // Always report problems with limits and an incomplete snapshot, even if the earlier
-            // snapshot had them, too.
-            Subject::Limit(_) | Subject::Snapshot => None,
+            Subject::Limit(index) => later_limit(diff, index).map(Subject::Limit),
+            // Report an incomplete snapshot even if the earlier snapshot was incomplete, too.
+            Subject::Snapshot => None,
         };
-        let had = problems(&diff.before, &Unsettled::default(), WARN_AT).into_iter();
+        let had = problems(&diff.before, &Unsettled::default(), warn_at).into_iter();
         let had = had.filter_map(|(code, subject)| Some((code, later(subject)?))).collect();
         let pids = diff.after.processes().iter().map(|it| it.pid);
         let old_namespaces = diff.before.snapshot().namespaces.iter();
@@ -65,10 +66,33 @@ impl Earlier {
     }
 }
 
+/// Returns the part of the later graph that is checked.
+fn checked(diff: &Diff) -> &PidGraph {
+    diff.after_part.as_ref().unwrap_or(&diff.after)
+}
+
+/// Finds a limit of the earlier graph in the checked graph, and returns its index there. Returns
+/// `None` if the limit is not there, if its maximum has changed, or if it was only nearly full and
+/// is full now.
+fn later_limit(diff: &Diff, index: usize) -> Option<usize> {
+    let earlier = diff.before.limit(index)?;
+    let mut scope = earlier.scope.clone();
+    if let Some(id) = scope.namespace {
+        scope.namespace = Some(diff.counterpart(id)?);
+    }
+    let was_full = earlier.full == Some(true);
+    let is_same = |it: &Limit| {
+        // A user has one RLIMIT_NPROC for each maximum that one of the user's processes has.
+        (it.kind, &it.scope, it.max) == (earlier.kind, &scope, earlier.max)
+            && (was_full || it.full != Some(true))
+    };
+    checked(diff).snapshot().limits.iter().flatten().position(is_same)
+}
+
 /// Returns the selected processes and namespaces that are certainly new. Leaves out zombies, which
 /// are reported under the code `zombie`, and kernel threads, which a CI job does not start.
 pub fn leftovers(diff: &Diff) -> Vec<(CheckCode, Subject)> {
-    let graph = diff.after_part.as_ref().unwrap_or(&diff.after);
+    let graph = checked(diff);
     let code = |subject| match subject {
         Subject::Process(pid) => {
             let is_left = |it: &&Process| !it.is_unreaped() && !it.kernel_thread;
