@@ -361,6 +361,30 @@ fn with_wait_a_worker_that_is_replaced_again_and_again_is_only_warned_about() {
 }
 
 #[test]
+fn with_wait_the_child_of_a_replaced_worker_is_only_warned_about() {
+    needs!(NamespaceOfItsOwn);
+    let dir = tempfile::tempdir().unwrap();
+    let before = dir.path().join("before").to_str().unwrap().to_owned();
+    // Each worker of the daemon has a child, and both are replaced after 0.4 s.
+    let (daemon, _) = start("(while :; do sh -c 'sleep 0.4; true'; done) & echo ready; wait");
+    fs::write(&before, stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    let grandchildren = || {
+        let workers = children(daemon.pid()).into_iter().flat_map(children);
+        workers.flat_map(children).collect::<Vec<_>>()
+    };
+    let earlier = grandchildren();
+    until("the worker has another child", || {
+        let now = grandchildren();
+        !now.is_empty() && now.iter().all(|it| !earlier.contains(it))
+    });
+    for wait in ["2.9", "3", "3.1", "3.2"] {
+        let warned = findings(&["--since", &before, "--wait", wait], 0);
+        let is_warning = |it: &(String, String, _)| it.0 == "leftover-process" && it.1 == "warn";
+        assert!(warned.iter().all(is_warning), "{warned:?}");
+    }
+}
+
+#[test]
 fn a_service_that_starts_during_the_wait_is_denied() {
     needs!(NamespaceOfItsOwn);
     let dir = tempfile::tempdir().unwrap();

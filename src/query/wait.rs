@@ -20,7 +20,8 @@ pub const RETRY: Duration = Duration::from_millis(200);
 /// Any other finding is denied only if the previous check reported it, too, and if no denied
 /// finding of the same kind has disappeared. Otherwise, it becomes a warning, because it may only
 /// have replaced another finding: when a daemon replaces a worker, for example, one finding
-/// disappears and a similar one appears.
+/// disappears and a similar one appears. A descendant of a process with such a warning becomes a
+/// warning, too, because it may be replaced together with the worker.
 #[derive(Debug, Default)]
 pub struct LastingFindings {
     /// The denied findings that every check so far has reported. `None` before the first check.
@@ -60,6 +61,13 @@ impl Identity {
                 Self::Limit(graph.limit(index).map(|it| (it.kind, it.scope.clone())))
             }
             Subject::Snapshot => Self::Snapshot,
+        }
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        match self {
+            Self::Process(pid, _) => Some(*pid),
+            Self::Namespace(..) | Self::Limit(_) | Self::Snapshot => None,
         }
     }
 }
@@ -110,8 +118,16 @@ impl LastingFindings {
             None => now.keys().cloned().collect(),
             Some(lasting) => lasting.into_iter().filter(|id| now.contains_key(id)).collect(),
         };
+        let is_replacement = |(id, kind): &(&FindingId, &FindingKind)| {
+            !lasting.contains(*id) && self.ended.contains(*kind)
+        };
+        let replacements = now.iter().filter(is_replacement);
+        let replacements = replacements.filter_map(|((_, identity), _)| identity.pid());
+        let replaced = with_descendants(&check.graph, replacements);
         let may_last = |id: &FindingId| {
-            lasting.contains(id) || now.get(id).is_some_and(|kind| !self.ended.contains(kind))
+            let is_replaced = || id.1.pid().is_some_and(|pid| replaced.contains(&pid));
+            let has_ended = || now.get(id).is_none_or(|kind| self.ended.contains(kind));
+            lasting.contains(id) || !(is_replaced() || has_ended())
         };
         let has_been = |id: &FindingId| lasting.contains(id) || last.contains_key(id);
         check.deny_only(|graph, it| {
@@ -126,36 +142,56 @@ impl LastingFindings {
     }
 }
 
+/// Returns these processes and all of their descendants.
+fn with_descendants(graph: &PidGraph, pids: impl Iterator<Item = Pid>) -> HashSet<Pid> {
+    let mut found = HashSet::new();
+    let mut todo: Vec<Pid> = pids.collect();
+    while let Some(pid) = todo.pop() {
+        if found.insert(pid) {
+            let children = graph.process(pid).into_iter().flat_map(|it| graph.child_processes(it));
+            todo.extend(children.map(|it| it.pid));
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Process;
     use crate::query::{Policy, Unsettled};
     use crate::testing::{namespace, process, snapshot};
 
+    /// Checks a host whose processes all have a problem that is denied. Returns the denied and the
+    /// warned PIDs, and `true` if another check is needed.
+    fn judge(
+        lasting: &mut LastingFindings,
+        processes: impl Iterator<Item = Process>,
+    ) -> (Vec<u32>, Vec<u32>, bool) {
+        let mut policy = Policy::default();
+        policy.add(vec![(Verdict::Deny, "uninterruptible".parse().unwrap())]);
+        let processes = processes.map(|it| Process { state: 'D', ..it }).collect();
+        let host = PidGraph::new(snapshot(vec![namespace(10, None)], processes));
+        let mut check = Check::new(host, Unsettled::default(), &policy);
+        let is_undecided = lasting.judge(&mut check);
+        let of = |verdict| {
+            let found = check.findings.iter().filter(move |it| it.verdict == verdict);
+            let pids = found.filter_map(|it| Identity::of(it.subject, &check.graph).pid());
+            pids.map(Pid::as_u32).collect()
+        };
+        (of(Verdict::Deny), of(Verdict::Warn), is_undecided)
+    }
+
     #[test]
     fn a_finding_that_replaces_another_one_is_a_warning() {
-        let mut policy = Policy::default();
-        policy.add(vec![(Verdict::Deny, "zombie".parse().unwrap())]);
         let mut lasting = LastingFindings::default();
         let mut judge = |processes: &[(u32, u64, &str)]| {
-            let zombies = processes.iter().map(|&(pid, start_time, comm)| {
-                let mut zombie = process(&[pid], Some(10));
-                (zombie.state, zombie.start_time) = ('Z', Some(start_time));
-                zombie.comm = comm.into();
-                zombie
-            });
-            let host = PidGraph::new(snapshot(vec![namespace(10, None)], zombies.collect()));
-            let mut check = Check::new(host, Unsettled::default(), &policy);
-            let is_undecided = lasting.judge(&mut check);
-            let of = |verdict| {
-                let found = check.findings.iter().filter(move |it| it.verdict == verdict);
-                let pids = found.filter_map(|it| match it.subject {
-                    Subject::Process(pid) => Some(pid),
-                    Subject::Namespace(_) | Subject::Limit(_) | Subject::Snapshot => None,
-                });
-                pids.map(Pid::as_u32).collect::<Vec<_>>()
+            let process = |&(pid, start_time, comm): &(_, _, &str)| Process {
+                start_time: Some(start_time),
+                comm: comm.into(),
+                ..process(&[pid], Some(10))
             };
-            (of(Verdict::Deny), of(Verdict::Warn), is_undecided)
+            judge(&mut lasting, processes.iter().map(process))
         };
         let (db, web) = ("db", "web");
         let first = [(2, 1, db), (3, 1, web), (4, 1, web)];
@@ -170,5 +206,23 @@ mod tests {
         assert_eq!(judge(&[]), (vec![], vec![], false));
         assert_eq!(judge(&[(8, 4, "mail")]), (vec![], vec![8], true));
         assert_eq!(judge(&[(8, 4, "mail")]), (vec![8], vec![], false));
+    }
+    #[test]
+    fn a_descendant_of_a_replacement_is_a_warning_too() {
+        let mut lasting = LastingFindings::default();
+        let mut judge = |processes: &[(u32, u64, u32)]| {
+            let process = |&(pid, start_time, parent): &(u32, _, u32)| Process {
+                start_time: Some(start_time),
+                ppid: Pid::new(parent),
+                ..process(&[pid], Some(10))
+            };
+            judge(&mut lasting, processes.iter().map(process))
+        };
+        // Worker 12 of daemon 11 has child 13.
+        assert_eq!(judge(&[(12, 1, 11), (13, 1, 12)]), (vec![12, 13], vec![], false));
+        // Worker 14 has replaced worker 12. Process 17 is a worker of another daemon.
+        let second = [(14, 2, 11), (15, 2, 14), (17, 2, 16)];
+        assert_eq!(judge(&second), (vec![], vec![14, 15, 17], true));
+        assert_eq!(judge(&second), (vec![17], vec![14, 15], false));
     }
 }
