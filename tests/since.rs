@@ -174,6 +174,27 @@ fn what_an_ordinary_user_could_not_see_is_not_new_to_root() {
     assert_eq!(came.count(), 0, "{differences}");
 }
 
+#[test]
+fn a_dead_namespace_whose_state_was_unknown_is_only_warned_about() {
+    needs!(NamespaceOfItsOwn);
+    let files = Workspace::new();
+    let file = files.write("dead", "");
+    stdout(&run(Command::new("unshare").args([&format!("--pid={file}"), "--fork", "true"])));
+    let before = files.write("before", &stdout(&as_nobody(&["-q", "-f", "json"])));
+    let document: Value = serde_json::from_str(&files.read("before")).unwrap();
+    let mut states = document["namespaces"].as_array().unwrap().iter().map(|it| &it["state"]);
+    if !states.any(|it| it == "unknown") {
+        // Without root on the host, the tester can read all of its mounts.
+        return;
+    }
+    let output = pidns(&["check", "--since", &before, "-f", "json"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = document["findings"].as_array().unwrap();
+    let codes: Vec<_> = findings.iter().map(|it| [&it["code"], &it["verdict"]]).collect();
+    assert_eq!(codes, [["dead-namespace", "warn"]]);
+}
+
 /// Commands that run `$C`, a command of pidns, as CI scripts do.
 const PIPELINES: [&str; 11] = [
     "$C",

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 
 use super::problems::problems;
 use crate::graph::PidGraph;
-use crate::model::{CheckCode, Limit, NamespaceId, Pid, Process, Subject};
+use crate::model::{
+    CheckCode, Limit, Namespace, NamespaceId, NamespaceState, Pid, Process, Subject,
+};
 use crate::query::diff::{Diff, Happened};
 use crate::query::settle::Unsettled;
 
@@ -13,8 +15,9 @@ use crate::query::settle::Unsettled;
 pub struct Earlier {
     /// The problems of the later snapshot that the earlier snapshot already had.
     had: HashSet<(CheckCode, Subject)>,
-    /// Processes and namespaces that are only in the later snapshot, but may have existed when the
-    /// earlier one was taken. So their problems may be old.
+    /// Processes and namespaces whose problems may be old: those that are only in the later snapshot,
+    /// but may have existed when the earlier one was taken; and namespaces whose state was unknown
+    /// in the earlier snapshot.
     undated: HashSet<Subject>,
     /// Processes and namespaces that certainly did not exist when the earlier snapshot was taken.
     new: HashSet<Subject>,
@@ -36,7 +39,8 @@ impl Earlier {
         let had = problems(&diff.before, &Unsettled::default(), warn_at).into_iter();
         let had = had.filter_map(|(code, subject)| Some((code, later(subject)?))).collect();
         let pids = diff.after.processes().iter().map(|it| it.pid);
-        let old_namespaces = diff.before.snapshot().namespaces.iter();
+        let is_known = |it: &&Namespace| it.state != NamespaceState::Unknown;
+        let old_namespaces = diff.before.snapshot().namespaces.iter().filter(is_known);
         let old_namespaces = old_namespaces.filter_map(|it| diff.counterpart(it.id));
         let mut undated: HashSet<Subject> =
             pids.filter(|pid| !is_old(pid)).map(Subject::Process).collect();
@@ -59,8 +63,8 @@ impl Earlier {
         self.new.contains(&subject)
     }
 
-    /// Returns `true` if only the later snapshot contains this process or namespace, but it may
-    /// already have existed, with the same problems, when the earlier snapshot was taken.
+    /// Returns `true` if this process or namespace may already have existed, with the same problems,
+    /// when the earlier snapshot was taken.
     pub fn may_have_had(&self, subject: Subject) -> bool {
         self.undated.contains(&subject)
     }
