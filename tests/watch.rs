@@ -205,7 +205,7 @@ fn text_has_a_line_for_each_change_with_the_local_time() {
     assert!(has(&format!("~ {held}"), "; was live"), "{rest:#?}");
     assert!(has(&format!("- {init} → 1 sleep  init, in {id}"), ""), "{rest:#?}");
     assert!(has(&format!("! dead-namespace: {held}"), ""), "{rest:#?}");
-    assert!(has("  to solve it: kill ", ""), "{rest:#?}");
+    assert!(has("  to solve it: end ", ""), "{rest:#?}");
     for line in &rest {
         let time = line.as_bytes();
         assert!(time[2] == b':' && time[5] == b':' && time[8] == b' ', "{line}");
