@@ -78,19 +78,19 @@ impl Blocker {
     }
 }
 
-/// A running `pidns watch`. Killed on drop.
-struct Watch(Child, BufReader<ChildStdout>);
+/// A running `pidns watch`, and its records so far. Killed on drop.
+struct Watch(Child, BufReader<ChildStdout>, Vec<Value>);
 
 impl Watch {
     /// Starts a watch, and waits until it has taken its first snapshot. The watch ends before the
     /// test takes too long.
     fn start() -> Self {
         let mut command = Command::new(PIDNS);
-        command.args(["watch", "-f", "ndjson", "--interval", "0.5", "--for", "50"]);
+        command.args(["watch", "-f", "ndjson", "--interval", "1", "--for", "50"]);
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
-        let mut watch = Self(child, lines);
+        let mut watch = Self(child, lines, Vec::new());
         assert_eq!(watch.next()["record"], "watch");
         watch
     }
@@ -98,20 +98,19 @@ impl Watch {
     fn next(&mut self) -> Value {
         let mut line = String::new();
         self.1.read_line(&mut line).unwrap();
+        assert!(!line.is_empty(), "the watch has ended: {:#?}", self.2);
         serde_json::from_str(&line).unwrap()
     }
 
-    /// Reads until this process has changed as expected. Returns all changes of processes.
-    fn wait_for(&mut self, pid: u32, change: &str) -> Vec<Value> {
-        let mut changes = Vec::new();
+    /// Waits for a change of a process or namespace, and returns the change.
+    fn wait_for(&mut self, kind: &str, id: impl Into<Value>, change: &str) -> Value {
+        let id = id.into();
         loop {
             let record = self.next();
-            if record["record"] == "process_change" {
-                let is_expected = |it: &Value| it["pid"] == pid && it["change"] == change;
-                changes.push(record["process_change"].clone());
-                if changes.last().is_some_and(is_expected) {
-                    return changes;
-                }
+            self.2.push(record.clone());
+            let it = &record[kind];
+            if it["change"] == change && [&it["pid"], &it["id"]].contains(&&id) {
+                return it.clone();
             }
         }
     }
@@ -153,6 +152,8 @@ const CAUSE: &str = "blocks pidns, because its memory or its files stay locked, 
 #[test]
 fn processes_that_block_pidns_are_shown_in_part() {
     needs!(HostRoot, NamespaceOfItsOwn, Program("python3"));
+    // Its PIDs are lower, so a scan has opened its namespace when it is blocked.
+    let (_container, init) = container(&format!("{SLEEP} echo ready; wait"));
     let blockers = [Blocker::start(), Blocker::start()];
     let blocked = blockers.each_ref().map(|it| it.pid);
     let before = stdout(&pidns(&["-q", "-f", "json"]));
@@ -217,23 +218,31 @@ fn processes_that_block_pidns_are_shown_in_part() {
     for (status, _, error) in others.map(join) {
         assert!(status == Some(0) || names_one(&error), "{error}");
     }
-    watch_goes_on(&mut watch, &blockers);
+    watch_goes_on(&mut watch, &blockers, init);
     assert!(started.elapsed() < Duration::from_secs(50), "{:?}", started.elapsed());
 }
 
-/// Tests a watch that processes have blocked.
-fn watch_goes_on(watch: &mut Watch, blockers: &[Blocker; 2]) {
-    let blocked = blockers.each_ref().map(|it| it.pid);
+/// Tests a watch that processes have blocked. `container` is the init
+/// of a namespace that the watch has opened before.
+fn watch_goes_on(watch: &mut Watch, blockers: &[Blocker; 2], container: u32) {
+    let namespace = Some(namespace_of(container));
     let new = Running::spawn(Command::new("sleep").arg("682"));
-    let changes = watch.wait_for(new.pid(), "came");
+    watch.wait_for("process_change", new.pid(), "came");
+    // The blocked threads do not keep a namespace alive that they have opened.
+    let descriptors = format!("/proc/{}/fd", watch.0.id());
+    let is_open =
+        || fs::read_dir(&descriptors).unwrap().flatten().any(|it| link(it.path()) == namespace);
+    until("no thread has the namespace open", || !is_open());
     // Facts that can't be read have not changed.
-    assert!(changes.iter().all(|it| blocked.iter().all(|&pid| it["pid"] != pid)), "{changes:#?}");
-    // The processes block nothing any more, so they are read in full again.
+    let is_blocked = |it: &Value| blockers.iter().any(|blocker| it["pid"] == blocker.pid);
+    let changed: Vec<_> = watch.2.iter().filter(|it| is_blocked(&it["process_change"])).collect();
+    assert!(changed.is_empty(), "{changed:#?}");
+    // The processes no longer block anything, so they are read in full again.
     for blocker in blockers {
         kill(blocker.holder.pid(), Signal::KILL);
     }
-    let changes = watch.wait_for(blocked[0], "changed");
-    assert_eq!(changes.last().unwrap()["after"]["comm"], "sleep", "{changes:#?}");
+    let change = watch.wait_for("process_change", blockers[0].pid, "changed");
+    assert_eq!(change["after"]["comm"], "sleep", "{change:#?}");
     let (status, error) = watch.end();
     assert_eq!(status, Some(0), "{error}");
     let count = error.matches(CAUSE).count();
