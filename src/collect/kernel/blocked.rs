@@ -24,6 +24,7 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
 use rustix::io::{Errno, Result};
+use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::model::Pid;
@@ -61,7 +62,8 @@ thread_local! {
 
 /// The reason why [`attempt`] has no result.
 pub enum NoResult {
-    /// No thread could be started (`RLIMIT_NPROC`, `RLIMIT_AS`).
+    /// No thread was started: the kernel refused it (`RLIMIT_NPROC`), or the address space is limited
+    /// (`RLIMIT_AS`).
     NoThread,
     /// pidns was blocked, and has abandoned the work.
     Blocked {
@@ -106,6 +108,11 @@ struct Reader {
 pub fn attempt<T: Send + 'static>(
     call: impl FnOnce() -> T + Send + 'static,
 ) -> std::result::Result<T, NoResult> {
+    // The C library reserves 64 MiB of address space for the heap of a thread. If the address space
+    // is limited, too little may be left for everything else.
+    if getrlimit(Resource::As).current.is_some() {
+        return Err(NoResult::NoThread);
+    }
     let work = Arc::<Work>::default();
     let (running, end) = mpsc::channel();
     let entered = Arc::clone(&work);
