@@ -42,8 +42,9 @@ pub(super) fn explain(error: &clap::Error, program: &Command, verb: Option<&str>
     }
 }
 
-/// Returns the pidns option for an argument that selects an output format in other tools, such as
-/// `-f json` for `--json` or `-J` (as in lsns(8)). Returns `None` if the verb lacks that format.
+/// If `argument` selects an output format in other tools (`--json`, or `-J` as in lsns(8)), returns
+/// the pidns option for this format, such as `-f json`. Returns `None` if the verb does not support
+/// the format.
 fn format_meant(argument: &str, program: &Command, verb: Option<&str>) -> Option<String> {
     let name = match argument {
         "-J" | "-j" => "json",

@@ -123,7 +123,7 @@ how close each one is. Full limits come first, each with the error and with comm
 that make room.
 
 With PIDs, pidns shows all limits of these processes. Without PIDs, it shows the limits \
-of the whole host that are at least 80 % full. A saved document has limits if it was \
+of the whole host that are at least 80 % used. A saved document has limits if it was \
 written with --details limits.
 
 If a shell cannot fork, run 'pidns limits' in another terminal. It shows each full limit of \

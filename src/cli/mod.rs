@@ -57,9 +57,9 @@ pub struct Cli {
     /// Each namespace has its own process trees. A process whose parent is in another namespace is
     /// at the top. A process whose parent is hidden by a filter is below its nearest ancestor that
     /// is shown. In both cases, its line names the parent. Processes share a line only if
-    /// everything below them is similar, too. If PIDs are given, also shows all descendants of each
-    /// process, and those of its ancestors that are in the same namespace. Only text output has
-    /// trees; in other formats, the field ppid names the parent.
+    /// everything below them is similar, too. If PIDs are given, also shows the descendants of each
+    /// process, and its ancestors in the same namespace. Only text output has trees; in other
+    /// formats, the field ppid names the parent.
     #[arg(long)]
     pub tree: bool,
     /// Options for the source of the data.

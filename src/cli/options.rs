@@ -189,9 +189,9 @@ pub struct Filter {
     /// ns_id in documents), or a path such as /proc/12/ns/pid.
     #[arg(short, long, value_name = "NS", global = true)]
     pub root: Option<NamespaceArg>,
-    /// Show only namespaces at most N levels below the top
+    /// Show only namespaces up to N levels below the top
     ///
-    /// 0 shows only the topmost namespaces or, with --root, only that namespace.
+    /// With 0, pidns shows only the topmost namespaces or, with --root NS, only NS.
     #[arg(long, value_name = "N", value_parser = levels, allow_negative_numbers = true,
         global = true)]
     depth: Option<u32>,

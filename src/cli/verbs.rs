@@ -60,7 +60,7 @@ impl Translate {
 #[derive(Debug, Args)]
 pub struct Limits {
     /// Show all limits of these processes; without PIDs, the host's limits that are at least 80 %
-    /// full
+    /// used
     #[arg(value_name = "PID")]
     pub pids: Vec<Pid>,
     /// Options for how to print the result.
@@ -298,9 +298,9 @@ pub struct Watch {
     interval: Interval,
     /// End with status 0 as soon as this problem occurs
     ///
-    /// RULE is a code of 'pidns check', such as dead-namespace, or CODE:KEY=VALUE, such as
-    /// zombie:comm=cron, as in 'pidns check --deny'. A problem that the first snapshot already has
-    /// does not count. The option may be repeated, and RULE may be a comma-separated list.
+    /// RULE has the same forms as for 'pidns check --deny': a code such as dead-namespace, or
+    /// CODE:KEY=VALUE, such as zombie:comm=cron. Problems that already exist in the first snapshot
+    /// do not count. The option may be repeated, and RULE may be a comma-separated list.
     #[arg(long, value_name = "RULE", value_delimiter = ',')]
     pub until: Vec<Rule>,
     /// End after this time, with status 1 if --until is given

@@ -32,7 +32,7 @@ pub struct LimitsReport {
     #[serde(flatten)]
     head: LimitsSummary,
     /// The limits: first those that are full, then the others, fullest first. A document about the
-    /// whole host contains only limits that are at least 80 % full.
+    /// whole host contains only limits that are at least 80 % used.
     limits: Vec<Limit>,
     /// Problems encountered during the scan, one entry for each combination of code and errno.
     diagnostics: Vec<Diagnostic>,
