@@ -35,7 +35,7 @@ pub enum Error {
     Blocked {
         /// One of these processes holds the lock for which pidns waits.
         by: BTreeSet<Pid>,
-        /// `true` if pidns reads again, but without the reads that were blocked.
+        /// `true` if pidns scans again, and leaves out the reads that were blocked.
         will_retry: bool,
     },
 }

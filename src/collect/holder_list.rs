@@ -17,7 +17,7 @@ pub const MAX_HOLDERS: usize = 10_000;
 /// takes at most 500 bytes, so all holders take less than half of the maximum size of a document.
 const MAX_SIZE: usize = 100_000;
 
-/// The total size (see [`size`]) at which a list is first checked for holders over the limit.
+/// The total size (see [`size`]) at which excess holders are removed for the first time.
 const FIRST_CHECK: usize = 1 << 16;
 
 /// Holders, each with the inode of the namespace that it keeps alive.
@@ -26,7 +26,7 @@ pub struct HolderList {
     holders: Vec<(u64, Holder)>,
     /// The total size of the holders, see [`size`].
     size: usize,
-    /// The size at which the list is next checked for holders over the limit.
+    /// The total size at which excess holders are removed the next time.
     next_check: usize,
     left_out: usize,
 }

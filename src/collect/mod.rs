@@ -163,7 +163,8 @@ fn collect_by(
         let begin = (now(), Instant::now());
         raise_descriptor_limit();
         scan_mark::renew();
-        // Only a single-threaded process can enter another time namespace (see `clock`).
+        // The procfs is opened before any thread is started, because only a single-threaded process
+        // can enter another time namespace (see `clock`).
         let proc = open()?;
         let (request, mut program) = (request.clone(), loaded.clone());
         Ok(move || (scan(&request, &mut program, &proc, begin), program))

@@ -51,7 +51,7 @@ pub struct Registered {
     /// Descriptor of the namespace; `None` if the namespace could not be opened or kept open.
     pub fd: Option<NamespaceFd>,
     /// The inode of the parent, or the error if the kernel does not reveal the parent. Set only if
-    /// pidns has closed its descriptor of the namespace again, because it had too few left.
+    /// pidns has closed its descriptor of the namespace, because too few descriptors were free.
     pub closed_parent: Option<Result<u64>>,
     /// The most certain [`InitHistory`], if the namespace was found in several ways.
     pub init_history: InitHistory,

@@ -1,5 +1,5 @@
-//! Finds the processes that keep a terminated init from being removed (`blocked_by` of a
-//! namespace).
+//! Finds out why a terminated init still exists: which processes it waits for, or which process
+//! must reap it (`blocked_by` of a namespace).
 //!
 //! A terminating init kills all processes in its namespace and in the descendants of its namespace,
 //! and waits until all of them are reaped (`zap_pid_ns_processes`). Then the parent of the init
@@ -71,8 +71,8 @@ pub fn find_blockers(
     }
 }
 
-/// Returns a blocker if `process` keeps the init of the namespace `dead` from being removed. The
-/// process must be in `dead` or in a descendant of `dead`.
+/// Returns a blocker if the terminated init of the namespace `dead` has to wait for `process`, and
+/// the wait can be long. The process must be in `dead` or in a descendant of `dead`.
 fn member_blocker(
     process: &Process,
     dead: NamespaceId,

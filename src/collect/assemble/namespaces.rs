@@ -46,12 +46,12 @@ impl Viewer {
 pub struct RefusedParents {
     /// The inodes of the namespaces whose parents the kernel refused to reveal.
     pub inodes: HashSet<u64>,
-    /// `true` if pidns is in the initial namespace. If so, pidns may see the parent of every other
-    /// namespace.
+    /// `true` if pidns is in the initial namespace. If so, every other namespace has a parent that
+    /// the kernel permits pidns to see.
     pub all_have_parents: bool,
     /// `true` if every namespace below the procfs's own namespace is also below pidns's namespace.
-    /// If so, pidns may see the parents of all these namespaces, and `EPERM` does not mean that a
-    /// namespace is a root.
+    /// The kernel then permits pidns to see the parents of all these namespaces, so `EPERM` comes
+    /// from a seccomp filter, and does not mean that a namespace is a root.
     pub is_certain: bool,
 }
 

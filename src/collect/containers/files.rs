@@ -59,7 +59,8 @@ pub fn read(dir: BorrowedFd<'_>, name: &str, owner: u32, limit: usize) -> Option
     Some(bytes)
 }
 
-/// Lists a directory that is owned by root.
+/// Calls `visit` with the name of each entry in a directory. Returns `None` if the directory is not
+/// owned by root, or can't be read.
 pub fn list(dir: BorrowedFd<'_>, mut visit: impl FnMut(&CStr)) -> Option<()> {
     let dir = fs::openat(dir, c".", READ | OFlags::DIRECTORY, Mode::empty()).ok()?;
     if fs::fstat(&dir).ok()?.st_uid != 0 {

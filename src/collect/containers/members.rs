@@ -29,7 +29,7 @@ pub fn find(source: &ProcSource, snapshot: &mut Snapshot) {
     }
 }
 
-/// Maps the ID of each namespace to the namespace, whose `container` is the container of its init.
+/// All namespaces, keyed by ID. The `container` of a namespace is the container of its init.
 struct OwnContainers<'a>(HashMap<NamespaceId, &'a Namespace>);
 
 impl<'a> OwnContainers<'a> {
@@ -66,9 +66,9 @@ fn by_details(processes: &[Process], own: &OwnContainers<'_>) -> Vec<(Pid, Conta
     processes.iter().filter(|it| !is_init(it)).filter_map(other).collect()
 }
 
-/// Finds the same processes as [`by_details`], but is used if the scan has not read the cgroups.
-/// Reads the cgroups of the processes that may have entered another container's namespace, and
-/// finds the descendants of these processes.
+/// Finds the same processes as [`by_details`], for a scan that has not read the cgroups. Reads the
+/// cgroups only of the processes that may have entered another container's namespace. The
+/// descendants of these processes are assumed to be in the same container.
 fn by_descent(
     source: &ProcSource,
     processes: &[Process],

@@ -49,7 +49,8 @@ struct NameReading;
 static IS_READING: AtomicBool = AtomicBool::new(false);
 
 impl NameReading {
-    /// Returns `None` if another thread is already reading names.
+    /// Marks this thread as the one that reads names. Returns `None` if another thread is already
+    /// reading names.
     fn start() -> Option<Self> {
         (!IS_READING.swap(true, Ordering::Relaxed)).then_some(Self)
     }
@@ -122,8 +123,9 @@ fn read_all(mut reader: NameReader, wanted: &[NamelessContainer], names: &Shared
 /// The names found so far.
 #[derive(Default)]
 struct FoundNames {
-    /// Maps the runtime and ID in each container's cgroup path to the container's names, and to the
-    /// runtime whose files contain them. (A cgroup path does not always name the runtime.)
+    /// The names of each container, and the runtime in whose files they were found. The key is the
+    /// runtime and ID of the container, as its cgroup path shows them. (A cgroup path does not
+    /// always name the runtime.)
     containers: HashMap<(String, String), (&'static str, Names)>,
     /// Maps the UID of each Kubernetes pod to its name and its Kubernetes namespace.
     pods: HashMap<String, (Option<String>, Option<String>)>,

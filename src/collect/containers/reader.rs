@@ -292,8 +292,8 @@ impl NameReader {
         open_base(self.procfs.fd(), process_file(pid, "root").ok()?).ok()
     }
 
-    /// Opens a directory by its path on the host whose processes the procfs shows. pidns may have a
-    /// different root directory.
+    /// Opens a directory by its path in the root directory of the host that the procfs shows.
+    /// pidns's own root directory may be a different one.
     fn in_host(&self, path: &str) -> Option<OwnedFd> {
         open_in_root(self.root.as_ref()?.as_fd(), path).ok()
     }

@@ -177,14 +177,14 @@ impl FactReader {
             if self.is_container_root(process) {
                 facts.container_roots.insert(process.pid);
             }
-            // The user runs nsenter(1) in the PID namespace of pidns, and nsenter takes only PIDs
-            // of that namespace.
+            // nsenter(1) accepts only PIDs of the PID namespace that it runs in. The user is
+            // assumed to run it in the PID namespace of pidns.
             if self.procfs.own && !process.is_zombie() && !process.kernel_thread {
                 facts.enterable.insert(process.pid, self.keeps_user(process));
             }
         }
-        // Like nsenter(1), umount(8) with -N takes only PIDs of the PID namespace of pidns. So for
-        // each mount namespace, find a process that has such a PID.
+        // `umount -N` also accepts only PIDs of the PID namespace that it runs in. So for each
+        // mount namespace, find a process that has a PID in that of pidns.
         let wanted = &mut mount_namespaces;
         wanted.retain(|&inode| self.procfs.own && facts.own_mount_namespace != Some(inode));
         for process in self.processes.iter().filter(|it| !it.kernel_thread) {
@@ -208,8 +208,8 @@ impl FactReader {
         Some(hard.number().unwrap_or(u64::MAX))
     }
 
-    /// Returns `true` if a process is root in its user namespace, and has `CAP_SYS_RESOURCE` in it.
-    /// The kernel demands this capability of a process that writes to /proc/sys/user.
+    /// Returns `true` if a process is root in its user namespace and has `CAP_SYS_RESOURCE` there.
+    /// The kernel requires this capability for writing to /proc/sys/user.
     fn is_container_root(&self, process: &Process) -> bool {
         let Ok(dir) = ProcessDir::open(self.procfs.fd(), process.pid) else { return false };
         let (mut status, mut map) = (Vec::new(), Vec::new());

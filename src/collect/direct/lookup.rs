@@ -173,8 +173,8 @@ impl Translator {
         }
         let namespaces = self.lineage(known);
         let mut text = Vec::with_capacity(4096);
-        // If this read fails with ESRCH, the process may still exist: another thread may have just
-        // replaced its leader (`execve(2)`). So every error requires a scan.
+        // Even ESRCH does not prove that the process is gone: another thread may have just replaced
+        // its leader (`execve(2)`). So after any error, pidns falls back to a scan.
         read_record(&status, &mut text)?;
         let nspid = parse::status(&text).nspid;
         // A process with only one PID is a member of pidns's own namespace, so its namespace

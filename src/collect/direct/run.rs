@@ -32,7 +32,7 @@ use crate::model::{MountedNamespaces, Pid, Process};
 #[derive(Debug)]
 pub struct Descendants {
     procfs: Procfs,
-    /// PID of this pidns process in the procfs.
+    /// PID of this pidns process, as the procfs shows it.
     viewer: Pid,
     /// Level of pidns's own PID namespace, counted from the namespace of the procfs (level 0). At
     /// this index, the `NSpid` of a descendant contains its PID in pidns's own namespace.
@@ -42,7 +42,7 @@ pub struct Descendants {
 /// A process that descends from this pidns process.
 #[derive(Debug)]
 pub struct Descendant {
-    /// PID of the descendant in the procfs.
+    /// PID of the descendant, as the procfs shows it.
     pub pid: Pid,
     /// `true` if the process has terminated and waits to be reaped.
     pub has_exited: bool,
@@ -114,7 +114,7 @@ impl Descendants {
         self.procfs.try_clone()
     }
 
-    /// Returns the PID of this pidns process in the procfs.
+    /// Returns the PID of this pidns process, as the procfs shows it.
     #[must_use]
     pub fn viewer(&self) -> Pid {
         self.viewer

@@ -1,16 +1,16 @@
-//! Notices if the kernel blocks pidns while it reads a process, and avoids such reads afterwards.
+//! Notices if a process blocks pidns while pidns reads it, and avoids such reads afterwards.
 //!
-//! A process can hold one of its locks in the kernel forever with the help of a FUSE file system
-//! that does not answer: `exec_update_lock` while `execve(2)` closes a file on that file system, or
-//! `mmap_lock` while the process unmaps memory that the file system must write back. Processes that
-//! share their memory and fork in a loop can keep the `mmap_lock` of this memory busy for a long
-//! time. Reads of most files in `/proc/PID` wait for these locks without a time limit, and so does
-//! `kcmp(2)`. pidns can't know in advance whether a process holds a lock. Only a fatal signal or
-//! `execve(2)` ends the wait early.
+//! If a FUSE file system does not answer, a process can hold one of its kernel locks forever:
+//! `exec_update_lock` while `execve(2)` closes a file on that file system, or `mmap_lock` while the
+//! process unmaps memory that must be written back to that file system. Processes that share their
+//! memory and fork in a loop can keep the `mmap_lock` of this memory busy for a long time. Reads of
+//! most files in `/proc/PID`, and `kcmp(2)`, wait for these locks without a time limit. Only a
+//! fatal signal to pidns, or its own `execve(2)`, ends the wait early. pidns can't know in advance
+//! whether a process holds a lock.
 //!
-//! So other processes are read in a thread that the caller of [`attempt`] can abandon. As long as
-//! an abandoned thread is blocked, pidns reads only the [`LOCK_FREE`] files of the processes that
-//! blocked it. The thread ends when it is no longer blocked, or when pidns ends.
+//! So [`attempt`] reads processes in a separate thread, and abandons this thread if it is blocked.
+//! As long as an abandoned thread is blocked, pidns reads only the [`LOCK_FREE`] files of the
+//! processes that blocked it. The thread ends when it is no longer blocked, or when pidns ends.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -32,7 +32,7 @@ use crate::model::Pid;
 /// Time between two checks.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Number of consecutive checks that must find pidns blocked before it abandons a thread.
+/// Number of consecutive checks that must find the work blocked before pidns abandons it.
 const TICKS: u32 = 10;
 
 /// Replaces [`TICKS`] if another thread is blocked already.
@@ -56,7 +56,7 @@ thread_local! {
     /// The processes that this thread is reading.
     static READER: Arc<Reader> = Arc::default();
 
-    /// The work that this thread does; empty in a thread that nothing can abandon.
+    /// The work that this thread does for a caller of [`attempt`], if any.
     static WORK: OnceCell<Arc<Work>> = const { OnceCell::new() };
 }
 
@@ -69,7 +69,7 @@ pub enum NoResult {
     Blocked {
         /// One of these processes holds the lock.
         by: BTreeSet<Pid>,
-        /// `true` if pidns did not yet avoid all of these processes.
+        /// `true` if at least one of these processes was not avoided before.
         is_new: bool,
     },
 }
@@ -78,13 +78,13 @@ pub enum NoResult {
 #[derive(Default)]
 struct Work {
     is_abandoned: AtomicBool,
-    /// The readers of the threads.
+    /// The [`Reader`] of each thread that does the work.
     readers: Mutex<Vec<Arc<Reader>>>,
-    /// Functions that release what the work keeps, called when it is abandoned.
+    /// Functions that release the resources of the work. They are called when it is abandoned.
     releases: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
 }
 
-/// Work that was abandoned.
+/// Work that pidns no longer waits for, because a process blocked it.
 struct Abandoned {
     /// The processes that blocked the work.
     by: BTreeSet<Pid>,
@@ -92,7 +92,8 @@ struct Abandoned {
     end: Receiver<Infallible>,
 }
 
-/// The processes that a thread is reading. A PID of 0 means that there is no such process.
+/// The process that a thread is reading, and the process that the thread compares with it. A PID of
+/// 0 stands for none.
 #[derive(Default)]
 struct Reader {
     /// The lower 32 bits are the PID of the process. The upper 32 bits are the number of
@@ -158,8 +159,8 @@ pub fn when_abandoned(release: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Returns the number of abandoned threads that are still blocked. From now on, pidns reads
-/// everything again about the processes that blocked the other ones.
+/// Forgets the abandoned work that has ended, so pidns no longer avoids the processes that blocked
+/// it. Returns the number of abandoned threads that are still blocked.
 pub fn forget_ended() -> usize {
     let mut abandoned = lock(&ABANDONED);
     abandoned.retain(|it| it.end.try_recv() == Err(TryRecvError::Empty));
@@ -167,7 +168,7 @@ pub fn forget_ended() -> usize {
     abandoned.len()
 }
 
-/// Returns the processes that pidns avoids.
+/// Returns the processes that pidns avoids: it reads only their [`LOCK_FREE`] files.
 pub fn avoided() -> BTreeSet<Pid> {
     lock(&ABANDONED).iter().flat_map(|it| &it.by).copied().collect()
 }
@@ -217,18 +218,18 @@ pub fn check_file(path: &[u8]) -> Result<()> {
 }
 
 impl Work {
-    /// Makes this thread a part of the work.
+    /// Assigns this thread to the work, so that its reads fail once the work has been abandoned.
     fn enter(self: Arc<Self>) {
         READER.with(|reader| lock(&self.readers).push(Arc::clone(reader)));
-        // A new thread is not a part of any other work.
+        // This thread is new, so it has not been assigned to other work, and `set` does not fail.
         WORK.with(|work| _ = work.set(self));
     }
 
-    /// Waits until the work has ended, or until a process blocks it: [`TICKS`] consecutive checks
-    /// have found pidns blocked, or [`FEWER_TICKS`] if another thread is blocked already. Returns
-    /// the processes that the work is reading if they block it.
+    /// Waits until the work has ended or is blocked. Returns `None` if it has ended, otherwise the
+    /// processes that it is reading. The work counts as blocked after [`TICKS`] consecutive checks
+    /// have found it blocked, or [`FEWER_TICKS`] if other work is blocked already.
     ///
-    /// A check finds pidns blocked if the work is still reading the same processes as at the last
+    /// A check finds the work blocked if it is still reading the same processes as at the last
     /// check, and pidns has used almost no processor time in between. The checks are counted,
     /// because a time limit would also expire while pidns is stopped or frozen.
     fn wait(&self, end: &Receiver<Infallible>) -> Option<BTreeSet<Pid>> {
@@ -248,7 +249,7 @@ impl Work {
         Some(reading)
     }
 
-    /// Returns the processes that the work is reading.
+    /// Returns the processes that the threads of the work are reading.
     fn being_read(&self) -> BTreeSet<Pid> {
         let readers = lock(&self.readers);
         let read = readers.iter().map(|it| pid_of(it.read.load(Ordering::Relaxed)));
@@ -271,7 +272,8 @@ pub struct Reading {
     pid: u64,
     /// The process that the thread was reading before, or 0.
     outer_pid: u64,
-    /// The entry belongs to this thread, so a `Reading` can't be sent to another thread.
+    /// The drop updates the `Reader` of this thread, so a `Reading` can't be sent to another
+    /// thread.
     not_send: PhantomData<*const ()>,
 }
 
@@ -289,13 +291,13 @@ impl Reading {
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        // When a thread ends, its entry may be dropped before its last `Reading`. In this case,
+        // When a thread ends, its `Reader` may be dropped before its last `Reading`. In this case,
         // there is nothing to update.
         let _ = READER.try_with(|reader| {
             let current = reader.read.load(Ordering::Relaxed);
             let count = (current >> 32).saturating_sub(1);
             // `reading = Reading::of(pid)` creates the new `Reading` before it drops the old one.
-            // In this case, the entry must keep the PID of the new `Reading`.
+            // After this drop, the `Reader` must still have the PID of the new `Reading`.
             let is_innermost = pid_of(current) == self.pid && self.outer_pid != 0;
             let pid = if is_innermost { self.outer_pid } else { pid_of(current) };
             reader.read.store(entry(count, pid), Ordering::Relaxed);
@@ -322,7 +324,8 @@ fn pid_of(entry: u64) -> u64 {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No thread leaves one of these values half changed.
+    // A thread that panics cannot leave one of these values half changed, so a poisoned lock can
+    // still be used.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -69,8 +69,8 @@ impl FileId {
         Self::stat(dir, name, AtFlags::empty())
     }
 
-    /// Identifies the pipe or FIFO at a path, following symbolic links. Returns `None` for any other
-    /// file. Fails with `ENOSYS` before Linux 4.11.
+    /// Identifies the pipe or FIFO at a path, following symbolic links. Returns `None` for any
+    /// other file. Fails with `ENOSYS` before Linux 4.11.
     pub fn of_pipe(dir: BorrowedFd<'_>, name: impl Arg + Copy) -> SysResult<Option<Self>> {
         blocked::check_file(b"fd")?;
         // The mask is empty, because the kernel always fills in the file type and the device and
@@ -81,7 +81,7 @@ impl FileId {
         Ok(is_pipe.then_some(Self { device, inode: stat.stx_ino }))
     }
 
-    /// Identifies an open file, which may be `O_PATH`.
+    /// Identifies an open file. The descriptor may have been opened with `O_PATH`.
     pub fn of_descriptor(fd: BorrowedFd<'_>) -> SysResult<Self> {
         Self::stat(fd, c"", AtFlags::EMPTY_PATH)
     }
@@ -174,8 +174,8 @@ pub fn own_descriptors() -> SysResult<BorrowedFd<'static>> {
     Ok(DIR.get_or_init(|| dir).as_fd())
 }
 
-/// Returns the procfs that was mounted at /proc when this function was first called. `pidns run` uses
-/// this procfs even if the command unmounts it later, or mounts another one.
+/// Returns the procfs that was mounted at /proc when this function was first called. `pidns run`
+/// uses this procfs even if the command unmounts it later, or mounts another one.
 pub fn first_procfs() -> SysResult<BorrowedFd<'static>> {
     static DIR: OnceLock<OwnedFd> = OnceLock::new();
     if let Some(dir) = DIR.get() {

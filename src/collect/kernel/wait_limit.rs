@@ -1,10 +1,10 @@
 //! Limits the time for which pidns waits for the kernel, usually for a lock.
 //!
 //! Any user can keep some locks busy. Processes that share their memory and fork in a loop keep the
-//! lock of this memory (`mmap_lock`) busy. Processes that copy a large mount namespace in a loop keep
-//! the lock of all mounts (`namespace_sem`) busy. Processes in deeply nested cgroups make the kernel
-//! work long for each `/proc/PID/cgroup`. Each wait ends after some time, but a scan may have to wait
-//! thousands of times.
+//! lock of this memory (`mmap_lock`) busy. Processes that copy a large mount namespace in a loop
+//! keep the lock of all mounts (`namespace_sem`) busy. If a process is in a deeply nested cgroup,
+//! the kernel takes long to generate its `/proc/PID/cgroup`. Each wait ends after some time, but a
+//! scan may have to wait thousands of times.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -98,12 +98,13 @@ fn new_run_delay() -> Duration {
     delay.saturating_sub(RUN_DELAY.replace(delay))
 }
 
-/// Reads the first `limit` bytes of a file into `buffer`, replacing its contents. Returns `false`
-/// if the file is longer.
+/// Reads the first `limit` bytes of a file into `buffer`, replacing the contents of `buffer`.
+/// Returns `false` if the file is longer.
 ///
-/// The kernel copies the contents of some files from the memory of a process. It waits for the lock
-/// of this memory for each page, so each system call reads only one page. Fails with `EBUSY` if the
-/// limit of `waits` has been reached.
+/// For some files, such as `/proc/PID/cmdline`, the kernel copies the contents from the memory of
+/// the process, and may wait for the lock of this memory at each page. So each system call reads
+/// only one page, and the time limit is checked in between. Fails with `EBUSY` if the limit of
+/// `waits` has been reached.
 pub fn read_at_most(
     dir: BorrowedFd<'_>,
     name: &CStr,
@@ -125,8 +126,8 @@ pub fn read_at_most(
     Ok(false)
 }
 
-/// Reads an open `mountinfo` to its end into `buffer`, replacing the contents of `buffer`. Fails with
-/// `EBUSY` if the limit of `waits` has been reached.
+/// Reads an open `mountinfo` to its end into `buffer`, replacing the contents of `buffer`. Fails
+/// with `EBUSY` if the limit of `waits` has been reached.
 pub fn read_mountinfo(file: &OwnedFd, buffer: &mut Vec<u8>, waits: &WaitLimit) -> Result<()> {
     read_to_end_by(buffer, MAX_MOUNTINFO, |buffer| {
         waits.call(|| rustix::io::read(file, spare_capacity(buffer)))

@@ -39,8 +39,8 @@ pub struct CgroupDir {
     pub is_v2: bool,
     /// `true` for the topmost visible cgroup.
     is_topmost: bool,
-    /// Index of the parent cgroup in the [`CgroupTree`]; `None` for the topmost visible cgroup, and
-    /// if the ancestors were left out.
+    /// Index of the parent cgroup in the [`CgroupTree`]. `None` if this is the topmost visible
+    /// cgroup, or if its ancestors were left out.
     parent: Option<usize>,
 }
 

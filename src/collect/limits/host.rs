@@ -34,7 +34,8 @@ const EXEMPT: u64 = 1 << 21 | 1 << 24;
 /// (`DEFAULT_OVERFLOWUID` in the kernel).
 const OVERFLOW_UID: u32 = 65534;
 
-/// Describes the cgroups that were not read, because others took too long.
+/// The phrase that describes cgroups in a diagnostic if they were not read, because the time limit
+/// was reached.
 const TOO_SLOW: &str = "that take too long to read, because they are nested deeply,";
 
 /// A process that can fork, with the facts that decide which limits apply to it.
@@ -176,7 +177,8 @@ impl<'a> LimitedHost<'a> {
     fn read_processes(&mut self, pids: Option<&BTreeSet<Pid>>) {
         let children_start_in = namespaces_for_children(self.snapshot);
         let mut without_cgroups: BTreeMap<_, Vec<Pid>> = BTreeMap::new();
-        // The wanted processes have a limit of their own, so other processes can't use it up.
+        // The processes that the user asked about have a time limit of their own, so the other
+        // processes can't use it up.
         let (wanted_waits, other_waits) = (WaitLimit::of_cgroups(), WaitLimit::of_cgroups());
         let snapshot = self.snapshot;
         for process in snapshot.processes.iter().filter(|it| !it.kernel_thread) {
@@ -195,7 +197,8 @@ impl<'a> LimitedHost<'a> {
             if let Ok(Some(index)) = cgroup {
                 self.cgroups.insert(pid, index);
             }
-            // A process that was not wanted may still use most of a limit.
+            // A cgroup that takes too long to read is always reported. Even if the user did not ask
+            // about the process, it may use most of a limit.
             if let Err(why) = cgroup
                 && (is_wanted || why == TOO_SLOW)
             {
@@ -312,8 +315,9 @@ impl<'a> LimitedHost<'a> {
     }
 }
 
-/// Returns the index of the cgroup that limits a process; `None` if no cgroup does. Fails with a
-/// description of the cgroup if it is unknown.
+/// Returns the index of the innermost cgroup that limits a process, or `None` if no cgroup limits
+/// it. If pidns can't find out, fails with a phrase that says, in a diagnostic, which cgroups are
+/// affected.
 fn limiting_cgroup(
     controller: &mut PidsController,
     process: &Process,

@@ -81,8 +81,8 @@ fn pid_max<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
         let mut limit = of_namespace(LimitKind::PidMax, id, pids);
         limit.file = (own == Some(id)).then(|| host.path(name));
         let numbers = numbers(host, id);
-        // The sysctl shows the maximum of pidns's own namespace. Before Linux 6.14, this maximum
-        // applies to all namespaces.
+        // The sysctl `kernel.pid_max` shows the maximum PID of pidns's own namespace. Before Linux
+        // 6.14, this maximum applies to all namespaces.
         let max = match &numbers {
             Ok(PidNumbers { pid_max: Some(max), .. }) => Ok(LimitMax::At((*max).into())),
             Err(why) if own != Some(id) => Err(why.clone()),
@@ -263,11 +263,11 @@ fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     });
     let mut read = merge_users(LimitKind::Nproc, limits);
     for ReadLimit { limit: Limit { scope, .. }, tasks, .. } in &mut read {
-        // List the tasks only for limits of the initial user namespace. The kernel's count for such
-        // a limit includes the processes in user namespaces that the user created, so pidns can
-        // list all processes of the user without knowing their user namespaces. For other limits,
-        // pidns would need the user namespace of each process, which /proc does not show for
-        // zombies.
+        // List the tasks only for limits of the initial user namespace. For such a limit, the
+        // kernel also counts the user's processes in user namespaces that the user created. So
+        // pidns can list all processes of the user, and need not know the user namespace of each.
+        // For other limits, pidns would need to know it, but /proc does not show the user namespace
+        // of a zombie.
         if scope.user_namespace == Some(INITIAL_USER_NAMESPACE)
             && let Some((uid, processes)) = scope.uid.and_then(|uid| by_user.get_key_value(&uid))
         {

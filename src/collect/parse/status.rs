@@ -29,8 +29,8 @@ pub struct Status {
     pub nspid: Nspid,
     /// `true` for a kernel thread (`Kthread`, since Linux 6.8).
     pub kernel_thread: Option<bool>,
-    /// `true` if the process has an address space, which the `Vm...` lines show. Kernel threads
-    /// have no address space, and an exiting process releases it early.
+    /// `true` if the process has an address space, which the `Vm...` lines show. A kernel thread
+    /// has none. A process that exits gives up its address space early.
     pub has_memory: bool,
     /// Number of threads (`Threads`).
     pub threads: Option<NonZeroU32>,

@@ -10,14 +10,14 @@ use crate::collect::parse;
 /// a procfs root directory to the number of directories in it: one for each process of the host,
 /// and a few others.
 pub struct Census {
-    /// Number of directories that do not belong to a process, or `None` if they could not be
-    /// counted.
+    /// Number of directories in the root directory of the procfs that do not belong to a process,
+    /// or `None` if they could not be counted.
     other_dirs: Option<u64>,
 }
 
 impl Census {
-    /// Counts the directories that do not belong to a process, so that [`count`](Self::count) can
-    /// subtract them.
+    /// Counts the directories in the procfs that do not belong to a process, so that
+    /// [`count`](Self::count) can subtract them.
     pub fn new(procfs: &Procfs) -> Self {
         Self { other_dirs: count_other_dirs(procfs).ok() }
     }

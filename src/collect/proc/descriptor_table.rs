@@ -71,8 +71,8 @@ pub fn file_name(fd: u32) -> CString {
     CString::new(fd.to_string()).unwrap_or_default()
 }
 
-/// Returns `true` if a process is a pidns that is running a scan (see `scan_mark`). `process` is
-/// the open directory `/proc/PID`.
+/// Returns `true` if a process is an instance of pidns that is running a scan (see `scan_mark`).
+/// `process` is the open directory `/proc/PID`.
 pub fn is_scanning(process: BorrowedFd<'_>) -> bool {
     let table = open_dir(process, c"fd").and_then(|table| DescriptorTable::list(table.as_fd()));
     table.is_ok_and(|table| table.has_scan_mark)

@@ -10,10 +10,12 @@ use super::relatives::{
 use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::model::{Pid, Process};
 
-/// Longest `sleep` of a heartbeat in seconds. Jenkins sleeps for three seconds.
+/// Longest `sleep`, in seconds, between two updates of a heartbeat. Jenkins sleeps for three
+/// seconds.
 const LONGEST_SLEEP: f64 = 10.0;
 
-/// A CI step that has a heartbeat.
+/// A step of a CI job with a heartbeat: a background loop that shows the CI agent that the step is
+/// still running.
 pub struct Step {
     /// PID of the shell that runs the step (see [`Observer::step`](crate::model::Observer::step)).
     pub shell: Pid,

@@ -31,8 +31,8 @@ const MAX_CHILDREN: usize = 256;
 /// The descriptors that connect a process to its pipeline.
 const STANDARD: [&CStr; 3] = [c"fd/0", c"fd/1", c"fd/2"];
 
-/// Maximum number of descriptors of one process to read, if it is a shell, or a process that a
-/// shell is just starting. Of any other process, only the `STANDARD` descriptors are read.
+/// Maximum number of descriptors to read for pidns itself, for a shell, or for a process that a
+/// shell is just starting. For other processes, only the `STANDARD` descriptors are read.
 const MAX_DESCRIPTORS: usize = 256;
 
 /// Finds the running pidns process in its own scan. `processes` must be sorted by PID. Returns
@@ -62,9 +62,9 @@ pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
 /// Returns the siblings that were started after pidns and whose descriptors pidns has no permission
 /// to read, such as `sudo tee log` in the pipeline of an ordinary user.
 ///
-/// A later start does not show that a sibling is in the same pipeline: if pidns replaced the shell
-/// that ran the job (`exec`), the start time of pidns is that of the shell. So the parent must also
-/// be a shell, and the sibling must be in the same session. An init is not accepted as the parent,
+/// A later start alone does not prove that a sibling is in the same pipeline: if a shell ran pidns
+/// with `exec`, pidns has the start time and the siblings of that shell. So the parent must also be
+/// a shell, and the sibling must be in the same session. An init is not accepted as the parent,
 /// because it adopts orphans.
 fn unreadable_siblings(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> Vec<Pid> {
     let [own, parent, ..] = ancestry else { return Vec::new() };
@@ -161,8 +161,8 @@ impl Pipes {
     /// from a pipe in `self`, adds the pipes that `other` writes to. If `other` writes to a pipe in
     /// `self`, adds the pipes that `other` reads from.
     ///
-    /// A process that only has the same end of a pipe open as `self` does not belong to the
-    /// pipeline: it may be a daemon of the job that has inherited this end.
+    /// If `other` has only the same ends of these pipes open as `self`, it does not belong to the
+    /// pipeline: it may be a daemon of the job that has inherited these ends.
     fn follow(&mut self, other: &Self) -> bool {
         let is_reader = !self.written.is_disjoint(&other.read);
         let is_writer = !other.may_be_daemon && !self.read.is_disjoint(&other.written);
@@ -365,7 +365,8 @@ mod tests {
         assert_eq!(connected(&readers), [4, 5]);
         let writers = [(4, pipes(&[3], &[1])), (5, pipes(&[], &[3]))];
         assert_eq!(connected(&writers), [4, 5]);
-        // Like pidns, process 6 reads from pipe 1, and process 7 writes to pipe 2.
+        // pidns reads from pipe 1 and writes to pipe 2. Process 6 also reads from pipe 1, and
+        // process 7 also writes to pipe 2.
         let daemons = [(4, pipes(&[2], &[])), (6, pipes(&[1], &[])), (7, pipes(&[], &[2]))];
         assert_eq!(connected(&daemons), [4]);
         // Process 4 may be a daemon that has the write end of the pipe open.

@@ -79,8 +79,8 @@ pub struct ProcessReader<'a> {
     buffer: Vec<u8>,
     last_was_nested: bool,
     last_was_kernel_thread: bool,
-    /// Number of further processes whose command line may stay empty before pidns stops pausing to
-    /// reread empty command lines. Starts at [`PATIENCE`].
+    /// Number of processes for which the thread may still pause in vain, because their command line
+    /// stays empty. Starts at [`PATIENCE`].
     patience: Cell<u32>,
 }
 

@@ -33,7 +33,7 @@ pub struct Scan<'a> {
 /// A process to read.
 #[derive(Debug)]
 pub struct Target {
-    /// PID of the process in the procfs.
+    /// PID of the process, as the procfs shows it.
     pub pid: Pid,
     /// Start time of the process; set only if the BPF program found that the process has no
     /// namespace open as a file descriptor. If /proc shows the same start time, it is the same

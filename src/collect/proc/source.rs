@@ -41,8 +41,8 @@ use crate::model::{
     SearchScope,
 };
 
-/// Maximum number of times that pidns asks the kernel for the PID of an init. The init can exit
-/// before pidns has read it.
+/// Maximum number of times that pidns asks the kernel for the PID of an init. pidns asks again if
+/// the init has exited before its files in /proc were read.
 const INIT_ATTEMPTS: usize = 3;
 
 /// A mounted procfs that is used as a source of snapshots.

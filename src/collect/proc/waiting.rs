@@ -20,13 +20,14 @@ use crate::collect::parse::{self, CgroupMount};
 use crate::model::{FrozenCgroup, Pid, Process, StoppedBy};
 
 /// Kernel functions in which a thread sleeps in `TASK_KILLABLE`, so SIGKILL ends the sleep,
-/// although /proc shows it as uninterruptible. A compiler may add a suffix to a name or inline the
-/// function, so some names are those of callers. Functions that have `killable` in their names,
-/// such as `rpc_wait_bit_killable` of NFS, need no entry.
+/// although /proc shows it as uninterruptible. A compiler may inline a function, so the list also
+/// contains callers. A compiler may add a suffix to a name, so only the beginning of a name is
+/// compared. Functions that have `killable` in their names, such as `rpc_wait_bit_killable` of NFS,
+/// need no entry.
 ///
-/// `request_wait_answer` (FUSE) is missing, because SIGKILL does not end the wait for a request
-/// that the FUSE daemon has already read. `p9_client_rpc` (9P) is missing, because after SIGKILL it
-/// waits for the server once more.
+/// `request_wait_answer` (FUSE) is left out, because SIGKILL does not end the wait for a request
+/// that the FUSE daemon has already read. `p9_client_rpc` (9P) is left out, because after SIGKILL
+/// it waits for the server once more.
 const KILLABLE: [&[u8]; 16] = [
     // `vfork(2)` waits until the child executes a program or exits.
     b"wait_for_vfork_done",
@@ -69,8 +70,8 @@ pub fn tracer(procfs: &Procfs, process: &Process) -> Option<Pid> {
     parse::tracer(&text_now(procfs, process)?).map(|tid| process_of(procfs, tid))
 }
 
-/// Returns the process that a thread belongs to. Needed for `TracerPid`, the TID of the tracing
-/// thread: advice names the process, because only a whole process can be killed.
+/// Returns the process that a thread belongs to. `TracerPid` is the TID of the tracing thread, but
+/// advice must name the process, because only a whole process can be killed.
 fn process_of(procfs: &Procfs, tid: Pid) -> Pid {
     let mut status = Vec::new();
     let dir = ProcessDir::open(procfs.fd(), tid);
@@ -157,7 +158,8 @@ fn sleeps_killably(task: BorrowedFd<'_>) -> bool {
 pub struct Freezer {
     /// The cgroup hierarchies.
     mounts: Vec<CgroupMount>,
-    /// Maps the contents of `/proc/PID/cgroup` to the frozen cgroups.
+    /// Maps the contents of a `/proc/PID/cgroup` file to the frozen cgroups among the cgroups in it
+    /// and their ancestors.
     known: Mutex<HashMap<Vec<u8>, Vec<FrozenCgroup>>>,
 }
 
@@ -214,7 +216,8 @@ impl Freezer {
     /// Returns the frozen cgroups among the cgroups of a process and their ancestors. `cgroups` is
     /// the contents of `/proc/PID/cgroup`.
     fn frozen(&self, cgroups: Vec<u8>) -> Vec<FrozenCgroup> {
-        // A thread that panics cannot leave the map half changed.
+        // A thread that panics cannot leave the map half changed, so a poisoned lock can still be
+        // used.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let find = |is_v2| {
             let mut mounts = self.mounts.iter().filter(move |it| it.is_v2() == is_v2);

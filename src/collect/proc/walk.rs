@@ -109,7 +109,8 @@ fn read_batches(
     })
 }
 
-/// The processes that one call of a `list` function lists (see [`read_while_listing`]).
+/// The share of the processes that a call of a `list` function must list (see
+/// [`read_while_listing`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
     /// All processes.

@@ -14,9 +14,9 @@ use crate::model::{DiagnosticCode, Pid};
 /// first retry is made as soon as the thread has read its other processes.
 const RETRIES: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(600)];
 
-/// Maximum number of late rounds, the rounds after [`Attempt::Final`]. In a late round, a worker
-/// rereads the processes whose PIDs still exist, but which seemed to be gone (`ESRCH`) right after
-/// their status files had been opened. Processes that fail in every round are reported as
+/// Maximum number of late rounds, which follow the last regular attempt ([`Attempt::Final`]). A
+/// late round rereads each process that seemed to be gone (`ESRCH`) right after its status file had
+/// been opened, although its PID still exists. A process that fails in every round is reported as
 /// unreadable.
 const MAX_LATE_ROUNDS: usize = 16;
 
@@ -29,7 +29,8 @@ pub struct Worker<'a> {
     late_rounds: usize,
     /// Processes that must be read again.
     retry: Vec<Target>,
-    /// Time at which a process was last added to `retry` after its first attempt.
+    /// Time at which the first attempt to read a process last failed. The delays in [`RETRIES`]
+    /// start at this time.
     last_added: Instant,
 }
 

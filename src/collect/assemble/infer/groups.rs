@@ -114,8 +114,8 @@ impl Groups {
         Some(group)
     }
 
-    /// Returns `true` if two groups may be the same namespace: no known fact about the groups or
-    /// their ancestors contradicts this.
+    /// Returns `true` if two groups may be in the same namespace: no known fact about their
+    /// namespaces, or about the ancestors of these namespaces, contradicts this.
     pub fn agree(&mut self, one: usize, other: usize) -> bool {
         fn differ<T: PartialEq + Copy>(a: Option<T>, b: Option<T>) -> bool {
             a.is_some() && b.is_some() && a != b
@@ -134,8 +134,8 @@ impl Groups {
         }
     }
 
-    /// Merges two groups, and the groups of their ancestors. Does nothing if the two groups are
-    /// known to be different namespaces.
+    /// Merges two groups, then the groups of their parent namespaces, and so on. Does nothing if
+    /// the two groups are known to be in different namespaces.
     pub fn join(&mut self, one: usize, other: usize) {
         if !self.agree(one, other) {
             return;

@@ -290,9 +290,10 @@ fn two_thirds_of_processes_are_placed_despite_injected_processes() {
 proptest! {
     #![proptest_config(cases(1_000))]
 
-    /// Compares the inference with the oracle, which enumerates all possible worlds: all ways to
-    /// assign the processes to namespaces that agree with what the viewer sees. A process must be
-    /// placed if and only if all possible worlds assign it to the same namespace.
+    /// Compares the inference with the oracle, which enumerates all possible worlds: the
+    /// assignments of processes to namespaces that are consistent with what the viewer sees. The
+    /// inference must place a process if and only if all possible worlds assign it to the same
+    /// namespace.
     ///
     /// The oracle considers all namespaces at once, but each rule of the inference compares only
     /// two namespaces. With many processes, the oracle can therefore place processes that the rules

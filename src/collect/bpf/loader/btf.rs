@@ -126,7 +126,8 @@ impl<'a> Btf<'a> {
         text_at(self.strings, offset(at)?)
     }
 
-    /// Returns the name of a type after removing its typedefs and qualifiers (such as `const`).
+    /// Skips typedefs and qualifiers (such as `const`), and returns the name of the type behind
+    /// them.
     pub fn name(&self, id: u32) -> Option<&'a [u8]> {
         self.text(self.unqualified(id)?.name)
     }
@@ -140,7 +141,7 @@ impl<'a> Btf<'a> {
         Type::at(self.types, at).map(|(it, _)| it)
     }
 
-    /// Returns a type after removing its typedefs and qualifiers (such as `const`).
+    /// Skips typedefs and qualifiers (such as `const`), and returns the type behind them.
     fn unqualified(&self, id: u32) -> Option<Type<'a>> {
         let mut it = self.get(id)?;
         for _ in 0..MAX_QUALIFIERS {

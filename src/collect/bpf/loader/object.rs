@@ -26,10 +26,12 @@ const INSTRUCTION: usize = 8;
 /// other instructions.
 const LOAD_CONSTANT: u8 = 0x18;
 
-/// Values of an instruction's source register field (the upper half of its second byte). They mark
-/// instructions that load the address of a function (`BPF_PSEUDO_FUNC`) or the descriptor of a map
-/// (`BPF_PSEUDO_MAP_FD`).
+/// Value of the source register field (the upper half of an instruction's second byte) if the
+/// instruction loads the address of a function (`BPF_PSEUDO_FUNC`).
 const PSEUDO_FUNCTION: u8 = 4;
+
+/// Value of the source register field if the instruction loads the descriptor of a map
+/// (`BPF_PSEUDO_MAP_FD`).
 const PSEUDO_MAP: u8 = 1;
 
 /// Size of an ELF symbol in bytes.
@@ -41,9 +43,11 @@ const SYMBOL: usize = 24;
 pub const RDONLY_CAST: &str = "bpf_rdonly_cast";
 const RDONLY_CAST_PLACEHOLDER: i32 = 0x7dcb_0001;
 
-/// Opcode of a call, and the value of the source register field that marks a call to a kernel
-/// function (`BPF_PSEUDO_KFUNC_CALL`).
+/// Opcode of a call.
 const CALL: u8 = 0x85;
+
+/// Value of the source register field if the instruction calls a kernel function
+/// (`BPF_PSEUDO_KFUNC_CALL`).
 const PSEUDO_KERNEL_FUNCTION: u8 = 2;
 
 /// An instruction that calls a nonexistent helper function. If the kernel lacks an optional field,
@@ -407,7 +411,7 @@ mod tests {
         }
     }
 
-    /// Returns the error from adapting a program to a kernel without types and fields called
+    /// Returns the error for the program in `section` if the kernel has no types or fields called
     /// `name`.
     fn error_without(section: &str, name: &[u8]) -> String {
         let (object, spec) = all().into_iter().find(|(_, it)| it.section == section).unwrap();

@@ -20,13 +20,14 @@ const NUMBERS: usize = 32;
 /// Size in bytes of a record about a user (`struct user_count` in `limits.bpf.c`).
 const USER_COUNT: usize = 48;
 
-/// Sizes in bytes of the map keys: an inode for a namespace, and `struct user` in `limits.bpf.c`
-/// for a user.
+/// Size in bytes of the map key for a namespace: an inode.
 const NAMESPACE: u32 = 4;
+
+/// Size in bytes of the map key for a user (`struct user` in `limits.bpf.c`).
 const USER: u32 = 8;
 
-/// Maximum number of namespaces to read, and maximum number of users. This is the capacity of each
-/// program's map `written`. When the map is full, the program writes no more records.
+/// Maximum number of namespaces, and maximum number of users, that are read. The map `written` of
+/// each program has this capacity. Once the map is full, the program writes no more records.
 const MAX_RECORDED: u32 = 1 << 16;
 
 /// The counters that the kernel compares with its limits.

@@ -290,8 +290,8 @@ INLINE void write_table(struct kept *kept, struct task_struct *task, struct seq_
     seq_write(seq, kept, sizeof(*kept));
 }
 
-// Writes a record for each namespace that a task keeps alive, unless the namespace has
-// a living init, and a record about the task's descriptor table. The iterator visits
+// Writes a record for each namespace that a task keeps alive and that has no living
+// init. Also writes a record about the task's descriptor table. The iterator visits
 // exiting tasks, too.
 SECTION("tasks") int pidns_tasks(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;

@@ -105,9 +105,9 @@ pub struct Keeper {
     pub pid: Pid,
     /// The task's ID, or the ID of a thread that has the descriptor open.
     pub tid: Pid,
-    /// The descriptor's number; 0 for a task.
+    /// Number of the descriptor; 0 if the keeper is a task.
     pub fd: u32,
-    /// The open file's inode; 0 for a task.
+    /// Inode of the open file; 0 if the keeper is a task.
     pub file: u64,
 }
 
@@ -171,8 +171,9 @@ impl Keepers {
         }
     }
 
-    /// Gives each descriptor in `sharing` a copy of the keepers that were found in the queue of its
-    /// socket. The queue was searched through another descriptor.
+    /// Copies keepers to the descriptors in `sharing`. The socket of such a descriptor was searched
+    /// only once, through another descriptor, so the keepers in its queue have been found only for
+    /// that descriptor.
     pub fn share_queues(&mut self) {
         let mut in_queues: HashMap<u64, Vec<Keeper>> = HashMap::new();
         let is_queued =
@@ -187,8 +188,9 @@ impl Keepers {
         }));
     }
 
-    /// Gives each task in `table_sharers` a copy of the keepers that were found in its descriptor
-    /// table. The table was searched through another task.
+    /// Copies keepers to the tasks in `table_sharers`. The descriptor table of such a task was
+    /// searched only once, through another task, so the keepers in it have been found only for that
+    /// task.
     pub fn share_tables(&mut self) {
         let mut in_tables: HashMap<Pid, Vec<Keeper>> = HashMap::new();
         let is_task = |it: &Keeper| matches!(it.kind, KeeperKind::Member | KeeperKind::ForChildren);
@@ -313,8 +315,8 @@ impl KernelMemory {
         for users in tables.chunk_by(|one, other| one.first == other.first) {
             let mut searched = None;
             for &TableUser { task, .. } in users {
-                // The task may have exited or replaced its table after the BPF program found it. If
-                // so, search the table of this task separately.
+                // The BPF program found that these tasks share a descriptor table. If this task has
+                // exited or replaced its table since then, search its table separately.
                 match searched {
                     Some(searched) if have_same_table(searched, task) => {
                         keepers.table_sharers.push(TableSharer { task, searched });

@@ -153,10 +153,10 @@ impl<'a> KernelSearch<'a> {
         });
     }
 
-    /// Returns `true` if the keeper may come from a scan and so keep the namespace alive only for a
-    /// short time: a descriptor with close-on-exec, or the `pid_for_children` link of a thread
-    /// other than the leader. The caller must check that the keeper belongs to a pidns process
-    /// (this one or another).
+    /// Returns `true` if the keeper may belong to a running scan, which keeps namespaces alive only
+    /// for a short time. This is possible for a descriptor with close-on-exec, and for the
+    /// `pid_for_children` link of a thread other than the leader. The caller must check that the
+    /// keeper belongs to a pidns process (this one or another).
     fn is_temporary(&self, keeper: &Keeper) -> bool {
         let Keeper { kind, pid, tid, fd, .. } = *keeper;
         match kind {
@@ -228,7 +228,7 @@ fn check_members_are_listed(
     Ok(())
 }
 
-/// Returns the namespaces in `wanted` that `listed` contains with the same state of their init.
+/// Returns the namespaces in `wanted` that are also in `listed`, with their init in the same state.
 fn still_listed(
     wanted: Vec<MemoryNamespace>,
     listed: Vec<MemoryNamespace>,

@@ -51,12 +51,12 @@ pub struct TaskScan<'a> {
 struct ForChildren {
     /// Inode of the PID namespace in which the process creates its children (`pid_for_children`).
     inode: u64,
-    /// 64-bit ID of that namespace.
+    /// 64-bit ID of the `pid_for_children` namespace.
     ns_id: u64,
     holder: Holder,
 }
 
-/// The data about a namespace in the records of its members.
+/// The facts about a namespace that the records of its members contain.
 #[derive(Default)]
 struct RecordedNamespace {
     ns_id: Option<u64>,

@@ -181,8 +181,9 @@ impl Record {
                 || letter.is_none()
                 || more & more::CHANGED != 0
                 || (fields.exit_state == 0 && fields.flags & flag::EXITING != 0),
-            // A kernel thread keeps only its own namespace alive. If the leader of a process has
-            // exited, only /proc shows which namespaces the remaining threads keep alive.
+            // `false` for a kernel thread, because it keeps only its own namespace alive. `true` if
+            // the leader has exited but other threads are alive, because only /proc shows which
+            // namespaces these threads keep alive.
             may_hold: !kernel_thread && (more != 0 || (is_zombie && fields.living_threads != 0)),
             has_no_namespace_open: !is_exiting
                 && more & (more::HOLDS_DESCRIPTOR | more::CHANGED) == 0,

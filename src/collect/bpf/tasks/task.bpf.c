@@ -78,13 +78,13 @@ static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 // NSFS_MAGIC of statfs(2).
 #define NSFS 0x6e736673
 // Maximum capacity of the descriptor tables that are searched here. Larger tables are
-// searched through /proc. The kernel handles signals only between reads of the
-// iterator, so this maximum keeps each read short.
+// searched through /proc: the kernel handles signals only between reads of the
+// iterator, so each read must be short.
 #define MOST_DESCRIPTORS (1 << 15)
 // Minimum capacity of a descriptor table.
 #define FEWEST_DESCRIPTORS 64
-// Flags of open(2). If pidns opens two iterators, it opens each with a different one of
-// these flags, only to tell the two apart: see is_anothers().
+// Flags of open(2). If pidns opens two iterators, it gives each a different flag, so
+// that is_anothers() can tell the two apart. The flags have no other effect.
 #define O_APPEND 02000
 #define O_NONBLOCK 04000
 // Maximum number of PIDs in a record. Processes with more PIDs are read through /proc.
@@ -139,7 +139,8 @@ static long look_at(u64 number, struct table *table);
 // verifier checks the rest only once.
 INLINE u64 number_of(const void *pointer) {
     u64 number = -(u64)pointer;
-    // Keeps the compiler from optimizing the number back into the pointer.
+    // Hides from the compiler that the number comes from a pointer. Otherwise, the
+    // compiler could use the pointer instead.
     asm volatile("" : "+r"(number));
     return number;
 }
@@ -298,9 +299,9 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
         if (!is_other) record.more |= holds_descriptor(task, signal);
     }
 
-    // For each path through the branches below, the verifier checks all code after
-    // them. So the parent is read last. If the viewer is in the initial PID namespace
-    // (`top` is 0), the PID of the parent is its tgid.
+    // The parent is read last, because the verifier checks all code after the
+    // branches below once for each path through them. If the viewer is in the initial
+    // PID namespace (`top` is 0), the parent's PID is its tgid.
     struct task_struct *parent = 0;
     READ(parent, task->real_parent);
     if (!top) {

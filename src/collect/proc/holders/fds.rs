@@ -105,10 +105,10 @@ fn pid_namespace_of(
     held: &mut Held,
 ) -> Result<Option<u64>> {
     let registry = search.scan.registry;
-    // After `file` was read, its namespace may have ended, the kernel may have given the inode
-    // number to another namespace, and the registry may have pinned that namespace. While a
-    // namespace is pinned, its inode number is not reused. So if the descriptor still refers to a
-    // file with this number, it refers to the pinned namespace.
+    // The pinned namespace may be a later one, which got the inode number after the namespace of
+    // `file` had ended. So check the descriptor again: while a namespace is pinned, no other
+    // namespace has its inode number, so a descriptor that still refers to this inode number refers
+    // to the pinned namespace.
     if registry.is_pinned(file.inode) && FileId::of(table, name) == Ok(file) {
         return Ok(Some(file.inode));
     }

@@ -32,8 +32,9 @@ pub struct SearchedTables(Mutex<Tables>);
 #[derive(Debug, Default)]
 struct Tables {
     tables: Vec<SearchedTable>,
-    /// Indices into `tables`, in the order of kcmp(2). kcmp(2) compares tables through their
-    /// threads, so an index is removed if the thread of its table has exited.
+    /// Indices into `tables`, in the order that kcmp(2) defines. kcmp(2) finds a table through a
+    /// living thread that uses it, so the index of a table is removed once the thread `tid` of the
+    /// table has exited.
     order: Vec<usize>,
 }
 

@@ -279,7 +279,7 @@ impl MountSearch<'_> {
     }
 
     /// Searches a mount namespace by reading the mountinfo files of threads in it. Returns `false`
-    /// if none of these threads is left.
+    /// if none of these threads is in the mount namespace any more.
     fn search_by_readers(&mut self, inode: u64) -> bool {
         if self.waits.is_reached() {
             return true;
@@ -302,8 +302,9 @@ impl MountSearch<'_> {
         self.search_views(inode, &readers)
     }
 
-    /// Searches a mount namespace through `readers`, the threads in it. Each thread sees only the
-    /// mounts below its root directory. Returns `false` if no thread is left.
+    /// Searches a mount namespace through threads in it (`readers`). Each thread sees only the
+    /// mounts below its root directory. Returns `false` if none of the threads is in the mount
+    /// namespace any more.
     ///
     /// Adds a diagnostic that mounts may be missing, unless one thread seems to see all mounts: its
     /// root directory is a mount point, and it sees every mount that the other threads see.
@@ -398,11 +399,11 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Pins a namespace (keeps it open). If the namespace can't be opened, returns the error and
-    /// does not record the namespace, because its mount may have gone away.
+    /// Pins a namespace (keeps it open). If the namespace can't be opened, returns the error, and
+    /// the registry does not record the namespace, because its mount may have gone away.
     ///
-    /// After most errors, the registry records the namespace nevertheless. `ENOENT` prevents this,
-    /// so the registry gets `ENOENT` instead of the actual error.
+    /// The registry records a namespace after most errors, but not after `ENOENT`. So it gets
+    /// `ENOENT` instead of the actual error.
     fn pin(&self, inode: u64, open: impl FnOnce() -> Result<NamespaceFd>) -> Result<()> {
         let mut cause = Errno::NOENT;
         let open = || {
@@ -414,8 +415,8 @@ impl MountSearch<'_> {
         self.registry.pin(inode, InitHistory::Unknown, open, || true).map_err(|_| cause)
     }
 
-    /// Finds the processes that are in the given mount namespaces now, and uses them as the new
-    /// readers of these mount namespaces.
+    /// Finds the processes that are in the given mount namespaces now. From then on, pidns reads
+    /// these mount namespaces through these processes.
     fn find_readers_again(&mut self, inodes: &[u64]) {
         for inode in inodes {
             self.readers.remove(inode);

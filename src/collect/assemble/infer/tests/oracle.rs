@@ -1,6 +1,6 @@
-//! Enumerates all possible worlds. A world assigns each process to a namespace, and is possible if
-//! it is consistent with what the viewer sees. The code is simple and slow, so it is suitable only
-//! for a few processes.
+//! Enumerates all possible assignments of processes to namespaces. An assignment is possible if it
+//! is consistent with what the viewer sees. The code is simple and slow, so it is suitable only for
+//! a few processes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
@@ -14,7 +14,7 @@ use crate::testing::forest::View;
 /// gone.
 pub type Home = Option<usize>;
 
-/// A possible assignment: the namespace of each process, and the parent of each namespace.
+/// An assignment: the namespace of each process, and the parent of each namespace.
 #[derive(Clone, Debug, Default)]
 pub struct World {
     /// The namespace of each process, in the order of the processes.
@@ -26,8 +26,8 @@ pub struct World {
 }
 
 impl World {
-    /// Returns the namespace that an ID refers to in this world; `None` if that namespace has no
-    /// processes.
+    /// Returns the namespace that an ID refers to in this assignment; `None` if that namespace has
+    /// no processes.
     pub fn meant(&self, view: &View, id: NamespaceId) -> Option<Home> {
         match id {
             NamespaceId::Inode(inode) => self.by_inode.get(&inode).copied(),
@@ -57,8 +57,7 @@ impl World {
     }
 
     /// Records the inodes that the viewer has read from namespace links, and the inodes of parent
-    /// namespaces that the kernel has reported. Returns `false` if they contradict the namespaces
-    /// that this world assigns to the processes.
+    /// namespaces that the kernel has reported. Returns `false` if they contradict this assignment.
     fn name_all(&mut self, view: &View) -> bool {
         let links = view.processes.iter().zip(self.home.clone());
         let mut links = links.filter_map(|(it, home)| Some((it.namespace?.inode()?, home)));
@@ -88,12 +87,13 @@ impl World {
         }
     }
 
-    /// Returns `true` if the kernel's rules for PID namespaces allow this world.
+    /// Returns `true` if the kernel's rules for PID namespaces allow this assignment.
     fn is_possible(&self, view: &View) -> bool {
         let mut numbers = HashSet::new();
         view.processes.iter().enumerate().all(|(at, process)| {
             let homes = self.climb(self.home[at]);
-            // A process's parent is in the same namespace as the process or in an ancestor.
+            // A process's parent is in the namespace of the process or in an ancestor of that
+            // namespace.
             let parent = process.ppid.and_then(|ppid| index(view, ppid));
             let is_below_parent = parent.is_none_or(|it| homes.contains(&self.home[it]));
             // If the leader of a process's session or process group has a PID in the process's
@@ -132,8 +132,8 @@ fn is_init(process: &Process) -> bool {
     process.nspid.last() == Some(&Pid::INIT)
 }
 
-/// Returns all worlds that are consistent with the view; `None` if more than `limit` worlds would
-/// have to be checked.
+/// Returns all assignments that are consistent with the view; `None` if more than `limit`
+/// assignments would have to be checked.
 pub fn possible_worlds(view: &View, limit: usize) -> Option<Vec<World>> {
     let inits_of_level = |level: usize| -> Vec<Home> {
         let is_of_level = |it: &Process| is_init(it) && it.nspid.len() == level + 1;
