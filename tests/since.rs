@@ -259,6 +259,20 @@ fn a_daemon_that_reads_the_output_of_the_step_is_a_leftover() {
 }
 
 #[test]
+fn a_server_that_writes_to_another_descriptor_of_the_shell_is_a_leftover() {
+    needs!(NamespaceOfItsOwn);
+    let files = Workspace::new();
+    let script = "$P -q -f json > before; exec 3< <(echo ready; exec sleep 610); read -r <&3; \
+                  until pgrep -x sleep > /dev/null; do :; done; \
+                  $P check -q --since before; echo $?";
+    let mut command = Command::new("unshare");
+    command.args(["-mpf", "--mount-proc", "--kill-child", "bash", "-c", script]);
+    let text = stdout(&run(command.env("P", PIDNS).current_dir(&files.0)));
+    assert!(text.starts_with("DENIED leftover-process: "), "{text}");
+    assert!(text.contains(" sleep ") && text.ends_with("\n1\n"), "{text}");
+}
+
+#[test]
 fn a_daemon_is_a_leftover_if_pidns_has_replaced_the_shell_that_started_it() {
     needs!(NamespaceOfItsOwn, Program("tini"));
     let files = Workspace::new();

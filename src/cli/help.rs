@@ -158,7 +158,8 @@ check, and a process or thread in uninterruptible sleep only if it has not run i
 
 With --since, a process or namespace that is new since the earlier document is a \
 leftover, except for the shell that runs the check, its ancestors, the other \
-commands of its pipeline, which a pipe must connect with the check, and the heartbeat that \
+commands of its pipeline, which a pipe must connect with standard input, output or error of \
+the check or one of its ancestors, and the heartbeat that \
 a CI agent such as Jenkins runs beside a step (touch, and sleep for at most ten seconds). \
 Problems that the earlier document already has are left out (limits only if the \
 document was saved with --details limits). Anything \

@@ -110,16 +110,19 @@ impl Pipes {
         Self::of_descriptors(procfs, pid, |dir| Ok(paths(descriptors(dir)?)))
     }
 
-    /// Reads the standard descriptors of a shell, and all anonymous pipes that the shell passes on
-    /// to its commands, such as the pipe of `exec 3> >(cat)`. A FIFO is left out, because its
-    /// reader may be a server.
+    /// Reads the standard descriptors of a shell, and the write ends of all anonymous pipes that
+    /// the shell passes on to its commands, such as the pipe of `exec 3> >(cat)`. Other read ends
+    /// are left out, because the writer may be a server: `exec 3< <(server)`. A FIFO is left out,
+    /// because its reader may be a server.
     fn of_shell(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |dir| {
             let is_passed_on = |fd: &u32| {
                 let link = CString::new(format!("fd/{fd}")).unwrap_or_default();
                 let is_pipe = read_link(dir.as_fd(), &link, &mut [0; 32])
                     .is_ok_and(|target| target.starts_with(b"pipe:"));
-                *fd < 3 || is_pipe && !is_close_on_exec(dir.as_fd(), *fd)
+                let is_written = statat(dir.as_fd(), &link, AtFlags::SYMLINK_NOFOLLOW)
+                    .is_ok_and(|it| it.st_mode & 0o200 != 0);
+                *fd < 3 || is_pipe && is_written && !is_close_on_exec(dir.as_fd(), *fd)
             };
             Ok(paths(descriptors(dir)?.into_iter().filter(is_passed_on)))
         })
