@@ -208,3 +208,25 @@ fn an_ordinary_user_needs_a_delegated_cgroup() {
     assert_eq!(output.status.code(), Some(123), "{stderr}");
     assert_eq!(sleeping("673"), 0);
 }
+
+#[test]
+fn a_process_that_survives_sigkill_is_not_counted_as_killed() {
+    needs!(Initial("cgroup"));
+    let dir = tempfile::tempdir().unwrap();
+    // With cgroup version 1, a frozen process does not handle SIGKILL.
+    let script = format!(
+        "mount -t cgroup -o freezer none {0}; cgroup={0}/pidns-run-$$; mkdir $cgroup; export cgroup
+         {PIDNS} run --kill --grace 0.1 -- bash -c 'sleep 677 > /dev/null 2>&1 &
+             echo $! > $cgroup/cgroup.procs; echo FROZEN > $cgroup/freezer.state
+             until grep -q FROZEN $cgroup/freezer.state; do :; done'
+         echo THAWED > $cgroup/freezer.state
+         for i in {{1..100}}; do rmdir $cgroup 2> /dev/null && break; sleep 0.05; done",
+        dir.path().display()
+    );
+    let output = run(Command::new("unshare").args(["-m", "bash", "-c", &script]));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let last = stderr.lines().last().unwrap_or_default();
+    let start = "pidns: killed 0 processes; still there after SIGKILL: ";
+    assert!(last.starts_with(start) && last.ends_with(" sleep"), "{stderr}");
+    assert_eq!(sleeping("677"), 0);
+}

@@ -34,7 +34,7 @@ impl Ended {
     }
 }
 
-/// The processes that pidns killed, identified by their PIDs in the document.
+/// The processes that pidns tried to kill, identified by their PIDs in the document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "killed"))]
 pub struct Killed {

@@ -177,11 +177,13 @@ pub fn run_age(report: &RunReport, processes: &[&Process]) -> Option<String> {
 /// are not reaped. The names of the processes come from `graph`, which is `None` if the host could
 /// not be scanned.
 pub fn killed_text(killed: &Killed, graph: Option<&PidGraph>) -> String {
-    let all = killed.sigterm.union(&killed.sigkill).count();
+    let has_ended = |pid: &&Pid| !killed.remaining.contains(*pid);
+    let all = killed.sigterm.union(&killed.sigkill).filter(has_ended).count();
+    let by_sigkill = killed.sigkill.iter().filter(has_ended).count();
     let mut text = format!("killed {}", processes(all));
-    if !killed.sigkill.is_empty() {
+    if by_sigkill > 0 {
         // Writing to a `String` cannot fail, here and below.
-        let _ = write!(text, ", {} of them by SIGKILL", Count(killed.sigkill.len()));
+        let _ = write!(text, ", {} of them by SIGKILL", Count(by_sigkill));
     }
     let names = |pids: &BTreeSet<Pid>, with_user: bool| {
         let mut names = Line::default();
@@ -198,10 +200,38 @@ pub fn killed_text(killed: &Killed, graph: Option<&PidGraph>) -> String {
         let _ = write!(text, "; not permitted to signal {}", names(&killed.refused, true));
     }
     if !killed.remaining.is_empty() {
-        let _ = write!(text, "; still there: {}", names(&killed.remaining, false));
+        let are_killed = killed.remaining.is_subset(&killed.sigkill);
+        let after = if are_killed { " after SIGKILL" } else { "" };
+        let _ = write!(text, "; still there{after}: {}", names(&killed.remaining, false));
     }
     if !killed.unreaped.is_empty() {
         let _ = write!(text, "; not reaped: {}", names(&killed.unreaped, false));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_is_still_there_is_not_counted_as_killed() {
+        let pids = |raw: &[u32]| raw.iter().copied().filter_map(Pid::new).collect();
+        let killed = |sigterm: &[u32], sigkill: &[u32], remaining: &[u32]| Killed {
+            sigterm: pids(sigterm),
+            sigkill: pids(sigkill),
+            remaining: pids(remaining),
+            ..Killed::default()
+        };
+        for (killed, expected) in [
+            (killed(&[7], &[7], &[7]), "killed 0 processes; still there after SIGKILL: 7"),
+            (
+                killed(&[7, 8], &[7, 9], &[7]),
+                "killed 2 processes, 1 of them by SIGKILL; still there after SIGKILL: 7",
+            ),
+            (killed(&[7], &[], &[8]), "killed 1 process; still there: 8"),
+        ] {
+            assert_eq!(killed_text(&killed, None), expected);
+        }
+    }
 }
