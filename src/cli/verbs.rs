@@ -81,6 +81,9 @@ pub struct Run {
     #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = run_code())]
     deny: Vec<CheckCode>,
     /// Kill leftover processes: send SIGTERM, wait for the grace time again, then send SIGKILL
+    ///
+    /// If the init of a PID namespace is killed, the kernel kills all other processes in the
+    /// namespace, too, including processes that others have entered into it (nsenter, docker exec).
     #[arg(long)]
     pub kill: bool,
     /// Time to wait for leftover processes to exit after CMD has ended
