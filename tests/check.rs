@@ -308,8 +308,20 @@ fn a_filter_that_selects_nothing_finds_nothing() {
     fs::write(&saved, stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
     for filter in [["--comm", "no such name"], ["--user", "4294967294"], ["--state", "dead"]] {
         for since in [&[][..], &["--since", &saved], &["-i", &saved]] {
-            assert_eq!(check(&[&filter, since].concat(), 0), "Nothing is wrong.\n", "{filter:?}");
+            let filter = [&filter, since].concat();
+            let text = "Nothing is wrong; nothing matches the filter.\n";
+            assert_eq!(check(&filter, 0), text, "{filter:?}");
+            let report = check(&[&filter[..], &["-f", "json"]].concat(), 0);
+            assert!(report.contains("\"nothing_matches\":true"), "{report}");
         }
+    }
+    // The filter matches pidns itself, as in a job that leaves nothing behind.
+    let filter = format!("PIDNS_TEST_JOB={}", std::process::id());
+    for since in [&[][..], &["--since", &saved]] {
+        let mut command = Command::new(PIDNS);
+        let command = command.args(["check", "--env", &filter]).args(since);
+        let (name, value) = filter.split_once('=').unwrap();
+        assert_eq!(stdout(&run(command.env(name, value))), "Nothing is wrong.\n");
     }
     // The document lacks what the filter looks for.
     for (filter, said) in [

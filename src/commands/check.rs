@@ -84,6 +84,7 @@ fn check_once(
     // Advice may refer to processes that the filter removes, such as a parent that does not reap,
     // or a process in another mount namespace.
     let processes = after.processes.clone();
+    let whole = (!selection.is_everything()).then(|| after.clone());
     let since = arguments.since.as_deref().zip(before);
     let (mut check, nothing) = if let Some((path, before)) = since {
         let scope = DiffScope { selection: selection.clone(), kernel_threads: true };
@@ -99,6 +100,9 @@ fn check_once(
         let (graph, nothing) = query::part(graph, selection);
         (Check::new(graph, unsettled, policy), nothing.map(|no| (no, coverage)))
     };
+    // In a CI job that leaves nothing behind, the filter may match only pidns itself.
+    let matches_nothing = |whole| query::part(PidGraph::new(whole), selection).1.is_some();
+    check.nothing_matches = nothing.is_some() && whole.is_some_and(matches_nothing);
     let gap = nothing.map(|(no, coverage)| clean(no, coverage)).transpose()?.flatten();
     if origin.file.is_none() {
         let details = arguments.details();

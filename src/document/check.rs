@@ -54,6 +54,9 @@ pub struct CheckSummary {
     /// Number of problems that are left out because the earlier snapshot already had them (see
     /// --all).
     older: usize,
+    /// True if the filter matches nothing on the host, not even pidns itself. The filter may
+    /// contain a typo.
+    nothing_matches: bool,
     /// Number of denied findings. If it is not 0, the exit status is 1.
     denied: usize,
     /// Number of warnings.
@@ -198,6 +201,7 @@ impl From<&query::Check> for CheckSummary {
             since: check.since.clone().map(Timestamp),
             caveats: check.caveats.iter().copied().map(Caveat::from).collect(),
             older: check.older,
+            nothing_matches: check.nothing_matches,
             denied: check.count(Verdict::Deny),
             warned: check.count(Verdict::Warn),
         }

@@ -38,6 +38,9 @@ pub struct Check {
     pub caveats: BTreeSet<DiffCaveat>,
     /// The number of problems that are left out because the earlier snapshot already had them.
     pub older: usize,
+    /// `true` if the filter matches nothing on the host, not even pidns itself. The filter may
+    /// contain a typo.
+    pub nothing_matches: bool,
     /// Time since boot when the snapshot was taken; `None` for a saved document.
     pub uptime: Option<Duration>,
     /// The problems, except those that the policy allows: first the denied problems, then the
@@ -107,6 +110,7 @@ impl Check {
             since: None,
             caveats: BTreeSet::new(),
             older: 0,
+            nothing_matches: false,
             uptime: None,
             findings: Vec::new(),
             live: LiveFacts::default(),

@@ -32,7 +32,8 @@ impl FindingText {
 }
 
 /// Returns a phrase that says how many findings are denied and how many are warnings, such as `2
-/// denied, 1 warning`, or that there are none. Also says how many older problems are left out.
+/// denied, 1 warning`, or that there are none. Also says how many older problems are left out,
+/// and if nothing matches the filter.
 pub fn summary(check: &Check) -> String {
     let (denied, warned) = (check.count(Verdict::Deny), check.count(Verdict::Warn));
     let warnings = if warned == 1 { "warning" } else { "warnings" };
@@ -50,6 +51,9 @@ pub fn summary(check: &Check) -> String {
         let older = Counted(check.older, "older problem", "older problems");
         // Writing to a String cannot fail.
         let _ = write!(text, "; {older} left out (--all)");
+    }
+    if check.nothing_matches {
+        text.push_str("; nothing matches the filter");
     }
     text
 }
