@@ -790,6 +790,39 @@ fn a_limit_that_was_full_in_the_earlier_document_is_left_out() {
 }
 
 #[test]
+fn an_unknown_limit_makes_a_check_incomplete_if_the_user_asked_for_limits() {
+    needs!(NamespaceOfItsOwn);
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (saved, policy) = (path("saved"), path("policy"));
+    fs::write(&saved, stdout(&pidns(&["-qf", "json"]))).unwrap();
+    fs::write(&policy, "deny: [task-limit]").unwrap();
+    let warning = "pidns: problems may be missing: some limits are unknown (see pidns limits)\n";
+    // Without BPF, the number of PIDs in use is unknown.
+    let live = ["check", "--collector", "proc"];
+    // The document has no limits.
+    let file = ["check", "-i", &saved];
+    for (check, arguments, said, status) in [
+        (&live, &[][..], "", 0),
+        (&live, &["--warn", "task-limit"], "", 0),
+        (&live, &["--deny", "task-limit"], warning, 3),
+        (&live, &["--warn-at", "90"], warning, 3),
+        (&live, &["--policy", &policy], warning, 3),
+        (&file, &[], "", 0),
+        (&file, &["--deny", "task-limit"], warning, 3),
+    ] {
+        let strict = pidns(&[&check[..], arguments, &["--strict"]].concat());
+        assert_eq!(String::from_utf8_lossy(&strict.stderr), said, "{arguments:?}");
+        assert_eq!(strict.status.code(), Some(status), "{arguments:?}");
+        assert_eq!(
+            pidns(&[&check[..], arguments].concat()).status.code(),
+            Some(0),
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
 fn a_missing_process_is_an_error_without_output() {
     let output = pidns(&["limits", "2147483647"]);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));

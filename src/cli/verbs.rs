@@ -14,7 +14,7 @@ use crate::emit::{
     CheckFormat, DiffFormat, LimitsFormat, RunFormat, Style, TranslationFormat, WatchFormat,
 };
 use crate::model::{CheckCode, Collector, Detail, Pid, SearchScope, Verdict};
-use crate::query::{Rule, WARN_AT};
+use crate::query::Rule;
 
 /// The arguments of `pidns translate`.
 #[derive(Debug, Args)]
@@ -228,10 +228,12 @@ pub struct Check {
     /// Ignore these problems
     #[arg(long, value_name = "RULE", value_delimiter = ',')]
     allow: Vec<Rule>,
-    /// Warn if at least this much of a limit on tasks or PID namespaces is in use
-    #[arg(long, value_name = "PERCENT", default_value_t = WARN_AT,
-        value_parser = clap::value_parser!(u64).range(1..=100))]
-    pub warn_at: u64,
+    /// Warn if at least this much of a limit on tasks or PID namespaces is in use [default: 90]
+    ///
+    /// With this option or --deny task-limit, a line on standard error says if a limit is unknown,
+    /// and --strict then fails.
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub warn_at: Option<u64>,
     /// Read rules from this YAML file
     ///
     /// The file has up to three lists of rules: deny, warn and allow. 'pidns schema policy' prints

@@ -15,7 +15,7 @@ use crate::document;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::graph::PidGraph;
-use crate::model::{Detail, NotFound, Snapshot, Verdict};
+use crate::model::{Detail, Diagnostic, DiagnosticCode, NotFound, Snapshot, Verdict};
 use crate::output::{self, Outcome};
 use crate::query::{
     self, Caveat, Check, Coverage, Diff, DiffCaveat, DiffScope, LastingFindings, Policy, RETRY,
@@ -30,7 +30,7 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
         policy.add(read_policy(path)?);
     }
     policy.add(arguments.rules());
-    policy.warn_at = Some(arguments.warn_at);
+    policy.warn_at = arguments.warn_at;
     let root = view::handle(arguments.filter.root.as_ref(), origin)?;
     let selection = arguments.filter.selection(root.as_ref().map(|root| root.namespace));
     view::check_stdin(arguments.since.as_deref(), origin.file.as_deref())?;
@@ -40,14 +40,14 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
     let deadline = Instant::now().checked_add(arguments.wait());
     let mut lasting = LastingFindings::default();
     let mut is_over = false;
-    let (check, gap) = loop {
-        let (mut check, gap) = check_once(arguments, before.as_ref(), &selection, &policy)?;
+    let (check, gaps) = loop {
+        let (mut check, gaps) = check_once(arguments, before.as_ref(), &selection, &policy)?;
         let has_denied = check.count(Verdict::Deny) > 0;
         let is_undecided = lasting.judge(&mut check);
         let left = deadline.map_or(RETRY, |at| at.saturating_duration_since(Instant::now()));
         let is_end = !has_denied || left.is_zero();
         if is_end && (is_over || !is_undecided) {
-            break (check, gap);
+            break (check, gaps);
         }
         is_over = left.is_zero();
         thread::sleep(if is_over { RETRY } else { RETRY.min(left) });
@@ -55,7 +55,7 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
     let style = view::style(output, false);
     let outcome = output::write(|out| output.format.0.emit(&check, style, out))?;
     let caveats = check.caveats.iter().copied().map(DiffCaveat::message).map(str::to_owned);
-    let gaps: Vec<String> = gap.into_iter().chain(caveats).collect();
+    let gaps: Vec<String> = gaps.into_iter().chain(caveats).collect();
     if outcome == Outcome::Taken && !output.quiet && !gaps.is_empty() {
         output::warn(format_args!("problems may be missing: {}", gaps.join("; ")));
     }
@@ -63,24 +63,19 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
     Ok(view::exit_status(check.count(Verdict::Deny) > 0, is_complete, output.strict))
 }
 
-/// Runs one check. If the filter selected nothing, but matching processes or namespaces may be
-/// missing from the snapshot, also returns a warning.
+/// Runs one check. Also returns the reasons why problems may be missing: the filter selected
+/// nothing, but matching processes or namespaces may be missing from the snapshot; or the user asked
+/// for limits, but some are unknown.
 fn check_once(
     arguments: &cli::Check,
     before: Option<&Snapshot>,
     selection: &Selection,
     policy: &Policy,
-) -> Result<(Check, Option<String>), Error> {
+) -> Result<(Check, Vec<String>), Error> {
     let origin = &arguments.origin;
     let Settled { snapshot: mut after, unsettled, threads } =
         load_settled(arguments, before, policy)?;
-    let is_live = origin.file.is_none();
-    if is_live {
-        // Limits that can't be read do not make the view incomplete, because most findings are
-        // about namespaces and processes.
-        let Limits { limits, .. } = Limits::read(&origin.procfs, origin.collector, &after, None)?;
-        after.limits = Some(limits);
-    }
+    let has_all_limits = complete_limits(&mut after, origin)?;
     // Advice may refer to processes that the filter removes, such as a parent that does not reap,
     // or a process in another mount namespace.
     let processes = after.processes.clone();
@@ -108,7 +103,24 @@ fn check_once(
         let details = arguments.details();
         add_live_facts(&mut check, threads, policy, details, &origin.procfs, &processes)?;
     }
-    Ok((check, gap))
+    // Unless the user asked for limits, unknown limits do not make the view incomplete, because most
+    // findings are about namespaces and processes.
+    let lacks_limits = !has_all_limits && policy.asks_for_limits();
+    let unknown = lacks_limits.then(|| "some limits are unknown (see pidns limits)".to_owned());
+    Ok((check, gap.into_iter().chain(unknown).collect()))
+}
+
+/// Adds the limits to a snapshot of the live host. Returns `false` if some limits are unknown.
+fn complete_limits(snapshot: &mut Snapshot, origin: &cli::Origin) -> Result<bool, Error> {
+    if origin.file.is_some() {
+        let code = DiagnosticCode::LimitsUnknown.name();
+        let has_unknown = snapshot.diagnostics.iter().any(|it| it.code == code);
+        return Ok(snapshot.limits.is_some() && !has_unknown);
+    }
+    let Limits { limits, diagnostics, .. } =
+        Limits::read(&origin.procfs, origin.collector, snapshot, None)?;
+    snapshot.limits = Some(limits);
+    Ok(!diagnostics.iter().any(Diagnostic::is_gap))
 }
 
 /// Decides how to report that the filter selects nothing. Returns an error if the user named a

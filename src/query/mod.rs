@@ -27,7 +27,7 @@ pub use diff::{
 pub use limits::{LimitReport, main_process, namesakes};
 pub use observer::{leave_out_observer, without_attendants};
 pub use pattern::{Glob, User};
-pub use policy::{ParseRuleError, Policy, Rule, WARN_AT};
+pub use policy::{ParseRuleError, Policy, Rule};
 pub use resolve::resolve;
 pub use run::{Leftovers, RunReport, RunScope};
 pub use select::{Members, Selection, keepers, part, select};

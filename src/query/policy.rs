@@ -206,7 +206,7 @@ pub struct Policy {
 }
 
 /// Default of [`Policy::warn_at`].
-pub const WARN_AT: u64 = 90;
+pub(super) const WARN_AT: u64 = 90;
 
 impl Policy {
     /// Creates a policy that denies what these rules match, and allows everything else.
@@ -230,6 +230,16 @@ impl Policy {
     pub fn needs_cgroups(&self) -> bool {
         let needs = |it: &RuleScope| matches!(it, RuleScope::Container(_) | RuleScope::Cgroup(_));
         self.scopes().any(needs)
+    }
+
+    /// Returns `true` if the user asked for limits: with a rule that denies full limits, or with
+    /// `--warn-at`.
+    #[must_use]
+    pub fn asks_for_limits(&self) -> bool {
+        let denies = |(verdict, rule): &(Verdict, Rule)| {
+            *verdict == Verdict::Deny && rule.code == CheckCode::TaskLimit
+        };
+        self.warn_at.is_some() || self.lists.iter().flatten().any(denies)
     }
 
     /// Returns the environment patterns of all rules.
