@@ -5,7 +5,7 @@ use std::process::ExitCode;
 /// An exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Success. Without `--strict`, also if the result may be incomplete.
+    /// Success. Unless `--strict` is given, a result that may be incomplete also counts as success.
     Success,
     /// A negative result: a process or namespace was not found, `pidns diff` found a difference, or
     /// `pidns check` found a denied problem.

@@ -136,7 +136,8 @@ pub fn is_utf8() -> bool {
     locale.is_some_and(|locale| is_utf8_locale(&locale.to_string_lossy()))
 }
 
-/// Returns `true` if the name of a locale, such as `de_DE.UTF-8@euro`, has the character set UTF-8.
+/// Returns `true` if the name of a locale, such as `de_DE.UTF-8@euro`, specifies the character set
+/// UTF-8.
 fn is_utf8_locale(locale: &str) -> bool {
     let Some((_, charset)) = locale.split_once('.') else { return false };
     let charset = charset.split('@').next().unwrap_or_default();

@@ -1,33 +1,35 @@
-//! Reads other processes in a thread that pidns can abandon if a process blocks it, see `blocked`.
+//! Reads other processes in a separate thread. If a process blocks that thread, pidns abandons the
+//! thread (see `blocked`).
 
 use std::sync::OnceLock;
 
 use super::error::Error;
 use super::kernel::blocked::{self, NoResult};
 
-/// Maximum number of abandoned threads that are still blocked. With this maximum, all abandoned
-/// attempts to make a snapshot take about a minute.
+/// Maximum number of abandoned threads that are still blocked. If every attempt to take a snapshot
+/// is blocked, pidns reaches this maximum after about a minute.
 const MAX_BLOCKED: usize = 16;
 
-/// The function that warns the user that pidns reads again, without what is locked.
+/// The function that warns the user that a process has blocked pidns, and that pidns tries again.
 static WARN: OnceLock<fn(Error)> = OnceLock::new();
 
-/// Sets the function that warns the user if a process has blocked pidns. Without such a function,
+/// Sets the function that warns the user if a process has blocked pidns. If no function is set,
 /// there is no warning.
 pub fn when_blocked(warn: fn(Error)) {
     let _ = WARN.set(warn);
 }
 
-/// Calls the function that `start` returns, in a thread of its own, and returns its result. If a
-/// process blocks the thread, starts again, and avoids this process. The processes that blocked
-/// earlier threads are avoided too, until these threads are no longer blocked.
+/// Calls the function that `start` returns in a separate thread, and returns its result. If a
+/// process blocks the thread, abandons the thread and starts a new one that reads only the
+/// lock-free files of this process. The same applies to the processes that blocked earlier threads,
+/// until these threads are no longer blocked.
 ///
-/// An abandoned thread keeps its memory while it is blocked: at most the memory of one scan, so at
-/// most [`MAX_BLOCKED`] times that of one scan in all.
+/// While an abandoned thread is blocked, it keeps its memory, which is at most the memory of one
+/// scan. There are at most [`MAX_BLOCKED`] such threads.
 ///
 /// # Errors
-/// Fails if `start` does, if the processes that block the thread are avoided already, or if
-/// [`MAX_BLOCKED`] threads are blocked.
+/// Fails if `start` fails, if the thread is blocked although it reads only lock-free files of the
+/// processes that block it, or if [`MAX_BLOCKED`] threads are blocked.
 pub fn unless_blocked<T, F>(start: impl Fn() -> Result<F, Error>) -> Result<T, Error>
 where
     T: Send + 'static,
@@ -37,7 +39,8 @@ where
     while blocked < MAX_BLOCKED {
         match blocked::attempt(start()?) {
             Ok(result) => return Ok(result),
-            // Read in this thread. Then it is not noticed if a process blocks pidns.
+            // No thread could be started, so read in this thread. pidns cannot notice if a process
+            // blocks it here.
             Err(NoResult::NoThread) => return Ok(start()?()),
             Err(NoResult::Blocked { by, is_new: false }) => {
                 return Err(Error::Blocked { by, will_retry: false });

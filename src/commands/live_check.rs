@@ -9,8 +9,8 @@ use crate::error::Error;
 use crate::model::{Detail, Process, Snapshot};
 use crate::query::{Check, Policy, ThreadProblems, Transients, Unsettled};
 
-/// A snapshot to check, the states in it that the check must not report, because they probably end
-/// soon, and the problems of its threads.
+/// A snapshot to check, with the problems of its threads, and with the transient states that the
+/// check must not report.
 pub struct Settled {
     pub snapshot: Snapshot,
     /// Processes and namespaces whose states are not reported as problems, because the states

@@ -205,9 +205,9 @@ fn find_leftovers(
     }
 }
 
-/// Looks up facts for advice on removing namespaces. Considers all processes on the host: to enter
-/// a mount namespace, users need the PID of any process in it, and the mount namespace may contain
-/// no leftover process.
+/// Looks up facts for advice on removing namespaces. Searches all processes on the host, not only
+/// the leftovers: to enter a mount namespace, a user needs the PID of a process in it, and that
+/// process need not be a leftover.
 fn live_facts(snapshot: &Snapshot, command: &SupervisedCommand) -> Result<LiveFacts, Error> {
     let holders = snapshot.namespaces.iter().flat_map(|it| &it.holders);
     let mount_namespaces = holders.filter_map(Holder::mount_namespace).collect();

@@ -52,9 +52,9 @@ impl Until {
         scanner: &mut Scanner,
     ) -> Result<(Snapshot, Option<Check>), Error> {
         let Request { procfs, details, .. } = scanner.request().clone();
-        // Problems of individual threads are found only by `settle`. If the watch does not wait for
-        // such a problem, check the snapshot without `settle` first. If the snapshot has no
-        // problems, `settle` is not needed: there is no problem that might be transient.
+        // Only `settle` finds problems of individual threads. If the watch does not wait for such a
+        // problem, check the snapshot without `settle` first. If this check finds no problem,
+        // `settle` is not needed, because no problem can be transient.
         let may_stop = || after.processes.iter().any(Process::has_exited_leader);
         let needs_threads = self.codes.contains(&CheckCode::Uninterruptible)
             || (self.codes.contains(&CheckCode::StoppedInit) && may_stop());

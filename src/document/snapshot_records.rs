@@ -34,7 +34,7 @@ keywords! {
 /// A line of `pidns -f ndjson`: one part of one host's snapshot. Lines from any number of hosts may
 /// be mixed in any order. `record` is the kind of the record, and also the name of the field with
 /// its content. The content has the same form as in the document. Each snapshot has one record of
-/// kind `snapshot`, whose field `counts` has the number of records of every other kind. Later 1.x
+/// kind `snapshot`, whose field `counts` has the number of records of each other kind. Later 1.x
 /// versions of the schema may add fields, but never rename, retype or remove a field. Readers must
 /// ignore fields and kinds of records that they do not know.
 #[derive(Serialize)]
@@ -93,7 +93,7 @@ pub struct SnapshotSummary {
     /// The topmost visible namespaces, sorted by id.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub roots: Vec<NamespaceId>,
-    /// Number of records of every other kind in the snapshot.
+    /// Number of records of each kind except `snapshot`.
     pub counts: Counts,
 }
 

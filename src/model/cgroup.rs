@@ -85,9 +85,9 @@ use PathFormat::{Below, End, Prefix, Start};
 enum IdFormat {
     /// 64 hexadecimal digits.
     Hex,
-    /// 25 base-36 digits.
+    /// The format of BuildKit: 25 base-36 digits.
     BuildKit,
-    /// Any name that a user chose.
+    /// Any text that is not empty, such as a name that a user chose.
     Name,
 }
 
@@ -224,9 +224,9 @@ impl<'a> CgroupMatch<'a> {
     }
 }
 
-/// Returns the deepest match of all hierarchies, or the first of several equally deep matches.
-/// Other matches may be outer containers: a runtime need not create a cgroup in every version 1
-/// hierarchy.
+/// Returns the deepest of the matches in all hierarchies; if several are equally deep, the first. A
+/// match that is less deep may be an outer container, because a runtime need not create a cgroup in
+/// every version 1 hierarchy.
 fn innermost<'a>(
     cgroups: &'a [u8],
     name: fn(&'a [u8]) -> Option<CgroupMatch<'a>>,
@@ -464,8 +464,8 @@ mod tests {
         said
     }
 
-    /// Finds the container of a live process with these cgroups. The name of the process's parent
-    /// is unknown.
+    /// Finds the container of a live process with these cgroups, if the name of its parent is
+    /// unknown.
     fn live(cgroups: &[u8]) -> Option<Container> {
         of_cgroups(cgroups, None, || false)
     }

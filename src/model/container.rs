@@ -12,10 +12,10 @@ const SHORT_ID: usize = 12;
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "container"))]
 pub struct Container {
-    /// The runtime that created the container: docker, containerd, cri-o, podman, lxc (LXD and
-    /// Incus use the same paths), systemd-nspawn, buildkit, runc, crun, garden, kubernetes (a
-    /// container in a pod, if the path does not name the runtime), unknown (any other container, if
-    /// the path does not name the runtime), or systemd for a unit. Later versions may add runtimes.
+    /// The runtime that created the container: docker, containerd, cri-o, podman, lxc (also for LXD
+    /// and Incus, which use the same paths), systemd-nspawn, buildkit, runc, crun or garden. If the
+    /// path does not name the runtime: kubernetes for a container in a pod, otherwise unknown. For
+    /// a systemd unit: systemd. Later versions may add runtimes.
     pub runtime: String,
     /// ID of the container in that runtime. Some runtimes, such as lxc, use the name as the ID.
     pub id: String,
@@ -65,7 +65,7 @@ impl Container {
 }
 
 /// Examples: `docker web (5feceb66ffc8)`, `pod shop/web-0 app (containerd 99f3a16ea25b)` and, for a
-/// container without a name, `docker 5feceb66ffc8`. The alternate form (`{:#}`) has the whole ID.
+/// container without a name, `docker 5feceb66ffc8`. The alternate form (`{:#}`) has the full ID.
 impl fmt::Display for Container {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let runtime = &self.runtime;

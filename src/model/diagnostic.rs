@@ -476,7 +476,7 @@ impl DiagnosticCode {
         self.entry().hides
     }
 
-    /// Returns `true` if the message for this code counts processes.
+    /// Returns `true` if the message for this code contains a number of processes.
     #[must_use]
     pub fn counts_processes(self) -> bool {
         self.entry().counted == Counted::Processes

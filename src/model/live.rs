@@ -40,9 +40,9 @@ pub struct LiveFacts {
     pub is_host_root: bool,
     /// Inode of pidns's own mount namespace.
     pub own_mount_namespace: Option<u64>,
-    /// A process in each mount namespace that suggested commands enter, keyed by the inode of the
-    /// mount namespace. Excludes the mount namespace of pidns. Empty if the procfs does not show
-    /// the PID namespace of pidns.
+    /// Maps the inode of each mount namespace that a suggested command must enter to the PID of a
+    /// process in it. Excludes the mount namespace of pidns. Empty if the procfs does not show the
+    /// PID namespace of pidns.
     pub in_mount_namespace: BTreeMap<u64, Pid>,
 }
 

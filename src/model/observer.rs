@@ -14,13 +14,13 @@ pub struct Observer {
     pub pid: Pid,
     /// Start time of pidns, in the same form as the `start_time` of a process; null if unknown.
     pub start_time: Option<u64>,
-    /// PID of the shell that runs the CI step; null if there is no such shell. A CI agent such as
-    /// Jenkins starts this shell with `-c`. The shell starts two children: a heartbeat, which is a
-    /// background process that regularly touches a file to show that the step is still running, and
-    /// the shell that runs the script which calls pidns.
+    /// PID of the outer shell of the CI step; null if there is none. A CI agent such as Jenkins
+    /// starts this shell with `-c`. The outer shell has two children: a heartbeat, which regularly
+    /// touches a file to show that the step is still running, and an inner shell, which runs the
+    /// script that calls pidns.
     pub step: Option<Pid>,
-    /// The processes of the CI step's heartbeat, sorted by PID: subshells of the shell that runs
-    /// the step, and their descendants. They run only `touch` and short `sleep` commands.
+    /// The processes of the CI step's heartbeat, sorted by PID: subshells of the outer shell, and
+    /// their descendants. They run only `touch` and short `sleep` commands.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub companions: Vec<Pid>,
     /// The ancestors and the tracer of pidns, and the other processes in its pipeline, sorted by

@@ -34,7 +34,8 @@ impl Ended {
     }
 }
 
-/// The processes that pidns tried to kill, identified by their PIDs in the document.
+/// The processes that pidns tried to kill, listed by PID. The PIDs are from the same PID namespace
+/// as the PIDs in `document`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "killed"))]
 pub struct Killed {
@@ -129,7 +130,8 @@ mod tests {
             // The PIDs have wrapped around to 300.
             (start(7, 32_767), start(7, 301), None, Some(true)),
             (start(7, 301), start(7, 32_767), low, Some(false)),
-            // Both orders are possible, because the PIDs may have wrapped around.
+            // The PIDs may have wrapped around between the two starts, so either process may have
+            // started first.
             (start(7, 398), start(7, 301), Some(400), None),
             (start(7, 301), start(7, 398), Some(400), None),
             (start(7, 400), start(7, 401), None, None),

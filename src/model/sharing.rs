@@ -38,15 +38,15 @@ pub struct Shared {
 pub enum SharedWith {
     /// The host.
     Host,
-    /// One or more other PID namespaces, not counting descendants of the PID namespace that is
-    /// described.
+    /// The inits of one or more other PID namespaces. Descendants of the init's own PID namespace
+    /// do not count.
     Namespaces {
-        /// The one to name: the nearest ancestor of the PID namespace that is described or, if none
-        /// of these PID namespaces is an ancestor, the one with the lowest ID.
+        /// The PID namespace to name in a message: the nearest ancestor of the init's own PID
+        /// namespace or, if none of the others is an ancestor, the one with the lowest ID.
         first: NamespaceId,
         /// The container of the PID namespace `first`.
         container: Option<Container>,
-        /// Number of these PID namespaces, not counting `first`.
+        /// Number of other PID namespaces, not counting `first`.
         more: usize,
     },
 }
@@ -130,8 +130,8 @@ fn merged(groups: Vec<SharingGroup<'_>>) -> Vec<(Vec<&'static str>, Vec<&Namespa
     merged
 }
 
-/// Records for each member of a group that it shares namespaces of these types with the other
-/// members.
+/// Records, for each member of a group, that the member shares namespaces of these types with the
+/// other members.
 fn add_partners(
     types: &[&'static str],
     members: &[&Namespace],

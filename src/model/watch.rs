@@ -33,7 +33,7 @@ keywords! {
         /// The first snapshot already has problems with a code from --until. These problems do not
         /// end the watch.
         AlreadyThere = "already-there",
-        /// The snapshots before and after the problem were saved.
+        /// The last snapshot before the problem and the first one with it were saved.
         Saved = "saved",
         /// A snapshot could not be saved.
         NotSaved = "not-saved",

@@ -19,9 +19,9 @@ pub struct ContainerPattern(String);
 /// means the container named `fe` even if the IDs of other containers start with `fe`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Match {
-    /// Name or whole ID of the container.
+    /// Name or full ID of the container.
     Container,
-    /// Name or whole UID of the pod.
+    /// Name or full UID of the pod.
     Pod,
     /// Prefix of the ID of the container.
     ContainerPrefix,

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::graph::PidGraph;
 use crate::model::{Limit, LimitKind, LiveFacts, Pid, Process};
 
-/// Without PIDs, `pidns limits` shows only limits of which at least this percentage is in use.
+/// Minimum use, in percent, of the limits that `pidns limits` shows if no PIDs are given.
 const CLOSE_PERCENT: u64 = 80;
 
 /// The limits that apply to some processes, or all limits on a host that are reached or nearly
@@ -17,9 +17,9 @@ pub struct LimitReport {
     pub graph: PidGraph,
     /// The processes whose limits were requested; empty for the whole host.
     pub asked: BTreeSet<Pid>,
-    /// The limits to show: first the limits that are reached, in the order in which the kernel
-    /// checks them, then the others by percentage, highest first. Among the limits that are
-    /// reached, those of pidns itself come first.
+    /// The limits to show. Limits that are reached come first: those of pidns itself, then the
+    /// others in the order in which the kernel checks them. Limits that are not reached follow,
+    /// highest percentage first. Unknown limits come last.
     pub limits: Vec<Limit>,
     /// Number of limits that could be read, including those that are not shown. Limits of the kinds
     /// `InitTerminated` and `Nesting` count only if they are reached, because pidns can usually
@@ -97,10 +97,10 @@ fn is_of(limit: &Limit, pid: Option<Pid>) -> bool {
     pid.is_some_and(|pid| limit.pids.contains(&pid))
 }
 
-/// Returns the process to name in a report on a limit. This is the largest consumer or, if the
-/// limit does not apply to the largest consumer, the process with the most children to which the
-/// limit applies. For `RLIMIT_NPROC`, raising the limit of the returned process helps most, because
-/// its next children inherit the raised limit. Never returns `own`, which is pidns itself.
+/// Returns the process to name in a report on a limit. This is the largest consumer if the limit
+/// applies to it. Otherwise, it is the process with the most children, among the processes to which
+/// the limit applies. For `RLIMIT_NPROC`, raising the limit of the returned process helps most,
+/// because its next children inherit the raised limit. Never returns `own`, which is pidns itself.
 #[must_use]
 pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option<Pid> {
     let consumer = limit.main_consumer().and_then(|it| it.pid);
@@ -123,8 +123,9 @@ pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option
     };
     let others = limit.pids.iter().copied().filter(|&pid| Some(pid) != own);
     let first = others.max_by_key(rank)?;
-    // If the limit applies to pidns itself, do not name a process without children: the shell that
-    // started all these processes may have replaced itself with pidns (`exec`).
+    // If the limit applies to pidns itself, do not name a process without children. It probably did
+    // not start the tasks that use up the limit: the shell that started them may have replaced
+    // itself with pidns (`exec`).
     let is_useful = children.contains_key(&first) || !is_of(limit, own);
     is_useful.then_some(first)
 }

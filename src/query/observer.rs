@@ -23,9 +23,9 @@ pub fn leave_out_observer(snapshot: &mut Snapshot, kernel_threads: bool) {
 }
 
 /// Empties the lists of processes that ran only because the snapshot was taken, so that a
-/// comparison reports changes of these processes, too. Use this if one pidns process takes both
-/// snapshots: nothing then runs only for the second snapshot. After `pidns watch &`, for example,
-/// the next command that the shell executes is a real change.
+/// comparison also reports changes of these processes. Use this if the same pidns process takes
+/// both snapshots, because no process then runs only for the second one. For example, the next
+/// command of a shell after `pidns watch &` is a real change.
 #[must_use]
 pub fn without_attendants(mut snapshot: Snapshot) -> Snapshot {
     if let Some(observer) = &mut snapshot.observer {

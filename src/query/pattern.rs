@@ -32,7 +32,8 @@ impl FromStr for Glob {
     type Err = glob::PatternError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // The glob crate accepts `**` only between slashes, and `!` but not `^` for negation.
+        // The glob crate negates a set with `!`, not with `^`. It rejects `**` unless `**` stands
+        // between slashes.
         let mut pattern = text.replace("[^", "[!");
         while pattern.contains("**") {
             pattern = pattern.replace("**", "*");

@@ -79,8 +79,8 @@ impl Selection {
         self.root.is_none() && self.criteria(None).is_empty()
     }
 
-    /// Converts the conditions to criteria, as documents list them. `root` is the ID of the
-    /// namespace to which `self.root` refers.
+    /// Returns the conditions in the form in which documents list them. `root` is the ID of the
+    /// namespace that `self.root` refers to.
     fn criteria(&self, root: Option<NamespaceId>) -> Vec<Criterion> {
         let root = root.map(|id| id.to_string());
         let members = (self.members != Members::All).then(|| self.members.name().to_owned());

@@ -81,7 +81,7 @@ enum Kind {
     Process(SmolStr, Option<Pid>),
     /// A namespace with this parent.
     Namespace(Option<NamespaceId>),
-    /// Any other subject. No two of these subjects are of the same kind.
+    /// Any other subject. No other subject can replace it, so its identity serves as its kind.
     Same(Identity),
 }
 

@@ -3,9 +3,8 @@
 //!
 //! If the command must run in its own cgroup, or must die with pidns, pidns starts a second pidns
 //! process instead. The second process joins the cgroup, sets the parent-death signal, and then
-//! executes the command. Without a second pidns process, code between `fork(2)` and `execve(2)`
-//! could join the cgroup and set the signal, but this would need an unsafe function of the standard
-//! library (`pre_exec`).
+//! executes the command. Code that runs between `fork(2)` and `execve(2)` could do the same without
+//! a second process, but this would need an unsafe function of the standard library (`pre_exec`).
 
 use std::env;
 use std::ffi::{CString, OsStr, OsString};

@@ -43,7 +43,7 @@ pub use signals::end_by_sigint;
 #[derive(Debug)]
 pub struct SupervisedCommand {
     signals: Signals,
-    /// A descriptor that is readable while a signal is pending that asks pidns to exit.
+    /// A descriptor that is readable while a signal that asks pidns to exit is pending.
     exit_requests: SignalFd,
     reaper: Reaper,
     /// The cgroup of the command (`--cgroup`).
@@ -54,7 +54,7 @@ pub struct SupervisedCommand {
     state: State,
     /// The last request to exit: its signal, and when pidns read the signal.
     asked_to_exit: Option<(Signal, Instant)>,
-    /// `true` if a signal has asked pidns to exit after the command ended.
+    /// `true` if, since the command ended, a signal has asked pidns to exit.
     hurried: bool,
     /// The PID namespaces that were bind-mounted before the command started.
     mounted: MountedNamespaces,
@@ -351,9 +351,8 @@ fn note_exit_request(last: &mut Option<(Signal, Instant)>, signal: Signal) -> bo
     }
     let now = Instant::now();
     let is_repeated = last.is_some_and(|(it, at)| it == signal && now.duration_since(at) < MOMENT);
-    // Do not record the time of a repeated signal. Otherwise, if a user kept pressing Ctrl-C at
-    // short intervals, each signal would start another `MOMENT`, and none would count as a new
-    // request.
+    // Do not record the time of a repeated signal. Otherwise, while a user kept pressing Ctrl-C,
+    // each signal would restart the interval (`MOMENT`), and none would count as a new request.
     if !is_repeated {
         *last = Some((signal, now));
     }

@@ -100,8 +100,7 @@ impl Signals {
         Ok(Self { fd, before })
     }
 
-    /// Returns a separate descriptor, which is readable while a signal is pending that asks pidns
-    /// to exit.
+    /// Returns a new descriptor that is readable while a signal that asks pidns to exit is pending.
     pub fn exit_requests() -> io::Result<SignalFd> {
         let requests = EXIT_REQUESTS.into_iter().filter(|it| is_heeded(*it)).collect();
         SignalFd::with_flags(&requests, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)

@@ -51,10 +51,10 @@ pub enum Call {
     Wait { by: u8 },
 }
 
-/// Generates up to `count` random system calls. Some of them can inject a process: they create it
-/// in a namespace other than its parent's, or create an init in a namespace that is not a child of
-/// its parent's namespace. On average, such calls make up a fraction of `injecting / (20 +
-/// injecting)` of all calls.
+/// Generates up to `count` random system calls. Some of them may inject a process, that is, create
+/// it in a namespace other than its parent's, or create an init in a namespace that is not a child
+/// of its parent's namespace. On average, `injecting` out of `20 + injecting` calls can inject a
+/// process.
 pub fn calls(count: usize, injecting: u8) -> impl Strategy<Value = Vec<Call>> {
     let play = move |all: Vec<u32>| all.into_iter().map(|raw| call(raw, injecting)).collect();
     vec(any::<u32>(), 1..=count).prop_map(play)

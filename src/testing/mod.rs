@@ -42,7 +42,8 @@ pub fn process(nspid: &[u32], namespace: Option<u64>) -> Process {
     }
 }
 
-/// Returns a complete snapshot. A process whose last PID is 1 becomes the init of its namespace.
+/// Returns a complete snapshot. A process whose PID in its own namespace is 1 becomes the init of
+/// that namespace.
 pub fn snapshot(mut namespaces: Vec<Namespace>, processes: Vec<Process>) -> Snapshot {
     for init in processes.iter().filter(|it| it.nspid.last() == Some(&Pid::INIT)) {
         for namespace in namespaces.iter_mut().filter(|it| Some(it.id) == init.namespace) {

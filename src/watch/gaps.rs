@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// A gap ends when it has been absent from all snapshots for this long.
+/// A gap counts as ended if no snapshot has contained it for this long.
 const LASTING: Duration = Duration::from_secs(60);
 
 /// The gaps in the snapshots of the last minute.

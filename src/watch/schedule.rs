@@ -27,8 +27,8 @@ pub struct Schedule {
 pub struct SkippedRounds {
     /// Number of rounds.
     pub count: u64,
-    /// The longest time from when a round was due until it ended, among the rounds that ended so
-    /// late that others were skipped.
+    /// Duration of the longest round that caused others to be skipped, measured from when the round
+    /// was due.
     pub longest: Duration,
 }
 

@@ -57,8 +57,9 @@ impl Identity<'_> {
     }
 }
 
-/// A record of a snapshot, for reading only. Each kind of content is an optional field, because the
-/// errors of an enumeration would not contain the path of the invalid value.
+/// A record of a snapshot, for reading only. Each kind of content is an optional field and not a
+/// variant of an enum, because the error messages for an enum would not contain the path of the
+/// invalid value.
 #[derive(Deserialize)]
 #[serde(remote = "Self")]
 pub(in crate::document) struct RecordLine {

@@ -110,8 +110,8 @@ pub(crate) fn required_holder_fields() -> Value {
     ])
 }
 
-/// Replaces `oneOf`, which would reject records of unknown kinds. Each content field becomes a
-/// field of the record that is required only if `record` contains its name, and otherwise optional.
+/// Replaces `oneOf`, which would reject records of unknown kinds. Each content field becomes an
+/// optional field of the record, which is required if the value of the field `record` is its name.
 pub(crate) fn content_by_kind(record: &mut Schema) {
     let mut rules = Vec::new();
     for mut variant in record.remove("oneOf").as_ref().and_then(Value::as_array).cloned().unwrap() {

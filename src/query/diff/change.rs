@@ -13,8 +13,8 @@ keywords! {
     }
 }
 
-/// The reason why two snapshots cannot be compared. In each case, equal PIDs in the two snapshots
-/// do not mean the same process.
+/// The reason why two snapshots cannot be compared. In each case, a PID that is in both snapshots
+/// need not belong to the same process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Incomparable {
     /// The snapshots are from different boots of a host.

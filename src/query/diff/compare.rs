@@ -329,8 +329,8 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// Returns when the pidns process that took the snapshot `before` was started. Returns `None` if
-/// this is unknown, or if `after` may be the older snapshot.
+/// Returns the start of the pidns process that took the snapshot `before`. Returns `None` if the
+/// start is unknown, or if `after` may be the older snapshot.
 fn begin(before: &Snapshot, after: &Snapshot) -> Option<Begin> {
     let start = |snapshot: &Snapshot| snapshot.observer.as_ref()?.start();
     let pid_max = pid_max(after);

@@ -80,11 +80,11 @@ pub(super) struct Forest<'a> {
     graph: &'a PidGraph,
     /// The members, sorted by PID.
     members: Vec<&'a Process>,
-    /// The parent of each member in the tree; `None` for members at the top.
+    /// The parent of each member in the trees; `None` for the root of a tree.
     above: Vec<Option<usize>>,
-    /// The children of each member in the tree, sorted by PID.
+    /// The children of each member in the trees, sorted by PID.
     children: Vec<Vec<usize>>,
-    /// The members at the top, sorted by PID.
+    /// The roots of the trees, sorted by PID.
     tops: Vec<usize>,
 }
 
@@ -105,10 +105,10 @@ impl<'a> Forest<'a> {
         Self { graph, members, above, children, tops }
     }
 
-    /// Assigns a number to the subtree of each member: equal subtrees get the same number. The
+    /// Assigns a number to the subtree of each member. Equal subtrees get the same number. The
     /// number is `None` if the member or one of its descendants must not be folded. Two subtrees
-    /// are equal if they have the same structure, and if `kind_of` returns the same for the kinds
-    /// of their members.
+    /// are equal if they have the same structure, and if `kind_of` converts the kinds of
+    /// corresponding members to equal kinds.
     pub(super) fn subtrees(
         &self,
         numbers: &mut SubtreeNumbers<'a>,
@@ -229,7 +229,7 @@ fn index_of(members: &[&Process], pid: Pid) -> Option<usize> {
     members.binary_search_by_key(&pid, |member| member.pid).ok()
 }
 
-/// Finds, among the members, the nearest ancestor of a process.
+/// For a process, finds the nearest ancestor that is a member.
 struct Ancestors<'a, 'm> {
     graph: &'a PidGraph,
     members: &'m [&'a Process],

@@ -348,8 +348,8 @@ impl<'a> Folding<'a> {
 /// - no holders, if the namespace is live and is the PID namespace of the procfs that was read
 /// - otherwise, the holders that would keep the namespace alive after all members have exited
 ///
-/// In the last case, processes whose children start in the namespace are not shown, because they
-/// are common: `unshare --pid --fork` is such a process, for example.
+/// The last case excludes processes that only start their children in the namespace, such as
+/// `unshare --pid --fork`, because they are common.
 pub fn keeping<'a>(
     graph: &PidGraph,
     namespace: &'a Namespace,

@@ -8,7 +8,8 @@ use crate::model::{Pid, Process};
 pub enum Drawn {
     /// A line in the list of all members of a namespace.
     Listed,
-    /// A line in a tree of processes: below the process with this PID, or at the top (`None`).
+    /// A line in a tree of processes, below the line of the process with this PID; `None` at the
+    /// top of the tree.
     Below(Option<Pid>),
 }
 
