@@ -99,7 +99,7 @@ pub enum DiffFormat {
     /// A human-readable tree of the changes, with +, -, ? or ~ before each change.
     #[value(alias = "tree")]
     Text,
-    /// The comparison that `pidns schema diff` describes.
+    /// The comparison, in the form that `pidns schema diff` describes.
     Json,
     /// The records of the comparison, one per line (`pidns schema diff-record`).
     #[value(alias = "jsonl")]

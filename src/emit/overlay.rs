@@ -19,12 +19,14 @@ pub enum OverlayNode {
     Before(NamespaceId),
 }
 
-/// The two snapshots of a comparison as one tree. In the maps, the key `None` is the parent of the
-/// root namespaces, and of the processes whose namespace is unknown.
+/// The two snapshots of a comparison, merged into one tree of namespaces.
 pub struct Overlay<'a> {
     pub diff: &'a Diff,
     changes: HashMap<OverlayNode, &'a NamespaceChange>,
+    /// The changed processes in each namespace. The key `None` is for processes whose namespace is
+    /// unknown.
     rows: HashMap<Option<OverlayNode>, Vec<ReportRow<'a>>>,
+    /// The children of each namespace. The key `None` is for the root namespaces.
     children: HashMap<Option<OverlayNode>, Vec<OverlayNode>>,
     /// The nodes to show: nodes with a change, and their ancestors.
     shown: HashSet<OverlayNode>,

@@ -35,7 +35,7 @@ pub struct Adviser<'a> {
     pub live: &'a LiveFacts,
 }
 
-/// The way in which a process causes a problem. Killing the process would solve the problem.
+/// The way in which a process causes a problem that killing the process would solve.
 #[derive(Clone, Copy)]
 enum Cause<'a> {
     /// The process does not reap its child or tracee with this PID.
@@ -265,8 +265,8 @@ impl Adviser<'_> {
             (_, None) => Vec::new(),
         };
         let holders = namespace.holders.iter().flat_map(|holder| match holder {
-            // Another user cannot cause this: only the process itself, or its parent before the
-            // fork, can set `pid_for_children`.
+            // It is safe to suggest killing this process: no other user can have set
+            // `pid_for_children`, only the process itself, or its parent before the fork.
             Holder::PidForChildren { pid, .. } => self.end(*pid),
             Holder::Fd { pid, fd, .. } => self.end_if_own_fault(*pid, Cause::Holds(namespace, *fd)),
             Holder::File { file, pid, fd, .. } => self.close(namespace, *file, *pid, *fd),

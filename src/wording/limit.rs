@@ -50,8 +50,8 @@ pub fn limit_text(graph: &PidGraph, limit: &Limit) -> String {
     text
 }
 
-/// Returns a phrase with a consumer and the number of its tasks. Says so if the number includes the
-/// tasks of child processes.
+/// Returns a phrase that names a consumer and the number of its tasks. If the number includes the
+/// tasks of child processes, the phrase mentions the children.
 fn share_text(graph: &PidGraph, consumer: &Consumer) -> String {
     let process = consumer.pid.and_then(|pid| graph.known_process(pid));
     let own = process.map(|it| it.threads.map_or(1, |threads| threads.get().into()));
@@ -63,7 +63,7 @@ fn share_text(graph: &PidGraph, consumer: &Consumer) -> String {
     }
 }
 
-/// Converts a count; returns the largest number if it is too large.
+/// Converts a count to `usize`. A count that does not fit becomes `usize::MAX`.
 pub(super) fn number(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
@@ -145,8 +145,8 @@ fn consumer_text(consumer: &Consumer) -> String {
 }
 
 /// Returns a sentence that says how many limits are reached, and how many are unknown. If no limit
-/// is known to be reached, the unknown limits of pidns itself come first: the user's shell has the
-/// same limits, and one of them may be the reason why fork fails in that shell.
+/// is known to be reached, a sentence about the unknown limits of pidns itself comes first. They
+/// also apply to the user's shell, so one of them may be the reason why fork fails there.
 pub fn limits_summary(report: &LimitReport) -> String {
     let of = asked_text(report).map_or(String::new(), |who| format!(" of {who}"));
     if !of.is_empty() && report.limits.is_empty() {
@@ -174,8 +174,9 @@ pub fn limits_summary(report: &LimitReport) -> String {
     format!("{}{known}{rest}.", of_shell.unwrap_or_default())
 }
 
-/// Returns a sentence about unknown limits, some of which apply to pidns itself, and so to the shell
-/// that pidns replaced or that started pidns. Returns `None` if there are no such limits.
+/// Returns a sentence that says how many limits are unknown, and how many of these apply to pidns
+/// itself. The latter also apply to the shell that started pidns, or that pidns replaced (`exec`).
+/// Returns `None` if no unknown limit applies to pidns itself.
 fn shell_text(report: &LimitReport) -> Option<String> {
     let mut kinds: Vec<_> = report.unknown_own.iter().map(|it| it.keyword()).collect();
     kinds.dedup();
@@ -196,8 +197,8 @@ fn shell_text(report: &LimitReport) -> Option<String> {
     })
 }
 
-/// Returns a line that says how to see more of the unknown limits. Returns `None` if pidns already
-/// has all privileges, and for a saved document.
+/// Returns a line that says how to read limits that are still unknown. Returns `None` if pidns
+/// already has all privileges, or if the report is on a saved document.
 pub fn unknown_hint(report: &LimitReport) -> Option<&'static str> {
     report.own.filter(|_| !report.live.is_host_root)?;
     Some(if report.asked.is_empty() {

@@ -14,8 +14,8 @@ const MAX_PID_MAX: u64 = 1 << 22;
 /// The maximum to suggest if the number in use is unknown.
 const AMPLE: u64 = 1024;
 
-/// Returns advice for a limit that is reached: how to get the zombies that count towards it reaped,
-/// how to raise the limit, and which tasks to end instead.
+/// Returns advice for a limit that is reached: how to reap the zombies that count towards it, how
+/// to raise it, and which tasks to end instead.
 pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     let reaper = limit.reaper.as_ref().filter(|_| limit.zombies.is_some_and(|it| it > 0));
     let reaper = reaper.and_then(|it| adviser.graph.process(it.pid?));
@@ -27,7 +27,7 @@ pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     advice.extend(raise(adviser, limit));
     let or = |advice: &[String]| if advice.is_empty() { "" } else { "or " };
     // A `pid_max` without a file belongs to a namespace other than pidns's own. The advice on
-    // raising it already says to end processes.
+    // raising it already says to end processes, so do not repeat that.
     let is_foreign = limit.kind == LimitKind::PidMax && limit.file.is_none();
     if let Some(end) = end_tasks(adviser, limit).filter(|_| !is_foreign) {
         advice.push(format!("{}{end}", or(&advice)));
@@ -58,8 +58,8 @@ fn end_tasks(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
 
 /// Returns a phrase that says which processes to end if a `pid_max` is reached.
 fn which_pids(adviser: &Adviser<'_>, limit: &Limit) -> String {
-    // Below the maximum, all PIDs except 0 are in use or free, unless the kernel assigns only PIDs
-    // from 300 on (RESERVED_PIDS).
+    // Usually, the PIDs in use and the free PIDs add up to the maximum minus 1, because PID 0 is
+    // neither. If the sum is lower, the kernel assigns only PIDs from 300 on (RESERVED_PIDS).
     let counted = limit.used.zip(limit.free).map(|(used, free)| used.saturating_add(free));
     if counted.zip(limit.max).is_some_and(|(counted, max)| counted.saturating_add(1) < max) {
         return " whose PID there is 300 or higher".to_owned();
@@ -70,11 +70,12 @@ fn which_pids(adviser: &Adviser<'_>, limit: &Limit) -> String {
     init.map_or(String::new(), |init| format!(" other than its init {init}"))
 }
 
-/// Returns a command that shows the tasks that count towards a limit, or those of its main consumer.
-/// Returns `None` if no command shows them, or if the main consumer has only one task, which the
-/// line about the limit names.
+/// Returns a command that lists the tasks that count towards a limit, or only the tasks of its main
+/// consumer. Returns `None` if there is no such command, or if the main consumer has only one task,
+/// because the line about the limit already names that task.
 fn tasks_command(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
-    // The command shows the PID namespace of the shell in which it runs.
+    // The command would show the PID namespace of the shell in which it is run, not the PID
+    // namespace of this procfs.
     if !adviser.graph.snapshot().procfs.own {
         return None;
     }
@@ -100,7 +101,9 @@ fn tasks_command(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
         (_, Some(Consumer { uid, user: name, pid: None, .. })) => {
             user(&LimitScope { uid: *uid, user: name.clone(), ..LimitScope::default() })
         }
-        // In another user namespace, the same user has other tasks, too.
+        // Suggest the command only if the limit counts all tasks that the command would list. In a
+        // user namespace other than the initial one and pidns's own, the limit counts only a part
+        // of the user's tasks.
         _ => {
             let own = live.own_pid.and_then(|pid| live.user_namespaces.get(&pid).copied());
             let inode = limit.scope.user_namespace;
@@ -163,8 +166,8 @@ fn start_elsewhere(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     let who = other.map_or("this shell".to_owned(), |&pid| name(adviser, pid).to_string());
     vec![
         format!("start the process from another shell: children of {who} cannot start"),
-        // The shell replaces itself with nsenter, which sets the namespace for children back to
-        // the shell's own namespace and then, without a fork, becomes a shell.
+        // The shell replaces itself with nsenter. nsenter sets the namespace for children back to
+        // the shell's own namespace, and then replaces itself with a new shell without forking.
         "or in a shell with this limit, as root: exec nsenter --pid=/proc/self/ns/pid --no-fork sh"
             .to_owned(),
     ]
@@ -208,8 +211,8 @@ fn raise_foreign_namespaces(adviser: &Adviser<'_>, limit: &Limit, value: u64) ->
     Some(format!("ask root of user:[{inode}]{which} to write {value} to {file}"))
 }
 
-/// Returns the process to which to apply a command that raises `RLIMIT_NPROC`, the hard limit of
-/// that process, and the command itself. Returns `None` if no such process is known.
+/// Returns the process whose `RLIMIT_NPROC` should be raised, the current hard limit of that
+/// process, and a command that raises the limit. Returns `None` if no such process is known.
 fn prlimit(adviser: &Adviser<'_>, limit: &Limit) -> Option<(Pid, Option<u64>, String)> {
     let pid = main_of(adviser, limit)?;
     let hard = adviser.live.hard_nproc.get(&pid).copied();
@@ -241,8 +244,8 @@ fn raise_nproc(adviser: &Adviser<'_>, limit: &Limit, value: u64) -> Vec<String> 
     advice
 }
 
-/// Returns advice on raising a hard limit `RLIMIT_NPROC` if pidns, and so probably the user, lacks
-/// the capability that this needs.
+/// Returns advice on raising the hard limit of `RLIMIT_NPROC`. Returns this advice only if pidns
+/// lacks CAP_SYS_RESOURCE, because the user then probably lacks it, too.
 fn raise_hard_nproc(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
     if limit.kind != LimitKind::Nproc
         || limit.scope.inherited_by.is_some()

@@ -140,8 +140,9 @@ impl<'a> MemberText<'a> {
         }
     }
 
-    /// Returns the PID and the name of the process to which the processes of a row are related. If
-    /// they are related to several processes with the same name, returns only that name.
+    /// Returns the PID and the name of the process that a row mentions: the parent or the tracer of
+    /// its processes. If the processes of the row have different parents or tracers with the same
+    /// name, returns only that name.
     fn relative(&self, row: &MemberRow<'a>, named: Relation<'a>, of_each: bool) -> String {
         let is_named = |it: &&Process| [it.ppid, it.tracer()].contains(&Some(named.pid));
         match named.process {
@@ -152,9 +153,10 @@ impl<'a> MemberText<'a> {
         }
     }
 
-    /// Adds the details of a process to `line`: its arguments, the namespaces that it does not
-    /// share with the init that [`compared_to`](Self::compared_to) returns, and its cgroup. Leaves
-    /// out the cgroup if pidns read it only for `--container`.
+    /// Adds the details of a process to `line`: its arguments, its namespaces, and its cgroup.
+    /// Leaves out the namespaces that it shares with the init that
+    /// [`compared_to`](Self::compared_to) returns. Leaves out the cgroup if pidns read it only for
+    /// `--container`.
     fn details(&self, process: &Process, line: &mut Line) {
         Self::args(process, line);
         let Some(details) = &process.details else { return };

@@ -7,7 +7,7 @@ use std::fmt::{self, Write as _};
 pub struct Symbols {
     /// The arrow between a process's PID in one namespace and its PID in the next namespace.
     pub arrow: &'static str,
-    /// The multiplication sign between a count and the counted name.
+    /// The multiplication sign between a number and a name, as in `3 × sleep`.
     pub times: &'static str,
     /// The symbol that replaces omitted text.
     pub ellipsis: &'static str,

@@ -12,12 +12,12 @@ use crate::emit::Sanitized;
 use crate::model::{CheckCode, Finding, Verdict};
 use crate::wording::phrase::Count;
 
-/// GitHub shows at most this many errors, and this many warnings, for a step.
+/// Maximum number of errors that GitHub shows for a step. The same maximum applies to warnings.
 const ANNOTATIONS: usize = 10;
 
 /// Writes at most ten errors and at most ten warnings. If there are more than ten errors, writes
-/// nine of them, selected evenly from all codes, and a tenth error that says how many findings of
-/// each code are omitted. Does the same with more than ten warnings.
+/// nine of them, spread evenly over the codes, and a tenth error that says how many findings of
+/// each code are omitted. Does the same for warnings.
 pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
     for (verdict, command) in [(Verdict::Deny, "error"), (Verdict::Warn, "warning")] {
         let of_verdict = || all.findings.iter().filter(|(finding, _)| finding.verdict == verdict);

@@ -29,8 +29,7 @@ pub struct Escaping<W> {
     out: W,
     notation: Notation,
     buffer: Vec<u8>,
-    /// State of the search for CI commands at the end of the text before `buffer`, which has been
-    /// written already.
+    /// State of the search for CI commands at the start of `buffer`.
     seen: CiCommand,
 }
 

@@ -182,12 +182,12 @@ fn namespaces(graph: &PidGraph) -> Vec<Sample> {
     counts.into_iter().map(sample).collect()
 }
 
-/// A function that returns `true` if an object of one kind, such as a descriptor, keeps the
-/// namespace in existence.
+/// A function that returns `true` if objects of one kind, such as descriptors, keep the namespace
+/// alive.
 type Keeps = fn(&PidGraph, &Namespace) -> bool;
 
-/// The kinds of objects that can keep a namespace in existence after its init has terminated. Each
-/// entry has a label, and a function that tests if such an object exists.
+/// The kinds of objects that can keep a namespace alive after its init has terminated. Each entry
+/// has a label, and a function that tests whether such an object exists.
 const KEEPERS: [(&str, Keeps); 11] = [
     ("fd", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Fd { .. }))),
     ("mount", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Mount { .. }))),

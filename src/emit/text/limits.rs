@@ -39,7 +39,7 @@ pub fn write(report: &LimitReport, style: Style, out: &mut dyn Write) -> io::Res
 }
 
 /// Writes one limit. If the limit is reached, its line begins with the [`failure`] that the limit
-/// causes, followed by `also`.
+/// causes, and then the text in `also`.
 fn write_limit(
     limit: &Limit,
     also: &str,
@@ -60,8 +60,8 @@ fn write_limit(
     Ok(())
 }
 
-/// Returns `true` if the report shows the limit. A limit that is not reached is hidden if it has no
-/// maximum, or if it is `InitTerminated`, which only reports a terminated init.
+/// Returns `true` if the report shows the limit. Of the limits that are not reached, those without
+/// a maximum are hidden, and so is `InitTerminated`, which only matters if the init has terminated.
 fn is_shown(limit: &Limit) -> bool {
     let is_open = limit.full == Some(false);
     !(is_open && (limit.max.is_none() || limit.kind == LimitKind::InitTerminated))

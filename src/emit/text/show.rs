@@ -163,8 +163,9 @@ impl<'a> Hierarchy<'a, '_> {
             };
             let mut has_children = row.has_children;
             if place.level >= deepest && row.level > 0 {
-                // At the maximum indentation, descendants are drawn like siblings. So if the next
-                // line is at this indentation or deeper, it counts as a sibling that follows.
+                // Rows that are nested deeper than the maximum level are drawn at the maximum
+                // level, like siblings. So the next row counts as a following sibling if its level
+                // is at least the maximum.
                 let is_followed = rows.peek().is_some_and(|next| level + next.level >= deepest);
                 place.branch = Branch::before(usize::from(is_followed));
                 has_children = false;

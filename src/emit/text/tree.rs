@@ -85,7 +85,7 @@ impl Mark {
     }
 }
 
-/// A line of the tree to pass to [`draw`].
+/// One line of a tree that [`draw`] writes.
 pub struct TreeLine {
     pub place: Place,
     /// `true` if the line has child lines. A vertical bar then leads to the child lines.

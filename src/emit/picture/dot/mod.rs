@@ -188,8 +188,8 @@ impl<'a> Picture<'a, '_> {
         self.out.write_all(b">];\n")?;
         let first = siblings.first().and_then(|it| it.first());
         let (Some(parent), Some(first)) = (parent, first) else { return Ok(()) };
-        // If the shelf has only one box, the edge ends at the heading of that box. Otherwise, it
-        // ends at the left side of the shelf.
+        // If the node has only one box, the edge ends at the heading of that box. Otherwise, it
+        // ends at the left side of the node.
         let headport = match siblings {
             [_] => format!("{}:w", port(first.id)),
             _ => "w".to_owned(),
@@ -215,8 +215,8 @@ impl<'a> Picture<'a, '_> {
         let mut table = BoxTable::new(look, namespace.evidence);
         self.nodes.insert(namespace.id, node.to_owned());
         if on_shelf {
-            // On a shelf, several boxes share a node, so set the attributes on the table of the
-            // box, not on the node.
+            // Several boxes share the node, so set the attributes on the table of the box, not on
+            // the node.
             table.attribute("id", &namespace.id.text())?;
             table.attribute("tooltip", &self.tooltip(siblings))?;
             table.attribute("target", &class(namespace))?;

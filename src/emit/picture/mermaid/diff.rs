@@ -100,7 +100,7 @@ fn add_namespace(
     chart.add(class, &lines, parent)
 }
 
-/// Returns the line that `describe` writes. If something happened, the line begins with the mark of
+/// Returns the line that `describe` writes. If there was a change, the line begins with the sign of
 /// the change, such as `+`.
 fn marked(happened: Option<Happened>, describe: impl FnOnce(&mut Line)) -> Line {
     let mut line = Line::default();

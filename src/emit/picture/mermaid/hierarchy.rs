@@ -61,7 +61,8 @@ struct HierarchyChart<'a, 'f> {
     folding: &'f Folding<'a>,
     describe: Describe<'a>,
     detail: Detail,
-    /// Namespaces that are shown at any depth: those that are not live, and their ancestors.
+    /// Namespaces that are shown even below the maximum depth: those that are not live, and their
+    /// ancestors.
     always: HashSet<NamespaceId>,
     chart: Chart,
     line: Line,

@@ -119,7 +119,7 @@ fn add_list(
     for (line, count) in rows {
         let before = lines.len();
         wrap(&line, lines);
-        // If items remain after this row, keep the last line for their number.
+        // If more items follow this row, reserve the last line for the number of items left out.
         if lines.len() > limit || (lines.len() == limit && left > count) {
             lines.truncate(before.min(limit - 1));
             break;
