@@ -58,8 +58,8 @@ pub struct Diff {
     /// snapshot is complete, and its scan searched at least the places that the second scan
     /// searched.
     has_all_namespaces: bool,
-    /// When the pidns process that took the first snapshot was started; `None` if unknown, or if
-    /// the second snapshot may be the older one.
+    /// The start of the pidns process that took the first snapshot; `None` if unknown, or if the
+    /// second snapshot may be the older one.
     begin: Option<Begin>,
 }
 

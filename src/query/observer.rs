@@ -42,8 +42,8 @@ fn is_same(observer: &Observer, process: &Process) -> bool {
 
 /// Returns the attendants of a snapshot: processes other than pidns that ran only because the
 /// snapshot was taken, such as the other commands of its pipeline. A comparison must not report
-/// attendants as leftovers of a CI job. The shell of a step is an example: each step of the job
-/// runs in a new shell, which is not in earlier snapshots.
+/// attendants as leftovers of a CI job. For example, each step of the job runs in a new shell,
+/// which is not in earlier snapshots.
 ///
 /// `is_alone` returns `true` for a process that is not in the other snapshot.
 ///

@@ -7,8 +7,8 @@
 //! as long as any descendant is left. Without a child, `wait(2)` fails with `ECHILD`. This tells
 //! pidns that no descendant is left, without a scan of /proc.
 //!
-//! This method works only if all children of pidns belong to the command, see
-//! [`Descendants::adopts_others`].
+//! This method works only if all children of pidns belong to the command (see
+//! [`Descendants::adopts_others`]).
 
 mod cgroup;
 pub mod kill;
@@ -52,7 +52,7 @@ pub struct SupervisedCommand {
     /// PID of the command. The kernel does not reuse this PID before pidns has reaped the command.
     command: RawPid,
     state: State,
-    /// The last request to exit: its signal, and when pidns read the signal.
+    /// The last request to exit: its signal, and the time at which pidns read the signal.
     asked_to_exit: Option<(Signal, Instant)>,
     /// `true` if, since the command ended, a signal has asked pidns to exit.
     hurried: bool,

@@ -11,8 +11,8 @@ const QUIET: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Schedule {
     interval: Duration,
-    /// When the next round is due, or `None` if the clock cannot represent a time that far in the
-    /// future.
+    /// Time at which the next round is due, or `None` if the clock cannot represent a time that far
+    /// in the future.
     due: Option<Instant>,
     /// The skipped rounds that have not been reported yet.
     unreported: SkippedRounds,
@@ -40,8 +40,8 @@ impl Schedule {
         Self { interval, due: Some(now), unreported, reported_at: None, skipped: 0 }
     }
 
-    /// Returns when the next round is due, or `None` if the clock cannot represent a time that far
-    /// in the future.
+    /// Returns the time at which the next round is due, or `None` if the clock cannot represent a
+    /// time that far in the future.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
         self.due

@@ -35,7 +35,7 @@ impl Sameness {
     }
 }
 
-/// When the pidns process that took the first snapshot was started.
+/// The start of the pidns process that took the first snapshot.
 #[derive(Clone, Copy, Debug)]
 pub struct Begin {
     start: ProcessStart,
@@ -58,7 +58,7 @@ pub struct Comparison<'a> {
     /// the namespaces that are in both graphs.
     pub counterparts: HashMap<NamespaceId, NamespaceId>,
     pub weak: WeakMatches,
-    /// When the pidns process that took the first snapshot was started. `None` if this is unknown
+    /// The start of the pidns process that took the first snapshot. `None` if the start is unknown
     /// for the pidns process of either snapshot, or if the second snapshot may be the older one.
     pub begin: Option<Begin>,
     /// The processes that ran only because a snapshot was taken (see [`attendants`]): first those

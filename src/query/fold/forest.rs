@@ -92,7 +92,7 @@ impl<'a> Forest<'a> {
     /// Arranges members as trees. `members` must be sorted by PID.
     ///
     /// If a filter removed the parent of a member, the member becomes a child of its nearest
-    /// remaining ancestor. A member whose parent is in another namespace is at the top.
+    /// remaining ancestor. A member whose parent is in another namespace is the root of a tree.
     pub(super) fn new(graph: &'a PidGraph, members: Vec<&'a Process>) -> Self {
         let mut ancestors = Ancestors { graph, members: &members, removed: HashMap::new() };
         let mut above: Vec<_> = members.iter().map(|member| ancestors.nearest(member)).collect();
@@ -143,8 +143,7 @@ impl<'a> Forest<'a> {
         subtrees
     }
 
-    /// Returns the numbers of the top-level members' subtrees, or `None` if one of them has no
-    /// number.
+    /// Returns the number of each whole tree, or `None` if one of the trees has no number.
     pub(super) fn tops(&self, subtrees: &[Option<Numbered>]) -> Option<Vec<usize>> {
         self.tops.iter().map(|&top| subtrees[top].map(|it| it.number)).collect()
     }
@@ -268,8 +267,8 @@ impl Ancestors<'_, '_> {
     }
 }
 
-/// Breaks each parent cycle by moving one of its processes to the top. Documents that pidns wrote
-/// contain no parent cycles, but other documents can.
+/// Breaks each parent cycle by making one of its processes the root of a tree. Documents that pidns
+/// wrote contain no parent cycles, but other documents can.
 fn cut_cycles(above: &mut [Option<usize>]) {
     // For each process, the number of the walk that visited it; 0 if no walk has visited it yet.
     let mut visited = vec![0; above.len()];
