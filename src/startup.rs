@@ -1,5 +1,5 @@
 //! Prepares the process before any other code runs: opens missing standard descriptors, records the
-//! disposition of SIGPIPE, and ensures enough stack.
+//! disposition of SIGPIPE, and makes sure that the stack is large enough.
 
 use std::os::fd::{BorrowedFd, IntoRawFd as _};
 use std::process::ExitCode;

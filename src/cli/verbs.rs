@@ -63,7 +63,7 @@ pub struct Limits {
     /// used
     #[arg(value_name = "PID")]
     pub pids: Vec<Pid>,
-    /// Options for how to print the result.
+    /// Options for the format and style of the output.
     #[command(flatten)]
     pub output: Output<LimitsFormat>,
     /// Options for the source of the data.
@@ -159,7 +159,7 @@ pub struct Diff {
     /// First snapshot: a saved document in JSON, YAML or NDJSON; - is standard input
     #[arg(value_name = "BEFORE", value_hint = ValueHint::FilePath)]
     pub before: PathBuf,
-    /// Second snapshot; the live kernel if omitted
+    /// Second snapshot; if omitted, pidns scans this host
     #[arg(value_name = "AFTER", value_hint = ValueHint::FilePath)]
     pub after: Option<PathBuf>,
     /// Options that filter both snapshots.
@@ -191,8 +191,8 @@ pub struct Diff {
 }
 
 impl Diff {
-    /// Returns the kinds of optional data that `--details` requests. If AFTER is omitted, pidns
-    /// also reads the kinds that BEFORE contains, so that it can compare the two.
+    /// Returns the kinds of optional data that `--details` requests. Without AFTER, pidns reads
+    /// more kinds from the live host: all kinds that BEFORE contains, so that it can compare them.
     #[must_use]
     pub fn details(&self) -> BTreeSet<Detail> {
         self.details.details()

@@ -113,8 +113,8 @@ impl fmt::Display for CollectorUsed {
     }
 }
 
-/// Reads the state of the running kernel into a snapshot. If the kernel refuses to reveal a part of
-/// its state, the snapshot contains a diagnostic.
+/// Takes a snapshot of the live host. If the kernel refuses to reveal a part of its state, the
+/// snapshot contains a diagnostic.
 pub fn collect(request: &Request) -> Result<Collected, Error> {
     collect_by(request, &mut SharedProgram::Unshared, || ProcSource::open(&request.procfs))
 }
@@ -139,16 +139,16 @@ impl Scanner {
         &self.request
     }
 
-    /// Reads the live kernel into a snapshot.
+    /// Takes a snapshot of the live host.
     pub fn scan(&mut self) -> Result<Collected, Error> {
         let Self { request, program } = self;
         collect_by(request, program, || ProcSource::open(&request.procfs))
     }
 }
 
-/// Reads the state of the running kernel into a snapshot, through the procfs that `descendants` has
-/// open. The path in `request` is ignored, because the command that `pidns run` executes may have
-/// unmounted the procfs there.
+/// Takes a snapshot of the live host through the procfs that `descendants` has open. The path in
+/// `request` is ignored, because the command that `pidns run` executes may have unmounted the
+/// procfs there.
 pub fn collect_with(descendants: &Descendants, request: &Request) -> Result<Collected, Error> {
     collect_by(request, &mut SharedProgram::Unshared, || descendants.procfs().map(ProcSource::of))
 }
@@ -173,7 +173,8 @@ fn collect_by(
     collected
 }
 
-/// Takes a snapshot of the processes that `proc` shows. `begin` is the time at which this began.
+/// Takes a snapshot of the processes that `proc` shows. `captured_at` and `start` are the time at
+/// which the scan began.
 fn scan(
     request: &Request,
     program: &mut SharedProgram,
@@ -219,7 +220,7 @@ fn scan(
     Ok(Collected { snapshot, collector: used })
 }
 
-/// Returns the current time as snapshots contain it: in RFC 3339 format, UTC.
+/// Returns the current time in the format that snapshots use: RFC 3339, UTC.
 #[must_use]
 pub fn now() -> String {
     timestamp(SystemTime::now())

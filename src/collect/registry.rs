@@ -75,8 +75,8 @@ impl Default for NamespaceRegistry {
         let first_for_reading = limit - descriptors_for_reading().min(limit);
         let registered = Arc::<Mutex<HashMap<u64, Registered>>>::default();
         let weak = Arc::downgrade(&registered);
-        // A thread that a process blocks would keep the namespaces alive for as long as it is
-        // blocked.
+        // Another process can block a thread of the scan. The thread would keep the namespaces
+        // alive for as long as it is blocked, so close them when pidns abandons the thread.
         blocked::when_abandoned(move || {
             if let Some(registered) = weak.upgrade()
                 && let Ok(mut registered) = registered.try_lock()

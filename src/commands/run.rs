@@ -64,8 +64,8 @@ pub fn run(arguments: &Run, collector: Collector) -> Result<Exit, Error> {
             Err(_) => Exit::RunTrouble,
         });
     }
-    // The command failed, so exit with its status, even after an error of pidns: the failure of the
-    // command matters more to the caller.
+    // The command failed, so exit with its status, even if pidns had an error of its own: the
+    // failure of the command matters more to the caller.
     if ended.is_by_sigint() {
         // After Ctrl-C, a shell stops running its script only if SIGINT terminated its child.
         end_by_sigint();

@@ -43,13 +43,13 @@ enum End {
     Occurred,
     /// The time limit of `--for` has expired.
     Time,
-    /// A signal has arrived between two rounds.
+    /// A signal arrived between two rounds.
     Signal(Signal),
     /// The namespace of `--root` is gone.
     RootGone(NamespaceId),
     /// The reader has closed the pipe.
     Closed,
-    /// A signal has arrived while pidns was writing to a slow reader.
+    /// A signal arrived while pidns was writing to a slow reader.
     Stopped,
 }
 

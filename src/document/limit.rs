@@ -31,8 +31,9 @@ pub struct Limit {
     /// null, false means unlimited. If max is 0, full is true even if used is null.
     pub full: Option<bool>,
     /// For pids_cgroup: how often the kernel has refused a fork because of this limit
-    /// (pids.events). Cgroup version 1 counts this in the cgroup of the process that called fork,
-    /// even if the limit of an ancestor was reached. Null for other limits.
+    /// (pids.events). Cgroup version 1 counts a refusal in the cgroup of the process that called
+    /// fork, even if the limit that was reached belongs to an ancestor of that cgroup. Null for
+    /// other limits.
     pub refused: Option<u64>,
     /// The error of the refused system call: EAGAIN or ENOMEM if fork fails, ENOSPC if no PID
     /// namespace can be created.

@@ -97,8 +97,8 @@ impl<'de, T: Keyword> Deserialize<'de> for Word<T> {
 }
 
 /// The unknown words in a document from a later version of pidns, and how often each word occurs.
-/// The reader omits list entries of an unknown kind, such as holders. In other fields, it replaces
-/// an unknown word with a default, such as the namespace state `Unknown`.
+/// The reader omits a list entry, such as a holder, if the kind of the entry is unknown. In other
+/// fields, it replaces an unknown word with a default, such as the namespace state `Unknown`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnknownWords(BTreeMap<([&'static str; 2], SmolStr), usize>);
 

@@ -317,8 +317,9 @@ impl IdFormat {
     }
 }
 
-/// Matches the form `/NAMESPACE/ID`, which containerd uses if its client sets no path. Other
-/// programs use such paths too, so callers must also check the namespace or the parent process.
+/// Matches the form `/NAMESPACE/ID` (a containerd namespace and a container ID), which containerd
+/// uses if its client sets no path. Other programs use such paths, too, so callers must also check
+/// that NAMESPACE is `default`, or that the parent process is a containerd shim.
 fn containerd(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
     let mut names = segments(cgroup.strip_prefix(b"/")?);
     let (namespace, name) = (names.next()?, names.next()?);

@@ -58,7 +58,7 @@ impl FilterOption {
         Self::DescendantsOf,
     ];
 
-    /// Returns the name of the option in documents.
+    /// Returns the name that documents use for this option.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {

@@ -5,7 +5,7 @@ use smol_str::SmolStr;
 
 use super::{Container, Keyword, NamespaceId, Pid};
 
-/// An entry of the table of limits: the properties of all limits of one kind.
+/// An entry of the table of limit kinds: the properties that all limits of one kind have in common.
 struct LimitEntry {
     name: &'static str,
     /// Name of the error with which calls fail once this limit has been reached, such as `EAGAIN`.
@@ -13,9 +13,9 @@ struct LimitEntry {
     meaning: &'static str,
 }
 
-/// The table of limits, in the order in which the kernel checks them: first the limits on fork,
-/// then the limits on creating a namespace. To add a limit, add an entry here and the code that
-/// reads the limit.
+/// The table of limit kinds, in the order in which the kernel checks the limits: first the limits
+/// on fork, then the limits on creating a namespace. To add a kind, add an entry here and the code
+/// that reads the limits of this kind.
 macro_rules! limits {
     ($($kind:ident: $name:literal, $error:literal, $meaning:literal;)+) => {
         /// A kind of limit.

@@ -194,8 +194,8 @@ pub enum HoldingFile {
 /// all other processes of the namespace have been reaped (`zap_pid_ns_processes`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocker {
-    /// PID of the process that the init waits for. This is the PID of the init itself if the init is
-    /// an unreaped zombie, or if one of its threads cannot exit.
+    /// PID of the process. This is either a process that the terminated init waits for, or the init
+    /// itself if it is an unreaped zombie or if one of its threads cannot exit.
     pub pid: Pid,
     /// Command name of the process.
     pub comm: SmolStr,

@@ -19,7 +19,8 @@ pub struct Observer {
     /// touches a file to show that the step is still running, and an inner shell, which runs the
     /// script that calls pidns.
     pub step: Option<Pid>,
-    /// The processes of the CI step's heartbeat, sorted by PID: subshells of the outer shell, and
+    /// The processes that the outer shell of the CI step runs in the background to show that the
+    /// step is still running (its heartbeat), sorted by PID: subshells of the outer shell, and
     /// their descendants. They run only `touch` and short `sleep` commands.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub companions: Vec<Pid>,

@@ -68,7 +68,7 @@ impl Killed {
 pub struct ProcessStart {
     /// Start time in clock ticks (1/100 s) since boot.
     pub ticks: u64,
-    /// PID of the process, as the procfs that was read shows it.
+    /// PID of the process in the procfs that was read.
     pub pid: Pid,
 }
 

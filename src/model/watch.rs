@@ -28,7 +28,7 @@ keywords! {
         Complete = "complete",
         /// No snapshot could be taken.
         ScanFailed = "scan-failed",
-        /// Snapshots can be taken again.
+        /// A snapshot was taken, after one or more attempts failed.
         ScanWorks = "scan-works",
         /// The first snapshot already has problems with a code from --until. These problems do not
         /// end the watch.

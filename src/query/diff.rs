@@ -199,7 +199,7 @@ impl Diff {
         !self.namespaces.is_empty() || !self.processes.is_empty()
     }
 
-    /// Returns the ID in the second graph of a namespace in the first graph, or `None` if the
+    /// Returns the ID that a namespace of the first graph has in the second graph, or `None` if the
     /// second graph does not contain the namespace.
     #[must_use]
     pub fn counterpart(&self, before: NamespaceId) -> Option<NamespaceId> {

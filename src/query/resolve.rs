@@ -1,9 +1,10 @@
-//! Finds the namespace that a user named by one of its IDs or by one of its processes.
+//! Finds the namespace that a user specified by one of its IDs, or by the PID of one of its
+//! processes.
 
 use crate::graph::PidGraph;
 use crate::model::{NamespaceId, NamespaceRef, NotFound};
 
-/// Returns the ID of the namespace that the user named.
+/// Returns the ID of the namespace that the user specified.
 ///
 /// # Errors
 /// Returns an error if the namespace or process doesn't exist, or if the process's namespace is

@@ -71,7 +71,7 @@ impl RunReport {
         self.leftovers.as_ref().map(|left| left.findings(&self.denied)).unwrap_or_default()
     }
 
-    /// Returns the denied codes that occur in the findings.
+    /// Returns the codes of the denied findings.
     #[must_use]
     pub fn violations(&self) -> BTreeSet<CheckCode> {
         let is_denied = |finding: &Finding| finding.verdict == Verdict::Deny;
@@ -210,17 +210,17 @@ fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
 
 /// Returns the namespaces that the command created and that still exist.
 ///
-/// If a namespace has an init, the command created the namespace if the init descends from pidns,
-/// and another process created it otherwise. Other members prove nothing, because a descendant of
-/// pidns can enter an existing namespace.
+/// If a namespace has an init, the init decides: the command created the namespace if the init
+/// descends from pidns, and did not create it otherwise. Other members prove nothing, because a
+/// descendant of pidns can enter an existing namespace.
 ///
-/// If a namespace has no init, the command created it if one of these conditions is met:
+/// The command created a namespace without an init if one of these conditions is met:
 ///
 /// - A descendant of pidns is a member or keeps the namespace alive.
 /// - The namespace was bind-mounted while the command ran.
 ///
-/// Even so, a namespace without an init is older than the command if one of these conditions is
-/// met:
+/// However, a namespace without an init is older than the command in these cases, even if one of
+/// the conditions above is met:
 ///
 /// - pidns has inherited a descriptor of the namespace.
 /// - The namespace was bind-mounted before the command started, and is still mounted.

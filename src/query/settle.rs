@@ -14,15 +14,15 @@ use crate::model::{Namespace, NamespaceId, NamespaceState, Pid, Process, Snapsho
 /// Pause before the second scan, which gives transient states time to end.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Like [`PAUSE`], if zombies may be reported. Some inits, such as supervisord, look for terminated
-/// children only once a second.
+/// Pause before the second scan if zombies may be reported. It is longer than [`PAUSE`], because
+/// some inits, such as supervisord, look for terminated children only once a second.
 const ZOMBIE_PAUSE: Duration = Duration::from_millis(1100);
 
 /// The processes and namespaces whose states `pidns check` does not report as problems.
 #[derive(Clone, Debug, Default)]
 pub struct Unsettled {
-    /// Processes whose state probably ends soon, processes that seem uninterruptible but can be
-    /// killed, and processes whose leader thread is stopped while another thread still runs.
+    /// Processes that will probably leave their state soon, processes that seem uninterruptible but
+    /// can be killed, and processes whose leader thread is stopped while another thread still runs.
     pub processes: BTreeSet<Pid>,
     /// Dead namespaces that were not yet dead in the first scan.
     pub dead: BTreeSet<NamespaceId>,

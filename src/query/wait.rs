@@ -74,7 +74,7 @@ impl Identity {
 
 /// The kind of a finding's subject. If a finding about one subject disappears, and a finding about
 /// another subject of the same kind appears, the second subject may have replaced the first one.
-/// For example, a daemon has replaced a worker.
+/// For example, a daemon may have replaced a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Kind {
     /// A process with this name and parent.

@@ -371,9 +371,8 @@ impl Forest {
         }
     }
 
-    /// Ends each waiting init if no other process is left in its namespace and in the descendants
-    /// of that namespace. The init is reaped if its parent is also a waiting init. Otherwise, it
-    /// becomes a zombie.
+    /// Ends each waiting init whose namespace and descendant namespaces contain no other process.
+    /// The init is reaped if its parent is also a waiting init. Otherwise, it becomes a zombie.
     fn end_waiting(&mut self) {
         let waits = |tasks: &[Task], it: usize| tasks[it].fate == Fate::Waiting;
         loop {

@@ -15,7 +15,8 @@ pub struct Gaps {
     seen: BTreeMap<String, Instant>,
 }
 
-/// A change in the gaps that the watch reports.
+/// A change that the watch reports: gaps (reasons why snapshots are incomplete) have appeared or
+/// disappeared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GapChange {
     /// A gap has begun: the snapshot has a gap that no other snapshot of the last minute had.

@@ -73,9 +73,9 @@ impl Adviser<'_> {
         commands
     }
 
-    /// Adds a phrase to `advice` that says in which PID namespace to follow it, unless this is
-    /// pidns's own PID namespace. The phrase is needed because the advice contains PIDs as the
-    /// procfs shows them.
+    /// Adds the PID namespace in which the advice must be followed, unless the procfs shows pidns's
+    /// own PID namespace. The PIDs in the advice come from the procfs, so they are valid only in
+    /// the namespace that the procfs shows.
     pub fn with_pid(&self, advice: &str) -> String {
         let procfs = &self.graph.snapshot().procfs;
         match procfs.namespace {
@@ -100,8 +100,8 @@ impl Adviser<'_> {
         vec![format!("end {pid}{whole} only if {user} does not need it: {why}")]
     }
 
-    /// Returns a phrase that says how another user may have caused the problem of a process.
-    /// Returns `None` if pidns suspects no other user.
+    /// Returns a phrase that says how another user may have made this process look responsible for
+    /// a problem. Returns `None` if pidns suspects no other user.
     ///
     /// Another user can make a process look responsible in these ways:
     ///
@@ -382,8 +382,8 @@ fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"/._-+:@%,".contains(&byte)
 }
 
-/// Quotes text as a single word for a shell. Characters that are harmful to a terminal, and
-/// commands to a CI system, become escapes in `$'...'` (POSIX.1-2024).
+/// Quotes text as a single word for a shell. Characters that could harm a terminal, or that would
+/// complete a command to a CI system, are written as escapes in `$'...'` (POSIX.1-2024).
 pub fn shell_word(text: &str) -> String {
     if !text.is_empty() && text.bytes().all(is_plain) {
         return text.to_owned();

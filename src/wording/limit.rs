@@ -105,8 +105,9 @@ fn numbers_text(limit: &Limit) -> String {
                 None => Ok(()),
             };
             let _ = write!(text, " (kernel.pid_max {max}");
-            // If more than a tenth of the PIDs are neither in use nor free, explain why: once PIDs
-            // have passed 300 (RESERVED_PIDS), the kernel assigns no lower PID any more.
+            // If more than a tenth of the PIDs are neither in use nor free, explain why: after the
+            // PIDs have passed 300 (RESERVED_PIDS) once, the kernel never again assigns a PID below
+            // 300.
             let numbers = limit.used.zip(limit.free).zip(limit.max);
             if let Some(((used, free), max)) = numbers
                 && used.saturating_add(free).saturating_add(max / 10) < max

@@ -38,8 +38,8 @@ pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     advice
 }
 
-/// Returns the advice to end as many tasks as needed, with a command that shows these tasks.
-/// Returns `None` if this would not help.
+/// Returns the advice to end tasks until the limit is no longer reached, with a command that shows
+/// the tasks to choose from. Returns `None` if ending tasks would not help.
 fn end_tasks(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
     let is_possible = limit.kind.counts_tasks() && limit.max != Some(0);
     let scope = Sanitized(scope_text(&limit.scope));
@@ -64,7 +64,7 @@ fn which_pids(adviser: &Adviser<'_>, limit: &Limit) -> String {
     if counted.zip(limit.max).is_some_and(|(counted, max)| counted.saturating_add(1) < max) {
         return " whose PID there is 300 or higher".to_owned();
     }
-    // Ending the init would end all other processes of the namespace.
+    // Exclude the init, because ending it would end all other processes of the namespace.
     let namespace = limit.scope.namespace.and_then(|id| adviser.graph.namespace(id));
     let init = namespace.and_then(|it| it.init);
     init.map_or(String::new(), |init| format!(" other than its init {init}"))
@@ -125,7 +125,7 @@ fn raised(limit: &Limit) -> Option<u64> {
     doubled.map(|value| if is_pid_max { value.min(MAX_PID_MAX) } else { value })
 }
 
-/// Returns the process whose limit to raise; `None` if it has ended.
+/// Returns the process whose limit should be raised; `None` if it has ended.
 fn main_of(adviser: &Adviser<'_>, limit: &Limit) -> Option<Pid> {
     let main = main_process(adviser.graph, limit, adviser.live.own_pid);
     main.filter(|pid| !adviser.live.ended.contains(pid))
@@ -136,8 +136,8 @@ fn name(adviser: &Adviser<'_>, pid: Pid) -> Sanitized<String> {
     Sanitized(ProcessRef::new(adviser.graph, pid, None).to_string())
 }
 
-/// Returns advice on raising the maximum of a limit. Returns other advice for limits that cannot be
-/// raised.
+/// Returns advice on raising the maximum of a limit. If the maximum cannot be raised, the advice
+/// says where to start the process instead.
 fn raise(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     match (limit.kind, &limit.file, raised(limit)) {
         (LimitKind::InitTerminated, ..) => start_elsewhere(adviser, limit),

@@ -1,4 +1,5 @@
-//! Phrases for the network and other namespaces that PID namespaces share.
+//! Phrases that say which namespaces of other types, such as network namespaces, the init of a PID
+//! namespace shares with others.
 
 use super::line::Line;
 use super::phrase::Count;

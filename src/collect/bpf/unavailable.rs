@@ -36,7 +36,7 @@ pub enum BpfUnavailable {
     NoOpenById(Errno),
     /// The BPF program could not be loaded or run.
     Load(LoadError),
-    /// An earlier scan of this pidns process could not load the BPF program.
+    /// The BPF program could not be loaded in an earlier scan by this pidns process.
     NotLoadedBefore,
     /// The records that the BPF program wrote contradict each other or are malformed.
     Inconsistent,

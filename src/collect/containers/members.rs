@@ -56,8 +56,8 @@ fn is_init(process: &Process) -> bool {
     process.nspid.last() == Some(&Pid::INIT)
 }
 
-/// Finds the processes that are in a different container than their namespace's init. Compares the
-/// cgroups that the scan has already read as details.
+/// Finds the processes that are in a different container than their namespace's init, by comparing
+/// cgroups. Used if the scan has already read the cgroups of all processes (`--details cgroup`).
 fn by_details(processes: &[Process], own: &OwnContainers<'_>) -> Vec<(Pid, Container)> {
     let other = |process: &Process| {
         let parent = find_process(processes, process.ppid);

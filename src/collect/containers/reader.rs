@@ -107,8 +107,8 @@ pub struct NameReader {
     daemons: Vec<(Pid, RuntimeOwner)>,
     /// The directories in which Docker's daemons keep containers.
     docker: HashMap<RuntimeOwner, Vec<OwnedFd>>,
-    /// The parent directory of the containerd bundle that was read last, and the owner of the
-    /// runtime. The bundle of the next container is often in the same directory.
+    /// The directory that contains the containerd bundle that was read last, and the owner of that
+    /// containerd. The bundle of the next container is often in the same directory.
     bundles: Option<(OwnedFd, RuntimeOwner)>,
     /// The names of podman's containers, by ID.
     podman: HashMap<RuntimeOwner, HashMap<String, String>>,

@@ -41,8 +41,8 @@ pub fn read_details(
 
 struct LaterDetails {
     procfs: Procfs,
-    /// Number of further processes whose command line may stay empty before pidns stops pausing to
-    /// reread empty command lines. Starts at [`PATIENCE`].
+    /// Number of processes for which the thread may still pause in vain, because their command line
+    /// stays empty. Starts at [`PATIENCE`].
     patience: Cell<u32>,
     waits: WaitLimit,
 }

@@ -24,11 +24,11 @@ use crate::collect::proc::process_dir::try_twice;
 use crate::collect::proc::procfs::Procfs;
 use crate::model::{MountedNamespaces, Pid, Process};
 
-/// The descendants of this pidns process, with the PIDs that the procfs shows.
+/// Finds the descendants of this pidns process in a procfs.
 ///
-/// pidns can have children that it did not start: if a shell with children has replaced itself with
-/// pidns (`exec pidns`), or if pidns is the init of its PID namespace. In both cases,
-/// [`adopts_others`](Self::adopts_others) is `true`, and not all descendants belong to the command.
+/// Some descendants may not belong to the command: a shell with children can replace itself with
+/// pidns (`exec pidns`), and pidns can be the init of its PID namespace, which adopts all orphans
+/// there. In both cases, [`adopts_others`](Self::adopts_others) returns `true`.
 #[derive(Debug)]
 pub struct Descendants {
     procfs: Procfs,
@@ -95,11 +95,10 @@ impl Descendants {
         Ok(Self { procfs, viewer, level })
     }
 
-    /// Returns `true` if pidns can adopt orphans that are not descendants of the command. Must be
-    /// called before the command is started.
-    ///
-    /// Without children, pidns can't adopt such orphans, unless it is the init of its PID
-    /// namespace.
+    /// Returns `true` if pidns can become the parent of orphans that do not descend from the
+    /// command: if pidns is the init of its PID namespace, or if it already has children, whose
+    /// orphans it would adopt. Must be called before the command is started, because the command is
+    /// a child, too.
     #[must_use]
     pub fn adopts_others(&self) -> bool {
         getpid().is_init()
@@ -144,8 +143,8 @@ impl Descendants {
         Ok(parse::cgroup_mounts(&table, "").find_map(below))
     }
 
-    /// Opens the processes that `list` returns. `list` returns PIDs that can be passed to system
-    /// calls.
+    /// Opens the processes whose PIDs `list` returns. These must be PIDs in pidns's own PID
+    /// namespace, which system calls accept, not PIDs in the procfs.
     pub fn open_listed(&self, list: impl Fn() -> HashSet<RawPid>) -> Vec<Descendant> {
         let mut opened: Vec<_> =
             list().into_iter().filter_map(|raw| self.open_member(raw)).collect();

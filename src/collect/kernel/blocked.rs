@@ -9,8 +9,8 @@
 //! whether a process holds a lock.
 //!
 //! So [`attempt`] reads processes in a separate thread, and abandons this thread if it is blocked.
-//! As long as an abandoned thread is blocked, pidns reads only the [`LOCK_FREE`] files of the
-//! processes that blocked it. The thread ends when it is no longer blocked, or when pidns ends.
+//! While an abandoned thread is blocked, pidns reads only the [`LOCK_FREE`] files of the processes
+//! that blocked it. The thread ends when it is no longer blocked, or when pidns ends.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -80,15 +80,16 @@ struct Work {
     is_abandoned: AtomicBool,
     /// The [`Reader`] of each thread that does the work.
     readers: Mutex<Vec<Arc<Reader>>>,
-    /// Functions that release the resources of the work. They are called when it is abandoned.
+    /// Functions to call when pidns abandons the work. Each releases a resource, such as open
+    /// descriptors, that a blocked thread would otherwise keep.
     releases: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
 }
 
 /// Work that pidns no longer waits for, because a process blocked it.
 struct Abandoned {
-    /// The processes that blocked the work.
+    /// The processes that the threads were reading while they were blocked.
     by: BTreeSet<Pid>,
-    /// Is disconnected when the work has ended.
+    /// A channel that is disconnected when the threads have ended. It never contains a message.
     end: Receiver<Infallible>,
 }
 
@@ -99,7 +100,8 @@ struct Reader {
     /// The lower 32 bits are the PID of the process. The upper 32 bits are the number of
     /// [`Reading`]s that the thread has not dropped yet.
     read: AtomicU64,
-    /// PID of the process with which the thread compares the process that it is reading.
+    /// PID of the second process while the thread compares two processes (`kcmp(2)`). The first one
+    /// is the process in `read`.
     compared: AtomicU32,
 }
 

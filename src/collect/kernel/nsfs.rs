@@ -420,8 +420,8 @@ pub fn in_mount_namespace<T: Send>(
     call: impl FnOnce() -> io::Result<T> + Send,
 ) -> io::Result<T> {
     let enter_and_call = || {
-        // SAFETY: `unshare(2)` gives the thread its own root and working directory. It affects no
-        // memory and no descriptors.
+        // SAFETY: `unshare(2)` gives the thread its own root and working directory. It does not
+        // change memory or descriptors.
         unsafe { unshare_unsafe(UnshareFlags::FS) }?;
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))?;
         call()
@@ -432,8 +432,8 @@ pub fn in_mount_namespace<T: Send>(
     })
 }
 
-/// The kernel's `struct mnt_id_req`, in the version since Linux 6.11. That version added the last
-/// field, the ID of the mount namespace.
+/// The kernel's `struct mnt_id_req` as of Linux 6.11, which added the last field, the ID of the
+/// mount namespace.
 #[repr(C)]
 struct MountRequest {
     size: u32,

@@ -56,13 +56,13 @@ impl WaitLimit {
         Self { limit, slow: SLOW, waited: AtomicU64::new(0) }
     }
 
-    /// Creates the limit for a scan that reads the memory of processes.
+    /// Creates the limit on the time that a scan waits while it reads the memory of processes.
     pub fn of_memory() -> Self {
         let is_over = blocked::avoided_count() >= MAX_BLOCKED;
         Self::new(if is_over { Duration::ZERO } else { MEMORY_WAIT })
     }
 
-    /// Creates the limit for reading the cgroups of all processes.
+    /// Creates the limit on the time that pidns waits while it reads the cgroups of all processes.
     pub const fn of_cgroups() -> Self {
         Self { slow: SLOW_CGROUP, ..Self::new(CGROUP_WAIT) }
     }

@@ -268,7 +268,9 @@ mod tests {
     #[test]
     fn only_a_deeply_nested_cgroup_is_truncated() {
         let mut controller = controller(true);
-        // The ancestors of the first cgroup are known through the second one.
+        // The second cgroup is an ancestor of the first one. The lookup of the second cgroup adds
+        // the ancestors that the lookup of the first one left out. The first cgroup still counts as
+        // truncated.
         let indices = [MAX_LEVELS + 1, MAX_LEVELS - 1, 1].map(|levels| {
             let cgroup = controller.cgroup_of(format!("0::{}\n", "/x".repeat(levels)).as_bytes());
             let LimitingCgroup::Index(index) = cgroup else { panic!("is visible") };

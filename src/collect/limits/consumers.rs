@@ -74,7 +74,7 @@ impl<'a> Consumers<'a> {
     }
 
     /// Counts the zombies among `tasks`, and finds the process that has to reap the most of them.
-    /// Returns the count and this process, together with `largest`.
+    /// Returns both together with `largest`.
     fn consumed(&self, tasks: &[&Process], largest: Option<Consumer>) -> Consumed {
         let zombies = tasks.iter().filter(|it| it.is_unreaped());
         let reaper = most(zombies.clone().filter_map(|it| Some((it.reaper()?, 1))));

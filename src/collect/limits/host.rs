@@ -234,12 +234,12 @@ impl<'a> LimitedHost<'a> {
     }
 
     /// Returns the PID namespace in which the children of a process start. Must be called only for
-    /// processes that [`namespaces_for_children`] does not return.
+    /// processes that are not in the result of [`namespaces_for_children`].
     ///
-    /// If the scan has found all processes whose children start in another namespace, this is the
-    /// process's own namespace. Otherwise, reads the link `pid_for_children`. Fails with `ENOENT`
-    /// if the link is missing because the namespace has no init yet, or if the snapshot does not
-    /// contain the namespace.
+    /// If the scan has found every process whose children start in a namespace other than its own,
+    /// returns the process's own namespace. Otherwise, reads the link `pid_for_children`. Fails
+    /// with `ENOENT` if the link is missing because the namespace has no init yet, or if the
+    /// snapshot does not contain the namespace.
     fn namespace_for_children(
         &self,
         process: &Process,

@@ -86,7 +86,8 @@ impl Limits {
     }
 }
 
-/// Returns a diagnostic for each kind of unknown limits and each reason.
+/// Returns one diagnostic for each combination of a kind of limit and a reason why limits of this
+/// kind are unknown.
 fn unknown_limits(found: &[ReadLimit<'_>]) -> Vec<Diagnostic> {
     let mut counts: BTreeMap<(LimitKind, &str), usize> = BTreeMap::new();
     for read in found.iter().filter(|it| it.limit.full.is_none()) {

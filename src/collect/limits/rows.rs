@@ -241,8 +241,9 @@ fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
                 used: Ok(it.tasks),
                 max,
             };
-            // A user namespace inherits the limit that applied to its creator when the namespace
-            // was created. The kernel also compares the creator's count with the inherited limit.
+            // A new user namespace inherits the limit of its creator. When a process in the
+            // namespace forks, the kernel also checks the creator's count of tasks against the
+            // inherited limit.
             let above = counts.iter().zip(counts.iter().skip(1)).filter_map(|(below, it)| {
                 let max = LimitMax::of_kernel(it.most_tasks);
                 let is_limited = max != LimitMax::Unlimited;

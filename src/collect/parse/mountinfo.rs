@@ -11,8 +11,8 @@ use super::number::number;
 pub enum MountedKind {
     /// A PID namespace.
     Pid,
-    /// A mount namespace. A bind mount keeps the mount namespace alive, together with all mounts in
-    /// it.
+    /// A mount namespace. A bind mount of a mount namespace keeps it alive, together with all
+    /// mounts in it.
     Mount,
 }
 

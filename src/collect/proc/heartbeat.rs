@@ -25,9 +25,9 @@ pub struct Step {
 
 /// Finds the nearest ancestor of pidns that is the shell of a CI step with a heartbeat.
 ///
-/// The CI agent has started this shell with `-c` and a text that calls `touch` and `sleep`. The
-/// shell has started the heartbeat, and a second shell that runs the script of the step. A shell
-/// that does not fit this pattern is not accepted: it may run the script itself, and then its
+/// The CI agent has started this shell with a command string (`-c`) that calls `touch` and `sleep`.
+/// The shell has started the heartbeat, and a second shell that runs the script of the step. A
+/// shell that does not fit this pattern is not accepted: it may run the script itself, and then its
 /// children may be leftovers of the script. An init is not accepted either, because its children
 /// may be orphans of the script that it has adopted.
 pub fn step(
@@ -57,8 +57,8 @@ pub fn step(
     })
 }
 
-/// Returns `true` for the command line of a shell whose option `-c` has a text that calls `touch`
-/// and `sleep`, as a heartbeat does.
+/// Returns `true` for the command line of a shell whose command string (`-c`) calls `touch` and
+/// `sleep`, as a heartbeat does.
 fn starts_heartbeat(arguments: &[u8]) -> bool {
     let mut arguments = arguments.split(|&byte| byte == 0).skip(1);
     let (option, text) = (arguments.next(), arguments.next().unwrap_or_default());

@@ -94,8 +94,8 @@ fn threads_now(dir: BorrowedFd<'_>) -> SysResult<ThreadsNow> {
     let mut status = Vec::new();
     read(dir, c"status", &mut status)?;
     let counted = parse::status(&status).threads.map_or(0, NonZeroU32::get);
-    // A living thread may have replaced the leader during the passes, so the leader's state is read
-    // once more.
+    // While the threads were being listed, a living thread may have called `execve(2)` and taken
+    // the place of the leader. So read the state of the leader once more.
     Ok(match task_is_exiting(dir)? {
         false => ThreadsNow::OneLives,
         true if counted == listed => ThreadsNow::AllExiting,

@@ -328,8 +328,8 @@ fn ended_children_of_shells(
     if ended.iter().all(|it| it.is_zombie()) {
         return ended.iter().map(|it| it.pid).collect();
     }
-    // A child that has ended may be a daemon that has restarted itself. So leave out the child if
-    // its parent has a new child with the same name.
+    // A child that has ended may be a daemon that has restarted itself. If its parent has a new
+    // child with the same name, assume a restart, and leave the ended child out of the result.
     let is_scanned = |pid| processes.binary_search_by_key(&pid, |it| it.pid).is_ok();
     let new = shells.iter().flat_map(|&it| children(procfs, it)).filter(|&it| !is_scanned(it));
     let new: Vec<Process> = new.filter_map(|it| read_now(procfs, it).ok()).collect();

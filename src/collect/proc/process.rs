@@ -60,8 +60,8 @@ impl ReadProcess {
         }
     }
 
-    /// Returns `true` if something may be mounted over a file of the process: reading a file failed
-    /// with `EXDEV` (another mount), `ENOENT` or `ESRCH`.
+    /// Returns `true` if something may be mounted over one of the files in `/proc/PID`: reading a
+    /// file failed with `EXDEV` (another mount), `ENOENT` or `ESRCH`.
     pub fn may_be_covered(&self) -> bool {
         let covered = [Errno::XDEV, Errno::NOENT, Errno::SRCH];
         covered.into_iter().any(|errno| self.log.has(errno) || self.held.log.has(errno))
@@ -247,8 +247,8 @@ impl<'a> ProcessReader<'a> {
         // If the start time differs, BPF saw another process with this PID, so ignore the data from
         // BPF.
         let has_none_open = none_open_since.is_some_and(|start| process.start_time == Some(start));
-        // Search last for the other namespaces that the process keeps alive, because this search
-        // takes longest.
+        // Search for the other namespaces that the process keeps alive only now, because this
+        // search takes longest.
         let held = self.search_holders(&process, capacity, has_none_open, &open)?;
         Ok(ReadProcess { process, leaders, cgroup, init, held, log: open.log })
     }

@@ -1,5 +1,5 @@
-//! Finds out how processes are related: ancestors, siblings and descendants, and the shells among
-//! them.
+//! Finds the ancestors, siblings and descendants of processes, and detects which processes are
+//! shells.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::CString;

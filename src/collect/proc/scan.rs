@@ -39,8 +39,8 @@ pub struct Target {
     /// namespace open as a file descriptor. If /proc shows the same start time, it is the same
     /// process, so its descriptors are not searched.
     pub none_open_since: Option<u64>,
-    /// The result of the BPF program, if the process is a living init that keeps no namespace alive
-    /// except its own.
+    /// The data about the process from the BPF program. Set only if the process is a living init
+    /// that keeps no namespace alive except its own.
     pub init: Option<Box<SeenInit>>,
 }
 

@@ -24,7 +24,7 @@ use crate::collect::kernel::sys::{FileId, read_link};
 /// Name of the memory file.
 const NAME: &str = "pidns-scan";
 
-/// Text of the link to the memory file.
+/// Target of the link `/proc/PID/fd/FD` if the descriptor refers to the memory file of a scan mark.
 const LINK: &[u8] = b"/memfd:pidns-scan (deleted)";
 
 /// Time for which a mark is valid. A scan is far shorter, even on a busy host with many processes.

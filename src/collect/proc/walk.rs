@@ -138,9 +138,9 @@ pub fn read_while_listing<T: Send>(
     thread::scope(|scope| {
         let mut helpers = Vec::new();
         for _ in 0..helper_count(scan) {
-            // Each helper waits for a `Sender` from `start`. A helper that receives one lists
-            // processes, sends them through it, and then reads processes. If `start` is dropped
-            // instead, the helper only reads processes.
+            // Each helper waits for a message from `start`. If a message arrives, it contains a
+            // `Sender`: the helper lists processes, and sends them through it. If `start` is
+            // dropped, the helper lists nothing. In both cases, the helper then reads processes.
             let (start, started) = mpsc::channel();
             let help = move || {
                 let listed = started.recv().ok().map(|sender| list(Share::Second, sender));

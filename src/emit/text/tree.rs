@@ -256,8 +256,8 @@ impl<'o> TreeDrawer<'o> {
             let fits = fits.strip_suffix(' ').unwrap_or(fits);
             write!(self.out, "{style}{fits}{style:#}\n{start}")?;
             (rest, column) = (more, start.width());
-            // No line may begin with `::`, because GitHub would run such a line in the log of a CI
-            // job as a command.
+            // No line may begin with `::`: in the log of a CI job, GitHub would treat such a line
+            // as a command.
             if let Some(colon) = more.trim_start().strip_prefix("::") {
                 write!(self.out, "{style}:\\x3a{style:#}")?;
                 (rest, column) = (colon, column + ":\\x3a".len());

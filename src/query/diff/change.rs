@@ -117,10 +117,11 @@ keywords! {
         /// The process or namespace is only in the first snapshot.
         Went = "went",
         /// The namespace is only in the first snapshot, but still exists in the kernel: something
-        /// that /proc does not show keeps it alive, such as a descriptor in flight. This change is
-        /// reported only if the second snapshot was taken from the live host, on Linux 6.18 or
-        /// later. Since Linux 6.19, the kernel confirms only namespaces that a descriptor keeps
-        /// alive.
+        /// that /proc does not show keeps it alive, such as a descriptor in a socket message that
+        /// no process has received yet. This change is reported only if pidns can ask the kernel
+        /// whether the namespace exists: the second snapshot must be of the live host, taken on
+        /// Linux 6.18 or later. Since Linux 6.19, the kernel confirms only namespaces that a
+        /// descriptor keeps alive.
         Hidden = "hidden",
         /// The process or namespace is in both snapshots, but some of its properties differ.
         Changed = "changed",

@@ -330,7 +330,7 @@ impl<'a> Comparison<'a> {
 }
 
 /// Returns the start of the pidns process that took the snapshot `before`. Returns `None` if the
-/// start is unknown, or if `after` may be the older snapshot.
+/// start of either snapshot's pidns process is unknown, or if `after` may be the older snapshot.
 fn begin(before: &Snapshot, after: &Snapshot) -> Option<Begin> {
     let start = |snapshot: &Snapshot| snapshot.observer.as_ref()?.start();
     let pid_max = pid_max(after);

@@ -261,7 +261,7 @@ impl Ancestors<'_, '_> {
         found
     }
 
-    /// Returns the parent of the process `pid`, if process `pid` is in this namespace.
+    /// Returns the parent of a process, or `None` if the process is not in this namespace.
     fn parent_within(&self, pid: Pid, namespace: Option<NamespaceId>) -> Option<Pid> {
         self.graph.known_process(pid).filter(|it| it.namespace == namespace)?.ppid
     }

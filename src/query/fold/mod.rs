@@ -143,8 +143,9 @@ impl<'a> Folding<'a> {
             }
         }
         this.alike = this.find_alike();
-        // Holders of live namespaces get separate rows, too, unless the namespace itself is folded:
-        // the output does not name the holders of a folded namespace.
+        // A process that holds a live namespace gets a row of its own, too, because the namespace's
+        // line names the holder. The line of folded namespaces does not name their holders, so skip
+        // folded namespaces.
         for namespace in &snapshot.namespaces {
             if namespace.state == NamespaceState::Live && !this.alike.contains_key(&namespace.id) {
                 this.apart.extend(keeping(graph, namespace).filter_map(Holder::pid));
@@ -269,7 +270,8 @@ impl<'a> Folding<'a> {
         shapes
     }
 
-    /// Returns the shape of a namespace, or `None` if the namespace must not be folded.
+    /// Returns the properties that other namespaces must have, too, to share a line with this one.
+    /// Returns `None` if the namespace must not be folded.
     fn shape(
         &self,
         namespace: &'a Namespace,

@@ -23,8 +23,8 @@ pub enum Kinship {
     /// The process entered its namespace from outside (by setns(2), as nsenter(1) and `docker exec`
     /// do), and the other process is its parent, which is outside.
     EnteredBy,
-    /// The process entered its namespace from outside, and its parent has exited. The other process
-    /// is an init outside the namespace, which has adopted the process.
+    /// The process entered its namespace from outside, and its parent has exited. An init outside
+    /// the namespace has adopted the process; it is the other process.
     ReparentedTo,
     /// The other process is the parent. Only trees use this, for a process that is not drawn below
     /// its parent.
@@ -35,9 +35,9 @@ pub enum Kinship {
 #[derive(Clone, Copy, Debug)]
 pub struct Relation<'a> {
     pub kinship: Kinship,
-    /// PID of the mentioned process.
+    /// PID of the other process.
     pub pid: Pid,
-    /// The mentioned process; `None` if the snapshot does not contain it.
+    /// The other process; `None` if the snapshot does not contain it.
     pub process: Option<&'a Process>,
 }
 

@@ -84,9 +84,9 @@ impl Groups {
         top
     }
 
-    /// Returns the group for the parent of this group's namespace. If the parent is unknown but the
-    /// level of `group` is known, creates a group for the parent. Otherwise, and for the procfs's
-    /// own namespace, returns `None`.
+    /// Returns the group of the parent namespace of `group`. If no parent is known yet, but the
+    /// level of `group` is, finds or adds a group for the parent. Returns `None` if the level is
+    /// unknown, too, or if `group` is the procfs's own namespace.
     pub fn parent(&mut self, group: usize) -> Option<usize> {
         let group = self.find(group);
         if let Some(parent) = self.all[group].parent {

@@ -206,8 +206,9 @@ impl<'a> Inference<'a> {
     }
 
     /// Returns the groups without an init, each with its level, and the groups with an init, keyed
-    /// by level. Leaves out groups whose init is a zombie without other threads, because such an
-    /// init is the last member of its namespace.
+    /// by level. Leaves out groups whose init is a zombie without other threads: an init becomes
+    /// such a zombie only after all other processes of its namespace are gone, so none of the
+    /// groups without an init can belong to that namespace.
     fn orphans_and_candidates(&self) -> (Vec<(usize, usize)>, GroupsByLevel) {
         let (mut orphans, mut with_init) = (Vec::new(), GroupsByLevel::new());
         for (index, group) in self.groups.all.iter().enumerate() {

@@ -42,10 +42,9 @@ const LICENSE: &std::ffi::CStr = c"Dual MIT/GPL";
 
 /// The type information (BTF) of the running kernel.
 pub enum KernelTypes {
-    /// The BTF file is mapped into memory, so nothing is copied. The kernel supports this since
-    /// Linux 6.16.
+    /// The BTF file, mapped into memory instead of copied (possible since Linux 6.16).
     Mapped(Mapping),
-    /// The BTF file was read into memory.
+    /// A copy of the BTF file.
     Read(Vec<u8>),
 }
 

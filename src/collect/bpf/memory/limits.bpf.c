@@ -185,9 +185,9 @@ SECTION("numbers") NOINLINE static void write_numbers(struct look *look) {
 // Counts the PIDs in use from `next` to the end of a leaf node in the namespace's IDR. The IDR tags
 // free numbers with IDR_FREE. Returns 1 to end the loop when all numbers have been examined.
 SECTION("numbers") static long count_next(UNUSED u64 step, struct look *look) {
-    // Read the fields with READ(), although they are on the stack of the caller. The verifier
-    // tracks a value that was read directly, and would check the loop again for each value. It
-    // treats data that a helper function has copied as unknown.
+    // Read the fields with READ(), although they are on the caller's stack. If they were read
+    // directly, the verifier would check the loop again for each possible value. Data that a helper
+    // function has copied is unknown to the verifier.
     void *entry = 0;
     u32 next = 0, end = 0, used = 0, above = 32;
     READ(entry, look->head);

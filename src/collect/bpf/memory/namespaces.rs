@@ -154,7 +154,7 @@ struct TableSharer {
 /// A task and its descriptor table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct TableUser {
-    /// The ID of the first task that the BPF program found with this table.
+    /// Identifies the table: the ID of the first task that the BPF program found with this table.
     first: Pid,
     task: Task,
 }
@@ -214,9 +214,8 @@ impl Keepers {
         leaders.map(|it| (it.task.pid, it.searched.pid)).collect()
     }
 
-    /// Adds a changed copy of each keeper. Each item of `copies` contains keepers and the function
-    /// that changes them. Adds at most [`MAX_HOLDERS`] copies per call, and counts the others in
-    /// `left_out`.
+    /// Adds a copy of each keeper in `copies`, changed by the function that belongs to it. Adds at
+    /// most [`MAX_HOLDERS`] copies per call, and adds the number of omitted copies to `left_out`.
     fn copy<'a, F: Fn(Keeper) -> Keeper>(
         &mut self,
         copies: impl Iterator<Item = (&'a [Keeper], F)>,

@@ -126,9 +126,10 @@ impl<'a> KernelSearch<'a> {
         Ok(())
     }
 
-    /// Adds the keepers (the tasks and descriptors that keep a namespace alive) as holders, except
-    /// keepers that /proc does not confirm, because they are exiting. If /proc confirms no keeper
-    /// of a namespace, the namespace is about to be freed, and is removed from the result.
+    /// Adds the keepers (tasks and descriptors that keep a namespace alive) as holders. Leaves out
+    /// keepers that exist only because of a pidns scan, and keepers that /proc does not confirm
+    /// because their process is exiting. If all keepers of a namespace are left out, the namespace
+    /// is about to be freed, and is removed from the result.
     fn add_holders(&self, keepers: Keepers, discovery: &mut Discovery) {
         let (mut going, mut held, mut of_scans) = (HashSet::new(), HashSet::new(), HashSet::new());
         discovery.holders.leave_out(keepers.left_out);
@@ -161,8 +162,8 @@ impl<'a> KernelSearch<'a> {
         let Keeper { kind, pid, tid, fd, .. } = *keeper;
         match kind {
             KeeperKind::Member => false,
-            // A scan sets the namespace for children only in threads other than the leader, so if
-            // the leader has another namespace for its children, no scan has set it.
+            // A scan sets the PID namespace for children (`setns(2)`) only in threads other than
+            // the leader, so a namespace that the leader has set is not temporary.
             KeeperKind::ForChildren => pid != tid,
             _ => self.proc.is_close_on_exec(pid, fd),
         }

@@ -180,7 +180,8 @@ impl<'a> BpfSource<'a> {
         mut tasks: TaskScan<'s>,
         read: &dyn Fn(Target),
     ) -> Result<TaskScan<'s>, BpfUnavailable> {
-        // is_anothers() in `task.bpf.c` reads these flags.
+        // The flags tell the BPF program which of two iterators it runs for: see is_anothers() in
+        // `task.bpf.c`.
         let flags = match share {
             Share::Whole => OFlags::empty(),
             Share::First => OFlags::APPEND,

@@ -68,8 +68,8 @@ fn search_nascent(
     match namespace {
         Ok(fd) => {
             // If the link is still missing, the namespace has no init yet. If the link exists by
-            // now, this is unknown: the thread may have started the init of the namespace, or have
-            // chosen another namespace for its children (`setns(2)`).
+            // now, it is unknown whether the namespace has an init: the thread may have started the
+            // init, or it may have chosen another namespace for its children (`setns(2)`).
             let is_missing = namespace_link(dir, FOR_CHILDREN, "pid") == Err(Errno::NOENT);
             let history = if is_missing { InitHistory::NoneYet } else { InitHistory::Unknown };
             add_holder(search, fd.inode(), tid, held, history, || Ok(fd), || true);

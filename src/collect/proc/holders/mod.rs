@@ -81,8 +81,8 @@ fn search_once(search: &HolderSearch<'_>, leader_has_exited: bool) -> Result<Hel
 /// Searches every thread except `searched`. A thread can have a descriptor table and a mount
 /// namespace of its own (`unshare(2)`).
 fn search_other_threads(search: &HolderSearch<'_>, searched: Pid, held: &mut Held) -> Result<()> {
-    // Don't search the other threads of a pidns that is running a scan: a scan starts threads that
-    // enter namespaces for a moment.
+    // If the process is a pidns process (this one or another) that is running a scan, don't search
+    // its other threads: a scan starts threads that enter namespaces only for a short time.
     let searches_fds = search.scan.search.contains(&SearchScope::Fds);
     if search.is_viewer() || held.is_scanner || (!searches_fds && is_scanning(search.dir)) {
         return Ok(());

@@ -16,9 +16,9 @@ use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::status::start_time_now;
 use crate::model::{Holder, Pid};
 
-/// Maximum capacity of a small descriptor table. The kernel creates no table with a lower capacity.
-/// Processes that share a small table are not detected: the table is searched again for each of
-/// them, because detecting a shared table takes at least as long as searching a small one.
+/// Capacity of the smallest descriptor table that the kernel creates. A table of this capacity is
+/// searched again for each process that shares it, because detecting a shared table takes at least
+/// as long as searching a small one.
 const SMALL: u32 = 64;
 
 /// Maximum number of holders to add for processes that share a descriptor table (`CLONE_FILES`)
@@ -94,8 +94,8 @@ impl SearchedTables {
         }
     }
 
-    /// Adds a holder for every process that shares a searched table, and for every namespace that
-    /// is open in the table.
+    /// For each process that shares a searched table, adds a holder of every namespace that is open
+    /// in the table. Adds at most [`MAX_ADDED`] holders.
     pub fn add_holders(&self, mut sharers: Vec<Sharer>, holders: &mut HolderList) {
         let Tables { tables, .. } = &*self.lock();
         sharers.sort_unstable();

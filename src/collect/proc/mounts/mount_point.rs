@@ -43,8 +43,8 @@ pub fn open_beneath(root: &OwnedFd, path: &[u8], inode: u64) -> Result<Namespace
     let mut opened = Err(Errno::AGAIN);
     for _ in 0..ATTEMPTS {
         opened = open_path(root, &path, ResolveFlags::CACHED);
-        // Try again only after EAGAIN: `openat2(2)` returns it not only for a path that is not in
-        // the cache, but also if a mount or rename happened while the path was being resolved.
+        // EAGAIN can mean that a mount or rename happened during the resolution, so try again. (It
+        // can also mean that the path is not in the cache.) Every other result is final.
         if opened.as_ref().err() != Some(&Errno::AGAIN) {
             break;
         }

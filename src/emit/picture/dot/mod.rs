@@ -38,8 +38,8 @@ use crate::wording::phrase::{Clipped, Count, Symbols, more_processes, unplaced};
 use escape::quoted;
 use table::{BoxTable, Boxed, LINES, PART, StateLook, shelf};
 
-/// Maximum number of siblings, and of levels below the root, to draw as separate nodes. Larger and
-/// deeper groups share a shelf (a single node with many boxes).
+/// Maximum number of siblings, and maximum number of levels below the root, to draw as separate
+/// nodes. A larger or deeper group of siblings shares a shelf (a single node with many boxes).
 const MOST_BESIDE: usize = 6;
 
 /// Writes a graph.

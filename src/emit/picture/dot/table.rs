@@ -16,7 +16,7 @@ pub const LINE: usize = 45;
 /// truncated. After that, the text is wrapped into lines of at most [`LINE`] characters.
 pub const PART: usize = 180;
 
-/// Number of lines after which a list ends: the holders in a box, the members in a box, or the
+/// Maximum number of lines in a list, such as the holders or the members in a box, or the
 /// diagnostics in the title. The remaining entries are only counted.
 pub const LINES: usize = 40;
 

@@ -230,9 +230,9 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
     }
 }
 
-/// Returns the direction of the chart. Most hosts have more siblings than levels, so most charts
-/// are drawn from left to right. A deep chain of namespaces is drawn from top to bottom: web pages
-/// scale a chart to the width of the page, so a horizontal chain would be tiny.
+/// Returns the direction of the chart. On most hosts, the hierarchy is wider than it is deep, so
+/// most charts are drawn from left to right. A deep chain of namespaces is drawn from top to
+/// bottom: web pages scale a chart to the width of the page, so a horizontal chain would be tiny.
 fn direction(graph: &PidGraph) -> &'static str {
     let mut counts: Vec<usize> = Vec::new();
     for (_, level) in graph.tree() {

@@ -106,8 +106,8 @@ fn add_rows(rows: Vec<(Line, usize)>, lines: &mut Vec<String>) {
 }
 
 /// Adds a list to the lines of a box, until the box has `limit` lines. `rows` yields each line
-/// together with the number of items on it. If not all `total` items fit, `more` makes the last
-/// line from the number of remaining items.
+/// together with the number of items on it. If not all `total` items fit, the last line is
+/// `more(left)`, where `left` is the number of the remaining items.
 fn add_list(
     rows: impl IntoIterator<Item = (Line, usize)>,
     total: usize,
