@@ -305,7 +305,8 @@ command opened it, unless pidns has inherited a descriptor of it or it is bind-m
 where pidns runs.
 
 The command has the same standard streams, process group, terminal and signal \
-dispositions as without pidns. All signals except SIGKILL, SIGSTOP and those for \
+dispositions as without pidns. If pidns is started with SIGCHLD ignored, it exits with status \
+125, because it could not get the exit status of the command. All signals except SIGKILL, SIGSTOP and those for \
 faults such as SIGSEGV are passed on to the command, unless the terminal has sent \
 the signal to the command, too. A signal sent to the whole process group by \
 kill(1) reaches the command twice. A signal that a descendant of the command sends to pidns \
@@ -319,7 +320,9 @@ process group.
 
 If pidns itself is killed by SIGKILL, the command keeps running. With --kill, the \
 kernel then kills the command, too, but not the processes that the command started, and not a \
-command that is a set-user-ID or set-group-ID program or has file capabilities (execve(2)).",
+command that is a set-user-ID or set-group-ID program or has file capabilities (execve(2)). With \
+--cgroup, the cgroup pidns-run-PID stays below the cgroup of pidns: remove it with rmdir when \
+it is empty.",
     exit_status: &[
         ("N", "the exit status of CMD, or 128 plus the number of the signal that terminated it"),
         ("123", "CMD succeeded, but left something behind that --deny lists"),
