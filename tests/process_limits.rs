@@ -790,6 +790,17 @@ fn a_limit_that_was_full_in_the_earlier_document_is_left_out() {
 }
 
 #[test]
+fn a_limit_that_is_already_full_does_not_end_a_watch() {
+    needs!(HostRoot, Program("python3"));
+    let mut forker = Forker::start(&as_user(54_329));
+    forker.tell("nproc 3");
+    forker.until_refused("fork");
+    let until = ["--until", "task-limit:user=54329"];
+    let output = pidns(&[&["watch", "-q", "--interval", "0.3", "--for", "1"], &until[..]].concat());
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+}
+
+#[test]
 fn an_unknown_limit_makes_a_check_incomplete_if_the_user_asked_for_limits() {
     needs!(NamespaceOfItsOwn);
     let dir = tempfile::tempdir().unwrap();

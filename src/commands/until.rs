@@ -22,13 +22,15 @@ pub struct Until {
 }
 
 impl Until {
-    /// Creates the condition. `first` is the first snapshot of the watch.
-    pub fn new(rules: &[Rule], first: &Snapshot) -> Self {
-        Self {
-            policy: Policy::only(rules.to_vec()),
-            codes: rules.iter().map(Rule::code).collect(),
-            first: without_attendants(first.clone()),
+    /// Creates the condition. `first` is the first snapshot of the watch, which was made with
+    /// `request`.
+    pub fn new(rules: &[Rule], first: &Snapshot, request: &Request) -> Result<Self, Error> {
+        let codes: BTreeSet<_> = rules.iter().map(Rule::code).collect();
+        let mut first = without_attendants(first.clone());
+        if codes.contains(&CheckCode::TaskLimit) {
+            add_limits(&mut first, request)?;
         }
+        Ok(Self { policy: Policy::only(rules.to_vec()), codes, first })
     }
 
     /// Returns the codes of the problems that end the watch.
@@ -85,12 +87,17 @@ impl Until {
     ) -> Result<Check, Error> {
         let mut after = without_attendants(after.clone());
         if self.codes.contains(&CheckCode::TaskLimit) {
-            let read = Limits::read(&request.procfs, request.collector, &after, None)?;
-            after.limits = Some(read.limits);
+            add_limits(&mut after, request)?;
         }
         let diff = Diff::between(self.first.clone(), after, scope).map_err(incomparable)?;
         Ok(Check::since(diff, unsettled, &self.policy, false))
     }
+}
+
+fn add_limits(snapshot: &mut Snapshot, request: &Request) -> Result<(), Error> {
+    let read = Limits::read(&request.procfs, request.collector, snapshot, None)?;
+    snapshot.limits = Some(read.limits);
+    Ok(())
 }
 
 /// Returns the error for a snapshot that cannot be compared with an earlier one of the same watch.

@@ -137,12 +137,14 @@ impl<'a> Watcher<'a> {
             _ => {}
         }
         let has_until = !arguments.until.is_empty();
+        let until = || Until::new(&arguments.until, &before, scanner.request());
+        let until = has_until.then(until).transpose()?;
         Ok(Self {
             arguments,
             signals,
             scanner,
             scope,
-            until: has_until.then(|| Until::new(&arguments.until, &before)),
+            until,
             save,
             is_complete: before.complete,
             before,
