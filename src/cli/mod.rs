@@ -56,7 +56,7 @@ pub struct Cli {
     ///
     /// Each namespace has its own process trees. A process whose parent is in another namespace is
     /// at the top. A process whose parent is hidden by a filter is below its nearest ancestor that
-    /// is shown. In both cases, its line names the parent. Processes share a line only if
+    /// is shown. In both cases, its line names the parent. Similar processes share a line only if
     /// everything below them is similar, too. If PIDs are given, also shows the descendants of each
     /// process, and its ancestors in the same namespace. Only text output has trees; in other
     /// formats, the field ppid names the parent.

@@ -21,7 +21,7 @@ pub struct PolicyFile {
     /// Rules for findings that are reported, but do not make the check fail.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     warn: Vec<String>,
-    /// Rules for findings that are not reported.
+    /// Rules that select the findings to leave out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     allow: Vec<String>,
 }

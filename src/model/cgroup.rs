@@ -455,8 +455,8 @@ mod tests {
         path.replace("UNIT_UID", UNIT_UID).replace("UID", UID).replace("ID", ID)
     }
 
-    /// Returns, as text, the container of a live process in the version 2 cgroup `path`. Also
-    /// checks that [`of_path`] finds the same container if it is given only the path.
+    /// Returns the container of a live process whose version 2 cgroup is `path`, as text. Also checks
+    /// that [`of_path`] finds the same container from the path alone.
     fn read(path: &str) -> String {
         let said = say(live(format!("0::{}\n", fill(path)).as_bytes()));
         let path = fill(path);

@@ -24,7 +24,7 @@ keywords! {
         RoundsSkipped = "rounds-skipped",
         /// A snapshot is incomplete, so changes may be missing or wrong.
         Incomplete = "incomplete",
-        /// All snapshots of the last minute were complete again.
+        /// Snapshots are complete again: none in the last minute was incomplete.
         Complete = "complete",
         /// No snapshot could be taken.
         ScanFailed = "scan-failed",

@@ -22,8 +22,8 @@ pub struct LimitReport {
     /// highest percentage first. Unknown limits come last.
     pub limits: Vec<Limit>,
     /// Number of limits that could be read, including those that are not shown. Limits of the kinds
-    /// `InitTerminated` and `Nesting` count only if they are reached, because pidns can usually
-    /// derive them from the namespace hierarchy without reading a limit.
+    /// `InitTerminated` and `Nesting` count only if they are reached, because pidns usually knows
+    /// them from the namespace hierarchy alone. So they don't show that any limit could be read.
     pub known: usize,
     /// Number of unknown limits (`full` is `None`), including those that are not shown.
     pub unknown: usize,

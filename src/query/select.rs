@@ -19,8 +19,8 @@ use crate::model::{
 /// conditions.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// Select these processes, their namespaces, and the dead or nascent namespaces that the
-    /// processes keep alive.
+    /// Select these processes, their namespaces, and the namespaces without a running init (dead or
+    /// nascent) that the processes hold open.
     pub pids: BTreeSet<Pid>,
     /// `true` if the filter also selects relatives of each process in `pids`: its descendants, and
     /// its ancestors in its own namespace.

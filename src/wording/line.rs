@@ -7,8 +7,7 @@ use std::fmt::{self, Write as _};
 
 use super::phrase::Count;
 
-/// Maximum number of items that a line shows from a list. For the remaining items, the line shows
-/// only their number.
+/// Maximum number of list items that a line shows. The line then says how many more there are.
 pub const LISTED: usize = 8;
 
 /// The reason why a part of a line is highlighted.

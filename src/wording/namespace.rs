@@ -41,8 +41,8 @@ pub fn is_wrong(snapshot: &Snapshot) -> bool {
 
 /// Describes the namespaces and processes of one graph.
 ///
-/// Several similar namespaces can be folded into one line. The lines below that line then apply to
-/// every one of these namespaces, and the parameters `in_each` and `of_each` are `true`.
+/// Several similar namespaces can be folded into one line. The lines below then describe each of
+/// these namespaces, and the parameters `in_each` and `of_each` of the methods are `true`.
 #[derive(Clone, Copy)]
 pub struct Describe<'a> {
     graph: &'a PidGraph,

@@ -18,7 +18,7 @@ pub struct ReportRow<'a> {
     pub processes: Vec<&'a Process>,
     /// The command line that the processes have in common.
     pub command: String,
-    /// Facts that are true for each of the processes.
+    /// Facts that apply to every process in the row.
     pub facts: Vec<String>,
     /// `true` if no rows are below this row. Only such a row may be folded.
     pub is_leaf: bool,

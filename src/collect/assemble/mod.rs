@@ -143,7 +143,7 @@ mod tests {
     use crate::model::{Evidence, Holder, Host, NamespaceState, Pid, Process, SearchScope};
     use crate::testing::process;
 
-    /// A source that cannot answer any follow-up question.
+    /// A source that has no more data: all later queries return nothing.
     struct Silent;
 
     impl FollowUp for Silent {

@@ -48,8 +48,8 @@ impl LiveHost {
         })
     }
 
-    /// Returns the processes with a thread that is still in the same sleep as in `earlier`, each
-    /// with the TID of this thread. If there are several, the leader is preferred.
+    /// Returns each process that has a thread in the same sleep as in `earlier`, with the TID of this
+    /// thread. If several threads of the process are, the leader is preferred.
     pub fn lasting_sleeps(
         &self,
         earlier: &BTreeMap<Pid, Sleeps>,

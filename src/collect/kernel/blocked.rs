@@ -100,8 +100,7 @@ struct Reader {
     /// The lower 32 bits are the PID of the process. The upper 32 bits are the number of
     /// [`Reading`]s that the thread has not dropped yet.
     read: AtomicU64,
-    /// PID of the second process while the thread compares two processes (`kcmp(2)`). The first one
-    /// is the process in `read`.
+    /// PID of the process that the thread compares with the process in `read` (`kcmp(2)`), or 0.
     compared: AtomicU32,
 }
 

@@ -256,7 +256,7 @@ fn device_by_pidfd() -> io::Result<u64> {
     // SAFETY: on a pidfd, this ioctl takes no argument and returns a new descriptor on nsfs. Older
     // kernels return an error.
     let raw = unsafe { ioctl(&pidfd, Call::<PIDFD_GET_PID_NAMESPACE>(0)) }?;
-    // SAFETY: the ioctl succeeded, so `raw` is a new descriptor without another owner.
+    // SAFETY: the ioctl succeeded, so `raw` is a new descriptor that nothing else owns.
     let own = unsafe { OwnedFd::from_raw_fd(raw) };
     Ok(FileId::of_descriptor(own.as_fd())?.device)
 }
@@ -355,7 +355,7 @@ pub fn open_by_handle(ns_id: u64, inode: u64) -> io::Result<NamespaceFd> {
     let Some(raw) = i32::try_from(raw).ok().filter(|&raw| raw >= 0) else {
         return Err(last_error());
     };
-    // SAFETY: the call succeeded, so `raw` is a new descriptor without another owner.
+    // SAFETY: the call succeeded, so `raw` is a new descriptor that nothing else owns.
     NamespaceFd::new(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
@@ -393,7 +393,7 @@ unsafe impl<const OPCODE: Opcode> Ioctl for Call<OPCODE> {
 unsafe fn open_by<const OPCODE: Opcode>(fd: impl AsFd) -> io::Result<NamespaceFd> {
     // SAFETY: the caller guarantees that the ioctl takes no argument.
     let raw = unsafe { ioctl(fd, Call::<OPCODE>(0)) }?;
-    // SAFETY: the ioctl succeeded, so `raw` is a new descriptor without another owner.
+    // SAFETY: the ioctl succeeded, so `raw` is a new descriptor that nothing else owns.
     NamespaceFd::new(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 

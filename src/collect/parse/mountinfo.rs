@@ -126,7 +126,7 @@ pub struct CgroupMount {
     /// Name of the controller in cgroup version 1, such as `freezer`; empty for cgroup version 2,
     /// whose only hierarchy has all controllers.
     pub controller: &'static str,
-    /// Path of the cgroup at the root of the mount, as the cgroup namespace of the reader shows it.
+    /// Path of the cgroup at the root of the mount, as seen from the reader's cgroup namespace.
     pub root: Vec<u8>,
     /// Path of the mount point, unescaped.
     pub point: Vec<u8>,

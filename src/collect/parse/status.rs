@@ -156,8 +156,9 @@ pub fn leaders(status: &[u8]) -> Leaders {
     Leaders { session: leader(b"NSsid:"), group: leader(b"NSpgid:") }
 }
 
-/// Returns the outermost PID of a leader. Returns `None` if the innermost number is 0, which means
-/// that the leader has no PID in the process's own namespace.
+/// Parses the value of `NSpgid` or `NSsid`, and returns the outermost PID of the leader of the group
+/// or session. Returns `None` if the innermost PID is 0: then the leader has no PID in the process's
+/// own namespace.
 fn shared_leader(value: &[u8]) -> Option<Pid> {
     let mut numbers = numbers(value);
     let outermost = numbers.next()?;

@@ -7,8 +7,8 @@ use super::scan::Scan;
 use super::walk;
 use crate::model::Pid;
 
-/// Maximum number of rounds. If processes exit quickly, the new parent of a process can also exit
-/// before it is read, so another round is needed.
+/// Maximum number of times that missing parents are read again. If a parent has exited, the process
+/// has a new parent, which can exit before it is read, too.
 const ROUNDS: usize = 8;
 
 /// Rereads each process whose parent was not found, together with the parent.

@@ -60,8 +60,9 @@ fn write_limit(
     Ok(())
 }
 
-/// Returns `true` if the report shows the limit. Of the limits that are not reached, those without
-/// a maximum are hidden, and so is `InitTerminated`, which only matters if the init has terminated.
+/// Returns `true` if the report shows the limit. A limit that is reached is always shown. Otherwise,
+/// it is hidden if it has no maximum, or if it is `InitTerminated`, which only matters if the init
+/// has terminated.
 fn is_shown(limit: &Limit) -> bool {
     let is_open = limit.full == Some(false);
     !(is_open && (limit.max.is_none() || limit.kind == LimitKind::InitTerminated))

@@ -162,8 +162,9 @@ impl<'a> KernelSearch<'a> {
         let Keeper { kind, pid, tid, fd, .. } = *keeper;
         match kind {
             KeeperKind::Member => false,
-            // A scan sets the PID namespace for children (`setns(2)`) only in threads other than
-            // the leader, so a namespace that the leader has set is not temporary.
+            // A scan by pidns sets the PID namespace for children (`setns(2)`) for a moment, but
+            // only in threads other than the leader. So a namespace that the leader has set is not
+            // from a scan.
             KeeperKind::ForChildren => pid != tid,
             _ => self.proc.is_close_on_exec(pid, fd),
         }

@@ -213,8 +213,8 @@ impl<'a> TaskScan<'a> {
         walk::read(scan, &Vec::from_iter(retry))
     }
 
-    /// Adds each process in `for_children` to `retry`, unless the namespace for its children is
-    /// proved to be the pinned namespace, and not another namespace with a reused inode number.
+    /// Adds each process in `for_children` to `retry` if the namespace for its children may be a
+    /// newer one that has reused the inode number of the pinned namespace.
     fn retry_for_children(&mut self, scan: Scan<'_>) {
         for it in &self.for_children {
             if !scan.registry.is_pinned_as(it.inode, it.ns_id) {
@@ -240,8 +240,8 @@ impl<'a> TaskScan<'a> {
 }
 
 impl RecordedNamespace {
-    /// Returns `true` if the recorded namespace is proved to be the namespace that is pinned under
-    /// this inode number.
+    /// Returns `true` if the recorded namespace is certainly the one that pidns holds open with this
+    /// inode number.
     fn is_pinned(&self, inode: u64, scan: Scan<'_>) -> bool {
         if self.was_reused {
             return false;

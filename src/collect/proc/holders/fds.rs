@@ -105,10 +105,10 @@ fn pid_namespace_of(
     held: &mut Held,
 ) -> Result<Option<u64>> {
     let registry = search.scan.registry;
-    // The pinned namespace may be a later one, which got the inode number after the namespace of
-    // `file` had ended. So check the descriptor again: while a namespace is pinned, no other
-    // namespace has its inode number, so a descriptor that still refers to this inode number refers
-    // to the pinned namespace.
+    // The namespace of `file` may have ended, and a newer namespace with the same inode number may
+    // have been pinned. So check the descriptor again. The number can't be reused while the newer
+    // namespace is pinned, so if the descriptor still has the number, it refers to the pinned
+    // namespace.
     if registry.is_pinned(file.inode) && FileId::of(table, name) == Ok(file) {
         return Ok(Some(file.inode));
     }

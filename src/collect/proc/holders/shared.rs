@@ -78,8 +78,8 @@ impl SearchedTables {
         let index = *tables.order.get(position)?;
         let SearchedTable { pid, start_time, .. } = *tables.tables.get(index)?;
         drop(tables);
-        // If the searched process has exited, its PID may now belong to another process, which may
-        // share a different table with this thread.
+        // Accept the result only if the PID still belongs to the searched process. Otherwise, the
+        // comparison was with the table of another process.
         (start_time.is_some() && start_time_now(procfs, pid) == start_time).then_some(index)
     }
 

@@ -32,9 +32,8 @@ impl DescriptorTables {
             })
         });
         match position {
-            // One of the compared threads has exited, so its table can no longer be compared,
-            // although other threads may still share it. Start a new list with the table of
-            // `thread`.
+            // One of the compared threads has exited, so its table can't be compared any more, even
+            // if other threads still use it. Start a new list, with only `thread`.
             _ if failed => *threads = vec![thread],
             Ok(_) => return false,
             Err(position) => threads.insert(position, thread),

@@ -36,8 +36,8 @@ struct Chart {
     boxes: usize,
     edges: usize,
     classes: HashSet<&'static str>,
-    /// Length of `text` at the last call of [`fits`](Self::fits), in characters and in bytes. The
-    /// next call counts only the characters added since then.
+    /// Length of `text`, in characters and in bytes, when [`fits`](Self::fits) was last called. The
+    /// next call counts only what was added since then.
     counted: (usize, usize),
 }
 
