@@ -105,7 +105,10 @@ fn pid_max_is_full_before_and_after_the_wrap_around() {
     // A process in the namespace can follow the first advice without a fork.
     let advice = advice(init);
     let id = namespace_of(init);
-    let write = format!("in a shell in {id}, as root: echo 620 > /proc/sys/kernel/pid_max");
+    let write = format!(
+        "in a shell in {id} (where {init} {} is PID 1), as root: echo 620 > /proc/sys/kernel/pid_max",
+        comm(init)
+    );
     assert_eq!(advice[0], write);
     assert_eq!(forker.tell("write 620 /proc/sys/kernel/pid_max"), "ok");
     assert_eq!(limit(init, "pid_max", &here), open(11, 620));
@@ -412,7 +415,7 @@ fn rlimit_nproc_is_full_in_the_initial_user_namespace() {
     if has_sys_resource() {
         assert_eq!(advised, [format!("{prlimit}{hard}"), format!("or {end}")]);
     } else {
-        let lacking = "or with CAP_SYS_RESOURCE, which pidns lacks: ";
+        let lacking = "or with CAP_SYS_RESOURCE (pidns runs without it): ";
         assert_eq!(advised, [end, format!("{lacking}{prlimit}")]);
     }
     let followed = run(Command::new("sh").args(["-c", &prlimit]));
@@ -643,7 +646,8 @@ fn a_shell_sets_its_namespace_for_children_back_without_a_fork() {
         let advice = advice(pid);
         let elsewhere = "start the process from another shell: children of";
         assert_eq!(advice[0], format!("{elsewhere} {pid} bash cannot start"));
-        let command = advice[1].strip_prefix("or in a shell with this limit, as root: ");
+        let command =
+            advice[1].strip_prefix("or in a shell with this limit, as root (replaces the shell): ");
         let command = command.unwrap_or_else(|| panic!("{advice:?}"));
         let forks = "/bin/echo forked; readlink /proc/self/ns/pid";
         input.write_all(format!("{forks}\n{command}\n{forks}\n").as_bytes()).unwrap();

@@ -168,7 +168,8 @@ fn start_elsewhere(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
         format!("start the process from another shell: children of {who} cannot start"),
         // The shell replaces itself with nsenter. nsenter sets the namespace for children back to
         // the shell's own namespace, and then replaces itself with a new shell without forking.
-        "or in a shell with this limit, as root: exec nsenter --pid=/proc/self/ns/pid --no-fork sh"
+        "or in a shell with this limit, as root (replaces the shell): \
+         exec nsenter --pid=/proc/self/ns/pid --no-fork sh"
             .to_owned(),
     ]
 }
@@ -178,8 +179,14 @@ fn raise_foreign_pid_max(adviser: &Adviser<'_>, limit: &Limit, value: u64) -> Ve
     let Some(id) = limit.scope.namespace else { return Vec::new() };
     let write = format!("echo {value} > /proc/sys/kernel/pid_max");
     // In a shell, `echo` is a builtin, so the command works even if the shell cannot fork.
-    let mut advice = vec![format!("in a shell in {id}, as root: {write}")];
     let init = adviser.graph.namespace(id).and_then(|it| it.init.zip(it.id.inode()));
+    let which = match init {
+        Some((init, _)) if adviser.graph.snapshot().procfs.own => {
+            format!(" (where {} is PID 1)", name(adviser, init))
+        }
+        _ => String::new(),
+    };
+    let mut advice = vec![format!("in a shell in {id}{which}, as root: {write}")];
     if let (Some((init, inode)), Some(end)) = (init, end_tasks(adviser, limit)) {
         let enter = format!("nsenter --target {init} --pid sh -c '{write}'");
         advice
@@ -256,5 +263,5 @@ fn raise_hard_nproc(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
     let (pid, hard, prlimit) = prlimit(adviser, limit)?;
     let is_above = raised(limit)? > hard?;
     let command = adviser.with_pid(&format!("{prlimit} # for {}", name(adviser, pid)));
-    is_above.then(|| format!("with CAP_SYS_RESOURCE, which pidns lacks: {command}"))
+    is_above.then(|| format!("with CAP_SYS_RESOURCE (pidns runs without it): {command}"))
 }
