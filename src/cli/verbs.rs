@@ -129,7 +129,8 @@ pub struct Run {
 }
 
 impl Run {
-    /// Returns the codes that make pidns fail although the command succeeded.
+    /// Returns the codes given with `--deny`. If a finding has one of these codes, `pidns run`
+    /// fails even if the command succeeds.
     #[must_use]
     pub fn denied(&self) -> BTreeSet<CheckCode> {
         self.deny.iter().copied().collect()

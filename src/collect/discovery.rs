@@ -69,7 +69,7 @@ pub trait FollowUp {
     /// Returns a thread that keeps this process from exiting, if there is one.
     fn held_thread(&self, process: &Process) -> Option<HeldThread>;
 
-    /// Returns the threads of this process in uninterruptible sleep.
+    /// Returns the threads of this process that are in uninterruptible sleep.
     fn uninterruptible_sleeps(&self, process: &Process) -> Sleeps;
 
     /// Returns `true` if all living threads of this process are stopped.

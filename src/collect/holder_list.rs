@@ -26,7 +26,7 @@ pub struct HolderList {
     holders: Vec<(u64, Holder)>,
     /// The total size of the holders, see [`size`].
     size: usize,
-    /// The total size at which excess holders are removed the next time.
+    /// When the total size reaches this value, excess holders are removed.
     next_check: usize,
     left_out: usize,
 }

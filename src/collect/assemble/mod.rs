@@ -143,7 +143,8 @@ mod tests {
     use crate::model::{Evidence, Holder, Host, NamespaceState, Pid, Process, SearchScope};
     use crate::testing::process;
 
-    /// A source that has no more data: all later queries return nothing.
+    /// A source that knows nothing beyond the results of the scan, except that every process still
+    /// exists.
     struct Silent;
 
     impl FollowUp for Silent {

@@ -50,8 +50,8 @@ pub struct RefusedParents {
     /// the kernel permits pidns to see.
     pub all_have_parents: bool,
     /// `true` if every namespace below the procfs's own namespace is also below pidns's namespace.
-    /// The kernel then permits pidns to see the parents of all these namespaces, so `EPERM` comes
-    /// from a seccomp filter, and does not mean that a namespace is a root.
+    /// The kernel permits pidns to see the parents of these namespaces. So if it returns `EPERM`
+    /// for one of them, a seccomp filter is the cause, and the namespace is not a root.
     pub is_certain: bool,
 }
 

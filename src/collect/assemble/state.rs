@@ -2,7 +2,7 @@
 //! is no proof of one of these states, the state is unknown.
 //!
 //! A namespace has at most one init in its lifetime. Once the init has terminated, the namespace is
-//! dead: the kernel assigns no PID in it any more (`zap_pid_ns_processes`). But a descendant of a
+//! dead: the kernel no longer assigns PIDs in it (`zap_pid_ns_processes`). But a descendant of a
 //! dead namespace can be live: if the descendant was created before the init terminated, a process
 //! from outside can still enter it (setns(2)) and start its init. So the state of a namespace
 //! depends only on the namespace's own init.

@@ -163,8 +163,8 @@ pub fn pod_log_directory(name: &[u8]) -> Option<(String, String, String)> {
     parts.next().is_none().then_some((uid, name, namespace))
 }
 
-/// Returns the value of an option that has one of these names in a command line: the next argument,
-/// or the text after `NAME=`.
+/// Searches a command line for an option with one of these names, and returns its value: the next
+/// argument, or the text after `NAME=`.
 #[must_use]
 pub fn option<'a>(command_line: &'a [u8], names: &[&str]) -> Option<&'a str> {
     let mut arguments = command_line.split(|&byte| byte == 0);

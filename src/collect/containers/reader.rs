@@ -87,8 +87,8 @@ impl NamelessContainer {
         (!id.contains('/') && ![".", ".."].contains(&&**id)).then_some(id)
     }
 
-    /// Returns the user and the PID namespace of the runtime. If the container has no monitor, this
-    /// is root on the host.
+    /// Returns the owner of the container's runtime: its user and its PID namespace. If the
+    /// container has no monitor, the owner is assumed to be root on the host.
     fn owner(&self) -> RuntimeOwner {
         self.monitor.map_or(RuntimeOwner::HOST, |monitor| monitor.owner)
     }
@@ -105,12 +105,13 @@ pub struct NameReader {
     root: Option<OwnedFd>,
     /// The PID and owner of each Docker daemon.
     daemons: Vec<(Pid, RuntimeOwner)>,
-    /// The directories in which Docker's daemons keep containers.
+    /// For each owner of Docker daemons, the directories in which these daemons keep containers.
     docker: HashMap<RuntimeOwner, Vec<OwnedFd>>,
-    /// The directory that contains the containerd bundle that was read last, and the owner of that
-    /// containerd. The bundle of the next container is often in the same directory.
+    /// The directory that contains the containerd bundle that was read last, and the owner of the
+    /// runtime that created this bundle. The bundle of the next container is often in the same
+    /// directory.
     bundles: Option<(OwnedFd, RuntimeOwner)>,
-    /// The names of podman's containers, by ID.
+    /// For each user of podman, a map from the IDs of this user's containers to their names.
     podman: HashMap<RuntimeOwner, HashMap<String, String>>,
 }
 
@@ -292,8 +293,8 @@ impl NameReader {
         open_base(self.procfs.fd(), process_file(pid, "root").ok()?).ok()
     }
 
-    /// Opens a directory by its path in the root directory of the host that the procfs shows.
-    /// pidns's own root directory may be a different one.
+    /// Opens a directory by its path on the host that the procfs shows. The root directory of that
+    /// host may differ from the root directory of pidns.
     fn in_host(&self, path: &str) -> Option<OwnedFd> {
         open_in_root(self.root.as_ref()?.as_fd(), path).ok()
     }

@@ -41,7 +41,7 @@ pub fn read_details(
 
 struct LaterDetails {
     procfs: Procfs,
-    /// Number of processes for which the thread may still pause in vain, because their command line
+    /// How many more times the thread is allowed to pause for a process whose command line then
     /// stays empty. Starts at [`PATIENCE`].
     patience: Cell<u32>,
     waits: WaitLimit,

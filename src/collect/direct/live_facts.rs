@@ -34,13 +34,12 @@ impl LiveHost {
         Ok(Self::of(Procfs::open(path)?, processes))
     }
 
-    /// Creates a host whose facts are read through `procfs`, which is still open from the scan.
+    /// Creates a `LiveHost` from the `procfs` that the scan has opened.
     pub fn of(procfs: Procfs, processes: &[Process]) -> Self {
         Self { procfs, processes: processes.into() }
     }
 
-    /// Finds the processes with threads in uninterruptible sleep. Returns these threads by the PID
-    /// of the process.
+    /// Finds the threads in uninterruptible sleep, grouped by the PID of their process.
     pub fn uninterruptible_sleeps(&self) -> Result<BTreeMap<Pid, Sleeps>, Error> {
         self.sleeps_of(|it| {
             let may_hide_one = it.threads.is_some_and(|threads| threads.get() > 1);
@@ -48,8 +47,8 @@ impl LiveHost {
         })
     }
 
-    /// Returns each process that has a thread in the same sleep as in `earlier`, with the TID of this
-    /// thread. If several threads of the process are, the leader is preferred.
+    /// Returns each process that has a thread in the same sleep as in `earlier`, with the TID of
+    /// this thread. If the process has several such threads, the leader is preferred.
     pub fn lasting_sleeps(
         &self,
         earlier: &BTreeMap<Pid, Sleeps>,
@@ -183,8 +182,8 @@ impl FactReader {
                 facts.enterable.insert(process.pid, self.keeps_user(process));
             }
         }
-        // `umount -N` also accepts only PIDs of the PID namespace that it runs in. So for each
-        // mount namespace, find a process that has a PID in that of pidns.
+        // Like nsenter(1), `umount -N` accepts only PIDs of the PID namespace that it runs in. So
+        // for each mount namespace, find a process that has a PID in the PID namespace of pidns.
         let wanted = &mut mount_namespaces;
         wanted.retain(|&inode| self.procfs.own && facts.own_mount_namespace != Some(inode));
         for process in self.processes.iter().filter(|it| !it.kernel_thread) {

@@ -114,8 +114,8 @@ impl Translator {
     ) -> Result<Vec<Translation>, Failure> {
         // The namespaces `from` and `to` stay open until all PIDs are translated, so that their
         // inodes can't be reused. If both the process and the namespace `to` are missing, the error
-        // must be about the process. So if `to` can't be opened, return this error only after the
-        // process has been found.
+        // must be about the process. So if `to` can't be opened, fail only after the process has
+        // been found.
         let (from, to) = (self.open(from)?, self.open(to));
         pids.iter().map(|&pid| self.translate(pid, from.as_ref(), &to)).collect()
     }

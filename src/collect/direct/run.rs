@@ -95,10 +95,10 @@ impl Descendants {
         Ok(Self { procfs, viewer, level })
     }
 
-    /// Returns `true` if pidns can become the parent of orphans that do not descend from the
-    /// command: if pidns is the init of its PID namespace, or if it already has children, whose
-    /// orphans it would adopt. Must be called before the command is started, because the command is
-    /// a child, too.
+    /// Returns `true` if pidns may adopt orphans that do not descend from the command. This is the
+    /// case if pidns is the init of its PID namespace, or if it already has children: pidns would
+    /// also adopt their orphaned descendants. Must be called before the command is started, because
+    /// the command is a child, too.
     #[must_use]
     pub fn adopts_others(&self) -> bool {
         getpid().is_init()
@@ -144,7 +144,8 @@ impl Descendants {
     }
 
     /// Opens the processes whose PIDs `list` returns. These must be PIDs in pidns's own PID
-    /// namespace, which system calls accept, not PIDs in the procfs.
+    /// namespace, because they are passed to system calls. The procfs may show the PIDs of another
+    /// namespace.
     pub fn open_listed(&self, list: impl Fn() -> HashSet<RawPid>) -> Vec<Descendant> {
         let mut opened: Vec<_> =
             list().into_iter().filter_map(|raw| self.open_member(raw)).collect();

@@ -42,8 +42,9 @@ const FEWER_TICKS: u32 = 3;
 /// forever.
 const LOCK_FREE: [&[u8]; 4] = [b"cgroup", b"limits", b"mountinfo", b"status"];
 
-/// Processor time that pidns may use between two checks and still count as blocked. The checks
-/// themselves took up to 6 ms in a virtual machine. A pidns that is not blocked uses much more.
+/// If pidns has used less processor time than this between two checks, it may be blocked. The
+/// checks themselves took up to 6 ms in a virtual machine. If pidns is not blocked, it uses much
+/// more.
 const IDLE: Duration = Duration::from_millis(50);
 
 /// The abandoned work that was still blocked at the last call of [`forget_ended`].
@@ -62,14 +63,14 @@ thread_local! {
 
 /// The reason why [`attempt`] has no result.
 pub enum NoResult {
-    /// No thread was started: the kernel refused it (`RLIMIT_NPROC`), or the address space is limited
-    /// (`RLIMIT_AS`).
+    /// No thread was started: the kernel refused it (`RLIMIT_NPROC`), or the address space is
+    /// limited (`RLIMIT_AS`).
     NoThread,
     /// pidns was blocked, and has abandoned the work.
     Blocked {
         /// One of these processes holds the lock.
         by: BTreeSet<Pid>,
-        /// `true` if at least one of these processes was not avoided before.
+        /// `false` if pidns already avoided all of these processes.
         is_new: bool,
     },
 }
@@ -78,7 +79,7 @@ pub enum NoResult {
 #[derive(Default)]
 struct Work {
     is_abandoned: AtomicBool,
-    /// The [`Reader`] of each thread that does the work.
+    /// One [`Reader`] for each thread that works for the caller of [`attempt`].
     readers: Mutex<Vec<Arc<Reader>>>,
     /// Functions to call when pidns abandons the work. Each releases a resource, such as open
     /// descriptors, that a blocked thread would otherwise keep.
@@ -160,8 +161,9 @@ pub fn when_abandoned(release: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Forgets the abandoned work that has ended, so pidns no longer avoids the processes that blocked
-/// it. Returns the number of abandoned threads that are still blocked.
+/// Forgets abandoned work whose threads have ended, so that pidns no longer avoids the processes
+/// that blocked it. Returns the number of calls of [`attempt`] whose abandoned threads are still
+/// blocked.
 pub fn forget_ended() -> usize {
     let mut abandoned = lock(&ABANDONED);
     abandoned.retain(|it| it.end.try_recv() == Err(TryRecvError::Empty));
@@ -250,7 +252,7 @@ impl Work {
         Some(reading)
     }
 
-    /// Returns the processes that the threads of the work are reading.
+    /// Returns the processes that the threads of this work are reading or comparing.
     fn being_read(&self) -> BTreeSet<Pid> {
         let readers = lock(&self.readers);
         let read = readers.iter().map(|it| pid_of(it.read.load(Ordering::Relaxed)));
@@ -271,10 +273,10 @@ impl Work {
 /// Marks this thread as reading a process until the value is dropped.
 pub struct Reading {
     pid: u64,
-    /// The process that the thread was reading before, or 0.
+    /// PID of the process that the thread was reading when this `Reading` was created, or 0.
     outer_pid: u64,
-    /// The drop updates the `Reader` of this thread, so a `Reading` can't be sent to another
-    /// thread.
+    /// Dropping a `Reading` updates the `Reader` of the current thread, so a `Reading` must not be
+    /// sent to another thread.
     not_send: PhantomData<*const ()>,
 }
 

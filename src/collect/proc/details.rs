@@ -56,7 +56,7 @@ pub struct DetailReader<'a> {
     pub dir: BorrowedFd<'a>,
     /// The open file `/proc/PID/status`. Reading it fails once the process is gone.
     pub status_file: &'a OwnedFd,
-    /// Number of processes for which the thread may still pause in vain, because their command line
+    /// How many more times the thread is allowed to pause for a process whose command line then
     /// stays empty. Starts at [`PATIENCE`].
     pub patience: &'a Cell<u32>,
     /// Limits the total time for which the threads of the scan are blocked while they read the

@@ -12,8 +12,8 @@ pub const MOUNT: usize = 0;
 /// A group of processes in the same namespace, and what is known about that namespace.
 #[derive(Debug, Default)]
 pub struct Group {
-    /// Index of the group that this group was joined to, if any. That group then also represents
-    /// this group.
+    /// Index of the group into which this group was merged, if any. From then on, that group stands
+    /// for both.
     pub joined: Option<usize>,
     /// Number of levels below the procfs's own namespace, if known.
     pub level: Option<usize>,
@@ -34,7 +34,7 @@ pub struct Group {
     pub pids_in_use: HashSet<Pid>,
 }
 
-/// All groups, and the index of each group with a known inode.
+/// All groups, and a map from the inode of a namespace to the index of its group.
 pub struct Groups {
     pub all: Vec<Group>,
     by_inode: HashMap<u64, usize>,
@@ -84,9 +84,9 @@ impl Groups {
         top
     }
 
-    /// Returns the group of the parent namespace of `group`. If no parent is known yet, but the
-    /// level of `group` is, finds or adds a group for the parent. Returns `None` if the level is
-    /// unknown, too, or if `group` is the procfs's own namespace.
+    /// Returns the group of the parent namespace of `group`. If the parent is unknown but the level
+    /// of `group` is known, returns [`MOUNT`] at level 1, and a new group at deeper levels. Returns
+    /// `None` if neither is known, or if `group` is the procfs's own namespace.
     pub fn parent(&mut self, group: usize) -> Option<usize> {
         let group = self.find(group);
         if let Some(parent) = self.all[group].parent {

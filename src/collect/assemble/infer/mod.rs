@@ -100,8 +100,8 @@ struct Inference<'a> {
     /// For each process, the index of its group in `groups`. `None` if the level of the process is
     /// unknown.
     of_process: Vec<Option<usize>>,
-    /// The groups with a known inode and with members, but without a known init. Filled in after
-    /// all groups that are the same namespace have been joined.
+    /// Indices of the groups that have members and a known inode, but no known init. Filled in when
+    /// no more groups can be joined.
     inodes_without_init: Vec<usize>,
     /// Caches the results of `name`, by the index of the group. A result is `None` if the group's
     /// namespace is ambiguous.
@@ -285,10 +285,12 @@ impl<'a> Inference<'a> {
         if group == MOUNT {
             return Some(NamespaceId::Unread(lowest));
         }
-        // The init of this group's namespace is not in the group. If no process is hidden, the init
-        // is in another group, but rule 4 did not find out which one. The namespace is then
-        // ambiguous. If processes are hidden, the init may be one of them. The group is then
-        // treated as a separate namespace, unless it may be in the same namespace as another group.
+        // The init of this group's namespace is not in the group.
+        //
+        // - If no process is hidden, the init is in another group, but rule 4 could not tell which
+        //   one. So the namespace is ambiguous.
+        // - If processes are hidden, the init may be one of them. So the group counts as a separate
+        //   namespace, unless it may be in the same namespace as another group.
         let is_separate = !self.known.all_seen
             && !(0..self.groups.all.len()).any(|other| {
                 other != group

@@ -124,8 +124,8 @@ impl Default for Case<'_> {
     }
 }
 
-/// The result of a test case: the state of the tested namespace, the questions that were asked, and
-/// whether the namespace is among those whose init is gone.
+/// The result of a test case: the state of the tested namespace, the [`FollowUp`] methods that were
+/// called, and whether the namespace is among those whose init is gone.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     state: NamespaceState,

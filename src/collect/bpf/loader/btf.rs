@@ -32,8 +32,8 @@ mod kind {
     pub const ENUM64: u32 = 19;
 }
 
-/// The offset of every `STRIDE`-th type is stored. The search for another type starts at the last
-/// stored offset before that type.
+/// Only the offset of every `STRIDE`-th type is stored. To find a type in between, the search
+/// starts at the last stored offset before that type.
 const STRIDE: usize = 16;
 
 /// Maximum number of typedefs and qualifiers (such as `const`) around a type. Real types have only

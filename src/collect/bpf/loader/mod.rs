@@ -30,7 +30,7 @@ use object::Object;
 pub use object::{ProgramSpec, RDONLY_CAST};
 pub use syscall::{Array, KernelTypes, create_hash};
 
-/// Number of records per read if the program needs little time for each object.
+/// Number of records per read, for programs that take little time per record.
 const RECORDS_AT_ONCE: usize = 256;
 
 /// A BPF object file whose type information has been loaded into the kernel.
@@ -63,9 +63,9 @@ impl LoadedObject {
 pub struct IteratorProgram(OwnedFd);
 
 impl IteratorProgram {
-    /// Opens an iterator over all objects of the program's kind. Reading from the iterator runs the
-    /// program. `flags` are the status flags of the iterator's descriptor. The program can read
-    /// these flags.
+    /// Opens an iterator over all kernel objects of the program's type (such as tasks). Reading
+    /// from the iterator runs the program. `flags` are the status flags of the iterator's
+    /// descriptor. The program can read these flags.
     ///
     /// If `tid` is given, the iterator visits only the task with this TID. Before Linux 6.1, the
     /// kernel ignores `tid`, and the iterator visits all tasks.

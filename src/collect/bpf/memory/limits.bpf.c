@@ -186,8 +186,9 @@ SECTION("numbers") NOINLINE static void write_numbers(struct look *look) {
 // free numbers with IDR_FREE. Returns 1 to end the loop when all numbers have been examined.
 SECTION("numbers") static long count_next(UNUSED u64 step, struct look *look) {
     // Read the fields with READ(), although they are on the caller's stack. If they were read
-    // directly, the verifier would check the loop again for each possible value. Data that a helper
-    // function has copied is unknown to the verifier.
+    // directly, the verifier would track their values, and check the loop again for each possible
+    // value. READ() copies them with a helper function, and the verifier treats such copies as
+    // unknown values.
     void *entry = 0;
     u32 next = 0, end = 0, used = 0, above = 32;
     READ(entry, look->head);

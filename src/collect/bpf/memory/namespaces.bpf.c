@@ -173,8 +173,8 @@ SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk
     }
     if (!next) return 1;
     walk->at = at;
-    // The head of the list is not embedded in a namespace, so the memory where `ops`
-    // would be contains something else. The comparison skips the head.
+    // The head of the list is not embedded in a namespace. At the head, this reads
+    // unrelated memory as `ops`, and the comparison below skips the head.
     READ(ops, at->ns.ops);
     if (ops != walk->ops) return 0;
     walk->above = at;
@@ -395,8 +395,9 @@ INLINE void look_at(struct look *look, struct file *file, int in_flight) {
         if (family != AF_UNIX) return;
         READ(state, socket->__sk_common.skc_state);
         READ(pid, socket->sk_peer_pid);
-        // A listening socket has no peer. Instead, the kernel stores the process that called
-        // listen(2), so the socket keeps the namespace of that process alive.
+        // The PID in `sk_peer_pid` keeps its namespace alive. It is the PID of the process at
+        // the other end of the connection. For a listening socket, it is the PID of the
+        // process that called listen(2).
         u32 by = state == TCP_LISTEN ? BY_LISTENER : BY_SOCKET;
         keeps(look, namespace_of(pid), in_flight ? IN_FLIGHT : by);
         // Do not search the queue of a socket that is itself in an unread message,
@@ -422,9 +423,10 @@ SECTION("descriptors") int pidns_descriptors(struct bpf_iter__task_file *context
 // Writes a record about a namespace that a descriptor keeps alive, if the namespace
 // has no living init.
 SECTION("descriptors") static void keeps(struct look *look, struct pid_namespace *namespace, u32 by) {
-    // Read the count with READ(), although it is on the stack of the caller. The
-    // verifier tracks a value that was read directly, and would check the loops again
-    // for each value. It treats data that a helper function has copied as unknown.
+    // Read the count with READ(), although it is on the caller's stack. If it were read
+    // directly, the verifier would track its value, and check the loops again for each
+    // possible value. READ() copies it with a helper function, and the verifier treats
+    // such a copy as an unknown value.
     u64 records = 0;
     READ(records, look->records);
     if (!namespace || namespace == look->last || records >= MOST_RECORDS) return;

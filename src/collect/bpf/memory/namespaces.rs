@@ -86,8 +86,8 @@ pub enum KeeperKind {
     /// The descriptor is a UNIX socket with an unread message that contains the credentials of its
     /// sender. The sender is or was in the namespace.
     Message,
-    /// The descriptor is a file in the namespace's procfs, or in the /proc directory of a process
-    /// in the namespace.
+    /// The descriptor refers to a file in the namespace's procfs, or in the /proc directory of a
+    /// process in the namespace.
     Procfs,
     /// The task is in the namespace.
     Member,
@@ -105,9 +105,9 @@ pub struct Keeper {
     pub pid: Pid,
     /// The task's ID, or the ID of a thread that has the descriptor open.
     pub tid: Pid,
-    /// Number of the descriptor; 0 if the keeper is a task.
+    /// File descriptor number; 0 if a task keeps the namespace alive.
     pub fd: u32,
-    /// Inode of the open file; 0 if the keeper is a task.
+    /// Inode of the open file; 0 if a task keeps the namespace alive.
     pub file: u64,
 }
 
@@ -171,9 +171,9 @@ impl Keepers {
         }
     }
 
-    /// Copies keepers to the descriptors in `sharing`. The socket of such a descriptor was searched
-    /// only once, through another descriptor, so the keepers in its queue have been found only for
-    /// that descriptor.
+    /// Copies the [`Keeper`]s found in socket queues to the descriptors in `sharing`, which refer
+    /// to the same sockets. Each queue is searched only once, so its keepers have been recorded
+    /// only for the descriptor through which it was searched.
     pub fn share_queues(&mut self) {
         let mut in_queues: HashMap<u64, Vec<Keeper>> = HashMap::new();
         let is_queued =
@@ -188,9 +188,9 @@ impl Keepers {
         }));
     }
 
-    /// Copies keepers to the tasks in `table_sharers`. The descriptor table of such a task was
-    /// searched only once, through another task, so the keepers in it have been found only for that
-    /// task.
+    /// Copies the [`Keeper`]s found in descriptor tables to the tasks in `table_sharers`, which
+    /// share these tables. Each table is searched only once, so its keepers have been recorded only
+    /// for the task through which it was searched.
     pub fn share_tables(&mut self) {
         let mut in_tables: HashMap<Pid, Vec<Keeper>> = HashMap::new();
         let is_task = |it: &Keeper| matches!(it.kind, KeeperKind::Member | KeeperKind::ForChildren);
@@ -214,8 +214,9 @@ impl Keepers {
         leaders.map(|it| (it.task.pid, it.searched.pid)).collect()
     }
 
-    /// Adds a copy of each keeper in `copies`, changed by the function that belongs to it. Adds at
-    /// most [`MAX_HOLDERS`] copies per call, and adds the number of omitted copies to `left_out`.
+    /// For each pair in `copies`, applies the function to each keeper, and adds the results to
+    /// `found`. Adds at most [`MAX_HOLDERS`] copies per call, and adds the number of omitted copies
+    /// to `left_out`.
     fn copy<'a, F: Fn(Keeper) -> Keeper>(
         &mut self,
         copies: impl Iterator<Item = (&'a [Keeper], F)>,
@@ -314,8 +315,9 @@ impl KernelMemory {
         for users in tables.chunk_by(|one, other| one.first == other.first) {
             let mut searched = None;
             for &TableUser { task, .. } in users {
-                // The BPF program found that these tasks share a descriptor table. If this task has
-                // exited or replaced its table since then, search its table separately.
+                // The BPF program found that these tasks share a descriptor table, so a single
+                // search is enough. But a task may have exited or replaced its table since then. If
+                // this task's table is no longer the table that was searched last, search it, too.
                 match searched {
                     Some(searched) if have_same_table(searched, task) => {
                         keepers.table_sharers.push(TableSharer { task, searched });
@@ -389,7 +391,7 @@ impl MemoryNamespace {
 #[derive(Debug)]
 enum KeeperRecord {
     Keeper(Keeper),
-    /// The descriptor refers to a socket whose queue was searched before.
+    /// The descriptor refers to a socket whose queue has already been searched.
     SameQueue(SocketDescriptor),
     /// The program has searched the queue of a socket. The record has no data. It makes the current
     /// `read(2)` return, so that signals take effect before the next search.

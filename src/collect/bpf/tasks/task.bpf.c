@@ -100,8 +100,9 @@ static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 // HOLDS_DESCRIPTOR means that the process has, or may have, an open descriptor of a
 // namespace.
 #define HOLDS_DESCRIPTOR 1
-// The process replaced or released its struct nsproxy or files_struct while the
-// record was written, or one of its threads is replacing its leader (execve(2)).
+// While the record was being written, the process replaced or released its struct
+// nsproxy or files_struct, or a thread that called execve(2) was taking the leader's
+// place.
 #define CHANGED 2
 
 // A record about one process, decoded by record.rs.
@@ -299,12 +300,12 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
         if (!is_other) record.more |= holds_descriptor(task, signal);
     }
 
-    // The parent is read last, because the verifier checks all code after the
-    // branches below once for each path through them. If the viewer is in the initial
-    // PID namespace (`top` is 0), the parent's PID is its tgid.
+    // Read the parent last: the code below has branches, and the verifier checks all
+    // code after a branch once for each path through the branch.
     struct task_struct *parent = 0;
     READ(parent, task->real_parent);
     if (!top) {
+        // The viewer is in the initial PID namespace, where the PID of a process is its tgid.
         READ(record.parent, parent->tgid);
     } else {
         READ(signal, parent->signal);
