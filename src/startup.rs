@@ -51,9 +51,9 @@ extern "C" fn replace_closed_descriptors() {
     while [stdin(), stdout(), stderr()].into_iter().any(is_closed)
         && let Ok((reader, _writer)) = pipe_with(PipeFlags::CLOEXEC)
     {
-        // The kernel assigns the lowest free number, so the reader replaces the first closed
-        // standard descriptor. The reader stays open, but the writer is closed when it goes out of
-        // scope.
+        // The kernel assigns the lowest free descriptor number, so the read end of the pipe
+        // replaces the first closed standard descriptor. The read end stays open, but the write end
+        // is closed when it goes out of scope.
         let _ = reader.into_raw_fd();
     }
 }

@@ -78,8 +78,8 @@ impl ContainerPattern {
         start.is_some_and(|start| start.eq_ignore_ascii_case(self.0.as_bytes()))
     }
 
-    /// Finds the containers in a graph that match the pattern: by name or, if no name matches, by
-    /// prefix.
+    /// Finds the containers in a graph that match the pattern. If the pattern is the full name or
+    /// ID of any container or pod, leaves out the containers that match only by the start of an ID.
     #[must_use]
     pub fn choose<'a>(&self, graph: &'a PidGraph) -> ChosenContainers<'a> {
         let mut matches: Vec<_> =

@@ -224,10 +224,10 @@ impl Diff {
         .collect()
     }
 
-    /// Returns the reasons why the comparison may be wrong about which processes and namespaces of
-    /// the second graph are new. These are the [`caveats`](Self::caveats), except `Incomplete` if
-    /// only the second graph is incomplete: a process or namespace that the second graph lacks is
-    /// never reported as new.
+    /// Returns the reasons why a process or namespace of the second graph may wrongly count as new,
+    /// or wrongly not count as new. These are the [`caveats`](Self::caveats), but `Incomplete` is
+    /// left out if the first graph is complete: a process or namespace that is missing only from
+    /// the second graph never counts as new.
     #[must_use]
     pub fn caveats_about_new(&self) -> BTreeSet<DiffCaveat> {
         let mut caveats = self.caveats();

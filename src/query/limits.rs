@@ -9,8 +9,8 @@ use crate::model::{Limit, LimitKind, LiveFacts, Pid, Process};
 /// Minimum use, in percent, of the limits that `pidns limits` shows if no PIDs are given.
 const CLOSE_PERCENT: u64 = 80;
 
-/// The limits that apply to some processes, or all limits on a host that are reached or nearly
-/// reached.
+/// The limits that apply to the requested processes or, if no processes were requested, all limits
+/// on the host that are reached or nearly reached.
 #[derive(Debug)]
 pub struct LimitReport {
     /// The graph of the host.
@@ -22,12 +22,13 @@ pub struct LimitReport {
     /// highest percentage first. Unknown limits come last.
     pub limits: Vec<Limit>,
     /// Number of limits that could be read, including those that are not shown. Limits of the kinds
-    /// `InitTerminated` and `Nesting` count only if they are reached, because pidns usually knows
-    /// them from the namespace hierarchy alone. So they don't show that any limit could be read.
+    /// `InitTerminated` and `Nesting` count only if they are reached: pidns usually knows them from
+    /// the namespace hierarchy, even if it could not read any limit.
     pub known: usize,
     /// Number of unknown limits (`full` is `None`), including those that are not shown.
     pub unknown: usize,
-    /// The kinds of the unknown limits that apply to pidns itself: one item for each limit.
+    /// The kind of each unknown limit that applies to pidns itself. Several limits can be of the
+    /// same kind.
     pub unknown_own: Vec<LimitKind>,
     /// PID of pidns itself; `None` for a saved document.
     pub own: Option<Pid>,

@@ -24,8 +24,8 @@ pub fn leave_out_observer(snapshot: &mut Snapshot, kernel_threads: bool) {
 
 /// Empties the lists of processes that ran only because the snapshot was taken, so that a
 /// comparison also reports changes of these processes. Use this if the same pidns process takes
-/// both snapshots, because no process then runs only for the second one. For example, the next
-/// command of a shell after `pidns watch &` is a real change.
+/// both snapshots, because no process is then started just for the second snapshot. For example, if
+/// a user runs `pidns watch &` and then another command, that command is a real change.
 #[must_use]
 pub fn without_attendants(mut snapshot: Snapshot) -> Snapshot {
     if let Some(observer) = &mut snapshot.observer {

@@ -65,7 +65,7 @@ pub struct RunReport {
 
 impl RunReport {
     /// Returns the findings about all leftovers. A leftover namespace that is dead or nascent has
-    /// two findings: one is about the leftover, the other about its state.
+    /// two findings: one because it was left over, and one because of its state.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
         self.leftovers.as_ref().map(|left| left.findings(&self.denied)).unwrap_or_default()
@@ -133,7 +133,7 @@ impl Leftovers {
     }
 
     /// Returns the findings about all leftovers. A leftover namespace that is dead or nascent has
-    /// two findings: one is about the leftover, the other about its state.
+    /// two findings: one because it was left over, and one because of its state.
     #[must_use]
     pub fn findings(&self, denied: &BTreeSet<CheckCode>) -> Vec<Finding> {
         let finding = |code, subject| {
@@ -210,17 +210,17 @@ fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
 
 /// Returns the namespaces that the command created and that still exist.
 ///
-/// If a namespace has an init, the init decides: the command created the namespace if the init
-/// descends from pidns, and did not create it otherwise. Other members prove nothing, because a
-/// descendant of pidns can enter an existing namespace.
+/// If a namespace has an init, the command counts as its creator if, and only if, the init descends
+/// from pidns. Other members prove nothing, because a descendant of pidns can enter an existing
+/// namespace.
 ///
-/// The command created a namespace without an init if one of these conditions is met:
+/// If a namespace has no init, the command counts as its creator if one of these conditions is met:
 ///
 /// - A descendant of pidns is a member or keeps the namespace alive.
 /// - The namespace was bind-mounted while the command ran.
 ///
-/// However, a namespace without an init is older than the command in these cases, even if one of
-/// the conditions above is met:
+/// However, the command does not count as the creator in these cases, because the namespace is
+/// older than the command:
 ///
 /// - pidns has inherited a descriptor of the namespace.
 /// - The namespace was bind-mounted before the command started, and is still mounted.

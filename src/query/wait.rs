@@ -20,8 +20,8 @@ pub const RETRY: Duration = Duration::from_millis(200);
 /// Any other finding is denied only if the previous check reported it, too, and if no denied
 /// finding of the same kind has disappeared. Otherwise, it becomes a warning, because it may only
 /// have replaced another finding: when a daemon replaces a worker, for example, one finding
-/// disappears and a similar one appears. A descendant of a process with such a warning becomes a
-/// warning, too, because it may be replaced together with the worker.
+/// disappears and a similar one appears. The findings about the new worker's descendants become
+/// warnings, too, because the daemon may have replaced the descendants together with the worker.
 #[derive(Debug, Default)]
 pub struct LastingFindings {
     /// The denied findings that every check so far has reported. `None` before the first check.
@@ -81,7 +81,8 @@ enum Kind {
     Process(SmolStr, Option<Pid>),
     /// A namespace with this parent.
     Namespace(Option<NamespaceId>),
-    /// Any other subject. No other subject can replace it, so its identity serves as its kind.
+    /// A subject that no similar subject can replace, such as a limit. It is identified exactly, so
+    /// that no other subject is of the same kind.
     Same(Identity),
 }
 
@@ -98,11 +99,14 @@ impl Kind {
 }
 
 impl LastingFindings {
-    /// Changes denied findings to warnings if they may soon disappear.
+    /// Changes denied findings that may soon disappear to warnings.
     ///
-    /// Returns `true` if another check is needed, because a denied finding is new and may last, or
-    /// because all denied findings have disappeared. In the latter case, the scan may have missed a
-    /// process that was replaced during the scan.
+    /// Returns `true` if the host must be checked again. There are two such cases:
+    ///
+    /// - A denied finding is new and does not seem to replace another one. The next check shows
+    ///   whether the finding lasts.
+    /// - All denied findings have disappeared. However, the scan may have missed a process that was
+    ///   replaced during the scan.
     pub fn judge(&mut self, check: &mut Check) -> bool {
         let denied = check.findings.iter().filter(|it| it.verdict == Verdict::Deny);
         let now: HashMap<FindingId, FindingKind> = denied

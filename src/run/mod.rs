@@ -266,14 +266,14 @@ impl SupervisedCommand {
         !has_running && !self.may_have_missed()
     }
 
-    /// Returns `true` if a walk that found no running descendant may have missed one. Signals must
-    /// have been read before the walk.
+    /// Returns `true` if a walk that found no running descendant may have missed one. All pending
+    /// signals must have been read before the walk.
     ///
-    /// A walk misses a running descendant only if the descendant's parent exits during the walk. If
-    /// the parent is a child of pidns, its exit sends SIGCHLD to pidns. Otherwise, the parent
-    /// descends from a child of pidns. If that child was running during the whole walk, the walk
-    /// found it. If that child exited during the walk, its exit sent SIGCHLD. So if the walk found
-    /// no running descendant, and no signal is pending, there was none.
+    /// A walk misses a running descendant only if the descendant's parent exits during the walk.
+    /// This parent is a child of pidns, or descends from one. If that child of pidns had been
+    /// running during the whole walk, the walk would have found it. So that child exited during the
+    /// walk, and the kernel sent SIGCHLD to pidns. Therefore, if no signal is pending after the
+    /// walk, the walk has not missed any running descendant.
     fn may_have_missed(&self) -> bool {
         self.has_members() || self.signals.is_pending()
     }

@@ -28,7 +28,8 @@ pub extern "C" fn note_sigpipe() {
 pub fn is_ignored(signal: i32) -> bool {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: sigaction(2) with a null pointer for the new action only writes the current action to
-    // `action`. All-zero bytes are a valid `sigaction`, even if the call fails.
+    // `action`. If the call fails, all bytes of `action` are still zero, which is a valid
+    // `sigaction`.
     let action = unsafe {
         libc::sigaction(signal, ptr::null(), action.as_mut_ptr());
         action.assume_init()

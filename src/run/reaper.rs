@@ -43,8 +43,8 @@ impl Reaper {
         Self { thread: thread.ok().map(|it| it.thread().clone()), has_begun }
     }
 
-    /// Begins to reap. The command must already have been reaped. Otherwise, its exit status could
-    /// be lost.
+    /// Begins to reap all children. The command must already have been reaped. Otherwise, its exit
+    /// status could be lost.
     pub fn begin(&self) {
         self.has_begun.store(true, Ordering::Relaxed);
         if let Some(thread) = &self.thread {

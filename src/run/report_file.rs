@@ -56,8 +56,8 @@ impl ReportFile {
             // Standard output belongs to the command.
             return opened_as(stderr?, WriteMode::Stream);
         }
-        // A path such as /dev/fd/3 opens the file of the descriptor again, at the start of the
-        // file. So append, in order not to overwrite its contents.
+        // Opening a path such as /dev/fd/3 opens the descriptor's file anew, at offset 0. Append,
+        // so that existing contents are not overwritten.
         let mode = if is_descriptor(path) { WriteMode::Stream } else { mode };
         let appends = mode != WriteMode::Replace;
         let mut options = OpenOptions::new();
@@ -102,8 +102,8 @@ impl ReportFile {
     /// slow reader as soon as `stop` is readable.
     ///
     /// # Errors
-    /// Returns an error if the report cannot be written, or if the command has replaced the file by
-    /// another one.
+    /// Returns an error if the report cannot be written, or if the command has replaced the file
+    /// with another one.
     pub fn write(
         self,
         stop: BorrowedFd<'_>,
@@ -116,7 +116,7 @@ impl ReportFile {
             let has_contents = self.mode == WriteMode::Append && file.metadata()?.len() > 0;
             output::write_file_until(file.as_fd(), stop, |out| {
                 if has_contents {
-                    // The last line of the contents may not be complete.
+                    // Add a newline, in case the contents end in the middle of a line.
                     out.write_all(b"\n")?;
                 }
                 emit(out)

@@ -229,7 +229,7 @@ fn is_heeded(signal: NixSignal) -> bool {
 /// signals, so the function returns at once.
 pub fn stop_by(signal: Signal) {
     let Ok(signal) = NixSignal::try_from(signal.as_raw()) else { return };
-    // Ignore errors, because they do no harm: pidns then keeps running while the command is
+    // Ignore errors: if pidns cannot stop itself, it merely keeps running while the command is
     // stopped.
     take_action(signal);
 }

@@ -445,8 +445,8 @@ fn has(bits: u64, index: usize) -> bool {
     bits >> index & 1 == 1
 }
 
-/// The result of a scan. For comparison with the forest, a view also contains `mount` and
-/// `task_of`, which a scan cannot determine.
+/// The result of a scan, plus the fields `mount` and `task_of`. A scan cannot determine these two
+/// fields, but tests need them to compare the result with the forest.
 #[derive(Clone, Debug)]
 pub struct View {
     pub processes: Vec<Process>,

@@ -35,7 +35,7 @@ pub struct Adviser<'a> {
     pub live: &'a LiveFacts,
 }
 
-/// The way in which a process causes a problem that killing the process would solve.
+/// The reason why killing a process would solve a problem.
 #[derive(Clone, Copy)]
 enum Cause<'a> {
     /// The process does not reap its child or tracee with this PID.
@@ -265,8 +265,9 @@ impl Adviser<'_> {
             (_, None) => Vec::new(),
         };
         let holders = namespace.holders.iter().flat_map(|holder| match holder {
-            // It is safe to suggest killing this process: no other user can have set
-            // `pid_for_children`, only the process itself, or its parent before the fork.
+            // It is safe to suggest killing this process, because no other user can have set its
+            // `pid_for_children`: only the process itself can set it, or its parent before the
+            // fork.
             Holder::PidForChildren { pid, .. } => self.end(*pid),
             Holder::Fd { pid, fd, .. } => self.end_if_own_fault(*pid, Cause::Holds(namespace, *fd)),
             Holder::File { file, pid, fd, .. } => self.close(namespace, *file, *pid, *fd),
@@ -382,8 +383,9 @@ fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"/._-+:@%,".contains(&byte)
 }
 
-/// Quotes text as a single word for a shell. Characters that could harm a terminal, or that would
-/// complete a command to a CI system, are written as escapes in `$'...'` (POSIX.1-2024).
+/// Quotes text as a single word for a shell. Characters that could harm a terminal are written as
+/// escapes in `$'...'` (POSIX.1-2024). So is the second character of the `##` or `::` that starts a
+/// command for a CI system (see [`CiCommand`]).
 pub fn shell_word(text: &str) -> String {
     if !text.is_empty() && text.bytes().all(is_plain) {
         return text.to_owned();

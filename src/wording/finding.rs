@@ -31,9 +31,9 @@ impl FindingText {
     }
 }
 
-/// Returns a phrase that says how many findings are denied and how many are warnings, such as `2
-/// denied, 1 warning`, or that there are none. Also says how many older problems are left out,
-/// and if nothing matches the filter.
+/// Returns a summary that says how many findings are denied and how many are warnings, such as `2
+/// denied, 1 warning`, or that there are none. If older problems are left out, the summary says how
+/// many. If nothing matches the filter, the summary says so.
 pub fn summary(check: &Check) -> String {
     let (denied, warned) = (check.count(Verdict::Deny), check.count(Verdict::Warn));
     let warnings = if warned == 1 { "warning" } else { "warnings" };

@@ -25,8 +25,9 @@ pub fn failure(kind: LimitKind) -> String {
     format!("{call} fails with \"{error}\"")
 }
 
-/// Returns a phrase that says how much of a limit is in use, how often the kernel has refused a
-/// fork because of it, and how many zombies count towards it or which consumer uses most of it.
+/// Returns a phrase that says how much of a limit is in use, and how often the kernel has refused a
+/// fork because of it. The phrase also gives the number of zombies that count towards the limit. If
+/// there are none, and at least half of the limit is in use, the phrase names its largest consumer.
 pub fn limit_text(graph: &PidGraph, limit: &Limit) -> String {
     let mut text = numbers_text(limit);
     if let Some(refused @ 1..) = limit.refused {
@@ -145,9 +146,10 @@ fn consumer_text(consumer: &Consumer) -> String {
     }
 }
 
-/// Returns a sentence that says how many limits are reached, and how many are unknown. If no limit
-/// is known to be reached, a sentence about the unknown limits of pidns itself comes first. They
-/// also apply to the user's shell, so one of them may be the reason why fork fails there.
+/// Returns a summary that says how many limits are reached, and how many are unknown. If no limit
+/// is known to be reached, the summary of a whole host begins with a sentence about the unknown
+/// limits of pidns itself. These limits also apply to the user's shell, so one of them may be the
+/// reason why fork fails there.
 pub fn limits_summary(report: &LimitReport) -> String {
     let of = asked_text(report).map_or(String::new(), |who| format!(" of {who}"));
     if !of.is_empty() && report.limits.is_empty() {

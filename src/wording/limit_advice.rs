@@ -64,7 +64,7 @@ fn which_pids(adviser: &Adviser<'_>, limit: &Limit) -> String {
     if counted.zip(limit.max).is_some_and(|(counted, max)| counted.saturating_add(1) < max) {
         return " whose PID there is 300 or higher".to_owned();
     }
-    // Exclude the init, because ending it would end all other processes of the namespace.
+    // Do not suggest ending the init, because this would end all other processes of the namespace.
     let namespace = limit.scope.namespace.and_then(|id| adviser.graph.namespace(id));
     let init = namespace.and_then(|it| it.init);
     init.map_or(String::new(), |init| format!(" other than its init {init}"))
@@ -114,8 +114,8 @@ fn tasks_command(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
     }
 }
 
-/// Returns the value to which to raise the maximum of a limit: twice its value or, if this is
-/// larger, twice the number in use.
+/// Returns the maximum to suggest for a limit: twice the current maximum or, if this is larger,
+/// twice the number in use.
 fn raised(limit: &Limit) -> Option<u64> {
     let doubled = limit.max.map(|max| match limit.used {
         Some(used) => max.max(used).saturating_mul(2).max(1),

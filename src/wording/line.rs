@@ -7,7 +7,8 @@ use std::fmt::{self, Write as _};
 
 use super::phrase::Count;
 
-/// Maximum number of list items that a line shows. The line then says how many more there are.
+/// Maximum number of list items that a line shows. If there are more items, the line says how many
+/// more.
 pub const LISTED: usize = 8;
 
 /// The reason why a part of a line is highlighted.

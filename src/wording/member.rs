@@ -140,9 +140,8 @@ impl<'a> MemberText<'a> {
         }
     }
 
-    /// Returns the PID and the name of the process that a row mentions: the parent or the tracer of
-    /// its processes. If the processes of the row have different parents or tracers with the same
-    /// name, returns only that name.
+    /// Returns the PID and the name of the parent or tracer of the row's processes. Returns only
+    /// the name if the processes have different parents or tracers with the same name.
     fn relative(&self, row: &MemberRow<'a>, named: Relation<'a>, of_each: bool) -> String {
         let is_named = |it: &&Process| [it.ppid, it.tracer()].contains(&Some(named.pid));
         match named.process {
@@ -153,10 +152,9 @@ impl<'a> MemberText<'a> {
         }
     }
 
-    /// Adds the details of a process to `line`: its arguments, its namespaces, and its cgroup.
-    /// Leaves out the namespaces that it shares with the init that
-    /// [`compared_to`](Self::compared_to) returns. Leaves out the cgroup if pidns read it only for
-    /// `--container`.
+    /// Adds the details of a process to `line`: its arguments, its namespaces, and its cgroup. A
+    /// namespace is left out if the init returned by [`compared_to`](Self::compared_to) is in the
+    /// same namespace. The cgroup is left out if pidns read it only for `--container`.
     fn details(&self, process: &Process, line: &mut Line) {
         Self::args(process, line);
         let Some(details) = &process.details else { return };

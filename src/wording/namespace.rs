@@ -41,8 +41,9 @@ pub fn is_wrong(snapshot: &Snapshot) -> bool {
 
 /// Describes the namespaces and processes of one graph.
 ///
-/// Several similar namespaces can be folded into one line. The lines below then describe each of
-/// these namespaces, and the parameters `in_each` and `of_each` of the methods are `true`.
+/// Several similar namespaces can be folded into one line of output. Each line that is drawn below
+/// it then applies to every one of these namespaces. For such lines, the parameter `in_each` or
+/// `of_each` of the methods is `true`.
 #[derive(Clone, Copy)]
 pub struct Describe<'a> {
     graph: &'a PidGraph,

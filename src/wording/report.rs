@@ -9,12 +9,12 @@ use crate::model::Process;
 use crate::query::Happened;
 use crate::query::fold::MOST_APART;
 
-/// Processes that share a line of a report.
+/// A row of a report. Similar processes can share a row.
 pub struct ReportRow<'a> {
     /// The type of change that the processes have in common, or `None` if the report is not a
     /// comparison.
     pub happened: Option<Happened>,
-    /// The processes that share the line. Only [`fold()`] creates rows with several processes.
+    /// The processes that share the row. Only [`fold()`] creates rows with several processes.
     pub processes: Vec<&'a Process>,
     /// The command line that the processes have in common.
     pub command: String,

@@ -27,7 +27,7 @@ impl<T: fmt::Display> fmt::Display for Distinct<T> {
     }
 }
 
-/// [`Distinct`] text in which all non-ASCII characters are escaped too.
+/// Like [`Distinct`], but also escapes all non-ASCII characters.
 pub struct Ascii<T>(pub T);
 
 impl<T: fmt::Display> fmt::Display for Ascii<T> {
@@ -38,7 +38,7 @@ impl<T: fmt::Display> fmt::Display for Ascii<T> {
 }
 
 /// A writer that escapes every character for which `escapes` returns `true`. To disable CI
-/// commands, it also escapes the second character of each command.
+/// commands, it also escapes the second character of the `##` or `::` that starts a command.
 struct Filter<W, F> {
     out: W,
     escapes: F,
@@ -73,11 +73,12 @@ impl<W: fmt::Write, F: Fn(char) -> bool> fmt::Write for Filter<W, F> {
     }
 }
 
-/// Finds the commands to a CI system in a text that is read character by character.
+/// Finds CI commands in a text, one character at a time. A CI command is a part of a job's output
+/// that the CI system executes.
 ///
 /// A command begins with `##` anywhere in a line (`##vso[` of Azure Pipelines, `##teamcity[`, and
 /// `##[` of older GitHub runners), or with `::` at the start of a line, possibly after whitespace
-/// (GitHub). Escaping the second character disables the command.
+/// (GitHub). Escaping the second character of the `##` or `::` disables the command.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum CiCommand {
     /// The text so far is empty or whitespace.
@@ -92,8 +93,8 @@ pub enum CiCommand {
 }
 
 impl CiCommand {
-    /// Takes the next character of the text. Returns `true` if it is the second character of a
-    /// command (`##` or `::`).
+    /// Takes the next character of the text. Returns `true` if it completes the `##` or `::` that
+    /// starts a command.
     pub fn is_completed_by(&mut self, c: char) -> bool {
         let (next, is_complete) = match (*self, c) {
             (Self::Hash, '#') | (Self::Colon, ':') => (Self::Other, true),

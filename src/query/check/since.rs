@@ -86,7 +86,8 @@ fn later_limit(diff: &Diff, index: usize) -> Option<usize> {
     }
     let was_full = earlier.full == Some(true);
     let is_same = |it: &Limit| {
-        // A user has one RLIMIT_NPROC for each maximum that one of the user's processes has.
+        // RLIMIT_NPROC is set for each process, so a user can have several such limits with
+        // different maximums. Therefore, compare the maximum, too.
         (it.kind, &it.scope, it.max) == (earlier.kind, &scope, earlier.max)
             && (was_full || it.full != Some(true))
     };

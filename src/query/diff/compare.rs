@@ -35,7 +35,7 @@ impl Sameness {
     }
 }
 
-/// The start of the pidns process that took the first snapshot.
+/// Start time and PID of the pidns process that took the first snapshot.
 #[derive(Clone, Copy, Debug)]
 pub struct Begin {
     start: ProcessStart,
@@ -58,8 +58,9 @@ pub struct Comparison<'a> {
     /// the namespaces that are in both graphs.
     pub counterparts: HashMap<NamespaceId, NamespaceId>,
     pub weak: WeakMatches,
-    /// The start of the pidns process that took the first snapshot. `None` if the start is unknown
-    /// for the pidns process of either snapshot, or if the second snapshot may be the older one.
+    /// Start time and PID of the pidns process that took the first snapshot. `None` if either
+    /// snapshot does not contain the start time of its pidns process, or if the second snapshot may
+    /// be the older one.
     pub begin: Option<Begin>,
     /// The processes that ran only because a snapshot was taken (see [`attendants`]): first those
     /// of the first snapshot, then those of the second.
@@ -329,8 +330,9 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// Returns the start of the pidns process that took the snapshot `before`. Returns `None` if the
-/// start of either snapshot's pidns process is unknown, or if `after` may be the older snapshot.
+/// Returns the start time and PID of the pidns process that took the snapshot `before`. Returns
+/// `None` if either snapshot does not contain the start time of its pidns process, or if `after`
+/// may be the older snapshot.
 fn begin(before: &Snapshot, after: &Snapshot) -> Option<Begin> {
     let start = |snapshot: &Snapshot| snapshot.observer.as_ref()?.start();
     let pid_max = pid_max(after);

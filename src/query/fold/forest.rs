@@ -23,7 +23,7 @@ pub struct TreeRow<'a> {
     pub siblings_after: usize,
     /// `true` if the row has child rows, which show the descendants of its first process.
     pub has_children: bool,
-    /// `true` if a row above this one in the tree stands for several processes, each of which has
+    /// `true` if an ancestor of this row stands for several processes. Each of these processes has
     /// descendants like the ones in this row.
     pub of_each: bool,
     /// The position of the row's first process, in a list or in a tree.
@@ -105,10 +105,10 @@ impl<'a> Forest<'a> {
         Self { graph, members, above, children, tops }
     }
 
-    /// Assigns a number to the subtree of each member. Equal subtrees get the same number. The
-    /// number is `None` if the member or one of its descendants must not be folded. Two subtrees
-    /// are equal if they have the same structure, and if `kind_of` converts the kinds of
-    /// corresponding members to equal kinds.
+    /// Assigns a number to the subtree of each member. The number is `None` if the member or one of
+    /// its descendants must not be folded. Equal subtrees get the same number. Two subtrees are
+    /// equal if they have the same structure, and if `kind_of` returns the same kind for
+    /// corresponding members.
     pub(super) fn subtrees(
         &self,
         numbers: &mut SubtreeNumbers<'a>,
@@ -261,7 +261,8 @@ impl Ancestors<'_, '_> {
         found
     }
 
-    /// Returns the parent of a process, or `None` if the process is not in this namespace.
+    /// Returns the parent of the process `pid`, or `None` if the process `pid` is not in
+    /// `namespace`.
     fn parent_within(&self, pid: Pid, namespace: Option<NamespaceId>) -> Option<Pid> {
         self.graph.known_process(pid).filter(|it| it.namespace == namespace)?.ppid
     }

@@ -121,8 +121,8 @@ impl<'a> Folding<'a> {
         let snapshot = graph.snapshot();
         for Criterion { by, values } in &snapshot.selected {
             match by {
-                // Trees also contain relatives of the processes that the user selected. Relatives
-                // may be folded.
+                // Fold none of the processes that the user selected. A tree also contains their
+                // relatives, which may be folded.
                 FilterOption::Pid if nests => {
                     this.apart.extend(values.iter().filter_map(|pid| pid.parse::<Pid>().ok()));
                 }
@@ -270,8 +270,8 @@ impl<'a> Folding<'a> {
         shapes
     }
 
-    /// Returns the properties that other namespaces must have, too, to share a line with this one.
-    /// Returns `None` if the namespace must not be folded.
+    /// Returns the properties that a sibling must have in common with this namespace to share a
+    /// line with it. Returns `None` if this namespace must not be folded.
     fn shape(
         &self,
         namespace: &'a Namespace,

@@ -13,31 +13,31 @@ pub enum Drawn {
     Below(Option<Pid>),
 }
 
-/// How a process is related to the other process that its line mentions.
+/// How a process is related to the process that its line mentions, called the related process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kinship {
-    /// The process is a zombie, and the other process is its parent, which does not reap it.
+    /// The process is a zombie, and the related process is its parent, which does not reap it.
     ZombieOf,
-    /// The process is a zombie, and the other process is its tracer, which does not reap it.
+    /// The process is a zombie, and the related process is its tracer, which does not reap it.
     TracedBy,
-    /// The process entered its namespace from outside (by setns(2), as nsenter(1) and `docker exec`
-    /// do), and the other process is its parent, which is outside.
+    /// The process entered its namespace from outside, by setns(2), as nsenter(1) and `docker exec`
+    /// do. The related process is its parent, which is outside the namespace.
     EnteredBy,
-    /// The process entered its namespace from outside, and its parent has exited. An init outside
-    /// the namespace has adopted the process; it is the other process.
+    /// The process entered its namespace from outside. Its parent has exited, and an init outside
+    /// the namespace has adopted the process. The related process is that init.
     ReparentedTo,
-    /// The other process is the parent. Only trees use this, for a process that is not drawn below
-    /// its parent.
+    /// The related process is the parent. Only trees use this, for a process that is not drawn
+    /// below its parent.
     ChildOf,
 }
 
-/// The other process that the line of a process mentions.
+/// The related process that the line of a process mentions.
 #[derive(Clone, Copy, Debug)]
 pub struct Relation<'a> {
     pub kinship: Kinship,
-    /// PID of the other process.
+    /// PID of the related process.
     pub pid: Pid,
-    /// The other process; `None` if the snapshot does not contain it.
+    /// The related process; `None` if the snapshot does not contain it.
     pub process: Option<&'a Process>,
 }
 
