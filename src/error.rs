@@ -60,7 +60,7 @@ pub enum Error {
     PidElsewhere {
         /// The PID.
         pid: Pid,
-        /// A sentence that names the processes with this PID in their own namespaces.
+        /// A sentence that names the processes that have this PID in their own PID namespaces.
         elsewhere: String,
     },
     /// The output could not be written.

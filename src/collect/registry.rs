@@ -20,11 +20,11 @@ use rustix::process::{Resource, getrlimit};
 use super::kernel::blocked;
 use super::kernel::nsfs::NamespaceFd;
 
-/// Maximum number of file descriptors reserved for reading processes.
+/// Maximum number of file descriptors that are reserved for reading files in /proc.
 const FOR_READING: u64 = 128;
 
-/// Returns the number of descriptors reserved for reading processes: at most a quarter of the
-/// limit.
+/// Returns the number of descriptors that are reserved for reading files in /proc: at most a
+/// quarter of the limit.
 pub fn descriptors_for_reading() -> u64 {
     getrlimit(Resource::Nofile).current.map_or(FOR_READING, |limit| FOR_READING.min(limit / 4))
 }
@@ -36,9 +36,9 @@ pub enum InitHistory {
     /// descriptor or a mount, which prove nothing about an init.
     #[default]
     Unknown,
-    /// The namespace had no init when it was found: a thread creates its children in the namespace,
-    /// but the thread's link `pid_for_children` was missing. The kernel shows that link only after
-    /// the namespace has had an init.
+    /// The namespace had not had an init yet when it was found: it was the namespace for a thread's
+    /// future children, but the thread had no link `pid_for_children`. The kernel shows this link
+    /// only after the namespace has had an init.
     NoneYet,
     /// The namespace has had an init: the link `ns/pid` or `pid_for_children` of a process refers
     /// to the namespace, or kernel memory shows that it had one.
@@ -61,9 +61,9 @@ pub struct Registered {
 #[derive(Debug)]
 pub struct NamespaceRegistry {
     registered: Arc<Mutex<HashMap<u64, Registered>>>,
-    /// Descriptor numbers from this one on are reserved for the files that pidns opens to read
-    /// processes. The kernel always assigns the lowest free number, so if a new descriptor has a
-    /// reserved number, all lower numbers are in use.
+    /// Descriptor numbers from this one on are reserved for reading files in /proc. The kernel
+    /// always assigns the lowest free number, so if a new descriptor has a reserved number, all
+    /// lower numbers are in use.
     first_for_reading: u64,
 }
 

@@ -19,16 +19,16 @@ pub fn when_blocked(warn: fn(Error)) {
     let _ = WARN.set(warn);
 }
 
-/// Calls the function that `start` returns in a separate thread, and returns its result. If a
-/// process blocks the thread, abandons the thread and starts a new one that reads only the
-/// lock-free files of this process. The same applies to the processes that blocked earlier threads,
-/// until these threads are no longer blocked.
+/// Calls `start`, runs the function that it returns in a separate thread, and returns the result.
+/// If a process blocks the thread, abandons the thread and tries again in a new one. The new thread
+/// reads only the lock-free files (see `blocked`) of this process, and of all processes that still
+/// block earlier threads.
 ///
 /// While an abandoned thread is blocked, it keeps its memory, which is at most the memory of one
 /// scan. There are at most [`MAX_BLOCKED`] such threads.
 ///
 /// # Errors
-/// Fails if `start` fails, if the thread is blocked although it reads only lock-free files of the
+/// Fails if `start` fails, if a thread is blocked although it reads only lock-free files of the
 /// processes that block it, or if [`MAX_BLOCKED`] threads are blocked.
 pub fn unless_blocked<T, F>(start: impl Fn() -> Result<F, Error>) -> Result<T, Error>
 where

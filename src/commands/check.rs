@@ -63,9 +63,9 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
     Ok(view::exit_status(check.count(Verdict::Deny) > 0, is_complete, output.strict))
 }
 
-/// Runs one check. Also returns the reasons why problems may be missing: the filter selected
-/// nothing, but matching processes or namespaces may be missing from the snapshot; or the user asked
-/// for limits, but some are unknown.
+/// Runs one check. Also returns the reasons why it may have missed problems. One reason is that the
+/// filter selected nothing, but the snapshot may lack matching processes or namespaces. The other
+/// reason is that the user asked for limits, but some limits are unknown.
 fn check_once(
     arguments: &cli::Check,
     before: Option<&Snapshot>,
@@ -95,7 +95,8 @@ fn check_once(
         let (graph, nothing) = query::part(graph, selection);
         (Check::new(graph, unsettled, policy), nothing.map(|no| (no, coverage)))
     };
-    // In a CI job that leaves nothing behind, the filter may match only pidns itself.
+    // Apply the filter to the whole snapshot, including pidns itself: in a CI job that leaves
+    // nothing behind, a correct filter may match only pidns.
     let matches_nothing = |whole| query::part(PidGraph::new(whole), selection).1.is_some();
     check.nothing_matches = nothing.is_some() && whole.is_some_and(matches_nothing);
     let gap = nothing.map(|(no, coverage)| clean(no, coverage)).transpose()?.flatten();

@@ -9,8 +9,8 @@ use crate::error::Error;
 use crate::model::{Detail, Process, Snapshot};
 use crate::query::{Check, Policy, ThreadProblems, Transients, Unsettled};
 
-/// A snapshot to check, with the problems of its threads, and with the transient states that the
-/// check must not report.
+/// A snapshot that is ready to be checked, the problems found in individual threads, and the
+/// transient states that the check must not report.
 pub struct Settled {
     pub snapshot: Snapshot,
     /// Processes and namespaces whose states are not reported as problems, because the states

@@ -87,7 +87,8 @@ fn run_in_child(arguments: &Run) -> Result<Exit, Error> {
     Ok(Exit::Command(ended.status()))
 }
 
-/// Finds, kills and reports leftovers. Returns `true` if any leftover is denied.
+/// Finds leftovers, kills them with `--kill`, and reports them. Returns `true` if the code of any
+/// finding is denied (`--deny`).
 fn report(
     arguments: &Run,
     collector: Collector,
@@ -175,7 +176,8 @@ fn open_reports(arguments: &Run) -> Result<Vec<(RunFormat, ReportFile)>, Error> 
     Ok(formats.into_iter().zip(files).collect())
 }
 
-/// Scans the host repeatedly, until a scan shows leftovers or no descendant is left.
+/// Scans the host repeatedly, until a scan shows leftovers, or all processes that the command
+/// started have exited. Gives up after [`MAX_SCANS`] scans, or after the time [`SCANNING`].
 fn find_leftovers(
     arguments: &Run,
     command: &mut SupervisedCommand,

@@ -55,8 +55,8 @@ impl Until {
     ) -> Result<(Snapshot, Option<Check>), Error> {
         let Request { procfs, details, .. } = scanner.request().clone();
         // Only `settle` finds problems of individual threads. If the watch does not wait for such a
-        // problem, check the snapshot without `settle` first. If this check finds no problem,
-        // `settle` is not needed, because no problem can be transient.
+        // problem, check the snapshot without `settle` first. If this check finds nothing, skip
+        // `settle`, which would only remove transient problems.
         let may_stop = || after.processes.iter().any(Process::has_exited_leader);
         let needs_threads = self.codes.contains(&CheckCode::Uninterruptible)
             || (self.codes.contains(&CheckCode::StoppedInit) && may_stop());

@@ -125,8 +125,8 @@ pub fn style<F: Formats>(output: &Output<F>, no_fold: bool) -> Style {
     }
 }
 
-/// Returns the exit status of a verb. `is_no` is `true` if the answer of the verb is no, for
-/// example if `pidns diff` has found differences. An incomplete view changes the exit status only
+/// Returns the exit status of a verb. `is_no` is `true` if the verb has a negative result: for
+/// example, `pidns diff` has found differences. An incomplete view changes the exit status only
 /// with `--strict`.
 pub fn exit_status(is_no: bool, is_complete: bool, strict: bool) -> Exit {
     match is_no {

@@ -32,14 +32,14 @@ use crate::watch::local_time::LocalTime;
 use crate::watch::schedule::Schedule;
 use crate::wording::watch as wording;
 
-/// Shortest interval of a watch (`--interval`) in which pidns asks the kernel whether a missing
-/// namespace still exists. The answer takes up to 0.2 seconds. In a watch with a shorter interval,
-/// pidns reports the namespace as gone without asking.
+/// Shortest `--interval` at which a watch asks the kernel whether a missing namespace still exists.
+/// The answer takes up to 0.2 seconds. At a shorter interval, the watch reports the namespace as
+/// gone without asking.
 const MIN_INTERVAL_FOR_HIDDEN: Duration = Duration::from_secs(1);
 
 /// The reason why the watch ends.
 enum End {
-    /// A problem that `--until` selects has occurred.
+    /// A problem selected by `--until` has occurred.
     Occurred,
     /// The time limit of `--for` has expired.
     Time,
@@ -77,7 +77,7 @@ pub fn watch(arguments: &cli::Watch) -> Result<Exit, Error> {
     Ok(view::exit_status(is_no, watcher.is_complete, arguments.output.strict))
 }
 
-/// A running watch.
+/// The state of a running `pidns watch`.
 struct Watcher<'a> {
     arguments: &'a cli::Watch,
     signals: &'a Signals,
@@ -387,7 +387,7 @@ impl<'a> Watcher<'a> {
     }
 }
 
-/// Returns the request with which each snapshot of the watch is taken.
+/// Returns the scan request for the snapshots of the watch.
 fn request(arguments: &cli::Watch) -> Request {
     let policy = Policy::only(arguments.until.clone());
     let needs_cgroups = arguments.filter.container.is_some() || policy.needs_cgroups();

@@ -24,8 +24,8 @@ const DIFF_VERSION: &str = "1.0";
 /// `pidns diff -f json`. Later 1.x versions of the schema may add fields, but never rename, retype
 /// or remove a field. They may also add values to an enumeration that the schema describes as an
 /// open list.
-// The types of the long lists are type parameters, so that each list can create its elements one at
-// a time while the comparison is written.
+// The struct is generic over its long lists, so that their elements can be created one at a time
+// while the comparison is written.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Comparison<N = Vec<NamespaceChange>, P = Vec<ProcessChange<'static>>> {

@@ -1,7 +1,8 @@
 //! Parses untrusted JSON and YAML with limited memory. Detects the format from the content.
 //!
-//! Both parsers stream values and build no tree, so memory stays proportional to the size of
-//! the text. Nesting and the length of errors are limited, and YAML aliases are rejected.
+//! Both parsers stream values and build no tree, so memory stays proportional to the size of the
+//! text. The nesting depth and the length of error messages are limited, and YAML aliases are
+//! rejected.
 
 use std::fmt::{self, Write as _};
 

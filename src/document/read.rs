@@ -20,10 +20,11 @@ pub(super) use records::RecordLine;
 /// Reads an untrusted document in JSON or YAML, or the NDJSON records of one snapshot. Detects the
 /// format from the content.
 ///
-/// The returned snapshot is as consistent as the result of a live scan. Ignores fields from a later
-/// 1.x version, and returns the words from open lists that this version does not know. Reading
-/// fails if the text is larger than [`MAX_SIZE`], has an unsupported major version, does not match
-/// the schema, contradicts itself, or contains records from several snapshots.
+/// The returned snapshot is as consistent as the result of a live scan. Ignores fields that a later
+/// 1.x version added. Also accepts unknown values of enumerations that later versions may extend,
+/// and returns these values as [`UnknownWords`]. Reading fails if the text is larger than
+/// [`MAX_SIZE`], has an unsupported major version, does not match the schema, contradicts itself,
+/// or contains records from several snapshots.
 pub fn read(text: &[u8]) -> Result<(model::Snapshot, UnknownWords), Invalid> {
     read_from(text, None).unwrap_or_else(|error| Err(Invalid::at("", error.to_string())))
 }

@@ -38,7 +38,7 @@ pub struct Record<'a, T: RecordContent> {
     captured_at: &'a Timestamp,
     /// The host that was scanned.
     host: &'a Host,
-    /// Kind of the record: the name of the field that contains the content of the record.
+    /// Kind of the record. This is also the name of the field that holds the record's content.
     #[serde(rename = "record")]
     kind: Word<T::Kind>,
     #[serde(flatten)]

@@ -55,10 +55,10 @@ struct RunFinding {
     code: Word<CheckCode>,
     /// `true` if problems with this code are denied (--deny).
     denied: bool,
-    /// PID of the process with the problem; null if a namespace has the problem, or if short-lived
-    /// processes exited before they could be read.
+    /// PID of the process with the problem. Null if the problem concerns a namespace, or
+    /// short-lived processes that exited before they could be read.
     pid: Option<Pid>,
-    /// ID of the namespace with the problem; null if a process has the problem.
+    /// ID of the namespace with the problem; null if the problem concerns processes.
     namespace: Option<NamespaceId>,
     /// Age of the process in seconds; null if unknown.
     age: Option<f64>,

@@ -18,7 +18,7 @@ use crate::model::{self, Container, Criterion, NamespaceId, Observer, Pid, Procf
 /// The lists are flat and joined by ids. Later 1.x versions of the schema may add fields, but never
 /// rename, retype or remove a field. They may also add values to an enumeration that the schema
 /// describes as an open list. Readers must ignore fields and values that they do not know.
-// The types of the long lists are generic: a writer can use an iterator that creates the elements
+// The struct is generic over its long lists, so that their elements can be created one at a time
 // while the document is written.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
@@ -41,7 +41,7 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub searched: Vec<Word<model::SearchScope>>,
     /// The requested details. Fields for other details are null.
-    // Documents from the first versions of pidns have no fields `details`, `selected` and
+    // Documents from the first versions of pidns lack the fields `details`, `selected` and
     // `blocked_by`.
     #[serde(default)]
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
@@ -210,8 +210,8 @@ keywords! {
         /// A UNIX socket (`fd` of process `pid`) with an unreceived message. The message carries
         /// the credentials of a process of the namespace (SCM_CREDENTIALS).
         Message = "message",
-        /// An open file or directory in a procfs of the namespace, or in the /proc/PID directory of
-        /// a former process of the namespace: descriptor `fd` of process `pid`.
+        /// An open file or directory (`fd` of process `pid`) in a procfs that shows the namespace,
+        /// or in the /proc/PID directory of a process that was in the namespace.
         ProcfsFile = "procfs_file",
     }
 }

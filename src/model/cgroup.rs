@@ -122,11 +122,11 @@ const RUNTIMES: [(&str, PathFormat, IdFormat); 23] = [
 pub const SHIM: &str = "containerd-shim";
 
 /// Finds the innermost container in the contents of `/proc/PID/cgroup` (`cgroups(7)`), which lists
-/// version 1 cgroups, a version 2 cgroup or both. If there is no container and `has_terminated`
-/// returns `false`, returns the systemd unit. `parent` is the name of the process's parent.
+/// version 1 cgroups, a version 2 cgroup or both. If there is no container, returns the systemd
+/// unit, unless `has_terminated` returns `true`. `parent` is the name of the process's parent.
 ///
-/// The unit of a terminated process may be wrong. For a terminated process, the kernel reports the
-/// root cgroup in every version 1 hierarchy, and the real path only in the version 2 hierarchy. If
+/// The unit of a terminated process may be wrong: the kernel reports the real path of such a
+/// process only in the version 2 hierarchy, and the root cgroup in every version 1 hierarchy. If
 /// the container used version 1, the version 2 path may name the service that started the
 /// container. For the same reason, the container found for a terminated process can be an outer
 /// container.
@@ -455,8 +455,8 @@ mod tests {
         path.replace("UNIT_UID", UNIT_UID).replace("UID", UID).replace("ID", ID)
     }
 
-    /// Returns the container of a live process whose version 2 cgroup is `path`, as text. Also checks
-    /// that [`of_path`] finds the same container from the path alone.
+    /// Finds the container of a live process whose version 2 cgroup is `path`, and formats it with
+    /// [`say`]. Also checks that [`of_path`] finds the same container from the path alone.
     fn read(path: &str) -> String {
         let said = say(live(format!("0::{}\n", fill(path)).as_bytes()));
         let path = fill(path);
@@ -465,8 +465,7 @@ mod tests {
         said
     }
 
-    /// Finds the container of a live process with these cgroups, if the name of its parent is
-    /// unknown.
+    /// Finds the container of a live process from its cgroups, without the name of its parent.
     fn live(cgroups: &[u8]) -> Option<Container> {
         of_cgroups(cgroups, None, || false)
     }

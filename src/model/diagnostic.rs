@@ -2,9 +2,10 @@
 
 use super::{Pid, keywords};
 
-/// A problem encountered during a scan. A snapshot has at most one diagnostic for each code and
-/// errno. An exception is [`DiagnosticCode::LimitsUnknown`]: each kind of limit, and each reason
-/// why limits of this kind are unknown, has a diagnostic of its own.
+/// A problem encountered during a scan. A snapshot has at most one diagnostic for each combination
+/// of code and errno. The exception is [`DiagnosticCode::LimitsUnknown`], which can have one
+/// diagnostic for each combination of a kind of limit and a reason why limits of that kind are
+/// unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// The diagnostic code, in lower case with hyphens. A document that a later version of pidns
@@ -54,7 +55,7 @@ pub enum Hides {
 pub enum Advice {
     /// No advice.
     None,
-    /// A text that names the privileges that pidns lacks.
+    /// The privileges that pidns lacks.
     Permission,
     /// A fixed text.
     Text(&'static str),
@@ -317,7 +318,7 @@ diagnostic_codes! {
         message: "cannot read when {} started",
         advice: Advice::None,
     }
-    /// Requested command lines cannot be read.
+    /// The requested command lines of some processes cannot be read.
     ArgsUnreadable {
         name: "args-unreadable",
         severity: Severity::Warning,
@@ -327,7 +328,7 @@ diagnostic_codes! {
         message: "cannot read the command lines of {}",
         advice: Advice::None,
     }
-    /// Requested command lines were truncated, because they are too long.
+    /// The requested command lines of some processes are truncated, because they are too long.
     ArgsCut {
         name: "args-cut",
         severity: Severity::Warning,
@@ -476,7 +477,7 @@ impl DiagnosticCode {
         self.entry().hides
     }
 
-    /// Returns `true` if the message for this code contains a number of processes.
+    /// Returns `true` if the message for this code says how many processes are affected.
     #[must_use]
     pub fn counts_processes(self) -> bool {
         self.entry().counted == Counted::Processes

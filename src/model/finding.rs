@@ -23,7 +23,8 @@ pub enum Subject {
     Namespace(NamespaceId),
     /// A limit, given by its index in the snapshot's list of limits.
     Limit(usize),
-    /// The snapshot as a whole: it may lack processes or namespaces.
+    /// The snapshot as a whole. The finding says that processes or namespaces may be missing from
+    /// it.
     Snapshot,
 }
 

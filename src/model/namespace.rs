@@ -185,8 +185,8 @@ pub enum HoldingFile {
     /// A UNIX socket with an unreceived message that carries the credentials of a process in the
     /// namespace (`SCM_CREDENTIALS`, see `unix(7)`).
     Message,
-    /// A file or directory in a procfs of the namespace, or in the `/proc/PID` directory of a
-    /// former process of the namespace.
+    /// A file or directory in a procfs that shows the namespace, or in the `/proc/PID` directory of
+    /// a process that was in the namespace.
     Procfs,
 }
 

@@ -38,7 +38,7 @@ pub enum NotFound {
     NotTold {
         /// A known PID of the process, or the PID that the user gave.
         pid: Pid,
-        /// The namespace in which the process may have a PID.
+        /// The namespace in which the process's PID is unknown.
         namespace: NamespaceId,
     },
     /// A name or an ID could mean several containers or pods.

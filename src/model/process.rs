@@ -180,7 +180,7 @@ impl Process {
         self.details.as_ref().is_some_and(|details| details.environment.contains(pattern))
     }
 
-    /// Returns the start of the process, or `None` if its start time is unknown.
+    /// Returns the start time and PID of the process, or `None` if the start time is unknown.
     #[must_use]
     pub fn start(&self) -> Option<ProcessStart> {
         Some(ProcessStart { ticks: self.start_time?, pid: self.pid })

@@ -34,8 +34,8 @@ impl Ended {
     }
 }
 
-/// The processes that pidns tried to kill, listed by PID. The PIDs are from the same PID namespace
-/// as the PIDs in `document`.
+/// The processes that pidns tried to kill. Their PIDs belong to the same PID namespace as the PIDs
+/// in `document`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "killed"))]
 pub struct Killed {

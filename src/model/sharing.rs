@@ -33,20 +33,20 @@ pub struct Shared {
     pub with: SharedWith,
 }
 
-/// The other users of the shared namespaces: the host, or the inits of other PID namespaces.
+/// The host, or the inits of other PID namespaces, with which the init of a PID namespace P shares
+/// namespaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SharedWith {
     /// The host.
     Host,
-    /// The inits of one or more other PID namespaces. Descendants of the init's own PID namespace
-    /// do not count.
+    /// The inits of one or more other PID namespaces. Descendants of P are left out.
     Namespaces {
-        /// The PID namespace to name in a message: the nearest ancestor of the init's own PID
-        /// namespace or, if none of the others is an ancestor, the one with the lowest ID.
+        /// The one of these PID namespaces that a message names: the nearest ancestor of P or, if
+        /// none of them is an ancestor of P, the one with the lowest ID.
         first: NamespaceId,
         /// The container of the PID namespace `first`.
         container: Option<Container>,
-        /// Number of other PID namespaces, not counting `first`.
+        /// Number of these PID namespaces, not counting `first`.
         more: usize,
     },
 }

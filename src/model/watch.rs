@@ -33,7 +33,8 @@ keywords! {
         /// The first snapshot already has problems with a code from --until. These problems do not
         /// end the watch.
         AlreadyThere = "already-there",
-        /// The last snapshot before the problem and the first one with it were saved.
+        /// Two snapshots were saved: the last one before a problem occurred, and the first one with
+        /// the problem.
         Saved = "saved",
         /// A snapshot could not be saved.
         NotSaved = "not-saved",

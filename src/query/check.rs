@@ -141,7 +141,8 @@ impl Check {
         self.live.stuck_threads = stuck;
     }
 
-    /// Turns a denied finding into a warning unless `is_denied` returns `true` for the finding.
+    /// Keeps a finding denied only if `is_denied` returns `true` for it. All other denied findings
+    /// become warnings.
     pub(super) fn deny_only(&mut self, is_denied: impl Fn(&PidGraph, &Finding) -> bool) {
         for finding in &mut self.findings {
             if !is_denied(&self.graph, finding) {

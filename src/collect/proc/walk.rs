@@ -21,7 +21,7 @@ use crate::model::Pid;
 /// for a slow batch.
 const MAX_BATCH: usize = 32;
 
-/// Minimum number of processes handed to a thread at a time when each process is slow to read.
+/// Minimum batch size for processes that are slow to read (see [`read`]).
 const MIN_BATCH: usize = 16;
 
 /// Number of batches that can be queued for each helper thread.

@@ -14,10 +14,10 @@ use crate::model::{DiagnosticCode, Pid};
 /// first retry is made as soon as the thread has read its other processes.
 const RETRIES: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(600)];
 
-/// Maximum number of late rounds, which follow the last regular attempt ([`Attempt::Final`]). A
-/// late round rereads each process that seemed to be gone (`ESRCH`) right after its status file had
-/// been opened, although its PID still exists. A process that fails in every round is reported as
-/// unreadable.
+/// Maximum number of late rounds: retries that follow the last regular attempt
+/// ([`Attempt::Final`]). A late round rereads each process that seemed to be gone (`ESRCH`) right
+/// after its status file had been opened, although its PID still exists. A process that fails in
+/// every round is reported as unreadable.
 const MAX_LATE_ROUNDS: usize = 16;
 
 /// Reads processes in one thread of a scan.
@@ -29,8 +29,8 @@ pub struct Worker<'a> {
     late_rounds: usize,
     /// Processes that must be read again.
     retry: Vec<Target>,
-    /// Time at which the first attempt to read a process last failed. The delays in [`RETRIES`]
-    /// start at this time.
+    /// Time at which a process was last added to `retry` after a failed first attempt. The delays
+    /// in [`RETRIES`] start at this time.
     last_added: Instant,
 }
 
@@ -40,8 +40,8 @@ pub struct Worker<'a> {
 enum Attempt {
     First,
     Retry,
-    /// The last regular attempt, and the late rounds. Their results are accepted even if they look
-    /// inconsistent.
+    /// The last regular attempt, or a late round (see [`MAX_LATE_ROUNDS`]). The result is accepted
+    /// even if it looks inconsistent.
     Final,
 }
 

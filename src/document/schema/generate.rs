@@ -110,8 +110,9 @@ pub(crate) fn required_holder_fields() -> Value {
     ])
 }
 
-/// Replaces `oneOf`, which would reject records of unknown kinds. Each content field becomes an
-/// optional field of the record, which is required if the value of the field `record` is its name.
+/// Makes each content field an optional field of the record, and requires it only if the value of
+/// `record` is the field's name. This replaces `oneOf`, which would reject records of unknown
+/// kinds.
 pub(crate) fn content_by_kind(record: &mut Schema) {
     let mut rules = Vec::new();
     for mut variant in record.remove("oneOf").as_ref().and_then(Value::as_array).cloned().unwrap() {

@@ -7,13 +7,13 @@ use std::io::{self, Write};
 
 use crate::wording::sanitize::{CiCommand, is_harmful};
 
-/// The escape for a character above U+FFFF. JSON and YAML use the same escapes for all other
+/// The notation for characters above U+FFFF. JSON and YAML use the same escapes for all other
 /// characters.
 #[derive(Clone, Copy)]
 pub enum Notation {
-    /// Two escapes, one for each half of the surrogate pair, such as `\ud83d\ude00`.
+    /// One escape for each half of the character's surrogate pair, as in `\ud83d\ude00`.
     Json,
-    /// A single escape with the whole code point, such as `\U0001f600`.
+    /// One escape for the whole code point, as in `\U0001f600`.
     Yaml,
 }
 

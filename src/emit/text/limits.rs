@@ -39,7 +39,7 @@ pub fn write(report: &LimitReport, style: Style, out: &mut dyn Write) -> io::Res
 }
 
 /// Writes one limit. If the limit is reached, its line begins with the [`failure`] that the limit
-/// causes, and then the text in `also`.
+/// causes, followed by the text in `also`.
 fn write_limit(
     limit: &Limit,
     also: &str,

@@ -117,8 +117,8 @@ pub struct TreeDrawer<'o> {
 }
 
 impl<'o> TreeDrawer<'o> {
-    /// Creates a drawer for a tree with `depth` levels. In a deep tree, each level is indented
-    /// less, so that half of the width is left for text.
+    /// Prepares to draw a tree with `depth` levels. In a deep tree, each level is indented less, so
+    /// that half of the width is left for text.
     pub fn new(style: Style, depth: usize, out: &'o mut dyn Write) -> Self {
         let half = style.width.unwrap_or(NOMINAL_WIDTH) / 2;
         Self {

@@ -63,9 +63,10 @@ fn find_in_namespaces(
     }
 }
 
-/// Finds limits of which at least `warn_at` percent is in use. Leaves out the limits for terminated
-/// inits and for nesting, because the codes `dead-namespace` and `deep-nesting` cover them. Also
-/// leaves out limits with a maximum of 0, which an administrator sets to forbid new PID namespaces.
+/// Finds limits of which at least `warn_at` percent is in use. Leaves out the kinds
+/// `InitTerminated` and `Nesting`, because the codes `dead-namespace` and `deep-nesting` cover
+/// them. Also leaves out limits with a maximum of 0: an administrator sets this maximum to forbid
+/// new PID namespaces.
 fn find_in_limits(graph: &PidGraph, warn_at: u64, found: &mut Vec<(CheckCode, Subject)>) {
     let is_reported = |it: &Limit| {
         !matches!(it.kind, LimitKind::InitTerminated | LimitKind::Nesting)
