@@ -49,8 +49,8 @@ pub fn translate(
     Ok(Translation { pid, from: from.or(home), to, translated, levels })
 }
 
-/// Returns the ID of a namespace. Finds the namespace of the scanned procfs even if a filter has
-/// removed this namespace from the graph.
+/// Returns the ID of a namespace. Finds the namespace of the procfs that was read, even if a filter
+/// has removed this namespace from the graph.
 fn resolve_or_home(graph: &PidGraph, namespace: NamespaceRef) -> Result<NamespaceId, NotFound> {
     match (namespace, graph.snapshot().procfs.namespace) {
         (NamespaceRef::Id(id), Some(home)) if id == home => Ok(home),
@@ -81,7 +81,7 @@ fn levels(graph: &PidGraph, lineage: &Lineage, process: &Process) -> Vec<Level> 
         levels.push(Level { namespace: None, pid: process.pid });
     }
     levels.reverse();
-    // The outermost PID always belongs to the namespace of the scanned procfs.
+    // The outermost PID always belongs to the namespace of the procfs that was read.
     if let Some(outermost) = levels.first_mut() {
         outermost.namespace = graph.snapshot().procfs.namespace.or(outermost.namespace);
     }
