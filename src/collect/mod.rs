@@ -133,7 +133,7 @@ impl Scanner {
         Self { request, program: SharedProgram::NotLoaded }
     }
 
-    /// Returns the request for which this scanner takes snapshots.
+    /// Returns the request that says what this scanner's snapshots contain.
     #[must_use]
     pub fn request(&self) -> &Request {
         &self.request
@@ -163,8 +163,8 @@ fn collect_by(
         let begin = (now(), Instant::now());
         raise_descriptor_limit();
         scan_mark::renew();
-        // The procfs is opened before any thread is started, because only a single-threaded process
-        // can enter another time namespace (see `clock`).
+        // Open the procfs before starting any thread. `open` may also enter the initial time
+        // namespace (see `clock`), and the kernel permits this only to a single-threaded process.
         let proc = open()?;
         let (request, mut program) = (request.clone(), loaded.clone());
         Ok(move || (scan(&request, &mut program, &proc, begin), program))
@@ -173,8 +173,8 @@ fn collect_by(
     collected
 }
 
-/// Takes a snapshot of the processes that `proc` shows. `captured_at` and `start` are the time at
-/// which the scan began.
+/// Takes a snapshot of the processes that `proc` shows. `captured_at` and `start` both give the
+/// time at which the scan began: as RFC 3339, and on the monotonic clock.
 fn scan(
     request: &Request,
     program: &mut SharedProgram,
@@ -226,8 +226,8 @@ pub fn now() -> String {
     timestamp(SystemTime::now())
 }
 
-/// Formats a time as RFC 3339. A time before 1970 or after 9999 is replaced by the nearest time in
-/// these years.
+/// Formats a time as RFC 3339. A time outside the years 1970 to 9999 is replaced by the nearest
+/// time within them.
 fn timestamp(time: SystemTime) -> String {
     const END_OF_9999: Duration = Duration::from_secs(253_402_300_799);
     let time = time.clamp(UNIX_EPOCH, UNIX_EPOCH + END_OF_9999);

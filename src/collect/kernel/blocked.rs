@@ -88,7 +88,7 @@ struct Work {
 
 /// Work that pidns no longer waits for, because a process blocked it.
 struct Abandoned {
-    /// The processes that the threads were reading while they were blocked.
+    /// The processes that the blocked threads were reading.
     by: BTreeSet<Pid>,
     /// A channel that is disconnected when the threads have ended. It never contains a message.
     end: Receiver<Infallible>,

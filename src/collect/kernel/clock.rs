@@ -96,9 +96,9 @@ fn read_offset() -> SysResult<Option<i64>> {
     if current == Some(INITIAL_TIME_NAMESPACE) {
         return Ok(Some(0));
     }
-    // `timens_offsets` shows the offsets of the time namespace in which children are created. That
-    // namespace differs from pidns's own if `unshare --time` has executed pidns on an older kernel,
-    // where execve(2) does not enter the namespace for children.
+    // `timens_offsets` shows the offsets of the time namespace in which pidns's children are
+    // created. If `unshare --time` executed pidns on an older kernel, this is not pidns's own time
+    // namespace: on such a kernel, execve(2) does not enter the namespace for children.
     if namespace_link(descriptors, c"../ns/time_for_children", "time")? != current {
         return Ok(None);
     }

@@ -46,7 +46,7 @@ pub struct ListedMounts<'a> {
 
 impl<'a> ListedMounts<'a> {
     /// Reads all mounts of a mount namespace. The returned list contains only the bind mounts of
-    /// PID and mount namespaces. Fails with `EBUSY` if the limit of `waits` has been reached.
+    /// PID and mount namespaces. Fails with `EBUSY` if the time limit in `waits` has been reached.
     pub fn list(namespace: &NamespaceFd, waits: &'a WaitLimit) -> Result<(Self, MountList)> {
         let this = Self { namespace_id: namespace.mount_namespace_id()?, waits };
         let mut found = MountList::default();

@@ -330,10 +330,10 @@ const FD_NSFS_ROOT: libc::c_int = -10003;
 
 /// Opens a PID namespace by its 64-bit ID and inode (since Linux 6.18).
 ///
-/// Fails with `ESTALE` if the namespace is gone and, since Linux 6.19, also if no task, descriptor
-/// or mount refers to it. Fails with `EPERM` without `CAP_SYS_ADMIN` in the user namespace that
-/// owns the namespace, except for the caller's own namespace. Fails with `EINVAL` for an impossible
-/// inode. Older kernels return `EBADF`.
+/// The caller can always open its own PID namespace. Any other PID namespace requires
+/// `CAP_SYS_ADMIN` in the user namespace that owns it (otherwise, fails with `EPERM`). Fails with
+/// `ESTALE` if the namespace is gone or, since Linux 6.19, if no task, descriptor or mount refers
+/// to it. Fails with `EINVAL` for an impossible inode. Older kernels return `EBADF`.
 pub fn open_by_handle(ns_id: u64, inode: u64) -> io::Result<NamespaceFd> {
     let mut handle = FileHandle {
         bytes: NSFS_FILE_HANDLE_SIZE_VER0,

@@ -1,10 +1,10 @@
-//! Limits the time for which pidns waits for the kernel, usually for a lock.
+//! Limits how long pidns waits for the kernel, usually for a lock.
 //!
 //! Any user can keep some locks busy. Processes that share their memory and fork in a loop keep the
 //! lock of this memory (`mmap_lock`) busy. Processes that copy a large mount namespace in a loop
-//! keep the lock of all mounts (`namespace_sem`) busy. If a process is in a deeply nested cgroup,
-//! the kernel takes long to generate its `/proc/PID/cgroup`. Each wait ends after some time, but a
-//! scan may have to wait thousands of times.
+//! keep the lock of all mounts (`namespace_sem`) busy. Besides waiting for locks, pidns waits for
+//! `/proc/PID/cgroup`: the kernel takes a long time to generate this file for a process in a deeply
+//! nested cgroup. Each wait ends after some time, but a scan may have to wait thousands of times.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -18,10 +18,10 @@ use rustix::io::{Errno, Result};
 use super::blocked;
 use super::sys::{MAX_MOUNTINFO, open, read_own, read_to_end_by};
 
-/// Maximum time for which a scan waits for the locks of other processes' memory.
+/// Maximum time that a scan waits for the locks of other processes' memory.
 pub const MEMORY_WAIT: Duration = Duration::from_secs(3);
 
-/// Maximum time for which pidns waits for the contents of slow `/proc/PID/cgroup` files.
+/// Maximum time that pidns waits for the contents of slow `/proc/PID/cgroup` files.
 pub const CGROUP_WAIT: Duration = Duration::from_secs(2);
 
 /// A call that takes less time than this is not counted. Most calls take a few microseconds.
@@ -36,8 +36,8 @@ const SLOW_CGROUP: Duration = Duration::from_millis(1);
 const MAX_BLOCKED: usize = 3;
 
 thread_local! {
-    /// The total time for which this thread had waited for a processor when its last slow call
-    /// ended.
+    /// Total time that this thread has waited for a processor, measured at the end of its last slow
+    /// call.
     static RUN_DELAY: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
@@ -45,7 +45,7 @@ thread_local! {
 #[derive(Debug)]
 pub struct WaitLimit {
     limit: Duration,
-    /// Calls that take less time are not counted.
+    /// Calls that take less time than this are not counted.
     slow: Duration,
     /// Total duration of the slow calls so far, in nanoseconds.
     waited: AtomicU64,
@@ -71,7 +71,7 @@ impl WaitLimit {
         Duration::from_nanos(self.waited.load(Ordering::Relaxed)) >= self.limit
     }
 
-    /// Calls `call`, which may take long. Fails with `EBUSY` if the limit has been reached.
+    /// Calls `call`, which may take a long time. Fails with `EBUSY` if the limit has been reached.
     pub fn call<T>(&self, call: impl FnOnce() -> Result<T>) -> Result<T> {
         if self.is_reached() {
             return Err(Errno::BUSY);
@@ -80,7 +80,8 @@ impl WaitLimit {
         let result = call();
         let elapsed = started.elapsed();
         if elapsed >= self.slow {
-            // On a busy host, a thread also waits for a processor. This time does not count.
+            // On a busy host, the thread spends part of this time waiting for a processor. Count
+            // only the rest.
             let waited = elapsed.saturating_sub(new_run_delay());
             let waited = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
             self.waited.fetch_add(waited, Ordering::Relaxed);
@@ -89,8 +90,7 @@ impl WaitLimit {
     }
 }
 
-/// Returns the time for which this thread has waited for a processor since the last call of this
-/// function.
+/// Returns how long this thread has waited for a processor since its last call of this function.
 fn new_run_delay() -> Duration {
     let text = read_own(c"thread-self/schedstat").unwrap_or_default();
     let delay = std::str::from_utf8(&text).ok().and_then(|it| it.split(' ').nth(1)?.parse().ok());
@@ -103,7 +103,7 @@ fn new_run_delay() -> Duration {
 ///
 /// For some files, such as `/proc/PID/cmdline`, the kernel copies the contents from the memory of
 /// the process, and may wait for the lock of this memory at each page. So each system call reads
-/// only one page, and the time limit is checked in between. Fails with `EBUSY` if the limit of
+/// only one page, and the time limit is checked in between. Fails with `EBUSY` if the time limit in
 /// `waits` has been reached.
 pub fn read_at_most(
     dir: BorrowedFd<'_>,
@@ -127,7 +127,7 @@ pub fn read_at_most(
 }
 
 /// Reads an open `mountinfo` to its end into `buffer`, replacing the contents of `buffer`. Fails
-/// with `EBUSY` if the limit of `waits` has been reached.
+/// with `EBUSY` if the time limit in `waits` has been reached.
 pub fn read_mountinfo(file: &OwnedFd, buffer: &mut Vec<u8>, waits: &WaitLimit) -> Result<()> {
     read_to_end_by(buffer, MAX_MOUNTINFO, |buffer| {
         waits.call(|| rustix::io::read(file, spare_capacity(buffer)))

@@ -92,7 +92,7 @@ impl CgroupTree {
 /// The cgroup whose pids controller limits a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitingCgroup {
-    /// No cgroup limits the process.
+    /// The process is not limited by any cgroup.
     None,
     /// Index of the innermost cgroup that limits the process.
     Index(usize),

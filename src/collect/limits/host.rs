@@ -34,8 +34,7 @@ const EXEMPT: u64 = 1 << 21 | 1 << 24;
 /// (`DEFAULT_OVERFLOWUID` in the kernel).
 const OVERFLOW_UID: u32 = 65534;
 
-/// The phrase that describes cgroups in a diagnostic if they were not read, because the time limit
-/// was reached.
+/// Describes, in a diagnostic, the cgroups that were not read because the time limit was reached.
 const TOO_SLOW: &str = "that take too long to read, because they are nested deeply,";
 
 /// A process that can fork, with the facts that decide which limits apply to it.
@@ -197,8 +196,8 @@ impl<'a> LimitedHost<'a> {
             if let Ok(Some(index)) = cgroup {
                 self.cgroups.insert(pid, index);
             }
-            // A cgroup that takes too long to read is always reported. Even if the user did not ask
-            // about the process, it may use most of a limit.
+            // Report a cgroup that takes too long to read even if the user did not ask about this
+            // process: the process may use up most of a limit that the user asked about.
             if let Err(why) = cgroup
                 && (is_wanted || why == TOO_SLOW)
             {
@@ -236,10 +235,10 @@ impl<'a> LimitedHost<'a> {
     /// Returns the PID namespace in which the children of a process start. Must be called only for
     /// processes that are not in the result of [`namespaces_for_children`].
     ///
-    /// If the scan has found every process whose children start in a namespace other than its own,
-    /// returns the process's own namespace. Otherwise, reads the link `pid_for_children`. Fails
-    /// with `ENOENT` if the link is missing because the namespace has no init yet, or if the
-    /// snapshot does not contain the namespace.
+    /// If the scan has found all processes whose children start in another namespace, this process
+    /// is not one of them, so returns its own namespace. Otherwise, reads the link
+    /// `pid_for_children`. Fails with `ENOENT` if the link is missing because the namespace has no
+    /// init yet, or if the snapshot does not contain the namespace.
     fn namespace_for_children(
         &self,
         process: &Process,
@@ -315,9 +314,9 @@ impl<'a> LimitedHost<'a> {
     }
 }
 
-/// Returns the index of the innermost cgroup that limits a process, or `None` if no cgroup limits
-/// it. If pidns can't find out, fails with a phrase that says, in a diagnostic, which cgroups are
-/// affected.
+/// Returns the index of the innermost cgroup that limits a process, or `None` if it is not limited
+/// by any cgroup. If pidns can't find out, fails with a phrase that says, in a diagnostic, which
+/// cgroups are affected.
 fn limiting_cgroup(
     controller: &mut PidsController,
     process: &Process,

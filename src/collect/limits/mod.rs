@@ -86,8 +86,7 @@ impl Limits {
     }
 }
 
-/// Returns one diagnostic for each combination of a kind of limit and a reason why limits of this
-/// kind are unknown.
+/// Returns the diagnostics about unknown limits: one for each combination of limit kind and reason.
 fn unknown_limits(found: &[ReadLimit<'_>]) -> Vec<Diagnostic> {
     let mut counts: BTreeMap<(LimitKind, &str), usize> = BTreeMap::new();
     for read in found.iter().filter(|it| it.limit.full.is_none()) {

@@ -42,7 +42,8 @@ fn count_other_dirs(procfs: &Procfs) -> SysResult<u64> {
     let mut count = 0;
     for entry in procfs.entries()? {
         let entry = entry?;
-        // The kernel lists all processes after the other directories, so stop at the first process.
+        // The kernel lists the processes after all other directories, so stop counting at the first
+        // process.
         if parse::entry::<u32>(entry.file_name().to_bytes()).is_some() {
             break;
         }

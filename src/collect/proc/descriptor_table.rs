@@ -1,5 +1,5 @@
-//! Lists the descriptors of a process that refer to namespaces. Also recognizes a pidns that is
-//! running a scan, and the descriptors that pidns has inherited.
+//! Lists the descriptors of a process that refer to namespaces. Also recognizes a pidns process
+//! that is running a scan, and the descriptors that pidns itself has inherited.
 
 use std::ffi::CString;
 use std::mem::MaybeUninit;
@@ -20,7 +20,7 @@ use crate::collect::parse;
 pub struct DescriptorTable {
     /// The descriptors that refer to namespaces: the number and the file of each.
     pub namespaces: Vec<(u32, FileId)>,
-    /// `true` if the process is a pidns that is running a scan (see `scan_mark`).
+    /// `true` if the process is running a pidns scan (see `scan_mark`).
     pub has_scan_mark: bool,
     /// `true` if at least one descriptor was listed, and every listed descriptor still existed when
     /// it was read. Otherwise, the process may have released the table.

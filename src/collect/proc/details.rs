@@ -46,8 +46,8 @@ const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(4), Duration::from_millis(16)];
 
-/// Maximum number of processes for which a thread of the scan pauses in vain, because their command
-/// line stays empty through all `PAUSES`. A process can leave its command line empty forever.
+/// A thread of the scan stops pausing after this many processes whose command line stayed empty
+/// through all `PAUSES`. A process can leave its command line empty forever.
 pub const PATIENCE: u32 = 16;
 
 /// Reads the details of one process.
@@ -56,8 +56,8 @@ pub struct DetailReader<'a> {
     pub dir: BorrowedFd<'a>,
     /// The open file `/proc/PID/status`. Reading it fails once the process is gone.
     pub status_file: &'a OwnedFd,
-    /// How many more times the thread is allowed to pause for a process whose command line then
-    /// stays empty. Starts at [`PATIENCE`].
+    /// Number of further processes whose command line may stay empty through all pauses. At 0, the
+    /// thread no longer pauses for an empty command line. Starts at [`PATIENCE`].
     pub patience: &'a Cell<u32>,
     /// Limits the total time for which the threads of the scan are blocked while they read the
     /// memory of processes.

@@ -96,7 +96,7 @@ fn match_environment(
 }
 
 /// Reads the environment of a process. Fails with `ESRCH` if the process is gone, with `EFBIG` if
-/// the environment is too long, and with `EBUSY` if the limit of `waits` has been reached.
+/// the environment is too long, and with `EBUSY` if the time limit in `waits` has been reached.
 fn read_environment(
     procfs: &Procfs,
     process: &Process,

@@ -10,8 +10,7 @@ use super::relatives::{
 use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::model::{Pid, Process};
 
-/// Longest `sleep`, in seconds, between two updates of a heartbeat. Jenkins sleeps for three
-/// seconds.
+/// Longest `sleep`, in seconds, in the loop of a heartbeat. Jenkins uses `sleep 3`.
 const LONGEST_SLEEP: f64 = 10.0;
 
 /// A step of a CI job with a heartbeat: a background loop that shows the CI agent that the step is
@@ -36,8 +35,8 @@ pub fn step(
     ancestry: &[&Process],
     waits: &WaitLimit,
 ) -> Option<Step> {
-    // Try each ancestor as `script`, with its parent as `shell`. Skip pidns, the first entry of
-    // `ancestry`: it is not a shell, even if it is called `sh`.
+    // Try each ancestor of pidns as `script`, with its parent as `shell`. The first entry of
+    // `ancestry` is pidns itself, which does not run a script, even if it is called `sh`.
     let shells = ancestry.iter().skip(2);
     let scripts = ancestry.iter().skip(1);
     shells.zip(scripts).find_map(|(shell, script)| {

@@ -11,10 +11,10 @@ use crate::model::Pid;
 /// has a new parent, which can exit before it is read, too.
 const ROUNDS: usize = 8;
 
-/// Rereads each process whose parent was not found, together with the parent.
+/// Reads the parents that were not found, and reads their children again.
 ///
-/// A parent can be missing for two reasons: it exited during the scan, and the process has a new
-/// parent now; or it was started after /proc was listed. A process that has exited by now is left
+/// The scan misses a parent that exits during the scan, or that is started after /proc was listed.
+/// If the parent has exited, its child has a new parent now. A child that has exited by now is left
 /// out. If the parent still can't be read, `assemble` adds a diagnostic.
 pub fn find_missing(scan: Scan<'_>, found: &mut ScanFindings) {
     let mut before = BTreeSet::new();

@@ -97,23 +97,24 @@ struct Pipes {
 }
 
 impl Pipes {
-    /// Reads standard input, output and error of a process.
+    /// Finds the pipes that a process has open as standard input, output or error.
     fn of(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |_| Ok(STANDARD.map(CString::from).into()))
     }
 
-    /// Reads all descriptors of a process, starting with the highest number. To connect a pipe, a
-    /// shell first duplicates it to a standard descriptor, and then closes the original, which has
-    /// a higher number. If pidns finds the original closed, the duplicate exists already, and pidns
-    /// reads it later. So pidns can't miss both the original and the duplicate.
+    /// Finds the pipes that a process has open as any descriptor. Reads the descriptor with the
+    /// highest number first. To connect a pipe, a shell first duplicates it to a standard
+    /// descriptor, and then closes the original, which has a higher number. If pidns finds the
+    /// original closed, the duplicate exists already, and pidns reads it later. So pidns can't miss
+    /// both the original and the duplicate.
     fn of_all(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |dir| Ok(paths(descriptors(dir)?)))
     }
 
-    /// Reads the standard descriptors of a shell, and the write ends of all anonymous pipes that
-    /// the shell passes on to its commands, such as the pipe of `exec 3> >(cat)`. Other read ends
-    /// are left out, because the writer may be a server: `exec 3< <(server)`. A FIFO is left out,
-    /// because its reader may be a server.
+    /// Finds the pipes that a shell has open as standard descriptors, and the write ends of all
+    /// other anonymous pipes that the shell passes on to its commands, such as the pipe of
+    /// `exec 3> >(cat)`. Leaves out other read ends, because the writer may be a server
+    /// (`exec 3< <(server)`), and other FIFOs, because the reader may be a server.
     fn of_shell(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |dir| {
             let is_passed_on = |fd: &u32| {
@@ -128,8 +129,8 @@ impl Pipes {
         })
     }
 
-    /// Reads descriptors of a process. `list` returns their paths. Descriptors that can't be read
-    /// are left out.
+    /// Finds the pipes among the descriptors whose paths `list` returns. Leaves out descriptors
+    /// that can't be read.
     fn of_descriptors(
         procfs: &Procfs,
         pid: Pid,

@@ -79,8 +79,8 @@ pub struct ProcessReader<'a> {
     buffer: Vec<u8>,
     last_was_nested: bool,
     last_was_kernel_thread: bool,
-    /// Number of processes for which the thread may still pause in vain, because their command line
-    /// stays empty. Starts at [`PATIENCE`].
+    /// Number of further processes whose command line may stay empty through all pauses. At 0, the
+    /// thread no longer pauses for an empty command line. Starts at [`PATIENCE`].
     patience: Cell<u32>,
 }
 
@@ -247,7 +247,7 @@ impl<'a> ProcessReader<'a> {
         // If the start time differs, BPF saw another process with this PID, so ignore the data from
         // BPF.
         let has_none_open = none_open_since.is_some_and(|start| process.start_time == Some(start));
-        // Search for the other namespaces that the process keeps alive only now, because this
+        // Only now search for the other namespaces that the process keeps alive, because this
         // search takes longest.
         let held = self.search_holders(&process, capacity, has_none_open, &open)?;
         Ok(ReadProcess { process, leaders, cgroup, init, held, log: open.log })

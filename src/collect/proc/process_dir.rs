@@ -12,7 +12,7 @@ use crate::collect::kernel::sys::{is_gone, namespace_link, open_base, open_dir, 
 use crate::collect::parse;
 use crate::model::{NamespaceId, Pid};
 
-/// The directory `/proc/PID` of a process, used by path or through an open descriptor.
+/// The directory `/proc/PID` of a process, accessed by its path or through an open descriptor.
 pub struct ProcessDir<'a> {
     /// The open directory, if it was opened. Files opened through it always belong to the process
     /// that had the PID when the directory was opened.
@@ -58,8 +58,8 @@ impl<'a> ProcessDir<'a> {
         }
         let file = file.to_bytes_with_nul();
         let end = self.base + file.len();
-        // Every `file` fits into `path`. A longer `file` would result in an empty path, which
-        // `openat(2)` rejects.
+        // Every `file` that pidns uses fits into the buffer. If one did not, the returned path
+        // would be empty, and `openat(2)` would fail.
         if let Some(space) = self.path.get_mut(self.base..end) {
             space.copy_from_slice(file);
         }
@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(real_cause(Errno::ACCESS, task.as_fd()), Errno::ACCESS);
         drop(end);
         thread.join().unwrap();
-        // The thread can remain for a moment after `join`.
+        // The thread can still be in /proc for a moment after `join`.
         while read(task.as_fd(), c"stat", &mut Vec::new()).is_ok() {
             thread::yield_now();
         }

@@ -51,7 +51,7 @@ pub struct SeenInit {
     pub process: Process,
     /// The kernel's 64-bit ID of the init's PID namespace. The kernel never reuses such an ID.
     pub ns_id: u64,
-    /// Inode of the init's mount namespace, if the scan searches for bind mounts.
+    /// Inode of the process's mount namespace, if the scan searches for bind mounts.
     pub mount_namespace: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! Marks a pidns that is running a scan, so that other scans recognize it.
+//! Marks a pidns process that is running a scan, so that other scans recognize it.
 //!
 //! A scan keeps open every namespace that it finds. The descriptors that pidns opens for this
 //! purpose are not holders, because pidns closes them at the end of the scan. To let other scans
@@ -21,7 +21,7 @@ use rustix::io::{Errno, Result};
 
 use crate::collect::kernel::sys::{FileId, read_link};
 
-/// Name of the memory file.
+/// Name of the memory file of a scan mark (`memfd_create(2)`).
 const NAME: &str = "pidns-scan";
 
 /// Target of the link `/proc/PID/fd/FD` if the descriptor refers to the memory file of a scan mark.
@@ -30,14 +30,15 @@ const LINK: &[u8] = b"/memfd:pidns-scan (deleted)";
 /// Time for which a mark is valid. A scan is far shorter, even on a busy host with many processes.
 const LIFETIME: Duration = Duration::from_secs(10);
 
-/// The scan mark of the running pidns.
+/// The scan mark of this pidns process: an open memory file by which other scans recognize the
+/// process.
 struct ScanMark {
     file: OwnedFd,
     /// Device number that the kernel reports for every file created with `memfd_create(2)`.
     device: u64,
 }
 
-/// Returns the scan mark of the running pidns, which the first call creates. Returns `None` if the
+/// Returns the scan mark of this pidns process. The first call creates it. Returns `None` if the
 /// memory file can't be created.
 fn own() -> Option<&'static ScanMark> {
     static MARK: OnceLock<Option<ScanMark>> = OnceLock::new();
@@ -52,7 +53,7 @@ fn own() -> Option<&'static ScanMark> {
     MARK.get_or_init(make).as_ref()
 }
 
-/// Creates or renews the scan mark of the running pidns. Must be called before namespaces are
+/// Creates or renews the scan mark of this pidns process. Must be called before namespaces are
 /// opened.
 pub fn renew() {
     if let Some(mark) = own() {

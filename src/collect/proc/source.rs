@@ -142,7 +142,8 @@ impl ProcSource {
             ("name", shown.comm == seen.comm),
             ("user", shown.uid == seen.uid),
             ("number of threads", shown.threads == seen.threads),
-            // /proc may not show the start time although BPF does (see `clock`).
+            // In some time namespaces, /proc does not reveal the start time, but BPF does (see
+            // `clock`).
             ("start time", shown.start_time.is_none_or(|it| Some(it) == seen.start_time)),
         ];
         is_same.iter().find(|(_, is_same)| !is_same).map_or(Ok(()), |(what, _)| Err(what))
@@ -170,7 +171,7 @@ impl ProcSource {
         try_twice(has_open).unwrap_or(false)
     }
 
-    /// Returns `true` if the process is a pidns that is running a scan (see `scan_mark`).
+    /// Returns `true` if the process is running a pidns scan (see `scan_mark`).
     pub fn is_scanner(&self, pid: Pid) -> bool {
         let is_scanning = |dir: ProcessDir<'_>| descriptor_table::is_scanning(dir.as_fd());
         self.viewer() == Some(pid) || self.process_dir(pid).is_ok_and(is_scanning)

@@ -38,7 +38,7 @@ const KILLABLE: [&[u8]; 16] = [
     // The owner of a userfaultfd has not handled a page fault, or has not read an event.
     b"handle_userfault",
     b"userfaultfd_event_wait_completion",
-    // The listener of a seccomp filter has not answered, and has set `WAIT_KILLABLE_RECV`.
+    // The listener of a seccomp filter with the flag `WAIT_KILLABLE_RECV` has not answered.
     b"seccomp_do_user_notification",
     b"__seccomp_filter",
     // A program such as a virus scanner has not yet permitted access to a file (fanotify).
@@ -51,7 +51,7 @@ const KILLABLE: [&[u8]; 16] = [
     b"mem_cgroup_handle_over_high",
     b"__mem_cgroup_handle_over_high",
     b"mem_cgroup_oom_synchronize",
-    // Too little memory is free, and the kernel has to reclaim some first.
+    // Free memory is low, so the thread waits until the kernel has reclaimed some.
     b"throttle_direct_reclaim",
     // The metadata server of a Ceph file system has not answered.
     b"ceph_mdsc_wait_request",
@@ -111,7 +111,8 @@ pub fn held_thread(procfs: &Procfs, process: &Process) -> Option<HeldThread> {
     tracer.map(|tid| HeldThread::Traced(process_of(procfs, tid)))
 }
 
-/// Finds the threads of a process in uninterruptible sleep. Ignores a sleep that SIGKILL ends.
+/// Finds the threads of a process that are in uninterruptible sleep. Leaves out threads whose sleep
+/// SIGKILL can end.
 pub fn uninterruptible_sleeps(procfs: &Procfs, process: &Process) -> Sleeps {
     let mut sleeps = Sleeps::new();
     let read = for_each_status(procfs, process, |tid, task, text| {
@@ -158,8 +159,8 @@ fn sleeps_killably(task: BorrowedFd<'_>) -> bool {
 pub struct Freezer {
     /// The cgroup hierarchies.
     mounts: Vec<CgroupMount>,
-    /// Maps the contents of a `/proc/PID/cgroup` file to the frozen cgroups among the cgroups in it
-    /// and their ancestors.
+    /// Maps the contents of a `/proc/PID/cgroup` file to the frozen cgroups: those that the file
+    /// lists, and those that are ancestors of a listed cgroup.
     known: Mutex<HashMap<Vec<u8>, Vec<FrozenCgroup>>>,
 }
 
@@ -213,8 +214,8 @@ impl Freezer {
         events.is_some_and(|events| memmem::find(&events, b"frozen 1").is_some())
     }
 
-    /// Returns the frozen cgroups among the cgroups of a process and their ancestors. `cgroups` is
-    /// the contents of `/proc/PID/cgroup`.
+    /// Returns the frozen cgroups of a process: those that contain the process, and those that are
+    /// ancestors of such a cgroup. `cgroups` is the contents of `/proc/PID/cgroup`.
     fn frozen(&self, cgroups: Vec<u8>) -> Vec<FrozenCgroup> {
         // A thread that panics cannot leave the map half changed, so a poisoned lock can still be
         // used.

@@ -109,7 +109,7 @@ fn read_batches(
     })
 }
 
-/// The share of the processes that a call of a `list` function must list (see
+/// The part of the processes that one call of a `list` function must find (see
 /// [`read_while_listing`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
@@ -138,9 +138,9 @@ pub fn read_while_listing<T: Send>(
     thread::scope(|scope| {
         let mut helpers = Vec::new();
         for _ in 0..helper_count(scan) {
-            // Each helper waits for a message from `start`. If a message arrives, it contains a
-            // `Sender`: the helper lists processes, and sends them through it. If `start` is
-            // dropped, the helper lists nothing. In both cases, the helper then reads processes.
+            // Each helper waits for a message from `start`. A helper that receives a `Sender` lists
+            // processes, and sends them through this `Sender`. If `start` is dropped, the helper
+            // lists nothing. In both cases, the helper then reads processes.
             let (start, started) = mpsc::channel();
             let help = move || {
                 let listed = started.recv().ok().map(|sender| list(Share::Second, sender));

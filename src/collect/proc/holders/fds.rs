@@ -105,10 +105,10 @@ fn pid_namespace_of(
     held: &mut Held,
 ) -> Result<Option<u64>> {
     let registry = search.scan.registry;
-    // The namespace of `file` may have ended, and a newer namespace with the same inode number may
-    // have been pinned. So check the descriptor again. The number can't be reused while the newer
-    // namespace is pinned, so if the descriptor still has the number, it refers to the pinned
-    // namespace.
+    // The pinned namespace may be newer than `file`: the namespace of `file` may have ended, and
+    // its inode number may have been reused. So read the descriptor again. The number of a pinned
+    // namespace can't be reused, so if the descriptor still shows this number, it refers to the
+    // pinned namespace.
     if registry.is_pinned(file.inode) && FileId::of(table, name) == Ok(file) {
         return Ok(Some(file.inode));
     }

@@ -54,8 +54,8 @@ pub struct Held {
     /// `true` if the search found that the thread group leader is exiting. Another thread must then
     /// be searched instead.
     pub leader_exits: bool,
-    /// `true` if the process is a pidns that is running a scan: this pidns itself, or a process
-    /// with a scan mark (see `scan_mark`).
+    /// `true` if the process is running a pidns scan: it is this pidns process itself, or it has a
+    /// scan mark (see `scan_mark`).
     pub is_scanner: bool,
 }
 
@@ -80,7 +80,7 @@ impl HolderSearch<'_> {
         still_there(self.status_file)
     }
 
-    /// Records that data about a thread could not be read. `thread` is the directory of the thread.
+    /// Records an error from reading the data of a thread. `thread` is the directory of the thread.
     /// Fails with `ESRCH` if the process is gone.
     pub fn refused(
         &self,

@@ -116,7 +116,7 @@ fn search_thread(
     held: &mut Held,
 ) -> Result<()> {
     let searches = |scope| search.scan.search.contains(&scope);
-    // The search scope `threads` covers all threads, including the leader.
+    // The scope `threads` includes the leader, so search it even without the scope `children`.
     if searches(SearchScope::Children) || searches(SearchScope::Threads) {
         children::search(search, dir, tid, held)?;
     }

@@ -196,7 +196,7 @@ impl MountSearch<'_> {
             }
         }
         for (inode, (errno, pid)) in refused {
-            // The mount namespace may have been searched through another descriptor.
+            // The mount namespace may already have been searched through another descriptor.
             if !self.searched.contains(&inode) && !self.waits.is_reached() {
                 let code = DiagnosticCode::MountsUnsearched;
                 self.found.log.note(code, Some(errno), Some(pid));
@@ -399,11 +399,11 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Pins a namespace (keeps it open). If the namespace can't be opened, returns the error, and
-    /// the registry does not record the namespace, because its mount may have gone away.
+    /// Pins a namespace (keeps it open). If the namespace can't be opened, returns the error and
+    /// leaves the namespace out of the registry, because its mount may have gone away.
     ///
-    /// The registry records a namespace after most errors, but not after `ENOENT`. So it gets
-    /// `ENOENT` instead of the actual error.
+    /// The registry records even a namespace that can't be opened, unless the error means that the
+    /// namespace is gone. So the registry gets `ENOENT` instead of the actual error.
     fn pin(&self, inode: u64, open: impl FnOnce() -> Result<NamespaceFd>) -> Result<()> {
         let mut cause = Errno::NOENT;
         let open = || {

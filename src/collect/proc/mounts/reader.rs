@@ -72,9 +72,8 @@ impl<'a> MountView<'a> {
             Err(Errno::INVAL) => return Err(Errno::SRCH),
             other => other?,
         }
-        // The mount namespace is checked after the root directory and the mount table were opened,
-        // because the thread may have switched to another mount namespace (setns) since it was
-        // found.
+        // While the table was read, the thread may have switched to another mount namespace
+        // (setns), so check again.
         is_there()?;
         roots.insert(root_id);
         Ok(Some(Self {
