@@ -99,9 +99,9 @@ impl NamespaceRegistry {
     /// link still shows it, the link refers to the pinned namespace.
     ///
     /// # Errors
-    /// `ESRCH` if the link now refers to another namespace; `EMFILE` if no descriptor is left to
-    /// keep the namespace open; otherwise the error from `open`. The namespace is recorded as found
-    /// unless the error says that it is gone.
+    /// `ESRCH` if the link now refers to another namespace; `EMFILE` if all descriptors that the
+    /// registry may use are taken; otherwise the error from `open`. The namespace is recorded as
+    /// found unless the error says that it is gone.
     pub fn pin(
         &self,
         inode: u64,
@@ -134,8 +134,9 @@ impl NamespaceRegistry {
         }
     }
 
-    /// Pins an open namespace: adds it to the registry, which keeps it open. If no descriptor is
-    /// left, closes the namespace, records it and its ancestors as found, and fails with `EMFILE`.
+    /// Pins an open namespace: adds it to the registry, which keeps it open. If all descriptors
+    /// that the registry may use are taken, closes the namespace, records it and its ancestors as
+    /// found, and fails with `EMFILE`.
     pub fn keep(&self, fd: NamespaceFd, init: InitHistory) -> Result<()> {
         let inode = fd.inode();
         if fd.number() < self.first_for_reading {

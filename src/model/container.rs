@@ -19,8 +19,8 @@ pub struct Container {
     pub runtime: String,
     /// ID of the container in that runtime. Some runtimes, such as lxc, use the name as the ID.
     pub id: String,
-    /// Name of the container, from a file of the runtime. Null if the runtime has no name besides
-    /// the ID, or if the file could not be read.
+    /// Name of the container, from a file of the runtime. Null if the runtime gives the container
+    /// no name besides its ID, or if the file could not be read.
     pub name: Option<String>,
     /// The Kubernetes pod that contains the container, or null.
     pub pod: Option<Pod>,

@@ -18,7 +18,7 @@ pub struct LiveFacts {
     /// Processes that have ended since the scan. Their PIDs may have been reused, so no suggested
     /// command may contain them.
     pub ended: BTreeSet<Pid>,
-    /// Maps each process with a thread in uninterruptible sleep to the TID of one such thread.
+    /// For each process that has a thread in uninterruptible sleep, the TID of one such thread.
     pub stuck_threads: BTreeMap<Pid, Pid>,
     /// The processes whose namespaces nsenter(1) can enter. The value is `true` if nsenter needs
     /// `--preserve-credentials`, because it cannot become root in the user namespace of the
@@ -40,9 +40,9 @@ pub struct LiveFacts {
     pub is_host_root: bool,
     /// Inode of pidns's own mount namespace.
     pub own_mount_namespace: Option<u64>,
-    /// Maps the inode of each mount namespace that a suggested command must enter to the PID of a
-    /// process in it. Excludes the mount namespace of pidns. Empty if the procfs does not show the
-    /// PID namespace of pidns.
+    /// For each mount namespace that a suggested command must enter, the PID of a process in it.
+    /// The key is the inode of the mount namespace. Excludes the mount namespace of pidns. Empty if
+    /// the procfs does not show the PID namespace of pidns.
     pub in_mount_namespace: BTreeMap<u64, Pid>,
 }
 

@@ -71,8 +71,8 @@ mod tests {
         Pid::new(raw).unwrap()
     }
 
-    /// Returns a snapshot that pidns (process 8) took in a CI step. Process 3 is the step's
-    /// heartbeat.
+    /// Returns a snapshot that pidns (process 8) took in a CI step. Process 3 is the heartbeat: a
+    /// background subshell that shows that the step is still running.
     fn host() -> Snapshot {
         let mut processes: Vec<_> = [1, 7, 8, 9].map(|it| process(&[it], Some(10))).into();
         for process in &mut processes {
@@ -129,8 +129,8 @@ mod tests {
         let raw = |pids: BTreeSet<Pid>| pids.into_iter().map(Pid::as_u32).collect::<Vec<_>>();
         assert_eq!(raw(attendants(&host(), |it| it == pid(4))), [1, 3, 4]);
         assert_eq!(raw(attendants(&host(), |_| false)), [1, 4]);
-        // Process 3, the subshell of the heartbeat, is in both snapshots. It has started a new
-        // command, process 10.
+        // Process 3, a background subshell that shows that the CI step is still running, is in both
+        // snapshots. It has started a new command, process 10.
         let mut host = host();
         host.processes.push(Process { ppid: Some(pid(3)), ..process(&[10], Some(10)) });
         host.observer.as_mut().unwrap().companions.push(pid(10));

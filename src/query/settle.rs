@@ -18,7 +18,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// some inits, such as supervisord, look for terminated children only once a second.
 const ZOMBIE_PAUSE: Duration = Duration::from_millis(1100);
 
-/// The processes and namespaces whose states `pidns check` does not report as problems.
+/// Processes and namespaces that `pidns check` does not report, although their state is usually a
+/// problem. Most of these states will probably end soon.
 #[derive(Clone, Debug, Default)]
 pub struct Unsettled {
     /// Processes that will probably leave their state soon, processes that seem uninterruptible but

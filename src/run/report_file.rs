@@ -125,9 +125,9 @@ impl ReportFile {
         written.map_err(|source| Error::Report { path: self.path, source })
     }
 
-    /// Returns the file to write the report to. If the command has removed the file, creates it
-    /// again. Never opens an existing file: opening a FIFO could block forever, and a symbolic link
-    /// could lead to a file that only pidns may write.
+    /// Returns the open report file. If the command has removed the file, creates it again. Never
+    /// opens a file that the command has put in its place: opening a FIFO could block forever, and
+    /// through a symbolic link, pidns could overwrite a file that the command itself may not write.
     fn current(&self) -> io::Result<File> {
         if self.mode == WriteMode::Stream {
             return self.file.try_clone();

@@ -73,9 +73,9 @@ impl Adviser<'_> {
         commands
     }
 
-    /// Adds the PID namespace in which the advice must be followed, unless the procfs shows pidns's
-    /// own PID namespace. The PIDs in the advice come from the procfs, so they are valid only in
-    /// the namespace that the procfs shows.
+    /// Prefixes the advice with the PID namespace in which it must be followed, unless the procfs
+    /// shows pidns's own PID namespace. The PIDs in the advice come from the procfs, so they are
+    /// valid only in the namespace that the procfs shows.
     pub fn with_pid(&self, advice: &str) -> String {
         let procfs = &self.graph.snapshot().procfs;
         match procfs.namespace {

@@ -41,8 +41,8 @@ pub fn read_details(
 
 struct LaterDetails {
     procfs: Procfs,
-    /// How many more times the thread is allowed to pause for a process whose command line then
-    /// stays empty. Starts at [`PATIENCE`].
+    /// Number of further processes whose command line may stay empty through all pauses. At 0, the
+    /// thread no longer pauses for an empty command line. Starts at [`PATIENCE`].
     patience: Cell<u32>,
     waits: WaitLimit,
 }

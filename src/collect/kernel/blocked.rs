@@ -197,15 +197,16 @@ pub fn check_wanted() -> Result<()> {
     if is_unwanted { Err(Errno::CANCELED) } else { Ok(()) }
 }
 
-/// Fails with `EBUSY` if pidns avoids this process, and with `ECANCELED` if this thread's work was
-/// abandoned.
+/// Fails with `EBUSY` if this process may still be blocking an abandoned thread, and with
+/// `ECANCELED` if this thread's work was abandoned.
 pub fn check(pid: Pid) -> Result<()> {
     check_wanted()?;
     if is_avoided(pid) { Err(Errno::BUSY) } else { Ok(()) }
 }
 
-/// Fails with `EBUSY` if pidns avoids the process that this thread is reading, unless the file is
-/// one of [`LOCK_FREE`]. Fails with `ECANCELED` if this thread's work was abandoned.
+/// Checks that this thread may open the file `path` of the process that it is reading. Fails with
+/// `EBUSY` if that process may still be blocking an abandoned thread, unless the file is one of
+/// [`LOCK_FREE`]. Fails with `ECANCELED` if this thread's work was abandoned.
 pub fn check_file(path: &[u8]) -> Result<()> {
     check_wanted()?;
     if avoided_count() == 0 {

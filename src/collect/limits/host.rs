@@ -315,8 +315,8 @@ impl<'a> LimitedHost<'a> {
 }
 
 /// Returns the index of the innermost cgroup that limits a process, or `None` if it is not limited
-/// by any cgroup. If pidns can't find out, fails with a phrase that says, in a diagnostic, which
-/// cgroups are affected.
+/// by any cgroup. If pidns can't find out, the error is the phrase that completes the diagnostic
+/// "the limits of cgroups … are unknown".
 fn limiting_cgroup(
     controller: &mut PidsController,
     process: &Process,

@@ -46,8 +46,9 @@ const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(4), Duration::from_millis(16)];
 
-/// A thread of the scan stops pausing after this many processes whose command line stayed empty
-/// through all `PAUSES`. A process can leave its command line empty forever.
+/// A thread of the scan pauses for an empty command line, because the process may be in the middle
+/// of `execve(2)`. After this many processes whose command line stayed empty through all `PAUSES`,
+/// the thread no longer pauses: a process can leave its command line empty forever.
 pub const PATIENCE: u32 = 16;
 
 /// Reads the details of one process.

@@ -275,13 +275,12 @@ fn children_of<'a>(
 }
 
 /// For each ancestor of pidns that may adopt orphans, the children that it probably started itself.
-/// An ancestor may adopt orphans if it is an init, or a program that may be a subreaper. Shells are
-/// not subreapers.
+/// An init adopts orphans. So does a subreaper, and any ancestor that is not a shell may be one.
 ///
 /// The kernel lists the children of a process in the order in which the process got them. One child
 /// is pidns, or another ancestor of pidns. The children listed before that child are assumed not to
-/// be orphans. They include the earlier commands of a pipeline, because a shell starts commands
-/// from left to right.
+/// be orphans. If the ancestor is a shell (as an init), these children include the earlier commands
+/// of pidns's pipeline, because a shell starts commands from left to right.
 ///
 /// But an orphan that was adopted earlier is listed before that child, too. Such an orphan is
 /// recognized only if it leads a session.

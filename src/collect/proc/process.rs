@@ -123,9 +123,9 @@ impl<'a> ProcessReader<'a> {
         }
     }
 
-    /// Checks that the PID of an init that BPF found still belongs to the init of the same
-    /// namespace. If so, that init is the process that BPF found, because a namespace has only one
-    /// init in its lifetime. Returns `None` if the process must be read through /proc instead.
+    /// Checks that a process that BPF found as the init of a namespace is still that init. It is
+    /// enough to compare the PID and the ID of the namespace, because a namespace has only one init
+    /// in its lifetime. Returns `None` if the process must be read through /proc instead.
     pub fn confirm_init(&self, seen: SeenInit) -> Option<ReadProcess> {
         let SeenInit { process, ns_id, mount_namespace } = seen;
         let pid = process.pid;

@@ -15,9 +15,10 @@ use crate::model::{DiagnosticCode, Pid};
 const RETRIES: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(600)];
 
 /// Maximum number of late rounds: retries that follow the last regular attempt
-/// ([`Attempt::Final`]). A late round rereads each process that seemed to be gone (`ESRCH`) right
-/// after its status file had been opened, although its PID still exists. A process that fails in
-/// every round is reported as unreadable.
+/// ([`Attempt::Final`]). A late round rereads each process whose last read failed with `ESRCH`: its
+/// status file could be opened, but then the process seemed to be gone. It may still exist, because
+/// another of its threads may have called `execve(2)` (see [`Worker::finish`]). A process that
+/// fails with `ESRCH` in every round is reported as unreadable.
 const MAX_LATE_ROUNDS: usize = 16;
 
 /// Reads processes in one thread of a scan.

@@ -156,8 +156,8 @@ pub fn check_processes(
             let problem = "does not list the processes that have it as namespace";
             return Err(Invalid::at(at("members"), problem));
         }
-        // The init must be a member of the namespace, unless a filter removed the init from the
-        // document.
+        // The init must be a member of the namespace. The only exception is a filtered document
+        // that does not contain the init at all.
         let elsewhere = |init| is_whole(document) || seen.contains(&init);
         if namespace.init.is_some_and(|init| !named.contains(&init) && elsewhere(init)) {
             return Err(Invalid::at(at("init"), "is not a member"));

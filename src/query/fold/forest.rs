@@ -143,7 +143,8 @@ impl<'a> Forest<'a> {
         subtrees
     }
 
-    /// Returns the number of each whole tree, or `None` if one of the trees has no number.
+    /// Returns, for each tree, the number that `subtrees` contains for its root. Equal trees have
+    /// the same number. Returns `None` if a root has no number.
     pub(super) fn tops(&self, subtrees: &[Option<Numbered>]) -> Option<Vec<usize>> {
         self.tops.iter().map(|&top| subtrees[top].map(|it| it.number)).collect()
     }

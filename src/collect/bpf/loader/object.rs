@@ -146,9 +146,9 @@ impl Object {
             };
             patch_value(&mut instructions, it.at, value).ok_or(LoadError::InvalidObject)?;
         }
-        // If only the cast function is missing, pidns uses the object file for older kernels
-        // instead. That file needs the same fields, so the fields are checked first: if a field is
-        // missing, too, the error must name the field.
+        // Patch the casts only after all fields have been found. If the error names the cast
+        // function, pidns falls back to the object file for older kernels. That file needs the same
+        // fields, so if a field is missing, the error must name that field instead.
         patch_casts(&mut instructions, cast).ok_or_else(|| missing(RDONLY_CAST.as_bytes()))?;
         let iterator = iterator.ok_or_else(|| missing(spec.iterator.as_bytes()))?;
         Ok(Program { instructions, functions, iterator })

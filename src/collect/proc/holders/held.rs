@@ -38,8 +38,9 @@ pub struct Held {
     pub holders: HolderList,
     /// The large descriptor tables that were searched.
     pub searched_tables: Vec<SearchedTable>,
-    /// Indices of the descriptor tables that were not searched again, because they had already been
-    /// searched for another process, see [`SearchedTables`](super::SearchedTables).
+    /// Descriptor tables that were not searched, because this process shares them with a process
+    /// that was searched before. Each is an index into
+    /// [`SearchedTables`](super::SearchedTables).
     pub shared_tables: Vec<usize>,
     /// The mount namespaces of the process's threads, each with the TID of a thread in it.
     pub mount_namespaces: Vec<(u64, Pid)>,
