@@ -33,7 +33,7 @@ pub enum Error {
     Bpf(BpfUnavailable),
     /// The kernel has blocked pidns for too long.
     Blocked {
-        /// One of these processes holds the lock for which pidns waits.
+        /// The processes that may hold the lock. At least one of them does.
         by: BTreeSet<Pid>,
         /// `true` if pidns scans again, and leaves out the reads that were blocked.
         will_retry: bool,

@@ -98,7 +98,7 @@ impl NamelessContainer {
     }
 }
 
-/// Reads names through a procfs.
+/// Looks up the names of containers in the files of their runtimes, through a procfs.
 pub struct NameReader {
     procfs: Procfs,
     /// The root directory of the host that the procfs shows, if it is visible.

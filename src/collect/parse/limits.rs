@@ -41,7 +41,7 @@ pub fn cgroup_limit(text: &[u8]) -> Option<LimitMax> {
     maximum(text.trim_ascii(), b"max")
 }
 
-/// Parses the soft and the hard limit `Max processes` in `/proc/PID/limits`.
+/// Parses the soft and hard limits in the line `Max processes` of `/proc/PID/limits`.
 #[must_use]
 pub fn max_processes(limits: &[u8]) -> Option<(LimitMax, LimitMax)> {
     let line = limits.split(|&byte| byte == b'\n').find_map(|it| it.strip_prefix(b"Max processes"));

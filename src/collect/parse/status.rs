@@ -209,9 +209,8 @@ pub fn thread_group(status: &[u8]) -> Option<Pid> {
     numbers(field(status, b"Tgid:")?).next().and_then(Pid::new)
 }
 
-/// Parses only the number of context switches, voluntary and involuntary
-/// (`voluntary_ctxt_switches` and `nonvoluntary_ctxt_switches`). The number changes whenever the
-/// thread stops running.
+/// Parses only the total number of context switches: the sum of `voluntary_ctxt_switches` and
+/// `nonvoluntary_ctxt_switches`. It grows whenever the thread stops running.
 #[must_use]
 pub fn context_switches(status: &[u8]) -> Option<u64> {
     let count = |name| number::<u64>(field(status, name)?.trim_ascii());

@@ -106,7 +106,7 @@ fn rows(
     })
 }
 
-/// Writes each problem with its advice.
+/// Writes each problem, and advice on what to do about it.
 fn problems(check: &Check, log: &mut Log<'_, '_>) -> io::Result<()> {
     check.findings.iter().try_for_each(|finding| {
         let text = describe(check, finding, log.style.symbols());
