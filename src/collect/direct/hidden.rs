@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::collect::kernel::nsfs;
 use crate::model::{Namespace, NamespaceId};
 
-/// Time in which the kernel normally frees a namespace that is no longer used. A namespace that still
-/// exists after this time counts as used.
+/// Time in which the kernel normally frees a namespace that is no longer used. A namespace that
+/// still exists after this time counts as used.
 pub const FREEING: Duration = Duration::from_millis(200);
 
 /// Returns the namespaces that still exist in the kernel. All `namespaces` must come from scans
