@@ -5,7 +5,7 @@
 //! functions here return model values in sorted lists, because petgraph iterates over neighbours in
 //! reverse order of insertion.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -233,6 +233,21 @@ impl PidGraph {
         let mut children: Vec<_> = below.filter_map(|node| self.as_process(node)).collect();
         children.sort_unstable_by_key(|child| child.pid);
         children
+    }
+
+    /// Returns these processes and all their descendants.
+    pub fn with_descendants(&self, pids: impl IntoIterator<Item = Pid>) -> HashSet<Pid> {
+        // A saved document can contain parent cycles, so no process is visited twice.
+        let mut found = HashSet::new();
+        let mut todo: Vec<Pid> = pids.into_iter().collect();
+        while let Some(pid) = todo.pop() {
+            if found.insert(pid) {
+                let children =
+                    self.process(pid).into_iter().flat_map(|it| self.child_processes(it));
+                todo.extend(children.map(|it| it.pid));
+            }
+        }
+        found
     }
 
     /// Iterates over the processes whose namespace is ambiguous, sorted by PID.

@@ -895,7 +895,7 @@ fn no_advice_kills_a_process_to_which_a_container_of_root_has_sent_its_namespace
     needs!(HostRoot, Program("python3"));
     let name = format!("pidns-advice-{}", std::process::id());
     let (daemon, _) = start_command(Command::new("python3").args(["-c", RECEIVER, &name]));
-    // As in a set-user-ID sandbox: root has created the namespace, and another user runs in it.
+    // Root has created the namespace, and another user runs in it (a set-user-ID sandbox).
     let mut sandbox = Command::new("unshare");
     let id = stdout(&run(sandbox.args(["-pf", "python3", "-c", SENDER, &name])));
     let mut advice = Vec::new();

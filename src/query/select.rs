@@ -236,24 +236,18 @@ pub fn part(graph: PidGraph, selection: &Selection) -> (PidGraph, Option<NotFoun
 /// Returns a copy of `selection`. If `with_family` is set, its `pids` also contain all descendants
 /// of the selected processes, and their ancestors in the same namespace.
 fn family(graph: &PidGraph, selection: &Selection) -> Selection {
+    if !selection.with_family {
+        return selection.clone();
+    }
     let mut pids = selection.pids.clone();
-    let named = pids.iter().filter_map(|&pid| graph.process(pid)).collect();
-    let named: Vec<&Process> = if selection.with_family { named } else { Vec::new() };
+    pids.extend(graph.with_descendants(pids.iter().copied()));
     // A saved document can contain parent cycles, so no process is visited twice.
     let mut visited = HashSet::new();
-    for process in &named {
+    for process in selection.pids.iter().filter_map(|&pid| graph.process(pid)) {
         let parent = |it: &&Process| graph.process(it.ppid?);
         let in_namespace = |it: &&Process| it.namespace == process.namespace;
-        let ancestors = std::iter::successors(Some(*process), parent).take_while(in_namespace);
+        let ancestors = std::iter::successors(Some(process), parent).take_while(in_namespace);
         pids.extend(ancestors.map(|it| it.pid).take_while(|&pid| visited.insert(pid)));
-    }
-    visited.clear();
-    let mut todo = named;
-    while let Some(process) = todo.pop() {
-        if visited.insert(process.pid) {
-            pids.insert(process.pid);
-            todo.extend(graph.child_processes(process));
-        }
     }
     Selection { pids, ..selection.clone() }
 }

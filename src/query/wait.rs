@@ -127,7 +127,7 @@ impl LastingFindings {
         };
         let replacements = now.iter().filter(is_replacement);
         let replacements = replacements.filter_map(|((_, identity), _)| identity.pid());
-        let replaced = with_descendants(&check.graph, replacements);
+        let replaced = check.graph.with_descendants(replacements);
         let may_last = |id: &FindingId| {
             let is_replaced = || id.1.pid().is_some_and(|pid| replaced.contains(&pid));
             let has_ended = || now.get(id).is_none_or(|kind| self.ended.contains(kind));
@@ -144,19 +144,6 @@ impl LastingFindings {
         self.last = now;
         is_undecided
     }
-}
-
-/// Returns these processes and all of their descendants.
-fn with_descendants(graph: &PidGraph, pids: impl Iterator<Item = Pid>) -> HashSet<Pid> {
-    let mut found = HashSet::new();
-    let mut todo: Vec<Pid> = pids.collect();
-    while let Some(pid) = todo.pop() {
-        if found.insert(pid) {
-            let children = graph.process(pid).into_iter().flat_map(|it| graph.child_processes(it));
-            todo.extend(children.map(|it| it.pid));
-        }
-    }
-    found
 }
 
 #[cfg(test)]
