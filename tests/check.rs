@@ -389,10 +389,32 @@ fn with_wait_the_child_of_a_replaced_worker_is_only_warned_about() {
         let now = grandchildren();
         !now.is_empty() && now.iter().all(|it| !earlier.contains(it))
     });
-    for wait in ["2.9", "3", "3.1", "3.2"] {
-        let warned = findings(&["--since", &before, "--wait", wait], 0);
+    // The filter hides the workers, but not their children.
+    let filter = ["--comm", "sleep"];
+    for (wait, filter) in [("2.9", &[][..]), ("3", &filter), ("3.1", &[]), ("3.2", &filter)] {
+        let warned = findings(&[&["--since", &before, "--wait", wait], filter].concat(), 0);
         let is_warning = |it: &(String, String, _)| it.0 == "leftover-process" && it.1 == "warn";
-        assert!(warned.iter().all(is_warning), "{warned:?}");
+        assert!(warned.iter().all(is_warning), "{wait}: {warned:?}");
+    }
+}
+
+#[test]
+fn with_wait_a_problem_of_a_replaced_workers_child_is_only_warned_about() {
+    needs!(NamespaceOfItsOwn);
+    // Each worker of the daemon starts an init, stops it, and kills it after 0.6 s. The workers have
+    // no problem themselves, so no finding is about them.
+    let worker = "unshare -pf sleep 600 2> /dev/null & u=$!; \
+         until read -rd ' ' init < /proc/$u/task/$u/children; do :; done; \
+         kill -STOP $init; sleep 0.6; kill -KILL $init; wait";
+    let script = "(while :; do bash -c \"$0\"; done) & echo ready; wait";
+    let (_daemon, _) = start_command(Command::new("bash").args(["-c", script, worker]));
+    let deny = ["--deny", "stopped-init"];
+    until("an init is stopped", || {
+        pidns(&["check", "-q", "--deny", "stopped-init"]).status.code() == Some(1)
+    });
+    for wait in ["2.9", "3.1"] {
+        let warned = findings(&[&deny[..], &["--wait", wait]].concat(), 0);
+        assert!(warned.iter().all(|it| it.1 == "warn"), "{wait}: {warned:?}");
     }
 }
 

@@ -171,8 +171,8 @@ PID namespace is an error.
 With --wait, the check is repeated until it finds nothing to deny, or until the time \
 is over. A problem is then denied only if every repetition since it appeared has \
 found it. Other problems cause warnings: for example, a process that replaced another \
-one of the same name and parent, and the children of that process, because a daemon may \
-replace its workers.
+one of the same name and parent, and the descendants of that process, because a daemon may \
+replace its workers. A filter that hides a worker does not change the verdict about its descendants.
 
 Each problem has a code. A rule denies, warns about or allows the problems with a \
 code. If several rules match the same problem, a rule for some processes \

@@ -41,9 +41,9 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
     let mut lasting = LastingFindings::default();
     let mut is_over = false;
     let (check, gaps) = loop {
-        let (mut check, gaps) = check_once(arguments, before.as_ref(), &selection, &policy)?;
+        let (mut check, gaps, host) = check_once(arguments, before.as_ref(), &selection, &policy)?;
         let has_denied = check.count(Verdict::Deny) > 0;
-        let is_undecided = lasting.judge(&mut check);
+        let is_undecided = lasting.judge(&mut check, &host);
         let left = deadline.map_or(RETRY, |at| at.saturating_duration_since(Instant::now()));
         let is_end = !has_denied || left.is_zero();
         if is_end && (is_over || !is_undecided) {
@@ -65,13 +65,14 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
 
 /// Runs one check. Also returns the reasons why it may have missed problems. One reason is that the
 /// filter selected nothing, but the snapshot may lack matching processes or namespaces. The other
-/// reason is that the user asked for limits, but some limits are unknown.
+/// reason is that the user asked for limits, but some limits are unknown. The last value contains
+/// all processes of the host, without the filter.
 fn check_once(
     arguments: &cli::Check,
     before: Option<&Snapshot>,
     selection: &Selection,
     policy: &Policy,
-) -> Result<(Check, Vec<String>), Error> {
+) -> Result<(Check, Vec<String>, PidGraph), Error> {
     let origin = &arguments.origin;
     let Settled { snapshot: mut after, unsettled, threads } =
         load_settled(arguments, before, policy)?;
@@ -79,6 +80,7 @@ fn check_once(
     // Advice may refer to processes that the filter removes, such as a parent that does not reap,
     // or a process in another mount namespace.
     let processes = after.processes.clone();
+    let host = PidGraph::new(Snapshot { processes, ..after.without_lists() });
     let whole = (!selection.is_everything()).then(|| after.clone());
     let since = arguments.since.as_deref().zip(before);
     let (mut check, nothing) = if let Some((path, before)) = since {
@@ -102,13 +104,13 @@ fn check_once(
     let gap = nothing.map(|(no, coverage)| clean(no, coverage)).transpose()?.flatten();
     if origin.file.is_none() {
         let details = arguments.details();
-        add_live_facts(&mut check, threads, policy, details, &origin.procfs, &processes)?;
+        add_live_facts(&mut check, threads, policy, details, &origin.procfs, host.processes())?;
     }
     // Unless the user asked for limits, unknown limits do not make the view incomplete, because most
     // findings are about namespaces and processes.
     let lacks_limits = !has_all_limits && policy.asks_for_limits();
     let unknown = lacks_limits.then(|| "some limits are unknown (see pidns limits)".to_owned());
-    Ok((check, gap.into_iter().chain(unknown).collect()))
+    Ok((check, gap.into_iter().chain(unknown).collect(), host))
 }
 
 /// Adds the limits to a snapshot of the live host. Returns `false` if some limits are unknown.

@@ -2,13 +2,16 @@
 //! soon disappear.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::time::Duration;
 
 use smol_str::SmolStr;
 
 use super::check::Check;
 use crate::graph::PidGraph;
-use crate::model::{CheckCode, LimitKind, LimitScope, NamespaceId, Pid, Subject, Verdict};
+use crate::model::{
+    CheckCode, Finding, LimitKind, LimitScope, NamespaceId, Pid, Process, Subject, Verdict,
+};
 
 /// Pause between two checks with `--wait`.
 pub const RETRY: Duration = Duration::from_millis(200);
@@ -17,19 +20,79 @@ pub const RETRY: Duration = Duration::from_millis(200);
 ///
 /// A finding that every check so far has reported stays denied.
 ///
-/// Any other finding is denied only if the previous check reported it, too, and if no denied
-/// finding of the same kind has disappeared. Otherwise, it becomes a warning, because it may only
-/// have replaced another finding: when a daemon replaces a worker, for example, one finding
-/// disappears and a similar one appears. The findings about the new worker's descendants become
-/// warnings, too, because the daemon may have replaced the descendants together with the worker.
+/// Any other finding is denied only if the previous check reported it, too, and if its subject does
+/// not seem to have replaced another one. Otherwise, it becomes a warning. When a daemon replaces a
+/// worker, for example, one process ends and a similar one appears. The findings about the new
+/// worker's descendants become warnings, too, because the daemon may have replaced the descendants
+/// together with the worker.
 #[derive(Debug, Default)]
 pub struct LastingFindings {
-    /// The denied findings that every check so far has reported. `None` before the first check.
-    lasting: Option<HashSet<FindingId>>,
-    /// The denied findings of the last check.
-    last: HashMap<FindingId, FindingKind>,
-    /// The kinds of the denied findings that have disappeared.
-    ended: HashSet<FindingKind>,
+    /// The denied findings.
+    findings: History<FindingId, FindingKind>,
+    /// All processes of the host, whether or not a finding is about them: the policy or a filter can
+    /// hide a worker, but not the findings about its descendants.
+    processes: History<ProcessId, ProcessKind>,
+}
+
+/// The findings or processes of repeated checks, each with its kind.
+#[derive(Debug)]
+struct History<Id, Kind> {
+    /// The items that were in every check so far. `None` before the first check.
+    lasting: Option<HashSet<Id>>,
+    /// The items of the last check.
+    last: HashMap<Id, Kind>,
+    /// The kinds of the items that have disappeared.
+    ended: HashSet<Kind>,
+}
+
+impl<Id, Kind> Default for History<Id, Kind> {
+    fn default() -> Self {
+        Self { lasting: None, last: HashMap::new(), ended: HashSet::new() }
+    }
+}
+
+impl<Id: Clone + Eq + Hash, Kind: Eq + Hash> History<Id, Kind> {
+    /// Adds the items of the next check. Returns the items of the check before.
+    fn add(&mut self, now: HashMap<Id, Kind>) -> HashSet<Id> {
+        self.lasting = Some(match self.lasting.take() {
+            None => now.keys().cloned().collect(),
+            Some(lasting) => lasting.into_iter().filter(|id| now.contains_key(id)).collect(),
+        });
+        let last = std::mem::replace(&mut self.last, now);
+        let (mut ids, now) = (HashSet::new(), &self.last);
+        for (id, kind) in last {
+            if !now.contains_key(&id) {
+                self.ended.insert(kind);
+            }
+            ids.insert(id);
+        }
+        ids
+    }
+
+    /// Returns `true` if the item was in every check so far.
+    fn has_lasted(&self, id: &Id) -> bool {
+        self.lasting.as_ref().is_some_and(|lasting| lasting.contains(id))
+    }
+
+    /// Returns `true` if the item may have replaced an item of the same kind.
+    fn is_replacement(&self, id: &Id) -> bool {
+        !self.has_lasted(id) && self.last.get(id).is_some_and(|kind| self.ended.contains(kind))
+    }
+}
+
+/// PID and start time of a process.
+type ProcessId = (Pid, Option<u64>);
+
+/// Name and parent of a process. If a process ends, and another process of the same kind appears,
+/// the second process may have replaced the first one.
+type ProcessKind = (SmolStr, Option<Pid>);
+
+fn process_id(process: &Process) -> ProcessId {
+    (process.pid, process.start_time)
+}
+
+fn process_kind(process: &Process) -> ProcessKind {
+    (process.comm.clone(), process.ppid)
 }
 
 type FindingId = (CheckCode, Identity);
@@ -39,8 +102,7 @@ type FindingKind = (CheckCode, Kind);
 /// Identifies the subject of a finding across scans, even if its PID or inode is reused.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Identity {
-    /// PID and start time of a process.
-    Process(Pid, Option<u64>),
+    Process(ProcessId),
     /// ID of a namespace, and its 64-bit ID from the kernel, if known.
     Namespace(NamespaceId, Option<u64>),
     /// Kind and scope of a limit.
@@ -52,7 +114,7 @@ impl Identity {
     fn of(subject: Subject, graph: &PidGraph) -> Self {
         match subject {
             Subject::Process(pid) => {
-                Self::Process(pid, graph.process(pid).and_then(|it| it.start_time))
+                Self::Process((pid, graph.process(pid).and_then(|it| it.start_time)))
             }
             Subject::Namespace(id) => {
                 Self::Namespace(id, graph.namespace(id).and_then(|it| it.ns_id))
@@ -63,13 +125,6 @@ impl Identity {
             Subject::Snapshot => Self::Snapshot,
         }
     }
-
-    fn pid(&self) -> Option<Pid> {
-        match self {
-            Self::Process(pid, _) => Some(*pid),
-            Self::Namespace(..) | Self::Limit(_) | Self::Snapshot => None,
-        }
-    }
 }
 
 /// The kind of a finding's subject. If a finding about one subject disappears, and a finding about
@@ -77,8 +132,7 @@ impl Identity {
 /// For example, a daemon may have replaced a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Kind {
-    /// A process with this name and parent.
-    Process(SmolStr, Option<Pid>),
+    Process(ProcessKind),
     /// A namespace with this parent.
     Namespace(Option<NamespaceId>),
     /// A subject that no similar subject can replace, such as a limit. It is identified exactly, so
@@ -88,7 +142,7 @@ enum Kind {
 
 impl Kind {
     fn of(subject: Subject, graph: &PidGraph) -> Self {
-        let process = |pid| graph.process(pid).map(|it| Self::Process(it.comm.clone(), it.ppid));
+        let process = |pid| graph.process(pid).map(process_kind).map(Self::Process);
         let kind = match subject {
             Subject::Process(pid) => process(pid),
             Subject::Namespace(id) => graph.namespace(id).map(|it| Self::Namespace(it.parent)),
@@ -99,7 +153,8 @@ impl Kind {
 }
 
 impl LastingFindings {
-    /// Changes denied findings that may soon disappear to warnings.
+    /// Changes denied findings that may soon disappear to warnings. `host` contains all processes of
+    /// the host, even if a filter removed some of them from the check.
     ///
     /// Returns `true` if the host must be checked again. There are two such cases:
     ///
@@ -107,51 +162,61 @@ impl LastingFindings {
     ///   whether the finding lasts.
     /// - All denied findings have disappeared. However, the scan may have missed a process that was
     ///   replaced during the scan.
-    pub fn judge(&mut self, check: &mut Check) -> bool {
+    pub fn judge(&mut self, check: &mut Check, host: &PidGraph) -> bool {
+        let processes = host.processes().iter();
+        self.processes.add(processes.map(|it| (process_id(it), process_kind(it))).collect());
         let denied = check.findings.iter().filter(|it| it.verdict == Verdict::Deny);
-        let now: HashMap<FindingId, FindingKind> = denied
-            .map(|it| {
-                let identity = Identity::of(it.subject, &check.graph);
-                ((it.code, identity), (it.code, Kind::of(it.subject, &check.graph)))
-            })
-            .collect();
-        let last = std::mem::take(&mut self.last);
-        let ended = last.iter().filter(|(id, _)| !now.contains_key(id));
-        self.ended.extend(ended.map(|(_, kind)| kind.clone()));
-        let lasting: HashSet<FindingId> = match self.lasting.take() {
-            None => now.keys().cloned().collect(),
-            Some(lasting) => lasting.into_iter().filter(|id| now.contains_key(id)).collect(),
+        let denied = denied.map(|it| (finding_id(&check.graph, it), it.subject));
+        let denied: HashMap<FindingId, Subject> = denied.collect();
+        let kind = |id: &FindingId, subject| (id.0, Kind::of(subject, &check.graph));
+        let now = denied.iter().map(|(id, &subject)| (id.clone(), kind(id, subject))).collect();
+        let last = self.findings.add(now);
+        let replaced = self.replaced(host);
+        let may_last = |graph: &PidGraph, id: &FindingId, subject| {
+            let is_replaced =
+                || process_of(graph, subject).is_some_and(|it| replaced.contains(&it));
+            self.findings.has_lasted(id) || !(self.findings.is_replacement(id) || is_replaced())
         };
-        let is_replacement = |(id, kind): &(&FindingId, &FindingKind)| {
-            !lasting.contains(*id) && self.ended.contains(*kind)
-        };
-        let replacements = now.iter().filter(is_replacement);
-        let replacements = replacements.filter_map(|((_, identity), _)| identity.pid());
-        let replaced = check.graph.with_descendants(replacements);
-        let may_last = |id: &FindingId| {
-            let is_replaced = || id.1.pid().is_some_and(|pid| replaced.contains(&pid));
-            let has_ended = || now.get(id).is_none_or(|kind| self.ended.contains(kind));
-            lasting.contains(id) || !(is_replaced() || has_ended())
-        };
-        let has_been = |id: &FindingId| lasting.contains(id) || last.contains_key(id);
+        let has_been = |id: &FindingId| self.findings.has_lasted(id) || last.contains(id);
         check.deny_only(|graph, it| {
-            let id = (it.code, Identity::of(it.subject, graph));
-            has_been(&id) && may_last(&id)
+            let id = finding_id(graph, it);
+            has_been(&id) && may_last(graph, &id, it.subject)
         });
-        let is_gone = now.is_empty() && !last.is_empty();
-        let is_undecided = is_gone || now.keys().any(|id| !has_been(id) && may_last(id));
-        self.lasting = Some(lasting);
-        self.last = now;
-        is_undecided
+        let is_gone = denied.is_empty() && !last.is_empty();
+        let is_undecided = |(id, &subject): (&FindingId, &Subject)| {
+            !has_been(id) && may_last(&check.graph, id, subject)
+        };
+        is_gone || denied.iter().any(is_undecided)
+    }
+
+    /// Returns the processes that may have replaced another process, and their descendants.
+    fn replaced(&self, host: &PidGraph) -> HashSet<Pid> {
+        let is_replacement = |it: &&Process| self.processes.is_replacement(&process_id(it));
+        host.with_descendants(host.processes().iter().filter(is_replacement).map(|it| it.pid))
+    }
+}
+
+fn finding_id(graph: &PidGraph, finding: &Finding) -> FindingId {
+    (finding.code, Identity::of(finding.subject, graph))
+}
+
+/// Returns the process that a finding is about: for a namespace, its init.
+fn process_of(graph: &PidGraph, subject: Subject) -> Option<Pid> {
+    match subject {
+        Subject::Process(pid) => Some(pid),
+        Subject::Namespace(id) => graph.namespace(id)?.init,
+        Subject::Limit(_) | Subject::Snapshot => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Process;
     use crate::query::{Policy, Unsettled};
     use crate::testing::{namespace, process, snapshot};
+
+    /// The name of processes that the filter removes.
+    const HIDDEN: &str = "hidden";
 
     /// Checks a host whose processes all have a problem that is denied. Returns the denied and the
     /// warned PIDs, and `true` if another check is needed.
@@ -162,12 +227,14 @@ mod tests {
         let mut policy = Policy::default();
         policy.add(vec![(Verdict::Deny, "uninterruptible".parse().unwrap())]);
         let processes = processes.map(|it| Process { state: 'D', ..it }).collect();
-        let host = PidGraph::new(snapshot(vec![namespace(10, None)], processes));
-        let mut check = Check::new(host, Unsettled::default(), &policy);
-        let is_undecided = lasting.judge(&mut check);
+        let host = snapshot(vec![namespace(10, None)], processes);
+        let mut part = host.clone();
+        part.processes.retain(|it| it.comm != HIDDEN);
+        let mut check = Check::new(PidGraph::new(part), Unsettled::default(), &policy);
+        let is_undecided = lasting.judge(&mut check, &PidGraph::new(host));
         let of = |verdict| {
             let found = check.findings.iter().filter(move |it| it.verdict == verdict);
-            let pids = found.filter_map(|it| Identity::of(it.subject, &check.graph).pid());
+            let pids = found.filter_map(|it| process_of(&check.graph, it.subject));
             pids.map(Pid::as_u32).collect()
         };
         (of(Verdict::Deny), of(Verdict::Warn), is_undecided)
@@ -198,16 +265,22 @@ mod tests {
         assert_eq!(judge(&[(8, 4, "mail")]), (vec![], vec![8], true));
         assert_eq!(judge(&[(8, 4, "mail")]), (vec![8], vec![], false));
     }
+
+    fn child(pid: u32, start_time: u64, parent: u32) -> Process {
+        Process {
+            ppid: Pid::new(parent),
+            start_time: Some(start_time),
+            ..process(&[pid], Some(10))
+        }
+    }
+
     #[test]
     fn a_descendant_of_a_replacement_is_a_warning_too() {
         let mut lasting = LastingFindings::default();
         let mut judge = |processes: &[(u32, u64, u32)]| {
-            let process = |&(pid, start_time, parent): &(u32, _, u32)| Process {
-                start_time: Some(start_time),
-                ppid: Pid::new(parent),
-                ..process(&[pid], Some(10))
-            };
-            judge(&mut lasting, processes.iter().map(process))
+            let processes = processes.iter();
+            let processes = processes.map(|&(pid, start, parent)| child(pid, start, parent));
+            judge(&mut lasting, processes)
         };
         // Worker 12 of daemon 11 has child 13.
         assert_eq!(judge(&[(12, 1, 11), (13, 1, 12)]), (vec![12, 13], vec![], false));
@@ -215,5 +288,18 @@ mod tests {
         let second = [(14, 2, 11), (15, 2, 14), (17, 2, 16)];
         assert_eq!(judge(&second), (vec![], vec![14, 15, 17], true));
         assert_eq!(judge(&second), (vec![17], vec![14, 15], false));
+    }
+    #[test]
+    fn a_filter_that_hides_a_replacement_does_not_hide_its_descendants() {
+        let mut lasting = LastingFindings::default();
+        // Each worker of daemon 11 has a child.
+        let mut judge = |worker, start_time| {
+            let parent = Process { comm: HIDDEN.into(), ..child(worker, start_time, 11) };
+            let processes = [parent, child(worker + 1, start_time, worker)];
+            judge(&mut lasting, processes.into_iter())
+        };
+        assert_eq!(judge(12, 1), (vec![13], vec![], false));
+        assert_eq!(judge(14, 2), (vec![], vec![15], false));
+        assert_eq!(judge(14, 2), (vec![], vec![15], false));
     }
 }
