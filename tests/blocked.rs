@@ -1,5 +1,5 @@
-//! Tests that processes can block reads of their memory only for some seconds. This test has a
-//! program of its own, because such processes would block the other tests too.
+//! Tests that processes can block reads of their memory only for some seconds. These tests have a
+//! program of their own, because such processes would block the other tests too.
 
 mod common;
 
@@ -17,36 +17,48 @@ use serde_json::Value;
 
 /// Python program that mounts a FUSE file system over a file, and starts a process that opens this
 /// file, waits for SIGUSR1, and then calls `execve(2)`. The call closes the file, and the file
-/// system does not answer the request `FUSE_FLUSH`.
+/// system does not answer the request `FUSE_FLUSH` until SIGUSR2 arrives. In its new program, the
+/// process does the same again. Once the file system has ended, the process calls `sleep`.
 const BLOCKED_EXEC: &str = "
 import ctypes, os, signal, struct, sys
 INIT, OPEN, FLUSH = 26, 14, 25
+WAIT_AND_EXEC = '''
+import os, signal, sys
+try:
+    os.open(sys.argv[1], os.O_RDONLY)
+except OSError:
+    os.execvp('sleep', ['sleep', '60'])
+signal.sigwait([signal.SIGUSR1])
+os.execvp('python3', ['python3', '-c', sys.argv[2], *sys.argv[1:]])
+'''
 device = os.open('/dev/fuse', os.O_RDWR)
 options = f'fd={device},rootmode=100644,user_id=0,group_id=0'.encode()
 libc = ctypes.CDLL(None, use_errno=True)
 if libc.mount(b'mute', sys.argv[1].encode(), b'fuse', 0, options):
     sys.exit(os.strerror(ctypes.get_errno()))
-signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1, signal.SIGUSR2])
 child = os.fork()
 if child == 0:
-    os.close(device)
-    os.open(sys.argv[1], os.O_RDONLY)
-    signal.sigwait([signal.SIGUSR1])
-    os.execvp('sleep', ['sleep', '60'])
+    os.execvp('python3', ['python3', '-c', WAIT_AND_EXEC, sys.argv[1], WAIT_AND_EXEC])
+opened = False
 while True:
     _, opcode, unique = struct.unpack('IIQ', os.read(device, 131072)[:16])
-    if opcode == FLUSH:
-        break
-    body = struct.pack('IIIIHHIIHH8I', 7, 31, 65536, 0, 0, 0, 65536, 1, 0, 0, *[0] * 8)
-    body = {INIT: body, OPEN: bytes(16)}.get(opcode)
-    error = 0 if body else -38
-    body = body or b''
+    body, error = b'', -38
+    if opcode == INIT:
+        body = struct.pack('IIIIHHIIHH8I', 7, 31, 65536, 0, 0, 0, 65536, 1, 0, 0, *[0] * 8)
+        error = 0
+    elif opcode == OPEN:
+        body, error = bytes(16), 0
+    elif opcode == FLUSH:
+        open(sys.argv[1] + '.flushed', 'w').close()
+        signal.sigwait([signal.SIGUSR2])
+        os.unlink(sys.argv[1] + '.flushed')
+        error = 0
     os.write(device, struct.pack('IiQ', 16 + len(body), error, unique) + body)
-    if opcode == OPEN:
+    if opcode == OPEN and not opened:
+        opened = True
         print('opened', child)
         print('ready', flush=True)
-open(sys.argv[1] + '.flushed', 'w').close()
-signal.pause()
 ";
 
 /// A process that can block reads of its memory.
@@ -75,6 +87,13 @@ impl Blocker {
         kill(self.pid, Signal::USR1);
         let flushed = self.dir.path().join("file.flushed");
         until("execve(2) has closed the file", || flushed.exists());
+    }
+
+    /// The process no longer blocks reads, until the next call of `block`.
+    fn release(&self) {
+        kill(self.holder.pid(), Signal::USR2);
+        let flushed = self.dir.path().join("file.flushed");
+        until("the file system has answered", || !flushed.exists());
     }
 }
 
@@ -222,6 +241,31 @@ fn processes_that_block_pidns_are_shown_in_part() {
     assert!(started.elapsed() < Duration::from_secs(50), "{:?}", started.elapsed());
 }
 
+#[test]
+fn a_process_that_blocks_again_does_not_delay_a_watch_again() {
+    needs!(HostRoot, NamespaceOfItsOwn, Program("python3"));
+    let blocker = Blocker::start();
+    let mut watch = Watch::start();
+    let mut delay = |sleep_time: &str| {
+        let started = Instant::now();
+        let new = Running::spawn(Command::new("sleep").arg(sleep_time));
+        watch.wait_for("process_change", new.pid(), "came");
+        started.elapsed()
+    };
+    blocker.block();
+    let first = delay("683");
+    blocker.release();
+    // In this snapshot, the abandoned thread has ended.
+    delay("684");
+    blocker.block();
+    let second = delay("685");
+    assert!(first >= Duration::from_secs(10) && second < Duration::from_secs(8), "{second:?}");
+    let (status, error) = watch.end();
+    assert_eq!(status, Some(0), "{error}");
+    let warning = format!("process {} {CAUSE}; scanning again", blocker.pid);
+    assert!(error.contains(&warning) && error.lines().count() == 1, "{error}");
+}
+
 /// Tests a watch that processes have blocked. `container` is the init
 /// of a namespace that the watch has opened before.
 fn watch_goes_on(watch: &mut Watch, blockers: &[Blocker; 2], container: u32) {
@@ -237,7 +281,7 @@ fn watch_goes_on(watch: &mut Watch, blockers: &[Blocker; 2], container: u32) {
     let is_blocked = |it: &Value| blockers.iter().any(|blocker| it["pid"] == blocker.pid);
     let changed: Vec<_> = watch.2.iter().filter(|it| is_blocked(&it["process_change"])).collect();
     assert!(changed.is_empty(), "{changed:#?}");
-    // The processes no longer block anything, so they are read in full again.
+    // The status of the processes is still read.
     for blocker in blockers {
         kill(blocker.holder.pid(), Signal::KILL);
     }

@@ -175,7 +175,8 @@ pub(super) const SECURITY: &[&str] = &[
      But a process that itself waits for such a file system, for example in execve(2), or that shares \
      its memory with processes that fork all the time, can block reads of its /proc directory. \
      After 10 seconds without progress, pidns names the process, scans again, and reads only a few \
-     files of the process for as long as it blocks other reads, so the view is incomplete.",
+     files of the process until five minutes after it has last blocked a read, so the view is \
+     incomplete.",
     "Documents for --input are not trusted, and are limited in size. Nothing in them is executed, \
      opened or looked up. Documents can contain secrets, such as process arguments.",
 ];

@@ -1,13 +1,15 @@
 //! Reads other processes in a separate thread. If a process blocks that thread, pidns abandons the
 //! thread (see `blocked`).
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use super::error::Error;
-use super::kernel::blocked::{self, NoResult};
+use super::kernel::blocked::{self, Blocked};
+use crate::model::Pid;
 
-/// Maximum number of abandoned threads that are still blocked. If every attempt to take a snapshot
-/// is blocked, pidns reaches this maximum after about a minute.
+/// Maximum number of threads that are blocked when a scan starts, or that it abandons. If every
+/// attempt to take a snapshot is blocked, pidns reaches this maximum after about a minute.
 const MAX_BLOCKED: usize = 16;
 
 /// The function that warns the user that a process has blocked pidns, and that pidns tries again.
@@ -21,8 +23,8 @@ pub fn when_blocked(warn: fn(Error)) {
 
 /// Calls `start`, runs the function that it returns in a separate thread, and returns the result.
 /// If a process blocks the thread, abandons the thread and tries again in a new one. The new thread
-/// reads only the lock-free files (see `blocked`) of this process, and of all processes that still
-/// block earlier threads.
+/// reads only the lock-free files (see `blocked`) of this process, and of all other processes that
+/// pidns avoids.
 ///
 /// While an abandoned thread is blocked, it keeps its memory, which is at most the memory of one
 /// scan. There are at most [`MAX_BLOCKED`] such threads.
@@ -35,23 +37,33 @@ where
     T: Send + 'static,
     F: FnOnce() -> T + Send + 'static,
 {
-    let mut blocked = blocked::forget_ended();
-    while blocked < MAX_BLOCKED {
-        match blocked::attempt(start()?) {
+    retry(MAX_BLOCKED, blocked::still_blocked(), || match blocked::attempt(start()?) {
+        Some(result) => Ok(result),
+        // No thread could be started, so read in this thread. pidns cannot notice if a process
+        // blocks it here.
+        None => Ok(Ok(start()?())),
+    })
+}
+
+/// Calls `attempt` until it is not blocked, or `max` threads have been blocked. `blockers` has an
+/// entry for each thread that is blocked already.
+fn retry<T>(
+    max: usize,
+    mut blockers: Vec<BTreeSet<Pid>>,
+    attempt: impl Fn() -> Result<Result<T, Blocked>, Error>,
+) -> Result<T, Error> {
+    while blockers.len() < max {
+        let Blocked { by, is_new } = match attempt()? {
             Ok(result) => return Ok(result),
-            // No thread could be started, so read in this thread. pidns cannot notice if a process
-            // blocks it here.
-            Err(NoResult::NoThread) => return Ok(start()?()),
-            Err(NoResult::Blocked { by, is_new: false }) => {
-                return Err(Error::Blocked { by, will_retry: false });
-            }
-            Err(NoResult::Blocked { by, is_new: true }) => {
-                blocked += 1;
-                if let Some(warn) = WARN.get().filter(|_| blocked < MAX_BLOCKED) {
-                    warn(Error::Blocked { by, will_retry: true });
-                }
-            }
+            Err(blocked) => blocked,
+        };
+        if !is_new {
+            return Err(Error::Blocked { by, will_retry: false });
+        }
+        blockers.push(by.clone());
+        if let Some(warn) = WARN.get().filter(|_| blockers.len() < max) {
+            warn(Error::Blocked { by, will_retry: true });
         }
     }
-    Err(Error::Blocked { by: blocked::avoided(), will_retry: false })
+    Err(Error::Blocked { by: blockers.into_iter().flatten().collect(), will_retry: false })
 }

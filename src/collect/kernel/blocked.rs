@@ -9,8 +9,9 @@
 //! whether a process holds a lock.
 //!
 //! So [`attempt`] reads processes in a separate thread, and abandons this thread if it is blocked.
-//! While an abandoned thread is blocked, pidns reads only the [`LOCK_FREE`] files of the processes
-//! that blocked it. The thread ends when it is no longer blocked, or when pidns ends.
+//! The thread ends when it is no longer blocked, or when pidns ends. Until then, and for some time
+//! afterwards ([`AVOIDANCE`]), pidns avoids the processes that blocked the thread: it reads only
+//! their [`LOCK_FREE`] files.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -21,7 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope, ScopedJoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::{Errno, Result};
 use rustix::process::{Resource, getrlimit};
@@ -35,8 +36,14 @@ const TICK: Duration = Duration::from_secs(1);
 /// Number of consecutive checks that must find the work blocked before pidns abandons it.
 const TICKS: u32 = 10;
 
-/// Replaces [`TICKS`] if another thread is blocked already.
+/// Replaces [`TICKS`] if pidns avoids a process already.
 const FEWER_TICKS: u32 = 3;
+
+/// Time for which pidns goes on avoiding a process after the thread that it blocked has ended. A
+/// process can release its lock and take it again at any time. So if pidns read the process again
+/// at once, it could be blocked in every snapshot of `pidns watch`. With this time, one process
+/// delays pidns by about ten seconds in five minutes.
+const AVOIDANCE: Duration = Duration::from_secs(300);
 
 /// Files in `/proc/PID` that can be read without waiting for a lock that the process can hold
 /// forever.
@@ -47,7 +54,7 @@ const LOCK_FREE: [&[u8]; 4] = [b"cgroup", b"limits", b"mountinfo", b"status"];
 /// more.
 const IDLE: Duration = Duration::from_millis(50);
 
-/// The abandoned work that was still blocked at the last call of [`forget_ended`].
+/// Abandoned work that is still blocked, or was blocked within the last [`AVOIDANCE`].
 static ABANDONED: Mutex<Vec<Abandoned>> = Mutex::new(Vec::new());
 
 /// Number of processes in [`ABANDONED`].
@@ -61,18 +68,12 @@ thread_local! {
     static WORK: OnceCell<Arc<Work>> = const { OnceCell::new() };
 }
 
-/// The reason why [`attempt`] has no result.
-pub enum NoResult {
-    /// No thread was started: the kernel refused it (`RLIMIT_NPROC`), or the address space is
-    /// limited (`RLIMIT_AS`).
-    NoThread,
-    /// pidns was blocked, and has abandoned the work.
-    Blocked {
-        /// One of these processes holds the lock.
-        by: BTreeSet<Pid>,
-        /// `false` if pidns already avoided all of these processes.
-        is_new: bool,
-    },
+/// pidns was blocked, and has abandoned the work.
+pub struct Blocked {
+    /// One of these processes holds the lock.
+    pub by: BTreeSet<Pid>,
+    /// `false` if pidns already avoided all of these processes.
+    pub is_new: bool,
 }
 
 /// Work that one or more threads do for a caller of [`attempt`].
@@ -92,6 +93,8 @@ struct Abandoned {
     by: BTreeSet<Pid>,
     /// A channel that is disconnected when the threads have ended. It never contains a message.
     end: Receiver<Infallible>,
+    /// The time when pidns noticed that the threads had ended.
+    ended: Option<Instant>,
 }
 
 /// The process that a thread is reading, and the process that the thread compares with it. A PID of
@@ -108,13 +111,16 @@ struct Reader {
 /// Calls `call` in a new thread, and returns the result. If a process blocks the thread, abandons
 /// it. From then on, all reads in that thread fail with `ECANCELED`, so `call` ends soon after the
 /// thread is no longer blocked.
+///
+/// Returns `None` if no thread could be started: the kernel refused it (`RLIMIT_NPROC`), or the
+/// address space is limited (`RLIMIT_AS`).
 pub fn attempt<T: Send + 'static>(
     call: impl FnOnce() -> T + Send + 'static,
-) -> std::result::Result<T, NoResult> {
+) -> Option<std::result::Result<T, Blocked>> {
     // The C library reserves 64 MiB of address space for the heap of a thread. If the address space
     // is limited, too little may be left for everything else.
     if getrlimit(Resource::As).current.is_some() {
-        return Err(NoResult::NoThread);
+        return None;
     }
     let work = Arc::<Work>::default();
     let (running, end) = mpsc::channel();
@@ -125,18 +131,18 @@ pub fn attempt<T: Send + 'static>(
         entered.enter();
         call()
     });
-    let thread = thread.map_err(|_| NoResult::NoThread)?;
-    match work.wait(&end) {
+    let thread = thread.ok()?;
+    Some(match work.wait(&end) {
         None => Ok(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))),
         Some(by) => {
             work.abandon();
             let is_new = by.iter().any(|&pid| !is_avoided(pid));
             let mut abandoned = lock(&ABANDONED);
-            abandoned.push(Abandoned { by: by.clone(), end });
+            abandoned.push(Abandoned { by: by.clone(), end, ended: None });
             count_avoided(&abandoned);
-            Err(NoResult::Blocked { by, is_new })
+            Err(Blocked { by, is_new })
         }
-    }
+    })
 }
 
 /// Starts a thread that does a part of this thread's work.
@@ -161,22 +167,18 @@ pub fn when_abandoned(release: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Forgets abandoned work whose threads have ended, so that pidns no longer avoids the processes
-/// that blocked it. Returns the number of calls of [`attempt`] whose abandoned threads are still
-/// blocked.
-pub fn forget_ended() -> usize {
+/// Stops avoiding the processes that have blocked no thread within the last [`AVOIDANCE`]. For each
+/// call of [`attempt`] whose abandoned threads are still blocked, returns the processes that they
+/// were reading.
+pub fn still_blocked() -> Vec<BTreeSet<Pid>> {
     let mut abandoned = lock(&ABANDONED);
-    abandoned.retain(|it| it.end.try_recv() == Err(TryRecvError::Empty));
+    let now = Instant::now();
+    abandoned.retain_mut(|it| it.must_be_avoided(now));
     count_avoided(&abandoned);
-    abandoned.len()
+    abandoned.iter().filter(|it| it.ended.is_none()).map(|it| it.by.clone()).collect()
 }
 
-/// Returns the processes that pidns avoids: it reads only their [`LOCK_FREE`] files.
-pub fn avoided() -> BTreeSet<Pid> {
-    lock(&ABANDONED).iter().flat_map(|it| &it.by).copied().collect()
-}
-
-/// Returns the number of processes that pidns avoids. This is cheaper than [`avoided`].
+/// Returns the number of processes that pidns avoids.
 pub fn avoided_count() -> usize {
     AVOIDED.load(Ordering::Relaxed)
 }
@@ -197,16 +199,16 @@ pub fn check_wanted() -> Result<()> {
     if is_unwanted { Err(Errno::CANCELED) } else { Ok(()) }
 }
 
-/// Fails with `EBUSY` if this process may still be blocking an abandoned thread, and with
-/// `ECANCELED` if this thread's work was abandoned.
+/// Fails with `EBUSY` if pidns avoids this process, and with `ECANCELED` if this thread's work was
+/// abandoned.
 pub fn check(pid: Pid) -> Result<()> {
     check_wanted()?;
     if is_avoided(pid) { Err(Errno::BUSY) } else { Ok(()) }
 }
 
 /// Checks that this thread may open the file `path` of the process that it is reading. Fails with
-/// `EBUSY` if that process may still be blocking an abandoned thread, unless the file is one of
-/// [`LOCK_FREE`]. Fails with `ECANCELED` if this thread's work was abandoned.
+/// `EBUSY` if pidns avoids that process, unless the file is one of [`LOCK_FREE`]. Fails with
+/// `ECANCELED` if this thread's work was abandoned.
 pub fn check_file(path: &[u8]) -> Result<()> {
     check_wanted()?;
     if avoided_count() == 0 {
@@ -231,7 +233,7 @@ impl Work {
 
     /// Waits until the work has ended or is blocked. Returns `None` if it has ended, otherwise the
     /// processes that it is reading. The work counts as blocked after [`TICKS`] consecutive checks
-    /// have found it blocked, or [`FEWER_TICKS`] if other work is blocked already.
+    /// have found it blocked, or [`FEWER_TICKS`] if pidns avoids a process already.
     ///
     /// A check finds the work blocked if it is still reading the same processes as at the last
     /// check, and pidns has used almost no processor time in between. The checks are counted,
@@ -268,6 +270,17 @@ impl Work {
         for release in releases {
             release();
         }
+    }
+}
+
+impl Abandoned {
+    /// Returns `true` if the threads are still blocked, or if [`AVOIDANCE`] has not passed since
+    /// pidns noticed that they had ended.
+    fn must_be_avoided(&mut self, now: Instant) -> bool {
+        if self.end.try_recv() == Err(TryRecvError::Empty) {
+            return true;
+        }
+        now.duration_since(*self.ended.get_or_insert(now)) < AVOIDANCE
     }
 }
 
@@ -384,5 +397,19 @@ mod tests {
         drop(abandoned);
         thread.join().unwrap();
         assert_eq!(check_file(b"stat"), Ok(()));
+    }
+
+    #[test]
+    fn a_process_is_avoided_for_some_time_after_it_has_blocked_a_thread() {
+        let (running, end) = mpsc::channel();
+        let mut abandoned = Abandoned { by: [pid(4_000_001)].into(), end, ended: None };
+        let start = Instant::now();
+        assert!(abandoned.must_be_avoided(start + 2 * AVOIDANCE));
+        assert_eq!(abandoned.ended, None);
+        drop(running);
+        let noticed = start + 3 * AVOIDANCE;
+        assert!(abandoned.must_be_avoided(noticed));
+        assert!(abandoned.must_be_avoided(noticed + AVOIDANCE / 2));
+        assert!(!abandoned.must_be_avoided(noticed + AVOIDANCE));
     }
 }

@@ -31,9 +31,10 @@ const SLOW: Duration = Duration::from_millis(10);
 /// ordinary cgroup, and 8 milliseconds for one that is nested in 1,900 others.
 const SLOW_CGROUP: Duration = Duration::from_millis(1);
 
-/// If this many processes block pidns, it no longer reads the memory of any process.
-/// Otherwise, processes that share their memory would block pidns one after another.
-const MAX_BLOCKED: usize = 3;
+/// If pidns avoids this many processes, because they have blocked it, it no longer reads the memory
+/// of any process. Otherwise, processes that share their memory would block pidns one after
+/// another.
+const MAX_AVOIDED: usize = 3;
 
 thread_local! {
     /// Total time that this thread has waited for a processor, measured at the end of its last slow
@@ -58,7 +59,7 @@ impl WaitLimit {
 
     /// Creates the limit on the time that a scan waits while it reads the memory of processes.
     pub fn of_memory() -> Self {
-        let is_over = blocked::avoided_count() >= MAX_BLOCKED;
+        let is_over = blocked::avoided_count() >= MAX_AVOIDED;
         Self::new(if is_over { Duration::ZERO } else { MEMORY_WAIT })
     }
 
