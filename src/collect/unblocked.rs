@@ -67,3 +67,50 @@ fn retry<T>(
     }
     Err(Error::Blocked { by: blockers.into_iter().flatten().collect(), will_retry: false })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    fn pid(raw: u32) -> Pid {
+        Pid::new(raw).unwrap()
+    }
+
+    /// Calls `retry` with a maximum of three blocked threads, of which `before` are blocked already.
+    /// The attempts before the attempt number `success` are blocked. Returns the result, and the
+    /// number of attempts.
+    fn retry_up_to_three(before: u32, success: u32) -> (Result<(), String>, u32) {
+        let attempts = Cell::new(0);
+        let blockers = (1..=before).map(|it| [pid(it)].into()).collect();
+        let result = retry(3, blockers, || {
+            attempts.set(attempts.get() + 1);
+            let by = [pid(before + attempts.get())].into();
+            let is_blocked = attempts.get() < success;
+            Ok(if is_blocked { Err(Blocked { by, is_new: true }) } else { Ok(()) })
+        });
+        (result.map_err(|error| error.to_string()), attempts.get())
+    }
+
+    #[test]
+    fn fails_if_too_many_threads_are_blocked() {
+        assert_eq!(retry_up_to_three(0, 3), (Ok(()), 3));
+        assert_eq!(retry_up_to_three(2, 1), (Ok(()), 1));
+        for (before, attempts) in [(0, 3), (2, 1), (3, 0)] {
+            let (result, count) = retry_up_to_three(before, 4);
+            assert_eq!(count, attempts);
+            let error = result.unwrap_err();
+            assert!(error.starts_with("one of the processes 1, 2, 3 blocks pidns"), "{error}");
+            assert!(error.ends_with("; end this process, and try again"), "{error}");
+        }
+    }
+
+    #[test]
+    fn fails_if_an_avoided_process_blocks_again() {
+        let by = [pid(1)].into();
+        let attempt = || Ok(Err::<(), _>(Blocked { by: BTreeSet::clone(&by), is_new: false }));
+        let error = retry(3, Vec::new(), attempt).unwrap_err().to_string();
+        assert!(error.starts_with("process 1 blocks pidns"), "{error}");
+    }
+}
