@@ -25,7 +25,7 @@ pub enum Format {
     Text,
     /// The document that `pidns schema` describes.
     Json,
-    /// One record per line, for databases and for files with many hosts.
+    /// One record per line, for databases and for snapshots of many hosts in one file.
     #[value(alias = "jsonl")]
     Ndjson,
     /// The document as YAML.
@@ -132,12 +132,12 @@ impl DiffFormat {
 pub enum LimitsFormat {
     /// Human-readable text: one limit per line, the fullest first.
     Text,
-    /// The limits, as `pidns schema limits` describes them.
+    /// The JSON document that `pidns schema limits` describes.
     Json,
     /// One record per line, as `pidns schema limits-record` describes it.
     #[value(alias = "jsonl")]
     Ndjson,
-    /// The same as JSON, in YAML.
+    /// The document that `pidns schema limits` describes, as YAML.
     Yaml,
 }
 

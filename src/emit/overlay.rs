@@ -62,7 +62,8 @@ impl<'a> Overlay<'a> {
         overlay
     }
 
-    /// Fills `children` and `shown`.
+    /// Builds the tree: adds each node to the `children` of its parent, and finds the nodes to show
+    /// (`shown`).
     fn connect(&mut self) {
         let diff = self.diff;
         let mut edges = Vec::new();

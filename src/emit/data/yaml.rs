@@ -19,7 +19,7 @@ pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
     write_object(&document(graph), out)
 }
 
-/// Writes an object. Other values are not supported, because [`Block`] would write a blank before
+/// Writes an object. Other values are not supported, because [`Block`] would write a space before
 /// them.
 pub fn write_object(object: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     let mut out = Escaping::new(out, Notation::Yaml);
@@ -74,7 +74,7 @@ impl Block {
     }
 }
 
-/// Defines methods that write a single-word value, such as a number, with a leading blank.
+/// Defines methods that write a single-word value, such as a number, after a space.
 macro_rules! one_word {
     ($($method:ident($type:ty);)+) => {
         $(

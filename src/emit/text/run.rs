@@ -54,7 +54,7 @@ fn sentence(text: &str, style: Style, out: &mut dyn Write) -> io::Result<()> {
     TreeDrawer::new(style, 0, out).sentence(&line)
 }
 
-/// Returns `true` if the command left behind the init of the namespace. The line for this init
+/// Returns `true` if the init of the namespace is one of the leftovers. The line for this init
 /// already contains the namespace's ID, so the namespace gets no separate line.
 fn has_init(leftovers: &Leftovers, namespace: &Namespace) -> bool {
     namespace.init.is_some_and(|init| leftovers.graph.process(init).is_some())

@@ -1,7 +1,7 @@
 //! Draws lines as a tree, and wraps them at the width of the terminal.
 //!
-//! A line wraps between its parts, with a hanging indent. A part that is too long for a line wraps
-//! after a blank, or anywhere if it has no blank.
+//! A line that is too long is broken between its parts, with a hanging indent. A part that is too
+//! long for a line is broken after a space, or anywhere if it has no space.
 
 use std::io::{self, Write};
 
@@ -35,7 +35,7 @@ const NOMINAL_WIDTH: usize = 80;
 /// The kind of branch that leads to a line of the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Branch {
-    /// The line is a root, so it has no branch. The lines directly below it have level 0.
+    /// The line is a root, so it has no branch. Its children have level 0.
     Root,
     /// The line is followed by siblings.
     Inner,
@@ -61,7 +61,6 @@ pub struct Place {
 impl Place {
     pub const ROOT: Self = Self { level: 0, branch: Branch::Root };
 
-    /// Returns the level of lines directly below this line.
     pub fn level_below(self) -> usize {
         if self.branch == Branch::Root { 0 } else { self.level + 1 }
     }
@@ -75,7 +74,7 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// Returns the mark for a line about a change, or a blank if nothing changed.
+    /// Returns the mark for a line about a change, or a space if nothing changed.
     pub fn of_change(happened: Option<Happened>, style: Style) -> Self {
         let color = match happened.filter(|_| style.color) {
             None => anstyle::Style::new(),
@@ -108,7 +107,7 @@ pub struct TreeDrawer<'o> {
     glyphs: &'static Glyphs,
     /// Number of columns by which each level is indented.
     step: usize,
-    /// The vertical bars of all ancestors, with blanks between them.
+    /// The vertical bars of all ancestors, with spaces between them.
     prefix: String,
     /// The length of `prefix` at each level.
     levels: Vec<usize>,
@@ -252,7 +251,7 @@ impl<'o> TreeDrawer<'o> {
                 write!(self.out, "{style}{fits}{style:#}")?;
                 return Ok(column + fits.width());
             }
-            // Remove the blank at the end, because the line break replaces it.
+            // Remove the space at the end, because the line break replaces it.
             let fits = fits.strip_suffix(' ').unwrap_or(fits);
             write!(self.out, "{style}{fits}{style:#}\n{start}")?;
             (rest, column) = (more, start.width());
@@ -278,18 +277,18 @@ impl<'o> TreeDrawer<'o> {
     }
 }
 
-/// Returns the number of bytes of `text` to write on a line of `columns` columns. A longer text
-/// breaks after the last blank that fits or, without a blank, after the last character that fits.
+/// Returns the number of bytes of `text` to write on a line of `columns` columns. A longer text is
+/// broken after the last space that fits or, without a space, after the last character that fits.
 /// The line has at least one character, so the caller always makes progress.
 fn fitting(text: &str, columns: usize) -> usize {
-    let (mut column, mut after_blank) = (0, None);
+    let (mut column, mut after_space) = (0, None);
     for (at, character) in text.char_indices() {
         column += character.width().unwrap_or(0);
         if column > columns && at > 0 {
-            return after_blank.unwrap_or(at);
+            return after_space.unwrap_or(at);
         }
         if character == ' ' {
-            after_blank = Some(at + 1);
+            after_space = Some(at + 1);
         }
     }
     text.len()

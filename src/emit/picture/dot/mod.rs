@@ -5,14 +5,14 @@
 //!
 //! Graphviz would draw many siblings as one long column of nodes. To avoid such columns, many
 //! siblings share a shelf: a single node that arranges their boxes in columns. A group of siblings
-//! goes on the shelf if it has more than [`MOST_BESIDE`] members, or if it is more than
-//! [`MOST_BESIDE`] levels below the root. Siblings with children and siblings without children are
-//! separate groups. On a shelf, the box of a namespace contains the boxes of its children. A
+//! goes on the shelf if it has more than [`MOST_SEPARATE`] members, or if it is more than
+//! [`MOST_SEPARATE`] levels below the root. Siblings with children and siblings without children
+//! are separate groups. On a shelf, the box of a namespace contains the boxes of its children. A
 //! namespace that is not on a shelf is a separate node, with an edge from its parent.
 //!
 //! Even in a large group, a namespace that a process keeps alive is a separate node, because an
 //! edge from the process to a box on a shelf would cross other boxes. Such namespaces go on the
-//! shelf only if the group has more than [`MOST_BESIDE`] of them, or if the group is too deep.
+//! shelf only if the group has more than [`MOST_SEPARATE`] of them, or if the group is too deep.
 //!
 //! The SVG contains the state of each namespace, so that style sheets can select boxes by state.
 //! The class of a node is the state. A box on a shelf is a table, and tables cannot have a class,
@@ -38,9 +38,10 @@ use crate::wording::phrase::{Clipped, Count, Symbols, more_processes, unplaced};
 use escape::quoted;
 use table::{BoxTable, Boxed, LINES, PART, StateLook, shelf};
 
-/// Maximum number of siblings, and maximum number of levels below the root, to draw as separate
-/// nodes. A larger or deeper group of siblings shares a shelf (a single node with many boxes).
-const MOST_BESIDE: usize = 6;
+/// A group of siblings is drawn as separate nodes only if it has at most this many members, and is
+/// at most this many levels below the root. Otherwise, the siblings share a shelf (a single node
+/// with many boxes).
+const MOST_SEPARATE: usize = 6;
 
 /// Writes a graph.
 pub fn write(graph: &PidGraph, folds: bool, out: &mut dyn Write) -> io::Result<()> {
@@ -66,13 +67,12 @@ struct Picture<'a, 'o> {
     describe: Describe<'a>,
     graph: &'a PidGraph,
     out: &'o mut dyn Write,
-    /// Processes that keep a namespace alive. An edge leads from the line of each such process to
-    /// the namespace.
+    /// Processes that keep a namespace alive. The picture has an edge from each such process to the
+    /// namespace.
     keepers: HashSet<Pid>,
     /// Maps each namespace to the name of the node that shows the namespace.
     nodes: HashMap<NamespaceId, String>,
-    /// Maps the PID of each process in `keepers` to the name of the node that contains the line of
-    /// the process.
+    /// Maps each drawn process in `keepers` to the name of the node that shows the process.
     lines: HashMap<Pid, String>,
     line: Line,
 }
@@ -106,22 +106,22 @@ impl<'a> Picture<'a, '_> {
         };
         let (leaves, trees): (Vec<_>, Vec<_>) = siblings.iter().partition(|it| is_leaf(it));
         let mut on_shelf: Vec<&Siblings<'a>> = Vec::new();
-        let mut beside: Vec<&Siblings<'a>> = Vec::new();
+        let mut separate_nodes: Vec<&Siblings<'a>> = Vec::new();
         for kind in [leaves, trees] {
-            let many = kind.len() > MOST_BESIDE || level > MOST_BESIDE;
+            let many = kind.len() > MOST_SEPARATE || level > MOST_SEPARATE;
             let (held, free): (Vec<_>, Vec<_>) = kind.into_iter().partition(|it| self.is_held(it));
-            let few_held = held.len() <= MOST_BESIDE && level <= MOST_BESIDE;
-            if many { &mut on_shelf } else { &mut beside }.extend(free);
-            if many && !few_held { &mut on_shelf } else { &mut beside }.extend(held);
+            let few_held = held.len() <= MOST_SEPARATE && level <= MOST_SEPARATE;
+            if many { &mut on_shelf } else { &mut separate_nodes }.extend(free);
+            if many && !few_held { &mut on_shelf } else { &mut separate_nodes }.extend(held);
         }
         // Sort siblings by ID, as in the text tree.
         let place = |it: &Siblings<'a>| it.first().map(|namespace| namespace.id);
         on_shelf.sort_by_key(|it| place(it));
-        beside.sort_by_key(|it| place(it));
+        separate_nodes.sort_by_key(|it| place(it));
         if !on_shelf.is_empty() {
             self.shelf(&on_shelf, parent, in_each)?;
         }
-        for it in beside {
+        for it in separate_nodes {
             let Some(namespace) = it.first() else { continue };
             let node = namespace.id.to_string();
             let boxed = self.boxed(it, false, &node, in_each)?;
@@ -411,7 +411,8 @@ mod tests {
         assert_eq!(few.matches(" -> \"pid").count(), 8);
         let shelf = dot(many(8));
         assert!(shelf.contains("  \"pid:[10]\" -> \"in pid:[10]\" [tailport=\"n10:e\""), "{shelf}");
-        // The sibling that has a child is a separate node, not a box on the shelf.
+        // Only the siblings without children share a node (a shelf). The sibling with a child is a
+        // separate node.
         assert!(shelf.contains("  \"pid:[10]\" -> \"pid:[11]\" ["), "{shelf}");
         assert!(shelf.contains("  \"pid:[11]\" -> \"pid:[1000]\" ["), "{shelf}");
         assert_eq!(shelf.matches(" -> ").count(), 3);

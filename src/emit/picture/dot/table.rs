@@ -96,8 +96,8 @@ pub struct Boxed {
     pub height: f64,
 }
 
-/// Arranges boxes in columns of similar height (a shelf), and fills each column from top to bottom.
-/// Returns a single box unchanged.
+/// Arranges boxes on a shelf, which consists of columns of similar height. Fills each column from
+/// top to bottom. Returns a single box unchanged.
 pub fn shelf(mut boxes: Vec<Boxed>) -> Boxed {
     if boxes.len() == 1
         && let Some(only) = boxes.pop()
@@ -247,8 +247,9 @@ impl BoxTable {
         })
     }
 
-    /// Writes a line, wrapped between its parts. A part that is too long for a line wraps after a
-    /// blank, or anywhere if it has no blank. Returns the number of lines after wrapping.
+    /// Writes a line, and breaks it between its parts if it is too long. A part that is too long
+    /// for a line is broken after a space, or anywhere if it has no space. Returns the number of
+    /// lines written.
     fn text(&mut self, line: &Line) -> io::Result<usize> {
         let (mut column, mut lines) = (0, 1);
         let mut longest = self.longest;
@@ -296,12 +297,12 @@ const INDENT: usize = 2;
 const NEXT_LINE: &str = "<br align=\"left\"/>  ";
 
 /// Returns the number of `characters` to write on a line that has room for `room` characters. A
-/// longer text breaks after the last blank that fits or, without a blank, after the last character
-/// that fits. Returns at least 1 for a longer text, so the caller always makes progress.
+/// longer text is broken after the last space that fits or, without a space, after the last
+/// character that fits. Returns at least 1 for a longer text, so the caller always makes progress.
 fn fitting(characters: &[char], room: usize) -> usize {
     if characters.len() <= room {
         return characters.len();
     }
-    let blank = characters.iter().take(room).rposition(|&character| character == ' ');
-    blank.map_or(room, |at| at + 1).max(1)
+    let space = characters.iter().take(room).rposition(|&character| character == ' ');
+    space.map_or(room, |at| at + 1).max(1)
 }

@@ -194,8 +194,7 @@ impl fmt::Display for Label<'_> {
                 f.write_str("<wbr/>")?;
             }
         }
-        // Write blanks at the end of a line as character codes, because Mermaid removes plain
-        // blanks there.
+        // Write trailing spaces as character codes, because Mermaid removes plain trailing spaces.
         (end..text.len()).try_for_each(|_| write!(f, "#{};", u32::from(' ')))
     }
 }
