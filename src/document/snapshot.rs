@@ -210,8 +210,8 @@ keywords! {
         /// A UNIX socket (`fd` of process `pid`) with an unreceived message. The message carries
         /// the credentials of a process of the namespace (SCM_CREDENTIALS).
         Message = "message",
-        /// An open file or directory (`fd` of process `pid`) in a procfs that shows the namespace,
-        /// or in the /proc/PID directory of a process that was in the namespace.
+        /// An open file or directory (`fd` of process `pid`) in a procfs of the namespace, or in
+        /// the /proc/PID directory of a process that was in the namespace.
         ProcfsFile = "procfs_file",
     }
 }
@@ -255,7 +255,7 @@ pub struct Blocker {
     /// The reason why the process still exists.
     pub reason: Word<model::BlockReason>,
     /// The process that must reap or release this process: the tracer if this process is traced,
-    /// otherwise the parent. Null if unknown, or if the reason is `uninterruptible`.
+    /// otherwise the parent. Null if unknown, or if `reason` is `uninterruptible`.
     pub reaper: Option<Pid>,
 }
 

@@ -224,9 +224,9 @@ impl<'a> CgroupMatch<'a> {
     }
 }
 
-/// Returns the deepest of the matches in all hierarchies; if several are equally deep, the first. A
-/// match that is less deep may be an outer container, because a runtime need not create a cgroup in
-/// every version 1 hierarchy.
+/// Returns the deepest match in all hierarchies, or the first of several equally deep matches. In
+/// version 1, a less deep match may be an outer container: the runtime of the inner container may
+/// create a cgroup in some hierarchies only.
 fn innermost<'a>(
     cgroups: &'a [u8],
     name: fn(&'a [u8]) -> Option<CgroupMatch<'a>>,
@@ -465,7 +465,8 @@ mod tests {
         said
     }
 
-    /// Finds the container of a live process from its cgroups, without the name of its parent.
+    /// Finds the container of a live process from its cgroups. The name of the parent process is
+    /// unknown.
     fn live(cgroups: &[u8]) -> Option<Container> {
         of_cgroups(cgroups, None, || false)
     }
@@ -765,7 +766,7 @@ mod tests {
         assert_eq!(read("/system.slice/runc-web.scope (deleted)"), "runc web -");
         assert_eq!(read("/lxc/web (deleted)"), "lxc web -");
         assert_eq!(read("/default/web (deleted)"), "containerd web -");
-        // The kernel appends nothing to version 1 paths, so " (deleted)" is part of the name.
+        // The kernel appends " (deleted)" only to version 2 paths, so here it is part of the name.
         let named = hybrid(&["pids=/lxc/web (deleted)"]);
         assert_eq!(say(live(&named)), "lxc web (deleted) -");
     }

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-/// A source of data about the live host. The document is the same with every collector.
+/// A source of data about the live host. All collectors produce the same document.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Collector {
     /// Use BPF if it is available and saves at least 30 ms, otherwise /proc

@@ -45,7 +45,7 @@ pub enum Hides {
     Nothing,
     /// No process is missing, but pidns may fail to recognise an init.
     Inits,
-    /// Any process may be missing.
+    /// Any process may be missing from the snapshot.
     Processes,
 }
 
@@ -55,7 +55,7 @@ pub enum Hides {
 pub enum Advice {
     /// No advice.
     None,
-    /// The privileges that pidns lacks.
+    /// The privileges that pidns needs but does not have.
     Permission,
     /// A fixed text.
     Text(&'static str),
@@ -447,7 +447,7 @@ diagnostic_codes! {
 }
 
 impl DiagnosticCode {
-    /// Returns the name that stands for the code in documents.
+    /// Returns the code's name in documents.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.entry().name

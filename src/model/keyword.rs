@@ -6,8 +6,8 @@ pub trait Keyword: Copy + 'static {
     const VALUES: &'static [Self];
     /// Name of the enumeration in the published schemas.
     const LIST: &'static str;
-    /// The noun for a value, in singular and plural. Messages put it before a value that pidns does
-    /// not know: in `2 limits "new"`, the unknown value is `new`.
+    /// The noun for objects with such a value, in singular and plural. Messages about unknown
+    /// values contain it: `2 limits "new"` means that two limits have the unknown value `new`.
     const NOUNS: [&'static str; 2];
 
     /// Returns the name of this value.

@@ -49,9 +49,10 @@ pub struct LiveFacts {
 /// The reason why a process is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoppedBy {
-    /// A signal, such as SIGSTOP. SIGCONT continues the process.
+    /// A signal, such as SIGSTOP, stopped the process. SIGCONT continues the process.
     Signal,
-    /// A tracer, with its PID if known. Only the tracer can continue the process.
+    /// A tracer stopped the process. Contains the tracer's PID, if known. Only the tracer can
+    /// continue the process.
     Tracer(Option<Pid>),
 }
 

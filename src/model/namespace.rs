@@ -78,11 +78,11 @@ keywords! {
 }
 
 keywords! {
-    /// Source of a fact in a snapshot.
+    /// Source of information about a process or namespace.
     pub enum Evidence("evidence", "kind of evidence", "kinds of evidence") {
-        /// The kernel reported the fact.
+        /// The kernel reported the information.
         Kernel = "kernel",
-        /// The kernel did not report the fact, but it follows from other facts.
+        /// pidns inferred the information from other data.
         Inferred = "inferred",
     }
 }
@@ -128,7 +128,7 @@ pub enum Holder {
         pid: Pid,
         /// Command name of the process.
         comm: Option<SmolStr>,
-        /// The thread; equal to `pid` if the thread is the leader thread.
+        /// TID of the thread; equal to `pid` for the leader thread.
         tid: Pid,
     },
     /// An open file, other than the namespace's nsfs file, that keeps the namespace alive.
@@ -185,8 +185,8 @@ pub enum HoldingFile {
     /// A UNIX socket with an unreceived message that carries the credentials of a process in the
     /// namespace (`SCM_CREDENTIALS`, see `unix(7)`).
     Message,
-    /// A file or directory in a procfs that shows the namespace, or in the `/proc/PID` directory of
-    /// a process that was in the namespace.
+    /// A file or directory in a procfs of the namespace, or in the `/proc/PID` directory of a
+    /// process that was in the namespace.
     Procfs,
 }
 
@@ -202,7 +202,7 @@ pub struct Blocker {
     /// The reason why the process still exists.
     pub reason: BlockReason,
     /// The process that must reap or release this process: the tracer if this process is traced,
-    /// otherwise the parent. `None` if unknown, or if the reason is `uninterruptible`.
+    /// otherwise the parent. `None` if unknown, or if `reason` is `Uninterruptible`.
     pub reaper: Option<Pid>,
 }
 

@@ -63,8 +63,8 @@ pub struct ProcessDetails {
     /// namespace. Several containers can share a PID namespace, for example in a pod or with
     /// `docker run --pid`.
     pub container: Option<Container>,
-    /// PID of the process's tracer (`TracerPid`). Looked up in every scan, but only for zombies and
-    /// for processes that their tracer has stopped (state `t`).
+    /// PID of the process's tracer (`TracerPid`). Every scan reads it, but only for zombies and for
+    /// processes stopped by a tracer (state `t`).
     pub tracer: Option<Pid>,
     /// `true` if the process is in a frozen cgroup. Not checked for every process: see
     /// `collect/assemble/frozen.rs`.

@@ -48,7 +48,7 @@ pub struct Killed {
     pub refused: BTreeSet<Pid>,
     /// Processes that were still running when pidns stopped sending signals.
     pub remaining: BTreeSet<Pid>,
-    /// Zombies that no process had reaped when pidns stopped sending signals.
+    /// Zombies that had not been reaped when pidns stopped sending signals.
     pub unreaped: BTreeSet<Pid>,
 }
 

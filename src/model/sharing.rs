@@ -29,30 +29,32 @@ const KTHREADD: u32 = 2;
 pub struct Shared {
     /// The types of the shared namespaces.
     pub types: Vec<&'static str>,
-    /// The host, or the other PID namespaces whose inits share these namespaces.
+    /// The host, or the inits of other PID namespaces. The init shares the namespaces with them.
     pub with: SharedWith,
 }
 
-/// The host, or the inits of other PID namespaces, with which the init of a PID namespace P shares
-/// namespaces.
+/// The host, or the inits of other PID namespaces. The init of a PID namespace shares network or
+/// other namespaces with them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SharedWith {
     /// The host.
     Host,
-    /// The inits of one or more other PID namespaces. Descendants of P are left out.
+    /// The inits of one or more other PID namespaces, except descendants of the init's own PID
+    /// namespace.
     Namespaces {
-        /// The one of these PID namespaces that a message names: the nearest ancestor of P or, if
-        /// none of them is an ancestor of P, the one with the lowest ID.
+        /// A PID namespace whose init shares the namespaces, for use in messages: the nearest
+        /// ancestor of the init's own PID namespace or, if there is no such ancestor, the one with
+        /// the lowest ID.
         first: NamespaceId,
         /// The container of the PID namespace `first`.
         container: Option<Container>,
-        /// Number of these PID namespaces, not counting `first`.
+        /// Number of further PID namespaces, besides `first`, whose inits share the namespaces.
         more: usize,
     },
 }
 
-/// Maps each PID namespace to the namespaces that its init shares. Empty if the snapshot was taken
-/// without `--details namespaces`.
+/// Maps each PID namespace to the network and other namespaces that its init shares with the host
+/// or with other inits. Empty if the snapshot was taken without `--details namespaces`.
 #[derive(Clone, Debug, Default)]
 pub struct Sharing(HashMap<NamespaceId, Vec<Shared>>);
 
@@ -102,7 +104,7 @@ impl Sharing {
     }
 
     /// Returns the namespaces that the init of a PID namespace shares: first those shared with the
-    /// host, then those shared with other PID namespaces.
+    /// host, then those shared with the inits of other PID namespaces.
     #[must_use]
     pub fn of(&self, namespace: NamespaceId) -> &[Shared] {
         self.0.get(&namespace).map_or(&[], Vec::as_slice)
@@ -205,7 +207,7 @@ mod tests {
         process.details.get_or_insert_default().namespaces = Some(others.collect());
     }
 
-    /// Describes the namespaces that a PID namespace shares.
+    /// Formats each entry for a PID namespace as `TYPES host` or `TYPES FIRST MORE`.
     fn shared(sharing: &Sharing, inode: u64) -> Vec<String> {
         let text = |shared: &Shared| match &shared.with {
             SharedWith::Host => format!("{} host", shared.types.join(",")),

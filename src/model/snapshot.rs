@@ -48,7 +48,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Returns `true` if the snapshot is complete, except perhaps for its limits.
+    /// Returns `true` if the snapshot is complete, or if only data about limits is missing.
     #[must_use]
     pub fn has_all_but_limits(&self) -> bool {
         let mut gaps = self.diagnostics.iter().filter(|it| it.is_gap()).peekable();
@@ -113,8 +113,8 @@ keywords! {
         /// The PID namespace in which the children of each process start
         /// (/proc/PID/ns/pid_for_children).
         Children = "children",
-        /// The PID namespace in which the children of each thread start, and the file descriptors
-        /// and mounts of threads that do not share them with their process.
+        /// The PID namespace in which the children of each thread start. Also the file descriptors
+        /// and mounts of each thread that has its own descriptor table or mount namespace.
         Threads = "threads",
         /// The open file descriptors of each process.
         Fds = "fds",

@@ -7,7 +7,7 @@ use super::keywords;
 /// A message about the watch itself, for example that the watch has a gap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// The subject of the message.
+    /// The kind of the message.
     pub code: NoticeCode,
     /// Human-readable text.
     pub message: String,
@@ -18,15 +18,15 @@ pub struct Notice {
 }
 
 keywords! {
-    /// The subject of a [`Notice`].
+    /// The kind of a [`Notice`].
     pub enum NoticeCode("notice_code", "notice", "notices") {
         /// Rounds were skipped, because an earlier round took longer than the interval.
         RoundsSkipped = "rounds-skipped",
         /// A snapshot is incomplete, so changes may be missing or wrong.
         Incomplete = "incomplete",
-        /// Snapshots are complete again: none in the last minute was incomplete.
+        /// Snapshots are complete again: all snapshots of the last minute were complete.
         Complete = "complete",
-        /// No snapshot could be taken.
+        /// A snapshot could not be taken.
         ScanFailed = "scan-failed",
         /// A snapshot was taken, after one or more attempts failed.
         ScanWorks = "scan-works",
