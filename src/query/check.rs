@@ -1,4 +1,5 @@
-//! Finds problems in a graph, and gives each problem the verdict of a policy.
+//! Finds problems in a graph, and applies a policy to determine the verdict on each problem: deny,
+//! warn or allow.
 
 mod problems;
 mod since;
@@ -57,7 +58,8 @@ pub struct Check {
 }
 
 impl Check {
-    /// Checks a graph. Does not report the states in `unsettled` as problems.
+    /// Checks a graph for problems. Does not report the state of a process or namespace in
+    /// `unsettled`, because most such states end soon.
     #[must_use]
     pub fn new(graph: PidGraph, unsettled: Unsettled, policy: &Policy) -> Self {
         let mut this = Self::unchecked(graph, unsettled);
@@ -67,7 +69,8 @@ impl Check {
 
     /// Checks the second graph of a comparison. Processes and namespaces that are certainly new are
     /// reported as leftovers. Unless `all` is set, problems that the first graph already had are
-    /// left out, and problems that it may have had are never denied, but reported as warnings.
+    /// left out. Problems that the first graph may have had become warnings, even if the policy
+    /// denies them.
     #[must_use]
     pub fn since(diff: Diff, unsettled: Unsettled, policy: &Policy, all: bool) -> Self {
         let leftovers = since::leftovers(&diff);
@@ -141,8 +144,7 @@ impl Check {
         self.live.stuck_threads = stuck;
     }
 
-    /// Keeps a finding denied only if `is_denied` returns `true` for it. All other denied findings
-    /// become warnings.
+    /// Turns each denied finding into a warning, unless `is_denied` returns `true` for it.
     pub(super) fn deny_only(&mut self, is_denied: impl Fn(&PidGraph, &Finding) -> bool) {
         for finding in &mut self.findings {
             if !is_denied(&self.graph, finding) {

@@ -46,7 +46,8 @@ impl ContainerPattern {
         self.find(container).is_some()
     }
 
-    /// Returns `true` if the pattern matches the container of a process, or that of its namespace.
+    /// Returns `true` if the pattern matches the container of a process, or the container of the
+    /// process's namespace.
     #[must_use]
     pub fn holds(&self, process: &Process, namespace: Option<&Namespace>) -> bool {
         process.other_container().is_some_and(|it| self.matches(it))
@@ -79,7 +80,8 @@ impl ContainerPattern {
     }
 
     /// Finds the containers in a graph that match the pattern. If the pattern is the full name or
-    /// ID of any container or pod, leaves out the containers that match only by the start of an ID.
+    /// ID of any container or pod, leaves out the containers for which the pattern is only a prefix
+    /// of an ID.
     #[must_use]
     pub fn choose<'a>(&self, graph: &'a PidGraph) -> ChosenContainers<'a> {
         let mut matches: Vec<_> =

@@ -1,11 +1,11 @@
-//! Explains why something that a snapshot does not contain may still exist.
+//! Explains why a process or namespace may exist although a snapshot does not contain it.
 
 use crate::model::{
     Criterion, Detail, Diagnostic, DiagnosticCode, FilterOption, Hides, NotFound, SearchScope,
     Snapshot,
 };
 
-/// A reason why something that was not found may still exist.
+/// A reason why a process or namespace may exist although it was not found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caveat {
     /// The scan did not or could not search some part of the host.
@@ -20,10 +20,11 @@ pub enum Caveat {
 /// The gaps in a snapshot: the parts of the host that it does not cover.
 #[derive(Clone, Copy, Debug)]
 pub struct Coverage {
-    /// The reason why processes may be missing from the snapshot; `None` if no process is missing.
+    /// The reason why processes may be missing from the snapshot; `None` if the snapshot contains
+    /// all processes.
     processes: Option<Caveat>,
-    /// The reason why namespaces or processes may be missing from the snapshot; `None` if none are
-    /// missing.
+    /// The reason why namespaces or processes may be missing from the snapshot; `None` if the
+    /// snapshot contains all of them.
     all: Option<Caveat>,
     /// The reason why a search for a container may miss processes of the container.
     containers: Option<Caveat>,
@@ -49,20 +50,20 @@ impl Coverage {
         }
     }
 
-    /// Returns `true` if no process is missing.
+    /// Returns `true` if the snapshot certainly contains all processes.
     #[must_use]
     pub fn has_all_processes(&self) -> bool {
         self.processes.is_none()
     }
 
-    /// Returns `true` if neither a namespace nor a process is missing.
+    /// Returns `true` if the snapshot certainly contains all namespaces and processes.
     #[must_use]
     pub fn has_all_namespaces(&self) -> bool {
         self.all.is_none()
     }
 
-    /// Returns the reason why something that was not found may still exist, or `None` if it
-    /// certainly does not exist.
+    /// Returns the reason why a process or namespace may exist although it was not found, or `None`
+    /// if it certainly does not exist.
     #[must_use]
     pub fn caveat(&self, no: &NotFound) -> Option<Caveat> {
         match no {

@@ -43,7 +43,7 @@ pub struct Diff {
     /// The processes that are new, gone or changed, sorted by PID. If a PID was reused, the old
     /// process comes before the new process.
     pub processes: Vec<ProcessChange>,
-    /// The number of matches that may be wrong.
+    /// Counts uncertain matches between processes or namespaces of the two graphs.
     pub weak: WeakMatches,
     /// Facts about the live host, for the advice in reports. Empty if the second snapshot is a
     /// saved document.
@@ -106,7 +106,7 @@ impl Diff {
         Ok(diff)
     }
 
-    /// Compares two whole graphs.
+    /// Compares all processes and namespaces of two graphs.
     pub fn new(before: PidGraph, after: PidGraph) -> Result<Self, Incomparable> {
         let Comparison { relation, namespaces, processes, weak, counterparts, begin, .. } =
             Comparison::of(&before, &after)?;
@@ -224,10 +224,10 @@ impl Diff {
         .collect()
     }
 
-    /// Returns the reasons why a process or namespace of the second graph may wrongly count as new,
-    /// or wrongly not count as new. These are the [`caveats`](Self::caveats), but `Incomplete` is
-    /// left out if the first graph is complete: a process or namespace that is missing only from
-    /// the second graph never counts as new.
+    /// Returns the reasons why the comparison may mistake an old process or namespace of the second
+    /// graph for a new one, or a new one for an old one. These are the [`caveats`](Self::caveats),
+    /// but without `Incomplete` if the first graph is complete: a gap in the second graph does not
+    /// make an old process or namespace look new.
     #[must_use]
     pub fn caveats_about_new(&self) -> BTreeSet<DiffCaveat> {
         let mut caveats = self.caveats();

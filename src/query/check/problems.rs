@@ -13,8 +13,9 @@ use crate::query::settle::Unsettled;
 /// below it.
 const DEEP_LEVELS_LEFT: usize = 4;
 
-/// Finds the problems in a graph. Does not report the states in `unsettled` as problems. A limit is
-/// a problem if at least `warn_at` percent of it is in use.
+/// Finds the problems in a graph. Does not report the state of a process or namespace in
+/// `unsettled`, because most such states end soon. A limit is a problem if at least `warn_at`
+/// percent of it is in use.
 pub fn problems(
     graph: &PidGraph,
     unsettled: &Unsettled,
@@ -63,10 +64,9 @@ fn find_in_namespaces(
     }
 }
 
-/// Finds limits of which at least `warn_at` percent is in use. Leaves out the kinds
-/// `InitTerminated` and `Nesting`, because the codes `dead-namespace` and `deep-nesting` cover
-/// them. Also leaves out limits with a maximum of 0: an administrator sets this maximum to forbid
-/// new PID namespaces.
+/// Finds limits whose usage is at least `warn_at` percent. Leaves out the kinds `InitTerminated`
+/// and `Nesting`, because the codes `dead-namespace` and `deep-nesting` cover them. Also leaves out
+/// limits with a maximum of 0: an administrator sets this maximum to forbid new PID namespaces.
 fn find_in_limits(graph: &PidGraph, warn_at: u64, found: &mut Vec<(CheckCode, Subject)>) {
     let is_reported = |it: &Limit| {
         !matches!(it.kind, LimitKind::InitTerminated | LimitKind::Nesting)

@@ -15,9 +15,9 @@ use crate::query::settle::Unsettled;
 pub struct Earlier {
     /// The problems of the later snapshot that the earlier snapshot already had.
     had: HashSet<(CheckCode, Subject)>,
-    /// Processes and namespaces whose problems may be old: those that are only in the later snapshot,
-    /// but may have existed when the earlier one was taken; and namespaces whose state was unknown
-    /// in the earlier snapshot.
+    /// Processes and namespaces whose problems may be old. A process or namespace is in this set if
+    /// it is only in the later snapshot, but may have existed when the earlier snapshot was taken.
+    /// A namespace is also in this set if its state was unknown in the earlier snapshot.
     undated: HashSet<Subject>,
     /// Processes and namespaces that certainly did not exist when the earlier snapshot was taken.
     new: HashSet<Subject>,
@@ -75,9 +75,9 @@ fn checked(diff: &Diff) -> &PidGraph {
     diff.after_part.as_ref().unwrap_or(&diff.after)
 }
 
-/// Finds a limit of the earlier graph in the checked graph, and returns its index there. Returns
-/// `None` if the limit is not there, if its maximum has changed, or if it was only nearly full and
-/// is full now.
+/// Finds a limit of the earlier graph in the checked graph, and returns its index in the checked
+/// graph. Returns `None` if the checked graph does not contain the limit, if the maximum has
+/// changed, or if the limit is reached in the checked graph only.
 fn later_limit(diff: &Diff, index: usize) -> Option<usize> {
     let earlier = diff.before.limit(index)?;
     let mut scope = earlier.scope.clone();

@@ -120,7 +120,7 @@ fn scoped_rules_win_then_later_lists_then_allow() {
         (&[&[(Deny, "zombie"), (Allow, "zombie:comm=sl*p")]], Allow),
         (&[&[(Allow, "zombie"), (Deny, "zombie:comm=sl*p")]], Deny),
         (&[&[(Deny, "zombie:comm=sl*p")], &[(Allow, "zombie")]], Deny),
-        // If both rules have a scope, or neither of them has one, the later list wins, so that
+        // If both rules have a scope, or neither has one, the rule in the later list wins, so that
         // options override a policy file.
         (&[&[(Allow, "zombie")], &[(Deny, "zombie")]], Deny),
         (&[&[(Allow, "zombie:user=0")], &[(Deny, "zombie:comm=sleep")]], Deny),

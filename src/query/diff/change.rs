@@ -1,4 +1,4 @@
-//! Values that describe how two graphs, their processes and their namespaces differ.
+//! Types that describe the result of comparing two snapshots.
 
 use crate::model::{NamespaceId, Pid, keywords};
 
@@ -13,15 +13,15 @@ keywords! {
     }
 }
 
-/// The reason why two snapshots cannot be compared. In each case, a PID that is in both snapshots
-/// need not belong to the same process.
+/// The reason why two snapshots cannot be compared. For each of these reasons, the same PID may
+/// belong to different processes in the two snapshots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Incomparable {
     /// The snapshots are from different boots of a host.
     OtherBoot,
     /// The snapshots are from different hosts.
     OtherHost,
-    /// The PIDs belong to different PID namespaces.
+    /// The PIDs in the two snapshots belong to different PID namespaces.
     OtherProcfs,
 }
 

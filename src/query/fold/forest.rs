@@ -23,8 +23,8 @@ pub struct TreeRow<'a> {
     pub siblings_after: usize,
     /// `true` if the row has child rows, which show the descendants of its first process.
     pub has_children: bool,
-    /// `true` if an ancestor of this row stands for several processes. Each of these processes has
-    /// descendants like the ones in this row.
+    /// `true` if an ancestor row stands for several processes. This row then shows descendants of
+    /// the first of these processes, and each of the others has similar descendants.
     pub of_each: bool,
     /// The position of the row's first process, in a list or in a tree.
     pub drawn: Drawn,
@@ -80,11 +80,12 @@ pub(super) struct Forest<'a> {
     graph: &'a PidGraph,
     /// The members, sorted by PID.
     members: Vec<&'a Process>,
-    /// The parent of each member in the trees; `None` for the root of a tree.
+    /// For each process in `members`, the index of its parent in the trees; `None` for the root of
+    /// a tree.
     above: Vec<Option<usize>>,
-    /// The children of each member in the trees, sorted by PID.
+    /// For each process in `members`, the indexes of its children in the trees, sorted by PID.
     children: Vec<Vec<usize>>,
-    /// The roots of the trees, sorted by PID.
+    /// Indexes of the roots of the trees, sorted by PID.
     tops: Vec<usize>,
 }
 
@@ -229,12 +230,12 @@ fn index_of(members: &[&Process], pid: Pid) -> Option<usize> {
     members.binary_search_by_key(&pid, |member| member.pid).ok()
 }
 
-/// For a process, finds the nearest ancestor that is a member.
+/// For a process, finds the nearest ancestor in `members`, the members of a namespace.
 struct Ancestors<'a, 'm> {
     graph: &'a PidGraph,
     members: &'m [&'a Process],
-    /// Results of earlier searches: maps a process that is not a member to its nearest ancestor
-    /// among the members.
+    /// Results of earlier searches: maps a process that is not in `members` to the index of its
+    /// nearest ancestor in `members`.
     removed: HashMap<Pid, Option<usize>>,
 }
 

@@ -69,8 +69,8 @@ struct Shape<'a> {
     owner: Option<(Option<u32>, Option<&'a SmolStr>, bool)>,
     member_count: Option<usize>,
     kernel_threads: usize,
-    /// Types of the namespaces that the init shares with the host (`true`) or with other PID
-    /// namespaces (`false`).
+    /// Types of the namespaces that the init shares. The flag is `true` if the init shares them
+    /// with the host, and `false` if it shares them with the inits of other PID namespaces.
     shared: Vec<(&'a [&'static str], bool)>,
     members: Vec<(MemberKind<'a>, usize)>,
     holders: Vec<HolderKind<'a>>,
@@ -90,7 +90,7 @@ type HolderKind<'a> = (u8, Option<&'a str>);
 #[derive(Debug)]
 pub struct Folding<'a> {
     graph: &'a PidGraph,
-    /// `false` if nothing is folded, so each process and namespace has a line of its own.
+    /// `true` if similar processes, and similar sibling namespaces, share a line.
     folds: bool,
     /// `true` if members are shown as trees, below their parents.
     nests: bool,
@@ -107,8 +107,8 @@ impl<'a> Folding<'a> {
         Self::build(graph, folds, false)
     }
 
-    /// Folds a graph whose members are to be shown as trees of processes. Processes share a line
-    /// only if everything below them is similar, too.
+    /// Folds a graph for output as process trees. Processes share a line only if their subtrees are
+    /// equal. If `folds` is false, each process and namespace gets a line of its own.
     pub fn of_trees(graph: &'a PidGraph, folds: bool) -> Self {
         Self::build(graph, folds, true)
     }
@@ -121,12 +121,13 @@ impl<'a> Folding<'a> {
         let snapshot = graph.snapshot();
         for Criterion { by, values } in &snapshot.selected {
             match by {
-                // Fold none of the processes that the user selected. A tree also contains their
+                // Do not fold the processes that the user selected. A tree also contains their
                 // relatives, which may be folded.
                 FilterOption::Pid if nests => {
                     this.apart.extend(values.iter().filter_map(|pid| pid.parse::<Pid>().ok()));
                 }
-                // The filter kept only processes that the user selected, so fold none of them.
+                // The filter kept only processes that the user selected, so do not fold any
+                // process.
                 FilterOption::Pid | FilterOption::Comm => {
                     this.apart.extend(snapshot.processes.iter().map(|process| process.pid));
                 }
@@ -143,9 +144,9 @@ impl<'a> Folding<'a> {
             }
         }
         this.alike = this.find_alike();
-        // A process that holds a live namespace gets a row of its own, too, because the namespace's
-        // line names the holder. The line of folded namespaces does not name their holders, so skip
-        // folded namespaces.
+        // Give each process that holds a live namespace a row of its own, because the namespace's
+        // line names the holder. Skip folded namespaces: the line that they share does not name
+        // their holders.
         for namespace in &snapshot.namespaces {
             if namespace.state == NamespaceState::Live && !this.alike.contains_key(&namespace.id) {
                 this.apart.extend(keeping(graph, namespace).filter_map(Holder::pid));
@@ -159,7 +160,7 @@ impl<'a> Folding<'a> {
         self.graph
     }
 
-    /// Returns `false` if nothing is folded, so each process and namespace has a line of its own.
+    /// Returns `true` if similar processes, and similar sibling namespaces, share a line.
     pub fn folds(&self) -> bool {
         self.folds
     }
