@@ -45,7 +45,7 @@ pub enum Error {
         /// The reason why the snapshots cannot be compared.
         why: Incomparable,
     },
-    /// No snapshot of the live host could be taken.
+    /// A snapshot of the live host could not be taken.
     Collect(collect::Error),
     /// A process or namespace was not found.
     NotFound {
@@ -72,9 +72,9 @@ pub enum Error {
         /// The error from the system.
         source: io::Error,
     },
-    /// An operation that is necessary to run a command failed.
+    /// A step of `pidns run` or `pidns watch` failed, for example the start of a process.
     Run {
-        /// The failed operation, as a phrase that follows "cannot".
+        /// The failed step, as a phrase that follows "cannot".
         what: &'static str,
         /// The error from the system.
         source: io::Error,
@@ -98,8 +98,8 @@ pub enum Error {
     },
     /// The kernel would discard the exit status of a command, because SIGCHLD is ignored.
     StatusLost,
-    /// Any of the other errors, if it occurred in `pidns run`. The exit status is then that of
-    /// env(1): 126 or 127 if the command could not be executed, and 125 for all other errors.
+    /// An error that occurred in `pidns run`. The exit status follows env(1): 126 or 127 if the
+    /// command could not be executed, and 125 for all other errors.
     OfRun(Box<Error>),
 }
 

@@ -8,7 +8,7 @@ pub enum Exit {
     /// Success. Unless `--strict` is given, a result that may be incomplete also counts as success.
     Success,
     /// A negative result: a process or namespace was not found, `pidns diff` found a difference, or
-    /// `pidns check` found a denied problem.
+    /// `pidns check` found a problem that the policy denies.
     No,
     /// Wrong arguments, unreadable or invalid input, an unusable /proc, or output that could not be
     /// written.

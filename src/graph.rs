@@ -130,8 +130,7 @@ impl PidGraph {
         self.snapshot.limits.as_ref()?.get(index)
     }
 
-    /// Adds processes that a filter removed, but to which the remaining processes refer: their
-    /// tracers and ancestors.
+    /// Adds processes that a filter removed: tracers and ancestors of the remaining processes.
     pub fn add_left_out(&mut self, processes: impl IntoIterator<Item = Process>) {
         self.left_out.extend(processes.into_iter().map(|process| (process.pid, process)));
     }
@@ -237,7 +236,7 @@ impl PidGraph {
 
     /// Returns these processes and all their descendants.
     pub fn with_descendants(&self, pids: impl IntoIterator<Item = Pid>) -> HashSet<Pid> {
-        // A saved document can contain parent cycles, so no process is visited twice.
+        // Visit each process only once, because a saved document can contain parent cycles.
         let mut found = HashSet::new();
         let mut todo: Vec<Pid> = pids.into_iter().collect();
         while let Some(pid) = todo.pop() {

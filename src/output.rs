@@ -169,7 +169,7 @@ pub fn warn_until(stop: BorrowedFd<'_>, message: impl fmt::Display) {
 /// Writes several lines of text, such as a report, to standard error. Stops waiting for a slow
 /// reader as soon as `stop` is readable.
 pub fn warn_in_full_until(stop: BorrowedFd<'_>, text: &[u8]) {
-    // Ignore errors, as in `warn`.
+    // Ignore errors: a failure to write to standard error cannot be reported anywhere.
     let _ =
         Unbuffered { stop: Some(stop), ..Unbuffered::new(io::stderr().as_fd()) }.write_all(text);
 }
