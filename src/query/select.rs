@@ -241,7 +241,7 @@ fn family(graph: &PidGraph, selection: &Selection) -> Selection {
     }
     let mut pids = selection.pids.clone();
     pids.extend(graph.with_descendants(pids.iter().copied()));
-    // A saved document can contain parent cycles, so no process is visited twice.
+    // Visit each process only once, because a saved document can contain parent cycles.
     let mut visited = HashSet::new();
     for process in selection.pids.iter().filter_map(|&pid| graph.process(pid)) {
         let parent = |it: &&Process| graph.process(it.ppid?);
