@@ -2,7 +2,8 @@
 //! Also finds the names of containers and pods. On a host without containers, this module usually
 //! makes no system calls.
 //!
-//! - `monitor` recognizes the processes that runtimes start as parents of containers
+//! - `monitor` recognizes container monitors (containerd-shim and conmon), which are the parents of
+//!   the first processes of containers
 //! - `members` finds the processes that are in a different container than their namespace's init
 //! - `names` finds names for all containers; `reader` locates the files of each runtime, `files`
 //!   opens them safely, and `parse` parses them

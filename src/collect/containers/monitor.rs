@@ -1,4 +1,5 @@
-//! Recognizes the processes that container runtimes start as the parents of containers.
+//! Recognizes container monitors (containerd-shim and conmon). A container runtime starts a monitor
+//! as the parent of a container's first process.
 
 use crate::model::{NamespaceId, Pid, Process, cgroup};
 

@@ -123,9 +123,9 @@ fn read_all(mut reader: NameReader, wanted: &[NamelessContainer], names: &Shared
 /// The names found so far.
 #[derive(Default)]
 struct FoundNames {
-    /// The names of each container, and the runtime in whose files they were found. The key is the
-    /// runtime and ID of the container, as its cgroup path shows them. (A cgroup path does not
-    /// always name the runtime.)
+    /// Maps each container to its names, and to the runtime whose files contain these names. The
+    /// key is the runtime and ID from the cgroup path of the container. If the cgroup path does not
+    /// name the runtime, the key contains a placeholder (see [`is_unnamed`]).
     containers: HashMap<(String, String), (&'static str, Names)>,
     /// Maps the UID of each Kubernetes pod to its name and its Kubernetes namespace.
     pods: HashMap<String, (Option<String>, Option<String>)>,

@@ -56,7 +56,8 @@ pub fn podman_names(json: &[u8]) -> HashMap<String, String> {
 /// Names that a container runtime has written into a bundle.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
-    /// Name of the container; `None` for a container that only keeps the namespaces of a pod alive.
+    /// Name of the container; `None` for a pause container, which only keeps the namespaces of a
+    /// pod alive.
     pub container: Option<String>,
     /// UID of the pod.
     pub pod_uid: Option<String>,
@@ -80,7 +81,7 @@ pub fn annotated_names(json: &[u8]) -> Names {
     let Annotations { cri, cri_o, nerdctl } = annotations.unwrap_or_default();
     let [container, pod_uid, pod_name, pod_namespace] =
         if cri.iter().any(Option::is_some) { cri } else { cri_o };
-    // CRI-O gives the name `POD` to the container that keeps the namespaces of a pod alive.
+    // CRI-O gives the name `POD` to each pause container.
     let container = container.filter(|name| name != "POD").or(nerdctl);
     Names {
         container: valid(container),

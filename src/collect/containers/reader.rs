@@ -25,7 +25,7 @@ const MAX_LIST: usize = 1 << 25;
 /// Size limit for the command line of a runtime.
 const MAX_COMMAND_LINE: usize = 1 << 17;
 
-/// A container runtime that keeps names in files.
+/// A container runtime that stores the names of its containers in files.
 struct RuntimeFiles {
     /// Name of the runtime in [`Container`].
     runtime: &'static str,
@@ -35,22 +35,22 @@ struct RuntimeFiles {
     read: fn(&mut NameReader, &NamelessContainer) -> Option<Names>,
 }
 
-/// The runtimes that keep names in files:
+/// The runtimes that store the names of their containers in files, and the paths of these files:
 ///
 /// - docker: `containers/ID/config.v2.json` in the data directory of the daemon (`--data-root` or
-///   `daemon.json`, by default `/var/lib/docker`): `configFileName` in
-///   <https://github.com/moby/moby/blob/master/daemon/container/container.go>
+///   `daemon.json`, by default `/var/lib/docker`). See `configFileName` in
+///   <https://github.com/moby/moby/blob/master/daemon/container/container.go>.
 /// - containerd: `config.json` in the bundle, which is the working directory of the shim. One shim
-///   serves all containers of a pod, and their bundles are in the same directory: `NewBundle` in
-///   <https://github.com/containerd/containerd/blob/main/core/runtime/v2/bundle.go>
-/// - cri-o: `config.json` in the bundle, which is an argument of conmon:
-///   <https://github.com/containers/conmon/blob/main/docs/conmon.8.md>
+///   serves all containers of a pod, and their bundles are in the same directory. See `NewBundle`
+///   in <https://github.com/containerd/containerd/blob/main/core/runtime/v2/bundle.go>.
+/// - cri-o: `config.json` in the bundle, whose path is an argument of conmon. See
+///   <https://github.com/containers/conmon/blob/main/docs/conmon.8.md>.
 /// - podman: `containers.json` in the storage directory, or `volatile-containers.json` for
 ///   containers that are removed when they end. The bundle, whose path is an argument of conmon, is
 ///   below this directory. With `transient_store`, `volatile-containers.json` is in the run
 ///   directory instead. The PID file, whose path is also an argument of conmon, is below the run
-///   directory: `newContainerStore` in
-///   <https://github.com/containers/storage/blob/main/containers.go>
+///   directory. See `newContainerStore` in
+///   <https://github.com/containers/storage/blob/main/containers.go>.
 const RUNTIMES: [RuntimeFiles; 4] = [
     RuntimeFiles { runtime: "docker", monitor: cgroup::SHIM, read: NameReader::docker },
     RuntimeFiles { runtime: "containerd", monitor: cgroup::SHIM, read: NameReader::containerd },
@@ -76,7 +76,8 @@ pub fn has_names(runtime: &str) -> bool {
 /// A container whose names are to be read.
 pub struct NamelessContainer {
     pub container: Container,
-    /// The parent of the container's first process, if it is a monitor.
+    /// The container's monitor; `None` if the parent of the container's first process is not a
+    /// monitor.
     pub monitor: Option<Monitor>,
 }
 
@@ -87,8 +88,8 @@ impl NamelessContainer {
         (!id.contains('/') && ![".", ".."].contains(&&**id)).then_some(id)
     }
 
-    /// Returns the owner of the container's runtime: its user and its PID namespace. If the
-    /// container has no monitor, the owner is assumed to be root on the host.
+    /// Returns the user and the PID namespace of the container's runtime. If the container has no
+    /// monitor, assumes that the runtime runs as root on the host.
     fn owner(&self) -> RuntimeOwner {
         self.monitor.map_or(RuntimeOwner::HOST, |monitor| monitor.owner)
     }

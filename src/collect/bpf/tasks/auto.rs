@@ -9,7 +9,7 @@ const MIN_PROCESSES_WITH_HOLDERS: u64 = 1100;
 
 /// The minimums for repeated scans, such as those of `pidns watch`. They are lower, because the BPF
 /// program is loaded only once. With this many processes, one scan of /proc takes about 10 ms of
-/// processor time, so a scan every second uses 1 % of a processor.
+/// CPU time, so a scan every second uses 1 % of one CPU.
 const MIN_PROCESSES_REPEATED: u64 = 800;
 const MIN_PROCESSES_WITH_HOLDERS_REPEATED: u64 = 200;
 

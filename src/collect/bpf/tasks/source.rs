@@ -55,7 +55,7 @@ pub struct TaskProgram {
 /// because the scopes determine which program is loaded.
 #[derive(Clone, Debug, Default)]
 pub enum SharedProgram {
-    /// There is only one scan, so the program is not shared.
+    /// Only one scan is made, so the BPF program is not kept for later scans.
     #[default]
     Unshared,
     /// The first scan that needs the program will load it.
@@ -172,16 +172,16 @@ impl<'a> BpfSource<'a> {
         })
     }
 
-    /// Runs the BPF program for one share of the processes, and adds the records to `tasks`. Passes
-    /// processes that must be read through /proc to `read`.
+    /// Runs the BPF program for one share of the processes, and adds the records to `tasks`. Calls
+    /// `read` for each process that must be read through /proc.
     fn read_tasks<'s>(
         &self,
         share: Share,
         mut tasks: TaskScan<'s>,
         read: &dyn Fn(Target),
     ) -> Result<TaskScan<'s>, BpfUnavailable> {
-        // The flags tell the BPF program which of two iterators it runs for: see is_anothers() in
-        // `task.bpf.c`.
+        // Two iterators can run at the same time. The BPF program tells them apart by their flags:
+        // see is_anothers() in `task.bpf.c`.
         let flags = match share {
             Share::Whole => OFlags::empty(),
             Share::First => OFlags::APPEND,
@@ -256,9 +256,9 @@ fn check_request(
     Ok(())
 }
 
-/// Loads the BPF program that the object file contains in this section. If the kernel does not
-/// accept the program, loads the program for older kernels instead, and also returns the error of
-/// the first attempt.
+/// Loads the BPF program in the section `section` of [`TASK`]. If the kernel lacks a function that
+/// the program calls, or rejects the program, loads the program in [`TASK_BY_HELPER`] instead, and
+/// also returns the error of the first attempt.
 fn load(section: &'static str) -> Result<(IteratorProgram, Option<LoadError>), LoadError> {
     let spec = ProgramSpec { section, name: "pidns_tasks", iterator: "bpf_iter_task", map: None };
     // The object file is loaded first, because this call is cheap and fails at once if the kernel

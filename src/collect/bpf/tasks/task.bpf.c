@@ -195,11 +195,11 @@ INLINE u32 holds_descriptor(struct task_struct *task, struct signal_struct *sign
     return table.holds | is_set(number_of(again) ^ number_of(files)) * CHANGED;
 }
 
-// Returns a nonzero number if this process is in the share of the other iterator. pidns
-// reads either from one iterator, which gets all processes, or from two iterators at the
-// same time, which get half of the processes each. One of the two has the flag O_APPEND,
-// and the other has O_NONBLOCK. The flags only tell this program which of the two
-// iterators it runs for: the kernel ignores them for an iterator.
+// Returns a nonzero number if another iterator reports this process. pidns uses either
+// one iterator for all processes, or two iterators at the same time, each for half of
+// the processes. One of the two iterators has the flag O_APPEND, and the other has
+// O_NONBLOCK. The kernel ignores these flags for iterators: they only tell this program
+// which iterator it runs for.
 INLINE int is_anothers(struct seq_file *output, struct task_struct *task) {
     u32 pid = task->tgid, flags = 0;
     struct file *iterator = 0;
@@ -305,7 +305,7 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     struct task_struct *parent = 0;
     READ(parent, task->real_parent);
     if (!top) {
-        // The viewer is in the initial PID namespace, where the PID of a process is its tgid.
+        // pidns is in the initial PID namespace, where the PID of a process is its tgid.
         READ(record.parent, parent->tgid);
     } else {
         READ(signal, parent->signal);
