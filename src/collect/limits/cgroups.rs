@@ -268,9 +268,9 @@ mod tests {
     #[test]
     fn only_a_deeply_nested_cgroup_is_truncated() {
         let mut controller = controller(true);
-        // The second cgroup is an ancestor of the first one. The lookup of the second cgroup adds
-        // the ancestors that the lookup of the first one left out. The first cgroup still counts as
-        // truncated.
+        // The second cgroup is an ancestor of the first. Looking up the second cgroup adds the
+        // ancestors that were left out when the first was looked up. These ancestors are still too
+        // far above the first cgroup, so its list of ancestors is still truncated.
         let indices = [MAX_LEVELS + 1, MAX_LEVELS - 1, 1].map(|levels| {
             let cgroup = controller.cgroup_of(format!("0::{}\n", "/x".repeat(levels)).as_bytes());
             let LimitingCgroup::Index(index) = cgroup else { panic!("is visible") };

@@ -15,11 +15,13 @@ pub struct Consumers<'a> {
     unreaped: Vec<&'a Process>,
     /// The container of each namespace, or of its nearest ancestor with a container.
     containers: HashMap<NamespaceId, &'a Container>,
-    /// Maps each UID to the largest consumer and the zombies among the user's processes.
+    /// Maps the UID of each user to the user's process with the most tasks, and to the number of
+    /// the user's zombies.
     users: HashMap<u32, Consumed>,
 }
 
-/// The largest consumer of a limit, and the zombies that count towards the limit.
+/// The process, container or user with the most tasks that count towards a limit, and the zombies
+/// among these tasks.
 #[derive(Clone)]
 struct Consumed {
     largest: Option<Consumer>,
@@ -47,7 +49,8 @@ impl<'a> Consumers<'a> {
         }
     }
 
-    /// Fills in the largest consumer of a limit, and the number of zombies that the limit counts.
+    /// Fills in the process, container or user with the most tasks that count towards a limit, and
+    /// the number of zombies among these tasks.
     pub fn complete(&mut self, read: ReadLimit<'a>) -> Limit {
         let limit = read.limit;
         let consumed = match read.tasks {

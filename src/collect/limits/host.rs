@@ -65,8 +65,8 @@ pub struct LimitedHost<'a> {
     pub controller: PidsController,
     /// The kernel's own counters, or the reason why they can't be read.
     pub kernel: Result<KernelCounters, BpfUnavailable>,
-    /// Inode of the user namespace of each process that `RLIMIT_NPROC` may count. Empty if the
-    /// kernel's own counts for each user were read.
+    /// Maps each process that may count towards `RLIMIT_NPROC` to the inode of its user namespace.
+    /// Empty if the kernel's own counts for each user were read.
     pub user_namespaces: HashMap<Pid, u64>,
     /// Inode of pidns's own user namespace.
     pub own_user_namespace: Option<u64>,
@@ -132,7 +132,7 @@ impl<'a> LimitedHost<'a> {
         format!("cannot read {}: {}", self.path(name), io::Error::from(errno))
     }
 
-    /// Returns the path of a file of the procfs.
+    /// Returns the path of the file `name` in the procfs.
     pub fn path(&self, name: &CStr) -> String {
         format!("{}/{}", self.snapshot.procfs.path, name.to_string_lossy())
     }
@@ -196,8 +196,9 @@ impl<'a> LimitedHost<'a> {
             if let Ok(Some(index)) = cgroup {
                 self.cgroups.insert(pid, index);
             }
-            // Report a cgroup that takes too long to read even if the user did not ask about this
-            // process: the process may use up most of a limit that the user asked about.
+            // If reading the cgroup of a process takes too long, report this even if the user did
+            // not ask about the process: the process may use up most of a limit that the user asked
+            // about.
             if let Err(why) = cgroup
                 && (is_wanted || why == TOO_SLOW)
             {
@@ -236,7 +237,7 @@ impl<'a> LimitedHost<'a> {
     /// processes that are not in the result of [`namespaces_for_children`].
     ///
     /// If the scan has found all processes whose children start in another namespace, this process
-    /// is not one of them, so returns its own namespace. Otherwise, reads the link
+    /// is not one of them, so the result is the process's own namespace. Otherwise, reads the link
     /// `pid_for_children`. Fails with `ENOENT` if the link is missing because the namespace has no
     /// init yet, or if the snapshot does not contain the namespace.
     fn namespace_for_children(
@@ -296,8 +297,8 @@ impl<'a> LimitedHost<'a> {
         })
     }
 
-    /// Reads the user namespaces of all processes that `RLIMIT_NPROC` may count. Does nothing if
-    /// the kernel's own counts for each user are available.
+    /// Reads the user namespaces of all processes that may count towards `RLIMIT_NPROC`. Does
+    /// nothing if the kernel's own counts for each user are available.
     fn read_user_namespaces(&mut self) {
         if self.kernel.as_ref().is_ok_and(|kernel| !kernel.users.is_empty()) {
             return;
@@ -328,8 +329,8 @@ fn limiting_cgroup(
     if read == Err(Errno::BUSY) {
         return Err(TOO_SLOW);
     }
-    // With cgroup version 1, /proc shows every zombie in the root cgroup, so the real cgroup of a
-    // zombie is unknown.
+    // With cgroup version 1, /proc reports the root cgroup for every zombie, so the real cgroup of
+    // a zombie is unknown.
     let is_hidden = process.is_zombie() && parse::cgroup_path(&text, "pids").is_some();
     let cgroups = read.ok().filter(|()| !is_hidden);
     match cgroups.map_or(LimitingCgroup::Hidden, |()| controller.cgroup_of(&text)) {

@@ -1,6 +1,6 @@
 //! After a scan, reads the limits that can make fork or the creation of a PID namespace fail.
 //!
-//! - `host`: reads the properties of processes that decide which limits apply to them
+//! - `host`: reads the process properties that determine which limits apply to a process
 //! - `rows`: has one function for each kind of limit, which reads all limits of its kind
 //! - `read_limit`: a limit, together with the data that was read about it
 //! - `cgroups`: reads the pids controller
@@ -29,7 +29,7 @@ use host::LimitedHost;
 use read_limit::ReadLimit;
 use rows::readers;
 
-/// The limits of some processes of a snapshot.
+/// The limits that apply to the selected processes of a snapshot.
 #[derive(Debug)]
 pub struct Limits {
     /// The limits.

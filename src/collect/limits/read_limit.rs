@@ -18,10 +18,10 @@ pub struct ReadLimit<'a> {
 pub enum Tasks<'a> {
     /// The limit does not count tasks.
     None,
-    /// The processes of a namespace or host. The largest consumer of the limit is then a container
+    /// The processes of a namespace or host. For such a limit, the largest consumer is a container
     /// or a user, not a process.
     OfHost(Vec<&'a Process>),
-    /// The processes of one cgroup. The largest consumer of the limit is then one of these
+    /// The processes of one cgroup. For such a limit, the largest consumer is one of these
     /// processes.
     OfGroup(Vec<&'a Process>),
     /// The processes of the user with this UID. The list is shared, because each process of the

@@ -264,10 +264,10 @@ fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     });
     let mut read = merge_users(LimitKind::Nproc, limits);
     for ReadLimit { limit: Limit { scope, .. }, tasks, .. } in &mut read {
-        // List the tasks only for limits of the initial user namespace. For such a limit, the
-        // kernel also counts the user's processes in user namespaces that the user created. So
-        // pidns can list all processes of the user, and need not know the user namespace of each.
-        // For other limits, pidns would need to know it, but /proc does not show the user namespace
+        // List the tasks only for limits of the initial user namespace. Such a limit counts all
+        // processes of the user, including the processes in user namespaces that the user created,
+        // so pidns can list them without knowing their user namespaces. For any other limit, pidns
+        // would need the user namespace of each process, but /proc does not show the user namespace
         // of a zombie.
         if scope.user_namespace == Some(INITIAL_USER_NAMESPACE)
             && let Some((uid, processes)) = scope.uid.and_then(|uid| by_user.get_key_value(&uid))
