@@ -124,7 +124,7 @@ fn both_collectors_write_the_same_bytes_for_dead_and_nascent_namespaces() {
     assert_eq!(states, BTreeSet::from(["dead", "live", "nascent"]));
 }
 
-/// The document of a run by this collector that takes at most three seconds of processor time.
+/// The document of a run by this collector that takes at most three seconds of CPU time.
 fn quick_document(collector: &str) -> Document {
     let mut command = with_processor_seconds(3, PIDNS);
     let output = run(command.args(["-q", "-f", "json", "--collector", collector]));

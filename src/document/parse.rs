@@ -16,7 +16,7 @@ use serde_yaml::options::{DuplicateKeyPolicy, MergeKeyPolicy};
 const MAX_DEPTH: usize = 128;
 
 /// Maximum number of values and keys in a YAML text, enough for 100,000 processes. The YAML library
-/// needs up to 0.5 µs of processor time for each value or key, ten times as much as `serde_json`.
+/// needs up to 0.5 µs of CPU time for each value or key, ten times as much as `serde_json`.
 const MAX_YAML_NODES: usize = 5_000_000;
 
 /// The error message for a file that contains more text after the document.

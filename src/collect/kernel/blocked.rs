@@ -30,13 +30,14 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::model::Pid;
 
-/// Time between two checks.
+/// Time between two checks that the work makes progress.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Number of consecutive checks that must find the work blocked before pidns abandons it.
+/// Number of consecutive checks without progress after which pidns abandons the work.
 const TICKS: u32 = 10;
 
-/// Replaces [`TICKS`] if pidns avoids a process already.
+/// Number of consecutive checks without progress after which pidns abandons the work, if pidns
+/// avoids a process already. Otherwise, this number is [`TICKS`].
 const FEWER_TICKS: u32 = 3;
 
 /// Time for which pidns goes on avoiding a process after the thread that it blocked has ended. A
@@ -49,9 +50,9 @@ const AVOIDANCE: Duration = Duration::from_secs(300);
 /// forever.
 const LOCK_FREE: [&[u8]; 4] = [b"cgroup", b"limits", b"mountinfo", b"status"];
 
-/// If pidns has used less processor time than this between two checks, it may be blocked. The
-/// checks themselves took up to 6 ms in a virtual machine. If pidns is not blocked, it uses much
-/// more.
+/// If pidns has used less CPU time than this between two checks, pidns may be blocked. If pidns is
+/// not blocked, it uses much more CPU time. The checks themselves use up to 6 ms, as measured in a
+/// virtual machine.
 const IDLE: Duration = Duration::from_millis(50);
 
 /// Abandoned work that is still blocked, or was blocked within the last [`AVOIDANCE`].
@@ -70,9 +71,11 @@ thread_local! {
 
 /// pidns was blocked, and has abandoned the work.
 pub struct Blocked {
-    /// One of these processes holds the lock.
+    /// The processes that the blocked threads were reading. At least one of them holds the lock
+    /// that blocks pidns.
     pub by: BTreeSet<Pid>,
-    /// `false` if pidns already avoided all of these processes.
+    /// `true` if `by` contains a process that pidns did not avoid before. (If pidns avoids a
+    /// process, it reads only the [`LOCK_FREE`] files of the process.)
     pub is_new: bool,
 }
 
@@ -87,7 +90,7 @@ struct Work {
     releases: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
 }
 
-/// Work that pidns no longer waits for, because a process blocked it.
+/// Work that pidns has abandoned, because a process blocked its threads.
 struct Abandoned {
     /// The processes that the blocked threads were reading.
     by: BTreeSet<Pid>,
@@ -97,20 +100,21 @@ struct Abandoned {
     ended: Option<Instant>,
 }
 
-/// The process that a thread is reading, and the process that the thread compares with it. A PID of
-/// 0 stands for none.
+/// The process that a thread is reading, and the process that the thread compares with that
+/// process. A PID of 0 means that there is no such process.
 #[derive(Default)]
 struct Reader {
     /// The lower 32 bits are the PID of the process. The upper 32 bits are the number of
     /// [`Reading`]s that the thread has not dropped yet.
     read: AtomicU64,
-    /// PID of the process that the thread compares with the process in `read` (`kcmp(2)`), or 0.
+    /// PID of the second process while the thread compares two processes (`kcmp(2)`), otherwise 0.
+    /// The first process is the process in `read`.
     compared: AtomicU32,
 }
 
-/// Calls `call` in a new thread, and returns the result. If a process blocks the thread, abandons
-/// it. From then on, all reads in that thread fail with `ECANCELED`, so `call` ends soon after the
-/// thread is no longer blocked.
+/// Calls `call` in a new thread, and returns the result. If a process blocks the new thread,
+/// abandons the thread and returns [`Blocked`]. From then on, all reads in the abandoned thread
+/// fail with `ECANCELED`, so `call` ends soon after the thread is no longer blocked.
 ///
 /// Returns `None` if no thread could be started: the kernel refused it (`RLIMIT_NPROC`), or the
 /// address space is limited (`RLIMIT_AS`).
@@ -126,7 +130,8 @@ pub fn attempt<T: Send + 'static>(
     let (running, end) = mpsc::channel();
     let entered = Arc::clone(&work);
     let thread = thread::Builder::new().spawn(move || {
-        // Dropped when `call` has returned.
+        // Hold `running` until `call` has returned. Dropping `running` disconnects the channel,
+        // which tells `Work::wait` that the thread has ended.
         let _running = running;
         entered.enter();
         call()
@@ -168,8 +173,8 @@ pub fn when_abandoned(release: impl FnOnce() + Send + 'static) {
 }
 
 /// Stops avoiding the processes that have blocked no thread within the last [`AVOIDANCE`]. For each
-/// call of [`attempt`] whose abandoned threads are still blocked, returns the processes that they
-/// were reading.
+/// abandoned call of [`attempt`] whose threads are still blocked, returns the processes that the
+/// threads were reading.
 pub fn still_blocked() -> Vec<BTreeSet<Pid>> {
     let mut abandoned = lock(&ABANDONED);
     let now = Instant::now();
@@ -199,8 +204,8 @@ pub fn check_wanted() -> Result<()> {
     if is_unwanted { Err(Errno::CANCELED) } else { Ok(()) }
 }
 
-/// Fails with `EBUSY` if pidns avoids this process, and with `ECANCELED` if this thread's work was
-/// abandoned.
+/// Fails with `EBUSY` if pidns avoids the process `pid`, and with `ECANCELED` if the work of the
+/// calling thread was abandoned.
 pub fn check(pid: Pid) -> Result<()> {
     check_wanted()?;
     if is_avoided(pid) { Err(Errno::BUSY) } else { Ok(()) }
@@ -224,20 +229,22 @@ pub fn check_file(path: &[u8]) -> Result<()> {
 }
 
 impl Work {
-    /// Assigns this thread to the work, so that its reads fail once the work has been abandoned.
+    /// Registers the calling thread as a worker. Once this work has been abandoned, all reads in
+    /// the thread fail.
     fn enter(self: Arc<Self>) {
         READER.with(|reader| lock(&self.readers).push(Arc::clone(reader)));
         // This thread is new, so it has not been assigned to other work, and `set` does not fail.
         WORK.with(|work| _ = work.set(self));
     }
 
-    /// Waits until the work has ended or is blocked. Returns `None` if it has ended, otherwise the
-    /// processes that it is reading. The work counts as blocked after [`TICKS`] consecutive checks
-    /// have found it blocked, or [`FEWER_TICKS`] if pidns avoids a process already.
+    /// Waits until the work has ended or is blocked. Returns `None` if the work has ended,
+    /// otherwise the processes that its threads are reading.
     ///
-    /// A check finds the work blocked if it is still reading the same processes as at the last
-    /// check, and pidns has used almost no processor time in between. The checks are counted,
-    /// because a time limit would also expire while pidns is stopped or frozen.
+    /// The work made no progress between two checks if its threads are still reading the same
+    /// processes, and if pidns has used almost no CPU time in between. After [`TICKS`] consecutive
+    /// checks without progress, or after [`FEWER_TICKS`] if pidns avoids a process already, the
+    /// work counts as blocked. The checks are counted, because a time limit would also expire while
+    /// pidns is stopped or frozen.
     fn wait(&self, end: &Receiver<Infallible>) -> Option<BTreeSet<Pid>> {
         let enough = if avoided_count() == 0 { TICKS } else { FEWER_TICKS };
         let (mut used, mut reading, mut ticks) = (Duration::ZERO, BTreeSet::new(), 0);
@@ -245,7 +252,7 @@ impl Work {
             if end.recv_timeout(TICK) == Err(RecvTimeoutError::Disconnected) {
                 return None;
             }
-            let (used_now, reading_now) = (processor_time(), self.being_read());
+            let (used_now, reading_now) = (cpu_time(), self.being_read());
             let is_blocked = !reading_now.is_empty()
                 && reading_now == reading
                 && used_now.saturating_sub(used) < IDLE;
@@ -255,7 +262,7 @@ impl Work {
         Some(reading)
     }
 
-    /// Returns the processes that the threads of this work are reading or comparing.
+    /// Returns the processes that the worker threads are reading or comparing.
     fn being_read(&self) -> BTreeSet<Pid> {
         let readers = lock(&self.readers);
         let read = readers.iter().map(|it| pid_of(it.read.load(Ordering::Relaxed)));
@@ -322,7 +329,7 @@ impl Drop for Reading {
     }
 }
 
-/// Compares the process that this thread is reading with another process.
+/// Runs `compare`, which compares the process that this thread is reading with the process `other`.
 pub fn comparing<T>(other: Pid, compare: impl FnOnce() -> T) -> T {
     READER.with(|reader| {
         reader.compared.store(other.as_u32(), Ordering::Relaxed);
@@ -346,8 +353,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns the processor time that all threads of pidns have used.
-fn processor_time() -> Duration {
+/// Returns the CPU time that all threads of pidns have used.
+fn cpu_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
 }
 

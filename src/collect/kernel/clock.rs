@@ -49,14 +49,15 @@ pub fn make_exact(find_initial: impl FnOnce() -> Option<NamespaceFd>) {
     });
 }
 
-/// Returns `true` if the start times of all processes can be converted. With a negative offset, the
-/// start times of the oldest processes are negative, and the kernel shows wrong numbers for these
-/// processes.
+/// Returns `true` if, with this offset, the start times of all processes can be converted to the
+/// initial time namespace. With a negative offset, the start times of the oldest processes are
+/// negative, and the kernel shows wrong numbers for these processes.
 fn is_exact(offset: i64) -> bool {
     offset >= 0 && offset % NANOSECONDS_PER_TICK == 0
 }
 
-/// Returns `true` if the start times of all processes can be converted.
+/// Returns `true` if the start times of all processes can be converted to the initial time
+/// namespace.
 pub fn shows_all_start_times() -> bool {
     offset().is_some_and(is_exact)
 }
@@ -96,9 +97,10 @@ fn read_offset() -> SysResult<Option<i64>> {
     if current == Some(INITIAL_TIME_NAMESPACE) {
         return Ok(Some(0));
     }
-    // `timens_offsets` shows the offsets of the time namespace in which pidns's children are
-    // created. If `unshare --time` executed pidns on an older kernel, this is not pidns's own time
-    // namespace: on such a kernel, execve(2) does not enter the namespace for children.
+    // `timens_offsets` shows the offsets of `time_for_children`, the time namespace in which
+    // pidns's children are created. pidns's own time namespace can be another one: `unshare --time`
+    // changes only `time_for_children`, and in some kernels, execve(2) does not enter that
+    // namespace.
     if namespace_link(descriptors, c"../ns/time_for_children", "time")? != current {
         return Ok(None);
     }

@@ -45,8 +45,9 @@ const KCMP_FILES: i32 = 2;
 const CLONE_NEWNS: i32 = 0x2_0000;
 const CLONE_NEWPID: i32 = 0x2000_0000;
 
-// System call numbers. On most architectures, they are 457 and 458, and pidfd_open(2) is 434. On
-// Alpha, MIPS and x32, all three numbers are larger by the same offset.
+// System call numbers of statmount(2) and listmount(2). On most architectures, these numbers are
+// 457 and 458, and the number of pidfd_open(2) is 434. On Alpha, MIPS and x32, all three numbers
+// are larger by the same offset.
 const STATMOUNT: libc::c_long = libc::SYS_pidfd_open + 23;
 const LISTMOUNT: libc::c_long = libc::SYS_pidfd_open + 24;
 

@@ -18,7 +18,7 @@ use rustix::io::{Errno, Result};
 use super::blocked;
 use super::sys::{MAX_MOUNTINFO, open, read_own, read_to_end_by};
 
-/// Maximum time that a scan waits for the locks of other processes' memory.
+/// Maximum time that a scan waits for the `mmap_lock` of other processes.
 pub const MEMORY_WAIT: Duration = Duration::from_secs(3);
 
 /// Maximum time that pidns waits for the contents of slow `/proc/PID/cgroup` files.
@@ -37,8 +37,8 @@ const SLOW_CGROUP: Duration = Duration::from_millis(1);
 const MAX_AVOIDED: usize = 3;
 
 thread_local! {
-    /// Total time that this thread has waited for a processor, measured at the end of its last slow
-    /// call.
+    /// Run delay of this thread: the total time that it has waited for a CPU, measured at the end
+    /// of the thread's last slow call.
     static RUN_DELAY: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
@@ -57,13 +57,13 @@ impl WaitLimit {
         Self { limit, slow: SLOW, waited: AtomicU64::new(0) }
     }
 
-    /// Creates the limit on the time that a scan waits while it reads the memory of processes.
+    /// Creates the wait limit for reading the memory of processes.
     pub fn of_memory() -> Self {
         let is_over = blocked::avoided_count() >= MAX_AVOIDED;
         Self::new(if is_over { Duration::ZERO } else { MEMORY_WAIT })
     }
 
-    /// Creates the limit on the time that pidns waits while it reads the cgroups of all processes.
+    /// Creates the wait limit for reading the `/proc/PID/cgroup` files of all processes.
     pub const fn of_cgroups() -> Self {
         Self { slow: SLOW_CGROUP, ..Self::new(CGROUP_WAIT) }
     }
@@ -81,8 +81,8 @@ impl WaitLimit {
         let result = call();
         let elapsed = started.elapsed();
         if elapsed >= self.slow {
-            // On a busy host, the thread spends part of this time waiting for a processor. Count
-            // only the rest.
+            // On a busy host, the thread spends part of this time waiting for a CPU. Count only the
+            // rest.
             let waited = elapsed.saturating_sub(new_run_delay());
             let waited = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
             self.waited.fetch_add(waited, Ordering::Relaxed);
@@ -91,7 +91,8 @@ impl WaitLimit {
     }
 }
 
-/// Returns how long this thread has waited for a processor since its last call of this function.
+/// Returns how long this thread has waited for a CPU (its run delay) since it last called this
+/// function.
 fn new_run_delay() -> Duration {
     let text = read_own(c"thread-self/schedstat").unwrap_or_default();
     let delay = std::str::from_utf8(&text).ok().and_then(|it| it.split(' ').nth(1)?.parse().ok());

@@ -47,8 +47,8 @@ const MAX_MOUNTED: usize = 256;
 /// 1,000 mounts.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
-/// Maximum processor time for searching mount namespaces in which the scan has found no thread.
-/// pidns finds them in the kernel's list. Without this limit, the search might never end, because
+/// Maximum CPU time for searching mount namespaces in which the scan has found no thread. pidns
+/// finds them in the kernel's list. Without this limit, the search might never end, because
 /// processes can create mount namespaces faster than pidns searches them.
 const MAX_UNSEEN_TIME: Duration = Duration::from_secs(1);
 
@@ -128,10 +128,10 @@ impl MountSearch<'_> {
         for backward in [false, true] {
             let mut next = own.next_mount_namespace(backward);
             while let Ok(namespace) = next {
-                let started = processor_time();
+                let started = cpu_time();
                 all &= self.search_open(&namespace).is_ok();
                 if !self.readers.contains_key(&namespace.inode()) {
-                    unseen_time += processor_time().saturating_sub(started);
+                    unseen_time += cpu_time().saturating_sub(started);
                 }
                 if self.waits.is_reached() {
                     return false;
@@ -434,8 +434,8 @@ impl MountSearch<'_> {
     }
 }
 
-/// Returns the processor time that this thread has used.
-fn processor_time() -> Duration {
+/// Returns the CPU time that this thread has used.
+fn cpu_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
