@@ -1,5 +1,6 @@
 //! Finds namespaces that still exist in the kernel although a scan no longer finds them. Such a
-//! namespace is kept alive by a pidfd, a socket, or a descriptor in a socket message.
+//! namespace is kept alive by a pidfd, a socket, or a descriptor in an unreceived socket message
+//! (`SCM_RIGHTS`).
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -8,8 +9,8 @@ use std::time::Duration;
 use crate::collect::kernel::nsfs;
 use crate::model::{Namespace, NamespaceId};
 
-/// Time in which the kernel normally frees a namespace that is no longer used. A namespace that
-/// still exists after this time counts as used.
+/// Time within which the kernel normally frees an unused namespace. A namespace that still exists
+/// after this time is considered to be in use.
 pub const FREEING: Duration = Duration::from_millis(200);
 
 /// Returns the namespaces that still exist in the kernel. All `namespaces` must come from scans
@@ -17,7 +18,7 @@ pub const FREEING: Duration = Duration::from_millis(200);
 ///
 /// The check needs Linux 6.18, and `CAP_SYS_ADMIN` in the user namespaces that own the namespaces.
 /// Since Linux 6.19, a namespace is found only if it is kept alive by a descriptor that refers to
-/// the namespace itself, for example a descriptor in a socket message.
+/// the namespace itself, for example a descriptor in an unreceived socket message.
 #[must_use]
 pub fn still_in_kernel<'a>(
     namespaces: impl IntoIterator<Item = &'a Namespace>,

@@ -47,8 +47,9 @@ impl LiveHost {
         })
     }
 
-    /// Returns each process that has a thread in the same sleep as in `earlier`, with the TID of
-    /// this thread. If the process has several such threads, the leader is preferred.
+    /// Returns each process with a thread that has stayed in uninterruptible sleep since `earlier`
+    /// was read, and the TID of this thread. If the process has several such threads, the leader is
+    /// preferred.
     pub fn lasting_sleeps(
         &self,
         earlier: &BTreeMap<Pid, Sleeps>,

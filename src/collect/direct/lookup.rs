@@ -259,7 +259,7 @@ fn id(namespace: &NamespaceFd) -> NamespaceId {
     NamespaceId::Inode(namespace.inode())
 }
 
-/// Returns the path of a file of a process, relative to the procfs.
+/// Returns the path `PID/FILE`, relative to the root of the procfs.
 pub fn process_file(pid: Pid, file: &str) -> SysResult<CString> {
     CString::new(format!("{pid}/{file}")).map_err(|_| Errno::INVAL)
 }

@@ -143,9 +143,9 @@ impl Descendants {
         Ok(parse::cgroup_mounts(&table, "").find_map(below))
     }
 
-    /// Opens the processes whose PIDs `list` returns. These must be PIDs in pidns's own PID
-    /// namespace, because they are passed to system calls. The procfs may show the PIDs of another
-    /// namespace.
+    /// Creates a [`Descendant`] for each PID that `list` returns. `list` must return PIDs in
+    /// pidns's own PID namespace, because pidns passes these PIDs to system calls. (The procfs may
+    /// show the PIDs of another namespace.)
     pub fn open_listed(&self, list: impl Fn() -> HashSet<RawPid>) -> Vec<Descendant> {
         let mut opened: Vec<_> =
             list().into_iter().filter_map(|raw| self.open_member(raw)).collect();
@@ -156,10 +156,10 @@ impl Descendants {
         opened
     }
 
-    /// Opens a process by its PID in the PID namespace of pidns. Returns `None` if the process is
-    /// gone. If the procfs belongs to another namespace, this needs a pidfd (Linux 5.3). Searching
-    /// for the PID in `NSpid` is not enough, because processes in different namespaces can have the
-    /// same PID.
+    /// Creates a [`Descendant`] from a PID in pidns's own PID namespace. Returns `None` if the
+    /// process is gone. If the procfs belongs to another namespace, this needs a pidfd (Linux 5.3).
+    /// Searching for the PID in `NSpid` is not enough, because processes in different namespaces
+    /// can have the same PID.
     #[must_use]
     pub fn open_member(&self, raw: RawPid) -> Option<Descendant> {
         let pidfd = pidfd_open(raw, PidfdFlags::empty()).ok();
@@ -190,8 +190,8 @@ impl Descendants {
         Ok(bytes)
     }
 
-    /// Returns the descendants that have terminated and wait for another process to reap them.
-    /// Other threads of such a process may still be running.
+    /// Returns the descendants whose leader thread has exited, except the children that pidns can
+    /// reap. Other threads of such a descendant may still be running.
     #[must_use]
     pub fn zombies(&self) -> BTreeSet<Pid> {
         let mut zombies = BTreeSet::new();
@@ -293,9 +293,9 @@ impl Descendants {
                 ChildState::Unknown => {}
             }
         }
-        // Accept only a child of the expected parent, or of pidns, which adopts orphans. If the PID
-        // was reused before the pidfd was opened, the status shows another parent, because it is
-        // read after the pidfd was opened.
+        // Accept only a child of the expected parent, or of pidns, which adopts orphans. Read the
+        // status after opening the pidfd: if the PID was reused before the pidfd was opened, the
+        // status shows another parent.
         let status = status(&self.procfs, pid)?;
         let is_child = status.ppid == Some(self.viewer);
         let is_grandchild = parent.is_some_and(|parent| {

@@ -2,15 +2,14 @@
 
 use crate::model::Pid;
 
-/// Returns the flags of a descriptor, as `open(2)` takes them. Returns `None` if the text is
-/// malformed.
+/// Returns the `open(2)` flags of a descriptor, or `None` if the text is malformed.
 #[must_use]
 pub fn descriptor_flags(text: &[u8]) -> Option<u32> {
     u32::from_str_radix(field(text, b"flags:")?, 8).ok()
 }
 
-/// Returns the PID of the process that a pidfd refers to, in the PID namespace of the procfs.
-/// Returns `None` if the process is gone, or if the procfs does not show it.
+/// Returns the PID of a pidfd's process in the PID namespace of the procfs. Returns `None` if the
+/// process is gone, or has no PID in that namespace.
 #[must_use]
 pub fn pidfd_process(text: &[u8]) -> Option<Pid> {
     field(text, b"Pid:")?.parse().ok().and_then(Pid::new)

@@ -12,7 +12,7 @@ pub enum LimitMax {
 }
 
 impl LimitMax {
-    /// Converts a number that the kernel stores as a maximum. A very large number becomes
+    /// Converts a limit from the kernel's representation. A very large number becomes
     /// [`Unlimited`](Self::Unlimited).
     #[must_use]
     pub fn of_kernel(max: u64) -> Self {

@@ -16,8 +16,8 @@ pub enum MountedKind {
     Mount,
 }
 
-/// `PATH_MAX` in the kernel: the maximum length of a path that a system call accepts, with the NUL
-/// byte at the end.
+/// `PATH_MAX` in the kernel: the maximum length of a path that a system call accepts, including the
+/// terminating NUL byte.
 pub const PATH_MAX: usize = 4096;
 
 /// Stands for the path of a mount point that is longer than [`PATH_MAX`]. `PATH_MAX` limits only
@@ -154,7 +154,7 @@ impl CgroupMount {
 }
 
 /// Returns the path of a process's cgroup in the hierarchy of this controller (see
-/// [`CgroupMount::controller`]), from its `/proc/PID/cgroup`.
+/// [`CgroupMount::controller`]). `cgroups` is the text of `/proc/PID/cgroup`.
 #[must_use]
 pub fn cgroup_path<'a>(cgroups: &'a [u8], controller: &str) -> Option<&'a [u8]> {
     cgroups.split(|&byte| byte == b'\n').find_map(|line| {

@@ -96,8 +96,8 @@ pub fn inherited(procfs: &Procfs) -> Vec<u32> {
         let fds = table.namespaces.into_iter().map(|(fd, _)| fd);
         Ok::<_, Errno>(fds.filter(|&fd| !is_close_on_exec(process.as_fd(), fd)).collect())
     };
-    // If the list cannot be read, return an empty list. This does no harm: if the procfs does not
-    // show pidns, the scan does not find pidns either; if pidns has run out of descriptors or
-    // memory, the scan fails, too.
+    // If pidns's own descriptors cannot be listed, return an empty list. This does no harm: if the
+    // procfs does not show pidns's own process, the scan does not find this process either; if
+    // pidns has run out of descriptors or memory, the scan fails, too.
     list().unwrap_or_default()
 }

@@ -46,9 +46,10 @@ const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(4), Duration::from_millis(16)];
 
-/// A thread of the scan pauses for an empty command line, because the process may be in the middle
-/// of `execve(2)`. After this many processes whose command line stayed empty through all `PAUSES`,
-/// the thread no longer pauses: a process can leave its command line empty forever.
+/// The number of times that a thread of the scan may wait in vain for a command line. If a command
+/// line is empty, the process may be in the middle of `execve(2)`, so the thread pauses and reads
+/// the command line again (see `PAUSES`). But a process can leave its command line empty forever,
+/// so this number limits the time that the thread wastes.
 pub const PATIENCE: u32 = 16;
 
 /// Reads the details of one process.
@@ -57,8 +58,8 @@ pub struct DetailReader<'a> {
     pub dir: BorrowedFd<'a>,
     /// The open file `/proc/PID/status`. Reading it fails once the process is gone.
     pub status_file: &'a OwnedFd,
-    /// Number of further processes whose command line may stay empty through all pauses. At 0, the
-    /// thread no longer pauses for an empty command line. Starts at [`PATIENCE`].
+    /// The number of times that the thread may still wait in vain for a command line. Starts at
+    /// [`PATIENCE`]. At 0, the thread no longer waits for command lines.
     pub patience: &'a Cell<u32>,
     /// Limits the total time for which the threads of the scan are blocked while they read the
     /// memory of processes.

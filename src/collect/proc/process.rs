@@ -79,8 +79,8 @@ pub struct ProcessReader<'a> {
     buffer: Vec<u8>,
     last_was_nested: bool,
     last_was_kernel_thread: bool,
-    /// Number of further processes whose command line may stay empty through all pauses. At 0, the
-    /// thread no longer pauses for an empty command line. Starts at [`PATIENCE`].
+    /// The number of times that the thread may still wait in vain for a command line. Starts at
+    /// [`PATIENCE`]. At 0, the thread no longer waits for command lines.
     patience: Cell<u32>,
 }
 
