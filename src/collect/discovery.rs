@@ -125,9 +125,10 @@ pub enum HeldThread {
     Traced(Pid),
 }
 
-/// Maps the TID of each thread of a process in uninterruptible sleep to the number of its context
-/// switches, or to `None` if that number is unknown. If the thread wakes up and sleeps again, the
-/// number changes. So if two maps contain the same number, the thread is still in the same sleep.
+/// The threads of a process that are in uninterruptible sleep. Maps the TID of each thread to the
+/// number of its context switches, or to `None` if that number is unknown. If the thread wakes up
+/// and sleeps again, the number changes. So if two maps contain the same number for a thread, the
+/// thread has not woken up in between.
 pub type Sleeps = BTreeMap<Pid, Option<u64>>;
 
 /// An init that [`FollowUp::list_inits`] found.

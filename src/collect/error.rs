@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use super::bpf::unavailable::BpfUnavailable;
 use crate::model::Pid;
 
-/// The reason why pidns could not make a snapshot, or could not answer a question without one.
+/// The reason why a scan or another lookup on the live host failed.
 #[derive(Debug)]
 pub enum Error {
     /// A file or directory could not be read.
@@ -33,7 +33,8 @@ pub enum Error {
     Bpf(BpfUnavailable),
     /// The kernel has blocked pidns for too long.
     Blocked {
-        /// The processes that may hold the lock. At least one of them does.
+        /// The processes that may hold the lock that blocks pidns. At least one of them holds the
+        /// lock.
         by: BTreeSet<Pid>,
         /// `true` if pidns scans again, and leaves out the reads that were blocked.
         will_retry: bool,

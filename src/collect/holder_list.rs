@@ -3,8 +3,8 @@
 //! A descriptor costs its user 8 bytes of kernel memory, but a holder takes ten times as much
 //! memory in pidns, and even more in the output document. So at most [`MAX_HOLDERS`] holders of
 //! each kind are kept for each namespace, and the others are only counted. If the holders of all
-//! namespaces together still take too much memory, this maximum is lowered. So namespaces with few
-//! holders lose none.
+//! namespaces together still take too much memory, this maximum is lowered. Lowering the maximum
+//! removes holders only from namespaces with many holders.
 
 use std::mem::discriminant;
 
@@ -17,7 +17,8 @@ pub const MAX_HOLDERS: usize = 10_000;
 /// takes at most 500 bytes, so all holders take less than half of the maximum size of a document.
 const MAX_SIZE: usize = 100_000;
 
-/// The total size (see [`size`]) at which excess holders are removed for the first time.
+/// When the holders in the list reach this total size (see [`size`]), excess holders are removed
+/// for the first time.
 const FIRST_CHECK: usize = 1 << 16;
 
 /// Holders, each with the inode of the namespace that it keeps alive.

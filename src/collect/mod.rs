@@ -91,7 +91,7 @@ pub struct Collected {
     pub collector: CollectorUsed,
 }
 
-/// The way in which the processes were read. It makes no difference to the snapshot.
+/// How the processes were read. This does not affect the contents of the snapshot.
 #[derive(Debug)]
 pub enum CollectorUsed {
     /// The processes were read through BPF.
@@ -133,7 +133,7 @@ impl Scanner {
         Self { request, program: SharedProgram::NotLoaded }
     }
 
-    /// Returns the request that says what this scanner's snapshots contain.
+    /// Returns the request with which this scanner takes every snapshot.
     #[must_use]
     pub fn request(&self) -> &Request {
         &self.request
@@ -148,7 +148,7 @@ impl Scanner {
 
 /// Takes a snapshot of the live host through the procfs that `descendants` has open. The path in
 /// `request` is ignored, because the command that `pidns run` executes may have unmounted the
-/// procfs there.
+/// procfs at that path.
 pub fn collect_with(descendants: &Descendants, request: &Request) -> Result<Collected, Error> {
     collect_by(request, &mut SharedProgram::Unshared, || descendants.procfs().map(ProcSource::of))
 }

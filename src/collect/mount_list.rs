@@ -10,7 +10,7 @@ use std::rc::Rc;
 use super::holder_list::MAX_HOLDERS;
 use super::parse::{MountedKind, NamespaceMount};
 
-/// The mounts in one mount namespace that are bind mounts of namespaces.
+/// The bind mounts of namespaces that one mount namespace contains.
 #[derive(Debug, Default)]
 pub struct MountList {
     mounts: Vec<NamespaceMount>,
