@@ -78,8 +78,8 @@ pub trait FollowUp {
     /// Returns `true` if this process is in a frozen cgroup.
     fn is_frozen(&self, process: &Process) -> bool;
 
-    /// Returns `true` if every process in a version 2 cgroup is frozen. `cgroups` is the contents
-    /// of `/proc/PID/cgroup`.
+    /// Returns `true` if the version 2 cgroup of a process is frozen, with all processes in it.
+    /// `cgroups` is the contents of the process's `/proc/PID/cgroup`.
     fn is_frozen_cgroup(&self, cgroups: &[u8]) -> bool;
 
     /// Returns the process that has PID 1 in a namespace. Fails with `ESRCH` if there is no such

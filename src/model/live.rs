@@ -8,7 +8,7 @@ use super::Pid;
 /// Facts about live processes and mounts, for use in advice. Empty for a saved document.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LiveFacts {
-    /// The frozen processes, each with the cgroups that freeze it.
+    /// The frozen processes, each with the frozen cgroups that contain it.
     pub frozen: BTreeMap<Pid, Vec<FrozenCgroup>>,
     /// Processes that SIGTERM does not terminate: processes that ignore SIGTERM, and inits without
     /// a handler for SIGTERM.

@@ -10,25 +10,29 @@ use super::relatives::{
 use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::model::{Pid, Process};
 
-/// Longest `sleep`, in seconds, in the loop of a heartbeat. Jenkins uses `sleep 3`.
-const LONGEST_SLEEP: f64 = 10.0;
+/// Maximum duration of a `sleep` in a heartbeat loop, in seconds. A loop with a longer `sleep` does
+/// not count as a heartbeat. Jenkins uses `sleep 3`.
+const MAX_SLEEP: f64 = 10.0;
 
 /// A step of a CI job with a heartbeat: a background loop that shows the CI agent that the step is
 /// still running.
 pub struct Step {
-    /// PID of the shell that runs the step (see [`Observer::step`](crate::model::Observer::step)).
+    /// PID of the outer shell of the step (see [`Observer::step`](crate::model::Observer::step)).
     pub shell: Pid,
     /// PIDs of the subshells that run the heartbeat loop, and of their descendants.
     pub heartbeat: BTreeSet<Pid>,
 }
 
-/// Finds the nearest ancestor of pidns that is the shell of a CI step with a heartbeat.
+/// Finds the CI step in which pidns runs, if the step has a heartbeat.
 ///
-/// The CI agent has started this shell with a command string (`-c`) that calls `touch` and `sleep`.
-/// The shell has started the heartbeat, and a second shell that runs the script of the step. A
-/// shell that does not fit this pattern is not accepted: it may run the script itself, and then its
-/// children may be leftovers of the script. An init is not accepted either, because its children
-/// may be orphans of the script that it has adopted.
+/// A CI agent such as Jenkins starts an outer shell with a command string (`-c`) that calls `touch`
+/// and `sleep`. The outer shell has two children: the heartbeat, which is a background loop of
+/// `touch` and `sleep`, and an inner shell, which runs the step's script. This function looks for
+/// the nearest ancestor of pidns that is such an outer shell.
+///
+/// A shell that does not fit this pattern is not accepted: it may run the script itself, and then
+/// its children may be leftovers of the script. An init is not accepted either: it adopts orphans,
+/// so its children may also be leftovers of the script.
 pub fn step(
     procfs: &Procfs,
     processes: &[Process],
@@ -90,7 +94,7 @@ fn is_brief(arguments: &[u8]) -> bool {
     match arguments[..] {
         [program, time, b""] if file_name(program) == b"sleep" => {
             let seconds = std::str::from_utf8(time).map(|it| it.trim_end_matches('s').parse());
-            seconds.is_ok_and(|it| it.is_ok_and(|it: f64| it <= LONGEST_SLEEP))
+            seconds.is_ok_and(|it| it.is_ok_and(|it: f64| it <= MAX_SLEEP))
         }
         [program, ..] => file_name(program) == b"touch",
         [] => false,

@@ -46,7 +46,8 @@ enum ThreadsNow {
     OneLives,
     /// All threads are exiting.
     AllExiting,
-    /// A thread started or exited during the pass, so the pass proves nothing.
+    /// A thread started or exited while the threads were being read, so a living thread may have
+    /// been missed.
     Changed,
 }
 

@@ -14,11 +14,11 @@
 //! - `status`, `details`: read parts of a process
 //! - `inits`: finds out whether an init is alive
 //! - `pipeline`: finds pidns itself and the processes that were started together with it
-//! - `heartbeat`: finds the heartbeat of a CI step
+//! - `heartbeat`: finds the background loop that shows a CI agent that a step is still running
 //! - `relatives`: finds ancestors, siblings, descendants and shells
 //! - `environment`: checks whether the environment of a process meets given conditions
 //! - `waiting`: finds out why a process does not run or exit
-//! - `holders`: finds the namespaces that a process keeps alive, besides its own
+//! - `holders`: finds the namespaces, other than its own, that a process keeps alive
 //! - `descriptor_table`: lists the descriptors of a process
 //! - `scan_mark`: recognizes the descriptors that a scan has opened
 //! - `mounts`: finds the namespaces that bind mounts keep alive

@@ -7,8 +7,8 @@ use super::scan::Scan;
 use super::walk;
 use crate::model::Pid;
 
-/// Maximum number of times that missing parents are read again. If a parent has exited, the process
-/// has a new parent, which can exit before it is read, too.
+/// Maximum number of times that missing parents are read again. If a parent exits, its child gets a
+/// new parent. The new parent can also exit before it is read.
 const ROUNDS: usize = 8;
 
 /// Reads the parents that were not found, and reads their children again.

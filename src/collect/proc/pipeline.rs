@@ -1,5 +1,6 @@
-//! Finds pidns itself in a scan, and related processes: its ancestors, its tracer, the rest of its
-//! pipeline, and the heartbeat of its CI step.
+//! Finds pidns itself and related processes in a scan: its ancestors, its tracer, the other
+//! processes of its pipeline, and the processes that run the heartbeat of its CI step (see
+//! `heartbeat`).
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{CStr, CString};
@@ -97,12 +98,12 @@ struct Pipes {
 }
 
 impl Pipes {
-    /// Finds the pipes that a process has open as standard input, output or error.
+    /// Finds the pipes among the standard descriptors of a process: input, output and error.
     fn of(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |_| Ok(STANDARD.map(CString::from).into()))
     }
 
-    /// Finds the pipes that a process has open as any descriptor. Reads the descriptor with the
+    /// Finds the pipes among all open descriptors of a process. Reads the descriptor with the
     /// highest number first. To connect a pipe, a shell first duplicates it to a standard
     /// descriptor, and then closes the original, which has a higher number. If pidns finds the
     /// original closed, the duplicate exists already, and pidns reads it later. So pidns can't miss
@@ -111,10 +112,11 @@ impl Pipes {
         Self::of_descriptors(procfs, pid, |dir| Ok(paths(descriptors(dir)?)))
     }
 
-    /// Finds the pipes that a shell has open as standard descriptors, and the write ends of all
-    /// other anonymous pipes that the shell passes on to its commands, such as the pipe of
-    /// `exec 3> >(cat)`. Leaves out other read ends, because the writer may be a server
-    /// (`exec 3< <(server)`), and other FIFOs, because the reader may be a server.
+    /// Finds the pipes that may connect pidns or a shell to its pipeline. Includes every pipe among
+    /// the standard descriptors. Of the other descriptors, includes only the write ends of
+    /// anonymous pipes that a command of the shell inherits, such as the pipe of `exec 3> >(cat)`.
+    /// Leaves out other read ends and named pipes (FIFOs), because a server may have the other end
+    /// open, as in `exec 3< <(server)`.
     fn of_shell(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |dir| {
             let is_passed_on = |fd: &u32| {
@@ -159,14 +161,14 @@ impl Pipes {
         self.read.is_empty() && self.written.is_empty()
     }
 
-    /// Returns `true` if `other` has the opposite end of one of the pipes in `self` open.
+    /// Returns `true` if `other` contains the opposite end of a pipe in `self`.
     ///
     /// If so, also adds pipes to `self`, to find the next process in the pipeline. If `other` reads
     /// from a pipe in `self`, adds the pipes that `other` writes to. If `other` writes to a pipe in
     /// `self`, adds the pipes that `other` reads from.
     ///
-    /// If `other` has only the same ends of these pipes open as `self`, it does not belong to the
-    /// pipeline: it may be a daemon of the job that has inherited these ends.
+    /// If `other` contains only the same end of a pipe as `self`, returns `false`: the process may
+    /// be a daemon of the job that has inherited this end.
     fn follow(&mut self, other: &Self) -> bool {
         let is_reader = !self.written.is_disjoint(&other.read);
         let is_writer = !other.may_be_daemon && !self.read.is_disjoint(&other.written);
@@ -274,16 +276,18 @@ fn children_of<'a>(
     children.into_values().flatten().collect()
 }
 
-/// For each ancestor of pidns that may adopt orphans, the children that it probably started itself.
-/// An init adopts orphans. So does a subreaper, and any ancestor that is not a shell may be one.
+/// Maps each ancestor of pidns that may adopt orphans to the children that it probably started
+/// itself. Inits and subreapers adopt orphans. Any ancestor except a shell is assumed to be a
+/// subreaper.
 ///
-/// The kernel lists the children of a process in the order in which the process got them. One child
-/// is pidns, or another ancestor of pidns. The children listed before that child are assumed not to
-/// be orphans. If the ancestor is a shell (as an init), these children include the earlier commands
-/// of pidns's pipeline, because a shell starts commands from left to right.
+/// The kernel lists the children of a process in the order in which they were forked or adopted.
+/// One of the children of an ancestor is pidns itself or another ancestor of pidns. The children
+/// before that child are assumed to have been started by the ancestor itself. If the ancestor is an
+/// init that is also a shell, these children include the earlier commands of pidns's pipeline,
+/// because a shell starts commands from left to right.
 ///
-/// But an orphan that was adopted earlier is listed before that child, too. Such an orphan is
-/// recognized only if it leads a session.
+/// An orphan that was adopted earlier is also listed before that child. pidns recognizes such an
+/// orphan only if it is a session leader.
 struct Adopted(HashMap<Pid, Vec<Pid>>);
 
 impl Adopted {

@@ -123,9 +123,10 @@ impl<'a> ProcessReader<'a> {
         }
     }
 
-    /// Checks that a process that BPF found as the init of a namespace is still that init. It is
-    /// enough to compare the PID and the ID of the namespace, because a namespace has only one init
-    /// in its lifetime. Returns `None` if the process must be read through /proc instead.
+    /// Confirms that an init found by the BPF program is still the init of its namespace, and reads
+    /// its cgroups. Comparing the PID and the ID of the namespace is enough, because a namespace
+    /// has only one init in its lifetime. Returns `None` if the process must be read through /proc
+    /// instead.
     pub fn confirm_init(&self, seen: SeenInit) -> Option<ReadProcess> {
         let SeenInit { process, ns_id, mount_namespace } = seen;
         let pid = process.pid;
@@ -138,8 +139,9 @@ impl<'a> ProcessReader<'a> {
                 None
             }
         };
-        // The cgroup was read by path, so the PID may have been reused by then. Checking the
-        // namespace afterwards proves that the cgroup is that of this init.
+        // The cgroup was read by path. If the PID was reused before that read, the cgroup belongs
+        // to another process. Checking the namespace after the read proves that the cgroup belongs
+        // to this init.
         let fd = self.namespace_of_init(&process, ns_id, &mut dir)?;
         self.scan.registry.keep(fd, InitHistory::Existed).ok()?;
         let mount_namespaces = mount_namespace.map(|inode| (inode, pid)).into_iter().collect();
@@ -200,7 +202,7 @@ impl<'a> ProcessReader<'a> {
         self.read_open(open, none_open_since).map_err(vanished)
     }
 
-    /// Reads a process again through a procfs that has nothing mounted over its files. Returns
+    /// Reads a process again through a procfs whose files are not covered by other mounts. Returns
     /// `None` if there is no such procfs, or if reading fails.
     pub fn read_uncovered(&self, pid: Pid, none_open_since: Option<u64>) -> Option<ReadProcess> {
         let scan = Scan { procfs: self.scan.procfs.uncovered()?, ..self.scan };
@@ -306,8 +308,8 @@ impl<'a> ProcessReader<'a> {
         read_record(&open.status_file, &mut self.buffer)?;
         let status = parse::status(&self.buffer);
         self.last_was_nested = status.nspid.len() > 1;
-        // If the procfs shows pidns's namespace, a process with only one PID is a member of that
-        // namespace.
+        // If the procfs belongs to pidns's own PID namespace, a process with only one PID is a
+        // member of that namespace.
         if status.nspid.len() == 1 && self.scan.namespace.is_some() {
             return Ok((status, Ok(self.scan.namespace)));
         }
@@ -429,9 +431,9 @@ impl<'a> ProcessReader<'a> {
         Ok((cgroup, now))
     }
 
-    /// Finds the namespaces that a process keeps alive, besides its own, if the scan searches for
-    /// holders. Fails with `ESRCH` if the process is gone, and with `EAGAIN` if the process should
-    /// be read again.
+    /// Finds the namespaces, other than its own, that a process keeps alive. Returns an empty
+    /// result if the scan does not search for holders. Fails with `ESRCH` if the process is gone,
+    /// and with `EAGAIN` if the process should be read again.
     fn search_holders(
         &self,
         process: &Process,
@@ -476,9 +478,9 @@ pub fn read_cgroup(dir: &mut ProcessDir<'_>) -> SysResult<Option<Vec<u8>>> {
     }
 }
 
-/// Returns the PIDs of a process on kernels without NSpid (before Linux 4.1): only `pid` if the
-/// process is a member of the procfs's own namespace. Otherwise, the PIDs are unknown, so the
-/// result is empty.
+/// Returns the PIDs of a process on kernels without NSpid (before Linux 4.1). If the process is a
+/// member of the procfs's own namespace, its only PID is `pid`. Otherwise, the PIDs are unknown, so
+/// the result is empty.
 fn nspid_of_member(
     pid: Pid,
     procfs_namespace: Option<NamespaceId>,

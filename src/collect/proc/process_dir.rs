@@ -58,8 +58,8 @@ impl<'a> ProcessDir<'a> {
         }
         let file = file.to_bytes_with_nul();
         let end = self.base + file.len();
-        // Every `file` that pidns uses fits into the buffer. If one did not, the returned path
-        // would be empty, and `openat(2)` would fail.
+        // The buffer is large enough for the name of every file that pidns uses. If a name were too
+        // long, the returned path would be empty, and `openat(2)` would fail.
         if let Some(space) = self.path.get_mut(self.base..end) {
             space.copy_from_slice(file);
         }

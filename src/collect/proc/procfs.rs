@@ -79,8 +79,8 @@ impl Procfs {
         Ok(Self { path, own: *own, viewer: *viewer, dir, uncovered })
     }
 
-    /// Returns a procfs with the same processes, but with nothing mounted over its files. Root can
-    /// mount something over `/proc/PID`; the returned procfs still shows the process.
+    /// Returns a procfs with the same processes, whose files are not covered by other mounts. Root
+    /// can mount something over `/proc/PID`; the returned procfs still shows the process.
     ///
     /// Returns `None` if the kernel refuses to create such a procfs, or if `self` does not belong
     /// to pidns's PID namespace.

@@ -19,7 +19,8 @@ const SHELLS: [&str; 11] =
 /// Maximum number of bytes of a command line that are compared.
 const COMPARED_ARGS: usize = 4096;
 
-/// Returns a process and its ancestors, as far as the scan shows them.
+/// Returns a process and its ancestors. The list ends before the first ancestor that the scan did
+/// not find.
 pub fn ancestry(processes: &[Process], pid: Pid) -> Vec<&Process> {
     let find = |pid: Pid| {
         let index = processes.binary_search_by_key(&pid, |process| process.pid).ok()?;

@@ -2,10 +2,10 @@
 //!
 //! A scan keeps open every namespace that it finds. The descriptors that pidns opens for this
 //! purpose are not holders, because pidns closes them at the end of the scan. To let other scans
-//! recognize these descriptors, pidns has a *scan mark*: an open, empty memory file
-//! (`memfd_create(2)`) with a well-known name, which the link `/proc/PID/fd/FD` shows. In a process
-//! with a scan mark, descriptors with the flag `O_CLOEXEC` are not holders: pidns sets this flag on
-//! every descriptor that it opens, and an inherited descriptor cannot have the flag.
+//! recognize these descriptors, pidns has a *scan mark*: an open, empty memfd (`memfd_create(2)`)
+//! with a well-known name, which the link `/proc/PID/fd/FD` shows. In a process with a scan mark,
+//! descriptors with the flag `O_CLOEXEC` are not holders: pidns sets this flag on every descriptor
+//! that it opens, and an inherited descriptor cannot have the flag.
 //!
 //! Any process can imitate the mark. So a mark is valid only for a short time after it was made or
 //! renewed. After that time, even a pidns process that is still scanning (for example, because it
@@ -21,17 +21,17 @@ use rustix::io::{Errno, Result};
 
 use crate::collect::kernel::sys::{FileId, read_link};
 
-/// Name of the memory file of a scan mark (`memfd_create(2)`).
+/// Name of the memfd that serves as a scan mark (`memfd_create(2)`).
 const NAME: &str = "pidns-scan";
 
-/// Target of the link `/proc/PID/fd/FD` if the descriptor refers to the memory file of a scan mark.
+/// Target of the link `/proc/PID/fd/FD` if the descriptor refers to a scan mark.
 const LINK: &[u8] = b"/memfd:pidns-scan (deleted)";
 
 /// Time for which a mark is valid. A scan is far shorter, even on a busy host with many processes.
 const LIFETIME: Duration = Duration::from_secs(10);
 
-/// The scan mark of this pidns process: an open memory file by which other scans recognize the
-/// process.
+/// The scan mark of this pidns process: an open memfd. Other scans recognize the process by its
+/// scan mark.
 struct ScanMark {
     file: OwnedFd,
     /// Device number that the kernel reports for every file created with `memfd_create(2)`.
@@ -39,7 +39,7 @@ struct ScanMark {
 }
 
 /// Returns the scan mark of this pidns process. The first call creates it. Returns `None` if the
-/// memory file can't be created.
+/// memfd can't be created.
 fn own() -> Option<&'static ScanMark> {
     static MARK: OnceLock<Option<ScanMark>> = OnceLock::new();
     let make = || {

@@ -342,7 +342,8 @@ impl FollowUp for ProcSource {
     /// refers to has had an init. So a new thread enters the namespace, reads its own link and
     /// exits without creating a child. Entering requires `CAP_SYS_ADMIN`.
     fn had_init(&self, namespace: &NamespaceFd) -> Option<bool> {
-        // The new thread reads its own link, so the procfs must show that thread.
+        // The new thread reads its own link `pid_for_children`, so the procfs must show this
+        // thread.
         let procfs = self.own.as_ref().unwrap_or(&self.procfs);
         procfs.viewer?;
         let enter_and_read = || {

@@ -111,8 +111,8 @@ pub fn held_thread(procfs: &Procfs, process: &Process) -> Option<HeldThread> {
     tracer.map(|tid| HeldThread::Traced(process_of(procfs, tid)))
 }
 
-/// Finds the threads of a process that are in uninterruptible sleep. Leaves out threads whose sleep
-/// SIGKILL can end.
+/// Finds the threads of a process that are in uninterruptible sleep. Leaves out threads in killable
+/// sleep (`TASK_KILLABLE`), because SIGKILL ends such a sleep.
 pub fn uninterruptible_sleeps(procfs: &Procfs, process: &Process) -> Sleeps {
     let mut sleeps = Sleeps::new();
     let read = for_each_status(procfs, process, |tid, task, text| {
@@ -138,8 +138,8 @@ fn for_each_status(
         }
     };
     for_each_task(dir.as_fd(), visit).ok()?;
-    // Before the directory was opened, the PID may have passed to another process. Check that the
-    // directory belongs to `process`.
+    // The PID may have been reused before the directory was opened. Check that the directory
+    // belongs to `process`.
     is_there(procfs, process).then_some(())
 }
 
@@ -152,15 +152,14 @@ fn sleeps_killably(task: BorrowedFd<'_>) -> bool {
             || memmem::find(&function, b"killable").is_some())
 }
 
-/// Finds the cgroups that freeze processes. Keeps the list of cgroup mounts, because the mount
-/// table of the host can be long. Caches the result for each cgroup, because thousands of processes
-/// can be in one cgroup.
+/// Finds frozen cgroups. Keeps the list of cgroup mounts, because the mount table of the host can
+/// be long. Caches the result for each cgroup, because thousands of processes can be in one cgroup.
 #[derive(Debug)]
 pub struct Freezer {
     /// The cgroup hierarchies.
     mounts: Vec<CgroupMount>,
-    /// Maps the contents of a `/proc/PID/cgroup` file to the frozen cgroups: those that the file
-    /// lists, and those that are ancestors of a listed cgroup.
+    /// Maps the contents of a `/proc/PID/cgroup` file to the frozen cgroups among the listed
+    /// cgroups and their ancestors.
     known: Mutex<HashMap<Vec<u8>, Vec<FrozenCgroup>>>,
 }
 
@@ -175,7 +174,7 @@ impl Freezer {
         Self { mounts, known: Mutex::default() }
     }
 
-    /// Returns the cgroups that freeze a process or one of its threads.
+    /// Returns the frozen cgroups among the cgroups of a process's threads and their ancestors.
     pub fn frozen_cgroups(&self, procfs: &Procfs, process: &Process) -> Vec<FrozenCgroup> {
         let Ok(dir) = ProcessDir::open(procfs.fd(), process.pid) else { return Vec::new() };
         let mut cgroups: Vec<Vec<u8>> = Vec::new();
@@ -202,8 +201,8 @@ impl Freezer {
         found
     }
 
-    /// Returns `true` if every process in a version 2 cgroup is frozen. `cgroups` is the contents
-    /// of `/proc/PID/cgroup`.
+    /// Returns `true` if the version 2 cgroup of a process is frozen, with all processes in it.
+    /// `cgroups` is the contents of the process's `/proc/PID/cgroup`.
     pub fn is_frozen_cgroup(&self, cgroups: &[u8]) -> bool {
         let mut mounts = self.mounts.iter().filter(|it| it.is_v2());
         let found = mounts.find_map(|it| Some((it, it.cgroup(cgroups)?)));
@@ -214,8 +213,8 @@ impl Freezer {
         events.is_some_and(|events| memmem::find(&events, b"frozen 1").is_some())
     }
 
-    /// Returns the frozen cgroups of a process: those that contain the process, and those that are
-    /// ancestors of such a cgroup. `cgroups` is the contents of `/proc/PID/cgroup`.
+    /// Returns the frozen cgroups among the cgroups of a thread and their ancestors. `cgroups` is
+    /// the contents of the thread's file `cgroup`.
     fn frozen(&self, cgroups: Vec<u8>) -> Vec<FrozenCgroup> {
         // A thread that panics cannot leave the map half changed, so a poisoned lock can still be
         // used.

@@ -109,7 +109,7 @@ fn read_batches(
     })
 }
 
-/// The part of the processes that one call of a `list` function must find (see
+/// The subset of the processes that one call of a `list` function must list (see
 /// [`read_while_listing`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
@@ -150,7 +150,8 @@ pub fn read_while_listing<T: Send>(
                 helpers.push((start, helper));
             }
         }
-        // The first helper lists processes too; the other helpers only read.
+        // The first helper lists half of the processes before it reads processes. The other helpers
+        // only read processes.
         let share = match helpers.first() {
             Some((start, _)) if start.send(sender.clone()).is_ok() => Share::First,
             _ => Share::Whole,

@@ -67,8 +67,8 @@ pub struct Record {
     pub has_memory: bool,
     /// `true` if the record is not sufficient, so the process must always be read through /proc.
     pub needs_proc: bool,
-    /// `true` if the process may keep another namespace alive, besides its own. If the scan
-    /// searches for holders, such a process must be read through /proc.
+    /// `true` if the process may keep alive a namespace other than its own. If the scan searches
+    /// for holders, such a process must be read through /proc.
     pub may_hold: bool,
     /// `true` if all descriptors of the process were searched and none of them refers to a
     /// namespace.

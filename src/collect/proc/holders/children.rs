@@ -14,8 +14,8 @@ use crate::collect::proc::process_dir::{real_cause, task_is_exiting};
 use crate::collect::registry::InitHistory;
 use crate::model::{DiagnosticCode, Holder, NamespaceId, Pid, Process};
 
-/// The link to the namespace in which a thread creates its children, relative to the directory of a
-/// process or thread.
+/// The link that shows the PID namespace in which a thread creates its children. The path is
+/// relative to `/proc/PID` or `/proc/PID/task/TID`.
 const FOR_CHILDREN: &CStr = c"ns/pid_for_children";
 
 /// Finds the namespace in which one thread creates its children. `dir` is the directory of the
@@ -111,8 +111,8 @@ fn add_holder(
     held.holders.push(inode, Holder::PidForChildren { pid, comm: Some(comm.clone()), tid });
 }
 
-/// Opens the namespace in which a thread creates its children, through a pidfd for the TID instead
-/// of the link `pid_for_children`.
+/// Opens the namespace in which a thread creates its children. Uses a pidfd for the TID, because
+/// the link `pid_for_children` is missing.
 fn open_by_tid(tid: Pid, is_thread: bool) -> Result<NamespaceFd> {
     // The flag PIDFD_THREAD (since Linux 6.9) has the same value as O_EXCL.
     let flags = if is_thread {

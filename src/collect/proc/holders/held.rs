@@ -31,7 +31,7 @@ pub struct HolderSearch<'a> {
     pub expects_access: bool,
 }
 
-/// The namespaces that one process keeps alive, as far as the search found them.
+/// The result of a search for the namespaces that one process keeps alive.
 #[derive(Debug, Default)]
 pub struct Held {
     /// The descriptors and threads that keep PID namespaces alive.
@@ -44,8 +44,8 @@ pub struct Held {
     pub shared_tables: Vec<usize>,
     /// The mount namespaces of the process's threads, each with the TID of a thread in it.
     pub mount_namespaces: Vec<(u64, Pid)>,
-    /// Maps the inode of each mount namespace that the process has open to the number of a
-    /// descriptor that refers to it.
+    /// The mount namespaces to which the process has open descriptors. Maps the inode of each mount
+    /// namespace to the number of one such descriptor.
     pub mount_namespace_fds: BTreeMap<u64, u32>,
     /// Diagnostics for reads that failed during the search.
     pub log: DiagnosticLog,

@@ -1,5 +1,5 @@
-//! Finds the PID namespaces that a process keeps alive besides its own: namespaces in which its
-//! threads create their children, and namespaces that the process has open as descriptors.
+//! Finds the PID namespaces, other than its own, that a process keeps alive: namespaces in which
+//! its threads create their children, and namespaces to which it has open descriptors.
 //!
 //! A descriptor or thread that goes away during the search is left out without a diagnostic. Bind
 //! mounts are searched in `mounts`, once for each mount namespace.
@@ -116,7 +116,8 @@ fn search_thread(
     held: &mut Held,
 ) -> Result<()> {
     let searches = |scope| search.scan.search.contains(&scope);
-    // The scope `threads` includes the leader, so search it even without the scope `children`.
+    // The scope `threads` includes the leader, so search the leader even if the scope `children`
+    // was not requested.
     if searches(SearchScope::Children) || searches(SearchScope::Threads) {
         children::search(search, dir, tid, held)?;
     }

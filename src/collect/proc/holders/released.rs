@@ -26,8 +26,8 @@ const PAUSES: [Duration; 3] =
 /// alive.
 const MAX_THREADS: usize = 64;
 
-/// Removes the holders of every namespace that has no members and has been released by all its
-/// holders.
+/// Removes the holders of each released namespace from `holders`. A namespace counts as released if
+/// it has no members, and if all its holders have released it since the scan found them.
 pub fn leave_out_released(
     procfs: &Procfs,
     search: &BTreeSet<SearchScope>,
@@ -126,13 +126,15 @@ pub fn has_for_children(procfs: &Procfs, inode: u64, pid: Pid, tid: Pid) -> Resu
         let thread = open_base(process.as_fd(), format!("task/{tid}").as_str())?;
         match namespace_link(thread.as_fd(), c"ns/pid_for_children", "pid") {
             Ok(shown) => Ok(shown == Some(inode)),
-            // The link is missing if the namespace has no init yet, or if the thread is exiting. An
-            // exiting thread does not keep the namespace alive.
+            // The link `pid_for_children` is missing if the thread is exiting, or if the namespace
+            // for its children has no init yet. An exiting thread does not keep the namespace
+            // alive.
             Err(_) => Ok(!task_is_exiting(thread.as_fd()).unwrap_or(false)),
         }
     };
     match has(tid) {
-        // After `execve(2)`, the thread may be the leader, whose TID is `pid`.
+        // A thread that calls `execve(2)` becomes the leader, and its TID changes to `pid`. So
+        // check the thread with that TID.
         Err(errno) if is_gone(errno) && tid != pid => has(pid),
         other => other,
     }

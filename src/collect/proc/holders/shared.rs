@@ -32,9 +32,9 @@ pub struct SearchedTables(Mutex<Tables>);
 #[derive(Debug, Default)]
 struct Tables {
     tables: Vec<SearchedTable>,
-    /// Indices into `tables`, in the order that kcmp(2) defines. kcmp(2) finds a table through a
-    /// living thread that uses it, so the index of a table is removed once the thread `tid` of the
-    /// table has exited.
+    /// Indices into `tables`, in the order that kcmp(2) defines. To compare a table, kcmp(2) needs
+    /// the TID of a living thread that uses the table. So the index of a table is removed once the
+    /// thread with the TID [`SearchedTable::tid`] has exited.
     order: Vec<usize>,
 }
 
@@ -67,7 +67,8 @@ pub fn is_large(capacity: Option<u32>) -> bool {
 }
 
 impl SearchedTables {
-    /// Returns the index of the table of a thread, if that table was searched before.
+    /// Returns the index of the descriptor table that a thread uses, if the scan has already
+    /// searched that table.
     pub fn find(&self, procfs: &Procfs, tid: Pid) -> Option<usize> {
         // kcmp(2) expects TIDs in pidns's own PID namespace.
         if !procfs.own {
@@ -120,8 +121,9 @@ impl SearchedTables {
 }
 
 impl Tables {
-    /// Searches `order` for the table of a thread, as [`slice::binary_search`] does. Returns `None`
-    /// if the thread's table can't be compared.
+    /// Searches `order` for the descriptor table that a thread uses. The result is like that of
+    /// [`slice::binary_search`]: the position of the table, or the position at which it can be
+    /// inserted. Returns `None` if kcmp(2) can't compare the table.
     fn position(&mut self, tid: Pid) -> Option<Result<usize, usize>> {
         loop {
             let mut failed = None;

@@ -47,9 +47,9 @@ const MAX_MOUNTED: usize = 256;
 /// 1,000 mounts.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
-/// Maximum CPU time for searching mount namespaces in which the scan has found no thread. pidns
-/// finds them in the kernel's list. Without this limit, the search might never end, because
-/// processes can create mount namespaces faster than pidns searches them.
+/// Maximum CPU time for searching the mount namespaces that pidns finds only in the kernel's list,
+/// because the scan has found no thread in them. Without this limit, the search might never end,
+/// because processes can create mount namespaces faster than pidns searches them.
 const MAX_UNSEEN_TIME: Duration = Duration::from_secs(1);
 
 /// Searches each mount namespace that pidns can reach, and adds the bind mounts of PID namespaces
@@ -180,7 +180,7 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Searches the mount namespaces that processes have open as descriptors.
+    /// Searches the mount namespaces to which processes have open descriptors.
     fn search_namespaces_of_descriptors(&mut self, descriptors: Vec<(u64, Pid, u32)>) {
         let mut refused = HashMap::new();
         for (inode, pid, fd) in descriptors {
@@ -399,11 +399,11 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Pins a namespace (keeps it open). If the namespace can't be opened, returns the error and
-    /// leaves the namespace out of the registry, because its mount may have gone away.
+    /// Pins a namespace (keeps it open). If `open` fails, returns the error from `open`.
     ///
-    /// The registry records even a namespace that can't be opened, unless the error means that the
-    /// namespace is gone. So the registry gets `ENOENT` instead of the actual error.
+    /// If `open` fails, the registry gets the error `ENOENT` instead of the error from `open`. For
+    /// most other errors, the registry would record the namespace, although the namespace may no
+    /// longer be mounted.
     fn pin(&self, inode: u64, open: impl FnOnce() -> Result<NamespaceFd>) -> Result<()> {
         let mut cause = Errno::NOENT;
         let open = || {
@@ -415,8 +415,8 @@ impl MountSearch<'_> {
         self.registry.pin(inode, InitHistory::Unknown, open, || true).map_err(|_| cause)
     }
 
-    /// Finds the processes that are in the given mount namespaces now. From then on, pidns reads
-    /// these mount namespaces through these processes.
+    /// Finds the processes that are currently in the given mount namespaces, and replaces the
+    /// readers of these mount namespaces with those processes.
     fn find_readers_again(&mut self, inodes: &[u64]) {
         for inode in inodes {
             self.readers.remove(inode);
