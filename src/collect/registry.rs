@@ -29,16 +29,17 @@ pub fn descriptors_for_reading() -> u64 {
     getrlimit(Resource::Nofile).current.map_or(FOR_READING, |limit| FOR_READING.min(limit / 4))
 }
 
-/// Indicates if a namespace has had an init. The evidence depends on how the namespace was found.
+/// Indicates whether a namespace has ever had an init. pidns infers this from the link, descriptor
+/// or mount through which it found the namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InitHistory {
     /// It is unknown whether the namespace has had an init: the namespace was found through an open
     /// descriptor or a mount, which prove nothing about an init.
     #[default]
     Unknown,
-    /// The namespace had not had an init yet when it was found: it was the namespace for a thread's
-    /// future children, but the thread had no link `pid_for_children`. The kernel shows this link
-    /// only after the namespace has had an init.
+    /// The namespace had no init yet when the scan found it through a thread. The thread creates
+    /// its children in this namespace, but the thread's link `pid_for_children` was missing. The
+    /// kernel shows this link only after the namespace has had an init.
     NoneYet,
     /// The namespace has had an init: the link `ns/pid` or `pid_for_children` of a process refers
     /// to the namespace, or kernel memory shows that it had one.
@@ -53,7 +54,8 @@ pub struct Registered {
     /// The inode of the parent, or the error if the kernel does not reveal the parent. Set only if
     /// pidns has closed its descriptor of the namespace, because too few descriptors were free.
     pub closed_parent: Option<Result<u64>>,
-    /// The most certain [`InitHistory`], if the namespace was found in several ways.
+    /// The [`InitHistory`] of the namespace. If the namespace was found in several ways, this is
+    /// the most certain value.
     pub init_history: InitHistory,
 }
 
@@ -75,8 +77,9 @@ impl Default for NamespaceRegistry {
         let first_for_reading = limit - descriptors_for_reading().min(limit);
         let registered = Arc::<Mutex<HashMap<u64, Registered>>>::default();
         let weak = Arc::downgrade(&registered);
-        // Another process can block a thread of the scan. The thread would keep the namespaces
-        // alive for as long as it is blocked, so close them when pidns abandons the thread.
+        // Another process can block a thread of the scan. The open descriptors in the registry
+        // would then keep their namespaces alive until the thread is no longer blocked. So close
+        // these descriptors when pidns abandons the thread.
         blocked::when_abandoned(move || {
             if let Some(registered) = weak.upgrade()
                 && let Ok(mut registered) = registered.try_lock()
@@ -165,13 +168,13 @@ impl NamespaceRegistry {
         Err(Errno::MFILE)
     }
 
-    /// Returns `true` if the registry keeps the namespace with this inode open.
+    /// Returns `true` if the namespace with this inode is pinned (kept open).
     pub fn is_pinned(&self, inode: u64) -> bool {
         self.lock().get(&inode).is_some_and(|registered| registered.fd.is_some())
     }
 
-    /// Returns `true` if the registry keeps the namespace with this inode and this 64-bit ID open,
-    /// and if that namespace has had an init.
+    /// Returns `true` if the namespace with this inode and this 64-bit ID is pinned (kept open),
+    /// and if it has had an init.
     pub fn is_pinned_as(&self, inode: u64, ns_id: u64) -> bool {
         self.lock().get(&inode).is_some_and(|known| {
             known.init_history == InitHistory::Existed
@@ -180,7 +183,7 @@ impl NamespaceRegistry {
     }
 
     /// Returns the 64-bit ID of the namespace with this inode, or the error of
-    /// [`NamespaceFd::ns_id`]. Returns `None` if the registry does not keep the namespace open.
+    /// [`NamespaceFd::ns_id`]. Returns `None` if the namespace is not pinned.
     pub fn ns_id(&self, inode: u64) -> Option<Result<u64>> {
         self.lock().get(&inode)?.fd.as_ref().map(NamespaceFd::ns_id)
     }

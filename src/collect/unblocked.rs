@@ -21,17 +21,19 @@ pub fn when_blocked(warn: fn(Error)) {
     let _ = WARN.set(warn);
 }
 
-/// Calls `start`, runs the function that it returns in a separate thread, and returns the result.
-/// If a process blocks the thread, abandons the thread and tries again in a new one. The new thread
-/// reads only the lock-free files (see `blocked`) of this process, and of all other processes that
-/// pidns avoids.
+/// Calls `start`, and runs the returned function in a separate thread. Returns the result of that
+/// function.
+///
+/// If a process blocks the thread, this function abandons the thread and tries again in a new
+/// thread. The new thread reads only the lock-free files (see `blocked`) of this process, and of
+/// all other processes that pidns avoids.
 ///
 /// While an abandoned thread is blocked, it keeps its memory, which is at most the memory of one
 /// scan. There are at most [`MAX_BLOCKED`] such threads.
 ///
 /// # Errors
-/// Fails if `start` fails, if a thread is blocked although it reads only lock-free files of the
-/// processes that block it, or if [`MAX_BLOCKED`] threads are blocked.
+/// Fails if `start` fails, if a process blocks a thread that reads only the lock-free files of this
+/// process, or if [`MAX_BLOCKED`] threads are blocked.
 pub fn unless_blocked<T, F>(start: impl Fn() -> Result<F, Error>) -> Result<T, Error>
 where
     T: Send + 'static,
