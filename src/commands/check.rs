@@ -63,10 +63,10 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
     Ok(view::exit_status(check.count(Verdict::Deny) > 0, is_complete, output.strict))
 }
 
-/// Runs one check. Also returns the reasons why it may have missed problems. One reason is that the
-/// filter selected nothing, but the snapshot may lack matching processes or namespaces. The other
-/// reason is that the user asked for limits, but some limits are unknown. The last value contains
-/// all processes of the host, without the filter.
+/// Runs one check. Also returns the reasons why the check may have missed problems, and all
+/// processes of the host, without the filter. There are two possible reasons. First, the filter
+/// selected nothing, and the snapshot may be incomplete. Second, the user asked for limits, and
+/// some limits are unknown.
 fn check_once(
     arguments: &cli::Check,
     before: Option<&Snapshot>,

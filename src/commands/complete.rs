@@ -75,7 +75,8 @@ fn candidates(words: Vec<OsString>) -> String {
     lines
 }
 
-/// Returns the value of the option `--procfs` in these words, or `/proc` if the option is missing.
+/// Returns the value of the option `--procfs` in a command line (`words`), or `/proc` if the option
+/// is missing.
 fn procfs(words: &[OsString]) -> PathBuf {
     let mut named = None;
     let mut words = words.iter().filter_map(|word| word.to_str());

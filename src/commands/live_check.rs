@@ -52,7 +52,8 @@ pub fn settle(
     let has_woken = |it: &&Process| it.state == 'D' && stuck.get(&it.pid) != Some(&it.pid);
     unsettled.processes.extend(snapshot.processes.iter().filter(has_woken).map(|it| it.pid));
     unsettled.processes.extend(live.partly_stopped()?);
-    // The state of the process already shows that its leader sleeps.
+    // Leave out leader threads: the state of the process already shows that its leader is in
+    // uninterruptible sleep.
     stuck.retain(|pid, tid| pid != tid);
     let threads = ThreadProblems { stuck, stopped_inits: live.stopped_inits()? };
     Ok(Settled { snapshot, unsettled, threads })

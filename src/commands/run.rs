@@ -74,8 +74,8 @@ pub fn run(arguments: &Run, collector: Collector) -> Result<Exit, Error> {
 }
 
 /// Runs pidns again, as a child with the same arguments. The child adopts only orphans of the
-/// command, because the kernel gives an orphan to its nearest ancestor that is a subreaper. This
-/// process adopts all other orphans, and ignores them.
+/// command, because the kernel reparents an orphan to its nearest ancestor that is a subreaper.
+/// This process adopts all other orphans, and ignores them.
 fn run_in_child(arguments: &Run) -> Result<Exit, Error> {
     let mut words = vec![OsString::from(OWN_PROGRAM)];
     words.extend(env::args_os().skip(1));

@@ -54,9 +54,9 @@ impl Until {
         scanner: &mut Scanner,
     ) -> Result<(Snapshot, Option<Check>), Error> {
         let Request { procfs, details, .. } = scanner.request().clone();
-        // Only `settle` finds problems of individual threads. If the watch does not wait for such a
-        // problem, check the snapshot without `settle` first. If this check finds nothing, skip
-        // `settle`, which would only remove transient problems.
+        // `settle` finds the problems of individual threads, and removes transient problems. If the
+        // watch does not wait for problems of threads, first check the snapshot without `settle`.
+        // If that check finds no problem, `settle` is not needed.
         let may_stop = || after.processes.iter().any(Process::has_exited_leader);
         let needs_threads = self.codes.contains(&CheckCode::Uninterruptible)
             || (self.codes.contains(&CheckCode::StoppedInit) && may_stop());
