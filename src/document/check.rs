@@ -15,7 +15,7 @@ use super::write::namespace;
 use crate::model::{self, CheckCode, NamespaceId, Pid, Subject, Verdict, keywords};
 use crate::query;
 
-/// Schema version of the checks that this program writes.
+/// Schema version of the check documents that this program writes.
 const CHECK_VERSION: &str = "1.0";
 
 /// The problems found on a host, as written by `pidns check -f json`. Later 1.x versions of the

@@ -49,7 +49,7 @@ pub struct LimitsSummary {
     complete: bool,
     /// The processes whose limits were requested; empty for the whole host.
     pids: Vec<Pid>,
-    /// Number of full limits. If it is not 0, the exit status is 1.
+    /// Number of limits whose field `full` is true. If it is not 0, the exit status is 1.
     full: usize,
     /// Number of limits that pidns could not check (`full` is null). A document about the whole
     /// host does not list these limits.

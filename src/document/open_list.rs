@@ -1,5 +1,5 @@
-//! The serde type for words from open lists, which later versions of pidns may extend. Also
-//! collects the unknown words in a document.
+//! The serde type for the values of open lists. An open list is an enumeration to which later
+//! versions of pidns may add values. This module also collects the unknown values in a document.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use smol_str::SmolStr;
 use super::parse::Cut;
 use crate::model::{self, Keyword};
 
-/// A word from an open list. Later versions of pidns may add words to the list.
+/// A value of an open list: an enumeration to which later versions of pidns may add values.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Word<T> {
     /// A value that this version of pidns knows.
@@ -35,7 +35,7 @@ impl<T: Keyword> Word<T> {
 }
 
 impl Word<model::Evidence> {
-    /// Returns the kind of evidence. If the word is unknown, adds it to `unknown` and returns
+    /// Returns the kind of evidence. If the value is unknown, adds it to `unknown` and returns
     /// `Inferred`, the weaker kind.
     pub fn certainty(self, unknown: &mut UnknownWords) -> model::Evidence {
         self.known(unknown).unwrap_or(model::Evidence::Inferred)
@@ -57,12 +57,12 @@ impl<T: Keyword> Serialize for Word<T> {
     }
 }
 
-/// The schema's pattern for words. Accepts the same strings as `is_word`.
+/// The schema's pattern for the values of open lists. Accepts the same strings as `is_word`.
 #[cfg(test)]
 pub const SPELLING: &str = "^[a-z][a-z0-9_-]{0,63}$";
 
-/// Returns `true` if a later version may use this string as a word. pidns prints unknown words, so
-/// their length is limited to 64 bytes.
+/// Returns `true` if the text has the form of a value of an open list, so that a later version may
+/// define this value. pidns prints unknown values, so their length is limited to 64 bytes.
 fn is_word(text: &str) -> bool {
     let letter = |c: char| c.is_ascii_lowercase();
     let other = |c: char| letter(c) || c.is_ascii_digit() || c == '_' || c == '-';
@@ -96,22 +96,22 @@ impl<'de, T: Keyword> Deserialize<'de> for Word<T> {
     }
 }
 
-/// The unknown words in a document from a later version of pidns, and how often each word occurs.
+/// The unknown values in a document from a later version of pidns, and how often each value occurs.
 /// The reader omits a list entry, such as a holder, if the kind of the entry is unknown. In other
-/// fields, it replaces an unknown word with a default, such as the namespace state `Unknown`.
+/// fields, it replaces an unknown value with a default, such as the namespace state `Unknown`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnknownWords(BTreeMap<([&'static str; 2], SmolStr), usize>);
 
 impl UnknownWords {
-    /// Returns `true` if the document contained no unknown words.
+    /// Returns `true` if the document contained no unknown values.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// Formats the first few words as a list: `2 holders of kind "io_uring", 1 namespace state
-/// "frozen"`.
+/// Lists the first few unknown values, each with its count: `2 holders of kind "io_uring", 1
+/// namespace state "frozen"`.
 impl fmt::Display for UnknownWords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const NAMED: usize = 5;

@@ -50,9 +50,9 @@ impl Invalid {
         self
     }
 
-    /// Makes an error refer to the NDJSON record that contained the invalid value, instead of the
-    /// document. `place` converts the path of the value in the document to its path in the record,
-    /// and also returns the line number of the record.
+    /// Converts an error about a document to an error about the NDJSON record with the invalid
+    /// value. `place` converts the path of the value in the document to its path in the record, and
+    /// also returns the line number of the record.
     pub(super) fn in_line(self, place: impl FnOnce(&str) -> (String, u64)) -> Self {
         let (place, line) = place(&self.place);
         Self { place, problem: format!("{} at line {line}", self.problem) }

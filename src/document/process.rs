@@ -113,7 +113,7 @@ impl<'a> From<&'a model::Process> for Process<'a> {
 }
 
 impl Process<'_> {
-    /// Converts the process to the model. Adds unknown words to `unknown`.
+    /// Converts the process to the model. Adds unknown values of enumerations to `unknown`.
     pub fn into_model(self, unknown: &mut UnknownWords) -> model::Process {
         let details = model::ProcessDetails {
             args: self.args.map(Cow::into_owned),

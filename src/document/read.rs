@@ -100,7 +100,7 @@ mod tests {
     use crate::graph::PidGraph;
     use crate::testing::{detached_farm, everything, farm};
 
-    /// Reads a document, and asserts that it contains no unknown words.
+    /// Reads a document, and asserts that it contains no unknown enumeration values.
     fn snapshot_of(text: &[u8]) -> model::Snapshot {
         let (snapshot, unknown) = read(text).unwrap();
         assert_eq!(unknown, UnknownWords::default());

@@ -58,7 +58,8 @@ impl Envelope {
         Self::at(schema_version, &snapshot.captured_at, &snapshot.host)
     }
 
-    /// Creates the envelope for all records of a scan of `host` that started at `captured_at`.
+    /// Creates the envelope for all records of one scan. `host` is the scanned host, and
+    /// `captured_at` is the start time of the scan.
     pub fn at(schema_version: &'static str, captured_at: &str, host: &model::Host) -> Self {
         Self {
             schema_version,

@@ -155,7 +155,7 @@ pub struct Namespace {
     /// owner.
     pub owner: Option<Owner>,
     /// The holders that pidns found: descriptors, mounts and threads that keep the namespace alive
-    /// besides its members.
+    /// even if it has no members.
     pub holders: Vec<Holder>,
     /// The processes that keep the namespace's terminated init from being removed: the kernel
     /// removes an init only after all other processes of the namespace have been reaped. Empty if
@@ -194,9 +194,9 @@ keywords! {
         /// A thread (`tid` of process `pid`) whose children start in the namespace
         /// (/proc/PID/task/TID/ns/pid_for_children, since Linux 4.12).
         PidForChildren = "pid_for_children",
-        /// A pidfd that refers to a former process of the namespace: descriptor `fd` of process
-        /// `pid`. pidns searches for this kind, and for `socket`, `in_flight` and `procfs_file`,
-        /// only with `--search kernel`, and only for namespaces without a living init.
+        /// A pidfd (`fd` of process `pid`) that refers to a former process of the namespace. pidns
+        /// finds holders of the kinds `pidfd`, `socket`, `listener`, `in_flight`, `message` and
+        /// `procfs_file` only with `--search kernel`, and only if the namespace has no living init.
         Pidfd = "pidfd",
         /// A connected UNIX socket whose peer was a process in the namespace (SO_PEERCRED):
         /// descriptor `fd` of process `pid`.

@@ -29,7 +29,7 @@ pub struct WatchHeader {
     /// Time in seconds after which the watch ends (--for), or null.
     #[serde(rename = "for")]
     end_after: Option<f64>,
-    /// The first snapshot, without its lists.
+    /// The first snapshot, without its namespaces, processes, limits and diagnostics.
     first: ComparedSnapshot,
     /// Number of namespaces that the first snapshot shows.
     namespaces: usize,

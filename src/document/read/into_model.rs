@@ -7,7 +7,7 @@ use crate::document::snapshot::{Blocker, Diagnostic, Document, Holder, HolderKin
 use crate::model;
 
 /// Converts a document to the model, or returns an error if the document contradicts itself. Adds
-/// unknown words to `unknown`.
+/// unknown values of enumerations to `unknown`.
 pub fn snapshot(
     document: Document,
     mut unknown: UnknownWords,

@@ -168,7 +168,7 @@ struct SummaryRecord {
 #[derive(Default)]
 struct Records<'a> {
     /// The host, and optionally the time, of the snapshot that the user selected; see
-    /// [`Label::matches`]. `None` if the user selected none.
+    /// [`Label::matches`]. `None` if the user did not select a snapshot.
     host: Option<&'a str>,
     /// The snapshot to read; `None` until a record of a matching snapshot is found.
     chosen: Option<Origin>,

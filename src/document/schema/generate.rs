@@ -58,7 +58,7 @@ fn tidy(value: &mut Value) {
     }
 }
 
-/// Generates a schema that accepts the known words, and any other word that matches the pattern.
+/// Generates a schema that accepts the known values, and any other value that matches the pattern.
 impl<T: Keyword> JsonSchema for Word<T> {
     fn schema_name() -> Cow<'static, str> {
         T::LIST.into()
@@ -70,10 +70,10 @@ impl<T: Keyword> JsonSchema for Word<T> {
         words.push(json!({
             "type": "string",
             "pattern": SPELLING,
-            "description": "A word that a later 1.x version added.",
+            "description": "A value that a later 1.x version added.",
         }));
         json_schema!({
-            "description": "A word from an open list: later 1.x versions may add words.",
+            "description": "A value of an open list: later 1.x versions may add values.",
             "anyOf": words,
         })
     }

@@ -33,7 +33,7 @@ fn error_of(text: &str, host: Option<&str>) -> String {
 }
 
 /// Reads the text, and returns `true` if the result equals `snapshot`. Asserts that the text
-/// contains no unknown words.
+/// contains no unknown enumeration values.
 fn reads_as(text: &str, host: Option<&str>, snapshot: Snapshot) -> bool {
     let (read, unknown) = read_from(text.as_bytes(), host).unwrap().unwrap();
     assert_eq!(unknown, UnknownWords::default());
