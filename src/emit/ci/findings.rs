@@ -9,15 +9,15 @@ use crate::wording::run::{describe_leftover, run_heading};
 
 /// The findings of `check` or `run`, each with its description.
 pub struct CiFindings<'a> {
-    /// The verb: `check` or `run`.
+    /// The verb (subcommand) of pidns: `check` or `run`.
     pub verb: &'static str,
     /// The codes that the verb reports.
     pub codes: Vec<CheckCode>,
     /// A summary of all findings: one sentence without a full stop.
     pub summary: String,
     pub findings: Vec<(Finding, FindingText)>,
-    /// Returns the namespaces and processes to show with the findings, or `None` if `run` found no
-    /// leftovers.
+    /// Returns the namespaces and processes to show with the findings, or `None` if the command of
+    /// `pidns run` left no process or namespace behind.
     pub branches: Box<dyn Fn() -> Option<PidGraph> + 'a>,
 }
 

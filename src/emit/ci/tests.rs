@@ -146,7 +146,8 @@ fn annotates_ten_findings_of_a_verdict_and_counts_the_others() {
     let text = written(CheckFormat::Github, troubled());
     let warnings: Vec<_> = text.lines().filter(|line| line.starts_with("::warning")).collect();
     assert_eq!(warnings.len(), 10);
-    // The twelve zombies alone exceed the maximum, but the other codes still have an annotation.
+    // The twelve zombies alone exceed the maximum number of annotations, but each of the other
+    // codes still gets an annotation.
     for code in ["stopped-init", "incomplete"] {
         assert!(text.contains(&format!("::warning title=pidns%3A {code}::")), "{text}");
     }
