@@ -1,5 +1,5 @@
 # Completions of pidns for Nushell (tested with 0.115). `pidns completions nushell`
-# prints this file. Save it as pidns.nu, and `use` it in config.nu.
+# prints this file. Save it as pidns.nu, and add `use pidns.nu` to config.nu.
 
 def "nu-complete pidns" [words: list<string>] {
     COMPLETE=nushell ^pidns -- ...$words e> /dev/null | lines | each {|line|

@@ -8,15 +8,15 @@ use clap::ValueEnum;
 /// The shells that have a completion script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Shell {
-    /// GNU Bash: save it as ~/.local/share/bash-completion/completions/pidns
+    /// GNU Bash: save the script as ~/.local/share/bash-completion/completions/pidns
     Bash,
-    /// Z shell: save it as _pidns in a directory of $fpath
+    /// Z shell: save the script as _pidns in a directory of $fpath
     Zsh,
-    /// fish: save it as ~/.config/fish/completions/pidns.fish
+    /// fish: save the script as ~/.config/fish/completions/pidns.fish
     Fish,
-    /// Elvish: `eval (pidns completions elvish | slurp)` in rc.elv
+    /// Elvish: add `eval (pidns completions elvish | slurp)` to rc.elv
     Elvish,
-    /// Nushell: save it as pidns.nu, and `use pidns.nu` in config.nu
+    /// Nushell: save the script as pidns.nu, and add `use pidns.nu` to config.nu
     Nushell,
 }
 

@@ -119,7 +119,7 @@ const LIMITS: Texts = Texts {
 Show why fork fails with \"Resource temporarily unavailable\" (EAGAIN) or \"Cannot \
 allocate memory\" (ENOMEM), and why unshare fails with \"No space left on device\" \
 (ENOSPC): the limits of processes, PID namespaces, cgroups, users and the host, and \
-how close each one is. Full limits come first, each with the error and with commands \
+how much of each limit is in use. Full limits come first, each with the error and with commands \
 that make room.
 
 With PIDs, pidns shows all limits of these processes. Without PIDs, it shows the limits \
@@ -313,7 +313,7 @@ kill(1) reaches the command twice. A signal that a descendant of the command sen
 is not passed on if the command is in the process group of pidns, because pidns cannot tell it \
 from a signal to the whole group (kill 0). If SIGINT ends the command, pidns ends by \
 SIGINT as well, so that a shell script stops. After the command has ended, \
-SIGINT, SIGTERM, SIGHUP and SIGQUIT end the grace time, and the wait for a slow reader of a \
+SIGINT, SIGTERM, SIGHUP and SIGQUIT end the grace period, and the wait for a slow reader of a \
 report, unless the signal was already ignored when pidns was started (nohup). A signal that \
 arrives twice within half a second counts once, because timeout(1) sends it to pidns and to its \
 process group.

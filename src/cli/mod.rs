@@ -66,8 +66,8 @@ pub struct Cli {
     #[command(flatten)]
     pub input: Input,
     /// The verb. Without a verb, pidns shows the hierarchy. This field must be the last: clap fills
-    /// the fields in order, and filling this field removes the verb from the parsed arguments.
-    /// [`OutputFormat`], in the field `output`, needs the verb.
+    /// the fields in order, and filling this field removes the verb from the parsed arguments, but
+    /// the field `output` ([`OutputFormat`]) needs the verb there.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -78,7 +78,7 @@ pub enum Command {
     /// Translate PIDs to another PID namespace
     #[command(args_override_self = true)]
     Translate(Translate),
-    /// Show the limits that can make fork fail, and how close each is
+    /// Show the limits that can make fork fail, and how much of each limit is in use
     #[command(args_override_self = true)]
     Limits(Limits),
     /// Check this host for problems, and fail if there are any

@@ -48,29 +48,29 @@ pub(super) fn levels(text: &str) -> Result<u32, &'static str> {
 /// The published schemas.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Schema {
-    /// Output of -f json and -f yaml
+    /// Output of 'pidns -f json' and 'pidns -f yaml'
     Document,
-    /// One line of -f ndjson
+    /// One line of the output of 'pidns -f ndjson'
     Record,
-    /// Output of translate -f json
+    /// Output of 'pidns translate -f json'
     Translation,
-    /// Output of diff -f json
+    /// Output of 'pidns diff -f json'
     Diff,
-    /// One line of diff -f ndjson
+    /// One line of the output of 'pidns diff -f ndjson'
     DiffRecord,
-    /// Output of check -f json
+    /// Output of 'pidns check -f json'
     Check,
-    /// One line of check -f ndjson
+    /// One line of the output of 'pidns check -f ndjson'
     CheckRecord,
-    /// Output of limits -f json
+    /// Output of 'pidns limits -f json'
     Limits,
-    /// One line of limits -f ndjson
+    /// One line of the output of 'pidns limits -f ndjson'
     LimitsRecord,
-    /// Output of run -f json
+    /// Output of 'pidns run -f json'
     Run,
-    /// One line of watch -f ndjson
+    /// One line of the output of 'pidns watch -f ndjson'
     WatchRecord,
-    /// Input of check --policy
+    /// Input of 'pidns check --policy'
     Policy,
 }
 

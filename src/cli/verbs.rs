@@ -80,23 +80,24 @@ pub struct Run {
     /// denied.
     #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = run_code())]
     deny: Vec<CheckCode>,
-    /// Kill leftover processes: send SIGTERM, wait for the grace time again, then send SIGKILL
+    /// Kill leftover processes: send SIGTERM, wait for another grace period, then send SIGKILL
     ///
     /// If the init of a PID namespace is killed, the kernel kills all other processes in the
-    /// namespace, too, including processes that others have entered into it (nsenter, docker exec).
+    /// namespace, too, including processes that were started from outside of the namespace
+    /// (nsenter, docker exec).
     #[arg(long)]
     pub kill: bool,
-    /// Time to wait for leftover processes to exit after CMD has ended
+    /// Grace period: time to wait for leftover processes to exit after CMD has ended
     #[arg(long, value_name = "SECONDS", default_value = "2", allow_negative_numbers = true)]
     grace: Seconds,
     /// Run CMD in a cgroup of its own, so that no process it starts escapes
     ///
     /// Needs cgroup version 2, and write access to the cgroup of pidns: run pidns as root or in a
-    /// delegated cgroup (systemd-run --user --scope -p Delegate=yes). All processes that remain in
-    /// the cgroup and all descendants of CMD then count as left behind. --kill ends all processes
-    /// in the cgroup at once. Finally, any remaining processes are moved to the cgroup of pidns. If
-    /// /proc shows the PIDs of an outer PID namespace, orphans in a PID namespace that CMD entered
-    /// are found only on Linux 5.3 or later.
+    /// delegated cgroup (systemd-run --user --scope -p Delegate=yes). After CMD has ended, all
+    /// processes that remain in the cgroup and all descendants of CMD count as left behind. --kill
+    /// sends SIGKILL to all processes in the cgroup at once. Before pidns exits, it moves any
+    /// remaining processes to its own cgroup. If /proc shows the PIDs of an outer PID namespace,
+    /// pidns needs Linux 5.3 or later to find orphans in a PID namespace that CMD entered.
     #[arg(long)]
     pub cgroup: bool,
     /// Also write the report to this file; - is standard error
@@ -113,7 +114,7 @@ pub struct Run {
     /// The format of a report if `--report` does not specify a format.
     #[command(flatten)]
     format: OutputFormat<RunFormat>,
-    /// Print no report on standard error
+    /// Do not print a report on standard error
     #[arg(short, long)]
     pub quiet: bool,
     /// The option `--details`.
@@ -192,8 +193,8 @@ pub struct Diff {
 }
 
 impl Diff {
-    /// Returns the kinds of optional data that `--details` requests. Without AFTER, pidns reads
-    /// more kinds from the live host: all kinds that BEFORE contains, so that it can compare them.
+    /// Returns the kinds of optional data that `--details` requests. If BEFORE is compared with the
+    /// live host, pidns also reads the kinds of data that BEFORE contains.
     #[must_use]
     pub fn details(&self) -> BTreeSet<Detail> {
         self.details.details()
@@ -229,10 +230,10 @@ pub struct Check {
     /// Ignore these problems
     #[arg(long, value_name = "RULE", value_delimiter = ',')]
     allow: Vec<Rule>,
-    /// Warn if at least this much of a limit on tasks or PID namespaces is in use [default: 90]
+    /// Warn if at least this percentage of a limit on tasks or PID namespaces is used [default: 90]
     ///
-    /// With this option or --deny task-limit, a line on standard error says if a limit is unknown,
-    /// and --strict then fails.
+    /// With this option or --deny task-limit, pidns prints a line on standard error if a limit is
+    /// unknown. With --strict, an unknown limit is then a failure.
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(1..=100))]
     pub warn_at: Option<u64>,
     /// Read rules from this YAML file
@@ -241,7 +242,7 @@ pub struct Check {
     /// its JSON Schema. Rules on the command line take precedence.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub policy: Option<PathBuf>,
-    /// Repeat the check until nothing is denied, for at most this many seconds
+    /// Repeat the check as long as a problem is denied, for at most this many seconds
     #[arg(
         long,
         value_name = "SECONDS",
