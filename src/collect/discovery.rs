@@ -93,8 +93,8 @@ pub trait FollowUp {
     /// so this also finds an init that started after /proc was listed.
     fn init_now(&self, namespace: &NamespaceFd) -> InitNow;
 
-    /// Lists /proc again and returns the init of every namespace nested in the procfs's own
-    /// namespace. An init that exists during the whole call is never missing. Fails if a process
+    /// Lists /proc again and returns the init of every namespace below the one that the procfs
+    /// shows. An init that exists during the whole call is never missing. Fails if a process
     /// could not be read, because that process may be an init.
     ///
     /// Used on kernels that do not support [`Self::init_now`].

@@ -32,8 +32,8 @@ pub fn attach_holders(namespaces: &mut [Namespace], holders: HolderList, log: &m
     }
 }
 
-/// Adds a diagnostic about namespaces that something unknown keeps alive: the namespaces in
-/// `in_kernel` that have no member, no holder and no child. `in_kernel` contains the inodes of the
+/// Adds a diagnostic about the namespaces whose holder is unknown: the namespaces in `in_kernel`
+/// that have no member, no known holder and no child. `in_kernel` contains the inodes of the
 /// namespaces that only the search of kernel memory found.
 pub fn note_without_known_holder(
     namespaces: &[Namespace],

@@ -98,7 +98,8 @@ pub fn assemble(
 }
 
 /// Asks the kernel for the properties of all namespaces, and infers the namespaces and parents that
-/// the kernel did not report. Returns the namespaces, sorted by ID, and the procfs's own namespace.
+/// the kernel did not report. Returns the namespaces, sorted by ID, and the ID of the namespace
+/// that the procfs shows.
 fn place(
     source: &dyn FollowUp,
     registered: &HashMap<u64, Registered>,
@@ -143,8 +144,7 @@ mod tests {
     use crate::model::{Evidence, Holder, Host, NamespaceState, Pid, Process, SearchScope};
     use crate::testing::process;
 
-    /// A source that knows nothing beyond the results of the scan, except that every process still
-    /// exists.
+    /// A source that adds only one fact to the results of the scan: every process still exists.
     struct Silent;
 
     impl FollowUp for Silent {

@@ -171,8 +171,9 @@ impl InitListing<'_> {
         }
     }
 
-    /// Returns `true` if this namespace is below the procfs's own namespace. If such a namespace
-    /// has an init, the init is in the listing.
+    /// Returns `true` if the namespace `id` is known to be below the namespace that the procfs
+    /// shows. The init of such a namespace has a PID in the procfs, so it is listed unless it is
+    /// hidden.
     fn shows(&self, id: NamespaceId) -> bool {
         let Some(mount) = self.inputs.mount.filter(|&mount| mount != id) else { return false };
         mount == NamespaceId::Inode(INITIAL_PID_NAMESPACE) || self.lineage.is_within(id, mount)

@@ -127,7 +127,7 @@ pub fn life_of_pid(
     Ok(life(procfs, &described(pid, status, None), has_memory))
 }
 
-/// Lists the init of every PID namespace nested in the procfs's own namespace.
+/// Lists the init of every PID namespace below the one that the procfs shows.
 ///
 /// Fails if any process can't be read. Fails with `ENOTSUP` if the kernel does not show PIDs in
 /// nested namespaces (before Linux 4.1).

@@ -5,8 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::model::Pid;
 
-/// Index of the group for the procfs's own namespace: the PID namespace whose processes the procfs
-/// shows.
+/// Index of the group for the PID namespace that the procfs shows.
 pub const MOUNT: usize = 0;
 
 /// A group of processes in the same namespace, and what is known about that namespace.
@@ -15,7 +14,7 @@ pub struct Group {
     /// Index of the group into which this group was merged, if any. From then on, that group stands
     /// for both.
     pub joined: Option<usize>,
-    /// Number of levels below the procfs's own namespace, if known.
+    /// Number of levels below the namespace that the procfs shows, if known.
     pub level: Option<usize>,
     pub parent: Option<usize>,
     pub inode: Option<u64>,
@@ -47,7 +46,7 @@ impl Groups {
         Self { all: vec![mount], by_inode: HashMap::new() }
     }
 
-    /// Sets the inode of the procfs's own namespace, unless the inode is known already.
+    /// Sets the inode of the PID namespace that the procfs shows, unless the inode is known.
     pub fn set_mount_inode(&mut self, inode: u64) {
         self.all[MOUNT].inode.get_or_insert(inode);
         self.by_inode.insert(inode, MOUNT);
@@ -86,7 +85,7 @@ impl Groups {
 
     /// Returns the group of the parent namespace of `group`. If the parent is unknown but the level
     /// of `group` is known, returns [`MOUNT`] at level 1, and a new group at deeper levels. Returns
-    /// `None` if neither is known, or if `group` is the procfs's own namespace.
+    /// `None` if neither is known, or if `group` is the namespace that the procfs shows.
     pub fn parent(&mut self, group: usize) -> Option<usize> {
         let group = self.find(group);
         if let Some(parent) = self.all[group].parent {

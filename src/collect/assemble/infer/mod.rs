@@ -5,7 +5,7 @@
 //! Processes that are certainly in the same namespace form a *group*. Groups are joined if these
 //! rules show that they are in the same namespace:
 //!
-//! 1. A process with one PID is in the procfs's own namespace.
+//! 1. A process with one PID is in the namespace that the procfs shows.
 //! 2. A process's parent is in the process's own namespace or in an ancestor of that namespace:
 //!    only the process itself or one of its ancestors can choose its namespace, and when a parent
 //!    exits, the kernel chooses a new parent in the same namespace or in an ancestor. So if the
@@ -43,7 +43,7 @@ use crate::model::{DiagnosticCode, Evidence, Namespace, NamespaceId, Pid, Proces
 
 /// The facts that the inference uses, besides the processes and namespaces themselves.
 pub struct Known<'a> {
-    /// The PID namespace that the procfs shows, if it could be read.
+    /// The PID namespace that the procfs shows; `None` if unknown.
     pub mount: Option<NamespaceId>,
     /// The session leaders and process group leaders of the processes whose namespace could not be
     /// read.
@@ -63,8 +63,8 @@ pub struct Known<'a> {
 /// Infers the namespaces of processes and the parents of namespaces that the kernel did not report,
 /// and fills them in. Also adds the namespaces that could not be read.
 ///
-/// Returns the procfs's own namespace. If its inode is unknown, its ID contains the PID of one of
-/// its members instead.
+/// Returns the namespace that the procfs shows. If the inode of this namespace is unknown, the
+/// returned ID contains the PID of a member instead.
 pub fn infer(
     processes: &mut [Process],
     namespaces: &mut Vec<Namespace>,
@@ -287,10 +287,10 @@ impl<'a> Inference<'a> {
         }
         // The init of this group's namespace is not in the group.
         //
-        // - If no process is hidden, the init is in another group, but rule 4 could not tell which
-        //   one. So the namespace is ambiguous.
-        // - If processes are hidden, the init may be one of them. So the group counts as a separate
-        //   namespace, unless it may be in the same namespace as another group.
+        // - If no process is hidden, the init is in another group, but rule 4 of this module could
+        //   not determine that group. So the namespace is ambiguous.
+        // - If processes are hidden, the init may be a hidden process. So the group counts as a
+        //   separate namespace, unless another group may be in the same namespace.
         let is_separate = !self.known.all_seen
             && !(0..self.groups.all.len()).any(|other| {
                 other != group
@@ -324,7 +324,7 @@ impl<'a> Inference<'a> {
             let id = self.of_process[index].and_then(|group| self.name(group));
             let process = &mut self.processes[index];
             process.namespace = id;
-            // A process with one PID is certainly in the procfs's own namespace (rule 1). So if the
+            // A process with one PID is certainly in the namespace that the procfs shows. So if the
             // inode of that namespace is known, the process is not marked as inferred.
             if process.nspid.len() != 1 || id.is_some_and(|id| id.inode().is_none()) {
                 process.evidence = Evidence::Inferred;

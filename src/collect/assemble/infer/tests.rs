@@ -336,8 +336,8 @@ proptest! {
     }
 }
 
-/// Returns `true` if `world` matches `forest`: if `world` assigns a process to the namespace of an
-/// init, the process and that init are in the same namespace in `forest`.
+/// Returns `true` if `forest` confirms `world`. Every process that `world` assigns to the namespace
+/// of an init must be in the same namespace as that init in `forest`.
 fn is_truth(world: &World, view: &View, forest: &Forest) -> bool {
     let own = |at: usize| forest.tasks[view.task_of[&view.processes[at].pid]].namespace;
     (0..view.processes.len()).all(|at| world.home[at].is_none_or(|init| own(init) == own(at)))

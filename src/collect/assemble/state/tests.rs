@@ -86,7 +86,7 @@ impl FollowUp for Answers<'_> {
     }
 }
 
-/// A test case with two namespaces: the procfs's own namespace, and the tested namespace, whose
+/// A test case with two namespaces: the one that the procfs shows, and the tested namespace, whose
 /// state is to be determined. By default, the tested namespace has no listed init and no processes.
 struct Case<'a> {
     init: Option<Pid>,
@@ -94,7 +94,7 @@ struct Case<'a> {
     is_undecided: bool,
     init_history: InitHistory,
     is_pinned: bool,
-    /// `true` if the tested namespace is known to be below the procfs's own namespace.
+    /// `true` if the tested namespace is known to be below the one that the procfs shows.
     is_below: bool,
     hides_inits: bool,
     processes: &'a [Process],
@@ -273,8 +273,8 @@ fn a_listing_that_may_miss_the_init_proves_nothing() {
     assert_eq!(hidden.state(), NamespaceState::Unknown);
     // The kernel's answer (`init_now`) is reliable even if /proc hides inits.
     assert_eq!(Case { init_now: InitNow::Absent, ..hidden }.state(), NamespaceState::Dead);
-    // A procfs does not show processes outside its own namespace. If the tested namespace is not
-    // known to be below it, an init that the listing does not contain may still exist.
+    // A procfs shows one namespace and its descendants. If the tested namespace may be another
+    // namespace, its init may exist although the listing does not contain the init.
     let outside = Case { is_below: false, ..unable() };
     assert_eq!(outside.state(), NamespaceState::Unknown);
 }

@@ -8,10 +8,10 @@ use std::num::NonZeroU32;
 use crate::model::{NamespaceId, Pid, Process};
 use crate::testing::forest::View;
 
-/// A namespace of a [`World`]: `None` is the procfs's own namespace, and `Some` is the index of the
-/// process that is the namespace's init. Every namespace with processes has an init that the viewer
-/// sees, because the viewer sees every process, and an init exists until all other members are
-/// gone.
+/// A namespace of a [`World`]: `None` is the namespace that the procfs shows, and `Some` is the
+/// index of the process that is the namespace's init. Every namespace with processes has an init
+/// that the viewer sees, because the viewer sees every process, and an init exists until all other
+/// members are gone.
 pub type Home = Option<usize>;
 
 /// An assignment: the namespace of each process, and the parent of each namespace.
@@ -87,7 +87,8 @@ impl World {
         }
     }
 
-    /// Returns `true` if the kernel's rules for PID namespaces allow this assignment.
+    /// Returns `true` if the kernel's rules for PID namespaces allow this assignment of processes
+    /// to namespaces.
     fn is_possible(&self, view: &View) -> bool {
         let mut numbers = HashSet::new();
         view.processes.iter().enumerate().all(|(at, process)| {
