@@ -51,7 +51,7 @@ const POINTER: u32 = 8;
 /// that does not exist.
 type TypeIds = Vec<Option<u32>>;
 
-/// The types of a kernel or of an object file.
+/// The type information (BTF) of the kernel or of an object file.
 pub struct Btf<'a> {
     types: &'a [u8],
     strings: &'a [u8],

@@ -34,7 +34,7 @@ pub enum LoadError {
     Rejected {
         /// The error that bpf(2) returned.
         errno: Errno,
-        /// The verifier's reason: the last line of its log, apart from statistics.
+        /// The reason for the rejection: the last line of the verifier's log before the statistics.
         reason: String,
     },
 }

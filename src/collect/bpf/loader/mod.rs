@@ -87,7 +87,7 @@ impl IteratorProgram {
     }
 }
 
-/// An open iterator, whose program writes records of equal size.
+/// An open BPF iterator. Its program writes records of a fixed size.
 pub struct RecordIterator(OwnedFd);
 
 impl RecordIterator {

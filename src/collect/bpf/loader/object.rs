@@ -37,18 +37,17 @@ const PSEUDO_MAP: u8 = 1;
 /// Size of an ELF symbol in bytes.
 const SYMBOL: usize = 24;
 
-/// The kernel function that tells the verifier which type a pointer has (since Linux 6.2). Kernel
-/// functions are called by the ID of their BTF type, which differs between kernels, so the object
-/// files contain [`RDONLY_CAST_PLACEHOLDER`] instead of the ID.
+/// The kernel function (kfunc) that tells the verifier the type of a pointer (since Linux 6.2). BPF
+/// programs call a kfunc by its BTF ID, which differs between kernels, so the object files contain
+/// [`RDONLY_CAST_PLACEHOLDER`] instead of the ID.
 pub const RDONLY_CAST: &str = "bpf_rdonly_cast";
 const RDONLY_CAST_PLACEHOLDER: i32 = 0x7dcb_0001;
 
 /// Opcode of a call.
 const CALL: u8 = 0x85;
 
-/// Value of the source register field if the instruction calls a kernel function
-/// (`BPF_PSEUDO_KFUNC_CALL`).
-const PSEUDO_KERNEL_FUNCTION: u8 = 2;
+/// Value of the source register field if the instruction calls a kfunc (`BPF_PSEUDO_KFUNC_CALL`).
+const PSEUDO_KFUNC: u8 = 2;
 
 /// An instruction that calls a nonexistent helper function. If the kernel lacks an optional field,
 /// the loader writes this call over the instructions that access the field. The verifier accepts
@@ -81,7 +80,7 @@ pub struct Program {
     /// The table of the program's functions. Each entry has the index of the function's first
     /// instruction, and the ID of its type in [`Object::types`].
     pub functions: Vec<u8>,
-    /// ID, in the kernel's BTF, of the function that [`ProgramSpec::iterator`] names.
+    /// BTF ID of the kernel function that [`ProgramSpec::iterator`] names.
     pub iterator: u32,
 }
 
@@ -93,7 +92,7 @@ pub struct Object {
     extension: &'static [u8],
 }
 
-/// A program that has not been adapted to the kernel yet. The addresses of its functions and of its
+/// A program before its CO-RE relocations are applied. The addresses of its functions and of its
 /// map are already filled in.
 struct RawProgram {
     instructions: Vec<u8>,
@@ -146,9 +145,9 @@ impl Object {
             };
             patch_value(&mut instructions, it.at, value).ok_or(LoadError::InvalidObject)?;
         }
-        // Patch the casts only after all fields have been found. If the error names the cast
-        // function, pidns falls back to the object file for older kernels. That file needs the same
-        // fields, so if a field is missing, the error must name that field instead.
+        // Report a missing field before a missing cast function. If the cast function is missing,
+        // pidns falls back to the object file for older kernels, but that file needs the same
+        // fields.
         patch_casts(&mut instructions, cast).ok_or_else(|| missing(RDONLY_CAST.as_bytes()))?;
         let iterator = iterator.ok_or_else(|| missing(spec.iterator.as_bytes()))?;
         Ok(Program { instructions, functions, iterator })
@@ -238,7 +237,7 @@ const RELOCATION_TABLE: usize = 24;
 struct Relocation<'a> {
     /// Offset of the instruction, in bytes.
     at: usize,
-    /// ID of the struct in the object file's types.
+    /// BTF ID of the struct in the object file.
     id: u32,
     /// The name of the struct.
     name: &'a [u8],
@@ -256,7 +255,8 @@ impl<'a> Relocation<'a> {
             at: offset_at(entry, 0)?,
             id,
             name: own.name(id)?,
-            // The stored path starts with the index of the struct itself, which must be 0.
+            // The access string of a CO-RE relocation (such as `0:1:0`) begins with the index of
+            // the struct in an array. Only index 0 is supported.
             access: access.strip_prefix('0')?,
             kind: u32_at(entry, 12)?,
         })
@@ -295,7 +295,7 @@ impl<'a> Relocation<'a> {
         (is_partial || own.size(here) == kernel.size(there.type_id)).then_some(there.offset)
     }
 
-    /// Returns the field's full name for messages, such as `task_struct.comm`.
+    /// Returns the full name of the field, such as `task_struct.comm`, for use in messages.
     fn path(&self, own: &Btf<'_>) -> Vec<u8> {
         let (mut path, mut here) = (self.name.to_vec(), self.id);
         for step in self.steps().flatten() {
@@ -319,7 +319,7 @@ fn patch_casts(instructions: &mut [u8], id: Option<u32>) -> Option<()> {
         instructions.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<INSTRUCTION>)
     {
         if *opcode == CALL && *value == RDONLY_CAST_PLACEHOLDER.to_le_bytes() {
-            *registers |= PSEUDO_KERNEL_FUNCTION << 4;
+            *registers |= PSEUDO_KFUNC << 4;
             *value = id?.to_le_bytes();
         }
         at += if *opcode == LOAD_CONSTANT { 2 * INSTRUCTION } else { INSTRUCTION };
@@ -327,7 +327,7 @@ fn patch_casts(instructions: &mut [u8], id: Option<u32>) -> Option<()> {
     Some(())
 }
 
-/// Writes a value into an instruction: as the offset of a load or store, or as the constant of any
+/// Writes a value into an instruction: as the offset of a load or store, or as the immediate of any
 /// other instruction. If there is no value, replaces the instruction with [`UNREACHABLE`].
 fn patch_value(instructions: &mut [u8], at: usize, value: Option<u32>) -> Option<()> {
     let instruction = instructions.get_mut(at..)?.first_chunk_mut::<INSTRUCTION>()?;
@@ -339,8 +339,8 @@ fn patch_value(instructions: &mut [u8], at: usize, value: Option<u32>) -> Option
     if matches!(*opcode & 7, 1..=3) {
         *offset = i16::try_from(value).ok()?.to_le_bytes();
     } else {
-        let [_, _, _, _, constant @ ..] = instruction;
-        *constant = value.to_le_bytes();
+        let [_, _, _, _, immediate @ ..] = instruction;
+        *immediate = value.to_le_bytes();
     }
     Some(())
 }
@@ -388,8 +388,8 @@ mod tests {
             (LIMITS, "numbers", "bpf_iter_task"),
             (LIMITS, "users", "bpf_iter_task"),
         ];
-        // The tests load nothing into the kernel, so any descriptor can replace the map's
-        // descriptor.
+        // The tests do not load programs into the kernel, so any descriptor can stand in for the
+        // map's descriptor.
         let map: &'static std::fs::File =
             Box::leak(Box::new(std::fs::File::open("/dev/null").unwrap()));
         let map = Some(map.as_fd());
@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn patches_the_offset_of_a_load_and_the_constant_of_an_addition() {
+    fn patches_the_offset_of_a_load_and_the_immediate_of_an_addition() {
         // The two instructions are `r1 = *(u32 *)(r2 + 0)` and `r1 += 0` in BPF assembly.
         let code = [[0x61, 0x21, 0, 0, 0, 0, 0, 0], [0x07, 1, 0, 0, 0, 0, 0, 0]].concat();
         let mut patched = code.clone();

@@ -1,5 +1,5 @@
-//! Calls bpf(2), and maps the kernel's types and BPF arrays into memory. No other file below `bpf`
-//! has `unsafe` code.
+//! Calls bpf(2), and maps BPF arrays and the kernel's type information (BTF) into memory. No other
+//! file below `bpf` has `unsafe` code.
 
 #![allow(unsafe_code)]
 
@@ -49,7 +49,7 @@ pub enum KernelTypes {
 }
 
 impl KernelTypes {
-    /// Opens the type information of the running kernel.
+    /// Opens the type information (BTF) of the running kernel.
     pub fn open() -> Result<Self, LoadError> {
         Self::open_file().map_err(LoadError::UnreadableTypes)
     }
@@ -296,9 +296,9 @@ impl AsFd for Array {
     }
 }
 
-/// Loads into the kernel the types that an object file declares. pidns runs this bpf(2) command
-/// before any other, so this is the command that fails with `EPERM` if `CAP_BPF` is missing or a
-/// seccomp filter forbids bpf(2).
+/// Loads the type information (BTF) of an object file into the kernel. This is the first bpf(2)
+/// command that pidns runs, so it fails with `EPERM` if `CAP_BPF` is missing or a seccomp filter
+/// forbids bpf(2).
 pub fn load_types(types: &[u8]) -> Result<OwnedFd, LoadError> {
     let arguments = LoadTypes {
         types: types.as_ptr(),

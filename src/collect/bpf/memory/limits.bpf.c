@@ -58,7 +58,8 @@ struct task_struct {
 #define MOST_LEVELS 34
 // Maximum number of calls to count_next(). Each call examines at least 64 PIDs.
 #define MOST_STEPS (1 << 17)
-// UCOUNT_PID_NAMESPACES and UCOUNT_RLIMIT_NPROC in the kernel.
+// Indices in the kernel's arrays of counts and limits: UCOUNT_PID_NAMESPACES in `ucount` and
+// `ucount_max`, and UCOUNT_RLIMIT_NPROC in `rlimit` and `rlimit_max`.
 #define PID_NAMESPACES 1
 #define NPROC 0
 
@@ -83,7 +84,7 @@ INLINE struct pid *leader(struct task_struct *task) {
     return pid == process ? pid : 0;
 }
 
-// Returns the number of the highest bit that is set. (Clang 14 fails to compile
+// Returns the index of the most significant set bit. (Clang 14 fails to compile
 // __builtin_clzll() for BPF.)
 INLINE u32 highest_bit(u64 bits) {
     u32 number = 0;

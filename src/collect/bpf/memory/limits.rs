@@ -26,8 +26,9 @@ const NAMESPACE: u32 = 4;
 /// Size in bytes of the map key for a user (`struct user` in `limits.bpf.c`).
 const USER: u32 = 8;
 
-/// Maximum number of namespaces, and maximum number of users, that are read. The map `written` of
-/// each program has this capacity. Once the map is full, the program writes no more records.
+/// Maximum number of namespaces to read. The same maximum applies to users. It is the capacity of
+/// the map `written` of each program. Once the map is full, the program skips further namespaces or
+/// users.
 const MAX_RECORDED: u32 = 1 << 16;
 
 /// The counters that the kernel compares with its limits.
@@ -48,8 +49,8 @@ pub struct PidNumbers {
     pub level: u32,
     /// Number of PIDs in use.
     pub allocated: u32,
-    /// `kernel.pid_max` of this namespace; `None` before Linux 6.14, where one value applies to all
-    /// namespaces.
+    /// `kernel.pid_max` of this namespace. `None` before Linux 6.14, because older kernels have one
+    /// value for all namespaces.
     pub pid_max: Option<u32>,
     /// The kernel will not allocate a PID below this number.
     first: u32,
@@ -142,7 +143,7 @@ impl KernelCounters {
             Err(LoadError::Missing(_)) => return Ok(this),
             users => users?,
         };
-        // The records about one user are consecutive. The first of them has `above` 0.
+        // The records about one user are consecutive. In the first record, the field `above` is 0.
         let mut key = (0, 0);
         users.read_records(USER_COUNT, |record| {
             let count = UserCount::read(record).ok_or(BpfUnavailable::Inconsistent)?;

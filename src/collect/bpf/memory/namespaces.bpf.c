@@ -136,12 +136,12 @@ struct walk {
 static long climb(u64 number, struct walk *walk);
 static long list_next(u64 number, struct walk *walk);
 
-// Lists the viewer's namespace and its descendants.
+// Lists the PID namespace of the viewer (the task that reads from the iterator), and all
+// descendants of this namespace.
 SECTION("namespaces") int pidns_namespaces(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
     // The kernel runs this program once per task, but the list is needed only once.
-    // So the program does nothing unless the task is the viewer: the task that reads
-    // from the iterator.
+    // So the program does nothing unless the task is the viewer.
     if (!task || (u64)task != get_current_task()) return 0;
     struct walk walk = {};
     struct pid *pid = 0;
@@ -270,7 +270,7 @@ struct object {
     u64 file; // inode number of a socket, which differs if the address was reused
 };
 
-// Writes a record about the descriptor table of a task. Writes none for a thread that
+// Writes a record about the descriptor table of a task, unless the task is a thread that
 // shares the table of its process's leader.
 INLINE void write_table(struct kept *kept, struct task_struct *task, struct seq_file *seq) {
     struct task_struct *leader = 0;

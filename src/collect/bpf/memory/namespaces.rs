@@ -105,9 +105,9 @@ pub struct Keeper {
     pub pid: Pid,
     /// The task's ID, or the ID of a thread that has the descriptor open.
     pub tid: Pid,
-    /// File descriptor number; 0 if a task keeps the namespace alive.
+    /// File descriptor number; 0 if the keeper is a task.
     pub fd: u32,
-    /// Inode of the open file; 0 if a task keeps the namespace alive.
+    /// Inode of the file to which the descriptor refers; 0 if the keeper is a task.
     pub file: u64,
 }
 
@@ -154,7 +154,8 @@ struct TableSharer {
 /// A task and its descriptor table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct TableUser {
-    /// Identifies the table: the ID of the first task that the BPF program found with this table.
+    /// ID of the first task that the BPF program found with this descriptor table. Identifies the
+    /// table.
     first: Pid,
     task: Task,
 }
@@ -171,9 +172,9 @@ impl Keepers {
         }
     }
 
-    /// Copies the [`Keeper`]s found in socket queues to the descriptors in `sharing`, which refer
-    /// to the same sockets. Each queue is searched only once, so its keepers have been recorded
-    /// only for the descriptor through which it was searched.
+    /// Copies keepers between descriptors of the same socket. Several descriptors can refer to a
+    /// socket, but its queue is searched only once, through one descriptor. The keepers found there
+    /// are copied to the other descriptors (`sharing`).
     pub fn share_queues(&mut self) {
         let mut in_queues: HashMap<u64, Vec<Keeper>> = HashMap::new();
         let is_queued =
@@ -188,9 +189,9 @@ impl Keepers {
         }));
     }
 
-    /// Copies the [`Keeper`]s found in descriptor tables to the tasks in `table_sharers`, which
-    /// share these tables. Each table is searched only once, so its keepers have been recorded only
-    /// for the task through which it was searched.
+    /// Copies keepers between tasks with the same descriptor table. Several tasks can share a
+    /// table, but the table is searched only once, through one task. The keepers found there are
+    /// copied to the other tasks (`table_sharers`).
     pub fn share_tables(&mut self) {
         let mut in_tables: HashMap<Pid, Vec<Keeper>> = HashMap::new();
         let is_task = |it: &Keeper| matches!(it.kind, KeeperKind::Member | KeeperKind::ForChildren);
@@ -214,9 +215,9 @@ impl Keepers {
         leaders.map(|it| (it.task.pid, it.searched.pid)).collect()
     }
 
-    /// For each pair in `copies`, applies the function to each keeper, and adds the results to
-    /// `found`. Adds at most [`MAX_HOLDERS`] copies per call, and adds the number of omitted copies
-    /// to `left_out`.
+    /// Adds changed copies of keepers to `found`. Each pair in `copies` consists of keepers, and a
+    /// function that returns the changed copy of a keeper. Adds at most [`MAX_HOLDERS`] copies per
+    /// call, and adds the number of omitted copies to `left_out`.
     fn copy<'a, F: Fn(Keeper) -> Keeper>(
         &mut self,
         copies: impl Iterator<Item = (&'a [Keeper], F)>,
@@ -387,7 +388,8 @@ impl MemoryNamespace {
     }
 }
 
-/// A record that the BPF programs write while they search for keepers.
+/// A record that the BPF programs write while they search for keepers: tasks and descriptors that
+/// keep a namespace alive.
 #[derive(Debug)]
 enum KeeperRecord {
     Keeper(Keeper),

@@ -2,8 +2,8 @@
 //! descriptors that keep them alive (their keepers).
 //!
 //! Two kinds of namespaces in memory must not be reported: unused namespaces that the kernel is
-//! about to free, and new namespaces whose first process /proc does not show yet. To rule out both
-//! kinds, the search has four steps:
+//! about to free, and new namespaces whose first process is not visible in /proc yet. To rule out
+//! both kinds, the search has four steps:
 //!
 //! 1. Before /proc is read, list the namespaces without a living init. Only these are candidates.
 //!    The scan of /proc that follows finds every candidate for which /proc shows a holder.
@@ -33,7 +33,7 @@ use crate::model::{DiagnosticCode, Holder, HoldingFile, NamespaceId, Process};
 pub struct KernelSearch<'a> {
     proc: &'a ProcSource,
     memory: KernelMemory,
-    /// The candidates: the namespaces that had no living init before /proc was read.
+    /// Candidates for the result: the namespaces that had no living init before /proc was read.
     before: Vec<MemoryNamespace>,
 }
 
@@ -162,9 +162,9 @@ impl<'a> KernelSearch<'a> {
         let Keeper { kind, pid, tid, fd, .. } = *keeper;
         match kind {
             KeeperKind::Member => false,
-            // A scan by pidns sets the PID namespace for children (`setns(2)`) for a moment, but
-            // only in threads other than the leader. So a namespace that the leader has set is not
-            // from a scan.
+            // A pidns scan temporarily sets the PID namespace for children (`setns(2)`), but never
+            // in the leader thread. So if the leader keeps a namespace in this way, no scan has set
+            // it.
             KeeperKind::ForChildren => pid != tid,
             _ => self.proc.is_close_on_exec(pid, fd),
         }
@@ -230,7 +230,8 @@ fn check_members_are_listed(
     Ok(())
 }
 
-/// Returns the namespaces in `wanted` that are also in `listed`, with their init in the same state.
+/// Returns the namespaces in `wanted` that are also in `listed`. The state of the init must be the
+/// same in both.
 fn still_listed(
     wanted: Vec<MemoryNamespace>,
     listed: Vec<MemoryNamespace>,

@@ -30,9 +30,9 @@ pub struct TaskScan<'a> {
     search: &'a BTreeSet<SearchScope>,
     /// The PIDs of all records, in the order in which the records were added. `judge` sorts them.
     pids: Vec<Pid>,
-    /// The findings about processes whose records suffice, so that they need not be read through
-    /// /proc. Also contains, for each mount namespace, processes through which its mount table can
-    /// be read.
+    /// The findings about processes whose records contain all required data, so pidns need not read
+    /// these processes through /proc. Also contains, for each mount namespace, processes through
+    /// which its mount table can be read.
     trusted: ScanFindings,
     /// The processes that create their children in a namespace other than their own.
     for_children: Vec<ForChildren>,
@@ -56,7 +56,7 @@ struct ForChildren {
     holder: Holder,
 }
 
-/// The facts about a namespace that the records of its members contain.
+/// Facts about a namespace, collected from the records of its members.
 #[derive(Default)]
 struct RecordedNamespace {
     ns_id: Option<u64>,
@@ -93,9 +93,9 @@ impl<'a> TaskScan<'a> {
         let searches = |scope| self.search.contains(&scope);
         let for_children = record.for_children.filter(|_| searches(SearchScope::Children));
         let mount_namespace = record.mount_namespace.filter(|_| searches(SearchScope::Mounts));
-        // An inode number may have been reused. For the namespace of an init, and for a namespace
-        // in which another process creates its children, only the 64-bit ID (since Linux 6.18) can
-        // prove that the number was not reused.
+        // The inode number of a namespace may have been reused. Only the 64-bit ID (since Linux
+        // 6.18) can rule this out for an init's namespace, and for a `pid_for_children` namespace
+        // that differs from the process's own namespace.
         let is_verifiable = if record.is_init {
             record.ns_id.is_some() && record.has_memory && for_children.is_none()
         } else {
@@ -163,11 +163,11 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Verifies the records, and reads the remaining processes through /proc.
+    /// Verifies the records, and reads the processes without a trusted record through /proc.
     ///
-    /// `found` contains the processes that were already read through /proc during the scan.
-    /// `counts` contains process counts from procfs: one from before the scan, and one from each
-    /// thread at the end of its part of the scan.
+    /// `found` contains the processes that the scan has already read through /proc. `counts`
+    /// contains the number of processes in procfs before the scan, and the number at the end of
+    /// each thread's part of the scan.
     pub fn judge(
         mut self,
         scan: Scan<'_>,
@@ -223,8 +223,9 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Adds each process in `trusted` to `retry`, unless its own namespace is proved to be the
-    /// pinned namespace, and not another namespace with a reused inode number.
+    /// Adds each process in `trusted` to `retry`, unless its own namespace is known to be the
+    /// pinned namespace. (Another namespace may have had the same inode number, because the kernel
+    /// reuses these numbers.)
     fn retry_members(&mut self, scan: Scan<'_>) {
         let unverified = |(&inode, namespace): (&u64, &RecordedNamespace)| {
             (!namespace.is_pinned(inode, scan)).then_some(NamespaceId::Inode(inode))
@@ -240,8 +241,8 @@ impl<'a> TaskScan<'a> {
 }
 
 impl RecordedNamespace {
-    /// Returns `true` if the recorded namespace is certainly the one that pidns holds open with this
-    /// inode number.
+    /// Returns `true` if the recorded namespace is known to be the pinned namespace: the namespace
+    /// with this inode number that pidns holds open.
     fn is_pinned(&self, inode: u64, scan: Scan<'_>) -> bool {
         if self.was_reused {
             return false;

@@ -65,7 +65,7 @@ struct seq_file { struct file *file; } KERNEL;
 #define STRUCT(name, address) ((struct name *)(address))
 #define READ(to, field) READ_AT(to, &(field))
 #else
-// rdonly_cast is a kernel function, not a helper. Its ID differs between kernels, so
+// rdonly_cast is a kfunc, not a helper. Its ID differs between kernels, so
 // this number is a placeholder that the loader replaces.
 static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 #define STRUCT(name, address) \
