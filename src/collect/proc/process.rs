@@ -479,8 +479,8 @@ pub fn read_cgroup(dir: &mut ProcessDir<'_>) -> SysResult<Option<Vec<u8>>> {
 }
 
 /// Returns the PIDs of a process on kernels without NSpid (before Linux 4.1). If the process is a
-/// member of the procfs's own namespace, its only PID is `pid`. Otherwise, the PIDs are unknown, so
-/// the result is empty.
+/// member of the namespace that the procfs shows, its only PID is `pid`. Otherwise, the PIDs are
+/// unknown, so the result is empty.
 fn nspid_of_member(
     pid: Pid,
     procfs_namespace: Option<NamespaceId>,
