@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::graph::PidGraph;
 use crate::model::{Limit, LimitKind, LiveFacts, Pid, Process};
 
-/// Minimum use, in percent, of the limits that `pidns limits` shows if no PIDs are given.
+/// If no PIDs are given, `pidns limits` shows only limits with at least this usage, in percent.
 const CLOSE_PERCENT: u64 = 80;
 
 /// The limits that apply to the requested processes or, if no processes were requested, all limits
@@ -124,17 +124,16 @@ pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option
     };
     let others = limit.pids.iter().copied().filter(|&pid| Some(pid) != own);
     let first = others.max_by_key(rank)?;
-    // If the limit applies to pidns itself, do not name a process without children. It probably did
-    // not start the tasks that use up the limit: the shell that started them may have replaced
-    // itself with pidns (`exec`).
+    // If the limit applies to pidns itself, do not name a process without children, because such a
+    // process probably did not start the tasks that use up the limit. For example, the shell that
+    // started the tasks may have replaced itself with pidns (`exec`).
     let is_useful = children.contains_key(&first) || !is_of(limit, own);
     is_useful.then_some(first)
 }
 
-/// Sorts limits into three groups: first the limits that are reached, then those that are not, and
-/// last those for which this is unknown. In the first group, the limits of pidns itself (`own`)
-/// come first, then the others in the order in which the kernel checks them. In the second group,
-/// the highest percentage comes first.
+/// Sorts limits into three groups, in this order: reached, not reached, unknown. In the first
+/// group, the limits of pidns itself (`own`) come first, then the others in the order in which the
+/// kernel checks them. In the second group, the highest percentage comes first.
 fn sort(limits: &mut [Limit], own: Option<Pid>) {
     limits.sort_by_key(|limit| {
         let is_full = limit.full == Some(true);

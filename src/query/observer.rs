@@ -22,10 +22,13 @@ pub fn leave_out_observer(snapshot: &mut Snapshot, kernel_threads: bool) {
     }
 }
 
-/// Empties the lists of processes that ran only because the snapshot was taken, so that a
-/// comparison also reports changes of these processes. Use this if the same pidns process takes
-/// both snapshots, because no process is then started just for the second snapshot. For example, if
-/// a user runs `pidns watch &` and then another command, that command is a real change.
+/// Empties the lists of processes that ran only because the snapshot was taken. A comparison then
+/// also reports changes of the processes in these lists.
+///
+/// Use this function if the same pidns process takes both snapshots: the user starts no process
+/// just for the second snapshot. For example, a user may run `pidns watch &` and then another
+/// command in the same shell. The comparison must report this command, even if the lists contain
+/// it.
 #[must_use]
 pub fn without_attendants(mut snapshot: Snapshot) -> Snapshot {
     if let Some(observer) = &mut snapshot.observer {
@@ -41,16 +44,16 @@ fn is_same(observer: &Observer, process: &Process) -> bool {
 }
 
 /// Returns the attendants of a snapshot: processes other than pidns that ran only because the
-/// snapshot was taken, such as the other commands of its pipeline. A comparison must not report
-/// attendants as leftovers of a CI job. For example, each step of the job runs in a new shell,
-/// which is not in earlier snapshots.
+/// snapshot was taken, such as the other commands in the pipeline of pidns. A comparison must not
+/// report attendants as leftovers of a CI job. For example, each step of a job runs in a new shell,
+/// so earlier snapshots do not contain this shell.
 ///
 /// `is_alone` returns `true` for a process that is not in the other snapshot.
 ///
 /// A CI agent such as Jenkins can run a heartbeat alongside a step: a subshell that starts a new
-/// `sleep` every few seconds. If the shell of the step is not in the other snapshot, all processes
-/// of the heartbeat are attendants. Otherwise, a process of the heartbeat is an attendant only if
-/// its parent belongs to the heartbeat and is in both snapshots.
+/// `sleep` every few seconds. If the step is new, because its shell is not in the other snapshot,
+/// then all processes of the heartbeat are attendants. Otherwise, a process of the heartbeat is an
+/// attendant only if its parent belongs to the heartbeat and is in both snapshots.
 pub fn attendants(snapshot: &Snapshot, is_alone: impl Fn(Pid) -> bool) -> BTreeSet<Pid> {
     let Some(observer) = &snapshot.observer else { return BTreeSet::new() };
     let is_new_step = observer.step.is_some_and(&is_alone);
@@ -129,8 +132,8 @@ mod tests {
         let raw = |pids: BTreeSet<Pid>| pids.into_iter().map(Pid::as_u32).collect::<Vec<_>>();
         assert_eq!(raw(attendants(&host(), |it| it == pid(4))), [1, 3, 4]);
         assert_eq!(raw(attendants(&host(), |_| false)), [1, 4]);
-        // Process 3, a background subshell that shows that the CI step is still running, is in both
-        // snapshots. It has started a new command, process 10.
+        // Process 3, the heartbeat of the CI step, is in both snapshots. It has started a new
+        // command, process 10.
         let mut host = host();
         host.processes.push(Process { ppid: Some(pid(3)), ..process(&[10], Some(10)) });
         host.observer.as_mut().unwrap().companions.push(pid(10));

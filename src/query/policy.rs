@@ -232,8 +232,8 @@ impl Policy {
         self.scopes().any(needs)
     }
 
-    /// Returns `true` if the user asked for limits: with a rule that denies full limits, or with
-    /// `--warn-at`.
+    /// Returns `true` if the user asked for a check of limits, by a rule that denies `task-limit`,
+    /// or by `--warn-at`.
     #[must_use]
     pub fn asks_for_limits(&self) -> bool {
         let denies = |(verdict, rule): &(Verdict, Rule)| {

@@ -71,7 +71,7 @@ impl RunReport {
         self.leftovers.as_ref().map(|left| left.findings(&self.denied)).unwrap_or_default()
     }
 
-    /// Returns the codes of the denied findings.
+    /// Returns the codes of the findings that make `pidns run` fail (`--deny`).
     #[must_use]
     pub fn violations(&self) -> BTreeSet<CheckCode> {
         let is_denied = |finding: &Finding| finding.verdict == Verdict::Deny;
@@ -86,7 +86,8 @@ impl RunReport {
 }
 
 impl Leftovers {
-    /// Finds the leftovers in a snapshot.
+    /// Finds the processes and namespaces that the command left behind. `snapshot` must have been
+    /// taken after the command ended.
     #[must_use]
     pub fn of(mut snapshot: Snapshot, scope: &RunScope) -> Self {
         snapshot.processes.retain(|it| !it.is_unreaped() || scope.unreaped.contains(&it.pid));

@@ -29,7 +29,7 @@ pub struct Selection {
     pub root: Option<NamespaceRef>,
     /// Select only namespaces that are at most this many levels below a root.
     pub depth: Option<usize>,
-    /// The members of each namespace to show: all, only the init, or none.
+    /// Which members of each namespace to show: all, only the init, or none.
     pub members: Members,
     /// Select only processes with a matching name.
     pub comm: Option<Glob>,
@@ -48,7 +48,7 @@ pub struct Selection {
 /// Selects which members of a namespace are shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Members {
-    /// All members that the other options select.
+    /// All members, except those that another option filters out.
     #[default]
     All,
     /// Only the init of each namespace.
@@ -164,8 +164,7 @@ struct Position {
     /// `true` if the namespace or one of its ancestors belongs to the selected container, or if no
     /// container is selected.
     contained: bool,
-    /// `true` if the namespace meets all conditions on namespaces, not counting the condition on
-    /// the container.
+    /// `true` if the namespace meets the conditions `root`, `depth` and `state` of the filter.
     in_reach: bool,
 }
 
@@ -303,8 +302,8 @@ fn nothing_selected(
     }
 }
 
-/// Returns the namespaces that one of these processes keeps alive, and that meet the conditions on
-/// namespaces. Leaves out live namespaces.
+/// Returns the namespaces that meet the conditions `root`, `depth` and `state` of the filter, and
+/// that one of `processes` keeps alive. Leaves out namespaces in the state `Live`.
 fn kept_namespaces(
     graph: &PidGraph,
     positions: &HashMap<NamespaceId, Position>,

@@ -22,8 +22,12 @@ const ZOMBIE_PAUSE: Duration = Duration::from_millis(1100);
 /// problem. Most of these states will probably end soon.
 #[derive(Clone, Debug, Default)]
 pub struct Unsettled {
-    /// Processes that will probably leave their state soon, processes that seem uninterruptible but
-    /// can be killed, and processes whose leader thread is stopped while another thread still runs.
+    /// Processes of these kinds:
+    ///
+    /// - zombies that will probably be reaped soon
+    /// - processes in uninterruptible sleep that will probably wake up soon
+    /// - processes whose sleep seems uninterruptible, but can be ended by SIGKILL
+    /// - processes whose leader thread is stopped while another thread still runs
     pub processes: BTreeSet<Pid>,
     /// Dead namespaces that were not yet dead in the first scan.
     pub dead: BTreeSet<NamespaceId>,

@@ -1,4 +1,4 @@
-//! Decides when `pidns check --wait` ends, and reports a denied problem only as a warning if it may
+//! Decides when `pidns check --wait` ends. Changes a denied finding to a warning if the finding may
 //! soon disappear.
 
 use std::collections::{HashMap, HashSet};
@@ -16,14 +16,15 @@ use crate::model::{
 /// Pause between two checks with `--wait`.
 pub const RETRY: Duration = Duration::from_millis(200);
 
-/// Decides which findings stay denied when the same host is checked repeatedly.
+/// Decides which findings keep the verdict `Deny` when the same host is checked repeatedly. All
+/// other findings with this verdict become warnings.
 ///
-/// A finding that every check so far has reported stays denied.
+/// A finding keeps the verdict if every check so far has reported the finding.
 ///
-/// Any other finding is denied only if the previous check reported it, too, and if its subject does
-/// not seem to have replaced another one. Otherwise, it becomes a warning. When a daemon replaces a
-/// worker, for example, one process ends and a similar one appears. The findings about the new
-/// worker's descendants become warnings, too, because the daemon may have replaced the descendants
+/// A newer finding keeps the verdict if the previous check also reported the finding, and if the
+/// subject of the finding does not seem to have replaced another subject. For example, when a
+/// daemon replaces a worker, one process ends and a similar one appears. Findings about descendants
+/// of the new worker also become warnings, because the daemon may have replaced the descendants
 /// together with the worker.
 #[derive(Debug, Default)]
 pub struct LastingFindings {
@@ -135,8 +136,7 @@ enum Kind {
     Process(ProcessKind),
     /// A namespace with this parent.
     Namespace(Option<NamespaceId>),
-    /// A subject that no similar subject can replace, such as a limit. It is identified exactly, so
-    /// that no other subject is of the same kind.
+    /// Exactly this subject, for example a limit. No other subject can replace it.
     Same(Identity),
 }
 
@@ -153,15 +153,15 @@ impl Kind {
 }
 
 impl LastingFindings {
-    /// Changes denied findings that may soon disappear to warnings. `host` contains all processes of
-    /// the host, even if a filter removed some of them from the check.
+    /// Changes denied findings to warnings if they may soon disappear. `host` contains all processes
+    /// of the host, even if a filter removed some of them from the check.
     ///
     /// Returns `true` if the host must be checked again. There are two such cases:
     ///
-    /// - A denied finding is new and does not seem to replace another one. The next check shows
-    ///   whether the finding lasts.
-    /// - All denied findings have disappeared. However, the scan may have missed a process that was
-    ///   replaced during the scan.
+    /// - A denied finding is new, and does not seem to replace another finding. The next check
+    ///   shows whether the new finding lasts.
+    /// - All denied findings have disappeared. The next check shows whether they are really gone: a
+    ///   scan can miss a process that is replaced during the scan.
     pub fn judge(&mut self, check: &mut Check, host: &PidGraph) -> bool {
         let processes = host.processes().iter();
         self.processes.add(processes.map(|it| (process_id(it), process_kind(it))).collect());
@@ -218,8 +218,9 @@ mod tests {
     /// The name of processes that the filter removes.
     const HIDDEN: &str = "hidden";
 
-    /// Checks a host whose processes all have a problem that is denied. Returns the denied and the
-    /// warned PIDs, and `true` if another check is needed.
+    /// Checks a host on which every process has a denied problem. Returns the PIDs of the findings
+    /// that stay denied, the PIDs of the findings that become warnings, and `true` if another check
+    /// is needed.
     fn judge(
         lasting: &mut LastingFindings,
         processes: impl Iterator<Item = Process>,

@@ -1,4 +1,5 @@
-//! Decides which related process the line of a process mentions: its parent, its tracer, or none.
+//! Decides which related process the output mentions on the line of a process: the parent, the
+//! tracer, or none.
 
 use crate::model::{Pid, Process};
 
@@ -13,7 +14,8 @@ pub enum Drawn {
     Below(Option<Pid>),
 }
 
-/// How a process is related to the process that its line mentions, called the related process.
+/// The relation between a process and its *related process*: the parent or tracer that the output
+/// mentions on the line of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kinship {
     /// The process is a zombie, and the related process is its parent, which does not reap it.
@@ -31,7 +33,7 @@ pub enum Kinship {
     ChildOf,
 }
 
-/// The related process that the line of a process mentions.
+/// A related process: the parent or tracer that the output mentions on the line of a process.
 #[derive(Clone, Copy, Debug)]
 pub struct Relation<'a> {
     pub kinship: Kinship,
