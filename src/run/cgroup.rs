@@ -24,9 +24,11 @@ use crate::error::Error;
 /// same PID may have been killed before it could remove its cgroup.
 const NAMES: u32 = 100;
 
-/// Number of attempts to remove the cgroup, and the pause between two attempts. The kernel can take
-/// a few milliseconds to remove a terminated process from its cgroup.
+/// Number of attempts to remove the cgroup. An attempt can fail because the kernel takes a few
+/// milliseconds to remove a terminated process from its cgroup.
 const ATTEMPTS: usize = 50;
+
+/// Pause between two attempts to remove the cgroup.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// A cgroup that is removed on drop. Processes that are still in it are moved to the cgroup of

@@ -94,7 +94,7 @@ fn kill_cgroup(command: &mut SupervisedCommand, deadline: Instant) -> Option<BTr
     Some(members)
 }
 
-/// Decides whether a signal that asks pidns to exit ends [`repeat`] early.
+/// Decides whether [`repeat`] ends early when a signal asks pidns to exit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Hurry {
     Allowed,
@@ -105,13 +105,13 @@ enum Hurry {
 struct Signalled {
     /// The processes to which the signal was sent, except those that had already terminated.
     sent: BTreeSet<Pid>,
-    /// `true` if descendants remain that pidns has permission to signal.
+    /// `true` if pidns has permission to signal at least one remaining descendant.
     leaves_some: bool,
 }
 
-/// Passes each descendant to `send`, repeatedly. Returns when no descendant remains that pidns has
-/// permission to signal, or when `time` has passed. If `send` fails with `EPERM`, adds the process
-/// to `refused`, unless it is a zombie.
+/// Repeatedly passes each descendant to `send`. Returns when all descendants are gone, when pidns
+/// has no permission to signal any remaining descendant, or when `time` has passed. If `send` fails
+/// with `EPERM`, adds the process to `refused`, unless it is a zombie.
 fn repeat(
     command: &mut SupervisedCommand,
     time: Duration,

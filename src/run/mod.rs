@@ -43,7 +43,8 @@ pub use signals::end_by_sigint;
 #[derive(Debug)]
 pub struct SupervisedCommand {
     signals: Signals,
-    /// A descriptor that is readable while a signal that asks pidns to exit is pending.
+    /// A signalfd for signals that ask pidns to exit. The signalfd is readable while such a signal
+    /// is pending.
     exit_requests: SignalFd,
     reaper: Reaper,
     /// The cgroup of the command (`--cgroup`).
@@ -54,7 +55,7 @@ pub struct SupervisedCommand {
     state: State,
     /// The last request to exit: its signal, and the time at which pidns read the signal.
     asked_to_exit: Option<(Signal, Instant)>,
-    /// `true` if, since the command ended, a signal has asked pidns to exit.
+    /// `true` if pidns received a termination signal (such as SIGTERM) after the command ended.
     hurried: bool,
     /// The PID namespaces that were bind-mounted before the command started.
     mounted: MountedNamespaces,
@@ -72,10 +73,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Time that a parent gets to reap a zombie before the zombie is treated as a leftover.
 pub const REAPING: Duration = Duration::from_millis(100);
 
-/// After a signal has asked pidns to exit, the same signal does not count as another request within
-/// this time. For example, `timeout(1)` sends a signal to pidns and then to the whole process
+/// Time after a request to exit (such as SIGTERM) during which the same signal does not count as a
+/// second request. For example, `timeout(1)` sends a signal to pidns and then to the whole process
 /// group. The second signal can arrive after the first one has ended the command.
-const MOMENT: Duration = Duration::from_millis(500);
+const REPEAT_WINDOW: Duration = Duration::from_millis(500);
 
 /// The children that are left after a round of reaping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,8 +167,8 @@ impl SupervisedCommand {
         if members.iter().try_for_each(&mut visit).is_break() {
             return;
         }
-        // Visit the descendants that are not members, for example because they were moved to
-        // another cgroup.
+        // Also visit the descendants that are not members of the cgroup, for example because they
+        // were moved to another cgroup.
         let visited: HashSet<Pid> = members.iter().map(|it| it.pid).collect();
         self.descendants.walk(|it| {
             if visited.contains(&it.pid) { ControlFlow::Continue(()) } else { visit(it) }
@@ -232,8 +233,8 @@ impl SupervisedCommand {
     }
 
     /// Waits up to `grace` for all descendants to exit. The wait ends early if a signal asks pidns
-    /// to exit, or if only zombies are left that pidns cannot reap. Returns `true` if no descendant
-    /// is left.
+    /// to exit, or if all remaining descendants are zombies that pidns cannot reap. Returns `true`
+    /// if no descendant is left.
     pub fn wait_for_descendants(&mut self, grace: Duration) -> bool {
         let deadline = Instant::now().checked_add(grace);
         loop {
@@ -270,10 +271,10 @@ impl SupervisedCommand {
     /// signals must have been read before the walk.
     ///
     /// A walk misses a running descendant only if the descendant's parent exits during the walk.
-    /// This parent is a child of pidns, or descends from one. If that child of pidns had been
-    /// running during the whole walk, the walk would have found it. So that child exited during the
-    /// walk, and the kernel sent SIGCHLD to pidns. Therefore, if no signal is pending after the
-    /// walk, the walk has not missed any running descendant.
+    /// Let C be the child of pidns that is this parent or an ancestor of this parent. If C had been
+    /// running during the whole walk, the walk would have found C. So C exited during the walk, and
+    /// the kernel sent SIGCHLD to pidns. Therefore, if no signal is pending after the walk, the
+    /// walk has not missed any running descendant.
     fn may_have_missed(&self) -> bool {
         self.has_members() || self.signals.is_pending()
     }
@@ -297,8 +298,9 @@ impl SupervisedCommand {
     }
 
     /// Reads the signals that arrived after the command ended, but does not pass them on, because
-    /// the command no longer exists. If one of them asks pidns to exit, pidns cuts short any
-    /// further wait. Ignores a signal that repeats the last request within a [`MOMENT`].
+    /// the command no longer exists. If one of the signals asks pidns to exit, every later wait
+    /// ends early. Ignores a signal that only repeats the last request to exit (see
+    /// [`REPEAT_WINDOW`]).
     fn note_hurry(&mut self) {
         for received in self.signals.iter().take(ROUND) {
             self.hurried |= note_exit_request(&mut self.asked_to_exit, received.signal);
@@ -335,24 +337,25 @@ impl SupervisedCommand {
             && [Signal::TSTP, Signal::TTIN, Signal::TTOU].contains(&signal)
         {
             // pidns stops itself only for job-control signals of the terminal. If another process
-            // stops the command with SIGSTOP, that process will later continue the command, but not
-            // pidns.
+            // stops the command with SIGSTOP, that process will later send SIGCONT to the command,
+            // but not to pidns, so pidns would stay stopped.
             self.state = State::Stopped(signal);
         }
     }
 }
 
-/// Returns `true`, and records the request in `last`, if `signal` asks pidns to exit. Returns
-/// `false` for any other signal, and for a signal that repeats the last request within a
-/// [`MOMENT`].
+/// If `signal` asks pidns to exit, records the request in `last` and returns `true`. Returns
+/// `false` for any other signal, and for a signal that only repeats the last request (see
+/// [`REPEAT_WINDOW`]).
 fn note_exit_request(last: &mut Option<(Signal, Instant)>, signal: Signal) -> bool {
     if !signals::asks_to_exit(signal) {
         return false;
     }
     let now = Instant::now();
-    let is_repeated = last.is_some_and(|(it, at)| it == signal && now.duration_since(at) < MOMENT);
+    let is_repeated =
+        last.is_some_and(|(it, at)| it == signal && now.duration_since(at) < REPEAT_WINDOW);
     // Do not record the time of a repeated signal. Otherwise, while a user kept pressing Ctrl-C,
-    // each signal would restart the interval (`MOMENT`), and none would count as a new request.
+    // each signal would restart the `REPEAT_WINDOW`, and none would count as a new request.
     if !is_repeated {
         *last = Some((signal, now));
     }

@@ -1,5 +1,6 @@
-//! Converts signal numbers, and reads and resets the dispositions of signals. Supports real-time
-//! signals: the safe interfaces of nix and rustix support only signals that have a name.
+//! Converts signal numbers, and reads and resets the dispositions of signals. Also supports
+//! real-time signals, unlike the safe interfaces of nix and rustix, which support only signals with
+//! a name.
 
 #![allow(unsafe_code)]
 

@@ -15,8 +15,8 @@ use rustix::process::{WaitOptions, setpriority_process, wait};
 /// because pidns can get another child later if it is the init of its PID namespace.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A thread that reaps every terminated child, from the call of [`begin`](Self::begin) until pidns
-/// exits.
+/// A thread that reaps every terminated child. It begins to do so when [`begin`](Self::begin) is
+/// called, and continues until pidns exits.
 #[derive(Debug)]
 pub struct Reaper {
     thread: Option<Thread>,

@@ -87,9 +87,8 @@ impl Signals {
         Self::of(&taken)
     }
 
-    /// Blocks the signals by which users, terminals and service managers end a program: SIGINT,
-    /// SIGTERM and SIGHUP. A signal that was already ignored when pidns started (`nohup`) stays
-    /// ignored.
+    /// Blocks the usual termination signals: SIGINT, SIGTERM and SIGHUP. A signal that was already
+    /// ignored when pidns started (`nohup`) stays ignored.
     pub fn block_ending() -> io::Result<Self> {
         Self::of(&ENDING.into_iter().filter(|it| is_heeded(*it)).collect())
     }
@@ -100,7 +99,8 @@ impl Signals {
         Ok(Self { fd, before })
     }
 
-    /// Returns a new descriptor that is readable while a signal that asks pidns to exit is pending.
+    /// Returns a new signalfd for signals that ask pidns to exit. The signalfd is readable while
+    /// such a signal is pending.
     pub fn exit_requests() -> io::Result<SignalFd> {
         let requests = EXIT_REQUESTS.into_iter().filter(|it| is_heeded(*it)).collect();
         SignalFd::with_flags(&requests, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
@@ -145,7 +145,8 @@ impl Signals {
             PollFd::new(&signals, PollFlags::IN),
             PollFd::from_borrowed_fd(output, PollFlags::empty()),
         ];
-        // Ignore errors, as in `wait`.
+        // Ignore errors: an error such as EINTR ends the wait early, but the caller waits in a
+        // loop.
         let _ = poll(&mut polled, timeout.as_ref());
         let [_, output] = polled;
         output.revents().intersects(PollFlags::ERR | PollFlags::HUP)
