@@ -34,8 +34,8 @@ pub enum Call {
     CloneParent { by: u8, skip: u8 },
     /// `unshare(2)` with `CLONE_NEWPID`: the caller's next children start in a new namespace.
     Unshare { by: u8 },
-    /// `setns(2)` and `fork(2)`, like `nsenter(1)`: the new process and the caller's later children
-    /// start in the namespace of process `of`.
+    /// Process `by` calls `setns(2)` and then `fork(2)`, as `nsenter(1)` does. The new process, and
+    /// later children of `by`, start in the PID namespace of process `of`.
     Enter { by: u8, of: u8, skip: u8 },
     /// `setsid(2)`.
     SetSid { by: u8 },
@@ -51,10 +51,10 @@ pub enum Call {
     Wait { by: u8 },
 }
 
-/// Generates up to `count` random system calls. Some of them may inject a process, that is, create
-/// it in a namespace other than its parent's, or create an init in a namespace that is not a child
-/// of its parent's namespace. On average, `injecting` out of `20 + injecting` calls can inject a
-/// process.
+/// Generates up to `count` random system calls. Some of the calls can inject a process. A process
+/// is injected if it is neither in the namespace of its parent, nor the init of a child namespace
+/// of that namespace. For every 20 calls that cannot inject a process, there are on average
+/// `injecting` calls that can.
 pub fn calls(count: usize, injecting: u8) -> impl Strategy<Value = Vec<Call>> {
     let play = move |all: Vec<u32>| all.into_iter().map(|raw| call(raw, injecting)).collect();
     vec(any::<u32>(), 1..=count).prop_map(play)
@@ -398,10 +398,12 @@ impl Forest {
 /// Defines which part of a forest the viewer (a simulated pidns process) can see.
 #[derive(Clone, Debug)]
 pub struct Sight {
-    /// Selects the running process whose PID namespace the procfs shows.
+    /// Selects a running process, as in [`Call`]. The procfs shows the PID namespace of this
+    /// process.
     mount: u8,
-    /// Selects the running process whose PID namespace the viewer is in. `None` simulates a viewer
-    /// whose seccomp filter refuses `NS_GET_PARENT` for every namespace.
+    /// Selects a running process, as in [`Call`]. The viewer is in the PID namespace of this
+    /// process. `None` simulates a viewer whose seccomp filter refuses `NS_GET_PARENT` for every
+    /// namespace.
     viewer: Option<u8>,
     /// A bit for each process: 1 if the viewer may not read the namespace link of this process.
     refused: u64,

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// A gap counts as ended if no snapshot has contained it for this long.
+/// A gap (a reason why snapshots are incomplete) counts as ended if it has not occurred for this
+/// long.
 const LASTING: Duration = Duration::from_secs(60);
 
-/// The gaps in the snapshots of the last minute.
+/// The reasons why snapshots or comparisons of the last minute are incomplete.
 #[derive(Debug, Default)]
 pub struct Gaps {
     /// Maps the name of each gap to the time of the last snapshot that had this gap. The names
@@ -21,7 +22,7 @@ pub struct Gaps {
 pub enum GapChange {
     /// A gap has begun: the snapshot has a gap that no other snapshot of the last minute had.
     New,
-    /// All gaps have ended.
+    /// All gaps have ended, so the snapshots are complete again.
     Ended,
 }
 

@@ -65,7 +65,8 @@ impl Schedule {
             self.unreported.count = self.unreported.count.saturating_add(missed);
             self.unreported.longest = self.unreported.longest.max(took);
         }
-        // The next round is due at the first multiple of the interval after now.
+        // Rounds are due at multiples of the interval after the first round. `left` is the time
+        // from now until the next multiple.
         let left = u64::try_from(interval - took.as_nanos() % interval).ok();
         self.due = left.and_then(|left| now.checked_add(Duration::from_nanos(left)));
     }
