@@ -73,9 +73,9 @@ impl Adviser<'_> {
         commands
     }
 
-    /// Prefixes the advice with the PID namespace in which it must be followed, unless the procfs
-    /// shows pidns's own PID namespace. The PIDs in the advice come from the procfs, so they are
-    /// valid only in the namespace that the procfs shows.
+    /// Adds a prefix to the advice, unless the procfs shows pidns's own PID namespace. The prefix
+    /// names the PID namespace that the procfs shows, because the PIDs in the advice are valid only
+    /// there.
     pub fn with_pid(&self, advice: &str) -> String {
         let procfs = &self.graph.snapshot().procfs;
         match procfs.namespace {
@@ -169,8 +169,8 @@ impl Adviser<'_> {
     }
 
     /// Returns the commands that continue a stopped process, or `None` if the process is not
-    /// stopped. SIGCONT has no effect on a process that a tracer has stopped, so the commands then
-    /// kill the tracer.
+    /// stopped. SIGCONT has no effect on a process that a tracer has stopped. For such a process,
+    /// the commands kill the tracer.
     pub fn go_on(&self, pid: Pid) -> Option<Vec<String>> {
         let stopped_by = self.stopped_by(pid)?;
         if self.live.ended.contains(&pid) {

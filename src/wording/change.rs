@@ -27,8 +27,8 @@ pub fn is_more_than_members(change: &NamespaceChange) -> bool {
         || change.fields.iter().any(|field| *field != NamespaceField::Members)
 }
 
-/// Returns a phrase that says how many processes and PID namespaces came, went or changed, or that
-/// there is no difference.
+/// Returns a phrase that says how many processes and PID namespaces are new, gone, hidden or
+/// changed, or that there is no difference.
 pub fn summary(diff: &Diff) -> String {
     if !diff.differs() {
         let processes = processes(diff.after.processes().len());

@@ -58,7 +58,7 @@ pub fn summary(check: &Check) -> String {
     text
 }
 
-/// Returns a message that says what a finding of `pidns check` is about and what is wrong, and
+/// Returns the text of a finding of `pidns check`: its subject, a description of the problem, and
 /// advice on how to solve the problem.
 pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingText {
     let graph = &check.graph;
@@ -87,8 +87,8 @@ pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingTe
     }
 }
 
-/// Returns the command that enters the namespace that a finding is about or, if the finding is
-/// about a process, the PID namespace of that process. Returns `None` if there is no such command.
+/// Returns the command that enters the namespace of a finding. For a finding about a process, this
+/// is the PID namespace of the process. Returns `None` if there is no such command.
 pub fn enter(check: &Check, finding: &Finding) -> Option<String> {
     let (namespace, process) = match finding.subject {
         Subject::Process(pid) => (check.graph.process(pid)?.namespace?, Some(pid)),

@@ -13,8 +13,8 @@ pub enum KeptBy<'a> {
     Fd(ProcessRef<'a>, u32),
     /// The namespace is bind-mounted at this path, in the mount namespace with this inode.
     Mount(&'a str, u64),
-    /// New children of a thread of this process start in the namespace. The thread has this TID;
-    /// `None` for the main thread.
+    /// New children of one thread of this process start in the namespace. The second field is the
+    /// TID of the thread, or `None` for the main thread.
     PidForChildren(ProcessRef<'a>, Option<Pid>),
     /// A process has a file of this kind open under this descriptor number, and the file keeps the
     /// namespace alive.

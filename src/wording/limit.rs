@@ -10,11 +10,11 @@ use crate::model::{
 };
 use crate::query::{LimitReport, namesakes};
 
-/// Maximum number of processes that a line about the [`namesakes`] of a PID lists.
+/// Maximum number of processes that [`namesake_text`] names.
 const NAMESAKES: usize = 3;
 
-/// Returns a phrase that says which call fails, and with which error, if a limit of this kind is
-/// reached.
+/// Returns the effect of reaching a limit of this kind, as a phrase that names the call that fails
+/// and its error.
 pub fn failure(kind: LimitKind) -> String {
     let call = if kind.refuses_forks() { "fork" } else { "unshare" };
     let error = match kind.error() {
@@ -177,9 +177,10 @@ pub fn limits_summary(report: &LimitReport) -> String {
     format!("{}{known}{rest}.", of_shell.unwrap_or_default())
 }
 
-/// Returns a sentence that says how many limits are unknown, and how many of these apply to pidns
-/// itself. The latter also apply to the shell that started pidns, or that pidns replaced (`exec`).
-/// Returns `None` if no unknown limit applies to pidns itself.
+/// Returns a sentence with the number of unknown limits, and the number of unknown limits that
+/// apply to pidns itself. A limit that applies to pidns also applies to the shell that started
+/// pidns, or that was replaced by pidns (`exec`). Returns `None` if no unknown limit applies to
+/// pidns itself.
 fn shell_text(report: &LimitReport) -> Option<String> {
     let mut kinds: Vec<_> = report.unknown_own.iter().map(|it| it.keyword()).collect();
     kinds.dedup();
@@ -201,7 +202,7 @@ fn shell_text(report: &LimitReport) -> Option<String> {
 }
 
 /// Returns a line that says how to read limits that are still unknown. Returns `None` if pidns
-/// already has all privileges, or if the report is on a saved document.
+/// already has all privileges, or if the report was made from a saved document.
 pub fn unknown_hint(report: &LimitReport) -> Option<&'static str> {
     report.own.filter(|_| !report.live.is_host_root)?;
     Some(if report.asked.is_empty() {

@@ -11,11 +11,11 @@ use crate::query::main_process;
 /// The highest value that `kernel.pid_max` accepts.
 const MAX_PID_MAX: u64 = 1 << 22;
 
-/// The maximum to suggest if the number in use is unknown.
-const AMPLE: u64 = 1024;
+/// New maximum to suggest for a limit if its current usage is unknown.
+const FALLBACK_MAX: u64 = 1024;
 
-/// Returns advice for a limit that is reached: how to reap the zombies that count towards it, how
-/// to raise it, and which tasks to end instead.
+/// Returns advice for a limit that is reached: how to reap the zombies that count towards the
+/// limit, how to raise the limit, or which tasks to end.
 pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     let reaper = limit.reaper.as_ref().filter(|_| limit.zombies.is_some_and(|it| it > 0));
     let reaper = reaper.and_then(|it| adviser.graph.process(it.pid?));
@@ -26,8 +26,8 @@ pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     });
     advice.extend(raise(adviser, limit));
     let or = |advice: &[String]| if advice.is_empty() { "" } else { "or " };
-    // A `pid_max` without a file belongs to a namespace other than pidns's own. The advice on
-    // raising it already says to end processes, so do not repeat that.
+    // If a `pid_max` limit has no file, it belongs to a PID namespace other than pidns's own. For
+    // such a limit, `raise` also gives any advice on ending processes, so do not add it again.
     let is_foreign = limit.kind == LimitKind::PidMax && limit.file.is_none();
     if let Some(end) = end_tasks(adviser, limit).filter(|_| !is_foreign) {
         advice.push(format!("{}{end}", or(&advice)));
@@ -74,8 +74,8 @@ fn which_pids(adviser: &Adviser<'_>, limit: &Limit) -> String {
 /// consumer. Returns `None` if there is no such command, or if the main consumer has only one task,
 /// because the line about the limit already names that task.
 fn tasks_command(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
-    // The command would show the PID namespace of the shell in which it is run, not the PID
-    // namespace of this procfs.
+    // Suggest no command if the procfs shows a PID namespace other than pidns's own: in the user's
+    // shell, the command would show the PID namespace of that shell.
     if !adviser.graph.snapshot().procfs.own {
         return None;
     }
@@ -101,9 +101,9 @@ fn tasks_command(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
         (_, Some(Consumer { uid, user: name, pid: None, .. })) => {
             user(&LimitScope { uid: *uid, user: name.clone(), ..LimitScope::default() })
         }
-        // Suggest the command only if the limit counts all tasks that the command would list. In a
-        // user namespace other than the initial one and pidns's own, the limit counts only a part
-        // of the user's tasks.
+        // Suggest `pidns --user` only if the limit counts all tasks that this command would list.
+        // It does so in the initial user namespace, and in pidns's own user namespace. In any other
+        // user namespace, the limit counts only some of the user's tasks.
         _ => {
             let own = live.own_pid.and_then(|pid| live.user_namespaces.get(&pid).copied());
             let inode = limit.scope.user_namespace;
@@ -119,7 +119,7 @@ fn tasks_command(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
 fn raised(limit: &Limit) -> Option<u64> {
     let doubled = limit.max.map(|max| match limit.used {
         Some(used) => max.max(used).saturating_mul(2).max(1),
-        None => AMPLE,
+        None => FALLBACK_MAX,
     });
     let is_pid_max = limit.kind == LimitKind::PidMax;
     doubled.map(|value| if is_pid_max { value.min(MAX_PID_MAX) } else { value })
@@ -177,8 +177,8 @@ fn start_elsewhere(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
 /// Returns advice on raising the `pid_max` of a PID namespace other than pidns's own.
 fn raise_foreign_pid_max(adviser: &Adviser<'_>, limit: &Limit, value: u64) -> Vec<String> {
     let Some(id) = limit.scope.namespace else { return Vec::new() };
+    // `echo` is a shell builtin, so this command works even in a shell that cannot fork.
     let write = format!("echo {value} > /proc/sys/kernel/pid_max");
-    // In a shell, `echo` is a builtin, so the command works even if the shell cannot fork.
     let init = adviser.graph.namespace(id).and_then(|it| it.init.zip(it.id.inode()));
     let which = match init {
         Some((init, _)) if adviser.graph.snapshot().procfs.own => {

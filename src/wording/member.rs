@@ -25,8 +25,7 @@ impl<'a> MemberText<'a> {
         Self { graph: folding.graph(), folds: folding.folds(), symbols }
     }
 
-    /// Adds a description of the processes of a row to `line`, including anything unusual about
-    /// them.
+    /// Adds a description of the row's processes to `line`, including anything unusual about them.
     pub fn row(&self, row: &MemberRow<'a>, of_each: bool, line: &mut Line) {
         self.describe(row, Drawn::Listed, of_each, false, line);
     }

@@ -240,8 +240,8 @@ impl<'a> Describe<'a> {
         (!same_user || apart).then_some(OwnerText { owner, user_namespace: same_user })
     }
 
-    /// Adds to `line` a description of namespaces that are folded into one line, with their common
-    /// properties.
+    /// Adds a description of folded (similar) namespaces to `line`: their number, their common
+    /// properties and, unless `in_each` is `true`, their IDs.
     fn folded(&self, namespaces: &[&'a Namespace], in_each: bool, line: &mut Line) {
         let Some(first) = namespaces.first() else { return };
         let (count, times) = (Count(namespaces.len()), self.symbols.times);
@@ -277,7 +277,7 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Adds a description of the processes of a row to `line`. See [`MemberText::row`].
+    /// Adds a description of the row's processes to `line`. See [`MemberText::row`].
     pub fn row(&self, row: &MemberRow<'a>, of_each: bool, line: &mut Line) {
         self.members.row(row, of_each, line);
     }

@@ -88,7 +88,8 @@ pub enum CiCommand {
     Colon,
     /// The last character was a `#`.
     Hash,
-    /// The text so far is none of the above.
+    /// The text so far contains more than whitespace, so a `::` no longer starts a command. The
+    /// text does not end with the first `#` of a `##`.
     Other,
 }
 

@@ -1,5 +1,5 @@
-//! Phrases that say which namespaces of other types, such as network namespaces, the init of a PID
-//! namespace shares with others.
+//! Phrases about the namespaces (such as network namespaces) that the init of a PID namespace
+//! shares with the host, or with the inits of other PID namespaces.
 
 use super::line::Line;
 use super::phrase::Count;

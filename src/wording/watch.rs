@@ -48,14 +48,14 @@ pub fn rounds_skipped(skipped: u64, longest: Duration, interval: Duration) -> St
     )
 }
 
-/// Returns a phrase that says that snapshots can be taken again. `failed` is the number of rounds
-/// without a snapshot.
+/// Returns a phrase for the first successful snapshot after failed ones. `failed` is the number of
+/// rounds without a snapshot.
 pub fn scan_works(failed: u64) -> String {
     format!("snapshots work again, after {} without one", rounds(failed))
 }
 
 /// Returns a phrase that says which new problems pidns is waiting for, and how many problems with
-/// the same codes the first snapshot already has. These do not end the watch.
+/// the same codes the first snapshot already has. The existing problems do not end the watch.
 pub fn already_there(count: usize, codes: &[CheckCode]) -> String {
     let codes: Vec<_> = codes.iter().map(|code| code.name()).collect();
     let codes = codes.join(" or ");
