@@ -34,7 +34,7 @@ Examples:
   pidns 4242         the namespaces that process 4242 is in
   pidns limits       which limits are full, and who uses them up (start here)
   pidns limits 4242  why process 4242 cannot fork (run both in another terminal)
-  exec pidns limits  same for this shell; ends it and, if $$ is 1, its namespace";
+  exec pidns limits  why this shell cannot fork (ends the shell, even as PID 1)";
 
 /// Exit statuses with their meanings, or example commands, each preceded by its purpose.
 type Terms = &'static [(&'static str, &'static str)];

@@ -78,7 +78,7 @@ pub enum Command {
     /// Translate PIDs to another PID namespace
     #[command(args_override_self = true)]
     Translate(Translate),
-    /// Show the limits that can make fork fail, and how much of each limit is in use
+    /// Show the limits that can make fork fail, and the usage of each
     #[command(args_override_self = true)]
     Limits(Limits),
     /// Check this host for problems, and fail if there are any

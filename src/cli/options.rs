@@ -259,7 +259,7 @@ pub struct Output<F: Formats = Format> {
     /// Exit with status 3 if the view is incomplete
     #[arg(long, global = true, hide_short_help = true)]
     pub strict: bool,
-    /// Print no warnings on standard error
+    /// Do not print warnings on standard error
     #[arg(short, long, global = true)]
     pub quiet: bool,
     /// Indent JSON even if standard output is not a terminal

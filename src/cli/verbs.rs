@@ -40,7 +40,7 @@ pub struct Translate {
     /// Options for the source of the data.
     #[command(flatten)]
     pub origin: Origin,
-    /// Print no warnings on standard error
+    /// Do not print warnings on standard error
     #[arg(short, long)]
     pub quiet: bool,
     /// Indent JSON even if standard output is not a terminal
