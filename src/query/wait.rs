@@ -30,8 +30,8 @@ pub const RETRY: Duration = Duration::from_millis(200);
 pub struct LastingFindings {
     /// The denied findings.
     findings: History<FindingId, FindingKind>,
-    /// All processes of the host, whether or not a finding is about them: the policy or a filter can
-    /// hide a worker, but not the findings about its descendants.
+    /// All processes of the host, whether or not a finding is about them: the policy or a filter
+    /// can hide a worker, but not the findings about its descendants.
     processes: History<ProcessId, ProcessKind>,
 }
 
@@ -153,8 +153,8 @@ impl Kind {
 }
 
 impl LastingFindings {
-    /// Changes denied findings to warnings if they may soon disappear. `host` contains all processes
-    /// of the host, even if a filter removed some of them from the check.
+    /// Changes denied findings to warnings if they may soon disappear. `host` contains all
+    /// processes of the host, even if a filter removed some of them from the check.
     ///
     /// Returns `true` if the host must be checked again. There are two such cases:
     ///
