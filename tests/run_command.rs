@@ -390,6 +390,49 @@ fn kill_ends_every_leftover() {
     assert_eq!(with_argument("parent-626"), 0);
 }
 
+#[test]
+fn kill_names_the_processes_of_others_in_a_namespace_of_the_command() {
+    needs!(Namespaces);
+    // The init ignores SIGTERM, so it lives until SIGKILL. One process of the test enters its
+    // namespace at once, and another one after the scan.
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("init");
+    let script = format!(
+        "exec >/dev/null 2>&1; unshare -pf bash -c 'trap \"\" TERM; while :; do sleep 6.27; done' & \
+         until read -rd ' ' init < /proc/$!/task/$!/children; do :; done; echo $init > {}; sleep 0.5",
+        file.display()
+    );
+    let outsiders = std::thread::spawn(move || {
+        let mut init = String::new();
+        until("the namespace has an init", || {
+            init = fs::read_to_string(&file).unwrap_or_default();
+            init.ends_with('\n')
+        });
+        let init: u32 = init.trim().parse().unwrap();
+        let enter = |seconds| {
+            let nsenter = inject(init, &["sleep", seconds], 1);
+            let pid = children(nsenter.pid())[0];
+            (nsenter, pid)
+        };
+        let first = enter("627");
+        // The scan for leftovers comes 2 s after the init was started, and SIGKILL 1.5 s later.
+        std::thread::sleep(Duration::from_millis(2500));
+        [first, enter("628")]
+    });
+    let outcome = bash(&["--kill", "--grace", "1.5"], &script);
+    let entered = outsiders.join().unwrap();
+    let killed = outcome.report.killed.as_ref().unwrap();
+    let leftovers = outcome.report.pids("leftover-process");
+    let mut names: Vec<String> = Vec::new();
+    for (nsenter, pid) in &entered {
+        names.push(format!("{pid} sleep (entered by {} nsenter)", nsenter.pid()));
+        assert!(killed.sigkill.contains(pid) && !leftovers.contains(pid), "{killed:?}");
+        assert!(!is_running(*pid));
+    }
+    let said = format!("; killed with the init of their PID namespace: {}\n", names.join(", "));
+    assert!(outcome.stderr.ends_with(&said), "{}{said}", outcome.stderr);
+}
+
 /// Python program that ignores SIGTERM, and repeatedly forks a child and exits. The child does the
 /// same, so the PID changes all the time.
 const COMET: &str = "import os, signal, sys, time

@@ -84,7 +84,7 @@ pub struct Run {
     ///
     /// If the init of a PID namespace is killed, the kernel kills all other processes in the
     /// namespace, too, including processes that were started from outside of the namespace
-    /// (nsenter, docker exec).
+    /// (nsenter, docker exec). The report names these processes.
     #[arg(long)]
     pub kill: bool,
     /// Grace period: time to wait for leftover processes to exit after CMD has ended

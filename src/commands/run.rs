@@ -15,7 +15,7 @@ use crate::collect::{self, Descendants, LiveHost, Request};
 use crate::emit::{RunFormat, Style};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::model::{Collector, Ended, Holder, LiveFacts, SearchScope, Snapshot};
+use crate::model::{Collector, Ended, Holder, Killed, LiveFacts, SearchScope, Snapshot};
 use crate::output;
 use crate::query::{Leftovers, RunReport, RunScope, keepers};
 use crate::run::report_file::{ReportFile, WriteMode};
@@ -111,7 +111,7 @@ fn report(
         live: LiveFacts::default(),
         killed: None,
     };
-    let found = (|| {
+    let mut found = (|| {
         let may_be_left = !has_none_left || command.has_new_mounts()?;
         may_be_left.then(|| find_leftovers(arguments, command, collector)).transpose()
     })();
@@ -122,7 +122,9 @@ fn report(
     };
     report.uptime = collect::uptime().unwrap_or_default();
     if arguments.kill && !has_none_left && is_any_left {
-        report.killed = Some(kill::kill(command, grace)).filter(|it| !it.is_empty());
+        let leftovers = found.as_mut().ok().and_then(|found| Some(&mut found.as_mut()?.0));
+        let killed = kill_leftovers(command, grace, leftovers, collector);
+        report.killed = Some(killed).filter(|it| !it.is_empty());
     }
     match found {
         Ok(Some((leftovers, live))) if !leftovers.is_empty() => {
@@ -139,6 +141,36 @@ fn report(
     }
     write_reports(arguments, &report, files, command.next_exit_request());
     Ok(!report.violations().is_empty())
+}
+
+/// Kills the leftovers. Also finds the processes of others that the kernel kills together with the
+/// init of a PID namespace.
+fn kill_leftovers(
+    command: &mut SupervisedCommand,
+    grace: Duration,
+    mut leftovers: Option<&mut Leftovers>,
+    collector: Collector,
+) -> Killed {
+    let mut killed = kill::kill(command, grace, |command| {
+        // An outsider can enter only the namespace of an init, so without an init there is nothing
+        // to look for.
+        let Some(leftovers) = leftovers.as_deref_mut().filter(|it| it.has_init()) else { return };
+        let request = Request {
+            procfs: PathBuf::from("/proc"),
+            search: BTreeSet::from([SearchScope::Processes]),
+            details: BTreeSet::new(),
+            environment: BTreeSet::new(),
+            collector,
+        };
+        // If the scan fails, the report names the outsiders of the first scan.
+        if let Ok(collected) = collect::collect_with(command.descendants(), &request) {
+            leftovers.update_outsiders(&collected.snapshot, &scope(command));
+        }
+    });
+    if let Some(leftovers) = leftovers {
+        leftovers.add_killed_outsiders(&mut killed);
+    }
+    killed
 }
 
 /// Writes the report to standard error and to the report files. Stops waiting for slow readers as
@@ -228,13 +260,16 @@ fn leftovers_in(mut snapshot: Snapshot, command: &SupervisedCommand) -> Leftover
     let unreaped = descendants.zombies();
     snapshot.processes.extend(descendants.hidden());
     snapshot.processes.sort_unstable_by_key(|process| process.pid);
-    let scope = RunScope {
-        reaper: descendants.viewer(),
+    Leftovers::of(snapshot, &RunScope { unreaped, ..scope(command) })
+}
+
+fn scope(command: &SupervisedCommand) -> RunScope {
+    RunScope {
+        reaper: command.descendants().viewer(),
         members: command.members().unwrap_or_default(),
         mounted: command.mounted_before().clone(),
-        unreaped,
-    };
-    Leftovers::of(snapshot, &scope)
+        unreaped: BTreeSet::new(),
+    }
 }
 
 /// Returns the output style, which depends on the options and the locale. Text wraps after `width`

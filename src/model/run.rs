@@ -42,8 +42,14 @@ pub struct Killed {
     /// Processes that were sent SIGTERM. No signal is sent to zombies.
     pub sigterm: BTreeSet<Pid>,
     /// Processes that were sent SIGKILL: processes that survived SIGTERM, and processes that
-    /// appeared later.
+    /// appeared later. If pidns killed the init of a PID namespace, this list includes processes
+    /// that were started from outside of the namespace (nsenter, docker exec), because the kernel
+    /// killed these processes, too.
     pub sigkill: BTreeSet<Pid>,
+    /// The processes in `sigkill` that the kernel killed together with an init, and that do not
+    /// descend from the command.
+    #[serde(skip)]
+    pub outsiders: BTreeSet<Pid>,
     /// Processes that pidns is not permitted to signal, such as processes of a set-user-ID program.
     pub refused: BTreeSet<Pid>,
     /// Processes that were still running when pidns stopped sending signals.

@@ -7,6 +7,7 @@ mod diff;
 pub(crate) mod fold;
 mod limits;
 mod observer;
+mod outsiders;
 mod pattern;
 mod policy;
 mod resolve;
@@ -26,6 +27,7 @@ pub use diff::{
 };
 pub use limits::{LimitReport, main_process, namesakes};
 pub use observer::{leave_out_observer, without_attendants};
+pub use outsiders::Outsiders;
 pub use pattern::{Glob, User};
 pub use policy::{ParseRuleError, Policy, Rule};
 pub use resolve::resolve;

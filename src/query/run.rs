@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::mem;
 use std::time::Duration;
 
+use super::outsiders::Outsiders;
 use crate::graph::PidGraph;
 use crate::model::{
     CheckCode, Criterion, Ended, FilterOption, Finding, Holder, Killed, Lineage, LiveFacts,
@@ -37,6 +38,8 @@ pub struct Leftovers {
     pub namespaces: BTreeSet<NamespaceId>,
     /// `true` if pidns still has children that fork and exit too fast for a scan to read them.
     pub unseen: bool,
+    /// The processes that were started from outside in the leftover namespaces.
+    pub outsiders: Outsiders,
 }
 
 /// The report on a command that has ended.
@@ -92,6 +95,7 @@ impl Leftovers {
     pub fn of(mut snapshot: Snapshot, scope: &RunScope) -> Self {
         snapshot.processes.retain(|it| !it.is_unreaped() || scope.unreaped.contains(&it.pid));
         let pids = descendants(&snapshot.processes, scope);
+        let outsiders = Outsiders::of(&snapshot, &pids);
         let namespaces = made_namespaces(&snapshot, &pids, scope);
         let lineage = Lineage::new(&snapshot.namespaces);
         let of_processes = snapshot.processes.iter().filter(|it| pids.contains(&it.pid));
@@ -117,13 +121,19 @@ impl Leftovers {
         }];
         let mut graph = PidGraph::new(snapshot);
         graph.add_left_out(others.into_iter().filter(|it| tracers.contains(&it.pid)));
-        Self { graph, namespaces, unseen: false }
+        Self { graph, namespaces, unseen: false, outsiders }
     }
 
     /// Returns `true` if the command left nothing behind.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.graph.processes().is_empty() && self.namespaces.is_empty() && !self.unseen
+    }
+
+    /// Returns `true` if the init of a PID namespace is a leftover.
+    #[must_use]
+    pub fn has_init(&self) -> bool {
+        self.made().any(|it| it.init.is_some())
     }
 
     /// Returns the leftover processes whose parent is not a leftover, sorted by PID.
@@ -160,6 +170,20 @@ impl Leftovers {
             }
         }
         findings
+    }
+
+    /// Looks for outsiders again, in a snapshot that was taken right before the inits are killed.
+    pub fn update_outsiders(&mut self, later: &Snapshot, scope: &RunScope) {
+        self.outsiders.update(later, &descendants(&later.processes, scope));
+    }
+
+    /// Adds the outsiders that the kernel has killed, because the init of their PID namespace was
+    /// killed.
+    pub fn add_killed_outsiders(&mut self, killed: &mut Killed) {
+        let (processes, parents) = mem::take(&mut self.outsiders).killed(killed);
+        killed.outsiders = processes.iter().map(|it| it.pid).collect();
+        killed.sigkill.extend(&killed.outsiders);
+        self.graph.add_left_out(processes.into_iter().chain(parents));
     }
 
     /// Returns the leftover namespaces, sorted by ID.

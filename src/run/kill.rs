@@ -26,7 +26,13 @@ const ROUND: Duration = Duration::from_millis(20);
 /// Descendants can fork in the meantime, so pidns repeatedly looks for new descendants to signal.
 /// pidns stops when it has no permission to signal any of the remaining descendants, or when the
 /// time limit for the signal has expired (`grace` for SIGTERM, `KILLING` for SIGKILL).
-pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
+///
+/// Calls `before_sigkill` if descendants remain after SIGTERM.
+pub fn kill(
+    command: &mut SupervisedCommand,
+    grace: Duration,
+    before_sigkill: impl FnOnce(&SupervisedCommand),
+) -> Killed {
     raise_priority();
     let mut killed = Killed::default();
     let mut seen = HashSet::new();
@@ -43,6 +49,7 @@ pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
     let sigterm = repeat(command, grace, Hurry::Allowed, &mut killed.refused, &mut terminate);
     killed.sigterm = sigterm.sent;
     if sigterm.leaves_some || command.has_members() {
+        before_sigkill(command);
         let deadline = Instant::now() + KILLING;
         let members = kill_cgroup(command, deadline);
         if members.is_some() {

@@ -13,6 +13,7 @@ use crate::graph::PidGraph;
 use crate::model::{
     CheckCode, Ended, Finding, Killed, Namespace, NamespaceState, Pid, Process, Subject,
 };
+use crate::query::fold::{Drawn, Kinship, Relation, relation};
 use crate::query::{Leftovers, RunReport};
 
 /// The line for processes that exit before a scan can read them.
@@ -196,6 +197,11 @@ pub fn killed_text(killed: &Killed, graph: Option<&PidGraph>) -> String {
         names.list("", pids.iter().map(name));
         names.to_string()
     };
+    if let Some(graph) = graph.filter(|_| !killed.outsiders.is_empty()) {
+        let mut outsiders = Line::default();
+        outsiders.list("", killed.outsiders.iter().map(|&pid| outsider_text(graph, pid)));
+        let _ = write!(text, "; killed with the init of their PID namespace: {outsiders}");
+    }
     if !killed.refused.is_empty() {
         let _ = write!(text, "; not permitted to signal {}", names(&killed.refused, true));
     }
@@ -208,6 +214,21 @@ pub fn killed_text(killed: &Killed, graph: Option<&PidGraph>) -> String {
         let _ = write!(text, "; not reaped: {}", names(&killed.unreaped, false));
     }
     text
+}
+
+/// Names a process that was started from outside in a PID namespace of the command, and its parent.
+fn outsider_text(graph: &PidGraph, pid: Pid) -> String {
+    let name = ProcessRef::new(graph, pid, None);
+    let process = graph.known_process(pid);
+    let related =
+        process.and_then(|it| relation(it, Drawn::Listed, |pid| graph.known_process(pid)));
+    let Some(Relation { kinship, pid, .. }) = related else { return name.to_string() };
+    let parent = ProcessRef::new(graph, pid, None);
+    match kinship {
+        Kinship::EnteredBy => format!("{name} (entered by {parent})"),
+        Kinship::ReparentedTo => format!("{name} (entered, reparented to {parent})"),
+        Kinship::ChildOf | Kinship::ZombieOf | Kinship::TracedBy => name.to_string(),
+    }
 }
 
 #[cfg(test)]

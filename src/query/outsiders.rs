@@ -1,0 +1,62 @@
+//! Finds processes that `pidns run --kill` ends, although they do not descend from the command. Such
+//! a process was started from outside in a PID namespace of the command, for example by nsenter(1).
+//! When `pidns run --kill` kills the init of a PID namespace, the kernel kills all other processes in
+//! the namespace.
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::model::{Killed, Lineage, Pid, Process, Snapshot};
+
+/// Processes that do not descend from the command, but are in a PID namespace whose init does.
+#[derive(Debug, Default)]
+pub struct Outsiders {
+    /// The processes, each with the inits whose end also ends the process.
+    found: BTreeMap<Pid, (Process, HashSet<Pid>)>,
+    /// The parents of these processes.
+    parents: BTreeMap<Pid, Process>,
+}
+
+impl Outsiders {
+    /// Finds the outsiders in a snapshot. `pids` are the descendants of pidns.
+    pub(super) fn of(snapshot: &Snapshot, pids: &HashSet<Pid>) -> Self {
+        let mut this = Self::default();
+        let inits = snapshot.namespaces.iter().filter_map(|it| Some((it.id, it.init?)));
+        let inits: BTreeMap<_, _> = inits.filter(|(_, init)| pids.contains(init)).collect();
+        if inits.is_empty() {
+            return this;
+        }
+        let lineage = Lineage::new(&snapshot.namespaces);
+        let is_other = |it: &&Process| !pids.contains(&it.pid) && !it.is_unreaped();
+        for process in snapshot.processes.iter().filter(is_other) {
+            let namespaces = process.namespace.into_iter().flat_map(|id| lineage.climb(id));
+            let above: HashSet<Pid> = namespaces.filter_map(|id| inits.get(&id).copied()).collect();
+            if !above.is_empty() {
+                this.found.insert(process.pid, (process.clone(), above));
+            }
+        }
+        let parents: HashSet<Pid> = this.found.values().filter_map(|(it, _)| it.ppid).collect();
+        let parents = snapshot.processes.iter().filter(|it| parents.contains(&it.pid));
+        this.parents = parents.map(|it| (it.pid, it.clone())).collect();
+        this
+    }
+
+    /// Looks again in a later snapshot. Keeps a process that is no longer there only if one of the
+    /// inits is gone, too. Otherwise, the process has ended by itself.
+    pub(super) fn update(&mut self, later: &Snapshot, pids: &HashSet<Pid>) {
+        let now = Self::of(later, pids);
+        let living: HashSet<Pid> = later.processes.iter().map(|it| it.pid).collect();
+        self.found.retain(|_, (_, inits)| !inits.is_subset(&living));
+        self.found.extend(now.found);
+        self.parents.extend(now.parents);
+    }
+
+    /// Returns the processes whose init has been killed, and the parents of all processes.
+    pub(super) fn killed(self, killed: &Killed) -> (Vec<Process>, Vec<Process>) {
+        let is_killed = |init: &Pid| {
+            let is_signalled = killed.sigterm.contains(init) || killed.sigkill.contains(init);
+            is_signalled && !killed.remaining.contains(init)
+        };
+        let ended = self.found.into_values().filter(|(_, inits)| inits.iter().any(is_killed));
+        (ended.map(|(it, _)| it).collect(), self.parents.into_values().collect())
+    }
+}
