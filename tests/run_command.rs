@@ -433,6 +433,30 @@ fn kill_names_the_processes_of_others_in_a_namespace_of_the_command() {
     assert!(outcome.stderr.ends_with(&said), "{}{said}", outcome.stderr);
 }
 
+#[test]
+fn kill_does_not_wait_for_a_signal_that_seccomp_refuses() {
+    needs!(NamespaceOfItsOwn, Program("python3"));
+    // The filter refuses pidfd_send_signal(2) with ENOSYS, EPERM or EACCES. kill(2) replaces a system
+    // call that does not exist, but a refusal is final.
+    let (eperm, eacces) = (0x0005_0001, 0x0005_000d);
+    for (action, seconds, is_killed) in
+        [(ENOSYS, "629.1", true), (eperm, "629.2", false), (eacces, "629.3", false)]
+    {
+        let script = format!("setsid sleep {seconds} >/dev/null 2>&1 & sleep 0.2");
+        let command = [PIDNS, "run", "--kill", "--grace", "0.1", "--", "bash", "-c", &script];
+        let start = Instant::now();
+        let output = run(&mut with_seccomp(action, "424", &command));
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        assert_eq!(output.status.code(), Some(0));
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let last = stderr.lines().last().unwrap();
+        assert_eq!(last == "pidns: killed 1 process", is_killed, "{stderr}");
+        let refused = "pidns: killed 0 processes; not permitted to signal ";
+        assert_eq!(last.starts_with(refused), !is_killed, "{stderr}");
+        assert_eq!(sleeping(seconds) == 0, is_killed, "{stderr}");
+    }
+}
+
 /// Python program that ignores SIGTERM, and repeatedly forks a child and exits. The child does the
 /// same, so the PID changes all the time.
 const COMET: &str = "import os, signal, sys, time

@@ -118,7 +118,7 @@ struct Signalled {
 
 /// Repeatedly passes each descendant to `send`. Returns when all descendants are gone, when pidns
 /// has no permission to signal any remaining descendant, or when `time` has passed. If `send` fails
-/// with `EPERM`, adds the process to `refused`, unless it is a zombie.
+/// for a process that has not terminated, adds the process to `refused`.
 fn repeat(
     command: &mut SupervisedCommand,
     time: Duration,
@@ -135,7 +135,7 @@ fn repeat(
             let mut living = BTreeSet::new();
             command.walk(|it| {
                 let result = send(it);
-                if result == Err(Errno::PERM) && !it.has_exited {
+                if result.is_err_and(|errno| errno != Errno::SRCH) && !it.has_exited {
                     refused.insert(it.pid);
                 }
                 if result.is_ok() && !it.has_exited && !refused.contains(&it.pid) {

@@ -58,9 +58,11 @@ pub struct Descendant {
 impl Descendant {
     /// Sends a signal. Fails with `EPERM` if pidns has no permission to signal the process.
     pub fn signal(&self, signal: Signal) -> SysResult<()> {
-        match &self.pidfd {
-            Some(pidfd) => pidfd_send_signal(pidfd, signal),
-            None => kill_process(self.raw, signal),
+        match self.pidfd.as_ref().map(|pidfd| pidfd_send_signal(pidfd, signal)) {
+            // A seccomp filter can forbid pidfd_send_signal(2), and still permit kill(2).
+            Some(Err(Errno::NOSYS)) if !self.still_has_its_pid() => Err(Errno::SRCH),
+            Some(Err(Errno::NOSYS)) | None => kill_process(self.raw, signal),
+            Some(result) => result,
         }
     }
 
