@@ -489,6 +489,49 @@ fn reports_and_kills_a_process_that_no_scan_can_show() {
 }
 
 #[test]
+fn with_too_few_descriptors_the_command_is_not_started() {
+    // With a low limit, either the command is not started, or its leftovers are found and killed.
+    let job = "echo started; setsid sleep 630 >/dev/null 2>&1 & exit 7";
+    let run = format!("{PIDNS} run --kill --grace 0.1 -- bash -c '{job}'");
+    let (mut refused, mut started) = (0, 0);
+    for limit in 5..=24 {
+        let output = bash_with(&format!("ulimit -n {limit}; exec {run}"));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        if output.stdout.is_empty() {
+            refused += 1;
+            assert_eq!(output.status.code(), Some(125), "{limit}: {stderr}");
+            assert!(stderr.starts_with("pidns: cannot "), "{limit}: {stderr}");
+            assert!(stderr.ends_with(": Too many open files (os error 24)\n"), "{limit}: {stderr}");
+            assert_eq!(stderr.lines().count(), 1, "{limit}: {stderr}");
+        } else {
+            started += 1;
+            assert_eq!(output.status.code(), Some(7), "{limit}: {stderr}");
+            assert!(stderr.ends_with("pidns: killed 1 process\n"), "{limit}: {stderr}");
+        }
+        assert_eq!(sleeping("630"), 0, "{limit}: {stderr}");
+    }
+    assert!(refused >= 5 && started >= 5, "{refused} {started}");
+    // pidns raises a low soft limit for itself, but not for the command.
+    let output = bash_with(&format!("ulimit -Sn 8; {PIDNS} run -- bash -c 'ulimit -Sn'"));
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"8\n"[..]), "{output:?}");
+    // Other verbs need a scan.
+    for verb in ["", "check"] {
+        for limit in 4..=20 {
+            let output = bash_with(&format!("ulimit -n {limit}; exec {PIDNS} {verb} -q"));
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            let is_error = output.status.code() == Some(2);
+            let said = "pidns: cannot read /proc: Too many open files (os error 24)\n";
+            assert_eq!(stderr, if is_error { said } else { "" }, "{limit}");
+            assert_eq!(output.stdout.is_empty(), is_error, "{limit}");
+        }
+    }
+}
+
+fn bash_with(script: &str) -> std::process::Output {
+    run(Command::new("bash").args(["-c", script]))
+}
+
+#[test]
 fn kill_is_done_even_if_the_scan_fails() {
     needs!(HostRoot);
     let (dir, program) = public_copy();

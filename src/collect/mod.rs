@@ -237,7 +237,7 @@ fn timestamp(time: SystemTime) -> String {
 /// Raises the soft limit on open descriptors to the hard limit, because pidns keeps one descriptor
 /// open per namespace, and a host may have thousands of namespaces. The usual soft limit, 1024,
 /// exists for programs that use select(2). pidns does not use select(2).
-fn raise_descriptor_limit() {
+pub fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     // If the limit can't be raised, pidns leaves out processes that it can't open, and reports them

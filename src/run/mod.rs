@@ -26,12 +26,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::signalfd::SignalFd;
-use rustix::io::Errno;
+use rustix::io::{Errno, Result as SysResult, fcntl_dupfd_cloexec};
 use rustix::process::{
-    Pid as RawPid, Signal, WaitOptions, WaitStatus, getpid, set_child_subreaper, wait,
+    Pid as RawPid, Resource, Signal, WaitOptions, WaitStatus, getpid, getrlimit,
+    set_child_subreaper, setrlimit, wait,
 };
 
-use crate::collect::{Descendant, Descendants};
+use crate::collect::{Descendant, Descendants, raise_descriptor_limit};
 use crate::error::Error;
 use crate::model::{Ended, MountedNamespaces, Pid};
 use cgroup::CommandCgroup;
@@ -78,6 +79,10 @@ pub const REAPING: Duration = Duration::from_millis(100);
 /// group. The second signal can arrive after the first one has ended the command.
 const REPEAT_WINDOW: Duration = Duration::from_millis(500);
 
+/// Minimum number of descriptors that must be free before pidns starts a command. Without them,
+/// pidns could neither find nor kill what the command leaves behind.
+const SPARE_DESCRIPTORS: usize = 8;
+
 /// The children that are left after a round of reaping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Children {
@@ -121,6 +126,8 @@ impl SupervisedCommand {
         let no_signals = |source| Error::Run { what: "take signals (signalfd)", source };
         let signals = Signals::block().map_err(no_signals)?;
         let exit_requests = Signals::exit_requests().map_err(no_signals)?;
+        check_descriptors(exit_requests.as_fd())
+            .map_err(failed("open the files for a scan (ulimit -n)"))?;
         let cgroup = if in_cgroup {
             let parent = descendants.own_cgroup()?.ok_or(Error::NoCgroup)?;
             Some(CommandCgroup::create(&parent)?)
@@ -130,6 +137,8 @@ impl SupervisedCommand {
         let reaper = Reaper::start();
         let members_file = cgroup.as_ref().map(CommandCgroup::members_file);
         let command = launch::spawn(command, &signals, dies_with_us, members_file.as_deref())?;
+        // The command has inherited the limit that pidns was started with.
+        raise_descriptor_limit();
         Ok(Self {
             signals,
             exit_requests,
@@ -342,6 +351,18 @@ impl SupervisedCommand {
             self.state = State::Stopped(signal);
         }
     }
+}
+
+/// Returns an error if the hard limit leaves fewer than [`SPARE_DESCRIPTORS`] free descriptors.
+/// `open` is any open descriptor.
+fn check_descriptors(open: BorrowedFd<'_>) -> SysResult<()> {
+    let before = getrlimit(Resource::Nofile);
+    raise_descriptor_limit();
+    let spare = (0..SPARE_DESCRIPTORS).map(|_| fcntl_dupfd_cloexec(open, 0));
+    let spare: SysResult<Vec<_>> = spare.collect();
+    // The command must inherit the limit that pidns was started with.
+    let _ = setrlimit(Resource::Nofile, before);
+    spare.map(drop)
 }
 
 /// If `signal` asks pidns to exit, records the request in `last` and returns `true`. Returns
