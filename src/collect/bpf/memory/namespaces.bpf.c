@@ -203,7 +203,7 @@ SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
     return walk->is_below || !parent;
 }
 
-// How a task or descriptor keeps a namespace alive (`KeeperKind` in namespaces.rs).
+// How a task or descriptor keeps a namespace alive (`FoundHolderKind` in namespaces.rs).
 #define BY_ITSELF 0
 #define BY_PIDFD 1
 #define BY_SOCKET 2
@@ -215,7 +215,7 @@ SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
 #define BY_MESSAGE 8
 // The descriptor refers to a socket whose queue was searched through another descriptor.
 #define SAME_QUEUE 9
-// The program has searched a socket's queue. This record does not describe a keeper. It
+// The program has searched a socket's queue. This record does not describe a holder. It
 // only makes the current read(2) return, so that signals are handled before the next
 // search.
 #define SEARCHED_QUEUE 10
@@ -223,13 +223,13 @@ SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
 // first task that was found with this table.
 #define HAS_TABLE 11
 
-// A record about a keeper: a task or descriptor that keeps a namespace alive. The
-// record is decoded by namespaces.rs (`Keeper`).
+// A record about a holder: a task or descriptor that keeps a namespace alive. The
+// record is decoded by namespaces.rs (`FoundHolder`).
 struct kept {
     u64 ns_id;
     u64 file;          // inode number of the open file
     u32 inode;         // inode number of the namespace
-    u32 pid, tid;      // the keeper, in the viewer's namespace
+    u32 pid, tid;      // the holder, in the viewer's namespace
     u32 fd;
     u32 by;
     u32 spare;

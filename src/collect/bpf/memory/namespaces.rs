@@ -1,4 +1,4 @@
-//! Lists the PID namespaces in kernel memory, and the keepers of namespaces without a living init:
+//! Lists the PID namespaces in kernel memory, and the holders of namespaces without a living init:
 //! the tasks and descriptors that keep such a namespace alive. `search` decides which of these
 //! results to trust.
 
@@ -47,7 +47,7 @@ const OBJECT_KEY: u32 = 16;
 /// each process or descriptor that refers to them.
 const MAX_OBJECTS: u32 = 1 << 16;
 
-/// Maximum number of descriptors in [`Keepers::sharing`].
+/// Maximum number of descriptors in [`FoundHolders::sharing`].
 const MAX_SHARING: usize = 100_000;
 
 /// The state of a namespace's init.
@@ -70,7 +70,7 @@ pub struct MemoryNamespace {
 
 /// How a task or descriptor keeps a namespace alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum KeeperKind {
+pub enum FoundHolderKind {
     /// The descriptor refers to the namespace itself.
     Namespace,
     /// The descriptor is a pidfd of a process in the namespace.
@@ -95,27 +95,28 @@ pub enum KeeperKind {
     ForChildren,
 }
 
-/// A task or descriptor that keeps a namespace alive.
+/// A task or descriptor that keeps a namespace alive, as a BPF program found it in kernel memory.
+/// /proc has not confirmed it yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Keeper {
+pub struct FoundHolder {
     pub ns_id: u64,
     pub inode: u64,
-    pub kind: KeeperKind,
+    pub kind: FoundHolderKind,
     /// PID of the task's process, or of the process that has the descriptor open.
     pub pid: Pid,
     /// The task's ID, or the ID of a thread that has the descriptor open.
     pub tid: Pid,
-    /// File descriptor number; 0 if the keeper is a task.
+    /// File descriptor number; 0 if the holder is a task.
     pub fd: u32,
-    /// Inode of the file to which the descriptor refers; 0 if the keeper is a task.
+    /// Inode of the file to which the descriptor refers; 0 if the holder is a task.
     pub file: u64,
 }
 
-/// The keepers of all namespaces without a living init: the tasks and descriptors that keep these
+/// The holders of all namespaces without a living init: the tasks and descriptors that keep these
 /// namespaces alive.
 #[derive(Debug, Default)]
-pub struct Keepers {
-    pub found: Vec<Keeper>,
+pub struct FoundHolders {
+    pub found: Vec<FoundHolder>,
     /// Descriptors that refer to a socket whose queue was already searched through another
     /// descriptor. They keep the same namespaces alive as the other descriptor, see
     /// [`share_queues`](Self::share_queues).
@@ -123,10 +124,10 @@ pub struct Keepers {
     /// Tasks whose descriptor table was already searched through another task, see
     /// [`share_tables`](Self::share_tables).
     table_sharers: Vec<TableSharer>,
-    /// Number of keepers that were found but not added to `found`, because a limit was reached.
+    /// Number of holders that were found but not added to `found`, because a limit was reached.
     pub left_out: usize,
-    /// Number of keepers in `found`, by namespace and kind.
-    counts: HashMap<(u64, KeeperKind), usize>,
+    /// Number of holders in `found`, by namespace and kind.
+    counts: HashMap<(u64, FoundHolderKind), usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -160,48 +161,51 @@ struct TableUser {
     task: Task,
 }
 
-impl Keepers {
-    /// Adds a keeper, unless its namespace already has the maximum number of keepers of this kind.
-    fn add(&mut self, keeper: Keeper) {
-        let count = self.counts.entry((keeper.ns_id, keeper.kind)).or_default();
+impl FoundHolders {
+    /// Adds a holder, unless its namespace already has the maximum number of holders of this kind.
+    fn add(&mut self, holder: FoundHolder) {
+        let count = self.counts.entry((holder.ns_id, holder.kind)).or_default();
         if *count < MAX_HOLDERS {
             *count += 1;
-            self.found.push(keeper);
+            self.found.push(holder);
         } else {
             self.left_out += 1;
         }
     }
 
-    /// Copies keepers between descriptors of the same socket. Several descriptors can refer to a
-    /// socket, but its queue is searched only once, through one descriptor. The keepers found there
+    /// Copies holders between descriptors of the same socket. Several descriptors can refer to a
+    /// socket, but its queue is searched only once, through one descriptor. The holders found there
     /// are copied to the other descriptors (`sharing`).
     pub fn share_queues(&mut self) {
-        let mut in_queues: HashMap<u64, Vec<Keeper>> = HashMap::new();
-        let is_queued =
-            |it: &&Keeper| matches!(it.kind, KeeperKind::InFlight | KeeperKind::Message);
-        for keeper in self.found.iter().filter(is_queued) {
-            in_queues.entry(keeper.file).or_default().push(*keeper);
+        let mut in_queues: HashMap<u64, Vec<FoundHolder>> = HashMap::new();
+        let is_queued = |it: &&FoundHolder| {
+            matches!(it.kind, FoundHolderKind::InFlight | FoundHolderKind::Message)
+        };
+        for holder in self.found.iter().filter(is_queued) {
+            in_queues.entry(holder.file).or_default().push(*holder);
         }
         let sharing = std::mem::take(&mut self.sharing);
         self.copy(sharing.into_iter().map(|SocketDescriptor { pid, tid, fd, file }| {
-            let keepers = in_queues.get(&file).map(Vec::as_slice).unwrap_or_default();
-            (keepers, move |keeper| Keeper { pid, tid, fd, ..keeper })
+            let holders = in_queues.get(&file).map(Vec::as_slice).unwrap_or_default();
+            (holders, move |holder| FoundHolder { pid, tid, fd, ..holder })
         }));
     }
 
-    /// Copies keepers between tasks with the same descriptor table. Several tasks can share a
-    /// table, but the table is searched only once, through one task. The keepers found there are
+    /// Copies holders between tasks with the same descriptor table. Several tasks can share a
+    /// table, but the table is searched only once, through one task. The holders found there are
     /// copied to the other tasks (`table_sharers`).
     pub fn share_tables(&mut self) {
-        let mut in_tables: HashMap<Pid, Vec<Keeper>> = HashMap::new();
-        let is_task = |it: &Keeper| matches!(it.kind, KeeperKind::Member | KeeperKind::ForChildren);
-        for keeper in self.found.iter().filter(|it| !is_task(it)) {
-            in_tables.entry(keeper.tid).or_default().push(*keeper);
+        let mut in_tables: HashMap<Pid, Vec<FoundHolder>> = HashMap::new();
+        let is_task = |it: &FoundHolder| {
+            matches!(it.kind, FoundHolderKind::Member | FoundHolderKind::ForChildren)
+        };
+        for holder in self.found.iter().filter(|it| !is_task(it)) {
+            in_tables.entry(holder.tid).or_default().push(*holder);
         }
         let sharers = std::mem::take(&mut self.table_sharers);
         self.copy(sharers.iter().map(|&TableSharer { task: Task { pid, tid }, searched }| {
-            let keepers = in_tables.get(&searched.tid).map(Vec::as_slice).unwrap_or_default();
-            (keepers, move |keeper| Keeper { pid, tid, ..keeper })
+            let holders = in_tables.get(&searched.tid).map(Vec::as_slice).unwrap_or_default();
+            (holders, move |holder| FoundHolder { pid, tid, ..holder })
         }));
         self.table_sharers = sharers;
     }
@@ -215,20 +219,20 @@ impl Keepers {
         leaders.map(|it| (it.task.pid, it.searched.pid)).collect()
     }
 
-    /// Adds changed copies of keepers to `found`. Each pair in `copies` consists of keepers, and a
-    /// function that returns the changed copy of a keeper. Adds at most [`MAX_HOLDERS`] copies per
+    /// Adds changed copies of holders to `found`. Each pair in `copies` consists of holders, and a
+    /// function that returns the changed copy of a holder. Adds at most [`MAX_HOLDERS`] copies per
     /// call, and adds the number of omitted copies to `left_out`.
-    fn copy<'a, F: Fn(Keeper) -> Keeper>(
+    fn copy<'a, F: Fn(FoundHolder) -> FoundHolder>(
         &mut self,
-        copies: impl Iterator<Item = (&'a [Keeper], F)>,
+        copies: impl Iterator<Item = (&'a [FoundHolder], F)>,
     ) {
         let mut left = MAX_HOLDERS;
-        for (keepers, change) in copies {
-            let added = left.min(keepers.len());
-            for keeper in keepers.iter().take(added) {
-                self.add(change(*keeper));
+        for (holders, change) in copies {
+            let added = left.min(holders.len());
+            for holder in holders.iter().take(added) {
+                self.add(change(*holder));
             }
-            self.left_out += keepers.len() - added;
+            self.left_out += holders.len() - added;
             left -= added;
         }
     }
@@ -301,14 +305,14 @@ impl KernelMemory {
     /// For each namespace without a living init, lists the tasks and descriptors that keep it
     /// alive. Includes exiting tasks. Can be called only once, because the programs remember which
     /// tables and queues they have visited.
-    pub fn keepers(&self) -> Result<Keepers, BpfUnavailable> {
-        let mut keepers = Keepers::default();
+    pub fn holders(&self) -> Result<FoundHolders, BpfUnavailable> {
+        let mut holders = FoundHolders::default();
         let mut tables = Vec::new();
         self.tasks.read_records(KEPT, |record| {
-            match KeeperRecord::read(record).ok_or(BpfUnavailable::Inconsistent)? {
-                KeeperRecord::Keeper(keeper) => keepers.add(keeper),
-                KeeperRecord::HasTable(user) => tables.push(user),
-                KeeperRecord::SameQueue(_) | KeeperRecord::SearchedQueue => {}
+            match HolderRecord::read(record).ok_or(BpfUnavailable::Inconsistent)? {
+                HolderRecord::FoundHolder(holder) => holders.add(holder),
+                HolderRecord::HasTable(user) => tables.push(user),
+                HolderRecord::SameQueue(_) | HolderRecord::SearchedQueue => {}
             }
             Ok::<_, BpfUnavailable>(())
         })?;
@@ -321,32 +325,32 @@ impl KernelMemory {
                 // this task's table is no longer the table that was searched last, search it, too.
                 match searched {
                     Some(searched) if have_same_table(searched, task) => {
-                        keepers.table_sharers.push(TableSharer { task, searched });
+                        holders.table_sharers.push(TableSharer { task, searched });
                     }
                     _ => {
-                        self.search_table(task, &mut keepers)?;
+                        self.search_table(task, &mut holders)?;
                         searched = Some(task);
                     }
                 }
             }
         }
-        Ok(keepers)
+        Ok(holders)
     }
 
-    /// Searches the descriptor table of a task. Adds to `keepers` every descriptor that keeps a
+    /// Searches the descriptor table of a task. Adds to `holders` every descriptor that keeps a
     /// namespace alive, unless the namespace has a living init.
-    fn search_table(&self, task: Task, keepers: &mut Keepers) -> Result<(), BpfUnavailable> {
+    fn search_table(&self, task: Task, holders: &mut FoundHolders) -> Result<(), BpfUnavailable> {
         // The kernel handles signals only between reads, and the program may have to search a whole
         // socket queue for one record. So each read returns only one record.
         self.descriptors.open(OFlags::empty(), Some(task.tid.as_u32()))?.read(KEPT, 1, |record| {
-            match KeeperRecord::read(record).ok_or(BpfUnavailable::Inconsistent)? {
-                KeeperRecord::Keeper(keeper) => keepers.add(keeper),
-                KeeperRecord::SameQueue(it) if keepers.sharing.len() < MAX_SHARING => {
-                    keepers.sharing.push(it);
+            match HolderRecord::read(record).ok_or(BpfUnavailable::Inconsistent)? {
+                HolderRecord::FoundHolder(holder) => holders.add(holder),
+                HolderRecord::SameQueue(it) if holders.sharing.len() < MAX_SHARING => {
+                    holders.sharing.push(it);
                 }
-                KeeperRecord::SameQueue(_)
-                | KeeperRecord::SearchedQueue
-                | KeeperRecord::HasTable(_) => {}
+                HolderRecord::SameQueue(_)
+                | HolderRecord::SearchedQueue
+                | HolderRecord::HasTable(_) => {}
             }
             Ok(())
         })
@@ -388,11 +392,11 @@ impl MemoryNamespace {
     }
 }
 
-/// A record that the BPF programs write while they search for keepers: tasks and descriptors that
+/// A record that the BPF programs write while they search for holders: tasks and descriptors that
 /// keep a namespace alive.
 #[derive(Debug)]
-enum KeeperRecord {
-    Keeper(Keeper),
+enum HolderRecord {
+    FoundHolder(FoundHolder),
     /// The descriptor refers to a socket whose queue has already been searched.
     SameQueue(SocketDescriptor),
     /// The program has searched the queue of a socket. The record has no data. It makes the current
@@ -401,21 +405,21 @@ enum KeeperRecord {
     HasTable(TableUser),
 }
 
-impl KeeperRecord {
+impl HolderRecord {
     /// Decodes a record (`struct kept` in `namespaces.bpf.c`); `None` if the record is invalid.
     fn read(bytes: &[u8]) -> Option<Self> {
         let [low, high, file_low, file_high, inode, pid, tid, fd, kind, _] = words(bytes)?;
         let (pid, tid, file) = (Pid::new(pid)?, Pid::new(tid)?, long(file_low, file_high));
         let kind = match kind {
-            0 => KeeperKind::Namespace,
-            1 => KeeperKind::Pidfd,
-            2 => KeeperKind::Socket,
-            3 => KeeperKind::InFlight,
-            4 => KeeperKind::Procfs,
-            5 => KeeperKind::Member,
-            6 => KeeperKind::ForChildren,
-            7 => KeeperKind::Listener,
-            8 => KeeperKind::Message,
+            0 => FoundHolderKind::Namespace,
+            1 => FoundHolderKind::Pidfd,
+            2 => FoundHolderKind::Socket,
+            3 => FoundHolderKind::InFlight,
+            4 => FoundHolderKind::Procfs,
+            5 => FoundHolderKind::Member,
+            6 => FoundHolderKind::ForChildren,
+            7 => FoundHolderKind::Listener,
+            8 => FoundHolderKind::Message,
             9 => return Some(Self::SameQueue(SocketDescriptor { pid, tid, fd, file })),
             10 => return Some(Self::SearchedQueue),
             11 => {
@@ -427,7 +431,7 @@ impl KeeperRecord {
             _ => return None,
         };
         let (ns_id, inode) = (long(low, high), inode.into());
-        Some(Self::Keeper(Keeper { ns_id, inode, kind, pid, tid, fd, file }))
+        Some(Self::FoundHolder(FoundHolder { ns_id, inode, kind, pid, tid, fd, file }))
     }
 }
 
@@ -455,13 +459,13 @@ mod tests {
         Task { pid: Pid::new(pid).unwrap(), tid: Pid::new(tid).unwrap() }
     }
 
-    fn kept(pid: u32, kind: u32) -> Option<KeeperRecord> {
-        KeeperRecord::read(&bytes(&[7, 1, 9, 2, 0xf000_0001, pid, 43, 5, kind, 0]))
+    fn kept(pid: u32, kind: u32) -> Option<HolderRecord> {
+        HolderRecord::read(&bytes(&[7, 1, 9, 2, 0xf000_0001, pid, 43, 5, kind, 0]))
     }
 
     #[test]
-    fn decodes_a_keeper() {
-        let expected = |kind| Keeper {
+    fn decodes_a_holder() {
+        let expected = |kind| FoundHolder {
             ns_id: 1 << 32 | 7,
             inode: 0xf000_0001,
             kind,
@@ -471,85 +475,87 @@ mod tests {
             file: 2 << 32 | 9,
         };
         let all = [
-            KeeperKind::Namespace,
-            KeeperKind::Pidfd,
-            KeeperKind::Socket,
-            KeeperKind::InFlight,
-            KeeperKind::Procfs,
-            KeeperKind::Member,
-            KeeperKind::ForChildren,
-            KeeperKind::Listener,
-            KeeperKind::Message,
+            FoundHolderKind::Namespace,
+            FoundHolderKind::Pidfd,
+            FoundHolderKind::Socket,
+            FoundHolderKind::InFlight,
+            FoundHolderKind::Procfs,
+            FoundHolderKind::Member,
+            FoundHolderKind::ForChildren,
+            FoundHolderKind::Listener,
+            FoundHolderKind::Message,
         ];
         for (number, kind) in (0..).zip(all) {
-            let Some(KeeperRecord::Keeper(keeper)) = kept(42, number) else { panic!("{kind:?}") };
-            assert_eq!(keeper, expected(kind));
+            let Some(HolderRecord::FoundHolder(holder)) = kept(42, number) else {
+                panic!("{kind:?}")
+            };
+            assert_eq!(holder, expected(kind));
         }
-        assert!(matches!(kept(42, 9), Some(KeeperRecord::SameQueue(_))));
-        assert!(matches!(kept(42, 10), Some(KeeperRecord::SearchedQueue)));
-        let Some(KeeperRecord::HasTable(user)) = kept(42, 11) else { panic!("has a table") };
+        assert!(matches!(kept(42, 9), Some(HolderRecord::SameQueue(_))));
+        assert!(matches!(kept(42, 10), Some(HolderRecord::SearchedQueue)));
+        let Some(HolderRecord::HasTable(user)) = kept(42, 11) else { panic!("has a table") };
         assert_eq!((user.first, user.task), (Pid::new(5).unwrap(), task(42, 43)));
         assert!(kept(42, 12).is_none() && kept(0, 1).is_none());
-        assert!(KeeperRecord::read(&bytes(&[0; 9])).is_none());
+        assert!(HolderRecord::read(&bytes(&[0; 9])).is_none());
     }
 
     #[test]
     fn descriptors_of_one_socket_keep_the_same_namespaces() {
-        let mut keepers = Keepers::default();
+        let mut holders = FoundHolders::default();
         for (pid, kind) in [(42, 3), (43, 2), (44, 9), (45, 9)] {
             match kept(pid, kind).unwrap() {
-                KeeperRecord::Keeper(keeper) => keepers.add(keeper),
-                KeeperRecord::SameQueue(it) => keepers.sharing.push(it),
-                KeeperRecord::SearchedQueue | KeeperRecord::HasTable(_) => {}
+                HolderRecord::FoundHolder(holder) => holders.add(holder),
+                HolderRecord::SameQueue(it) => holders.sharing.push(it),
+                HolderRecord::SearchedQueue | HolderRecord::HasTable(_) => {}
             }
         }
-        keepers.share_queues();
-        let found = keepers.found.iter().map(|it| (it.pid.as_u32(), it.kind));
+        holders.share_queues();
+        let found = holders.found.iter().map(|it| (it.pid.as_u32(), it.kind));
         let expected = [
-            (42, KeeperKind::InFlight),
-            (43, KeeperKind::Socket),
-            (44, KeeperKind::InFlight),
-            (45, KeeperKind::InFlight),
+            (42, FoundHolderKind::InFlight),
+            (43, FoundHolderKind::Socket),
+            (44, FoundHolderKind::InFlight),
+            (45, FoundHolderKind::InFlight),
         ];
         assert_eq!(found.collect::<Vec<_>>(), expected);
-        assert_eq!(keepers.left_out, 0);
+        assert_eq!(holders.left_out, 0);
     }
 
     #[test]
     fn processes_that_share_a_table_keep_the_same_namespaces() {
-        let mut keepers = Keepers::default();
+        let mut holders = FoundHolders::default();
         for kind in [1, 5] {
-            let Some(KeeperRecord::Keeper(keeper)) = kept(42, kind) else { panic!("{kind}") };
-            keepers.add(keeper);
+            let Some(HolderRecord::FoundHolder(holder)) = kept(42, kind) else { panic!("{kind}") };
+            holders.add(holder);
         }
         for (sharer, searched) in [(task(50, 50), task(42, 43)), (task(51, 51), task(44, 44))] {
-            keepers.table_sharers.push(TableSharer { task: sharer, searched });
+            holders.table_sharers.push(TableSharer { task: sharer, searched });
         }
-        keepers.share_tables();
-        let same_tables = keepers.same_tables().into_iter();
+        holders.share_tables();
+        let same_tables = holders.same_tables().into_iter();
         let same_tables = same_tables.map(|(pid, searched)| (pid.as_u32(), searched.as_u32()));
         assert_eq!(same_tables.collect::<Vec<_>>(), [(51, 44)]);
-        let found = keepers.found.iter().map(|it| (it.pid.as_u32(), it.tid.as_u32(), it.kind));
+        let found = holders.found.iter().map(|it| (it.pid.as_u32(), it.tid.as_u32(), it.kind));
         let expected = [
-            (42, 43, KeeperKind::Pidfd),
-            (42, 43, KeeperKind::Member),
-            (50, 50, KeeperKind::Pidfd),
+            (42, 43, FoundHolderKind::Pidfd),
+            (42, 43, FoundHolderKind::Member),
+            (50, 50, FoundHolderKind::Pidfd),
         ];
         assert_eq!(found.collect::<Vec<_>>(), expected);
     }
 
     #[test]
-    fn too_many_keepers_of_a_namespace_are_only_counted() {
-        let mut keepers = Keepers::default();
-        let Some(KeeperRecord::Keeper(keeper)) = kept(42, 3) else { panic!("is a keeper") };
+    fn too_many_holders_of_a_namespace_are_only_counted() {
+        let mut holders = FoundHolders::default();
+        let Some(HolderRecord::FoundHolder(holder)) = kept(42, 3) else { panic!("is a holder") };
         for fd in 0..100 {
-            keepers.add(Keeper { fd, ..keeper });
+            holders.add(FoundHolder { fd, ..holder });
         }
-        let Some(KeeperRecord::SameQueue(other)) = kept(44, 9) else { panic!("is a descriptor") };
-        keepers.sharing = vec![other; 200];
-        keepers.share_queues();
+        let Some(HolderRecord::SameQueue(other)) = kept(44, 9) else { panic!("is a descriptor") };
+        holders.sharing = vec![other; 200];
+        holders.share_queues();
         assert_eq!(
-            (keepers.found.len(), keepers.left_out),
+            (holders.found.len(), holders.left_out),
             (MAX_HOLDERS, 100 + 200 * 100 - MAX_HOLDERS)
         );
     }

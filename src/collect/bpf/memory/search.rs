@@ -1,5 +1,5 @@
 //! Finds PID namespaces in kernel memory that no search of /proc can find, and the tasks and
-//! descriptors that keep them alive (their keepers).
+//! descriptors that keep them alive (their holders).
 //!
 //! Two kinds of namespaces in memory must not be reported: unused namespaces that the kernel is
 //! about to free, and new namespaces whose first process is not visible in /proc yet. To rule out
@@ -9,9 +9,9 @@
 //!    The scan of /proc that follows finds every candidate for which /proc shows a holder.
 //! 2. Drop the candidates that were found through /proc. Close pidns's own descriptors of the other
 //!    candidates, since these descriptors would keep the namespaces alive.
-//! 3. List the keepers, wait until the kernel has freed unused namespaces, and list the namespaces
+//! 3. List the holders, wait until the kernel has freed unused namespaces, and list the namespaces
 //!    again. Report only candidates that have not changed.
-//! 4. Check in /proc that each keeper still exists. This rules out exiting processes: they keep
+//! 4. Check in /proc that each holder still exists. This rules out exiting processes: they keep
 //!    their namespaces alive until they have ended, but /proc does not show these namespaces.
 
 use std::collections::{HashMap, HashSet};
@@ -19,7 +19,9 @@ use std::thread;
 
 use rustix::io::Errno;
 
-use super::namespaces::{InitState, Keeper, KeeperKind, Keepers, KernelMemory, MemoryNamespace};
+use super::namespaces::{
+    FoundHolder, FoundHolderKind, FoundHolders, InitState, KernelMemory, MemoryNamespace,
+};
 use crate::collect::bpf::unavailable::BpfUnavailable;
 use crate::collect::direct::hidden::FREEING;
 use crate::collect::discovery::Discovery;
@@ -75,7 +77,7 @@ impl<'a> KernelSearch<'a> {
         if !candidates.is_empty() {
             registry.retain(&reachable);
         }
-        let mut keepers = self.memory.keepers()?;
+        let mut holders = self.memory.holders()?;
         if !candidates.is_empty() {
             thread::sleep(FREEING);
         }
@@ -87,7 +89,7 @@ impl<'a> KernelSearch<'a> {
         // since they were listed: the scan of /proc may have missed their members.
         let unchanged = candidates.into_iter().filter(|it| now.get(&it.ns_id) == Some(it));
         self.add_namespaces(unchanged.collect(), registry, discovery)?;
-        let is_shown = |it: &Keeper| {
+        let is_shown = |it: &FoundHolder| {
             let shows = |listed: &MemoryNamespace| {
                 listed.inode == it.inode
                     && (discovery.in_kernel.contains(&it.inode)
@@ -95,10 +97,10 @@ impl<'a> KernelSearch<'a> {
             };
             now.get(&it.ns_id).is_some_and(shows)
         };
-        keepers.found.retain(is_shown);
-        keepers.share_queues();
-        keepers.share_tables();
-        self.add_holders(keepers, discovery);
+        holders.found.retain(is_shown);
+        holders.share_queues();
+        holders.share_tables();
+        self.add_holders(holders, discovery);
         Ok(())
     }
 
@@ -126,23 +128,23 @@ impl<'a> KernelSearch<'a> {
         Ok(())
     }
 
-    /// Adds the keepers (tasks and descriptors that keep a namespace alive) as holders. Leaves out
-    /// keepers that exist only because of a pidns scan, and keepers that /proc does not confirm
-    /// because their process is exiting. If all keepers of a namespace are left out, the namespace
-    /// is about to be freed, and is removed from the result.
-    fn add_holders(&self, keepers: Keepers, discovery: &mut Discovery) {
+    /// Adds the holders that were found to `discovery`. Leaves out holders that exist only because
+    /// of a pidns scan, and holders that /proc does not confirm because their process is exiting.
+    /// If all holders of a namespace are left out, the namespace is about to be freed, and is
+    /// removed from the result.
+    fn add_holders(&self, holders: FoundHolders, discovery: &mut Discovery) {
         let (mut going, mut held, mut of_scans) = (HashSet::new(), HashSet::new(), HashSet::new());
-        discovery.holders.leave_out(keepers.left_out);
-        let same_tables = keepers.same_tables();
+        discovery.holders.leave_out(holders.left_out);
+        let same_tables = holders.same_tables();
         let mut scanners = HashMap::new();
         let mut is_scanner = |pid| {
             let pid = *same_tables.get(&pid).unwrap_or(&pid);
             *scanners.entry(pid).or_insert_with(|| self.proc.is_scanner(pid))
         };
-        for it in keepers.found {
+        for it in holders.found {
             if self.is_temporary(&it) && is_scanner(it.pid) {
                 of_scans.insert(it.inode);
-            } else if let Some(holder) = self.holder(&it, &discovery.processes) {
+            } else if let Some(holder) = self.confirm(&it, &discovery.processes) {
                 discovery.holders.push(it.inode, holder);
                 held.insert(it.inode);
             } else {
@@ -154,42 +156,42 @@ impl<'a> KernelSearch<'a> {
         });
     }
 
-    /// Returns `true` if the keeper may belong to a running scan, which keeps namespaces alive only
+    /// Returns `true` if the holder may belong to a running scan, which keeps namespaces alive only
     /// for a short time. This is possible for a descriptor with close-on-exec, and for the
     /// `pid_for_children` link of a thread other than the leader. The caller must check that the
-    /// keeper belongs to a pidns process (this one or another).
-    fn is_temporary(&self, keeper: &Keeper) -> bool {
-        let Keeper { kind, pid, tid, fd, .. } = *keeper;
+    /// holder belongs to a pidns process (this one or another).
+    fn is_temporary(&self, holder: &FoundHolder) -> bool {
+        let FoundHolder { kind, pid, tid, fd, .. } = *holder;
         match kind {
-            KeeperKind::Member => false,
+            FoundHolderKind::Member => false,
             // A pidns scan temporarily sets the PID namespace for children (`setns(2)`), but never
             // in the leader thread. So if the leader keeps a namespace in this way, no scan has set
             // it.
-            KeeperKind::ForChildren => pid != tid,
+            FoundHolderKind::ForChildren => pid != tid,
             _ => self.proc.is_close_on_exec(pid, fd),
         }
     }
 
-    /// Converts a keeper (a task or descriptor that keeps a namespace alive) to a holder; `None` if
-    /// /proc does not confirm that the keeper still exists.
-    fn holder(&self, keeper: &Keeper, processes: &[Process]) -> Option<Holder> {
-        let Keeper { inode, kind, pid, tid, fd, file, .. } = *keeper;
+    /// Returns the holder for the model; `None` if /proc does not confirm that the holder still
+    /// exists.
+    fn confirm(&self, found: &FoundHolder, processes: &[Process]) -> Option<Holder> {
+        let FoundHolder { inode, kind, pid, tid, fd, file, .. } = *found;
         let process = processes.binary_search_by_key(&pid, |process| process.pid).ok()?;
         let comm = Some(processes.get(process)?.comm.clone());
         let file_holder = |file| Holder::File { file, pid, comm: comm.clone(), fd };
         let holder = match kind {
-            KeeperKind::Member => return None,
-            KeeperKind::ForChildren => Holder::PidForChildren { pid, comm, tid },
-            KeeperKind::Namespace => Holder::Fd { pid, comm, fd },
-            KeeperKind::Pidfd => file_holder(HoldingFile::Pidfd),
-            KeeperKind::Socket => file_holder(HoldingFile::Socket),
-            KeeperKind::Listener => file_holder(HoldingFile::Listener),
-            KeeperKind::InFlight => file_holder(HoldingFile::InFlight),
-            KeeperKind::Message => file_holder(HoldingFile::Message),
-            KeeperKind::Procfs => file_holder(HoldingFile::Procfs),
+            FoundHolderKind::Member => return None,
+            FoundHolderKind::ForChildren => Holder::PidForChildren { pid, comm, tid },
+            FoundHolderKind::Namespace => Holder::Fd { pid, comm, fd },
+            FoundHolderKind::Pidfd => file_holder(HoldingFile::Pidfd),
+            FoundHolderKind::Socket => file_holder(HoldingFile::Socket),
+            FoundHolderKind::Listener => file_holder(HoldingFile::Listener),
+            FoundHolderKind::InFlight => file_holder(HoldingFile::InFlight),
+            FoundHolderKind::Message => file_holder(HoldingFile::Message),
+            FoundHolderKind::Procfs => file_holder(HoldingFile::Procfs),
         };
         let is_there = match kind {
-            KeeperKind::ForChildren => self.proc.has_for_children(pid, tid, inode),
+            FoundHolderKind::ForChildren => self.proc.has_for_children(pid, tid, inode),
             _ => self.proc.has_open(pid, tid, fd, file),
         };
         is_there.then_some(holder)
