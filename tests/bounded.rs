@@ -232,9 +232,9 @@ for _ in range(1900):
 ";
 
 #[test]
-fn processes_in_deeply_nested_cgroups_delay_the_limits_only_for_some_time() {
+fn processes_in_deeply_nested_cgroups_delay_a_scan_only_for_some_time() {
     needs!(HostRoot, Initial("cgroup"), Initial("pid"), Program("python3"));
-    let test = "processes_in_deeply_nested_cgroups_delay_the_limits_only_for_some_time";
+    let test = "processes_in_deeply_nested_cgroups_delay_a_scan_only_for_some_time";
     let Some(cgroup) = PidsCgroup::new() else {
         say_skipped(test, "the pids controller is not mounted");
         return;
@@ -244,6 +244,7 @@ fn processes_in_deeply_nested_cgroups_delay_the_limits_only_for_some_time() {
     let (mut nester, names) = start_command(&mut command);
     let output = pidns(&["--details", "limits", "-q", "-f", "json"]);
     let of_first = pidns(&["limits", "-q", "-f", "json", &names["first"].to_string()]);
+    let details = pidns(&["--details", "cgroup", "-q", "-f", "json"]);
     kill(nester.pid(), Signal::TERM);
     nester.0.wait().unwrap();
     let unread = "the limits of cgroups that take too long to read, because they are nested deeply, \
@@ -263,6 +264,55 @@ fn processes_in_deeply_nested_cgroups_delay_the_limits_only_for_some_time() {
         it["scope"]["cgroup"].as_str().is_some_and(|it| it.ends_with("/x/0"))
     };
     assert!(rows(&of_first).iter().any(is_innermost));
+    let document = Document::read(&stdout(&details));
+    let busy = document.diagnostic("cgroup-unreadable").unwrap();
+    assert!(
+        busy.message.ends_with("; cgroups are nested so deeply that reading them takes too long")
+    );
+    let is_unread = |pid: &u32| document.process(*pid).cgroup.is_none();
+    assert!(!busy.pids.is_empty() && busy.pids.iter().all(is_unread), "{busy:?}");
+    assert!(!document.complete);
+}
+
+/// Shell script that starts twelve inits, and twelve processes that enter the namespace of the last
+/// of these inits.
+const INITS_AND_ENTERED: &str = "
+for i in {1..12}; do unshare -pf --kill-child sleep 600 & done
+own=$(readlink /proc/self/ns/pid)
+until new=$(readlink /proc/$!/ns/pid_for_children) && [ $new != $own ]; do sleep 0.01; done
+exec 3</proc/$!/ns/pid_for_children
+for i in {1..12}; do nsenter --pid=/proc/self/fd/3 sleep 600 & done
+until [ $(pgrep -cx sleep) = 24 ]; do sleep 0.01; done
+echo ready
+wait
+";
+
+#[test]
+fn slow_cgroup_files_delay_the_search_for_containers_only_for_some_time() {
+    needs!(HostRoot, NamespaceOfItsOwn, Program("strace"));
+    let (_running, _) = start_command(Command::new("bash").args(["-c", INITS_AND_ENTERED]));
+    let before = Document::read(&stdout(&pidns(&["-q", "-f", "json"])));
+    let sleeps = before.processes.iter().filter(|it| it.comm == "sleep");
+    let (inits, entered): (Vec<u32>, Vec<u32>) =
+        sleeps.map(|it| it.pid).partition(|&pid| before.process(pid).nspid.last() == Some(&1));
+    assert_eq!((inits.len(), entered.len()), (12, 12));
+    // Each read of their cgroups takes a quarter of a second.
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=pread64:delay_enter=250000"]);
+    for pid in inits.iter().chain(&entered) {
+        command.args(["-P", &format!("/proc/{pid}/cgroup")]);
+    }
+    let output = run(command.args([PIDNS, "-q", "-f", "json"]));
+    let document = Document::read(&stdout(&output));
+    let unread = |errno: Option<&str>| {
+        let mut all = document.diagnostics.iter().filter(|it| it.code == "cgroup-unreadable");
+        &all.find(|it| it.errno.as_deref() == errno).expect("is reported").pids
+    };
+    for (unread, slow) in [(unread(Some("EBUSY")), &inits), (unread(None), &entered)] {
+        assert!((1..12).contains(&unread.len()), "{unread:?}");
+        assert!(unread.iter().all(|it| slow.contains(it)), "{unread:?}");
+    }
+    assert!(!document.complete);
 }
 
 #[test]

@@ -132,10 +132,13 @@ impl DiagnosticLog {
             }
             let denied = [Errno::ACCESS, Errno::PERM].map(Errno::raw_os_error);
             let covered = Some(Errno::XDEV.raw_os_error());
-            let locked = Some(Errno::BUSY.raw_os_error());
+            let busy = Some(Errno::BUSY.raw_os_error());
             let advice = match code.advice() {
                 _ if errno == covered => Some("something else is mounted there"),
-                _ if errno == locked => Some("locked for too long"),
+                _ if errno == busy && code == DiagnosticCode::CgroupUnreadable => {
+                    Some("cgroups are nested so deeply that reading them takes too long")
+                }
+                _ if errno == busy => Some("locked for too long"),
                 _ if errno.is_some_and(|errno| denied.contains(&errno)) => Some(permission),
                 Advice::Permission => Some(permission),
                 Advice::Text(text) => Some(text),

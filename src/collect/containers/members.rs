@@ -9,24 +9,45 @@
 
 use std::collections::{HashMap, HashSet};
 
+use rustix::io::Errno;
+
 use super::monitor::{Monitor, find as find_process};
+use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::collect::proc::ProcSource;
-use crate::model::{Container, Detail, Namespace, NamespaceId, Pid, Process, Snapshot, cgroup};
+use crate::model::{
+    Container, Detail, Diagnostic, DiagnosticCode, Namespace, NamespaceId, Pid, Process, Snapshot,
+    cgroup,
+};
 
 /// Sets the container of each process that is in a different container than its namespace's init.
 pub fn find(source: &ProcSource, snapshot: &mut Snapshot) {
     let own = OwnContainers::new(&snapshot.namespaces);
+    let mut unread = Vec::new();
     let found = if snapshot.details.contains(&Detail::Cgroup) {
         by_details(&snapshot.processes, &own)
     } else {
-        by_descent(source, &snapshot.processes, &own)
+        by_descent(source, &snapshot.processes, &own, &mut unread)
     };
+    if !unread.is_empty() {
+        snapshot.complete = false;
+        snapshot.diagnostics.push(too_slow(unread));
+    }
     for (pid, container) in found {
         let index = snapshot.processes.binary_search_by_key(&pid, |process| process.pid);
         if let Some(process) = index.ok().and_then(|index| snapshot.processes.get_mut(index)) {
             process.details.get_or_insert_default().container = Some(container);
         }
     }
+}
+
+/// Returns the diagnostic about processes whose containers are unknown, because the time limit for
+/// reading cgroups has been reached.
+fn too_slow(pids: Vec<Pid>) -> Diagnostic {
+    let code = DiagnosticCode::CgroupUnreadable;
+    let message = "the containers of some processes are unknown, because cgroups are nested so \
+                   deeply that reading them takes too long";
+    let (name, severity) = (code.name().to_owned(), code.severity());
+    Diagnostic { code: name, severity, message: message.to_owned(), errno: None, pids }
 }
 
 /// All namespaces, keyed by ID. The `container` of a namespace is the container of its init.
@@ -69,13 +90,22 @@ fn by_details(processes: &[Process], own: &OwnContainers<'_>) -> Vec<(Pid, Conta
 /// Finds the same processes as [`by_details`], for a scan that has not read the cgroups. Reads the
 /// cgroups only of the processes that may have entered another container's namespace. The
 /// descendants of these processes are assumed to be in the same container.
+///
+/// Adds to `unread` the processes whose cgroups are not read because the time limit has been
+/// reached.
 fn by_descent(
     source: &ProcSource,
     processes: &[Process],
     own: &OwnContainers<'_>,
+    unread: &mut Vec<Pid>,
 ) -> Vec<(Pid, Container)> {
-    let read = |process: &Process, parent: &Process| {
-        let cgroup = cgroup::cgroup_path(&source.cgroups(process)?)?;
+    let waits = WaitLimit::of_cgroups();
+    let mut read = |process: &Process, parent: &Process| {
+        let cgroups = source.cgroups(process, &waits);
+        if cgroups == Err(Errno::BUSY) {
+            unread.push(process.pid);
+        }
+        let cgroup = cgroup::cgroup_path(&cgroups.ok()??)?;
         own.other(process, Some(parent), &cgroup)
     };
     let mut heads: HashMap<Pid, Option<Container>> = HashMap::new();

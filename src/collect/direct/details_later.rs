@@ -31,7 +31,8 @@ pub fn read_details(
         let later = LaterDetails {
             procfs: Procfs::open(procfs)?,
             patience: Cell::new(PATIENCE),
-            waits: WaitLimit::of_memory(),
+            memory_waits: WaitLimit::of_memory(),
+            cgroup_waits: WaitLimit::of_cgroups(),
         };
         let (processes, requested) = (processes.to_vec(), requested.clone());
         let read = move |it: &Process| Some((it.pid, later.of(it, &requested)?));
@@ -44,7 +45,8 @@ struct LaterDetails {
     /// The number of times that the thread may still wait in vain for a command line. Starts at
     /// [`PATIENCE`]. At 0, the thread no longer waits for command lines.
     patience: Cell<u32>,
-    waits: WaitLimit,
+    memory_waits: WaitLimit,
+    cgroup_waits: WaitLimit,
 }
 
 impl LaterDetails {
@@ -60,8 +62,13 @@ impl LaterDetails {
             return None;
         }
         let status_file = open(dir.as_fd(), c"status").ok()?;
-        let (patience, waits) = (&self.patience, &self.waits);
-        let reader = DetailReader { dir: dir.as_fd(), status_file: &status_file, patience, waits };
+        let reader = DetailReader {
+            dir: dir.as_fd(),
+            status_file: &status_file,
+            patience: &self.patience,
+            memory_waits: &self.memory_waits,
+            cgroup_waits: &self.cgroup_waits,
+        };
         let has_memory = !process.is_zombie() && !process.kernel_thread;
         reader.read(requested, process, has_memory, &mut DiagnosticLog::default()).ok()
     }

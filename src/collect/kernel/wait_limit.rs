@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::io::{Errno, Result};
+use rustix::time::{ClockId, clock_gettime};
 
 use super::blocked;
 use super::sys::{MAX_MOUNTINFO, open, read_own, read_to_end_by};
@@ -63,7 +64,7 @@ impl WaitLimit {
         Self::new(if is_over { Duration::ZERO } else { MEMORY_WAIT })
     }
 
-    /// Creates the wait limit for reading the `/proc/PID/cgroup` files of all processes.
+    /// Creates a wait limit for reading the `/proc/PID/cgroup` files of many processes.
     pub const fn of_cgroups() -> Self {
         Self { slow: SLOW_CGROUP, ..Self::new(CGROUP_WAIT) }
     }
@@ -77,18 +78,25 @@ impl WaitLimit {
         if self.is_reached() {
             return Err(Errno::BUSY);
         }
-        let started = Instant::now();
+        let (started, used_before) = (Instant::now(), cpu_time());
         let result = call();
         let elapsed = started.elapsed();
         if elapsed >= self.slow {
             // On a busy host, the thread spends part of this time waiting for a CPU. Count only the
-            // rest.
-            let waited = elapsed.saturating_sub(new_run_delay());
+            // rest. The run delay may be longer than this call, because it began at the end of the
+            // last slow call, so count at least the CPU time of this call.
+            let used = cpu_time().saturating_sub(used_before);
+            let waited = elapsed.saturating_sub(new_run_delay()).max(used);
             let waited = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
             self.waited.fetch_add(waited, Ordering::Relaxed);
         }
         result
     }
+}
+
+/// Returns the CPU time that this thread has used.
+fn cpu_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
 /// Returns how long this thread has waited for a CPU (its run delay) since it last called this

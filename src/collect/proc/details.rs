@@ -63,7 +63,9 @@ pub struct DetailReader<'a> {
     pub patience: &'a Cell<u32>,
     /// Limits the total time for which the threads of the scan are blocked while they read the
     /// memory of processes.
-    pub waits: &'a WaitLimit,
+    pub memory_waits: &'a WaitLimit,
+    /// Limits the total time for which the threads of the scan wait for cgroups.
+    pub cgroup_waits: &'a WaitLimit,
 }
 
 impl DetailReader<'_> {
@@ -114,7 +116,8 @@ impl DetailReader<'_> {
         let mut bytes = Vec::new();
         let mut pauses = PAUSES.into_iter();
         loop {
-            let read = || read_at_most(self.dir, c"cmdline", MAX_BYTES, &mut bytes, self.waits);
+            let waits = self.memory_waits;
+            let read = || read_at_most(self.dir, c"cmdline", MAX_BYTES, &mut bytes, waits);
             let is_whole = match read_twice(self.status_file, read)? {
                 Ok(is_whole) => is_whole,
                 Err(errno) => return Ok(Err(errno)),
@@ -158,7 +161,8 @@ impl DetailReader<'_> {
     /// Reads the cgroup path. Returns `None` if the kernel has no cgroups.
     fn cgroup(&self) -> SysResult<SysResult<Option<String>>> {
         let mut bytes = Vec::new();
-        match read_twice(self.status_file, || read(self.dir, c"cgroup", &mut bytes))? {
+        let read = || self.cgroup_waits.call(|| read(self.dir, c"cgroup", &mut bytes));
+        match read_twice(self.status_file, read)? {
             Ok(()) => Ok(Ok(cgroup::cgroup_path(&bytes))),
             Err(errno) if is_gone(errno) => Ok(Ok(None)),
             Err(errno) => Ok(Err(errno)),

@@ -26,6 +26,7 @@ use crate::collect::kernel::clock;
 use crate::collect::kernel::nsfs::{NamespaceFd, open_by_handle, open_namespace};
 use crate::collect::kernel::sys::{is_gone, open, read_record};
 use crate::collect::kernel::viewer;
+use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::collect::log::DiagnosticLog;
 use crate::collect::parse::{self, Leaders, Status};
 use crate::collect::registry::InitHistory;
@@ -132,7 +133,7 @@ impl<'a> ProcessReader<'a> {
         let pid = process.pid;
         let mut dir = ProcessDir::by_path(self.scan.procfs.fd(), pid);
         let mut log = DiagnosticLog::default();
-        let cgroup = match read_cgroup(&mut dir) {
+        let cgroup = match read_cgroup(&mut dir, &self.scan.waits.init_cgroups) {
             Ok(cgroup) => cgroup,
             Err(errno) => {
                 log.note(DiagnosticCode::CgroupUnreadable, Some(errno), Some(pid));
@@ -235,8 +236,13 @@ impl<'a> ProcessReader<'a> {
         }
         if !self.scan.details.is_empty() {
             let OpenProcess { dir, status_file, log, .. } = &mut open;
-            let (patience, waits) = (&self.patience, self.scan.memory_waits);
-            let reader = DetailReader { dir: dir.as_fd(), status_file, patience, waits };
+            let reader = DetailReader {
+                dir: dir.as_fd(),
+                status_file,
+                patience: &self.patience,
+                memory_waits: &self.scan.waits.memory,
+                cgroup_waits: &self.scan.waits.cgroups,
+            };
             let details = reader.read(self.scan.details, &process, has_memory, log)?;
             process.details = Some(Box::new(details));
         }
@@ -417,7 +423,8 @@ impl<'a> ProcessReader<'a> {
         is_pinned: bool,
         open: &mut OpenProcess<'_>,
     ) -> SysResult<(Option<Vec<u8>>, InitNow)> {
-        let cgroup = read_cgroup(&mut open.dir).unwrap_or_else(|errno| {
+        let waits = &self.scan.waits.init_cgroups;
+        let cgroup = read_cgroup(&mut open.dir, waits).unwrap_or_else(|errno| {
             open.note(DiagnosticCode::CgroupUnreadable, errno);
             None
         });
@@ -468,10 +475,11 @@ impl<'a> ProcessReader<'a> {
 }
 
 /// Reads `/proc/PID/cgroup`. Returns `None` if the process is gone or the kernel has no cgroups.
-pub fn read_cgroup(dir: &mut ProcessDir<'_>) -> SysResult<Option<Vec<u8>>> {
+/// Fails with `EBUSY` if the time limit in `waits` has been reached.
+pub fn read_cgroup(dir: &mut ProcessDir<'_>, waits: &WaitLimit) -> SysResult<Option<Vec<u8>>> {
     let (base, name) = dir.file(c"cgroup");
     let mut text = Vec::with_capacity(4096);
-    match open(base, name).and_then(|file| read_record(&file, &mut text)) {
+    match open(base, name).and_then(|file| waits.call(|| read_record(&file, &mut text))) {
         Ok(()) => Ok(Some(text)),
         Err(errno) if is_gone(errno) => Ok(None),
         Err(errno) => Err(errno),

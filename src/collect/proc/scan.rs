@@ -23,11 +23,31 @@ pub struct Scan<'a> {
     pub inherited: &'a [u32],
     /// The registry to which the scan adds every namespace that it finds.
     pub registry: &'a NamespaceRegistry,
-    /// Limits the total time for which the threads of the scan are blocked while they read the
-    /// memory of processes.
-    pub memory_waits: &'a WaitLimit,
+    pub waits: &'a ScanWaits,
     /// The descriptor tables that have been searched so far.
     pub tables: &'a SearchedTables,
+}
+
+/// Limits the total time for which all threads of a scan wait.
+#[derive(Debug)]
+pub struct ScanWaits {
+    /// For reads of the memory of processes.
+    pub memory: WaitLimit,
+    /// For the cgroups of inits. They show the containers, so they have a limit of their own that
+    /// the cgroups of other processes can't use up.
+    pub init_cgroups: WaitLimit,
+    /// For the cgroups of all processes, which are read as a detail.
+    pub cgroups: WaitLimit,
+}
+
+impl ScanWaits {
+    pub fn new() -> Self {
+        Self {
+            memory: WaitLimit::of_memory(),
+            init_cgroups: WaitLimit::of_cgroups(),
+            cgroups: WaitLimit::of_cgroups(),
+        }
+    }
 }
 
 /// A process to read.

@@ -22,7 +22,7 @@ use super::pipeline;
 use super::process::read_cgroup;
 use super::process_dir::{ProcessDir, try_twice};
 use super::procfs::Procfs;
-use super::scan::{Scan, searches_holders};
+use super::scan::{Scan, ScanWaits, searches_holders};
 use super::status;
 use super::waiting::{self, Freezer};
 use super::walk;
@@ -87,10 +87,11 @@ impl ProcSource {
         self.procfs.own
     }
 
-    /// Returns the contents of `/proc/PID/cgroup`, if the process still exists.
-    pub fn cgroups(&self, process: &Process) -> Option<Vec<u8>> {
-        let cgroups = read_cgroup(&mut self.process_dir(process.pid).ok()?).ok()??;
-        self.is_there(process).then_some(cgroups)
+    /// Returns the contents of `/proc/PID/cgroup`, or `None` if the process is gone. Fails with
+    /// `EBUSY` if the time limit in `waits` has been reached.
+    pub fn cgroups(&self, process: &Process, waits: &WaitLimit) -> SysResult<Option<Vec<u8>>> {
+        let cgroups = read_cgroup(&mut self.process_dir(process.pid)?, waits)?;
+        Ok(cgroups.filter(|_| self.is_there(process)))
     }
 
     /// Returns the PID of pidns itself, if the procfs shows it.
@@ -234,7 +235,7 @@ impl ProcSource {
         let procfs = &self.procfs;
         let namespace = procfs.pin_own_namespace(registry);
         let tables = SearchedTables::default();
-        let memory_waits = WaitLimit::of_memory();
+        let waits = ScanWaits::new();
         let scan = Scan {
             procfs,
             namespace,
@@ -242,7 +243,7 @@ impl ProcSource {
             details,
             inherited: &self.inherited,
             registry,
-            memory_waits: &memory_waits,
+            waits: &waits,
             tables: &tables,
         };
         let mut found = walk(scan)?;
