@@ -22,13 +22,13 @@ pub struct LimitReport {
     /// highest percentage first. Unknown limits come last.
     pub limits: Vec<Limit>,
     /// Number of limits that could be read, including those that are not shown. Limits of the kinds
-    /// `InitTerminated` and `Nesting` count only if they are reached: pidns usually knows them from
-    /// the namespace hierarchy, even if it could not read any limit.
+    /// `InitTerminated` and `Nesting` count only if they are reached, because pidns usually derives
+    /// them from the namespace hierarchy instead of reading a limit.
     pub known: usize,
     /// Number of unknown limits (`full` is `None`), including those that are not shown.
     pub unknown: usize,
-    /// The kind of each unknown limit that applies to pidns itself. Several limits can be of the
-    /// same kind.
+    /// The kind of each limit that applies to pidns itself, but could not be read. A kind can occur
+    /// more than once.
     pub unknown_own: Vec<LimitKind>,
     /// PID of pidns itself; `None` for a saved document.
     pub own: Option<Pid>,
@@ -74,8 +74,8 @@ impl LimitReport {
         self.limits.iter().filter(|it| it.full == Some(true)).count()
     }
 
-    /// Returns the processes that the advice on limits mentions. Only limits that are reached have
-    /// advice.
+    /// Returns the processes that the advice on limits mentions. Advice is given only for limits
+    /// that are reached.
     #[must_use]
     pub fn concerned(&self) -> BTreeSet<Pid> {
         let full = self.limits.iter().filter(|it| it.full == Some(true));
@@ -84,7 +84,7 @@ impl LimitReport {
     }
 }
 
-/// Returns the processes that have this PID in their own PID namespace, but another PID on this
+/// Returns the processes that have this PID in their own PID namespace, but a different PID on this
 /// host. The newest process comes first.
 #[must_use]
 pub fn namesakes(processes: &[Process], pid: Pid) -> Vec<&Process> {
@@ -124,8 +124,8 @@ pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option
     };
     let others = limit.pids.iter().copied().filter(|&pid| Some(pid) != own);
     let first = others.max_by_key(rank)?;
-    // If the limit applies to pidns itself, do not name a process without children, because such a
-    // process probably did not start the tasks that use up the limit. For example, the shell that
+    // If the limit applies to pidns itself, return only a process with children. A process without
+    // children probably did not start the tasks that use up the limit. For example, the shell that
     // started the tasks may have replaced itself with pidns (`exec`).
     let is_useful = children.contains_key(&first) || !is_of(limit, own);
     is_useful.then_some(first)
@@ -153,8 +153,9 @@ mod tests {
         Pid::new(raw).unwrap()
     }
 
-    /// Returns the [`main_process`] of a limit that applies to `processes`, each given as PID,
-    /// parent and start time. `largest` is the largest consumer and the number of its tasks.
+    /// Calls [`main_process`] for a limit that applies to `processes`, each given as PID, parent
+    /// and start time. `largest` is the PID of the largest consumer and the number of its tasks.
+    /// `own` is the PID of pidns itself.
     fn main_of(processes: &[[u32; 3]], largest: (u32, u64), own: Option<u32>) -> Option<u32> {
         let mut all = vec![process(&[1], Some(10))];
         all.extend(processes.iter().map(|&[raw, parent, start]| Process {
@@ -181,7 +182,7 @@ mod tests {
         assert_eq!(main_of(&shell, (30, 3), None), Some(30));
         assert_eq!(main_of(&shell, (4, 1), None), Some(30));
         assert_eq!(main_of(&[[4, 1, 1], [5, 30, 20], [30, 20, 10]], (4, 2), None), Some(4));
-        // The shell has replaced itself with pidns.
+        // PID 30 is now pidns: the shell ran `exec pidns`.
         assert_eq!(main_of(&shell, (30, 3), Some(30)), None);
         // Each process has at most one child. Process 30 is the oldest, and an ancestor of the
         // others.

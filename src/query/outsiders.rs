@@ -1,23 +1,26 @@
-//! Finds processes that `pidns run --kill` ends, although they do not descend from the command. Such
-//! a process was started from outside in a PID namespace of the command, for example by nsenter(1).
-//! When `pidns run --kill` kills the init of a PID namespace, the kernel kills all other processes in
-//! the namespace.
+//! Finds processes that die because of `pidns run --kill`, but are not descendants of the command.
+//! When pidns kills the init of a PID namespace, the kernel kills all other processes in the
+//! namespace. Some of these processes may have joined the namespace from outside, for example
+//! through nsenter(1).
 
 use std::collections::{BTreeMap, HashSet};
 
 use crate::model::{Killed, Lineage, Pid, Process, Snapshot};
 
-/// Processes that do not descend from the command, but are in a PID namespace whose init does.
+/// Processes that are not descendants of the command, but are in a PID namespace whose init is a
+/// descendant.
 #[derive(Debug, Default)]
 pub struct Outsiders {
-    /// The processes, each with the inits whose end also ends the process.
+    /// Maps a PID to its process, and to each init whose termination makes the kernel kill the
+    /// process.
     found: BTreeMap<Pid, (Process, HashSet<Pid>)>,
-    /// The parents of these processes.
+    /// The parents of the processes in `found`.
     parents: BTreeMap<Pid, Process>,
 }
 
 impl Outsiders {
-    /// Finds the outsiders in a snapshot. `pids` are the descendants of pidns.
+    /// Finds the outsiders in a snapshot. An outsider is not a descendant of pidns, but is in a PID
+    /// namespace whose init is a descendant. `pids` are the descendants of pidns.
     pub(super) fn of(snapshot: &Snapshot, pids: &HashSet<Pid>) -> Self {
         let mut this = Self::default();
         let inits = snapshot.namespaces.iter().filter_map(|it| Some((it.id, it.init?)));
@@ -40,8 +43,8 @@ impl Outsiders {
         this
     }
 
-    /// Looks again in a later snapshot. Keeps a process that is no longer there only if one of the
-    /// inits is gone, too. Otherwise, the process has ended by itself.
+    /// Updates the outsiders from a later snapshot. If a process has ended although the inits of
+    /// all its PID namespaces still run, the process ended by itself, and is removed.
     pub(super) fn update(&mut self, later: &Snapshot, pids: &HashSet<Pid>) {
         let now = Self::of(later, pids);
         let living: HashSet<Pid> = later.processes.iter().map(|it| it.pid).collect();
@@ -50,7 +53,7 @@ impl Outsiders {
         self.parents.extend(now.parents);
     }
 
-    /// Returns the processes whose init has been killed, and the parents of all processes.
+    /// Returns the outsiders whose init has been killed, and the parents of all outsiders.
     pub(super) fn killed(self, killed: &Killed) -> (Vec<Process>, Vec<Process>) {
         let is_killed = |init: &Pid| {
             let is_signalled = killed.sigterm.contains(init) || killed.sigkill.contains(init);

@@ -52,7 +52,7 @@ pub enum User {
 }
 
 impl User {
-    /// Returns `true` if the process's real user is this user.
+    /// Returns `true` if the process's real UID belongs to this user.
     #[must_use]
     pub fn owns(&self, process: &Process) -> bool {
         match self {

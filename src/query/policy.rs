@@ -1,4 +1,4 @@
-//! Applies the rules of a policy, which deny findings, warn about them or allow them.
+//! Applies a policy. Its rules deny findings, warn about them or allow them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -209,7 +209,8 @@ pub struct Policy {
 pub(super) const WARN_AT: u64 = 90;
 
 impl Policy {
-    /// Creates a policy that denies what these rules match, and allows everything else.
+    /// Creates a policy that denies every finding that matches one of these rules, and allows all
+    /// other findings.
     #[must_use]
     pub fn only(rules: Vec<Rule>) -> Self {
         let allow = CheckCode::ALL.iter().map(|code| {

@@ -38,7 +38,7 @@ pub struct Leftovers {
     pub namespaces: BTreeSet<NamespaceId>,
     /// `true` if pidns still has children that fork and exit too fast for a scan to read them.
     pub unseen: bool,
-    /// The processes that were started from outside in the leftover namespaces.
+    /// Processes in the leftover namespaces that are not descendants of the command.
     pub outsiders: Outsiders,
 }
 
@@ -51,8 +51,8 @@ pub struct RunReport {
     pub ended: Ended,
     /// Maximum time that pidns waited for leftover processes to end.
     pub grace: Duration,
-    /// Time that pidns waited for leftover processes to end. Less than `grace` if a signal asked
-    /// pidns to exit.
+    /// Time that pidns waited for leftover processes to end. A signal that asks pidns to exit can
+    /// end the wait before `grace` has passed.
     pub waited: Duration,
     /// The codes that are denied: `pidns run` fails if a finding has such a code.
     pub denied: BTreeSet<CheckCode>,
@@ -177,8 +177,8 @@ impl Leftovers {
         self.outsiders.update(later, &descendants(&later.processes, scope));
     }
 
-    /// Adds the outsiders that the kernel has killed, because the init of their PID namespace was
-    /// killed.
+    /// Adds the outsiders (processes that do not descend from the command) that the kernel killed
+    /// when the init of their PID namespace was killed.
     pub fn add_killed_outsiders(&mut self, killed: &mut Killed) {
         let (processes, parents) = mem::take(&mut self.outsiders).killed(killed);
         killed.outsiders = processes.iter().map(|it| it.pid).collect();
@@ -236,7 +236,7 @@ fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
 /// Returns the namespaces that the command created and that still exist.
 ///
 /// If a namespace has an init, the command counts as its creator if, and only if, the init descends
-/// from pidns. Other members prove nothing, because a descendant of pidns can enter an existing
+/// from pidns. Other members are not evidence, because a descendant of pidns can enter an existing
 /// namespace.
 ///
 /// If a namespace has no init, the command counts as its creator if one of these conditions is met:
@@ -270,8 +270,8 @@ fn made_namespaces(
         }
         Holder::Fd { .. } | Holder::PidForChildren { .. } | Holder::File { .. } => None,
     };
-    // If pidns itself holds the namespace, pidns inherited the descriptor, so the namespace is
-    // older than the command.
+    // If pidns itself holds the namespace, pidns must have inherited a descriptor of the namespace,
+    // so the namespace is older than the command.
     let shows_age = |namespace: &Namespace, holder: &Holder| {
         holder.pid() == Some(scope.reaper) || is_old_mount(namespace, holder) == Some(true)
     };

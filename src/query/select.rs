@@ -38,8 +38,8 @@ pub struct Selection {
     /// Select only processes whose environment meets this condition. The scan must have evaluated
     /// the condition.
     pub env: Option<EnvPattern>,
-    /// Select only the namespaces of this container, and their descendants. A namespace belongs to
-    /// the container of its init. Also select the container's processes in other namespaces.
+    /// Select only the namespaces of this container, their descendants, and the container's
+    /// processes in other namespaces. A namespace belongs to the container of its init.
     pub container: Option<ContainerPattern>,
     /// Select only namespaces in this state.
     pub state: Option<NamespaceState>,
@@ -303,7 +303,7 @@ fn nothing_selected(
 }
 
 /// Returns the namespaces that meet the conditions `root`, `depth` and `state` of the filter, and
-/// that one of `processes` keeps alive. Leaves out namespaces in the state `Live`.
+/// are kept alive by a process in `processes`. Leaves out namespaces in the state `Live`.
 fn kept_namespaces(
     graph: &PidGraph,
     positions: &HashMap<NamespaceId, Position>,
@@ -440,10 +440,10 @@ fn retain(
     part
 }
 
-/// Returns the removed processes that the output may still need: the ancestors and tracers of the
-/// remaining processes. The output names the parent of a member that entered from outside, and the
-/// process that should reap a zombie. A tree shows each process below its nearest remaining
-/// ancestor.
+/// Returns the processes that the filter removed, but that the output may still need: the ancestors
+/// and tracers of the remaining processes. The output names the parent of a process that joined its
+/// namespace from outside, and the process that should reap a zombie. A tree shows each process
+/// below its nearest remaining ancestor.
 fn relatives(graph: &PidGraph, is_shown: impl Fn(&Process) -> bool) -> Vec<Process> {
     let shown = graph.processes().iter().filter(|it| is_shown(it));
     let mut todo: Vec<Pid> = shown.flat_map(|it| [it.ppid, it.tracer()]).flatten().collect();

@@ -86,8 +86,8 @@ impl Transients {
             }
         }
         for ((id, is_blocked), ns_id) in later.namespaces.iter().filter_map(transient_namespace) {
-            // If one of the scans could not read the 64-bit ID, assume that both scans found the
-            // same namespace.
+            // If one scan could not read the 64-bit ID of the namespace, assume that both scans
+            // found the same namespace.
             let is_same =
                 |&known: &Option<u64>| known == ns_id || known.is_none() || ns_id.is_none();
             let was = |is_blocked| self.namespaces.get(&(id, is_blocked)).is_some_and(is_same);
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn only_a_namespace_that_both_scans_show_as_dead_is_settled() {
-        // A 64-bit ID of 0 means that the scan could not read it.
+        // If `ns_id` is 0, the scan could not read the 64-bit ID.
         let host = |dead: &[(u64, u64, bool)]| {
             let made = dead.iter().map(|&(inode, ns_id, is_blocked)| {
                 let mut namespace = namespace(inode, Some(10));

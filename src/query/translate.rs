@@ -29,8 +29,8 @@ pub fn translate(
     let from = from.map(|from| resolve_or_home(graph, from)).transpose()?;
     let process = match from {
         Some(from) if Some(from) != home => {
-            // A procfs does not show PIDs in ancestors of its namespace, so pidns cannot find a
-            // process by such a PID.
+            // A procfs does not show the PIDs that processes have in ancestors of its PID
+            // namespace, so pidns cannot look up a PID of an ancestor.
             if home.is_some_and(|home| lineage.is_within(home, from)) {
                 return Err(NotFound::NotTold { pid, namespace: from });
             }
@@ -100,8 +100,8 @@ fn number(
     }
     let (pid, namespace) = (process.pid, to);
     let own = process.namespace.ok_or(NotFound::Ambiguous(pid))?;
-    // If the namespace of a level is unknown, it may be `to`, so the process may be visible in
-    // `to`.
+    // If the namespace of a level is unknown, this namespace may be the target `to`, so the process
+    // may have a PID in the target.
     let unknown = levels.iter().any(|level| level.namespace.is_none());
     Err(if unknown || lineage.is_within(own, to) {
         NotFound::NotTold { pid, namespace }

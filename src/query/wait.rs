@@ -21,28 +21,29 @@ pub const RETRY: Duration = Duration::from_millis(200);
 ///
 /// A finding keeps the verdict if every check so far has reported the finding.
 ///
-/// A newer finding keeps the verdict if the previous check also reported the finding, and if the
-/// subject of the finding does not seem to have replaced another subject. For example, when a
-/// daemon replaces a worker, one process ends and a similar one appears. Findings about descendants
-/// of the new worker also become warnings, because the daemon may have replaced the descendants
-/// together with the worker.
+/// A finding that is missing from an earlier check keeps the verdict if the current check and the
+/// previous check report the finding, and if the subject of the finding is probably not a
+/// replacement for another subject. For example, when a daemon replaces a worker, one process ends
+/// and a similar one appears. Findings about descendants of the new worker also become warnings,
+/// because the daemon may have replaced the descendants together with the worker.
 #[derive(Debug, Default)]
 pub struct LastingFindings {
-    /// The denied findings.
+    /// The findings with the verdict `Deny`.
     findings: History<FindingId, FindingKind>,
-    /// All processes of the host, whether or not a finding is about them: the policy or a filter
-    /// can hide a worker, but not the findings about its descendants.
+    /// All processes of the host, including processes without findings: the policy or a filter can
+    /// hide a worker process, but still report the findings about its descendants.
     processes: History<ProcessId, ProcessKind>,
 }
 
-/// The findings or processes of repeated checks, each with its kind.
+/// Records the items (findings or processes) that repeated checks found. An item can replace
+/// another item of the same kind.
 #[derive(Debug)]
 struct History<Id, Kind> {
-    /// The items that were in every check so far. `None` before the first check.
+    /// The items that every check so far has found. `None` before the first check.
     lasting: Option<HashSet<Id>>,
-    /// The items of the last check.
+    /// The items that the last check found, each with its kind.
     last: HashMap<Id, Kind>,
-    /// The kinds of the items that have disappeared.
+    /// The kinds of the items that one check found, but the next check did not find.
     ended: HashSet<Kind>,
 }
 
@@ -53,7 +54,7 @@ impl<Id, Kind> Default for History<Id, Kind> {
 }
 
 impl<Id: Clone + Eq + Hash, Kind: Eq + Hash> History<Id, Kind> {
-    /// Adds the items of the next check. Returns the items of the check before.
+    /// Adds the items of the current check. Returns the items of the previous check.
     fn add(&mut self, now: HashMap<Id, Kind>) -> HashSet<Id> {
         self.lasting = Some(match self.lasting.take() {
             None => now.keys().cloned().collect(),
@@ -70,12 +71,13 @@ impl<Id: Clone + Eq + Hash, Kind: Eq + Hash> History<Id, Kind> {
         ids
     }
 
-    /// Returns `true` if the item was in every check so far.
+    /// Returns `true` if every check so far has found the item.
     fn has_lasted(&self, id: &Id) -> bool {
         self.lasting.as_ref().is_some_and(|lasting| lasting.contains(id))
     }
 
-    /// Returns `true` if the item may have replaced an item of the same kind.
+    /// Returns `true` if the item may be a replacement: an earlier check did not find the item, and
+    /// an item of the same kind has disappeared.
     fn is_replacement(&self, id: &Id) -> bool {
         !self.has_lasted(id) && self.last.get(id).is_some_and(|kind| self.ended.contains(kind))
     }
@@ -136,7 +138,8 @@ enum Kind {
     Process(ProcessKind),
     /// A namespace with this parent.
     Namespace(Option<NamespaceId>),
-    /// Exactly this subject, for example a limit. No other subject can replace it.
+    /// A kind that contains only this subject, for example a limit. Other subjects cannot replace
+    /// it.
     Same(Identity),
 }
 
@@ -189,7 +192,8 @@ impl LastingFindings {
         is_gone || denied.iter().any(is_undecided)
     }
 
-    /// Returns the processes that may have replaced another process, and their descendants.
+    /// Returns the processes that may have replaced a process of the same kind, and the descendants
+    /// of these processes.
     fn replaced(&self, host: &PidGraph) -> HashSet<Pid> {
         let is_replacement = |it: &&Process| self.processes.is_replacement(&process_id(it));
         host.with_descendants(host.processes().iter().filter(is_replacement).map(|it| it.pid))
@@ -200,7 +204,7 @@ fn finding_id(graph: &PidGraph, finding: &Finding) -> FindingId {
     (finding.code, Identity::of(finding.subject, graph))
 }
 
-/// Returns the process that a finding is about: for a namespace, its init.
+/// Returns the subject if it is a process, or the init of the subject if it is a namespace.
 fn process_of(graph: &PidGraph, subject: Subject) -> Option<Pid> {
     match subject {
         Subject::Process(pid) => Some(pid),
@@ -218,9 +222,8 @@ mod tests {
     /// The name of processes that the filter removes.
     const HIDDEN: &str = "hidden";
 
-    /// Checks a host on which every process has a denied problem. Returns the PIDs of the findings
-    /// that stay denied, the PIDs of the findings that become warnings, and `true` if another check
-    /// is needed.
+    /// Checks a host on which every process has a denied problem. Returns the PIDs whose findings
+    /// stay denied, the PIDs whose findings become warnings, and `true` if another check is needed.
     fn judge(
         lasting: &mut LastingFindings,
         processes: impl Iterator<Item = Process>,
