@@ -535,6 +535,18 @@ fn a_daemon_that_an_init_has_adopted_is_not_in_its_pipeline() {
         let text = stdout(&run(command.current_dir(&files.0)));
         assert!(text.contains(" sleep ") && text.ends_with("\n1\n"), "{daemon}: {text}");
     }
+    // The init has adopted the daemon before it starts pidns, but after it has started the reader of
+    // the daemon's pipe. In the second pipeline, the init has started the writer before the reader.
+    let script = format!(
+        "mkfifo p1 p2; {PIDNS} -q -f json > before; \
+         cat < p1 > p2 & (sleep 606 > p1 2> /dev/null &); {check} < p2; echo $?; \
+         pkill sleep; wait; sleep 1 > p1 & cat < p1 > p2 & {check} < p2"
+    );
+    let mut command = Command::new("unshare");
+    command.args(["-pf", "--mount-proc", "--kill-child", "bash", "-c", &script]);
+    let text = stdout(&run(command.current_dir(&files.0)));
+    assert_eq!(text.matches("DENIED leftover-process").count(), 1, "{text}");
+    assert!(text.contains(" sleep ") && text.ends_with("\n1\nNothing is wrong.\n"), "{text}");
     let script = format!(
         "{PIDNS} -q -f json > before; exec > >(cat) 2>&1; \
          {check} | tee log | cat; sleep 1 | {{ true; {check}; }} | cat; \

@@ -161,6 +161,9 @@ leftover, except for the shell that runs the check, its ancestors, the other \
 commands of its pipeline, which a pipe must connect with standard input, output or error of \
 the check or one of its ancestors, and the heartbeat that \
 a CI agent such as Jenkins runs beside a step (touch, and sleep for at most ten seconds). \
+If the shell that starts the pipeline is the init of its PID namespace, an earlier command of the \
+pipeline can leave a daemon behind before the shell starts the next command. pidns cannot tell \
+this daemon from the earlier command if it is not a session leader (setsid). \
 Problems that the earlier document already has are left out (limits only if the \
 document was saved with --details limits). Anything \
 older than the pidns process that wrote the document is never a leftover. If the \

@@ -95,6 +95,10 @@ struct Pipes {
     /// `true` if the process may be a daemon that an earlier command of the pipeline started. Such
     /// a daemon may have inherited the write end of a pipe.
     may_be_daemon: bool,
+    /// The pipes in `written` that a process reads from that the same parent got earlier. A shell
+    /// starts the writer of a pipe before the reader, so this process is not the writer that the
+    /// shell started. It may be a daemon that this writer started.
+    late: HashSet<FileId>,
 }
 
 impl Pipes {
@@ -171,7 +175,8 @@ impl Pipes {
     /// be a daemon of the job that has inherited this end.
     fn follow(&mut self, other: &Self) -> bool {
         let is_reader = !self.written.is_disjoint(&other.read);
-        let is_writer = !other.may_be_daemon && !self.read.is_disjoint(&other.written);
+        let mut written = other.written.difference(&other.late);
+        let is_writer = !other.may_be_daemon && written.any(|pipe| self.read.contains(pipe));
         if is_reader {
             self.written.extend(&other.written);
         }
@@ -240,7 +245,12 @@ fn pipeline(
         pipes.may_be_daemon = adopted.may_have(procfs, it);
         (it.pid, pipes)
     });
-    connected(pipes, others.filter(|(_, pipes)| !pipes.is_empty()).collect())
+    let mut others: Vec<_> = others.filter(|(_, pipes)| !pipes.is_empty()).collect();
+    let late: Vec<_> = others.iter().map(|it| adopted.late(it, &others)).collect();
+    for ((_, pipes), late) in others.iter_mut().zip(late) {
+        pipes.late = late;
+    }
+    connected(pipes, others)
 }
 
 /// Returns the processes in `others` that are connected to one of `pipes`, directly or through
@@ -287,7 +297,7 @@ fn children_of<'a>(
 /// because a shell starts commands from left to right.
 ///
 /// An orphan that was adopted earlier is also listed before that child. pidns recognizes such an
-/// orphan only if it is a session leader.
+/// orphan only if it is a session leader, or if it writes to a pipe whose reader is listed earlier.
 struct Adopted(HashMap<Pid, Vec<Pid>>);
 
 impl Adopted {
@@ -305,6 +315,16 @@ impl Adopted {
             next = Some(ancestor.pid);
         }
         Self(own)
+    }
+
+    /// Returns the pipes that a process writes to, and that one of its siblings in `others` reads
+    /// from that is listed earlier. See [`Pipes::late`].
+    fn late(&self, (pid, pipes): &(Pid, Pipes), others: &[(Pid, Pipes)]) -> HashSet<FileId> {
+        let mut lists = self.0.values();
+        let earlier = lists.find_map(|own| own.get(..own.iter().position(|it| it == pid)?));
+        let is_earlier = |other: &Pid| earlier.is_some_and(|earlier| earlier.contains(other));
+        let readers = others.iter().filter(|(other, _)| is_earlier(other));
+        readers.flat_map(|(_, it)| it.read.intersection(&pipes.written)).copied().collect()
     }
 
     /// Returns `true` if a process may be an orphan that an ancestor of pidns has adopted.
@@ -357,12 +377,16 @@ mod tests {
         let pipes = |read: &[u64], written: &[u64]| Pipes {
             read: read.iter().map(pipe).collect(),
             written: written.iter().map(pipe).collect(),
-            may_be_daemon: false,
+            ..Pipes::default()
         };
         let connected = |others: &[(u32, Pipes)]| {
             let copies = others.iter().map(|(raw, it)| {
-                let (read, written) = (it.read.clone(), it.written.clone());
-                let copy = Pipes { read, written, may_be_daemon: it.may_be_daemon };
+                let copy = Pipes {
+                    read: it.read.clone(),
+                    written: it.written.clone(),
+                    may_be_daemon: it.may_be_daemon,
+                    late: it.late.clone(),
+                };
                 (Pid::new(*raw).unwrap(), copy)
             });
             raw(connected(pipes(&[1], &[2]), copies.collect()))
@@ -382,5 +406,10 @@ mod tests {
             orphan.may_be_daemon = true;
         }
         assert_eq!(connected(&orphans), [5, 6]);
+        // The reader of pipe 3 was started before process 4, which writes to this pipe.
+        let mut writers = [(4, pipes(&[], &[3])), (5, pipes(&[3], &[1]))];
+        assert_eq!(connected(&writers), [4, 5]);
+        writers[0].1.late.insert(pipe(&3));
+        assert_eq!(connected(&writers), [5]);
     }
 }
