@@ -29,7 +29,7 @@ impl RuntimeOwner {
     /// The root user in the PID namespace that the procfs shows.
     pub const HOST: Self = Self { uid: 0, namespace: None };
 
-    /// Returns the user and the PID namespace of a process that belongs to a container runtime.
+    /// Returns the UID and the PID namespace of a process that belongs to a container runtime.
     pub fn of(process: &Process) -> Self {
         let namespace = process.namespace.filter(|_| process.nspid.len() > 1);
         Self { uid: process.uid, namespace }

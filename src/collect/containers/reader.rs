@@ -73,7 +73,7 @@ pub fn has_names(runtime: &str) -> bool {
     is_unnamed(runtime) || RUNTIMES.iter().any(|files| files.runtime == runtime)
 }
 
-/// A container whose names are to be read.
+/// A container whose names have not been read yet.
 pub struct NamelessContainer {
     pub container: Container,
     /// The container's monitor; `None` if the parent of the container's first process is not a
@@ -88,7 +88,7 @@ impl NamelessContainer {
         (!id.contains('/') && ![".", ".."].contains(&&**id)).then_some(id)
     }
 
-    /// Returns the user and the PID namespace of the container's runtime. If the container has no
+    /// Returns the UID and the PID namespace of the container's runtime. If the container has no
     /// monitor, assumes that the runtime runs as root on the host.
     fn owner(&self) -> RuntimeOwner {
         self.monitor.map_or(RuntimeOwner::HOST, |monitor| monitor.owner)
@@ -106,7 +106,8 @@ pub struct NameReader {
     root: Option<OwnedFd>,
     /// The PID and owner of each Docker daemon.
     daemons: Vec<(Pid, RuntimeOwner)>,
-    /// For each owner of Docker daemons, the directories in which these daemons keep containers.
+    /// Maps the owner of Docker daemons (a user in a PID namespace) to the directories in which the
+    /// daemons store their containers.
     docker: HashMap<RuntimeOwner, Vec<OwnedFd>>,
     /// The directory that contains the containerd bundle that was read last, and the owner of the
     /// runtime that created this bundle. The bundle of the next container is often in the same
@@ -117,7 +118,7 @@ pub struct NameReader {
 }
 
 impl NameReader {
-    /// Creates a reader for the containers of a snapshot that was made through `procfs`.
+    /// Creates a reader for the containers of a snapshot that was taken from `procfs`.
     pub fn new(procfs: Procfs, snapshot: &Snapshot) -> Self {
         let daemons = snapshot.processes.iter().filter(|process| process.comm == "dockerd");
         let root = procfs.path.parent().filter(|_| procfs.path.ends_with("proc"));

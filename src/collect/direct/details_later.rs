@@ -42,8 +42,8 @@ pub fn read_details(
 
 struct LaterDetails {
     procfs: Procfs,
-    /// The number of times that the thread may still wait in vain for a command line. Starts at
-    /// [`PATIENCE`]. At 0, the thread no longer waits for command lines.
+    /// Number of times that this thread may still wait for a command line without success. Starts
+    /// at [`PATIENCE`]. At 0, the thread no longer waits for command lines.
     patience: Cell<u32>,
     memory_waits: WaitLimit,
     cgroup_waits: WaitLimit,

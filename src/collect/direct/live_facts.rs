@@ -22,14 +22,14 @@ use crate::collect::proc::waiting::{self, Freezer};
 use crate::collect::unblocked::unless_blocked;
 use crate::model::{LiveFacts, Pid, Process};
 
-/// The processes that a scan found, and the procfs that shows their present state.
+/// The processes that a scan found, and the procfs that shows their current state.
 pub struct LiveHost {
     procfs: Procfs,
     processes: Arc<[Process]>,
 }
 
 impl LiveHost {
-    /// Opens the procfs at `path`, which the scan has read.
+    /// Opens the procfs that the scan has read. `path` is its mount point.
     pub fn open(path: &Path, processes: &[Process]) -> Result<Self, Error> {
         Ok(Self::of(Procfs::open(path)?, processes))
     }

@@ -2,8 +2,8 @@
 //! processes.
 //!
 //! The ioctls used here need Linux 6.11. They take PIDs of the caller's namespace, so the procfs
-//! must be pidns's own. If the ioctls can't translate a PID, all processes must be scanned
-//! instead.
+//! must belong to the PID namespace of pidns. If the ioctls can't translate a PID, all processes
+//! must be scanned instead.
 
 use std::ffi::CString;
 use std::path::Path;
@@ -33,13 +33,14 @@ pub struct NamespaceHandle {
 }
 
 impl NamespaceHandle {
-    /// Creates a handle for a namespace that the user gave by ID or by one of its processes.
+    /// Creates a handle for a namespace that the user specified by its ID or by the PID of a
+    /// member.
     #[must_use]
     pub fn by(namespace: NamespaceRef) -> Self {
         Self { namespace, file: None }
     }
 
-    /// Opens a namespace that the user gave as an nsfs file. Fails if the file is not a PID
+    /// Opens a namespace that the user specified by an nsfs file. Fails if the file is not a PID
     /// namespace.
     pub fn file(path: &Path) -> Result<Self, Error> {
         let failed = |errno: Errno| Error::read(path, errno);
@@ -145,10 +146,9 @@ impl Translator {
         Ok(Translation { pid, from, to: to.namespace, translated: to.pid, levels })
     }
 
-    /// Finds the process whose PID in the namespace `home` is `pid`. Returns its PID in
-    /// pidns's namespace, and its PIDs at every level, from pidns's namespace to the
-    /// process's own. `named` is the ID of `home` for the error message, or `None` if the user gave
-    /// no namespace.
+    /// Finds the process whose PID in the namespace `home` is `pid`. Returns its PID in pidns's
+    /// namespace, and its PIDs at every level, from pidns's namespace to the process's own. `named`
+    /// is the ID of `home` if the user specified a namespace; it appears in the error message.
     ///
     /// The status file is opened first and read last. If the last read succeeds, everything read in
     /// between belongs to the same process.
@@ -216,8 +216,8 @@ impl Translator {
                 return Err(Failure::NeedsScan);
             }
         };
-        // The namespace must be pidns's own or one of its descendants. Other namespaces don't
-        // appear in a scan either.
+        // Accept only pidns's own namespace and its descendants, because a scan would find only
+        // these.
         let mut ancestor = opened.try_clone()?;
         while ancestor.inode() != self.own.inode() {
             ancestor = ancestor.parent()?;
@@ -225,8 +225,8 @@ impl Translator {
         Ok(Some(opened))
     }
 
-    /// Opens a namespace by inode. No system call does this, so the namespace link of each process
-    /// is read until one shows the inode. This takes at most a quarter of the time of a scan.
+    /// Opens a namespace by inode. No system call does this, so the namespace links of all
+    /// processes are read until one shows the inode. A scan would take at least four times as long.
     fn find_by_inode(&self, inode: u64) -> Result<NamespaceFd, Failure> {
         if inode == self.own.inode() {
             return Ok(self.own.try_clone()?);

@@ -34,8 +34,8 @@ pub struct Descendants {
     procfs: Procfs,
     /// PID of this pidns process, as the procfs shows it.
     viewer: Pid,
-    /// Level of pidns's own PID namespace, counted from the namespace of the procfs (level 0). At
-    /// this index, the `NSpid` of a descendant contains its PID in pidns's own namespace.
+    /// Level of pidns's own PID namespace, counted from the namespace of the procfs (level 0).
+    /// Entry `level` of a descendant's `NSpid` is its PID in pidns's own namespace.
     level: usize,
 }
 
@@ -66,8 +66,8 @@ impl Descendant {
         }
     }
 
-    /// Returns the PID, and the inode of the pidfd. Since Linux 6.9, each process has its own pidfd
-    /// inode, even if its PID is reused later. Before Linux 6.9, all pidfds have the same inode.
+    /// Returns the PID, and the inode of the pidfd. Since Linux 6.9, a later process with the same
+    /// PID has a different pidfd inode. Before Linux 6.9, all pidfds have the same inode.
     #[must_use]
     pub fn identity(&self) -> (Pid, Option<u64>) {
         let stat = self.pidfd.as_ref().and_then(|pidfd| fstat(pidfd).ok());
@@ -97,10 +97,10 @@ impl Descendants {
         Ok(Self { procfs, viewer, level })
     }
 
-    /// Returns `true` if pidns may adopt orphans that do not descend from the command. This is the
-    /// case if pidns is the init of its PID namespace, or if it already has children: pidns would
-    /// also adopt their orphaned descendants. Must be called before the command is started, because
-    /// the command is a child, too.
+    /// Returns `true` if orphans that do not descend from the command could be reparented to pidns.
+    /// This can happen if pidns is the init of its PID namespace, or if it already has children,
+    /// whose orphaned descendants it would adopt. Must be called before the command is started,
+    /// because the command is a child of pidns, too.
     #[must_use]
     pub fn adopts_others(&self) -> bool {
         getpid().is_init()
@@ -159,16 +159,17 @@ impl Descendants {
     }
 
     /// Creates a [`Descendant`] from a PID in pidns's own PID namespace. Returns `None` if the
-    /// process is gone. If the procfs belongs to another namespace, this needs a pidfd (Linux 5.3).
-    /// Searching for the PID in `NSpid` is not enough, because processes in different namespaces
-    /// can have the same PID.
+    /// process is gone. In a procfs of another namespace, the process can be found only through a
+    /// pidfd (Linux 5.3), not through its `NSpid`: processes in different namespaces can have the
+    /// same PID.
     #[must_use]
     pub fn open_member(&self, raw: RawPid) -> Option<Descendant> {
         let pidfd = pidfd_open(raw, PidfdFlags::empty()).ok();
         let pid = if self.level == 0 {
             model_pid(raw)?
         } else {
-            // In fdinfo, the kernel shows the process's PID in the namespace of this procfs.
+            // The fdinfo file of a pidfd contains the PID of the process in the namespace of this
+            // procfs.
             let name = format!("self/fdinfo/{}", pidfd.as_ref()?.as_raw_fd());
             parse::pidfd_process(&self.own_file(&CString::new(name).ok()?).ok()?)?
         };
@@ -226,7 +227,7 @@ impl Descendants {
     /// the PID namespace of pidns.
     #[must_use]
     pub fn contains(&self, pid: RawPid) -> bool {
-        // In a procfs of another namespace, `pid` refers to another process or to none, so return
+        // In a procfs of another namespace, `pid` may refer to a different process, so return
         // `false`.
         let mut ancestor = model_pid(pid).filter(|_| self.procfs.own);
         while let Some(pid) = ancestor {
@@ -295,9 +296,9 @@ impl Descendants {
                 ChildState::Unknown => {}
             }
         }
-        // Accept only a child of the expected parent, or of pidns, which adopts orphans. Read the
-        // status after opening the pidfd: if the PID was reused before the pidfd was opened, the
-        // status shows another parent.
+        // Accept the process only if its parent is the expected parent or pidns, which adopts
+        // orphans. Read the status after opening the pidfd: if the PID was reused before the pidfd
+        // was opened, the status shows another parent.
         let status = status(&self.procfs, pid)?;
         let is_child = status.ppid == Some(self.viewer);
         let is_grandchild = parent.is_some_and(|parent| {
@@ -310,8 +311,7 @@ impl Descendants {
         (is_child || is_grandchild).then_some(Descendant { has_exited, is_reapable, ..child })
     }
 
-    /// Returns the PID that pidns passes to system calls for a process. `pid` is its PID in the
-    /// procfs.
+    /// Returns the PID of a process for use in system calls. `pid` is its PID in the procfs.
     fn raw(&self, pid: Pid) -> Option<RawPid> {
         let raw = if self.level == 0 {
             pid
