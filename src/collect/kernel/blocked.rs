@@ -1,12 +1,12 @@
-//! Notices if a process blocks pidns while pidns reads it, and avoids such reads afterwards.
+//! Detects a process that blocks pidns while pidns reads it, and then avoids such reads.
 //!
 //! If a FUSE file system does not answer, a process can hold one of its kernel locks forever:
 //! `exec_update_lock` while `execve(2)` closes a file on that file system, or `mmap_lock` while the
-//! process unmaps memory that must be written back to that file system. Processes that share their
-//! memory and fork in a loop can keep the `mmap_lock` of this memory busy for a long time. Reads of
-//! most files in `/proc/PID`, and `kcmp(2)`, wait for these locks without a time limit. Only a
-//! fatal signal to pidns, or its own `execve(2)`, ends the wait early. pidns can't know in advance
-//! whether a process holds a lock.
+//! process unmaps memory that must be written back to that file system. Processes that share an
+//! address space and fork in a loop can cause long waits for its `mmap_lock`. Reads of most files
+//! in `/proc/PID`, and `kcmp(2)`, wait for these locks without a time limit. Only a fatal signal to
+//! pidns, or its own `execve(2)`, ends the wait early. pidns can't know in advance whether a
+//! process holds a lock.
 //!
 //! So [`attempt`] reads processes in a separate thread, and abandons this thread if it is blocked.
 //! The thread ends when it is no longer blocked, or when pidns ends. Until then, and for some time
@@ -33,26 +33,25 @@ use crate::model::Pid;
 /// Time between two checks that the work makes progress.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Number of consecutive checks without progress after which pidns abandons the work.
+/// pidns abandons the work for a caller of [`attempt`] after this many consecutive checks without
+/// progress.
 const TICKS: u32 = 10;
 
-/// Number of consecutive checks without progress after which pidns abandons the work, if pidns
-/// avoids a process already. Otherwise, this number is [`TICKS`].
+/// Used instead of [`TICKS`] if pidns is already avoiding a process.
 const FEWER_TICKS: u32 = 3;
 
-/// Time for which pidns goes on avoiding a process after the thread that it blocked has ended. A
-/// process can release its lock and take it again at any time. So if pidns read the process again
-/// at once, it could be blocked in every snapshot of `pidns watch`. With this time, one process
-/// delays pidns by about ten seconds in five minutes.
+/// Time for which pidns still avoids a process after the blocked thread has ended. The process can
+/// release its lock and take it again at any time. So if pidns read the process again at once,
+/// pidns could be blocked in every snapshot of `pidns watch`. With this time, one process delays
+/// pidns by about ten seconds in five minutes.
 const AVOIDANCE: Duration = Duration::from_secs(300);
 
 /// Files in `/proc/PID` that can be read without waiting for a lock that the process can hold
 /// forever.
 const LOCK_FREE: [&[u8]; 4] = [b"cgroup", b"limits", b"mountinfo", b"status"];
 
-/// If pidns has used less CPU time than this between two checks, pidns may be blocked. If pidns is
-/// not blocked, it uses much more CPU time. The checks themselves use up to 6 ms, as measured in a
-/// virtual machine.
+/// CPU time between two checks below which pidns may be blocked. If pidns is not blocked, it uses
+/// much more CPU time. The checks themselves use up to 6 ms, as measured in a virtual machine.
 const IDLE: Duration = Duration::from_millis(50);
 
 /// Abandoned work that is still blocked, or was blocked within the last [`AVOIDANCE`].
@@ -69,13 +68,12 @@ thread_local! {
     static WORK: OnceCell<Arc<Work>> = const { OnceCell::new() };
 }
 
-/// pidns was blocked, and has abandoned the work.
+/// Error: a process blocked pidns, so pidns has abandoned the work.
 pub struct Blocked {
-    /// The processes that the blocked threads were reading. At least one of them holds the lock
-    /// that blocks pidns.
+    /// The processes that the blocked threads were reading. At least one of these processes holds
+    /// the lock that blocks pidns.
     pub by: BTreeSet<Pid>,
-    /// `true` if `by` contains a process that pidns did not avoid before. (If pidns avoids a
-    /// process, it reads only the [`LOCK_FREE`] files of the process.)
+    /// `true` if `by` contains a process that pidns has not avoided until now.
     pub is_new: bool,
 }
 
@@ -90,7 +88,7 @@ struct Work {
     releases: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
 }
 
-/// Work that pidns has abandoned, because a process blocked its threads.
+/// Work that pidns has abandoned because a process blocked the worker threads.
 struct Abandoned {
     /// The processes that the blocked threads were reading.
     by: BTreeSet<Pid>,
@@ -100,21 +98,22 @@ struct Abandoned {
     ended: Option<Instant>,
 }
 
-/// The process that a thread is reading, and the process that the thread compares with that
-/// process. A PID of 0 means that there is no such process.
+/// The process that a thread is reading, and a second process with which the thread is comparing
+/// it. A PID of 0 means that there is no such process.
 #[derive(Default)]
 struct Reader {
-    /// The lower 32 bits are the PID of the process. The upper 32 bits are the number of
-    /// [`Reading`]s that the thread has not dropped yet.
+    /// The lower 32 bits are the PID of the process that the thread is reading. The upper 32 bits
+    /// are the number of [`Reading`]s that the thread has not dropped yet.
     read: AtomicU64,
     /// PID of the second process while the thread compares two processes (`kcmp(2)`), otherwise 0.
-    /// The first process is the process in `read`.
+    /// The PID of the first process is in `read`.
     compared: AtomicU32,
 }
 
-/// Calls `call` in a new thread, and returns the result. If a process blocks the new thread,
-/// abandons the thread and returns [`Blocked`]. From then on, all reads in the abandoned thread
-/// fail with `ECANCELED`, so `call` ends soon after the thread is no longer blocked.
+/// Calls `call` in a new thread, and returns the result. If the thread hangs while it reads a
+/// process, the function abandons the thread and returns [`Blocked`]. From then on, all reads in
+/// the abandoned thread fail with `ECANCELED`, so `call` ends soon after the thread is no longer
+/// blocked.
 ///
 /// Returns `None` if no thread could be started: the kernel refused it (`RLIMIT_NPROC`), or the
 /// address space is limited (`RLIMIT_AS`).
@@ -172,8 +171,8 @@ pub fn when_abandoned(release: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Stops avoiding the processes that have blocked no thread within the last [`AVOIDANCE`]. For each
-/// abandoned call of [`attempt`] whose threads are still blocked, returns the processes that the
+/// Stops avoiding each process whose blocked threads have ended at least [`AVOIDANCE`] ago. Returns
+/// one set for each abandoned call of [`attempt`] that is still blocked: the processes that its
 /// threads were reading.
 pub fn still_blocked() -> Vec<BTreeSet<Pid>> {
     let mut abandoned = lock(&ABANDONED);
@@ -183,7 +182,7 @@ pub fn still_blocked() -> Vec<BTreeSet<Pid>> {
     abandoned.iter().filter(|it| it.ended.is_none()).map(|it| it.by.clone()).collect()
 }
 
-/// Returns the number of processes that pidns avoids.
+/// Returns the number of processes that pidns avoids, because they have blocked it.
 pub fn avoided_count() -> usize {
     AVOIDED.load(Ordering::Relaxed)
 }
@@ -229,8 +228,8 @@ pub fn check_file(path: &[u8]) -> Result<()> {
 }
 
 impl Work {
-    /// Registers the calling thread as a worker. Once this work has been abandoned, all reads in
-    /// the thread fail.
+    /// Registers the calling thread as a worker. All reads in the thread fail once `self` has been
+    /// abandoned.
     fn enter(self: Arc<Self>) {
         READER.with(|reader| lock(&self.readers).push(Arc::clone(reader)));
         // This thread is new, so it has not been assigned to other work, and `set` does not fail.
@@ -242,9 +241,9 @@ impl Work {
     ///
     /// The work made no progress between two checks if its threads are still reading the same
     /// processes, and if pidns has used almost no CPU time in between. After [`TICKS`] consecutive
-    /// checks without progress, or after [`FEWER_TICKS`] if pidns avoids a process already, the
-    /// work counts as blocked. The checks are counted, because a time limit would also expire while
-    /// pidns is stopped or frozen.
+    /// checks without progress, the work counts as blocked. If pidns is already avoiding a process,
+    /// [`FEWER_TICKS`] checks are enough. The checks are counted, because a time limit would also
+    /// expire while pidns is stopped or frozen.
     fn wait(&self, end: &Receiver<Infallible>) -> Option<BTreeSet<Pid>> {
         let enough = if avoided_count() == 0 { TICKS } else { FEWER_TICKS };
         let (mut used, mut reading, mut ticks) = (Duration::ZERO, BTreeSet::new(), 0);
@@ -281,8 +280,8 @@ impl Work {
 }
 
 impl Abandoned {
-    /// Returns `true` if the threads are still blocked, or if [`AVOIDANCE`] has not passed since
-    /// pidns noticed that they had ended.
+    /// Returns `true` if the threads are still blocked, or if less than [`AVOIDANCE`] has passed
+    /// since pidns noticed that the threads had ended.
     fn must_be_avoided(&mut self, now: Instant) -> bool {
         if self.end.try_recv() == Err(TryRecvError::Empty) {
             return true;
@@ -291,10 +290,11 @@ impl Abandoned {
     }
 }
 
-/// Marks this thread as reading a process until the value is dropped.
+/// While this value exists, its thread is marked as reading a process.
 pub struct Reading {
     pid: u64,
-    /// PID of the process that the thread was reading when this `Reading` was created, or 0.
+    /// PID of the process that the thread was already reading when this `Reading` was created, or
+    /// 0. Dropping this `Reading` restores the PID.
     outer_pid: u64,
     /// Dropping a `Reading` updates the `Reader` of the current thread, so a `Reading` must not be
     /// sent to another thread.
@@ -329,7 +329,8 @@ impl Drop for Reading {
     }
 }
 
-/// Runs `compare`, which compares the process that this thread is reading with the process `other`.
+/// Runs `compare`, which compares two processes: the process that this thread is reading, and
+/// `other`.
 pub fn comparing<T>(other: Pid, compare: impl FnOnce() -> T) -> T {
     READER.with(|reader| {
         reader.compared.store(other.as_u32(), Ordering::Relaxed);

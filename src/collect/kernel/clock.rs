@@ -3,8 +3,8 @@
 //!
 //! The kernel shifts the start times in `/proc/PID/stat` by the offset of the reader's time
 //! namespace, and then rounds them down to clock ticks. If the offset is a whole number of ticks,
-//! the start time in the initial time namespace can be computed. Otherwise, the rounding makes this
-//! impossible, so pidns enters the initial time namespace if the kernel permits this.
+//! the start time in the initial time namespace can be computed. Otherwise, the rounding loses the
+//! exact time, so pidns enters the initial time namespace if the kernel permits it.
 
 use std::os::fd::AsFd as _;
 use std::sync::OnceLock;
@@ -62,8 +62,8 @@ pub fn shows_all_start_times() -> bool {
     offset().is_some_and(is_exact)
 }
 
-/// Converts a start time from `/proc/PID/stat` to the initial time namespace. Returns `None` if the
-/// start time cannot be computed.
+/// Converts a start time, as shown in `/proc/PID/stat`, to the clock of the initial time namespace.
+/// Returns `None` if the start time cannot be computed.
 pub fn start_time(shown: u64) -> Option<u64> {
     let offset = offset().filter(|offset| offset % NANOSECONDS_PER_TICK == 0)?;
     // The kernel prints a negative start time as an unsigned number, which is above this limit.
@@ -71,8 +71,8 @@ pub fn start_time(shown: u64) -> Option<u64> {
     u64::try_from(shown - offset / NANOSECONDS_PER_TICK).ok()
 }
 
-/// Parses the start time in the contents of `/proc/PID/stat`, and converts it to the initial time
-/// namespace.
+/// Parses the start time in the contents of `/proc/PID/stat`, and converts it to the clock of the
+/// initial time namespace.
 pub fn start_time_in(stat: &[u8]) -> Option<u64> {
     start_time(parse::stat(stat)?.start_time?)
 }

@@ -1,5 +1,5 @@
 //! Wraps the system calls that pidns makes, and determines the permissions of pidns and the offset
-//! of its clock. `blocked` notices calls that wait for a lock without a time limit.
+//! of its clock. `blocked` detects calls that wait for a lock indefinitely.
 
 pub mod blocked;
 pub mod clock;

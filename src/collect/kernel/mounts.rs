@@ -13,10 +13,10 @@ use super::wait_limit::WaitLimit;
 use crate::collect::mount_list::MountList;
 use crate::collect::parse::{NamespaceMount, PATH_MAX, PATH_TOO_LONG};
 
-/// Maximum number of mounts that one call of `listmount(2)` returns.
+/// Maximum number of mounts that one call to `listmount(2)` returns.
 const BATCH: usize = 2048;
 
-/// Mount ID that denotes the root of the mount namespace in a call of `listmount(2)`.
+/// Mount ID that stands for the root of the mount namespace in calls to `listmount(2)`.
 const LSMT_ROOT: u64 = u64::MAX;
 
 /// Makes `statx(2)` return the mount ID that `listmount(2)` uses (since Linux 6.8).
@@ -162,7 +162,7 @@ fn mount_of_own_root() -> Result<u64> {
 struct MountStat<'a>(&'a [u8]);
 
 impl MountStat<'_> {
-    /// Returns the ID of the mount on which this mount is mounted.
+    /// Returns the ID of the parent mount.
     fn parent(&self) -> Option<u64> {
         self.has(STATMOUNT_MNT_BASIC).then(|| self.number(48))?
     }

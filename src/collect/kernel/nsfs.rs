@@ -186,8 +186,8 @@ impl NamespaceFd {
         unsafe { translate_by::<NS_GET_TGID_FROM_PIDNS>(&self.fd, inner) }
     }
 
-    /// Translates a PID or TID in the caller's namespace to the PID that the process has in this
-    /// namespace (since Linux 6.11). Needs no permission on the process.
+    /// Translates a PID or TID in the caller's namespace to the PID of the process in this
+    /// namespace (since Linux 6.11). Works without permission to access the process.
     ///
     /// Fails with `ESRCH` if there is no such process, or if it has no PID in this namespace. Older
     /// kernels return `ENOTTY`.
@@ -343,8 +343,8 @@ pub fn open_by_handle(ns_id: u64, inode: u64) -> io::Result<NamespaceFd> {
         ns_type: CLONE_NEWPID.cast_unsigned(),
         inode: u32::try_from(inode).map_err(|_| Errno::INVAL)?,
     };
-    // SAFETY: `bytes` is the size of the fields after the header, so the kernel does not read
-    // beyond the handle. The kernel returns a new descriptor.
+    // SAFETY: `bytes` is the size of the file handle without its header, so the kernel does not
+    // read beyond the end of `handle`. The kernel returns a new descriptor.
     let raw = unsafe {
         libc::syscall(
             libc::SYS_open_by_handle_at,
@@ -360,11 +360,10 @@ pub fn open_by_handle(ns_id: u64, inode: u64) -> io::Result<NamespaceFd> {
     NamespaceFd::new(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
-/// An ioctl that takes a number by value, or no argument, and returns a number.
+/// An ioctl that returns a number. Its argument, if any, is a number passed by value.
 struct Call<const OPCODE: Opcode>(u32);
 
-// SAFETY: no memory is passed. The argument is a number, and the kernel does not use it as a
-// pointer.
+// SAFETY: the argument is a number, which the kernel does not use as a pointer.
 unsafe impl<const OPCODE: Opcode> Ioctl for Call<OPCODE> {
     type Output = IoctlOutput;
 
@@ -413,9 +412,9 @@ unsafe fn translate_by<const OPCODE: Opcode>(fd: impl AsFd, pid: Pid) -> io::Res
 /// working directory of the new thread are the root of that mount namespace. The calling thread
 /// stays in its mount namespace.
 ///
-/// Fails with `EPERM` unless the caller has `CAP_SYS_ADMIN` in both user namespaces (the owner of
-/// the mount namespace, and the caller's own) and `CAP_SYS_CHROOT` in its own user namespace. Fails
-/// with `EAGAIN` if no thread can be started.
+/// Fails with `EPERM` unless the caller has `CAP_SYS_ADMIN` in the user namespace that owns the
+/// mount namespace, and `CAP_SYS_ADMIN` and `CAP_SYS_CHROOT` in its own user namespace. Fails with
+/// `EAGAIN` if no thread can be started.
 pub fn in_mount_namespace<T: Send>(
     namespace: &NamespaceFd,
     call: impl FnOnce() -> io::Result<T> + Send,
@@ -467,10 +466,10 @@ pub fn list_mounts(namespace: u64, mount: u64, after: u64, ids: &mut [u64]) -> i
     usize::try_from(listed).map(|listed| listed.min(length)).map_err(|_| last_error())
 }
 
-/// Writes a `struct statmount` with the requested fields of a mount to `buffer` (`statmount(2)`).
-/// Works for mount namespaces other than the caller's since Linux 6.11.
+/// Fills `buffer` with a `struct statmount` that contains the requested fields of a mount
+/// (`statmount(2)`). Works for mount namespaces other than the caller's since Linux 6.11.
 ///
-/// Fails like [`list_mounts`], and also with `EOVERFLOW` if the buffer is too small.
+/// Returns the errors of [`list_mounts`], and `EOVERFLOW` if the buffer is too small.
 pub fn stat_mount(namespace: u64, mount: u64, fields: u64, buffer: &mut [u8]) -> io::Result<()> {
     let request = MountRequest::new(namespace, mount, fields);
     let (request, length) = (ptr::from_ref(&request), buffer.len());

@@ -43,8 +43,8 @@ const MAX_FILE: usize = 4 * 1024 * 1024;
 /// paths of 1,000 bytes is half this size.
 pub const MAX_MOUNTINFO: usize = 256 * 1024 * 1024;
 
-/// Returns the file system type of an open file, which may be `O_PATH`. This function sends a
-/// request to the file system, so it blocks if a FUSE daemon does not answer.
+/// Returns the file system type of an open file, which may have been opened with `O_PATH`. This
+/// function sends a request to the file system, so it blocks if a FUSE daemon does not answer.
 pub fn file_system(fd: &OwnedFd) -> SysResult<u64> {
     // The integer type of `f_type` depends on the architecture. The magic numbers fit in each of
     // these types.
@@ -88,8 +88,8 @@ impl FileId {
 
     /// Calls `statx(2)` with `AT_STATX_DONT_SYNC`, so the kernel answers from its cache even for
     /// network and FUSE file systems. The mask is empty, because the kernel fills in the device and
-    /// inode numbers anyway. If a FUSE file system denies access to the caller, an empty mask still
-    /// returns the device number, but any other mask fails.
+    /// inode numbers anyway. If a FUSE file system denies access to the caller, a call with an
+    /// empty mask still returns the device number, but a call with any other mask fails.
     fn stat(dir: BorrowedFd<'_>, name: impl Arg + Copy, flags: AtFlags) -> SysResult<Self> {
         match fs::statx(dir, name, flags | AtFlags::STATX_DONT_SYNC, StatxFlags::empty()) {
             Ok(stat) => Ok(Self {
@@ -163,7 +163,8 @@ pub fn reopen(path: &OwnedFd, flags: OFlags) -> SysResult<OwnedFd> {
 }
 
 /// Returns `/proc/self/fd`, the directory of pidns's own descriptors. If /proc does not show pidns,
-/// uses a [`private_procfs`]. Fails with `ENOSYS` if no private procfs can be created.
+/// returns `self/fd` of a [`private_procfs`]. Fails with `ENOSYS` if no private procfs can be
+/// created.
 pub fn own_descriptors() -> SysResult<BorrowedFd<'static>> {
     static DIR: OnceLock<OwnedFd> = OnceLock::new();
     if let Some(dir) = DIR.get() {
@@ -189,15 +190,15 @@ pub fn first_procfs() -> SysResult<BorrowedFd<'static>> {
     Ok(DIR.get_or_init(|| dir).as_fd())
 }
 
-/// Reads a file about pidns itself, such as `self/status`, in the [`first_procfs`].
+/// Reads a file of the [`first_procfs`] that describes pidns itself, such as `self/status`.
 pub fn read_own(name: &CStr) -> SysResult<Vec<u8>> {
     let mut text = Vec::new();
     read_to_end(&open(first_procfs()?, name)?, &mut text, MAX_MOUNTINFO)?;
     Ok(text)
 }
 
-/// Returns the inode of the namespace of type `kind` that pidns itself is in. `link` is the path of
-/// the link in the [`first_procfs`], such as `self/ns/user`.
+/// Returns the inode of pidns's own namespace of type `kind`. `link` is the path of the link in the
+/// [`first_procfs`], such as `self/ns/user`.
 pub fn own_namespace(link: &CStr, kind: &str) -> SysResult<Option<u64>> {
     namespace_link(first_procfs()?, link, kind)
 }
@@ -240,8 +241,8 @@ pub fn read_to_end(file: &OwnedFd, buffer: &mut Vec<u8>, limit: usize) -> SysRes
     read_to_end_by(buffer, limit, |buffer| rustix::io::read(file, spare_capacity(buffer)))
 }
 
-/// Like [`read_to_end`], but reads by calling `read`, which appends to its buffer and returns 0 at
-/// the end.
+/// Like [`read_to_end`], but calls `read` instead of read(2). `read` appends data to the buffer
+/// that it receives, and returns 0 at the end of the file.
 pub(super) fn read_to_end_by(
     buffer: &mut Vec<u8>,
     limit: usize,
@@ -257,9 +258,9 @@ pub(super) fn read_to_end_by(
     Err(Errno::FBIG)
 }
 
-/// Reads a whole file that the kernel generates in one piece, such as `/proc/PID/status`. If the
-/// result is shorter than the buffer, it is complete, so no second system call is needed to find
-/// the end of the file.
+/// Reads a whole file that the kernel returns in a single read(2), such as `/proc/PID/status`. A
+/// result that is shorter than the buffer is complete, so a second system call is not needed to
+/// find the end of the file.
 pub fn read_record(file: &OwnedFd, buffer: &mut Vec<u8>) -> SysResult<()> {
     loop {
         buffer.clear();
@@ -284,7 +285,8 @@ pub fn within<T: Send + 'static>(
     call: impl FnOnce() -> SysResult<T> + Send + 'static,
 ) -> SysResult<T> {
     let (sender, receiver) = mpsc::channel();
-    // If the time limit has expired, the receiver is gone, so sending fails and the result is lost.
+    // If the time limit has expired, the receiver has been dropped. Sending then fails, and the
+    // result is discarded.
     let thread = thread::Builder::new().spawn(move || sender.send(call()));
     thread.map_err(|_| Errno::AGAIN)?;
     receiver.recv_timeout(limit).unwrap_or_else(|error| {

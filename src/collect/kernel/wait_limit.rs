@@ -1,10 +1,11 @@
 //! Limits how long pidns waits for the kernel, usually for a lock.
 //!
-//! Any user can keep some locks busy. Processes that share their memory and fork in a loop keep the
-//! lock of this memory (`mmap_lock`) busy. Processes that copy a large mount namespace in a loop
-//! keep the lock of all mounts (`namespace_sem`) busy. Besides waiting for locks, pidns waits for
-//! `/proc/PID/cgroup`: the kernel takes a long time to generate this file for a process in a deeply
-//! nested cgroup. Each wait ends after some time, but a scan may have to wait thousands of times.
+//! Any user can make pidns wait for some kernel locks. Processes that share an address space and
+//! fork in a loop cause contention on its `mmap_lock`. Processes that copy a large mount namespace
+//! in a loop cause contention on the lock of all mounts (`namespace_sem`). Besides waiting for
+//! locks, pidns waits for `/proc/PID/cgroup`: the kernel takes a long time to generate this file
+//! for a process in a deeply nested cgroup. Each wait ends after some time, but a scan may have to
+//! wait thousands of times.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -32,8 +33,8 @@ const SLOW: Duration = Duration::from_millis(10);
 /// ordinary cgroup, and 8 milliseconds for one that is nested in 1,900 others.
 const SLOW_CGROUP: Duration = Duration::from_millis(1);
 
-/// If pidns avoids this many processes, because they have blocked it, it no longer reads the memory
-/// of any process. Otherwise, processes that share their memory would block pidns one after
+/// While pidns avoids at least this many processes that have blocked it, pidns does not read the
+/// memory of any process. Otherwise, processes that share their memory would block pidns one after
 /// another.
 const MAX_AVOIDED: usize = 3;
 
@@ -58,13 +59,13 @@ impl WaitLimit {
         Self { limit, slow: SLOW, waited: AtomicU64::new(0) }
     }
 
-    /// Creates the wait limit for reading the memory of processes.
+    /// Creates a limit for the total time that reads of the memory of processes may take.
     pub fn of_memory() -> Self {
         let is_over = blocked::avoided_count() >= MAX_AVOIDED;
         Self::new(if is_over { Duration::ZERO } else { MEMORY_WAIT })
     }
 
-    /// Creates a wait limit for reading the `/proc/PID/cgroup` files of many processes.
+    /// Creates a limit for the total time that reads of `/proc/PID/cgroup` files may take.
     pub const fn of_cgroups() -> Self {
         Self { slow: SLOW_CGROUP, ..Self::new(CGROUP_WAIT) }
     }
@@ -112,9 +113,9 @@ fn new_run_delay() -> Duration {
 /// Returns `false` if the file is longer.
 ///
 /// For some files, such as `/proc/PID/cmdline`, the kernel copies the contents from the memory of
-/// the process, and may wait for the lock of this memory at each page. So each system call reads
-/// only one page, and the time limit is checked in between. Fails with `EBUSY` if the time limit in
-/// `waits` has been reached.
+/// the process, and may wait for the `mmap_lock` of the process at each page. So each system call
+/// reads only one page, and the time limit is checked in between. Fails with `EBUSY` if the time
+/// limit in `waits` has been reached.
 pub fn read_at_most(
     dir: BorrowedFd<'_>,
     name: &CStr,
