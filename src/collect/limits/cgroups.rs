@@ -33,7 +33,7 @@ pub struct PidsController {
 pub struct CgroupDir {
     /// Directory of the cgroup in the mounted hierarchy.
     pub dir: Rc<Path>,
-    /// Path of the cgroup, as the cgroup namespace of pidns shows it.
+    /// Path of the cgroup, relative to the root of pidns's cgroup namespace.
     pub path: String,
     /// `true` for cgroup version 2.
     pub is_v2: bool,
@@ -138,7 +138,7 @@ impl PidsController {
     }
 
     /// Reads the counters and the limits of the cgroups with these indices. Leaves out the root of
-    /// the hierarchy, cgroups whose controller is off, and cgroups that were removed.
+    /// the hierarchy, cgroups without the pids controller, and cgroups that were removed.
     ///
     /// The kernel takes a long time to look up the path of a deeply nested cgroup. So once a cgroup
     /// is open, its parent is opened through it (`..`).
@@ -203,7 +203,7 @@ impl PidsController {
 }
 
 /// Reads the counters and the limit of a cgroup. Fails with `ENOENT` or `ENODEV` if the cgroup is
-/// the root of the hierarchy, if the controller is off, or if the cgroup was removed.
+/// the root of the hierarchy, does not have the pids controller, or was removed.
 fn read_cgroup(dir: BorrowedFd<'_>) -> SysResult<CgroupNumbers> {
     let mut text = Vec::new();
     read(dir, c"pids.max", &mut text)?;
@@ -268,9 +268,9 @@ mod tests {
     #[test]
     fn only_a_deeply_nested_cgroup_is_truncated() {
         let mut controller = controller(true);
-        // The second cgroup is an ancestor of the first. Looking up the second cgroup adds the
-        // ancestors that were left out when the first was looked up. These ancestors are still too
-        // far above the first cgroup, so its list of ancestors is still truncated.
+        // The first cgroup is nested deeper than `MAX_LEVELS`, so its list of ancestors is
+        // truncated. The list stays truncated after the second lookup, which adds the missing
+        // ancestors to the tree.
         let indices = [MAX_LEVELS + 1, MAX_LEVELS - 1, 1].map(|levels| {
             let cgroup = controller.cgroup_of(format!("0::{}\n", "/x".repeat(levels)).as_bytes());
             let LimitingCgroup::Index(index) = cgroup else { panic!("is visible") };
@@ -344,7 +344,7 @@ mod tests {
             root: b"/".to_vec(),
             point: dir.path().as_os_str().as_encoded_bytes().to_vec(),
         };
-        // `/a/gone` has been removed, and the controller is off in `/`.
+        // `/a/gone` has been removed, and `/` does not have the pids controller.
         for (path, used) in [("a", 1), ("a/b", 2), ("a/b/c", 3), ("a/d", 4)] {
             let at = dir.path().join(path);
             fs::create_dir(&at).unwrap();

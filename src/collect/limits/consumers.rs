@@ -1,5 +1,5 @@
-//! For each limit, finds the process, container or user that uses most of it, and counts the
-//! zombies.
+//! For each limit, finds the largest consumer (a process, container or user), and the number of
+//! zombies that count towards the limit.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -13,15 +13,16 @@ pub struct Consumers<'a> {
     processes: HashMap<Pid, &'a Process>,
     /// The processes that have terminated, but have not been reaped.
     unreaped: Vec<&'a Process>,
-    /// The container of each namespace, or of its nearest ancestor with a container.
+    /// Maps each namespace to its container. A namespace without a container is mapped to the
+    /// container of its nearest ancestor that has one.
     containers: HashMap<NamespaceId, &'a Container>,
     /// Maps the UID of each user to the user's process with the most tasks, and to the number of
     /// the user's zombies.
     users: HashMap<u32, Consumed>,
 }
 
-/// The process, container or user with the most tasks that count towards a limit, and the zombies
-/// among these tasks.
+/// The largest consumer of a limit (the process, container or user with the most tasks), and the
+/// number of zombies that count towards the limit.
 #[derive(Clone)]
 struct Consumed {
     largest: Option<Consumer>,
@@ -76,8 +77,8 @@ impl<'a> Consumers<'a> {
         Limit { largest, zombies: Some(zombies), reaper, ..limit }
     }
 
-    /// Counts the zombies among `tasks`, and finds the process that has to reap the most of them.
-    /// Returns both together with `largest`.
+    /// Counts the zombies among `tasks`, and finds the process that has to reap the most zombies.
+    /// Returns the count and the process together with `largest`.
     fn consumed(&self, tasks: &[&Process], largest: Option<Consumer>) -> Consumed {
         let zombies = tasks.iter().filter(|it| it.is_unreaped());
         let reaper = most(zombies.clone().filter_map(|it| Some((it.reaper()?, 1))));
@@ -88,11 +89,10 @@ impl<'a> Consumers<'a> {
         }
     }
 
-    /// Returns all processes of a cgroup, including zombies. `tasks` contains the processes that
-    /// are not zombies, and `used` is the number of tasks (threads) that the kernel counts in the
-    /// cgroup. If the threads of the processes in `tasks` do not add up to `used`, adds the zombies
-    /// whose parent is in `tasks`, because a child starts in the cgroup of its parent. Returns
-    /// `None` if the sum still differs.
+    /// Adds the zombies of a cgroup to `tasks`, which contains the other processes of the cgroup.
+    /// `used` is the number of threads that the kernel counts in the cgroup. If `tasks` has a
+    /// different number of threads, adds the zombies whose parent is in `tasks`, because a child
+    /// starts in the cgroup of its parent. Returns `None` if the number still differs from `used`.
     fn with_zombies(&self, mut tasks: Vec<&'a Process>, used: u64) -> Option<Vec<&'a Process>> {
         let pids: HashSet<Pid> = tasks.iter().map(|it| it.pid).collect();
         let count = |tasks: &[&Process]| tasks.iter().map(|it| threads(it)).sum::<u64>();
@@ -104,7 +104,8 @@ impl<'a> Consumers<'a> {
         (count(&tasks) == used).then_some(tasks)
     }
 
-    /// Returns the process with the most tasks, counting the tasks of its direct children too.
+    /// Returns the process with the most tasks. Its direct children's tasks are counted for the
+    /// process, too.
     fn largest_process(&self, tasks: &[&Process]) -> Option<Consumer> {
         let own = tasks.iter().map(|it| (it.pid, threads(it)));
         let of_parents = tasks.iter().filter_map(|it| Some((it.ppid?, threads(it))));

@@ -30,11 +30,11 @@ use crate::model::{
 /// `CAP_SYS_ADMIN` and `CAP_SYS_RESOURCE`: each exempts a process from `RLIMIT_NPROC`.
 const EXEMPT: u64 = 1 << 21 | 1 << 24;
 
-/// The UID that replaces a UID without a mapping in the viewer's user namespace
-/// (`DEFAULT_OVERFLOWUID` in the kernel).
+/// The overflow UID (`DEFAULT_OVERFLOWUID` in the kernel). The kernel shows it instead of a UID
+/// that is not mapped in the viewer's user namespace.
 const OVERFLOW_UID: u32 = 65534;
 
-/// Describes, in a diagnostic, the cgroups that were not read because the time limit was reached.
+/// The part of a diagnostic that describes the cgroups that were not read within the time limit.
 const TOO_SLOW: &str = "that take too long to read, because they are nested deeply,";
 
 /// A process that can fork, with the facts that decide which limits apply to it.
@@ -66,7 +66,7 @@ pub struct LimitedHost<'a> {
     /// The kernel's own counters, or the reason why they can't be read.
     pub kernel: Result<KernelCounters, BpfUnavailable>,
     /// Maps each process that may count towards `RLIMIT_NPROC` to the inode of its user namespace.
-    /// Empty if the kernel's own counts for each user were read.
+    /// Empty if pidns could read the kernel's task counts for each user.
     pub user_namespaces: HashMap<Pid, u64>,
     /// Inode of pidns's own user namespace.
     pub own_user_namespace: Option<u64>,
@@ -104,8 +104,8 @@ impl<'a> LimitedHost<'a> {
             user_namespaces: HashMap::new(),
             own_user_namespace,
             ended: Vec::new(),
-            // The root directory of every procfs belongs to the host's root user, so its owner is
-            // the UID of that user as pidns sees it.
+            // The host's root user owns the root directory of every procfs, so `st_uid` is the UID
+            // of this user in pidns's user namespace.
             host_root: fstat(procfs.fd()).map_or(OVERFLOW_UID, |it| it.st_uid),
             controller: PidsController::of_viewer(),
             procfs,
@@ -116,8 +116,8 @@ impl<'a> LimitedHost<'a> {
         this
     }
 
-    /// Returns the diagnostics about processes that could not be read, and the processes that ended
-    /// before their limits were read.
+    /// Returns two lists: diagnostics about processes that could not be read, and the PIDs of the
+    /// processes that ended before their limits were read.
     pub fn into_log(self) -> (DiagnosticLog, Vec<Pid>) {
         (self.log, self.ended)
     }
@@ -150,8 +150,8 @@ impl<'a> LimitedHost<'a> {
         self.snapshot.procfs.namespace.filter(|_| self.procfs.own)
     }
 
-    /// Returns messages about outer PID namespaces and cgroups whose limits are unknown, because
-    /// pidns can't see them or does not read them.
+    /// Returns messages about outer PID namespaces and cgroups whose limits pidns can't see or does
+    /// not read.
     pub fn hidden_above(&self) -> impl Iterator<Item = &'static str> {
         let initial = Some(NamespaceId::Inode(INITIAL_PID_NAMESPACE));
         let hidden = [
@@ -236,10 +236,10 @@ impl<'a> LimitedHost<'a> {
     /// Returns the PID namespace in which the children of a process start. Must be called only for
     /// processes that are not in the result of [`namespaces_for_children`].
     ///
-    /// If the scan has found all processes whose children start in another namespace, this process
-    /// is not one of them, so the result is the process's own namespace. Otherwise, reads the link
-    /// `pid_for_children`. Fails with `ENOENT` if the link is missing because the namespace has no
-    /// init yet, or if the snapshot does not contain the namespace.
+    /// If the result of [`namespaces_for_children`] is complete, the children start in the
+    /// process's own namespace. Otherwise, this function reads the link `pid_for_children`. Fails
+    /// with `ENOENT` if the link is missing because the namespace has no init yet, or if the
+    /// snapshot does not contain the namespace.
     fn namespace_for_children(
         &self,
         process: &Process,
@@ -276,9 +276,9 @@ impl<'a> LimitedHost<'a> {
         let has =
             |capabilities| parse::capabilities(&text).is_some_and(|it| it & capabilities != 0);
         // The kernel exempts UID 0 of the initial user namespace from the limit, even if the
-        // process is in another user namespace. If the viewer's user namespace maps neither this
-        // UID nor that of the process, both are shown as the overflow UID, so it is unknown whether
-        // the process is exempt.
+        // process is in another user namespace. If this UID and the UID of the process are both
+        // unmapped in the viewer's user namespace, the kernel shows both as the overflow UID, so
+        // pidns can't tell whether the process is exempt.
         let may_be_root = process.uid == self.host_root;
         let is_root = may_be_root && self.host_root != OVERFLOW_UID;
         let is_exempt = is_root || (is_initial && has(EXEMPT));
@@ -298,7 +298,7 @@ impl<'a> LimitedHost<'a> {
     }
 
     /// Reads the user namespaces of all processes that may count towards `RLIMIT_NPROC`. Does
-    /// nothing if the kernel's own counts for each user are available.
+    /// nothing if the kernel's task counts for each user are available.
     fn read_user_namespaces(&mut self) {
         if self.kernel.as_ref().is_ok_and(|kernel| !kernel.users.is_empty()) {
             return;
@@ -315,9 +315,9 @@ impl<'a> LimitedHost<'a> {
     }
 }
 
-/// Returns the index of the innermost cgroup that limits a process, or `None` if it is not limited
-/// by any cgroup. If pidns can't find out, the error is the phrase that completes the diagnostic
-/// "the limits of cgroups … are unknown".
+/// Returns the index of the innermost cgroup that limits a process, or `None` if no cgroup limits
+/// it. If pidns can't determine the cgroup, the error is the reason: a phrase to insert into the
+/// diagnostic "the limits of cgroups … are unknown".
 fn limiting_cgroup(
     controller: &mut PidsController,
     process: &Process,

@@ -42,7 +42,8 @@ pub struct Limits {
 
 impl Limits {
     /// Reads the limits that apply to the processes in `pids`, or to all processes if `pids` is
-    /// `None`. The snapshot must come from a scan of this procfs that has just ended.
+    /// `None`. The snapshot must be the result of a scan of this procfs; call this function
+    /// directly after the scan.
     pub fn read(
         procfs: &Path,
         collector: Collector,

@@ -210,8 +210,8 @@ fn of_user(uid: u32, user_namespace: Option<u64>) -> LimitScope {
     LimitScope { uid: Some(uid), user_namespace, ..LimitScope::default() }
 }
 
-/// Returns the kernel's counts for the user of a process, followed by the counts for the user who
-/// created the process's user namespace, and for the creator of each ancestor of that namespace.
+/// Returns the kernel's counts for several users: the user of a process, the owner of the process's
+/// user namespace, and the owners of that namespace's ancestors, innermost first.
 fn counts<'h>(host: &'h LimitedHost<'_>, it: &LimitedProcess<'_>) -> Option<&'h [UserCount]> {
     let users = &host.kernel.as_ref().ok()?.users;
     users.get(&(it.user_namespace.ok()??, it.process.uid)).map(Vec::as_slice)
