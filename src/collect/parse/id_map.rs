@@ -2,8 +2,8 @@
 
 use super::number::number;
 
-/// Returns the UID or GID that ID 0 of a user namespace has in the reader's user namespace. Returns
-/// `None` if the map does not contain ID 0.
+/// Returns the UID or GID to which ID 0 of a user namespace maps in the reader's user namespace.
+/// Returns `None` if the map does not contain ID 0.
 #[must_use]
 pub fn zero_maps_to(map: &[u8]) -> Option<u64> {
     map.split(|&byte| byte == b'\n').find_map(|line| {

@@ -5,9 +5,9 @@ use super::number::{number, words};
 /// A maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LimitMax {
-    /// A maximum with this value.
+    /// The maximum is this number.
     At(u64),
-    /// No maximum.
+    /// There is no maximum.
     Unlimited,
 }
 

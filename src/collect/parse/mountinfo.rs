@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::link::namespace_link;
 use super::number::number;
 
-/// The types of namespaces whose bind mounts pidns searches for.
+/// The types of namespaces whose bind mounts pidns collects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MountedKind {
     /// A PID namespace.
@@ -20,8 +20,8 @@ pub enum MountedKind {
 /// terminating NUL byte.
 pub const PATH_MAX: usize = 4096;
 
-/// Stands for the path of a mount point that is longer than [`PATH_MAX`]. `PATH_MAX` limits only
-/// the paths that are passed to system calls, and directories can be nested deeper than that.
+/// Placeholder for a mount point path that is longer than [`PATH_MAX`]. `PATH_MAX` limits only the
+/// paths that are passed to system calls, and directories can be nested deeper than that.
 pub const PATH_TOO_LONG: &[u8] = b"(path too long)";
 
 /// A bind mount of a namespace.
@@ -59,13 +59,13 @@ pub fn namespace_mounts(mountinfo: &[u8]) -> impl Iterator<Item = NamespaceMount
     })
 }
 
-/// Returns the IDs of all mounts that a mountinfo lists.
+/// Returns the IDs of all mounts in a mountinfo file.
 pub fn mount_ids(mountinfo: &[u8]) -> impl Iterator<Item = u64> {
     mountinfo.split(|&byte| byte == b'\n').filter_map(|line| number(Mount::parse(line)?.id))
 }
 
-/// Returns `true` if a mountinfo lists a mount at `/`. Otherwise the mountinfo belongs to a process
-/// in a `chroot(2)` and shows only some of the mounts.
+/// Returns `true` if a mountinfo file lists a mount at `/`. Otherwise, the file belongs to a
+/// process in a `chroot(2)` and shows only some of the mounts.
 #[must_use]
 pub fn shows_root(mountinfo: &[u8]) -> bool {
     mountinfo.split(|&byte| byte == b'\n').filter_map(Mount::parse).any(|it| it.point == b"/")

@@ -30,7 +30,8 @@ pub struct Status {
     /// `true` for a kernel thread (`Kthread`, since Linux 6.8).
     pub kernel_thread: Option<bool>,
     /// `true` if the process has an address space, which the `Vm...` lines show. A kernel thread
-    /// has none. A process that exits gives up its address space early.
+    /// has no address space. An exiting process releases its address space before it becomes a
+    /// zombie.
     pub has_memory: bool,
     /// Number of threads (`Threads`).
     pub threads: Option<NonZeroU32>,
@@ -148,17 +149,17 @@ pub struct Leaders {
     pub group: Option<Pid>,
 }
 
-/// Parses only the leaders of the session and the process group, which [`status`] skips. The
-/// leaders are needed only for processes whose namespace link can't be read.
+/// Parses only the session ID and the process group ID (`NSsid` and `NSpgid`), which [`status`]
+/// skips. The IDs are needed only for processes whose namespace link can't be read.
 #[must_use]
 pub fn leaders(status: &[u8]) -> Leaders {
     let leader = |name| field(status, name).and_then(shared_leader);
     Leaders { session: leader(b"NSsid:"), group: leader(b"NSpgid:") }
 }
 
-/// Parses the value of `NSpgid` or `NSsid`, and returns the outermost PID of the leader of the group
-/// or session. Returns `None` if the innermost PID is 0: then the leader has no PID in the process's
-/// own namespace.
+/// Parses the value of `NSpgid` or `NSsid`, and returns the outermost PID of the leader of the
+/// group or session. Returns `None` if the innermost PID is 0, which means that the leader has no
+/// PID in the process's own namespace.
 fn shared_leader(value: &[u8]) -> Option<Pid> {
     let mut numbers = numbers(value);
     let outermost = numbers.next()?;

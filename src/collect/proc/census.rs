@@ -10,8 +10,8 @@ use crate::collect::parse;
 /// a procfs root directory to the number of directories in it: one for each process of the host,
 /// and a few others.
 pub struct Census {
-    /// Number of directories in the root directory of the procfs that do not belong to a process,
-    /// or `None` if they could not be counted.
+    /// Number of top-level procfs directories that do not belong to a process, or `None` if they
+    /// could not be counted.
     other_dirs: Option<u64>,
 }
 
@@ -22,8 +22,8 @@ impl Census {
         Self { other_dirs: count_other_dirs(procfs).ok() }
     }
 
-    /// Returns an upper bound for the number of processes, with a single system call. This number
-    /// also counts the directories in the procfs that do not belong to a process.
+    /// Returns an upper bound for the number of processes. Needs only one system call. The bound
+    /// includes the top-level procfs directories that do not belong to a process.
     pub fn at_most(procfs: &Procfs) -> Option<u64> {
         let stat = statx(procfs.fd(), c"", AtFlags::EMPTY_PATH, StatxFlags::NLINK).ok()?;
         Some(stat.stx_nlink.into())

@@ -18,7 +18,8 @@ use crate::collect::parse;
 /// The descriptors of a process that refer to namespaces (files on nsfs).
 #[derive(Debug, Default)]
 pub struct DescriptorTable {
-    /// The descriptors that refer to namespaces: the number and the file of each.
+    /// The descriptors that refer to namespaces, as pairs of a descriptor number and the file
+    /// behind it.
     pub namespaces: Vec<(u32, FileId)>,
     /// `true` if the process is running a pidns scan (see `scan_mark`).
     pub has_scan_mark: bool,
@@ -96,8 +97,8 @@ pub fn inherited(procfs: &Procfs) -> Vec<u32> {
         let fds = table.namespaces.into_iter().map(|(fd, _)| fd);
         Ok::<_, Errno>(fds.filter(|&fd| !is_close_on_exec(process.as_fd(), fd)).collect())
     };
-    // If pidns's own descriptors cannot be listed, return an empty list. This does no harm: if the
-    // procfs does not show pidns's own process, the scan does not find this process either; if
-    // pidns has run out of descriptors or memory, the scan fails, too.
+    // If pidns's own descriptors cannot be listed, return an empty list. This does no harm. If the
+    // procfs does not show pidns, the scan does not find pidns either. If pidns has run out of
+    // descriptors or memory, the scan fails anyway.
     list().unwrap_or_default()
 }

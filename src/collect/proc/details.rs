@@ -30,8 +30,8 @@ const MAX_BYTES: usize = 32 * 1024;
 /// empty argument costs pidns 24 bytes.
 const MAX_ARGS: usize = 2048;
 
-/// The links in `/proc/PID` to namespaces of all types except PID. Each link is paired with the
-/// name of the type, which the text of the link shows.
+/// The links in `/proc/PID/ns`, except the link to the PID namespace. Each link is paired with the
+/// type name in its target, such as `mnt` in `mnt:[INODE]`.
 const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
     (c"ns/cgroup", "cgroup"),
     (c"ns/ipc", "ipc"),
@@ -46,10 +46,10 @@ const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(4), Duration::from_millis(16)];
 
-/// The number of times that a thread of the scan may wait in vain for a command line. If a command
-/// line is empty, the process may be in the middle of `execve(2)`, so the thread pauses and reads
-/// the command line again (see `PAUSES`). But a process can leave its command line empty forever,
-/// so this number limits the time that the thread wastes.
+/// Number of times that each thread of the scan may wait for a command line without success. If a
+/// command line is empty, the process may be in the middle of `execve(2)`, so the thread pauses and
+/// reads the command line again (see `PAUSES`). But a process can leave its command line empty
+/// forever, so this number limits the time that the thread wastes.
 pub const PATIENCE: u32 = 16;
 
 /// Reads the details of one process.
@@ -58,13 +58,13 @@ pub struct DetailReader<'a> {
     pub dir: BorrowedFd<'a>,
     /// The open file `/proc/PID/status`. Reading it fails once the process is gone.
     pub status_file: &'a OwnedFd,
-    /// The number of times that the thread may still wait in vain for a command line. Starts at
-    /// [`PATIENCE`]. At 0, the thread no longer waits for command lines.
+    /// Number of times that this thread may still wait for a command line without success. Starts
+    /// at [`PATIENCE`]. At 0, the thread no longer waits for command lines.
     pub patience: &'a Cell<u32>,
-    /// Limits the total time for which the threads of the scan are blocked while they read the
-    /// memory of processes.
+    /// Limits the total time that the threads of the scan wait when they read the memory of
+    /// processes.
     pub memory_waits: &'a WaitLimit,
-    /// Limits the total time for which the threads of the scan wait for cgroups.
+    /// Limits the total time that the threads of the scan wait when they read `/proc/PID/cgroup`.
     pub cgroup_waits: &'a WaitLimit,
 }
 

@@ -22,10 +22,10 @@ use crate::model::{DiagnosticCode, EnvPattern, Process};
 /// `prctl(2)` a process can declare any part of its memory to be its environment.
 const MAX_ENVIRONMENT: usize = 2 * 1024 * 1024;
 
-/// Times to wait before empty environments are read again. During `execve(2)`, both the environment
-/// and the command line are empty until the new program has been loaded. But a process can also
-/// leave both empty forever, so pidns does not wait for each process separately: after each wait,
-/// it rereads all environments that were empty.
+/// Durations of the pauses before empty environments are read again. During `execve(2)`, both the
+/// environment and the command line are empty until the new program has been loaded. But a process
+/// can also leave both empty forever, so pidns does not wait for each process separately: after
+/// each wait, it rereads all environments that were empty.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(4)];
 
 /// For each process, records which of the conditions its environment meets. Kernel threads and

@@ -21,8 +21,8 @@ pub struct ScanFindings {
     pub terminated: HashSet<Pid>,
     pub undecided: HashSet<Pid>,
     pub holders: HolderList,
-    /// The processes whose descriptors were not searched, because another process with the same
-    /// descriptor table had been searched before.
+    /// The processes whose descriptors were not searched, because another process that shares the
+    /// descriptor table was already searched.
     pub sharers: Vec<Sharer>,
     /// Maps the inode of each mount namespace to the threads (PID and TID) through which its mount
     /// table can be read.

@@ -14,8 +14,8 @@ use crate::model::{Pid, Process};
 /// not count as a heartbeat. Jenkins uses `sleep 3`.
 const MAX_SLEEP: f64 = 10.0;
 
-/// A step of a CI job with a heartbeat: a background loop that shows the CI agent that the step is
-/// still running.
+/// A step of a CI job that has a heartbeat: a background loop that tells the CI agent that the step
+/// is still running.
 pub struct Step {
     /// PID of the outer shell of the step (see [`Observer::step`](crate::model::Observer::step)).
     pub shell: Pid,

@@ -80,8 +80,8 @@ pub struct ProcessReader<'a> {
     buffer: Vec<u8>,
     last_was_nested: bool,
     last_was_kernel_thread: bool,
-    /// The number of times that the thread may still wait in vain for a command line. Starts at
-    /// [`PATIENCE`]. At 0, the thread no longer waits for command lines.
+    /// Number of times that this thread may still wait for a command line without success. Starts
+    /// at [`PATIENCE`]. At 0, the thread no longer waits for command lines.
     patience: Cell<u32>,
 }
 

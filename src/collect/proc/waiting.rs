@@ -201,7 +201,7 @@ impl Freezer {
         found
     }
 
-    /// Returns `true` if the version 2 cgroup of a process is frozen, with all processes in it.
+    /// Returns `true` if the version 2 cgroup of a process, and thus each process in it, is frozen.
     /// `cgroups` is the contents of the process's `/proc/PID/cgroup`.
     pub fn is_frozen_cgroup(&self, cgroups: &[u8]) -> bool {
         let mut mounts = self.mounts.iter().filter(|it| it.is_v2());

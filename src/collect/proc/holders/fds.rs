@@ -1,9 +1,9 @@
 //! Searches a table of open descriptors for PID and mount namespaces.
 //!
 //! The file behind a descriptor is identified by its device and inode, not by the text of the link
-//! in `/proc/PID/fd`: if the file was opened through a bind mount, the text is a path. The process
-//! decides what its descriptors refer to and can change them at any moment, so a file is opened
-//! only after it is known to be a namespace.
+//! in `/proc/PID/fd`: if the file was opened through a bind mount, this text is a path instead of
+//! `pid:[INODE]`. A descriptor can refer to any kind of file, and the process can change its
+//! descriptors at any moment, so pidns opens a file only after it is known to be a namespace.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -32,7 +32,7 @@ pub fn search(
     held: &mut Held,
 ) -> Result<()> {
     let Process { pid, start_time, .. } = *search.process;
-    // Do not compare the table with others if this could block pidns.
+    // Do not compare this descriptor table with other tables if the comparison could block pidns.
     let is_comparable = blocked::check(pid).is_ok();
     let is_large = is_comparable && is_large(search.descriptor_capacity.filter(|_| tid == pid));
     let Scan { procfs, tables, .. } = search.scan;
@@ -106,9 +106,9 @@ fn pid_namespace_of(
 ) -> Result<Option<u64>> {
     let registry = search.scan.registry;
     // The pinned namespace may be newer than `file`: the namespace of `file` may have ended, and
-    // its inode number may have been reused. So read the descriptor again. The number of a pinned
-    // namespace can't be reused, so if the descriptor still shows this number, it refers to the
-    // pinned namespace.
+    // its inode number may have been reused. So read the descriptor again. The inode number of a
+    // pinned namespace can't be reused. If the descriptor still has this inode number, the
+    // descriptor refers to the pinned namespace.
     if registry.is_pinned(file.inode) && FileId::of(table, name) == Ok(file) {
         return Ok(Some(file.inode));
     }

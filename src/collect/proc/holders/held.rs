@@ -1,4 +1,5 @@
-//! Defines the search for namespaces that one process keeps alive, and the result of the search.
+//! Defines the types for the input and the result of a search for the namespaces that one process
+//! keeps alive.
 
 use std::collections::BTreeMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -23,8 +24,8 @@ pub struct HolderSearch<'a> {
     pub status_file: &'a OwnedFd,
     /// Capacity of the process's descriptor table: 0 if the leader has exited, `None` if unknown.
     pub descriptor_capacity: Option<u32>,
-    /// `true` if the process is known to have no namespace open as a file descriptor. Its
-    /// descriptors are then not searched.
+    /// `true` if it is certain that no descriptor of the process refers to a namespace. In this
+    /// case, the descriptors are not searched.
     pub has_none_open: bool,
     /// `true` if pidns has permission to read everything about this process. If the kernel
     /// denies access anyway, it does so only temporarily.
@@ -38,9 +39,8 @@ pub struct Held {
     pub holders: HolderList,
     /// The large descriptor tables that were searched.
     pub searched_tables: Vec<SearchedTable>,
-    /// Descriptor tables that were not searched, because this process shares them with a process
-    /// that was searched before. Each is an index into
-    /// [`SearchedTables`](super::SearchedTables).
+    /// Indices (into [`SearchedTables`](super::SearchedTables)) of descriptor tables that were not
+    /// searched again, because another process that shares them had already been searched.
     pub shared_tables: Vec<usize>,
     /// The mount namespaces of the process's threads, each with the TID of a thread in it.
     pub mount_namespaces: Vec<(u64, Pid)>,

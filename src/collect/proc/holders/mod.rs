@@ -1,5 +1,5 @@
-//! Finds the PID namespaces, other than its own, that a process keeps alive: namespaces in which
-//! its threads create their children, and namespaces to which it has open descriptors.
+//! Finds the PID namespaces that a process keeps alive, except its own: namespaces in which its
+//! threads create their children, and namespaces to which it has open descriptors.
 //!
 //! A descriptor or thread that goes away during the search is left out without a diagnostic. Bind
 //! mounts are searched in `mounts`, once for each mount namespace.

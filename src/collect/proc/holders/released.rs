@@ -17,7 +17,7 @@ use crate::collect::proc::process_dir::{ProcessDir, for_each_task, task_is_exiti
 use crate::collect::proc::procfs::Procfs;
 use crate::model::{Holder, NamespaceId, Pid, Process, SearchScope};
 
-/// The pause before each repeated check of the namespaces that seem to be released.
+/// The pauses before the repeated checks of namespaces that seem to have been released.
 const PAUSES: [Duration; 3] =
     [Duration::ZERO, Duration::from_micros(100), Duration::from_micros(500)];
 
@@ -52,8 +52,8 @@ pub fn leave_out_released(
         holders.iter().map(|&(inode, _)| inode).filter(|it| !has_members.contains(it)).collect();
     remove_held(&mut released);
     // During `execve(2)`, neither the old leader nor the thread that replaces it shows the
-    // descriptors of the process, so a namespace can seem to be released although it is not. Pause
-    // and check again.
+    // descriptors of the process, so a namespace can seem to have been released although a process
+    // still holds it. Pause and check again.
     for pause in PAUSES {
         if released.is_empty() {
             return;

@@ -32,9 +32,9 @@ pub struct SearchedTables(Mutex<Tables>);
 #[derive(Debug, Default)]
 struct Tables {
     tables: Vec<SearchedTable>,
-    /// Indices into `tables`, in the order that kcmp(2) defines. To compare a table, kcmp(2) needs
-    /// the TID of a living thread that uses the table. So the index of a table is removed once the
-    /// thread with the TID [`SearchedTable::tid`] has exited.
+    /// Indices into `tables`, in the order that kcmp(2) defines. kcmp(2) needs the TID of a living
+    /// thread that uses the table, so an index is removed when the thread [`SearchedTable::tid`]
+    /// has exited.
     order: Vec<usize>,
 }
 
@@ -50,7 +50,7 @@ pub struct SearchedTable {
     pub namespaces: Vec<(u64, u32)>,
 }
 
-/// A process that shares its descriptor table with a process that was searched.
+/// A process that shares its descriptor table with a process that was already searched.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sharer {
     pub pid: Pid,
@@ -59,9 +59,9 @@ pub struct Sharer {
     pub table: usize,
 }
 
-/// Returns `true` unless a table is known to be small. `capacity` is `FDSize` in
-/// `/proc/PID/status`. If the leader of the process has exited, `FDSize` is 0 and says nothing
-/// about the table of the other threads.
+/// Returns `false` only if the descriptor table is known to be small. `capacity` is `FDSize` in
+/// `/proc/PID/status`. If the leader of the process has exited, `FDSize` is 0, although the other
+/// threads may have a large table.
 pub fn is_large(capacity: Option<u32>) -> bool {
     capacity.is_none_or(|capacity| capacity == 0 || capacity > SMALL)
 }
@@ -79,8 +79,8 @@ impl SearchedTables {
         let index = *tables.order.get(position)?;
         let SearchedTable { pid, start_time, .. } = *tables.tables.get(index)?;
         drop(tables);
-        // Accept the result only if the PID still belongs to the searched process. Otherwise, the
-        // comparison was with the table of another process.
+        // Accept the result only if the PID still belongs to the searched process. Otherwise,
+        // kcmp(2) has compared the table of another process.
         (start_time.is_some() && start_time_now(procfs, pid) == start_time).then_some(index)
     }
 
@@ -95,8 +95,8 @@ impl SearchedTables {
         }
     }
 
-    /// For each process that shares a searched table, adds a holder of every namespace that is open
-    /// in the table. Adds at most [`MAX_ADDED`] holders.
+    /// For each process that shares a searched descriptor table, adds one holder for each PID
+    /// namespace descriptor in the table. Adds at most [`MAX_ADDED`] holders.
     pub fn add_holders(&self, mut sharers: Vec<Sharer>, holders: &mut HolderList) {
         let Tables { tables, .. } = &*self.lock();
         sharers.sort_unstable();
@@ -136,8 +136,8 @@ impl Tables {
                 })
             });
             let Some((index, known)) = failed else { return Some(position) };
-            // One of the two threads has exited. If `known` can't be compared even with itself, it
-            // is the one that has exited: remove its table from `order` and try again.
+            // One of the two threads has exited. If comparing `known` with itself fails, too, then
+            // `known` has exited: remove its table from `order` and try again.
             if compare_descriptor_tables(known, known).is_ok() {
                 return None;
             }
