@@ -1,5 +1,5 @@
 //! Defines [`Discovery`], the result of a source (/proc or BPF), and [`FollowUp`], the trait
-//! through which `assemble` asks the source for more data afterwards.
+//! through which `assemble` requests more data from the source after the scan.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -43,7 +43,7 @@ pub struct Discovery {
     pub cgroups: HashMap<Pid, Vec<u8>>,
     /// Inits that have terminated: all their threads have exited or are exiting.
     pub terminated: HashSet<Pid>,
-    /// Inits for which the source could not find out whether they have terminated.
+    /// Inits that may have terminated: the source could not find out.
     pub undecided: HashSet<Pid>,
     /// The holders of all namespaces.
     pub holders: HolderList,
@@ -55,7 +55,7 @@ pub struct Discovery {
 
 /// The questions that `assemble` may ask a source after the source has returned a [`Discovery`].
 pub trait FollowUp {
-    /// Returns `true` if this process still exists, with the PIDs that it had at each level when it
+    /// Returns `true` if this process still exists, and has the same PID at each level as when it
     /// was read.
     fn is_there(&self, process: &Process) -> bool;
 
@@ -78,7 +78,7 @@ pub trait FollowUp {
     /// Returns `true` if this process is in a frozen cgroup.
     fn is_frozen(&self, process: &Process) -> bool;
 
-    /// Returns `true` if the version 2 cgroup of a process is frozen, with all processes in it.
+    /// Returns `true` if the version 2 cgroup of a process, and thus each process in it, is frozen.
     /// `cgroups` is the contents of the process's `/proc/PID/cgroup`.
     fn is_frozen_cgroup(&self, cgroups: &[u8]) -> bool;
 
@@ -89,7 +89,7 @@ pub trait FollowUp {
     /// Returns `true` if a namespace has ever had an init; `None` if this is unknown.
     fn had_init(&self, namespace: &NamespaceFd) -> Option<bool>;
 
-    /// Returns the present state of a namespace's init. Asks the kernel for PID 1 of the namespace,
+    /// Returns the current state of a namespace's init. Asks the kernel for PID 1 of the namespace,
     /// so this also finds an init that started after /proc was listed.
     fn init_now(&self, namespace: &NamespaceFd) -> InitNow;
 
@@ -135,7 +135,7 @@ pub type Sleeps = BTreeMap<Pid, Option<u64>>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedInit {
     pub nspid: Nspid,
-    /// Inode of the init's namespace, if the link could be read.
+    /// Inode of the init's PID namespace, if the link `ns/pid` could be read.
     pub namespace: Option<u64>,
     pub now: InitNow,
 }

@@ -1,4 +1,4 @@
-//! Collects the holders of namespaces in bounded memory.
+//! Collects the holders of namespaces, and limits the memory that this takes.
 //!
 //! A descriptor costs its user 8 bytes of kernel memory, but a holder takes ten times as much
 //! memory in pidns, and even more in the output document. So at most [`MAX_HOLDERS`] holders of
@@ -10,7 +10,7 @@ use std::mem::discriminant;
 
 use crate::model::Holder;
 
-/// Maximum number of holders of one kind that are kept for a namespace.
+/// Maximum number of holders of each kind that the list stores for one namespace.
 pub const MAX_HOLDERS: usize = 10_000;
 
 /// Maximum total size of the holders that are kept, see [`size`]. In a document, a holder of size 1

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use crate::model::{Advice, Diagnostic, DiagnosticCode, Hides, Pid};
 
-/// Maximum number of detailed messages for one code.
+/// Maximum number of detailed messages for each diagnostic code.
 const MAX_DETAILS: usize = 3;
 
 /// All problems with the same code and errno.
@@ -42,7 +42,8 @@ pub struct DiagnosticLog {
 }
 
 impl DiagnosticLog {
-    /// Adds an occurrence of a problem that concerns one process, or no particular process.
+    /// Adds one occurrence of a problem. `pid` is `None` if the problem is not specific to a
+    /// process.
     pub fn note(&mut self, code: DiagnosticCode, errno: Option<Errno>, pid: Option<Pid>) {
         self.note_of(code, errno, pid);
     }
@@ -59,8 +60,8 @@ impl DiagnosticLog {
         entry.pids.extend(pids);
     }
 
-    /// Adds an occurrence with its own message, which is shown instead of the general message of
-    /// the diagnostic code. Only the first few of these messages are shown.
+    /// Adds one occurrence of a problem with a specific message, which replaces the general message
+    /// of the diagnostic code. Only the first few specific messages are shown.
     pub fn note_as(
         &mut self,
         code: DiagnosticCode,
@@ -121,7 +122,7 @@ impl DiagnosticLog {
         let diagnostic = |((code, errno), mut entry): ((DiagnosticCode, Option<i32>), Entry)| {
             entry.pids.sort_unstable();
             entry.pids.dedup();
-            // Several occurrences may concern the same process, so report the number of processes
+            // A problem can occur several times in one process, so report the number of processes
             // if their PIDs are known.
             let by_process = code.counts_processes() && !entry.pids.is_empty();
             let count = if by_process { entry.pids.len() } else { entry.count };

@@ -12,8 +12,8 @@
 //! - `containers`: after a scan, finds the names of containers, and the processes that are in a
 //!   different container than their namespace's init
 //! - `kernel`: system calls for nsfs and mounts, permissions of pidns, user names
-//! - `holder_list`: collects the holders of namespaces in bounded memory
-//! - `mount_list`: collects the bind mounts of namespaces in bounded memory
+//! - `holder_list`: collects the holders of namespaces, and limits the memory that this takes
+//! - `mount_list`: collects the bind mounts of namespaces, and limits the memory that this takes
 //! - `registry`: keeps every namespace open, so that its inode number is not reused
 //! - `log`: collects diagnostics; `error`: the error if no snapshot can be made
 //! - `direct`: answers individual questions without a full scan
@@ -82,7 +82,7 @@ pub struct Request {
     pub collector: Collector,
 }
 
-/// A snapshot, and how its processes were read.
+/// A snapshot, and the method by which its processes were read.
 #[derive(Debug)]
 pub struct Collected {
     /// The snapshot.
@@ -133,7 +133,7 @@ impl Scanner {
         Self { request, program: SharedProgram::NotLoaded }
     }
 
-    /// Returns the request with which this scanner takes every snapshot.
+    /// Returns the request that this scanner uses for every snapshot.
     #[must_use]
     pub fn request(&self) -> &Request {
         &self.request
@@ -173,8 +173,8 @@ fn collect_by(
     collected
 }
 
-/// Takes a snapshot of the processes that `proc` shows. `captured_at` and `start` both give the
-/// time at which the scan began: as RFC 3339, and on the monotonic clock.
+/// Takes a snapshot of the processes that `proc` shows. `captured_at` and `start` are both the time
+/// at which the scan began: `captured_at` is in RFC 3339 format, `start` is on the monotonic clock.
 fn scan(
     request: &Request,
     program: &mut SharedProgram,

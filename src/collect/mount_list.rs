@@ -1,4 +1,4 @@
-//! Collects the bind mounts of namespaces in bounded memory.
+//! Collects the bind mounts of namespaces, and limits the memory that this takes.
 //!
 //! A bind mount takes only a few hundred bytes of kernel memory, no matter how long its path is, so
 //! a user can easily create many bind mounts with long paths. The list stores equal paths of a
@@ -10,7 +10,7 @@ use std::rc::Rc;
 use super::holder_list::MAX_HOLDERS;
 use super::parse::{MountedKind, NamespaceMount};
 
-/// The bind mounts of namespaces that one mount namespace contains.
+/// The bind mounts of nsfs files in one mount namespace.
 #[derive(Debug, Default)]
 pub struct MountList {
     mounts: Vec<NamespaceMount>,
