@@ -162,7 +162,6 @@ fn mount_of_own_root() -> Result<u64> {
 struct MountStat<'a>(&'a [u8]);
 
 impl MountStat<'_> {
-    /// Returns the ID of the parent mount.
     fn parent(&self) -> Option<u64> {
         self.has(STATMOUNT_MNT_BASIC).then(|| self.number(48))?
     }
