@@ -3,8 +3,8 @@
 //! When a namespace is gone, the kernel may give its inode number to a new namespace. An open
 //! descriptor keeps its namespace alive, so the number of an open namespace is not reused. So each
 //! namespace is *pinned*: opened when it is first found, and kept open until the snapshot is
-//! complete. All namespaces are on one file system (nsfs), so the inode number, which the text of a
-//! namespace link shows, is enough to identify a pinned namespace.
+//! complete. All namespaces are on one file system (nsfs). The inode number, which pidns reads from
+//! a namespace link, is therefore enough to identify a pinned namespace.
 //!
 //! The number of open descriptors is limited (`RLIMIT_NOFILE`). Some descriptors are reserved for
 //! reading /proc, so that no process is missed. When all other descriptors are in use, a namespace
@@ -24,7 +24,7 @@ use super::kernel::nsfs::NamespaceFd;
 const FOR_READING: u64 = 128;
 
 /// Returns the number of descriptors that are reserved for reading files in /proc: at most a
-/// quarter of the limit.
+/// quarter of the limit on open files (`RLIMIT_NOFILE`).
 pub fn descriptors_for_reading() -> u64 {
     getrlimit(Resource::Nofile).current.map_or(FOR_READING, |limit| FOR_READING.min(limit / 4))
 }
@@ -33,16 +33,16 @@ pub fn descriptors_for_reading() -> u64 {
 /// or mount through which it found the namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InitHistory {
-    /// It is unknown whether the namespace has had an init: the namespace was found through an open
-    /// descriptor or a mount, which prove nothing about an init.
+    /// It is unknown whether the namespace has had an init. The namespace was found through an open
+    /// descriptor or a mount, and neither proves that an init existed.
     #[default]
     Unknown,
-    /// The namespace had no init yet when the scan found it through a thread. The thread creates
-    /// its children in this namespace, but the thread's link `pid_for_children` was missing. The
-    /// kernel shows this link only after the namespace has had an init.
+    /// The namespace had no init yet when the scan found it. A thread creates its children in this
+    /// namespace, but the thread's link `pid_for_children` was missing, because the kernel shows
+    /// this link only after the namespace has had an init.
     NoneYet,
     /// The namespace has had an init: the link `ns/pid` or `pid_for_children` of a process refers
-    /// to the namespace, or kernel memory shows that it had one.
+    /// to the namespace, or kernel memory shows that an init existed.
     Existed,
 }
 
@@ -52,7 +52,7 @@ pub struct Registered {
     /// Descriptor of the namespace; `None` if the namespace could not be opened or kept open.
     pub fd: Option<NamespaceFd>,
     /// The inode of the parent, or the error if the kernel does not reveal the parent. Set only if
-    /// pidns has closed its descriptor of the namespace, because too few descriptors were free.
+    /// pidns had to close its descriptor of the namespace for lack of free descriptors.
     pub closed_parent: Option<Result<u64>>,
     /// The [`InitHistory`] of the namespace. If the namespace was found in several ways, this is
     /// the most certain value.
@@ -93,13 +93,14 @@ impl Default for NamespaceRegistry {
 
 impl NamespaceRegistry {
     /// Pins (keeps open) the namespace with the inode number `inode`, which the caller has just
-    /// read from a link. If the namespace is not pinned yet, `open` must open the link's target.
+    /// read from a link. If the namespace is not pinned yet, calls `open`, which must open the
+    /// link's target.
     ///
-    /// If the namespace is pinned already, `shows` must read the link again and return `true` if
-    /// the link still shows `inode`. This check is needed because `inode` may be out of date: the
-    /// caller may have read it from a namespace that is gone now, and the pinned namespace may be a
-    /// newer one with the same number. The number of a pinned namespace is not reused, so if the
-    /// link still shows it, the link refers to the pinned namespace.
+    /// If the namespace is pinned already, calls `shows`, which must read the link again and return
+    /// `true` if the link still shows `inode`. This check is needed because `inode` may be out of
+    /// date: the caller may have read it from a namespace that is gone now, and the pinned
+    /// namespace may be a newer one with the same number. The number of a pinned namespace is not
+    /// reused, so if the link still shows it, the link refers to the pinned namespace.
     ///
     /// # Errors
     /// `ESRCH` if the link now refers to another namespace; `EMFILE` if all descriptors that the
@@ -137,9 +138,9 @@ impl NamespaceRegistry {
         }
     }
 
-    /// Pins an open namespace: adds it to the registry, which keeps it open. If all descriptors
-    /// that the registry may use are taken, closes the namespace, records it and its ancestors as
-    /// found, and fails with `EMFILE`.
+    /// Pins an open namespace: adds it to the registry, which keeps it open. If the registry has no
+    /// free descriptor, it closes the namespace, records the namespace and its ancestors as found,
+    /// and fails with `EMFILE`.
     pub fn keep(&self, fd: NamespaceFd, init: InitHistory) -> Result<()> {
         let inode = fd.inode();
         if fd.number() < self.first_for_reading {
@@ -153,7 +154,7 @@ impl NamespaceRegistry {
         drop(fd);
         let parent_inode = parent.as_ref().map(NamespaceFd::inode).map_err(|&errno| errno);
         if let Ok(parent) = parent {
-            // Skip the ancestors of a parent that is already in the registry: they have been
+            // If the parent is already in the registry, skip its ancestors: they have been
             // recorded, or `climb` will add them.
             if self.lock().contains_key(&parent.inode()) {
                 self.meet(parent.inode(), InitHistory::Existed);
@@ -188,7 +189,7 @@ impl NamespaceRegistry {
         self.lock().get(&inode)?.fd.as_ref().map(NamespaceFd::ns_id)
     }
 
-    /// Records that a namespace was found, without opening it.
+    /// Records a namespace as found, but does not open it.
     pub fn meet(&self, inode: u64, init: InitHistory) {
         let mut guard = self.lock();
         let registered = guard.entry(inode).or_default();

@@ -8,8 +8,9 @@ use super::error::Error;
 use super::kernel::blocked::{self, Blocked};
 use crate::model::Pid;
 
-/// Maximum number of threads that are blocked when a scan starts, or that it abandons. If every
-/// attempt to take a snapshot is blocked, pidns reaches this maximum after about a minute.
+/// Maximum number of blocked threads, which includes the threads that earlier scans abandoned. If
+/// this many threads are blocked, pidns makes no further attempt to scan. If every attempt to take
+/// a snapshot is blocked, pidns reaches this maximum after about a minute.
 const MAX_BLOCKED: usize = 16;
 
 /// The function that warns the user that a process has blocked pidns, and that pidns tries again.
@@ -24,15 +25,15 @@ pub fn when_blocked(warn: fn(Error)) {
 /// Calls `start`, and runs the returned function in a separate thread. Returns the result of that
 /// function.
 ///
-/// If a process blocks the thread, this function abandons the thread and tries again in a new
-/// thread. The new thread reads only the lock-free files (see `blocked`) of this process, and of
-/// all other processes that pidns avoids.
+/// If reading a process blocks the thread, this function abandons the thread and tries again in a
+/// new thread. The new thread reads only the lock-free files (see `blocked`) of the blocking
+/// process, and of all other processes that pidns avoids.
 ///
 /// While an abandoned thread is blocked, it keeps its memory, which is at most the memory of one
 /// scan. There are at most [`MAX_BLOCKED`] such threads.
 ///
 /// # Errors
-/// Fails if `start` fails, if a process blocks a thread that reads only the lock-free files of this
+/// Fails if `start` fails, if a process blocks a thread that reads only the lock-free files of that
 /// process, or if [`MAX_BLOCKED`] threads are blocked.
 pub fn unless_blocked<T, F>(start: impl Fn() -> Result<F, Error>) -> Result<T, Error>
 where
@@ -41,14 +42,14 @@ where
 {
     retry(MAX_BLOCKED, blocked::still_blocked(), || match blocked::attempt(start()?) {
         Some(result) => Ok(result),
-        // No thread could be started, so read in this thread. pidns cannot notice if a process
-        // blocks it here.
+        // No thread could be started, so read in this thread. pidns cannot detect that a process
+        // blocks this thread.
         None => Ok(Ok(start()?())),
     })
 }
 
-/// Calls `attempt` until it is not blocked, or `max` threads have been blocked. `blockers` has an
-/// entry for each thread that is blocked already.
+/// Calls `attempt` until a call is not blocked, or until `max` threads are blocked. `blockers` has
+/// an entry for each thread that is already blocked.
 fn retry<T>(
     max: usize,
     mut blockers: Vec<BTreeSet<Pid>>,
@@ -80,9 +81,9 @@ mod tests {
         Pid::new(raw).unwrap()
     }
 
-    /// Calls `retry` with a maximum of three blocked threads, of which `before` are blocked already.
-    /// The attempts before the attempt number `success` are blocked. Returns the result, and the
-    /// number of attempts.
+    /// Calls `retry` with a maximum of three blocked threads; `before` threads are already blocked.
+    /// Every attempt blocks until attempt number `success`, which succeeds. Returns the result, and
+    /// the number of attempts.
     fn retry_up_to_three(before: u32, success: u32) -> (Result<(), String>, u32) {
         let attempts = Cell::new(0);
         let blockers = (1..=before).map(|it| [pid(it)].into()).collect();

@@ -88,8 +88,8 @@ pub fn is_close_on_exec(process: BorrowedFd<'_>, fd: u32) -> bool {
     flags.is_some_and(|flags| flags & OFlags::CLOEXEC.bits() != 0)
 }
 
-/// Returns the inherited descriptors of pidns that refer to namespaces. Must be called before a
-/// scan, because a scan opens many more descriptors.
+/// Returns the namespace descriptors that pidns has inherited. Must be called before a scan,
+/// because a scan opens many more descriptors.
 pub fn inherited(procfs: &Procfs) -> Vec<u32> {
     let list = || {
         let process = ProcessDir::open(procfs.fd(), procfs.viewer.ok_or(Errno::SRCH)?)?;

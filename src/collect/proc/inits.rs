@@ -160,7 +160,7 @@ fn nested_init(procfs: &Procfs, pid: Pid, text: &mut Vec<u8>) -> SysResult<Optio
     }
     let link = dir.pid_namespace();
     // Read the status again after the link `ns/pid`. If the second read succeeds, the process still
-    // exists, so no other process had its PID when the link was read.
+    // exists, so the link belongs to this process, and not to a later process with the same PID.
     read_record(&status_file, text)?;
     let status = parse::status(text);
     let has_memory = status.has_memory;

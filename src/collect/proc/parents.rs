@@ -11,7 +11,7 @@ use crate::model::Pid;
 /// new parent. The new parent can also exit before it is read.
 const ROUNDS: usize = 8;
 
-/// Reads the parents that were not found, and reads their children again.
+/// Reads the parents that the scan missed, and reads their children again.
 ///
 /// The scan misses a parent that exits during the scan, or that is started after /proc was listed.
 /// If the parent has exited, its child has a new parent now. A child that has exited by now is left

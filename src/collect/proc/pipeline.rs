@@ -33,7 +33,8 @@ const MAX_CHILDREN: usize = 256;
 const STANDARD: [&CStr; 3] = [c"fd/0", c"fd/1", c"fd/2"];
 
 /// Maximum number of descriptors to read for pidns itself, for a shell, or for a process that a
-/// shell is just starting. For other processes, only the `STANDARD` descriptors are read.
+/// shell has forked but that has not executed its program yet. For other processes, only the
+/// `STANDARD` descriptors are read.
 const MAX_DESCRIPTORS: usize = 256;
 
 /// Finds the running pidns process in its own scan. `processes` must be sorted by PID. Returns
@@ -60,13 +61,13 @@ pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
     })
 }
 
-/// Returns the siblings that were started after pidns and whose descriptors pidns has no permission
-/// to read, such as `sudo tee log` in the pipeline of an ordinary user.
+/// Returns the siblings that started after pidns and do not permit pidns to read their descriptors,
+/// such as `sudo tee log` in the pipeline of an ordinary user.
 ///
-/// A later start alone does not prove that a sibling is in the same pipeline: if a shell ran pidns
-/// with `exec`, pidns has the start time and the siblings of that shell. So the parent must also be
-/// a shell, and the sibling must be in the same session. An init is not accepted as the parent,
-/// because it adopts orphans.
+/// A later start time is not sufficient proof that a sibling is in the same pipeline: if a shell
+/// replaced itself with pidns (`exec`), pidns has the start time and the siblings of that shell. So
+/// the parent must also be a shell, and the sibling must be in the same session. An init is not
+/// accepted as the parent, because it adopts orphans.
 fn unreadable_siblings(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> Vec<Pid> {
     let [own, parent, ..] = ancestry else { return Vec::new() };
     if is_init(parent) || !is_shell(procfs, parent) {
@@ -116,11 +117,11 @@ impl Pipes {
         Self::of_descriptors(procfs, pid, |dir| Ok(paths(descriptors(dir)?)))
     }
 
-    /// Finds the pipes that may connect pidns or a shell to its pipeline. Includes every pipe among
-    /// the standard descriptors. Of the other descriptors, includes only the write ends of
-    /// anonymous pipes that a command of the shell inherits, such as the pipe of `exec 3> >(cat)`.
-    /// Leaves out other read ends and named pipes (FIFOs), because a server may have the other end
-    /// open, as in `exec 3< <(server)`.
+    /// Finds the pipes that may belong to the pipeline of pidns or of a shell. Includes every pipe
+    /// among the standard descriptors. Includes another descriptor only if it is the write end of
+    /// an anonymous pipe that the commands of the shell inherit, as in `exec 3> >(cat)`. Leaves out
+    /// other read ends and named pipes (FIFOs), because a server may have the other end open, as in
+    /// `exec 3< <(server)`.
     fn of_shell(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |dir| {
             let is_passed_on = |fd: &u32| {
@@ -135,8 +136,8 @@ impl Pipes {
         })
     }
 
-    /// Finds the pipes among the descriptors whose paths `list` returns. Leaves out descriptors
-    /// that can't be read.
+    /// Finds the pipes among the descriptors of a process. `list` selects the descriptors, and
+    /// returns their paths. Leaves out descriptors that can't be read.
     fn of_descriptors(
         procfs: &Procfs,
         pid: Pid,
@@ -148,8 +149,8 @@ impl Pipes {
             let name = name.as_c_str();
             let Ok(Some(pipe)) = FileId::of_pipe(dir.as_fd(), name) else { continue };
             // The permissions of the link show whether the descriptor is the read end or the write
-            // end of the pipe. The end matters: a daemon that a job leaves behind may have the same
-            // end open as pidns, but is not part of the pipeline.
+            // end of the pipe. pidns must know which end is open: a daemon that a job left behind
+            // may have inherited the same end as pidns, but is not part of the pipeline.
             let Ok(link) = statat(dir.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
             if link.st_mode & 0o400 != 0 {
                 pipes.read.insert(pipe);
@@ -172,7 +173,7 @@ impl Pipes {
     /// `self`, adds the pipes that `other` reads from.
     ///
     /// If `other` contains only the same end of a pipe as `self`, returns `false`: the process may
-    /// be a daemon of the job that has inherited this end.
+    /// be a daemon that the job started and that inherited this end.
     fn follow(&mut self, other: &Self) -> bool {
         let is_reader = !self.written.is_disjoint(&other.read);
         let mut written = other.written.difference(&other.late);
@@ -203,9 +204,9 @@ fn paths(descriptors: impl IntoIterator<Item = u32>) -> Vec<CString> {
     descriptors.into_iter().filter_map(path).collect()
 }
 
-/// Returns the other processes in the pipelines of pidns and its ancestors. Such a process is a
-/// child of pidns or of an ancestor, and a pipe connects it to pidns, to an ancestor, or to another
-/// process in the pipeline.
+/// Returns the processes that are in a pipeline with pidns or one of its ancestors. Such a process
+/// is a child of pidns or of an ancestor, and a pipe connects it to pidns, to an ancestor, or to
+/// another process in the pipeline.
 fn pipeline(
     procfs: &Procfs,
     processes: &[Process],
@@ -286,17 +287,16 @@ fn children_of<'a>(
     children.into_values().flatten().collect()
 }
 
-/// Maps each ancestor of pidns that may adopt orphans to the children that it probably started
-/// itself. Inits and subreapers adopt orphans. Any ancestor except a shell is assumed to be a
-/// subreaper.
+/// For each ancestor of pidns that may adopt orphans (an init or a subreaper), the children that
+/// the ancestor probably started itself. Every ancestor except a shell is treated as a subreaper.
 ///
-/// The kernel lists the children of a process in the order in which they were forked or adopted.
-/// One of the children of an ancestor is pidns itself or another ancestor of pidns. The children
-/// before that child are assumed to have been started by the ancestor itself. If the ancestor is an
-/// init that is also a shell, these children include the earlier commands of pidns's pipeline,
-/// because a shell starts commands from left to right.
+/// The kernel lists the children of a process in the order in which they were forked or adopted. In
+/// the list of an ancestor, one child is pidns itself or another ancestor of pidns. pidns assumes
+/// that the ancestor started every child that is listed before this child. If the ancestor is an
+/// init that is also a shell, the children listed before include the earlier commands of pidns's
+/// pipeline, because a shell starts commands from left to right.
 ///
-/// An orphan that was adopted earlier is also listed before that child. pidns recognizes such an
+/// An orphan that was adopted earlier is also listed before this child. pidns recognizes such an
 /// orphan only if it is a session leader, or if it writes to a pipe whose reader is listed earlier.
 struct Adopted(HashMap<Pid, Vec<Pid>>);
 

@@ -32,7 +32,7 @@ use crate::collect::parse::{self, Leaders, Status};
 use crate::collect::registry::InitHistory;
 use crate::model::{DiagnosticCode, NamespaceId, Nspid, Pid, Process};
 
-/// One process and everything that was found about it.
+/// A process and all data that a scan reads about it.
 #[derive(Debug)]
 pub struct ReadProcess {
     pub process: Process,
@@ -185,9 +185,9 @@ impl<'a> ProcessReader<'a> {
             return Ok(ReadProcess::new(process));
         }
         let procfs = self.scan.procfs.fd();
-        // Opening `/proc/PID` first guarantees that all files belong to the same process, and
-        // shortens their paths. If only two files are read, opening the directory costs more than
-        // it saves.
+        // If `/proc/PID` is opened first, all files are sure to belong to the same process, and
+        // their paths are shorter. But if only two files are read, opening the directory costs more
+        // than it saves.
         let mut dir = if self.searches_holders || !self.scan.details.is_empty() {
             ProcessDir::open(procfs, pid)?
         } else {
@@ -305,10 +305,10 @@ impl<'a> ProcessReader<'a> {
         &mut self,
         open: &mut OpenProcess<'_>,
     ) -> SysResult<(Status, SysResult<Option<NamespaceId>>)> {
-        // Usually, the status is read first. If it shows that the process is in pidns's namespace,
-        // the link is not needed. Otherwise, the link is read, and then the status must be read
-        // again, to prove that the process still exists. If the process is likely to be in a nested
-        // namespace, the link is read first, so that the status is read only once.
+        // Usually, read the status first. If it shows that the process is in pidns's namespace, the
+        // link `ns/pid` is not needed. Otherwise, read the link, and then the status again, to
+        // prove that the process still exists. If the process is likely to be in a nested
+        // namespace, read the link first, so that the status is read only once.
         let early =
             (self.last_was_nested || !self.scan.procfs.own).then(|| open.dir.pid_namespace());
         read_record(&open.status_file, &mut self.buffer)?;
@@ -327,8 +327,8 @@ impl<'a> ProcessReader<'a> {
         Ok((parse::status(&self.buffer), link))
     }
 
-    /// Checks that the status belongs to the listed PID, and fills in the PIDs if the kernel left
-    /// them out. The text of the status must still be in the buffer.
+    /// Checks that the status file belongs to the listed PID, and fills in the PIDs if the kernel
+    /// omitted them. The text of the file must still be in the buffer.
     fn identify(
         &mut self,
         open: &mut OpenProcess<'_>,
@@ -438,9 +438,9 @@ impl<'a> ProcessReader<'a> {
         Ok((cgroup, now))
     }
 
-    /// Finds the namespaces, other than its own, that a process keeps alive. Returns an empty
-    /// result if the scan does not search for holders. Fails with `ESRCH` if the process is gone,
-    /// and with `EAGAIN` if the process should be read again.
+    /// Finds the namespaces that a process keeps alive, except the process's own namespace. Returns
+    /// an empty result if the scan does not search for holders. Fails with `ESRCH` if the process
+    /// is gone, and with `EAGAIN` if the process should be read again.
     fn search_holders(
         &self,
         process: &Process,
@@ -465,8 +465,8 @@ impl<'a> ProcessReader<'a> {
         if held.is_unsettled {
             open.retry_later()?;
         }
-        // This search will not be repeated, so record the descriptor tables that it has covered.
-        // They need not be searched again for other processes that share them.
+        // The result of this search is final, so record the descriptor tables that were searched.
+        // Then a table is not searched again for other processes that share it.
         for table in std::mem::take(&mut held.searched_tables) {
             scan.tables.insert(table);
         }

@@ -94,7 +94,7 @@ impl AsFd for ProcessDir<'_> {
     }
 }
 
-/// Fails with `ESRCH` if the process for which this status file was opened is gone.
+/// Fails with `ESRCH` if the process is gone. `status_file` is the open status file of the process.
 pub fn still_there(status_file: &OwnedFd) -> Result<()> {
     rustix::io::pread(status_file, &mut [0; 1], 0).map(drop)
 }
@@ -112,8 +112,8 @@ pub fn try_twice<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     }
 }
 
-/// Calls `read`, which reads a file of a process, and calls it once more if it fails. During
-/// `execve(2)`, the kernel can briefly deny access to files that are readable before and after.
+/// Calls `read`, which reads a file of a process, and retries once after an error. During
+/// `execve(2)`, the kernel can briefly deny access to files that are otherwise readable.
 ///
 /// The outer result fails with `ESRCH` if the process is gone. The inner result is the result of
 /// `read` if the process still exists.

@@ -34,9 +34,9 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Procfs {
     /// The path at which the procfs is mounted.
     pub path: PathBuf,
-    /// `true` if this procfs belongs to the PID namespace of pidns itself. System calls
-    /// and ioctls take only PIDs of that namespace, so the PIDs of any other procfs must not be
-    /// passed to them.
+    /// `true` if this procfs shows the PID namespace of pidns itself. System calls and ioctls
+    /// interpret PIDs in that namespace. So if this is `false`, do not pass them PIDs from this
+    /// procfs.
     pub own: bool,
     /// PID under which this procfs shows pidns itself; `None` if pidns is not visible in this
     /// procfs.
@@ -58,12 +58,12 @@ impl Procfs {
         let mut link = [0; 16];
         let viewer = read_link(dir.as_fd(), c"self", &mut link).ok().and_then(parse::entry);
         let viewer = viewer.and_then(Pid::new);
-        // In the procfs of an ancestor namespace, the NSpid line of pidns has several PIDs:
-        // one for each level from the ancestor to pidns. So a single PID means that the procfs
-        // is pidns's own.
+        // In the procfs of an ancestor namespace, the NSpid line of pidns has several PIDs: one for
+        // each level from the ancestor to pidns. So a single PID means that this procfs shows the
+        // PID namespace of pidns.
         let own = match status.nspid.len() {
-            // Before Linux 4.1 there is no NSpid line, so compare PIDs: pidns's own procfs shows
-            // pidns under the PID that getpid(2) returns.
+            // Before Linux 4.1 there is no NSpid line, so compare PIDs: the procfs of pidns's own
+            // PID namespace shows pidns under the PID that getpid(2) returns.
             0 => viewer.is_some_and(|pid| pid.as_u32() == std::process::id()),
             levels => levels == 1,
         };
@@ -79,8 +79,8 @@ impl Procfs {
         Ok(Self { path, own: *own, viewer: *viewer, dir, uncovered })
     }
 
-    /// Returns a procfs with the same processes, whose files are not covered by other mounts. Root
-    /// can mount something over `/proc/PID`; the returned procfs still shows the process.
+    /// Returns a procfs that shows the same processes, but in which no file is hidden by a mount.
+    /// Root can mount something over `/proc/PID`; the returned procfs still shows the process.
     ///
     /// Returns `None` if the kernel refuses to create such a procfs, or if `self` does not belong
     /// to pidns's PID namespace.
@@ -139,8 +139,8 @@ impl Procfs {
     }
 
     /// Pins the PID namespace that this procfs shows: keeps it open, so that its inode number can't
-    /// be reused. Returns `None` if the procfs is not pidns's own, or if its namespace can't
-    /// be pinned.
+    /// be reused. Returns `None` if this procfs does not show pidns's own PID namespace, or if that
+    /// namespace can't be pinned.
     pub fn pin_own_namespace(&self, registry: &NamespaceRegistry) -> Option<NamespaceId> {
         let name = c"self/ns/pid";
         let inode = self.own.then(|| namespace_link(self.fd(), name, "pid").ok().flatten())??;

@@ -80,8 +80,8 @@ pub fn is_init(process: &Process) -> bool {
     process.nspid.last() == Some(&Pid::INIT)
 }
 
-/// Returns `true` if a process has terminated. A process whose leader thread has terminated lives
-/// on if it has other threads.
+/// Returns `true` if a process has terminated. If only the leader thread has terminated, the
+/// process lives on in its other threads.
 pub fn has_ended(procfs: &Procfs, pid: Pid) -> bool {
     let Ok(dir) = ProcessDir::open(procfs.fd(), pid) else { return true };
     // Reading the link `exe` fails as soon as the leader thread exits.

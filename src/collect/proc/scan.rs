@@ -15,11 +15,12 @@ pub struct Scan<'a> {
     /// The PID namespace that this procfs shows; `None` if pidns could not open the namespace
     /// before the scan.
     pub namespace: Option<NamespaceId>,
-    /// The scopes to search for namespaces. The processes' own namespaces are always read.
+    /// The scopes in which to search for further namespaces. The PID namespace of each process is
+    /// always read.
     pub search: &'a BTreeSet<SearchScope>,
     /// The optional details to read about every process.
     pub details: &'a BTreeSet<Detail>,
-    /// The inherited descriptors of pidns that refer to namespaces.
+    /// The namespace descriptors that pidns has inherited.
     pub inherited: &'a [u32],
     /// The registry to which the scan adds every namespace that it finds.
     pub registry: &'a NamespaceRegistry,

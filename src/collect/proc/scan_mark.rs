@@ -27,7 +27,7 @@ const NAME: &str = "pidns-scan";
 /// Target of the link `/proc/PID/fd/FD` if the descriptor refers to a scan mark.
 const LINK: &[u8] = b"/memfd:pidns-scan (deleted)";
 
-/// Time for which a mark is valid. A scan is far shorter, even on a busy host with many processes.
+/// How long a mark is valid. A scan takes far less time, even on a busy host with many processes.
 const LIFETIME: Duration = Duration::from_secs(10);
 
 /// The scan mark of this pidns process: an open memfd. Other scans recognize the process by its

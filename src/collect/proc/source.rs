@@ -48,11 +48,12 @@ const INIT_ATTEMPTS: usize = 3;
 /// A mounted procfs that is used as a source of snapshots.
 pub struct ProcSource {
     procfs: Procfs,
-    /// The procfs at /proc, if it shows pidns's PID namespace and `procfs` shows another one.
+    /// The procfs at /proc. Set only if it shows pidns's PID namespace, while `procfs` shows
+    /// another PID namespace.
     own: Option<Procfs>,
     /// Inode of pidns's PID namespace.
     viewer_namespace: Option<u64>,
-    /// The inherited descriptors of pidns that refer to namespaces.
+    /// The namespace descriptors that pidns has inherited.
     inherited: Vec<u32>,
     /// Finds frozen cgroups. Created on first use.
     freezer: OnceLock<Freezer>,
@@ -99,7 +100,7 @@ impl ProcSource {
         self.procfs.viewer
     }
 
-    /// For each process, records which conditions its environment meets.
+    /// For each process, records which patterns its environment matches.
     pub fn match_environments(&self, patterns: &BTreeSet<EnvPattern>, found: &mut Discovery) {
         let Discovery { processes, log, .. } = found;
         environment::match_environments(&self.procfs, processes, patterns, log);
@@ -332,8 +333,8 @@ impl FollowUp for ProcSource {
     }
 
     fn init_of(&self, namespace: &NamespaceFd) -> SysResult<Pid> {
-        // The kernel returns the init's PID in pidns's namespace. In the procfs of another
-        // namespace, this PID can belong to a different process.
+        // The kernel returns the PID that the init has in pidns's namespace. In the procfs of
+        // another namespace, this PID can belong to a different process.
         if self.procfs.own { namespace.tgid_from_pidns(Pid::INIT) } else { Err(Errno::NOTTY) }
     }
 

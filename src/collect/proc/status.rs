@@ -15,8 +15,8 @@ const NOBODY: u32 = 65534;
 /// PID of kthreadd, the parent of all kernel threads, in the initial PID namespace.
 const KTHREADD: u32 = 2;
 
-/// Returns `true` if a process still exists, and has the same PID at each level as when it was
-/// read.
+/// Returns `true` if a process still exists, and has the same PID in each of its PID namespaces as
+/// when it was read.
 pub fn is_there(procfs: &Procfs, process: &Process) -> bool {
     current_status(procfs, process).is_some()
 }
@@ -31,7 +31,7 @@ fn current_status(procfs: &Procfs, process: &Process) -> Option<Status> {
     text_now(procfs, process).map(|text| parse::status(&text))
 }
 
-/// Reads the text of a process's status again. Returns `None` if the process is gone.
+/// Reads the file `/proc/PID/status` of a process again. Returns `None` if the process is gone.
 pub fn text_now(procfs: &Procfs, process: &Process) -> Option<Vec<u8>> {
     let mut buffer = Vec::new();
     let mut dir = ProcessDir::by_path(procfs.fd(), process.pid);

@@ -1,5 +1,5 @@
-//! Finds out why a process does not run or exit: because of its tracer, a stuck thread, or a frozen
-//! cgroup.
+//! Finds out why a process can't run or can't exit: because of its tracer, a stuck thread, or a
+//! frozen cgroup.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -158,8 +158,8 @@ fn sleeps_killably(task: BorrowedFd<'_>) -> bool {
 pub struct Freezer {
     /// The cgroup hierarchies.
     mounts: Vec<CgroupMount>,
-    /// Maps the contents of a `/proc/PID/cgroup` file to the frozen cgroups among the listed
-    /// cgroups and their ancestors.
+    /// Maps the contents of a `/proc/PID/cgroup` file to the frozen cgroups. Both the cgroups in
+    /// the file and their ancestors are checked.
     known: Mutex<HashMap<Vec<u8>, Vec<FrozenCgroup>>>,
 }
 
@@ -174,7 +174,8 @@ impl Freezer {
         Self { mounts, known: Mutex::default() }
     }
 
-    /// Returns the frozen cgroups among the cgroups of a process's threads and their ancestors.
+    /// Returns the frozen cgroups that contain a thread of a process, directly or in a descendant
+    /// cgroup.
     pub fn frozen_cgroups(&self, procfs: &Procfs, process: &Process) -> Vec<FrozenCgroup> {
         let Ok(dir) = ProcessDir::open(procfs.fd(), process.pid) else { return Vec::new() };
         let mut cgroups: Vec<Vec<u8>> = Vec::new();
@@ -213,8 +214,8 @@ impl Freezer {
         events.is_some_and(|events| memmem::find(&events, b"frozen 1").is_some())
     }
 
-    /// Returns the frozen cgroups among the cgroups of a thread and their ancestors. `cgroups` is
-    /// the contents of the thread's file `cgroup`.
+    /// Returns the frozen cgroups that contain a thread, directly or in a descendant cgroup.
+    /// `cgroups` is the contents of the thread's file `cgroup`.
     fn frozen(&self, cgroups: Vec<u8>) -> Vec<FrozenCgroup> {
         // A thread that panics cannot leave the map half changed, so a poisoned lock can still be
         // used.
@@ -233,8 +234,8 @@ impl Freezer {
     }
 }
 
-/// Reads this cgroup and its closest ancestors, at most [`MAX_LEVELS`] cgroups in total. Returns
-/// the frozen ones.
+/// Reads the cgroup at `path` and its closest ancestors, at most [`MAX_LEVELS`] cgroups in total.
+/// Returns the frozen cgroups.
 fn frozen_above(mount: &CgroupMount, path: &[u8]) -> Vec<FrozenCgroup> {
     let (point, path) = (OsStr::from_bytes(&mount.point), OsStr::from_bytes(path));
     // The root cgroup can't be frozen, so it has neither of these files.

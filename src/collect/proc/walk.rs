@@ -27,9 +27,9 @@ const MIN_BATCH: usize = 16;
 /// Number of batches that can be queued for each helper thread.
 const WAITING_BATCHES: usize = 4;
 
-/// Time for which one thread reads alone before helper threads are started. Starting helper threads
-/// takes a few tenths of a millisecond, and on an idle host a single thread finishes the scan
-/// within this time.
+/// Delay before helper threads are started. Until then, a single thread reads. Starting helper
+/// threads takes a few tenths of a millisecond, and on an idle host the single thread finishes the
+/// scan within this delay.
 const HELPERS_AFTER: Duration = Duration::from_millis(1);
 
 /// Number of file descriptors for which the kernel allocates space before helper threads start (see
@@ -125,8 +125,8 @@ pub enum Share {
 /// of `list`, and the processes sorted by PID.
 ///
 /// `list` runs in two threads at once, and each call lists one half of the processes. If no other
-/// thread can be started, one call lists all processes. `list` takes its share and a callback, and
-/// calls the callback with each process of this share.
+/// thread can be started, one call lists all processes. Each call gets the share of processes that
+/// it must list, and a callback that it calls with each of these processes.
 pub fn read_while_listing<T: Send>(
     scan: Scan<'_>,
     list: impl Fn(Share, &dyn Fn(Target)) -> T + Sync,
@@ -140,7 +140,7 @@ pub fn read_while_listing<T: Send>(
         for _ in 0..helper_count(scan) {
             // Each helper waits for a message from `start`. A helper that receives a `Sender` lists
             // processes, and sends them through this `Sender`. If `start` is dropped, the helper
-            // lists nothing. In both cases, the helper then reads processes.
+            // skips the listing. In both cases, the helper then reads processes.
             let (start, started) = mpsc::channel();
             let help = move || {
                 let listed = started.recv().ok().map(|sender| list(Share::Second, sender));
@@ -150,8 +150,8 @@ pub fn read_while_listing<T: Send>(
                 helpers.push((start, helper));
             }
         }
-        // The first helper lists half of the processes before it reads processes. The other helpers
-        // only read processes.
+        // The first helper thread lists half of the processes, and then reads processes. The other
+        // helper threads only read processes.
         let share = match helpers.first() {
             Some((start, _)) if start.send(sender.clone()).is_ok() => Share::First,
             _ => Share::Whole,

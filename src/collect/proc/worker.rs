@@ -41,8 +41,8 @@ pub struct Worker<'a> {
 enum Attempt {
     First,
     Retry,
-    /// The last regular attempt, or a late round (see [`MAX_LATE_ROUNDS`]). The result is accepted
-    /// even if it looks inconsistent.
+    /// The last regular attempt to read a process, or a retry in a late round (see
+    /// [`MAX_LATE_ROUNDS`]). The result is accepted even if it looks inconsistent.
     Final,
 }
 
@@ -72,8 +72,8 @@ impl<'a> Worker<'a> {
     /// Retries the processes in `retry`, and returns the results for all processes.
     ///
     /// When a thread other than the leader calls `execve(2)`, it takes over the leader's TID. For a
-    /// moment, the kernel still shows the old leader, which is exiting. Reading the process then
-    /// goes wrong in one of these ways: access to a link is denied, NSpid is empty or shows the
+    /// moment, the kernel still shows the old leader, which is exiting. Reading the process at that
+    /// moment fails or returns wrong data: access to a link is denied, NSpid is empty or shows the
     /// thread's own TID, or the leader is gone.
     pub fn finish(mut self) -> ScanFindings {
         self.attempt = Attempt::Retry;
@@ -107,8 +107,8 @@ impl<'a> Worker<'a> {
             Err(errno) => errno,
         };
         let is_passing = match errno {
-            // No process has this PID. This can be temporary, while a thread other than the leader
-            // calls `execve(2)`. If the second attempt fails too, the process has exited.
+            // No process has this PID. During an `execve(2)` by a thread other than the leader,
+            // this is temporary. If the second attempt also fails, the process has exited.
             Errno::NOENT => self.attempt == Attempt::First,
             Errno::SRCH if self.late_rounds < MAX_LATE_ROUNDS => true,
             Errno::XDEV | Errno::AGAIN => !is_final,

@@ -47,9 +47,9 @@ const MAX_MOUNTED: usize = 256;
 /// 1,000 mounts.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
-/// Maximum CPU time for searching the mount namespaces that pidns finds only in the kernel's list,
-/// because the scan has found no thread in them. Without this limit, the search might never end,
-/// because processes can create mount namespaces faster than pidns searches them.
+/// Maximum CPU time for searching mount namespaces in which the scan has found no thread. pidns
+/// finds such a mount namespace only in the kernel's list. Without this limit, the search might
+/// never end, because processes can create mount namespaces faster than pidns searches them.
 const MAX_UNSEEN_TIME: Duration = Duration::from_secs(1);
 
 /// Searches each mount namespace that pidns can reach, and adds the bind mounts of PID namespaces
@@ -121,8 +121,8 @@ impl MountSearch<'_> {
         // Without CAP_SYS_ADMIN, the list is incomplete: the kernel skips some mount namespaces
         // silently.
         let mut all = viewer::may_administer();
-        // Errors are not reported yet: a mount namespace that can't be read here is searched again
-        // later, through the processes in it.
+        // Do not report errors yet: if a mount namespace can't be read through its descriptor,
+        // pidns searches it again later, through the threads in it.
         all &= self.search_open(&own).is_ok();
         let mut unseen_time = Duration::ZERO;
         for backward in [false, true] {
@@ -168,9 +168,9 @@ impl MountSearch<'_> {
         if inodes.is_empty() {
             return;
         }
-        // All known threads in the remaining mount namespaces have exited or left. Look for
-        // processes that have entered since, such as the successor of a process that restarts
-        // itself.
+        // All known threads in the remaining mount namespaces have exited or moved to another mount
+        // namespace. Look for processes that have entered these mount namespaces in the meantime,
+        // such as the successor of a process that restarts itself.
         self.find_readers_again(&inodes);
         inodes.retain(|inode| self.readers.contains_key(inode));
         for inode in inodes {
@@ -248,8 +248,9 @@ impl MountSearch<'_> {
         self.found.log.note_of(DiagnosticCode::MountsUnsearched, errno, pids);
     }
 
-    /// Searches an open mount namespace. Fails if the kernel permits neither listing its mounts nor
-    /// entering it, and with `EBUSY` if the search has waited for too long.
+    /// Searches an open mount namespace. Lists its mounts or, if that fails, enters the namespace
+    /// and reads `mountinfo`. Fails if both fail, and with `EBUSY` if the search has waited for too
+    /// long.
     fn search_open(&mut self, namespace: &NamespaceFd) -> Result<()> {
         let listed = MountTable::list(namespace, self.waits);
         let (table, mounts) = match listed {
@@ -306,8 +307,9 @@ impl MountSearch<'_> {
     /// mounts below its root directory. Returns `false` if none of the threads is in the mount
     /// namespace any more.
     ///
-    /// Adds a diagnostic that mounts may be missing, unless one thread seems to see all mounts: its
-    /// root directory is a mount point, and it sees every mount that the other threads see.
+    /// A thread seems to see all mounts if its root directory is a mount point, and if it sees
+    /// every mount that the other threads see. If there is no such thread, adds a diagnostic that
+    /// mounts may be missing.
     fn search_views(&mut self, inode: u64, readers: &[Reader]) -> bool {
         let mut roots = HashSet::new();
         let mut views = Vec::new();
@@ -383,7 +385,8 @@ impl MountSearch<'_> {
         mounts.dedup_by(|one, other| (one.inode, &one.path) == (other.inode, &other.path));
         for mount in mounts {
             // The namespace could not be opened: another mount covers its mount point, or the path
-            // leads through a file system that may not answer. Record only the namespace's inode.
+            // leads through a file system that could block pidns, such as FUSE. Record only the
+            // namespace's inode.
             if let Some(errno) = failed.remove(&mount.inode) {
                 let _ = self.registry.pin(
                     mount.inode,
@@ -399,11 +402,9 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Pins a namespace (keeps it open). If `open` fails, returns the error from `open`.
-    ///
-    /// If `open` fails, the registry gets the error `ENOENT` instead of the error from `open`. For
-    /// most other errors, the registry would record the namespace, although the namespace may no
-    /// longer be mounted.
+    /// Pins a namespace (keeps it open). If `open` fails, returns the error from `open`, but gives
+    /// `ENOENT` to the registry. For most other errors, the registry would record the namespace,
+    /// which may no longer be mounted.
     fn pin(&self, inode: u64, open: impl FnOnce() -> Result<NamespaceFd>) -> Result<()> {
         let mut cause = Errno::NOENT;
         let open = || {
@@ -415,8 +416,8 @@ impl MountSearch<'_> {
         self.registry.pin(inode, InitHistory::Unknown, open, || true).map_err(|_| cause)
     }
 
-    /// Finds the processes that are currently in the given mount namespaces, and replaces the
-    /// readers of these mount namespaces with those processes.
+    /// Finds the processes that are now in the given mount namespaces, and uses them as the new
+    /// readers of these mount namespaces.
     fn find_readers_again(&mut self, inodes: &[u64]) {
         for inode in inodes {
             self.readers.remove(inode);

@@ -1,4 +1,4 @@
-//! Opens the namespace at a mount point without waiting for a file system on the path.
+//! Opens the namespace at a mount point without blocking on an unresponsive file system.
 
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
@@ -25,16 +25,16 @@ pub fn root_of(namespace: &NamespaceFd) -> Result<OwnedFd> {
     in_mount_namespace(namespace, || fs::open("/", ROOT_FLAGS, Mode::empty()))
 }
 
-/// Opens the bind mount of a namespace at a path below a root directory.
+/// Opens a namespace through its bind mount. `path` is resolved below the directory `root`.
 ///
 /// Other users can choose the path, and it may lead through a FUSE file system whose daemon never
-/// answers. So the kernel is told to use only its own cache (`RESOLVE_CACHED`, since Linux 5.12),
+/// answers. So tell the kernel to use only its own cache (`RESOLVE_CACHED`, since Linux 5.12),
 /// which contains every mount point. The file at the path is first opened with `O_PATH`, because
 /// opening a device or a FIFO can have side effects. The file is opened for reading only if it is
 /// on nsfs. Paths in a mount table contain no symbolic links, so symbolic links are not followed.
 ///
-/// Fails with `ESTALE` if the path does not lead to the namespace with this inode, and with
-/// `EAGAIN` if the path can't be resolved from the cache.
+/// Fails with `ESTALE` if the path does not lead to the namespace with the inode number `inode`,
+/// and with `EAGAIN` if the path can't be resolved from the cache.
 pub fn open_beneath(root: &OwnedFd, path: &[u8], inode: u64) -> Result<NamespaceFd> {
     if path == PATH_TOO_LONG {
         return Err(Errno::NAMETOOLONG);

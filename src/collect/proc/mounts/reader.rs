@@ -18,7 +18,8 @@ use crate::collect::parse;
 use crate::collect::proc::procfs::Procfs;
 use crate::model::Pid;
 
-/// A thread through which a mount namespace is read: the PID of its process, and its TID.
+/// A thread whose `/proc` directory gives access to a mount namespace: the PID of its process, and
+/// its TID.
 pub type Reader = (Pid, Pid);
 
 /// Identifies a root directory by mount ID, device and inode.
@@ -42,7 +43,7 @@ impl<'a> MountView<'a> {
     /// directory, which means that another thread with the same root directory has already been
     /// read.
     ///
-    /// Fails with `ESRCH` if the thread is no longer in this mount namespace.
+    /// Fails with `ESRCH` if the thread is no longer in the mount namespace `mount_namespace`.
     pub fn read(
         procfs: &Procfs,
         reader: Reader,

@@ -13,7 +13,8 @@ use crate::collect::kernel::wait_limit::{WaitLimit, read_mountinfo};
 use crate::collect::mount_list::MountList;
 use crate::collect::parse::{self, NamespaceMount};
 
-/// The mounts of one mount namespace, from a source that can be read again.
+/// A source for the mounts of one mount namespace. It can be read again, to check whether a mount
+/// still exists.
 #[derive(Debug)]
 pub enum MountTable<'a> {
     /// Mounts that the kernel lists with `listmount(2)`.
@@ -30,7 +31,7 @@ impl<'a> MountTable<'a> {
     }
 
     /// Enters the mount namespace and reads `mountinfo` there. `mountinfo` lists all mounts, except
-    /// those hidden by another mount over the root directory.
+    /// mounts that are hidden by another mount on top of the root directory.
     pub fn read_inside(namespace: &NamespaceFd, waits: &'a WaitLimit) -> Result<(Self, MountList)> {
         // Open /proc first, because it may not exist in the mount namespace that pidns enters.
         let proc = first_procfs()?;
@@ -41,7 +42,7 @@ impl<'a> MountTable<'a> {
     }
 
     /// Removes from `mounts` each mount that no longer exists. Also removes each mount that can't
-    /// be checked because the limit on waiting has been reached.
+    /// be checked because the time limit (`WaitLimit`) has been reached.
     pub fn retain_current(&self, mounts: &mut Vec<NamespaceMount>) {
         let mut buffer = Vec::new();
         match self {
