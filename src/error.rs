@@ -148,7 +148,8 @@ impl Error {
             | Self::NoCgroup
             | Self::StatusLost => Exit::Trouble,
             Self::Exec { source, .. } => {
-                // Shells and env(1) use these exit statuses too.
+                // Use the exit statuses of shells and env(1): 127 if the command was not found, 126
+                // for any other error.
                 let not_found = source.kind() == io::ErrorKind::NotFound;
                 Exit::Command(if not_found { 127 } else { 126 })
             }

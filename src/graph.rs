@@ -28,13 +28,13 @@ pub struct PidGraph {
     /// The nodes of namespaces come first, then the nodes of processes, in the order of the
     /// snapshot. Edges have no data: the kinds of the two nodes determine the meaning of an edge.
     graph: DiGraph<Node, ()>,
-    /// Some of the processes that a filter removed, keyed by PID: tracers and ancestors of the
-    /// remaining processes.
+    /// Processes that a filter removed, if they are tracers or ancestors of remaining processes.
+    /// The key is the PID.
     left_out: BTreeMap<Pid, Process>,
-    /// Facts about the live host that are used in advice; empty for a saved document.
+    /// Facts about the live host, for the advice in reports; empty for a saved document.
     live: LiveFacts,
-    /// The network and other namespaces that the inits of PID namespaces share with the host or
-    /// with each other.
+    /// The namespaces of other types, such as network namespaces, that the inits of PID namespaces
+    /// share with the host or with each other.
     sharing: Sharing,
 }
 
@@ -135,8 +135,8 @@ impl PidGraph {
         self.left_out.extend(processes.into_iter().map(|process| (process.pid, process)));
     }
 
-    /// Returns the network and other namespaces that the inits of PID namespaces share with the
-    /// host or with each other.
+    /// Returns the namespaces of other types, such as network namespaces, that the inits of PID
+    /// namespaces share with the host or with each other.
     #[must_use]
     pub fn sharing(&self) -> &Sharing {
         &self.sharing
@@ -149,7 +149,7 @@ impl PidGraph {
         self.sharing = sharing;
     }
 
-    /// Sets the facts about the live host that are used in advice.
+    /// Sets the facts about the live host, for the advice in reports.
     pub fn set_live(&mut self, live: LiveFacts) {
         self.live = live;
     }

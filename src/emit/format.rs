@@ -130,7 +130,7 @@ impl DiffFormat {
 /// The formats of `limits`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LimitsFormat {
-    /// Human-readable text: one limit per line, the fullest first.
+    /// Human-readable text: one limit per line, sorted by usage, highest first.
     Text,
     /// The JSON document that `pidns schema limits` describes.
     Json,
@@ -172,7 +172,7 @@ pub enum CheckFormat {
     Ndjson,
     /// Workflow commands, which GitHub Actions shows as annotations.
     Github,
-    /// JUnit XML, one test case per code.
+    /// JUnit XML, with one test case for each check code.
     Junit,
     /// A table for the summary of a CI job.
     Markdown,
@@ -210,7 +210,7 @@ pub enum RunFormat {
     Json,
     /// Workflow commands, which GitHub Actions shows as annotations.
     Github,
-    /// JUnit XML, one test case per code.
+    /// JUnit XML, with one test case for each check code.
     Junit,
     /// A table for the summary of a CI job.
     Markdown,

@@ -44,9 +44,9 @@ pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Selects the findings to annotate. If there are more than [`ANNOTATIONS`], selects one fewer than
-/// [`ANNOTATIONS`]: the first finding of each code, then the second of each code, and so on. The
-/// last annotation says how many findings are omitted.
+/// Selects the findings to annotate. If there are more than [`ANNOTATIONS`], the last annotation
+/// says how many findings are omitted, so selects `ANNOTATIONS - 1` findings: first one of each
+/// code, then a second of each code, and so on.
 fn shown(findings: &[Finding]) -> BTreeSet<Finding> {
     if findings.len() <= ANNOTATIONS {
         return findings.iter().copied().collect();

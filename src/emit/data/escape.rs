@@ -29,7 +29,8 @@ pub struct Escaping<W> {
     out: W,
     notation: Notation,
     buffer: Vec<u8>,
-    /// State of the search for CI commands at the end of the text that precedes `buffer`.
+    /// The text before `buffer` has already been searched for CI commands. This is the state in
+    /// which that search stopped.
     seen: CiCommand,
 }
 

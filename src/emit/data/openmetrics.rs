@@ -164,8 +164,8 @@ fn processes(graph: &PidGraph) -> Vec<Sample> {
     [false, true].map(sample).into()
 }
 
-/// Returns the number of namespaces in each state at each level. Includes states without
-/// namespaces: the series of such a state must drop to 0, not end.
+/// Returns the number of namespaces in each state at each level. Includes states that no namespace
+/// has, so that their time series drop to 0 instead of ending.
 fn namespaces(graph: &PidGraph) -> Vec<Sample> {
     let mut counts: BTreeMap<(Option<usize>, NamespaceState), usize> = BTreeMap::new();
     for (namespace, _) in graph.tree() {
@@ -209,9 +209,9 @@ fn has_file(namespace: &Namespace, wanted: HoldingFile) -> bool {
     namespace.holders.iter().any(is_it)
 }
 
-/// Returns one sample for each kind in [`KEEPERS`]: the number of dead namespaces that objects of
-/// this kind keep alive. The last sample is the number of dead namespaces for which pidns found no
-/// such object. Includes samples with the value 0.
+/// Returns one sample for each kind in [`KEEPERS`]: the number of dead namespaces that the kernel
+/// cannot free because of objects of this kind. The last sample is the number of dead namespaces
+/// for which pidns found no such object. Includes samples with the value 0.
 fn dead_namespaces(graph: &PidGraph) -> Vec<Sample> {
     let is_dead = |namespace: &&Namespace| namespace.state == NamespaceState::Dead;
     let dead: Vec<&Namespace> = graph.snapshot().namespaces.iter().filter(is_dead).collect();

@@ -10,9 +10,9 @@ use crate::wording::limit::{failure, limit_text, limits_summary, namesake_lines,
 use crate::wording::limit_advice::limit_advice;
 use crate::wording::line::Emphasis;
 
-/// Writes a line for each limit, followed by a line for each piece of advice. The last lines are a
-/// summary, the reasons why limits are unknown, and the names of processes that have one of the
-/// requested PIDs in their own PID namespaces: the user may have meant one of these processes.
+/// Writes a line for each limit, followed by a line for each piece of advice. Then writes a summary
+/// and the reasons why limits are unknown. Last come the names of processes that have a requested
+/// PID in their own PID namespace, because the user may have meant one of these processes.
 pub fn write(report: &LimitReport, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let adviser = Adviser { graph: &report.graph, live: &report.live };
     let shown: Vec<&Limit> = report.limits.iter().filter(|it| is_shown(it)).collect();

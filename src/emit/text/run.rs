@@ -74,7 +74,7 @@ impl<'a> RunTree<'a> {
     }
 
     /// Adds sibling processes and their descendants. `more` is the number of siblings that follow
-    /// the last process.
+    /// the last process of `roots`.
     ///
     /// This function is not recursive, because deeply nested processes could overflow the stack.
     /// `todo` contains the rows that are still to be added.

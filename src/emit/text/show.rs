@@ -1,5 +1,5 @@
-//! Writes the hierarchy as a tree with a line for each namespace. Below a namespace are its
-//! holders, its members with their PIDs at every level, and its child namespaces. In the nested
+//! Writes the hierarchy as a tree with a line for each namespace. The lines below a namespace show
+//! its holders, its members with their PIDs at every level, and its child namespaces. In the nested
 //! style, each member is below its parent process.
 
 use std::collections::{HashMap, HashSet};
@@ -20,8 +20,8 @@ use crate::wording::namespace::{ARROW_MEANS, DEAD_MEANS, Describe, INFERRED_MEAN
 use crate::wording::phrase::{Count, Symbols, unplaced};
 use crate::wording::sharing::add_sharing;
 
-/// Maximum number of holders to list for one namespace, one on each line. The remaining holders are
-/// only counted.
+/// Maximum number of holders to list for a namespace, each on its own line. The remaining holders
+/// are only counted.
 const HOLDERS: usize = 40;
 
 /// Maximum number of `nsenter` commands to show.
@@ -145,8 +145,8 @@ impl<'a> Hierarchy<'a, '_> {
         if full.is_empty() { Ok(()) } else { self.draw(Place::ROOT, false) }
     }
 
-    /// Draws the members of a namespace at `level`. `more` is the number of lines at that level
-    /// that follow the members.
+    /// Draws the members of a namespace, indented to `level`. `more` is the number of lines that
+    /// follow the members at this level.
     fn members(
         &mut self,
         rows: Vec<TreeRow<'a>>,
@@ -163,9 +163,9 @@ impl<'a> Hierarchy<'a, '_> {
             };
             let mut has_children = row.has_children;
             if place.level >= deepest && row.level > 0 {
-                // Rows that are nested deeper than the maximum level are drawn at the maximum
-                // level, like siblings. So the next row counts as a following sibling if its level
-                // is at least the maximum.
+                // Rows nested deeper than the maximum level are drawn at the maximum level. So if
+                // the next row is at the maximum level or deeper, it is drawn as a sibling of this
+                // row.
                 let is_followed = rows.peek().is_some_and(|next| level + next.level >= deepest);
                 place.branch = Branch::before(usize::from(is_followed));
                 has_children = false;

@@ -35,7 +35,7 @@ const NOMINAL_WIDTH: usize = 80;
 /// The kind of branch that leads to a line of the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Branch {
-    /// The line is a root, so it has no branch. Its children have level 0.
+    /// The line of a root, which is drawn without a branch. Its children have level 0.
     Root,
     /// The line is followed by siblings.
     Inner,
@@ -111,7 +111,7 @@ pub struct TreeDrawer<'o> {
     prefix: String,
     /// The length of `prefix` at each level.
     levels: Vec<usize>,
-    /// A buffer for the escaped text of a part.
+    /// A reusable buffer for the escaped text of one part of a line.
     escaped: String,
 }
 
@@ -277,9 +277,10 @@ impl<'o> TreeDrawer<'o> {
     }
 }
 
-/// Returns the number of bytes of `text` to write on a line of `columns` columns. A longer text is
-/// broken after the last space that fits or, without a space, after the last character that fits.
-/// The line has at least one character, so the caller always makes progress.
+/// Returns the number of bytes of `text` to write on a line of `columns` columns. If the text does
+/// not fit, the line ends after the last space that fits, or after the last character that fits if
+/// there is no such space. The line has at least one character, so the caller always makes
+/// progress.
 fn fitting(text: &str, columns: usize) -> usize {
     let (mut column, mut after_space) = (0, None);
     for (at, character) in text.char_indices() {

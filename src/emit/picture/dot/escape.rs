@@ -32,7 +32,7 @@ impl Html<'_> {
         self.put(format_args!("{}", Distinct(text)))
     }
 
-    /// Writes text that is already escaped for terminals, and escapes it for labels.
+    /// Escapes text for labels, and writes it. The text must already be escaped for terminals.
     pub fn escaped(&mut self, text: &str) -> io::Result<()> {
         self.put(format_args!("{text}"))
     }
@@ -77,7 +77,8 @@ impl Entities<'_> {
     }
 }
 
-/// Returns the escape of a byte that is special in a label, or `None` for any other byte.
+/// Returns the escape sequence for a byte that must be escaped in a label, or `None` for any other
+/// byte.
 fn entity(byte: u8) -> Option<&'static str> {
     match byte {
         b'&' => Some("&amp;"),

@@ -29,7 +29,7 @@ const CHARACTER: f64 = 6.0;
 const LINE_HEIGHT: f64 = 13.0;
 
 /// The box style for namespaces in one state, and its explanation in the legend. Dead namespaces
-/// have the widest border, to stand out in black-and-white print too.
+/// have the widest border, so that they stand out even in black-and-white print.
 pub struct StateLook {
     pub state: NamespaceState,
     pub class: &'static str,
@@ -296,9 +296,10 @@ impl BoxTable {
 const INDENT: usize = 2;
 const NEXT_LINE: &str = "<br align=\"left\"/>  ";
 
-/// Returns the number of `characters` to write on a line that has room for `room` characters. A
-/// longer text is broken after the last space that fits or, without a space, after the last
-/// character that fits. Returns at least 1 for a longer text, so the caller always makes progress.
+/// Returns the number of `characters` to write on a line of `room` characters. If not all of them
+/// fit, the line ends after the last space that fits, or after the last character that fits if
+/// there is no such space. The line has at least one character, so the caller always makes
+/// progress.
 fn fitting(characters: &[char], room: usize) -> usize {
     if characters.len() <= room {
         return characters.len();

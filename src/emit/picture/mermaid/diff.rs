@@ -35,7 +35,7 @@ pub fn write(diff: &Diff, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(chart.finish(&STYLES).as_bytes())
 }
 
-/// Draws a chart in which at most `most` namespaces have a box.
+/// Draws a chart with boxes for at most `most` namespaces.
 fn draw(overlay: &Overlay<'_>, members: bool, most: usize) -> Chart {
     let about = summary(overlay.diff);
     let mut chart = Chart::new("LR", "Changes of PID namespaces", &about);

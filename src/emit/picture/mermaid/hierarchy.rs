@@ -48,7 +48,7 @@ pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
 /// The amount of detail that a chart shows.
 #[derive(Clone, Copy)]
 struct Detail {
-    /// `true` if boxes list members.
+    /// `true` if the boxes show the members of their namespaces.
     members: bool,
     /// Live namespaces below this level are left out.
     depth: usize,

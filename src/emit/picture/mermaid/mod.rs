@@ -37,7 +37,7 @@ struct Chart {
     edges: usize,
     classes: HashSet<&'static str>,
     /// Length of `text`, in characters and in bytes, when [`fits`](Self::fits) was last called. The
-    /// next call counts only what was added since then.
+    /// next call counts only the text that was added since then.
     counted: (usize, usize),
 }
 
