@@ -47,7 +47,8 @@ pub fn write_until(
 /// readable.
 ///
 /// # Errors
-/// Also returns an error if the reader has closed the pipe, or if pidns stopped waiting.
+/// Returns an error if writing fails, if the reader has closed the pipe, or if pidns stopped
+/// waiting.
 pub fn write_file_until(
     file: BorrowedFd<'_>,
     stop: BorrowedFd<'_>,
@@ -108,13 +109,13 @@ pub fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Returns the number of columns of standard output, or `None` if it isn't a terminal.
+/// Returns the width of the terminal in columns, or `None` if standard output is not a terminal.
 #[must_use]
 pub fn width() -> Option<usize> {
     columns(io::stdout().as_fd())
 }
 
-/// Returns the number of columns of standard error, or `None` if it isn't a terminal.
+/// Returns the width of the terminal in columns, or `None` if standard error is not a terminal.
 #[must_use]
 pub fn error_width() -> Option<usize> {
     columns(io::stderr().as_fd())
@@ -174,8 +175,8 @@ pub fn warn_in_full_until(stop: BorrowedFd<'_>, text: &[u8]) {
         Unbuffered { stop: Some(stop), ..Unbuffered::new(io::stderr().as_fd()) }.write_all(text);
 }
 
-/// Returns a message as one line, for a single write, so that the output of other programs cannot
-/// split the line.
+/// Formats a message as one line. If the line is written with a single write, the output of other
+/// programs cannot split it.
 fn line(message: impl fmt::Display) -> Vec<u8> {
     format!("pidns: {}\n", Sanitized(message)).into_bytes()
 }

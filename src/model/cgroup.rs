@@ -66,8 +66,8 @@ use super::{Container, Pod};
 
 /// The form of a container's cgroup path.
 enum PathFormat {
-    /// `PREFIX-ID.scope`, created by systemd; `SLICE:PREFIX:ID`, created by a runtime that was
-    /// given a path in systemd's syntax, but does not use systemd; or `PREFIX-ID`, if the ID has 64
+    /// One of three forms: `PREFIX-ID.scope`, created by systemd; `SLICE:PREFIX:ID`, created by a
+    /// runtime without systemd from a path in systemd's syntax; `PREFIX-ID`, if the ID has 64
     /// hexadecimal digits.
     Prefix(&'static str),
     /// A fixed prefix, directly followed by the ID, as in `lxc.payload.NAME`.
@@ -87,7 +87,7 @@ enum IdFormat {
     Hex,
     /// The format of BuildKit: 25 base-36 digits.
     BuildKit,
-    /// Any text that is not empty, such as a name that a user chose.
+    /// Any non-empty text, such as a name that a user chose.
     Name,
 }
 
@@ -126,10 +126,10 @@ pub const SHIM: &str = "containerd-shim";
 /// unit, unless `has_terminated` returns `true`. `parent` is the name of the process's parent.
 ///
 /// The unit of a terminated process may be wrong: the kernel reports the real path of such a
-/// process only in the version 2 hierarchy, and the root cgroup in every version 1 hierarchy. If
-/// the container used version 1, the version 2 path may name the service that started the
-/// container. For the same reason, the container found for a terminated process can be an outer
-/// container.
+/// process only in the version 2 hierarchy. In every version 1 hierarchy, the kernel reports the
+/// root cgroup. If the container used version 1, the version 2 path may name the service that
+/// started the container. For the same reason, the container found for a terminated process can be
+/// an outer container.
 #[must_use]
 pub fn of_cgroups(
     cgroups: &[u8],
@@ -184,8 +184,9 @@ struct Hierarchy<'a> {
     is_unified: bool,
 }
 
-/// Parses the lines of `/proc/PID/cgroup`, `ID:CONTROLLERS:PATH`, and skips malformed lines. A path
-/// may contain any byte except a newline, because the kernel rejects newlines in cgroup names.
+/// Parses the lines of `/proc/PID/cgroup`, which have the form `ID:CONTROLLERS:PATH`. Skips
+/// malformed lines. A path may contain any byte except a newline, because the kernel rejects
+/// newlines in cgroup names.
 fn hierarchies(cgroups: &[u8]) -> impl Iterator<Item = Hierarchy<'_>> {
     cgroups.split(|&byte| byte == b'\n').filter_map(|line| {
         let path = line.splitn(3, |&byte| byte == b':').nth(2)?;
@@ -224,9 +225,9 @@ impl<'a> CgroupMatch<'a> {
     }
 }
 
-/// Returns the deepest match in all hierarchies, or the first of several equally deep matches. In
-/// version 1, a less deep match may be an outer container: the runtime of the inner container may
-/// create a cgroup in some hierarchies only.
+/// Returns the deepest match in all hierarchies, or the first one if several have the same depth.
+/// In version 1, a shallower match may be an outer container: the runtime of the inner container
+/// may create a cgroup in some hierarchies only.
 fn innermost<'a>(
     cgroups: &'a [u8],
     name: fn(&'a [u8]) -> Option<CgroupMatch<'a>>,
@@ -257,9 +258,10 @@ fn container(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
         .or_else(in_default)
 }
 
-/// Matches a container ID in `name`, the last segment of a path that does not name the runtime.
-/// Directly below the cgroup of a pod, `name` is the ID: 64 hexadecimal digits or a UUID.
-/// Elsewhere, `name` is `ID` or `PREFIX-ID.scope`, and the ID has 64 hexadecimal digits.
+/// Finds a container ID in `name`, the last segment of `path`. This function is for paths that do
+/// not contain the name of the runtime. Directly below the cgroup of a pod, `name` is the ID: 64
+/// hexadecimal digits or a UUID. Elsewhere, `name` is `ID` or `PREFIX-ID.scope`, and the ID has 64
+/// hexadecimal digits.
 fn nameless<'a>(path: &[u8], name: &'a [u8]) -> Option<(&'static str, &'a [u8])> {
     if segments(path).rev().nth(1).and_then(pod).is_some() {
         return (IdFormat::Hex.fits(name) || is_pod_uid(name)).then_some(("kubernetes", name));
@@ -311,7 +313,7 @@ impl IdFormat {
             Self::BuildKit => {
                 id.len() == 25 && id.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'z'))
             }
-            // Reject the empty ID of a cgroup named `lxc.payload.` or `runc-.scope`.
+            // Reject an empty ID: a cgroup can be named just `lxc.payload.` or `runc-.scope`.
             Self::Name => !id.is_empty(),
         }
     }
@@ -323,7 +325,7 @@ impl IdFormat {
 fn containerd(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
     let mut names = segments(cgroup.strip_prefix(b"/")?);
     let (namespace, name) = (names.next()?, names.next()?);
-    // Cut off the cgroups below the container.
+    // Truncate the path after the segment with the ID.
     let path = cgroup.get(..namespace.len() + name.len() + 2)?;
     let id = name.strip_prefix(b"kata_").unwrap_or(name);
     let is_match = is_identifier(namespace) && is_identifier(id);
@@ -351,8 +353,8 @@ fn machine(name: &[u8]) -> Option<(&'static str, Cow<'_, [u8]>)> {
     }
     let machine = unescape(name.strip_prefix(b"machine-")?.strip_suffix(b".scope")?);
     if let Some(libvirt) = machine.strip_prefix(b"lxc-") {
-        // Without a number after `lxc-`, the runtime is ambiguous: libvirt before version 1.3 or
-        // systemd-nspawn may have created the container.
+        // Without a number after `lxc-`, the runtime is ambiguous: the container may have been
+        // created by systemd-nspawn, or by libvirt older than 1.3.
         let end = libvirt.iter().position(|&byte| byte == b'-')?;
         let (number, name) = (&libvirt[..end], &libvirt[end + 1..]);
         let is_numbered = !number.is_empty() && number.iter().all(u8::is_ascii_digit);
@@ -455,7 +457,7 @@ mod tests {
         path.replace("UNIT_UID", UNIT_UID).replace("UID", UID).replace("ID", ID)
     }
 
-    /// Finds the container of a live process whose version 2 cgroup is `path`, and formats it with
+    /// Finds the container of a live process with the version 2 cgroup `path`, and formats it with
     /// [`say`]. Also checks that [`of_path`] finds the same container from the path alone.
     fn read(path: &str) -> String {
         let said = say(live(format!("0::{}\n", fill(path)).as_bytes()));
@@ -465,8 +467,8 @@ mod tests {
         said
     }
 
-    /// Finds the container of a live process from its cgroups. The name of the parent process is
-    /// unknown.
+    /// Finds the container of a live process from its cgroups only, without the name of its parent
+    /// process.
     fn live(cgroups: &[u8]) -> Option<Container> {
         of_cgroups(cgroups, None, || false)
     }
@@ -755,7 +757,7 @@ mod tests {
             let removed = format!("{place} (deleted)");
             assert_eq!(say(of_cgroups(&hybrid(&[&removed]), None, || true)), "docker ID -");
         }
-        // `has_terminated` is called only if a unit was found.
+        // The cgroups below do not name a unit, so `has_terminated` must not be called.
         let never = || -> bool { panic!("asked") };
         assert_eq!(say(of_cgroups(&hybrid(&["pids=/docker/ID"]), None, never)), "docker ID -");
         assert_eq!(of_cgroups(&hybrid(&[]), None, never), None);
@@ -766,7 +768,8 @@ mod tests {
         assert_eq!(read("/system.slice/runc-web.scope (deleted)"), "runc web -");
         assert_eq!(read("/lxc/web (deleted)"), "lxc web -");
         assert_eq!(read("/default/web (deleted)"), "containerd web -");
-        // The kernel appends " (deleted)" only to version 2 paths, so here it is part of the name.
+        // The kernel appends " (deleted)" only to version 2 paths. In a version 1 path, the text is
+        // part of the container's name.
         let named = hybrid(&["pids=/lxc/web (deleted)"]);
         assert_eq!(say(live(&named)), "lxc web (deleted) -");
     }

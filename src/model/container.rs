@@ -14,13 +14,14 @@ const SHORT_ID: usize = 12;
 pub struct Container {
     /// The runtime that created the container: docker, containerd, cri-o, podman, lxc (also for LXD
     /// and Incus, which use the same paths), systemd-nspawn, buildkit, runc, crun or garden. If the
-    /// path does not name the runtime: kubernetes for a container in a pod, otherwise unknown. For
-    /// a systemd unit: systemd. Later versions may add runtimes.
+    /// cgroup path does not name the runtime, the value is kubernetes for a container in a pod,
+    /// otherwise unknown. For a systemd unit, the value is systemd. Later versions may add
+    /// runtimes.
     pub runtime: String,
     /// ID of the container in that runtime. Some runtimes, such as lxc, use the name as the ID.
     pub id: String,
-    /// Name of the container, from a file of the runtime. Null if the runtime gives the container
-    /// no name besides its ID, or if the file could not be read.
+    /// Name of the container, from a file of the runtime. Null if the container has only an ID, or
+    /// if the file could not be read.
     pub name: Option<String>,
     /// The Kubernetes pod that contains the container, or null.
     pub pod: Option<Pod>,

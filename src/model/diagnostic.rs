@@ -3,9 +3,8 @@
 use super::{Pid, keywords};
 
 /// A problem encountered during a scan. A snapshot has at most one diagnostic for each combination
-/// of code and errno. The exception is [`DiagnosticCode::LimitsUnknown`], which can have one
-/// diagnostic for each combination of a kind of limit and a reason why limits of that kind are
-/// unknown.
+/// of code and errno. The exception is [`DiagnosticCode::LimitsUnknown`], which can occur once for
+/// each combination of limit kind and reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// The diagnostic code, in lower case with hyphens. A document that a later version of pidns
@@ -41,7 +40,7 @@ keywords! {
 /// The processes that may be missing from a snapshot, according to a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hides {
-    /// No process is missing.
+    /// No process is missing from the snapshot.
     Nothing,
     /// No process is missing, but pidns may fail to recognise an init.
     Inits,
@@ -284,8 +283,8 @@ diagnostic_codes! {
             "to see all of them, run pidns as root on the host with Linux 6.12 or later",
         ),
     }
-    /// Mounts were not searched, because the kernel's locks were held for too long, or because
-    /// there were too many new mount namespaces.
+    /// Mounts were not searched, because pidns waited too long for the kernel's mount lock, or
+    /// because there were too many new mount namespaces.
     MountsBusy {
         name: "mounts-busy",
         severity: Severity::Warning,
@@ -296,8 +295,8 @@ diagnostic_codes! {
                   mounts all the time",
         advice: Advice::None,
     }
-    /// The parents of processes could not be read, because /proc hides the parents, or because the
-    /// processes kept getting new parents.
+    /// The parents of some processes could not be read, because /proc hides the parents, or because
+    /// the processes were reparented repeatedly during the scan.
     ParentProcessUnread {
         name: "parent-process-unread",
         severity: Severity::Warning,

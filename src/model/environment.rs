@@ -1,4 +1,4 @@
-//! Conditions on the environments of processes.
+//! Filter conditions on the environment variables of processes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,7 +21,7 @@ impl EnvPattern {
         &self.name
     }
 
-    /// Returns `true` if an entry of an environment (`NAME=VALUE`) matches.
+    /// Returns `true` if this pattern matches an environment entry (`NAME=VALUE`).
     #[must_use]
     pub fn matches(&self, entry: &[u8]) -> bool {
         let value = entry.strip_prefix(self.name.as_bytes()).and_then(|it| it.strip_prefix(b"="));

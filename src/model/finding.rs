@@ -121,7 +121,7 @@ check_codes! {
 }
 
 impl CheckCode {
-    /// Returns the name of the code in documents and on the command line.
+    /// Returns the name of this check code in documents and on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.entry().name

@@ -199,7 +199,7 @@ impl FromStr for NamespaceId {
     }
 }
 
-/// A reference to a PID namespace, as a user writes it.
+/// A PID namespace as specified by the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NamespaceRef {
     /// The ID of the namespace: `4026531836`, `pid:[4026531836]` or `pid:[?6]`.

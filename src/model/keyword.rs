@@ -6,8 +6,9 @@ pub trait Keyword: Copy + 'static {
     const VALUES: &'static [Self];
     /// Name of the enumeration in the published schemas.
     const LIST: &'static str;
-    /// The noun for objects with such a value, in singular and plural. Messages about unknown
-    /// values contain it: `2 limits "new"` means that two limits have the unknown value `new`.
+    /// The noun for objects that have a value of this enumeration, in singular and plural. The noun
+    /// is used in messages about unknown values: `2 limits "new"` means that two limits have the
+    /// unknown value `new`.
     const NOUNS: [&'static str; 2];
 
     /// Returns the name of this value.

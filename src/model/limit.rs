@@ -8,7 +8,7 @@ use super::{Container, Keyword, NamespaceId, Pid};
 /// An entry of the table of limit kinds: the properties that all limits of one kind have in common.
 struct LimitEntry {
     name: &'static str,
-    /// Name of the error with which calls fail once this limit has been reached, such as `EAGAIN`.
+    /// Name of the error that system calls return when this limit is reached, such as `EAGAIN`.
     error: &'static str,
     meaning: &'static str,
 }
@@ -147,9 +147,9 @@ impl Limit {
         }
     }
 
-    /// Sets `used` and `max`, and computes `free` and `full` from them. The result is right only
-    /// for kinds of limits that are reached as soon as `used` is `max`. A limit with a maximum of 0
-    /// is reached even if `used` is unknown.
+    /// Sets `used` and `max`, and computes `free` and `full` from them. The result is correct only
+    /// for kinds of limits that count as reached when `used` equals `max`. A limit with a maximum
+    /// of 0 is reached even if `used` is unknown.
     #[must_use]
     pub fn with_numbers(self, used: Option<u64>, max: Option<u64>) -> Self {
         let free = match (used, max) {
@@ -226,7 +226,8 @@ pub struct Consumer {
     pub uid: Option<u32>,
     /// Name of the user with this UID; null if unknown.
     pub user: Option<SmolStr>,
-    /// Number of tasks of this consumer. For a process, includes the tasks of its child processes.
+    /// Number of tasks that the process, container or user has. The tasks of a process include the
+    /// tasks of its child processes.
     pub tasks: u64,
 }
 

@@ -29,14 +29,14 @@ pub struct LiveFacts {
     /// `true` if pidns may raise the hard limits of processes (`CAP_SYS_RESOURCE` in the initial
     /// user namespace).
     pub may_raise_hard_limits: bool,
-    /// The processes that are root in their user namespace, and have `CAP_SYS_RESOURCE` in it.
+    /// Processes that run as root in their user namespace, and have `CAP_SYS_RESOURCE` there.
     pub container_roots: BTreeSet<Pid>,
     /// Maps processes to the inodes of their user namespaces.
     pub user_namespaces: BTreeMap<Pid, u64>,
     /// PID of pidns itself, if the procfs shows it.
     pub own_pid: Option<Pid>,
-    /// `true` if no other process sees more than pidns: pidns has all capabilities that it needs,
-    /// and is in the initial PID namespace.
+    /// `true` if pidns has all capabilities that it needs, and is in the initial PID namespace. No
+    /// other process can then see more of the host.
     pub is_host_root: bool,
     /// Inode of pidns's own mount namespace.
     pub own_mount_namespace: Option<u64>,

@@ -34,8 +34,8 @@ pub struct Namespace {
     pub blocked_by: Vec<Blocker>,
     /// The container to which the cgroup of the namespace's init belongs.
     pub container: Option<Container>,
-    /// Source of the namespace's identity and parent: the kernel reported them, or pidns inferred
-    /// them.
+    /// Evidence for the namespace's identity and parent: reported by the kernel, or inferred by
+    /// pidns.
     pub evidence: Evidence,
 }
 
@@ -167,7 +167,7 @@ impl Holder {
     }
 }
 
-/// Type of an open file, other than the namespace's nsfs file, that keeps a namespace alive. pidns
+/// Type of an open file that keeps a namespace alive, but is not the namespace's nsfs file. pidns
 /// searches for such files only with [`SearchScope::Kernel`](super::SearchScope::Kernel), and only
 /// for namespaces without a living init.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

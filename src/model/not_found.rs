@@ -28,7 +28,7 @@ pub enum NotFound {
     Ambiguous(Pid),
     /// The process exists, but is not visible in this namespace.
     NotVisible {
-        /// The process's PID in the namespace of the procfs that was read.
+        /// PID of the process, as the procfs shows it.
         pid: Pid,
         /// The namespace in which the process is not visible.
         namespace: NamespaceId,
@@ -36,23 +36,24 @@ pub enum NotFound {
     /// The process may have a PID in this namespace, but the procfs that was read does not show
     /// that PID.
     NotTold {
-        /// A known PID of the process, or the PID that the user gave.
+        /// PID of the process, as the procfs shows it. If the process was not found, the PID that
+        /// the user gave.
         pid: Pid,
         /// The namespace in which the process's PID is unknown.
         namespace: NamespaceId,
     },
-    /// A name or an ID could mean several containers or pods.
+    /// A name or an ID matches several containers or pods.
     AmbiguousContainer {
         /// The name or ID that the user gave.
         pattern: String,
-        /// The containers and pods that `pattern` could mean.
+        /// The containers and pods that `pattern` matches.
         meanings: Vec<String>,
     },
     /// No process or namespace matches all filters.
     Selection(Vec<Criterion>),
 }
 
-/// Maximum number of option values, or of containers and pods, that a message lists.
+/// Maximum number of items that a message lists: option values, or containers and pods.
 const NAMED: usize = 5;
 
 /// The kernel's upper limit for PIDs (`PID_MAX_LIMIT`). The inodes of namespaces are far larger, so

@@ -1,4 +1,5 @@
-//! The pidns process that took a snapshot, and other processes that ran only for the snapshot.
+//! The pidns process that took a snapshot, and other processes that ran only because the snapshot
+//! was taken.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,9 +20,9 @@ pub struct Observer {
     /// touches a file to show that the step is still running, and an inner shell, which runs the
     /// script that calls pidns.
     pub step: Option<Pid>,
-    /// The processes of the CI step's heartbeat, sorted by PID: subshells of the outer shell, and
-    /// the descendants of these subshells. The heartbeat shows the CI agent that the step is still
-    /// running. Its processes run only `touch` and short `sleep` commands.
+    /// The processes of the CI step's heartbeat, sorted by PID. The heartbeat shows the CI agent
+    /// that the step is still running. Its processes are subshells of the step's outer shell and
+    /// their descendants, and run only `touch` and short `sleep` commands.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub companions: Vec<Pid>,
     /// The ancestors and the tracer of pidns, and the other processes in its pipeline, sorted by

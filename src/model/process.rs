@@ -14,8 +14,8 @@ use super::{Container, EnvPattern, Evidence, NamespaceId, Nspid, Pid, ProcessSta
 pub struct Process {
     /// PID of the process in the namespace of the procfs that was read.
     pub pid: Pid,
-    /// PID of the parent; `None` if this procfs shows no parent, or if the parent could not be
-    /// read. An unfiltered snapshot always contains the parent.
+    /// PID of the parent; `None` if this procfs does not show the parent, or if the parent could
+    /// not be read. An unfiltered snapshot always contains the parent.
     pub ppid: Option<Pid>,
     /// The process's own (innermost) namespace; `None` if ambiguous.
     pub namespace: Option<NamespaceId>,
@@ -159,14 +159,14 @@ impl Process {
         self.details.as_ref()?.cgroup.as_deref()
     }
 
-    /// Returns the container of the process, if it differs from that of the PID namespace.
+    /// Returns the container of the process, if it differs from the container of the PID namespace.
     #[must_use]
     pub fn other_container(&self) -> Option<&Container> {
         self.details.as_ref()?.container.as_ref()
     }
 
-    /// Returns the process that must reap this process after its termination: the tracer of a
-    /// traced process, otherwise the parent. The kernel hides a traced zombie from the parent
+    /// Returns the process that must reap this process after it terminates: the tracer if the
+    /// process is traced, otherwise the parent. The kernel hides a traced zombie from the parent
     /// (`wait_consider_task()`).
     #[must_use]
     pub fn reaper(&self) -> Option<Pid> {

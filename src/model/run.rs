@@ -12,7 +12,7 @@ use super::Pid;
 pub enum Ended {
     /// The command exited with this status.
     Exited(u8),
-    /// A signal with this number terminated the command.
+    /// The command was terminated by the signal with this number.
     Killed(u8),
 }
 
@@ -41,13 +41,12 @@ impl Ended {
 pub struct Killed {
     /// Processes that were sent SIGTERM. No signal is sent to zombies.
     pub sigterm: BTreeSet<Pid>,
-    /// Processes that were sent SIGKILL: processes that survived SIGTERM, and processes that
-    /// appeared later. If pidns killed the init of a PID namespace, this list includes processes
-    /// that were started from outside of the namespace (nsenter, docker exec), because the kernel
-    /// killed these processes, too.
+    /// Processes that were sent SIGKILL, because they survived SIGTERM or appeared later. If pidns
+    /// killed the init of a PID namespace, the kernel also killed the processes that entered the
+    /// namespace from outside (nsenter, docker exec). This list includes them.
     pub sigkill: BTreeSet<Pid>,
-    /// The processes in `sigkill` that the kernel killed together with an init, and that do not
-    /// descend from the command.
+    /// The processes in `sigkill` that do not descend from the command. The kernel killed them
+    /// together with an init.
     #[serde(skip)]
     pub outsiders: BTreeSet<Pid>,
     /// Processes that pidns is not permitted to signal, such as processes of a set-user-ID program.
@@ -68,8 +67,8 @@ impl Killed {
     }
 }
 
-/// The start time and the PID of a process. The PID gives the order of processes that started in
-/// the same clock tick.
+/// The start time and the PID of a process. The PID orders processes that started in the same clock
+/// tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessStart {
     /// Start time in clock ticks (1/100 s) since boot.
@@ -86,9 +85,9 @@ impl ProcessStart {
     /// at 300. So either the process with the lower PID started first, or the PIDs wrapped around
     /// between the two starts.
     ///
-    /// An order is ruled out if it requires that 16,384 or more processes started in between: no
-    /// host starts that many in one tick. If neither order or both orders are ruled out, the order
-    /// is unknown.
+    /// An order is impossible if 16,384 or more processes would have started between the two
+    /// processes, because no host starts that many in one tick. The order is known if exactly one
+    /// order is possible.
     #[must_use]
     pub fn is_before(self, other: Self, pid_max: Option<u32>) -> Option<bool> {
         const TOO_MANY: u32 = 1 << 14;

@@ -12,9 +12,9 @@ use super::{Container, Detail, Lineage, Namespace, NamespaceId, Pid, Process, Sn
 /// The types cgroup, time and user are left out, because most containers share them with the host.
 const TYPES: [&str; 4] = ["net", "ipc", "uts", "mnt"];
 
-/// The first inode that the kernel gives to namespaces created at run time (`PROC_DYNAMIC_FIRST`).
-/// The initial namespaces have fixed inodes just below this number: for the types IPC, UTS, user
-/// and PID since Linux 3.8, for net and mnt since Linux 6.18.
+/// The lowest inode number that the kernel gives to namespaces created at run time
+/// (`PROC_DYNAMIC_FIRST`). The initial namespaces have fixed inode numbers just below this number:
+/// IPC, UTS, user and PID since Linux 3.8, net and mnt since Linux 6.18.
 const FIRST_DYNAMIC: u64 = 0xF000_0000;
 
 /// The initial PID namespace (`PROC_PID_INIT_INO`).
@@ -29,32 +29,34 @@ const KTHREADD: u32 = 2;
 pub struct Shared {
     /// The types of the shared namespaces.
     pub types: Vec<&'static str>,
-    /// The host, or the inits of other PID namespaces. The init shares the namespaces with them.
+    /// The host or the other inits that the init shares these namespaces with.
     pub with: SharedWith,
 }
 
-/// The host, or the inits of other PID namespaces. The init of a PID namespace shares network or
-/// other namespaces with them.
+/// The host or the other inits that the init of a PID namespace shares namespaces of other types
+/// with, such as network namespaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SharedWith {
     /// The host.
     Host,
-    /// The inits of one or more other PID namespaces, except descendants of the init's own PID
-    /// namespace.
+    /// The inits of one or more other PID namespaces. Descendants of the init's own PID namespace
+    /// do not count.
     Namespaces {
-        /// A PID namespace whose init shares the namespaces, for use in messages: the nearest
-        /// ancestor of the init's own PID namespace or, if there is no such ancestor, the one with
-        /// the lowest ID.
+        /// A PID namespace whose init shares the namespaces, as an example for messages. This is
+        /// the nearest ancestor of the init's own PID namespace or, if no ancestor shares the
+        /// namespaces, the PID namespace with the lowest ID.
         first: NamespaceId,
         /// The container of the PID namespace `first`.
         container: Option<Container>,
-        /// Number of further PID namespaces, besides `first`, whose inits share the namespaces.
+        /// Number of PID namespaces, not counting `first`, whose inits share the same namespaces of
+        /// other types.
         more: usize,
     },
 }
 
-/// Maps each PID namespace to the network and other namespaces that its init shares with the host
-/// or with other inits. Empty if the snapshot was taken without `--details namespaces`.
+/// Maps each PID namespace to the namespaces of other types, such as network namespaces, that its
+/// init shares with the host or with other inits. Empty if the snapshot was taken without
+/// `--details namespaces`.
 #[derive(Clone, Debug, Default)]
 pub struct Sharing(HashMap<NamespaceId, Vec<Shared>>);
 
@@ -132,8 +134,8 @@ fn merged(groups: Vec<SharingGroup<'_>>) -> Vec<(Vec<&'static str>, Vec<&Namespa
     merged
 }
 
-/// Records, for each member of a group, that the member shares namespaces of these types with the
-/// other members.
+/// Records that each member of a group shares its namespaces of the given types with the other
+/// members.
 fn add_partners(
     types: &[&'static str],
     members: &[&Namespace],
@@ -207,7 +209,9 @@ mod tests {
         process.details.get_or_insert_default().namespaces = Some(others.collect());
     }
 
-    /// Formats each entry for a PID namespace as `TYPES host` or `TYPES FIRST MORE`.
+    /// Formats the entries for a PID namespace: `TYPES host` if the host shares the namespaces,
+    /// otherwise `TYPES FIRST MORE`, with the fields `first` and `more` of
+    /// [`SharedWith::Namespaces`].
     fn shared(sharing: &Sharing, inode: u64) -> Vec<String> {
         let text = |shared: &Shared| match &shared.with {
             SharedWith::Host => format!("{} host", shared.types.join(",")),

@@ -96,8 +96,8 @@ pub struct Host {
 pub struct Procfs {
     /// Mount point of the procfs.
     pub path: String,
-    /// `true` if the procfs shows the PID namespace in which pidns itself ran. If the procfs shows
-    /// another PID namespace, the kernel reveals the parents of fewer namespaces.
+    /// `true` if the procfs shows the PID namespace in which pidns itself ran. If `false`, the
+    /// kernel reports the parents of fewer namespaces.
     pub own: bool,
     /// The PID namespace that the procfs shows: the first PID in every `nspid` belongs to this
     /// namespace. Null if unknown.
@@ -120,8 +120,8 @@ keywords! {
         Fds = "fds",
         /// The mounts in every reachable mount namespace.
         Mounts = "mounts",
-        /// Kernel memory, for namespaces that /proc does not show. If it is searched, all other
-        /// places except threads are searched, too. Needs root and Linux 6.18 or later.
+        /// Kernel memory, for namespaces that /proc does not show. Searching kernel memory also
+        /// searches all other places except threads. Needs root and Linux 6.18 or later.
         Kernel = "kernel",
     }
 }
@@ -131,8 +131,8 @@ impl SearchScope {
     pub const OF_PROC: [Self; 5] =
         [Self::Processes, Self::Children, Self::Threads, Self::Fds, Self::Mounts];
 
-    /// Returns the default scopes: all places in /proc except threads, because searching threads
-    /// takes longest and finds least.
+    /// Returns the default scopes: all places in /proc except threads, because a search of threads
+    /// takes longest and finds the fewest namespaces.
     #[must_use]
     pub fn default_set() -> BTreeSet<Self> {
         Self::OF_PROC.into_iter().filter(|&scope| scope != Self::Threads).collect()

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::keywords;
 
-/// A message about the watch itself, for example that the watch has a gap.
+/// A message about the watch itself, for example that some changes may have been missed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// The kind of the message.
