@@ -16,7 +16,8 @@ use rustix::stdio::{stderr, stdin, stdout};
 /// threads.
 const ENOUGH_STACK: usize = 2 * 1024 * 1024;
 
-/// Runs `main`, in a new thread if the main thread has less stack than [`ENOUGH_STACK`].
+/// Runs the function `main`. If the main thread has less stack than [`ENOUGH_STACK`], runs the
+/// function in a new thread.
 ///
 /// `ulimit -s` limits only the stack of the main thread. The stacks of other threads can have any
 /// size.
@@ -25,8 +26,8 @@ pub fn with_enough_stack(main: fn() -> ExitCode) -> ExitCode {
     if limit.is_some_and(|limit| limit < ENOUGH_STACK as u64)
         && let Ok(thread) = thread::Builder::new().stack_size(ENOUGH_STACK).spawn(main)
     {
-        // The new thread may wait for signals. Block all signals in the main thread, so that the
-        // kernel delivers them to the new thread.
+        // The new thread runs the program, which may wait for signals. Block all signals in the
+        // main thread, so that the kernel delivers them to the new thread.
         let _ = SigSet::all().thread_block();
         return thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     }
@@ -62,10 +63,10 @@ extern "C" fn replace_closed_descriptors() {
 /// runtime opens /dev/null for closed standard descriptors and ignores SIGPIPE. Safe Rust has no
 /// hook that runs this early.
 //
-// SAFETY: the entries of the section must be pointers to `extern "C"` functions that return
-// nothing, and both entries are. The two functions ignore the arguments that the C library passes.
-// They do not rely on anything that the Rust runtime sets up: they only make system calls, and
-// close only descriptors that they own.
+// SAFETY: each entry of the section must be a pointer to an `extern "C"` function that returns
+// nothing. Both entries are such pointers. The two functions ignore the arguments that the C
+// library passes. They do not rely on anything that the Rust runtime sets up: they only make system
+// calls, and close only descriptors that they own.
 #[allow(unsafe_code)]
 #[used]
 #[unsafe(link_section = ".init_array")]

@@ -54,8 +54,8 @@ pub fn kill(
         let members = kill_cgroup(command, deadline);
         if members.is_some() {
             // `cgroup.kill` also kills members that pidns has no permission to signal, so clear the
-            // list of processes that pidns could not signal. The next rounds add those outside the
-            // cgroup again.
+            // list of processes that pidns could not signal. The next rounds add the processes
+            // outside the cgroup again.
             killed.refused.clear();
         }
         let time = deadline.saturating_duration_since(Instant::now());
@@ -67,7 +67,8 @@ pub fn kill(
     killed
 }
 
-/// Records which processes still run, and which zombies are not reaped within [`REAPING`].
+/// Records the processes that still run, and the zombies that have not been reaped within
+/// [`REAPING`].
 fn note_survivors(command: &mut SupervisedCommand, killed: &mut Killed) {
     let deadline = Instant::now() + REAPING;
     loop {
@@ -116,9 +117,9 @@ struct Signalled {
     leaves_some: bool,
 }
 
-/// Repeatedly passes each descendant to `send`. Returns when all descendants are gone, when pidns
-/// has no permission to signal any remaining descendant, or when `time` has passed. If `send` fails
-/// for a process that has not terminated, adds the process to `refused`.
+/// Repeatedly passes each descendant to `send`. Returns when all descendants are gone, when all
+/// running descendants are in `refused`, or when `time` has passed. If `send` fails for a process
+/// that has not terminated, adds the process to `refused`.
 fn repeat(
     command: &mut SupervisedCommand,
     time: Duration,

@@ -1,5 +1,5 @@
-//! Starts the command with the signal mask and the disposition of SIGPIPE that pidns was started
-//! with (`posix_spawn(3)`).
+//! Starts the command with `posix_spawn(3)`. The command gets the signal mask and the disposition
+//! of SIGPIPE that pidns was started with.
 //!
 //! If the command must run in its own cgroup, or must die with pidns, pidns starts a second pidns
 //! process instead. The second process joins the cgroup, sets the parent-death signal, and then

@@ -4,8 +4,8 @@
 //! parent of a descendant exits, the descendant becomes a child of pidns, whatever its session or
 //! process group is. In a PID namespace that the command created, the descendant becomes a child of
 //! the namespace's init instead, but the init is also a descendant of pidns. So pidns has a child
-//! as long as any descendant is left. Without a child, `wait(2)` fails with `ECHILD`. This tells
-//! pidns that no descendant is left, without a scan of /proc.
+//! as long as any descendant is left. Without a child, `wait(2)` fails with `ECHILD`, so pidns
+//! learns without scanning /proc that no descendant is left.
 //!
 //! This method works only if all children of pidns belong to the command (see
 //! [`Descendants::adopts_others`]).
@@ -62,16 +62,16 @@ pub struct SupervisedCommand {
     mounted: MountedNamespaces,
 }
 
-/// Maximum number of signals that pidns reads in a row, and of children that it reaps in a row.
-/// Without this limit, processes that fork and exit fast could keep pidns from reading signals, and
-/// many signals could keep it from reaping.
+/// Maximum number of signals that pidns reads in a row, and maximum number of children that it
+/// reaps in a row. Without this limit, processes that fork and exit fast could keep pidns from
+/// reading signals, and many signals could keep it from reaping.
 const ROUND: usize = 1000;
 
 /// Maximum pause between two checks for descendants. SIGCHLD usually ends the pause early. But if
 /// pidns has already read the SIGCHLD before the check, the signal cannot end the pause.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Time that a parent gets to reap a zombie before the zombie is treated as a leftover.
+/// Time limit for a parent to reap a zombie. After this time, the zombie is treated as a leftover.
 pub const REAPING: Duration = Duration::from_millis(100);
 
 /// Time after a request to exit (such as SIGTERM) during which the same signal does not count as a
@@ -205,7 +205,7 @@ impl SupervisedCommand {
     /// Returns an error if the kernel discarded the exit status of the command.
     pub fn wait_for_command(&mut self) -> Result<Ended, Error> {
         loop {
-            // Read signals before reaping. If a child terminates after the reaping, its SIGCHLD
+            // Read signals before reaping children. If a child terminates after `reap`, its SIGCHLD
             // stays pending, so the wait for the next signal ends at once.
             for received in self.signals.iter().take(ROUND) {
                 note_exit_request(&mut self.asked_to_exit, received.signal);
@@ -221,8 +221,8 @@ impl SupervisedCommand {
                         note_exit_request(&mut self.asked_to_exit, received.signal);
                     }
                     if let Some(cgroup) = &self.cgroup {
-                        // Ignore errors: `CommandCgroup::kill` tries again, and kills nothing if
-                        // pidns cannot leave.
+                        // Ignore errors: `CommandCgroup::kill` tries again to leave the cgroup, and
+                        // does not kill any process if pidns cannot leave.
                         let _ = cgroup.leave();
                     }
                     self.reaper.begin();
@@ -280,10 +280,10 @@ impl SupervisedCommand {
     /// signals must have been read before the walk.
     ///
     /// A walk misses a running descendant only if the descendant's parent exits during the walk.
-    /// Let C be the child of pidns that is this parent or an ancestor of this parent. If C had been
-    /// running during the whole walk, the walk would have found C. So C exited during the walk, and
-    /// the kernel sent SIGCHLD to pidns. Therefore, if no signal is pending after the walk, the
-    /// walk has not missed any running descendant.
+    /// Let P be this parent, and let C be the child of pidns that is P or an ancestor of P. If C
+    /// had been running during the whole walk, the walk would have found C. So C exited during the
+    /// walk, and the kernel sent SIGCHLD to pidns. Therefore, if no signal is pending after the
+    /// walk, the walk has not missed any running descendant.
     fn may_have_missed(&self) -> bool {
         self.has_members() || self.signals.is_pending()
     }
@@ -295,7 +295,7 @@ impl SupervisedCommand {
         self.exit_requests.as_fd()
     }
 
-    /// Reaps terminated children. Returns `true` if a descendant is left.
+    /// Reaps terminated children. Returns `true` if a descendant remains.
     pub fn is_anything_left(&mut self) -> bool {
         let children = self.reap();
         self.has_members() || children != Children::None
@@ -307,8 +307,8 @@ impl SupervisedCommand {
     }
 
     /// Reads the signals that arrived after the command ended, but does not pass them on, because
-    /// the command no longer exists. If one of the signals asks pidns to exit, every later wait
-    /// ends early. Ignores a signal that only repeats the last request to exit (see
+    /// the command no longer exists. If one of the signals asks pidns to exit, later waits for
+    /// descendants end early. Ignores a signal that only repeats the last request to exit (see
     /// [`REPEAT_WINDOW`]).
     fn note_hurry(&mut self) {
         for received in self.signals.iter().take(ROUND) {
@@ -375,8 +375,8 @@ fn note_exit_request(last: &mut Option<(Signal, Instant)>, signal: Signal) -> bo
     let now = Instant::now();
     let is_repeated =
         last.is_some_and(|(it, at)| it == signal && now.duration_since(at) < REPEAT_WINDOW);
-    // Do not record the time of a repeated signal. Otherwise, while a user kept pressing Ctrl-C,
-    // each signal would restart the `REPEAT_WINDOW`, and none would count as a new request.
+    // Do not record the time of a repeated signal. Otherwise, each signal would restart the
+    // `REPEAT_WINDOW`, so that a user who keeps pressing Ctrl-C could never make a new request.
     if !is_repeated {
         *last = Some((signal, now));
     }

@@ -1,6 +1,5 @@
-//! Converts signal numbers, and reads and resets the dispositions of signals. Also supports
-//! real-time signals, unlike the safe interfaces of nix and rustix, which support only signals with
-//! a name.
+//! Converts signal numbers, and reads and resets the dispositions of signals. This module exists
+//! because the safe interfaces of nix and rustix do not support real-time signals.
 
 #![allow(unsafe_code)]
 

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 use crate::output;
 
-/// A report file that is open for writing. pidns opens it before the command starts, and does not
-/// change it before the command has ended.
+/// A report file that is open for writing. pidns opens the file before the command starts, but
+/// changes it only after the command has ended.
 #[derive(Debug)]
 pub struct ReportFile {
     path: PathBuf,
@@ -53,11 +53,11 @@ impl ReportFile {
             Ok(Self { path: path.to_owned(), file, opened, mode })
         };
         if path == Path::new("-") {
-            // Standard output belongs to the command.
+            // Use standard error, because standard output belongs to the command.
             return opened_as(stderr?, WriteMode::Stream);
         }
-        // Opening a path such as /dev/fd/3 opens the descriptor's file anew, at offset 0. Append,
-        // so that existing contents are not overwritten.
+        // Opening a path such as /dev/fd/3 reopens the file at offset 0. So open the file for
+        // appending, to keep the existing contents.
         let mode = if is_descriptor(path) { WriteMode::Stream } else { mode };
         let appends = mode != WriteMode::Replace;
         let mut options = OpenOptions::new();
@@ -127,7 +127,8 @@ impl ReportFile {
 
     /// Returns the open report file. If the command has removed the file, creates it again. Never
     /// opens a file that the command has put in its place: opening a FIFO could block forever, and
-    /// through a symbolic link, pidns could overwrite a file that the command itself may not write.
+    /// a symbolic link could make pidns overwrite a file that the command has no permission to
+    /// write.
     fn current(&self) -> io::Result<File> {
         if self.mode == WriteMode::Stream {
             return self.file.try_clone();

@@ -5,7 +5,8 @@
 //! ignored when pidns starts (`nohup`, background jobs of `sh`). If pidns installed a handler for
 //! this signal, `execve(2)` would reset the signal to its default action, so the command would no
 //! longer ignore it. A blocked signal keeps its disposition. The kernel queues a blocked signal
-//! even if it is ignored, or if pidns is the init of its PID namespace.
+//! even if it is ignored. The kernel also queues a blocked signal if pidns is the init of its PID
+//! namespace, although it discards most other signals for which an init has no handler.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -35,8 +36,8 @@ const FAULTS: [NixSignal; 6] = [
 /// The signals that [`Signals::block_ending`] blocks.
 const ENDING: [NixSignal; 3] = [NixSignal::SIGINT, NixSignal::SIGTERM, NixSignal::SIGHUP];
 
-/// The signals that ask `pidns run` to stop waiting for processes and slow readers after the command
-/// has ended.
+/// After the command has ended, these signals ask `pidns run` to stop waiting for leftover
+/// processes and for slow readers of its output.
 const EXIT_REQUESTS: [NixSignal; 4] =
     [NixSignal::SIGHUP, NixSignal::SIGINT, NixSignal::SIGQUIT, NixSignal::SIGTERM];
 
@@ -206,8 +207,9 @@ impl Received {
             (true, _) => {
                 OF_TERMINAL.contains(&signal) && (signal != Signal::HUP || !is_session_leader())
             }
-            // If the command or a descendant sent the signal, it probably used `kill 0`, as shell
-            // scripts do. `kill 0` signals the whole process group, including the command.
+            // If the sender is the command or a descendant of the command, the sender probably used
+            // `kill 0`, as shell scripts do. `kill 0` signals the whole process group, including
+            // the command.
             (false, Some(sender)) => sender == command || descendants.contains(sender),
             (false, None) => false,
         }
