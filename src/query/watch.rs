@@ -15,7 +15,7 @@ pub struct Round<'a> {
     pub captured_at: String,
     /// The start time of the scan in the host's time zone: hours, minutes and seconds.
     pub clock: String,
-    /// The local date, if the watch has not yet reported anything on this date.
+    /// The local date, if this is the first report on this date; otherwise `None`.
     pub new_day: Option<String>,
     /// The host that is watched.
     pub host: &'a Host,

@@ -14,9 +14,9 @@ use super::{namespace, process};
 use crate::collect::parse::Leaders;
 use crate::model::{Namespace, NamespaceId, Pid, Process};
 
-/// Limits on the size of a forest. With low limits, a test takes milliseconds. Also, many
-/// namespaces then have the same level and contain the same PIDs, so a test detects code that
-/// mistakes one of them for another.
+/// Limits on the size of a forest. With low limits, a test takes only milliseconds, and many
+/// namespaces have the same level and contain the same PIDs. So a test detects code that confuses
+/// two namespaces.
 const MAX_TASKS: usize = 40; // at most 64, so that one u64 has a bit for each task
 const MAX_NAMESPACES: usize = 12;
 const MAX_DEPTH: usize = 5;
@@ -51,10 +51,9 @@ pub enum Call {
     Wait { by: u8 },
 }
 
-/// Generates up to `count` random system calls. Some of the calls can inject a process. A process
-/// is injected if it is neither in the namespace of its parent, nor the init of a child namespace
-/// of that namespace. For every 20 calls that cannot inject a process, there are on average
-/// `injecting` calls that can.
+/// Generates up to `count` random system calls. For every 20 calls that cannot inject a process,
+/// there are on average `injecting` calls that can. An injected process is outside the namespace of
+/// its parent, and is not the init of a child of this namespace.
 pub fn calls(count: usize, injecting: u8) -> impl Strategy<Value = Vec<Call>> {
     let play = move |all: Vec<u32>| all.into_iter().map(|raw| call(raw, injecting)).collect();
     vec(any::<u32>(), 1..=count).prop_map(play)
@@ -96,7 +95,7 @@ pub struct Task {
     numbers: Vec<u32>,
     /// Index of the process's own namespace.
     pub namespace: usize,
-    /// Index of the namespace in which the process's next children start.
+    /// Index of the namespace in which new children of the process start.
     for_children: usize,
     pub parent: Option<usize>,
     session: usize,
@@ -398,12 +397,12 @@ impl Forest {
 /// Defines which part of a forest the viewer (a simulated pidns process) can see.
 #[derive(Clone, Debug)]
 pub struct Sight {
-    /// Selects a running process, as in [`Call`]. The procfs shows the PID namespace of this
-    /// process.
+    /// A number that selects a running process, in the same way as `by` in [`Call`]. The procfs
+    /// shows the PID namespace of this process.
     mount: u8,
-    /// Selects a running process, as in [`Call`]. The viewer is in the PID namespace of this
-    /// process. `None` simulates a viewer whose seccomp filter refuses `NS_GET_PARENT` for every
-    /// namespace.
+    /// A number that selects a running process, in the same way as `by` in [`Call`]. The viewer is
+    /// in the PID namespace of this process. If `None`, the viewer's seccomp filter refuses
+    /// `NS_GET_PARENT` for every namespace.
     viewer: Option<u8>,
     /// A bit for each process: 1 if the viewer may not read the namespace link of this process.
     refused: u64,

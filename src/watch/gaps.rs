@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// long.
 const LASTING: Duration = Duration::from_secs(60);
 
-/// The reasons why snapshots or comparisons of the last minute are incomplete.
+/// The reasons why snapshots or comparisons from the past minute are incomplete.
 #[derive(Debug, Default)]
 pub struct Gaps {
     /// Maps the name of each gap to the time of the last snapshot that had this gap. The names
@@ -20,14 +20,15 @@ pub struct Gaps {
 /// disappeared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GapChange {
-    /// A gap has begun: the snapshot has a gap that no other snapshot of the last minute had.
+    /// The snapshot has a new gap: no other snapshot from the past minute had this gap.
     New,
     /// All gaps have ended, so the snapshots are complete again.
     Ended,
 }
 
 impl Gaps {
-    /// Records the gaps in a snapshot. Returns the change to report, if any.
+    /// Records the gaps in a snapshot. Returns the [`GapChange`] that the watch must report, if
+    /// any.
     pub fn note(
         &mut self,
         names: impl IntoIterator<Item = String>,

@@ -1,5 +1,5 @@
-//! Helpers of `pidns watch`: the schedule of its rounds, a record of the gaps (reasons why
-//! snapshots are incomplete) that were already reported, and the local time.
+//! Helpers of `pidns watch`: the schedule of its rounds, a record of the gaps that were already
+//! reported (a gap is a reason why a snapshot is incomplete), and the local time.
 
 pub mod gaps;
 pub mod local_time;

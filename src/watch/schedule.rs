@@ -27,8 +27,8 @@ pub struct Schedule {
 pub struct SkippedRounds {
     /// Number of rounds.
     pub count: u64,
-    /// Duration of the longest round that caused others to be skipped, measured from when the round
-    /// was due.
+    /// Duration of the longest round that caused other rounds to be skipped, measured from the time
+    /// at which the round was due.
     pub longest: Duration,
 }
 
@@ -65,13 +65,14 @@ impl Schedule {
             self.unreported.count = self.unreported.count.saturating_add(missed);
             self.unreported.longest = self.unreported.longest.max(took);
         }
-        // Rounds are due at multiples of the interval after the first round. `left` is the time
-        // from now until the next multiple.
+        // A round is due whenever a multiple of the interval has passed since the first round.
+        // `left` is the time until the next round is due.
         let left = u64::try_from(interval - took.as_nanos() % interval).ok();
         self.due = left.and_then(|left| now.checked_add(Duration::from_nanos(left)));
     }
 
-    /// Returns the skipped rounds to report now, if any. Returns at most one report a minute.
+    /// Returns the skipped rounds that have not been reported, if there are any. Returns `Some` at
+    /// most once a minute.
     pub fn take_report(&mut self, now: Instant) -> Option<SkippedRounds> {
         let is_early = self.reported_at.is_some_and(|at| now.saturating_duration_since(at) < QUIET);
         if self.unreported.count == 0 || is_early {
