@@ -44,13 +44,13 @@ pub struct Check {
     pub nothing_matches: bool,
     /// Time since boot when the snapshot was taken; `None` for a saved document.
     pub uptime: Option<Duration>,
-    /// The problems, except those that the policy allows: first the denied problems, then the
-    /// warnings, both sorted by code.
+    /// The problems that the policy denies, followed by those for which the policy only warns. Each
+    /// group is sorted by code.
     pub findings: Vec<Finding>,
     /// Facts about the live host, for the advice in reports.
     pub live: LiveFacts,
-    /// The comparison with the earlier snapshot; `None` if there is no earlier snapshot, or with
-    /// `--all`.
+    /// The comparison with the earlier snapshot; `None` if there is no earlier snapshot, or if
+    /// `--all` was given.
     earlier: Option<Earlier>,
     /// Processes and namespaces in states that probably end soon. These states are not reported as
     /// problems.
@@ -58,8 +58,8 @@ pub struct Check {
 }
 
 impl Check {
-    /// Checks a graph for problems. Does not report the state of a process or namespace in
-    /// `unsettled`, because most such states end soon.
+    /// Checks a graph for problems. Does not report the states of the processes and namespaces that
+    /// `unsettled` lists, because most of these states end soon.
     #[must_use]
     pub fn new(graph: PidGraph, unsettled: Unsettled, policy: &Policy) -> Self {
         let mut this = Self::unchecked(graph, unsettled);
@@ -69,8 +69,8 @@ impl Check {
 
     /// Checks the second graph of a comparison. Processes and namespaces that are certainly new are
     /// reported as leftovers. Unless `all` is set, problems that the first graph already had are
-    /// left out. Problems that the first graph may have had become warnings, even if the policy
-    /// denies them.
+    /// left out. If the first graph may already have had a problem, the problem is reported as a
+    /// warning, even if the policy denies it.
     #[must_use]
     pub fn since(diff: Diff, unsettled: Unsettled, policy: &Policy, all: bool) -> Self {
         let leftovers = since::leftovers(&diff);
@@ -171,7 +171,8 @@ impl Check {
         self.findings.iter().filter(|finding| finding.verdict == verdict).count()
     }
 
-    /// Returns `true` if a process is a zombie that its parent or tracer has had time to reap.
+    /// Returns `true` if a process is a zombie that its parent or tracer has not reaped, although
+    /// it had enough time.
     #[must_use]
     pub fn is_unreaped(&self, process: &Process) -> bool {
         problems::is_unreaped(process, &self.unsettled)

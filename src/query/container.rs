@@ -1,4 +1,4 @@
-//! Finds the container or pod that a user means by a name or an ID.
+//! Finds the containers and pods that match a name or an ID from the user.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -10,22 +10,23 @@ use crate::model::{Container, Namespace, NotFound, Process};
 
 /// A name of a container or pod, or a prefix of a container ID or pod UID.
 ///
-/// Names are compared exactly. IDs and UIDs are compared without regard to case, because most of
-/// them are hexadecimal numbers. The empty pattern matches every container.
+/// Names are compared exactly. IDs and UIDs are compared case-insensitively, because most of them
+/// are hexadecimal numbers. The empty pattern matches every container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerPattern(String);
 
-/// The part of a container's description that matches a pattern. Names win over prefixes: `fe`
-/// means the container named `fe` even if the IDs of other containers start with `fe`.
+/// The part of a container's description that matches a pattern. A match with a name takes
+/// precedence over a match with the prefix of an ID: `fe` refers to the container named `fe` even
+/// if the IDs of other containers start with `fe`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Match {
     /// Name or full ID of the container.
     Container,
     /// Name or full UID of the pod.
     Pod,
-    /// Prefix of the ID of the container.
+    /// Prefix of the container's ID.
     ContainerPrefix,
-    /// Prefix of the UID of the pod.
+    /// Prefix of the pod's UID.
     PodPrefix,
 }
 
@@ -80,8 +81,8 @@ impl ContainerPattern {
     }
 
     /// Finds the containers in a graph that match the pattern. If the pattern is the full name or
-    /// ID of any container or pod, leaves out the containers for which the pattern is only a prefix
-    /// of an ID.
+    /// ID of any container or pod, leaves out the containers whose ID, or whose pod UID, only
+    /// starts with the pattern.
     #[must_use]
     pub fn choose<'a>(&self, graph: &'a PidGraph) -> ChosenContainers<'a> {
         let mut matches: Vec<_> =
@@ -96,14 +97,14 @@ impl ContainerPattern {
     /// Fails if the pattern is ambiguous in a graph.
     ///
     /// # Errors
-    /// Returns the containers and pods that the pattern could mean.
+    /// Returns the containers and pods that the pattern matches.
     pub fn check(&self, graph: &PidGraph) -> Result<(), NotFound> {
         let ChosenContainers { matches, .. } = self.choose(graph);
         let Some(&(_, first)) = matches.first().filter(|_| !self.0.is_empty()) else {
             return Ok(());
         };
         let of_pod = |found: Match| found.is_of_pod();
-        // A container often has the same name as its pod. In that case, the name means the pod.
+        // A container often has the same name as its pod. In that case, the name refers to the pod.
         let has_pod = matches.iter().any(|(found, _)| of_pod(*found));
         let in_one_pod = || matches.iter().all(|(_, it)| pod_uid(it) == pod_uid(first));
         let is_one = matches.iter().all(|(_, it)| it.id == first.id);

@@ -26,7 +26,7 @@ pub struct Coverage {
     /// The reason why namespaces or processes may be missing from the snapshot; `None` if the
     /// snapshot contains all of them.
     all: Option<Caveat>,
-    /// The reason why a search for a container may miss processes of the container.
+    /// The reason why a search for the processes of a container may miss some of them.
     containers: Option<Caveat>,
 }
 

@@ -54,8 +54,8 @@ pub struct Diff {
     /// `true` if the first snapshot certainly contains every process that existed when it was
     /// taken.
     has_all_processes: bool,
-    /// `true` if a namespace that is only in the second snapshot is certainly new: the first
-    /// snapshot is complete, and its scan searched at least the places that the second scan
+    /// `true` if every namespace that is only in the second snapshot is certainly new. This is so
+    /// if the first snapshot is complete, and its scan searched every place that the second scan
     /// searched.
     has_all_namespaces: bool,
     /// The start of the pidns process that took the first snapshot; `None` if unknown, or if the
@@ -96,7 +96,7 @@ impl Diff {
         // no longer matches the filter, for example because its name changed, would count as gone.
         let mut diff = Self::new(PidGraph::new(before), PidGraph::new(after))?;
         diff.nothing = nothing;
-        // The snapshots are still whole, although `selected` makes them look filtered. So use the
+        // The snapshots are unfiltered, but `selected` makes them look filtered. So use the
         // coverage that was determined before `selected` was set.
         diff.note_coverage(covered_before);
         if let Some((before_part, after_part)) = parts {
@@ -162,8 +162,8 @@ impl Diff {
         self.begin.is_some_and(|begin| begin.predates(process) == Some(false))
     }
 
-    /// Keeps only the changes to processes and namespaces in `before` or `after`, the selected
-    /// parts of the two graphs.
+    /// Removes all changes except those to selected processes and namespaces. `before` and `after`
+    /// are the selected parts of the two graphs.
     fn select(&mut self, before: &PidGraph, after: &PidGraph) {
         let process = |graph: &PidGraph, pid: Option<Pid>| {
             pid.is_some_and(|pid| graph.process(pid).is_some())
@@ -224,10 +224,10 @@ impl Diff {
         .collect()
     }
 
-    /// Returns the reasons why the comparison may mistake an old process or namespace of the second
-    /// graph for a new one, or a new one for an old one. These are the [`caveats`](Self::caveats),
-    /// but without `Incomplete` if the first graph is complete: a gap in the second graph does not
-    /// make an old process or namespace look new.
+    /// Returns the reasons why the comparison may be wrong about which processes and namespaces of
+    /// the second graph are new. These are the [`caveats`](Self::caveats), but without `Incomplete`
+    /// if the first graph is complete, because a gap in the second graph does not make an old
+    /// process or namespace look new.
     #[must_use]
     pub fn caveats_about_new(&self) -> BTreeSet<DiffCaveat> {
         let mut caveats = self.caveats();

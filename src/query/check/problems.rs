@@ -9,13 +9,13 @@ use crate::model::{
 };
 use crate::query::settle::Unsettled;
 
-/// A namespace is reported as deeply nested if the kernel allows at most this many further levels
-/// below it.
+/// A namespace is reported as deeply nested if at most this many levels can still be created below
+/// it.
 const DEEP_LEVELS_LEFT: usize = 4;
 
-/// Finds the problems in a graph. Does not report the state of a process or namespace in
-/// `unsettled`, because most such states end soon. A limit is a problem if at least `warn_at`
-/// percent of it is in use.
+/// Finds the problems in a graph. Does not report the states of the processes and namespaces that
+/// `unsettled` lists, because most of these states end soon. A limit is a problem if at least
+/// `warn_at` percent of it is in use.
 pub fn problems(
     graph: &PidGraph,
     unsettled: &Unsettled,
@@ -31,7 +31,8 @@ pub fn problems(
     found
 }
 
-/// Returns `true` if a process is a zombie that its parent or tracer has had time to reap.
+/// Returns `true` if a process is a zombie that its parent or tracer has not reaped, although it
+/// had enough time.
 pub fn is_unreaped(process: &Process, unsettled: &Unsettled) -> bool {
     process.is_unreaped() && !unsettled.processes.contains(&process.pid)
 }
@@ -84,8 +85,8 @@ fn find_in_processes(
     found: &mut Vec<(CheckCode, Subject)>,
 ) {
     // The diagnostics of the snapshot name the inits that do not reap their children. The collector
-    // does not report an init that is only slow or frozen: it waits for each init to reap its
-    // zombies, and checks whether the init is frozen.
+    // does not report an init that is only slow or frozen, because the collector waits for each
+    // init to reap its zombies, and checks if the init is frozen.
     let diagnostics = graph.snapshot().diagnostics.iter();
     let code = DiagnosticCode::InitDoesNotReap.name();
     let inits: HashSet<Pid> =

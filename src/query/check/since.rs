@@ -77,7 +77,7 @@ fn checked(diff: &Diff) -> &PidGraph {
 
 /// Finds a limit of the earlier graph in the checked graph, and returns its index in the checked
 /// graph. Returns `None` if the checked graph does not contain the limit, if the maximum has
-/// changed, or if the limit is reached in the checked graph only.
+/// changed, or if the limit is reached in the checked graph but not in the earlier graph.
 fn later_limit(diff: &Diff, index: usize) -> Option<usize> {
     let earlier = diff.before.limit(index)?;
     let mut scope = earlier.scope.clone();

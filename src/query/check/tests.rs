@@ -115,8 +115,8 @@ fn scoped_rules_win_then_later_lists_then_allow() {
         (&[&[(Allow, "zombie"), (Warn, "zombie"), (Deny, "zombie")]], Allow),
         (&[&[(Warn, "zombie"), (Deny, "zombie")]], Warn),
         (&[&[(Deny, "zombie:comm=sl*p"), (Warn, "zombie:user=root")]], Warn),
-        // A rule with a scope wins over a rule without a scope, even if the latter is in a later
-        // list.
+        // A rule with a scope wins over a rule without a scope, even if the rule without a scope is
+        // in a later list.
         (&[&[(Deny, "zombie"), (Allow, "zombie:comm=sl*p")]], Allow),
         (&[&[(Allow, "zombie"), (Deny, "zombie:comm=sl*p")]], Deny),
         (&[&[(Deny, "zombie:comm=sl*p")], &[(Allow, "zombie")]], Deny),

@@ -37,12 +37,15 @@ impl Incomparable {
     }
 }
 
-/// Counts matches that may be wrong, because identifying data such as start times is missing.
+/// Counts the uncertain matches between the two graphs. A match is uncertain if identifying data,
+/// such as the start time, is missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WeakMatches {
-    /// Number of namespaces matched by inode only, or by an init whose start time is unknown.
+    /// Number of namespaces whose match is uncertain, because only the inodes match, or because the
+    /// start time of the init is unknown.
     pub namespaces: usize,
-    /// Number of processes matched by PID and namespace only, because the start time is unknown.
+    /// Number of processes whose match is uncertain, because only the PIDs and namespaces match,
+    /// and the start time is unknown.
     pub processes: usize,
 }
 
@@ -83,10 +86,10 @@ keywords! {
         /// The process's namespace. The kernel never moves a process to another namespace, so this
         /// field changes only if the namespace is unknown in one of the snapshots.
         Namespace = "namespace",
-        /// The process's parent (ppid); it changes when the parent exits, for example.
+        /// The process's parent (ppid). It changes, for example, when the parent exits.
         Parent = "parent",
-        /// The process's command name; it changes when the process executes another program, for
-        /// example.
+        /// The process's command name. It changes, for example, when the process executes another
+        /// program.
         Comm = "comm",
         /// The process's real user ID.
         User = "user",

@@ -62,12 +62,12 @@ pub struct Comparison<'a> {
     /// snapshot does not contain the start time of its pidns process, or if the second snapshot may
     /// be the older one.
     pub begin: Option<Begin>,
-    /// The processes that ran only because a snapshot was taken (see [`attendants`]): first those
-    /// of the first snapshot, then those of the second.
+    /// The processes that ran only because a snapshot was taken (see [`attendants`]). Index 0 is
+    /// for the first snapshot, index 1 for the second.
     attendants: [BTreeSet<Pid>; 2],
     /// Maps the ID of a namespace in the second graph to its new members.
     members_came: HashMap<NamespaceId, Vec<Pid>>,
-    /// Maps the ID of a namespace in the first graph to its former members.
+    /// Maps the ID of a namespace in the first graph to the members that it no longer has.
     members_went: HashMap<NamespaceId, Vec<Pid>>,
     pub namespaces: Vec<NamespaceChange>,
     pub processes: Vec<ProcessChange>,
@@ -341,7 +341,7 @@ fn begin(before: &Snapshot, after: &Snapshot) -> Option<Begin> {
     is_later.then_some(Begin { start: before, pid_max })
 }
 
-/// Returns the `pid_max` of the namespace that the procfs shows, if the snapshot has this limit.
+/// Returns the `pid_max` of the procfs's PID namespace, if the snapshot contains this limit.
 fn pid_max(snapshot: &Snapshot) -> Option<u32> {
     let namespace = Some(snapshot.procfs.namespace?);
     let mut limits = snapshot.limits.iter().flatten();

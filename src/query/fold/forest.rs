@@ -23,10 +23,10 @@ pub struct TreeRow<'a> {
     pub siblings_after: usize,
     /// `true` if the row has child rows, which show the descendants of its first process.
     pub has_children: bool,
-    /// `true` if an ancestor row stands for several processes. This row then shows descendants of
-    /// the first of these processes, and each of the others has similar descendants.
+    /// `true` if a row above this row stands for several processes. This row then shows descendants
+    /// of the first of those processes. The other processes have similar descendants.
     pub of_each: bool,
-    /// The position of the row's first process, in a list or in a tree.
+    /// The position of the row's first process: in a list of members, or in a process tree.
     pub drawn: Drawn,
 }
 
@@ -80,10 +80,11 @@ pub(super) struct Forest<'a> {
     graph: &'a PidGraph,
     /// The members, sorted by PID.
     members: Vec<&'a Process>,
-    /// For each process in `members`, the index of its parent in the trees; `None` for the root of
-    /// a tree.
+    /// For each process in `members`, the index (in `members`) of its parent in the tree; `None`
+    /// for the root of a tree.
     above: Vec<Option<usize>>,
-    /// For each process in `members`, the indexes of its children in the trees, sorted by PID.
+    /// For each process in `members`, the indexes (in `members`) of its children in the tree,
+    /// sorted by PID.
     children: Vec<Vec<usize>>,
     /// Indexes of the roots of the trees, sorted by PID.
     tops: Vec<usize>,
@@ -144,15 +145,15 @@ impl<'a> Forest<'a> {
         subtrees
     }
 
-    /// Returns, for each tree, the number that `subtrees` contains for its root. Equal trees have
-    /// the same number. Returns `None` if a root has no number.
+    /// Looks up the number of each tree's root in `subtrees`. Equal trees have the same number.
+    /// Returns `None` if a root has no number.
     pub(super) fn tops(&self, subtrees: &[Option<Numbered>]) -> Option<Vec<usize>> {
         self.tops.iter().map(|&top| subtrees[top].map(|it| it.number)).collect()
     }
 
     /// Returns the rows of the trees, from top to bottom. Below a row with several processes, only
-    /// the descendants of the first process get rows, because the subtrees of all these processes
-    /// are equal.
+    /// the descendants of the first process get rows, because all processes of the row have equal
+    /// subtrees.
     pub(super) fn rows(
         &self,
         subtrees: &[Option<Numbered>],
@@ -230,7 +231,7 @@ fn index_of(members: &[&Process], pid: Pid) -> Option<usize> {
     members.binary_search_by_key(&pid, |member| member.pid).ok()
 }
 
-/// For a process, finds the nearest ancestor in `members`, the members of a namespace.
+/// Finds the nearest ancestor of a process among `members`, the members of a namespace.
 struct Ancestors<'a, 'm> {
     graph: &'a PidGraph,
     members: &'m [&'a Process],

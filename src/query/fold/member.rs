@@ -35,8 +35,7 @@ impl<'a> MemberRow<'a> {
     }
 }
 
-/// The state of a process, simplified: all states that need no attention are
-/// [`Ordinary`](Self::Ordinary).
+/// A simplified process state: every state that needs no attention is [`Ordinary`](Self::Ordinary).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Condition {
     /// The process is running, sleeping or waiting.
@@ -72,7 +71,7 @@ impl Condition {
 pub(super) struct MemberKind<'a> {
     comm: &'a str,
     condition: Condition,
-    /// ID of the process's container, if it differs from the container of the namespace.
+    /// ID of the process's container, if the process and the namespace are in different containers.
     container: Option<&'a str>,
     /// How the process is related to the other process that its row mentions, and the command name
     /// of that other process.

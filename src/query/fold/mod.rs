@@ -1,4 +1,4 @@
-//! Folds similar members of a namespace into one line, and similar sibling namespaces too.
+//! Folds similar members of a namespace into one line. Similar sibling namespaces are folded, too.
 //!
 //! All text and picture formats use the same folding, which takes time linear in the number of
 //! processes and namespaces.
@@ -49,7 +49,7 @@ impl<'a> Siblings<'a> {
         }
     }
 
-    /// Returns the number of namespaces that share the line.
+    /// Returns the number of namespaces in the group.
     pub fn len(&self) -> usize {
         match self {
             Self::One(_) => 1,
@@ -64,8 +64,8 @@ struct Shape<'a> {
     evidence: Evidence,
     init: Option<&'a str>,
     runtime: Option<&'a str>,
-    /// The owner's UID and user name. The last field is `true` if the user namespace that owns this
-    /// namespace also owns its parent.
+    /// UID and name of the namespace's owner. The last field is `true` if the same user namespace
+    /// owns the namespace and its parent namespace.
     owner: Option<(Option<u32>, Option<&'a SmolStr>, bool)>,
     member_count: Option<usize>,
     kernel_threads: usize,
@@ -144,9 +144,8 @@ impl<'a> Folding<'a> {
             }
         }
         this.alike = this.find_alike();
-        // Give each process that holds a live namespace a row of its own, because the namespace's
-        // line names the holder. Skip folded namespaces: the line that they share does not name
-        // their holders.
+        // Do not fold a process that holds a live namespace, because the namespace's line names the
+        // holder. Skip folded namespaces, because their common line does not name holders.
         for namespace in &snapshot.namespaces {
             if namespace.state == NamespaceState::Live && !this.alike.contains_key(&namespace.id) {
                 this.apart.extend(keeping(graph, namespace).filter_map(Holder::pid));
@@ -247,8 +246,8 @@ impl<'a> Folding<'a> {
     }
 
     /// Assigns a number to the [`Shape`] of each namespace: equal shapes get the same number.
-    /// Returns the numbers of those namespaces that have the same shape as at least [`MOST_APART`]
-    /// of their siblings.
+    /// Returns the number of each namespace that has the same shape as at least [`MOST_APART`]
+    /// siblings.
     fn find_alike(&self) -> HashMap<NamespaceId, usize> {
         let tree = self.graph.tree();
         let mut numbers: HashMap<Shape<'a>, usize> = HashMap::new();
@@ -256,7 +255,8 @@ impl<'a> Folding<'a> {
         let mut shapes: HashMap<NamespaceId, usize> = HashMap::with_capacity(tree.len());
         let parent = |namespace: &Namespace| self.graph.parent(namespace).map(|parent| parent.id);
         let mut siblings: HashMap<(Option<NamespaceId>, usize), usize> = HashMap::new();
-        // Visit children before their parents, because a shape contains the shapes of the children.
+        // Visit children before their parents, because a parent's shape contains its children's
+        // shapes.
         for (namespace, _) in tree.iter().rev() {
             let Some(shape) = self.shape(namespace, &shapes, &mut subtrees) else { continue };
             let next = numbers.len();
@@ -348,11 +348,11 @@ impl<'a> Folding<'a> {
 /// Selects the holders to show for a namespace:
 ///
 /// - all holders, if the namespace is not live
-/// - no holders, if the namespace is live and is the PID namespace of the procfs that was read
+/// - no holders, if the namespace is live and the procfs belongs to it
 /// - otherwise, the holders that would keep the namespace alive after all members have exited
 ///
-/// The last case excludes processes that only start their children in the namespace, such as
-/// `unshare --pid --fork`, because they are common.
+/// The last case excludes processes that hold the namespace only because their children start in
+/// it, such as `unshare --pid --fork`. Such processes are common.
 pub fn keeping<'a>(
     graph: &PidGraph,
     namespace: &'a Namespace,
@@ -532,8 +532,8 @@ mod tests {
             change(&mut snapshot);
             assert_eq!(lines(snapshot), [1, 4], "change {index}");
         }
-        // Siblings are folded although their user namespaces differ: each container usually has its
-        // own.
+        // Siblings are folded although their user namespaces differ, because each container usually
+        // has its own user namespace.
         let mut snapshot = containers();
         for (index, container) in snapshot.namespaces.iter_mut().skip(1).enumerate() {
             container.owner.as_mut().unwrap().user_namespace = 100 + index as u64;

@@ -1,5 +1,4 @@
-//! Decides which related process the output mentions on the line of a process: the parent, the
-//! tracer, or none.
+//! Decides which related process the line of a process mentions: the parent, the tracer, or none.
 
 use crate::model::{Pid, Process};
 
@@ -9,13 +8,13 @@ use crate::model::{Pid, Process};
 pub enum Drawn {
     /// A line in the list of all members of a namespace.
     Listed,
-    /// A line in a tree of processes, below the line of the process with this PID; `None` at the
-    /// top of the tree.
+    /// A line in a process tree. Contains the PID of the process on the parent line, or `None` at
+    /// the top of the tree.
     Below(Option<Pid>),
 }
 
-/// The relation between a process and its *related process*: the parent or tracer that the output
-/// mentions on the line of the process.
+/// The relation between a process and its *related process*: the parent or tracer that the
+/// process's line mentions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kinship {
     /// The process is a zombie, and the related process is its parent, which does not reap it.
@@ -28,12 +27,12 @@ pub enum Kinship {
     /// The process entered its namespace from outside. Its parent has exited, and an init outside
     /// the namespace has adopted the process. The related process is that init.
     ReparentedTo,
-    /// The related process is the parent. Only trees use this, for a process that is not drawn
-    /// below its parent.
+    /// The related process is the parent. Used only in trees, for a process that is not drawn below
+    /// its parent.
     ChildOf,
 }
 
-/// A related process: the parent or tracer that the output mentions on the line of a process.
+/// A related process: the parent or tracer that a process's line mentions.
 #[derive(Clone, Copy, Debug)]
 pub struct Relation<'a> {
     pub kinship: Kinship,
@@ -43,12 +42,12 @@ pub struct Relation<'a> {
     pub process: Option<&'a Process>,
 }
 
-/// Returns the relation that the line of `process` must mention: for example, the parent of a
-/// process that entered its namespace from outside. `find` looks up a process by its PID.
+/// Returns the relation that the line of `process` must mention, for example the relation to the
+/// parent if the process entered its namespace from outside. `find` looks up a process by its PID.
 ///
 /// If the parent of a process is in another namespace, and the process is not the init, then the
-/// process has entered its namespace from outside. A process that was created inside always has a
-/// parent in its namespace, because the init adopts orphans.
+/// process has entered its namespace from outside. A process that was created in its namespace
+/// always has a parent there, because the init adopts orphans.
 pub fn relation<'a>(
     process: &Process,
     drawn: Drawn,
