@@ -40,14 +40,15 @@ pub struct Adviser<'a> {
 enum Cause<'a> {
     /// The process does not reap its child or tracee with this PID.
     Unreaped(Pid),
-    /// The process keeps the namespace alive through the file with this descriptor number.
+    /// The process keeps the namespace alive through its open file descriptor with this number.
     Holds(&'a Namespace, u32),
 }
 
 impl Adviser<'_> {
-    /// Returns the commands that kill a process. A comment names the service or container of the
-    /// process, because users should usually stop the whole service or container. Returns no
-    /// commands for a kernel thread, or for pidns itself, which exits anyway.
+    /// Returns the commands that kill a process. A shell comment after the command names the
+    /// service or container of the process, because users should usually stop the whole service or
+    /// container. Returns an empty list for a kernel thread, or for pidns itself, which exits
+    /// anyway.
     pub fn end(&self, pid: Pid) -> Vec<String> {
         let process = self.graph.known_process(pid);
         let has_ended = self.live.ended.contains(&pid);
@@ -85,8 +86,8 @@ impl Adviser<'_> {
         }
     }
 
-    /// Returns the commands that kill a process, or a warning if another user may have caused the
-    /// problem in order to get the process killed.
+    /// Returns the commands that kill a process. If another user may have caused the problem in
+    /// order to make an administrator kill the process, returns a warning instead.
     fn end_if_own_fault(&self, pid: Pid, cause: Cause<'_>) -> Vec<String> {
         let commands = self.end(pid);
         if commands.is_empty() || pid == Pid::INIT {
@@ -101,7 +102,7 @@ impl Adviser<'_> {
     }
 
     /// Returns a phrase that says how another user may have made this process look responsible for
-    /// a problem. Returns `None` if pidns suspects no other user.
+    /// a problem. Returns `None` if pidns does not suspect another user.
     ///
     /// Another user can make a process look responsible in these ways:
     ///
@@ -157,9 +158,9 @@ impl Adviser<'_> {
         self.live.user_namespaces.get(&pid).copied().or_else(in_details)
     }
 
-    /// Returns commands that get a zombie reaped. If `reaper` is frozen or stopped, the commands
-    /// thaw or continue it, so that it can reap the zombie itself. Otherwise, the commands kill
-    /// `reaper`, so that another process reaps the zombie.
+    /// Returns commands that cause a zombie to be reaped. If `reaper` is frozen or stopped, the
+    /// commands thaw it or make it continue, so that it can reap the zombie itself. Otherwise, the
+    /// commands kill `reaper`, so that another process reaps the zombie.
     pub fn make_reap(&self, reaper: Pid, zombie: Pid) -> Vec<String> {
         let thaw = self.thaw(reaper);
         if !thaw.is_empty() {
@@ -223,7 +224,7 @@ impl Adviser<'_> {
         cgroups.map(command).collect()
     }
 
-    /// Returns the commands that let a terminated init finish exiting.
+    /// Returns the commands that unblock an init that cannot finish exiting.
     pub fn unblock(&self, namespace: &Namespace) -> Vec<String> {
         let commands = namespace.blocked_by.iter().flat_map(|it| match (it.reason, it.reaper) {
             (BlockReason::Uninterruptible, _) => self.wake(it.pid),
@@ -266,8 +267,8 @@ impl Adviser<'_> {
         };
         let holders = namespace.holders.iter().flat_map(|holder| match holder {
             // It is safe to suggest killing this process, because no other user can have set its
-            // `pid_for_children`: only the process itself can set it, or its parent before the
-            // fork.
+            // `pid_for_children`: only the process itself, or its parent before the fork, can set
+            // it.
             Holder::PidForChildren { pid, .. } => self.end(*pid),
             Holder::Fd { pid, fd, .. } => self.end_if_own_fault(*pid, Cause::Holds(namespace, *fd)),
             Holder::File { file, pid, fd, .. } => self.close(namespace, *file, *pid, *fd),
@@ -278,9 +279,9 @@ impl Adviser<'_> {
         distinct(init.into_iter().chain(holders))
     }
 
-    /// Returns advice on how to get a file closed. If the file is a connected socket, or a socket
-    /// with unread messages, never suggests killing the process. Any user can connect to a daemon
-    /// or send messages to it, and could get the daemon killed in this way.
+    /// Returns advice on how to make a process close a file. For a connected socket, or a socket
+    /// with unread messages, the advice never suggests killing the process. Any user can connect to
+    /// a daemon or send messages to it, and could get the daemon killed in this way.
     fn close(&self, namespace: &Namespace, file: HoldingFile, pid: Pid, fd: u32) -> Vec<String> {
         if self.live.ended.contains(&pid) {
             return Vec::new();
@@ -337,10 +338,10 @@ pub fn add_umounts(namespace: &Namespace, facts: &LiveFacts, line: &mut Line) {
 /// namespaces are unknown.
 ///
 /// The owner of a mount namespace can replace the `umount` program in that namespace. So the
-/// command runs the host's `umount`, which enters the mount namespace itself (`-N`), and runs no
-/// helper program (`-i`). Without `-n`, `umount` would follow a symbolic link
-/// `/run/mount/utab.lock` in that mount namespace, and make the target of the link readable for
-/// everyone.
+/// command runs the host's `umount`. With `-N`, `umount` switches to the mount namespace. With
+/// `-i`, it does not run a helper program. Without `-n`, `umount` would open `/run/mount/utab.lock`
+/// in that mount namespace. If this file were a symbolic link, `umount` would make the target of
+/// the link readable for everyone.
 ///
 /// Returns `None` for a mount without a usable path, such as `(unreachable)`.
 fn umount(path: &str, mount_namespace: u64, facts: &LiveFacts) -> Option<String> {
@@ -384,8 +385,8 @@ fn is_plain(byte: u8) -> bool {
 }
 
 /// Quotes text as a single word for a shell. Characters that could harm a terminal are written as
-/// escapes in `$'...'` (POSIX.1-2024). So is the second character of the `##` or `::` that starts a
-/// command for a CI system (see [`CiCommand`]).
+/// escapes in `$'...'` (POSIX.1-2024). The second character of a `##` or `::` that starts a CI
+/// command is also escaped (see [`CiCommand`]).
 pub fn shell_word(text: &str) -> String {
     if !text.is_empty() && text.bytes().all(is_plain) {
         return text.to_owned();

@@ -137,7 +137,7 @@ fn compared_state(process: &Process) -> Option<&'static str> {
     process_state(process).filter(|_| process.state != 'D')
 }
 
-/// Returns a phrase that says which value a field had before, and which value it has now.
+/// Returns a phrase with the old and the new value of a field.
 fn field_change(
     diff: &Diff,
     field: ProcessField,

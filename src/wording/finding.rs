@@ -31,9 +31,9 @@ impl FindingText {
     }
 }
 
-/// Returns a summary that says how many findings are denied and how many are warnings, such as `2
-/// denied, 1 warning`, or that there are none. If older problems are left out, the summary says how
-/// many. If nothing matches the filter, the summary says so.
+/// Returns a summary with the numbers of denied findings and of warnings, such as `2 denied, 1
+/// warning`. If there are no findings, the summary says so. If older problems are left out, the
+/// summary gives their number. If nothing matches the filter, the summary says so.
 pub fn summary(check: &Check) -> String {
     let (denied, warned) = (check.count(Verdict::Deny), check.count(Verdict::Warn));
     let warnings = if warned == 1 { "warning" } else { "warnings" };
@@ -87,8 +87,8 @@ pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingTe
     }
 }
 
-/// Returns the command that enters the namespace of a finding. For a finding about a process, this
-/// is the PID namespace of the process. Returns `None` if there is no such command.
+/// Returns the command that enters the namespace of a finding or, for a finding about a process,
+/// the PID namespace of the process. Returns `None` if there is no such command.
 pub fn enter(check: &Check, finding: &Finding) -> Option<String> {
     let (namespace, process) = match finding.subject {
         Subject::Process(pid) => (check.graph.process(pid)?.namespace?, Some(pid)),
@@ -179,8 +179,8 @@ fn idle_process(check: &Check, pid: Pid) -> String {
     }
 }
 
-/// Returns a phrase that names a process, and says how old it is, and which parent, namespace and
-/// container it has.
+/// Returns a phrase that describes a process: its PIDs, command, age, parent, namespace and
+/// container.
 fn process_text(check: &Check, process: &Process, symbols: Symbols) -> String {
     let pids = Pids { process, symbols, all: false };
     let command = command(process, symbols == Symbols::ASCII);

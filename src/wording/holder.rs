@@ -9,19 +9,19 @@ use crate::query::fold::keeping;
 
 /// A reason why a namespace still exists.
 pub enum KeptBy<'a> {
-    /// A process has the namespace open under this descriptor number.
+    /// A process has an open file descriptor with this number, which refers to the namespace.
     Fd(ProcessRef<'a>, u32),
     /// The namespace is bind-mounted at this path, in the mount namespace with this inode.
     Mount(&'a str, u64),
-    /// New children of one thread of this process start in the namespace. The second field is the
-    /// TID of the thread, or `None` for the main thread.
+    /// New children of a thread of this process start in the namespace. The second field is the TID
+    /// of the thread, or `None` for the main thread.
     PidForChildren(ProcessRef<'a>, Option<Pid>),
-    /// A process has a file of this kind open under this descriptor number, and the file keeps the
-    /// namespace alive.
+    /// A process has an open file descriptor with this number. The descriptor refers to a file of
+    /// this kind, and the file keeps the namespace alive.
     File(ProcessRef<'a>, HoldingFile, u32),
     /// The namespace has child namespaces.
     Children,
-    /// pidns found nothing that keeps the namespace alive.
+    /// The reason is unknown: pidns did not find any holder.
     Unseen,
 }
 
@@ -53,7 +53,7 @@ impl<'a> KeptBy<'a> {
         }
     }
 
-    /// Adds a phrase to `line` that says what keeps the namespace alive.
+    /// Adds to `line` the reason why the namespace still exists.
     pub fn describe(&self, separator: &'static str, line: &mut Line) {
         match self {
             Self::Fd(process, _) | Self::PidForChildren(process, _) | Self::File(process, ..) => {
@@ -114,8 +114,8 @@ pub fn kept_by<'a>(graph: &'a PidGraph, namespace: &'a Namespace) -> Vec<KeptBy<
     reasons
 }
 
-/// Returns `true` if a search of kernel memory found the namespace, but nothing that keeps it
-/// alive. Returns `false` for a filtered snapshot, because the filter may have removed child
+/// Returns `true` if a search of kernel memory found the namespace, but did not find any holder of
+/// it. Returns `false` for a filtered snapshot, because the filter may have removed child
 /// namespaces that keep the namespace alive.
 fn is_held_unseen(graph: &PidGraph, namespace: &Namespace) -> bool {
     let snapshot = graph.snapshot();

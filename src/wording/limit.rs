@@ -106,9 +106,9 @@ fn numbers_text(limit: &Limit) -> String {
                 None => Ok(()),
             };
             let _ = write!(text, " (kernel.pid_max {max}");
-            // If more than a tenth of the PIDs are neither in use nor free, explain why: after the
-            // PIDs have passed 300 (RESERVED_PIDS) once, the kernel never again assigns a PID below
-            // 300.
+            // If more than a tenth of the PIDs are unused but cannot be assigned, explain why:
+            // after PID allocation has wrapped around, the kernel does not assign PIDs below 300
+            // (RESERVED_PIDS).
             let numbers = limit.used.zip(limit.free).zip(limit.max);
             if let Some(((used, free), max)) = numbers
                 && used.saturating_add(free).saturating_add(max / 10) < max
@@ -146,10 +146,10 @@ fn consumer_text(consumer: &Consumer) -> String {
     }
 }
 
-/// Returns a summary that says how many limits are reached, and how many are unknown. If no limit
-/// is known to be reached, the summary of a whole host begins with a sentence about the unknown
-/// limits of pidns itself. These limits also apply to the user's shell, so one of them may be the
-/// reason why fork fails there.
+/// Returns a summary with the number of limits that are reached, and the number of unknown limits.
+/// If pidns does not know of a limit that is reached, the summary of a whole host begins with a
+/// sentence about the unknown limits that apply to pidns itself. These limits also apply to the
+/// user's shell, so one of them may be the reason why fork fails in the shell.
 pub fn limits_summary(report: &LimitReport) -> String {
     let of = asked_text(report).map_or(String::new(), |who| format!(" of {who}"));
     if !of.is_empty() && report.limits.is_empty() {
@@ -178,9 +178,8 @@ pub fn limits_summary(report: &LimitReport) -> String {
 }
 
 /// Returns a sentence with the number of unknown limits, and the number of unknown limits that
-/// apply to pidns itself. A limit that applies to pidns also applies to the shell that started
-/// pidns, or that was replaced by pidns (`exec`). Returns `None` if no unknown limit applies to
-/// pidns itself.
+/// apply to pidns itself. These limits also apply to the shell that started pidns, or that replaced
+/// itself with pidns (`exec`). Returns `None` if no unknown limit applies to pidns itself.
 fn shell_text(report: &LimitReport) -> Option<String> {
     let mut kinds: Vec<_> = report.unknown_own.iter().map(|it| it.keyword()).collect();
     kinds.dedup();
@@ -201,8 +200,8 @@ fn shell_text(report: &LimitReport) -> Option<String> {
     })
 }
 
-/// Returns a line that says how to read limits that are still unknown. Returns `None` if pidns
-/// already has all privileges, or if the report was made from a saved document.
+/// Returns a line that says how to run pidns so that it can read more limits. Returns `None` if
+/// pidns already has all privileges, or if the report was made from a saved document.
 pub fn unknown_hint(report: &LimitReport) -> Option<&'static str> {
     report.own.filter(|_| !report.live.is_host_root)?;
     Some(if report.asked.is_empty() {
@@ -231,16 +230,17 @@ fn asked_text(report: &LimitReport) -> Option<String> {
     }
 }
 
-/// Returns a line for each requested PID that has [`namesakes`] (processes with this PID in their
-/// own PID namespaces). The line lists these processes.
+/// For each requested PID that other processes have in their own PID namespaces ([`namesakes`]),
+/// returns a line that lists these processes.
 pub fn namesake_lines(report: &LimitReport) -> Vec<String> {
     let line = |&pid| namesake_text(pid, "also ", report.graph.processes());
     report.asked.iter().filter_map(line).collect()
 }
 
-/// Returns a phrase that names the [`namesakes`] of a PID, which are the processes with this PID in
-/// their own PID namespaces; `None` if there are none. The user may have meant one of them, because
-/// a shell shows its PID in its own namespace (`$$`). `also` is inserted before "the PID of".
+/// Returns a phrase that names the [`namesakes`] of a PID: the processes that have this PID in
+/// their own PID namespaces. Returns `None` if no such process exists. The user may have meant one
+/// of these processes, because `$$` in a shell is the PID in the shell's own namespace. The text
+/// `also` is inserted before "the PID of".
 pub fn namesake_text(pid: Pid, also: &str, processes: &[Process]) -> Option<String> {
     let namesakes = namesakes(processes, pid);
     let shown = namesakes.get(..NAMESAKES).unwrap_or(&namesakes);

@@ -27,7 +27,8 @@ pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     advice.extend(raise(adviser, limit));
     let or = |advice: &[String]| if advice.is_empty() { "" } else { "or " };
     // If a `pid_max` limit has no file, it belongs to a PID namespace other than pidns's own. For
-    // such a limit, `raise` also gives any advice on ending processes, so do not add it again.
+    // such a limit, the advice of `raise` already includes ending processes, so do not add this
+    // advice again.
     let is_foreign = limit.kind == LimitKind::PidMax && limit.file.is_none();
     if let Some(end) = end_tasks(adviser, limit).filter(|_| !is_foreign) {
         advice.push(format!("{}{end}", or(&advice)));
@@ -38,8 +39,8 @@ pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     advice
 }
 
-/// Returns the advice to end tasks until the limit is no longer reached, with a command that shows
-/// the tasks to choose from. Returns `None` if ending tasks would not help.
+/// Returns the advice to end tasks until the usage is below the limit, with a command that lists
+/// candidate tasks. Returns `None` if ending tasks would not help.
 fn end_tasks(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
     let is_possible = limit.kind.counts_tasks() && limit.max != Some(0);
     let scope = Sanitized(scope_text(&limit.scope));
@@ -58,8 +59,8 @@ fn end_tasks(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
 
 /// Returns a phrase that says which processes to end if a `pid_max` is reached.
 fn which_pids(adviser: &Adviser<'_>, limit: &Limit) -> String {
-    // Usually, the PIDs in use and the free PIDs add up to the maximum minus 1, because PID 0 is
-    // neither. If the sum is lower, the kernel assigns only PIDs from 300 on (RESERVED_PIDS).
+    // Usually, the used PIDs and the free PIDs add up to the maximum minus 1, because PID 0 is not
+    // counted. If the sum is lower, the kernel assigns only PIDs of 300 (RESERVED_PIDS) and higher.
     let counted = limit.used.zip(limit.free).map(|(used, free)| used.saturating_add(free));
     if counted.zip(limit.max).is_some_and(|(counted, max)| counted.saturating_add(1) < max) {
         return " whose PID there is 300 or higher".to_owned();
@@ -71,11 +72,11 @@ fn which_pids(adviser: &Adviser<'_>, limit: &Limit) -> String {
 }
 
 /// Returns a command that lists the tasks that count towards a limit, or only the tasks of its main
-/// consumer. Returns `None` if there is no such command, or if the main consumer has only one task,
-/// because the line about the limit already names that task.
+/// consumer. Returns `None` if there is no such command. Also returns `None` if the main consumer
+/// has only one task, because the line about the limit already names this task.
 fn tasks_command(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
-    // Suggest no command if the procfs shows a PID namespace other than pidns's own: in the user's
-    // shell, the command would show the PID namespace of that shell.
+    // Do not suggest a command if the procfs shows a PID namespace other than pidns's own. In the
+    // user's shell, the command would show the PID namespace of the shell instead.
     if !adviser.graph.snapshot().procfs.own {
         return None;
     }
@@ -102,8 +103,8 @@ fn tasks_command(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
             user(&LimitScope { uid: *uid, user: name.clone(), ..LimitScope::default() })
         }
         // Suggest `pidns --user` only if the limit counts all tasks that this command would list.
-        // It does so in the initial user namespace, and in pidns's own user namespace. In any other
-        // user namespace, the limit counts only some of the user's tasks.
+        // That is the case in the initial user namespace, and in pidns's own user namespace. In any
+        // other user namespace, the limit counts only some of the user's tasks.
         _ => {
             let own = live.own_pid.and_then(|pid| live.user_namespaces.get(&pid).copied());
             let inode = limit.scope.user_namespace;
@@ -251,8 +252,8 @@ fn raise_nproc(adviser: &Adviser<'_>, limit: &Limit, value: u64) -> Vec<String> 
     advice
 }
 
-/// Returns advice on raising the hard limit of `RLIMIT_NPROC`. Returns this advice only if pidns
-/// lacks CAP_SYS_RESOURCE, because the user then probably lacks it, too.
+/// Returns advice on raising the hard limit of `RLIMIT_NPROC`. Returns `None` if pidns has
+/// CAP_SYS_RESOURCE, because [`raise_nproc`] then already returns this advice.
 fn raise_hard_nproc(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
     if limit.kind != LimitKind::Nproc
         || limit.scope.inherited_by.is_some()

@@ -152,8 +152,9 @@ impl<'a> MemberText<'a> {
     }
 
     /// Adds the details of a process to `line`: its arguments, its namespaces, and its cgroup. A
-    /// namespace is left out if the init returned by [`compared_to`](Self::compared_to) is in the
-    /// same namespace. The cgroup is left out if pidns read it only for `--container`.
+    /// namespace is left out if the process shares it with the init that
+    /// [`compared_to`](Self::compared_to) returns. The cgroup is left out if pidns read it only for
+    /// `--container`.
     fn details(&self, process: &Process, line: &mut Line) {
         Self::args(process, line);
         let Some(details) = &process.details else { return };

@@ -29,7 +29,7 @@ pub const DEAD_MEANS: &str =
     "starting a process in it fails with \"Cannot allocate memory\" (ENOMEM)";
 
 /// The explanation of the word `inferred`.
-pub const INFERRED_MEANS: &str = "concluded from PIDs, because the kernel did not report it";
+pub const INFERRED_MEANS: &str = "derived from PIDs, because the kernel did not report it";
 
 /// Returns `true` if anything is unusual: the view is incomplete, a namespace is not live, or the
 /// namespace of a process is ambiguous.
@@ -41,9 +41,9 @@ pub fn is_wrong(snapshot: &Snapshot) -> bool {
 
 /// Describes the namespaces and processes of one graph.
 ///
-/// Several similar namespaces can be folded into one line of output. Each line that is drawn below
-/// it then applies to every one of these namespaces. For such lines, the parameter `in_each` or
-/// `of_each` of the methods is `true`.
+/// Several similar namespaces can be folded into one line of output. In that case, every line below
+/// the folded line applies to each of these namespaces, and the parameter `in_each` or `of_each` of
+/// the methods is `true`.
 #[derive(Clone, Copy)]
 pub struct Describe<'a> {
     graph: &'a PidGraph,
@@ -207,7 +207,7 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Adds to `line` the number of members that do not belong to the same container as the
+    /// Adds to `line` the number of members that belong to a different container than the
     /// namespace's init.
     fn guests(&self, namespace: &Namespace, next: impl Fn() -> &'static str, line: &mut Line) {
         let members = self.graph.members(namespace);
@@ -292,8 +292,8 @@ impl<'a> Describe<'a> {
         kept_by(self.graph, namespace)
     }
 
-    /// Returns a phrase that says how many namespaces there are, how many of them are in each state
-    /// other than live, and how many processes there are.
+    /// Returns a phrase with the number of namespaces, the number of namespaces in each state
+    /// except live, and the number of processes.
     pub fn counts(&self) -> String {
         let snapshot = self.graph.snapshot();
         let mut text = namespaces(snapshot.namespaces.len()).to_string();
@@ -318,16 +318,16 @@ impl<'a> Describe<'a> {
         text
     }
 
-    /// Returns the PIDs of a process with several PIDs, as an example that explains the arrow
-    /// (`→`).
+    /// Returns an example for the explanation of the arrow (`→`): the PIDs of a process that has
+    /// more than one PID.
     pub fn example(&self) -> Option<Pids<'a>> {
         let process = self.graph.processes().iter().find(|process| process.nspid.len() > 1)?;
         Some(self.members.pids(process))
     }
 }
 
-/// Displays the ID of a namespace, and the name of its container or, if unknown, the ID of the
-/// container.
+/// Displays the ID of a namespace and the name of its container. If the name is unknown, displays
+/// the ID of the container instead.
 struct NamedId<'a>(&'a Namespace);
 
 impl fmt::Display for NamedId<'_> {

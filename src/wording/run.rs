@@ -19,8 +19,9 @@ use crate::query::{Leftovers, RunReport};
 /// The line for processes that exit before a scan can read them.
 pub const UNSEEN: &str = "processes that exit before they can be read, each leaving a child";
 
-/// Returns a message that says which process or namespace a command left behind, and advice on how
-/// to remove it. Returns no advice if `--kill` has solved the problem.
+/// Returns a message and advice. The message names the process or namespace that a command left
+/// behind. The advice says how to remove the process or namespace. Returns no advice if `--kill`
+/// has solved the problem.
 pub fn describe_leftover(report: &RunReport, finding: &Finding, symbols: Symbols) -> FindingText {
     let without_advice = |message: String| FindingText { message, advice: Vec::new() };
     let Some(leftovers) = &report.leftovers else { return without_advice(String::new()) };
@@ -139,8 +140,7 @@ pub fn run_heading(report: &RunReport) -> String {
     text
 }
 
-/// Returns the facts, except the age, that the report of `pidns run` shows about a leftover
-/// process.
+/// Returns the facts that the report of `pidns run` shows about a leftover process, except its age.
 pub fn run_facts(leftovers: &Leftovers, process: &Process) -> Vec<String> {
     let graph = &leftovers.graph;
     let mut facts = Vec::new();
@@ -216,7 +216,8 @@ pub fn killed_text(killed: &Killed, graph: Option<&PidGraph>) -> String {
     text
 }
 
-/// Names a process that was started from outside in a PID namespace of the command, and its parent.
+/// Returns a text that names an outsider and its parent. An outsider is in a PID namespace of the
+/// command, but does not descend from the command.
 fn outsider_text(graph: &PidGraph, pid: Pid) -> String {
     let name = ProcessRef::new(graph, pid, None);
     let process = graph.known_process(pid);

@@ -2,9 +2,9 @@
 //! points can contain any characters, including control sequences for the terminal and commands for
 //! the CI system.
 //!
-//! No library escapes all control characters, bidirectional and invisible characters, and
-//! characters that XML forbids. Escapes that only one output format needs are in the file of that
-//! format.
+//! Existing libraries do not escape all of these: control characters, bidirectional and invisible
+//! characters, and characters that XML forbids. An escape that only one output format needs is
+//! defined in the file of that format.
 
 use std::fmt::{self, Write as _};
 
@@ -84,26 +84,26 @@ pub enum CiCommand {
     /// The text so far is empty or whitespace.
     #[default]
     Blank,
-    /// The text so far is a colon, possibly after whitespace.
+    /// The text so far is one colon, possibly after whitespace.
     Colon,
     /// The last character was a `#`.
     Hash,
-    /// The text so far contains more than whitespace, so a `::` no longer starts a command. The
-    /// text does not end with the first `#` of a `##`.
+    /// The text so far contains more than whitespace, so a `::` no longer starts a command. If the
+    /// next character is a `#`, it can only be the first character of a `##`.
     Other,
 }
 
 impl CiCommand {
-    /// Takes the next character of the text. Returns `true` if it completes the `##` or `::` that
-    /// starts a command.
+    /// Processes the next character of the text. Returns `true` if this character completes the
+    /// `##` or `::` that starts a CI command.
     pub fn is_completed_by(&mut self, c: char) -> bool {
         let (next, is_complete) = match (*self, c) {
             (Self::Hash, '#') | (Self::Colon, ':') => (Self::Other, true),
             (_, '#') => (Self::Hash, false),
             (Self::Blank, ':') => (Self::Colon, false),
             (Self::Blank, c) if c.is_whitespace() => (Self::Blank, false),
-            // Skip other non-ASCII characters: a CI system may ignore invisible characters when it
-            // looks for commands.
+            // Ignore all other non-ASCII characters, because a CI system may ignore invisible
+            // characters when it looks for commands.
             (seen, c) if !c.is_ascii() => (seen, false),
             _ => (Self::Other, false),
         };
@@ -159,7 +159,7 @@ mod tests {
             assert_eq!(Sanitized(name).to_string(), shown);
             assert_eq!(Distinct(name).to_string(), shown);
         }
-        // A `##` is also escaped if its characters are written separately.
+        // `##` is escaped even if its two characters are written separately.
         assert_eq!(Sanitized(format_args!("a#{}{}", '#', "#b")).to_string(), "a#\\x23#b");
     }
 

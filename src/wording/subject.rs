@@ -64,7 +64,7 @@ pub struct Pids<'a> {
 impl fmt::Display for Pids<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Symbols { arrow, ellipsis, .. } = self.symbols;
-        // `nspid` is empty before Linux 4.1, so the first PID comes from `pid`.
+        // Before Linux 4.1, `nspid` is empty, so take the outermost PID from `pid`.
         self.process.pid.fmt(f)?;
         let mut inner = self.process.nspid.get(1..).unwrap_or_default();
         if !self.all && inner.len() >= LEVELS {
@@ -130,8 +130,8 @@ pub fn part_of(graph: &PidGraph, process: &Process) -> Option<String> {
         // service.
         let is_service = |name: &&str| name.ends_with(".service");
         let unit = Some(found.id).filter(|it| is_service(&it.as_str()))?;
-        // A user's service can have the same name as a system service, so also name the service
-        // that contains it (`user@UID.service`).
+        // A user's service can have the same name as a system service, so add the service of the
+        // user manager (`user@UID.service`).
         let outer = process.cgroup()?.split('/').find(is_service).filter(|it| *it != unit);
         return Some(outer.map_or(unit.clone(), |outer| format!("{unit} in {outer}")));
     }

@@ -54,8 +54,9 @@ pub fn scan_works(failed: u64) -> String {
     format!("snapshots work again, after {} without one", rounds(failed))
 }
 
-/// Returns a phrase that says which new problems pidns is waiting for, and how many problems with
-/// the same codes the first snapshot already has. The existing problems do not end the watch.
+/// Returns a phrase that names the new problems that pidns waits for, and gives the number of
+/// problems with the same codes in the first snapshot. Problems in the first snapshot do not end
+/// the watch.
 pub fn already_there(count: usize, codes: &[CheckCode]) -> String {
     let codes: Vec<_> = codes.iter().map(|code| code.name()).collect();
     let codes = codes.join(" or ");
@@ -69,8 +70,8 @@ pub fn saved(files: &[impl AsRef<Path>]) -> String {
     format!("saved {}", files.join(" and "))
 }
 
-/// Returns the last line of the log, which says why the watch ended, and how many snapshots were
-/// taken and how many rounds were skipped. `why` is a phrase such as "by SIGINT".
+/// Returns the last line of the log: the reason why the watch ended, and the numbers of snapshots
+/// taken and rounds skipped. `why` is a phrase such as "by SIGINT".
 pub fn ended(why: &str, taken: u64, skipped: u64) -> String {
     let snapshots = Counted(usize::try_from(taken).unwrap_or(usize::MAX), "snapshot", "snapshots");
     if skipped == 0 {

@@ -479,7 +479,7 @@ mod tests {
             5 PID namespaces, 2 dead, 1 nascent; 7 processes.
             6 → 1: its PID here → in its own namespace.
             DEAD: starting a process in it fails with "Cannot allocate memory" (ENOMEM).
-            inferred: concluded from PIDs, because the kernel did not report it.
+            inferred: derived from PIDs, because the kernel did not report it.
         "#]],
         );
     }
