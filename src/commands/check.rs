@@ -64,9 +64,9 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
 }
 
 /// Runs one check. Also returns the reasons why the check may have missed problems, and all
-/// processes of the host, without the filter. There are two possible reasons. First, the filter
-/// selected nothing, and the snapshot may be incomplete. Second, the user asked for limits, and
-/// some limits are unknown.
+/// processes of the host, regardless of the filter. There are two possible reasons. First, the
+/// filter selected nothing, and the snapshot may be incomplete. Second, the user asked for limits,
+/// and some limits are unknown.
 fn check_once(
     arguments: &cli::Check,
     before: Option<&Snapshot>,
@@ -77,8 +77,8 @@ fn check_once(
     let Settled { snapshot: mut after, unsettled, threads } =
         load_settled(arguments, before, policy)?;
     let has_all_limits = complete_limits(&mut after, origin)?;
-    // Advice may refer to processes that the filter removes, such as a parent that does not reap,
-    // or a process in another mount namespace.
+    // Advice may refer to processes that the filter removes, such as a parent that does not reap
+    // its zombies, or a process in another mount namespace.
     let processes = after.processes.clone();
     let host = PidGraph::new(Snapshot { processes, ..after.without_lists() });
     let whole = (!selection.is_everything()).then(|| after.clone());
@@ -97,8 +97,8 @@ fn check_once(
         let (graph, nothing) = query::part(graph, selection);
         (Check::new(graph, unsettled, policy), nothing.map(|no| (no, coverage)))
     };
-    // Apply the filter to the whole snapshot, including pidns itself: in a CI job that leaves
-    // nothing behind, a correct filter may match only pidns.
+    // Apply the filter to the whole snapshot, including pidns itself. If a CI job leaves nothing
+    // behind, pidns may be the only match of a correct filter.
     let matches_nothing = |whole| query::part(PidGraph::new(whole), selection).1.is_some();
     check.nothing_matches = nothing.is_some() && whole.is_some_and(matches_nothing);
     let gap = nothing.map(|(no, coverage)| clean(no, coverage)).transpose()?.flatten();
@@ -106,7 +106,7 @@ fn check_once(
         let details = arguments.details();
         add_live_facts(&mut check, threads, policy, details, &origin.procfs, host.processes())?;
     }
-    // Unless the user asked for limits, unknown limits do not make the view incomplete, because most
+    // Unknown limits make the view incomplete only if the user asked for limits, because most
     // findings are about namespaces and processes.
     let lacks_limits = !has_all_limits && policy.asks_for_limits();
     let unknown = lacks_limits.then(|| "some limits are unknown (see pidns limits)".to_owned());
@@ -126,10 +126,10 @@ fn complete_limits(snapshot: &mut Snapshot, origin: &cli::Origin) -> Result<bool
     Ok(!diagnostics.iter().any(Diagnostic::is_gap))
 }
 
-/// Decides how to report that the filter selects nothing. Returns an error if the user named a
-/// namespace or process that does not exist. Returns a warning if matching processes or namespaces
-/// may be missing from the snapshot. Otherwise, returns `None`: the host has nothing that matches,
-/// so there is nothing to report.
+/// Decides how to report an empty selection. Returns an error if the user named a namespace or
+/// process that does not exist. Returns a warning if matching processes or namespaces may be
+/// missing from the snapshot. Otherwise, returns `None`: the empty selection is a correct result,
+/// and needs no report.
 fn clean(no: NotFound, coverage: Coverage) -> Result<Option<String>, Error> {
     let is_clean = matches!(no, NotFound::Selection(_));
     let error = Error::not_found(no, &coverage);

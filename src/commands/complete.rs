@@ -48,8 +48,8 @@ pub fn complete(arguments: &[OsString]) -> Result<Option<Exit>, Error> {
     .map(Some)
 }
 
-/// Returns the candidates for the last of `words`, one on each line: the value, a tab, and the
-/// description. The first word is the name of the program.
+/// Returns the completion candidates for the last word in `words`, one per line: the value, a tab,
+/// and the description. The first word is the program name.
 fn candidates(words: Vec<OsString>) -> String {
     let Some((last, before)) = words.split_last() else { return String::new() };
     let is_empty = last.is_empty();
@@ -222,7 +222,8 @@ fn codes(typed: &OsStr) -> Vec<CompletionCandidate> {
     meant.map(|code| candidate(code.name().to_owned(), code.meaning().to_owned())).collect()
 }
 
-/// Completes the command of `pidns run`: the first word is an executable, further words are files.
+/// Completes the command of `pidns run`: suggests executables for the first word, and files for the
+/// other words.
 struct Executable;
 
 impl ValueCompleter for Executable {

@@ -49,7 +49,8 @@ pub fn diff(arguments: &cli::Diff) -> Result<Exit, Error> {
     Ok(view::exit_status(diff.differs(), diff.caveats().is_empty(), output.strict))
 }
 
-/// Adds the facts about the live host that are needed for advice on unmounting namespaces.
+/// Adds the facts about the live host that are needed for advice on removing the bind mounts of
+/// namespaces.
 pub(super) fn add_live_facts(diff: &mut Diff, procfs: &Path) -> Result<(), Error> {
     let after = diff.after.snapshot();
     let holders = after.namespaces.iter().flat_map(|it| &it.holders);

@@ -28,8 +28,8 @@ pub fn limits(arguments: &cli::Limits) -> Result<Exit, Error> {
     let code = DiagnosticCode::LimitsUnknown.name();
     let unknown = report.graph.snapshot().diagnostics.iter().filter(|it| it.code == code);
     // Zombies and kernel threads have no limits. If the user names only such processes, an empty
-    // result is correct. It is an error only if limits of a process that the user named could not
-    // be read.
+    // result is correct. An empty result is an error only if pidns could not read the limits of a
+    // process that the user named.
     let is_unread = |it: &Diagnostic| it.pids.iter().any(|pid| report.asked.contains(pid));
     let has_unknown = report.unknown > 0 || unknown.clone().any(is_unread);
     if report.known == 0 && has_unknown {

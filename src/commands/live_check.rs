@@ -13,22 +13,22 @@ use crate::query::{Check, Policy, ThreadProblems, Transients, Unsettled};
 /// transient states that the check must not report.
 pub struct Settled {
     pub snapshot: Snapshot,
-    /// Processes and namespaces whose states are not reported as problems, because the states
-    /// probably end soon.
+    /// Processes and namespaces in states that are probably temporary. The check does not report
+    /// these states as problems.
     pub unsettled: Unsettled,
     pub threads: ThreadProblems,
 }
 
 impl Settled {
-    /// Accepts a snapshot without confirming its transient states by a second scan.
+    /// Accepts a snapshot without a second scan to confirm its transient states.
     pub fn unconfirmed(snapshot: Snapshot) -> Self {
         Self { snapshot, unsettled: Unsettled::default(), threads: ThreadProblems::default() }
     }
 }
 
 /// If any process or namespace of the live host is in a transient state, takes a second snapshot
-/// after a pause. A transient state is reported only if both snapshots show it, and an
-/// uninterruptible sleep only if the thread has not run in between.
+/// after a pause. A transient state is reported only if both snapshots show it. An uninterruptible
+/// sleep is reported only if, in addition, the thread did not run between the snapshots.
 pub fn settle(
     first: Snapshot,
     procfs: &Path,
@@ -60,8 +60,8 @@ pub fn settle(
 }
 
 /// Completes a check with data from the live host: findings about threads, the requested details of
-/// the processes concerned, and the facts that advice needs. `processes` are all processes of the
-/// scan.
+/// the processes that have findings, and the facts that advice needs. `processes` are all processes
+/// of the scan.
 pub fn add_live_facts(
     check: &mut Check,
     threads: ThreadProblems,
@@ -82,7 +82,7 @@ pub fn add_live_facts(
     Ok(())
 }
 
-/// Adds the requested details, and the cgroups, to the processes that the findings concern.
+/// Adds the cgroup and the requested details to each process that a finding is about.
 fn add_details(
     check: &mut Check,
     mut details: BTreeSet<Detail>,

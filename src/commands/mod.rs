@@ -1,5 +1,5 @@
-//! The verbs, each in its own file. Most verbs load snapshots, pass them to a query and print the
-//! result.
+//! The verbs (subcommands), each in its own file. Most verbs load snapshots, pass them to a query
+//! and print the result.
 
 mod check;
 mod complete;

@@ -32,18 +32,18 @@ const SCANNING: Duration = Duration::from_secs(1);
 /// The path of the running program. It works even if the program's file has been replaced.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
-/// Runs a command, reports its leftovers on standard error, and exits with the command's status.
-/// `collector` selects how pidns takes snapshots.
+/// Runs a command, reports its leftovers (the processes and namespaces that remain) on standard
+/// error, and exits with the command's status. `collector` selects how pidns takes snapshots.
 ///
 /// # Errors
 /// Returns an error if the command could not be started, or if it succeeded but pidns could not
-/// determine what it left behind.
+/// determine the leftovers.
 pub fn run(arguments: &Run, collector: Collector) -> Result<Exit, Error> {
     if Descendants::open(Path::new("/proc"))?.adopts_others() {
         return run_in_child(arguments);
     }
     if env::args_os().next().is_some_and(|name| name == OWN_PROGRAM) {
-        // The kernel has named this process `exe`, after the last part of `OWN_PROGRAM`.
+        // The kernel has named this process `exe`, after the last path component of `OWN_PROGRAM`.
         let _ = rustix::thread::set_name(c"pidns");
     }
     // Open the report files first, so that the command does not run if a report cannot be written.
@@ -87,8 +87,8 @@ fn run_in_child(arguments: &Run) -> Result<Exit, Error> {
     Ok(Exit::Command(ended.status()))
 }
 
-/// Finds leftovers, kills them with `--kill`, and reports them. Returns `true` if the code of any
-/// finding is denied (`--deny`).
+/// Finds and reports the leftovers. If `--kill` is given, also kills them. Returns `true` if
+/// `--deny` covers the code of any finding.
 fn report(
     arguments: &Run,
     collector: Collector,
@@ -143,8 +143,8 @@ fn report(
     Ok(!report.violations().is_empty())
 }
 
-/// Kills the leftovers. Also finds the processes of others that the kernel kills together with the
-/// init of a PID namespace.
+/// Kills the leftovers. Also finds outsiders: processes that do not descend from the command, but
+/// that the kernel kills together with the init of their PID namespace.
 fn kill_leftovers(
     command: &mut SupervisedCommand,
     grace: Duration,
@@ -152,8 +152,8 @@ fn kill_leftovers(
     collector: Collector,
 ) -> Killed {
     let mut killed = kill::kill(command, grace, |command| {
-        // An outsider can enter only the namespace of an init, so without an init there is nothing
-        // to look for.
+        // An outsider is in a PID namespace whose init is a leftover. So skip the scan for
+        // outsiders if no leftover namespace has an init.
         let Some(leftovers) = leftovers.as_deref_mut().filter(|it| it.has_init()) else { return };
         let request = Request {
             procfs: PathBuf::from("/proc"),
@@ -162,7 +162,7 @@ fn kill_leftovers(
             environment: BTreeSet::new(),
             collector,
         };
-        // If the scan fails, the report names the outsiders of the first scan.
+        // If this second scan fails, the report names the outsiders that the first scan found.
         if let Ok(collected) = collect::collect_with(command.descendants(), &request) {
             leftovers.update_outsiders(&collected.snapshot, &scope(command));
         }

@@ -54,8 +54,8 @@ impl SaveDir {
 
     /// Creates a new file, and returns its name. Never opens an existing file.
     fn create(&self, captured_at: &str, word: &str) -> Result<(File, String), Error> {
-        // Without these characters, the name needs no quotes in a shell, and scp(1) does not
-        // mistake it for the name of a host.
+        // Without `-` and `:`, the file name needs no quotes in a shell, and scp(1) does not
+        // mistake a part of it for a host name.
         let time = captured_at.replace(['-', ':'], "");
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(0o666);

@@ -69,7 +69,7 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
     Ok(view::exit_status(false, snapshot.complete, output.strict))
 }
 
-/// Looks up the facts that are needed for advice on these processes.
+/// Looks up facts about these processes on the live host, for the advice to the user.
 fn facts(graph: &PidGraph, pids: &BTreeSet<Pid>, origin: &Origin) -> Result<LiveFacts, Error> {
     let named = pids.iter().filter_map(|&pid| graph.process(pid));
     let inits = named.clone().filter_map(|it| graph.namespace(it.namespace?)?.init);
@@ -90,8 +90,8 @@ fn warn_missing(missing: &[Pid]) {
     output::warn(format_args!("no process {}", missing.join(" ")));
 }
 
-/// Adds the limits of these processes to the snapshot, but only those that are full. Limits that
-/// can't be read are left out without a message, because the user did not ask for limits.
+/// Adds the limits that these processes have reached to the snapshot. Limits that can't be read are
+/// left out without a message, because the user did not ask for limits.
 fn add_full_limits(
     snapshot: &mut Snapshot,
     pids: &BTreeSet<Pid>,

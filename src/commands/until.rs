@@ -17,13 +17,13 @@ use crate::query::{
 pub struct Until {
     policy: Policy,
     codes: BTreeSet<CheckCode>,
-    /// The first snapshot. A problem that it already has does not end the watch.
+    /// The first snapshot. Problems that already exist in this snapshot do not end the watch.
     first: Snapshot,
 }
 
 impl Until {
-    /// Creates the condition. `first` is the first snapshot of the watch, which was made with
-    /// `request`.
+    /// Creates the condition. `first` is the first snapshot of the watch, and `request` is the
+    /// request with which this snapshot was taken.
     pub fn new(rules: &[Rule], first: &Snapshot, request: &Request) -> Result<Self, Error> {
         let codes: BTreeSet<_> = rules.iter().map(Rule::code).collect();
         let mut first = without_attendants(first.clone());
@@ -54,9 +54,10 @@ impl Until {
         scanner: &mut Scanner,
     ) -> Result<(Snapshot, Option<Check>), Error> {
         let Request { procfs, details, .. } = scanner.request().clone();
-        // `settle` finds the problems of individual threads, and removes transient problems. If the
-        // watch does not wait for problems of threads, first check the snapshot without `settle`.
-        // If that check finds no problem, `settle` is not needed.
+        // `settle` is slow: it may pause, and then take a second snapshot. It adds problems of
+        // individual threads, and removes transient problems. So unless the watch waits for a
+        // thread problem, check the snapshot without `settle` first. If this check finds no
+        // problem, `settle` is not needed.
         let may_stop = || after.processes.iter().any(Process::has_exited_leader);
         let needs_threads = self.codes.contains(&CheckCode::Uninterruptible)
             || (self.codes.contains(&CheckCode::StoppedInit) && may_stop());

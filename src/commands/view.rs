@@ -1,5 +1,5 @@
-//! Functions that several verbs use to load a snapshot, find a namespace, or choose the output
-//! style.
+//! Functions that several verbs (subcommands) use to load a snapshot, find a namespace, or choose
+//! the output style.
 
 use std::collections::BTreeSet;
 use std::env;

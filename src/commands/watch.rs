@@ -361,7 +361,7 @@ impl<'a> Watcher<'a> {
         Some(notice(NoticeCode::RoundsSkipped, message, Some(skipped.count)))
     }
 
-    /// Writes events, if there are any. Returns the reason if the watch must end.
+    /// Writes events, if there are any. If the watch must end, returns the reason.
     fn write(
         &mut self,
         captured_at: &str,
