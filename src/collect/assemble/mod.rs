@@ -144,7 +144,7 @@ mod tests {
     use crate::model::{Evidence, Holder, Host, NamespaceState, Pid, Process, SearchScope};
     use crate::testing::process;
 
-    /// A source that adds only one fact to the results of the scan: every process still exists.
+    /// A source that reports only one fact: every process still exists.
     struct Silent;
 
     impl FollowUp for Silent {

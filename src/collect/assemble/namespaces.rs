@@ -49,9 +49,9 @@ pub struct RefusedParents {
     /// `true` if pidns is in the initial namespace. If so, every other namespace has a parent that
     /// the kernel permits pidns to see.
     pub all_have_parents: bool,
-    /// `true` if every namespace below the one that the procfs shows is also below pidns's
-    /// namespace. pidns is permitted to see the parent of such a namespace, so `EPERM` comes from a
-    /// seccomp filter, and does not mean that the namespace is a root.
+    /// `true` if all descendants of the namespace that the procfs shows are also descendants of
+    /// pidns's namespace. pidns is permitted to see the parents of these descendants, so `EPERM`
+    /// comes from a seccomp filter, and does not mean that a namespace is a root.
     pub is_certain: bool,
 }
 

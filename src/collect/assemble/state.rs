@@ -80,8 +80,8 @@ pub fn note_unproved(namespaces: &[Namespace], log: &mut DiagnosticLog) {
     }
 }
 
-/// Determines the states of namespaces whose inits the scan did not find. `open` contains their
-/// indices. Returns the dead namespaces that no longer have an init, not even a zombie.
+/// Determines the states of the namespaces with the indices `open`. The scan did not find the inits
+/// of these namespaces. Returns the dead namespaces whose init is gone: not even a zombie is left.
 fn prove(
     namespaces: &mut [Namespace],
     open: &[usize],
@@ -158,7 +158,7 @@ struct InitListing<'a> {
 }
 
 impl InitListing<'_> {
-    /// Returns the state of a namespace's init according to the second listing.
+    /// Returns the state of a namespace's init, as found by the second listing of /proc.
     fn init_of(&self, id: NamespaceId) -> InitNow {
         let Some(inits) = &self.inits else { return InitNow::Unknown };
         if let Some(init) = inits.iter().find(|it| it.namespace == id.inode()) {

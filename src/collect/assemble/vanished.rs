@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::model::{Lineage, Namespace, NamespaceId, Process};
 
 /// Removes each namespace that has no member and no holder, unless a descendant has a member or
-/// holder. The process or file that led pidns to such a namespace has vanished during the scan, so
+/// holder. pidns found such a namespace through a process or file that vanished during the scan, so
 /// only pidns's own descriptor keeps the namespace alive. `in_kernel` contains the inodes of
 /// namespaces that the search of kernel memory found. These namespaces are not removed, because
 /// something other than pidns keeps them alive.
@@ -102,8 +102,8 @@ mod tests {
         })
     }
 
-    /// Returns the expected result: the namespaces that something keeps alive, and all their
-    /// ancestors.
+    /// Returns the expected result: the namespaces with an init, another member, a holder or an
+    /// entry in `in_kernel`, and all ancestors of these namespaces.
     fn shown(nodes: &[Node]) -> BTreeSet<NamespaceId> {
         let numbered = || (0..).zip(nodes);
         let has_reason =

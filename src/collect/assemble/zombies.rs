@@ -17,7 +17,7 @@ use crate::collect::discovery::FollowUp;
 use crate::collect::log::DiagnosticLog;
 use crate::model::{DiagnosticCode, Namespace, NamespaceState, Pid, Process};
 
-/// An init is reported only if it has not reaped a zombie child within this time.
+/// Time for an init to reap its zombie children before the init is reported.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Pause between two checks of the same zombies.
@@ -82,7 +82,7 @@ mod tests {
 
     use crate::testing::{namespace, process};
 
-    /// A source in which the zombies with these PIDs are never reaped.
+    /// A source that always reports the processes with these PIDs as zombies.
     struct NeverReaped(&'static [u32]);
 
     impl FollowUp for NeverReaped {

@@ -11,10 +11,10 @@ pub const MOUNT: usize = 0;
 /// A group of processes in the same namespace, and what is known about that namespace.
 #[derive(Debug, Default)]
 pub struct Group {
-    /// Index of the group into which this group was merged, if any. From then on, that group stands
-    /// for both.
+    /// Index of the group into which this group was merged, if any. After the merge, that group
+    /// stands for both.
     pub joined: Option<usize>,
-    /// Number of levels below the namespace that the procfs shows, if known.
+    /// Level of the namespace, if known. The namespace that the procfs shows has level 0.
     pub level: Option<usize>,
     pub parent: Option<usize>,
     pub inode: Option<u64>,
@@ -28,7 +28,7 @@ pub struct Group {
     /// `true` if the scan did not find the parent of a member. Other processes may then be missing,
     /// too.
     pub has_unseen_parent: bool,
-    /// The PIDs that are in use in this namespace, by its members and by the members of its
+    /// The PIDs in use in this namespace: the PIDs of its members, and of the members of its
     /// descendants.
     pub pids_in_use: HashSet<Pid>,
 }
@@ -83,9 +83,10 @@ impl Groups {
         top
     }
 
-    /// Returns the group of the parent namespace of `group`. If the parent is unknown but the level
-    /// of `group` is known, returns [`MOUNT`] at level 1, and a new group at deeper levels. Returns
-    /// `None` if neither is known, or if `group` is the namespace that the procfs shows.
+    /// Returns the group of the parent namespace of `group`. If the parent is unknown, but the
+    /// level of `group` is known, returns [`MOUNT`] if that level is 1, and otherwise a new group.
+    /// Returns `None` if the parent and the level are unknown, or if `group` is the namespace that
+    /// the procfs shows.
     pub fn parent(&mut self, group: usize) -> Option<usize> {
         let group = self.find(group);
         if let Some(parent) = self.all[group].parent {
@@ -113,8 +114,8 @@ impl Groups {
         Some(group)
     }
 
-    /// Returns `true` if two groups may be in the same namespace: no known fact about their
-    /// namespaces, or about the ancestors of these namespaces, contradicts this.
+    /// Returns `false` if two groups are known to be in different namespaces, because the known
+    /// facts about their namespaces, or about the ancestors of these namespaces, differ.
     pub fn agree(&mut self, one: usize, other: usize) -> bool {
         fn differ<T: PartialEq + Copy>(a: Option<T>, b: Option<T>) -> bool {
             a.is_some() && b.is_some() && a != b

@@ -50,8 +50,8 @@ pub struct Known<'a> {
     pub leaders: &'a HashMap<Pid, Leaders>,
     /// The PIDs of terminated inits.
     pub terminated: &'a HashSet<Pid>,
-    /// `true` if no process is hidden from the viewer. An init that the scan did not find must then
-    /// have exited during the scan.
+    /// `true` if no process is hidden from the viewer. If so, an init that the scan did not find
+    /// must have exited during the scan.
     pub all_seen: bool,
     /// Namespaces whose parents the kernel refused to reveal.
     pub refused_parents: &'a RefusedParents,
@@ -60,8 +60,8 @@ pub struct Known<'a> {
     pub is_there: &'a dyn Fn(&Process) -> bool,
 }
 
-/// Infers the namespaces of processes and the parents of namespaces that the kernel did not report,
-/// and fills them in. Also adds the namespaces that could not be read.
+/// Infers the namespace of a process, or the parent of a namespace, if the kernel did not report
+/// it, and fills it in. Also adds the namespaces that could not be read.
 ///
 /// Returns the namespace that the procfs shows. If the inode of this namespace is unknown, the
 /// returned ID contains the PID of a member instead.
@@ -103,7 +103,7 @@ struct Inference<'a> {
     /// Indices of the groups that have members and a known inode, but no known init. Filled in when
     /// no more groups can be joined.
     inodes_without_init: Vec<usize>,
-    /// Caches the results of `name`, by the index of the group. A result is `None` if the group's
+    /// Cache of the results of `name`, keyed by group index. A result is `None` if the group's
     /// namespace is ambiguous.
     names: HashMap<usize, Option<NamespaceId>>,
 }
@@ -135,8 +135,7 @@ impl<'a> Inference<'a> {
         }
     }
 
-    /// Returns the index in `groups` of the group that contains a process, and the number of PIDs
-    /// that the process has.
+    /// Returns the index of a process's group in `groups`, and the number of PIDs of the process.
     fn group_of(&self, pid: Pid) -> Option<(usize, usize)> {
         let index = self.processes.binary_search_by_key(&pid, |process| process.pid).ok()?;
         Some((self.of_process[index]?, self.processes[index].nspid.len()))
@@ -206,9 +205,9 @@ impl<'a> Inference<'a> {
     }
 
     /// Returns the groups without an init, each with its level, and the groups with an init, keyed
-    /// by level. Leaves out groups whose init is a zombie without other threads: an init becomes
-    /// such a zombie only after all other processes of its namespace are gone, so none of the
-    /// groups without an init can belong to that namespace.
+    /// by level. Leaves out groups whose init is a zombie without other threads. An init enters
+    /// this state only after all other processes of its namespace are gone. So groups without an
+    /// init cannot belong to that namespace.
     fn orphans_and_candidates(&self) -> (Vec<(usize, usize)>, GroupsByLevel) {
         let (mut orphans, mut with_init) = (Vec::new(), GroupsByLevel::new());
         for (index, group) in self.groups.all.iter().enumerate() {
@@ -272,7 +271,7 @@ impl<'a> Inference<'a> {
         name
     }
 
-    /// Determines the ID of a group's namespace (rule 5).
+    /// Determines the ID of a group's namespace (rule 5 in the module documentation).
     fn identify(&mut self, group: usize) -> Option<NamespaceId> {
         let it = &self.groups.all[group];
         if let Some(inode) = it.inode {
@@ -287,10 +286,10 @@ impl<'a> Inference<'a> {
         }
         // The init of this group's namespace is not in the group.
         //
-        // - If no process is hidden, the init is in another group, but rule 4 of this module could
-        //   not determine that group. So the namespace is ambiguous.
-        // - If processes are hidden, the init may be a hidden process. So the group counts as a
-        //   separate namespace, unless another group may be in the same namespace.
+        // - If no process is hidden, the init is in another group, but rule 4 in the module
+        //   documentation could not determine that group. So the namespace is ambiguous.
+        // - If processes are hidden, the init may be a hidden process. So treat the group as a
+        //   separate namespace, unless it may be in the same namespace as another group.
         let is_separate = !self.known.all_seen
             && !(0..self.groups.all.len()).any(|other| {
                 other != group
@@ -302,8 +301,8 @@ impl<'a> Inference<'a> {
         is_separate.then_some(NamespaceId::Unread(lowest))
     }
 
-    /// Returns `true` if `group`, which has no known inode, may be the same namespace as a group
-    /// that has an inode but no known init.
+    /// Returns `true` if `group`, whose inode is unknown, may be in the same namespace as a group
+    /// whose inode is known, but whose init is unknown.
     fn may_have_inode(&mut self, group: usize) -> bool {
         if self.groups.all[group].has_zombie_init {
             return false;
@@ -369,7 +368,8 @@ impl<'a> Inference<'a> {
         namespace.parent = parent.and_then(|parent| self.name(parent));
         if namespace.parent.is_some() {
             namespace.evidence = Evidence::Inferred;
-            // A namespace without a known inode already has a diagnostic.
+            // A namespace without a known inode already has a diagnostic, so do not add another
+            // one.
             if inode.is_some() {
                 log.note(DiagnosticCode::ParentsInferred, None, None);
             }

@@ -116,7 +116,7 @@ fn an_unread_init_may_belong_to_a_namespace_with_read_members() {
     let (one, other) = ((process(&[2, 1], None), None), (process(&[3, 1], None), None));
     let member = (process(&[4, 2], None), Some(1001));
     let read = || Some("pid:[1001]".to_owned());
-    // One of the two inits is the init of namespace 1001, but no fact shows which one.
+    // One of the two inits is the init of namespace 1001, but it is unknown which one.
     let placed = place(&[one.clone(), other.clone(), member.clone()], true);
     assert_eq!(placed, [None, None, read()]);
     // The init of namespace 1001 may be hidden, so it is unknown whether process 2 is that init.
@@ -292,12 +292,12 @@ proptest! {
 
     /// Compares the inference with the oracle, which enumerates all possible worlds: the
     /// assignments of processes to namespaces that are consistent with what the viewer sees. The
-    /// inference must place a process if and only if all possible worlds assign it to the same
-    /// namespace.
+    /// inference must find the namespace of a process if and only if all possible worlds assign the
+    /// process to the same namespace.
     ///
     /// The oracle considers all namespaces at once, but each rule of the inference compares only
-    /// two namespaces. With many processes, the oracle can therefore place processes that the rules
-    /// cannot place, so this test uses few processes.
+    /// two namespaces. With many processes, the oracle can therefore find namespaces that the rules
+    /// cannot find, so this test uses few processes.
     #[test]
     fn a_process_is_placed_only_if_all_possible_worlds_agree(
         calls in calls(16, 20),

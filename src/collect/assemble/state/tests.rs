@@ -86,15 +86,16 @@ impl FollowUp for Answers<'_> {
     }
 }
 
-/// A test case with two namespaces: the one that the procfs shows, and the tested namespace, whose
-/// state is to be determined. By default, the tested namespace has no listed init and no processes.
+/// A test case with two namespaces: the namespace that the procfs shows, and the tested namespace.
+/// By default, the scan finds neither an init nor other processes of the tested namespace.
 struct Case<'a> {
     init: Option<Pid>,
     is_terminated: bool,
     is_undecided: bool,
     init_history: InitHistory,
     is_pinned: bool,
-    /// `true` if the tested namespace is known to be below the one that the procfs shows.
+    /// `true` if the tested namespace is known to be a descendant of the namespace that the procfs
+    /// shows.
     is_below: bool,
     hides_inits: bool,
     processes: &'a [Process],
@@ -125,7 +126,7 @@ impl Default for Case<'_> {
 }
 
 /// The result of a test case: the state of the tested namespace, the [`FollowUp`] methods that were
-/// called, and whether the namespace is among those whose init is gone.
+/// called, and whether the init of the namespace is gone.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     state: NamespaceState,
@@ -139,7 +140,7 @@ impl Case<'_> {
             [namespace(MOUNT, None), namespace(ASKED, self.is_below.then_some(MOUNT))];
         namespaces[0].init = Some(Pid::INIT);
         namespaces[1].init = self.init;
-        // The answers do not depend on the namespace, so a descriptor of any namespace will do.
+        // `Answers` ignores the namespace, so a descriptor of any namespace will do.
         let fd = NamespaceFd::new(File::open("/proc/self/ns/pid").unwrap().into()).unwrap();
         let fd = Some(fd).filter(|_| self.is_pinned);
         let registered = Registered { fd, init_history: self.init_history, closed_parent: None };
@@ -273,8 +274,8 @@ fn a_listing_that_may_miss_the_init_proves_nothing() {
     assert_eq!(hidden.state(), NamespaceState::Unknown);
     // The kernel's answer (`init_now`) is reliable even if /proc hides inits.
     assert_eq!(Case { init_now: InitNow::Absent, ..hidden }.state(), NamespaceState::Dead);
-    // A procfs shows one namespace and its descendants. If the tested namespace may be another
-    // namespace, its init may exist although the listing does not contain the init.
+    // A procfs lists only the processes in one namespace and its descendants. If the tested
+    // namespace may be outside of this subtree, its init can exist without being listed.
     let outside = Case { is_below: false, ..unable() };
     assert_eq!(outside.state(), NamespaceState::Unknown);
 }
@@ -292,10 +293,10 @@ fn an_init_with_an_unreadable_link_may_belong_to_any_namespace_at_its_level() {
     assert_eq!(state(unread(&[9, 2, 1]), &[]), NamespaceState::Dead);
     let other = listed(&[9, 1], Some(2000), InitNow::Living);
     assert_eq!(state(other, &[]), NamespaceState::Dead);
-    // The inference placed process 9 in namespace 2000, which is not the tested namespace. The
-    // second listing of /proc shows an init with PID 9. If this init has the same PIDs as process 9
-    // at all levels, it is process 9, and so it is in namespace 2000. If its inner PID differs, PID
-    // 9 was reused, and the init may be in the tested namespace.
+    // The inference has found that process 9 is in namespace 2000, but the test is about another
+    // namespace. The second listing of /proc shows an init with PID 9. If its PIDs are the same at
+    // all levels, the init is process 9, so it is in namespace 2000. If its inner PID differs, PID
+    // 9 was reused, so the init may be in the tested namespace.
     let placed = |nspid: &[u32]| [process(nspid, Some(2000))];
     assert_eq!(state(unread(&[9, 1]), &placed(&[9, 1])), NamespaceState::Dead);
     assert_eq!(state(unread(&[9, 1]), &placed(&[9, 4])), NamespaceState::Unknown);
@@ -311,8 +312,8 @@ fn a_living_member_contradicts_a_missing_init() {
         let there = Case { is_there: true, ..case }.run();
         assert_eq!((there.state, there.is_without_init), (NamespaceState::Unknown, false));
     }
-    // A terminated init waits for all other members to end, so its namespace can still have living
-    // members.
+    // An exiting init waits until all other members have ended, so its namespace can still have
+    // living members.
     let waiting = Case { processes: &members, is_there: true, ..Case::default() };
     let waiting = Case { init_now: InitNow::Terminated, ..waiting };
     assert_eq!(waiting.state(), NamespaceState::Dead);

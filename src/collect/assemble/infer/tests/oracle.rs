@@ -26,8 +26,8 @@ pub struct World {
 }
 
 impl World {
-    /// Returns the namespace that an ID refers to in this assignment; `None` if that namespace has
-    /// no processes.
+    /// Returns the namespace with this ID, if processes are assigned to namespaces as in `self`;
+    /// `None` if that namespace has no processes.
     pub fn meant(&self, view: &View, id: NamespaceId) -> Option<Home> {
         match id {
             NamespaceId::Inode(inode) => self.by_inode.get(&inode).copied(),
@@ -56,8 +56,9 @@ impl World {
         !self.by_inode.iter().any(is_taken) && *self.by_inode.entry(inode).or_insert(home) == home
     }
 
-    /// Records the inodes that the viewer has read from namespace links, and the inodes of parent
-    /// namespaces that the kernel has reported. Returns `false` if they contradict this assignment.
+    /// Records in `by_inode` the inodes that the viewer has read from namespace links, and the
+    /// inodes of parent namespaces that the kernel has reported. Returns `false` if these inodes
+    /// contradict the assignment of processes to namespaces in `self`.
     fn name_all(&mut self, view: &View) -> bool {
         let links = view.processes.iter().zip(self.home.clone());
         let mut links = links.filter_map(|(it, home)| Some((it.namespace?.inode()?, home)));
@@ -67,9 +68,9 @@ impl World {
         {
             return false;
         }
-        // For some namespaces, the kernel reported the inode of the parent. If such a namespace is
-        // identified, its parent is identified, too. Repeat until no further namespace is
-        // identified.
+        // If the inode of a namespace is in `by_inode`, and the kernel reported the inode of the
+        // parent namespace, record the parent's inode, too. Repeat until no further inode is
+        // recorded.
         loop {
             let before = self.by_inode.len();
             for namespace in &view.namespaces {
