@@ -9,8 +9,8 @@
 //! - `discovery`: the result of a source, and the trait through which `assemble` asks the source
 //!   for more data afterwards
 //! - `assemble`: turns a discovery into a snapshot
-//! - `containers`: after a scan, finds the names of containers, and the processes that are in a
-//!   different container than their namespace's init
+//! - `containers`: after a scan, finds the names of containers, and the processes that are not in
+//!   the container of their namespace's init
 //! - `kernel`: system calls for nsfs and mounts, permissions of pidns, user names
 //! - `holder_list`: collects the holders of namespaces, and limits the memory that this takes
 //! - `mount_list`: collects the bind mounts of namespaces, and limits the memory that this takes

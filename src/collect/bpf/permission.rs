@@ -37,7 +37,7 @@ pub fn check_lockdown() -> Result<(), BpfUnavailable> {
 }
 
 /// Checks that enough address space is left to load the kernel's BTF. If too little is left, an
-/// allocation may fail, and pidns would abort.
+/// allocation can fail, and a failed allocation aborts pidns.
 pub fn check_address_space() -> Result<(), BpfUnavailable> {
     match viewer::free_address_space() {
         Some(free) if free < MIN_ADDRESS_SPACE => Err(BpfUnavailable::LittleMemory),

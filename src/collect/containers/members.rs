@@ -1,5 +1,5 @@
-//! Finds the processes that are in a different container than the init of their namespace. Several
-//! containers can share a namespace: in a pod, with `hostPID`, or with `docker run --pid`.
+//! Finds the processes whose container differs from the container of their namespace's init.
+//! Several containers can share a namespace: in a pod, with `hostPID`, or with `docker run --pid`.
 //!
 //! Reading the cgroup of every process would take longer than the rest of the scan. If the scan has
 //! not read the cgroups, this module reads only the cgroups of processes whose parent is in another
@@ -19,7 +19,7 @@ use crate::model::{
     cgroup,
 };
 
-/// Sets the container of each process that is in a different container than its namespace's init.
+/// Sets the field `container` of each process that is not in the container of its namespace's init.
 pub fn find(source: &ProcSource, snapshot: &mut Snapshot) {
     let own = OwnContainers::new(&snapshot.namespaces);
     let mut unread = Vec::new();
@@ -58,8 +58,9 @@ impl<'a> OwnContainers<'a> {
         Self(namespaces.iter().map(|namespace| (namespace.id, namespace)).collect())
     }
 
-    /// Returns the container that a process's cgroup names. Returns `None` if the init of the
-    /// process's namespace is in the same container, or if the cgroup names only a systemd unit.
+    /// Returns the container to which a process's cgroup belongs. Returns `None` if the init of the
+    /// process's namespace is in the same container, or if the cgroup belongs only to a systemd
+    /// unit.
     fn other(
         &self,
         process: &Process,
@@ -77,8 +78,9 @@ fn is_init(process: &Process) -> bool {
     process.nspid.last() == Some(&Pid::INIT)
 }
 
-/// Finds the processes that are in a different container than their namespace's init, by comparing
-/// cgroups. Used if the scan has already read the cgroups of all processes (`--details cgroup`).
+/// Compares cgroups to find the processes whose container differs from the container of their
+/// namespace's init. Used if the scan has already read the cgroups of all processes (`--details
+/// cgroup`).
 fn by_details(processes: &[Process], own: &OwnContainers<'_>) -> Vec<(Pid, Container)> {
     let other = |process: &Process| {
         let parent = find_process(processes, process.ppid);
@@ -87,9 +89,9 @@ fn by_details(processes: &[Process], own: &OwnContainers<'_>) -> Vec<(Pid, Conta
     processes.iter().filter(|it| !is_init(it)).filter_map(other).collect()
 }
 
-/// Finds the same processes as [`by_details`], for a scan that has not read the cgroups. Reads the
-/// cgroups only of the processes that may have entered another container's namespace. The
-/// descendants of these processes are assumed to be in the same container.
+/// Finds the same processes as [`by_details`], but for a scan that has not read the cgroups. Reads
+/// cgroups only for processes that may have entered another container's namespace. The descendants
+/// of these processes are assumed to be in the same container.
 ///
 /// Adds to `unread` the processes whose cgroups are not read because the time limit has been
 /// reached.
@@ -141,8 +143,7 @@ fn by_descent(
     descend(processes, heads, &shared)
 }
 
-/// Finds the container of each process in a shared namespace: the container of the process's
-/// nearest ancestor in `found`.
+/// Assigns each process in a shared namespace to the container of its nearest ancestor in `found`.
 fn descend(
     processes: &[Process],
     mut found: HashMap<Pid, Option<Container>>,

@@ -3,7 +3,7 @@
 
 use crate::model::{NamespaceId, Pid, Process, cgroup};
 
-/// Name of the monitor of podman and CRI-O: the parent of a container's first process.
+/// Process name of the container monitor that podman and CRI-O use.
 pub const CONMON: &str = "conmon";
 
 /// The parent of a container's first process.
@@ -26,7 +26,7 @@ pub struct RuntimeOwner {
 }
 
 impl RuntimeOwner {
-    /// The root user in the PID namespace that the procfs shows.
+    /// Root (UID 0), in the PID namespace that the procfs shows.
     pub const HOST: Self = Self { uid: 0, namespace: None };
 
     /// Returns the UID and the PID namespace of a process that belongs to a container runtime.
@@ -37,7 +37,7 @@ impl RuntimeOwner {
 }
 
 impl Monitor {
-    /// Returns the process as a [`Monitor`] if it has the name of a monitor.
+    /// Returns the process as a [`Monitor`]; `None` if its name is not the name of a known monitor.
     pub fn of(process: &Process) -> Option<Self> {
         let comm = [cgroup::SHIM, CONMON].into_iter().find(|it| *it == process.comm)?;
         Some(Self { pid: process.pid, comm, owner: RuntimeOwner::of(process) })

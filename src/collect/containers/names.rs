@@ -41,8 +41,8 @@ pub fn read(source: &ProcSource, snapshot: &mut Snapshot) {
     }
 }
 
-/// While this value exists, a thread is reading names. Only one such value exists at a time, so
-/// `pidns watch` does not start a second thread while a file system does not respond.
+/// A guard that exists while a thread reads names. At most one guard exists at a time, so `pidns
+/// watch` does not start a second thread if a file system hangs.
 struct NameReading;
 
 /// `true` while a [`NameReading`] exists.
@@ -87,8 +87,8 @@ fn nameless_containers(snapshot: &Snapshot) -> Vec<NamelessContainer> {
     wanted
 }
 
-/// The names that a thread has found so far; `None` after the time limit. The names are not sent
-/// through a channel, which would wake up the waiting thread for each name.
+/// The names that a thread has found so far; `None` after the time limit has passed. A mutex is
+/// used, because a channel would wake up the waiting thread for each name.
 struct SharedNames(Mutex<Option<FoundNames>>);
 
 impl SharedNames {

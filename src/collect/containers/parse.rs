@@ -1,5 +1,5 @@
-//! Parses the files in which container runtimes keep names. The files can be hostile, since a
-//! runtime may run inside a container.
+//! Parses the files in which container runtimes keep the names of containers. The files are
+//! untrusted input, since a runtime may run inside a container.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,7 +8,7 @@ use memchr::memmem;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
-/// Maximum length of a name. Kubernetes names have at most 253 bytes.
+/// Maximum length of a name in bytes, enough for Kubernetes names, which have at most 253 bytes.
 const MAX_NAME: usize = 255;
 
 /// Returns the name, unless it is empty or too long.
@@ -70,9 +70,9 @@ pub struct Names {
 /// Returns the names in the annotations of a bundle's `config.json`.
 #[must_use]
 pub fn annotated_names(json: &[u8]) -> Names {
-    // Find the annotations without parsing the rest of the file, because parsing the whole file
-    // takes longer than reading it. The text of `KEY` cannot occur inside a string, where quotes
-    // are escaped.
+    // Search for the annotations instead of parsing the whole file, because parsing takes longer
+    // than reading the file. The search does not find `KEY` inside a string, because quotes in
+    // strings are escaped.
     const KEY: &[u8] = b"\"annotations\":";
     let value = memmem::find(json, KEY).and_then(|at| json.get(at + KEY.len()..));
     let annotations = value.and_then(|json| {
@@ -206,8 +206,8 @@ mod tests {
         }
     }
 
-    /// Returns the names that `annotated_names` finds in a file with these annotations. In the
-    /// file, the annotations follow a string that only looks like annotations and must be ignored.
+    /// Returns the names that `annotated_names` finds in a file. The file first contains a string
+    /// that resembles annotations and must be ignored, and then the real annotations.
     fn names(annotations: &str) -> [String; 4] {
         let string = r#""\"annotations\":{\"nerdctl/name\":\"false\"}""#;
         let json =

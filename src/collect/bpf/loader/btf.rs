@@ -55,7 +55,7 @@ type TypeIds = Vec<Option<u32>>;
 pub struct Btf<'a> {
     types: &'a [u8],
     strings: &'a [u8],
-    /// Offsets in `types` of the types with the IDs 1, 1 + [`STRIDE`], 1 + 2 * [`STRIDE`], ...
+    /// Offsets in `types` of every [`STRIDE`]-th type, beginning with type ID 1.
     starts: Vec<u32>,
 }
 
@@ -205,7 +205,7 @@ impl<'a> Btf<'a> {
     }
 }
 
-/// A search for types of one kind by their names.
+/// A search by name for types of one kind.
 struct NameSearch<'a> {
     wanted: &'a [&'a [u8]],
     found: TypeIds,
@@ -223,8 +223,8 @@ impl<'a> NameSearch<'a> {
         Self { wanted, found: vec![None; wanted.len()], first }
     }
 
-    /// Records `id` as the type ID of each wanted name that equals the string at offset `name` in
-    /// `strings`. Does not replace an ID that was recorded earlier.
+    /// Compares the string at offset `name` in `strings` with each wanted name. If both are equal,
+    /// records `id` as the type ID, unless an ID was recorded earlier.
     fn find(&mut self, strings: &[u8], name: u32, id: u32) {
         let Some(name) = offset(name).and_then(|name| strings.get(name..)) else { return };
         if !name.first().is_some_and(|&letter| self.first[usize::from(letter)]) {
@@ -272,8 +272,8 @@ impl<'a> Type<'a> {
         Some((found, length))
     }
 
-    /// Iterates over the members of a struct or union. Each item is the offset of the name and the
-    /// [`Member`], which is `None` for a bit field.
+    /// Iterates over the members of a struct or union. Each item is a pair: the offset of the
+    /// member's name, and the [`Member`], or `None` for a bit field.
     fn members(self) -> Option<impl Iterator<Item = (u32, Option<Member>)> + use<'a>> {
         if !matches!(self.kind, kind::STRUCT | kind::UNION) {
             return None;

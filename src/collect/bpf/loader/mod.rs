@@ -63,9 +63,9 @@ impl LoadedObject {
 pub struct IteratorProgram(OwnedFd);
 
 impl IteratorProgram {
-    /// Opens an iterator over all kernel objects of the program's type (such as tasks). Reading
-    /// from the iterator runs the program. `flags` are the status flags of the iterator's
-    /// descriptor. The program can read these flags.
+    /// Opens an iterator over all kernel objects of the type that the program handles (such as
+    /// tasks). Reading from the iterator runs the program. `flags` are the status flags of the
+    /// iterator's descriptor. The program can read these flags.
     ///
     /// If `tid` is given, the iterator visits only the task with this TID. Before Linux 6.1, the
     /// kernel ignores `tid`, and the iterator visits all tasks.

@@ -77,8 +77,8 @@ pub struct ProgramSpec<'a> {
 /// A program that was adapted to the running kernel.
 pub struct Program {
     pub instructions: Vec<u8>,
-    /// The table of the program's functions. Each entry has the index of the function's first
-    /// instruction, and the ID of its type in [`Object::types`].
+    /// The function table of the program. Each entry contains the index of a function's first
+    /// instruction, and the ID of the function's type in [`Object::types`].
     pub functions: Vec<u8>,
     /// BTF ID of the kernel function that [`ProgramSpec::iterator`] names.
     pub iterator: u32,
@@ -171,11 +171,11 @@ impl Object {
         Some(RawProgram { instructions, functions, relocations })
     }
 
-    /// Fills in the address in each instruction that refers to a function of the same program or to
-    /// the map.
+    /// Completes each instruction that refers to a function of the same program or to the map:
+    /// writes the distance to the function, or the descriptor of the map, into the instruction.
     ///
-    /// For a function, clang has stored the position of the function (in bytes) in the instruction.
-    /// The map is recognized by its symbol, which is not defined in the object file.
+    /// In an instruction that refers to a function, clang has stored the function's position in
+    /// bytes. The map is recognized by its symbol, which is undefined in the object file.
     fn patch_addresses(&self, spec: ProgramSpec<'_>, instructions: &mut [u8]) -> Option<()> {
         let symbols = section(self.bytes, b".symtab")?;
         let relocations = section(self.bytes, format!(".rel{}", spec.section).as_bytes());
@@ -228,8 +228,8 @@ impl Object {
     }
 }
 
-/// Positions of two fields in the header of `.BTF.ext`: the offset of the table of functions, and
-/// the offset of the table of CO-RE relocations.
+/// Positions of two fields in the header of `.BTF.ext`. The fields contain the offset of the
+/// function table, and the offset of the CO-RE relocation table.
 const FUNCTION_TABLE: usize = 8;
 const RELOCATION_TABLE: usize = 24;
 
@@ -402,8 +402,9 @@ mod tests {
     #[test]
     fn finds_every_field_in_the_types_of_the_object_itself() {
         for (object, spec) in all() {
-            // The test uses the types in the object file as the kernel's types. These types include
-            // all structs but no kernel functions, so only a function can be missing.
+            // The test uses the types in the object file in place of the kernel's types. They
+            // include all structs, but do not include the kernel's functions, so the error is about
+            // a missing function.
             let error = object.program(spec, object.types).err().map(|error| error.to_string());
             let missing = if ptr::eq(object.bytes, TASK) { RDONLY_CAST } else { spec.iterator };
             let expected = format!("this kernel has no {missing} in the form that pidns expects");
@@ -428,7 +429,8 @@ mod tests {
         let of_processes = |name: &[u8]| error_without("processes", name);
         assert!(of_processes(b"\0start_boottime\0").contains("task_struct.start_boottime"));
         assert!(of_processes(b"\0signal_struct\0").contains("signal_struct."));
-        // The program tests whether `ns_id` exists, so the error is not about `ns_id`.
+        // The program checks whether `ns_id` exists, so a missing `ns_id` is not an error. The
+        // error is about `bpf_iter_task`, a function that these types never include.
         assert!(of_processes(b"\0ns_id\0").contains("bpf_iter_task"));
     }
 

@@ -21,7 +21,7 @@ const MAX_TYPES: u64 = 64 << 20;
 /// Size of the buffer for the verifier's log, in bytes.
 const VERIFIER_LOG: usize = 64 * 1024;
 
-// The numbers of bpf(2) commands, and the texts that error messages use for them.
+// The numbers of bpf(2) commands, and their names in error messages.
 const BPF_MAP_CREATE: (libc::c_int, &str) = (0, "bpf(BPF_MAP_CREATE)");
 const BPF_PROG_LOAD: (libc::c_int, &str) = (5, "bpf(BPF_PROG_LOAD)");
 const BPF_BTF_LOAD: (libc::c_int, &str) = (18, "bpf(BPF_BTF_LOAD)");
@@ -55,8 +55,8 @@ impl KernelTypes {
     }
 
     fn open_file() -> io::Result<Self> {
-        // Another file may be mounted over the BTF file, even a FIFO. With O_NONBLOCK, opening a
-        // FIFO does not wait for a writer. The check of the file type below then rejects the FIFO.
+        // Another file, such as a FIFO, may be mounted over the BTF file. With O_NONBLOCK, opening
+        // a FIFO does not wait for a writer. The file type check below then rejects the FIFO.
         let mut file =
             File::options().read(true).custom_flags(libc::O_NONBLOCK).open(KERNEL_TYPES)?;
         let metadata = file.metadata()?;
@@ -112,9 +112,9 @@ impl Deref for Mapping {
 
     fn deref(&self) -> &[u8] {
         // SAFETY: `length` bytes are mapped for the lifetime of `self`, and all are initialized.
-        // The bytes do not change: the file with the kernel's types (BTF) cannot be written and
-        // keeps its length. An array is mapped only within `Array::copy`, and the program that
-        // writes to the array is not running then.
+        // The bytes do not change: they belong to the kernel's BTF file or to an array. The BTF
+        // file cannot be written and keeps its length. An array is mapped only during
+        // `Array::copy`, while the program that writes to the array is not running.
         unsafe { slice::from_raw_parts(self.address.cast(), self.length) }
     }
 }
@@ -268,9 +268,9 @@ impl Array {
 
     /// Copies the contents of the array.
     ///
-    /// Takes `&mut self`, so that the array cannot change during the copy. The BPF program that
-    /// writes to the array runs only while its iterator is being read, and reading borrows the
-    /// owner of the array.
+    /// Takes `&mut self`, so that the array cannot change during the copy. The BPF program writes
+    /// to the array only while its iterator is read. A read borrows the owner of the array, so a
+    /// read and a copy cannot overlap.
     pub fn copy(&mut self) -> Result<Vec<u8>, LoadError> {
         let mapping = Mapping::new(self.map.as_fd(), self.length, libc::MAP_SHARED);
         named("mmap(BPF array)", mapping).map(|mapping| mapping.to_vec())
@@ -349,8 +349,8 @@ pub fn load_program(
         };
         bpf(BPF_PROG_LOAD.0, &arguments)
     };
-    // The first attempt requests no log, because writing a log takes the verifier longer than
-    // verifying the program.
+    // Do not request a log in the first attempt: the verifier needs more time to write the log than
+    // to verify the program.
     let errno = match load(&mut []) {
         Err(errno @ (Errno::ACCESS | Errno::INVAL | Errno::TOOBIG)) => errno,
         other => return named(BPF_PROG_LOAD.1, other),

@@ -74,7 +74,8 @@ INLINE int is_first(const void *key) {
     return !update(&written, key, &value, BPF_NOEXIST);
 }
 
-// Returns the struct pid of a process if `task` is its leader, and 0 for other threads.
+// If `task` is the leader of a process, returns the struct pid of the process. Otherwise, returns
+// 0.
 INLINE struct pid *leader(struct task_struct *task) {
     struct signal_struct *signal = 0;
     struct pid *pid = 0, *process = 0;
@@ -160,7 +161,8 @@ SECTION("numbers") static long climb(UNUSED u64 number, struct look *look) {
     return !parent;
 }
 
-// Writes a record about a namespace, unless it has been written before.
+// Writes a record about the namespace `look->at`, unless a record about this namespace has already
+// been written.
 SECTION("numbers") NOINLINE static void write_numbers(struct look *look) {
     struct pid_namespace *at = look->at;
     struct numbers none = {};

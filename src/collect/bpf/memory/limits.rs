@@ -1,5 +1,5 @@
-//! Reads the counters of limits from kernel memory: the PIDs in use in each PID namespace, and the
-//! tasks and PID namespaces that the kernel counts for each user.
+//! Reads from kernel memory the counters that the kernel compares with its limits: the number of
+//! PIDs in use in each PID namespace, and the numbers of tasks and PID namespaces of each user.
 
 use std::collections::HashMap;
 use std::os::fd::AsFd as _;
@@ -20,15 +20,14 @@ const NUMBERS: usize = 32;
 /// Size in bytes of a record about a user (`struct user_count` in `limits.bpf.c`).
 const USER_COUNT: usize = 48;
 
-/// Size in bytes of the map key for a namespace: an inode.
+/// Size in bytes of the map key for a namespace: an inode number.
 const NAMESPACE: u32 = 4;
 
 /// Size in bytes of the map key for a user (`struct user` in `limits.bpf.c`).
 const USER: u32 = 8;
 
-/// Maximum number of namespaces to read. The same maximum applies to users. It is the capacity of
-/// the map `written` of each program. Once the map is full, the program skips further namespaces or
-/// users.
+/// Maximum number of namespaces or users to read: the capacity of the map `written` of each
+/// program. Once the map is full, the program skips further namespaces or users.
 const MAX_RECORDED: u32 = 1 << 16;
 
 /// The counters that the kernel compares with its limits.
@@ -36,9 +35,9 @@ const MAX_RECORDED: u32 = 1 << 16;
 pub struct KernelCounters {
     /// Maps the inode of each PID namespace to the counters of its PIDs.
     pub numbers: HashMap<u64, PidNumbers>,
-    /// Maps the inode of a user namespace and a UID to the counters that apply to this user: the
-    /// user's own counters, followed by those of the users who created the namespace and its
-    /// ancestors, innermost first. Empty before Linux 5.19.
+    /// Maps a user (the inode of a user namespace, and a UID) to the counters that apply to the
+    /// user. The user's own counters come first. The counters for the creators of the user
+    /// namespace and of its ancestors follow, innermost first. Empty before Linux 5.19.
     pub users: HashMap<(u64, u32), Vec<UserCount>>,
 }
 
@@ -90,8 +89,8 @@ pub struct UserCount {
     pub uid: u32,
     /// Number of tasks (`RLIMIT_NPROC`).
     pub tasks: u64,
-    /// Maximum number of tasks. Meaningless if `above` is 0, because the `RLIMIT_NPROC` of each
-    /// process applies instead.
+    /// Maximum number of tasks. Valid only if the user namespace is an ancestor of the namespace of
+    /// the process (`above` is not 0). Otherwise, the `RLIMIT_NPROC` of the process applies.
     pub most_tasks: u64,
     /// Number of PID namespaces.
     pub namespaces: u64,
@@ -173,8 +172,8 @@ mod tests {
         assert_eq!(read(&[0xf000_0001, 1, 10, 310, 300, 9, 309, 1]).free(310), Some(1));
         let fresh = read(&[0xf000_0001, 1, 11, 0, 1, 11, 11, 1]);
         assert_eq!((fresh.pid_max, fresh.free(310)), (None, Some(298)));
-        // PID 11 is in use, but is not below this limit of 11. `used` includes PID 11, so it does
-        // not tell how many PIDs below the limit are in use.
+        // The limit is 11, and PID 11 is in use, but it is not below the limit. `used` includes PID
+        // 11, so the number of used PIDs below the limit is unknown.
         assert_eq!(fresh.free(11), None);
         assert_eq!(read(&[0xf000_0001, 1, 11, 310, 1, 11, 11, 0]).free(310), None);
         assert!(PidNumbers::read(&[0; 31]).is_none());

@@ -140,8 +140,9 @@ static long list_next(u64 number, struct walk *walk);
 // descendants of this namespace.
 SECTION("namespaces") int pidns_namespaces(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
-    // The kernel runs this program once per task, but the list is needed only once.
-    // So the program does nothing unless the task is the viewer.
+    // The kernel runs this program once per task, but the list is needed only once. So
+    // the program does nothing unless the task is the viewer (the task that reads from
+    // the iterator).
     if (!task || (u64)task != get_current_task()) return 0;
     struct walk walk = {};
     struct pid *pid = 0;
@@ -156,8 +157,9 @@ SECTION("namespaces") int pidns_namespaces(struct bpf_iter__task *context) {
     return 0;
 }
 
-// Moves to the next namespace in the kernel's circular list, and adds it to the list in
-// the map. Returns 1 to end the loop at the viewer's namespace, where the loop began.
+// Moves to the next namespace in the kernel's circular list. Appends that namespace to
+// the map `list` if it is the viewer's namespace or a descendant. Returns 1 to end the
+// loop at the viewer's namespace, where the loop began.
 SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk) {
     struct pid_namespace *at = walk->at;
     struct list_head *next = 0;
@@ -173,8 +175,8 @@ SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk
     }
     if (!next) return 1;
     walk->at = at;
-    // The head of the list is not embedded in a namespace. At the head, this reads
-    // unrelated memory as `ops`, and the comparison below skips the head.
+    // The head of the list is not embedded in a namespace, so for the head, this line
+    // reads unrelated memory into `ops`. The comparison below then skips the head.
     READ(ops, at->ns.ops);
     if (ops != walk->ops) return 0;
     walk->above = at;
@@ -270,8 +272,8 @@ struct object {
     u64 file; // inode number of a socket, which differs if the address was reused
 };
 
-// Writes a record about the descriptor table of a task, unless the task is a thread that
-// shares the table of its process's leader.
+// Writes a record about the descriptor table of a task, unless the task shares the
+// table with its thread group leader.
 INLINE void write_table(struct kept *kept, struct task_struct *task, struct seq_file *seq) {
     struct task_struct *leader = 0;
     void *table = 0, *leaders = 0;

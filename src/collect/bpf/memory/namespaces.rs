@@ -1,6 +1,6 @@
-//! Lists the PID namespaces in kernel memory, and the holders of namespaces without a living init:
-//! the tasks and descriptors that keep such a namespace alive. `search` decides which of these
-//! results to trust.
+//! Lists the PID namespaces in kernel memory. For each namespace without a living init, also lists
+//! the holders: the tasks and descriptors that keep the namespace alive. `search` decides which of
+//! these results to trust.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -43,8 +43,8 @@ const LENGTH: usize = 8;
 const OBJECT_KEY: u32 = 16;
 
 /// Maximum number of objects (descriptor tables, or sockets with a queue) that a BPF program
-/// remembers, to search each of them only once. If there are more, the others are searched once for
-/// each process or descriptor that refers to them.
+/// remembers, so that it searches each of them only once. Any further object is searched once for
+/// each process or descriptor that refers to it.
 const MAX_OBJECTS: u32 = 1 << 16;
 
 /// Maximum number of descriptors in [`FoundHolders::sharing`].
@@ -117,8 +117,8 @@ pub struct FoundHolder {
 #[derive(Debug, Default)]
 pub struct FoundHolders {
     pub found: Vec<FoundHolder>,
-    /// Descriptors that refer to a socket whose queue was already searched through another
-    /// descriptor. They keep the same namespaces alive as the other descriptor, see
+    /// Descriptors of a socket whose queue was already searched through another descriptor. All
+    /// descriptors of a socket keep the same namespaces alive, see
     /// [`share_queues`](Self::share_queues).
     sharing: Vec<SocketDescriptor>,
     /// Tasks whose descriptor table was already searched through another task, see
@@ -173,9 +173,8 @@ impl FoundHolders {
         }
     }
 
-    /// Copies holders between descriptors of the same socket. Several descriptors can refer to a
-    /// socket, but its queue is searched only once, through one descriptor. The holders found there
-    /// are copied to the other descriptors (`sharing`).
+    /// Copies the holders that were found in the queue of a socket to the other descriptors of the
+    /// socket (`sharing`). Each queue is searched only once, through one descriptor.
     pub fn share_queues(&mut self) {
         let mut in_queues: HashMap<u64, Vec<FoundHolder>> = HashMap::new();
         let is_queued = |it: &&FoundHolder| {
@@ -191,9 +190,8 @@ impl FoundHolders {
         }));
     }
 
-    /// Copies holders between tasks with the same descriptor table. Several tasks can share a
-    /// table, but the table is searched only once, through one task. The holders found there are
-    /// copied to the other tasks (`table_sharers`).
+    /// Copies the holders that were found in a descriptor table to the other tasks with this table
+    /// (`table_sharers`). Each table is searched only once, through one task.
     pub fn share_tables(&mut self) {
         let mut in_tables: HashMap<Pid, Vec<FoundHolder>> = HashMap::new();
         let is_task = |it: &FoundHolder| {
@@ -219,9 +217,9 @@ impl FoundHolders {
         leaders.map(|it| (it.task.pid, it.searched.pid)).collect()
     }
 
-    /// Adds changed copies of holders to `found`. Each pair in `copies` consists of holders, and a
-    /// function that returns the changed copy of a holder. Adds at most [`MAX_HOLDERS`] copies per
-    /// call, and adds the number of omitted copies to `left_out`.
+    /// Adds modified copies of holders to `found`. Each item of `copies` is a pair: a list of
+    /// holders, and a function that returns the modified copy of a holder. Adds at most
+    /// [`MAX_HOLDERS`] copies per call, and adds the number of omitted copies to `left_out`.
     fn copy<'a, F: Fn(FoundHolder) -> FoundHolder>(
         &mut self,
         copies: impl Iterator<Item = (&'a [FoundHolder], F)>,
@@ -249,8 +247,8 @@ pub struct KernelMemory {
 }
 
 impl KernelMemory {
-    /// Loads the BPF programs. Fails before Linux 6.18, because older kernels have no list of
-    /// namespaces.
+    /// Loads the BPF programs. Fails on kernels older than Linux 6.18, because they do not have a
+    /// list of namespaces.
     pub fn open() -> Result<Self, BpfUnavailable> {
         check_capabilities()?;
         check_lockdown()?;
@@ -320,9 +318,10 @@ impl KernelMemory {
         for users in tables.chunk_by(|one, other| one.first == other.first) {
             let mut searched = None;
             for &TableUser { task, .. } in users {
-                // The BPF program found that these tasks share a descriptor table, so a single
-                // search is enough. But a task may have exited or replaced its table since then. If
-                // this task's table is no longer the table that was searched last, search it, too.
+                // The BPF program found that the tasks in `users` share a descriptor table, so a
+                // single search is enough. But a task may have exited or replaced its table since
+                // then. If this task no longer uses the table that was searched last, search the
+                // task's current table, too.
                 match searched {
                     Some(searched) if have_same_table(searched, task) => {
                         holders.table_sharers.push(TableSharer { task, searched });
@@ -392,15 +391,15 @@ impl MemoryNamespace {
     }
 }
 
-/// A record that the BPF programs write while they search for holders: tasks and descriptors that
-/// keep a namespace alive.
+/// A record that the BPF programs write while they search for holders (tasks and descriptors that
+/// keep a namespace alive).
 #[derive(Debug)]
 enum HolderRecord {
     FoundHolder(FoundHolder),
     /// The descriptor refers to a socket whose queue has already been searched.
     SameQueue(SocketDescriptor),
-    /// The program has searched the queue of a socket. The record has no data. It makes the current
-    /// `read(2)` return, so that signals take effect before the next search.
+    /// The program has searched the queue of a socket. This record has no data. It only makes the
+    /// current `read(2)` return, so that signals take effect before the next search.
     SearchedQueue,
     HasTable(TableUser),
 }

@@ -1,5 +1,5 @@
-//! Finds PID namespaces in kernel memory that no search of /proc can find, and the tasks and
-//! descriptors that keep them alive (their holders).
+//! Searches kernel memory for PID namespaces that cannot be found through /proc, and for their
+//! holders (the tasks and descriptors that keep them alive).
 //!
 //! Two kinds of namespaces in memory must not be reported: unused namespaces that the kernel is
 //! about to free, and new namespaces whose first process is not visible in /proc yet. To rule out
@@ -31,7 +31,7 @@ use crate::collect::proc::ProcSource;
 use crate::collect::registry::{InitHistory, NamespaceRegistry};
 use crate::model::{DiagnosticCode, Holder, HoldingFile, NamespaceId, Process};
 
-/// A search of kernel memory in progress.
+/// A running search of kernel memory.
 pub struct KernelSearch<'a> {
     proc: &'a ProcSource,
     memory: KernelMemory,
@@ -51,7 +51,8 @@ impl<'a> KernelSearch<'a> {
         }
         let mut memory = KernelMemory::open()?;
         let mut before = memory.list()?;
-        // pidns's own namespace exists, so if it cannot be opened by its ID, no namespace can.
+        // pidns's own namespace exists. If opening it by its ID fails, then opening any namespace
+        // by ID fails.
         let own = before.iter().find(|it| Some(it.inode) == proc.viewer_namespace());
         let own = own.ok_or(BpfUnavailable::WrongOwnRecord("namespace"))?;
         nsfs::open_by_handle(own.ns_id, own.inode).map_err(BpfUnavailable::NoOpenById)?;
@@ -85,8 +86,9 @@ impl<'a> KernelSearch<'a> {
         check_members_are_listed(&now, registry, &discovery.processes)?;
         let now = now.into_iter().filter(|it| it.init != InitState::Living);
         let now: HashMap<u64, MemoryNamespace> = now.map(|it| (it.ns_id, it)).collect();
-        // Drop the candidates that the kernel has freed, and those whose init has started or exited
-        // since they were listed: the scan of /proc may have missed their members.
+        // Drop the candidates that the kernel has freed. Also drop those whose init has started or
+        // exited since they were listed, because the scan of /proc may have missed the members of
+        // such a namespace.
         let unchanged = candidates.into_iter().filter(|it| now.get(&it.ns_id) == Some(it));
         self.add_namespaces(unchanged.collect(), registry, discovery)?;
         let is_shown = |it: &FoundHolder| {
@@ -129,9 +131,9 @@ impl<'a> KernelSearch<'a> {
     }
 
     /// Adds the holders that were found to `discovery`. Leaves out holders that exist only because
-    /// of a pidns scan, and holders that /proc does not confirm because their process is exiting.
-    /// If all holders of a namespace are left out, the namespace is about to be freed, and is
-    /// removed from the result.
+    /// of a pidns scan, and holders that are missing from /proc because the process is exiting. If
+    /// all holders of a namespace are left out, the namespace is about to be freed, and is removed
+    /// from the result.
     fn add_holders(&self, holders: FoundHolders, discovery: &mut Discovery) {
         let (mut going, mut held, mut of_scans) = (HashSet::new(), HashSet::new(), HashSet::new());
         discovery.holders.leave_out(holders.left_out);
@@ -164,9 +166,8 @@ impl<'a> KernelSearch<'a> {
         let FoundHolder { kind, pid, tid, fd, .. } = *holder;
         match kind {
             FoundHolderKind::Member => false,
-            // A pidns scan temporarily sets the PID namespace for children (`setns(2)`), but never
-            // in the leader thread. So if the leader keeps a namespace in this way, no scan has set
-            // it.
+            // A pidns scan temporarily changes the PID namespace for children of a thread
+            // (`setns(2)`), but never that of a leader. So a leader is never a temporary holder.
             FoundHolderKind::ForChildren => pid != tid,
             _ => self.proc.is_close_on_exec(pid, fd),
         }

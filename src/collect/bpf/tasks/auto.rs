@@ -1,4 +1,4 @@
-//! Decides on which hosts `--collector auto` uses BPF.
+//! Decides whether `--collector auto` uses BPF on a host.
 
 /// Minimum numbers of processes for which a single scan uses BPF. With this many processes, BPF
 /// saves at least 30 ms compared with /proc, enough for a user to notice. With fewer processes, BPF
@@ -7,10 +7,10 @@
 const MIN_PROCESSES: u64 = 2600;
 const MIN_PROCESSES_WITH_HOLDERS: u64 = 1100;
 
-/// Minimum numbers of processes for which repeated scans, such as those of `pidns watch`, use BPF.
-/// The numbers are lower than for a single scan, because the BPF program is loaded only once. With
-/// this many processes, one scan of /proc takes about 10 ms of CPU time, so a scan every second
-/// uses 1 % of one CPU.
+/// Minimum numbers of processes for which repeated scans, such as those of `pidns watch`, use BPF:
+/// without and with a search for holders. The numbers are lower than for a single scan, because the
+/// BPF program is loaded only once. With this many processes, one scan of /proc takes about 10 ms
+/// of CPU time, so a scan every second uses 1 % of one CPU.
 const MIN_PROCESSES_REPEATED: u64 = 800;
 const MIN_PROCESSES_WITH_HOLDERS_REPEATED: u64 = 200;
 

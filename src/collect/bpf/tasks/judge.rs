@@ -1,10 +1,10 @@
-//! Decides which records of the BPF program can be trusted, and reads all other processes through
-//! /proc. The result is the same as if all processes had been read through /proc.
+//! Decides which records of the BPF program can be trusted. Reads the processes without a trusted
+//! record through /proc. The result is the same as if all processes had been read through /proc.
 //!
 //! A record identifies a namespace by its inode number, which the kernel may reuse as soon as the
 //! namespace is gone. pidns pins one namespace per inode number: it keeps the namespace open, and
-//! the inode number of an open namespace is not reused. So a record is trusted only if its
-//! namespaces are proved to be the pinned namespaces:
+//! the inode number of an open namespace is not reused. So a record is trusted only if there is
+//! proof that its namespaces are the pinned namespaces:
 //!
 //! - The record of a member is trusted only if the pinned namespace with the same inode also has
 //!   the same 64-bit ID. Before Linux 6.18, which introduced these IDs, the start time of the
@@ -30,9 +30,9 @@ pub struct TaskScan<'a> {
     search: &'a BTreeSet<SearchScope>,
     /// The PIDs of all records, in the order in which the records were added. `judge` sorts them.
     pids: Vec<Pid>,
-    /// The findings about processes whose records contain all required data, so pidns need not read
-    /// these processes through /proc. Also contains, for each mount namespace, processes through
-    /// which its mount table can be read.
+    /// The findings about processes whose records contain all required data. pidns does not read
+    /// these processes through /proc. For each mount namespace, the findings also list processes
+    /// through which the mount table can be read.
     trusted: ScanFindings,
     /// The processes that create their children in a namespace other than their own.
     for_children: Vec<ForChildren>,
@@ -83,8 +83,8 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Adds a record. Returns the process if it must be read through /proc, unless an earlier call
-    /// has returned it.
+    /// Adds a record. If the process of the record must be read through /proc, returns the process,
+    /// but only once.
     pub fn add(&mut self, record: Record) -> Option<Target> {
         let searches_holders = searches_holders(self.search);
         let pid = record.process.pid;
@@ -166,8 +166,8 @@ impl<'a> TaskScan<'a> {
     /// Verifies the records, and reads the processes without a trusted record through /proc.
     ///
     /// `found` contains the processes that the scan has already read through /proc. `counts`
-    /// contains the number of processes in procfs before the scan, and the number at the end of
-    /// each thread's part of the scan.
+    /// contains the number of processes in procfs, counted before the scan and at the end of each
+    /// thread's part of the scan.
     pub fn judge(
         mut self,
         scan: Scan<'_>,
@@ -213,8 +213,9 @@ impl<'a> TaskScan<'a> {
         walk::read(scan, &Vec::from_iter(retry))
     }
 
-    /// Adds each process in `for_children` to `retry` if the namespace for its children may be a
-    /// newer one that has reused the inode number of the pinned namespace.
+    /// Adds each process in `for_children` to `retry`, unless its `pid_for_children` namespace is
+    /// known to be the pinned namespace. (It may be another namespace with the same inode number,
+    /// because the kernel reuses these numbers.)
     fn retry_for_children(&mut self, scan: Scan<'_>) {
         for it in &self.for_children {
             if !scan.registry.is_pinned_as(it.inode, it.ns_id) {
@@ -223,9 +224,9 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Adds each process in `trusted` to `retry`, unless its own namespace is known to be the
-    /// pinned namespace. (Another namespace may have had the same inode number, because the kernel
-    /// reuses these numbers.)
+    /// Adds each process in `trusted` to `retry`, unless the process is known to be in the pinned
+    /// namespace: the namespace that pidns keeps open. (The process may be in another namespace
+    /// with the same inode number, because the kernel reuses these numbers.)
     fn retry_members(&mut self, scan: Scan<'_>) {
         let unverified = |(&inode, namespace): (&u64, &RecordedNamespace)| {
             (!namespace.is_pinned(inode, scan)).then_some(NamespaceId::Inode(inode))
@@ -241,8 +242,8 @@ impl<'a> TaskScan<'a> {
 }
 
 impl RecordedNamespace {
-    /// Returns `true` if the recorded namespace is known to be the pinned namespace: the namespace
-    /// with this inode number that pidns holds open.
+    /// Returns `true` if the recorded namespace is known to be the pinned namespace: pidns keeps
+    /// that namespace open, and its inode number is `inode`.
     fn is_pinned(&self, inode: u64, scan: Scan<'_>) -> bool {
         if self.was_reused {
             return false;
@@ -256,11 +257,11 @@ impl RecordedNamespace {
         if let Some(recorded_id) = self.ns_id {
             return pinned_id == Ok(recorded_id);
         }
-        // Before Linux 6.18, namespaces have no 64-bit ID, so the init's start time is compared
-        // instead. First, the BPF program wrote the record of the init. Then, pidns read a process
-        // with the init's PID through /proc, and pinned the namespace of that process. If the
-        // process with this PID still has the recorded start time now, it has been the same process
-        // all the time, so the pinned namespace is the recorded one.
+        // Before Linux 6.18, namespaces have no 64-bit ID, so compare the start time of the init.
+        // The BPF program recorded the init before pidns read the process with the init's PID
+        // through /proc and pinned the namespace of that process. If the process with this PID
+        // still has the recorded start time, the PID was not reused in between. So the pinned
+        // namespace is the recorded namespace.
         let Some((init, started)) = self.init else { return false };
         started.is_some() && start_time_now(scan.procfs, init) == started
     }

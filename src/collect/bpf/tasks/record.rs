@@ -49,7 +49,7 @@ mod state {
 /// A decoded record: a process as the BPF program saw it.
 #[derive(Debug)]
 pub struct Record {
-    /// The fields of the process that /proc shows, including its start time.
+    /// The fields that a scan of /proc also reads, including the start time.
     pub process: Process,
     /// The 64-bit ID of the process's PID namespace. The kernel never reuses such an ID. `None`
     /// before Linux 6.18.
@@ -274,11 +274,11 @@ mod tests {
             (read.needs_proc, read.may_hold)
         };
         assert_eq!(with(19, 2), (false, false));
-        // Each element of the array changes one word of the record. After the change, the process
-        // must be read through /proc. The changed records describe, in this order: a process with
-        // more PIDs than fit into a record, a process in a short-lived state, a process in state
-        // EXIT_DEAD, a process with the flag PF_EXITING, and a kernel worker, whose name is longer
-        // in /proc.
+        // Each pair in the array changes one word of the record, so that the record is not
+        // sufficient, and `needs_proc` is `true`. The changed records describe, in this order: a
+        // process with more PIDs than fit into a record, a process in a short-lived state, a
+        // process in state EXIT_DEAD, a process with the flag PF_EXITING, and a kernel worker,
+        // whose name is longer in /proc.
         for (at, value) in [(19, 9), (9, 0x200), (10, 0x10), (11, 0x4), (11, 0x20_0020)] {
             assert_eq!(with(at, value), (true, false), "{at} {value}");
         }

@@ -257,12 +257,12 @@ fn check_request(
 }
 
 /// Loads the BPF program in the section `section` of [`TASK`]. If the kernel lacks a function that
-/// the program calls, or rejects the program, loads the program in [`TASK_BY_HELPER`] instead, and
-/// also returns the error of the first attempt.
+/// this program calls, or rejects the program, this function loads the same section of
+/// [`TASK_BY_HELPER`], and also returns the error of the first attempt.
 fn load(section: &'static str) -> Result<(IteratorProgram, Option<LoadError>), LoadError> {
     let spec = ProgramSpec { section, name: "pidns_tasks", iterator: "bpf_iter_task", map: None };
-    // The object file is loaded first, because this call is cheap and fails at once if the kernel
-    // does not permit BPF.
+    // Load the object file before anything else: loading it is cheap, and fails at once if the
+    // kernel does not permit BPF.
     let object = LoadedObject::load(TASK)?;
     let kernel = KernelTypes::open()?;
     match object.program(spec, &kernel) {

@@ -92,8 +92,8 @@ static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 // A mask for level numbers. It limits the range that the verifier assumes, and does not
 // change the numbers: the kernel's maximum is 32 (MAX_PID_NS_LEVEL).
 #define ANY_LEVEL 63
-// Number of consecutive PIDs given to one iterator. If there are two iterators, they
-// take turns.
+// Number of consecutive PIDs in a share. If there are two iterators, each of them
+// processes every second share.
 #define SHARE 16
 
 // Bits of the field `more`. Each bit is a reason to read the process through /proc.
@@ -140,13 +140,12 @@ static long look_at(u64 number, struct table *table);
 // verifier checks the rest only once.
 INLINE u64 number_of(const void *pointer) {
     u64 number = -(u64)pointer;
-    // Hides from the compiler that the number comes from a pointer. Otherwise, the
-    // compiler could use the pointer instead.
+    // Prevents the compiler from using the pointer in place of the number.
     asm volatile("" : "+r"(number));
     return number;
 }
 
-// Returns 1 if a number is not 0. The function has no branch, because the verifier
+// Returns 1 if a number is not 0. The function is branch-free, because the verifier
 // would check the rest of the program once for each direction of a branch.
 INLINE u32 is_set(u64 number) {
     u64 negative = -number;
@@ -155,12 +154,12 @@ INLINE u32 is_set(u64 number) {
     return (number | negative) >> 63;
 }
 
-// Returns the position of the highest set bit, counted from 1; 0 if no bit is set.
-// Like is_set(), this function has no branch.
+// Returns the position of the highest set bit, counted from 1; 0 if no bit is set. Like
+// is_set(), this function is branch-free.
 INLINE u32 length(u64 bits) {
     for (int i = 1; i < 64; i *= 2) bits |= bits >> i;
-    // Counts the set bits: first in pairs, fours and eights, then adds these counts
-    // in the top byte.
+    // Counts the set bits in groups of two, four and eight bits, and then adds the
+    // counts of all bytes in the top byte.
     bits -= bits >> 1 & 0x5555555555555555;
     bits = (bits & 0x3333333333333333) + (bits >> 2 & 0x3333333333333333);
     bits = (bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0f;
@@ -212,10 +211,11 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     struct task_struct *task = context->task;
     if (!task) return 0;
     task = STRUCT(task_struct, task);
-    // A thread that is not the leader gets no record unless it is exiting. When a thread
-    // calls execve(2), it takes the leader's place and PID, and the old leader gets the
-    // thread's ID and exits. The iterator may then visit the old leader, but not the new
-    // one, so the record of the old leader is the only sign of the process.
+    // A thread that is not the leader gets no record unless it is exiting. When a
+    // thread calls execve(2), it takes the leader's place and PID, and the old leader
+    // gets the thread's ID and exits. The iterator may then visit the old leader, but
+    // not the new one, so the record of the old leader is the only evidence that the
+    // process exists.
     u64 is_other = task->pid ^ task->tgid;
     if (is_other && !(task->flags & EXITING)) return 0;
 
@@ -300,8 +300,9 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
         if (!is_other) record.more |= holds_descriptor(task, signal);
     }
 
-    // Read the parent last: the code below has branches, and the verifier checks all
-    // code after a branch once for each path through the branch.
+    // Read the parent after everything else, because reading the parent needs branches.
+    // The verifier checks all code after a branch once for each path through the
+    // branch.
     struct task_struct *parent = 0;
     READ(parent, task->real_parent);
     if (!top) {
@@ -330,8 +331,8 @@ SECTION("processes") int pidns_processes(struct bpf_iter__task *context) {
     return write_record(context, 0);
 }
 
-// The program for a `--search` that includes places other than processes. It searches
-// for holders, too.
+// The program for a `--search` that is not limited to `processes`. It also searches for
+// holders.
 SECTION("holders") int pidns_holders(struct bpf_iter__task *context) {
     return write_record(context, 1);
 }
