@@ -1,4 +1,4 @@
-//! Shows the limits that can make fork or the creation of a PID namespace fail (`pidns limits`).
+//! Shows the limits that can make fork(2) or the creation of a PID namespace fail (`pidns limits`).
 
 use std::collections::{BTreeSet, HashSet};
 

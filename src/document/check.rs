@@ -19,8 +19,8 @@ use crate::query;
 const CHECK_VERSION: &str = "1.0";
 
 /// The problems found on a host, as written by `pidns check -f json`. Later 1.x versions of the
-/// schema may add fields, but never rename, retype or remove a field. They may also add values to
-/// an enumeration that the schema describes as an open list.
+/// schema may add fields, but will never rename, retype or remove a field. They may also add values
+/// to an enumeration that the schema describes as an open list.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CheckReport<'a> {
@@ -34,7 +34,8 @@ pub struct CheckReport<'a> {
     /// All fields except the findings.
     #[serde(flatten)]
     head: CheckSummary,
-    /// The problems found: first the denied problems, then the warnings, both sorted by code.
+    /// The problems found: first the problems that the policy denies, then the warnings. Each group
+    /// is sorted by code.
     findings: Vec<CheckFinding<'a>>,
 }
 
@@ -75,13 +76,13 @@ pub struct CheckFinding<'a> {
     message: String,
     /// Human-readable advice: commands or hints.
     advice: Vec<String>,
-    /// Command that starts a shell in the namespaces of the process or, if the finding is about a
-    /// namespace, in those of the namespace's init. Null if pidns knows no such command, or if the
-    /// namespace is the one that the procfs shows.
+    /// Command that starts a shell in the process's namespaces. If the finding is about a
+    /// namespace, the shell starts in the namespaces of its init. Null for the PID namespace that
+    /// the procfs shows, or if pidns knows no such command.
     enter: Option<String>,
-    /// PID of the process concerned, or null.
+    /// PID of the process that the finding is about, or null.
     pid: Option<Pid>,
-    /// Id of the namespace concerned, or null.
+    /// ID of the namespace that the finding is about, or null.
     namespace_id: Option<NamespaceId>,
     /// Age of the process in seconds; null if unknown.
     age: Option<f64>,
@@ -98,15 +99,15 @@ keywords! {
     pub enum CheckRecordKind("check_record_kind", "record of kind", "records of kind") {
         /// The first record: all fields of the document except the list `findings`.
         Check = "check",
-        /// An entry of the list `findings`.
+        /// An entry in the list `findings`.
         Finding = "finding",
     }
 }
 
 /// A line of `pidns check -f ndjson`. `record` is the kind of the record, and also the name of the
 /// field with its content. The content has the same form as in `pidns check -f json`. Later 1.x
-/// versions of the schema may add fields, but never rename, retype or remove a field. Readers must
-/// ignore fields and kinds of records that they do not know.
+/// versions of the schema may add fields, but will never rename, retype or remove a field. Readers
+/// must ignore fields and kinds of records that they do not know.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

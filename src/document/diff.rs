@@ -21,9 +21,9 @@ use crate::query::{
 const DIFF_VERSION: &str = "1.0";
 
 /// The differences between two documents, or between a document and the live host, as written by
-/// `pidns diff -f json`. Later 1.x versions of the schema may add fields, but never rename, retype
-/// or remove a field. They may also add values to an enumeration that the schema describes as an
-/// open list.
+/// `pidns diff -f json`. Later 1.x versions of the schema may add fields, but will never rename,
+/// retype or remove a field. They may also add values to an enumeration that the schema describes
+/// as an open list.
 // The struct is generic over its long lists, so that their elements can be created one at a time
 // while the comparison is written.
 #[derive(Serialize)]
@@ -133,17 +133,17 @@ keywords! {
     pub enum DiffRecordKind("diff_record_kind", "record of kind", "records of kind") {
         /// All fields of the document except `namespaces` and `processes`. This record comes first.
         Comparison = "comparison",
-        /// An entry of the list `namespaces`.
+        /// An entry in the list `namespaces`.
         NamespaceChange = "namespace_change",
-        /// An entry of the list `processes`.
+        /// An entry in the list `processes`.
         ProcessChange = "process_change",
     }
 }
 
 /// A line of `pidns diff -f ndjson`. `record` is the kind of the record, and also the name of the
 /// field with its content. The content has the same form as in `pidns diff -f json`. Later 1.x
-/// versions of the schema may add fields, but never rename, retype or remove a field. Readers must
-/// ignore fields and kinds of records that they do not know.
+/// versions of the schema may add fields, but will never rename, retype or remove a field. Readers
+/// must ignore fields and kinds of records that they do not know.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -6,7 +6,7 @@ use super::open_list::{UnknownWords, Word};
 use super::scalars::Errno;
 use crate::model::{self, Consumer, LimitKind, LimitScope, Pid};
 
-/// A limit that can make fork or the creation of a PID namespace fail. Every field is always
+/// A limit that can make fork(2) or the creation of a PID namespace fail. Every field is always
 /// present, and null if it is unknown or does not apply.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
@@ -24,11 +24,11 @@ pub struct Limit {
     /// possible PID is one less than the maximum.
     pub max: Option<u64>,
     /// Number of tasks, PIDs, levels or namespaces that can still be added; null if it is unlimited
-    /// or unknown. For pid_max, this can be less than max minus used: once PIDs have reached the
-    /// maximum, the kernel assigns no more PIDs below 300.
+    /// or unknown. For pid_max, this can be less than `max` minus `used`: after PIDs have wrapped
+    /// around, the kernel assigns only PIDs from 300 on.
     pub free: Option<u64>,
-    /// True if the next fork or new PID namespace would be refused; null if unknown. If max is
-    /// null, false means unlimited. If max is 0, full is true even if used is null.
+    /// True if the next fork or new PID namespace would fail; null if unknown. If `max` is null and
+    /// `full` is false, there is no limit. If `max` is 0, `full` is true, even if `used` is null.
     pub full: Option<bool>,
     /// For pids_cgroup: how often the kernel has refused a fork because of this limit
     /// (pids.events). Cgroup version 1 counts a refusal in the cgroup of the process that called

@@ -15,9 +15,10 @@ use crate::query;
 /// Schema version of the documents that `pidns limits` writes.
 const LIMITS_VERSION: &str = "1.0";
 
-/// Limits that can make fork or the creation of a PID namespace fail, as written by `pidns limits
-/// -f json`. Later 1.x versions of the schema may add fields, but never rename, retype or remove a
-/// field. They may also add values to an enumeration that the schema describes as an open list.
+/// Limits that can make fork(2) or the creation of a PID namespace fail, as written by `pidns
+/// limits -f json`. Later 1.x versions of the schema may add fields, but will never rename, retype
+/// or remove a field. They may also add values to an enumeration that the schema describes as an
+/// open list.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LimitsReport {
@@ -31,8 +32,8 @@ pub struct LimitsReport {
     /// All fields except the lists `limits` and `diagnostics`.
     #[serde(flatten)]
     head: LimitsSummary,
-    /// The limits: first those that are full, then the others, fullest first. A document about the
-    /// whole host contains only limits that are at least 80 % used.
+    /// The limits: full limits first, then the others in descending order of usage. A document
+    /// about the whole host contains only limits that are at least 80 % used.
     limits: Vec<Limit>,
     /// Problems encountered during the scan, one entry for each combination of code and errno.
     diagnostics: Vec<Diagnostic>,
@@ -62,17 +63,17 @@ keywords! {
         /// The first record: all fields of the document except the lists `limits` and
         /// `diagnostics`.
         Limits = "limits",
-        /// An entry of the list `limits`.
+        /// An entry in the list `limits`.
         Limit = "limit",
-        /// An entry of the list `diagnostics`.
+        /// An entry in the list `diagnostics`.
         Diagnostic = "diagnostic",
     }
 }
 
 /// A line of `pidns limits -f ndjson`. `record` is the kind of the record, and also the name of the
 /// field with its content. The content has the same form as in `pidns limits -f json`. Later 1.x
-/// versions of the schema may add fields, but never rename, retype or remove a field. Readers must
-/// ignore fields and kinds of records that they do not know.
+/// versions of the schema may add fields, but will never rename, retype or remove a field. Readers
+/// must ignore fields and kinds of records that they do not know.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -57,8 +57,8 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for ObjectVisitor<V> {
 }
 
 /// Implements the serde traits for types with `serde(remote = "Self")`. For these types, serde
-/// derives only inherent functions. The trait implementations call the inherent functions, but
-/// deserialize from objects only.
+/// derives only inherent functions. The trait implementations call these functions, but accept only
+/// objects (maps) when they deserialize.
 macro_rules! objects {
     ($($type:ty),+ $(,)?) => {$(
         impl<'de> Deserialize<'de> for $type {

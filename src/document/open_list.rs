@@ -1,5 +1,5 @@
-//! The serde type for the values of open lists. An open list is an enumeration to which later
-//! versions of pidns may add values. This module also collects the unknown values in a document.
+//! The serde type for a value of an open list: an enumeration to which later versions of pidns may
+//! add values. This module also collects the unknown values in a document.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,7 +22,8 @@ pub enum Word<T> {
 }
 
 impl<T: Keyword> Word<T> {
-    /// Returns a known value. Adds an unknown value to `unknown` and returns `None`.
+    /// Returns the value if it is known. Otherwise, adds the value to `unknown`, and returns
+    /// `None`.
     pub fn known(self, unknown: &mut UnknownWords) -> Option<T> {
         match self {
             Self::Known(value) => Some(value),
@@ -57,12 +58,13 @@ impl<T: Keyword> Serialize for Word<T> {
     }
 }
 
-/// The schema's pattern for the values of open lists. Accepts the same strings as `is_word`.
+/// The schema's regular expression for a value of an open list (an enumeration that later versions
+/// may extend). It accepts the same strings as `is_word`.
 #[cfg(test)]
 pub const SPELLING: &str = "^[a-z][a-z0-9_-]{0,63}$";
 
-/// Returns `true` if the text has the form of a value of an open list, so that a later version may
-/// define this value. pidns prints unknown values, so their length is limited to 64 bytes.
+/// Returns `true` if `text` may be a value of an open list, in this or a later version of pidns.
+/// pidns prints unknown values, so their length is limited to 64 bytes.
 fn is_word(text: &str) -> bool {
     let letter = |c: char| c.is_ascii_lowercase();
     let other = |c: char| letter(c) || c.is_ascii_digit() || c == '_' || c == '-';

@@ -50,9 +50,9 @@ impl Invalid {
         self
     }
 
-    /// Converts an error about a document to an error about the NDJSON record with the invalid
-    /// value. `place` converts the path of the value in the document to its path in the record, and
-    /// also returns the line number of the record.
+    /// Converts an error about a document to an error about the NDJSON record that contains the
+    /// invalid value. `place` takes the path of the value in the document, and returns its path in
+    /// the record and the line number of the record.
     pub(super) fn in_line(self, place: impl FnOnce(&str) -> (String, u64)) -> Self {
         let (place, line) = place(&self.place);
         Self { place, problem: format!("{} at line {line}", self.problem) }
@@ -128,7 +128,7 @@ pub(super) fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
     if is_json { parse_json(text) } else { parse_yaml(text, MAX_YAML_NODES) }
 }
 
-/// Removes the byte order mark that Windows programs write (U+FEFF).
+/// Removes the byte order mark (U+FEFF) that some Windows programs write.
 pub(super) fn without_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text)
 }
@@ -188,8 +188,8 @@ fn parse_yaml<T: DeserializeOwned>(text: &[u8], max_nodes: usize) -> Result<T, I
                 // Use the message that `serde_json` uses for this error.
                 _ => "recursion limit exceeded",
             },
-            // Almost any text is valid YAML, so a text that is not an object is probably not a
-            // pidns document.
+            // Almost any text is valid YAML. If the text does not parse to an object, it is
+            // probably not a pidns document.
             Error::Unexpected { expected: "mapping start", .. } if place == "." => {
                 return Invalid::at("", "is not a pidns document");
             }

@@ -17,8 +17,9 @@ use crate::model::{self, Container, NamespaceId, Nspid, Pid};
 pub struct Process<'a> {
     /// PID of the process in the PID namespace that the procfs shows.
     pub pid: Pid,
-    /// PID of the parent process; null if the procfs shows no parent, or if the parent could not be
-    /// read (diagnostic parent-process-unread). An unfiltered document always contains the parent.
+    /// PID of the parent process; null if there is no parent, if the procfs does not show the
+    /// parent, or if it could not be read (diagnostic parent-process-unread). An unfiltered
+    /// document always contains the parent.
     pub ppid: Option<Pid>,
     /// The process's own (innermost) PID namespace; null if ambiguous.
     pub namespace: Option<NamespaceId>,
@@ -73,8 +74,8 @@ pub struct Process<'a> {
     /// their descendants.
     pub container: Option<Cow<'a, Container>>,
     /// PID of the process's tracer (TracerPid in proc_pid_status(5)); null if there is no tracer.
-    /// pidns reads this field only for zombies and for processes that their tracer has stopped.
-    /// Only the tracer can reap a traced zombie.
+    /// pidns reads this field only for zombies and for processes that are stopped by a tracer. Only
+    /// the tracer can reap a traced zombie.
     #[serde(default)]
     pub tracer: Option<Pid>,
     /// `true` if the process is in a frozen cgroup, such as that of a paused container. pidns

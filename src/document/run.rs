@@ -13,9 +13,9 @@ use crate::query;
 const RUN_VERSION: &str = "1.0";
 
 /// The processes and namespaces that a command left behind, as written by `pidns run -f json
-/// --report FILE`. Later 1.x versions of the schema may add fields, but never rename, retype or
-/// remove a field. They may also add values to an enumeration that the schema describes as an open
-/// list.
+/// --report FILE`. Later 1.x versions of the schema may add fields, but will never rename, retype
+/// or remove a field. They may also add values to an enumeration that the schema describes as an
+/// open list.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunReport<'a> {
@@ -41,8 +41,8 @@ pub struct RunReport<'a> {
     findings: Vec<RunFinding>,
     /// The processes that were killed (--kill); null without --kill, or if no process was killed.
     killed: Option<&'a Killed>,
-    /// The leftover processes and namespaces, with the ancestors of the namespaces, as a document
-    /// in the form that `pidns -f json` writes; null if the command left nothing behind.
+    /// A document in the format of `pidns -f json` that contains the leftover processes, the
+    /// leftover namespaces, and the ancestors of these namespaces; null if there are no leftovers.
     #[cfg_attr(test, schemars(with = "Option<super::snapshot::Document>"))]
     document: Option<LeftoverDocument<'a>>,
 }

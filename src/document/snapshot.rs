@@ -15,9 +15,10 @@ use super::scalars::{BootId, Code, Errno, Inode, Timestamp};
 use crate::model::{self, Container, Criterion, NamespaceId, Observer, Pid, Procfs, keywords};
 
 /// The PID namespace hierarchy of a Linux host, as written by `pidns -f json` and `pidns -f yaml`.
-/// The lists are flat and joined by ids. Later 1.x versions of the schema may add fields, but never
-/// rename, retype or remove a field. They may also add values to an enumeration that the schema
-/// describes as an open list. Readers must ignore fields and values that they do not know.
+/// The lists are flat, and entries refer to each other by ID. Later 1.x versions of the schema may
+/// add fields, but will never rename, retype or remove a field. They may also add values to an
+/// enumeration that the schema describes as an open list. Readers must ignore fields and values
+/// that they do not know.
 // The struct is generic over its long lists, so that their elements can be created one at a time
 // while the document is written.
 #[derive(Debug, Serialize, Deserialize)]
@@ -50,8 +51,8 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     /// filtered document, `init`, `ppid`, `procfs.namespace` and the PIDs in `holders`,
     /// `blocked_by` and `diagnostics` may refer to processes and namespaces that were filtered out.
     /// The fields `complete` and `diagnostics` still describe the whole scan. Ancestors of selected
-    /// namespaces are kept without their members. If the document was filtered by root, the new
-    /// root has no parent and level 0.
+    /// namespaces are kept without their members. If a filter selected a new root namespace
+    /// (--root), this namespace has no parent and level 0.
     #[serde(default)]
     pub selected: Vec<Criterion>,
     /// False if pidns may have missed something in the places that it searched, or if it inferred
@@ -66,7 +67,7 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     pub namespaces: N,
     /// All processes, sorted by PID. A filtered document contains only the selected processes.
     pub processes: P,
-    /// Limits that can make fork or the creation of a PID namespace fail. A filtered document
+    /// Limits that can make fork(2) or the creation of a PID namespace fail. A filtered document
     /// contains only the limits of the selected processes. Null if limits were not requested (see
     /// `details`).
     #[serde(default)]
@@ -122,8 +123,9 @@ pub struct Namespace {
     pub inode: Option<Inode>,
     /// Device number of nsfs; null if the namespace could not be opened.
     pub device: Option<u64>,
-    /// The kernel's 64-bit ID of the namespace, never reused during a boot (NS_GET_ID); null
-    /// before Linux 6.18. Programs that read numbers as doubles lose digits above 2^53.
+    /// The kernel's 64-bit ID of the namespace (NS_GET_ID); null before Linux 6.18. The kernel does
+    /// not reuse an ID until the next reboot. Programs that read numbers as doubles lose digits
+    /// above 2^53.
     pub ns_id: Option<u64>,
     /// 0 for a root namespace, otherwise the level of the parent plus one; null if an ancestor is
     /// unknown.
@@ -247,8 +249,8 @@ pub struct Holder {
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "blocker"))]
 pub struct Blocker {
-    /// PID of the process that the init waits for; if the init itself is a zombie that nobody
-    /// reaps, PID of the init.
+    /// PID of the process that the init waits for, or PID of the init if the init is an unreaped
+    /// zombie.
     pub pid: Pid,
     /// Command name of the process.
     pub comm: SmolStr,

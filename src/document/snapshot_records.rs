@@ -20,13 +20,13 @@ keywords! {
         /// All fields of the document except `namespaces`, `processes`, `limits` and `diagnostics`.
         /// Each snapshot has exactly one record of this kind.
         Snapshot = "snapshot",
-        /// An entry of the list `namespaces`.
+        /// An entry in the list `namespaces`.
         Namespace = "namespace",
-        /// An entry of the list `processes`.
+        /// An entry in the list `processes`.
         Process = "process",
-        /// An entry of the list `limits`.
+        /// An entry in the list `limits`.
         Limit = "limit",
-        /// An entry of the list `diagnostics`.
+        /// An entry in the list `diagnostics`.
         Diagnostic = "diagnostic",
     }
 }
@@ -34,9 +34,9 @@ keywords! {
 /// A line of `pidns -f ndjson`: one part of one host's snapshot. Lines from any number of hosts may
 /// be mixed in any order. `record` is the kind of the record, and also the name of the field with
 /// its content. The content has the same form as in the document. Each snapshot has one record of
-/// kind `snapshot`, whose field `counts` has the number of records of each other kind. Later 1.x
-/// versions of the schema may add fields, but never rename, retype or remove a field. Readers must
-/// ignore fields and kinds of records that they do not know.
+/// kind `snapshot`. Its field `counts` contains the number of records for every other kind. Later
+/// 1.x versions of the schema may add fields, but will never rename, retype or remove a field.
+/// Readers must ignore fields and kinds of records that they do not know.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

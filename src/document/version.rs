@@ -12,8 +12,8 @@ pub fn too_large() -> Invalid {
     Invalid::at("", format!("larger than {} MiB", MAX_SIZE >> 20))
 }
 
-/// If a document has a different schema version from the one that this program writes, adds both
-/// versions to the error, because the document may be valid in its own version.
+/// Adds the schema versions of the document and of this program to the error if they differ,
+/// because the document may be valid in its own version.
 pub fn with_version(error: Invalid, version: &str) -> Invalid {
     if version == SCHEMA_VERSION {
         return error;

@@ -22,9 +22,9 @@ const WATCH_VERSION: &str = "1.0";
 pub struct WatchHeader {
     /// The program that writes the records.
     generator: Generator,
-    /// Time in seconds between the starts of two scans.
+    /// Time in seconds from the start of one scan to the start of the next.
     interval: f64,
-    /// The rules for problems that end the watch (--until).
+    /// The rules given with --until. The watch ends when a new problem matches a rule.
     until: Vec<String>,
     /// Time in seconds after which the watch ends (--for), or null.
     #[serde(rename = "for")]
@@ -57,7 +57,7 @@ pub struct Notice {
     code: Word<NoticeCode>,
     /// Human-readable description. Its wording may change at any time.
     message: String,
-    /// Number of rounds or problems that the message mentions; null if it mentions no number.
+    /// Number of rounds or problems in the message; null if the message contains no number.
     count: Option<u64>,
     /// Paths of the files that pidns has written. Bytes that are not UTF-8 are replaced by U+FFFD.
     files: Vec<String>,
@@ -99,8 +99,9 @@ pub enum WatchContent<'a> {
 
 /// A line of `pidns watch -f ndjson`. `record` is the kind of the record, and also the name of the
 /// field with its content. Changes have the same form as in `pidns diff -f json`, and findings as
-/// in `pidns check -f json`. Later 1.x versions of the schema may add fields, but never rename,
-/// retype or remove a field. Readers must ignore fields and kinds of records that they do not know.
+/// in `pidns check -f json`. Later 1.x versions of the schema may add fields, but will never
+/// rename, retype or remove a field. Readers must ignore fields and kinds of records that they do
+/// not know.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DatedContent<'a> {

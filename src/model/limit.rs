@@ -1,4 +1,5 @@
-//! Limits that can make fork or the creation of a PID namespace fail, and the table of their kinds.
+//! Limits that can make fork(2) or the creation of a PID namespace fail, and the table of their
+//! kinds.
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -95,7 +96,7 @@ impl Keyword for LimitKind {
     }
 }
 
-/// A limit that can make fork or the creation of a PID namespace fail.
+/// A limit that can make fork(2) or the creation of a PID namespace fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limit {
     /// The kind of limit.

@@ -84,7 +84,7 @@ keywords! {
         Namespaces = "namespaces",
         /// The path of the process's cgroup.
         Cgroup = "cgroup",
-        /// Limits that can make fork or the creation of a PID namespace fail (field `limits`).
+        /// Limits that can make fork(2) or the creation of a PID namespace fail (field `limits`).
         Limits = "limits",
     }
 }

@@ -1,4 +1,4 @@
-//! After a scan, reads the limits that can make fork or the creation of a PID namespace fail.
+//! After a scan, reads the limits that can make fork(2) or the creation of a PID namespace fail.
 //!
 //! - `host`: reads the process properties that determine which limits apply to a process
 //! - `rows`: has one function for each kind of limit, which reads all limits of its kind

@@ -136,8 +136,9 @@ pub fn check_processes(
             return Err(Invalid::at(at("namespace"), format!("no namespace {id}")));
         };
         // If the number of namespaces above a root is unknown, derive it from the length of `nspid`
-        // of the first process in the root's tree. The other processes in the tree must fit this
-        // number. An empty `nspid` is always accepted, because Linux before 4.1 reports no `nspid`.
+        // of the first process in the root's tree. The length of `nspid` of every other process in
+        // the tree must be consistent with this number. An empty `nspid` is always accepted,
+        // because Linux before 4.1 reports no `nspid`.
         let expected = match depth.below_procfs {
             Some(below) => below + 1,
             None if numbers <= depth.level => depth.level + 1,
@@ -177,11 +178,12 @@ pub struct Depth {
     pub root: NamespaceId,
     /// Number of levels below `root`.
     pub level: usize,
-    /// `true` if `root` has no parent, so that `level` counts from the top of the whole hierarchy.
-    /// `false` if the parent of `root` is unknown.
+    /// `true` if `root` is known to have no parent: then `level` is the level in the whole
+    /// hierarchy. `false` if the parent of `root` is unknown.
     pub is_level: bool,
-    /// Depth below the namespace that the procfs shows: 0 for that namespace, 1 for its children,
-    /// and so on. `None` outside this subtree.
+    /// Depth of the namespace below the one that the procfs shows: 0 for that namespace itself, 1
+    /// for its children, and so on. `None` if the namespace is not in the subtree of that
+    /// namespace.
     pub below_procfs: Option<usize>,
 }
 

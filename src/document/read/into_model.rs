@@ -93,7 +93,7 @@ fn namespace(
 }
 
 /// Converts a holder to the model. Returns `None` for an unknown kind. `place` returns the path of
-/// the holder in the document, for errors.
+/// the holder in the document, for error messages.
 fn holder(
     holder: Holder,
     place: impl Fn() -> String,

@@ -110,8 +110,8 @@ pub(crate) fn required_holder_fields() -> Value {
     ])
 }
 
-/// Makes each content field an optional field of the record, and requires it only if the value of
-/// `record` is the field's name. This replaces `oneOf`, which would reject records of unknown
+/// Makes the fields that hold a record's content optional. Such a field is required only if its
+/// name is the value of `record`. This replaces `oneOf`, which would reject records of unknown
 /// kinds.
 pub(crate) fn content_by_kind(record: &mut Schema) {
     let mut rules = Vec::new();

@@ -291,8 +291,8 @@ fn walk<'a>(schema: &'a Value, visit: Visit<'a>, see: &mut impl FnMut(&Visit<'a>
         let part = schema.pointer(reference.strip_prefix('#').unwrap()).unwrap();
         walk(schema, same(part), see);
     }
-    // `anyOf` lists the alternatives of a nullable field, or of a field whose list of values is
-    // open. Skip the alternative `null` and the constants for known values.
+    // `anyOf` lists the alternatives of a nullable field, or of a field that also accepts unknown
+    // values. Skip the alternative `null` and the `const` alternatives for known values.
     for branch in part["anyOf"].as_array().into_iter().flatten() {
         if !value.is_null() && branch["type"] != "null" && branch.get("const").is_none() {
             walk(schema, same(branch), see);
@@ -522,8 +522,9 @@ fn the_reader_rejects_all_invalid_records() {
         let tried = assert_all_rejected(&record_schema(), record, |record| {
             let mut all = all.clone();
             all[index] = record.clone();
-            // A record with a changed host or time belongs to another snapshot, so reading fails
-            // with an error about several snapshots. Treat this error as an error about `host`.
+            // If the host or time of one record is changed, this record belongs to another
+            // snapshot. Reading then fails because there are several snapshots. Count this error as
+            // an error about `host`.
             let lines: Vec<_> = all.iter().map(Value::to_string).collect();
             let error = read(lines.join("\n").as_bytes()).err()?.to_string();
             Some(error.replace("contains snapshots of several ", "host: "))
