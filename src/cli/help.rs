@@ -23,18 +23,18 @@ they are nested, which processes each one contains, which PID a process has in \
 each namespace, and what keeps a namespace without processes alive.
 
 Any user can run pidns. Without root, the kernel hides some facts about the \
-processes of other users. pidns then infers a fact if only one answer is \
-possible, marks it as inferred, and prints one line on standard error that says \
-what is missing. In JSON and YAML, \"complete\" and \"diagnostics\" contain the \
-same information.";
+processes of other users. pidns then infers a fact if only one value is \
+possible, and marks the fact as inferred. A line on standard error lists the \
+missing information. In JSON and YAML, \"complete\" and \"diagnostics\" contain \
+the same information.";
 
 /// Examples for the end of the short help (`-h`).
 pub(super) const SHORT_EXAMPLES: &str = "\
 Examples:
   pidns 4242         the namespaces that process 4242 is in
-  pidns limits       which limits are full, and who uses them up (start here)
+  pidns limits       the full limits and their main consumers (start here)
   pidns limits 4242  why process 4242 cannot fork (run both in another terminal)
-  exec pidns limits  why this shell cannot fork (ends the shell, even as PID 1)";
+  exec pidns limits  why this shell cannot fork (ends it, even if it is PID 1)";
 
 /// Exit statuses with their meanings, or example commands, each preceded by its purpose.
 type Terms = &'static [(&'static str, &'static str)];
@@ -126,9 +126,9 @@ With PIDs, pidns shows all limits of these processes. Without PIDs, it shows the
 of the whole host that are at least 80 % used. A saved document has limits if it was \
 written with --details limits.
 
-If a shell cannot fork, run 'pidns limits' in another terminal. It shows each full limit of \
-the host, and who uses it up. For one process, run 'pidns limits PID', with the PID that the \
-process has there. (In a PID namespace, $$ shows another number.) Without another terminal, \
+If a shell cannot fork, run 'pidns limits' in another terminal. It shows the full limits of \
+the host, and their main consumers. For one process, run 'pidns limits PID', with the PID that \
+the process has there. (In a PID namespace, $$ shows another number.) Without another terminal, \
 replace the shell by pidns: 'exec pidns limits'. This ends the shell and, if $$ is 1, all \
 processes in its PID namespace. The numbers include pidns itself, which has two threads.
 
@@ -141,7 +141,7 @@ host. A limit that cannot be read is unknown, never guessed.",
         ("3", "with --strict: no limit is full, but the view is incomplete"),
     ],
     examples: &[
-        ("Show what is full or close on this host, and who uses it up", "pidns limits"),
+        ("Show the limits that are full or almost full, and their main consumers", "pidns limits"),
         ("Show all limits of process 4242", "pidns limits 4242"),
         ("Find out why this shell cannot fork, and end it", "exec pidns limits"),
     ],

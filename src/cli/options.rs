@@ -76,7 +76,7 @@ pub(super) struct Details {
     ///
     /// In text, "--details namespaces" shows which network, IPC, UTS and mount namespaces an init
     /// shares with the host or with other inits. The text also compares each process with the init
-    /// of its PID namespace, and lists the namespaces in which they differ. An init is compared
+    /// of its PID namespace, and lists the namespaces that they do not share. An init is compared
     /// with the init of the parent PID namespace.
     ///
     /// If a process and the init of its PID namespace are in different containers, the process is

@@ -113,7 +113,7 @@ keywords! {
         /// The PID namespace in which the children of each process start
         /// (/proc/PID/ns/pid_for_children).
         Children = "children",
-        /// The PID namespace in which the children of each thread start. Also the file descriptors
+        /// The PID namespace in which the children of each thread start, and the file descriptors
         /// and mounts of each thread that has its own descriptor table or mount namespace.
         Threads = "threads",
         /// The open file descriptors of each process.
