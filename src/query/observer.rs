@@ -124,7 +124,7 @@ mod tests {
         let mut unknown = host();
         unknown.observer = None;
         leave_out_observer(&mut unknown, false);
-        assert_eq!(unknown.processes.len(), 3, "a name proves nothing");
+        assert_eq!(unknown.processes.len(), 3, "a name is not evidence");
     }
 
     #[test]

@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// init may be exiting, also examines the init's threads.
 pub fn life(procfs: &Procfs, init: &Process, has_memory: bool) -> InitNow {
     // An exiting process releases its memory early, so a process with memory is alive. Kernel
-    // threads never have memory, so the lack of memory proves nothing about a kernel thread.
+    // threads never have memory, so a kernel thread without memory can be alive.
     if has_memory || init.kernel_thread {
         return InitNow::Living;
     }

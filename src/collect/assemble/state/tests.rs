@@ -63,7 +63,7 @@ impl FollowUp for Answers<'_> {
     }
 
     fn is_zombie(&self, _: &Process) -> bool {
-        unreachable!("a zombie proves nothing about its namespace")
+        unreachable!("a zombie is not evidence about its namespace")
     }
 
     fn init_of(&self, _: &NamespaceFd) -> SysResult<Pid> {
