@@ -10,7 +10,7 @@ use clap::ValueEnum;
 pub enum Shell {
     /// GNU Bash: save the script as ~/.local/share/bash-completion/completions/pidns
     Bash,
-    /// Z shell: save the script as _pidns in a directory of $fpath
+    /// Z shell: save the script as _pidns in a directory listed in $fpath
     Zsh,
     /// fish: save the script as ~/.config/fish/completions/pidns.fish
     Fish,

@@ -60,7 +60,7 @@ fn program_page(roff: &mut Roff, program: &Command) {
     section(roff, "SEE ALSO", &format!("{}, {SEE_ALSO}", pages.join(", ")));
 }
 
-/// Writes the page of a verb, such as pidns-check(1).
+/// Writes the manual page of a verb, such as pidns-check(1).
 fn verb_page(roff: &mut Roff, command: &Command, texts: &Texts) {
     head(roff, &format!("pidns-{}", command.get_name()), command);
     section(roff, "DESCRIPTION", texts.description);

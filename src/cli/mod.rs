@@ -66,8 +66,9 @@ pub struct Cli {
     #[command(flatten)]
     pub input: Input,
     /// The verb. Without a verb, pidns shows the hierarchy. This field must be the last: clap fills
-    /// the fields in order, and filling this field removes the verb from the parsed arguments, but
-    /// the field `output` ([`OutputFormat`]) needs the verb there.
+    /// the fields in order, and filling this field removes the verb from the parsed arguments. The
+    /// field `output` ([`OutputFormat`]) must be filled earlier, because it reads the verb from the
+    /// parsed arguments.
     #[command(subcommand)]
     pub command: Option<Command>,
 }

@@ -141,7 +141,7 @@ pub struct Origin {
     #[arg(long, value_name = "DIR", default_value = "/proc", value_hint = ValueHint::DirPath,
         global = true, help_heading = ADVANCED, hide_short_help = true)]
     pub procfs: PathBuf,
-    /// Pick one host from an NDJSON file, by name or boot id
+    /// Read only the snapshot of this host (name or boot id) from an NDJSON file
     ///
     /// If the file has several snapshots of the host, NAME@TIME picks one. A prefix of the time
     /// is enough (web-2@2026-11-23).
@@ -151,7 +151,7 @@ pub struct Origin {
     /// How to collect data from the live kernel
     ///
     /// The output is the same with BPF and /proc. If the environment variable PIDNS_DEBUG is 1, a
-    /// line on standard error says which was used.
+    /// line on standard error names the method that was used.
     #[arg(long, value_name = "HOW", default_value = "auto", env = COLLECTOR, hide_env_values = true,
         global = true, help_heading = ADVANCED, hide_short_help = true)]
     pub collector: Collector,
@@ -208,7 +208,7 @@ pub struct Filter {
     /// CI agents set a variable for each job, for example BUILD_TAG (Jenkins), CI_JOB_ID (GitLab)
     /// or RUNNER_TRACKING_ID (GitHub), so this option selects the processes of one job. pidns
     /// matches the environment that the process had at its last execve(2). It never shows or saves
-    /// the environment. A zombie has no environment. Needs the live host.
+    /// the environment. A zombie has no environment. Does not work with a saved document (-i).
     #[arg(long, value_name = "NAME[=VALUE]", global = true)]
     pub env: Option<EnvPattern>,
     /// Show only the container or pod with this name or id

@@ -82,22 +82,22 @@ pub struct Run {
     deny: Vec<CheckCode>,
     /// Kill leftover processes: send SIGTERM, wait for another grace period, then send SIGKILL
     ///
-    /// If the init of a PID namespace is killed, the kernel kills all other processes in the
-    /// namespace, too, including processes that were started from outside of the namespace
-    /// (nsenter, docker exec). The report names these processes.
+    /// If the init of a PID namespace is killed, the kernel also kills all other processes in the
+    /// namespace, even processes that entered the namespace from outside (nsenter, docker exec).
+    /// The report names such processes.
     #[arg(long)]
     pub kill: bool,
     /// Grace period: time to wait for leftover processes to exit after CMD has ended
     #[arg(long, value_name = "SECONDS", default_value = "2", allow_negative_numbers = true)]
     grace: Seconds,
-    /// Run CMD in a cgroup of its own, so that no process it starts escapes
+    /// Run CMD in its own cgroup, so that its descendants cannot escape
     ///
     /// Needs cgroup version 2, and write access to the cgroup of pidns: run pidns as root or in a
     /// delegated cgroup (systemd-run --user --scope -p Delegate=yes). After CMD has ended, all
     /// processes that remain in the cgroup and all descendants of CMD count as left behind. --kill
     /// sends SIGKILL to all processes in the cgroup at once. Before pidns exits, it moves any
-    /// remaining processes to its own cgroup. If /proc shows the PIDs of an outer PID namespace,
-    /// pidns needs Linux 5.3 or later to find orphans in a PID namespace that CMD entered.
+    /// remaining processes to its own cgroup. Before Linux 5.3, pidns does not find orphans in a
+    /// PID namespace that CMD entered if /proc shows the PIDs of an outer PID namespace.
     #[arg(long)]
     pub cgroup: bool,
     /// Also write the report to this file; - is standard error
@@ -111,7 +111,7 @@ pub struct Run {
     #[arg(long, value_name = "[FORMAT:]FILE", value_hint = ValueHint::FilePath,
         value_parser = report_file())]
     report: Vec<ReportFile>,
-    /// The format of a report if `--report` does not specify a format.
+    /// The default format of a report, used if `--report` does not specify a format.
     #[command(flatten)]
     format: OutputFormat<RunFormat>,
     /// Do not print a report on standard error
@@ -183,7 +183,7 @@ pub struct Diff {
     #[arg(long, value_name = "DIR", default_value = "/proc", value_hint = ValueHint::DirPath,
         conflicts_with = "after", help_heading = ADVANCED, hide_short_help = true)]
     procfs: PathBuf,
-    /// Pick one host from NDJSON files, by name or boot id
+    /// Read only the snapshot of this host (name or boot id) from NDJSON files
     #[arg(long, value_name = "NAME", help_heading = ADVANCED, hide_short_help = true)]
     pub host: Option<String>,
     /// How to collect data from the live kernel
@@ -233,7 +233,7 @@ pub struct Check {
     /// Warn if at least this percentage of a limit on tasks or PID namespaces is used [default: 90]
     ///
     /// With this option or --deny task-limit, pidns prints a line on standard error if a limit is
-    /// unknown. With --strict, an unknown limit is then a failure.
+    /// unknown. If --strict is given, too, an unknown limit makes the check fail.
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(1..=100))]
     pub warn_at: Option<u64>,
     /// Read rules from this YAML file
@@ -242,7 +242,7 @@ pub struct Check {
     /// its JSON Schema. Rules on the command line take precedence.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub policy: Option<PathBuf>,
-    /// Repeat the check as long as a problem is denied, for at most this many seconds
+    /// Repeat the check while it finds a denied problem, for at most this many seconds
     #[arg(
         long,
         value_name = "SECONDS",
@@ -290,7 +290,7 @@ impl Check {
         self.search.scopes()
     }
 
-    /// Returns the maximum time for which the check is repeated.
+    /// Returns the time after which the check is no longer repeated.
     #[must_use]
     pub fn wait(&self) -> Duration {
         self.wait.0
@@ -310,7 +310,7 @@ pub struct Watch {
     /// do not count. The option may be repeated, and RULE may be a comma-separated list.
     #[arg(long, value_name = "RULE", value_delimiter = ',')]
     pub until: Vec<Rule>,
-    /// End after this time, with status 1 if --until is given
+    /// End after this time; if --until is given, exit with status 1
     #[arg(long = "for", value_name = "SECONDS", allow_negative_numbers = true)]
     end_after: Option<Seconds>,
     /// With --until, save two snapshots to this directory: one before and one after the problem
