@@ -271,6 +271,20 @@ fn reports_a_mount_namespace_that_no_process_sees_completely() {
 }
 
 #[test]
+fn a_mount_namespace_that_is_gone_is_not_reported() {
+    needs!(NamespaceOfItsOwn);
+    let storm = "echo ready; while ((SECONDS < 20)); do unshare -m true; done";
+    let start = || start_command(Command::new("bash").args(["-c", storm]));
+    let storms = [start(), start(), start()];
+    for collector in ["auto", "proc"].into_iter().cycle().take(40) {
+        let document = Document::read(&stdout(&pidns(&["-qf", "json", "--collector", collector])));
+        let unsearched = document.diagnostic("mounts-unsearched");
+        assert!(unsearched.is_none(), "{unsearched:?}");
+    }
+    drop(storms);
+}
+
+#[test]
 fn lists_two_thousand_mounts_quickly() {
     needs!(Namespaces, Program("python3"));
     let dir = tempfile::tempdir().unwrap();

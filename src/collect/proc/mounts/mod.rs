@@ -42,6 +42,11 @@ use table::MountTable;
 /// Maximum number of mount namespaces that are kept open until they are searched.
 const MAX_MOUNTED: usize = 256;
 
+/// Maximum number of times that the search looks for processes in mount namespaces whose known
+/// threads have all gone. One time is not enough: the kernel gives the inode number of a mount
+/// namespace that is gone to a new one, which can be gone soon, too.
+const MAX_PASSES: usize = 4;
+
 /// Maximum time that the search spends waiting for `namespace_sem`, the kernel's lock for all
 /// mounts. The kernel holds this lock while it copies a mount namespace, for a few milliseconds per
 /// 1,000 mounts.
@@ -165,18 +170,20 @@ impl MountSearch<'_> {
         inodes.retain(|inode| !self.searched.contains(inode));
         inodes.sort_unstable();
         inodes.retain(|&inode| !self.search_by_readers(inode));
-        if inodes.is_empty() {
-            return;
-        }
-        // All known threads in the remaining mount namespaces have exited or moved to another mount
-        // namespace. Look for processes that have entered these mount namespaces in the meantime,
-        // such as the successor of a process that restarts itself.
-        self.find_readers_again(&inodes);
-        inodes.retain(|inode| self.readers.contains_key(inode));
-        for inode in inodes {
-            if !self.search_by_readers(inode) {
-                self.note_unsearched(inode, None);
+        for _ in 0..MAX_PASSES {
+            if inodes.is_empty() {
+                return;
             }
+            // All known threads in the remaining mount namespaces have exited or moved to another
+            // mount namespace. Look for processes that have entered these mount namespaces in the
+            // meantime, such as the successor of a process that restarts itself. A mount namespace
+            // without such a process is gone, or only a descriptor or a bind mount keeps it.
+            self.find_readers_again(&inodes);
+            inodes.retain(|inode| self.readers.contains_key(inode));
+            inodes.retain(|&inode| !self.search_by_readers(inode));
+        }
+        for inode in inodes {
+            self.note_unsearched(inode, None);
         }
     }
 
@@ -369,16 +376,18 @@ impl MountSearch<'_> {
                 MountedKind::Mount if self.searched.contains(&mount.inode) => {}
                 MountedKind::Mount if self.mounted.contains_key(&mount.inode) => {}
                 MountedKind::Mount if self.mounted.len() >= MAX_MOUNTED => {
-                    self.unopened.insert(mount.inode, Errno::MFILE);
+                    failed.insert(mount.inode, Errno::MFILE);
                 }
                 MountedKind::Mount => match open() {
                     Ok(namespace) => _ = self.mounted.insert(mount.inode, namespace),
-                    Err(errno) => _ = self.unopened.insert(mount.inode, errno),
+                    Err(errno) => _ = failed.insert(mount.inode, errno),
                 },
             }
         }
         table.retain_current(&mut mounts);
-        mounts.retain(|mount| mount.kind == MountedKind::Pid);
+        for mount in mounts.extract_if(.., |mount| mount.kind == MountedKind::Mount) {
+            self.unopened.extend(failed.remove(&mount.inode).map(|errno| (mount.inode, errno)));
+        }
         // Mounts stacked at one path count as one holder.
         mounts
             .sort_unstable_by(|one, other| (one.inode, &one.path).cmp(&(other.inode, &other.path)));

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::ffi::CString;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::fs::{self, AtFlags, Mode, StatxFlags};
 use rustix::io::{Errno, Result};
@@ -11,10 +11,11 @@ use rustix::io::{Errno, Result};
 use super::mount_point::ROOT_FLAGS;
 use super::table::MountTable;
 use crate::collect::kernel::nsfs::{NamespaceFd, open_namespace};
-use crate::collect::kernel::sys::{namespace_link, open, open_base};
+use crate::collect::kernel::sys::{is_gone, namespace_link, open, open_base};
 use crate::collect::kernel::wait_limit::{WaitLimit, read_mountinfo};
 use crate::collect::mount_list::MountList;
 use crate::collect::parse;
+use crate::collect::proc::process_dir::still_there;
 use crate::collect::proc::procfs::Procfs;
 use crate::model::Pid;
 
@@ -51,8 +52,16 @@ impl<'a> MountView<'a> {
         roots: &mut HashSet<RootId>,
         waits: &'a WaitLimit,
     ) -> Result<Option<Self>> {
-        let dir = thread_dir(procfs, reader)?;
-        let root = fs::openat(&dir, c"root", ROOT_FLAGS, Mode::empty())?;
+        in_thread_dir(procfs, reader, |dir| Self::read_in(dir, mount_namespace, roots, waits))
+    }
+
+    fn read_in(
+        dir: BorrowedFd<'_>,
+        mount_namespace: u64,
+        roots: &mut HashSet<RootId>,
+        waits: &'a WaitLimit,
+    ) -> Result<Option<Self>> {
+        let root = fs::openat(dir, c"root", ROOT_FLAGS, Mode::empty())?;
         let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
         let stat = fs::statx(&root, c"", flags, StatxFlags::MNT_ID | StatxFlags::INO)?;
         let device = fs::makedev(stat.stx_dev_major, stat.stx_dev_minor);
@@ -60,8 +69,8 @@ impl<'a> MountView<'a> {
         if roots.contains(&root_id) {
             return Ok(None);
         }
-        let file = open(dir.as_fd(), c"mountinfo")?;
-        let is_there = || match namespace_link(dir.as_fd(), c"ns/mnt", "mnt")? {
+        let file = open(dir, c"mountinfo")?;
+        let is_there = || match namespace_link(dir, c"ns/mnt", "mnt")? {
             Some(inode) if inode == mount_namespace => Ok(()),
             _ => Err(Errno::SRCH),
         };
@@ -94,7 +103,21 @@ pub fn open_root(procfs: &Procfs, reader: Reader) -> Result<OwnedFd> {
 
 /// Opens the mount namespace of a thread.
 pub fn open_mount_namespace(procfs: &Procfs, reader: Reader) -> Result<NamespaceFd> {
-    open_namespace(thread_dir(procfs, reader)?.as_fd(), c"ns/mnt")
+    in_thread_dir(procfs, reader, |dir| open_namespace(dir, c"ns/mnt"))
+}
+
+/// Calls `read` with the directory of a thread. Fails with `ESRCH` if the thread is gone, even if
+/// `read` returns another error: for a link of such a thread, the kernel can return `EACCES`.
+fn in_thread_dir<T>(
+    procfs: &Procfs,
+    reader: Reader,
+    read: impl FnOnce(BorrowedFd<'_>) -> Result<T>,
+) -> Result<T> {
+    let dir = thread_dir(procfs, reader)?;
+    read(dir.as_fd()).map_err(|errno| {
+        let status = open(dir.as_fd(), c"status").and_then(|status| still_there(&status));
+        if status.is_err_and(is_gone) { Errno::SRCH } else { errno }
+    })
 }
 
 fn thread_dir(procfs: &Procfs, (pid, tid): Reader) -> Result<OwnedFd> {
