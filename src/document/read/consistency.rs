@@ -135,10 +135,9 @@ pub fn check_processes(
         let Some(depth) = depths.get(&id) else {
             return Err(Invalid::at(at("namespace"), format!("no namespace {id}")));
         };
-        // If the number of namespaces above a root is unknown, derive it from the length of `nspid`
-        // of the first process in the root's tree. The length of `nspid` of every other process in
-        // the tree must be consistent with this number. An empty `nspid` is always accepted,
-        // because Linux before 4.1 reports no `nspid`.
+        // If the number of namespaces above a root is unknown, derive it from the first process in
+        // the root's tree. The `nspid` of all other processes in the tree must agree with it. An
+        // empty `nspid` is always accepted, because Linux before 4.1 reports no `nspid`.
         let expected = match depth.below_procfs {
             Some(below) => below + 1,
             None if numbers <= depth.level => depth.level + 1,
