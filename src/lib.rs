@@ -53,6 +53,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Error>
         Parsed::Run(cli) => cli,
         Parsed::Print(text) => return output::print_colored(&text),
     };
+    if !matches!(cli.command, Some(Command::Run(_))) {
+        run::raw_signals::reap_inherited_children();
+    }
     collect::when_blocked(|error| output::warn(Error::from(error).one_line()));
     match &cli.command {
         None => commands::show(&cli),

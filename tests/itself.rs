@@ -233,3 +233,86 @@ fn nobody_is_told_to_end_a_pidns_that_has_ended_by_itself() {
     assert!(dead["message"].as_str().unwrap().contains(" pidns: open fd 9"), "{dead}");
     assert_eq!(dead["advice"], serde_json::json!([]));
 }
+
+/// Python program that starts three children, and then replaces itself with the command in the
+/// other arguments. If `argv[1]` is `ended`, the children have terminated by then. Otherwise, they
+/// terminate `argv[1]` seconds later. The first child is an ordinary child, the second child is the
+/// init of a PID namespace, and the third child sends no signal when it terminates. 56 is clone(2)
+/// on x86-64.
+const PARENT: &str = "import ctypes, os, sys, time\n\
+     clone = lambda flags: ctypes.CDLL(None).syscall(56, flags, 0, 0, 0, 0)\n\
+     state = lambda pid: open('/proc/%d/stat' % pid).read().split()[2]\n\
+     children = []\n\
+     for flags in 17, 0x20000000 | 17, 0:\n    \
+         children.append(clone(flags))\n    \
+         if children[-1] == 0:\n        \
+             if sys.argv[1] != 'ended': time.sleep(float(sys.argv[1]))\n        \
+             os._exit(0)\n\
+     while sys.argv[1] == 'ended' and any(state(it) != 'Z' for it in children): time.sleep(0.01)\n\
+     os.execv(sys.argv[2], sys.argv[2:])";
+
+/// Runs pidns as the parent of the children that [`PARENT`] starts. pidns is also the init of a
+/// PID namespace, in which no other processes run.
+fn with_children(when: &str, arguments: &[&str]) -> std::process::Output {
+    let mut command = Command::new("unshare");
+    command.args(["-pf", "--mount-proc", "--kill-child", "python3", "-c", PARENT, when, PIDNS]);
+    run(command.args(arguments))
+}
+
+#[test]
+fn pidns_is_never_the_parent_of_zombies() {
+    needs!(Namespaces, Program("python3"));
+    for collector in collectors() {
+        let show = |format| {
+            stdout(&with_children("ended", &["--collector", collector, "-q", "-f", format]))
+        };
+        let document = Document::read(&show("json"));
+        let comms: Vec<_> = document.processes.iter().map(|it| it.comm.as_str()).collect();
+        assert_eq!((comms, document.namespaces.len()), (vec!["pidns"], 1), "{collector}");
+        assert!(document.diagnostics.is_empty(), "{:?}", document.diagnostics);
+        let text = show("text");
+        assert!(!text.contains("zombie") && !text.contains("DEAD"), "{text}");
+        let metrics = show("openmetrics");
+        assert!(metrics.contains("\npidns_zombies 0\n"), "{metrics}");
+    }
+    let denied = ["--deny", "zombie", "--deny", "init-does-not-reap", "--deny", "leftover-process"];
+    let check = with_children("ended", &[&["check", "-q"], &denied[..]].concat());
+    assert_eq!(stdout(&check), "Nothing is wrong.\n");
+    let limits = stdout(&with_children("ended", &["limits", "-q", "-f", "json"]));
+    assert!(!limits.contains("\"zombies\":3"), "{limits}");
+
+    // The children terminate while pidns runs.
+    let until = "--until=zombie,init-does-not-reap,blocked-init,dead-namespace";
+    let watch = with_children("0.5", &["watch", "-q", until, "--interval", "0.1", "--for", "2"]);
+    assert_eq!(watch.status.code(), Some(1), "{watch:?}");
+}
+
+/// Runs `pidns check --since BEFORE` with a script that starts it by `$CHECK`. Only the script runs
+/// on the host.
+fn check_in_container(script: &str) -> std::process::Output {
+    let dir = tempfile::tempdir().unwrap();
+    let script = format!("\"$PIDNS\" -q -f json >\"$BEFORE\"; {script}");
+    let check = format!("{PIDNS} check -q --deny zombie --since");
+    let mut command = in_container(&script);
+    command.env("PIDNS", PIDNS).env("BEFORE", dir.path().join("before")).env("CHECK", check);
+    run(command.env("PARENT", PARENT))
+}
+
+#[test]
+fn children_that_pidns_inherits_are_left_behind_until_they_terminate() {
+    needs!(Namespaces, Program("python3"));
+    let wait = "exec python3 -c \"$PARENT\" 1 $CHECK \"$BEFORE\" --wait 20";
+    assert_eq!(stdout(&check_in_container(wait)), "Nothing is wrong.\n");
+    let stay = "exec python3 -c \"$PARENT\" 600 $CHECK \"$BEFORE\"";
+    let check = check_in_container(stay);
+    let report = String::from_utf8_lossy(&check.stdout);
+    assert_eq!(check.status.code(), Some(1), "{report}");
+    assert_eq!(report.matches("DENIED leftover-process").count(), 3, "{report}");
+}
+
+#[test]
+fn a_process_substitution_is_not_a_zombie() {
+    needs!(Namespaces);
+    let script = "$CHECK - < <(cat \"$BEFORE\"); :";
+    assert_eq!(stdout(&check_in_container(script)), "Nothing is wrong.\n");
+}

@@ -1,12 +1,13 @@
-//! Converts signal numbers, and reads and resets the dispositions of signals. This module exists
-//! because the safe interfaces of nix and rustix do not support real-time signals.
+//! Converts signal numbers, and reads and changes the dispositions of signals. This module exists
+//! because the safe interfaces of nix and rustix do not support real-time signals, or cannot change
+//! dispositions.
 
 #![allow(unsafe_code)]
 
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::process::Signal;
+use rustix::process::{Signal, WaitOptions, wait};
 
 /// The highest signal number on all architectures that Rust supports, except MIPS.
 const MAX_SIGNAL: i32 = 64;
@@ -46,6 +47,21 @@ pub fn was_sigpipe_ignored() -> bool {
 pub fn reset_sigpipe() {
     // SAFETY: SIG_DFL is a valid disposition, and no code of this program relies on a handler.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
+/// Reaps the children that have terminated, and makes the kernel reap the other children as soon as
+/// they terminate.
+///
+/// pidns has children that it did not start if a shell starts a job and then replaces itself with
+/// pidns (`job & exec pidns`), or if its input is a process substitution. If pidns did not reap
+/// these children, it would report itself as the parent of zombies.
+pub fn reap_inherited_children() {
+    // SAFETY: SIG_IGN is a valid disposition. Only `pidns run` waits for children, and it does not
+    // call this function.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    // Without `__WALL`, wait(2) would skip children that do not send SIGCHLD when they terminate.
+    let any_child = WaitOptions::from_bits_retain(libc::__WALL.cast_unsigned());
+    while let Ok(Some(_)) = wait(WaitOptions::NOHANG | any_child) {}
 }
 
 /// Returns the signal with this number, which may be a real-time signal. Returns `None` for signals
