@@ -1,10 +1,9 @@
 //! Keeps one descriptor open for every namespace that a scan finds.
 //!
-//! When a namespace is gone, the kernel may give its inode number to a new namespace. An open
-//! descriptor keeps its namespace alive, so the number of an open namespace is not reused. So each
-//! namespace is *pinned*: opened when it is first found, and kept open until the snapshot is
-//! complete. All namespaces are on one file system (nsfs). The inode number, which pidns reads from
-//! a namespace link, is therefore enough to identify a pinned namespace.
+//! When a namespace is gone, the kernel may give its inode number to a new namespace. To prevent
+//! this, each namespace is *pinned*: opened when it is first found, and kept open, and thereby
+//! alive, until the snapshot is complete. All namespaces are on one file system (nsfs), so the
+//! inode number is enough to identify a pinned namespace.
 //!
 //! The number of open descriptors is limited (`RLIMIT_NOFILE`). Some descriptors are reserved for
 //! reading /proc, so that no process is missed. When all other descriptors are in use, a namespace
@@ -77,9 +76,8 @@ impl Default for NamespaceRegistry {
         let first_for_reading = limit - descriptors_for_reading().min(limit);
         let registered = Arc::<Mutex<HashMap<u64, Registered>>>::default();
         let weak = Arc::downgrade(&registered);
-        // Another process can block a thread of the scan. The open descriptors in the registry
-        // would then keep their namespaces alive until the thread is no longer blocked. So close
-        // these descriptors when pidns abandons the thread.
+        // When pidns abandons a blocked thread of the scan, close the descriptors in the registry.
+        // Otherwise, they would keep their namespaces alive for as long as the thread is blocked.
         blocked::when_abandoned(move || {
             if let Some(registered) = weak.upgrade()
                 && let Ok(mut registered) = registered.try_lock()
@@ -97,10 +95,10 @@ impl NamespaceRegistry {
     /// link's target.
     ///
     /// If the namespace is pinned already, calls `shows`, which must read the link again and return
-    /// `true` if the link still shows `inode`. This check is needed because `inode` may be out of
-    /// date: the caller may have read it from a namespace that is gone now, and the pinned
-    /// namespace may be a newer one with the same number. The number of a pinned namespace is not
-    /// reused, so if the link still shows it, the link refers to the pinned namespace.
+    /// `true` if the link still shows `inode`. This check is needed because the link's target may
+    /// be gone, and the pinned namespace may be a newer one with the same number. The number of a
+    /// pinned namespace is not reused. So if the link still shows `inode`, the link refers to the
+    /// pinned namespace.
     ///
     /// # Errors
     /// `ESRCH` if the link now refers to another namespace; `EMFILE` if all descriptors that the
@@ -196,7 +194,8 @@ impl NamespaceRegistry {
         registered.init_history = registered.init_history.max(init);
     }
 
-    /// Drops every namespace that is not in `inodes`: an open descriptor would keep it alive.
+    /// Drops every namespace that is not in `inodes`. This closes its descriptor, which would keep
+    /// the namespace alive.
     pub fn retain(&self, inodes: &HashSet<u64>) {
         self.lock().retain(|inode, _| inodes.contains(inode));
     }

@@ -8,9 +8,9 @@ use super::error::Error;
 use super::kernel::blocked::{self, Blocked};
 use crate::model::Pid;
 
-/// Maximum number of blocked threads, which includes the threads that earlier scans abandoned. If
-/// this many threads are blocked, pidns makes no further attempt to scan. If every attempt to take
-/// a snapshot is blocked, pidns reaches this maximum after about a minute.
+/// Maximum number of blocked threads, including the threads that earlier scans abandoned. If this
+/// many threads are blocked, pidns does not try again. If every attempt to take a snapshot is
+/// blocked, pidns reaches this maximum after about a minute.
 const MAX_BLOCKED: usize = 16;
 
 /// The function that warns the user that a process has blocked pidns, and that pidns tries again.
@@ -81,9 +81,9 @@ mod tests {
         Pid::new(raw).unwrap()
     }
 
-    /// Calls `retry` with a maximum of three blocked threads; `before` threads are already blocked.
-    /// Every attempt blocks until attempt number `success`, which succeeds. Returns the result, and
-    /// the number of attempts.
+    /// Calls `retry` with a maximum of three blocked threads, of which `before` are already
+    /// blocked. Attempt number `success` succeeds, and all earlier attempts block. Returns the
+    /// result, and the number of attempts.
     fn retry_up_to_three(before: u32, success: u32) -> (Result<(), String>, u32) {
         let attempts = Cell::new(0);
         let blockers = (1..=before).map(|it| [pid(it)].into()).collect();

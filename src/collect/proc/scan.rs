@@ -29,15 +29,15 @@ pub struct Scan<'a> {
     pub tables: &'a SearchedTables,
 }
 
-/// Limits the total time for which all threads of a scan wait.
+/// Limits how long a scan may wait for slow reads. Each limit applies to all threads together.
 #[derive(Debug)]
 pub struct ScanWaits {
-    /// For reads of the memory of processes.
+    /// Time limit for reading process memory.
     pub memory: WaitLimit,
-    /// For the cgroups of inits. They show the containers, so they have a limit of their own that
-    /// the cgroups of other processes can't use up.
+    /// Time limit for reading the cgroups of inits, which reveal containers. It is separate so that
+    /// reading the cgroups of other processes can't use it up.
     pub init_cgroups: WaitLimit,
-    /// For the cgroups of all processes, which are read as a detail.
+    /// Time limit for reading the cgroups of all processes, if [`Detail::Cgroup`] was requested.
     pub cgroups: WaitLimit,
 }
 

@@ -63,8 +63,8 @@ pub fn renew() {
     }
 }
 
-/// Returns `true` if the descriptor `name` in a directory `/proc/PID/fd` is a valid scan mark.
-/// `file` is the descriptor's file.
+/// Returns `true` if the descriptor `name` in `table` is a valid scan mark. `table` is an open
+/// directory `/proc/PID/fd`, and `file` identifies the descriptor's file.
 pub fn is_mark(table: BorrowedFd<'_>, name: &CStr, file: FileId) -> bool {
     let mut text = [0; LINK.len() + 1];
     own().is_some_and(|own| own.device == file.device)

@@ -1,4 +1,4 @@
-//! Reads many processes with several threads.
+//! Reads many processes in parallel.
 
 use std::os::fd::AsFd;
 use std::sync::mpsc::{self, Receiver, Sender, TrySendError};
@@ -27,9 +27,8 @@ const MIN_BATCH: usize = 16;
 /// Number of batches that can be queued for each helper thread.
 const WAITING_BATCHES: usize = 4;
 
-/// Delay before helper threads are started. Until then, a single thread reads. Starting helper
-/// threads takes a few tenths of a millisecond, and on an idle host the single thread finishes the
-/// scan within this delay.
+/// Delay before helper threads are started. Starting them takes a few tenths of a millisecond. On
+/// an idle host, a single thread finishes the scan within this delay.
 const HELPERS_AFTER: Duration = Duration::from_millis(1);
 
 /// Number of file descriptors for which the kernel allocates space before helper threads start (see
@@ -122,11 +121,10 @@ pub enum Share {
 }
 
 /// Lists processes with `list`, and reads each process as soon as it is listed. Returns the results
-/// of `list`, and the processes sorted by PID.
+/// of all calls of `list`, and the processes sorted by PID.
 ///
-/// `list` runs in two threads at once, and each call lists one half of the processes. If no other
-/// thread can be started, one call lists all processes. Each call gets the share of processes that
-/// it must list, and a callback that it calls with each of these processes.
+/// Two threads call `list`, each for one half of the processes. If no other thread can be started,
+/// one call lists all processes. `list` must pass each process in its [`Share`] to the callback.
 pub fn read_while_listing<T: Send>(
     scan: Scan<'_>,
     list: impl Fn(Share, &dyn Fn(Target)) -> T + Sync,
@@ -138,9 +136,9 @@ pub fn read_while_listing<T: Send>(
     thread::scope(|scope| {
         let mut helpers = Vec::new();
         for _ in 0..helper_count(scan) {
-            // Each helper waits for a message from `start`. A helper that receives a `Sender` lists
-            // processes, and sends them through this `Sender`. If `start` is dropped, the helper
-            // skips the listing. In both cases, the helper then reads processes.
+            // If a helper receives a `Sender` from `start`, it lists processes and sends them
+            // through this `Sender`. If `start` is dropped, the helper lists nothing. In both
+            // cases, it then reads processes.
             let (start, started) = mpsc::channel();
             let help = move || {
                 let listed = started.recv().ok().map(|sender| list(Share::Second, sender));
@@ -200,11 +198,11 @@ fn helper_count(scan: Scan<'_>) -> usize {
 
 /// Makes the kernel allocate a large descriptor table for this process.
 ///
-/// The scan keeps a file descriptor open for every namespace. Each time the table of a process with
-/// several threads doubles (64, 128, 256 ... descriptors), the kernel waits for an RCU grace
-/// period, which takes a few milliseconds. The kernel does not wait if the process has only one
-/// thread. So the table is enlarged before other threads start, by duplicating a descriptor to a
-/// high number and closing the duplicate at once. If that fails, the table grows when needed.
+/// The scan needs a descriptor for every namespace. Each time the table of a process with several
+/// threads doubles (64, 128, 256 ... descriptors), the kernel waits for an RCU grace period, which
+/// takes a few milliseconds. With a single thread, the kernel does not wait. So the table is
+/// enlarged before other threads start: `fd` is duplicated to a high number, and the duplicate is
+/// closed at once. If that fails, the table grows when needed.
 pub fn grow_descriptor_table(fd: impl AsFd) {
     let limit = getrlimit(Resource::Nofile).current.map_or(DESCRIPTORS, |it| it.min(DESCRIPTORS));
     if let Some(last) = limit.checked_sub(1).and_then(|last| i32::try_from(last).ok()) {
