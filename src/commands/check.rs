@@ -63,10 +63,10 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
     Ok(view::exit_status(check.count(Verdict::Deny) > 0, is_complete, output.strict))
 }
 
-/// Runs one check. Also returns the reasons why the check may have missed problems, and all
-/// processes of the host, regardless of the filter. There are two possible reasons. First, the
-/// filter selected nothing, and the snapshot may be incomplete. Second, the user asked for limits,
-/// and some limits are unknown.
+/// Runs one check. Also returns all processes of the host, regardless of the filter, and the
+/// reasons why problems may be missing from the check. Problems may be missing if the filter
+/// selected nothing and the snapshot may be incomplete, or if the user asked for limits and some
+/// limits are unknown.
 fn check_once(
     arguments: &cli::Check,
     before: Option<&Snapshot>,
@@ -128,8 +128,7 @@ fn complete_limits(snapshot: &mut Snapshot, origin: &cli::Origin) -> Result<bool
 
 /// Decides how to report an empty selection. Returns an error if the user named a namespace or
 /// process that does not exist. Returns a warning if matching processes or namespaces may be
-/// missing from the snapshot. Otherwise, returns `None`: the empty selection is a correct result,
-/// and needs no report.
+/// missing from the snapshot. Otherwise, returns `None`, because the empty selection is correct.
 fn clean(no: NotFound, coverage: Coverage) -> Result<Option<String>, Error> {
     let is_clean = matches!(no, NotFound::Selection(_));
     let error = Error::not_found(no, &coverage);

@@ -1,5 +1,4 @@
-//! Prints the completion candidates for a word. The completion script of the shell runs pidns to
-//! get the candidates.
+//! Prints the completion candidates for a word, for the shell's completion script.
 //!
 //! This module lists processes without a full scan, because the user is waiting. Candidates that
 //! cannot be read are left out without a message.
@@ -149,11 +148,10 @@ fn namespaces(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
 }
 
 /// Calls `word` for each process to get a word and its description. Returns a candidate for each
-/// distinct word that starts with `typed`. The description comes from the first process with that
-/// word.
+/// distinct word that starts with `typed`, with the description from the first process.
 ///
-/// Words with characters that a shell interprets are left out, because any user can choose the name
-/// of a process.
+/// Words with characters that are special in a shell are left out, because any user can choose the
+/// name of a process.
 fn words_of<'a>(
     listing: &'a ProcessList,
     typed: &str,
@@ -162,8 +160,8 @@ fn words_of<'a>(
     offer(typed, listing.pids().into_iter().filter_map(word))
 }
 
-/// Returns a candidate for each distinct word that starts with `typed` and consists only of
-/// characters that no shell interprets.
+/// Returns a candidate for each distinct word that starts with `typed` and has no characters that
+/// are special in a shell.
 fn offer(typed: &str, offered: impl Iterator<Item = (String, String)>) -> Vec<CompletionCandidate> {
     let is_plain = |byte| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-' | b'+' | b'/');
     let mut words = BTreeMap::new();

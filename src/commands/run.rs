@@ -152,8 +152,8 @@ fn kill_leftovers(
     collector: Collector,
 ) -> Killed {
     let mut killed = kill::kill(command, grace, |command| {
-        // An outsider is in a PID namespace whose init is a leftover. So skip the scan for
-        // outsiders if no leftover namespace has an init.
+        // Outsiders are in PID namespaces whose init is a leftover. If no leftover namespace has an
+        // init, skip the scan for outsiders.
         let Some(leftovers) = leftovers.as_deref_mut().filter(|it| it.has_init()) else { return };
         let request = Request {
             procfs: PathBuf::from("/proc"),
@@ -162,7 +162,7 @@ fn kill_leftovers(
             environment: BTreeSet::new(),
             collector,
         };
-        // If this second scan fails, the report names the outsiders that the first scan found.
+        // If this second scan fails, keep the outsiders that the first scan found.
         if let Ok(collected) = collect::collect_with(command.descendants(), &request) {
             leftovers.update_outsiders(&collected.snapshot, &scope(command));
         }
@@ -239,9 +239,8 @@ fn find_leftovers(
     }
 }
 
-/// Looks up facts for advice on removing namespaces. Searches all processes on the host, not only
-/// the leftovers: to enter a mount namespace, a user needs the PID of a process in it, and that
-/// process need not be a leftover.
+/// Looks up facts for advice on removing namespaces. Searches all processes on the host: to enter a
+/// mount namespace, a user needs the PID of a process in it, which need not be a leftover.
 fn live_facts(snapshot: &Snapshot, command: &SupervisedCommand) -> Result<LiveFacts, Error> {
     let holders = snapshot.namespaces.iter().flat_map(|it| &it.holders);
     let mount_namespaces = holders.filter_map(Holder::mount_namespace).collect();

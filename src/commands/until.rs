@@ -54,10 +54,9 @@ impl Until {
         scanner: &mut Scanner,
     ) -> Result<(Snapshot, Option<Check>), Error> {
         let Request { procfs, details, .. } = scanner.request().clone();
-        // `settle` is slow: it may pause, and then take a second snapshot. It adds problems of
-        // individual threads, and removes transient problems. So unless the watch waits for a
-        // thread problem, check the snapshot without `settle` first. If this check finds no
-        // problem, `settle` is not needed.
+        // `settle` is slow: it may pause and take a second snapshot. It adds problems of threads,
+        // and removes transient problems. If the watch does not wait for a thread problem, check
+        // the snapshot without `settle` first, and skip `settle` if this check finds no problem.
         let may_stop = || after.processes.iter().any(Process::has_exited_leader);
         let needs_threads = self.codes.contains(&CheckCode::Uninterruptible)
             || (self.codes.contains(&CheckCode::StoppedInit) && may_stop());
