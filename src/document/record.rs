@@ -9,7 +9,8 @@ use crate::model::{self, Keyword, Snapshot};
 
 /// The content of an NDJSON record: an enumeration with one variant for each kind of record.
 pub trait RecordContent: Serialize {
-    /// The kinds of records. The name of a kind is also the name of the serialized variant.
+    /// The kinds of records. In a serialized record, the name of the kind is also the key of the
+    /// content.
     type Kind: Keyword;
 
     /// Returns the kind of this record.

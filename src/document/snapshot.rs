@@ -52,7 +52,7 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     /// `blocked_by` and `diagnostics` may refer to processes and namespaces that were filtered out.
     /// The fields `complete` and `diagnostics` still describe the whole scan. Ancestors of selected
     /// namespaces are kept without their members. If a filter selected a new root namespace
-    /// (--root), this namespace has no parent and level 0.
+    /// (--root), its level is 0, and it has no parent.
     #[serde(default)]
     pub selected: Vec<Criterion>,
     /// False if pidns may have missed something in the places that it searched, or if it inferred
@@ -121,7 +121,8 @@ pub struct Namespace {
     pub id: NamespaceId,
     /// Inode of the namespace on nsfs; null if it could not be read.
     pub inode: Option<Inode>,
-    /// Device number of nsfs; null if the namespace could not be opened.
+    /// Device number of nsfs, the file system of the namespace; null if the namespace could not be
+    /// opened.
     pub device: Option<u64>,
     /// The kernel's 64-bit ID of the namespace (NS_GET_ID); null before Linux 6.18. The kernel does
     /// not reuse an ID until the next reboot. Programs that read numbers as doubles lose digits
@@ -159,7 +160,7 @@ pub struct Namespace {
     /// The holders that pidns found: descriptors, mounts and threads that keep the namespace alive
     /// even if it has no members.
     pub holders: Vec<Holder>,
-    /// The processes that keep the namespace's terminated init from being removed: the kernel
+    /// The processes because of which the namespace's terminated init still exists: the kernel
     /// removes an init only after all other processes of the namespace have been reaped. Empty if
     /// the init has not terminated, or if no such process was found.
     #[serde(default)]
@@ -235,16 +236,15 @@ pub struct Holder {
     pub comm: Option<SmolStr>,
     /// The descriptor number in the process; null for `mount` and `pid_for_children`.
     pub fd: Option<u32>,
-    /// For `mount`: the mount point, as seen in `mount_namespace`; `(unreachable)` if the mount
-    /// point has no path because another mount covers the root directory, and `(path too long)` for
-    /// paths of 4,096 bytes and more.
+    /// For `mount`: the mount point, as seen in `mount_namespace`. The value is `(unreachable)` if
+    /// the mount point has no path because another mount covers the root directory, and `(path too
+    /// long)` for paths of 4,096 bytes and more.
     pub path: Option<String>,
     /// For `mount`: the inode of the mount namespace that contains the mount.
     pub mount_namespace: Option<Inode>,
 }
 
-/// A process that keeps a terminated init from being removed (zap_pid_ns_processes in the
-/// kernel).
+/// A process because of which a terminated init still exists (zap_pid_ns_processes in the kernel).
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "blocker"))]

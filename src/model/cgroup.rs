@@ -67,8 +67,8 @@ use super::{Container, Pod};
 /// The form of a container's cgroup path.
 enum PathFormat {
     /// One of three forms: `PREFIX-ID.scope`, created by systemd; `SLICE:PREFIX:ID`, created by a
-    /// runtime without systemd from a path in systemd's syntax; `PREFIX-ID`, if the ID has 64
-    /// hexadecimal digits.
+    /// runtime that got a path in systemd's syntax but does not use systemd; `PREFIX-ID`, if the ID
+    /// has 64 hexadecimal digits.
     Prefix(&'static str),
     /// A fixed prefix, directly followed by the ID, as in `lxc.payload.NAME`.
     Start(&'static str),
@@ -121,15 +121,14 @@ const RUNTIMES: [(&str, PathFormat, IdFormat); 23] = [
 /// Name of containerd's shim, the parent of each process that containerd starts in a container.
 pub const SHIM: &str = "containerd-shim";
 
-/// Finds the innermost container in the contents of `/proc/PID/cgroup` (`cgroups(7)`), which lists
-/// version 1 cgroups, a version 2 cgroup or both. If there is no container, returns the systemd
-/// unit, unless `has_terminated` returns `true`. `parent` is the name of the process's parent.
+/// Finds the innermost container in the contents of `/proc/PID/cgroup` (`cgroups(7)`). If there is
+/// no container, returns the systemd unit, unless `has_terminated` returns `true`. `parent` is the
+/// name of the process's parent.
 ///
-/// The unit of a terminated process may be wrong: the kernel reports the real path of such a
-/// process only in the version 2 hierarchy. In every version 1 hierarchy, the kernel reports the
-/// root cgroup. If the container used version 1, the version 2 path may name the service that
-/// started the container. For the same reason, the container found for a terminated process can be
-/// an outer container.
+/// For a terminated process, the unit may be wrong, and the container may be an outer container:
+/// the kernel reports the root cgroup in every version 1 hierarchy, so only the version 2 path is
+/// known. If the container used version 1, the version 2 path may name the service that started the
+/// container.
 #[must_use]
 pub fn of_cgroups(
     cgroups: &[u8],
@@ -225,9 +224,9 @@ impl<'a> CgroupMatch<'a> {
     }
 }
 
-/// Returns the deepest match in all hierarchies, or the first one if several have the same depth.
-/// In version 1, a shallower match may be an outer container: the runtime of the inner container
-/// may create a cgroup in some hierarchies only.
+/// Returns the deepest match in all hierarchies, or the first one if several have the same depth. A
+/// shallower match may be an outer container: with cgroup version 1, a runtime may create cgroups
+/// for a container in only some of the hierarchies.
 fn innermost<'a>(
     cgroups: &'a [u8],
     name: fn(&'a [u8]) -> Option<CgroupMatch<'a>>,
@@ -258,10 +257,9 @@ fn container(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
         .or_else(in_default)
 }
 
-/// Finds a container ID in `name`, the last segment of `path`. This function is for paths that do
-/// not contain the name of the runtime. Directly below the cgroup of a pod, `name` is the ID: 64
-/// hexadecimal digits or a UUID. Elsewhere, `name` is `ID` or `PREFIX-ID.scope`, and the ID has 64
-/// hexadecimal digits.
+/// Finds a container ID in `name`, the last segment of a `path` that does not name the runtime.
+/// Directly below the cgroup of a pod, `name` is the ID: 64 hexadecimal digits or a UUID.
+/// Elsewhere, `name` is `ID` or `PREFIX-ID.scope`, and the ID has 64 hexadecimal digits.
 fn nameless<'a>(path: &[u8], name: &'a [u8]) -> Option<(&'static str, &'a [u8])> {
     if segments(path).rev().nth(1).and_then(pod).is_some() {
         return (IdFormat::Hex.fits(name) || is_pod_uid(name)).then_some(("kubernetes", name));

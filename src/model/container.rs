@@ -18,7 +18,7 @@ pub struct Container {
     /// otherwise unknown. For a systemd unit, the value is systemd. Later versions may add
     /// runtimes.
     pub runtime: String,
-    /// ID of the container in that runtime. Some runtimes, such as lxc, use the name as the ID.
+    /// ID of the container in its runtime. Some runtimes, such as lxc, use the name as the ID.
     pub id: String,
     /// Name of the container, from a file of the runtime. Null if the container has only an ID, or
     /// if the file could not be read.

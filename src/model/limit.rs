@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 
 use super::{Container, Keyword, NamespaceId, Pid};
 
-/// An entry of the table of limit kinds: the properties that all limits of one kind have in common.
+/// The properties that all limits of one kind have in common.
 struct LimitEntry {
     name: &'static str,
     /// Name of the error that system calls return when this limit is reached, such as `EAGAIN`.
@@ -61,8 +61,8 @@ limits! {
 }
 
 impl LimitKind {
-    /// Returns the name of the error with which calls fail once this limit has been reached, such
-    /// as `EAGAIN`.
+    /// Returns the name of the error that system calls return when this limit is reached, such as
+    /// `EAGAIN`.
     #[must_use]
     pub fn error(self) -> &'static str {
         self.entry().error
@@ -148,9 +148,9 @@ impl Limit {
         }
     }
 
-    /// Sets `used` and `max`, and computes `free` and `full` from them. The result is correct only
-    /// for kinds of limits that count as reached when `used` equals `max`. A limit with a maximum
-    /// of 0 is reached even if `used` is unknown.
+    /// Sets `used` and `max`, and computes `free` and `full` from them. Use this only for kinds of
+    /// limits that are reached when `used` equals `max`. A limit with a maximum of 0 is reached
+    /// even if `used` is unknown.
     #[must_use]
     pub fn with_numbers(self, used: Option<u64>, max: Option<u64>) -> Self {
         let free = match (used, max) {
@@ -197,7 +197,7 @@ impl Limit {
 pub struct LimitScope {
     /// Id of the PID namespace.
     pub namespace: Option<NamespaceId>,
-    /// Path of the cgroup, as the cgroup namespace of pidns shows it.
+    /// Path of the cgroup, as seen from pidns's cgroup namespace.
     pub cgroup: Option<String>,
     /// UID of the user, as seen from pidns's user namespace.
     pub uid: Option<u32>,

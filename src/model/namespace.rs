@@ -10,7 +10,8 @@ use super::{Container, NamespaceId, Pid, keywords};
 pub struct Namespace {
     /// The ID of the namespace, unique within a snapshot.
     pub id: NamespaceId,
-    /// Device number of nsfs; `None` if the namespace could not be opened.
+    /// Device number of nsfs, the file system of the namespace; `None` if the namespace could not
+    /// be opened.
     pub device: Option<u64>,
     /// The kernel's 64-bit ID, never reused during a boot (`NS_GET_ID`, since Linux 6.18).
     pub ns_id: Option<u64>,
@@ -30,9 +31,9 @@ pub struct Namespace {
     pub owner: Option<Owner>,
     /// Descriptors, mounts and threads that keep the namespace alive.
     pub holders: Vec<Holder>,
-    /// The processes that keep the namespace's terminated init from being removed.
+    /// The processes because of which the namespace's terminated init still exists.
     pub blocked_by: Vec<Blocker>,
-    /// The container to which the cgroup of the namespace's init belongs.
+    /// The container named in the cgroup path of the namespace's init.
     pub container: Option<Container>,
     /// Evidence for the namespace's identity and parent: reported by the kernel, or inferred by
     /// pidns.
@@ -133,7 +134,7 @@ pub enum Holder {
     },
     /// An open file, other than the namespace's nsfs file, that keeps the namespace alive.
     File {
-        /// Type of the file.
+        /// Type of the open file.
         file: HoldingFile,
         /// The process that has the file open.
         pid: Pid,
@@ -190,7 +191,7 @@ pub enum HoldingFile {
     Procfs,
 }
 
-/// A process that keeps a terminated init from being removed: the kernel removes an init only after
+/// A process because of which a terminated init still exists: the kernel removes an init only after
 /// all other processes of the namespace have been reaped (`zap_pid_ns_processes`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocker {

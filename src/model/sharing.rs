@@ -29,34 +29,30 @@ const KTHREADD: u32 = 2;
 pub struct Shared {
     /// The types of the shared namespaces.
     pub types: Vec<&'static str>,
-    /// The host or the other inits that the init shares these namespaces with.
+    /// The host or the other inits that share these namespaces.
     pub with: SharedWith,
 }
 
-/// The host or the other inits that the init of a PID namespace shares namespaces of other types
-/// with, such as network namespaces.
+/// The host or the other inits that share namespaces with the init of a PID namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SharedWith {
     /// The host.
     Host,
-    /// The inits of one or more other PID namespaces. Descendants of the init's own PID namespace
-    /// do not count.
+    /// The inits of one or more other PID namespaces. Descendants of the PID namespace that the
+    /// entry describes are not included.
     Namespaces {
-        /// A PID namespace whose init shares the namespaces, as an example for messages. This is
-        /// the nearest ancestor of the init's own PID namespace or, if no ancestor shares the
-        /// namespaces, the PID namespace with the lowest ID.
+        /// The PID namespace to name in messages: the nearest ancestor whose init shares the
+        /// namespaces or, if there is none, the PID namespace with the lowest ID.
         first: NamespaceId,
         /// The container of the PID namespace `first`.
         container: Option<Container>,
-        /// Number of PID namespaces, not counting `first`, whose inits share the same namespaces of
-        /// other types.
+        /// Number of PID namespaces, in addition to `first`, whose inits share the namespaces.
         more: usize,
     },
 }
 
-/// Maps each PID namespace to the namespaces of other types, such as network namespaces, that its
-/// init shares with the host or with other inits. Empty if the snapshot was taken without
-/// `--details namespaces`.
+/// For each PID namespace: the network, IPC, UTS and mount namespaces that its init shares with the
+/// host or with other inits. Empty if the snapshot was taken without `--details namespaces`.
 #[derive(Clone, Debug, Default)]
 pub struct Sharing(HashMap<NamespaceId, Vec<Shared>>);
 

@@ -14,7 +14,7 @@ pub struct Translation {
     pub from: Option<NamespaceId>,
     /// The target namespace; null if its id is unknown.
     pub to: Option<NamespaceId>,
-    /// The PID of the same process in the namespace `to`.
+    /// The translated PID: the PID of the process in the namespace `to`.
     pub translated: Pid,
     /// The PIDs of the process in all namespaces in which it is visible, from the namespace that
     /// the procfs shows down to the process's own namespace.

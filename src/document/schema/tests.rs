@@ -166,8 +166,8 @@ fn comparisons_are_valid_and_all_fields_have_descriptions() {
     assert_described(&schema, &value);
 }
 
-/// Asserts that `records` are valid, that a record without its content is invalid, and that all
-/// records together contain the same data as the document `whole`.
+/// Asserts that `records` are valid, that a record becomes invalid if its content is removed, and
+/// that all records together contain the same data as the document `whole`.
 fn assert_records_equal(schema: &str, records: &[Value], whole: &Value, lists: &[(&str, &str)]) {
     let schema: Value = serde_json::from_str(schema).unwrap();
     let mut head = whole.clone();
@@ -432,8 +432,8 @@ fn violations(visit: &Visit) -> Vec<Value> {
 }
 
 /// Returns `true` if `one` lacks some fields of `other`, and all missing fields are optional. The
-/// reader accepts documents without optional fields, because documents of earlier versions lack the
-/// fields that a later version added.
+/// reader accepts documents without optional fields, because earlier versions of pidns did not
+/// write them.
 fn lacks_optional_fields(one: &Value, other: &Value) -> bool {
     let (Some(one), Some(other)) = (one.as_object(), other.as_object()) else { return false };
     let absent: Vec<_> = other.keys().filter(|name| !one.contains_key(*name)).collect();

@@ -3,7 +3,7 @@
 use crate::document::parse::{Cut, Invalid};
 use crate::model;
 
-/// The identity of a snapshot.
+/// Identifies a snapshot by its host and time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::document) struct Origin {
     hostname: Option<String>,
