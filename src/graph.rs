@@ -144,7 +144,7 @@ impl PidGraph {
 
     /// Replaces the shared namespaces that [`new`](Self::new) found. For a filtered snapshot, pass
     /// the shared namespaces of the unfiltered graph, because the filter may have removed processes
-    /// that `new` needs to find shared namespaces.
+    /// that share them.
     pub fn set_sharing(&mut self, sharing: Sharing) {
         self.sharing = sharing;
     }
@@ -154,7 +154,7 @@ impl PidGraph {
         self.live = live;
     }
 
-    /// Returns facts about the live host; empty for a saved document.
+    /// Returns the facts about the live host, which are empty for a saved document.
     #[must_use]
     pub fn live(&self) -> &LiveFacts {
         &self.live

@@ -17,7 +17,7 @@ use crate::query::{Check, Diff, LimitReport, Round, RunReport};
 use crate::wording::finding;
 use crate::wording::phrase::Symbols;
 
-/// The formats of the hierarchy.
+/// The output formats of the namespace hierarchy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// A human-readable tree.
@@ -64,7 +64,7 @@ impl Format {
     }
 }
 
-/// The formats of `translate`.
+/// The output formats of `pidns translate`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum TranslationFormat {
     /// Translated PIDs, one per line.
@@ -93,7 +93,7 @@ impl TranslationFormat {
     }
 }
 
-/// The formats of `diff`.
+/// The output formats of `pidns diff`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DiffFormat {
     /// A human-readable tree of the changes, with +, -, ? or ~ before each change.
@@ -127,7 +127,7 @@ impl DiffFormat {
     }
 }
 
-/// The formats of `limits`.
+/// The output formats of `pidns limits`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LimitsFormat {
     /// Human-readable text: one limit per line, sorted by usage, highest first.
@@ -160,7 +160,7 @@ impl LimitsFormat {
     }
 }
 
-/// The formats of `check`.
+/// The output formats of `pidns check`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum CheckFormat {
     /// Human-readable: one finding per line, followed by advice.
@@ -201,7 +201,7 @@ impl CheckFormat {
     }
 }
 
-/// The formats of the report of `run`.
+/// The formats of the report that `pidns run` writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum RunFormat {
     /// A human-readable tree.
@@ -229,7 +229,7 @@ impl RunFormat {
     }
 }
 
-/// The formats of `pidns watch`.
+/// The output formats of `pidns watch`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum WatchFormat {
     /// A human-readable log: one change per line, with the local time.

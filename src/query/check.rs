@@ -67,10 +67,9 @@ impl Check {
         this
     }
 
-    /// Checks the second graph of a comparison. Processes and namespaces that are certainly new are
-    /// reported as leftovers. Unless `all` is set, problems that the first graph already had are
-    /// left out. If the first graph may already have had a problem, the problem is reported as a
-    /// warning, even if the policy denies it.
+    /// Checks the later graph of a comparison. Reports processes and namespaces that are certainly
+    /// new as leftovers. Unless `all` is set, leaves out problems that the earlier graph already
+    /// had, and reports problems that it may already have had only as warnings.
     #[must_use]
     pub fn since(diff: Diff, unsettled: Unsettled, policy: &Policy, all: bool) -> Self {
         let leftovers = since::leftovers(&diff);
@@ -124,8 +123,8 @@ impl Check {
 
     /// Adds findings for the problems of threads.
     ///
-    /// An earlier snapshot does not show whether these problems already existed. So in a comparison
-    /// with an earlier snapshot, the finding is only a warning unless the process is certainly new.
+    /// In a comparison, such a finding is only a warning unless the process is certainly new,
+    /// because an earlier snapshot does not show whether the problem already existed.
     pub fn add_thread_problems(&mut self, problems: ThreadProblems, policy: &Policy) {
         let ThreadProblems { stuck, stopped_inits } = problems;
         let stopped = stopped_inits.into_iter().map(|pid| (CheckCode::StoppedInit, pid));
@@ -144,7 +143,7 @@ impl Check {
         self.live.stuck_threads = stuck;
     }
 
-    /// Turns each denied finding into a warning, unless `is_denied` returns `true` for it.
+    /// Changes the verdict `Deny` to `Warn` for each finding for which `is_denied` returns `false`.
     pub(super) fn deny_only(&mut self, is_denied: impl Fn(&PidGraph, &Finding) -> bool) {
         for finding in &mut self.findings {
             if !is_denied(&self.graph, finding) {
@@ -171,8 +170,8 @@ impl Check {
         self.findings.iter().filter(|finding| finding.verdict == verdict).count()
     }
 
-    /// Returns `true` if a process is a zombie that its parent or tracer has not reaped, although
-    /// it had enough time.
+    /// Returns `true` if a process is a zombie whose parent or tracer has had enough time to reap
+    /// it.
     #[must_use]
     pub fn is_unreaped(&self, process: &Process) -> bool {
         problems::is_unreaped(process, &self.unsettled)

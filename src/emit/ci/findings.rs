@@ -11,7 +11,7 @@ use crate::wording::run::{describe_leftover, run_heading};
 pub struct CiFindings<'a> {
     /// The verb (subcommand) of pidns: `check` or `run`.
     pub verb: &'static str,
-    /// The codes that the verb reports.
+    /// The codes that `verb` can report.
     pub codes: Vec<CheckCode>,
     /// A summary of all findings: one sentence without a full stop.
     pub summary: String,

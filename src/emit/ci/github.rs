@@ -44,9 +44,9 @@ pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Selects the findings to annotate. If there are more than [`ANNOTATIONS`], the last annotation
-/// says how many findings are omitted, so selects `ANNOTATIONS - 1` findings: first one of each
-/// code, then a second of each code, and so on.
+/// Selects the findings to annotate. Selects all findings if there are at most [`ANNOTATIONS`].
+/// Otherwise, selects `ANNOTATIONS - 1` findings: one of each code, then a second of each code, and
+/// so on. The last annotation says how many findings are omitted.
 fn shown(findings: &[Finding]) -> BTreeSet<Finding> {
     if findings.len() <= ANNOTATIONS {
         return findings.iter().copied().collect();

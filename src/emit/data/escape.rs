@@ -29,8 +29,7 @@ pub struct Escaping<W> {
     out: W,
     notation: Notation,
     buffer: Vec<u8>,
-    /// The text before `buffer` has already been searched for CI commands. This is the state in
-    /// which that search stopped.
+    /// State of the search for CI commands at the start of `buffer`.
     seen: CiCommand,
 }
 

@@ -234,8 +234,8 @@ fn members(graph: &PidGraph) -> Vec<Sample> {
     let count_of = |it: &Namespace| it.member_count.unwrap_or_else(|| graph.members(it).len());
     let namespaces = graph.snapshot().namespaces.iter();
     let mut sizes: Vec<(usize, &Namespace)> = namespaces.map(|it| (count_of(it), it)).collect();
-    // The namespaces are sorted by ID. The sort is stable, so namespaces of the same size remain
-    // sorted by ID.
+    // The namespaces are already sorted by ID. This sort is stable, so namespaces of the same size
+    // stay sorted by ID.
     sizes.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
     let (largest, others) = sizes.split_at(sizes.len().min(LARGEST));
     let sample = |(count, namespace): &(usize, &Namespace)| {

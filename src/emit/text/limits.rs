@@ -10,9 +10,9 @@ use crate::wording::limit::{failure, limit_text, limits_summary, namesake_lines,
 use crate::wording::limit_advice::limit_advice;
 use crate::wording::line::Emphasis;
 
-/// Writes a line for each limit, followed by a line for each piece of advice. Then writes a summary
-/// and the reasons why limits are unknown. Last come the names of processes that have a requested
-/// PID in their own PID namespace, because the user may have meant one of these processes.
+/// Writes the limits with advice, a summary, and the reasons why limits are unknown. If other
+/// processes have a requested PID in their own PID namespaces, also names these processes, because
+/// the user may have meant one of them.
 pub fn write(report: &LimitReport, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let adviser = Adviser { graph: &report.graph, live: &report.live };
     let shown: Vec<&Limit> = report.limits.iter().filter(|it| is_shown(it)).collect();
@@ -60,9 +60,8 @@ fn write_limit(
     Ok(())
 }
 
-/// Returns `true` if the report shows the limit. A limit that is reached is always shown. Otherwise,
-/// it is hidden if it has no maximum, or if it is `InitTerminated`, which only matters if the init
-/// has terminated.
+/// Returns `true` if the report shows the limit. A limit that is not reached is hidden if it has no
+/// maximum, or if it is `InitTerminated`.
 fn is_shown(limit: &Limit) -> bool {
     let is_open = limit.full == Some(false);
     !(is_open && (limit.max.is_none() || limit.kind == LimitKind::InitTerminated))

@@ -31,8 +31,7 @@ pub fn problems(
     found
 }
 
-/// Returns `true` if a process is a zombie that its parent or tracer has not reaped, although it
-/// had enough time.
+/// Returns `true` if a process is a zombie whose parent or tracer has had enough time to reap it.
 pub fn is_unreaped(process: &Process, unsettled: &Unsettled) -> bool {
     process.is_unreaped() && !unsettled.processes.contains(&process.pid)
 }

@@ -13,7 +13,7 @@ use crate::query::settle::Unsettled;
 /// The result of comparing a snapshot's problems with those of an earlier snapshot.
 #[derive(Debug, Default)]
 pub struct Earlier {
-    /// The problems of the later snapshot that the earlier snapshot already had.
+    /// Problems in the later snapshot that were already present in the earlier one.
     had: HashSet<(CheckCode, Subject)>,
     /// Processes and namespaces whose problems may be old. A process or namespace is in this set if
     /// it is only in the later snapshot, but may have existed when the earlier snapshot was taken.

@@ -38,9 +38,8 @@ use crate::wording::phrase::{Clipped, Count, Symbols, more_processes, unplaced};
 use escape::quoted;
 use table::{BoxTable, Boxed, LINES, PART, StateLook, shelf};
 
-/// A group of siblings is drawn as separate nodes only if it has at most this many members, and is
-/// at most this many levels below the root. Otherwise, the siblings share a shelf (a single node
-/// with many boxes).
+/// Limit for siblings that are drawn as separate nodes: both for their number, and for their level
+/// below the root. Beyond this limit, the siblings share a shelf (a single node with many boxes).
 const MOST_SEPARATE: usize = 6;
 
 /// Writes a graph.
