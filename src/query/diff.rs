@@ -1,10 +1,10 @@
 //! Compares two snapshots, and finds the processes and namespaces that are new, gone or changed.
 //!
-//! Entries in the two snapshots are the same process if their boot, PID and start time are equal.
-//! Entries are the same namespace if their 64-bit namespace IDs are equal. Kernels before Linux
-//! 6.18 have no such ID, so pidns compares the inode and the init of the namespaces. The inode is
-//! not enough, because the kernel reuses inodes. If some of this data is missing, pidns compares
-//! the remaining data. Such a match is called weak, because it may be wrong.
+//! A process is the same in both snapshots if its boot, PID and start time are equal. A namespace
+//! is the same if its 64-bit ID is equal. Before Linux 6.18, namespaces have no such ID, so pidns
+//! compares the inode and the init of the namespace. The inode is not enough, because the kernel
+//! reuses inodes. If some of this data is missing, pidns compares the rest. Such a match is called
+//! weak, because it may be wrong.
 
 mod change;
 mod compare;
@@ -58,8 +58,8 @@ pub struct Diff {
     /// if the first snapshot is complete, and its scan searched every place that the second scan
     /// searched.
     has_all_namespaces: bool,
-    /// The start of the pidns process that took the first snapshot; `None` if unknown, or if the
-    /// second snapshot may be the older one.
+    /// The start time and PID of the pidns process that took the first snapshot; `None` if unknown,
+    /// or if the second snapshot may be the older one.
     begin: Option<Begin>,
 }
 
@@ -224,10 +224,9 @@ impl Diff {
         .collect()
     }
 
-    /// Returns the reasons why the comparison may be wrong about which processes and namespaces of
-    /// the second graph are new. These are the [`caveats`](Self::caveats), but without `Incomplete`
-    /// if the first graph is complete, because a gap in the second graph does not make an old
-    /// process or namespace look new.
+    /// Returns the reasons why an old process or namespace may look new. These are the
+    /// [`caveats`](Self::caveats). `Incomplete` is left out if the first graph is complete, because
+    /// a gap in the second graph has no such effect.
     #[must_use]
     pub fn caveats_about_new(&self) -> BTreeSet<DiffCaveat> {
         let mut caveats = self.caveats();

@@ -98,10 +98,10 @@ fn is_of(limit: &Limit, pid: Option<Pid>) -> bool {
     pid.is_some_and(|pid| limit.pids.contains(&pid))
 }
 
-/// Returns the process to name in a report on a limit. This is the largest consumer if the limit
-/// applies to it. Otherwise, it is the process with the most children, among the processes to which
-/// the limit applies. For `RLIMIT_NPROC`, raising the limit of the returned process helps most,
-/// because its next children inherit the raised limit. Never returns `own`, which is pidns itself.
+/// Returns the process to name in a report on a limit, but never `own` (pidns itself). This is the
+/// largest consumer if the limit applies to it. Otherwise, it is the process with the most
+/// children, among the processes to which the limit applies. For `RLIMIT_NPROC`, raising the limit
+/// of this process helps most, because its next children inherit the raised limit.
 #[must_use]
 pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option<Pid> {
     let consumer = limit.main_consumer().and_then(|it| it.pid);
@@ -124,9 +124,9 @@ pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option
     };
     let others = limit.pids.iter().copied().filter(|&pid| Some(pid) != own);
     let first = others.max_by_key(rank)?;
-    // If the limit applies to pidns itself, return only a process with children. A process without
-    // children probably did not start the tasks that use up the limit. For example, the shell that
-    // started the tasks may have replaced itself with pidns (`exec`).
+    // If the limit applies to pidns itself, the shell that started the tasks may have replaced
+    // itself with pidns (`exec`). So return only a process with children: a process without
+    // children probably did not start the tasks.
     let is_useful = children.contains_key(&first) || !is_of(limit, own);
     is_useful.then_some(first)
 }
@@ -154,8 +154,7 @@ mod tests {
     }
 
     /// Calls [`main_process`] for a limit that applies to `processes`, each given as PID, parent
-    /// and start time. `largest` is the PID of the largest consumer and the number of its tasks.
-    /// `own` is the PID of pidns itself.
+    /// and start time. `largest` is the PID and number of tasks of the largest consumer.
     fn main_of(processes: &[[u32; 3]], largest: (u32, u64), own: Option<u32>) -> Option<u32> {
         let mut all = vec![process(&[1], Some(10))];
         all.extend(processes.iter().map(|&[raw, parent, start]| Process {

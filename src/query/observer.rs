@@ -22,13 +22,12 @@ pub fn leave_out_observer(snapshot: &mut Snapshot, kernel_threads: bool) {
     }
 }
 
-/// Empties the lists of processes that ran only because the snapshot was taken. A comparison then
-/// also reports changes of the processes in these lists.
+/// Empties the lists of processes that ran only because the snapshot was taken, so that a
+/// comparison also reports changes of these processes.
 ///
 /// Use this function if the same pidns process takes both snapshots, because the user does not
-/// start any process just for the second snapshot. For example, a user may run `pidns watch &` and
-/// then another command in the same shell. The comparison must report this command, even if the
-/// lists contain it.
+/// start any process for the second snapshot. For example, after `pidns watch &`, the lists may
+/// contain another command from the same shell, and the comparison must report this command.
 #[must_use]
 pub fn without_attendants(mut snapshot: Snapshot) -> Snapshot {
     if let Some(observer) = &mut snapshot.observer {
@@ -46,14 +45,14 @@ fn is_same(observer: &Observer, process: &Process) -> bool {
 /// Returns the attendants of a snapshot: processes other than pidns that ran only because the
 /// snapshot was taken, such as the other commands in the pipeline of pidns. A comparison must not
 /// report attendants as leftovers of a CI job. For example, each step of a job runs in a new shell,
-/// so earlier snapshots do not contain the shell of the step.
+/// which earlier snapshots do not contain.
 ///
 /// `is_alone` returns `true` for a process that is not in the other snapshot.
 ///
 /// A CI agent such as Jenkins can run a heartbeat alongside a step: a subshell that starts a new
-/// `sleep` every few seconds. If the shell of the step is not in the other snapshot, all processes
-/// of the heartbeat are attendants. Otherwise, a process of the heartbeat is an attendant only if
-/// its parent belongs to the heartbeat and is in both snapshots.
+/// `sleep` every few seconds. If the shell of the step is not in the other snapshot, all heartbeat
+/// processes are attendants. Otherwise, a heartbeat process is an attendant only if its parent is a
+/// heartbeat process that is in both snapshots.
 pub fn attendants(snapshot: &Snapshot, is_alone: impl Fn(Pid) -> bool) -> BTreeSet<Pid> {
     let Some(observer) = &snapshot.observer else { return BTreeSet::new() };
     let is_new_step = observer.step.is_some_and(&is_alone);

@@ -1,7 +1,7 @@
-//! Finds processes that die because of `pidns run --kill`, but are not descendants of the command.
+//! Finds the processes that `pidns run --kill` kills although they do not descend from the command.
 //! When pidns kills the init of a PID namespace, the kernel kills all other processes in the
-//! namespace. Some of these processes may have joined the namespace from outside, for example
-//! through nsenter(1).
+//! namespace. Some of them may have joined the namespace from outside, for example through
+//! nsenter(1).
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -53,7 +53,8 @@ impl Outsiders {
         self.parents.extend(now.parents);
     }
 
-    /// Returns the outsiders whose init has been killed, and the parents of all outsiders.
+    /// Returns two lists: the outsiders (see [`Outsiders`]) that the kernel killed together with an
+    /// init, and the parents of all outsiders.
     pub(super) fn killed(self, killed: &Killed) -> (Vec<Process>, Vec<Process>) {
         let is_killed = |init: &Pid| {
             let is_signalled = killed.sigterm.contains(init) || killed.sigkill.contains(init);

@@ -197,7 +197,7 @@ fn owns(user: &User, namespace: &Namespace, init: Option<&Process>) -> bool {
 /// 2. A rule in a later list takes precedence over a rule in an earlier list.
 /// 3. Allow takes precedence over warn, and warn over deny.
 ///
-/// If no rule matches, the default verdict of the code applies.
+/// If no rule matches, the default verdict for the finding's code applies.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     lists: Vec<Vec<(Verdict, Rule)>>,

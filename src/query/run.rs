@@ -38,7 +38,7 @@ pub struct Leftovers {
     pub namespaces: BTreeSet<NamespaceId>,
     /// `true` if pidns still has children that fork and exit too fast for a scan to read them.
     pub unseen: bool,
-    /// Processes in the leftover namespaces that are not descendants of the command.
+    /// Processes that are in a leftover namespace, but are not descendants of the command.
     pub outsiders: Outsiders,
 }
 
@@ -49,7 +49,7 @@ pub struct RunReport {
     pub command: Vec<String>,
     /// The exit status of the command, or the signal that terminated it.
     pub ended: Ended,
-    /// Maximum time that pidns waited for leftover processes to end.
+    /// Maximum time to wait for leftover processes to end.
     pub grace: Duration,
     /// Time that pidns waited for leftover processes to end. A signal that asks pidns to exit can
     /// end the wait before `grace` has passed.
@@ -172,7 +172,8 @@ impl Leftovers {
         findings
     }
 
-    /// Looks for outsiders again, in a snapshot that was taken right before the inits are killed.
+    /// Updates the outsiders (processes that do not descend from the command) from a snapshot taken
+    /// right before pidns kills the inits.
     pub fn update_outsiders(&mut self, later: &Snapshot, scope: &RunScope) {
         self.outsiders.update(later, &descendants(&later.processes, scope));
     }
@@ -235,17 +236,16 @@ fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
 
 /// Returns the namespaces that the command created and that still exist.
 ///
-/// If a namespace has an init, the command counts as its creator if, and only if, the init descends
+/// A namespace with an init counts as created by the command if, and only if, the init descends
 /// from pidns. Other members are not evidence, because a descendant of pidns can enter an existing
 /// namespace.
 ///
-/// If a namespace has no init, the command counts as its creator if one of these conditions is met:
+/// A namespace without an init counts as created by the command if one of these conditions is met:
 ///
 /// - A descendant of pidns is a member or keeps the namespace alive.
 /// - The namespace was bind-mounted while the command ran.
 ///
-/// However, the command does not count as the creator in these cases, because the namespace is
-/// older than the command:
+/// However, a namespace without an init is older than the command in these cases:
 ///
 /// - pidns has inherited a descriptor of the namespace.
 /// - The namespace was bind-mounted before the command started, and is still mounted.
@@ -260,8 +260,8 @@ fn made_namespaces(
     let is_held_by_descendant =
         |holder: &Holder| holder.pid().is_some_and(|pid| pids.contains(&pid));
     // Returns `Some(true)` for a mount that existed before the command started, and `Some(false)`
-    // for a newer mount. Returns `None` for a mount in another mount namespace, because the earlier
-    // mounts of that namespace are unknown. Returns `None` for other holders, too.
+    // for a newer mount. Returns `None` for a mount in another mount namespace, whose earlier
+    // mounts are unknown, and for holders that are not mounts.
     let is_old_mount = |namespace: &Namespace, holder: &Holder| match holder {
         Holder::Mount { path, mount_namespace } => {
             let is_own = Some(*mount_namespace) == scope.mounted.mount_namespace;

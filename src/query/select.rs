@@ -79,8 +79,8 @@ impl Selection {
         self.root.is_none() && self.criteria(None).is_empty()
     }
 
-    /// Returns the conditions in the form in which documents list them. `root` is the ID of the
-    /// namespace that `self.root` refers to.
+    /// Returns the conditions in the form used in documents. `root` is the ID of the namespace that
+    /// `self.root` refers to.
     fn criteria(&self, root: Option<NamespaceId>) -> Vec<Criterion> {
         let root = root.map(|id| id.to_string());
         let members = (self.members != Members::All).then(|| self.members.name().to_owned());
@@ -232,8 +232,8 @@ pub fn part(graph: PidGraph, selection: &Selection) -> (PidGraph, Option<NotFoun
     }
 }
 
-/// Returns a copy of `selection`. If `with_family` is set, its `pids` also contain all descendants
-/// of the selected processes, and their ancestors in the same namespace.
+/// Returns a copy of `selection`. If `with_family` is set, the copy also selects the descendants of
+/// each selected process, and its ancestors in its own namespace.
 fn family(graph: &PidGraph, selection: &Selection) -> Selection {
     if !selection.with_family {
         return selection.clone();
@@ -441,9 +441,8 @@ fn retain(
 }
 
 /// Returns the processes that the filter removed, but that the output may still need: the ancestors
-/// and tracers of the remaining processes. The output names the parent of a process that joined its
-/// namespace from outside, and the process that should reap a zombie. A tree shows each process
-/// below its nearest remaining ancestor.
+/// and tracers of the remaining processes. For example, the output names the process that should
+/// reap a zombie, and a tree shows each process below its nearest remaining ancestor.
 fn relatives(graph: &PidGraph, is_shown: impl Fn(&Process) -> bool) -> Vec<Process> {
     let shown = graph.processes().iter().filter(|it| is_shown(it));
     let mut todo: Vec<Pid> = shown.flat_map(|it| [it.ppid, it.tracer()]).flatten().collect();

@@ -1,10 +1,10 @@
 //! Distinguishes lasting problems from transient states by comparing two scans.
 //!
-//! A process in uninterruptible sleep usually wakes up within milliseconds, and a zombie is usually
-//! reaped within milliseconds, or within a second by an init that polls. A dead namespace usually
-//! disappears within milliseconds. So `pidns check` reports such a process or namespace only if two
-//! scans show it in the same state. A process that writes to a disk sleeps again and again, so the
-//! caller also compares the numbers of context switches.
+//! Uninterruptible sleep usually ends within milliseconds, and a dead namespace usually disappears
+//! within milliseconds. A zombie is usually reaped within milliseconds, or within a second by an
+//! init that polls. So `pidns check` reports such a process or namespace only if two scans show it
+//! in the same state. A process that writes to a disk may be in a new sleep at each scan. To detect
+//! this, the caller also compares the numbers of context switches.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
@@ -75,8 +75,8 @@ impl Transients {
     }
 
     /// Returns the processes and namespaces that are in a transient state in the later snapshot,
-    /// but were not in the same state in the first snapshot. `pidns check` does not report these
-    /// states, because they may soon end.
+    /// but were not in the same state in the first snapshot. `pidns check` does not report them,
+    /// because the states may soon end.
     #[must_use]
     pub fn unsettled(&self, later: &Snapshot) -> Unsettled {
         let mut unsettled = Unsettled::default();

@@ -29,8 +29,8 @@ pub fn translate(
     let from = from.map(|from| resolve_or_home(graph, from)).transpose()?;
     let process = match from {
         Some(from) if Some(from) != home => {
-            // A procfs does not show the PIDs that processes have in ancestors of its PID
-            // namespace, so pidns cannot look up a PID of an ancestor.
+            // A procfs does not show PIDs in the ancestors of its PID namespace, so pidns cannot
+            // look up such a PID.
             if home.is_some_and(|home| lineage.is_within(home, from)) {
                 return Err(NotFound::NotTold { pid, namespace: from });
             }
@@ -49,8 +49,8 @@ pub fn translate(
     Ok(Translation { pid, from: from.or(home), to, translated, levels })
 }
 
-/// Returns the ID of a namespace. Finds the namespace of the procfs that was read, even if a filter
-/// has removed this namespace from the graph.
+/// Returns the ID of a namespace. Also accepts the ID of the procfs's PID namespace if a filter has
+/// removed this namespace from the graph.
 fn resolve_or_home(graph: &PidGraph, namespace: NamespaceRef) -> Result<NamespaceId, NotFound> {
     match (namespace, graph.snapshot().procfs.namespace) {
         (NamespaceRef::Id(id), Some(home)) if id == home => Ok(home),

@@ -19,24 +19,26 @@ pub const RETRY: Duration = Duration::from_millis(200);
 /// Decides which findings keep the verdict `Deny` when the same host is checked repeatedly. All
 /// other findings with this verdict become warnings.
 ///
-/// A finding keeps the verdict if every check so far has reported the finding.
+/// A finding keeps the verdict in two cases:
 ///
-/// A finding that is missing from an earlier check keeps the verdict if the current check and the
-/// previous check report the finding, and if the subject of the finding is probably not a
-/// replacement for another subject. For example, when a daemon replaces a worker, one process ends
-/// and a similar one appears. Findings about descendants of the new worker also become warnings,
-/// because the daemon may have replaced the descendants together with the worker.
+/// - Every check so far has reported the finding.
+/// - The current check and the previous check report the finding, and its subject is probably not a
+///   replacement for another subject.
+///
+/// For example, when a daemon replaces a worker, one process ends and a similar one appears.
+/// Findings about descendants of the new worker also become warnings, because the daemon may have
+/// replaced the descendants together with the worker.
 #[derive(Debug, Default)]
 pub struct LastingFindings {
     /// The findings with the verdict `Deny`.
     findings: History<FindingId, FindingKind>,
-    /// All processes of the host, including processes without findings: the policy or a filter can
-    /// hide a worker process, but still report the findings about its descendants.
+    /// All processes of the host, including those without findings. A worker may have no finding
+    /// (because of the policy or a filter) although its descendants have findings.
     processes: History<ProcessId, ProcessKind>,
 }
 
-/// Records the items (findings or processes) that repeated checks found. An item can replace
-/// another item of the same kind.
+/// Records the items (findings or processes) that repeated checks found. If an item disappears, a
+/// new item of the same kind may be its replacement.
 #[derive(Debug)]
 struct History<Id, Kind> {
     /// The items that every check so far has found. `None` before the first check.
@@ -131,15 +133,15 @@ impl Identity {
 }
 
 /// The kind of a finding's subject. If a finding about one subject disappears, and a finding about
-/// another subject of the same kind appears, the second subject may have replaced the first one.
-/// For example, a daemon may have replaced a worker.
+/// another subject of the same kind appears, the second subject may have replaced the first one,
+/// for example as the new worker of a daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Kind {
     Process(ProcessKind),
     /// A namespace with this parent.
     Namespace(Option<NamespaceId>),
-    /// A kind that contains only this subject, for example a limit. Other subjects cannot replace
-    /// it.
+    /// The kind of a subject that cannot be replaced, such as a limit. No other subject has this
+    /// kind.
     Same(Identity),
 }
 
@@ -174,10 +176,10 @@ impl LastingFindings {
         let kind = |id: &FindingId, subject| (id.0, Kind::of(subject, &check.graph));
         let now = denied.iter().map(|(id, &subject)| (id.clone(), kind(id, subject))).collect();
         let last = self.findings.add(now);
-        let replaced = self.replaced(host);
+        let replacements = self.replacements(host);
         let may_last = |graph: &PidGraph, id: &FindingId, subject| {
             let is_replaced =
-                || process_of(graph, subject).is_some_and(|it| replaced.contains(&it));
+                || process_of(graph, subject).is_some_and(|it| replacements.contains(&it));
             self.findings.has_lasted(id) || !(self.findings.is_replacement(id) || is_replaced())
         };
         let has_been = |id: &FindingId| self.findings.has_lasted(id) || last.contains(id);
@@ -192,9 +194,9 @@ impl LastingFindings {
         is_gone || denied.iter().any(is_undecided)
     }
 
-    /// Returns the processes that may have replaced a process of the same kind, and the descendants
-    /// of these processes.
-    fn replaced(&self, host: &PidGraph) -> HashSet<Pid> {
+    /// Returns the processes that may have replaced a process with the same name and parent, and
+    /// the descendants of these processes.
+    fn replacements(&self, host: &PidGraph) -> HashSet<Pid> {
         let is_replacement = |it: &&Process| self.processes.is_replacement(&process_id(it));
         host.with_descendants(host.processes().iter().filter(is_replacement).map(|it| it.pid))
     }
@@ -222,8 +224,9 @@ mod tests {
     /// The name of processes that the filter removes.
     const HIDDEN: &str = "hidden";
 
-    /// Checks a host on which every process has a denied problem. Returns the PIDs whose findings
-    /// stay denied, the PIDs whose findings become warnings, and `true` if another check is needed.
+    /// Checks a host on which every process is in uninterruptible sleep, which the policy denies.
+    /// Returns the PIDs whose findings are denied, the PIDs whose findings are only warnings, and
+    /// `true` if another check is needed.
     fn judge(
         lasting: &mut LastingFindings,
         processes: impl Iterator<Item = Process>,

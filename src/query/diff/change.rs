@@ -13,8 +13,8 @@ keywords! {
     }
 }
 
-/// The reason why two snapshots cannot be compared. For each of these reasons, the same PID may
-/// belong to different processes in the two snapshots.
+/// The reason why two snapshots cannot be compared. In each case, the same PID may belong to
+/// different processes in the two snapshots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Incomparable {
     /// The snapshots are from different boots of a host.
@@ -119,12 +119,12 @@ keywords! {
         Came = "came",
         /// The process or namespace is only in the first snapshot.
         Went = "went",
-        /// The namespace is only in the first snapshot, but still exists in the kernel: something
+        /// The namespace is only in the first snapshot, but still exists in the kernel. Something
         /// that /proc does not show keeps it alive, such as a descriptor in a socket message that
-        /// no process has received yet. This change is reported only if pidns can ask the kernel
-        /// whether the namespace exists: the second snapshot must be of the live host, taken on
-        /// Linux 6.18 or later. Since Linux 6.19, the kernel confirms only namespaces that a
-        /// descriptor keeps alive.
+        /// no process has received yet. Reported only if the second snapshot is of the live host,
+        /// on Linux 6.18 or later, because only then can pidns ask the kernel whether the namespace
+        /// exists. Since Linux 6.19, the kernel confirms only namespaces that a descriptor keeps
+        /// alive.
         Hidden = "hidden",
         /// The process or namespace is in both snapshots, but some of its properties differ.
         Changed = "changed",

@@ -26,7 +26,8 @@ pub struct TreeRow<'a> {
     /// `true` if a row above this row stands for several processes. This row then shows descendants
     /// of the first of those processes. The other processes have similar descendants.
     pub of_each: bool,
-    /// The position of the row's first process: in a list of members, or in a process tree.
+    /// Whether the row's first process is drawn in a list of members or in a process tree, and
+    /// below which process.
     pub drawn: Drawn,
 }
 
@@ -107,10 +108,9 @@ impl<'a> Forest<'a> {
         Self { graph, members, above, children, tops }
     }
 
-    /// Assigns a number to the subtree of each member. The number is `None` if the member or one of
-    /// its descendants must not be folded. Equal subtrees get the same number. Two subtrees are
-    /// equal if they have the same structure, and if `kind_of` returns the same kind for
-    /// corresponding members.
+    /// Assigns a number to the subtree of each member; `None` if a process in the subtree must not
+    /// be folded. Equal subtrees get the same number. Two subtrees are equal if they have the same
+    /// structure, and if `kind_of` returns the same kind for corresponding members.
     pub(super) fn subtrees(
         &self,
         numbers: &mut SubtreeNumbers<'a>,
@@ -145,8 +145,8 @@ impl<'a> Forest<'a> {
         subtrees
     }
 
-    /// Looks up the number of each tree's root in `subtrees`. Equal trees have the same number.
-    /// Returns `None` if a root has no number.
+    /// Returns the numbers that identify the trees, or `None` if a tree has no number. Equal trees
+    /// have the same number.
     pub(super) fn tops(&self, subtrees: &[Option<Numbered>]) -> Option<Vec<usize>> {
         self.tops.iter().map(|&top| subtrees[top].map(|it| it.number)).collect()
     }

@@ -73,8 +73,8 @@ pub(super) struct MemberKind<'a> {
     condition: Condition,
     /// ID of the process's container, if the process and the namespace are in different containers.
     container: Option<&'a str>,
-    /// How the process is related to the other process that its row mentions, and the command name
-    /// of that other process.
+    /// The relation to a second process that the row mentions, such as the parent, and the command
+    /// name of the second process.
     relation: Option<(Kinship, &'a str)>,
     /// The arguments of the process, if they were requested (`--details args`).
     args: Option<&'a [SmolStr]>,

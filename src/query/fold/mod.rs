@@ -245,9 +245,8 @@ impl<'a> Folding<'a> {
         Rank::new(kind, Some(process.pid) == init, self.apart.contains(&process.pid))
     }
 
-    /// Assigns a number to the [`Shape`] of each namespace: equal shapes get the same number.
-    /// Returns the number of each namespace that has the same shape as at least [`MOST_APART`]
-    /// siblings.
+    /// Returns a number that identifies the [`Shape`] of each namespace, but only for namespaces
+    /// that have the same shape as at least [`MOST_APART`] siblings.
     fn find_alike(&self) -> HashMap<NamespaceId, usize> {
         let tree = self.graph.tree();
         let mut numbers: HashMap<Shape<'a>, usize> = HashMap::new();
@@ -349,10 +348,9 @@ impl<'a> Folding<'a> {
 ///
 /// - all holders, if the namespace is not live
 /// - no holders, if the namespace is live and the procfs belongs to it
-/// - otherwise, the holders that would keep the namespace alive after all members have exited
+/// - otherwise, all holders except processes whose children start in the namespace
 ///
-/// The last case excludes processes that hold the namespace only because their children start in
-/// it, such as `unshare --pid --fork`. Such processes are common.
+/// The last case leaves out processes such as `unshare --pid --fork`, because they are common.
 pub fn keeping<'a>(
     graph: &PidGraph,
     namespace: &'a Namespace,
@@ -532,8 +530,8 @@ mod tests {
             change(&mut snapshot);
             assert_eq!(lines(snapshot), [1, 4], "change {index}");
         }
-        // Siblings are folded although their user namespaces differ, because each container usually
-        // has its own user namespace.
+        // Different user namespaces do not prevent folding, because each container usually has its
+        // own.
         let mut snapshot = containers();
         for (index, container) in snapshot.namespaces.iter_mut().skip(1).enumerate() {
             container.owner.as_mut().unwrap().user_namespace = 100 + index as u64;
