@@ -4,8 +4,8 @@
 //! parent of a descendant exits, the descendant becomes a child of pidns, whatever its session or
 //! process group is. In a PID namespace that the command created, the descendant becomes a child of
 //! the namespace's init instead, but the init is also a descendant of pidns. So pidns has a child
-//! as long as any descendant is left. Without a child, `wait(2)` fails with `ECHILD`, so pidns
-//! learns without scanning /proc that no descendant is left.
+//! as long as any descendant is left. Without a child, `wait(2)` fails with `ECHILD`, so pidns does
+//! not need to scan /proc to learn that no descendant is left.
 //!
 //! This method works only if all children of pidns belong to the command (see
 //! [`Descendants::adopts_others`]).
@@ -62,9 +62,9 @@ pub struct SupervisedCommand {
     mounted: MountedNamespaces,
 }
 
-/// Maximum number of signals that pidns reads in a row, and maximum number of children that it
-/// reaps in a row. Without this limit, processes that fork and exit fast could keep pidns from
-/// reading signals, and many signals could keep it from reaping.
+/// Maximum number of signals to read, or children to reap, in a row. Without this limit, processes
+/// that fork and exit fast could keep pidns from reading signals, and many signals could keep it
+/// from reaping.
 const ROUND: usize = 1000;
 
 /// Maximum pause between two checks for descendants. SIGCHLD usually ends the pause early. But if
@@ -80,7 +80,7 @@ pub const REAPING: Duration = Duration::from_millis(100);
 const REPEAT_WINDOW: Duration = Duration::from_millis(500);
 
 /// Minimum number of descriptors that must be free before pidns starts a command. Without them,
-/// pidns could neither find nor kill what the command leaves behind.
+/// pidns could neither find nor kill leftover processes.
 const SPARE_DESCRIPTORS: usize = 8;
 
 /// The children that are left after a round of reaping.
@@ -137,7 +137,7 @@ impl SupervisedCommand {
         let reaper = Reaper::start();
         let members_file = cgroup.as_ref().map(CommandCgroup::members_file);
         let command = launch::spawn(command, &signals, dies_with_us, members_file.as_deref())?;
-        // The command has inherited the limit that pidns was started with.
+        // Raising the limit does not affect the command, which has already inherited the old limit.
         raise_descriptor_limit();
         Ok(Self {
             signals,
@@ -306,9 +306,8 @@ impl SupervisedCommand {
         self.cgroup.as_ref().is_some_and(CommandCgroup::has_members)
     }
 
-    /// Reads the signals that arrived after the command ended, but does not pass them on, because
-    /// the command no longer exists. If one of the signals asks pidns to exit, later waits for
-    /// descendants end early. Ignores a signal that only repeats the last request to exit (see
+    /// Reads the signals that arrived after the command ended. Sets `hurried` if a signal asks
+    /// pidns to exit, unless the signal only repeats the last request to exit (see
     /// [`REPEAT_WINDOW`]).
     fn note_hurry(&mut self) {
         for received in self.signals.iter().take(ROUND) {

@@ -45,7 +45,7 @@ pub fn was_sigpipe_ignored() -> bool {
 
 /// Restores the default action of SIGPIPE. (The Rust runtime ignores SIGPIPE.)
 pub fn reset_sigpipe() {
-    // SAFETY: SIG_DFL is a valid disposition, and no code of this program relies on a handler.
+    // SAFETY: SIG_DFL is a valid disposition, and this program does not rely on a SIGPIPE handler.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 

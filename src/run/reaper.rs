@@ -24,8 +24,8 @@ pub struct Reaper {
 }
 
 impl Reaper {
-    /// Starts the thread that reaps children after [`begin`](Self::begin). Must be called before
-    /// the command is started, because the command can use up all PIDs. If the thread cannot be
+    /// Starts the thread, which then waits for [`begin`](Self::begin). Must be called before the
+    /// command is started, because the command can use up all PIDs. If the thread cannot be
     /// started, only the main thread of pidns reaps children.
     pub fn start() -> Self {
         let has_begun = Arc::new(AtomicBool::new(false));

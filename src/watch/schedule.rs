@@ -25,7 +25,7 @@ pub struct Schedule {
 /// Rounds that were skipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SkippedRounds {
-    /// Number of rounds.
+    /// Number of skipped rounds.
     pub count: u64,
     /// Duration of the longest round that caused other rounds to be skipped, measured from the time
     /// at which the round was due.
