@@ -51,9 +51,9 @@ pub enum Call {
     Wait { by: u8 },
 }
 
-/// Generates up to `count` random system calls. For every 20 calls that cannot inject a process,
-/// there are on average `injecting` calls that can. An injected process is outside the namespace of
-/// its parent, and is not the init of a child of this namespace.
+/// Generates up to `count` random system calls. `injecting` is the average number of calls that can
+/// inject a process, for every 20 other calls. An injected process is outside its parent's
+/// namespace, and is not the init of a child of that namespace.
 pub fn calls(count: usize, injecting: u8) -> impl Strategy<Value = Vec<Call>> {
     let play = move |all: Vec<u32>| all.into_iter().map(|raw| call(raw, injecting)).collect();
     vec(any::<u32>(), 1..=count).prop_map(play)
@@ -397,12 +397,11 @@ impl Forest {
 /// Defines which part of a forest the viewer (a simulated pidns process) can see.
 #[derive(Clone, Debug)]
 pub struct Sight {
-    /// A number that selects a running process, in the same way as `by` in [`Call`]. The procfs
-    /// shows the PID namespace of this process.
+    /// Selects a running process, as `by` in [`Call`] does. The procfs shows the PID namespace of
+    /// this process.
     mount: u8,
-    /// A number that selects a running process, in the same way as `by` in [`Call`]. The viewer is
-    /// in the PID namespace of this process. If `None`, the viewer's seccomp filter refuses
-    /// `NS_GET_PARENT` for every namespace.
+    /// Selects a running process, as `by` in [`Call`] does. The viewer is in the PID namespace of
+    /// this process. `None` if a seccomp filter makes `NS_GET_PARENT` fail for the viewer.
     viewer: Option<u8>,
     /// A bit for each process: 1 if the viewer may not read the namespace link of this process.
     refused: u64,
