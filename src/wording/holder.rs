@@ -21,7 +21,7 @@ pub enum KeptBy<'a> {
     File(ProcessRef<'a>, HoldingFile, u32),
     /// The namespace has child namespaces.
     Children,
-    /// The reason is unknown: pidns did not find any holder.
+    /// Something that pidns did not find keeps the namespace alive.
     Unseen,
 }
 

@@ -13,8 +13,7 @@ use crate::query::{LimitReport, namesakes};
 /// Maximum number of processes that [`namesake_text`] names.
 const NAMESAKES: usize = 3;
 
-/// Returns the effect of reaching a limit of this kind, as a phrase that names the call that fails
-/// and its error.
+/// Returns the effect of a full limit, such as `fork fails with "Cannot allocate memory"`.
 pub fn failure(kind: LimitKind) -> String {
     let call = if kind.refuses_forks() { "fork" } else { "unshare" };
     let error = match kind.error() {
@@ -147,9 +146,9 @@ fn consumer_text(consumer: &Consumer) -> String {
 }
 
 /// Returns a summary with the number of limits that are reached, and the number of unknown limits.
-/// If pidns does not know of a limit that is reached, the summary of a whole host begins with a
-/// sentence about the unknown limits that apply to pidns itself. These limits also apply to the
-/// user's shell, so one of them may be the reason why fork fails in the shell.
+/// If no limit of the whole host is known to be reached, the summary begins with the unknown limits
+/// of pidns itself. They also apply to the user's shell, so one of them may be the reason why fork
+/// fails there.
 pub fn limits_summary(report: &LimitReport) -> String {
     let of = asked_text(report).map_or(String::new(), |who| format!(" of {who}"));
     if !of.is_empty() && report.limits.is_empty() {
@@ -177,9 +176,9 @@ pub fn limits_summary(report: &LimitReport) -> String {
     format!("{}{known}{rest}.", of_shell.unwrap_or_default())
 }
 
-/// Returns a sentence with the number of unknown limits, and the number of unknown limits that
-/// apply to pidns itself. These limits also apply to the shell that started pidns, or that replaced
-/// itself with pidns (`exec`). Returns `None` if no unknown limit applies to pidns itself.
+/// Returns a sentence that says how many limits are unknown, and how many of them apply to the
+/// user's shell. These are the unknown limits of pidns itself, which also apply to the shell that
+/// started pidns. Returns `None` if there are none.
 fn shell_text(report: &LimitReport) -> Option<String> {
     let mut kinds: Vec<_> = report.unknown_own.iter().map(|it| it.keyword()).collect();
     kinds.dedup();

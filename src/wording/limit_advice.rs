@@ -26,9 +26,8 @@ pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     });
     advice.extend(raise(adviser, limit));
     let or = |advice: &[String]| if advice.is_empty() { "" } else { "or " };
-    // If a `pid_max` limit has no file, it belongs to a PID namespace other than pidns's own. For
-    // such a limit, the advice of `raise` already includes ending processes, so do not add this
-    // advice again.
+    // A `pid_max` limit without a file belongs to a PID namespace other than pidns's own. For such
+    // a limit, `raise` already advises the user to end processes.
     let is_foreign = limit.kind == LimitKind::PidMax && limit.file.is_none();
     if let Some(end) = end_tasks(adviser, limit).filter(|_| !is_foreign) {
         advice.push(format!("{}{end}", or(&advice)));
@@ -72,8 +71,8 @@ fn which_pids(adviser: &Adviser<'_>, limit: &Limit) -> String {
 }
 
 /// Returns a command that lists the tasks that count towards a limit, or only the tasks of its main
-/// consumer. Returns `None` if there is no such command. Also returns `None` if the main consumer
-/// has only one task, because the line about the limit already names this task.
+/// consumer. Returns `None` if there is no such command, or if the main consumer has only one task,
+/// because the line about the limit already names this task.
 fn tasks_command(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
     // Do not suggest a command if the procfs shows a PID namespace other than pidns's own. In the
     // user's shell, the command would show the PID namespace of the shell instead.
@@ -132,7 +131,7 @@ fn main_of(adviser: &Adviser<'_>, limit: &Limit) -> Option<Pid> {
     main.filter(|pid| !adviser.live.ended.contains(pid))
 }
 
-/// Returns the PID and the name of a process, safe for a terminal.
+/// Returns the PID and the name of a process.
 fn name(adviser: &Adviser<'_>, pid: Pid) -> Sanitized<String> {
     Sanitized(ProcessRef::new(adviser.graph, pid, None).to_string())
 }
@@ -253,7 +252,7 @@ fn raise_nproc(adviser: &Adviser<'_>, limit: &Limit, value: u64) -> Vec<String> 
 }
 
 /// Returns advice on raising the hard limit of `RLIMIT_NPROC`. Returns `None` if pidns has
-/// CAP_SYS_RESOURCE, because [`raise_nproc`] then already returns this advice.
+/// CAP_SYS_RESOURCE, because in that case [`raise_nproc`] returns this advice.
 fn raise_hard_nproc(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
     if limit.kind != LimitKind::Nproc
         || limit.scope.inherited_by.is_some()

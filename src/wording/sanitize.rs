@@ -89,7 +89,7 @@ pub enum CiCommand {
     /// The last character was a `#`.
     Hash,
     /// The text so far contains more than whitespace, so a `::` no longer starts a command. If the
-    /// next character is a `#`, it can only be the first character of a `##`.
+    /// next character is a `#`, it is the first character of a `##`, never the second.
     Other,
 }
 
