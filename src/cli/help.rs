@@ -32,7 +32,7 @@ the same information.";
 pub(super) const SHORT_EXAMPLES: &str = "\
 Examples:
   pidns 4242         the namespaces that process 4242 is in
-  pidns limits       the full limits and their main consumers (start here)
+  pidns limits       limits that are full, and their main consumers (start here)
   pidns limits 4242  why process 4242 cannot fork (run both in another terminal)
   exec pidns limits  why this shell cannot fork (ends it, even if it is PID 1)";
 
@@ -126,11 +126,12 @@ With PIDs, pidns shows all limits of these processes. Without PIDs, it shows the
 of the whole host that are at least 80 % used. A saved document has limits if it was \
 written with --details limits.
 
-If a shell cannot fork, run 'pidns limits' in another terminal. It shows the full limits of \
-the host, and their main consumers. For one process, run 'pidns limits PID', with the PID that \
-the process has there. (In a PID namespace, $$ shows another number.) Without another terminal, \
-replace the shell by pidns: 'exec pidns limits'. This ends the shell and, if $$ is 1, all \
-processes in its PID namespace. The numbers include pidns itself, which has two threads.
+If a shell cannot fork, run 'pidns limits' in another terminal. It shows the limits of \
+the host that are full, and their main consumers. For one process, run 'pidns limits PID', \
+with the PID that the process has there. (In a PID namespace, $$ shows another number.) \
+Without another terminal, replace the shell by pidns: 'exec pidns limits'. This ends the \
+shell and, if $$ is 1, all processes in its PID namespace. The numbers include pidns itself, \
+which has two threads.
 
 The PIDs and PID namespaces in use are known through BPF only, which needs root on the \
 host. A limit that cannot be read is unknown, never guessed.",

@@ -75,9 +75,9 @@ pub(super) struct Details {
     /// Additional data to read, as a comma-separated list
     ///
     /// In text, "--details namespaces" shows which network, IPC, UTS and mount namespaces an init
-    /// shares with the host or with other inits. The text also compares each process with the init
-    /// of its PID namespace, and lists the namespaces that they do not share. An init is compared
-    /// with the init of the parent PID namespace.
+    /// shares with the host or with other inits. It also shows, for each process, the namespaces
+    /// that the process does not share with the init of its PID namespace. For an init, these are
+    /// the namespaces that it does not share with the init of the parent PID namespace.
     ///
     /// If a process and the init of its PID namespace are in different containers, the process is
     /// shown with its own container. To find such processes, pidns reads only the cgroups of
