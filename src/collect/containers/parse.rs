@@ -53,7 +53,7 @@ pub fn podman_names(json: &[u8]) -> HashMap<String, String> {
     stored.into_iter().filter_map(named).collect()
 }
 
-/// Names that a container runtime has written into a bundle.
+/// Names of a container and its pod, from the files of the container runtime.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     /// Name of the container; `None` for a pause container, which only keeps the namespaces of a

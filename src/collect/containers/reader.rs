@@ -46,10 +46,10 @@ struct RuntimeFiles {
 /// - cri-o: `config.json` in the bundle, whose path is an argument of conmon. See
 ///   <https://github.com/containers/conmon/blob/main/docs/conmon.8.md>.
 /// - podman: `containers.json` in the storage directory, or `volatile-containers.json` for
-///   containers that are removed when they end. The bundle, whose path is an argument of conmon, is
-///   below this directory. With `transient_store`, `volatile-containers.json` is in the run
-///   directory instead. The PID file, whose path is also an argument of conmon, is below the run
-///   directory. See `newContainerStore` in
+///   containers that are removed when they end. With `transient_store`, `volatile-containers.json`
+///   is in the run directory instead. Two arguments of conmon show these directories: the bundle is
+///   below the storage directory, and the PID file is below the run directory. See
+///   `newContainerStore` in
 ///   <https://github.com/containers/storage/blob/main/containers.go>.
 const RUNTIMES: [RuntimeFiles; 4] = [
     RuntimeFiles { runtime: "docker", monitor: cgroup::SHIM, read: NameReader::docker },
@@ -109,8 +109,8 @@ pub struct NameReader {
     /// Maps the owner of Docker daemons (a user in a PID namespace) to the directories in which the
     /// daemons store their containers.
     docker: HashMap<RuntimeOwner, Vec<OwnedFd>>,
-    /// The directory that contains the containerd bundle that was read last, and the owner of the
-    /// runtime that created this bundle. The bundle of the next container is often in the same
+    /// The parent directory of the containerd bundle that was read last, and the owner of the
+    /// runtime that created the bundle. The bundle of the next container is often in the same
     /// directory.
     bundles: Option<(OwnedFd, RuntimeOwner)>,
     /// For each user of podman, a map from the IDs of this user's containers to their names.

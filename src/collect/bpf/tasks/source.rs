@@ -256,9 +256,9 @@ fn check_request(
     Ok(())
 }
 
-/// Loads the BPF program in the section `section` of [`TASK`]. If the kernel lacks a function that
-/// this program calls, or rejects the program, this function loads the same section of
-/// [`TASK_BY_HELPER`], and also returns the error of the first attempt.
+/// Loads the program in the section `section` of [`TASK`]. If the kernel rejects the program, or
+/// lacks a function that the program calls, loads the same section of [`TASK_BY_HELPER`] instead,
+/// and also returns the first error.
 fn load(section: &'static str) -> Result<(IteratorProgram, Option<LoadError>), LoadError> {
     let spec = ProgramSpec { section, name: "pidns_tasks", iterator: "bpf_iter_task", map: None };
     // Load the object file before anything else: loading it is cheap, and fails at once if the

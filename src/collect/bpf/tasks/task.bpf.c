@@ -10,12 +10,11 @@
 // their offsets in the running kernel, from the kernel's type information (CO-RE,
 // "compile once, run everywhere").
 //
-// Fields are read through pointers from bpf_rdonly_cast() (since Linux 6.2). The
-// verifier does not trust such pointers: reading an invalid address returns 0. The
-// verifier checks such reads quickly. To check a read through a trusted pointer, it
-// would search all of the kernel's types, which takes 400 to 600 ms. For older
-// kernels, this file is compiled a second time with BY_HELPER. That program reads each
-// field by calling bpf_probe_read_kernel().
+// Fields are read through untrusted pointers from bpf_rdonly_cast() (since Linux 6.2).
+// Reading an invalid address through such a pointer returns 0. For trusted pointers,
+// the verifier would search all of the kernel's types, which takes 400 to 600 ms. For
+// older kernels, this file is compiled a second time with BY_HELPER. That program reads
+// each field by calling bpf_probe_read_kernel().
 //
 // The program runs in an RCU read-side critical section, in which credentials, struct
 // pid, PID namespaces and descriptor tables stay in memory. But a task may drop its
@@ -122,7 +121,7 @@ struct record {
     u64 comm[2];         // name: 16 bytes of text
 };
 
-// A descriptor table, and the state of the search for namespaces in it (look_at()).
+// A descriptor table, and how far look_at() has searched it for namespaces.
 struct table {
     struct file **files;
     u64 *open;
@@ -135,9 +134,8 @@ struct table {
 static long look_at(u64 number, struct table *table);
 
 // Negates a pointer, which makes it a number: 0 for a null pointer, and a different
-// number for every other pointer. The verifier distinguishes pointers by their
-// origin, and checks the rest of the program once for each origin. For a number, the
-// verifier checks the rest only once.
+// number for every other pointer. The verifier checks the rest of the program once for
+// each possible origin of a pointer, but only once for a number.
 INLINE u64 number_of(const void *pointer) {
     u64 number = -(u64)pointer;
     // Prevents the compiler from using the pointer in place of the number.
@@ -158,8 +156,9 @@ INLINE u32 is_set(u64 number) {
 // is_set(), this function is branch-free.
 INLINE u32 length(u64 bits) {
     for (int i = 1; i < 64; i *= 2) bits |= bits >> i;
-    // Counts the set bits in groups of two, four and eight bits, and then adds the
-    // counts of all bytes in the top byte.
+    // Counts the set bits in groups of two, four and eight bits. The multiplication
+    // adds up the counts of all groups of eight bits, and leaves the sum in the top
+    // byte.
     bits -= bits >> 1 & 0x5555555555555555;
     bits = (bits & 0x3333333333333333) + (bits >> 2 & 0x3333333333333333);
     bits = (bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0f;
@@ -181,9 +180,9 @@ INLINE u32 holds_descriptor(struct task_struct *task, struct signal_struct *sign
     // The capacity of a descriptor table is a multiple of 64 and at least 64. If the task no longer
     // has a table, the capacity reads as 0, and the subtraction wraps around to a large number.
     if (count - FEWEST_DESCRIPTORS > MOST_DESCRIPTORS) return is_set(number_of(files)) * CHANGED;
-    // If a table has more users than the process has threads, other processes share the
-    // table. The /proc reader searches a large shared table only once, but this program
-    // would search it once per process. So leave such tables to the /proc reader.
+    // Leave a large table that processes share to the /proc reader, which searches the
+    // table only once. This program would search it once per process. A table is shared
+    // if it has more users than the process has threads.
     READ(users, files->count);
     READ(living, signal->live);
     if (count > FEWEST_DESCRIPTORS && users > living) return HOLDS_DESCRIPTOR;
@@ -195,10 +194,9 @@ INLINE u32 holds_descriptor(struct task_struct *task, struct signal_struct *sign
 }
 
 // Returns a nonzero number if another iterator reports this process. pidns uses either
-// one iterator for all processes, or two iterators at the same time, each for half of
-// the processes. One of the two iterators has the flag O_APPEND, and the other has
-// O_NONBLOCK. The kernel ignores these flags for iterators: they only tell this program
-// which iterator it runs for.
+// one iterator for all processes, or two, each for half of the processes. One of the
+// two has the flag O_APPEND, and the other has O_NONBLOCK, to tell this program which
+// iterator it runs for. The kernel ignores both flags for iterators.
 INLINE int is_anothers(struct seq_file *output, struct task_struct *task) {
     u32 pid = task->tgid, flags = 0;
     struct file *iterator = 0;
@@ -211,11 +209,10 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     struct task_struct *task = context->task;
     if (!task) return 0;
     task = STRUCT(task_struct, task);
-    // A thread that is not the leader gets no record unless it is exiting. When a
-    // thread calls execve(2), it takes the leader's place and PID, and the old leader
-    // gets the thread's ID and exits. The iterator may then visit the old leader, but
-    // not the new one, so the record of the old leader is the only evidence that the
-    // process exists.
+    // Skip every thread that is not the leader, unless the thread is exiting. An
+    // exiting thread may be the former leader: a thread that calls execve(2) swaps its
+    // ID with the leader's. If the iterator misses the new leader, the record of the
+    // former leader is the only evidence that the process exists.
     u64 is_other = task->pid ^ task->tgid;
     if (is_other && !(task->flags & EXITING)) return 0;
 
