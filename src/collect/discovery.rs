@@ -43,7 +43,7 @@ pub struct Discovery {
     pub cgroups: HashMap<Pid, Vec<u8>>,
     /// Inits that have terminated: all their threads have exited or are exiting.
     pub terminated: HashSet<Pid>,
-    /// Inits that may have terminated: the source could not find out.
+    /// Inits for which the source could not determine whether they have terminated.
     pub undecided: HashSet<Pid>,
     /// The holders of all namespaces.
     pub holders: HolderList,
@@ -125,10 +125,9 @@ pub enum HeldThread {
     Traced(Pid),
 }
 
-/// The threads of a process that are in uninterruptible sleep. Maps the TID of each thread to the
-/// number of its context switches, or to `None` if that number is unknown. If the thread wakes up
-/// and sleeps again, the number changes. So if two maps contain the same number for a thread, the
-/// thread has not woken up in between.
+/// The threads of a process that are in uninterruptible sleep. Maps the TID of each thread to its
+/// number of context switches (`None` if unknown). A thread with the same number in two maps has
+/// not woken up in between.
 pub type Sleeps = BTreeMap<Pid, Option<u64>>;
 
 /// An init that [`FollowUp::list_inits`] found.

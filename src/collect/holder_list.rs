@@ -1,10 +1,10 @@
 //! Collects the holders of namespaces, and limits the memory that this takes.
 //!
-//! A descriptor costs its user 8 bytes of kernel memory, but a holder takes ten times as much
-//! memory in pidns, and even more in the output document. So at most [`MAX_HOLDERS`] holders of
-//! each kind are kept for each namespace, and the others are only counted. If the holders of all
-//! namespaces together still take too much memory, this maximum is lowered. Lowering the maximum
-//! removes holders only from namespaces with many holders.
+//! At most [`MAX_HOLDERS`] holders of each kind are kept for each namespace, and the others are
+//! only counted. If the holders of all namespaces together still take too much memory, this maximum
+//! is lowered, which affects only namespaces with many holders. The limits are necessary because a
+//! descriptor costs its user 8 bytes of kernel memory, but a holder takes ten times as much memory
+//! in pidns, and even more in the output document.
 
 use std::mem::discriminant;
 
@@ -17,17 +17,16 @@ pub const MAX_HOLDERS: usize = 10_000;
 /// takes at most 500 bytes, so all holders take less than half of the maximum size of a document.
 const MAX_SIZE: usize = 100_000;
 
-/// When the holders in the list reach this total size (see [`size`]), excess holders are removed
-/// for the first time.
+/// Minimum total size (see [`size`]) at which `push` checks the limits of the list.
 const FIRST_CHECK: usize = 1 << 16;
 
 /// Holders, each with the inode of the namespace that it keeps alive.
 #[derive(Debug)]
 pub struct HolderList {
     holders: Vec<(u64, Holder)>,
-    /// The total size of the holders, see [`size`].
+    /// Total size of the holders in the list, in units of 64 bytes (see [`size`]).
     size: usize,
-    /// When the total size reaches this value, excess holders are removed.
+    /// When the total size reaches this value, `push` removes the holders that exceed the limits.
     next_check: usize,
     left_out: usize,
 }
@@ -48,7 +47,7 @@ impl HolderList {
         }
     }
 
-    /// Adds the holders of another list.
+    /// Adds the contents of another list.
     pub fn merge(&mut self, other: Self) {
         self.left_out += other.left_out;
         for (inode, holder) in other.holders {

@@ -17,10 +17,8 @@ use crate::collect::proc::procfs::Procfs;
 use crate::collect::unblocked::unless_blocked;
 use crate::model::{Detail, Pid, Process, ProcessDetails};
 
-/// Reads the requested details of processes that a scan has found. Details that can't be read are
-/// left out.
-///
-/// Leaves out processes that are gone. A process without a known start time counts as gone, because
+/// Reads the requested details of processes that a scan has found. Leaves out details that can't be
+/// read, and processes that are gone. A process without a known start time counts as gone, because
 /// its PID may belong to another process by now.
 pub fn read_details(
     procfs: &Path,
@@ -42,8 +40,8 @@ pub fn read_details(
 
 struct LaterDetails {
     procfs: Procfs,
-    /// Number of times that this thread may still wait for a command line without success. Starts
-    /// at [`PATIENCE`]. At 0, the thread no longer waits for command lines.
+    /// Counts down from [`PATIENCE`] with each failed wait for a command line. At 0, this thread no
+    /// longer waits for command lines.
     patience: Cell<u32>,
     memory_waits: WaitLimit,
     cgroup_waits: WaitLimit,

@@ -113,10 +113,9 @@ impl Translator {
         from: Option<&NamespaceHandle>,
         to: Option<&NamespaceHandle>,
     ) -> Result<Vec<Translation>, Failure> {
-        // The namespaces `from` and `to` stay open until all PIDs are translated, so that their
-        // inodes can't be reused. If both the process and the namespace `to` are missing, the error
-        // must be about the process. So if `to` can't be opened, fail only after the process has
-        // been found.
+        // Keep both namespaces open until all PIDs are translated, so that their inodes can't be
+        // reused. If `to` can't be opened, fail only after the process has been found: if the
+        // process is missing, too, the error must be about the process.
         let (from, to) = (self.open(from)?, self.open(to));
         pids.iter().map(|&pid| self.translate(pid, from.as_ref(), &to)).collect()
     }
@@ -174,8 +173,9 @@ impl Translator {
         }
         let namespaces = self.lineage(known);
         let mut text = Vec::with_capacity(4096);
-        // Even ESRCH does not prove that the process is gone: another thread may have just replaced
-        // its leader (`execve(2)`). So after any error, pidns falls back to a scan.
+        // Even ESRCH does not prove that the process is gone: the leader may have just been
+        // replaced by a thread that called `execve(2)`. So after any error, pidns falls back to a
+        // scan.
         read_record(&status, &mut text)?;
         let nspid = parse::status(&text).nspid;
         // A process with only one PID is a member of pidns's own namespace, so its namespace

@@ -26,9 +26,9 @@ use crate::model::{MountedNamespaces, Pid, Process};
 
 /// Finds the descendants of this pidns process in a procfs.
 ///
-/// Some descendants may not belong to the command: a shell with children can replace itself with
-/// pidns (`exec pidns`), and pidns can be the init of its PID namespace, which adopts all orphans
-/// there. In both cases, [`adopts_others`](Self::adopts_others) returns `true`.
+/// Some descendants may not belong to the command. A shell with children can replace itself with
+/// pidns (`exec pidns`). If pidns is the init of its PID namespace, it adopts all orphans there. In
+/// both cases, [`adopts_others`](Self::adopts_others) returns `true`.
 #[derive(Debug)]
 pub struct Descendants {
     procfs: Procfs,
@@ -97,10 +97,9 @@ impl Descendants {
         Ok(Self { procfs, viewer, level })
     }
 
-    /// Returns `true` if orphans that do not descend from the command could be reparented to pidns.
-    /// This can happen if pidns is the init of its PID namespace, or if it already has children,
-    /// whose orphaned descendants it would adopt. Must be called before the command is started,
-    /// because the command is a child of pidns, too.
+    /// Returns `true` if pidns may adopt orphans that do not descend from the command. This can
+    /// happen if pidns is the init of its PID namespace, or if it already has children. Must be
+    /// called before the command is started, because the command is a child of pidns, too.
     #[must_use]
     pub fn adopts_others(&self) -> bool {
         getpid().is_init()
@@ -145,9 +144,9 @@ impl Descendants {
         Ok(parse::cgroup_mounts(&table, "").find_map(below))
     }
 
-    /// Creates a [`Descendant`] for each PID that `list` returns. `list` must return PIDs in
-    /// pidns's own PID namespace, because pidns passes these PIDs to system calls. (The procfs may
-    /// show the PIDs of another namespace.)
+    /// Creates a [`Descendant`] for each PID that `list` returns. pidns passes the PIDs to system
+    /// calls, so they must belong to pidns's own PID namespace, even if the procfs shows another
+    /// one.
     pub fn open_listed(&self, list: impl Fn() -> HashSet<RawPid>) -> Vec<Descendant> {
         let mut opened: Vec<_> =
             list().into_iter().filter_map(|raw| self.open_member(raw)).collect();
@@ -159,9 +158,10 @@ impl Descendants {
     }
 
     /// Creates a [`Descendant`] from a PID in pidns's own PID namespace. Returns `None` if the
-    /// process is gone. In a procfs of another namespace, the process can be found only through a
-    /// pidfd (Linux 5.3), not through its `NSpid`: processes in different namespaces can have the
-    /// same PID.
+    /// process is gone.
+    ///
+    /// If the procfs shows another PID namespace, only a pidfd (Linux 5.3) identifies the process
+    /// there. `NSpid` does not, because processes in different namespaces can have the same PID.
     #[must_use]
     pub fn open_member(&self, raw: RawPid) -> Option<Descendant> {
         let pidfd = pidfd_open(raw, PidfdFlags::empty()).ok();

@@ -30,28 +30,29 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::model::Pid;
 
-/// Time between two checks that the work makes progress.
+/// Interval at which [`attempt`] checks whether its thread makes progress.
 const TICK: Duration = Duration::from_secs(1);
 
 /// pidns abandons the work for a caller of [`attempt`] after this many consecutive checks without
 /// progress.
 const TICKS: u32 = 10;
 
-/// Used instead of [`TICKS`] if pidns is already avoiding a process.
+/// Number of checks without progress after which pidns abandons the work if pidns is already
+/// avoiding a process. Otherwise, [`TICKS`] applies.
 const FEWER_TICKS: u32 = 3;
 
-/// Time for which pidns still avoids a process after the blocked thread has ended. The process can
-/// release its lock and take it again at any time. So if pidns read the process again at once,
-/// pidns could be blocked in every snapshot of `pidns watch`. With this time, one process delays
-/// pidns by about ten seconds in five minutes.
+/// How long pidns avoids a process after the thread that the process blocked has ended. If pidns
+/// read the process again at once, the process could block every snapshot of `pidns watch`. With
+/// this value, one process delays pidns by about ten seconds in five minutes.
 const AVOIDANCE: Duration = Duration::from_secs(300);
 
 /// Files in `/proc/PID` that can be read without waiting for a lock that the process can hold
 /// forever.
 const LOCK_FREE: [&[u8]; 4] = [b"cgroup", b"limits", b"mountinfo", b"status"];
 
-/// CPU time between two checks below which pidns may be blocked. If pidns is not blocked, it uses
-/// much more CPU time. The checks themselves use up to 6 ms, as measured in a virtual machine.
+/// pidns may be blocked if it uses less CPU time than this between two checks. While it makes
+/// progress, it uses much more. The checks themselves use up to 6 ms, as measured in a virtual
+/// machine.
 const IDLE: Duration = Duration::from_millis(50);
 
 /// Abandoned work that is still blocked, or was blocked within the last [`AVOIDANCE`].
@@ -73,7 +74,8 @@ pub struct Blocked {
     /// The processes that the blocked threads were reading. At least one of these processes holds
     /// the lock that blocks pidns.
     pub by: BTreeSet<Pid>,
-    /// `true` if `by` contains a process that pidns has not avoided until now.
+    /// `true` if pidns now avoids a process in `by` that it did not avoid before. Another attempt
+    /// may then succeed.
     pub is_new: bool,
 }
 
@@ -171,9 +173,9 @@ pub fn when_abandoned(release: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Stops avoiding each process whose blocked threads have ended at least [`AVOIDANCE`] ago. Returns
-/// one set for each abandoned call of [`attempt`] that is still blocked: the processes that its
-/// threads were reading.
+/// Returns one set of processes for each abandoned call of [`attempt`] that is still blocked: the
+/// processes that its threads were reading. Also stops avoiding the processes whose [`AVOIDANCE`]
+/// is over.
 pub fn still_blocked() -> Vec<BTreeSet<Pid>> {
     let mut abandoned = lock(&ABANDONED);
     let now = Instant::now();
@@ -239,11 +241,11 @@ impl Work {
     /// Waits until the work has ended or is blocked. Returns `None` if the work has ended,
     /// otherwise the processes that its threads are reading.
     ///
-    /// The work made no progress between two checks if its threads are still reading the same
-    /// processes, and if pidns has used almost no CPU time in between. After [`TICKS`] consecutive
-    /// checks without progress, the work counts as blocked. If pidns is already avoiding a process,
-    /// [`FEWER_TICKS`] checks are enough. The checks are counted, because a time limit would also
-    /// expire while pidns is stopped or frozen.
+    /// The work counts as blocked after [`TICKS`] consecutive checks without progress, or after
+    /// [`FEWER_TICKS`] if pidns is already avoiding a process. A check finds no progress if the
+    /// threads are still reading the same processes, and if pidns has used almost no CPU time since
+    /// the last check. The checks are counted, because a time limit would also expire while pidns
+    /// is stopped or frozen.
     fn wait(&self, end: &Receiver<Infallible>) -> Option<BTreeSet<Pid>> {
         let enough = if avoided_count() == 0 { TICKS } else { FEWER_TICKS };
         let (mut used, mut reading, mut ticks) = (Duration::ZERO, BTreeSet::new(), 0);
@@ -320,8 +322,8 @@ impl Drop for Reading {
         let _ = READER.try_with(|reader| {
             let current = reader.read.load(Ordering::Relaxed);
             let count = (current >> 32).saturating_sub(1);
-            // `reading = Reading::of(pid)` creates the new `Reading` before it drops the old one.
-            // After this drop, the `Reader` must still have the PID of the new `Reading`.
+            // The assignment `reading = Reading::of(pid)` drops the old `Reading` after it has
+            // created the new one. So this drop must keep the PID of the new `Reading`.
             let is_innermost = pid_of(current) == self.pid && self.outer_pid != 0;
             let pid = if is_innermost { self.outer_pid } else { pid_of(current) };
             reader.read.store(entry(count, pid), Ordering::Relaxed);

@@ -88,8 +88,8 @@ impl FileId {
 
     /// Calls `statx(2)` with `AT_STATX_DONT_SYNC`, so the kernel answers from its cache even for
     /// network and FUSE file systems. The mask is empty, because the kernel fills in the device and
-    /// inode numbers anyway. If a FUSE file system denies access to the caller, a call with an
-    /// empty mask still returns the device number, but a call with any other mask fails.
+    /// inode numbers anyway. With any other mask, the call fails if a FUSE file system denies
+    /// access to the caller.
     fn stat(dir: BorrowedFd<'_>, name: impl Arg + Copy, flags: AtFlags) -> SysResult<Self> {
         match fs::statx(dir, name, flags | AtFlags::STATX_DONT_SYNC, StatxFlags::empty()) {
             Ok(stat) => Ok(Self {
@@ -241,7 +241,7 @@ pub fn read_to_end(file: &OwnedFd, buffer: &mut Vec<u8>, limit: usize) -> SysRes
     read_to_end_by(buffer, limit, |buffer| rustix::io::read(file, spare_capacity(buffer)))
 }
 
-/// Like [`read_to_end`], but calls `read` instead of read(2). `read` appends data to the buffer
+/// Like [`read_to_end`], but reads with the closure `read`. The closure appends data to the buffer
 /// that it receives, and returns 0 at the end of the file.
 pub(super) fn read_to_end_by(
     buffer: &mut Vec<u8>,
@@ -259,8 +259,8 @@ pub(super) fn read_to_end_by(
 }
 
 /// Reads a whole file that the kernel returns in a single read(2), such as `/proc/PID/status`. A
-/// result that is shorter than the buffer is complete, so a second system call is not needed to
-/// find the end of the file.
+/// result that is shorter than the buffer is complete, so pidns need not call read(2) again to find
+/// the end of the file.
 pub fn read_record(file: &OwnedFd, buffer: &mut Vec<u8>) -> SysResult<()> {
     loop {
         buffer.clear();
@@ -275,11 +275,11 @@ pub fn read_record(file: &OwnedFd, buffer: &mut Vec<u8>) -> SysResult<()> {
     }
 }
 
-/// Runs `call`, which may wait for a network or FUSE file system, with a time limit.
+/// Runs `call` in a separate thread with a time limit. `call` may wait for a network or FUSE file
+/// system.
 ///
-/// `call` runs in a thread of its own. If it takes longer than `limit`, this function fails with
-/// `ETIMEDOUT` and abandons the thread, which continues until pidns ends. Fails with `EAGAIN` if no
-/// thread can be started.
+/// Fails with `ETIMEDOUT` if `call` takes longer than `limit`, and abandons the thread, which
+/// continues in the background. Fails with `EAGAIN` if no thread can be started.
 pub fn within<T: Send + 'static>(
     limit: Duration,
     call: impl FnOnce() -> SysResult<T> + Send + 'static,

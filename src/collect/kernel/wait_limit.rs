@@ -1,11 +1,13 @@
-//! Limits how long pidns waits for the kernel, usually for a lock.
+//! Limits how long pidns waits for the kernel.
 //!
-//! Any user can make pidns wait for some kernel locks. Processes that share an address space and
-//! fork in a loop cause contention on its `mmap_lock`. Processes that copy a large mount namespace
-//! in a loop cause contention on the lock of all mounts (`namespace_sem`). Besides waiting for
-//! locks, pidns waits for `/proc/PID/cgroup`: the kernel takes a long time to generate this file
-//! for a process in a deeply nested cgroup. Each wait ends after some time, but a scan may have to
-//! wait thousands of times.
+//! Any user can make pidns wait:
+//!
+//! - for the `mmap_lock` of an address space, if processes share it and fork in a loop
+//! - for the lock of all mounts (`namespace_sem`), if processes copy a large mount namespace in a
+//!   loop
+//! - for the contents of `/proc/PID/cgroup`, if a process is in a deeply nested cgroup
+//!
+//! Each wait ends after some time, but a scan may have to wait thousands of times.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -39,8 +41,8 @@ const SLOW_CGROUP: Duration = Duration::from_millis(1);
 const MAX_AVOIDED: usize = 3;
 
 thread_local! {
-    /// Run delay of this thread: the total time that it has waited for a CPU, measured at the end
-    /// of the thread's last slow call.
+    /// Run delay of this thread (the total time that it has waited for a CPU) at the last call of
+    /// [`new_run_delay`].
     static RUN_DELAY: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
@@ -59,13 +61,13 @@ impl WaitLimit {
         Self { limit, slow: SLOW, waited: AtomicU64::new(0) }
     }
 
-    /// Creates a limit for the total time that reads of the memory of processes may take.
+    /// Creates a limit on the total time for reading the memory of processes.
     pub fn of_memory() -> Self {
         let is_over = blocked::avoided_count() >= MAX_AVOIDED;
         Self::new(if is_over { Duration::ZERO } else { MEMORY_WAIT })
     }
 
-    /// Creates a limit for the total time that reads of `/proc/PID/cgroup` files may take.
+    /// Creates a limit on the total time for reading `/proc/PID/cgroup` files.
     pub const fn of_cgroups() -> Self {
         Self { slow: SLOW_CGROUP, ..Self::new(CGROUP_WAIT) }
     }
@@ -83,9 +85,9 @@ impl WaitLimit {
         let result = call();
         let elapsed = started.elapsed();
         if elapsed >= self.slow {
-            // On a busy host, the thread spends part of this time waiting for a CPU. Count only the
-            // rest. The run delay may be longer than this call, because it began at the end of the
-            // last slow call, so count at least the CPU time of this call.
+            // Subtract the time that the thread has waited for a CPU (its run delay), which is long
+            // on a busy host. `new_run_delay` also measures time before this call, so count at
+            // least the CPU time of this call.
             let used = cpu_time().saturating_sub(used_before);
             let waited = elapsed.saturating_sub(new_run_delay()).max(used);
             let waited = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);

@@ -77,8 +77,8 @@ impl<'a> Consumers<'a> {
         Limit { largest, zombies: Some(zombies), reaper, ..limit }
     }
 
-    /// Counts the zombies among `tasks`, and finds the process that has to reap the most zombies.
-    /// Returns the count and the process together with `largest`.
+    /// Returns the number of zombies among `tasks`, the process that has to reap the most zombies,
+    /// and `largest` unchanged.
     fn consumed(&self, tasks: &[&Process], largest: Option<Consumer>) -> Consumed {
         let zombies = tasks.iter().filter(|it| it.is_unreaped());
         let reaper = most(zombies.clone().filter_map(|it| Some((it.reaper()?, 1))));
@@ -89,10 +89,10 @@ impl<'a> Consumers<'a> {
         }
     }
 
-    /// Adds the zombies of a cgroup to `tasks`, which contains the other processes of the cgroup.
-    /// `used` is the number of threads that the kernel counts in the cgroup. If `tasks` has a
-    /// different number of threads, adds the zombies whose parent is in `tasks`, because a child
-    /// starts in the cgroup of its parent. Returns `None` if the number still differs from `used`.
+    /// Adds the missing zombies to `tasks`, which contains the other processes of a cgroup. If
+    /// `tasks` has `used` threads (the kernel's count for the cgroup), no zombies are missing.
+    /// Otherwise, adds the zombies whose parent is in `tasks`, because a child starts in the cgroup
+    /// of its parent. Returns `None` if the number of threads still differs from `used`.
     fn with_zombies(&self, mut tasks: Vec<&'a Process>, used: u64) -> Option<Vec<&'a Process>> {
         let pids: HashSet<Pid> = tasks.iter().map(|it| it.pid).collect();
         let count = |tasks: &[&Process]| tasks.iter().map(|it| threads(it)).sum::<u64>();
@@ -104,8 +104,8 @@ impl<'a> Consumers<'a> {
         (count(&tasks) == used).then_some(tasks)
     }
 
-    /// Returns the process with the most tasks. Its direct children's tasks are counted for the
-    /// process, too.
+    /// Returns the process with the most tasks. The count for a process includes the tasks of its
+    /// direct children.
     fn largest_process(&self, tasks: &[&Process]) -> Option<Consumer> {
         let own = tasks.iter().map(|it| (it.pid, threads(it)));
         let of_parents = tasks.iter().filter_map(|it| Some((it.ppid?, threads(it))));

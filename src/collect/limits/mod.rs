@@ -1,10 +1,10 @@
 //! After a scan, reads the limits that can make fork(2) or the creation of a PID namespace fail.
 //!
 //! - `host`: reads the process properties that determine which limits apply to a process
-//! - `rows`: has one function for each kind of limit, which reads all limits of its kind
+//! - `rows`: reads all limits, with one function for each kind of limit
 //! - `read_limit`: a limit, together with the data that was read about it
 //! - `cgroups`: reads the pids controller
-//! - `consumers`: finds the process, container or user that uses most of a limit
+//! - `consumers`: finds the largest consumer of a limit (a process, container or user)
 
 mod cgroups;
 mod consumers;
