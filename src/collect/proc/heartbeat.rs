@@ -69,9 +69,9 @@ fn starts_heartbeat(arguments: &[u8]) -> bool {
     option == Some(b"-c") && calls(b"touch ") && calls(b"sleep ")
 }
 
-/// Returns the subshell `copy` and its descendants if they form a heartbeat: they run nothing but
-/// `touch`, short `sleep`s, and copies of the subshell. A subshell that runs any other command is
-/// not accepted, because it may be waiting for a server.
+/// Returns the subshell `copy` and its descendants if they form a heartbeat: they run only `touch`,
+/// short `sleep`s, and copies of the subshell. A subshell that runs any other command is not
+/// accepted: it may be a loop that waits for a server.
 fn heartbeat(
     procfs: &Procfs,
     processes: &[Process],

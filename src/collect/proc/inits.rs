@@ -26,8 +26,8 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// Determines from the status of an init whether the init is alive. If the status shows that the
 /// init may be exiting, also examines the init's threads.
 pub fn life(procfs: &Procfs, init: &Process, has_memory: bool) -> InitNow {
-    // An exiting process releases its memory early, so a process with memory is alive. Kernel
-    // threads never have memory, so a kernel thread without memory can be alive.
+    // An exiting process releases its address space early, so a process that has an address space
+    // is alive. A kernel thread never has one, and counts as alive.
     if has_memory || init.kernel_thread {
         return InitNow::Living;
     }
@@ -105,11 +105,10 @@ fn threads_now(dir: BorrowedFd<'_>) -> SysResult<ThreadsNow> {
 }
 
 /// Determines whether the init with this PID is alive. `is_init` must confirm that the PID still
-/// belongs to this init.
+/// belongs to this init. Fails with `ESRCH` if it does not, or if no process has the PID.
 ///
-/// `is_init` is called after the directory `/proc/PID` has been opened, because everything read
-/// through the open directory belongs to the process that had the PID when the directory was
-/// opened. Fails with `ESRCH` if no process has the PID, or if another process has it.
+/// `is_init` is called after the directory `/proc/PID` has been opened. If the PID belongs to the
+/// init at that time, the open directory belongs to the init, too, even if the PID is reused later.
 pub fn life_of_pid(
     procfs: &Procfs,
     pid: Pid,

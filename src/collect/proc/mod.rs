@@ -2,7 +2,7 @@
 //! unchanged; `assemble` draws conclusions from the data.
 //!
 //! - `source`: the procfs as a source of snapshots
-//! - `procfs`: opens a procfs, lists its PIDs, and finds out what it hides
+//! - `procfs`: opens a procfs, lists its PIDs, and finds out whether it hides processes
 //! - `census`: counts processes
 //! - `walk`: reads many processes with several threads
 //! - `worker`: reads processes in one of these threads

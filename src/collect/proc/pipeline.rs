@@ -61,13 +61,13 @@ pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
     })
 }
 
-/// Returns the siblings that started after pidns and do not permit pidns to read their descriptors,
-/// such as `sudo tee log` in the pipeline of an ordinary user.
+/// Returns siblings that are probably in the pipeline of pidns, but do not permit pidns to read
+/// their descriptors, such as `sudo tee log` in the pipeline of an ordinary user.
 ///
-/// A later start time is not sufficient proof that a sibling is in the same pipeline: if a shell
-/// replaced itself with pidns (`exec`), pidns has the start time and the siblings of that shell. So
-/// the parent must also be a shell, and the sibling must be in the same session. An init is not
-/// accepted as the parent, because it adopts orphans.
+/// A sibling must have started after pidns, and must be in the same session. The parent must be a
+/// shell, and must not be an init, because an init adopts orphans. A later start time is not
+/// enough: if a shell replaced itself with pidns (`exec`), pidns has the start time and the
+/// siblings of that shell.
 fn unreadable_siblings(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> Vec<Pid> {
     let [own, parent, ..] = ancestry else { return Vec::new() };
     if is_init(parent) || !is_shell(procfs, parent) {
@@ -96,9 +96,9 @@ struct Pipes {
     /// `true` if the process may be a daemon that an earlier command of the pipeline started. Such
     /// a daemon may have inherited the write end of a pipe.
     may_be_daemon: bool,
-    /// The pipes in `written` that a process reads from that the same parent got earlier. A shell
-    /// starts the writer of a pipe before the reader, so this process is not the writer that the
-    /// shell started. It may be a daemon that this writer started.
+    /// The pipes in `written` whose reader is a sibling that the kernel lists before this process.
+    /// A shell starts the writer of a pipe before the reader, so the shell did not start this
+    /// process. The process may be a daemon that the actual writer started.
     late: HashSet<FileId>,
 }
 
@@ -108,20 +108,18 @@ impl Pipes {
         Self::of_descriptors(procfs, pid, |_| Ok(STANDARD.map(CString::from).into()))
     }
 
-    /// Finds the pipes among all open descriptors of a process. Reads the descriptor with the
-    /// highest number first. To connect a pipe, a shell first duplicates it to a standard
-    /// descriptor, and then closes the original, which has a higher number. If pidns finds the
-    /// original closed, the duplicate exists already, and pidns reads it later. So pidns can't miss
-    /// both the original and the duplicate.
+    /// Finds the pipes among all open descriptors of a process. To connect a pipe, a shell
+    /// duplicates it to a standard descriptor before it closes the original, which has a higher
+    /// number. So pidns reads the descriptors from the highest to the lowest: if the original is
+    /// closed, the duplicate exists already.
     fn of_all(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |dir| Ok(paths(descriptors(dir)?)))
     }
 
     /// Finds the pipes that may belong to the pipeline of pidns or of a shell. Includes every pipe
-    /// among the standard descriptors. Includes another descriptor only if it is the write end of
-    /// an anonymous pipe that the commands of the shell inherit, as in `exec 3> >(cat)`. Leaves out
-    /// other read ends and named pipes (FIFOs), because a server may have the other end open, as in
-    /// `exec 3< <(server)`.
+    /// among the standard descriptors. Among the higher descriptors, includes only the write ends
+    /// of anonymous pipes that the shell's commands inherit, as in `exec 3> >(cat)`. Other pipes
+    /// may lead to a server, as in `exec 3< <(server)`.
     fn of_shell(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |dir| {
             let is_passed_on = |fd: &u32| {
@@ -224,10 +222,9 @@ fn pipeline(
     if pipes.is_empty() {
         return BTreeSet::new();
     }
-    // To start a command of a pipeline, a shell first forks a child. The child has the pipes open,
-    // but not yet as its standard input and output; it connects them afterwards. Until then, pidns
-    // finds the pipes only by reading all descriptors of the child. Children of pidns can be in
-    // this state, too: a shell starts processes for redirections such as `2> >(cat)` before it
+    // A child that a shell has just forked for a command has the pipes open, but not yet as its
+    // standard input and output. So read all descriptors of such a child. Children of pidns can be
+    // in this state, too: a shell starts processes for redirections such as `2> >(cat)` before it
     // executes pidns.
     let is_starting = |it: &Process| {
         let is_child = |parent: &Process| it.ppid == Some(parent.pid) && it.comm == parent.comm;
@@ -287,17 +284,17 @@ fn children_of<'a>(
     children.into_values().flatten().collect()
 }
 
-/// For each ancestor of pidns that may adopt orphans (an init or a subreaper), the children that
-/// the ancestor probably started itself. Every ancestor except a shell is treated as a subreaper.
+/// For each ancestor of pidns that may adopt orphans, the children that the ancestor probably
+/// started itself. An init may adopt orphans, and so may any ancestor except a shell, because it
+/// may be a subreaper.
 ///
-/// The kernel lists the children of a process in the order in which they were forked or adopted. In
-/// the list of an ancestor, one child is pidns itself or another ancestor of pidns. pidns assumes
-/// that the ancestor started every child that is listed before this child. If the ancestor is an
-/// init that is also a shell, the children listed before include the earlier commands of pidns's
-/// pipeline, because a shell starts commands from left to right.
+/// The kernel lists the children of a process in the order in which they were forked or adopted.
+/// pidns assumes that the ancestor started every child that is listed before pidns or before the
+/// next ancestor of pidns. For an init that is a shell, these children include the earlier commands
+/// of pidns's pipeline, because a shell starts commands from left to right.
 ///
-/// An orphan that was adopted earlier is also listed before this child. pidns recognizes such an
-/// orphan only if it is a session leader, or if it writes to a pipe whose reader is listed earlier.
+/// An orphan that was adopted early is also among these children. pidns recognizes such an orphan
+/// only if it is a session leader, or if it writes to a pipe whose reader is listed earlier.
 struct Adopted(HashMap<Pid, Vec<Pid>>);
 
 impl Adopted {
@@ -317,8 +314,7 @@ impl Adopted {
         Self(own)
     }
 
-    /// Returns the pipes that a process writes to, and that one of its siblings in `others` reads
-    /// from that is listed earlier. See [`Pipes::late`].
+    /// Returns [`Pipes::late`] for a process. `others` must contain the siblings of the process.
     fn late(&self, (pid, pipes): &(Pid, Pipes), others: &[(Pid, Pipes)]) -> HashSet<FileId> {
         let mut lists = self.0.values();
         let earlier = lists.find_map(|own| own.get(..own.iter().position(|it| it == pid)?));
@@ -337,8 +333,7 @@ impl Adopted {
 
 /// Returns the terminated children of the shells in `ancestry`, such as an earlier command in the
 /// pipeline. [`pipeline`] can't find a child that has terminated since the scan, because the
-/// child's pipes can no longer be read. A shell may even have reaped the child while waiting for
-/// pidns.
+/// child's pipes can no longer be read.
 fn ended_children_of_shells(
     procfs: &Procfs,
     processes: &[Process],

@@ -71,8 +71,8 @@ impl ReadProcess {
 
 /// Reads processes, one after the other.
 ///
-/// Consecutive PIDs often belong to similar processes. So the order in which the files of a process
-/// are read depends on the kind of the previous process. The order affects only the speed.
+/// The kind of the previous process determines the order in which the files of a process are read,
+/// because consecutive PIDs often belong to similar processes. The order affects only the speed.
 pub struct ProcessReader<'a> {
     scan: Scan<'a>,
     searches_holders: bool,
@@ -80,8 +80,8 @@ pub struct ProcessReader<'a> {
     buffer: Vec<u8>,
     last_was_nested: bool,
     last_was_kernel_thread: bool,
-    /// Number of times that this thread may still wait for a command line without success. Starts
-    /// at [`PATIENCE`]. At 0, the thread no longer waits for command lines.
+    /// Counts down from [`PATIENCE`] with each failed wait for a command line. At 0, this thread no
+    /// longer waits for command lines.
     patience: Cell<u32>,
 }
 
@@ -125,9 +125,10 @@ impl<'a> ProcessReader<'a> {
     }
 
     /// Confirms that an init found by the BPF program is still the init of its namespace, and reads
-    /// its cgroups. Comparing the PID and the ID of the namespace is enough, because a namespace
-    /// has only one init in its lifetime. Returns `None` if the process must be read through /proc
-    /// instead.
+    /// its cgroups. Returns `None` if the process must be read through /proc instead.
+    ///
+    /// Comparing the namespace ID and the init's PID is enough, because a namespace has only one
+    /// init in its lifetime.
     pub fn confirm_init(&self, seen: SeenInit) -> Option<ReadProcess> {
         let SeenInit { process, ns_id, mount_namespace } = seen;
         let pid = process.pid;
@@ -271,10 +272,9 @@ impl<'a> ProcessReader<'a> {
     /// Reads a kernel thread with a single read of `/proc/PID/stat`. Returns `None` if the process
     /// is not a kernel thread, or if other files must be read too.
     ///
-    /// Kernel threads have consecutive PIDs, and an idle host has more kernel threads than other
-    /// processes, so reading only one file saves a lot of time. Kernel threads exist only in the
-    /// initial PID namespace, so they have only one PID. Their UID is taken from the owner of the
-    /// file `stat`, which is root.
+    /// Reading only one file saves a lot of time, because an idle host has more kernel threads than
+    /// other processes. Kernel threads exist only in the initial PID namespace, so they have only
+    /// one PID. Their UID is taken from the owner of the file `stat`, which is root.
     fn read_kernel_thread(&mut self, pid: Pid) -> Option<Process> {
         let mut dir = ProcessDir::by_path(self.scan.procfs.fd(), pid);
         let (base, name) = dir.file(c"stat");

@@ -1,4 +1,5 @@
-//! Opens a procfs, lists its PIDs, and finds out which PID namespace it shows and what it hides.
+//! Opens a procfs, lists its PIDs, and determines which PID namespace it shows and whether it hides
+//! processes (`hidepid`).
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -116,8 +116,8 @@ fn search_thread(
     held: &mut Held,
 ) -> Result<()> {
     let searches = |scope| search.scan.search.contains(&scope);
-    // The scope `threads` includes the leader, so search the leader even if the scope `children`
-    // was not requested.
+    // The scope `children` covers only the leader. The scope `threads` covers all threads,
+    // including the leader.
     if searches(SearchScope::Children) || searches(SearchScope::Threads) {
         children::search(search, dir, tid, held)?;
     }

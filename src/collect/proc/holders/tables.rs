@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 use crate::collect::kernel::nsfs::compare_descriptor_tables;
 use crate::model::Pid;
 
-/// The descriptor tables of one process that have been read so far. Threads share one table, unless
-/// a thread was created without `CLONE_FILES` or has unshared its table.
+/// The descriptor tables that have been read so far for one process. Threads share one table,
+/// unless a thread was created without `CLONE_FILES` or has unshared its table.
 pub struct DescriptorTables {
     /// One thread for each descriptor table, in the order of `kcmp(2)`. `None` if the procfs
     /// belongs to another PID namespace: `kcmp(2)` expects TIDs in pidns's own PID namespace.

@@ -42,19 +42,18 @@ use table::MountTable;
 /// Maximum number of mount namespaces that are kept open until they are searched.
 const MAX_MOUNTED: usize = 256;
 
-/// Maximum number of times that the search looks for processes in mount namespaces whose known
-/// threads have all gone. One time is not enough: the kernel gives the inode number of a mount
-/// namespace that is gone to a new one, which can be gone soon, too.
+/// Maximum number of passes that look for new processes in mount namespaces whose known threads are
+/// all gone. One pass is not enough: the kernel reuses the inode numbers of mount namespaces, and
+/// the next mount namespace with the same number can be short-lived, too.
 const MAX_PASSES: usize = 4;
 
-/// Maximum time that the search spends waiting for `namespace_sem`, the kernel's lock for all
-/// mounts. The kernel holds this lock while it copies a mount namespace, for a few milliseconds per
-/// 1,000 mounts.
+/// Maximum time that the search waits for `namespace_sem`, the kernel's lock for all mounts. While
+/// the kernel copies a mount namespace, it holds this lock for a few milliseconds per 1,000 mounts.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
-/// Maximum CPU time for searching mount namespaces in which the scan has found no thread. pidns
-/// finds such a mount namespace only in the kernel's list. Without this limit, the search might
-/// never end, because processes can create mount namespaces faster than pidns searches them.
+/// Maximum CPU time for searching mount namespaces that are in the kernel's list, but in which the
+/// scan has found no thread. Without this limit, the search might never end, because processes can
+/// create mount namespaces faster than pidns searches them.
 const MAX_UNSEEN_TIME: Duration = Duration::from_secs(1);
 
 /// Searches each mount namespace that pidns can reach, and adds the bind mounts of PID namespaces
@@ -79,9 +78,9 @@ pub fn search(
         mounted: HashMap::new(),
         unopened: HashMap::new(),
     };
-    // The kernel's list is used only in the initial PID namespace. In any other PID namespace, the
-    // kernel may refuse to list mount namespaces, or may list some that are unrelated to the
-    // viewer.
+    // Use the kernel's list only in the initial PID namespace. In any other PID namespace, the
+    // kernel may refuse to list mount namespaces, or may list some that are unrelated to this PID
+    // namespace.
     let is_initial = namespace == Some(NamespaceId::Inode(INITIAL_PID_NAMESPACE));
     if is_initial && search.search_all_of_host() {
         // All mount namespaces of the host have been searched, so no mount is missing. Drop the
@@ -174,10 +173,10 @@ impl MountSearch<'_> {
             if inodes.is_empty() {
                 return;
             }
-            // All known threads in the remaining mount namespaces have exited or moved to another
-            // mount namespace. Look for processes that have entered these mount namespaces in the
-            // meantime, such as the successor of a process that restarts itself. A mount namespace
-            // without such a process is gone, or only a descriptor or a bind mount keeps it.
+            // All known threads have left the remaining mount namespaces. Look for processes that
+            // have entered them in the meantime, such as the successor of a process that restarts
+            // itself. A mount namespace without such a process is gone, or only a descriptor or a
+            // bind mount keeps it alive.
             self.find_readers_again(&inodes);
             inodes.retain(|inode| self.readers.contains_key(inode));
             inodes.retain(|&inode| !self.search_by_readers(inode));
@@ -256,8 +255,8 @@ impl MountSearch<'_> {
     }
 
     /// Searches an open mount namespace. Lists its mounts or, if that fails, enters the namespace
-    /// and reads `mountinfo`. Fails if both fail, and with `EBUSY` if the search has waited for too
-    /// long.
+    /// and reads `mountinfo`. Fails if both methods fail. Fails with `EBUSY` if the search has
+    /// waited for too long.
     fn search_open(&mut self, namespace: &NamespaceFd) -> Result<()> {
         let listed = MountTable::list(namespace, self.waits);
         let (table, mounts) = match listed {
@@ -274,9 +273,8 @@ impl MountSearch<'_> {
         let readers = self.readers.get(&inode).cloned().unwrap_or_default();
         let procfs = self.procfs;
         let root = LazyCell::new(|| {
-            // If pidns can't enter the mount namespace, use the root directory of a thread in it.
-            // Entering takes more privileges than listing the mounts: for example, the owner of the
-            // mount namespace's user namespace can list them, but can't enter.
+            // Entering a mount namespace takes more privileges than listing its mounts. If pidns
+            // can't enter, use the root directory of a thread in the mount namespace.
             root_of(namespace).or_else(|errno| {
                 let mut roots = readers.iter().map(|&reader| open_root(procfs, reader));
                 roots.find(Result::is_ok).unwrap_or(Err(errno))
@@ -314,9 +312,9 @@ impl MountSearch<'_> {
     /// mounts below its root directory. Returns `false` if none of the threads is in the mount
     /// namespace any more.
     ///
-    /// A thread seems to see all mounts if its root directory is a mount point, and if it sees
-    /// every mount that the other threads see. If there is no such thread, adds a diagnostic that
-    /// mounts may be missing.
+    /// pidns assumes that a thread sees all mounts if its root directory is a mount point, and if
+    /// the thread sees every mount that the other threads see. If this is true of no thread, adds a
+    /// diagnostic that mounts may be missing.
     fn search_views(&mut self, inode: u64, readers: &[Reader]) -> bool {
         let mut roots = HashSet::new();
         let mut views = Vec::new();
@@ -354,10 +352,9 @@ impl MountSearch<'_> {
 
     /// Pins (keeps open) the namespaces that are mounted, and adds the mounts as holders.
     ///
-    /// A mount can go away before its mount point is opened, and the kernel can then give the
-    /// namespace's inode number to another namespace. So the mount table is read again after all
-    /// namespaces have been pinned. A mount that is still in the table belongs to the pinned
-    /// namespace.
+    /// If a mount goes away before its mount point is opened, the kernel can reuse the namespace's
+    /// inode number. So the mount table is read again after all namespaces have been pinned. A
+    /// mount that is still in the table belongs to the pinned namespace.
     fn add_mounts<'r>(
         &mut self,
         table: &MountTable,
@@ -411,9 +408,9 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Pins a namespace (keeps it open). If `open` fails, returns the error from `open`, but gives
-    /// `ENOENT` to the registry. For most other errors, the registry would record the namespace,
-    /// which may no longer be mounted.
+    /// Pins a namespace (keeps it open). If `open` fails, returns the error from `open`. The
+    /// registry gets `ENOENT` instead, so that it does not record the namespace, which may no
+    /// longer be mounted.
     fn pin(&self, inode: u64, open: impl FnOnce() -> Result<NamespaceFd>) -> Result<()> {
         let mut cause = Errno::NOENT;
         let open = || {

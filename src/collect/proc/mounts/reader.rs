@@ -106,8 +106,9 @@ pub fn open_mount_namespace(procfs: &Procfs, reader: Reader) -> Result<Namespace
     in_thread_dir(procfs, reader, |dir| open_namespace(dir, c"ns/mnt"))
 }
 
-/// Calls `read` with the directory of a thread. Fails with `ESRCH` if the thread is gone, even if
-/// `read` returns another error: for a link of such a thread, the kernel can return `EACCES`.
+/// Calls `read` with the directory of a thread. If `read` fails and the thread is gone, fails with
+/// `ESRCH`, because the kernel can return other errors, such as `EACCES` for the links of an exited
+/// thread.
 fn in_thread_dir<T>(
     procfs: &Procfs,
     reader: Reader,
