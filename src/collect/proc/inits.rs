@@ -54,11 +54,9 @@ enum ThreadsNow {
 /// Reads the states of all threads of a process to determine whether the process is alive. A
 /// process lives as long as any of its threads, and the leader can exit long before the others.
 ///
-/// When a thread other than the leader calls `execve(2)`, the kernel kills all other threads. Then
-/// the calling thread and the leader exchange their TIDs. If pidns reads the leader's TID before
-/// the exchange and the calling thread's TID afterwards, it finds the exiting leader under both
-/// TIDs, and misses the calling thread, which lives on. So the process counts as terminated only if
-/// pidns reads all threads twice in a row, and finds only exiting threads both times.
+/// The process counts as terminated only if pidns finds only exiting threads in two passes in a
+/// row. One pass can miss a living thread: a thread that calls `execve(2)` exchanges its TID with
+/// the exiting leader, so pidns may find the leader under both TIDs.
 fn life_by_threads(dir: BorrowedFd<'_>) -> SysResult<InitNow> {
     let mut exiting_before = false;
     for _ in 0..ATTEMPTS {
