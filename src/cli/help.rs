@@ -20,7 +20,7 @@ pub(super) const RUN_USAGE: &str = "pidns run [OPTIONS] [--] <CMD> [ARG]...";
 pub(super) const LONG_ABOUT: &str = "\
 Show the PID namespace hierarchy of a Linux host: which namespaces exist, how \
 they are nested, which processes each one contains, which PID a process has in \
-each namespace, and what keeps a namespace without processes alive.
+each namespace, and what keeps an empty namespace alive.
 
 Any user can run pidns. Without root, the kernel hides some facts about the \
 processes of other users. pidns then infers a fact if only one value is \
@@ -36,7 +36,7 @@ Examples:
   pidns limits 4242  why process 4242 cannot fork (run both in another terminal)
   exec pidns limits  why this shell cannot fork (ends it, even if it is PID 1)";
 
-/// Exit statuses with their meanings, or example commands, each preceded by its purpose.
+/// Pairs of an exit status and its meaning, or of an example's purpose and its command.
 type Terms = &'static [(&'static str, &'static str)];
 
 /// The help and manual-page text of a verb, except the descriptions of its options.
