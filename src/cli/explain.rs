@@ -93,7 +93,7 @@ fn not_a_pid(error: &clap::Error, program: &Command, verb: Option<&str>) -> Opti
 
 /// Returns the verb that clap considers most similar to `word`.
 fn similar_verb(word: &str, program: &Command) -> Option<String> {
-    // clap does not suggest verbs for a program with positional arguments, such as pidns. So parse
+    // pidns has positional arguments, and for such programs clap does not suggest verbs. So parse
     // the word with a clap command that has only verbs.
     let only_verbs = Command::new("pidns")
         .disable_help_subcommand(true)

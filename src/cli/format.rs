@@ -29,8 +29,7 @@ fn names<F: Formats>() -> impl Iterator<Item = PossibleValue> {
 impl<F: Formats> Args for OutputFormat<F> {
     fn augment_args(command: Command) -> Command {
         // `-f` is a global option, so the top-level command must accept the formats of every verb.
-        // `CheckFormat` contains every format that the top-level command itself does not have, so
-        // add the formats of `CheckFormat` as hidden values.
+        // Add the formats that it lacks as hidden values. `CheckFormat` contains all of them.
         let is_own =
             |other: &PossibleValue| names::<F>().any(|own| own.get_name() == other.get_name());
         let others = names::<CheckFormat>().filter(|other| !is_own(other));

@@ -17,9 +17,9 @@ pub(super) fn options(program: &Command) -> Vec<Arg> {
     program.get_arguments().filter(|option| option.is_global_set()).cloned().collect()
 }
 
-/// Hides the global options that a verb does not support from the help of the verb. clap adds each
+/// Removes from a verb's help the global options that the verb does not support. clap adds each
 /// global option to every verb, unless the verb defines the option itself. So this function defines
-/// a hidden option with the same name, and [`check`] rejects that option on the command line.
+/// a hidden option with the same name. [`check`] rejects that option on the command line.
 pub(super) fn hide_unused(verb: Command, global: Vec<Arg>) -> Command {
     let unused = global.into_iter().filter(|option| find(&verb, option).is_none());
     let unused: Vec<Arg> = unused.map(|option| option.hide(true)).collect();

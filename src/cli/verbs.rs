@@ -96,8 +96,8 @@ pub struct Run {
     /// delegated cgroup (systemd-run --user --scope -p Delegate=yes). After CMD has ended, all
     /// processes that remain in the cgroup and all descendants of CMD count as left behind. --kill
     /// sends SIGKILL to all processes in the cgroup at once. Before pidns exits, it moves any
-    /// remaining processes to its own cgroup. Before Linux 5.3, pidns does not find orphans in a
-    /// PID namespace that CMD entered if /proc shows the PIDs of an outer PID namespace.
+    /// remaining processes to its own cgroup. Before Linux 5.3, if /proc shows the PIDs of an outer
+    /// PID namespace, pidns does not find orphans in a PID namespace that CMD entered.
     #[arg(long)]
     pub cgroup: bool,
     /// Also write the report to this file; - is standard error
