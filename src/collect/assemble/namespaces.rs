@@ -46,12 +46,12 @@ impl Viewer {
 pub struct RefusedParents {
     /// The inodes of the namespaces whose parents the kernel refused to reveal.
     pub inodes: HashSet<u64>,
-    /// `true` if pidns is in the initial namespace. If so, every other namespace has a parent that
-    /// the kernel permits pidns to see.
+    /// `true` if pidns is in the initial namespace. The kernel then permits pidns to see the parent
+    /// of every other namespace.
     pub all_have_parents: bool,
     /// `true` if all descendants of the namespace that the procfs shows are also descendants of
-    /// pidns's namespace. pidns is permitted to see the parents of these descendants, so `EPERM`
-    /// comes from a seccomp filter, and does not mean that a namespace is a root.
+    /// pidns's namespace. pidns is permitted to see the parents of these descendants. So if
+    /// `NS_GET_PARENT` returns `EPERM` for one of them, the error comes from a seccomp filter.
     pub is_certain: bool,
 }
 
@@ -122,9 +122,9 @@ fn namespace(
 /// see the owner.
 fn owner(fd: &NamespaceFd, viewer: &Viewer, log: &mut DiagnosticLog) -> Option<Owner> {
     let user = match fd.user_namespace() {
-        // `EPERM` means that the owner is outside of pidns's own user namespace. This is normal, so
-        // `EPERM` is not reported. But if `may_trace_all` is `true`, pidns is in the initial user
-        // namespace. No owner is outside of that namespace, so `EPERM` is reported.
+        // `EPERM` normally means that the owner is outside of pidns's own user namespace, so it is
+        // not reported. But if `may_trace_all` is `true`, pidns is in the initial user namespace,
+        // which contains every owner. `EPERM` is then unexpected, and is reported.
         Err(Errno::PERM) if !viewer.may_trace_all => return None,
         user => answer_or_note(user, DiagnosticCode::OwnerUnreadable, log)?,
     };

@@ -80,8 +80,8 @@ pub fn note_unproved(namespaces: &[Namespace], log: &mut DiagnosticLog) {
     }
 }
 
-/// Determines the states of the namespaces with the indices `open`. The scan did not find the inits
-/// of these namespaces. Returns the dead namespaces whose init is gone: not even a zombie is left.
+/// Determines the states of the namespaces whose inits the scan did not find. `open` contains their
+/// indices in `namespaces`. Returns the dead namespaces whose init has been reaped.
 fn prove(
     namespaces: &mut [Namespace],
     open: &[usize],
@@ -172,8 +172,8 @@ impl InitListing<'_> {
     }
 
     /// Returns `true` if the namespace `id` is known to be below the namespace that the procfs
-    /// shows. The init of such a namespace has a PID in the procfs, so it is listed unless it is
-    /// hidden.
+    /// shows. The init of such a namespace has a PID in the procfs, so the procfs lists the init,
+    /// unless `hidepid` hides it.
     fn shows(&self, id: NamespaceId) -> bool {
         let Some(mount) = self.inputs.mount.filter(|&mount| mount != id) else { return false };
         mount == NamespaceId::Inode(INITIAL_PID_NAMESPACE) || self.lineage.is_within(id, mount)

@@ -33,7 +33,7 @@ pub struct Group {
     pub pids_in_use: HashSet<Pid>,
 }
 
-/// All groups, and a map from the inode of a namespace to the index of its group.
+/// The groups. All processes of a group are in the same namespace.
 pub struct Groups {
     pub all: Vec<Group>,
     by_inode: HashMap<u64, usize>,
@@ -67,7 +67,7 @@ impl Groups {
         group
     }
 
-    /// Returns the group that represents this group after all joins.
+    /// Returns the representative of this group (union-find).
     pub fn find(&mut self, group: usize) -> usize {
         let mut top = group;
         while let Some(next) = self.all[top].joined {
@@ -83,10 +83,9 @@ impl Groups {
         top
     }
 
-    /// Returns the group of the parent namespace of `group`. If the parent is unknown, but the
-    /// level of `group` is known, returns [`MOUNT`] if that level is 1, and otherwise a new group.
-    /// Returns `None` if the parent and the level are unknown, or if `group` is the namespace that
-    /// the procfs shows.
+    /// Returns the group of the parent namespace of `group`. If the parent is unknown, the level of
+    /// `group` decides: at level 1, the parent is [`MOUNT`]; at a deeper level, it is a new group.
+    /// Returns `None` if `group` is `MOUNT`, or if both the parent and the level are unknown.
     pub fn parent(&mut self, group: usize) -> Option<usize> {
         let group = self.find(group);
         if let Some(parent) = self.all[group].parent {

@@ -5,7 +5,7 @@
 //! Processes that are certainly in the same namespace form a *group*. Groups are joined if these
 //! rules show that they are in the same namespace:
 //!
-//! 1. A process with one PID is in the namespace that the procfs shows.
+//! 1. A process with a single PID in `NSpid` is in the namespace that the procfs shows.
 //! 2. A process's parent is in the process's own namespace or in an ancestor of that namespace:
 //!    only the process itself or one of its ancestors can choose its namespace, and when a parent
 //!    exits, the kernel chooses a new parent in the same namespace or in an ancestor. So if the
@@ -50,8 +50,8 @@ pub struct Known<'a> {
     pub leaders: &'a HashMap<Pid, Leaders>,
     /// The PIDs of terminated inits.
     pub terminated: &'a HashSet<Pid>,
-    /// `true` if no process is hidden from the viewer. If so, an init that the scan did not find
-    /// must have exited during the scan.
+    /// `true` if the viewer can see all processes. An init that the scan did not find must then
+    /// have exited during the scan.
     pub all_seen: bool,
     /// Namespaces whose parents the kernel refused to reveal.
     pub refused_parents: &'a RefusedParents,
@@ -60,8 +60,8 @@ pub struct Known<'a> {
     pub is_there: &'a dyn Fn(&Process) -> bool,
 }
 
-/// Infers the namespace of a process, or the parent of a namespace, if the kernel did not report
-/// it, and fills it in. Also adds the namespaces that could not be read.
+/// Fills in the namespaces of processes and the parents of namespaces that the kernel did not
+/// report. Also adds the namespaces that could not be read.
 ///
 /// Returns the namespace that the procfs shows. If the inode of this namespace is unknown, the
 /// returned ID contains the PID of a member instead.
@@ -205,9 +205,8 @@ impl<'a> Inference<'a> {
     }
 
     /// Returns the groups without an init, each with its level, and the groups with an init, keyed
-    /// by level. Leaves out groups whose init is a zombie without other threads. An init enters
-    /// this state only after all other processes of its namespace are gone. So groups without an
-    /// init cannot belong to that namespace.
+    /// by level. Leaves out groups whose init is a zombie without other threads: the namespace of
+    /// such an init has no other processes.
     fn orphans_and_candidates(&self) -> (Vec<(usize, usize)>, GroupsByLevel) {
         let (mut orphans, mut with_init) = (Vec::new(), GroupsByLevel::new());
         for (index, group) in self.groups.all.iter().enumerate() {
@@ -301,8 +300,8 @@ impl<'a> Inference<'a> {
         is_separate.then_some(NamespaceId::Unread(lowest))
     }
 
-    /// Returns `true` if `group`, whose inode is unknown, may be in the same namespace as a group
-    /// whose inode is known, but whose init is unknown.
+    /// Returns `true` if `group` may be in the same namespace as another group. The inode of
+    /// `group` is unknown. The other group has a known inode, but no known init.
     fn may_have_inode(&mut self, group: usize) -> bool {
         if self.groups.all[group].has_zombie_init {
             return false;
@@ -323,8 +322,9 @@ impl<'a> Inference<'a> {
             let id = self.of_process[index].and_then(|group| self.name(group));
             let process = &mut self.processes[index];
             process.namespace = id;
-            // A process with one PID is certainly in the namespace that the procfs shows. So if the
-            // inode of that namespace is known, the process is not marked as inferred.
+            // A process with a single PID in `NSpid` is certainly in the namespace that the procfs
+            // shows. So if the inode of that namespace is known, the namespace of the process is
+            // not marked as inferred.
             if process.nspid.len() != 1 || id.is_some_and(|id| id.inode().is_none()) {
                 process.evidence = Evidence::Inferred;
             }

@@ -293,10 +293,10 @@ fn an_init_with_an_unreadable_link_may_belong_to_any_namespace_at_its_level() {
     assert_eq!(state(unread(&[9, 2, 1]), &[]), NamespaceState::Dead);
     let other = listed(&[9, 1], Some(2000), InitNow::Living);
     assert_eq!(state(other, &[]), NamespaceState::Dead);
-    // The inference has found that process 9 is in namespace 2000, but the test is about another
-    // namespace. The second listing of /proc shows an init with PID 9. If its PIDs are the same at
-    // all levels, the init is process 9, so it is in namespace 2000. If its inner PID differs, PID
-    // 9 was reused, so the init may be in the tested namespace.
+    // Process 9 was placed in namespace 2000. The test is about another namespace. The second
+    // listing of /proc shows an init with PID 9. If the init has the same PIDs at all levels as
+    // process 9, the init is process 9, so the init is not in the tested namespace. If the inner
+    // PIDs differ, PID 9 was reused, so the init may be in the tested namespace.
     let placed = |nspid: &[u32]| [process(nspid, Some(2000))];
     assert_eq!(state(unread(&[9, 1]), &placed(&[9, 1])), NamespaceState::Dead);
     assert_eq!(state(unread(&[9, 1]), &placed(&[9, 4])), NamespaceState::Unknown);

@@ -26,8 +26,8 @@ pub struct World {
 }
 
 impl World {
-    /// Returns the namespace with this ID, if processes are assigned to namespaces as in `self`;
-    /// `None` if that namespace has no processes.
+    /// Returns the namespace that has this ID in the assignment `self`. Returns `None` if `self`
+    /// assigns no process to that namespace.
     pub fn meant(&self, view: &View, id: NamespaceId) -> Option<Home> {
         match id {
             NamespaceId::Inode(inode) => self.by_inode.get(&inode).copied(),
@@ -56,9 +56,9 @@ impl World {
         !self.by_inode.iter().any(is_taken) && *self.by_inode.entry(inode).or_insert(home) == home
     }
 
-    /// Records in `by_inode` the inodes that the viewer has read from namespace links, and the
-    /// inodes of parent namespaces that the kernel has reported. Returns `false` if these inodes
-    /// contradict the assignment of processes to namespaces in `self`.
+    /// Records in `by_inode` all inodes that the viewer knows from namespace links, and from the
+    /// kernel's reports of parent namespaces. Returns `false` if an inode contradicts the
+    /// assignment `self`.
     fn name_all(&mut self, view: &View) -> bool {
         let links = view.processes.iter().zip(self.home.clone());
         let mut links = links.filter_map(|(it, home)| Some((it.namespace?.inode()?, home)));
