@@ -223,8 +223,9 @@ impl<'a> NameSearch<'a> {
         Self { wanted, found: vec![None; wanted.len()], first }
     }
 
-    /// Compares the string at offset `name` in `strings` with each wanted name. If both are equal,
-    /// records `id` as the type ID, unless an ID was recorded earlier.
+    /// Compares the string at offset `name` in `strings` with each wanted name. If the string
+    /// equals a wanted name, records `id` as the type ID of that name, unless an ID was recorded
+    /// earlier.
     fn find(&mut self, strings: &[u8], name: u32, id: u32) {
         let Some(name) = offset(name).and_then(|name| strings.get(name..)) else { return };
         if !name.first().is_some_and(|&letter| self.first[usize::from(letter)]) {

@@ -171,11 +171,11 @@ impl Object {
         Some(RawProgram { instructions, functions, relocations })
     }
 
-    /// Completes each instruction that refers to a function of the same program or to the map:
+    /// Relocates each instruction that refers to a function of the same program or to the map:
     /// writes the distance to the function, or the descriptor of the map, into the instruction.
     ///
-    /// In an instruction that refers to a function, clang has stored the function's position in
-    /// bytes. The map is recognized by its symbol, which is undefined in the object file.
+    /// In an instruction that refers to a function, clang has stored the byte offset of the
+    /// function. The map is recognized by its symbol, which is undefined in the object file.
     fn patch_addresses(&self, spec: ProgramSpec<'_>, instructions: &mut [u8]) -> Option<()> {
         let symbols = section(self.bytes, b".symtab")?;
         let relocations = section(self.bytes, format!(".rel{}", spec.section).as_bytes());
@@ -402,9 +402,8 @@ mod tests {
     #[test]
     fn finds_every_field_in_the_types_of_the_object_itself() {
         for (object, spec) in all() {
-            // The test uses the types in the object file in place of the kernel's types. They
-            // include all structs, but do not include the kernel's functions, so the error is about
-            // a missing function.
+            // The test uses the object file's BTF in place of the kernel's. That BTF contains all
+            // structs, but no kernel functions, so loading fails because a function is missing.
             let error = object.program(spec, object.types).err().map(|error| error.to_string());
             let missing = if ptr::eq(object.bytes, TASK) { RDONLY_CAST } else { spec.iterator };
             let expected = format!("this kernel has no {missing} in the form that pidns expects");
@@ -412,7 +411,7 @@ mod tests {
         }
     }
 
-    /// Returns the error for the program in `section` if the kernel has no types or fields called
+    /// Returns the error message for the program in `section` on a kernel without the type or field
     /// `name`.
     fn error_without(section: &str, name: &[u8]) -> String {
         let (object, spec) = all().into_iter().find(|(_, it)| it.section == section).unwrap();
@@ -429,8 +428,8 @@ mod tests {
         let of_processes = |name: &[u8]| error_without("processes", name);
         assert!(of_processes(b"\0start_boottime\0").contains("task_struct.start_boottime"));
         assert!(of_processes(b"\0signal_struct\0").contains("signal_struct."));
-        // The program checks whether `ns_id` exists, so a missing `ns_id` is not an error. The
-        // error is about `bpf_iter_task`, a function that these types never include.
+        // The program checks whether the field `ns_id` exists, so a missing `ns_id` is not an
+        // error. Loading fails only because the test's BTF has no function `bpf_iter_task`.
         assert!(of_processes(b"\0ns_id\0").contains("bpf_iter_task"));
     }
 

@@ -89,8 +89,8 @@ pub struct UserCount {
     pub uid: u32,
     /// Number of tasks (`RLIMIT_NPROC`).
     pub tasks: u64,
-    /// Maximum number of tasks. Valid only if the user namespace is an ancestor of the namespace of
-    /// the process (`above` is not 0). Otherwise, the `RLIMIT_NPROC` of the process applies.
+    /// Maximum number of tasks. Valid only if `user_namespace` is an ancestor of the process's user
+    /// namespace (`above` is not 0). Otherwise, the `RLIMIT_NPROC` of the process applies.
     pub most_tasks: u64,
     /// Number of PID namespaces.
     pub namespaces: u64,
@@ -172,8 +172,8 @@ mod tests {
         assert_eq!(read(&[0xf000_0001, 1, 10, 310, 300, 9, 309, 1]).free(310), Some(1));
         let fresh = read(&[0xf000_0001, 1, 11, 0, 1, 11, 11, 1]);
         assert_eq!((fresh.pid_max, fresh.free(310)), (None, Some(298)));
-        // The limit is 11, and PID 11 is in use, but it is not below the limit. `used` includes PID
-        // 11, so the number of used PIDs below the limit is unknown.
+        // PID 11 is in use, but is not below the limit of 11. `used` also counts PID 11, so the
+        // number of used PIDs below the limit is unknown.
         assert_eq!(fresh.free(11), None);
         assert_eq!(read(&[0xf000_0001, 1, 11, 310, 1, 11, 11, 0]).free(310), None);
         assert!(PidNumbers::read(&[0; 31]).is_none());

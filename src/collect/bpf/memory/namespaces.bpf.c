@@ -402,9 +402,9 @@ INLINE void look_at(struct look *look, struct file *file, int in_flight) {
         // process that called listen(2).
         u32 by = state == TCP_LISTEN ? BY_LISTENER : BY_SOCKET;
         keeps(look, namespace_of(pid), in_flight ? IN_FLIGHT : by);
-        // Do not search the queue of a socket that is itself in an unread message,
-        // because BPF functions cannot be recursive. Do not search the queue of a
-        // listening socket either, because it contains connections instead of messages.
+        // Do not search the queue of a socket that is itself in flight (in an unread
+        // message), because BPF functions cannot be recursive. The queue of a listening
+        // socket contains connections instead of messages.
         if (!in_flight && state != TCP_LISTEN) search_queue(look, socket);
     }
 }
@@ -425,10 +425,9 @@ SECTION("descriptors") int pidns_descriptors(struct bpf_iter__task_file *context
 // Writes a record about a namespace that a descriptor keeps alive, if the namespace
 // has no living init.
 SECTION("descriptors") static void keeps(struct look *look, struct pid_namespace *namespace, u32 by) {
-    // Read the count with READ(), although it is on the caller's stack. If it were read
-    // directly, the verifier would track its value, and check the loops again for each
-    // possible value. READ() copies it with a helper function, and the verifier treats
-    // such a copy as an unknown value.
+    // READ() hides the value of the count from the verifier. If the count were read
+    // directly from the caller's stack, the verifier would check the loops again for
+    // each possible value.
     u64 records = 0;
     READ(records, look->records);
     if (!namespace || namespace == look->last || records >= MOST_RECORDS) return;

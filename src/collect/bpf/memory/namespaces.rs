@@ -95,8 +95,8 @@ pub enum FoundHolderKind {
     ForChildren,
 }
 
-/// A task or descriptor that keeps a namespace alive, as a BPF program found it in kernel memory.
-/// /proc has not confirmed it yet.
+/// A task or descriptor that keeps a namespace alive, found by a BPF program in kernel memory and
+/// not yet confirmed through /proc.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FoundHolder {
     pub ns_id: u64,
@@ -104,7 +104,7 @@ pub struct FoundHolder {
     pub kind: FoundHolderKind,
     /// PID of the task's process, or of the process that has the descriptor open.
     pub pid: Pid,
-    /// The task's ID, or the ID of a thread that has the descriptor open.
+    /// The task's ID. If the holder is a descriptor, the ID of a thread that has it open.
     pub tid: Pid,
     /// File descriptor number; 0 if the holder is a task.
     pub fd: u32,
@@ -173,8 +173,8 @@ impl FoundHolders {
         }
     }
 
-    /// Copies the holders that were found in the queue of a socket to the other descriptors of the
-    /// socket (`sharing`). Each queue is searched only once, through one descriptor.
+    /// Copies the holders found in a socket's queue to the other descriptors of the socket, which
+    /// are in `sharing`. Each queue is searched only once, through one descriptor.
     pub fn share_queues(&mut self) {
         let mut in_queues: HashMap<u64, Vec<FoundHolder>> = HashMap::new();
         let is_queued = |it: &&FoundHolder| {
@@ -190,8 +190,8 @@ impl FoundHolders {
         }));
     }
 
-    /// Copies the holders that were found in a descriptor table to the other tasks with this table
-    /// (`table_sharers`). Each table is searched only once, through one task.
+    /// Copies the holders found in a descriptor table to the other tasks with this table, which are
+    /// in `table_sharers`. Each table is searched only once, through one task.
     pub fn share_tables(&mut self) {
         let mut in_tables: HashMap<Pid, Vec<FoundHolder>> = HashMap::new();
         let is_task = |it: &FoundHolder| {
@@ -318,10 +318,9 @@ impl KernelMemory {
         for users in tables.chunk_by(|one, other| one.first == other.first) {
             let mut searched = None;
             for &TableUser { task, .. } in users {
-                // The BPF program found that the tasks in `users` share a descriptor table, so a
-                // single search is enough. But a task may have exited or replaced its table since
-                // then. If this task no longer uses the table that was searched last, search the
-                // task's current table, too.
+                // The tasks in `users` shared a descriptor table when the BPF program ran. If this
+                // task no longer uses the table that was searched last, search the task's current
+                // table, too.
                 match searched {
                     Some(searched) if have_same_table(searched, task) => {
                         holders.table_sharers.push(TableSharer { task, searched });

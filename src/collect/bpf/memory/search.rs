@@ -166,15 +166,15 @@ impl<'a> KernelSearch<'a> {
         let FoundHolder { kind, pid, tid, fd, .. } = *holder;
         match kind {
             FoundHolderKind::Member => false,
-            // A pidns scan temporarily changes the PID namespace for children of a thread
-            // (`setns(2)`), but never that of a leader. So a leader is never a temporary holder.
+            // A pidns scan temporarily changes `pid_for_children` of some threads (`setns(2)`), but
+            // never of a leader. So a leader is never a temporary holder.
             FoundHolderKind::ForChildren => pid != tid,
             _ => self.proc.is_close_on_exec(pid, fd),
         }
     }
 
-    /// Returns the holder for the model; `None` if /proc does not confirm that the holder still
-    /// exists.
+    /// Converts a found holder to a [`Holder`] of the model. Returns `None` if /proc does not
+    /// confirm that the holder still exists.
     fn confirm(&self, found: &FoundHolder, processes: &[Process]) -> Option<Holder> {
         let FoundHolder { inode, kind, pid, tid, fd, file, .. } = *found;
         let process = processes.binary_search_by_key(&pid, |process| process.pid).ok()?;
@@ -233,8 +233,7 @@ fn check_members_are_listed(
     Ok(())
 }
 
-/// Returns the namespaces in `wanted` that are also in `listed`. The state of the init must be the
-/// same in both.
+/// Returns the namespaces that are in both `wanted` and `listed` with the same init state.
 fn still_listed(
     wanted: Vec<MemoryNamespace>,
     listed: Vec<MemoryNamespace>,

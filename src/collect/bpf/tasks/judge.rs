@@ -1,5 +1,6 @@
-//! Decides which records of the BPF program can be trusted. Reads the processes without a trusted
-//! record through /proc. The result is the same as if all processes had been read through /proc.
+//! Decides which records of the BPF program can be trusted. If a process has no trusted record,
+//! reads the process through /proc. The result is the same as if all processes had been read
+//! through /proc.
 //!
 //! A record identifies a namespace by its inode number, which the kernel may reuse as soon as the
 //! namespace is gone. pidns pins one namespace per inode number: it keeps the namespace open, and
@@ -163,10 +164,10 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Verifies the records, and reads the processes without a trusted record through /proc.
+    /// Verifies the records. If a process has no trusted record, reads the process through /proc.
     ///
     /// `found` contains the processes that the scan has already read through /proc. `counts`
-    /// contains the number of processes in procfs, counted before the scan and at the end of each
+    /// contains process counts of the procfs: one taken before the scan, and one at the end of each
     /// thread's part of the scan.
     pub fn judge(
         mut self,
@@ -214,8 +215,8 @@ impl<'a> TaskScan<'a> {
     }
 
     /// Adds each process in `for_children` to `retry`, unless its `pid_for_children` namespace is
-    /// known to be the pinned namespace. (It may be another namespace with the same inode number,
-    /// because the kernel reuses these numbers.)
+    /// known to be the namespace that pidns pinned. An equal inode number does not prove this,
+    /// because the kernel reuses inode numbers.
     fn retry_for_children(&mut self, scan: Scan<'_>) {
         for it in &self.for_children {
             if !scan.registry.is_pinned_as(it.inode, it.ns_id) {
@@ -224,9 +225,9 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Adds each process in `trusted` to `retry`, unless the process is known to be in the pinned
-    /// namespace: the namespace that pidns keeps open. (The process may be in another namespace
-    /// with the same inode number, because the kernel reuses these numbers.)
+    /// Adds each process in `trusted` to `retry`, unless the process is known to be in the
+    /// namespace that pidns pinned. An equal inode number does not prove this, because the kernel
+    /// reuses inode numbers.
     fn retry_members(&mut self, scan: Scan<'_>) {
         let unverified = |(&inode, namespace): (&u64, &RecordedNamespace)| {
             (!namespace.is_pinned(inode, scan)).then_some(NamespaceId::Inode(inode))
@@ -242,8 +243,8 @@ impl<'a> TaskScan<'a> {
 }
 
 impl RecordedNamespace {
-    /// Returns `true` if the recorded namespace is known to be the pinned namespace: pidns keeps
-    /// that namespace open, and its inode number is `inode`.
+    /// Returns `true` if this is certainly the namespace that pidns keeps open under the inode
+    /// number `inode`.
     fn is_pinned(&self, inode: u64, scan: Scan<'_>) -> bool {
         if self.was_reused {
             return false;
@@ -258,10 +259,10 @@ impl RecordedNamespace {
             return pinned_id == Ok(recorded_id);
         }
         // Before Linux 6.18, namespaces have no 64-bit ID, so compare the start time of the init.
-        // The BPF program recorded the init before pidns read the process with the init's PID
-        // through /proc and pinned the namespace of that process. If the process with this PID
-        // still has the recorded start time, the PID was not reused in between. So the pinned
-        // namespace is the recorded namespace.
+        // First, the BPF program recorded the init's PID and start time. Then pidns opened this PID
+        // in /proc, and pinned the namespace of the process. If the process with this PID still has
+        // the recorded start time, the PID was not reused, so the pinned namespace is the recorded
+        // one.
         let Some((init, started)) = self.init else { return false };
         started.is_some() && start_time_now(scan.procfs, init) == started
     }

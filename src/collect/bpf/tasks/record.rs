@@ -181,9 +181,8 @@ impl Record {
                 || letter.is_none()
                 || more & more::CHANGED != 0
                 || (fields.exit_state == 0 && fields.flags & flag::EXITING != 0),
-            // `false` for a kernel thread, because it keeps only its own namespace alive. `true` if
-            // the leader has exited but other threads are alive, because only /proc shows which
-            // namespaces these threads keep alive.
+            // A kernel thread keeps only its own namespace alive. If the leader has exited but
+            // other threads are alive, only /proc shows which namespaces these threads keep alive.
             may_hold: !kernel_thread && (more != 0 || (is_zombie && fields.living_threads != 0)),
             has_no_namespace_open: !is_exiting
                 && more & (more::HOLDS_DESCRIPTOR | more::CHANGED) == 0,
@@ -274,11 +273,10 @@ mod tests {
             (read.needs_proc, read.may_hold)
         };
         assert_eq!(with(19, 2), (false, false));
-        // Each pair in the array changes one word of the record, so that the record is not
-        // sufficient, and `needs_proc` is `true`. The changed records describe, in this order: a
-        // process with more PIDs than fit into a record, a process in a short-lived state, a
-        // process in state EXIT_DEAD, a process with the flag PF_EXITING, and a kernel worker,
-        // whose name is longer in /proc.
+        // Each pair changes one word of the record. After the change, pidns must read the process
+        // through /proc (`needs_proc`). In this order, the changed records describe a process with
+        // more PIDs than fit into a record, a short-lived state, the state EXIT_DEAD, the flag
+        // PF_EXITING, and a kernel worker, whose name is longer in /proc.
         for (at, value) in [(19, 9), (9, 0x200), (10, 0x10), (11, 0x4), (11, 0x20_0020)] {
             assert_eq!(with(at, value), (true, false), "{at} {value}");
         }
