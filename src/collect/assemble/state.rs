@@ -16,9 +16,8 @@
 //! 2. Does the namespace have an init now? If the namespace has no init now but had an init before,
 //!    that init is gone for good, and the namespace is dead.
 //!
-//! If pidns asked question 2 first, the namespace could have no init at that time, then get its
-//! first init, and so have had an init by the time of question 1. pidns would then mistake a living
-//! init for one that is gone.
+//! If pidns asked question 2 first, the namespace could get its first init between the questions.
+//! pidns would then mistake this living init for one that is gone.
 
 use std::collections::{HashMap, HashSet};
 

@@ -21,9 +21,8 @@
 //!    the processes are ambiguous. This rule is used only if no process is hidden and no init has
 //!    vanished during the scan.
 //! 5. A group with an init but without a known inode is a separate namespace, identified by its
-//!    init. But if the group may be the same namespace as another group that has an inode and no
-//!    init, the group without an inode is ambiguous. Otherwise, pidns might show one namespace
-//!    twice.
+//!    init. But if the group may be in the same namespace as a group that has an inode and no init,
+//!    the group without an inode is ambiguous. Otherwise, pidns might show one namespace twice.
 //!
 //! No rule overrides the kernel: groups that are known to be different namespaces are never joined.
 

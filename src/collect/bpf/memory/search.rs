@@ -130,10 +130,9 @@ impl<'a> KernelSearch<'a> {
         Ok(())
     }
 
-    /// Adds the holders that were found to `discovery`. Leaves out holders that exist only because
-    /// of a pidns scan, and holders that are missing from /proc because the process is exiting. If
-    /// all holders of a namespace are left out, the namespace is about to be freed, and is removed
-    /// from the result.
+    /// Adds the holders that were found to `discovery`. Leaves out the holders of pidns scans, and
+    /// holders that are missing from /proc because the process is exiting. If all holders of a
+    /// namespace are left out, the namespace is about to be freed, and is removed from the result.
     fn add_holders(&self, holders: FoundHolders, discovery: &mut Discovery) {
         let (mut going, mut held, mut of_scans) = (HashSet::new(), HashSet::new(), HashSet::new());
         discovery.holders.leave_out(holders.left_out);
@@ -158,10 +157,9 @@ impl<'a> KernelSearch<'a> {
         });
     }
 
-    /// Returns `true` if the holder may belong to a running scan, which keeps namespaces alive only
-    /// for a short time. This is possible for a descriptor with close-on-exec, and for the
-    /// `pid_for_children` link of a thread other than the leader. The caller must check that the
-    /// holder belongs to a pidns process (this one or another).
+    /// Returns `true` if a pidns scan may have created the holder for a short time: a descriptor
+    /// with close-on-exec, or the `pid_for_children` link of a thread other than the leader. The
+    /// caller must check that the holder belongs to a pidns process (this one or another).
     fn is_temporary(&self, holder: &FoundHolder) -> bool {
         let FoundHolder { kind, pid, tid, fd, .. } = *holder;
         match kind {
