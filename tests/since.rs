@@ -239,6 +239,103 @@ fn the_pipeline_of_a_check_is_no_leftover() {
     }
 }
 
+/// Runs a Bash script in a PID namespace, with the namespace's /proc at `hostproc`, too. A document
+/// of the namespace is in `before`.
+fn in_own_namespace(files: &Workspace, script: &str) -> Output {
+    let script = format!(
+        "mkdir -p hostproc; mount --rbind /proc hostproc; $P -q -f json > before; {script}"
+    );
+    let mut command = Command::new("unshare");
+    command.args(["-mpf", "--mount-proc", "--kill-child", "bash", "-c", &script]);
+    run(command.env("P", PIDNS).current_dir(&files.0))
+}
+
+#[test]
+fn the_pid_namespace_of_a_check_or_of_its_pipeline_is_no_leftover() {
+    needs!(NamespaceOfItsOwn);
+    let files = Workspace::new();
+    for command in ["check --since before", "diff before"] {
+        for script in [
+            // A container that has the /proc of the host, and pidns is its init.
+            "unshare -mpf --mount-proc $P $C --procfs hostproc",
+            "unshare -mpf --mount-proc bash -c '$P $C --procfs hostproc; exit $?'",
+            "unshare -pf bash -c '$P $C; exit $?'",
+            "unshare -pf unshare -pf $P $C",
+            // A namespace without a process, and a dead one. Both end together with pidns.
+            "unshare -p $P $C",
+            "unshare -p bash -c '(exit); exec $P $C'",
+            // The namespace of another command of the pipeline.
+            "set -o pipefail; $P $C | { sleep 0.1; exec unshare -mpf --mount-proc sh -c 'cat; :'; }",
+            "set -o pipefail; { sleep 0.3; $P $C; } | unshare -mpf --mount-proc sh -c 'cat; :'",
+        ] {
+            let output =
+                in_own_namespace(&files, &format!("export C='{command}'; {script}; exit $?"));
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert_eq!(output.status.code(), Some(0), "{script} {command}: {output:?}");
+            assert!(!text.contains("DENIED"), "{script} {command}: {text}");
+        }
+    }
+    // Nor is it gone in a later snapshot.
+    let script = "unshare -pf $P -q -f json > inner; $P diff inner; echo $?";
+    let text = stdout(&in_own_namespace(&files, script));
+    assert!(text.starts_with("No difference: ") && text.ends_with(" PID namespace in both.\n0\n"));
+}
+
+#[test]
+fn a_leftover_in_the_pid_namespace_of_a_check_is_killed_alone() {
+    needs!(NamespaceOfItsOwn);
+    let files = Workspace::new();
+    let nested = "unshare -pf --kill-child sleep 611";
+    for (leftover, denied) in [("sleep 611", 2), (nested, 4)] {
+        // The shell that runs the check is the init of the leftover's namespace.
+        let script = format!(
+            "unshare -pf bash -c '{leftover} > /dev/null 2>&1 & \
+             until pgrep -x sleep > /dev/null; do :; done; \
+             $P check -q --since before -f json > found; echo $?; \
+             $P check -q --since before'; pgrep -x sleep"
+        );
+        let output = in_own_namespace(&files, &script);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.starts_with("1\nDENIED leftover-process: "), "{output:?}");
+        let found: Value = serde_json::from_str(&files.read("found")).unwrap();
+        let findings = found["findings"].as_array().unwrap();
+        let findings: Vec<_> = findings.iter().filter(|it| it["verdict"] == "deny").collect();
+        assert_eq!(findings.len(), denied, "{found}");
+        let is_leftover = |it: &&Value| it["code"] == "leftover-process";
+        let (processes, namespaces): (Vec<_>, Vec<_>) = findings.into_iter().partition(is_leftover);
+        let kill = |it: &Value| {
+            let advice = it["advice"].as_array().unwrap().iter();
+            let words =
+                advice.map(|it| it.as_str().unwrap().rsplit(' ').next().unwrap().to_owned());
+            words.collect::<std::collections::BTreeSet<_>>()
+        };
+        let left: std::collections::BTreeSet<_> = processes.into_iter().flat_map(kill).collect();
+        for namespace in namespaces {
+            assert_eq!(namespace["code"], "leftover-namespace");
+            let killed = kill(namespace);
+            assert!(!killed.is_empty() && killed.is_subset(&left), "{left:?} {found}");
+        }
+    }
+}
+
+#[test]
+fn a_namespace_that_only_an_older_ancestor_of_the_check_holds_is_a_leftover() {
+    needs!(NamespaceOfItsOwn);
+    let files = Workspace::new();
+    // The shell that runs the check has the namespace of an ended job open.
+    let script = "unshare -pf --mount-proc --kill-child sleep 612 > /dev/null & \
+                  until pgrep -x sleep > /dev/null; do :; done; \
+                  exec 9< /proc/$(pgrep -x sleep)/ns/pid; kill -KILL $!; wait; \
+                  $P check -q --since before; echo $?";
+    let text = stdout(&in_own_namespace(&files, script));
+    assert!(text.contains("DENIED leftover-namespace: ") && text.ends_with("\n1\n"), "{text}");
+    // The shell of a later step ends with the step.
+    let script = format!("bash -c '{}; exit'", script.replace("echo $?", "exit $?"));
+    let output = in_own_namespace(&files, &format!("{script}; echo $?"));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(!text.contains("DENIED") && text.ends_with("\n0\n"), "{output:?}");
+}
+
 #[test]
 fn a_daemon_that_reads_the_output_of_the_step_is_a_leftover() {
     needs!(NamespaceOfItsOwn);

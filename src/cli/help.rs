@@ -162,6 +162,8 @@ leftover, except for the shell that runs the check, its ancestors, the other \
 commands of its pipeline, which a pipe must connect with standard input, output or error of \
 the check or one of its ancestors, and the heartbeat that \
 a CI agent such as Jenkins runs beside a step (touch, and sleep for at most ten seconds). \
+A PID namespace in which only these processes run is not a leftover. Nor is one without \
+processes if it is held open only by these processes, and all of them are new. \
 If the shell that starts the pipeline is the init of its PID namespace, an earlier command of the \
 pipeline can leave a daemon behind before the shell starts the next command. pidns cannot tell \
 this daemon from the earlier command if it is not a session leader (setsid). \
@@ -224,7 +226,7 @@ A process has changed if its parent, name or user has changed, or if it was \
 stopped, was continued or became a zombie. Running and sleeping count as the same \
 state. Kernel threads are left out unless --kernel-threads is given. The pidns processes that \
 took the snapshots are always left out, and so are their ancestors and pipelines, \
-unless they are in both snapshots.
+unless they are in both snapshots, and PID namespaces that only these processes use.
 
 A namespace that is no longer visible, but still exists in the live kernel, is \
 hidden: something that /proc does not show keeps it alive, such as a descriptor \

@@ -49,6 +49,9 @@ pub struct Check {
     pub findings: Vec<Finding>,
     /// Facts about the live host, for the advice in reports.
     pub live: LiveFacts,
+    /// The processes that ran only because the snapshot was taken, including pidns itself. Empty if
+    /// there is no earlier snapshot.
+    pub attendants: BTreeSet<Pid>,
     /// The comparison with the earlier snapshot; `None` if there is no earlier snapshot, or if
     /// `--all` was given.
     earlier: Option<Earlier>,
@@ -77,7 +80,9 @@ impl Check {
         let caveats = diff.caveats_about_new();
         let since = Some(diff.before.snapshot().captured_at.clone());
         let graph = diff.after_part.unwrap_or(diff.after);
-        let mut this = Self { since, caveats, earlier, ..Self::unchecked(graph, unsettled) };
+        let attendants = diff.attendants;
+        let unchecked = Self::unchecked(graph, unsettled);
+        let mut this = Self { since, caveats, attendants, earlier, ..unchecked };
         let mut found = this.leave_out_older(this.problems(policy), policy);
         found.extend(leftovers);
         this.findings = this.verdicts(found, policy);
@@ -116,6 +121,7 @@ impl Check {
             uptime: None,
             findings: Vec::new(),
             live: LiveFacts::default(),
+            attendants: BTreeSet::new(),
             earlier: None,
             unsettled,
         }

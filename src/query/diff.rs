@@ -48,6 +48,8 @@ pub struct Diff {
     /// Facts about the live host, for the advice in reports. Empty if the second snapshot is a
     /// saved document.
     pub live: LiveFacts,
+    /// The processes that ran only because the second snapshot was taken, including pidns itself.
+    pub attendants: BTreeSet<Pid>,
     /// Maps the ID of a namespace in the first graph to its ID in the second graph. Contains only
     /// the namespaces that are in both graphs.
     counterparts: HashMap<NamespaceId, NamespaceId>,
@@ -108,8 +110,17 @@ impl Diff {
 
     /// Compares all processes and namespaces of two graphs.
     pub fn new(before: PidGraph, after: PidGraph) -> Result<Self, Incomparable> {
-        let Comparison { relation, namespaces, processes, weak, counterparts, begin, .. } =
-            Comparison::of(&before, &after)?;
+        let Comparison {
+            relation,
+            namespaces,
+            processes,
+            weak,
+            counterparts,
+            begin,
+            attendants,
+            ..
+        } = Comparison::of(&before, &after)?;
+        let [_, attendants] = attendants;
         let covered = Coverage::of(before.snapshot());
         let mut diff = Self {
             before,
@@ -121,6 +132,7 @@ impl Diff {
             processes,
             weak,
             live: LiveFacts::default(),
+            attendants,
             counterparts,
             has_all_processes: false,
             has_all_namespaces: false,
@@ -204,6 +216,12 @@ impl Diff {
     #[must_use]
     pub fn counterpart(&self, before: NamespaceId) -> Option<NamespaceId> {
         self.counterparts.get(&before).copied()
+    }
+
+    /// Returns the number of namespaces that are in both graphs.
+    #[must_use]
+    pub fn common_namespaces(&self) -> usize {
+        self.counterparts.len()
     }
 
     /// Returns the reasons why reported differences may be wrong, or real differences may be

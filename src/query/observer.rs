@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Observer, Pid, Process, Snapshot};
+use crate::graph::PidGraph;
+use crate::model::{Holder, NamespaceId, Observer, Pid, Process, Snapshot};
 
 /// Removes the pidns process that took a snapshot, and limits that apply only to that process.
 /// Unless `kernel_threads` is set, also removes all kernel threads, because they start and end at
@@ -42,12 +43,16 @@ fn is_same(observer: &Observer, process: &Process) -> bool {
     observer.pid == process.pid && starts.is_none_or(|(one, other)| one == other)
 }
 
-/// Returns the attendants of a snapshot: processes other than pidns that ran only because the
+/// Returns the attendants of a snapshot: pidns, and the other processes that ran only because the
 /// snapshot was taken, such as the other commands in the pipeline of pidns. A comparison must not
 /// report attendants as leftovers of a CI job. For example, each step of a job runs in a new shell,
 /// which earlier snapshots do not contain.
 ///
-/// `is_alone` returns `true` for a process that is not in the other snapshot.
+/// `is_alone` returns `true` for a process that is not in the other snapshot. Only such a process
+/// is an attendant: a CI agent that is in both snapshots goes on after the step.
+///
+/// `snapshot` does not list pidns as a process (see [`leave_out_observer`]), but pidns may still be
+/// the init or a holder of a namespace.
 ///
 /// A CI agent such as Jenkins can run a heartbeat alongside a step: a subshell that starts a new
 /// `sleep` every few seconds. If the shell of the step is not in the other snapshot, all heartbeat
@@ -60,7 +65,38 @@ pub fn attendants(snapshot: &Snapshot, is_alone: impl Fn(Pid) -> bool) -> BTreeS
     let parent = |pid| snapshot.processes.iter().find(|it| it.pid == pid)?.ppid;
     let is_attendant = |&&pid: &&Pid| is_new_step || parent(pid).is_some_and(is_old_heartbeat);
     let companions = observer.companions.iter().filter(is_attendant);
-    observer.attendants.iter().chain(companions).copied().collect()
+    let own_pid_is_reused = snapshot.processes.iter().any(|it| it.pid == observer.pid);
+    let own = (!own_pid_is_reused).then_some(observer.pid);
+    let others = observer.attendants.iter().chain(companions).copied();
+    others.filter(|&pid| is_alone(pid)).chain(own).collect()
+}
+
+/// Returns the namespaces that are used only by processes for which `is_user` returns `true`. These
+/// processes are all members of such a namespace except zombies or, if it has no members, all its
+/// holders. The same is true of the descendants of the namespace.
+pub fn namespaces_used_only_by(
+    graph: &PidGraph,
+    is_user: impl Fn(Pid) -> bool,
+) -> BTreeSet<NamespaceId> {
+    let mut found = BTreeSet::new();
+    // Visit the descendants of each namespace first.
+    for (namespace, _) in graph.tree().into_iter().rev() {
+        let members = graph.members(namespace);
+        let has_all_members = namespace.member_count.is_none_or(|count| count == members.len());
+        let running = members.into_iter().filter(|it| !it.is_unreaped()).map(|it| it.pid);
+        let running: Vec<Pid> = running.chain(namespace.init).collect();
+        let children = graph.children(namespace);
+        let is_used_by_these = if running.is_empty() {
+            let is_held = !namespace.holders.is_empty() || !children.is_empty();
+            is_held && namespace.holders.iter().all(|it| Holder::pid(it).is_some_and(&is_user))
+        } else {
+            has_all_members && running.iter().all(|&pid| is_user(pid))
+        };
+        if is_used_by_these && children.iter().all(|it| found.contains(&it.id)) {
+            found.insert(namespace.id);
+        }
+    }
+    found
 }
 
 #[cfg(test)]
@@ -92,6 +128,42 @@ mod tests {
             attendants: vec![pid(1), pid(4)],
         });
         host
+    }
+
+    #[test]
+    fn a_namespace_is_used_by_its_running_members_or_else_by_its_holders() {
+        let mut namespaces: Vec<_> =
+            [(10, None), (20, Some(10)), (30, Some(20)), (40, Some(10)), (50, Some(10))]
+                .map(|(inode, parent)| namespace(inode, parent))
+                .into();
+        let held_by = |raw| Holder::Fd { pid: pid(raw), comm: None, fd: 3 };
+        let mount = Holder::Mount { path: "/run/x".to_owned(), mount_namespace: 1 };
+        // A member is in use even if other processes hold its namespace.
+        namespaces[1].holders = vec![held_by(1), mount.clone()];
+        namespaces[3].holders = vec![held_by(7), held_by(8)];
+        let processes =
+            [process(&[1], Some(10)), process(&[7, 1], Some(20)), process(&[9, 2, 1], Some(30))];
+        let host = snapshot(namespaces, processes.into());
+        let used = |host: &Snapshot, users: &[u32]| {
+            let graph = PidGraph::new(host.clone());
+            let found = namespaces_used_only_by(&graph, |it| users.contains(&it.as_u32()));
+            found.into_iter().filter_map(NamespaceId::inode).collect::<Vec<_>>()
+        };
+        assert_eq!(used(&host, &[7, 8, 9]), [20, 30, 40]);
+        assert_eq!(used(&host, &[7, 8]), [40], "9 is in a descendant of 20");
+        assert_eq!(used(&host, &[7, 9]), [20, 30], "8 holds 40");
+        // pidns itself, process 7, is not in the list of processes.
+        let mut other = host.clone();
+        other.processes.remove(1);
+        assert_eq!(used(&other, &[7, 8, 9]), [20, 30, 40]);
+        assert_eq!(used(&other, &[8, 9]), [30]);
+        let mut other = host.clone();
+        other.processes.push(Process { state: 'Z', ..process(&[11, 3], Some(20)) });
+        assert_eq!(used(&other, &[7, 8, 9]), [20, 30, 40], "a zombie is no user");
+        other.namespaces[2].member_count = Some(2);
+        assert_eq!(used(&other, &[7, 8, 9]), [40], "a filter has removed a member");
+        other.namespaces[3].holders.push(mount);
+        assert_eq!(used(&other, &[7, 8, 9]), [0; 0], "a mount has no process");
     }
 
     #[test]
@@ -129,14 +201,16 @@ mod tests {
     #[test]
     fn a_new_heartbeat_is_an_attendant_only_in_a_new_step() {
         let raw = |pids: BTreeSet<Pid>| pids.into_iter().map(Pid::as_u32).collect::<Vec<_>>();
-        assert_eq!(raw(attendants(&host(), |it| it == pid(4))), [1, 3, 4]);
-        assert_eq!(raw(attendants(&host(), |_| false)), [1, 4]);
+        assert_eq!(raw(attendants(&host(), |it| it != pid(1))), [3, 4]);
+        assert_eq!(raw(attendants(&host(), |it| it == pid(3))), [0; 0], "the step is old");
         // Process 3, the heartbeat of the CI step, is in both snapshots. It has started a new
         // command, process 10.
         let mut host = host();
         host.processes.push(Process { ppid: Some(pid(3)), ..process(&[10], Some(10)) });
         host.observer.as_mut().unwrap().companions.push(pid(10));
-        assert_eq!(raw(attendants(&host, |it| it == pid(10))), [1, 4, 10]);
-        assert_eq!(raw(attendants(&host, |it| it == pid(3) || it == pid(10))), [1, 4]);
+        assert_eq!(raw(attendants(&host, |it| it == pid(10))), [10]);
+        assert_eq!(raw(attendants(&host, |it| it == pid(3) || it == pid(10))), [0; 0]);
+        leave_out_observer(&mut host, true);
+        assert_eq!(raw(attendants(&host, |_| false)), [8], "pidns itself");
     }
 }

@@ -1,6 +1,7 @@
 //! Advice: how to solve a problem, usually by a shell command. A command may end with a comment
 //! (`# ...`), so that users can copy the whole line.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -256,16 +257,19 @@ impl Adviser<'_> {
         Some(guarded(pid, "pid", namespace.id.inode()?, &command))
     }
 
-    /// Returns the commands that remove everything that keeps a namespace alive.
-    pub fn release(&self, namespace: &Namespace) -> Vec<String> {
+    /// Returns the commands that remove everything that keeps a namespace alive. The commands do
+    /// not kill the processes in `attendants`, which end soon.
+    pub fn release(&self, namespace: &Namespace, attendants: &BTreeSet<Pid>) -> Vec<String> {
         // A terminated init does not react to signals, so suggest commands that let it finish
         // exiting.
-        let init = match (namespace.state, namespace.init) {
+        let members = match (namespace.state, namespace.init) {
             (NamespaceState::Dead, Some(_)) => self.unblock(namespace),
-            (_, Some(init)) => self.end(init),
+            (_, Some(_)) => self.end_members(namespace, attendants),
             (_, None) => Vec::new(),
         };
-        let holders = namespace.holders.iter().flat_map(|holder| match holder {
+        let holders = namespace.holders.iter();
+        let holders = holders.filter(|it| it.pid().is_none_or(|pid| !attendants.contains(&pid)));
+        let holders = holders.flat_map(|holder| match holder {
             // It is safe to suggest killing this process, because no other user can have set its
             // `pid_for_children`: only the process itself, or its parent before the fork, can set
             // it.
@@ -276,7 +280,24 @@ impl Adviser<'_> {
                 umount(path, *mount_namespace, self.live).into_iter().collect()
             }
         });
-        distinct(init.into_iter().chain(holders))
+        distinct(members.into_iter().chain(holders))
+    }
+
+    /// Returns the commands that kill all members of a namespace: its init. If the init is in
+    /// `attendants`, the commands kill the other members, and those of the descendant namespaces.
+    fn end_members(&self, namespace: &Namespace, attendants: &BTreeSet<Pid>) -> Vec<String> {
+        let (mut commands, mut todo) = (Vec::new(), vec![namespace]);
+        while let Some(namespace) = todo.pop() {
+            if let Some(init) = namespace.init.filter(|it| !attendants.contains(it)) {
+                commands.extend(self.end(init));
+                continue;
+            }
+            let others = self.graph.members(namespace).into_iter();
+            let others = others.filter(|it| !it.is_unreaped() && !attendants.contains(&it.pid));
+            commands.extend(others.flat_map(|it| self.end(it.pid)));
+            todo.extend(self.graph.children(namespace));
+        }
+        commands
     }
 
     /// Returns advice on how to make a process close a file. For a connected socket, or a socket

@@ -31,8 +31,10 @@ pub fn is_more_than_members(change: &NamespaceChange) -> bool {
 /// changed, or that there is no difference.
 pub fn summary(diff: &Diff) -> String {
     if !diff.differs() {
-        let processes = processes(diff.after.processes().len());
-        let namespaces = namespaces(diff.after.snapshot().namespaces.len());
+        let is_attendant = |it: &&Process| diff.attendants.contains(&it.pid);
+        let attendants = diff.after.processes().iter().filter(is_attendant).count();
+        let processes = processes(diff.after.processes().len() - attendants);
+        let namespaces = namespaces(diff.common_namespaces());
         return format!("No difference: {processes} and {namespaces} in both.");
     }
     let changes = diff.namespaces.iter().filter(|change| is_more_than_members(change));

@@ -227,7 +227,7 @@ fn namespace_finding(check: &Check, code: CheckCode, namespace: &Namespace) -> F
         CheckCode::BlockedInit => adviser.unblock(namespace),
         CheckCode::DeepNesting => Vec::new(),
         CheckCode::UnknownState => vec![RUN_ON_HOST.to_owned()],
-        _ => adviser.release(namespace),
+        _ => adviser.release(namespace, &check.attendants),
     };
     FindingText { message, advice }
 }

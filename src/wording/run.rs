@@ -40,7 +40,7 @@ pub fn describe_leftover(report: &RunReport, finding: &Finding, symbols: Symbols
             Some(namespace) => {
                 let mut line = Line::default();
                 namespace_line(graph, namespace, &mut line);
-                let advice = adviser.release(namespace);
+                let advice = adviser.release(namespace, &BTreeSet::new());
                 FindingText { message: format!("{line} (was left behind)"), advice }
             }
         },

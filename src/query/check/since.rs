@@ -17,7 +17,8 @@ pub struct Earlier {
     had: HashSet<(CheckCode, Subject)>,
     /// Processes and namespaces whose problems may be old. A process or namespace is in this set if
     /// it is only in the later snapshot, but may have existed when the earlier snapshot was taken.
-    /// A namespace is also in this set if its state was unknown in the earlier snapshot.
+    /// A namespace is also in this set if its state was unknown in the earlier snapshot. Attendants
+    /// (see `query::observer`) and their namespaces are in this set, too, so they are never denied.
     undated: HashSet<Subject>,
     /// Processes and namespaces that certainly did not exist when the earlier snapshot was taken.
     new: HashSet<Subject>,

@@ -11,7 +11,7 @@ use crate::graph::PidGraph;
 use crate::model::{
     LimitKind, Namespace, NamespaceId, NamespaceState, Pid, Process, ProcessStart, Snapshot,
 };
-use crate::query::observer::attendants;
+use crate::query::observer::{attendants, namespaces_used_only_by};
 
 /// The result of comparing the identity of two processes or namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub struct Comparison<'a> {
     pub begin: Option<Begin>,
     /// The processes that ran only because a snapshot was taken (see [`attendants`]). Index 0 is
     /// for the first snapshot, index 1 for the second.
-    attendants: [BTreeSet<Pid>; 2],
+    pub attendants: [BTreeSet<Pid>; 2],
     /// Maps the ID of a namespace in the second graph to its new members.
     members_came: HashMap<NamespaceId, Vec<Pid>>,
     /// Maps the ID of a namespace in the first graph to the members that it no longer has.
@@ -279,6 +279,10 @@ impl<'a> Comparison<'a> {
     }
 
     fn compare_namespaces(&mut self) {
+        let [attended_before, attended_after] =
+            [(self.before, 0), (self.after, 1)].map(|(graph, index)| {
+                namespaces_used_only_by(graph, |pid| self.attendants[index].contains(&pid))
+            });
         let mut is_new: HashMap<NamespaceId, bool> =
             self.after.snapshot().namespaces.iter().map(|it| (it.id, true)).collect();
         for before in &self.before.snapshot().namespaces {
@@ -288,13 +292,15 @@ impl<'a> Comparison<'a> {
                     is_new.insert(after.id, false);
                     self.namespace_stayed(before, after);
                 }
+                None if attended_before.contains(&before.id) => {}
                 None => self.push_namespace(Some(before.id), None, Vec::new()),
             }
         }
         for after in &self.after.snapshot().namespaces {
             let init = after.init.and_then(|init| self.after.process(init));
             let predates = init.is_some_and(|init| self.predates(init));
-            if is_new.get(&after.id) == Some(&true) && !predates {
+            let is_left_out = predates || attended_after.contains(&after.id);
+            if is_new.get(&after.id) == Some(&true) && !is_left_out {
                 self.push_namespace(None, Some(after.id), Vec::new());
             }
         }
