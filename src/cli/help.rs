@@ -33,8 +33,8 @@ pub(super) const SHORT_EXAMPLES: &str = "\
 Examples:
   pidns 4242         the namespaces that process 4242 is in
   pidns limits       limits that are full, and their main consumers (start here)
-  pidns limits 4242  why process 4242 cannot fork (run both in another terminal)
-  exec pidns limits  why this shell cannot fork (ends it, even if it is PID 1)";
+  pidns limits 4242  why process 4242 cannot fork (use another terminal)
+  exec pidns limits  why this shell cannot fork (the shell ends with pidns)";
 
 /// Pairs of an exit status and its meaning, or of an example's purpose and its command.
 type Terms = &'static [(&'static str, &'static str)];
