@@ -456,26 +456,86 @@ fn a_job_whose_leader_thread_has_exited_is_a_leftover() {
     assert_eq!(text.lines().filter(|&it| it == "1").count(), 3, "{text}");
 }
 
+/// Pipelines in which pidns may not read the descriptors of some commands. `$C` is the check, `$CAT` is
+/// a program that changes its user, as sudo does, and `$U` changes root to an ordinary user. The
+/// first word is the user who runs the pipeline.
+const FOREIGN: [(&str, &str); 14] = [
+    ("nobody", "$C | $CAT"),
+    ("nobody", "{ true; $C; } | $CAT"),
+    ("nobody", "true | timeout 9 $C | cat | $CAT | cat"),
+    ("nobody", "setsid -w $C | $CAT"),
+    ("nobody", "$C > >($CAT)"),
+    ("nobody", "timeout 9 $C > >($CAT)"),
+    ("nobody", "exec > >($CAT); true; $C; exit $?"),
+    ("nobody", "exec > >($CAT); (true; $C) 2>&1 | cat; exit $?"),
+    ("nobody", "$CAT before | ${C% *} -"),
+    ("nobody", "cat before | $CAT | cat | ${C% *} -"),
+    ("root", "$U $C | cat"),
+    ("root", "timeout 9 $U $C | cat | cat"),
+    ("root", "timeout 9 $U $C > >(cat)"),
+    ("root", "exec > >(cat); true; $U $C; exit $?"),
+];
+
 #[test]
 fn a_program_of_another_user_in_the_pipeline_is_no_leftover() {
     needs!(HostRoot);
     let (dir, program) = public_copy();
-    let cat = dir.path().join("cat").display().to_string();
-    let copy = format!("install -m4755 \"$(command -v cat)\" {cat}");
-    assert!(run(Command::new("sh").args(["-c", &copy])).status.success());
-    // An ordinary user may not read the descriptors of a set-user-ID program.
-    let script = format!(
-        "set -o pipefail; before=$({program} -q -f json); \
-         {program} check -q --since <(echo \"$before\") | {cat}; echo $?; \
-         sleep 609 > /dev/null 2>&1 & {program} check -q --since <(echo \"$before\") | {cat}; echo $?"
-    );
-    let mut command = Command::new("unshare");
-    command.args(["-mpf", "--mount-proc", "--kill-child"]).args(nobody().split(' '));
-    let text = stdout(&run(command.args(["bash", "-c", "bash -c \"$0\"; :", &script])));
-    let (first, second) = text.split_once("\n0\n").expect("two reports");
-    assert!(!first.contains("leftover-process"), "{text}");
-    assert_eq!(second.matches("leftover-process").count(), 1, "{text}");
-    assert!(second.contains(" sleep ") && second.ends_with("\n1\n"), "{text}");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let copy = |name: &str| {
+        format!("install -m4755 \"$(command -v {name})\" {}; ", path(&format!("su-{name}")))
+    };
+    let copies = copy("cat") + &copy("sleep") + "mkdir -m777 \"$0\"";
+    let made = run(Command::new("bash").args(["-ec", &copies, &path("work")]));
+    assert!(made.status.success(), "{made:?}");
+    let check = |init: bool, user: &str, script: &str| {
+        let script = format!(
+            "trap 'echo $? > status' EXIT; set -o pipefail; $P -q -f json > before; {script}"
+        );
+        fs::write(path("script.sh"), script).unwrap();
+        let as_user = if user == "root" { String::new() } else { nobody().to_owned() };
+        // If this is the last command, the shell replaces itself, and the script runs in the init.
+        let end = if init { "" } else { "; until ! pgrep -x '(su-)?cat'; do :; done" };
+        // Close the descriptors that the test has inherited: one may be a pipe from outside.
+        let close = "for i in /proc/$$/fd/*; do i=${i##*/}; ((i < 3)) || eval \"exec $i>&-\"; done";
+        let start = format!(
+            "{close}; cd {}; rm -f *; {as_user} bash ../script.sh < /dev/null > out 2>&1 {end}",
+            path("work")
+        );
+        let mut command = Command::new("unshare");
+        command.args(["-mpf", "--mount-proc", "--kill-child", "bash", "-c", &start]);
+        command.env("C", format!("{program} check -q --since before")).env("P", &program);
+        let output = run(command.env("CAT", path("su-cat")).env("U", nobody()));
+        let text = |name| fs::read_to_string(path(name)).unwrap_or_default();
+        (text("work/status"), text("work/out") + &format!("{output:?}"))
+    };
+    let sleep = path("su-sleep");
+    let started = "until [ $(</proc/$!/comm) = su-sleep ]; do :; done";
+    for (user, pipeline) in FOREIGN {
+        for init in [false, true] {
+            let (status, text) = check(init, user, pipeline);
+            assert_eq!(status, "0\n", "{init} {pipeline}: {text}");
+        }
+        let daemon = format!("setsid {sleep} 609 > /dev/null 2>&1 & {started}; {pipeline}");
+        let (status, text) = check(false, user, &daemon);
+        assert_eq!(status, "1\n", "{pipeline}: {text}");
+        assert_eq!(text.matches("leftover-process").count(), 1, "{pipeline}: {text}");
+        assert!(text.contains(" su-sleep "), "{pipeline}: {text}");
+    }
+    // These programs are older than the pipeline, or no pipe may connect them.
+    for pipeline in [
+        "$C | $CAT",
+        "timeout 9 $C | cat | $CAT | cat",
+        "$C > >($CAT)",
+        "$C | cat",
+        "$C",
+        "exec 2> >(cat); $C > report; s=$?; cat report; exit $s",
+    ] {
+        let daemon = format!("{sleep} 609 > /dev/null 2>&1 & {started}; {pipeline}");
+        let (status, text) = check(false, "nobody", &daemon);
+        assert_eq!(status, "1\n", "{pipeline}: {text}");
+        assert_eq!(text.matches("leftover-process").count(), 1, "{pipeline}: {text}");
+        assert!(text.contains(" su-sleep "), "{pipeline}: {text}");
+    }
 }
 
 #[test]

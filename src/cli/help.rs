@@ -162,6 +162,10 @@ leftover, except for the shell that runs the check, its ancestors, the other \
 commands of its pipeline, which a pipe must connect with standard input, output or error of \
 the check or one of its ancestors, and the heartbeat that \
 a CI agent such as Jenkins runs beside a step (touch, and sleep for at most ten seconds). \
+A process whose descriptors pidns may not read, such as sudo tee log, is not a leftover if it \
+may have the other end of one of these pipes: its parent is the shell or program that could have \
+created the pipe, it is still in the session of the check or of an ancestor, and pidns sees no other process \
+at that end. Only root can tell such a process from a leftover. \
 A PID namespace in which only these processes run is not a leftover. Nor is one without \
 processes if it is held open only by these processes, and all of them are new. \
 If the shell that starts the pipeline is the init of its PID namespace, an earlier command of the \

@@ -26,7 +26,8 @@ pub struct Observer {
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub companions: Vec<Pid>,
     /// The ancestors and the tracer of pidns, and the other processes in its pipeline, sorted by
-    /// PID.
+    /// PID. Includes processes that may be in the pipeline, but whose descriptors pidns may not
+    /// read.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub attendants: Vec<Pid>,
 }

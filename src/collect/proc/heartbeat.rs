@@ -44,8 +44,8 @@ pub fn step(
     let shells = ancestry.iter().skip(2);
     let scripts = ancestry.iter().skip(1);
     shells.zip(scripts).find_map(|(shell, script)| {
-        let runs_script = is_shell(procfs, script)
-            && is_shell(procfs, shell)
+        let runs_script = is_shell(procfs, script, waits)
+            && is_shell(procfs, shell, waits)
             && !is_init(shell)
             && arguments(procfs, shell.pid, waits).is_some_and(|it| starts_heartbeat(&it))
             && !is_subshell(procfs, script.pid, shell.pid, waits);

@@ -15,6 +15,8 @@
 //! - `inits`: finds out whether an init is alive
 //! - `pipeline`: finds pidns itself and the processes that were started together with it
 //! - `heartbeat`: finds the background loop that shows a CI agent that a step is still running
+//! - `pipes`: reads the pipes that a process has open
+//! - `unreadable`: guesses the pipes of processes whose descriptors pidns may not read
 //! - `relatives`: finds ancestors, siblings, descendants and shells
 //! - `environment`: checks whether the environment of a process meets given conditions
 //! - `waiting`: finds out why a process does not run or exit
@@ -34,6 +36,7 @@ mod inits;
 mod mounts;
 mod parents;
 mod pipeline;
+mod pipes;
 mod process;
 pub mod process_dir;
 pub mod procfs;
@@ -42,6 +45,7 @@ pub mod scan;
 pub mod scan_mark;
 mod source;
 pub mod status;
+mod unreadable;
 pub mod waiting;
 pub mod walk;
 mod worker;

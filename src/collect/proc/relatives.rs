@@ -91,13 +91,19 @@ pub fn has_ended(procfs: &Procfs, pid: Pid) -> bool {
 }
 
 /// Returns `true` if the program of a process is a shell. Checks the link `exe` if possible,
-/// because `comm` may be the name of a script.
-pub fn is_shell(procfs: &Procfs, process: &Process) -> bool {
+/// because `comm` may be the name of a script. If pidns may not read the link, also checks the
+/// first argument, which is the shell that runs a script.
+pub fn is_shell(procfs: &Procfs, process: &Process, waits: &WaitLimit) -> bool {
+    let is_shell = |path: &[u8]| SHELLS.iter().any(|it| it.as_bytes() == file_name(path));
     let mut link = [0; 256];
     let dir = ProcessDir::open(procfs.fd(), process.pid);
-    let program = dir.and_then(|dir| Ok(read_link(dir.as_fd(), c"exe", &mut link)?.to_vec()));
-    let program = program.unwrap_or_else(|_| process.comm.as_bytes().to_vec());
-    SHELLS.iter().any(|shell| shell.as_bytes() == file_name(&program))
+    if let Ok(program) = dir.and_then(|dir| read_link(dir.as_fd(), c"exe", &mut link)) {
+        return is_shell(program);
+    }
+    let arguments = arguments(procfs, process.pid, waits).unwrap_or_default();
+    let first = arguments.split(|&byte| byte == 0).next().unwrap_or_default();
+    // A login shell has a hyphen before its name.
+    is_shell(process.comm.as_bytes()) || is_shell(first.strip_prefix(b"-").unwrap_or(first))
 }
 
 /// Returns the part of a path after the last slash.

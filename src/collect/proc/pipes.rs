@@ -1,0 +1,165 @@
+//! Reads the pipes and FIFOs that a process has open.
+
+use std::collections::HashSet;
+use std::ffi::{CStr, CString};
+use std::os::fd::AsFd as _;
+
+use rustix::fs::{AtFlags, Dir, statat};
+use rustix::io::Result as SysResult;
+
+use super::descriptor_table::is_close_on_exec;
+use super::process_dir::ProcessDir;
+use super::procfs::Procfs;
+use crate::collect::kernel::sys::{FileId, open_dir, read_link};
+use crate::collect::parse;
+use crate::model::Pid;
+
+/// The descriptors that connect a process to its pipeline.
+const STANDARD: [&CStr; 3] = [c"fd/0", c"fd/1", c"fd/2"];
+
+/// Maximum number of descriptors to read for pidns itself, for a shell, or for a process that a
+/// shell has forked but that has not executed its program yet. For other processes, only the
+/// `STANDARD` descriptors are read.
+const MAX_DESCRIPTORS: usize = 256;
+
+/// The pipes and FIFOs that a process has open.
+#[derive(Clone, Default)]
+pub struct Pipes {
+    /// The pipes that the process reads from.
+    pub read: HashSet<FileId>,
+    /// The pipes that the process writes to.
+    pub written: HashSet<FileId>,
+    /// `true` if the process may be a daemon that an earlier command of the pipeline started. Such
+    /// a daemon may have inherited the write end of a pipe.
+    pub may_be_daemon: bool,
+    /// The pipes in `written` whose reader is a sibling that the kernel lists before this process.
+    /// A shell starts the writer of a pipe before the reader, so the shell did not start this
+    /// process. The process may be a daemon that the actual writer started.
+    pub late: HashSet<FileId>,
+}
+
+impl Pipes {
+    /// Finds the pipes among the standard descriptors of a process: input, output and error.
+    pub fn of(procfs: &Procfs, pid: Pid) -> Self {
+        Self::of_descriptors(procfs, pid, |_| Ok(STANDARD.map(CString::from).into()))
+    }
+
+    /// Finds the pipes among all open descriptors of a process. To connect a pipe, a shell
+    /// duplicates it to a standard descriptor before it closes the original, which has a higher
+    /// number. So pidns reads the descriptors from the highest to the lowest: if the original is
+    /// closed, the duplicate exists already.
+    pub fn of_all(procfs: &Procfs, pid: Pid) -> Self {
+        Self::of_descriptors(procfs, pid, |dir| Ok(paths(descriptors(dir)?)))
+    }
+
+    /// Finds the pipes that may belong to the pipeline of pidns or of a shell. Includes every pipe
+    /// among the standard descriptors. Among the higher descriptors, includes only the write ends
+    /// of anonymous pipes that the shell's commands inherit, as in `exec 3> >(cat)`. Other pipes
+    /// may lead to a server, as in `exec 3< <(server)`.
+    pub fn of_shell(procfs: &Procfs, pid: Pid) -> Self {
+        Self::of_descriptors(procfs, pid, |dir| {
+            let is_passed_on = |fd: &u32| {
+                let link = CString::new(format!("fd/{fd}")).unwrap_or_default();
+                let is_pipe = read_link(dir.as_fd(), &link, &mut [0; 32])
+                    .is_ok_and(|target| target.starts_with(b"pipe:"));
+                let is_written = statat(dir.as_fd(), &link, AtFlags::SYMLINK_NOFOLLOW)
+                    .is_ok_and(|it| it.st_mode & 0o200 != 0);
+                *fd < 3 || is_pipe && is_written && !is_close_on_exec(dir.as_fd(), *fd)
+            };
+            Ok(paths(descriptors(dir)?.into_iter().filter(is_passed_on)))
+        })
+    }
+
+    /// Finds the pipes among the descriptors of a process. `list` selects the descriptors, and
+    /// returns their paths. Leaves out descriptors that can't be read.
+    fn of_descriptors(
+        procfs: &Procfs,
+        pid: Pid,
+        list: impl FnOnce(&ProcessDir<'_>) -> SysResult<Vec<CString>>,
+    ) -> Self {
+        let mut pipes = Self::default();
+        let Ok(dir) = ProcessDir::open(procfs.fd(), pid) else { return pipes };
+        for name in list(&dir).unwrap_or_default() {
+            let name = name.as_c_str();
+            let Ok(Some(pipe)) = FileId::of_pipe(dir.as_fd(), name) else { continue };
+            // The permissions of the link show whether the descriptor is the read end or the write
+            // end of the pipe. pidns must know which end is open: a daemon that a job left behind
+            // may have inherited the same end as pidns, but is not part of the pipeline.
+            let Ok(link) = statat(dir.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+            if link.st_mode & 0o400 != 0 {
+                pipes.read.insert(pipe);
+            }
+            if link.st_mode & 0o200 != 0 {
+                pipes.written.insert(pipe);
+            }
+        }
+        pipes
+    }
+
+    /// Adds the pipes that `other` reads from and writes to.
+    pub fn extend(&mut self, other: &Self) {
+        self.read.extend(&other.read);
+        self.written.extend(&other.written);
+    }
+
+    /// Adds the other ends of the pipes in `pipes` that are not in `inherited`. If the order in
+    /// which the two processes started is known, adds only the read ends for a younger process, and
+    /// only the write ends for an older process.
+    pub fn add_other_ends(
+        &mut self,
+        pipes: &Self,
+        inherited: Option<&Self>,
+        is_younger: Option<bool>,
+    ) {
+        let is_new = |pipe: &&_| {
+            inherited.is_none_or(|it| !it.read.contains(pipe) && !it.written.contains(pipe))
+        };
+        if is_younger != Some(false) {
+            self.read.extend(pipes.written.iter().filter(is_new));
+        }
+        if is_younger != Some(true) {
+            self.written.extend(pipes.read.iter().filter(is_new));
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.read.is_empty() && self.written.is_empty()
+    }
+
+    /// Returns `true` if `other` contains the opposite end of a pipe in `self`.
+    ///
+    /// If so, also adds pipes to `self`, to find the next process in the pipeline. If `other` reads
+    /// from a pipe in `self`, adds the pipes that `other` writes to. If `other` writes to a pipe in
+    /// `self`, adds the pipes that `other` reads from.
+    ///
+    /// If `other` contains only the same end of a pipe as `self`, returns `false`: the process may
+    /// be a daemon that the job started and that inherited this end.
+    pub fn follow(&mut self, other: &Self) -> bool {
+        let is_reader = !self.written.is_disjoint(&other.read);
+        let mut written = other.written.difference(&other.late);
+        let is_writer = !other.may_be_daemon && written.any(|pipe| self.read.contains(pipe));
+        if is_reader {
+            self.written.extend(&other.written);
+        }
+        if is_writer {
+            self.read.extend(&other.read);
+        }
+        is_reader || is_writer
+    }
+}
+
+/// Returns the descriptors of a process, the highest number first.
+fn descriptors(dir: &ProcessDir<'_>) -> SysResult<Vec<u32>> {
+    let entries = Dir::new(open_dir(dir.as_fd(), c"fd")?)?.flatten();
+    let numbers = entries.filter_map(|entry| parse::entry(entry.file_name().to_bytes()));
+    let mut numbers: Vec<u32> = numbers.take(MAX_DESCRIPTORS).collect();
+    numbers.extend([0, 1, 2]);
+    numbers.sort_unstable_by_key(|&it| std::cmp::Reverse(it));
+    Ok(numbers)
+}
+
+/// Returns the paths of descriptors, such as `fd/3`, relative to the directory of the process.
+fn paths(descriptors: impl IntoIterator<Item = u32>) -> Vec<CString> {
+    let path = |fd| CString::new(format!("fd/{fd}")).ok();
+    descriptors.into_iter().filter_map(path).collect()
+}

@@ -1,0 +1,144 @@
+//! Guesses the pipes of processes whose descriptors pidns may not read, such as `sudo tee log` in
+//! the pipeline of an ordinary user.
+
+use std::os::fd::AsFd as _;
+
+use rustix::io::Errno;
+
+use super::pipes::Pipes;
+use super::process_dir::ProcessDir;
+use super::procfs::Procfs;
+use super::relatives::{is_shell, session};
+use crate::collect::kernel::sys::read_link;
+use crate::collect::kernel::wait_limit::WaitLimit;
+use crate::model::{Pid, Process};
+
+/// Adds to `others`, which are children of `ancestry`, the pipes that a process may have open if
+/// pidns may not read its descriptors. `chain` has the pipes of each process in `ancestry`.
+///
+/// Only processes in the session of pidns or of an ancestor get pipes: a daemon leaves the session
+/// of the job that started it. They get only pipes of which pidns sees no other end.
+pub fn add_possible_pipes(
+    procfs: &Procfs,
+    ancestry: &[&Process],
+    chain: &[Pipes],
+    others: &mut [(&Process, Pipes)],
+    waits: &WaitLimit,
+) {
+    let sessions: Vec<_> = ancestry.iter().map(|it| session(procfs, it.pid)).collect();
+    let may_belong =
+        |pid: Pid| is_unreadable(procfs, pid) && sessions.contains(&session(procfs, pid));
+    let may_belong: Vec<bool> = others.iter().map(|(it, _)| may_belong(it.pid)).collect();
+    if !may_belong.contains(&true) {
+        return;
+    }
+    let pipeline = Pipeline::of(procfs, ancestry, chain, others, waits);
+    let possible = others.iter().zip(&may_belong).map(|((process, _), &may_belong)| {
+        if may_belong { pipeline.possible_pipes(process, others) } else { Pipes::default() }
+    });
+    let possible: Vec<Pipes> = possible.collect();
+    for ((_, pipes), possible) in others.iter_mut().zip(&possible) {
+        pipes.extend(possible);
+    }
+}
+
+/// Returns `true` if pidns may not read the descriptors of a process. The kernel requires the same
+/// permission for the link `exe`.
+fn is_unreadable(procfs: &Procfs, pid: Pid) -> bool {
+    let link = ProcessDir::open(procfs.fd(), pid)
+        .and_then(|dir| read_link(dir.as_fd(), c"exe", &mut [0; 256]).map(drop));
+    matches!(link, Err(Errno::ACCESS | Errno::PERM))
+}
+
+/// An ancestor of pidns, or pidns itself.
+struct Ancestor<'a> {
+    process: &'a Process,
+    is_shell: bool,
+    is_readable: bool,
+    /// The pipes that the process may have open. If its descriptors can't be read, these are the
+    /// pipes of its child, which may have inherited them.
+    pipes: Pipes,
+}
+
+/// The processes and pipes around pidns that it can see.
+struct Pipeline<'a> {
+    /// pidns and its ancestors.
+    chain: Vec<Ancestor<'a>>,
+    /// The pipes of which pidns sees only one end.
+    open: Pipes,
+    pid_max: Option<u32>,
+}
+
+impl<'a> Pipeline<'a> {
+    fn of(
+        procfs: &Procfs,
+        ancestry: &[&'a Process],
+        pipes: &[Pipes],
+        others: &[(&Process, Pipes)],
+        waits: &WaitLimit,
+    ) -> Self {
+        let mut chain: Vec<Ancestor<'a>> = Vec::new();
+        let mut seen = Pipes::default();
+        for pipes in pipes.iter().chain(others.iter().map(|(_, pipes)| pipes)) {
+            seen.extend(pipes);
+        }
+        let mut other_ends = seen.clone();
+        for (process, pipes) in ancestry.iter().zip(pipes) {
+            let is_readable = !is_unreadable(procfs, process.pid);
+            let is_shell = is_shell(procfs, process, waits);
+            if !is_shell {
+                // A CI agent reads the output of its steps from any of its descriptors.
+                other_ends.extend(&Pipes::of_all(procfs, process.pid));
+            }
+            let below = chain.last().filter(|_| !is_readable);
+            let pipes = below.map_or(pipes, |below| &below.pipes).clone();
+            chain.push(Ancestor { process, is_shell, is_readable, pipes });
+        }
+        let read = seen.read.difference(&other_ends.written).copied().collect();
+        let written = seen.written.difference(&other_ends.read).copied().collect();
+        let open = Pipes { read, written, ..Pipes::default() };
+        Self { chain, open, pid_max: procfs.pid_max() }
+    }
+
+    /// Returns the pipes that an unreadable child of an ancestor may have open. There are two
+    /// kinds:
+    ///
+    /// - A pipe that the parent has created for itself, as in `exec > >(sudo tee log)`. The
+    ///   parent's own parent doesn't have this pipe.
+    /// - A pipe between two commands of a pipeline. Their parent, a shell, doesn't have this pipe.
+    ///   A shell starts the writer of a pipe before the reader.
+    fn possible_pipes(&self, process: &Process, others: &[(&Process, Pipes)]) -> Pipes {
+        let mut possible = Pipes::default();
+        let level = self.chain.iter().position(|it| process.ppid == Some(it.process.pid));
+        let Some((level, parent)) = level.and_then(|it| Some((it, self.chain.get(it)?))) else {
+            return possible;
+        };
+        let child = level.checked_sub(1).and_then(|it| self.chain.get(it));
+        let above = self.chain.get(level + 1);
+        // A program that has replaced a shell has the children of that shell. These children are
+        // older than the program's own, and than orphans that the program adopts.
+        let is_first = child.is_none_or(|it| self.is_before(it.process, process) != Some(true));
+        let may_have_been_shell = child.is_none() || above.is_some_and(|it| it.is_shell);
+        if parent.is_shell || is_first && may_have_been_shell {
+            let inherited = above.filter(|it| it.is_readable).map(|it| &it.pipes);
+            possible.add_other_ends(&parent.pipes, inherited, None);
+        }
+        if parent.is_shell {
+            let inherited = Some(&parent.pipes).filter(|_| parent.is_readable);
+            let is_sibling = |it: &&Process| it.ppid == process.ppid && it.pid != process.pid;
+            let siblings = others.iter().filter(|(it, _)| is_sibling(it));
+            let siblings = siblings.map(|(it, pipes)| (*it, pipes));
+            for (sibling, pipes) in siblings.chain(child.map(|it| (it.process, &it.pipes))) {
+                possible.add_other_ends(pipes, inherited, self.is_before(sibling, process));
+            }
+        }
+        possible.read.retain(|pipe| self.open.written.contains(pipe));
+        possible.written.retain(|pipe| self.open.read.contains(pipe));
+        possible
+    }
+
+    /// Returns `true` if the first process started before the second one, or `None` if unknown.
+    fn is_before(&self, first: &Process, second: &Process) -> Option<bool> {
+        first.start()?.is_before(second.start()?, self.pid_max)
+    }
+}
