@@ -51,7 +51,13 @@ struct Found {
 
 /// Runs `pidns check`, and returns the findings about a process (PID) or a namespace (ID).
 fn findings(subject: &str) -> Vec<Found> {
-    let output = pidns(&["check", "-q", "-f", "json"]);
+    findings_of(&[], subject)
+}
+
+/// Runs `pidns check` with these arguments, and returns the findings about a process (PID) or a
+/// namespace (ID).
+fn findings_of(arguments: &[&str], subject: &str) -> Vec<Found> {
+    let output = pidns(&[&["check", "-q", "-f", "json"], arguments].concat());
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let about = |it: &&Value| {
@@ -69,9 +75,18 @@ fn findings(subject: &str) -> Vec<Found> {
 
 /// Returns the finding with this code about a process or namespace.
 fn finding(subject: &str, code: &str) -> Found {
-    let mut found = findings(subject);
+    with_code(code, findings(subject))
+}
+
+/// Returns the advice in the finding with this code about a process or namespace that is new since
+/// the saved document.
+fn advice_since(before: &Path, subject: &str, code: &str) -> Vec<String> {
+    with_code(code, findings_of(&["--since", before.to_str().unwrap()], subject)).advice
+}
+
+fn with_code(code: &str, mut found: Vec<Found>) -> Found {
     let index = found.iter().position(|it| it.code == code);
-    found.swap_remove(index.unwrap_or_else(|| panic!("no {code} of {subject} in {found:?}")))
+    found.swap_remove(index.unwrap_or_else(|| panic!("no {code} in {found:?}")))
 }
 
 /// Runs each advised command in a shell.
@@ -137,6 +152,19 @@ fn end_carefully(pid: u32, child: u32) -> String {
     format!("end {pid} only if user root does not need it: another user may have started {child}")
 }
 
+/// Returns the advice about a process of `user` that keeps a namespace only because its children
+/// would start there.
+fn end_if_idle(pid: u32, user: &str) -> String {
+    format!("end {pid} only if user {user} does not need it: it may also do other work")
+}
+
+/// Saves a document about this host in a directory.
+fn save(dir: &tempfile::TempDir) -> PathBuf {
+    let path = dir.path().join("before");
+    fs::write(&path, stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    path
+}
+
 fn is_gone(pid: u32) -> bool {
     status(pid, "State").is_empty()
 }
@@ -194,7 +222,7 @@ fn a_traced_zombie_waits_for_its_tracer() {
     let end = end_carefully(tracer.pid(), member);
     let dead = finding(&namespace_of(init), "dead-namespace").advice;
     // `unshare` also keeps the namespace alive, through its `pid_for_children`.
-    assert_eq!(dead, [end.clone(), format!("kill {}", running.pid())]);
+    assert_eq!(dead, [end.clone(), end_if_idle(running.pid(), "root")]);
     let blocked = finding(&namespace_of(init), "blocked-init").advice;
     assert_eq!(blocked, [end]);
     kill(tracer.pid(), Signal::TERM);
@@ -751,7 +779,9 @@ fn the_advice_unmounts_in_each_mount_namespace() {
 
 #[test]
 fn the_advice_sends_an_init_no_signal_that_it_ignores() {
-    needs!(Namespaces, Program("python3"));
+    needs!(NamespaceOfItsOwn, Program("python3"));
+    let dir = tempfile::tempdir().unwrap();
+    let before = save(&dir);
     // The children of an init would start in a dead namespace. The kernel ignores SIGTERM for an
     // init without a handler, so the advice must use SIGKILL.
     let program = "import ctypes, os, signal; ctypes.CDLL(None).unshare(0x20000000)\n\
@@ -759,10 +789,119 @@ fn the_advice_sends_an_init_no_signal_that_it_ignores() {
                    os.wait(); print('ready', flush=True); signal.pause()";
     let (_container, init) = container(&format!("exec python3 -c \"{program}\""));
     let id = link(format!("/proc/{init}/ns/pid_for_children")).unwrap();
-    let advice = finding(&id, "dead-namespace").advice;
+    let advice = advice_since(&before, &id, "dead-namespace");
     assert_eq!(advice, [format!("kill -KILL {init}")]);
     follow(&advice);
     until("the namespace is gone", || Document::of(&[]).find_namespace(&id).is_none());
+}
+
+/// Python program that starts a child in a new PID namespace when it gets SIGUSR1, as a CI agent
+/// starts a job.
+const AGENT: &str = "
+import ctypes, os, signal
+def start(*_):
+    assert ctypes.CDLL(None).unshare(0x20000000) == 0
+    if os.fork() == 0: os.execvp('sleep', ['sleep', '600'])
+signal.signal(signal.SIGUSR1, start)
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+print('ready', flush=True)
+while True: signal.pause()
+";
+
+#[test]
+fn the_advice_kills_the_parent_of_an_init_only_if_it_was_left_behind() {
+    needs!(NamespaceOfItsOwn, Program("python3"));
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let before_agent = save(&dirs[0]);
+    let (agent, _) = start_command(Command::new("python3").args(["-c", AGENT]));
+    let before_job = save(&dirs[1]);
+    kill(agent.pid(), Signal::USR1);
+    let job = sleep_of(agent.pid());
+    let (id, pid) = (namespace_of(job), agent.pid());
+    let (kill_job, kill_agent) = (format!("kill -KILL {job}"), format!("kill {pid}"));
+    // The agent is older than the job, so it may have other jobs.
+    let advice = advice_since(&before_job, &id, "leftover-namespace");
+    assert_eq!(advice, [kill_job.clone(), end_if_idle(pid, "root")]);
+    let advice = advice_since(&before_agent, &id, "leftover-namespace");
+    assert_eq!(advice, [kill_job.clone(), kill_agent.clone()]);
+    follow(&[kill_job]);
+    until("the job is gone", || is_gone(job));
+    for code in ["leftover-namespace", "dead-namespace"] {
+        let advice = advice_since(&before_job, &id, code);
+        assert_eq!(advice, [end_if_idle(pid, "root")], "{code}");
+    }
+    assert_eq!(finding(&id, "dead-namespace").advice, [end_if_idle(pid, "root")]);
+    let advice = advice_since(&before_agent, &id, "dead-namespace");
+    assert_eq!(advice, [kill_agent]);
+    follow(&advice);
+    until("the namespace is gone", || Document::of(&[]).find_namespace(&id).is_none());
+}
+
+#[test]
+fn the_advice_ignores_holders_that_end_with_the_init() {
+    needs!(NamespaceOfItsOwn);
+    let dir = tempfile::tempdir().unwrap();
+    let before = save(&dir);
+    let script = "exec 9</proc/self/ns/pid; sleep 600 & echo ready; wait";
+    let (parent, init) = container(script);
+    let id = namespace_of(init);
+    assert_eq!(link(format!("/proc/{init}/fd/9")).as_ref(), Some(&id));
+    let advice = advice_since(&before, &id, "leftover-namespace");
+    assert_eq!(advice, [format!("kill -KILL {init}"), format!("kill {}", parent.pid())]);
+    follow(&advice[..1]);
+    until("the namespace is gone", || Document::of(&[]).find_namespace(&id).is_none());
+}
+
+/// Python program that becomes user `argv[2]`, enters the user namespace and the PID namespace of
+/// the process `argv[1]`, starts a child there, and never reaps it.
+const ENTERS: &str = "
+import ctypes, os, signal, sys
+os.setgid(int(sys.argv[2]))
+os.setuid(int(sys.argv[2]))
+for kind in 'user', 'pid':
+    fd = os.open('/proc/%s/ns/%s' % (sys.argv[1], kind), os.O_RDONLY)
+    ctypes.CDLL(None).setns(fd, 0)
+    os.close(fd)
+if os.fork() == 0: os.execvp('sleep', ['sleep', '600'])
+print('ready', flush=True)
+signal.pause()
+";
+
+#[test]
+fn a_warning_about_a_process_replaces_the_advice_to_kill_it() {
+    needs!(HostRoot, UserNamespaces, Program("python3"));
+    for (uid, user) in [("54321", "54321"), ("0", "root")] {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", uid, "--clear-groups", "unshare", "-Urpf", "--kill-child"]);
+        let (maker, _) = start_command(command.args(["bash", "-c", "echo ready; sleep 600; :"]));
+        let init = children(maker.pid())[0];
+        let python = ["-c", ENTERS, &init.to_string(), uid];
+        let (parent, _) = start_command(Command::new("python3").args(python));
+        let child = sleep_of(parent.pid());
+        let (id, pid) = (namespace_of(child), parent.pid());
+        assert_eq!(id, namespace_of(init));
+        kill(child, Signal::KILL);
+        until("the child is a zombie", || state(child) == "Z");
+        kill(init, Signal::KILL);
+        until("the init has exited", || status(init, "VmSize").is_empty());
+        // The parent does not reap its child, and its next child would start in the namespace.
+        let blocked = finding(&id, "blocked-init").advice;
+        let mut dead = finding(&id, "dead-namespace").advice;
+        let maker = end_if_idle(maker.pid(), user);
+        if user == "root" {
+            assert_eq!(blocked, [end_carefully(pid, child)]);
+            assert_eq!(dead, [end_carefully(pid, child), maker]);
+            kill(pid, Signal::TERM);
+        } else {
+            dead.sort_unstable();
+            let mut expected = [end_if_idle(pid, user), maker];
+            expected.sort_unstable();
+            assert_eq!(dead, expected);
+            assert_eq!(blocked, [format!("kill {pid}")]);
+            follow(&blocked);
+        }
+        until("the init is gone", || is_gone(init));
+    }
 }
 
 #[test]

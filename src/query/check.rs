@@ -183,6 +183,15 @@ impl Check {
         problems::is_unreaped(process, &self.unsettled)
     }
 
+    /// Returns `true` if a finding says that a process was left behind.
+    #[must_use]
+    pub fn is_leftover(&self, pid: Pid) -> bool {
+        let (code, subject) = (CheckCode::LeftoverProcess, Subject::Process(pid));
+        let finding = |verdict| Finding { verdict, code, subject };
+        let is_found = |verdict| self.findings.binary_search(&finding(verdict)).is_ok();
+        is_found(Verdict::Deny) || is_found(Verdict::Warn)
+    }
+
     /// Returns all processes that a report on the findings mentions: the subjects of the findings;
     /// the tracers or parents of zombies; the inits of namespaces; and the processes that keep
     /// namespaces alive.

@@ -1,13 +1,11 @@
 //! Advice: how to solve a problem, usually by a shell command. A command may end with a comment
 //! (`# ...`), so that users can copy the whole line.
 
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::collections::{BTreeSet, HashSet};
 
 use super::line::Line;
-use super::sanitize::{CiCommand, Sanitized, is_harmful};
+use super::sanitize::Sanitized;
+use super::shell::{shell_path, shell_word};
 use super::subject::part_of;
 use crate::graph::PidGraph;
 use crate::model::{
@@ -43,6 +41,28 @@ enum Cause<'a> {
     Unreaped(Pid),
     /// The process keeps the namespace alive through its open file descriptor with this number.
     Holds(&'a Namespace, u32),
+    /// The process keeps a namespace alive because its children would start there.
+    PidForChildren,
+}
+
+/// Commands that solve a problem, or a part of it.
+pub enum Step {
+    /// Commands that kill this process.
+    Kill(Pid, Vec<String>),
+    /// A warning to end this process only if its user does not need it.
+    EndIfUnneeded(Pid, String),
+    /// Commands that kill no process.
+    Other(Vec<String>),
+}
+
+impl Step {
+    /// Returns the commands or the warning.
+    pub fn commands(self) -> Vec<String> {
+        match self {
+            Self::Kill(_, commands) | Self::Other(commands) => commands,
+            Self::EndIfUnneeded(_, warning) => vec![warning],
+        }
+    }
 }
 
 impl Adviser<'_> {
@@ -87,25 +107,30 @@ impl Adviser<'_> {
         }
     }
 
-    /// Returns the commands that kill a process. If another user may have caused the problem in
-    /// order to make an administrator kill the process, returns a warning instead.
-    fn end_if_own_fault(&self, pid: Pid, cause: Cause<'_>) -> Vec<String> {
+    /// Returns the commands that kill a process or, if there is a doubt that the process should be
+    /// killed, a warning that names the doubt.
+    fn end_unless_in_doubt(&self, pid: Pid, cause: Cause<'_>) -> Step {
         let commands = self.end(pid);
         if commands.is_empty() || pid == Pid::INIT {
-            return commands;
+            return Step::Other(commands);
         }
-        let Some(why) = self.may_be_framed(pid, cause) else { return commands };
+        let Some(why) = self.doubt(pid, cause) else { return Step::Kill(pid, commands) };
         let process = self.graph.known_process(pid);
         let whole = process.and_then(|it| part_of(self.graph, it));
         let whole = whole.map_or_else(String::new, |it| format!(" (part of {it})"));
         let user = process.map_or_else(|| "its user".to_owned(), |it| format!("user {}", user(it)));
-        vec![format!("end {pid}{whole} only if {user} does not need it: {why}")]
+        let warning = format!("end {pid}{whole} only if {user} does not need it: {why}");
+        Step::EndIfUnneeded(pid, warning)
     }
 
-    /// Returns a phrase that says how another user may have made this process look responsible for
-    /// a problem. Returns `None` if pidns does not suspect another user.
+    /// Returns a phrase that says why a process should perhaps not be killed. Returns `None` if
+    /// there is no doubt.
     ///
-    /// Another user can make a process look responsible in these ways:
+    /// A process may do other work: a CI agent can start jobs in PID namespaces by `unshare(2)` and
+    /// `fork(2)`, so it keeps the namespace of a job through `pid_for_children`.
+    ///
+    /// Another user may have caused the problem in order to make an administrator kill the process.
+    /// There are these ways to make a process look responsible:
     ///
     /// - A user's process can create a child whose parent is the daemon that started the user's job
     ///   (`CLONE_PARENT`). The child can make that daemon its tracer (`PTRACE_TRACEME`). If the
@@ -116,7 +141,7 @@ impl Adviser<'_> {
     /// If the initial user namespace owns a PID namespace, the owner does not show who sent a
     /// descriptor that refers to the PID namespace: only root can create such a PID namespace, but
     /// anybody can run in it. Most containers and set-user-ID sandboxes have such a PID namespace.
-    fn may_be_framed(&self, pid: Pid, cause: Cause<'_>) -> Option<String> {
+    fn doubt(&self, pid: Pid, cause: Cause<'_>) -> Option<String> {
         let process = self.graph.known_process(pid);
         match cause {
             Cause::Unreaped(child) => {
@@ -149,6 +174,7 @@ impl Adviser<'_> {
                 };
                 Some(format!("fd {fd} may come from {from}"))
             }
+            Cause::PidForChildren => Some("it may also do other work".to_owned()),
         }
     }
 
@@ -162,26 +188,29 @@ impl Adviser<'_> {
     /// Returns commands that cause a zombie to be reaped. If `reaper` is frozen or stopped, the
     /// commands thaw it or make it continue, so that it can reap the zombie itself. Otherwise, the
     /// commands kill `reaper`, so that another process reaps the zombie.
-    pub fn make_reap(&self, reaper: Pid, zombie: Pid) -> Vec<String> {
+    pub fn make_reap(&self, reaper: Pid, zombie: Pid) -> Step {
         let thaw = self.thaw(reaper);
         if !thaw.is_empty() {
-            return thaw;
+            return Step::Other(thaw);
         }
-        self.go_on(reaper).unwrap_or_else(|| self.end_if_own_fault(reaper, Cause::Unreaped(zombie)))
+        let end = || self.end_unless_in_doubt(reaper, Cause::Unreaped(zombie));
+        self.go_on(reaper).unwrap_or_else(end)
     }
 
     /// Returns the commands that continue a stopped process, or `None` if the process is not
     /// stopped. SIGCONT has no effect on a process that a tracer has stopped. For such a process,
     /// the commands kill the tracer.
-    pub fn go_on(&self, pid: Pid) -> Option<Vec<String>> {
+    pub fn go_on(&self, pid: Pid) -> Option<Step> {
         let stopped_by = self.stopped_by(pid)?;
         if self.live.ended.contains(&pid) {
-            return Some(Vec::new());
+            return Some(Step::Other(Vec::new()));
         }
         Some(match stopped_by {
-            StoppedBy::Tracer(None) => Vec::new(),
-            StoppedBy::Tracer(Some(tracer)) => self.end_if_own_fault(tracer, Cause::Unreaped(pid)),
-            StoppedBy::Signal => vec![self.with_pid(&format!("kill -CONT {pid}"))],
+            StoppedBy::Tracer(None) => Step::Other(Vec::new()),
+            StoppedBy::Tracer(Some(tracer)) => {
+                self.end_unless_in_doubt(tracer, Cause::Unreaped(pid))
+            }
+            StoppedBy::Signal => Step::Other(vec![self.with_pid(&format!("kill -CONT {pid}"))]),
         })
     }
 
@@ -227,14 +256,18 @@ impl Adviser<'_> {
 
     /// Returns the commands that unblock an init that cannot finish exiting.
     pub fn unblock(&self, namespace: &Namespace) -> Vec<String> {
-        let commands = namespace.blocked_by.iter().flat_map(|it| match (it.reason, it.reaper) {
-            (BlockReason::Uninterruptible, _) => self.wake(it.pid),
+        combine(self.unblock_steps(namespace))
+    }
+
+    fn unblock_steps(&self, namespace: &Namespace) -> Vec<Step> {
+        let steps = namespace.blocked_by.iter().map(|it| match (it.reason, it.reaper) {
+            (BlockReason::Uninterruptible, _) => Step::Other(self.wake(it.pid)),
             (BlockReason::Zombie | BlockReason::Traced, Some(reaper)) => {
                 self.make_reap(reaper, it.pid)
             }
-            (BlockReason::Zombie | BlockReason::Traced, None) => Vec::new(),
+            (BlockReason::Zombie | BlockReason::Traced, None) => Step::Other(Vec::new()),
         });
-        distinct(commands)
+        steps.collect()
     }
 
     /// Returns the command that starts a shell in a PID namespace. The shell runs in all namespaces
@@ -258,64 +291,87 @@ impl Adviser<'_> {
     }
 
     /// Returns the commands that remove everything that keeps a namespace alive. The commands do
-    /// not kill the processes in `attendants`, which end soon.
-    pub fn release(&self, namespace: &Namespace, attendants: &BTreeSet<Pid>) -> Vec<String> {
+    /// not kill the processes in `attendants`, which end soon. `is_leftover` returns `true` for a
+    /// process that was left behind, like the namespace.
+    pub fn release(
+        &self,
+        namespace: &Namespace,
+        attendants: &BTreeSet<Pid>,
+        is_leftover: impl Fn(Pid) -> bool,
+    ) -> Vec<String> {
         // A terminated init does not react to signals, so suggest commands that let it finish
         // exiting.
-        let members = match (namespace.state, namespace.init) {
-            (NamespaceState::Dead, Some(_)) => self.unblock(namespace),
+        let mut steps = match (namespace.state, namespace.init) {
+            (NamespaceState::Dead, Some(_)) => self.unblock_steps(namespace),
             (_, Some(_)) => self.end_members(namespace, attendants),
             (_, None) => Vec::new(),
         };
+        // The steps above also end the holders in the namespace.
+        let is_needed = |pid| {
+            !attendants.contains(&pid)
+                && (namespace.init.is_none() || !self.is_within(pid, namespace))
+        };
         let holders = namespace.holders.iter();
-        let holders = holders.filter(|it| it.pid().is_none_or(|pid| !attendants.contains(&pid)));
-        let holders = holders.flat_map(|holder| match holder {
-            // It is safe to suggest killing this process, because no other user can have set its
-            // `pid_for_children`: only the process itself, or its parent before the fork, can set
-            // it.
-            Holder::PidForChildren { pid, .. } => self.end(*pid),
-            Holder::Fd { pid, fd, .. } => self.end_if_own_fault(*pid, Cause::Holds(namespace, *fd)),
+        let holders = holders.filter(|it| it.pid().is_none_or(is_needed));
+        steps.extend(holders.map(|holder| match holder {
+            Holder::PidForChildren { pid, .. } if is_leftover(*pid) => {
+                Step::Kill(*pid, self.end(*pid))
+            }
+            Holder::PidForChildren { pid, .. } => {
+                self.end_unless_in_doubt(*pid, Cause::PidForChildren)
+            }
+            Holder::Fd { pid, fd, .. } => {
+                self.end_unless_in_doubt(*pid, Cause::Holds(namespace, *fd))
+            }
             Holder::File { file, pid, fd, .. } => self.close(namespace, *file, *pid, *fd),
             Holder::Mount { path, mount_namespace } => {
-                umount(path, *mount_namespace, self.live).into_iter().collect()
+                Step::Other(umount(path, *mount_namespace, self.live).into_iter().collect())
             }
-        });
-        distinct(members.into_iter().chain(holders))
+        }));
+        combine(steps)
     }
 
-    /// Returns the commands that kill all members of a namespace: its init. If the init is in
-    /// `attendants`, the commands kill the other members, and those of the descendant namespaces.
-    fn end_members(&self, namespace: &Namespace, attendants: &BTreeSet<Pid>) -> Vec<String> {
-        let (mut commands, mut todo) = (Vec::new(), vec![namespace]);
+    /// Returns the steps that kill all members of a namespace: its init. If the init is in
+    /// `attendants`, the steps kill the other members, and those of the descendant namespaces.
+    fn end_members(&self, namespace: &Namespace, attendants: &BTreeSet<Pid>) -> Vec<Step> {
+        let (mut steps, mut todo) = (Vec::new(), vec![namespace]);
+        let end = |pid| Step::Kill(pid, self.end(pid));
         while let Some(namespace) = todo.pop() {
             if let Some(init) = namespace.init.filter(|it| !attendants.contains(it)) {
-                commands.extend(self.end(init));
+                steps.push(end(init));
                 continue;
             }
             let others = self.graph.members(namespace).into_iter();
             let others = others.filter(|it| !it.is_unreaped() && !attendants.contains(&it.pid));
-            commands.extend(others.flat_map(|it| self.end(it.pid)));
+            steps.extend(others.map(|it| end(it.pid)));
             todo.extend(self.graph.children(namespace));
         }
-        commands
+        steps
+    }
+
+    /// Returns `true` if a process is in `namespace` or in one of its descendants.
+    fn is_within(&self, pid: Pid, namespace: &Namespace) -> bool {
+        let process = self.graph.known_process(pid);
+        let own = process.and_then(|it| self.graph.namespace(it.namespace?));
+        std::iter::successors(own, |it| self.graph.parent(it)).any(|it| it.id == namespace.id)
     }
 
     /// Returns advice on how to make a process close a file. For a connected socket, or a socket
     /// with unread messages, the advice never suggests killing the process. Any user can connect to
     /// a daemon or send messages to it, and could get the daemon killed in this way.
-    fn close(&self, namespace: &Namespace, file: HoldingFile, pid: Pid, fd: u32) -> Vec<String> {
+    fn close(&self, namespace: &Namespace, file: HoldingFile, pid: Pid, fd: u32) -> Step {
         if self.live.ended.contains(&pid) {
-            return Vec::new();
+            return Step::Other(Vec::new());
         }
         match file {
-            HoldingFile::Socket => vec![format!(
+            HoldingFile::Socket => Step::Other(vec![format!(
                 "end the process at the other end of socket {fd} of {pid} (ss -xp shows both ends)"
-            )],
+            )]),
             HoldingFile::Message | HoldingFile::InFlight => {
-                vec![format!("let {pid} read its socket {fd} empty, or close it")]
+                Step::Other(vec![format!("let {pid} read its socket {fd} empty, or close it")])
             }
             HoldingFile::Pidfd | HoldingFile::Listener | HoldingFile::Procfs => {
-                self.end_if_own_fault(pid, Cause::Holds(namespace, fd))
+                self.end_unless_in_doubt(pid, Cause::Holds(namespace, fd))
             }
         }
     }
@@ -326,15 +382,26 @@ fn user(process: &Process) -> String {
     process.user.as_ref().map_or_else(|| process.uid.to_string(), ToString::to_string)
 }
 
-/// Removes duplicate commands, and returns at most [`COMMANDS`] of the rest.
-fn distinct(all: impl IntoIterator<Item = String>) -> Vec<String> {
+/// Returns the commands of all steps without duplicates, but at most [`COMMANDS`]. If there is a
+/// warning about a process, leaves out the commands that kill it, and further warnings about it.
+fn combine(steps: Vec<Step>) -> Vec<String> {
+    let in_doubt = steps.iter().filter_map(|step| match step {
+        Step::EndIfUnneeded(pid, _) => Some(*pid),
+        Step::Kill(..) | Step::Other(_) => None,
+    });
+    let in_doubt: HashSet<Pid> = in_doubt.collect();
+    let mut warned = HashSet::new();
     let mut commands: Vec<String> = Vec::new();
-    for command in all {
-        if commands.len() == COMMANDS {
-            break;
-        }
-        if !commands.contains(&command) {
-            commands.push(command);
+    for step in steps {
+        let is_left_out = match &step {
+            Step::Kill(pid, _) => in_doubt.contains(pid),
+            Step::EndIfUnneeded(pid, _) => !warned.insert(*pid),
+            Step::Other(_) => false,
+        };
+        for command in step.commands() {
+            if !is_left_out && commands.len() < COMMANDS && !commands.contains(&command) {
+                commands.push(command);
+            }
         }
     }
     commands
@@ -384,76 +451,4 @@ fn umount(path: &str, mount_namespace: u64, facts: &LiveFacts) -> Option<String>
 /// process, and then start processes until a process in another namespace has this PID.
 pub fn guarded(pid: Pid, kind: &str, inode: u64, command: &str) -> String {
     format!("[ \"$(readlink /proc/{pid}/ns/{kind})\" = '{kind}:[{inode}]' ] && {command}")
-}
-
-/// Quotes a path as a single word for a shell, even if the path is not UTF-8.
-fn shell_path(path: &Path) -> String {
-    let escape = |&byte: &u8| match byte {
-        _ if is_plain(byte) => char::from(byte).to_string(),
-        _ => format!("\\{byte:03o}"),
-    };
-    match path.to_str() {
-        Some(text) => shell_word(text),
-        None => {
-            format!("$'{}'", path.as_os_str().as_bytes().iter().map(escape).collect::<String>())
-        }
-    }
-}
-
-/// Returns `true` if a character has no special meaning in a shell.
-fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"/._-+:@%,".contains(&byte)
-}
-
-/// Quotes text as a single word for a shell. Characters that could harm a terminal are written as
-/// escapes in `$'...'` (POSIX.1-2024). The second character of a `##` or `::` that starts a CI
-/// command is also escaped (see [`CiCommand`]).
-pub fn shell_word(text: &str) -> String {
-    if !text.is_empty() && text.bytes().all(is_plain) {
-        return text.to_owned();
-    }
-    let mut seen = CiCommand::Other;
-    if !text.contains(|c| seen.is_completed_by(c) || is_harmful(c)) {
-        return format!("'{}'", text.replace('\'', "'\\''"));
-    }
-    let mut word = "$'".to_owned();
-    let mut seen = CiCommand::Other;
-    for character in text.chars() {
-        let is_command = seen.is_completed_by(character);
-        match character {
-            '\n' => word.push_str("\\n"),
-            '\\' | '\'' => word.extend(['\\', character]),
-            _ if is_command || is_harmful(character) => {
-                for byte in character.encode_utf8(&mut [0; 4]).bytes() {
-                    // Always write three digits: after a shorter escape, the shell would treat a
-                    // following digit as part of the escape. Writing to a String cannot fail.
-                    let _ = write!(word, "\\{byte:03o}");
-                }
-            }
-            _ => word.push(character),
-        }
-    }
-    word.push('\'');
-    word
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_is_one_word_for_a_shell() {
-        assert_eq!(shell_word("/run/x-1"), "/run/x-1");
-        assert_eq!(shell_word("/run/it's $x"), "'/run/it'\\''s $x'");
-        assert_eq!(shell_word(""), "''");
-        let hostile = "/run/a\nb\\n'\u{1b}1\u{202e}é";
-        let word = shell_word(hostile);
-        assert_eq!(word, "$'/run/a\\nb\\\\n\\'\\0331\\342\\200\\256é'");
-        let script = format!("printf %s {word}");
-        let output = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
-        assert_eq!(output.stdout, hostile.as_bytes());
-        assert_eq!(shell_word("/run/a ##[x]"), "$'/run/a #\\043[x]'");
-        let path = Path::new(std::ffi::OsStr::from_bytes(b"/x\xff'1"));
-        assert_eq!(shell_path(path), "$'/x\\377\\0471'");
-    }
 }

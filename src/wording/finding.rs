@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::advice::{Adviser, RUN_ON_HOST, USE_REAPING_INIT};
+use super::advice::{Adviser, RUN_ON_HOST, Step, USE_REAPING_INIT};
 use super::limit::{failure, limit_text};
 use super::limit_advice::limit_advice;
 use super::line::Line;
@@ -126,7 +126,7 @@ fn process_finding(
                     Some(_) => format!("{idle} does not reap {who}, which it traces"),
                     None => format!("{idle} does not reap its child {who}"),
                 };
-                (message, adviser.make_reap(reaper, pid))
+                (message, adviser.make_reap(reaper, pid).commands())
             }
             None => (format!("{who} is a zombie"), Vec::new()),
         },
@@ -147,7 +147,7 @@ fn process_finding(
                 }
                 _ => String::new(),
             };
-            let advice = adviser.go_on(pid).unwrap_or_default();
+            let advice = adviser.go_on(pid).map(Step::commands).unwrap_or_default();
             (format!("{who} is an init and is stopped{by}"), advice)
         }
         CheckCode::Uninterruptible => {
@@ -227,7 +227,7 @@ fn namespace_finding(check: &Check, code: CheckCode, namespace: &Namespace) -> F
         CheckCode::BlockedInit => adviser.unblock(namespace),
         CheckCode::DeepNesting => Vec::new(),
         CheckCode::UnknownState => vec![RUN_ON_HOST.to_owned()],
-        _ => adviser.release(namespace, &check.attendants),
+        _ => adviser.release(namespace, &check.attendants, |pid| check.is_leftover(pid)),
     };
     FindingText { message, advice }
 }

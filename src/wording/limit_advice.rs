@@ -1,9 +1,10 @@
 //! Advice for limits that are reached: how to raise a limit, and which tasks to end.
 
-use super::advice::{Adviser, guarded, shell_word};
+use super::advice::{Adviser, guarded};
 use super::limit::{number, scope_text};
 use super::phrase::Count;
 use super::sanitize::Sanitized;
+use super::shell::shell_word;
 use super::subject::ProcessRef;
 use crate::model::{Consumer, INITIAL_USER_NAMESPACE, Limit, LimitKind, LimitScope, Pid};
 use crate::query::main_process;
@@ -22,7 +23,7 @@ pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     let mut advice = reaper.map_or(Vec::new(), |reaper| {
         let mut children = adviser.graph.child_processes(reaper).into_iter();
         let zombie = children.find(|it| it.is_unreaped());
-        zombie.map_or(Vec::new(), |zombie| adviser.make_reap(reaper.pid, zombie.pid))
+        zombie.map_or(Vec::new(), |zombie| adviser.make_reap(reaper.pid, zombie.pid).commands())
     });
     advice.extend(raise(adviser, limit));
     let or = |advice: &[String]| if advice.is_empty() { "" } else { "or " };

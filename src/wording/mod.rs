@@ -14,5 +14,6 @@ pub mod report;
 pub mod run;
 pub mod sanitize;
 pub mod sharing;
+pub mod shell;
 pub mod subject;
 pub mod watch;

@@ -40,7 +40,9 @@ pub fn describe_leftover(report: &RunReport, finding: &Finding, symbols: Symbols
             Some(namespace) => {
                 let mut line = Line::default();
                 namespace_line(graph, namespace, &mut line);
-                let advice = adviser.release(namespace, &BTreeSet::new());
+                // The graph contains no processes other than leftovers.
+                let is_leftover = |pid| graph.process(pid).is_some();
+                let advice = adviser.release(namespace, &BTreeSet::new(), is_leftover);
                 FindingText { message: format!("{line} (was left behind)"), advice }
             }
         },
@@ -56,8 +58,10 @@ fn outcome(
     adviser: &Adviser<'_>,
 ) -> (String, Vec<String>) {
     let pid = process.pid;
-    let make_reap =
-        || process.reaper().map_or_else(Vec::new, |reaper| adviser.make_reap(reaper, pid));
+    let make_reap = || {
+        let reaper = process.reaper();
+        reaper.map_or_else(Vec::new, |reaper| adviser.make_reap(reaper, pid).commands())
+    };
     let is_unreaped = killed.is_some_and(|it| it.unreaped.contains(&pid));
     let is_over = |it: &Killed| !it.remaining.contains(&pid);
     // Signals have no effect on a zombie, so a process that was already a zombie is neither in
