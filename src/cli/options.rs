@@ -80,12 +80,12 @@ pub(super) struct Details {
     /// the namespaces that it does not share with the init of the parent PID namespace.
     ///
     /// If a process and the init of its PID namespace are in different containers, the process is
-    /// shown with its own container. To find such processes, pidns reads only the cgroups of
-    /// processes that a container runtime has started, or whose parent is in another PID namespace.
-    /// If it finds one, it also reads the cgroups of the init's children. All descendants of these
-    /// processes count as parts of the same container. "--details cgroup" reads the cgroup of every
-    /// process instead. With cgroup version 2, it is also needed to mark the processes of paused
-    /// containers as frozen. With version 1, pidns always marks them.
+    /// shown with its own container. To find such processes, pidns reads the cgroup of a process
+    /// only if a container runtime started the process, or if its parent is in another PID
+    /// namespace. If pidns finds one, it also reads the cgroups of the init's children. All
+    /// descendants of these processes count as parts of the same container. "--details cgroup"
+    /// reads the cgroup of every process instead. With cgroup version 2, it is also needed to mark
+    /// the processes of paused containers as frozen. With version 1, pidns always marks them.
     #[arg(
         long,
         value_name = "LIST",
