@@ -88,8 +88,8 @@ fn member_blocker(
         namespace.is_some_and(|id| !id.is_some_and(|id| lineage.is_within(id, dead)))
     };
     if process.is_unreaped() {
-        // If the procfs shows no parent, the parent is outside the namespace that the procfs shows,
-        // and therefore outside `dead`.
+        // A process without a visible parent (PPid 0) has a parent outside the PID namespace of the
+        // procfs, and therefore outside `dead`.
         let lasts = process.reaper().is_none_or(is_outside);
         return lasts.then(|| blocker(process, BlockReason::Zombie, process.reaper()));
     }

@@ -50,8 +50,8 @@ pub struct RefusedParents {
     /// of every other namespace.
     pub all_have_parents: bool,
     /// `true` if all descendants of the namespace that the procfs shows are also descendants of
-    /// pidns's namespace. pidns is permitted to see the parents of these descendants. So if
-    /// `NS_GET_PARENT` returns `EPERM` for one of them, the error comes from a seccomp filter.
+    /// pidns's namespace. In this case, the kernel lets pidns see their parents, so an `EPERM` from
+    /// `NS_GET_PARENT` comes from a seccomp filter.
     pub is_certain: bool,
 }
 

@@ -171,9 +171,9 @@ impl<'a> Inference<'a> {
         }
     }
 
-    /// If a group without an init can belong to only one other group, joins the two (rule 4).
-    /// Repeats until nothing changes, because each join can leave another group with only one
-    /// candidate.
+    /// Joins each group without an init to a group with an init, if only one such group can be in
+    /// the same namespace (rule 4). Repeats until nothing changes, because each join can rule out
+    /// candidates for other groups.
     fn join_groups_without_init(&mut self) {
         self.collect_pids_in_use();
         loop {
@@ -299,8 +299,8 @@ impl<'a> Inference<'a> {
         is_separate.then_some(NamespaceId::Unread(lowest))
     }
 
-    /// Returns `true` if `group` may be in the same namespace as another group. The inode of
-    /// `group` is unknown. The other group has a known inode, but no known init.
+    /// Returns `true` if `group`, whose inode is unknown, may be in the same namespace as a group
+    /// with a known inode but no known init.
     fn may_have_inode(&mut self, group: usize) -> bool {
         if self.groups.all[group].has_zombie_init {
             return false;

@@ -336,8 +336,8 @@ proptest! {
     }
 }
 
-/// Returns `true` if `forest` confirms `world`. Every process that `world` assigns to the namespace
-/// of an init must be in the same namespace as that init in `forest`.
+/// Returns `true` if `world` is correct: in `forest`, every process is in the same namespace as the
+/// init that `world` assigns to it.
 fn is_truth(world: &World, view: &View, forest: &Forest) -> bool {
     let own = |at: usize| forest.tasks[view.task_of[&view.processes[at].pid]].namespace;
     (0..view.processes.len()).all(|at| world.home[at].is_none_or(|init| own(init) == own(at)))

@@ -15,7 +15,7 @@ use crate::testing::{namespace, process};
 const MOUNT: u64 = 1000;
 const ASKED: u64 = 1001;
 
-/// A call of a [`FollowUp`] method by the tested code.
+/// A [`FollowUp`] method that the tested code called.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Question {
     HadInit,

@@ -411,8 +411,8 @@ mod tests {
         }
     }
 
-    /// Returns the error message for the program in `section` on a kernel without the type or field
-    /// `name`.
+    /// Loads the program in `section` for a kernel without the type or field `name`, and returns
+    /// the error message.
     fn error_without(section: &str, name: &[u8]) -> String {
         let (object, spec) = all().into_iter().find(|(_, it)| it.section == section).unwrap();
         let mut types = object.types.to_vec();

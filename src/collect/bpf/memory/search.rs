@@ -51,8 +51,8 @@ impl<'a> KernelSearch<'a> {
         }
         let mut memory = KernelMemory::open()?;
         let mut before = memory.list()?;
-        // pidns's own namespace exists. If opening it by its ID fails, then opening any namespace
-        // by ID fails.
+        // Try to open pidns's own namespace, which certainly exists. If this fails, no namespace
+        // can be opened by its ID.
         let own = before.iter().find(|it| Some(it.inode) == proc.viewer_namespace());
         let own = own.ok_or(BpfUnavailable::WrongOwnRecord("namespace"))?;
         nsfs::open_by_handle(own.ns_id, own.inode).map_err(BpfUnavailable::NoOpenById)?;
@@ -157,9 +157,10 @@ impl<'a> KernelSearch<'a> {
         });
     }
 
-    /// Returns `true` if a pidns scan may have created the holder for a short time: a descriptor
-    /// with close-on-exec, or the `pid_for_children` link of a thread other than the leader. The
-    /// caller must check that the holder belongs to a pidns process (this one or another).
+    /// Returns `true` if the holder may be a temporary one that a pidns scan created. Such a holder
+    /// is a close-on-exec descriptor, or the `pid_for_children` link of a thread other than the
+    /// leader. The caller must check that the holder belongs to a pidns process (this one or
+    /// another).
     fn is_temporary(&self, holder: &FoundHolder) -> bool {
         let FoundHolder { kind, pid, tid, fd, .. } = *holder;
         match kind {

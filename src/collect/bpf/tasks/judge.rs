@@ -84,8 +84,7 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Adds a record. If the process of the record must be read through /proc, returns the process,
-    /// but only once.
+    /// Adds a record. If the record's process must be read through /proc, returns that process.
     pub fn add(&mut self, record: Record) -> Option<Target> {
         let searches_holders = searches_holders(self.search);
         let pid = record.process.pid;
@@ -103,6 +102,7 @@ impl<'a> TaskScan<'a> {
             for_children.is_none_or(|(_, ns_id)| ns_id.is_some())
         };
         if record.needs_proc || !is_verifiable || (searches_holders && record.may_hold) {
+            // Return each process only once.
             if !self.targets.insert(pid) {
                 return None;
             }
@@ -203,7 +203,8 @@ impl<'a> TaskScan<'a> {
         Ok(found)
     }
 
-    /// Reads the processes in `retry` through /proc, and discards their records.
+    /// Discards the BPF records of the processes in `retry`, and reads these processes through
+    /// /proc instead.
     fn read_retries(&mut self, scan: Scan<'_>) -> ScanFindings {
         let retry = std::mem::take(&mut self.retry);
         if retry.is_empty() {
@@ -243,8 +244,8 @@ impl<'a> TaskScan<'a> {
 }
 
 impl RecordedNamespace {
-    /// Returns `true` if this is certainly the namespace that pidns keeps open under the inode
-    /// number `inode`.
+    /// Returns `true` if this recorded namespace is certainly the one with inode `inode` that pidns
+    /// has pinned (keeps open).
     fn is_pinned(&self, inode: u64, scan: Scan<'_>) -> bool {
         if self.was_reused {
             return false;

@@ -273,10 +273,10 @@ mod tests {
             (read.needs_proc, read.may_hold)
         };
         assert_eq!(with(19, 2), (false, false));
-        // Each pair changes one word of the record. After the change, pidns must read the process
-        // through /proc (`needs_proc`). In this order, the changed records describe a process with
-        // more PIDs than fit into a record, a short-lived state, the state EXIT_DEAD, the flag
-        // PF_EXITING, and a kernel worker, whose name is longer in /proc.
+        // Each pair changes one word of the record. After each change, pidns must read the process
+        // through /proc (`needs_proc`). The pairs stand for, in order: more PIDs than fit into a
+        // record; a short-lived state; the state EXIT_DEAD; the flag PF_EXITING; a kernel worker,
+        // whose name is longer in /proc.
         for (at, value) in [(19, 9), (9, 0x200), (10, 0x10), (11, 0x4), (11, 0x20_0020)] {
             assert_eq!(with(at, value), (true, false), "{at} {value}");
         }

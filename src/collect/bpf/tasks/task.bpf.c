@@ -138,7 +138,7 @@ static long look_at(u64 number, struct table *table);
 // each possible origin of a pointer, but only once for a number.
 INLINE u64 number_of(const void *pointer) {
     u64 number = -(u64)pointer;
-    // Prevents the compiler from using the pointer in place of the number.
+    // Hides the origin of `number`, so that the compiler can't use `pointer` instead.
     asm volatile("" : "+r"(number));
     return number;
 }

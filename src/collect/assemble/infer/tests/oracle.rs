@@ -9,9 +9,9 @@ use crate::model::{NamespaceId, Pid, Process};
 use crate::testing::forest::View;
 
 /// A namespace of a [`World`]: `None` is the namespace that the procfs shows, and `Some` is the
-/// index of the process that is the namespace's init. The viewer sees every process, and an init
-/// exists until all other members are gone. So the viewer sees the init of every namespace with
-/// processes.
+/// index of the process that is the namespace's init. Every other namespace with processes has such
+/// an index, because the viewer sees every process, and an init exists until all other members are
+/// gone.
 pub type Home = Option<usize>;
 
 /// An assignment: the namespace of each process, and the parent of each namespace.
