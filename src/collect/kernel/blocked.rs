@@ -37,13 +37,13 @@ const TICK: Duration = Duration::from_secs(1);
 /// progress.
 const TICKS: u32 = 10;
 
-/// Number of checks without progress after which pidns abandons the work if pidns is already
-/// avoiding a process. Otherwise, [`TICKS`] applies.
+/// If pidns is already avoiding a process, it abandons the work after this many consecutive checks
+/// without progress. Otherwise, [`TICKS`] applies.
 const FEWER_TICKS: u32 = 3;
 
-/// How long pidns avoids a process after the thread that the process blocked has ended. If pidns
-/// read the process again at once, the process could block every snapshot of `pidns watch`. With
-/// this value, one process delays pidns by about ten seconds in five minutes.
+/// How long pidns avoids a process that blocked one of pidns's threads. The time starts when that
+/// thread ends. If pidns read the process again at once, the process could block every snapshot of
+/// `pidns watch`. With this value, one process delays pidns by about ten seconds in five minutes.
 const AVOIDANCE: Duration = Duration::from_secs(300);
 
 /// Files in `/proc/PID` that can be read without waiting for a lock that the process can hold
@@ -55,7 +55,7 @@ const LOCK_FREE: [&[u8]; 4] = [b"cgroup", b"limits", b"mountinfo", b"status"];
 /// machine.
 const IDLE: Duration = Duration::from_millis(50);
 
-/// Abandoned work that is still blocked, or was blocked within the last [`AVOIDANCE`].
+/// Abandoned work whose processes pidns still avoids (see [`AVOIDANCE`]).
 static ABANDONED: Mutex<Vec<Abandoned>> = Mutex::new(Vec::new());
 
 /// Number of processes in [`ABANDONED`].
@@ -83,7 +83,7 @@ pub struct Blocked {
 #[derive(Default)]
 struct Work {
     is_abandoned: AtomicBool,
-    /// One [`Reader`] for each thread that works for the caller of [`attempt`].
+    /// One [`Reader`] for each worker thread.
     readers: Mutex<Vec<Arc<Reader>>>,
     /// Functions to call when pidns abandons the work. Each releases a resource, such as open
     /// descriptors, that a blocked thread would otherwise keep.
@@ -173,9 +173,9 @@ pub fn when_abandoned(release: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Returns one set of processes for each abandoned call of [`attempt`] that is still blocked: the
-/// processes that its threads were reading. Also stops avoiding the processes whose [`AVOIDANCE`]
-/// is over.
+/// For each abandoned call of [`attempt`] that is still blocked, returns the processes that its
+/// threads were reading. Also forgets the calls that ended at least [`AVOIDANCE`] ago, so that
+/// pidns reads their processes again.
 pub fn still_blocked() -> Vec<BTreeSet<Pid>> {
     let mut abandoned = lock(&ABANDONED);
     let now = Instant::now();
@@ -205,8 +205,8 @@ pub fn check_wanted() -> Result<()> {
     if is_unwanted { Err(Errno::CANCELED) } else { Ok(()) }
 }
 
-/// Fails with `EBUSY` if pidns avoids the process `pid`, and with `ECANCELED` if the work of the
-/// calling thread was abandoned.
+/// Fails with `EBUSY` if pidns avoids the process `pid` because it has blocked pidns. Fails with
+/// `ECANCELED` if the work of the calling thread was abandoned.
 pub fn check(pid: Pid) -> Result<()> {
     check_wanted()?;
     if is_avoided(pid) { Err(Errno::BUSY) } else { Ok(()) }

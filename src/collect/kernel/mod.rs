@@ -1,5 +1,5 @@
-//! Wraps the system calls that pidns makes, and determines the permissions of pidns and the offset
-//! of its clock. `blocked` detects calls that wait for a lock indefinitely.
+//! Wraps the system calls that pidns makes, and determines pidns's permissions and the clock offset
+//! of its time namespace. `blocked` detects calls that wait for a lock indefinitely.
 
 pub mod blocked;
 pub mod clock;

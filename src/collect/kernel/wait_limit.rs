@@ -86,8 +86,8 @@ impl WaitLimit {
         let elapsed = started.elapsed();
         if elapsed >= self.slow {
             // Subtract the time that the thread has waited for a CPU (its run delay), which is long
-            // on a busy host. `new_run_delay` also measures time before this call, so count at
-            // least the CPU time of this call.
+            // on a busy host. `new_run_delay` can include a delay from before this call, so the
+            // difference can be too small. Count at least the CPU time that this call used.
             let used = cpu_time().saturating_sub(used_before);
             let waited = elapsed.saturating_sub(new_run_delay()).max(used);
             let waited = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);

@@ -18,11 +18,11 @@ pub struct ReadLimit<'a> {
 pub enum Tasks<'a> {
     /// The limit does not count tasks.
     None,
-    /// The processes of a namespace or host, which share a limit. The largest consumer of this
-    /// limit is a container or a user, not a process.
+    /// The processes of a namespace or host, which share a limit. The largest consumer is chosen
+    /// among containers and users, not among processes.
     OfHost(Vec<&'a Process>),
-    /// The processes of a cgroup, which share a limit. The largest consumer of this limit is one of
-    /// these processes.
+    /// The processes of a cgroup, which share a limit. The largest consumer is chosen among these
+    /// processes.
     OfGroup(Vec<&'a Process>),
     /// The processes of the user with this UID. The list is shared, because each process of the
     /// user can have a different limit, and every one of these limits needs the list.
