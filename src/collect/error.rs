@@ -36,7 +36,7 @@ pub enum Error {
         /// The processes that may hold the lock that blocks pidns. At least one of them holds the
         /// lock.
         by: BTreeSet<Pid>,
-        /// `true` if pidns scans again, and leaves out the reads that were blocked.
+        /// `true` if pidns will scan again without the reads that were blocked.
         will_retry: bool,
     },
 }

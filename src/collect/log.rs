@@ -60,8 +60,8 @@ impl DiagnosticLog {
         entry.pids.extend(pids);
     }
 
-    /// Adds one occurrence of a problem with a specific message, which replaces the general message
-    /// of the diagnostic code. Only the first few specific messages are shown.
+    /// Adds one occurrence of a problem. `message` replaces the general message of the diagnostic
+    /// code. Only the first few such messages are shown.
     pub fn note_as(
         &mut self,
         code: DiagnosticCode,

@@ -182,7 +182,7 @@ fn scan(
     (captured_at, start): (String, Instant),
 ) -> Result<Collected, Error> {
     let Request { collector, search, .. } = request;
-    // The sources don't read limits: `Limits::of` reads the limits after the scan.
+    // Remove the limits from the details of the scan: `Limits::of` reads the limits afterwards.
     let mut details = request.details.clone();
     let reads_limits = details.remove(&Detail::Limits);
     let details = &details;

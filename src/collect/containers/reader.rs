@@ -27,7 +27,7 @@ const MAX_COMMAND_LINE: usize = 1 << 17;
 
 /// A container runtime that stores the names of its containers in files.
 struct RuntimeFiles {
-    /// Name of the runtime in [`Container`].
+    /// Name of the runtime, as in `Container::runtime`.
     runtime: &'static str,
     /// Name of the process that is the parent of a container's first process.
     monitor: &'static str,
@@ -99,10 +99,10 @@ impl NamelessContainer {
     }
 }
 
-/// Looks up the names of containers in the files of their runtimes, through a procfs.
+/// Reads the names of containers from the files of their runtimes.
 pub struct NameReader {
     procfs: Procfs,
-    /// The root directory of the host that the procfs shows, if it is visible.
+    /// The host's root directory, in which the procfs is mounted as `proc`; `None` if unavailable.
     root: Option<OwnedFd>,
     /// The PID and owner of each Docker daemon.
     daemons: Vec<(Pid, RuntimeOwner)>,

@@ -40,8 +40,8 @@ pub fn read_details(
 
 struct LaterDetails {
     procfs: Procfs,
-    /// Counts down from [`PATIENCE`] with each failed wait for a command line. At 0, this thread no
-    /// longer waits for command lines.
+    /// Counts down from [`PATIENCE`] each time that a command line is still empty after all
+    /// retries. At 0, this thread no longer retries.
     patience: Cell<u32>,
     memory_waits: WaitLimit,
     cgroup_waits: WaitLimit,

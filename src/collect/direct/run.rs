@@ -160,8 +160,9 @@ impl Descendants {
     /// Creates a [`Descendant`] from a PID in pidns's own PID namespace. Returns `None` if the
     /// process is gone.
     ///
-    /// If the procfs shows another PID namespace, only a pidfd (Linux 5.3) identifies the process
-    /// there. `NSpid` does not, because processes in different namespaces can have the same PID.
+    /// If the procfs shows another PID namespace, pidns can find the process in this procfs only
+    /// through a pidfd (Linux 5.3). `NSpid` is not enough, because processes in different
+    /// namespaces can have the same PID.
     #[must_use]
     pub fn open_member(&self, raw: RawPid) -> Option<Descendant> {
         let pidfd = pidfd_open(raw, PidfdFlags::empty()).ok();

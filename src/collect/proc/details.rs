@@ -46,9 +46,9 @@ const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(4), Duration::from_millis(16)];
 
-/// Number of failed waits for a command line after which a thread no longer waits. If a command
-/// line is empty, the process may be in the middle of `execve(2)`, so the thread pauses and reads
-/// the command line again (see `PAUSES`). But a process can leave its command line empty forever.
+/// After this many command lines have stayed empty, a thread no longer retries. If a command line
+/// is empty, the process may be in the middle of `execve(2)`, so the thread pauses and reads the
+/// command line again (see `PAUSES`). But a process can leave its command line empty forever.
 pub const PATIENCE: u32 = 16;
 
 /// Reads the details of one process.
@@ -57,8 +57,8 @@ pub struct DetailReader<'a> {
     pub dir: BorrowedFd<'a>,
     /// The open file `/proc/PID/status`. Reading it fails once the process is gone.
     pub status_file: &'a OwnedFd,
-    /// Counts down from [`PATIENCE`] with each failed wait for a command line. At 0, this thread no
-    /// longer waits for command lines.
+    /// Counts down from [`PATIENCE`] each time that a command line is still empty after all
+    /// retries. At 0, this thread no longer retries.
     pub patience: &'a Cell<u32>,
     /// Limits the total time that the threads of the scan wait when they read the memory of
     /// processes.

@@ -80,8 +80,8 @@ pub struct ProcessReader<'a> {
     buffer: Vec<u8>,
     last_was_nested: bool,
     last_was_kernel_thread: bool,
-    /// Counts down from [`PATIENCE`] with each failed wait for a command line. At 0, this thread no
-    /// longer waits for command lines.
+    /// Counts down from [`PATIENCE`] each time that a command line is still empty after all
+    /// retries. At 0, this thread no longer retries.
     patience: Cell<u32>,
 }
 
