@@ -108,7 +108,7 @@ keywords! {
     /// A place that is searched for namespaces.
     #[derive(ValueEnum)]
     pub enum SearchScope("search_scope", "search scope", "search scopes") {
-        /// The PID namespace of each process.
+        /// The PID namespace of each process (/proc/PID/ns/pid).
         Processes = "processes",
         /// The PID namespace in which the children of each process start
         /// (/proc/PID/ns/pid_for_children).
@@ -120,8 +120,8 @@ keywords! {
         Fds = "fds",
         /// The mounts in every reachable mount namespace.
         Mounts = "mounts",
-        /// Kernel memory, for namespaces that /proc does not show. Searching kernel memory also
-        /// searches all other places except threads. Needs root and Linux 6.18 or later.
+        /// Kernel memory, for namespaces that /proc does not show. Includes all other places except
+        /// threads. Needs root and Linux 6.18 or later.
         Kernel = "kernel",
     }
 }
