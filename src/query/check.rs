@@ -72,7 +72,7 @@ impl Check {
 
     /// Checks the later graph of a comparison. Reports processes and namespaces that are certainly
     /// new as leftovers. Unless `all` is set, leaves out problems that the earlier graph already
-    /// had, and reports problems that it may already have had only as warnings.
+    /// had, and turns a problem into a warning if the earlier graph may already have had it.
     #[must_use]
     pub fn since(diff: Diff, unsettled: Unsettled, policy: &Policy, all: bool) -> Self {
         let leftovers = since::leftovers(&diff);

@@ -43,7 +43,7 @@ pub struct Diff {
     /// The processes that are new, gone or changed, sorted by PID. If a PID was reused, the old
     /// process comes before the new process.
     pub processes: Vec<ProcessChange>,
-    /// Counts uncertain matches between processes or namespaces of the two graphs.
+    /// The numbers of uncertain matches between the two graphs.
     pub weak: WeakMatches,
     /// Facts about the live host, for the advice in reports. Empty if the second snapshot is a
     /// saved document.
@@ -242,9 +242,9 @@ impl Diff {
         .collect()
     }
 
-    /// Returns the reasons why an old process or namespace may look new. These are the
-    /// [`caveats`](Self::caveats). `Incomplete` is left out if the first graph is complete, because
-    /// a gap in the second graph has no such effect.
+    /// Returns the [`caveats`](Self::caveats) that can make an old process or namespace look new.
+    /// Leaves out `Incomplete` if the first graph is complete, because a gap in the second graph
+    /// cannot have this effect.
     #[must_use]
     pub fn caveats_about_new(&self) -> BTreeSet<DiffCaveat> {
         let mut caveats = self.caveats();

@@ -98,10 +98,12 @@ fn is_of(limit: &Limit, pid: Option<Pid>) -> bool {
     pid.is_some_and(|pid| limit.pids.contains(&pid))
 }
 
-/// Returns the process to name in a report on a limit, but never `own` (pidns itself). This is the
-/// largest consumer if the limit applies to it. Otherwise, it is the process with the most
-/// children, among the processes to which the limit applies. For `RLIMIT_NPROC`, raising the limit
-/// of this process helps most, because its next children inherit the raised limit.
+/// Returns the process to name in a report on a limit, but never `own` (pidns itself).
+///
+/// If the limit applies to its largest consumer, returns this consumer. Otherwise, returns the
+/// process with the most children among the processes to which the limit applies. For
+/// `RLIMIT_NPROC`, it helps most to raise the limit of the returned process, because its future
+/// children inherit the raised limit.
 #[must_use]
 pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option<Pid> {
     let consumer = limit.main_consumer().and_then(|it| it.pid);
@@ -124,9 +126,9 @@ pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option
     };
     let others = limit.pids.iter().copied().filter(|&pid| Some(pid) != own);
     let first = others.max_by_key(rank)?;
-    // If the limit applies to pidns itself, the shell that started the tasks may have replaced
-    // itself with pidns (`exec`). So return only a process with children: a process without
-    // children probably did not start the tasks.
+    // If the limit applies to pidns, the shell that started the tasks may be gone, because it has
+    // replaced itself with pidns (`exec`). So do not return a process without children: it probably
+    // did not start the tasks.
     let is_useful = children.contains_key(&first) || !is_of(limit, own);
     is_useful.then_some(first)
 }

@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use crate::graph::PidGraph;
 use crate::model::{Holder, NamespaceId, Observer, Pid, Process, Snapshot};
 
-/// Removes the pidns process that took a snapshot, and limits that apply only to that process.
-/// Unless `kernel_threads` is set, also removes all kernel threads, because they start and end at
-/// any time.
+/// Removes from a snapshot the pidns process that took it, and the limits that apply only to this
+/// process. Unless `kernel_threads` is set, also removes all kernel threads, because they start and
+/// end at any time.
 pub fn leave_out_observer(snapshot: &mut Snapshot, kernel_threads: bool) {
     let observer = snapshot.observer.as_ref();
     let is_observer = |it: &Process| observer.is_some_and(|observer| is_same(observer, it));
@@ -23,12 +23,12 @@ pub fn leave_out_observer(snapshot: &mut Snapshot, kernel_threads: bool) {
     }
 }
 
-/// Empties the lists of processes that ran only because the snapshot was taken, so that a
-/// comparison also reports changes of these processes.
+/// Empties the lists of attendants and companions in a snapshot, so that a comparison also reports
+/// processes in these lists as new or gone.
 ///
-/// Use this function if the same pidns process takes both snapshots, because the user does not
-/// start any process for the second snapshot. For example, after `pidns watch &`, the lists may
-/// contain another command from the same shell, and the comparison must report this command.
+/// Use this function if one pidns process takes both snapshots: no process is then started only for
+/// the second snapshot. For example, after `pidns watch &`, the lists may contain another command
+/// from the same shell, which the comparison must report.
 #[must_use]
 pub fn without_attendants(mut snapshot: Snapshot) -> Snapshot {
     if let Some(observer) = &mut snapshot.observer {
@@ -46,10 +46,11 @@ fn is_same(observer: &Observer, process: &Process) -> bool {
 /// Returns the attendants of a snapshot: pidns, and the other processes that ran only because the
 /// snapshot was taken, such as the other commands in the pipeline of pidns. A comparison must not
 /// report attendants as leftovers of a CI job. For example, each step of a job runs in a new shell,
-/// which earlier snapshots do not contain.
+/// so the shell of the step that calls pidns is an attendant.
 ///
 /// `is_alone` returns `true` for a process that is not in the other snapshot. Only such a process
-/// is an attendant: a CI agent that is in both snapshots goes on after the step.
+/// is an attendant. A CI agent that is in both snapshots keeps running after the step, so it is not
+/// an attendant.
 ///
 /// `snapshot` does not list pidns as a process (see [`leave_out_observer`]), but pidns may still be
 /// the init or a holder of a namespace.
@@ -71,9 +72,9 @@ pub fn attendants(snapshot: &Snapshot, is_alone: impl Fn(Pid) -> bool) -> BTreeS
     others.filter(|&pid| is_alone(pid)).chain(own).collect()
 }
 
-/// Returns the namespaces that are used only by processes for which `is_user` returns `true`. These
-/// processes are all members of such a namespace except zombies or, if it has no members, all its
-/// holders. The same is true of the descendants of the namespace.
+/// Returns the namespaces whose users all satisfy `is_user`. The users of a namespace are its
+/// members except zombies or, if there are none, its holders. The users of its descendant
+/// namespaces must also satisfy `is_user`.
 pub fn namespaces_used_only_by(
     graph: &PidGraph,
     is_user: impl Fn(Pid) -> bool,
@@ -138,7 +139,7 @@ mod tests {
                 .into();
         let held_by = |raw| Holder::Fd { pid: pid(raw), comm: None, fd: 3 };
         let mount = Holder::Mount { path: "/run/x".to_owned(), mount_namespace: 1 };
-        // A member is in use even if other processes hold its namespace.
+        // Namespace 20 has a member, so its holders do not count as users.
         namespaces[1].holders = vec![held_by(1), mount.clone()];
         namespaces[3].holders = vec![held_by(7), held_by(8)];
         let processes =

@@ -44,7 +44,7 @@ impl Outsiders {
     }
 
     /// Updates the outsiders from a later snapshot. If a process has ended although the inits of
-    /// all its PID namespaces still run, the process ended by itself, and is removed.
+    /// all its PID namespaces are still running, the process ended by itself, and is removed.
     pub(super) fn update(&mut self, later: &Snapshot, pids: &HashSet<Pid>) {
         let now = Self::of(later, pids);
         let living: HashSet<Pid> = later.processes.iter().map(|it| it.pid).collect();

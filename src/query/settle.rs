@@ -22,12 +22,12 @@ const ZOMBIE_PAUSE: Duration = Duration::from_millis(1100);
 /// problem. Most of these states will probably end soon.
 #[derive(Clone, Debug, Default)]
 pub struct Unsettled {
-    /// Processes of these kinds:
+    /// Processes whose state `pidns check` does not report:
     ///
     /// - zombies that will probably be reaped soon
     /// - processes in uninterruptible sleep that will probably wake up soon
-    /// - processes whose sleep seems uninterruptible, but can be ended by SIGKILL
-    /// - processes whose leader thread is stopped while another thread still runs
+    /// - processes in killable sleep (`TASK_KILLABLE`), which /proc shows as uninterruptible
+    /// - processes whose leader thread is stopped while another thread is still running
     pub processes: BTreeSet<Pid>,
     /// Dead namespaces that were not yet dead in the first scan.
     pub dead: BTreeSet<NamespaceId>,

@@ -32,8 +32,8 @@ pub const RETRY: Duration = Duration::from_millis(200);
 pub struct LastingFindings {
     /// The findings with the verdict `Deny`.
     findings: History<FindingId, FindingKind>,
-    /// All processes of the host, including those without findings. A worker may have no finding
-    /// (because of the policy or a filter) although its descendants have findings.
+    /// All processes of the host, including those without findings: a daemon's new worker may have
+    /// no finding, although its descendants have findings.
     processes: History<ProcessId, ProcessKind>,
 }
 
@@ -140,8 +140,8 @@ enum Kind {
     Process(ProcessKind),
     /// A namespace with this parent.
     Namespace(Option<NamespaceId>),
-    /// The kind of a subject that cannot be replaced, such as a limit. No other subject has this
-    /// kind.
+    /// The kind of a subject that cannot be replaced by another subject, such as a limit. Each such
+    /// subject has its own kind.
     Same(Identity),
 }
 

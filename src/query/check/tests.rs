@@ -205,8 +205,8 @@ fn a_stuck_thread_is_denied_only_in_a_new_process() {
         let mut after = troubled();
         after.complete = true;
         let mut before = after.clone();
-        // Process 4 is new. The earlier snapshot already had the problem of process 2: its leader
-        // thread is in uninterruptible sleep.
+        // Process 4 is new. The leader thread of process 2 is in uninterruptible sleep in both
+        // snapshots.
         before.processes.retain(|it| it.pid != pid(4));
         change(&mut before);
         let diff = Diff::new(PidGraph::new(before), PidGraph::new(after)).unwrap();

@@ -37,7 +37,7 @@ impl Incomparable {
     }
 }
 
-/// Counts the uncertain matches between the two graphs. A match is uncertain if identifying data,
+/// The numbers of uncertain matches between two graphs. A match is uncertain if identifying data,
 /// such as the start time, is missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WeakMatches {

@@ -118,8 +118,8 @@ fn a_namespace_is_matched_by_its_id_or_else_by_inode_and_init() {
     // Without 64-bit IDs, the start time of the init still shows that the namespaces are different.
     other.namespaces[1].ns_id = None;
     assert_eq!(lines(&compare(one(), other.clone())), again);
-    // A dead namespace never gets a new init, so a live namespace with the same inode is another
-    // namespace.
+    // A dead namespace never gets a new init, so a live namespace with the same inode is a
+    // different namespace.
     let mut dead = one();
     dead.processes.remove(0);
     dead.namespaces[1].init = None;

@@ -26,8 +26,7 @@ pub struct TreeRow<'a> {
     /// `true` if a row above this row stands for several processes. This row then shows descendants
     /// of the first of those processes. The other processes have similar descendants.
     pub of_each: bool,
-    /// Whether the row's first process is drawn in a list of members or in a process tree, and
-    /// below which process.
+    /// The position of the row's first process in a list of members or in a process tree.
     pub drawn: Drawn,
 }
 
