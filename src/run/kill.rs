@@ -67,7 +67,7 @@ pub fn kill(
     killed
 }
 
-/// Records the processes that still run, and the zombies that have not been reaped within
+/// Records the processes that are still running, and the zombies that have not been reaped within
 /// [`REAPING`].
 fn note_survivors(command: &mut SupervisedCommand, killed: &mut Killed) {
     let deadline = Instant::now() + REAPING;

@@ -401,7 +401,9 @@ pub struct Sight {
     /// this process.
     mount: u8,
     /// Selects a running process, as `by` in [`Call`] does. The viewer is in the PID namespace of
-    /// this process. `None` if a seccomp filter makes `NS_GET_PARENT` fail for the viewer.
+    /// this process.
+    ///
+    /// `None` simulates a seccomp filter that makes `NS_GET_PARENT` fail.
     viewer: Option<u8>,
     /// A bit for each process: 1 if the viewer may not read the namespace link of this process.
     refused: u64,

@@ -331,8 +331,9 @@ impl Adviser<'_> {
         combine(steps)
     }
 
-    /// Returns the steps that kill all members of a namespace: its init. If the init is in
-    /// `attendants`, the steps kill the other members, and those of the descendant namespaces.
+    /// Returns the steps that kill all members of a namespace. Usually, it is enough to kill the
+    /// init, because the kernel then kills the other members. If the init is in `attendants`, the
+    /// steps kill the other members and the members of the descendant namespaces.
     fn end_members(&self, namespace: &Namespace, attendants: &BTreeSet<Pid>) -> Vec<Step> {
         let (mut steps, mut todo) = (Vec::new(), vec![namespace]);
         let end = |pid| Step::Kill(pid, self.end(pid));

@@ -25,8 +25,9 @@ pub fn failure(kind: LimitKind) -> String {
 }
 
 /// Returns a phrase that says how much of a limit is in use, and how often the kernel has refused a
-/// fork because of it. The phrase also gives the number of zombies that count towards the limit. If
-/// there are none, and at least half of the limit is in use, the phrase names its largest consumer.
+/// fork because of this limit. The phrase also gives the number of zombies that count towards the
+/// limit. If no zombies count, and at least half of the limit is in use, the phrase names the
+/// largest consumer of the limit.
 pub fn limit_text(graph: &PidGraph, limit: &Limit) -> String {
     let mut text = numbers_text(limit);
     if let Some(refused @ 1..) = limit.refused {
@@ -145,10 +146,11 @@ fn consumer_text(consumer: &Consumer) -> String {
     }
 }
 
-/// Returns a summary with the number of limits that are reached, and the number of unknown limits.
-/// If no limit of the whole host is known to be reached, the summary begins with the unknown limits
-/// of pidns itself. They also apply to the user's shell, so one of them may be the reason why fork
-/// fails there.
+/// Returns a summary with the number of full limits and the number of unknown limits.
+///
+/// If the report is about the whole host, and no limit is known to be full, the summary begins with
+/// the unknown limits that apply to pidns itself. The same limits apply to the user's shell, so an
+/// unknown limit may be the reason why fork fails in the shell.
 pub fn limits_summary(report: &LimitReport) -> String {
     let of = asked_text(report).map_or(String::new(), |who| format!(" of {who}"));
     if !of.is_empty() && report.limits.is_empty() {
@@ -176,9 +178,10 @@ pub fn limits_summary(report: &LimitReport) -> String {
     format!("{}{known}{rest}.", of_shell.unwrap_or_default())
 }
 
-/// Returns a sentence that says how many limits are unknown, and how many of them apply to the
-/// user's shell. These are the unknown limits of pidns itself, which also apply to the shell that
-/// started pidns. Returns `None` if there are none.
+/// Returns a sentence with the number of unknown limits, and the number of unknown limits that
+/// apply to the user's shell. Returns `None` if the second number is 0.
+///
+/// The limits that apply to pidns itself also apply to the shell that started pidns.
 fn shell_text(report: &LimitReport) -> Option<String> {
     let mut kinds: Vec<_> = report.unknown_own.iter().map(|it| it.keyword()).collect();
     kinds.dedup();

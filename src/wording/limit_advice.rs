@@ -115,8 +115,8 @@ fn tasks_command(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
     }
 }
 
-/// Returns the maximum to suggest for a limit: twice the current maximum or, if this is larger,
-/// twice the number in use.
+/// Returns the maximum to suggest for a limit: twice the current maximum or twice the number in
+/// use, whichever is larger.
 fn raised(limit: &Limit) -> Option<u64> {
     let doubled = limit.max.map(|max| match limit.used {
         Some(used) => max.max(used).saturating_mul(2).max(1),

@@ -183,7 +183,8 @@ impl<'a> MemberText<'a> {
         self.graph.known_process(init)
     }
 
-    /// Adds the arguments of a process to `line`, in parentheses, with a part for each argument.
+    /// Adds the arguments of a process to `line`, in parentheses. Each argument is a separate part
+    /// of the line.
     fn args(process: &Process, line: &mut Line) {
         let args = process.details.as_ref().and_then(|details| details.args.as_deref());
         let args = args.unwrap_or_default();

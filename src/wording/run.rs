@@ -16,7 +16,7 @@ use crate::model::{
 use crate::query::fold::{Drawn, Kinship, Relation, relation};
 use crate::query::{Leftovers, RunReport};
 
-/// The line for processes that exit before a scan can read them.
+/// Text about the leftovers that exit before a scan can read them.
 pub const UNSEEN: &str = "processes that exit before they can be read, each leaving a child";
 
 /// Returns a message that names the process or namespace that a command left behind, and advice on
@@ -177,8 +177,9 @@ pub fn run_age(report: &RunReport, processes: &[&Process]) -> Option<String> {
 }
 
 /// Returns a phrase about the effect of `pidns run --kill`: how many processes were killed, which
-/// processes pidns had no permission to signal, which processes still run, and which zombies are
-/// not reaped. Process names come from `graph`, which is `None` if the host could not be scanned.
+/// processes pidns had no permission to signal, which processes are still running, and which
+/// zombies are not reaped. Process names come from `graph`, which is `None` if the host could not
+/// be scanned.
 pub fn killed_text(killed: &Killed, graph: Option<&PidGraph>) -> String {
     let has_ended = |pid: &&Pid| !killed.remaining.contains(*pid);
     let all = killed.sigterm.union(&killed.sigkill).filter(has_ended).count();

@@ -2,9 +2,9 @@
 //! points can contain any characters, including control sequences for the terminal and commands for
 //! the CI system.
 //!
-//! Existing libraries do not escape all of these: control characters, bidirectional and invisible
-//! characters, and characters that XML forbids. An escape that only one output format needs is
-//! defined in the file of that format.
+//! This module escapes control characters, bidirectional and invisible characters, and characters
+//! that XML forbids. No existing library escapes all four kinds. An escape that only one output
+//! format needs is defined in the file of that format.
 
 use std::fmt::{self, Write as _};
 
@@ -102,7 +102,7 @@ impl CiCommand {
             (_, '#') => (Self::Hash, false),
             (Self::Blank, ':') => (Self::Colon, false),
             (Self::Blank, c) if c.is_whitespace() => (Self::Blank, false),
-            // Ignore all other non-ASCII characters, because a CI system may ignore invisible
+            // Skip non-ASCII characters: some are invisible, and a CI system may skip invisible
             // characters when it looks for commands.
             (seen, c) if !c.is_ascii() => (seen, false),
             _ => (Self::Other, false),

@@ -54,8 +54,8 @@ pub fn scan_works(failed: u64) -> String {
     format!("snapshots work again, after {} without one", rounds(failed))
 }
 
-/// Returns a phrase that names the problems (`codes`) that end the watch if they are new. `count`
-/// is the number of such problems in the first snapshot, which do not end the watch.
+/// Returns a phrase that says for which new problems (`codes`) the watch is waiting. `count` is the
+/// number of such problems that the first snapshot already contains.
 pub fn already_there(count: usize, codes: &[CheckCode]) -> String {
     let codes: Vec<_> = codes.iter().map(|code| code.name()).collect();
     let codes = codes.join(" or ");
