@@ -26,8 +26,8 @@ pub fn when_blocked(warn: fn(Error)) {
 /// function.
 ///
 /// If reading a process blocks the thread, this function abandons the thread and tries again in a
-/// new thread. The new thread reads only the lock-free files (see `blocked`) of the blocking
-/// process, and of all other processes that pidns avoids.
+/// new thread. The new thread avoids processes that have blocked pidns: it reads only their
+/// lock-free files (see `blocked`).
 ///
 /// While an abandoned thread is blocked, it keeps its memory, which is at most the memory of one
 /// scan. There are at most [`MAX_BLOCKED`] such threads.

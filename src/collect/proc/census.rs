@@ -42,8 +42,7 @@ fn count_other_dirs(procfs: &Procfs) -> SysResult<u64> {
     let mut count = 0;
     for entry in procfs.entries()? {
         let entry = entry?;
-        // The kernel lists the processes after all other directories, so stop counting at the first
-        // process.
+        // The kernel lists the processes after all other directories, so stop at the first process.
         if parse::entry::<u32>(entry.file_name().to_bytes()).is_some() {
             break;
         }

@@ -17,7 +17,7 @@ const MAX_SLEEP: f64 = 10.0;
 /// A step of a CI job that has a heartbeat: a background loop that tells the CI agent that the step
 /// is still running.
 pub struct Step {
-    /// PID of the outer shell of the step (see [`Observer::step`](crate::model::Observer::step)).
+    /// PID of the CI step's outer shell (see [`Observer::step`](crate::model::Observer::step)).
     pub shell: Pid,
     /// PIDs of the subshells that run the heartbeat loop, and of their descendants.
     pub heartbeat: BTreeSet<Pid>,

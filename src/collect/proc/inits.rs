@@ -102,8 +102,9 @@ fn threads_now(dir: BorrowedFd<'_>) -> SysResult<ThreadsNow> {
     })
 }
 
-/// Determines whether the init with this PID is alive. `is_init` must confirm that the PID still
-/// belongs to this init. Fails with `ESRCH` if it does not, or if no process has the PID.
+/// Determines whether the init with this PID is alive. `is_init` must check that the PID still
+/// belongs to this init. Fails with `ESRCH` if `is_init` returns `false`, or if no process has the
+/// PID.
 ///
 /// `is_init` is called after the directory `/proc/PID` has been opened. If the PID belongs to the
 /// init at that time, the open directory belongs to the init, too, even if the PID is reused later.

@@ -135,8 +135,8 @@ fn children_of<'a>(
 }
 
 /// For each ancestor of pidns that may adopt orphans, the children that the ancestor probably
-/// started itself. An init may adopt orphans, and so may any ancestor except a shell, because it
-/// may be a subreaper.
+/// started itself. An init adopts orphans. Any other ancestor except a shell may be a subreaper,
+/// which also adopts orphans.
 ///
 /// The kernel lists the children of a process in the order in which they were forked or adopted.
 /// pidns assumes that the ancestor started every child that is listed before pidns or before the
@@ -165,7 +165,8 @@ impl Adopted {
         Self(own)
     }
 
-    /// Returns [`Pipes::late`] for a process. `others` must contain the siblings of the process.
+    /// Returns the pipes that a process writes to, and whose reader is a sibling that the kernel
+    /// lists earlier (see [`Pipes::late`]). `others` must contain the siblings of the process.
     fn late(&self, (pid, pipes): &(Pid, Pipes), others: &[(Pid, Pipes)]) -> HashSet<FileId> {
         let mut lists = self.0.values();
         let earlier = lists.find_map(|own| own.get(..own.iter().position(|it| it == pid)?));

@@ -32,9 +32,9 @@ pub struct Pipes {
     /// `true` if the process may be a daemon that an earlier command of the pipeline started. Such
     /// a daemon may have inherited the write end of a pipe.
     pub may_be_daemon: bool,
-    /// The pipes in `written` whose reader is a sibling that the kernel lists before this process.
-    /// A shell starts the writer of a pipe before the reader, so the shell did not start this
-    /// process. The process may be a daemon that the actual writer started.
+    /// The pipes that this process writes to, and whose reader is a sibling that the kernel lists
+    /// earlier. A shell starts the writer of a pipe before the reader. So the shell did not start
+    /// this process, which may be a daemon that the actual writer started.
     pub late: HashSet<FileId>,
 }
 

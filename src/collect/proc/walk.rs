@@ -136,9 +136,9 @@ pub fn read_while_listing<T: Send>(
     thread::scope(|scope| {
         let mut helpers = Vec::new();
         for _ in 0..helper_count(scan) {
-            // If a helper receives a `Sender` from `start`, it lists processes and sends them
-            // through this `Sender`. If `start` is dropped, the helper lists nothing. In both
-            // cases, it then reads processes.
+            // If the helper receives a `Sender` through `start`, it lists processes and sends them
+            // through the received `Sender`. If `start` is dropped unused, the helper lists
+            // nothing. In both cases, the helper then reads processes.
             let (start, started) = mpsc::channel();
             let help = move || {
                 let listed = started.recv().ok().map(|sender| list(Share::Second, sender));

@@ -111,8 +111,8 @@ fn add_holder(
     held.holders.push(inode, Holder::PidForChildren { pid, comm: Some(comm.clone()), tid });
 }
 
-/// Opens the namespace in which a thread creates its children. Uses a pidfd for the TID, because
-/// the link `pid_for_children` is missing.
+/// Opens the namespace in which a thread creates its children. Uses a pidfd for the TID, so it does
+/// not need the link `pid_for_children`.
 fn open_by_tid(tid: Pid, is_thread: bool) -> Result<NamespaceFd> {
     // The flag PIDFD_THREAD (since Linux 6.9) has the same value as O_EXCL.
     let flags = if is_thread {

@@ -313,8 +313,8 @@ impl MountSearch<'_> {
     /// namespace any more.
     ///
     /// pidns assumes that a thread sees all mounts if its root directory is a mount point, and if
-    /// the thread sees every mount that the other threads see. If this is true of no thread, adds a
-    /// diagnostic that mounts may be missing.
+    /// the thread sees every mount that the other threads see. If no thread meets both conditions,
+    /// adds a diagnostic that mounts may be missing.
     fn search_views(&mut self, inode: u64, readers: &[Reader]) -> bool {
         let mut roots = HashSet::new();
         let mut views = Vec::new();
@@ -408,9 +408,9 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Pins a namespace (keeps it open). If `open` fails, returns the error from `open`. The
-    /// registry gets `ENOENT` instead, so that it does not record the namespace, which may no
-    /// longer be mounted.
+    /// Pins a namespace (keeps it open). If `open` fails, returns the error from `open`. In this
+    /// case, the namespace may no longer be mounted, so the registry gets the error `ENOENT` and
+    /// does not record the namespace.
     fn pin(&self, inode: u64, open: impl FnOnce() -> Result<NamespaceFd>) -> Result<()> {
         let mut cause = Errno::NOENT;
         let open = || {
