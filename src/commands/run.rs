@@ -152,8 +152,8 @@ fn kill_leftovers(
     collector: Collector,
 ) -> Killed {
     let mut killed = kill::kill(command, grace, |command| {
-        // Outsiders are in PID namespaces whose init is a leftover. If no leftover namespace has an
-        // init, skip the scan for outsiders.
+        // An outsider is a process that the kernel kills together with a leftover init. If no
+        // leftover is an init, skip the scan for outsiders.
         let Some(leftovers) = leftovers.as_deref_mut().filter(|it| it.has_init()) else { return };
         let request = Request {
             procfs: PathBuf::from("/proc"),
@@ -239,8 +239,9 @@ fn find_leftovers(
     }
 }
 
-/// Looks up facts for advice on removing namespaces. Searches all processes on the host: to enter a
-/// mount namespace, a user needs the PID of a process in it, which need not be a leftover.
+/// Looks up facts for advice on removing namespaces. Searches all processes on the host, not only
+/// the leftovers: to enter a mount namespace, a user needs the PID of any process in that
+/// namespace.
 fn live_facts(snapshot: &Snapshot, command: &SupervisedCommand) -> Result<LiveFacts, Error> {
     let holders = snapshot.namespaces.iter().flat_map(|it| &it.holders);
     let mount_namespaces = holders.filter_map(Holder::mount_namespace).collect();

@@ -54,9 +54,9 @@ impl Until {
         scanner: &mut Scanner,
     ) -> Result<(Snapshot, Option<Check>), Error> {
         let Request { procfs, details, .. } = scanner.request().clone();
-        // `settle` is slow: it may pause and take a second snapshot. It adds problems of threads,
-        // and removes transient problems. If the watch does not wait for a thread problem, check
-        // the snapshot without `settle` first, and skip `settle` if this check finds no problem.
+        // `settle` is slow: it may pause and take a second snapshot. It adds thread problems, and
+        // removes transient problems. So if the watch does not wait for thread problems, check the
+        // snapshot without `settle` first. If that check finds no problem, skip `settle`.
         let may_stop = || after.processes.iter().any(Process::has_exited_leader);
         let needs_threads = self.codes.contains(&CheckCode::Uninterruptible)
             || (self.codes.contains(&CheckCode::StoppedInit) && may_stop());
