@@ -105,7 +105,7 @@ keywords! {
 }
 
 /// A line of `pidns check -f ndjson`. `record` is the kind of the record, and also the name of the
-/// field with its content. The content has the same form as in `pidns check -f json`. Later 1.x
+/// field that contains the data. The data has the same form as in `pidns check -f json`. Later 1.x
 /// versions of the schema may add fields, but will never rename, retype or remove a field. Readers
 /// must ignore fields and kinds of records that they do not know.
 #[derive(Serialize)]

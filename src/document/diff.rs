@@ -86,7 +86,7 @@ pub struct ComparedSnapshot {
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "caveat"))]
 pub struct Caveat {
-    /// Machine-readable code.
+    /// Machine-readable code of the caveat.
     code: Word<DiffCaveat>,
     /// Human-readable description. Its wording may change at any time.
     message: &'static str,
@@ -141,7 +141,7 @@ keywords! {
 }
 
 /// A line of `pidns diff -f ndjson`. `record` is the kind of the record, and also the name of the
-/// field with its content. The content has the same form as in `pidns diff -f json`. Later 1.x
+/// field that contains the data. The data has the same form as in `pidns diff -f json`. Later 1.x
 /// versions of the schema may add fields, but will never rename, retype or remove a field. Readers
 /// must ignore fields and kinds of records that they do not know.
 #[derive(Serialize)]

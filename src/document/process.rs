@@ -21,11 +21,11 @@ pub struct Process<'a> {
     /// parent, or if it could not be read (diagnostic parent-process-unread). An unfiltered
     /// document always contains the parent.
     pub ppid: Option<Pid>,
-    /// The process's own (innermost) PID namespace; null if ambiguous.
+    /// The process's own (innermost) PID namespace; null if unknown.
     pub namespace: Option<NamespaceId>,
-    /// PIDs of the process, one in each PID namespace that contains it: from the namespace that the
-    /// procfs shows down to the process's own namespace (NSpid in proc_pid_status(5)). Empty before
-    /// Linux 4.1.
+    /// PIDs of the process, one in each PID namespace that contains it (NSpid in
+    /// proc_pid_status(5)). The first is the PID in the namespace that the procfs shows, the last
+    /// is the PID in the process's own namespace. Empty before Linux 4.1.
     #[serde(serialize_with = "nspid::serialize", deserialize_with = "nspid::deserialize")]
     #[cfg_attr(test, schemars(with = "Vec<Pid>", length(max = 33)))]
     pub nspid: Nspid,

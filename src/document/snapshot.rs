@@ -140,8 +140,8 @@ pub struct Namespace {
     /// The child namespaces, sorted by inode.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub children: Vec<NamespaceId>,
-    /// State of the namespace, never a guess: `live` means that pidns saw the init running, or that
-    /// the kernel confirmed that the init is running.
+    /// State of the namespace. It is `live` only if pidns saw the init running, or if the kernel
+    /// confirmed that the init is running.
     pub state: Word<model::NamespaceState>,
     /// The process with PID 1 in this namespace; null if there is no such process, or if it is not
     /// visible.
@@ -160,9 +160,9 @@ pub struct Namespace {
     /// The holders that pidns found: descriptors, mounts and threads that keep the namespace alive
     /// even if it has no members.
     pub holders: Vec<Holder>,
-    /// The processes because of which the namespace's terminated init still exists: the kernel
-    /// removes an init only after all other processes of the namespace have been reaped. Empty if
-    /// the init has not terminated, or if no such process was found.
+    /// The processes that block the removal of the namespace's terminated init. The kernel removes
+    /// an init only after all other processes of the namespace have been reaped. Empty if the init
+    /// has not terminated, or if no such process was found.
     #[serde(default)]
     pub blocked_by: Vec<Blocker>,
     /// The container named in the cgroup path of the namespace's init, or null.
@@ -244,7 +244,7 @@ pub struct Holder {
     pub mount_namespace: Option<Inode>,
 }
 
-/// A process because of which a terminated init still exists (zap_pid_ns_processes in the kernel).
+/// A process that blocks the removal of a terminated init (zap_pid_ns_processes in the kernel).
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "blocker"))]

@@ -32,11 +32,11 @@ keywords! {
 }
 
 /// A line of `pidns -f ndjson`: one part of one host's snapshot. Lines from any number of hosts may
-/// be mixed in any order. `record` is the kind of the record, and also the name of the field with
-/// its content. The content has the same form as in the document. Each snapshot has one record of
-/// kind `snapshot`. Its field `counts` contains the number of records for every other kind. Later
-/// 1.x versions of the schema may add fields, but will never rename, retype or remove a field.
-/// Readers must ignore fields and kinds of records that they do not know.
+/// be mixed in any order. `record` is the kind of the record, and also the name of the field that
+/// contains the data. The data has the same form as in the document. Each snapshot has one record
+/// of kind `snapshot`. Its field `counts` contains the number of records for every other kind.
+/// Later 1.x versions of the schema may add fields, but will never rename, retype or remove a
+/// field. Readers must ignore fields and kinds of records that they do not know.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -43,7 +43,7 @@ pub struct WatchHeader {
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "watch_caveat_text"))]
 struct Caveat {
-    /// Machine-readable code.
+    /// Machine-readable code of the caveat.
     code: Word<model::WatchCaveat>,
     /// Human-readable description. Its wording may change at any time.
     message: &'static str,
@@ -53,7 +53,7 @@ struct Caveat {
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "notice"))]
 pub struct Notice {
-    /// Machine-readable code.
+    /// Machine-readable code of the notice.
     code: Word<NoticeCode>,
     /// Human-readable description. Its wording may change at any time.
     message: String,
@@ -98,10 +98,10 @@ pub enum WatchContent<'a> {
 }
 
 /// A line of `pidns watch -f ndjson`. `record` is the kind of the record, and also the name of the
-/// field with its content. Changes have the same form as in `pidns diff -f json`, and findings as
-/// in `pidns check -f json`. Later 1.x versions of the schema may add fields, but will never
-/// rename, retype or remove a field. Readers must ignore fields and kinds of records that they do
-/// not know.
+/// field that contains the data. Changes have the same form as in `pidns diff -f json`, and
+/// findings as in `pidns check -f json`. Later 1.x versions of the schema may add fields, but will
+/// never rename, retype or remove a field. Readers must ignore fields and kinds of records that
+/// they do not know.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DatedContent<'a> {
