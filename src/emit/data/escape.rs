@@ -29,7 +29,7 @@ pub struct Escaping<W> {
     out: W,
     notation: Notation,
     buffer: Vec<u8>,
-    /// State of the search for CI commands at the start of `buffer`.
+    /// State of the search for CI commands after the last checked character.
     seen: CiCommand,
 }
 

@@ -376,8 +376,8 @@ mod tests {
         assert_eq!(members.len(), LARGEST + 1);
         assert!(members[0].starts_with("pidns_namespace_members{namespace=\"pid:[129]\","));
         assert!(members[0].ends_with("} 30"), "{}", members[0]);
-        // The last series counts the members of all other namespaces together: ten namespaces with
-        // 1 to 10 members, and the host's namespace with 1 member.
+        // The last series counts the members of all namespaces without a series of their own: ten
+        // namespaces with 1, 2, ... 10 members, and the host's namespace with 1 member.
         assert!(members[LARGEST].contains("{namespace=\"other\","), "{}", members[LARGEST]);
         assert!(members[LARGEST].ends_with("} 56"), "{}", members[LARGEST]);
     }

@@ -163,9 +163,8 @@ impl<'a> Hierarchy<'a, '_> {
             };
             let mut has_children = row.has_children;
             if place.level >= deepest && row.level > 0 {
-                // Rows nested deeper than the maximum level are drawn at the maximum level. So if
-                // the next row is at the maximum level or deeper, it is drawn as a sibling of this
-                // row.
+                // This row, and all deeper rows, are drawn at the maximum level. So if the next row
+                // is at the maximum level or deeper, it is drawn as a sibling of this row.
                 let is_followed = rows.peek().is_some_and(|next| level + next.level >= deepest);
                 place.branch = Branch::before(usize::from(is_followed));
                 has_children = false;

@@ -38,8 +38,8 @@ use crate::wording::phrase::{Clipped, Count, Symbols, more_processes, unplaced};
 use escape::quoted;
 use table::{BoxTable, Boxed, LINES, PART, StateLook, shelf};
 
-/// Limit for siblings that are drawn as separate nodes: both for their number, and for their level
-/// below the root. Beyond this limit, the siblings share a shelf (a single node with many boxes).
+/// Maximum number of siblings that are drawn as separate nodes, and maximum level (below the root)
+/// of such nodes. More or deeper siblings share a shelf (a single node with many boxes).
 const MOST_SEPARATE: usize = 6;
 
 /// Writes a graph.

@@ -24,8 +24,8 @@ const LINES: usize = 12;
 /// Maximum number of characters in a line of a box.
 const LINE: usize = 45;
 
-/// Maximum number of characters in a part of a line. A longer part is truncated, because a part
-/// cannot wrap.
+/// Maximum number of characters in a part of a line, such as a container's name. A longer part is
+/// truncated, because lines wrap only between parts.
 const PART: usize = 120;
 
 /// Wraps lines at 450 pixels. Mermaid's default is 200 pixels.
