@@ -85,7 +85,7 @@ use PathFormat::{Below, End, Prefix, Start};
 enum IdFormat {
     /// 64 hexadecimal digits.
     Hex,
-    /// The format of BuildKit: 25 base-36 digits.
+    /// 25 base-36 digits (BuildKit).
     BuildKit,
     /// Any non-empty text, such as a name that a user chose.
     Name,
@@ -257,9 +257,9 @@ fn container(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
         .or_else(in_default)
 }
 
-/// Finds a container ID in `name`, the last segment of a `path` that does not name the runtime.
-/// Directly below the cgroup of a pod, `name` is the ID: 64 hexadecimal digits or a UUID.
-/// Elsewhere, `name` is `ID` or `PREFIX-ID.scope`, and the ID has 64 hexadecimal digits.
+/// Finds the container ID in a cgroup path that does not name the runtime. `name` is the last
+/// segment of `path`. Directly below the cgroup of a pod, `name` is the ID: 64 hexadecimal digits
+/// or a UUID. Elsewhere, `name` is `ID` or `PREFIX-ID.scope`, and the ID has 64 hexadecimal digits.
 fn nameless<'a>(path: &[u8], name: &'a [u8]) -> Option<(&'static str, &'a [u8])> {
     if segments(path).rev().nth(1).and_then(pod).is_some() {
         return (IdFormat::Hex.fits(name) || is_pod_uid(name)).then_some(("kubernetes", name));

@@ -35,8 +35,8 @@ pub struct LiveFacts {
     pub user_namespaces: BTreeMap<Pid, u64>,
     /// PID of pidns itself, if the procfs shows it.
     pub own_pid: Option<Pid>,
-    /// `true` if pidns has all capabilities that it needs, and is in the initial PID namespace. No
-    /// other process can then see more of the host.
+    /// `true` if pidns has all capabilities that it needs, and is in the initial PID namespace. If
+    /// `false`, pidns may see more when it runs as root on the host.
     pub is_host_root: bool,
     /// Inode of pidns's own mount namespace.
     pub own_mount_namespace: Option<u64>,

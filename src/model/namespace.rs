@@ -31,7 +31,7 @@ pub struct Namespace {
     pub owner: Option<Owner>,
     /// Descriptors, mounts and threads that keep the namespace alive.
     pub holders: Vec<Holder>,
-    /// The processes because of which the namespace's terminated init still exists.
+    /// The processes that block the removal of the namespace's terminated init.
     pub blocked_by: Vec<Blocker>,
     /// The container named in the cgroup path of the namespace's init.
     pub container: Option<Container>,
@@ -79,11 +79,12 @@ keywords! {
 }
 
 keywords! {
-    /// Source of information about a process or namespace.
+    /// Source of the information about a process's namespace, or about a namespace's identity and
+    /// parent.
     pub enum Evidence("evidence", "kind of evidence", "kinds of evidence") {
-        /// The kernel reported the information.
+        /// The kernel reported the namespace.
         Kernel = "kernel",
-        /// pidns inferred the information from other data.
+        /// pidns inferred the namespace from other data.
         Inferred = "inferred",
     }
 }
@@ -191,7 +192,7 @@ pub enum HoldingFile {
     Procfs,
 }
 
-/// A process because of which a terminated init still exists: the kernel removes an init only after
+/// A process that blocks the removal of a terminated init. The kernel removes an init only after
 /// all other processes of the namespace have been reaped (`zap_pid_ns_processes`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocker {

@@ -17,7 +17,7 @@ pub struct Process {
     /// PID of the parent; `None` if this procfs does not show the parent, or if the parent could
     /// not be read. An unfiltered snapshot always contains the parent.
     pub ppid: Option<Pid>,
-    /// The process's own (innermost) namespace; `None` if ambiguous.
+    /// The process's own (innermost) namespace; `None` if unknown.
     pub namespace: Option<NamespaceId>,
     /// The process's PIDs in all namespaces, outermost namespace first.
     pub nspid: Nspid,

@@ -38,15 +38,15 @@ pub struct Shared {
 pub enum SharedWith {
     /// The host.
     Host,
-    /// The inits of one or more other PID namespaces. Descendants of the PID namespace that the
-    /// entry describes are not included.
+    /// The inits of one or more other PID namespaces. Descendants of a PID namespace do not count
+    /// as other PID namespaces.
     Namespaces {
-        /// The PID namespace to name in messages: the nearest ancestor whose init shares the
-        /// namespaces or, if there is none, the PID namespace with the lowest ID.
+        /// The other PID namespace to name in messages: the nearest ancestor that shares the
+        /// namespaces or, if there is no such ancestor, the PID namespace with the lowest ID.
         first: NamespaceId,
         /// The container of the PID namespace `first`.
         container: Option<Container>,
-        /// Number of PID namespaces, in addition to `first`, whose inits share the namespaces.
+        /// Number of other sharing PID namespaces, not counting `first`.
         more: usize,
     },
 }
@@ -205,9 +205,8 @@ mod tests {
         process.details.get_or_insert_default().namespaces = Some(others.collect());
     }
 
-    /// Formats the entries for a PID namespace: `TYPES host` if the host shares the namespaces,
-    /// otherwise `TYPES FIRST MORE`, with the fields `first` and `more` of
-    /// [`SharedWith::Namespaces`].
+    /// Formats each [`Shared`] of a PID namespace: `TYPES host`, or `TYPES FIRST MORE` with the
+    /// fields `first` and `more` of [`SharedWith::Namespaces`].
     fn shared(sharing: &Sharing, inode: u64) -> Vec<String> {
         let text = |shared: &Shared| match &shared.with {
             SharedWith::Host => format!("{} host", shared.types.join(",")),
