@@ -200,6 +200,53 @@ fn a_cgroup_with_a_maximum_of_0_is_full_and_comes_first_for_pidns_in_it() {
 }
 
 #[test]
+fn a_limit_of_one_task_is_a_problem_only_if_a_fork_was_refused() {
+    needs!(HostRoot, Initial("cgroup"), Initial("pid"), Program("python3"));
+    let is_problem = |kind: &str, scope: (&str, &Value)| {
+        let output = pidns(&["check", "-q", "-f", "json"]);
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let mut findings = document["findings"].as_array().unwrap().iter();
+        findings.any(|it| it["limit"]["limit"] == kind && it["limit"]["scope"][scope.0] == *scope.1)
+    };
+    let full = |forker: &Forker, kind: &str, scope: (&str, &Value)| {
+        let output = pidns(&["limits", "-q", "-f", "json", &forker.child.id().to_string()]);
+        let all = rows(&output);
+        let row = find(&all, kind, &[(scope.0, scope.1.clone())]);
+        (row["used"].clone(), row["max"].clone(), row["full"].clone())
+    };
+    let numbers = |used: u64, max: u64| (used.into(), max.into(), Value::from(true));
+    let mut forker = Forker::start(&as_user(54_339));
+    let user = ("uid", &54_339.into());
+    forker.tell("nproc 1");
+    assert_eq!(full(&forker, "nproc", user), numbers(1, 1));
+    assert!(!is_problem("nproc", user));
+    let mut forker = Forker::start(&as_user(54_341));
+    let user = ("uid", &54_341.into());
+    forker.tell("nproc 2");
+    forker.tell("fork");
+    assert_eq!(full(&forker, "nproc", user), numbers(2, 2));
+    assert!(is_problem("nproc", user));
+
+    let Some(cgroup) = PidsCgroup::new() else {
+        say_skipped(
+            "a_limit_of_one_task_is_a_problem_only_if_a_fork_was_refused",
+            "the pids controller is not mounted",
+        );
+        return;
+    };
+    let mut forker = Forker::start(&as_user(54_340));
+    let path = cgroup.path("/job");
+    let job = ("cgroup", &path);
+    cgroup.write("job/pids.max", "1");
+    cgroup.write("job/cgroup.procs", &forker.child.id().to_string());
+    assert_eq!(full(&forker, "pids_cgroup", job), numbers(1, 1));
+    assert!(!is_problem("pids_cgroup", job));
+    assert_eq!(forker.until_refused("fork"), (0, "EAGAIN".to_owned()));
+    assert_eq!(full(&forker, "pids_cgroup", job), numbers(1, 1));
+    assert!(is_problem("pids_cgroup", job));
+}
+
+#[test]
 fn the_summary_says_first_that_limits_of_this_shell_are_unknown() {
     needs!(HostRoot, Program("setpriv"));
     let said = text(&as_nobody(&["limits", "-q"]));

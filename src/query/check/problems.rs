@@ -66,11 +66,17 @@ fn find_in_namespaces(
 
 /// Finds limits whose usage is at least `warn_at` percent. Leaves out the kinds `InitTerminated`
 /// and `Nesting`, because the codes `dead-namespace` and `deep-nesting` cover them. Also leaves out
-/// limits with a maximum of 0: an administrator sets this maximum to forbid new PID namespaces.
+/// limits with a maximum of 0: an administrator sets this maximum to forbid new PID namespaces. A
+/// maximum of 1 limits a service to its one process, so it is a problem only if the kernel has
+/// refused a fork because of it.
 fn find_in_limits(graph: &PidGraph, warn_at: u64, found: &mut Vec<(CheckCode, Subject)>) {
     let is_reported = |it: &Limit| {
         !matches!(it.kind, LimitKind::InitTerminated | LimitKind::Nesting)
-            && it.max != Some(0)
+            && match it.max {
+                Some(0) => false,
+                Some(1) => it.refused.is_some_and(|times| times > 0),
+                _ => true,
+            }
             && it.percent().is_some_and(|percent| percent >= warn_at)
     };
     let limits = graph.snapshot().limits.iter().flatten().enumerate();
