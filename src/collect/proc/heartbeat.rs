@@ -33,6 +33,12 @@ pub struct Step {
 /// A shell that does not fit this pattern is not accepted: it may run the script itself, and then
 /// its children may be leftovers of the script. An init is not accepted either: it adopts orphans,
 /// so its children may also be leftovers of the script.
+///
+/// A job whose whole script is a command string looks the same if the script starts its own loop of
+/// `touch` and `sleep`, and then runs the check in another shell (`sh -c 'LOOP & sh check.sh'`). If
+/// the outer shell is new since the earlier snapshot, pidns takes this loop for an agent's heartbeat.
+/// In both cases the loop is older than the inner shell, and any program may have started the outer
+/// shell, so pidns cannot tell the two apart.
 pub fn step(
     procfs: &Procfs,
     processes: &[Process],
