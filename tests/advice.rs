@@ -696,6 +696,43 @@ fn an_init_that_reaps_leaves_no_zombies() {
     assert!(findings(&init.to_string()).is_empty());
 }
 
+/// Python program that has a zombie child, and starts another child with vfork(2). That child opens
+/// the FIFO `argv[1]` before it executes a program, so the parent sleeps until there is a writer.
+const IN_VFORK: &str = "import os, sys\n\
+     if os.fork() == 0: os._exit(0)\n\
+     print('ready', flush=True)\n\
+     os.posix_spawn('/bin/true', ['true'], {},\n    \
+         file_actions=[(os.POSIX_SPAWN_OPEN, 9, sys.argv[1], os.O_RDONLY, 0)])\n\
+     while True: os.wait()";
+
+#[test]
+fn the_advice_shows_what_an_init_that_cannot_reap_waits_for() {
+    needs!(NamespaceOfItsOwn, Program("python3"));
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo").to_str().unwrap().to_owned();
+    stdout(&run(Command::new("mkfifo").arg(&fifo)));
+    let mut command = Command::new("unshare");
+    let command = command.args(["-pf", "--kill-child", "python3", "-c", IN_VFORK, &fifo]);
+    let (parent, _) = start_command(command);
+    let init = children(parent.pid())[0];
+    until("the init is in vfork", || state(init) == "D");
+    let is_zombie = |pid: &u32| state(*pid) == "Z";
+    until("a child is a zombie", || children(init).iter().any(is_zombie));
+    let zombie = children(init).into_iter().find(is_zombie).unwrap();
+    for document in documents() {
+        assert_eq!(document.diagnostic("init-does-not-reap"), None);
+    }
+    assert!(findings(&init.to_string()).is_empty());
+    let found = finding(&zombie.to_string(), "zombie");
+    let said = format!("{init} python3 is in uninterruptible sleep and does not reap its child");
+    assert!(found.message.starts_with(&said), "{}", found.message);
+    let shows = format!("cat /proc/{init}/stack # the kernel function that it waits in");
+    assert_eq!(found.advice, [shows]);
+    follow(&found.advice);
+    fs::write(&fifo, "").unwrap();
+    until("the zombie is reaped", || is_gone(zombie));
+}
+
 #[test]
 fn a_killable_sleep_is_not_uninterruptible() {
     needs!(HostRoot, NamespaceOfItsOwn, Program("cc"));

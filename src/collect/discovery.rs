@@ -75,6 +75,10 @@ pub trait FollowUp {
     /// Returns `true` if all living threads of this process are stopped.
     fn is_stopped(&self, process: &Process) -> bool;
 
+    /// Returns `true` if all living threads of this process are in uninterruptible sleep, so that
+    /// the process cannot reap a child. SIGKILL may be able to end the sleep.
+    fn is_uninterruptible(&self, process: &Process) -> bool;
+
     /// Returns `true` if this process is in a frozen cgroup.
     fn is_frozen(&self, process: &Process) -> bool;
 

@@ -103,8 +103,8 @@ check_codes! {
         "A process that has terminated, but has not been reaped by its parent or, if it is traced, \
          by its tracer.";
     InitDoesNotReap: "init-does-not-reap", Warn, CHECK_ONLY,
-        "An init that does not reap its children or the orphans it adopts, although it is neither \
-         stopped nor frozen.";
+        "An init that does not reap its children or the orphans it adopts, although it is not \
+         stopped, frozen or in uninterruptible sleep.";
     StoppedInit: "stopped-init", Warn, CHECK_ONLY,
         "An init that is stopped, so it does not reap any process.";
     Uninterruptible: "uninterruptible", Warn, CHECK_ONLY,

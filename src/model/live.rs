@@ -15,6 +15,8 @@ pub struct LiveFacts {
     pub ignore_sigterm: BTreeSet<Pid>,
     /// Processes whose leader thread has exited, and whose other threads are all stopped.
     pub stopped: BTreeMap<Pid, StoppedBy>,
+    /// Processes that the scan found in uninterruptible sleep, and whose threads all still sleep.
+    pub uninterruptible: BTreeSet<Pid>,
     /// Processes that have ended since the scan. Their PIDs may have been reused, so no suggested
     /// command may contain them.
     pub ended: BTreeSet<Pid>,

@@ -186,12 +186,16 @@ impl Adviser<'_> {
     }
 
     /// Returns commands that cause a zombie to be reaped. If `reaper` is frozen or stopped, the
-    /// commands thaw it or make it continue, so that it can reap the zombie itself. Otherwise, the
-    /// commands kill `reaper`, so that another process reaps the zombie.
+    /// commands thaw it or make it continue, so that it can reap the zombie itself. If it is in
+    /// uninterruptible sleep, the command shows what it waits for. Otherwise, the commands kill
+    /// `reaper`, so that another process reaps the zombie.
     pub fn make_reap(&self, reaper: Pid, zombie: Pid) -> Step {
         let thaw = self.thaw(reaper);
         if !thaw.is_empty() {
             return Step::Other(thaw);
+        }
+        if self.live.uninterruptible.contains(&reaper) {
+            return Step::Other(self.wake(reaper));
         }
         let end = || self.end_unless_in_doubt(reaper, Cause::Unreaped(zombie));
         self.go_on(reaper).unwrap_or_else(end)

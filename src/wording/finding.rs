@@ -167,12 +167,15 @@ fn process_finding(
 }
 
 /// Returns the beginning of a sentence about a process that must reap another one: its name and, if
-/// it is frozen or stopped, a phrase that says so.
+/// it is frozen, stopped or in uninterruptible sleep, a phrase that says so.
 fn idle_process(check: &Check, pid: Pid) -> String {
     let process = ProcessRef::new(&check.graph, pid, None);
     let adviser = Adviser { graph: &check.graph, live: &check.live };
     match adviser.stopped_by(pid) {
         _ if check.live.frozen.contains_key(&pid) => format!("{process} is frozen and"),
+        _ if check.live.uninterruptible.contains(&pid) => {
+            format!("{process} is in uninterruptible sleep and")
+        }
         Some(StoppedBy::Signal) => format!("{process} is stopped and"),
         Some(StoppedBy::Tracer(_)) => format!("{process} is stopped by its tracer and"),
         None => process.to_string(),

@@ -172,6 +172,10 @@ mod tests {
             false
         }
 
+        fn is_uninterruptible(&self, _: &Process) -> bool {
+            false
+        }
+
         fn is_frozen(&self, _: &Process) -> bool {
             false
         }

@@ -5,10 +5,14 @@
 //! so zombies accumulate until PIDs run out. For terminated inits, see the module `blockers`.
 //!
 //! A stopped or frozen init is not reported, because it reaps its children as soon as it continues.
+//! An init in uninterruptible sleep is not reported, because it cannot reap a child before it wakes
+//! up. For example, an init that starts a process by `vfork(2)` sleeps until that process executes
+//! a program.
+//!
 //! An init is not reported for traced zombies either, because only the tracer can reap a traced
 //! zombie.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -45,8 +49,15 @@ pub fn note_inits_that_do_not_reap(
     for (parent, zombie) in zombies.into_iter().filter(|(parent, _)| of_init.contains_key(parent)) {
         by_init.entry(parent).or_default().push(zombie);
     }
+    let find = |pid: Pid| {
+        let index = processes.binary_search_by_key(&pid, |process| process.pid);
+        index.ok().and_then(|index| processes.get(index))
+    };
+    let sleeps = |init| find(init).is_some_and(|it| source.is_uninterruptible(it));
+    let mut asleep: HashSet<Pid> = by_init.keys().copied().collect();
     let start = Instant::now();
     while !by_init.is_empty() && start.elapsed() < PATIENCE {
+        asleep.retain(|&init| sleeps(init));
         thread::sleep(PAUSE);
         by_init.retain(|_, zombies| {
             zombies.retain(|zombie| source.is_zombie(zombie));
@@ -55,9 +66,10 @@ pub fn note_inits_that_do_not_reap(
     }
     for (init, zombies) in by_init {
         let Some(namespace) = of_init.get(&init) else { continue };
-        let index = processes.binary_search_by_key(&init, |process| process.pid);
-        let process = index.ok().and_then(|index| processes.get(index));
-        if process.is_some_and(|it| source.is_stopped(it) || source.is_frozen(it)) {
+        let process = find(init);
+        if asleep.contains(&init)
+            || process.is_some_and(|it| source.is_stopped(it) || source.is_frozen(it))
+        {
             continue;
         }
         let name = process.map_or(String::new(), |it| format!(" ({})", it.comm));
@@ -104,6 +116,10 @@ mod tests {
 
         fn is_stopped(&self, process: &Process) -> bool {
             process.is_stopped()
+        }
+
+        fn is_uninterruptible(&self, process: &Process) -> bool {
+            process.state == 'D'
         }
 
         fn is_frozen(&self, process: &Process) -> bool {
@@ -192,7 +208,9 @@ mod tests {
             namespaces[1].init = Pid::new(6);
             namespaces
         };
-        for (state, comm, count) in [('S', "sleep", 1), ('T', "sleep", 0), ('S', "frozen", 0)] {
+        for (state, comm, count) in
+            [('S', "sleep", 1), ('T', "sleep", 0), ('D', "sleep", 0), ('S', "frozen", 0)]
+        {
             let init = Process { state, comm: comm.into(), ..process(&[6, 1], Some(2)) };
             let processes = [init, zombie(&[8, 2], 6, 1)];
             let mut log = DiagnosticLog::default();

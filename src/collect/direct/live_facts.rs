@@ -168,6 +168,11 @@ impl FactReader {
             {
                 facts.stopped.insert(process.pid, by);
             }
+            if (process.state == 'D' || process.has_exited_leader())
+                && waiting::is_uninterruptible(&self.procfs, process)
+            {
+                facts.uninterruptible.insert(process.pid);
+            }
             if let Some(hard) = self.hard_nproc(process) {
                 facts.hard_nproc.insert(process.pid, hard);
             }
@@ -183,20 +188,29 @@ impl FactReader {
                 facts.enterable.insert(process.pid, self.keeps_user(process));
             }
         }
-        // Like nsenter(1), `umount -N` accepts only PIDs of the PID namespace that it runs in. So
-        // for each mount namespace, find a process that has a PID in the PID namespace of pidns.
-        let wanted = &mut mount_namespaces;
-        wanted.retain(|&inode| self.procfs.own && facts.own_mount_namespace != Some(inode));
+        if self.procfs.own {
+            mount_namespaces.retain(|&inode| facts.own_mount_namespace != Some(inode));
+            facts.in_mount_namespace = self.in_mount_namespaces(mount_namespaces);
+        }
+        facts
+    }
+
+    /// Finds a process in each of these mount namespaces, which are given by their inodes.
+    ///
+    /// Like nsenter(1), `umount -N` accepts only PIDs of the PID namespace that it runs in, so the
+    /// procfs must show the PID namespace of pidns.
+    fn in_mount_namespaces(&self, mut wanted: BTreeSet<u64>) -> BTreeMap<u64, Pid> {
+        let mut found = BTreeMap::new();
         for process in self.processes.iter().filter(|it| !it.kernel_thread) {
             if wanted.is_empty() {
                 break;
             }
             let inode = self.namespace(process, c"ns/mnt", "mnt");
             if let Some(inode) = inode.filter(|it| wanted.remove(it)) {
-                facts.in_mount_namespace.insert(inode, process.pid);
+                found.insert(inode, process.pid);
             }
         }
-        facts
+        found
     }
 
     /// Returns the hard limit `RLIMIT_NPROC` of a process; `u64::MAX` if it is unlimited.

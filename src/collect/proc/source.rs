@@ -319,6 +319,10 @@ impl FollowUp for ProcSource {
         waiting::uninterruptible_sleeps(&self.procfs, process)
     }
 
+    fn is_uninterruptible(&self, process: &Process) -> bool {
+        waiting::is_uninterruptible(&self.procfs, process)
+    }
+
     fn is_stopped(&self, process: &Process) -> bool {
         waiting::stopped_by(&self.procfs, process).is_some()
     }

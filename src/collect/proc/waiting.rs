@@ -96,6 +96,18 @@ pub fn stopped_by(procfs: &Procfs, process: &Process) -> Option<StoppedBy> {
     })
 }
 
+/// Returns `true` if all living threads of a process are in uninterruptible sleep. Includes killable
+/// sleep (`TASK_KILLABLE`).
+pub fn is_uninterruptible(procfs: &Procfs, process: &Process) -> bool {
+    let (mut sleeping, mut awake) = (false, false);
+    let read = for_each_status(procfs, process, |_, _, text| match parse::status(text).state {
+        'D' => sleeping = true,
+        'Z' | 'X' => {}
+        _ => awake = true,
+    });
+    read.is_some() && sleeping && !awake
+}
+
 /// Finds a thread that keeps its process from exiting. If there are several, a thread in
 /// uninterruptible sleep is preferred to a traced thread.
 pub fn held_thread(procfs: &Procfs, process: &Process) -> Option<HeldThread> {

@@ -54,6 +54,10 @@ impl FollowUp for Answers<'_> {
         false
     }
 
+    fn is_uninterruptible(&self, _: &Process) -> bool {
+        false
+    }
+
     fn is_frozen(&self, _: &Process) -> bool {
         false
     }
