@@ -1,13 +1,13 @@
 //! Keeps one descriptor open for every namespace that a scan finds.
 //!
-//! When a namespace is gone, the kernel may give its inode number to a new namespace. To prevent
-//! this, each namespace is *pinned*: opened when it is first found, and kept open, and thereby
-//! alive, until the snapshot is complete. All namespaces are on one file system (nsfs), so the
-//! inode number is enough to identify a pinned namespace.
+//! The kernel may reuse the inode number of a removed namespace. To prevent this, each namespace is
+//! *pinned*: pidns opens it when it first finds it, and keeps it open until the snapshot is
+//! complete. An open descriptor keeps the namespace alive. All namespaces are on one file system
+//! (nsfs), so the inode number identifies a pinned namespace.
 //!
 //! The number of open descriptors is limited (`RLIMIT_NOFILE`). Some descriptors are reserved for
-//! reading /proc, so that no process is missed. When all other descriptors are in use, a namespace
-//! is opened only to find its parent, then closed, and reported in a diagnostic.
+//! reading /proc, so that no process is missed. When all other descriptors are in use, pidns opens
+//! a namespace only to find its parent, closes the namespace again, and adds a diagnostic.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -22,26 +22,26 @@ use super::kernel::nsfs::NamespaceFd;
 /// Maximum number of file descriptors that are reserved for reading files in /proc.
 const FOR_READING: u64 = 128;
 
-/// Returns the number of descriptors that are reserved for reading files in /proc: at most a
+/// Returns the number of descriptors that are reserved for reading files in /proc. It is at most a
 /// quarter of the limit on open files (`RLIMIT_NOFILE`).
 pub fn descriptors_for_reading() -> u64 {
     getrlimit(Resource::Nofile).current.map_or(FOR_READING, |limit| FOR_READING.min(limit / 4))
 }
 
-/// Indicates whether a namespace has ever had an init. pidns infers this from the link, descriptor
-/// or mount through which it found the namespace.
+/// Indicates whether a namespace has ever had an init. pidns infers this from the way in which it
+/// found the namespace: through a link, a descriptor or a mount.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InitHistory {
-    /// It is unknown whether the namespace has had an init. The namespace was found through an open
-    /// descriptor or a mount, and neither proves that an init existed.
+    /// Unknown. The namespace was found through an open descriptor or a mount, and both can exist
+    /// without an init.
     #[default]
     Unknown,
-    /// The namespace had no init yet when the scan found it. A thread creates its children in this
-    /// namespace, but the thread's link `pid_for_children` was missing, because the kernel shows
-    /// this link only after the namespace has had an init.
+    /// The namespace had no init yet when the scan found it. A thread is about to create children
+    /// in this namespace, but has no link `pid_for_children`: the kernel shows this link only after
+    /// the namespace has had an init.
     NoneYet,
-    /// The namespace has had an init: the link `ns/pid` or `pid_for_children` of a process refers
-    /// to the namespace, or kernel memory shows that an init existed.
+    /// The namespace has had an init. A link `ns/pid` or `pid_for_children` in /proc refers to the
+    /// namespace, or kernel memory shows that an init existed.
     Existed,
 }
 
@@ -51,7 +51,7 @@ pub struct Registered {
     /// Descriptor of the namespace; `None` if the namespace could not be opened or kept open.
     pub fd: Option<NamespaceFd>,
     /// The inode of the parent, or the error if the kernel does not reveal the parent. Set only if
-    /// pidns had to close its descriptor of the namespace for lack of free descriptors.
+    /// pidns closed this namespace because there were too few descriptors.
     pub closed_parent: Option<Result<u64>>,
     /// The [`InitHistory`] of the namespace. If the namespace was found in several ways, this is
     /// the most certain value.
@@ -62,9 +62,9 @@ pub struct Registered {
 #[derive(Debug)]
 pub struct NamespaceRegistry {
     registered: Arc<Mutex<HashMap<u64, Registered>>>,
-    /// Descriptor numbers from this one on are reserved for reading files in /proc. The kernel
-    /// always assigns the lowest free number, so if a new descriptor has a reserved number, all
-    /// lower numbers are in use.
+    /// The lowest descriptor number that is reserved for reading files in /proc. The kernel always
+    /// assigns the lowest free number, so a new descriptor gets a reserved number only if all lower
+    /// numbers are in use.
     first_for_reading: u64,
 }
 
@@ -76,8 +76,8 @@ impl Default for NamespaceRegistry {
         let first_for_reading = limit - descriptors_for_reading().min(limit);
         let registered = Arc::<Mutex<HashMap<u64, Registered>>>::default();
         let weak = Arc::downgrade(&registered);
-        // When pidns abandons a blocked thread of the scan, close the descriptors in the registry.
-        // Otherwise, they would keep their namespaces alive for as long as the thread is blocked.
+        // If pidns abandons a blocked thread of the scan, close the descriptors in the registry.
+        // Otherwise, they would keep their namespaces alive until the thread continues.
         blocked::when_abandoned(move || {
             if let Some(registered) = weak.upgrade()
                 && let Ok(mut registered) = registered.try_lock()
@@ -90,20 +90,20 @@ impl Default for NamespaceRegistry {
 }
 
 impl NamespaceRegistry {
-    /// Pins (keeps open) the namespace with the inode number `inode`, which the caller has just
-    /// read from a link. If the namespace is not pinned yet, calls `open`, which must open the
+    /// Pins (keeps open) the namespace with the inode number `inode`. The caller has just read
+    /// `inode` from a link. If the namespace is not pinned yet, calls `open`, which must open the
     /// link's target.
     ///
-    /// If the namespace is pinned already, calls `shows`, which must read the link again and return
-    /// `true` if the link still shows `inode`. This check is needed because the link's target may
-    /// be gone, and the pinned namespace may be a newer one with the same number. The number of a
-    /// pinned namespace is not reused. So if the link still shows `inode`, the link refers to the
+    /// If a namespace with this number is already pinned, calls `shows`, which must read the link
+    /// again and return `true` if it still shows `inode`. This check is needed because the link's
+    /// target may be gone, and the pinned namespace may be a newer one with the same number. The
+    /// number of a pinned namespace is not reused, so a link that still shows `inode` refers to the
     /// pinned namespace.
     ///
     /// # Errors
-    /// `ESRCH` if the link now refers to another namespace; `EMFILE` if all descriptors that the
-    /// registry may use are taken; otherwise the error from `open`. The namespace is recorded as
-    /// found unless the error says that it is gone.
+    /// `ESRCH` if the link now refers to another namespace; `EMFILE` if the registry may use no
+    /// more descriptors; otherwise the error from `open`. The namespace is recorded as found,
+    /// unless the error says that it is gone.
     pub fn pin(
         &self,
         inode: u64,
@@ -122,8 +122,8 @@ impl NamespaceRegistry {
             self.meet(inode, init);
             return if is_pinned { Ok(()) } else { Err(Errno::MFILE) };
         }
-        // The registry is not locked while the namespace is opened. If two threads open the same
-        // namespace at once, one descriptor is dropped.
+        // The registry is not locked while the namespace is being opened. If two threads open the
+        // same namespace at once, the second descriptor is dropped.
         match open() {
             Ok(fd) if fd.inode() == inode => self.keep(fd, init),
             Ok(_) => Err(Errno::SRCH),
@@ -136,9 +136,9 @@ impl NamespaceRegistry {
         }
     }
 
-    /// Pins an open namespace: adds it to the registry, which keeps it open. If the registry has no
-    /// free descriptor, it closes the namespace, records the namespace and its ancestors as found,
-    /// and fails with `EMFILE`.
+    /// Adds an open namespace to the registry, which keeps it open. If the registry may use no more
+    /// descriptors, closes the namespace, records it and its ancestors as found, and fails with
+    /// `EMFILE`.
     pub fn keep(&self, fd: NamespaceFd, init: InitHistory) -> Result<()> {
         let inode = fd.inode();
         if fd.number() < self.first_for_reading {
@@ -181,8 +181,8 @@ impl NamespaceRegistry {
         })
     }
 
-    /// Returns the 64-bit ID of the namespace with this inode, or the error of
-    /// [`NamespaceFd::ns_id`]. Returns `None` if the namespace is not pinned.
+    /// Returns the 64-bit ID of a pinned namespace, or the error of [`NamespaceFd::ns_id`]. Returns
+    /// `None` if the namespace is not pinned.
     pub fn ns_id(&self, inode: u64) -> Option<Result<u64>> {
         self.lock().get(&inode)?.fd.as_ref().map(NamespaceFd::ns_id)
     }
@@ -212,10 +212,9 @@ impl NamespaceRegistry {
     }
 }
 
-/// Adds all ancestors of the registered namespaces to `registered`, including ancestors without a
-/// process.
+/// Adds the ancestors of all namespaces in `registered`, even ancestors without a process.
 ///
-/// Returns the parent of every namespace: its inode, or the error if the kernel does not reveal the
+/// Returns the inode of each namespace's parent, or the error if the kernel does not reveal the
 /// parent.
 pub fn climb(registered: &mut HashMap<u64, Registered>) -> HashMap<u64, Result<u64>> {
     let mut parents = HashMap::with_capacity(registered.len());

@@ -8,9 +8,8 @@ use super::error::Error;
 use super::kernel::blocked::{self, Blocked};
 use crate::model::Pid;
 
-/// Maximum number of blocked threads, including the threads that earlier scans abandoned. If this
-/// many threads are blocked, pidns does not try again. If every attempt to take a snapshot is
-/// blocked, pidns reaches this maximum after about a minute.
+/// Maximum number of blocked threads, including those of earlier scans. At this number, pidns gives
+/// up. If every attempt to take a snapshot is blocked, this happens after about a minute.
 const MAX_BLOCKED: usize = 16;
 
 /// The function that warns the user that a process has blocked pidns, and that pidns tries again.
@@ -22,19 +21,19 @@ pub fn when_blocked(warn: fn(Error)) {
     let _ = WARN.set(warn);
 }
 
-/// Calls `start`, and runs the returned function in a separate thread. Returns the result of that
-/// function.
+/// Calls `start`, runs the function that `start` returns in a new thread, and returns that
+/// function's result.
 ///
-/// If reading a process blocks the thread, this function abandons the thread and tries again in a
-/// new thread. The new thread avoids processes that have blocked pidns: it reads only their
-/// lock-free files (see `blocked`).
+/// If a process that is being read blocks the thread, abandons the thread, and tries again in
+/// another thread. The new attempt reads only the lock-free files of processes that have blocked
+/// pidns (see `blocked`).
 ///
-/// While an abandoned thread is blocked, it keeps its memory, which is at most the memory of one
-/// scan. There are at most [`MAX_BLOCKED`] such threads.
+/// An abandoned thread keeps its memory, at most the memory of one scan, until it is no longer
+/// blocked. There are at most [`MAX_BLOCKED`] such threads.
 ///
 /// # Errors
-/// Fails if `start` fails, if a process blocks a thread that reads only the lock-free files of that
-/// process, or if [`MAX_BLOCKED`] threads are blocked.
+/// Fails if `start` fails, if a process blocks a thread that reads only its lock-free files, or if
+/// [`MAX_BLOCKED`] threads are blocked.
 pub fn unless_blocked<T, F>(start: impl Fn() -> Result<F, Error>) -> Result<T, Error>
 where
     T: Send + 'static,
@@ -48,8 +47,8 @@ where
     })
 }
 
-/// Calls `attempt` until a call is not blocked, or until `max` threads are blocked. `blockers` has
-/// an entry for each thread that is already blocked.
+/// Calls `attempt` until a call is not blocked. Gives up when `max` threads are blocked. `blockers`
+/// has an entry for each blocked thread.
 fn retry<T>(
     max: usize,
     mut blockers: Vec<BTreeSet<Pid>>,
@@ -81,9 +80,9 @@ mod tests {
         Pid::new(raw).unwrap()
     }
 
-    /// Calls `retry` with a maximum of three blocked threads, of which `before` are already
-    /// blocked. Attempt number `success` succeeds, and all earlier attempts block. Returns the
-    /// result, and the number of attempts.
+    /// Calls `retry` with a maximum of three blocked threads. `before` threads are already blocked,
+    /// and all attempts before number `success` block. Returns the result and the number of
+    /// attempts.
     fn retry_up_to_three(before: u32, success: u32) -> (Result<(), String>, u32) {
         let attempts = Cell::new(0);
         let blockers = (1..=before).map(|it| [pid(it)].into()).collect();

@@ -13,11 +13,13 @@ use crate::collect::kernel::sys::read_link;
 use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::model::{Pid, Process};
 
-/// Adds to `others`, which are children of `ancestry`, the pipes that a process may have open if
-/// pidns may not read its descriptors. `chain` has the pipes of each process in `ancestry`.
+/// `others` are the children of the processes in `ancestry`. For each child whose descriptors pidns
+/// may not read, adds the pipes that the child may have open. `chain` contains the pipes of each
+/// process in `ancestry`.
 ///
-/// Only processes in the session of pidns or of an ancestor get pipes: a daemon leaves the session
-/// of the job that started it. They get only pipes of which pidns sees no other end.
+/// Leaves out a child that is not in the session of pidns or of an ancestor, because a daemon
+/// leaves the session of the job that started it. Adds a pipe only if pidns sees no other end of
+/// the pipe.
 pub fn add_possible_pipes(
     procfs: &Procfs,
     ancestry: &[&Process],
@@ -55,8 +57,8 @@ struct Ancestor<'a> {
     process: &'a Process,
     is_shell: bool,
     is_readable: bool,
-    /// The pipes that the process may have open. If its descriptors can't be read, these are the
-    /// pipes of its child, which may have inherited them.
+    /// The pipes that this process may have open. If its descriptors can't be read, these are the
+    /// pipes of its child, because the child may have inherited them.
     pipes: Pipes,
 }
 
@@ -100,13 +102,13 @@ impl<'a> Pipeline<'a> {
         Self { chain, open, pid_max: procfs.pid_max() }
     }
 
-    /// Returns the pipes that an unreadable child of an ancestor may have open. There are two
-    /// kinds:
+    /// Returns the pipes that an unreadable child of an ancestor may have open. Such a pipe is one
+    /// of these:
     ///
     /// - A pipe that the parent has created for itself, as in `exec > >(sudo tee log)`. The
-    ///   parent's own parent doesn't have this pipe.
-    /// - A pipe between two commands of a pipeline. Their parent, a shell, doesn't have this pipe.
-    ///   A shell starts the writer of a pipe before the reader.
+    ///   grandparent doesn't have this pipe.
+    /// - A pipe between two commands of a pipeline. The shell that starts the commands doesn't have
+    ///   this pipe. It starts the writer before the reader.
     fn possible_pipes(&self, process: &Process, others: &[(&Process, Pipes)]) -> Pipes {
         let mut possible = Pipes::default();
         let level = self.chain.iter().position(|it| process.ppid == Some(it.process.pid));
@@ -115,8 +117,9 @@ impl<'a> Pipeline<'a> {
         };
         let child = level.checked_sub(1).and_then(|it| self.chain.get(it));
         let above = self.chain.get(level + 1);
-        // A program that has replaced a shell has the children of that shell. These children are
-        // older than the program's own, and than orphans that the program adopts.
+        // If a shell has executed another program in its own process, its children become children
+        // of that program. They are older than all children that the program starts or adopts
+        // later.
         let is_first = child.is_none_or(|it| self.is_before(it.process, process) != Some(true));
         let may_have_been_shell = child.is_none() || above.is_some_and(|it| it.is_shell);
         if parent.is_shell || is_first && may_have_been_shell {

@@ -19,14 +19,13 @@ use crate::collect::kernel::sys::{read, read_own};
 use crate::collect::parse::{self, CgroupMount};
 use crate::model::{FrozenCgroup, Pid, Process, StoppedBy};
 
-/// Kernel functions in which a thread sleeps in `TASK_KILLABLE`, so SIGKILL ends the sleep,
-/// although /proc shows it as uninterruptible. A compiler may inline a function, so the list also
-/// contains callers. A compiler may add a suffix to a name, so only the beginning of a name is
-/// compared. Functions that have `killable` in their names, such as `rpc_wait_bit_killable` of NFS,
-/// need no entry.
+/// Kernel functions that sleep in the state `TASK_KILLABLE`. SIGKILL ends such a sleep, although
+/// /proc shows it as uninterruptible. A compiler may inline a function, so the list also contains
+/// the callers. A compiler may add a suffix to a name, so only the beginning of a name is compared.
+/// Names that contain `killable`, such as `rpc_wait_bit_killable` (NFS), need no entry.
 ///
-/// `request_wait_answer` (FUSE) is left out, because SIGKILL does not end the wait for a request
-/// that the FUSE daemon has already read. `p9_client_rpc` (9P) is left out, because after SIGKILL
+/// `request_wait_answer` (FUSE) is not in the list: SIGKILL does not end the wait for a request
+/// that the FUSE daemon has already read. `p9_client_rpc` (9P) is not in the list: after SIGKILL,
 /// it waits for the server once more.
 const KILLABLE: [&[u8]; 16] = [
     // `vfork(2)` waits until the child executes a program or exits.
@@ -57,8 +56,8 @@ const KILLABLE: [&[u8]; 16] = [
     b"ceph_mdsc_wait_request",
 ];
 
-/// Maximum number of different cgroup files that are read for the threads of one process. In cgroup
-/// version 1, the threads of a process can be in different cgroups.
+/// Maximum number of different cgroup files to read for one process. In cgroup version 1, each
+/// thread of a process can be in a different cgroup.
 const MAX_CGROUPS: usize = 64;
 
 /// Maximum number of cgroups to read on the way from a cgroup to the root cgroup, including the
@@ -70,8 +69,8 @@ pub fn tracer(procfs: &Procfs, process: &Process) -> Option<Pid> {
     parse::tracer(&text_now(procfs, process)?).map(|tid| process_of(procfs, tid))
 }
 
-/// Returns the process that a thread belongs to. `TracerPid` is the TID of the tracing thread, but
-/// advice must name the process, because only a whole process can be killed.
+/// Returns the process of a thread. `TracerPid` is the TID of a thread, but advice must name a
+/// process, because only a whole process can be killed.
 fn process_of(procfs: &Procfs, tid: Pid) -> Pid {
     let mut status = Vec::new();
     let dir = ProcessDir::open(procfs.fd(), tid);
@@ -79,8 +78,8 @@ fn process_of(procfs: &Procfs, tid: Pid) -> Pid {
     read.ok().and_then(|()| parse::thread_group(&status)).unwrap_or(tid)
 }
 
-/// Returns the cause if all living threads of a process are stopped, otherwise `None`. Reads all
-/// threads, because `/proc/PID/status` shows only the leader's state.
+/// Returns the reason why all living threads of a process are stopped. Returns `None` if a thread
+/// is not stopped. Reads every thread, because `/proc/PID/status` shows only the leader's state.
 pub fn stopped_by(procfs: &Procfs, process: &Process) -> Option<StoppedBy> {
     let (mut stopped, mut running) = (None, false);
     for_each_status(procfs, process, |_, _, text| match parse::status(text).state {
@@ -108,8 +107,8 @@ pub fn is_uninterruptible(procfs: &Procfs, process: &Process) -> bool {
     read.is_some() && sleeping && !awake
 }
 
-/// Finds a thread that keeps its process from exiting. If there are several, a thread in
-/// uninterruptible sleep is preferred to a traced thread.
+/// Finds a thread that keeps its process from exiting. Prefers a thread in uninterruptible sleep to
+/// a traced thread.
 pub fn held_thread(procfs: &Procfs, process: &Process) -> Option<HeldThread> {
     if let Some(&tid) = uninterruptible_sleeps(procfs, process).keys().next() {
         return Some(HeldThread::Uninterruptible(tid));
@@ -123,8 +122,8 @@ pub fn held_thread(procfs: &Procfs, process: &Process) -> Option<HeldThread> {
     tracer.map(|tid| HeldThread::Traced(process_of(procfs, tid)))
 }
 
-/// Finds the threads of a process that are in uninterruptible sleep. Leaves out threads in killable
-/// sleep (`TASK_KILLABLE`), because SIGKILL ends such a sleep.
+/// Finds the threads of a process that are in uninterruptible sleep. Leaves out killable sleep
+/// (`TASK_KILLABLE`), because SIGKILL ends it.
 pub fn uninterruptible_sleeps(procfs: &Procfs, process: &Process) -> Sleeps {
     let mut sleeps = Sleeps::new();
     let read = for_each_status(procfs, process, |tid, task, text| {
@@ -136,7 +135,7 @@ pub fn uninterruptible_sleeps(procfs: &Procfs, process: &Process) -> Sleeps {
 }
 
 /// Calls `visit` with the TID, the directory and the status of each thread of a process. Returns
-/// `None` if the threads can't be listed, or if the process is gone.
+/// `None` if the threads can't be listed, or if the process has exited.
 fn for_each_status(
     procfs: &Procfs,
     process: &Process,
@@ -155,8 +154,8 @@ fn for_each_status(
     is_there(procfs, process).then_some(())
 }
 
-/// Returns `true` if SIGKILL can end the sleep of a thread (`TASK_KILLABLE`). This is inferred from
-/// the name of the kernel function in which the thread sleeps (`wchan`).
+/// Returns `true` if SIGKILL can end the sleep of a thread (`TASK_KILLABLE`). The name of the
+/// kernel function in which the thread sleeps (`wchan`) shows this.
 fn sleeps_killably(task: BorrowedFd<'_>) -> bool {
     let mut function = Vec::new();
     read(task, c"wchan", &mut function).is_ok()
@@ -164,22 +163,20 @@ fn sleeps_killably(task: BorrowedFd<'_>) -> bool {
             || memmem::find(&function, b"killable").is_some())
 }
 
-/// Finds frozen cgroups. Keeps the list of cgroup mounts, because the mount table of the host can
-/// be long. Caches the result for each cgroup, because thousands of processes can be in one cgroup.
+/// Finds frozen cgroups. Reads the mount table only once, because it can be long. Caches the result
+/// for each cgroup, because thousands of processes can be in one cgroup.
 #[derive(Debug)]
 pub struct Freezer {
     /// The cgroup hierarchies.
     mounts: Vec<CgroupMount>,
-    /// Maps the contents of a `/proc/PID/cgroup` file to the frozen cgroups. Both the cgroups in
-    /// the file and their ancestors are checked.
+    /// The frozen cgroups for each content of `/proc/PID/cgroup`: the cgroups in that file, and
+    /// their ancestors, if they are frozen.
     known: Mutex<HashMap<Vec<u8>, Vec<FrozenCgroup>>>,
 }
 
 impl Freezer {
-    /// Finds the cgroup hierarchies that pidns sees.
-    ///
-    /// The advice to the user contains the paths of frozen cgroups, for use in a shell. So the
-    /// paths must be valid in the mount namespace of pidns.
+    /// Finds the cgroup hierarchies in pidns's own mount namespace, because users paste the paths
+    /// of frozen cgroups into a shell.
     pub fn of_viewer() -> Self {
         let table = read_own(c"self/mountinfo").unwrap_or_default();
         let mounts = parse::cgroup_mounts(&table, "freezer").collect();
@@ -214,8 +211,8 @@ impl Freezer {
         found
     }
 
-    /// Returns `true` if the version 2 cgroup of a process, and thus each process in it, is frozen.
-    /// `cgroups` is the contents of the process's `/proc/PID/cgroup`.
+    /// Returns `true` if the version 2 cgroup of a process is frozen. `cgroups` is the contents of
+    /// `/proc/PID/cgroup`.
     pub fn is_frozen_cgroup(&self, cgroups: &[u8]) -> bool {
         let mut mounts = self.mounts.iter().filter(|it| it.is_v2());
         let found = mounts.find_map(|it| Some((it, it.cgroup(cgroups)?)));
@@ -227,7 +224,7 @@ impl Freezer {
     }
 
     /// Returns the frozen cgroups that contain a thread, directly or in a descendant cgroup.
-    /// `cgroups` is the contents of the thread's file `cgroup`.
+    /// `cgroups` is the contents of `/proc/PID/task/TID/cgroup`.
     fn frozen(&self, cgroups: Vec<u8>) -> Vec<FrozenCgroup> {
         // A thread that panics cannot leave the map half changed, so a poisoned lock can still be
         // used.
@@ -264,9 +261,8 @@ fn frozen_above(mount: &CgroupMount, path: &[u8]) -> Vec<FrozenCgroup> {
     above.map(name).collect()
 }
 
-/// Returns `true` if SIGTERM does not end a process. This is the case if the process ignores
-/// SIGTERM, or if it is an init that neither handles nor blocks SIGTERM. The kernel drops a signal
-/// that is sent to such an init.
+/// Returns `true` if SIGTERM does not end a process: the process ignores SIGTERM, or it is an init
+/// that neither handles nor blocks SIGTERM. The kernel drops SIGTERM for such an init.
 pub fn ignores_sigterm(procfs: &Procfs, process: &Process) -> bool {
     const SIGTERM: u64 = 1 << 14;
     let Some(status) = text_now(procfs, process) else { return false };

@@ -16,9 +16,9 @@ use crate::collect::kernel::blocked;
 use crate::collect::registry::descriptors_for_reading;
 use crate::model::Pid;
 
-/// Maximum number of processes handed to a thread at a time. The number is large enough to make the
-/// cost of handing over a batch negligible, and small enough that the other threads don't wait long
-/// for a slow batch.
+/// Maximum number of processes handed to a thread at a time. With larger batches, the other threads
+/// would wait longer for a thread with a slow batch. With smaller batches, it would take longer to
+/// hand them over.
 const MAX_BATCH: usize = 32;
 
 /// Minimum batch size for processes that are slow to read (see [`read`]).
@@ -27,8 +27,8 @@ const MIN_BATCH: usize = 16;
 /// Number of batches that can be queued for each helper thread.
 const WAITING_BATCHES: usize = 4;
 
-/// Delay before helper threads are started. Starting them takes a few tenths of a millisecond. On
-/// an idle host, a single thread finishes the scan within this delay.
+/// Delay before helper threads are started. Starting threads takes a few tenths of a millisecond,
+/// and on an idle host, a single thread finishes the scan within this delay.
 const HELPERS_AFTER: Duration = Duration::from_millis(1);
 
 /// Number of file descriptors for which the kernel allocates space before helper threads start (see
@@ -56,10 +56,10 @@ pub fn read(scan: Scan<'_>, pids: &[Pid]) -> ScanFindings {
     read_batches(scan, size, pids.iter().map(|&pid| Ok(pid))).unwrap_or_default()
 }
 
-/// Reads processes while their PIDs are still being listed.
+/// Reads processes while their PIDs are being listed.
 ///
-/// This thread lists the PIDs and queues batches for the helper threads. If the queue is full, this
-/// thread reads the batch itself.
+/// The calling thread lists the PIDs, and queues them in batches for the helper threads. If the
+/// queue is full, the calling thread reads the next batch itself.
 fn read_batches(
     scan: Scan<'_>,
     size: usize,
@@ -123,8 +123,9 @@ pub enum Share {
 /// Lists processes with `list`, and reads each process as soon as it is listed. Returns the results
 /// of all calls of `list`, and the processes sorted by PID.
 ///
-/// Two threads call `list`, each for one half of the processes. If no other thread can be started,
-/// one call lists all processes. `list` must pass each process in its [`Share`] to the callback.
+/// Calls `list` in two threads, once for each half of the processes. If no second thread can be
+/// started, calls `list` once for all processes. `list` must pass every process of its [`Share`] to
+/// the callback.
 pub fn read_while_listing<T: Send>(
     scan: Scan<'_>,
     list: impl Fn(Share, &dyn Fn(Target)) -> T + Sync,
@@ -136,9 +137,9 @@ pub fn read_while_listing<T: Send>(
     thread::scope(|scope| {
         let mut helpers = Vec::new();
         for _ in 0..helper_count(scan) {
-            // If the helper receives a `Sender` through `start`, it lists processes and sends them
-            // through the received `Sender`. If `start` is dropped unused, the helper lists
-            // nothing. In both cases, the helper then reads processes.
+            // If the helper receives a `Sender` through `start`, it first lists processes and sends
+            // them through this `Sender`. If `start` is dropped unused, the helper only reads
+            // processes.
             let (start, started) = mpsc::channel();
             let help = move || {
                 let listed = started.recv().ok().map(|sender| list(Share::Second, sender));
@@ -176,16 +177,16 @@ fn read_received(mut worker: Worker<'_>, batches: &Mutex<Receiver<Batch>>) -> Sc
     worker.finish()
 }
 
-/// Sorts the processes by PID. Each thread has read its processes in ascending order, so the list
-/// consists of a few sorted runs. A stable sort merges sorted runs in one pass.
+/// Sorts the processes by PID. Each thread reads its processes in ascending order, so the list
+/// consists of a few sorted runs. A stable sort merges them in one pass.
 fn sorted(mut found: ScanFindings) -> ScanFindings {
     found.processes.sort_by_key(|process| process.pid);
     found
 }
 
-/// Returns the number of helper threads to start, and enlarges the descriptor table for these
-/// threads. The number is limited because each thread needs file descriptors of its own, and
-/// because many threads would only wait for each other in the kernel.
+/// Returns the number of helper threads to start, and enlarges the descriptor table for them. The
+/// number is limited because each thread needs file descriptors, and because too many threads would
+/// only wait for each other in the kernel.
 fn helper_count(scan: Scan<'_>) -> usize {
     let useful = thread::available_parallelism().map_or(1, |cores| cores.get().min(8));
     let affordable = descriptors_for_reading() / DESCRIPTORS_PER_THREAD;
@@ -196,13 +197,13 @@ fn helper_count(scan: Scan<'_>) -> usize {
     threads - 1
 }
 
-/// Makes the kernel allocate a large descriptor table for this process.
+/// Makes the kernel allocate a large descriptor table for this process: duplicates `fd` to a high
+/// number, and closes the duplicate at once. If that fails, the table grows when needed.
 ///
-/// The scan needs a descriptor for every namespace. Each time the table of a process with several
-/// threads doubles (64, 128, 256 ... descriptors), the kernel waits for an RCU grace period, which
-/// takes a few milliseconds. With a single thread, the kernel does not wait. So the table is
-/// enlarged before other threads start: `fd` is duplicated to a high number, and the duplicate is
-/// closed at once. If that fails, the table grows when needed.
+/// The scan needs a descriptor for every namespace, so the table grows several times. Each time the
+/// table doubles in a process with several threads, the kernel waits a few milliseconds for an RCU
+/// grace period. With a single thread, the kernel does not wait, so call this function before other
+/// threads start.
 pub fn grow_descriptor_table(fd: impl AsFd) {
     let limit = getrlimit(Resource::Nofile).current.map_or(DESCRIPTORS, |it| it.min(DESCRIPTORS));
     if let Some(last) = limit.checked_sub(1).and_then(|last| i32::try_from(last).ok()) {

@@ -10,15 +10,14 @@ use super::process::ProcessReader;
 use super::scan::{Scan, Target};
 use crate::model::{DiagnosticCode, Pid};
 
-/// Delays of the second and the third retry, measured from the first attempt to read a process. The
-/// first retry is made as soon as the thread has read its other processes.
+/// Times of the second and the third retry, after the first attempt to read a process. The first
+/// retry has no delay: it follows when the thread has read its other processes.
 const RETRIES: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(600)];
 
-/// Maximum number of late rounds: retries that follow the last regular attempt
-/// ([`Attempt::Final`]). A late round rereads each process whose last read failed with `ESRCH`: its
-/// status file could be opened, but then the process seemed to be gone. It may still exist, because
-/// another of its threads may have called `execve(2)` (see [`Worker::finish`]). A process that
-/// fails with `ESRCH` in every round is reported as unreadable.
+/// Maximum number of late rounds. A late round follows the last regular attempt
+/// ([`Attempt::Final`]). It rereads each process whose last read failed with `ESRCH`, because such
+/// a process may still exist: another of its threads may have called `execve(2)` (see
+/// [`Worker::finish`]). If all rounds fail, the process is reported as unreadable.
 const MAX_LATE_ROUNDS: usize = 16;
 
 /// Reads processes in one thread of a scan.
@@ -41,8 +40,8 @@ pub struct Worker<'a> {
 enum Attempt {
     First,
     Retry,
-    /// The last regular attempt to read a process, or a retry in a late round (see
-    /// [`MAX_LATE_ROUNDS`]). The result is accepted even if it looks inconsistent.
+    /// The last regular attempt to read a process, or a late round (see [`MAX_LATE_ROUNDS`]).
+    /// Accepts the result even if it looks inconsistent.
     Final,
 }
 
@@ -69,12 +68,12 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Retries the processes in `retry`, and returns the results for all processes.
+    /// Reads the processes in `retry` again, and returns the results for all processes.
     ///
-    /// When a thread other than the leader calls `execve(2)`, it takes over the leader's TID. For a
-    /// moment, the kernel still shows the old leader, which is exiting. Reading the process at that
-    /// moment fails or returns wrong data: access to a link is denied, NSpid is empty or shows the
-    /// thread's own TID, or the leader is gone.
+    /// When a thread that is not the leader calls `execve(2)`, it takes over the leader's TID. For
+    /// a moment, the kernel still shows the old leader, which is exiting. A read at that moment
+    /// fails or returns wrong data: a link is not accessible, NSpid is empty or shows the old TID
+    /// of the thread, or the leader is gone.
     pub fn finish(mut self) -> ScanFindings {
         self.attempt = Attempt::Retry;
         while !self.retry.is_empty() {
@@ -107,8 +106,8 @@ impl<'a> Worker<'a> {
             Err(errno) => errno,
         };
         let is_passing = match errno {
-            // No process has this PID. During an `execve(2)` by a thread other than the leader,
-            // this is temporary. If the second attempt also fails, the process has exited.
+            // No process has this PID. This error is temporary if a thread other than the leader is
+            // in `execve(2)`. If the second attempt also fails, the process has exited.
             Errno::NOENT => self.attempt == Attempt::First,
             Errno::SRCH if self.late_rounds < MAX_LATE_ROUNDS => true,
             Errno::XDEV | Errno::AGAIN => !is_final,
