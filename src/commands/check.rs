@@ -63,10 +63,10 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
     Ok(view::exit_status(check.count(Verdict::Deny) > 0, is_complete, output.strict))
 }
 
-/// Runs one check. Also returns all processes of the host, regardless of the filter, and the
-/// reasons why problems may be missing from the check. Problems may be missing if the filter
-/// selected nothing and the snapshot may be incomplete, or if the user asked for limits and some
-/// limits are unknown.
+/// Runs one check. Also returns the reasons why the check may have missed problems, and all
+/// processes of the host, regardless of the filter. The check may have missed problems if the
+/// filter selected nothing in an incomplete snapshot. It may also have missed problems if the user
+/// asked for limits and some limits are unknown.
 fn check_once(
     arguments: &cli::Check,
     before: Option<&Snapshot>,
@@ -77,8 +77,8 @@ fn check_once(
     let Settled { snapshot: mut after, unsettled, threads } =
         load_settled(arguments, before, policy)?;
     let has_all_limits = complete_limits(&mut after, origin)?;
-    // Advice may refer to processes that the filter removes, such as a parent that does not reap
-    // its zombies, or a process in another mount namespace.
+    // Keep all processes, because advice may name a process that the filter removes, such as a
+    // parent that does not reap its zombies.
     let processes = after.processes.clone();
     let host = PidGraph::new(Snapshot { processes, ..after.without_lists() });
     let whole = (!selection.is_everything()).then(|| after.clone());
@@ -98,7 +98,7 @@ fn check_once(
         (Check::new(graph, unsettled, policy), nothing.map(|no| (no, coverage)))
     };
     // Apply the filter to the whole snapshot, including pidns itself. If a CI job leaves nothing
-    // behind, pidns may be the only match of a correct filter.
+    // behind, the filter may be correct and match only pidns.
     let matches_nothing = |whole| query::part(PidGraph::new(whole), selection).1.is_some();
     check.nothing_matches = nothing.is_some() && whole.is_some_and(matches_nothing);
     let gap = nothing.map(|(no, coverage)| clean(no, coverage)).transpose()?.flatten();
@@ -106,8 +106,8 @@ fn check_once(
         let details = arguments.details();
         add_live_facts(&mut check, threads, policy, details, &origin.procfs, host.processes())?;
     }
-    // Unknown limits make the view incomplete only if the user asked for limits, because most
-    // findings are about namespaces and processes.
+    // Most problems concern namespaces and processes, so unknown limits make the check incomplete
+    // only if the user asked for limits.
     let lacks_limits = !has_all_limits && policy.asks_for_limits();
     let unknown = lacks_limits.then(|| "some limits are unknown (see pidns limits)".to_owned());
     Ok((check, gap.into_iter().chain(unknown).collect(), host))
@@ -127,8 +127,8 @@ fn complete_limits(snapshot: &mut Snapshot, origin: &cli::Origin) -> Result<bool
 }
 
 /// Decides how to report an empty selection. Returns an error if the user named a namespace or
-/// process that does not exist. Returns a warning if matching processes or namespaces may be
-/// missing from the snapshot. Otherwise, returns `None`, because the empty selection is correct.
+/// process that does not exist. Returns a warning if the snapshot may lack matching processes or
+/// namespaces. Returns `None` if the selection is correct although it is empty.
 fn clean(no: NotFound, coverage: Coverage) -> Result<Option<String>, Error> {
     let is_clean = matches!(no, NotFound::Selection(_));
     let error = Error::not_found(no, &coverage);
@@ -141,8 +141,8 @@ fn clean(no: NotFound, coverage: Coverage) -> Result<Option<String>, Error> {
     }
 }
 
-/// Loads a snapshot. If any process or namespace of the live host is in a transient state, takes a
-/// second snapshot after a pause. A transient state is reported only if both snapshots show it.
+/// Loads a snapshot. If a process or namespace of the live host is in a transient state, pauses and
+/// takes a second snapshot. The check reports a transient state only if both snapshots show it.
 fn load_settled(
     arguments: &cli::Check,
     before: Option<&Snapshot>,

@@ -1,7 +1,7 @@
-//! Prints the completion candidates for a word, for the shell's completion script.
+//! Prints completion candidates for the shell's completion script.
 //!
-//! This module lists processes without a full scan, because the user is waiting. Candidates that
-//! cannot be read are left out without a message.
+//! The user is waiting, so this module lists processes without a full scan. Processes and
+//! namespaces that cannot be read are left out without a message.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -23,8 +23,8 @@ use crate::exit::Exit;
 use crate::model::{CheckCode, Collector, Container, Pid, Pod, Process, SearchScope};
 use crate::output;
 
-/// The environment variable that names the shell. `COMPLETE=bash pidns` prints the completion
-/// script, and `COMPLETE=bash pidns -- WORD...` prints the candidates for the last word.
+/// The environment variable that selects the shell. `COMPLETE=bash pidns` prints the completion
+/// script. `COMPLETE=bash pidns -- WORD...` prints the candidates for the last word.
 const VARIABLE: &str = "COMPLETE";
 
 /// Prints the completion script or the candidates. Returns `None` if pidns was not started for
@@ -47,8 +47,8 @@ pub fn complete(arguments: &[OsString]) -> Result<Option<Exit>, Error> {
     .map(Some)
 }
 
-/// Returns the completion candidates for the last word in `words`, one per line: the value, a tab,
-/// and the description. The first word is the program name.
+/// Returns the completion candidates for the last of `words`, one per line: the value, a tab, and
+/// the description. `words` begins with the program name.
 fn candidates(words: Vec<OsString>) -> String {
     let Some((last, before)) = words.split_last() else { return String::new() };
     let is_empty = last.is_empty();
@@ -91,8 +91,8 @@ fn procfs(words: &[OsString]) -> PathBuf {
 
 /// Adds completers to the arguments whose values depend on the host.
 fn with_values(command: Command, listing: &Arc<Option<ProcessList>>) -> Command {
-    // If the word can also be a verb, offer PIDs only after the user has typed a digit. Otherwise,
-    // the many PIDs of a host would hide the verbs.
+    // A verb is also possible here. Offer PIDs only after the user has typed a digit, because
+    // thousands of PIDs would hide the verbs.
     let needs_digit = command.has_subcommands();
     let one_of = |offer: fn(&ProcessList, &str) -> Vec<CompletionCandidate>| {
         let listing = Arc::clone(listing);
@@ -110,8 +110,8 @@ fn with_values(command: Command, listing: &Arc<Option<ProcessList>>) -> Command 
             "user" => one_of(users),
             "container" => one_of(containers),
             "command" => ArgValueCompleter::new(Executable),
-            // These options take rules in `pidns check` and `pidns watch`. In `pidns run`, `--deny`
-            // has a fixed list of values, which clap itself completes.
+            // In `pidns check` and `pidns watch`, these options take rules. In `pidns run`,
+            // `--deny` takes one of a few fixed values, and clap completes them.
             "deny" | "warn" | "allow" | "until" if argument.get_possible_values().is_empty() => {
                 ArgValueCompleter::new(codes)
             }
@@ -147,11 +147,11 @@ fn namespaces(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
     }
 }
 
-/// Calls `word` for each process to get a word and its description. Returns a candidate for each
-/// distinct word that starts with `typed`, with the description from the first process.
+/// Calls `word` for each process to get a word and its description. Returns each distinct word that
+/// starts with `typed`, with the description from the first process.
 ///
-/// Words with characters that are special in a shell are left out, because any user can choose the
-/// name of a process.
+/// Any user can choose the name of a process, so words with characters that are special in a shell
+/// are left out.
 fn words_of<'a>(
     listing: &'a ProcessList,
     typed: &str,

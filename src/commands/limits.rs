@@ -14,10 +14,10 @@ use crate::output;
 use crate::query::{Coverage, LimitReport};
 use crate::wording::limit::namesake_text;
 
-/// Prints the limits. The exit status is 1 if one of them is reached.
+/// Prints the limits. The exit status is 1 if a limit is reached.
 ///
 /// # Errors
-/// Fails if none of the limits could be read, or if one of the requested processes does not exist.
+/// Fails if pidns could read no limit at all, or if a requested process does not exist.
 pub fn limits(arguments: &cli::Limits) -> Result<Exit, Error> {
     let (output, origin) = (&arguments.output, &arguments.origin);
     let asked: BTreeSet<Pid> = arguments.pids.iter().copied().collect();
@@ -27,9 +27,8 @@ pub fn limits(arguments: &cli::Limits) -> Result<Exit, Error> {
     let mut report = LimitReport::new(PidGraph::new(snapshot), asked, own);
     let code = DiagnosticCode::LimitsUnknown.name();
     let unknown = report.graph.snapshot().diagnostics.iter().filter(|it| it.code == code);
-    // Zombies and kernel threads have no limits. If the user names only such processes, an empty
-    // result is correct. An empty result is an error only if pidns could not read the limits of a
-    // process that the user named.
+    // Zombies and kernel threads have no limits. If the user names only such processes, print an
+    // empty result. Fail only if pidns could not read the limits of a process that the user named.
     let is_unread = |it: &Diagnostic| it.pids.iter().any(|pid| report.asked.contains(pid));
     let has_unknown = report.unknown > 0 || unknown.clone().any(is_unread);
     if report.known == 0 && has_unknown {

@@ -9,8 +9,8 @@ use crate::error::Error;
 use crate::model::{Detail, Process, Snapshot};
 use crate::query::{Check, Policy, ThreadProblems, Transients, Unsettled};
 
-/// A snapshot that is ready to be checked, the problems found in individual threads, and the
-/// transient states that the check must not report.
+/// A snapshot to check, the problems of individual threads, and the transient states that the check
+/// must not report.
 pub struct Settled {
     pub snapshot: Snapshot,
     /// Processes and namespaces in states that are probably temporary. The check does not report
@@ -26,9 +26,9 @@ impl Settled {
     }
 }
 
-/// If any process or namespace of the live host is in a transient state, takes a second snapshot
-/// after a pause. A transient state is reported only if both snapshots show it. An uninterruptible
-/// sleep is reported only if, in addition, the thread did not run between the snapshots.
+/// If a process or namespace of the live host is in a transient state, pauses and takes a second
+/// snapshot. The check reports a transient state only if both snapshots show it. It reports an
+/// uninterruptible sleep only if the thread did not run between the snapshots.
 pub fn settle(
     first: Snapshot,
     procfs: &Path,
@@ -59,9 +59,8 @@ pub fn settle(
     Ok(Settled { snapshot, unsettled, threads })
 }
 
-/// Completes a check with data from the live host: findings about threads, the requested details of
-/// the processes that have findings, and the facts that advice needs. `processes` are all processes
-/// of the scan.
+/// Adds data from the live host to a check: problems of threads, the requested details of the
+/// processes with problems, and facts for advice. `processes` contains all processes of the scan.
 pub fn add_live_facts(
     check: &mut Check,
     threads: ThreadProblems,

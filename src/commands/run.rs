@@ -22,8 +22,8 @@ use crate::run::report_file::{ReportFile, WriteMode};
 use crate::run::{REAPING, SupervisedCommand, end_by_sigint, kill};
 use crate::wording::run::killed_text;
 
-/// Maximum number of scans for leftovers. More scans would not help with processes that fork and
-/// exit faster than pidns can read them.
+/// Maximum number of scans for leftovers. If processes fork and exit faster than pidns can read
+/// them, more scans would not help.
 const MAX_SCANS: usize = 5;
 
 /// Time after which pidns does not start another scan, even if it has not reached [`MAX_SCANS`].
@@ -32,12 +32,12 @@ const SCANNING: Duration = Duration::from_secs(1);
 /// The path of the running program. It works even if the program's file has been replaced.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
-/// Runs a command, reports its leftovers (the processes and namespaces that remain) on standard
-/// error, and exits with the command's status. `collector` selects how pidns takes snapshots.
+/// Runs a command, and exits with its status. Reports the leftovers on standard error: the
+/// processes and namespaces that remain. `collector` selects how pidns takes snapshots.
 ///
 /// # Errors
-/// Returns an error if the command could not be started, or if it succeeded but pidns could not
-/// determine the leftovers.
+/// Returns an error if the command could not be started. Also returns an error if the command
+/// succeeded, but pidns could not determine the leftovers.
 pub fn run(arguments: &Run, collector: Collector) -> Result<Exit, Error> {
     if Descendants::open(Path::new("/proc"))?.adopts_others() {
         return run_in_child(arguments);
@@ -64,8 +64,8 @@ pub fn run(arguments: &Run, collector: Collector) -> Result<Exit, Error> {
             Err(_) => Exit::RunTrouble,
         });
     }
-    // The command failed, so exit with its status, even if pidns had an error of its own: the
-    // failure of the command matters more to the caller.
+    // The command failed, so exit with its status. This status is more important to the caller than
+    // an error of pidns.
     if ended.is_by_sigint() {
         // After Ctrl-C, a shell stops running its script only if SIGINT terminated its child.
         end_by_sigint();
@@ -73,9 +73,9 @@ pub fn run(arguments: &Run, collector: Collector) -> Result<Exit, Error> {
     Ok(Exit::Command(ended.status()))
 }
 
-/// Runs pidns again, as a child with the same arguments. The child adopts only orphans of the
-/// command, because the kernel reparents an orphan to its nearest ancestor that is a subreaper.
-/// This process adopts all other orphans, and ignores them.
+/// Runs pidns again, as a child with the same arguments. The child is a subreaper, so it adopts all
+/// orphans of the command. Orphans that are not from the command are adopted by this process, which
+/// ignores them.
 fn run_in_child(arguments: &Run) -> Result<Exit, Error> {
     let mut words = vec![OsString::from(OWN_PROGRAM)];
     words.extend(env::args_os().skip(1));
@@ -143,8 +143,8 @@ fn report(
     Ok(!report.violations().is_empty())
 }
 
-/// Kills the leftovers. Also finds outsiders: processes that do not descend from the command, but
-/// that the kernel kills together with the init of their PID namespace.
+/// Kills the leftovers. Also finds outsiders: processes that were not started by the command, but
+/// that the kernel kills when it kills the init of their PID namespace.
 fn kill_leftovers(
     command: &mut SupervisedCommand,
     grace: Duration,
@@ -152,8 +152,9 @@ fn kill_leftovers(
     collector: Collector,
 ) -> Killed {
     let mut killed = kill::kill(command, grace, |command| {
-        // An outsider is a process that the kernel kills together with a leftover init. If no
-        // leftover is an init, skip the scan for outsiders.
+        // If a leftover is an init, the kernel kills all other processes of its namespace together
+        // with it. Processes that the command did not start are then outsiders. If no leftover is
+        // an init, there are no outsiders.
         let Some(leftovers) = leftovers.as_deref_mut().filter(|it| it.has_init()) else { return };
         let request = Request {
             procfs: PathBuf::from("/proc"),
@@ -208,8 +209,8 @@ fn open_reports(arguments: &Run) -> Result<Vec<(RunFormat, ReportFile)>, Error> 
     Ok(formats.into_iter().zip(files).collect())
 }
 
-/// Scans the host repeatedly, until a scan shows leftovers, or all processes that the command
-/// started have exited. Gives up after [`MAX_SCANS`] scans, or after the time [`SCANNING`].
+/// Scans the host until a scan shows leftovers, or until all processes that the command started
+/// have exited. Gives up after [`MAX_SCANS`] scans, or after the time [`SCANNING`].
 fn find_leftovers(
     arguments: &Run,
     command: &mut SupervisedCommand,
@@ -239,9 +240,8 @@ fn find_leftovers(
     }
 }
 
-/// Looks up facts for advice on removing namespaces. Searches all processes on the host, not only
-/// the leftovers: to enter a mount namespace, a user needs the PID of any process in that
-/// namespace.
+/// Finds facts for advice on removing namespaces. Searches all processes on the host, because a
+/// user can enter a mount namespace through any process in it.
 fn live_facts(snapshot: &Snapshot, command: &SupervisedCommand) -> Result<LiveFacts, Error> {
     let holders = snapshot.namespaces.iter().flat_map(|it| &it.holders);
     let mount_namespaces = holders.filter_map(Holder::mount_namespace).collect();

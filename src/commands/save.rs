@@ -36,9 +36,8 @@ impl SaveDir {
         Ok(Self { dir, path: path.to_owned() })
     }
 
-    /// Saves a snapshot as a JSON document in a new file, whose name contains the time of the
-    /// snapshot and `word`. Returns the path of the file. If the snapshot cannot be written, removes
-    /// the file.
+    /// Saves a snapshot as a JSON document in a new file, and returns the path of the file. The
+    /// file name contains `word` and the time of the snapshot. If writing fails, removes the file.
     pub fn save(&self, snapshot: &Snapshot, word: &str) -> Result<PathBuf, Error> {
         let (file, name) = self.create(&snapshot.captured_at, word)?;
         let path = self.path.join(&name);

@@ -90,8 +90,8 @@ fn warn_missing(missing: &[Pid]) {
     output::warn(format_args!("no process {}", missing.join(" ")));
 }
 
-/// Adds the limits that these processes have reached to the snapshot. Limits that can't be read are
-/// left out without a message, because the user did not ask for limits.
+/// Adds to the snapshot the limits that these processes have reached. If a limit can't be read,
+/// leaves it out without a message, because the user did not ask for limits.
 fn add_full_limits(
     snapshot: &mut Snapshot,
     pids: &BTreeSet<Pid>,

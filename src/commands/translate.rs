@@ -12,11 +12,11 @@ use crate::model::SearchScope;
 use crate::output;
 use crate::query::{self, Coverage};
 
-/// Prints the PIDs that processes have in another namespace. Lets the kernel translate the PIDs if
-/// possible (since Linux 6.11), and otherwise takes a snapshot.
+/// Prints the PIDs that processes have in another namespace. If possible, the kernel translates the
+/// PIDs (since Linux 6.11). Otherwise, takes a snapshot.
 ///
 /// # Errors
-/// Returns an error, and prints nothing, if one of the requested processes does not exist.
+/// If a requested process does not exist, prints nothing and returns an error.
 pub fn translate(arguments: &Translate) -> Result<Exit, Error> {
     let Translate { pids, from, to, origin, .. } = arguments;
     let from = view::handle(from.as_ref(), origin)?;

@@ -22,8 +22,8 @@ pub struct Until {
 }
 
 impl Until {
-    /// Creates the condition. `first` is the first snapshot of the watch, and `request` is the
-    /// request with which this snapshot was taken.
+    /// Creates the condition. `first` is the first snapshot of the watch. `request` describes how
+    /// that snapshot was taken.
     pub fn new(rules: &[Rule], first: &Snapshot, request: &Request) -> Result<Self, Error> {
         let codes: BTreeSet<_> = rules.iter().map(Rule::code).collect();
         let mut first = without_attendants(first.clone());
@@ -45,7 +45,7 @@ impl Until {
         Check::new(graph, Unsettled::default(), &self.policy).findings.len()
     }
 
-    /// Checks a snapshot for problems. Takes another snapshot if the problems may be transient, as
+    /// Checks a snapshot for problems. If the problems may be transient, takes another snapshot, as
     /// `pidns check` does. Returns the last snapshot, and the problems if there are any.
     pub fn check(
         &self,
@@ -54,9 +54,9 @@ impl Until {
         scanner: &mut Scanner,
     ) -> Result<(Snapshot, Option<Check>), Error> {
         let Request { procfs, details, .. } = scanner.request().clone();
-        // `settle` is slow: it may pause and take a second snapshot. It adds thread problems, and
-        // removes transient problems. So if the watch does not wait for thread problems, check the
-        // snapshot without `settle` first. If that check finds no problem, skip `settle`.
+        // `settle` is slow, because it may pause and take a second snapshot. It removes transient
+        // problems, and adds problems of threads. If no problem of a thread can end the watch,
+        // first check without `settle`. If that check finds no problem, skip `settle`.
         let may_stop = || after.processes.iter().any(Process::has_exited_leader);
         let needs_threads = self.codes.contains(&CheckCode::Uninterruptible)
             || (self.codes.contains(&CheckCode::StoppedInit) && may_stop());

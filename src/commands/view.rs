@@ -53,10 +53,10 @@ pub fn snapshot(collected: Collected) -> Snapshot {
     collected.snapshot
 }
 
-/// Reads a saved document; `-` is standard input. If the document contains several snapshots,
-/// `host` selects one of them.
+/// Reads a saved document. `path` can be `-` for standard input. If there are several snapshots in
+/// the document, `host` selects one.
 ///
-/// Ignores values that this version of pidns does not know, and warns about such values.
+/// Ignores values that this version of pidns does not know, and prints a warning.
 pub fn load_document(path: &Path, host: Option<&str>, quiet: bool) -> Result<Snapshot, Error> {
     let failed = |source| Error::Read { path: path.to_owned(), source };
     let input: Box<dyn BufRead> = if is_stdin(path) {
@@ -88,8 +88,8 @@ fn is_stdin(path: &Path) -> bool {
 
 /// Returns a handle for the namespace that an argument refers to.
 ///
-/// If the argument is an nsfs file, the handle keeps the file open, so that the kernel can neither
-/// free the namespace during the scan nor reuse its inode.
+/// If the argument is an nsfs file, the handle keeps the file open. This prevents the kernel from
+/// freeing the namespace during the scan and reusing its inode.
 pub fn handle(
     namespace: Option<&NamespaceArg>,
     origin: &Origin,
@@ -125,9 +125,9 @@ pub fn style<F: Formats>(output: &Output<F>, no_fold: bool) -> Style {
     }
 }
 
-/// Returns the exit status of a verb. `is_no` is `true` if the verb has a negative result: for
-/// example, `pidns diff` has found differences. An incomplete view changes the exit status only
-/// with `--strict`.
+/// Returns the exit status of a verb. `is_no` is `true` if the result is negative, for example if
+/// `pidns diff` has found a difference. Only with `--strict` does an incomplete view change the
+/// exit status.
 pub fn exit_status(is_no: bool, is_complete: bool, strict: bool) -> Exit {
     match is_no {
         true => Exit::No,

@@ -32,9 +32,9 @@ use crate::watch::local_time::LocalTime;
 use crate::watch::schedule::Schedule;
 use crate::wording::watch as wording;
 
-/// Shortest `--interval` at which a watch asks the kernel whether a missing namespace still exists.
-/// The answer takes up to 0.2 seconds. At a shorter interval, the watch reports the namespace as
-/// gone without asking.
+/// Minimum `--interval` at which a watch asks the kernel whether a missing namespace still exists.
+/// The answer takes up to 0.2 seconds. At shorter intervals, the watch reports a missing namespace
+/// as gone without asking.
 const MIN_INTERVAL_FOR_HIDDEN: Duration = Duration::from_secs(1);
 
 /// The reason why the watch ends.
@@ -53,8 +53,8 @@ enum End {
     Stopped,
 }
 
-/// Reports changes until the watch ends. With `--until`, the exit status is 1 if the watch ends
-/// before one of the selected problems has occurred.
+/// Reports changes until the watch ends. With `--until`, the exit status is 1 if none of the
+/// selected problems has occurred.
 pub fn watch(arguments: &cli::Watch) -> Result<Exit, Error> {
     let signals = Signals::block_ending()
         .map_err(|source| Error::Run { what: "take signals (signalfd)", source })?;
@@ -298,8 +298,8 @@ impl<'a> Watcher<'a> {
         self.write(&first.captured_at, &first.host, events)
     }
 
-    /// Reports the end of the watch, unless writing would block. If pidns waited for a slow reader
-    /// here, only a second signal could stop pidns.
+    /// Reports the end of the watch. If writing would block, reports nothing: otherwise pidns would
+    /// wait for a slow reader, and only a second signal could stop it.
     fn report_end(&mut self, why: &str) -> Result<(), Error> {
         if !output::is_writable() {
             return Ok(());
