@@ -19,8 +19,8 @@ use crate::query;
 const CHECK_VERSION: &str = "1.0";
 
 /// The problems found on a host, as written by `pidns check -f json`. Later 1.x versions of the
-/// schema may add fields, but will never rename, retype or remove a field. They may also add values
-/// to an enumeration that the schema describes as an open list.
+/// schema may add fields, but will never rename or remove a field, or change its type. They may
+/// also add values to enumerations that are described as open lists.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CheckReport<'a> {
@@ -76,9 +76,9 @@ pub struct CheckFinding<'a> {
     message: String,
     /// Human-readable advice: commands or hints.
     advice: Vec<String>,
-    /// Command that starts a shell in the process's namespaces. If the finding is about a
-    /// namespace, the shell starts in the namespaces of its init. Null for the PID namespace that
-    /// the procfs shows, or if pidns knows no such command.
+    /// Command that starts a shell in the namespaces of the process. For a problem with a
+    /// namespace, it starts the shell in the namespaces of that namespace's init. Null for the PID
+    /// namespace that the procfs shows, or if pidns knows no such command.
     enter: Option<String>,
     /// PID of the process that the finding is about, or null.
     pid: Option<Pid>,
@@ -104,10 +104,10 @@ keywords! {
     }
 }
 
-/// A line of `pidns check -f ndjson`. `record` is the kind of the record, and also the name of the
-/// field that contains the data. The data has the same form as in `pidns check -f json`. Later 1.x
-/// versions of the schema may add fields, but will never rename, retype or remove a field. Readers
-/// must ignore fields and kinds of records that they do not know.
+/// A line of `pidns check -f ndjson`. `record` is the kind of the record. The data is in the field
+/// with the same name, in the same form as in `pidns check -f json`. Later 1.x versions of the
+/// schema may add fields, but will never rename or remove a field, or change its type. Readers must
+/// ignore unknown fields, and records of unknown kinds.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -21,11 +21,11 @@ use crate::query::{
 const DIFF_VERSION: &str = "1.0";
 
 /// The differences between two documents, or between a document and the live host, as written by
-/// `pidns diff -f json`. Later 1.x versions of the schema may add fields, but will never rename,
-/// retype or remove a field. They may also add values to an enumeration that the schema describes
-/// as an open list.
-// The struct is generic over its long lists, so that their elements can be created one at a time
-// while the comparison is written.
+/// `pidns diff -f json`. Later 1.x versions of the schema may add fields, but will never rename or
+/// remove a field, or change its type. They may also add values to enumerations that are described
+/// as open lists.
+// This struct is generic over its long lists, so that each element is created only when it is
+// written.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Comparison<N = Vec<NamespaceChange>, P = Vec<ProcessChange<'static>>> {
@@ -37,8 +37,8 @@ pub struct Comparison<N = Vec<NamespaceChange>, P = Vec<ProcessChange<'static>>>
     head: DiffSummary,
     /// The namespaces that were added, removed or changed, sorted by id.
     namespaces: N,
-    /// The processes that were added, removed or changed, sorted by PID. If a removed and an added
-    /// process have the same PID, the removed process comes first.
+    /// The processes that were added, removed or changed, sorted by PID. If a removed process and
+    /// an added process have the same PID, the removed process comes first.
     processes: P,
 }
 
@@ -140,10 +140,10 @@ keywords! {
     }
 }
 
-/// A line of `pidns diff -f ndjson`. `record` is the kind of the record, and also the name of the
-/// field that contains the data. The data has the same form as in `pidns diff -f json`. Later 1.x
-/// versions of the schema may add fields, but will never rename, retype or remove a field. Readers
-/// must ignore fields and kinds of records that they do not know.
+/// A line of `pidns diff -f ndjson`. `record` is the kind of the record. The data is in the field
+/// with the same name, in the same form as in `pidns diff -f json`. Later 1.x versions of the
+/// schema may add fields, but will never rename or remove a field, or change its type. Readers must
+/// ignore unknown fields, and records of unknown kinds.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

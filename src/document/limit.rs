@@ -6,8 +6,8 @@ use super::open_list::{UnknownWords, Word};
 use super::scalars::Errno;
 use crate::model::{self, Consumer, LimitKind, LimitScope, Pid};
 
-/// A limit that can make fork(2) or the creation of a PID namespace fail. Every field is always
-/// present, and null if it is unknown or does not apply.
+/// A limit that can make fork(2) or the creation of a PID namespace fail. All fields are always
+/// present; a field is null if it is unknown or does not apply.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "limit"))]
@@ -17,23 +17,23 @@ pub struct Limit {
     pub kind: Word<LimitKind>,
     /// The namespace, cgroup or user that the limit applies to.
     pub scope: LimitScope,
-    /// Number in use: PIDs for pid_max, levels for nesting, PID namespaces for
-    /// max_pid_namespaces, otherwise tasks. Threads and zombies count as tasks.
+    /// Number in use. Counts PIDs for pid_max, levels for nesting, PID namespaces for
+    /// max_pid_namespaces, and tasks for other limits. Threads and zombies are also tasks.
     pub used: Option<u64>,
     /// The configured maximum; null if it is unlimited or unknown. For pid_max, the highest
     /// possible PID is one less than the maximum.
     pub max: Option<u64>,
-    /// Number of tasks, PIDs, levels or namespaces that can still be added; null if it is unlimited
-    /// or unknown. For pid_max, this can be less than `max` minus `used`: after PIDs have wrapped
-    /// around, the kernel assigns only PIDs from 300 on.
+    /// Number of tasks, PIDs, levels or namespaces that can still be added; null if unlimited or
+    /// unknown. For pid_max, it can be less than `max` minus `used`: after the highest PID, the
+    /// kernel continues at 300, not at 1.
     pub free: Option<u64>,
-    /// True if the next fork or new PID namespace would fail; null if unknown. If `max` is null and
-    /// `full` is false, there is no limit. If `max` is 0, `full` is true, even if `used` is null.
+    /// True if the next fork or new PID namespace would fail; null if unknown. If `full` is false
+    /// and `max` is null, the number is unlimited. If `max` is 0, `full` is true, even if `used` is
+    /// null.
     pub full: Option<bool>,
     /// For pids_cgroup: how often the kernel has refused a fork because of this limit
-    /// (pids.events). Cgroup version 1 counts a refusal in the cgroup of the process that called
-    /// fork, even if the limit that was reached belongs to an ancestor of that cgroup. Null for
-    /// other limits.
+    /// (pids.events). In cgroup version 1, the kernel counts the refusal in the cgroup of the
+    /// forking process, even if the limit of an ancestor cgroup was reached. Null for other limits.
     pub refused: Option<u64>,
     /// The error of the refused system call: EAGAIN or ENOMEM if fork fails, ENOSPC if no PID
     /// namespace can be created.
@@ -42,8 +42,8 @@ pub struct Limit {
     pub largest: Option<Consumer>,
     /// Number of zombies among the tasks that this limit counts.
     pub zombies: Option<u64>,
-    /// The process with the most zombies to reap. Only zombies counted in `zombies` are considered.
-    /// The field `tasks` is the number of zombies that the process must reap.
+    /// The process that has the most zombies to reap. Only zombies counted in `zombies` are
+    /// considered. The field `tasks` is the number of these zombies.
     pub reaper: Option<Consumer>,
     /// The file that contains the maximum.
     pub file: Option<String>,

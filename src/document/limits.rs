@@ -16,9 +16,9 @@ use crate::query;
 const LIMITS_VERSION: &str = "1.0";
 
 /// Limits that can make fork(2) or the creation of a PID namespace fail, as written by `pidns
-/// limits -f json`. Later 1.x versions of the schema may add fields, but will never rename, retype
-/// or remove a field. They may also add values to an enumeration that the schema describes as an
-/// open list.
+/// limits -f json`. Later 1.x versions of the schema may add fields, but will never rename or
+/// remove a field, or change its type. They may also add values to enumerations that are described
+/// as open lists.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LimitsReport {
@@ -32,8 +32,8 @@ pub struct LimitsReport {
     /// All fields except the lists `limits` and `diagnostics`.
     #[serde(flatten)]
     head: LimitsSummary,
-    /// The limits: full limits first, then the others in descending order of usage. A document
-    /// about the whole host contains only limits that are at least 80 % used.
+    /// The limits: full limits first, then the others in descending order of usage. For the whole
+    /// host, only limits that are at least 80 % used.
     limits: Vec<Limit>,
     /// Problems encountered during the scan, one entry for each combination of code and errno.
     diagnostics: Vec<Diagnostic>,
@@ -70,10 +70,10 @@ keywords! {
     }
 }
 
-/// A line of `pidns limits -f ndjson`. `record` is the kind of the record, and also the name of the
-/// field that contains the data. The data has the same form as in `pidns limits -f json`. Later 1.x
-/// versions of the schema may add fields, but will never rename, retype or remove a field. Readers
-/// must ignore fields and kinds of records that they do not know.
+/// A line of `pidns limits -f ndjson`. `record` is the kind of the record. The data is in the field
+/// with the same name, in the same form as in `pidns limits -f json`. Later 1.x versions of the
+/// schema may add fields, but will never rename or remove a field, or change its type. Readers must
+/// ignore unknown fields, and records of unknown kinds.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

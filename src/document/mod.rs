@@ -1,9 +1,9 @@
 //! The documents that pidns reads and writes (JSON, NDJSON and YAML), and their published schemas.
 //!
-//! Lists are flat, and entries refer to each other by ID, so `jq` needs no recursion. Every field
-//! is always present, and null if unknown. Later 1.x versions may add fields, but will never
-//! rename, retype or remove a field. NDJSON records contain the same data in a form that suits logs
-//! and databases with many hosts.
+//! Lists are flat, and entries refer to each other by ID, so `jq` needs no recursion. All fields
+//! are always present, and unknown values are null. Later 1.x versions may add fields, but will
+//! never rename or remove a field, or change its type. NDJSON contains the same data as one record
+//! per line, for logs and for databases with many hosts.
 
 mod check;
 mod diff;

@@ -1,7 +1,7 @@
 //! Deserializes structs from JSON and YAML objects only.
 //!
-//! The implementations that serde derives also accept an array of field values in place of an
-//! object. The schema does not allow such arrays.
+//! The implementations that serde derives also accept an array with the values of the fields. The
+//! schema does not allow such arrays.
 
 use std::fmt;
 
@@ -56,9 +56,9 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for ObjectVisitor<V> {
     }
 }
 
-/// Implements the serde traits for types with `serde(remote = "Self")`. For these types, serde
-/// derives only inherent functions. The trait implementations call these functions, but accept only
-/// objects (maps) when they deserialize.
+/// Implements the serde traits for types with `serde(remote = "Self")`, for which serde derives
+/// only inherent functions. The implementations call these functions. Deserialization accepts only
+/// objects (maps).
 macro_rules! objects {
     ($($type:ty),+ $(,)?) => {$(
         impl<'de> Deserialize<'de> for $type {

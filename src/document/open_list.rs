@@ -1,5 +1,5 @@
-//! The serde type for a value of an open list: an enumeration to which later versions of pidns may
-//! add values. This module also collects the unknown values in a document.
+//! The serde type for a value of an open list, and the unknown values in a document. An open list
+//! is an enumeration to which later versions of pidns may add values.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -58,13 +58,13 @@ impl<T: Keyword> Serialize for Word<T> {
     }
 }
 
-/// The schema's regular expression for a value of an open list (an enumeration that later versions
-/// may extend). It accepts the same strings as `is_word`.
+/// Regular expression in the schema for a value of an open list (an enumeration that later versions
+/// may extend). Accepts the same strings as `is_word`.
 #[cfg(test)]
 pub const SPELLING: &str = "^[a-z][a-z0-9_-]{0,63}$";
 
-/// Returns `true` if `text` may be a value of an open list, in this or a later version of pidns.
-/// pidns prints unknown values, so their length is limited to 64 bytes.
+/// Returns `true` if `text` is a valid value of an open list, in this or a later version of pidns.
+/// The length is limited to 64 bytes, because pidns prints unknown values.
 fn is_word(text: &str) -> bool {
     let letter = |c: char| c.is_ascii_lowercase();
     let other = |c: char| letter(c) || c.is_ascii_digit() || c == '_' || c == '-';
@@ -99,8 +99,8 @@ impl<'de, T: Keyword> Deserialize<'de> for Word<T> {
 }
 
 /// The unknown values in a document from a later version of pidns, and how often each value occurs.
-/// The reader omits a list entry, such as a holder, if the kind of the entry is unknown. In other
-/// fields, it replaces an unknown value with a default, such as the namespace state `Unknown`.
+/// Examples are unknown kinds of holders, which the reader omits, and unknown states of namespaces,
+/// which it replaces with `Unknown`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnknownWords(BTreeMap<([&'static str; 2], SmolStr), usize>);
 

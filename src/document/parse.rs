@@ -1,8 +1,7 @@
-//! Parses untrusted JSON and YAML with limited memory. Detects the format from the content.
+//! Parses untrusted JSON and YAML, and detects the format from the content.
 //!
-//! Both parsers stream values and build no tree, so memory stays proportional to the size of the
-//! text. The nesting depth and the length of error messages are limited, and YAML aliases are
-//! rejected.
+//! Both parsers stream values and build no tree, so the memory is proportional to the size of the
+//! text. The nesting depth and the length of error messages are limited. YAML aliases are rejected.
 
 use std::fmt::{self, Write as _};
 
@@ -15,8 +14,9 @@ use serde_yaml::options::{DuplicateKeyPolicy, MergeKeyPolicy};
 /// levels.
 const MAX_DEPTH: usize = 128;
 
-/// Maximum number of values and keys in a YAML text, enough for 100,000 processes. The YAML library
-/// needs up to 0.5 µs of CPU time for each value or key, ten times as much as `serde_json`.
+/// Maximum number of values and keys in a YAML text. This is enough for 100,000 processes. For each
+/// value or key, the YAML library needs up to 0.5 µs of CPU time, ten times as much as
+/// `serde_json`.
 const MAX_YAML_NODES: usize = 5_000_000;
 
 /// The error message for a file that contains more text after the document.
@@ -50,17 +50,17 @@ impl Invalid {
         self
     }
 
-    /// Converts an error about a document to an error about the NDJSON record that contains the
-    /// invalid value. `place` takes the path of the value in the document, and returns its path in
-    /// the record and the line number of the record.
+    /// Makes an error about a document refer to an NDJSON record. `place` takes the path of the
+    /// invalid value in the document, and returns its path in the record and the line number of the
+    /// record.
     pub(super) fn in_line(self, place: impl FnOnce(&str) -> (String, u64)) -> Self {
         let (place, line) = place(&self.place);
         Self { place, problem: format!("{} at line {line}", self.problem) }
     }
 
-    /// Converts an error from a parser. If the parser's message begins with the path `place`,
-    /// removes the path, because `Display` adds it again. Shortens long messages, because they may
-    /// quote the whole file.
+    /// Converts an error from a parser. Removes the path `place` from the beginning of the message,
+    /// because `Display` adds the path again. Shortens long messages, because they may quote the
+    /// whole file.
     fn found(place: &str, error: &dyn fmt::Display) -> Self {
         const LONG: usize = 120;
         let message = error.to_string();

@@ -7,10 +7,10 @@ use crate::model::Verdict;
 use crate::query::{ParseRuleError, Rule};
 
 /// A policy in YAML or JSON, as read by `pidns check --policy`. A rule is a check code, optionally
-/// with a scope, which limits the rule to some processes and namespaces: `zombie:comm=GLOB`,
+/// with a scope that limits the rule to some processes and namespaces: `zombie:comm=GLOB`,
 /// `zombie:ns=NS`, `zombie:container=NAME`, `zombie:user=NAME`, `zombie:cgroup=GLOB`,
-/// `zombie:env=NAME`. A rule with a scope wins over a rule without a scope. Otherwise, allow wins
-/// over warn, and warn over deny.
+/// `zombie:env=NAME`. Rules with a scope take precedence over rules without a scope. Among rules of
+/// the same sort, allow takes precedence over warn, and warn over deny.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -18,14 +18,14 @@ pub struct Process<'a> {
     /// PID of the process in the PID namespace that the procfs shows.
     pub pid: Pid,
     /// PID of the parent process; null if there is no parent, if the procfs does not show the
-    /// parent, or if it could not be read (diagnostic parent-process-unread). An unfiltered
-    /// document always contains the parent.
+    /// parent, or if pidns could not read it (diagnostic parent-process-unread). If the PID is not
+    /// null, an unfiltered document also contains the parent.
     pub ppid: Option<Pid>,
     /// The process's own (innermost) PID namespace; null if unknown.
     pub namespace: Option<NamespaceId>,
-    /// PIDs of the process, one in each PID namespace that contains it (NSpid in
-    /// proc_pid_status(5)). The first is the PID in the namespace that the procfs shows, the last
-    /// is the PID in the process's own namespace. Empty before Linux 4.1.
+    /// PIDs of the process (NSpid in proc_pid_status(5)): first the PID in the namespace that the
+    /// procfs shows, then the PID at each level below, down to the process's own namespace. Empty
+    /// before Linux 4.1.
     #[serde(serialize_with = "nspid::serialize", deserialize_with = "nspid::deserialize")]
     #[cfg_attr(test, schemars(with = "Vec<Pid>", length(max = 33)))]
     pub nspid: Nspid,
@@ -33,12 +33,11 @@ pub struct Process<'a> {
     /// U+FFFD.
     pub comm: SmolStr,
     /// Command line, one string for each argument (/proc/PID/cmdline). Invalid UTF-8 is replaced by
-    /// U+FFFD. Empty for kernel threads and terminated processes; truncated to 32 KiB and 2,048
-    /// arguments (diagnostic args-cut). Null if the command line was not requested (see `details`)
-    /// or could not be read.
+    /// U+FFFD. Empty for kernel threads and terminated processes. Truncated to 32 KiB and 2,048
+    /// arguments (diagnostic args-cut). Null if not requested (see `details`) or unreadable.
     pub args: Option<Cow<'a, [SmolStr]>>,
-    /// State letter as in ps(1): R running, S sleeping, D in uninterruptible sleep, Z zombie, T
-    /// stopped, t traced, I idle, X dead, ? unknown.
+    /// State letter as in ps(1): R running, S sleeping, D uninterruptible sleep, Z zombie, T
+    /// stopped, t stopped by a tracer, I idle, X dead, ? unknown.
     pub state: StateLetter,
     /// Real user ID, as seen in pidns's own user namespace.
     pub uid: u32,
@@ -47,41 +46,41 @@ pub struct Process<'a> {
     /// Number of threads (Threads in proc_pid_status(5)); null if unknown, for example for a
     /// terminated process.
     pub threads: Option<std::num::NonZeroU32>,
-    /// Start time in clock ticks (1/100 s) since boot, independent of time namespaces. It is field
-    /// 22 of proc_pid_stat(5) minus the offset of pidns's time namespace. Together,
-    /// `host.boot_id`, `pid` and `start_time` identify a process uniquely. Null if the start time
-    /// was not read, for example with --search processes, or if it is unknown (diagnostic
+    /// Start time in clock ticks (1/100 s) since boot, independent of time namespaces: field 22 of
+    /// proc_pid_stat(5), minus the offset of pidns's time namespace. `host.boot_id`, `pid` and
+    /// `start_time` together identify a process uniquely. Null if the start time was not read, for
+    /// example with --search processes. Also null if it is unknown (diagnostic
     /// start-time-unreadable).
     pub start_time: Option<u64>,
     /// `true` for a kernel thread.
     pub kernel_thread: bool,
-    /// Inodes of the process's mount, network, user and other namespaces, each with the name of its
-    /// link in /proc/PID/ns: mnt, net and so on. Types that the kernel does not support are
-    /// missing. For a terminated process, most types are missing. Null if the inodes were not
-    /// requested (see `details`) or could not be read.
+    /// Inodes of the process's mount, network, user and other namespaces. The keys are the names of
+    /// the links in /proc/PID/ns: mnt, net and so on. Types that the kernel does not support are
+    /// missing. For a terminated process, most types are missing. Null if not requested (see
+    /// `details`) or unreadable.
     #[serde(default, deserialize_with = "inodes")]
     #[cfg_attr(test, schemars(with = "Option<BTreeMap<String, Inode>>"))]
     pub namespaces: Option<Cow<'a, BTreeMap<SmolStr, u64>>>,
-    /// Path of the process's cgroup. If the process is in several hierarchies, this is the path
-    /// that names a container or unit; failing that, the path in the version 2 hierarchy; failing
-    /// that, the deepest path in a version 1 hierarchy. Null if the path was not requested (see
-    /// `details`) or could not be read.
+    /// Path of the process's cgroup. If the process is in several hierarchies, pidns prefers a path
+    /// that names a container or unit, then the path in the version 2 hierarchy, then the deepest
+    /// path in a version 1 hierarchy. Null if not requested (see `details`) or unreadable.
     pub cgroup: Option<Cow<'a, str>>,
-    /// The container of the process, if it differs from the container of the process's PID
-    /// namespace: several containers can share a PID namespace, as with `docker run --pid` and in a
-    /// pod. Null for other processes. Without `--details cgroup`, pidns finds this container only
-    /// for processes that entered the namespace or were started by a container runtime, and for
-    /// their descendants.
+    /// The container of the process, if it is not the container of the process's PID namespace;
+    /// otherwise null. Several containers can share a PID namespace, for example in a pod or with
+    /// `docker run --pid`. Without `--details cgroup`, pidns finds this container only if the
+    /// process or one of its ancestors has entered the namespace or was started by a container
+    /// runtime.
     pub container: Option<Cow<'a, Container>>,
-    /// PID of the process's tracer (TracerPid in proc_pid_status(5)); null if there is no tracer.
-    /// pidns reads this field only for zombies and for processes that are stopped by a tracer. Only
-    /// the tracer can reap a traced zombie.
+    /// PID of the process's tracer (TracerPid in proc_pid_status(5)). A traced zombie can be reaped
+    /// only by its tracer. pidns reads this field only for zombies, and for processes that are
+    /// stopped by a tracer. Null for other processes, or if there is no tracer.
     #[serde(default)]
     pub tracer: Option<Pid>,
     /// `true` if the process is in a frozen cgroup, such as that of a paused container. pidns
-    /// checks processes in state D, because frozen processes have this state in cgroup version 1.
-    /// With `--details cgroup` or `--container`, pidns also checks the members of namespaces whose
-    /// init is in a frozen cgroup of version 2. `false` for processes that pidns does not check.
+    /// checks this for processes in state D, because cgroup version 1 puts frozen processes into
+    /// this state. With `--details cgroup` or `--container`, pidns also checks the members of a
+    /// namespace whose init is in a frozen cgroup of version 2. `false` for processes that pidns
+    /// does not check.
     pub frozen: bool,
     /// Source of the field `namespace`: the kernel reported the namespace, or pidns inferred it.
     pub evidence: Word<model::Evidence>,

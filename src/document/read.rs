@@ -20,24 +20,27 @@ pub(super) use records::RecordLine;
 /// Reads an untrusted document in JSON or YAML, or the NDJSON records of one snapshot. Detects the
 /// format from the content.
 ///
-/// The returned snapshot is as consistent as the result of a live scan. Ignores fields that a later
-/// 1.x version added. Also accepts unknown values of enumerations that later versions may extend,
-/// and returns these values as [`UnknownWords`]. Reading fails if the text is larger than
-/// [`MAX_SIZE`], has an unsupported major version, does not match the schema, contradicts itself,
-/// or contains records from several snapshots.
+/// The snapshot is as consistent as the result of a live scan. Ignores fields that this version
+/// does not know. Also accepts unknown values of enumerations that later versions may extend, and
+/// returns them as [`UnknownWords`].
+///
+/// # Errors
+/// Fails if the text is larger than [`MAX_SIZE`], has an unsupported major version, does not match
+/// the schema, contradicts itself, or contains records from several snapshots.
 pub fn read(text: &[u8]) -> Result<(model::Snapshot, UnknownWords), Invalid> {
     read_from(text, None).unwrap_or_else(|error| Err(Invalid::at("", error.to_string())))
 }
 
 /// Reads a document from a stream, like [`read()`].
 ///
-/// NDJSON records may belong to any number of snapshots. `host` selects one snapshot by host name
-/// or boot ID, optionally followed by `@` and the beginning of the snapshot's time:
-/// `web-1@2026-11-23`. Records from other snapshots take no memory and do not count towards the
-/// size limit.
+/// The stream may contain NDJSON records from any number of snapshots. `host` selects one snapshot
+/// by host name or boot ID. To select one of several snapshots of a host, add `@` and the beginning
+/// of the snapshot's time: `web-1@2026-11-23`. Records from other snapshots take no memory and do
+/// not count towards the size limit.
 ///
-/// The outer error means that the stream could not be read. The inner error means that the content
-/// of the stream is invalid.
+/// # Errors
+/// The outer error means that the stream could not be read. The inner error means that its content
+/// is invalid.
 pub fn read_from(
     mut input: impl BufRead,
     host: Option<&str>,

@@ -13,9 +13,9 @@ use crate::query;
 const RUN_VERSION: &str = "1.0";
 
 /// The processes and namespaces that a command left behind, as written by `pidns run -f json
-/// --report FILE`. Later 1.x versions of the schema may add fields, but will never rename, retype
-/// or remove a field. They may also add values to an enumeration that the schema describes as an
-/// open list.
+/// --report FILE`. Later 1.x versions of the schema may add fields, but will never rename or remove
+/// a field, or change its type. They may also add values to enumerations that are described as open
+/// lists.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunReport<'a> {
@@ -35,14 +35,14 @@ pub struct RunReport<'a> {
     grace: f64,
     /// The denied codes (--deny).
     denied: Vec<Word<CheckCode>>,
-    /// The leftovers of the command. A process or namespace has one entry for each code that
-    /// applies to it. For example, a dead namespace has two entries: `dead-namespace` and
+    /// The leftovers of the command, one entry for each code that applies to a process or
+    /// namespace. For example, a dead namespace has two entries: `dead-namespace` and
     /// `leftover-namespace`.
     findings: Vec<RunFinding>,
     /// The processes that were killed (--kill); null without --kill, or if no process was killed.
     killed: Option<&'a Killed>,
-    /// A document in the format of `pidns -f json` that contains the leftover processes, the
-    /// leftover namespaces, and the ancestors of these namespaces; null if there are no leftovers.
+    /// A document in the format of `pidns -f json`, with the leftover processes, the leftover
+    /// namespaces, and the ancestors of these namespaces. Null if there are no leftovers.
     #[cfg_attr(test, schemars(with = "Option<super::snapshot::Document>"))]
     document: Option<LeftoverDocument<'a>>,
 }
@@ -55,8 +55,8 @@ struct RunFinding {
     code: Word<CheckCode>,
     /// `true` if problems with this code are denied (--deny).
     denied: bool,
-    /// PID of the process with the problem. Null if the problem concerns a namespace, or
-    /// short-lived processes that exited before they could be read.
+    /// PID of the leftover process. Null if the leftover is a namespace, or if processes exited
+    /// before they could be read.
     pid: Option<Pid>,
     /// ID of the namespace with the problem; null if the problem concerns processes.
     namespace: Option<NamespaceId>,

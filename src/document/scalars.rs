@@ -1,5 +1,5 @@
-//! Serde types that check the format of single values, such as inodes and times. The model stores
-//! these values as plain text or numbers.
+//! Serde types that check the format of single values, such as inodes and times. The model uses
+//! plain strings and numbers for these values.
 
 use std::fmt;
 
@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::parse::Cut;
 
-/// Inode of a namespace on nsfs. Inodes are unique among existing namespaces. After a namespace has
-/// been removed, the kernel may reuse its inode.
+/// Inode of a namespace on nsfs. No two existing namespaces have the same inode, but the kernel may
+/// reuse the inode of a removed namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u64")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "inode"))]

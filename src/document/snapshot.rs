@@ -1,9 +1,8 @@
 //! Serde types for snapshots.
 //!
-//! The doc comments are the descriptions in the published schema. The serde traits of types with
-//! `serde(remote = "Self")` are implemented in `object_only.rs`, which accepts only JSON objects. A
-//! field that a later 1.x version adds must be nullable or a list, because older documents lack the
-//! field.
+//! The doc comments are the descriptions in the published schema. For types with `serde(remote =
+//! "Self")`, `object_only.rs` implements the serde traits, and accepts only JSON objects. New
+//! fields in later 1.x versions must be nullable or lists, because older documents lack them.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use smol_str::SmolStr;
@@ -16,11 +15,11 @@ use crate::model::{self, Container, Criterion, NamespaceId, Observer, Pid, Procf
 
 /// The PID namespace hierarchy of a Linux host, as written by `pidns -f json` and `pidns -f yaml`.
 /// The lists are flat, and entries refer to each other by ID. Later 1.x versions of the schema may
-/// add fields, but will never rename, retype or remove a field. They may also add values to an
-/// enumeration that the schema describes as an open list. Readers must ignore fields and values
-/// that they do not know.
-// The struct is generic over its long lists, so that their elements can be created one at a time
-// while the document is written.
+/// add fields, but will never rename or remove a field, or change its type. They may also add
+/// values to enumerations that are described as open lists. Readers must ignore unknown fields and
+/// values.
+// This struct is generic over its long lists, so that each element is created only when it is
+// written.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -49,26 +48,25 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     pub details: Vec<Word<model::Detail>>,
     /// The filters applied since the scan, in order; empty if the document is not filtered. In a
     /// filtered document, `init`, `ppid`, `procfs.namespace` and the PIDs in `holders`,
-    /// `blocked_by` and `diagnostics` may refer to processes and namespaces that were filtered out.
-    /// The fields `complete` and `diagnostics` still describe the whole scan. Ancestors of selected
-    /// namespaces are kept without their members. If a filter selected a new root namespace
-    /// (--root), its level is 0, and it has no parent.
+    /// `blocked_by` and `diagnostics` may refer to removed processes and namespaces. The fields
+    /// `complete` and `diagnostics` still describe the whole scan. The ancestors of selected
+    /// namespaces are included without their members. If --root selected a new root namespace, its
+    /// level is 0, and it has no parent.
     #[serde(default)]
     pub selected: Vec<Criterion>,
-    /// False if pidns may have missed something in the places that it searched, or if it inferred
-    /// facts that the kernel did not report. `diagnostics` gives the reasons.
+    /// False if pidns may have missed something in its search, or if it inferred facts that the
+    /// kernel did not report. The reasons are in `diagnostics`.
     pub complete: bool,
     /// The topmost visible namespaces, sorted by id.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub roots: Vec<NamespaceId>,
-    /// All namespaces in tree order: parents before their children, siblings sorted by inode. A
-    /// filtered document contains only the selected namespaces and their ancestors (see
-    /// `selected`).
+    /// All namespaces in tree order: parents before their children, siblings sorted by inode. If
+    /// the document is filtered, only the selected namespaces and their ancestors (see `selected`).
     pub namespaces: N,
     /// All processes, sorted by PID. A filtered document contains only the selected processes.
     pub processes: P,
-    /// Limits that can make fork(2) or the creation of a PID namespace fail. A filtered document
-    /// contains only the limits of the selected processes. Null if limits were not requested (see
+    /// Limits that can make fork(2) or the creation of a PID namespace fail. If the document is
+    /// filtered, only the limits of the selected processes. Null if limits were not requested (see
     /// `details`).
     #[serde(default)]
     pub limits: Option<Vec<Limit>>,
@@ -124,14 +122,13 @@ pub struct Namespace {
     /// Device number of nsfs, the file system of the namespace; null if the namespace could not be
     /// opened.
     pub device: Option<u64>,
-    /// The kernel's 64-bit ID of the namespace (NS_GET_ID); null before Linux 6.18. The kernel does
-    /// not reuse an ID until the next reboot. Programs that read numbers as doubles lose digits
-    /// above 2^53.
+    /// The kernel's 64-bit ID of the namespace (NS_GET_ID); null before Linux 6.18. IDs are not
+    /// reused until the next reboot. Programs that store numbers as doubles lose digits above 2^53.
     pub ns_id: Option<u64>,
     /// 0 for a root namespace, otherwise the level of the parent plus one; null if an ancestor is
     /// unknown.
-    // Reject a document without the field `level`. By default, serde would read a missing field as
-    // null, but a null level means that an ancestor is unknown.
+    // Reject a document without the field `level`. Otherwise, serde would read null, which means
+    // that an ancestor is unknown.
     #[serde(deserialize_with = "Option::deserialize")]
     #[cfg_attr(test, schemars(range(max = 32)))]
     pub level: Option<usize>,
@@ -162,7 +159,7 @@ pub struct Namespace {
     pub holders: Vec<Holder>,
     /// The processes that block the removal of the namespace's terminated init. The kernel removes
     /// an init only after all other processes of the namespace have been reaped. Empty if the init
-    /// has not terminated, or if no such process was found.
+    /// has not terminated, or if pidns found no such process.
     #[serde(default)]
     pub blocked_by: Vec<Blocker>,
     /// The container named in the cgroup path of the namespace's init, or null.
@@ -194,12 +191,13 @@ keywords! {
         Fd = "fd",
         /// A bind mount of the namespace's nsfs file, at `path` in `mount_namespace`.
         Mount = "mount",
-        /// A thread (`tid` of process `pid`) whose children start in the namespace
+        /// A thread (`tid` of process `pid`) that creates its children in the namespace
         /// (/proc/PID/task/TID/ns/pid_for_children, since Linux 4.12).
         PidForChildren = "pid_for_children",
-        /// A pidfd (`fd` of process `pid`) that refers to a former process of the namespace. pidns
-        /// finds holders of the kinds `pidfd`, `socket`, `listener`, `in_flight`, `message` and
-        /// `procfs_file` only with `--search kernel`, and only if the namespace has no living init.
+        /// A pidfd (`fd` of process `pid`) for a terminated process of the namespace. pidns finds
+        /// holders of the kinds `pidfd`, `socket`, `listener`, `in_flight`, `message` and
+        /// `procfs_file` only with `--search kernel`, and only for namespaces without a living
+        /// init.
         Pidfd = "pidfd",
         /// A connected UNIX socket whose peer was a process in the namespace (SO_PEERCRED):
         /// descriptor `fd` of process `pid`.
@@ -207,20 +205,21 @@ keywords! {
         /// A listening UNIX socket (`fd` of process `pid`). The process that called listen(2) was
         /// in the namespace.
         Listener = "listener",
-        /// A UNIX socket (`fd` of process `pid`) with an unreceived message. The message carries a
-        /// descriptor that keeps the namespace alive (SCM_RIGHTS).
+        /// A UNIX socket (`fd` of process `pid`) with an unreceived message. A descriptor in the
+        /// message keeps the namespace alive (SCM_RIGHTS).
         InFlight = "in_flight",
-        /// A UNIX socket (`fd` of process `pid`) with an unreceived message. The message carries
-        /// the credentials of a process of the namespace (SCM_CREDENTIALS).
+        /// A UNIX socket (`fd` of process `pid`) with an unreceived message that contains the
+        /// credentials of a process in the namespace (SCM_CREDENTIALS).
         Message = "message",
-        /// An open file or directory (`fd` of process `pid`) in a procfs of the namespace, or in
-        /// the /proc/PID directory of a process that was in the namespace.
+        /// An open file or directory (`fd` of process `pid`) in a procfs. Either the procfs belongs
+        /// to the namespace, or the file is in the /proc/PID directory of a former member of the
+        /// namespace.
         ProcfsFile = "procfs_file",
     }
 }
 
-/// A descriptor, mount or thread that keeps a namespace alive. Every field is always present, and
-/// null if it does not apply to the kind.
+/// A descriptor, mount or thread that keeps a namespace alive. All fields are always present; a
+/// field is null if it does not apply to this kind.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "holder"))]
@@ -236,9 +235,9 @@ pub struct Holder {
     pub comm: Option<SmolStr>,
     /// The descriptor number in the process; null for `mount` and `pid_for_children`.
     pub fd: Option<u32>,
-    /// For `mount`: the mount point, as seen in `mount_namespace`. The value is `(unreachable)` if
-    /// the mount point has no path because another mount covers the root directory, and `(path too
-    /// long)` for paths of 4,096 bytes and more.
+    /// For `mount`: the mount point, as seen in `mount_namespace`. `(unreachable)` if the mount
+    /// point has no path, because another mount covers the root directory. `(path too long)` if the
+    /// path has 4,096 bytes or more.
     pub path: Option<String>,
     /// For `mount`: the inode of the mount namespace that contains the mount.
     pub mount_namespace: Option<Inode>,
@@ -256,8 +255,8 @@ pub struct Blocker {
     pub comm: SmolStr,
     /// The reason why the process still exists.
     pub reason: Word<model::BlockReason>,
-    /// The process that must reap or release this process: the tracer if this process is traced,
-    /// otherwise the parent. Null if unknown, or if `reason` is `uninterruptible`.
+    /// The process that must reap or release this process: the tracer if there is one, otherwise
+    /// the parent. Null if unknown, or if `reason` is `uninterruptible`.
     pub reaper: Option<Pid>,
 }
 
@@ -274,8 +273,8 @@ pub struct Diagnostic {
     pub severity: Word<model::Severity>,
     /// Human-readable description. Its wording may change at any time.
     pub message: String,
-    /// Name of the system error that caused the problem, such as EACCES, or its number if pidns
-    /// does not know the name; null if no system error caused the problem.
+    /// Name of the system error that caused the problem, such as EACCES, or its number if the name
+    /// is unknown. Null if the cause was not a system error.
     pub errno: Option<Errno>,
     /// The processes that the problem concerns.
     pub pids: Vec<Pid>,

@@ -17,8 +17,8 @@ use crate::model::{self, Criterion, NamespaceId, Observer, Procfs, keywords};
 keywords! {
     /// Kind of record in the output of `pidns -f ndjson`.
     pub enum SnapshotRecordKind("record_kind", "record of kind", "records of kind") {
-        /// All fields of the document except `namespaces`, `processes`, `limits` and `diagnostics`.
-        /// Each snapshot has exactly one record of this kind.
+        /// All fields of the document except its lists `namespaces`, `processes`, `limits` and
+        /// `diagnostics`. There is exactly one such record for each snapshot.
         Snapshot = "snapshot",
         /// An entry in the list `namespaces`.
         Namespace = "namespace",
@@ -31,12 +31,12 @@ keywords! {
     }
 }
 
-/// A line of `pidns -f ndjson`: one part of one host's snapshot. Lines from any number of hosts may
-/// be mixed in any order. `record` is the kind of the record, and also the name of the field that
-/// contains the data. The data has the same form as in the document. Each snapshot has one record
-/// of kind `snapshot`. Its field `counts` contains the number of records for every other kind.
-/// Later 1.x versions of the schema may add fields, but will never rename, retype or remove a
-/// field. Readers must ignore fields and kinds of records that they do not know.
+/// A line of `pidns -f ndjson`: one part of one host's snapshot. Lines from several hosts may be
+/// mixed in any order. `record` is the kind of the record. The data is in the field with the same
+/// name, in the same form as in the document. Each snapshot has one record of kind `snapshot`,
+/// whose field `counts` contains the number of records of every other kind. Later 1.x versions of
+/// the schema may add fields, but will never rename or remove a field, or change its type. Readers
+/// must ignore unknown fields, and records of unknown kinds.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -115,7 +115,7 @@ pub struct Counts {
 }
 
 /// Writes the NDJSON records of a graph: first the record of kind `snapshot`, then the records for
-/// the document's lists, in order. Stops at the first error from `write`.
+/// the lists. Stops at the first error from `write`.
 pub fn write_records<E>(
     graph: &PidGraph,
     write: impl FnMut(&Record<'_, SnapshotContent<'_>>) -> Result<(), E>,

@@ -97,11 +97,11 @@ pub enum WatchContent<'a> {
     Notice(Notice),
 }
 
-/// A line of `pidns watch -f ndjson`. `record` is the kind of the record, and also the name of the
-/// field that contains the data. Changes have the same form as in `pidns diff -f json`, and
-/// findings as in `pidns check -f json`. Later 1.x versions of the schema may add fields, but will
-/// never rename, retype or remove a field. Readers must ignore fields and kinds of records that
-/// they do not know.
+/// A line of `pidns watch -f ndjson`. `record` is the kind of the record. The data is in the field
+/// with the same name. Changes have the same form as in `pidns diff -f json`, and findings as in
+/// `pidns check -f json`. Later 1.x versions of the schema may add fields, but will never rename or
+/// remove a field, or change its type. Readers must ignore unknown fields, and records of unknown
+/// kinds.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DatedContent<'a> {

@@ -67,9 +67,8 @@ pub fn check_namespaces(document: &Document) -> Result<HashMap<NamespaceId, Dept
     Ok(depths)
 }
 
-/// Returns the depth of the namespace at `index`. `depths` contains the depths of all earlier
-/// namespaces. Fails if the parent is not one of the earlier namespaces, or if the field `level` is
-/// wrong.
+/// Returns the depth of the namespace at `index`. `depths` contains the depths of all namespaces
+/// before `index`. Fails if the parent is not in `depths`, or if the field `level` is wrong.
 fn depth_of(
     document: &Document,
     index: usize,
@@ -135,9 +134,9 @@ pub fn check_processes(
         let Some(depth) = depths.get(&id) else {
             return Err(Invalid::at(at("namespace"), format!("no namespace {id}")));
         };
-        // If the number of namespaces above a root is unknown, derive it from the first process in
-        // the root's tree. The `nspid` of all other processes in the tree must agree with it. An
-        // empty `nspid` is always accepted, because Linux before 4.1 reports no `nspid`.
+        // If the number of namespaces above a root is unknown, infer it from the first process in
+        // the root's tree. All other processes in the tree must have an `nspid` that agrees with
+        // this number. An empty `nspid` is valid, because it comes from a kernel before Linux 4.1.
         let expected = match depth.below_procfs {
             Some(below) => below + 1,
             None if numbers <= depth.level => depth.level + 1,
@@ -177,12 +176,11 @@ pub struct Depth {
     pub root: NamespaceId,
     /// Number of levels below `root`.
     pub level: usize,
-    /// `true` if `root` is known to have no parent: then `level` is the level in the whole
-    /// hierarchy. `false` if the parent of `root` is unknown.
+    /// `true` if `root` is known to have no parent. Only then is `level` the level in the whole
+    /// hierarchy.
     pub is_level: bool,
-    /// Depth of the namespace below the one that the procfs shows: 0 for that namespace itself, 1
-    /// for its children, and so on. `None` if the namespace is not in the subtree of that
-    /// namespace.
+    /// Number of levels below the namespace that the procfs shows: 0 for that namespace itself, 1
+    /// for its children, and so on. `None` if that namespace is not an ancestor.
     pub below_procfs: Option<usize>,
 }
 

@@ -6,7 +6,7 @@ use crate::document::parse::Invalid;
 use crate::document::snapshot::{Blocker, Diagnostic, Document, Holder, HolderKind, Namespace};
 use crate::model;
 
-/// Converts a document to the model, or returns an error if the document contradicts itself. Adds
+/// Converts a document to the model. Returns an error if the document contradicts itself. Adds
 /// unknown values of enumerations to `unknown`.
 pub fn snapshot(
     document: Document,
@@ -92,8 +92,8 @@ fn namespace(
     })
 }
 
-/// Converts a holder to the model. Returns `None` for an unknown kind. `place` returns the path of
-/// the holder in the document, for error messages.
+/// Converts a holder to the model. Returns `None` if the kind is unknown. `place` returns the
+/// holder's path in the document, for error messages.
 fn holder(
     holder: Holder,
     place: impl Fn() -> String,

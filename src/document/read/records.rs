@@ -1,4 +1,4 @@
-//! Reads one snapshot from NDJSON records that may belong to many snapshots and hosts.
+//! Reads one snapshot from NDJSON. The records may belong to many snapshots and hosts.
 //!
 //! Records from other snapshots are skipped line by line, so the input may be larger than memory.
 
@@ -57,9 +57,9 @@ impl Identity<'_> {
     }
 }
 
-/// A record of a snapshot, for reading only. Each kind of content is an optional field and not a
-/// variant of an enum, because the error messages for an enum would not contain the path of the
-/// invalid value.
+/// A record of a snapshot, for reading only. This is not an enum, because the error messages for an
+/// enum would not contain the path of the invalid value. So each kind of content has an optional
+/// field.
 #[derive(Deserialize)]
 #[serde(remote = "Self")]
 pub(in crate::document) struct RecordLine {
@@ -79,8 +79,8 @@ pub(in crate::document) struct RecordLine {
     diagnostic: Option<Diagnostic>,
 }
 
-/// Returns `true` if a line is an NDJSON record, not the start of a document. Only a record has a
-/// field `record`. Reads only up to the first field that decides the result.
+/// Returns `true` if a line is an NDJSON record, and `false` if it is the start of a document. Only
+/// a record has a field `record`. Stops at the first field that decides the result.
 pub fn is_record(line: &[u8]) -> bool {
     /// A visitor that stores the result of [`is_record`], and stops the parser with an error as
     /// soon as the result is known.
@@ -167,8 +167,8 @@ struct SummaryRecord {
 /// The state of the reader: the selection, and the records read so far.
 #[derive(Default)]
 struct Records<'a> {
-    /// The host, and optionally the time, of the snapshot that the user selected; see
-    /// [`Label::matches`]. `None` if the user did not select a snapshot.
+    /// The host of the snapshot that the user selected, and optionally its time (see
+    /// [`Label::matches`]). `None` if the user did not select a snapshot.
     host: Option<&'a str>,
     /// The snapshot to read; `None` until a record of a matching snapshot is found.
     chosen: Option<Origin>,
@@ -187,8 +187,8 @@ struct Records<'a> {
     unknown: UnknownWords,
 }
 
-/// Reads one snapshot from NDJSON records. The first record is `line`, which the caller has already
-/// read from `input`. `number` is the line number of the first record.
+/// Reads one snapshot from NDJSON records. `line` is the first record, already read from `input`.
+/// `number` is its line number.
 pub fn read_records(
     mut line: Vec<u8>,
     mut number: u64,
@@ -260,9 +260,9 @@ impl Records<'_> {
         }
     }
 
-    /// Returns `true` if a record belongs to the chosen snapshot: the first snapshot that matches
-    /// the selection. If a second snapshot matches, the selection is ambiguous, and the method
-    /// returns `false` for all further records.
+    /// Returns `true` if a record belongs to the chosen snapshot, which is the first one that
+    /// matches the selection. If a second snapshot matches, the selection is ambiguous. From then
+    /// on, the method returns `false` for all records.
     fn is_chosen(&mut self, label: Label<'_>) -> bool {
         let note = |others: &mut Vec<Origin>| {
             if others.len() < NAMED && others.iter().all(|other| other.label() != label) {
@@ -317,8 +317,8 @@ impl Records<'_> {
             let problem = format!("contains {counts} for {name}, not {}", summary.counts);
             return Err(Invalid::at("", problem));
         }
-        // Sort parents before their children, by the number of ancestors. The field `level` is not
-        // a suitable sort key, because it can be null.
+        // Sort the namespaces by their number of ancestors, so that parents come before their
+        // children. Do not sort by the field `level`, because it can be null.
         let items = self.namespaces.items.iter();
         let parents: HashMap<NamespaceId, NamespaceId> =
             items.filter_map(|it| Some((it.id, it.parent?))).collect();

@@ -29,7 +29,8 @@ pub fn schema_of<T: JsonSchema>(id: &str, title: &str) -> String {
 }
 
 /// Replaces integer formats such as `uint32` with a minimum and a maximum. Joins the lines of
-/// descriptions. Removes default values, because pidns uses them only to read documents.
+/// descriptions. Removes default values, because the schema describes only the documents that pidns
+/// writes.
 fn tidy(value: &mut Value) {
     match value {
         Value::Object(object) => {
@@ -110,9 +111,8 @@ pub(crate) fn required_holder_fields() -> Value {
     ])
 }
 
-/// Makes the fields that hold a record's content optional. Such a field is required only if its
-/// name is the value of `record`. This replaces `oneOf`, which would reject records of unknown
-/// kinds.
+/// Makes the fields for a record's content optional, and requires only the field that `record`
+/// names. This replaces `oneOf`, which would reject records of unknown kinds.
 pub(crate) fn content_by_kind(record: &mut Schema) {
     let mut rules = Vec::new();
     for mut variant in record.remove("oneOf").as_ref().and_then(Value::as_array).cloned().unwrap() {

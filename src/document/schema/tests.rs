@@ -166,8 +166,8 @@ fn comparisons_are_valid_and_all_fields_have_descriptions() {
     assert_described(&schema, &value);
 }
 
-/// Asserts that `records` are valid, that a record becomes invalid if its content is removed, and
-/// that all records together contain the same data as the document `whole`.
+/// Asserts that `records` are valid, that no record is valid without its content, and that all
+/// records together contain the same data as the document `whole`.
 fn assert_records_equal(schema: &str, records: &[Value], whole: &Value, lists: &[(&str, &str)]) {
     let schema: Value = serde_json::from_str(schema).unwrap();
     let mut head = whole.clone();
@@ -291,8 +291,8 @@ fn walk<'a>(schema: &'a Value, visit: Visit<'a>, see: &mut impl FnMut(&Visit<'a>
         let part = schema.pointer(reference.strip_prefix('#').unwrap()).unwrap();
         walk(schema, same(part), see);
     }
-    // `anyOf` lists the alternatives of a nullable field, or of a field that also accepts unknown
-    // values. Skip the alternative `null` and the `const` alternatives for known values.
+    // A nullable field, and a field that accepts unknown values, has an `anyOf` with alternatives.
+    // Skip the alternative `null`, and the `const` alternatives for known values.
     for branch in part["anyOf"].as_array().into_iter().flatten() {
         if !value.is_null() && branch["type"] != "null" && branch.get("const").is_none() {
             walk(schema, same(branch), see);
@@ -431,9 +431,9 @@ fn violations(visit: &Visit) -> Vec<Value> {
     bad
 }
 
-/// Returns `true` if `one` lacks some fields of `other`, and all missing fields are optional. The
-/// reader accepts documents without optional fields, because earlier versions of pidns did not
-/// write them.
+/// Returns `true` if `one` lacks fields of `other`, and all these fields are optional. Earlier
+/// versions of pidns did not write the optional fields, so the reader accepts documents without
+/// them.
 fn lacks_optional_fields(one: &Value, other: &Value) -> bool {
     let (Some(one), Some(other)) = (one.as_object(), other.as_object()) else { return false };
     let absent: Vec<_> = other.keys().filter(|name| !one.contains_key(*name)).collect();
@@ -460,9 +460,9 @@ fn is_nullable(name: &str) -> bool {
     any(&schema(), name)
 }
 
-/// Changes one part of a value at a time. Asserts that `reads` rejects every change that the schema
-/// rejects, and that the error names the changed part. Returns the number of schema parts that at
-/// least one change violated.
+/// Changes one part of a value at a time. Asserts that `reads` rejects every change that violates
+/// the schema, with an error that names the changed part. Returns the number of different parts of
+/// the schema that were violated.
 fn assert_all_rejected(
     schema: &Value,
     value: &Value,
@@ -522,9 +522,9 @@ fn the_reader_rejects_all_invalid_records() {
         let tried = assert_all_rejected(&record_schema(), record, |record| {
             let mut all = all.clone();
             all[index] = record.clone();
-            // If the host or time of one record is changed, this record belongs to another
-            // snapshot. Reading then fails because there are several snapshots. Count this error as
-            // an error about `host`.
+            // If a test changes the host or time of a record, the record belongs to another
+            // snapshot. Reading then fails because there are several snapshots. Treat this as an
+            // error about `host`.
             let lines: Vec<_> = all.iter().map(Value::to_string).collect();
             let error = read(lines.join("\n").as_bytes()).err()?.to_string();
             Some(error.replace("contains snapshots of several ", "host: "))

@@ -58,8 +58,8 @@ impl<'a> Label<'a> {
         self.hostname.or(self.boot_id).unwrap_or("an unnamed host")
     }
 
-    /// Returns `true` if the snapshot matches `host`: a host name or boot ID, optionally followed
-    /// by `@` and a prefix of the snapshot's time.
+    /// Returns `true` if `host` selects the snapshot. `host` is a host name or a boot ID,
+    /// optionally followed by `@` and the beginning of the snapshot's time.
     pub fn matches(self, host: &str) -> bool {
         let is_name = |name| self.hostname == Some(name) || self.boot_id == Some(name);
         let at = host.rsplit_once('@');
