@@ -1,10 +1,10 @@
-//! Converts times since boot from pidns's own time namespace to the initial time namespace
+//! Converts start times from pidns's own time namespace to the initial time namespace
 //! (`time_namespaces(7)`).
 //!
-//! The kernel shifts the start times in `/proc/PID/stat` by the offset of the reader's time
-//! namespace, and then rounds them down to clock ticks. If the offset is a whole number of ticks,
-//! the start time in the initial time namespace can be computed. Otherwise, the rounding loses the
-//! exact time, so pidns enters the initial time namespace if the kernel permits it.
+//! The kernel adds the offset of the reader's time namespace to the start time in `/proc/PID/stat`,
+//! and rounds the sum down to clock ticks. If the offset is a whole number of ticks, pidns
+//! subtracts it. Otherwise, the exact time is lost, so pidns tries to enter the initial time
+//! namespace.
 
 use std::os::fd::AsFd as _;
 use std::sync::OnceLock;
@@ -32,11 +32,12 @@ fn offset() -> Option<i64> {
     *OFFSET.get_or_init(|| read_offset().ok().flatten())
 }
 
-/// Enters the initial time namespace, unless pidns can convert every start time from its own time
-/// namespace to the initial one. `find_initial` opens the initial time namespace.
+/// Makes every start time convertible to the initial time namespace: enters that namespace if
+/// conversion is not always possible from pidns's own time namespace. `find_initial` opens the
+/// initial time namespace.
 ///
-/// Must be called before any start time is read. Has no effect if pidns has several threads, or
-/// lacks `CAP_SYS_ADMIN`: the kernel then refuses `setns(2)`.
+/// Must be called before any start time is read. The kernel refuses `setns(2)` if pidns has several
+/// threads or lacks `CAP_SYS_ADMIN`; this function then has no effect.
 pub fn make_exact(find_initial: impl FnOnce() -> Option<NamespaceFd>) {
     OFFSET.get_or_init(|| {
         let offset = read_offset().ok().flatten();
@@ -49,9 +50,9 @@ pub fn make_exact(find_initial: impl FnOnce() -> Option<NamespaceFd>) {
     });
 }
 
-/// Returns `true` if, with this offset, the start times of all processes can be converted to the
-/// initial time namespace. With a negative offset, the start times of the oldest processes are
-/// negative, and the kernel shows wrong numbers for these processes.
+/// Returns `true` if every start time can be converted from a time namespace with this offset. If
+/// the offset is negative, the oldest start times are negative, and the kernel shows wrong numbers
+/// for them.
 fn is_exact(offset: i64) -> bool {
     offset >= 0 && offset % NANOSECONDS_PER_TICK == 0
 }
@@ -62,8 +63,8 @@ pub fn shows_all_start_times() -> bool {
     offset().is_some_and(is_exact)
 }
 
-/// Converts a start time, as shown in `/proc/PID/stat`, to the clock of the initial time namespace.
-/// Returns `None` if the start time cannot be computed.
+/// Converts a start time from `/proc/PID/stat` to the clock of the initial time namespace. Returns
+/// `None` if the result cannot be computed.
 pub fn start_time(shown: u64) -> Option<u64> {
     let offset = offset().filter(|offset| offset % NANOSECONDS_PER_TICK == 0)?;
     // The kernel prints a negative start time as an unsigned number, which is above this limit.
@@ -97,10 +98,9 @@ fn read_offset() -> SysResult<Option<i64>> {
     if current == Some(INITIAL_TIME_NAMESPACE) {
         return Ok(Some(0));
     }
-    // `timens_offsets` shows the offsets of `time_for_children`, the time namespace in which
-    // pidns's children are created. pidns's own time namespace can be another one: `unshare --time`
-    // changes only `time_for_children`, and in some kernels, execve(2) does not enter that
-    // namespace.
+    // `timens_offsets` shows the offset of the time namespace for pidns's children
+    // (`time_for_children`). pidns's own time namespace can be different: `unshare --time` changes
+    // only `time_for_children`, and on some kernels, execve(2) does not switch to it.
     if namespace_link(descriptors, c"../ns/time_for_children", "time")? != current {
         return Ok(None);
     }

@@ -1,5 +1,5 @@
-//! Wraps the system calls that pidns makes, and determines pidns's permissions and the clock offset
-//! of its time namespace. `blocked` detects calls that wait for a lock indefinitely.
+//! Wraps system calls, and determines pidns's permissions and the clock offset of its time
+//! namespace. `blocked` detects calls that wait indefinitely for a lock.
 
 pub mod blocked;
 pub mod clock;

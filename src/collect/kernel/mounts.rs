@@ -1,8 +1,8 @@
 //! Lists the mounts of a mount namespace with `listmount(2)` and `statmount(2)`.
 //!
 //! `/proc/PID/mountinfo` shows only the mounts below the root directory of one process.
-//! `listmount(2)` lists every mount, even if another mount covers it. Both system calls need Linux
-//! 6.11, and `CAP_SYS_ADMIN` in the user namespace that owns the mount namespace.
+//! `listmount(2)` also lists mounts that other mounts hide. `listmount(2)` and `statmount(2)` need
+//! Linux 6.11, and `CAP_SYS_ADMIN` in the user namespace that owns the mount namespace.
 
 use rustix::fs::{self, AtFlags, CWD, StatxFlags};
 use rustix::io::{Errno, Result};
@@ -31,8 +31,8 @@ const STATMOUNT_MNT_POINT: u64 = 0x10;
 /// Size of the fixed part of `struct statmount`, which comes before the strings.
 const STATMOUNT_SIZE: usize = 512;
 
-/// Maximum size of the buffer for `statmount(2)`. The two strings in the result are the path of the
-/// mount point and the root of the mount within nsfs, for example `pid:[4026531836]`.
+/// Maximum size of the buffer for `statmount(2)`. The result contains two strings: the path of the
+/// mount point, and the root of the mount within nsfs, for example `pid:[4026531836]`.
 const MAX_STATMOUNT: usize = STATMOUNT_SIZE + PATH_MAX + 256;
 
 /// A mount namespace whose mounts have been listed with `listmount(2)`.
@@ -45,8 +45,8 @@ pub struct ListedMounts<'a> {
 }
 
 impl<'a> ListedMounts<'a> {
-    /// Reads all mounts of a mount namespace. The returned list contains only the bind mounts of
-    /// PID and mount namespaces. Fails with `EBUSY` if the time limit in `waits` has been reached.
+    /// Reads all mounts of a mount namespace, and returns the bind mounts of PID and mount
+    /// namespaces. Fails with `EBUSY` if the time limit in `waits` has been reached.
     pub fn list(namespace: &NamespaceFd, waits: &'a WaitLimit) -> Result<(Self, MountList)> {
         let this = Self { namespace_id: namespace.mount_namespace_id()?, waits };
         let mut found = MountList::default();
@@ -74,13 +74,11 @@ impl<'a> ListedMounts<'a> {
         self.namespace_mount(mount.id, buffer).is_ok_and(|now| now.as_ref() == Some(mount))
     }
 
-    /// Finds the root of the mount tree, which is the ancestor of all other mounts. Returns `None`
-    /// if there are no mounts.
+    /// Finds the root of the mount tree. Returns `None` if there are no mounts.
     ///
-    /// `LSMT_ROOT` does not always denote the root of the mount tree. If another file system has
-    /// been mounted over the root, `LSMT_ROOT` denotes the mount of that file system. In the
-    /// caller's own mount namespace, `LSMT_ROOT` denotes the caller's root directory. So the search
-    /// starts at `LSMT_ROOT` and follows the parent mounts upward.
+    /// `LSMT_ROOT` can denote a mount below the root of the mount tree: a mount that covers the
+    /// root, or, in the caller's own mount namespace, the mount of the caller's root directory. So
+    /// the search starts at `LSMT_ROOT`, and goes from each mount to its parent.
     fn topmost_mount(&self, namespace: &NamespaceFd, buffer: &mut Vec<u8>) -> Result<Option<u64>> {
         let mut root = [0];
         if is_own(namespace) {

@@ -45,9 +45,9 @@ const KCMP_FILES: i32 = 2;
 const CLONE_NEWNS: i32 = 0x2_0000;
 const CLONE_NEWPID: i32 = 0x2000_0000;
 
-// System call numbers of statmount(2) and listmount(2). On most architectures, these numbers are
-// 457 and 458, and the number of pidfd_open(2) is 434. On Alpha, MIPS and x32, all three numbers
-// are larger by the same offset.
+// System call number of statmount(2); listmount(2) has the next number. On most architectures,
+// statmount(2) is 457 and pidfd_open(2) is 434. Alpha, MIPS and x32 add the same offset to all
+// system call numbers.
 const STATMOUNT: libc::c_long = libc::SYS_pidfd_open + 23;
 const LISTMOUNT: libc::c_long = libc::SYS_pidfd_open + 24;
 
@@ -60,15 +60,15 @@ pub struct NamespaceFd {
 }
 
 impl NamespaceFd {
-    /// Wraps an open descriptor of a namespace. Fails with `ENOTTY`, as the ioctls would, if the
-    /// descriptor does not refer to a namespace.
+    /// Wraps an open descriptor of a namespace. Fails with `ENOTTY` if the descriptor does not
+    /// refer to a namespace.
     pub fn new(fd: OwnedFd) -> io::Result<Self> {
         let FileId { device, inode } = on_nsfs(fd.as_fd())?;
         Ok(Self { fd, device, inode })
     }
 
-    /// Opens the file that an `O_PATH` descriptor refers to. If that file is not a namespace, this
-    /// fails with `ENOTTY` without opening the file.
+    /// Opens the namespace that an `O_PATH` descriptor refers to. If the descriptor refers to any
+    /// other file, fails with `ENOTTY` without opening the file.
     pub fn reopen(path: &OwnedFd) -> io::Result<Self> {
         let FileId { device, inode } = on_nsfs(path.as_fd())?;
         Ok(Self { fd: sys::reopen(path, sys::READ)?, device, inode })
@@ -97,8 +97,8 @@ impl NamespaceFd {
     }
 
     /// Returns `true` if this is a PID namespace. The ioctl `NS_GET_NSTYPE` needs Linux 4.11. On
-    /// older kernels, or if a seccomp filter refuses the ioctl, the link text is used instead.
-    /// Fails if the link text does not show the type either.
+    /// older kernels, or if a seccomp filter refuses the ioctl, the link text of the descriptor is
+    /// used. Fails if the link text does not show the type.
     pub fn is_pid_namespace(&self) -> io::Result<bool> {
         match self.kind() {
             Ok(kind) => Ok(kind == CLONE_NEWPID),
@@ -120,11 +120,10 @@ impl NamespaceFd {
         unsafe { ioctl(&self.fd, Call::<NS_GET_NSTYPE>(0)) }
     }
 
-    /// Reads the link text of the descriptor, and returns `true` if it shows a PID namespace
-    /// (`pid:[INODE]`).
+    /// Returns `true` if the link text of the descriptor shows a PID namespace (`pid:[INODE]`).
     ///
-    /// Returns `None` if the descriptor was opened through a bind mount. The link text is then a
-    /// path, which starts with a slash and does not show the type.
+    /// Returns `None` if the link text is a path, because the descriptor was opened through a bind
+    /// mount. A path does not show the type of the namespace.
     fn is_pid_namespace_by_link(&self) -> Option<bool> {
         let mut link = [0; 64];
         let name = format!("{}\0", self.fd.as_raw_fd());
@@ -138,9 +137,8 @@ impl NamespaceFd {
 
     /// Opens the parent namespace (since Linux 4.9).
     ///
-    /// Fails with `EPERM` both if there is no parent and if the parent is outside the caller's own
-    /// PID namespace; the kernel does not distinguish these two cases. Older kernels return
-    /// `ENOTTY`.
+    /// Fails with `EPERM` if there is no parent, or if the parent is not the caller's PID namespace
+    /// or one of its descendants. Fails with `ENOTTY` on older kernels.
     pub fn parent(&self) -> io::Result<Self> {
         // SAFETY: `self` refers to a file on nsfs, where NS_GET_PARENT takes no argument and
         // returns a new descriptor.
@@ -150,18 +148,17 @@ impl NamespaceFd {
     /// Opens the user namespace that owns this namespace (since Linux 4.9).
     ///
     /// Fails with `EPERM` unless that user namespace is the caller's own or one of its descendants.
-    /// Older kernels return `ENOTTY`.
+    /// Fails with `ENOTTY` on older kernels.
     pub fn user_namespace(&self) -> io::Result<Self> {
         // SAFETY: `self` refers to a file on nsfs, where NS_GET_USERNS takes no argument and
         // returns a new descriptor.
         unsafe { open_by::<NS_GET_USERNS>(&self.fd) }
     }
 
-    /// For a user namespace, returns the UID of the user that created it, as mapped by the caller's
-    /// user namespace (since Linux 4.11).
+    /// Returns the UID of the creator of a user namespace, as mapped by the caller's user namespace
+    /// (since Linux 4.11).
     ///
-    /// Fails with `EINVAL` for other types of namespaces, and with `ENOTTY` on
-    /// older kernels.
+    /// Fails with `EINVAL` for other types of namespaces, and with `ENOTTY` on older kernels.
     pub fn owner_uid(&self) -> io::Result<u32> {
         // SAFETY: `self` refers to a file on nsfs, where NS_GET_OWNER_UID writes a uid_t. A uid_t
         // is a u32 on every architecture of Linux.
@@ -175,45 +172,44 @@ impl NamespaceFd {
         unsafe { ioctl(&self.fd, Getter::<NS_GET_ID, u64>::new()) }
     }
 
-    /// Translates a PID in this namespace to the same process's PID in the caller's namespace
-    /// (since Linux 6.11).
+    /// Translates a PID in this PID namespace to a PID in the caller's PID namespace (since Linux
+    /// 6.11).
     ///
-    /// Fails with `ESRCH` if there is no such process, or if it has no PID in the caller's
-    /// namespace. Older kernels return `ENOTTY`.
+    /// Fails with `ESRCH` if there is no such process, or if it has no PID in the caller's PID
+    /// namespace. Fails with `ENOTTY` on older kernels.
     pub fn tgid_from_pidns(&self, inner: Pid) -> io::Result<Pid> {
         // SAFETY: `self` refers to a file on nsfs, where NS_GET_TGID_FROM_PIDNS takes a PID by
         // value and returns a PID.
         unsafe { translate_by::<NS_GET_TGID_FROM_PIDNS>(&self.fd, inner) }
     }
 
-    /// Translates a PID or TID in the caller's namespace to the PID of the process in this
-    /// namespace (since Linux 6.11). Works without permission to access the process.
+    /// Translates a PID in the caller's PID namespace to a PID in this PID namespace (since Linux
+    /// 6.11). For a TID, returns the PID of its process. Needs no permission to access the process.
     ///
-    /// Fails with `ESRCH` if there is no such process, or if it has no PID in this namespace. Older
-    /// kernels return `ENOTTY`.
+    /// Fails with `ESRCH` if there is no such process, or if it has no PID in this PID namespace.
+    /// Fails with `ENOTTY` on older kernels.
     pub fn tgid_in_pidns(&self, pid: Pid) -> io::Result<Pid> {
         // SAFETY: `self` refers to a file on nsfs, where NS_GET_TGID_IN_PIDNS takes a PID by value
         // and returns a PID.
         unsafe { translate_by::<NS_GET_TGID_IN_PIDNS>(&self.fd, pid) }
     }
 
-    /// For a mount namespace, returns the ID that `listmount(2)` takes (since Linux 6.11).
+    /// Returns the ID of a mount namespace, as `listmount(2)` takes it (since Linux 6.11).
     ///
-    /// Fails with `EINVAL` for other types of namespaces, and with `ENOTTY` on
-    /// older kernels.
+    /// Fails with `EINVAL` for other types of namespaces, and with `ENOTTY` on older kernels.
     pub fn mount_namespace_id(&self) -> io::Result<u64> {
         // SAFETY: `self` refers to a file on nsfs, where NS_GET_MNTNS_ID writes a u64.
         unsafe { ioctl(&self.fd, Getter::<NS_GET_MNTNS_ID, u64>::new()) }
     }
 
-    /// Opens the mount namespace that follows this one in the kernel's list of all mount
-    /// namespaces, or the previous one if `backward` is set (since Linux 6.12).
+    /// Opens the next mount namespace in the kernel's list of all mount namespaces, or the previous
+    /// one if `backward` is set (since Linux 6.12).
     ///
-    /// Fails with `ENOENT` if there are no more mount namespaces, with `EPERM` outside the initial
-    /// PID namespace or without `CAP_SYS_ADMIN`, and with `ENOTTY` on older kernels.
+    /// Fails with `ENOENT` at the end of the list, with `EPERM` outside the initial PID namespace
+    /// or without `CAP_SYS_ADMIN`, and with `ENOTTY` on older kernels.
     pub fn next_mount_namespace(&self, backward: bool) -> io::Result<Self> {
-        // SAFETY: `self` refers to a file on nsfs, where NS_MNT_GET_NEXT and NS_MNT_GET_PREV return
-        // a new descriptor, and write nothing if the argument is null.
+        // SAFETY: `self` refers to a file on nsfs. For such a file, NS_MNT_GET_NEXT and
+        // NS_MNT_GET_PREV return a new descriptor. If the argument is null, they write nothing.
         unsafe {
             if backward {
                 open_by::<NS_MNT_GET_PREV>(&self.fd)
@@ -239,9 +235,9 @@ fn on_nsfs(fd: BorrowedFd<'_>) -> io::Result<FileId> {
 
 /// Returns the device number of nsfs.
 ///
-/// A host has only one nsfs, so the device number of a file shows whether the file is a namespace.
-/// Comparing device numbers sends no request to the file system of the file, so a FUSE daemon that
-/// never answers can't block pidns.
+/// There is only one nsfs, so a file is a namespace if its device number equals this one. Comparing
+/// device numbers sends no request to a FUSE daemon, so a daemon that never answers can't block
+/// pidns.
 pub fn device() -> io::Result<u64> {
     static DEVICE: OnceLock<u64> = OnceLock::new();
     if let Some(&device) = DEVICE.get() {
@@ -275,10 +271,9 @@ fn device_by_procfs() -> io::Result<u64> {
 /// Compares the descriptor tables of two threads (`kcmp(2)`, since Linux 3.5). `one` and `other`
 /// are TIDs in pidns's own PID namespace.
 ///
-/// Returns `Equal` if the threads share one descriptor table. `Less` and `Greater` define an order
-/// of descriptor tables that stays the same until the next boot. Fails with `ESRCH` if a thread is
-/// gone, with `EPERM` without ptrace access, and with `ENOSYS` if the kernel was built without
-/// `kcmp`.
+/// Returns `Equal` if the threads share one descriptor table. `Less` and `Greater` sort the tables
+/// in an order that stays the same until the next boot. Fails with `ESRCH` if a thread is gone,
+/// with `EPERM` without ptrace access, and with `ENOSYS` if the kernel was built without `kcmp`.
 pub fn compare_descriptor_tables(one: Pid, other: Pid) -> io::Result<Ordering> {
     // SAFETY: kcmp(2) takes five numbers and touches no memory.
     let order = unsafe {
@@ -292,8 +287,8 @@ pub fn compare_descriptor_tables(one: Pid, other: Pid) -> io::Result<Ordering> {
     }
 }
 
-/// Opens the PID namespace in which a process or thread, given by a pidfd, creates its children.
-/// Works even before the first child exists (since Linux 6.11).
+/// Opens the PID namespace in which a process or thread creates its children (since Linux 6.11).
+/// Works even before the first child exists.
 ///
 /// Fails with `ESRCH` if the process is gone or exiting, with `EACCES` without ptrace access, and
 /// with `ENOTTY` or `EINVAL` on older kernels.
@@ -309,8 +304,8 @@ pub fn open_namespace(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<NamespaceF
     NamespaceFd::reopen(&sys::open_linked(dir, name)?)
 }
 
-/// A file handle for `open_by_handle_at(2)` that identifies a namespace: a `struct file_handle`
-/// that contains a `struct nsfs_file_handle`.
+/// A file handle of a namespace, for `open_by_handle_at(2)`: a `struct file_handle` that contains a
+/// `struct nsfs_file_handle`.
 #[repr(C)]
 struct FileHandle {
     bytes: u32,
@@ -331,10 +326,10 @@ const FD_NSFS_ROOT: libc::c_int = -10003;
 
 /// Opens a PID namespace by its 64-bit ID and inode (since Linux 6.18).
 ///
-/// The caller can always open its own PID namespace. Any other PID namespace requires
-/// `CAP_SYS_ADMIN` in the user namespace that owns it (otherwise, fails with `EPERM`). Fails with
-/// `ESTALE` if the namespace is gone or, since Linux 6.19, if no task, descriptor or mount refers
-/// to it. Fails with `EINVAL` for an impossible inode. Older kernels return `EBADF`.
+/// Any PID namespace except the caller's own requires `CAP_SYS_ADMIN` in the user namespace that
+/// owns it; otherwise, fails with `EPERM`. Fails with `ESTALE` if the namespace is gone. Since
+/// Linux 6.19, also fails with `ESTALE` if no task, descriptor or mount refers to the namespace.
+/// Fails with `EINVAL` for an impossible inode, and with `EBADF` on older kernels.
 pub fn open_by_handle(ns_id: u64, inode: u64) -> io::Result<NamespaceFd> {
     let mut handle = FileHandle {
         bytes: NSFS_FILE_HANDLE_SIZE_VER0,
@@ -343,8 +338,8 @@ pub fn open_by_handle(ns_id: u64, inode: u64) -> io::Result<NamespaceFd> {
         ns_type: CLONE_NEWPID.cast_unsigned(),
         inode: u32::try_from(inode).map_err(|_| Errno::INVAL)?,
     };
-    // SAFETY: `bytes` is the size of the file handle without its header, so the kernel does not
-    // read beyond the end of `handle`. The kernel returns a new descriptor.
+    // SAFETY: `bytes` is the size of the file handle without its header, so the kernel reads only
+    // within `handle`. The kernel returns a new descriptor.
     let raw = unsafe {
         libc::syscall(
             libc::SYS_open_by_handle_at,
@@ -388,8 +383,8 @@ unsafe impl<const OPCODE: Opcode> Ioctl for Call<OPCODE> {
 /// Calls an ioctl that opens a namespace.
 ///
 /// # Safety
-/// For the file `fd`, the ioctl `OPCODE` must take no argument, and must either return a new
-/// descriptor or fail.
+/// For the file `fd`, the ioctl `OPCODE` must take no argument, and must return a new descriptor or
+/// fail.
 unsafe fn open_by<const OPCODE: Opcode>(fd: impl AsFd) -> io::Result<NamespaceFd> {
     // SAFETY: the caller guarantees that the ioctl takes no argument.
     let raw = unsafe { ioctl(fd, Call::<OPCODE>(0)) }?;
@@ -400,21 +395,19 @@ unsafe fn open_by<const OPCODE: Opcode>(fd: impl AsFd) -> io::Result<NamespaceFd
 /// Calls an ioctl that takes a PID and returns a PID.
 ///
 /// # Safety
-/// For the file `fd`, the ioctl `OPCODE` must take a PID by value, and must either return a PID or
-/// fail.
+/// For the file `fd`, the ioctl `OPCODE` must take a PID by value, and must return a PID or fail.
 unsafe fn translate_by<const OPCODE: Opcode>(fd: impl AsFd, pid: Pid) -> io::Result<Pid> {
     // SAFETY: the caller guarantees that the ioctl takes a PID by value.
     let raw = unsafe { ioctl(fd, Call::<OPCODE>(pid.as_u32())) }?;
     u32::try_from(raw).ok().and_then(Pid::new).ok_or(Errno::SRCH)
 }
 
-/// Runs `call` in a new thread that has entered a mount namespace. The root directory and the
-/// working directory of the new thread are the root of that mount namespace. The calling thread
-/// stays in its mount namespace.
+/// Runs `call` in a new thread that has entered a mount namespace. In this thread, the root
+/// directory and the working directory are the root of that mount namespace.
 ///
 /// Fails with `EPERM` unless the caller has `CAP_SYS_ADMIN` in the user namespace that owns the
-/// mount namespace, and `CAP_SYS_ADMIN` and `CAP_SYS_CHROOT` in its own user namespace. Fails with
-/// `EAGAIN` if no thread can be started.
+/// mount namespace, and both `CAP_SYS_ADMIN` and `CAP_SYS_CHROOT` in the caller's user namespace.
+/// Fails with `EAGAIN` if no thread can be started.
 pub fn in_mount_namespace<T: Send>(
     namespace: &NamespaceFd,
     call: impl FnOnce() -> io::Result<T> + Send,
@@ -451,9 +444,9 @@ impl MountRequest {
     }
 }
 
-/// Lists the mounts below `mount` in ascending order of their IDs, starting after the ID `after`.
-/// Writes the IDs to `ids` and returns their number (`listmount(2)`). Works for mount namespaces
-/// other than the caller's since Linux 6.11.
+/// Writes the IDs of the mounts below `mount` to `ids`, in ascending order and starting after the
+/// ID `after` (`listmount(2)`). Returns the number of IDs. Works for mount namespaces other than
+/// the caller's since Linux 6.11.
 ///
 /// Fails with `EPERM` without `CAP_SYS_ADMIN` in the user namespace that owns the mount namespace,
 /// with `ENOENT` if there is no such namespace or mount, and with `ENOSYS` on older kernels.
@@ -469,7 +462,7 @@ pub fn list_mounts(namespace: u64, mount: u64, after: u64, ids: &mut [u64]) -> i
 /// Fills `buffer` with a `struct statmount` that contains the requested fields of a mount
 /// (`statmount(2)`). Works for mount namespaces other than the caller's since Linux 6.11.
 ///
-/// Returns the errors of [`list_mounts`], and `EOVERFLOW` if the buffer is too small.
+/// Fails like [`list_mounts`], and with `EOVERFLOW` if the buffer is too small.
 pub fn stat_mount(namespace: u64, mount: u64, fields: u64, buffer: &mut [u8]) -> io::Result<()> {
     let request = MountRequest::new(namespace, mount, fields);
     let (request, length) = (ptr::from_ref(&request), buffer.len());

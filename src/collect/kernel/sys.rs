@@ -3,9 +3,10 @@
 //! A file in /proc can be dangerous to open: the root user of a container can mount any file over
 //! it, and a link in /proc can refer to any file that a process has open. Opening a FIFO, a device
 //! or a FUSE file has side effects and can block forever. So this module opens a file for reading
-//! only if the file is known to be on the expected file system:
+//! only on the expected file system:
 //!
-//! - Files of a procfs are opened without leaving the mount of that procfs (`RESOLVE_NO_XDEV`).
+//! - A file of a procfs is opened with `RESOLVE_NO_XDEV`, which fails if another mount covers the
+//!   file.
 //! - The target of a link is first opened with `O_PATH`, which sends no request to the file system
 //!   of the target.
 //!
@@ -39,12 +40,12 @@ pub const READ: OFlags =
 /// supplementary groups, about 700 KiB.
 const MAX_FILE: usize = 4 * 1024 * 1024;
 
-/// Size limit for mount tables. A table of 100,000 mounts (the default of `fs.mount-max`) with
-/// paths of 1,000 bytes is half this size.
+/// Size limit for mount tables. By default, a mount namespace has at most 100,000 mounts
+/// (`fs.mount-max`). With paths of 1,000 bytes, its mount table is half this size.
 pub const MAX_MOUNTINFO: usize = 256 * 1024 * 1024;
 
-/// Returns the file system type of an open file, which may have been opened with `O_PATH`. This
-/// function sends a request to the file system, so it blocks if a FUSE daemon does not answer.
+/// Returns the file system type of an open file, or of a file opened with `O_PATH`. Sends a request
+/// to the file system, so it blocks if a FUSE daemon does not answer.
 pub fn file_system(fd: &OwnedFd) -> SysResult<u64> {
     // The integer type of `f_type` depends on the architecture. The magic numbers fit in each of
     // these types.
@@ -69,7 +70,7 @@ impl FileId {
         Self::stat(dir, name, AtFlags::empty())
     }
 
-    /// Identifies the pipe or FIFO at a path, following symbolic links. Returns `None` for any
+    /// Identifies a pipe or FIFO by its path, following symbolic links. Returns `None` for any
     /// other file. Fails with `ENOSYS` before Linux 4.11.
     pub fn of_pipe(dir: BorrowedFd<'_>, name: impl Arg + Copy) -> SysResult<Option<Self>> {
         blocked::check_file(b"fd")?;
@@ -87,9 +88,8 @@ impl FileId {
     }
 
     /// Calls `statx(2)` with `AT_STATX_DONT_SYNC`, so the kernel answers from its cache even for
-    /// network and FUSE file systems. The mask is empty, because the kernel fills in the device and
-    /// inode numbers anyway. With any other mask, the call fails if a FUSE file system denies
-    /// access to the caller.
+    /// network and FUSE file systems. The mask is empty, because a FUSE file system may refuse any
+    /// other mask. The kernel fills in the device and inode numbers anyway.
     fn stat(dir: BorrowedFd<'_>, name: impl Arg + Copy, flags: AtFlags) -> SysResult<Self> {
         match fs::statx(dir, name, flags | AtFlags::STATX_DONT_SYNC, StatxFlags::empty()) {
             Ok(stat) => Ok(Self {
@@ -113,7 +113,7 @@ pub fn open(dir: BorrowedFd<'_>, name: &CStr) -> SysResult<OwnedFd> {
 }
 
 /// Opens a directory of a procfs with `O_PATH`, which is cheaper than [`open_dir`]. The descriptor
-/// can be the base of relative paths, but can't be used to list the directory.
+/// can be used as the base of relative paths, but not to list the directory.
 pub fn open_base(dir: BorrowedFd<'_>, name: impl Arg + Copy) -> SysResult<OwnedFd> {
     open_within(dir, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)
 }
@@ -123,7 +123,7 @@ pub fn open_dir(dir: BorrowedFd<'_>, name: &CStr) -> SysResult<OwnedFd> {
     open_within(dir, name, READ | OFlags::DIRECTORY)
 }
 
-/// Opens the target of a link in a procfs with `O_PATH`, regardless of the target's type. Fails
+/// Opens the target of a link in a procfs with `O_PATH`. The target can be any type of file. Fails
 /// with `EXDEV` if something is mounted over the directory that contains the link.
 pub fn open_linked(dir: BorrowedFd<'_>, link: &CStr) -> SysResult<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
@@ -154,8 +154,8 @@ fn open_within(dir: BorrowedFd<'_>, name: impl Arg + Copy, flags: OFlags) -> Sys
     }
 }
 
-/// Opens the file that an `O_PATH` descriptor refers to. The caller must know that opening this
-/// file is safe. Fails with `ENOSYS` if [`own_descriptors`] does.
+/// Opens the file that an `O_PATH` descriptor refers to. The caller must know that this file is
+/// safe to open. Fails with `ENOSYS` if [`own_descriptors`] does.
 pub fn reopen(path: &OwnedFd, flags: OFlags) -> SysResult<OwnedFd> {
     let mut number = itoa::Buffer::new();
     let name = number.format(path.as_raw_fd());
@@ -175,8 +175,8 @@ pub fn own_descriptors() -> SysResult<BorrowedFd<'static>> {
     Ok(DIR.get_or_init(|| dir).as_fd())
 }
 
-/// Returns the procfs that was mounted at /proc when this function was first called. `pidns run`
-/// uses this procfs even if the command unmounts it later, or mounts another one.
+/// Returns the procfs that was mounted at /proc at the first call of this function. `pidns run`
+/// uses this procfs even if the command later unmounts /proc or mounts another procfs there.
 pub fn first_procfs() -> SysResult<BorrowedFd<'static>> {
     static DIR: OnceLock<OwnedFd> = OnceLock::new();
     if let Some(dir) = DIR.get() {
@@ -197,28 +197,27 @@ pub fn read_own(name: &CStr) -> SysResult<Vec<u8>> {
     Ok(text)
 }
 
-/// Returns the inode of pidns's own namespace of type `kind`. `link` is the path of the link in the
+/// Returns the inode of pidns's own namespace of type `kind`. `link` is a path in the
 /// [`first_procfs`], such as `self/ns/user`.
 pub fn own_namespace(link: &CStr, kind: &str) -> SysResult<Option<u64>> {
     namespace_link(first_procfs()?, link, kind)
 }
 
-/// Opens `self/fd` in the procfs mounted at /proc. This directory exists only if that procfs
-/// belongs to the PID namespace of pidns or to an ancestor of that namespace.
+/// Opens `self/fd` in the procfs mounted at /proc. Fails if that procfs does not show pidns.
 fn mounted_procfs() -> SysResult<OwnedFd> {
     open_base(first_procfs()?, c"self/fd")
 }
 
-/// Creates a detached procfs instance for this process's PID namespace, and opens its root
-/// directory (with `O_PATH`). Unlike /proc, the instance shows this process even after `nsenter -m`
-/// into a container, and no other mount can hide its files. Needs `CAP_SYS_ADMIN` and Linux 5.2.
+/// Creates a detached procfs for pidns's own PID namespace, and opens its root directory with
+/// `O_PATH`. Unlike /proc, this procfs shows pidns even after `nsenter -m` into a container, and
+/// its files are not covered by other mounts. Needs `CAP_SYS_ADMIN` and Linux 5.2.
 pub fn private_procfs() -> SysResult<OwnedFd> {
     let context = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(context.as_fd())?;
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
 }
 
-/// Opens a file that must be on the same file system as `dir`, but may be on another mount of that
+/// Opens a file that must be on the same file system as `dir`; it may be on another mount of that
 /// file system. Fails with `EXDEV` if the file is on another file system.
 pub fn open_on_device(dir: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> SysResult<OwnedFd> {
     let path = fs::openat(dir, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
@@ -235,14 +234,14 @@ pub fn read(dir: BorrowedFd<'_>, name: &CStr, buffer: &mut Vec<u8>) -> SysResult
     read_to_end(&open(dir, name)?, buffer, MAX_FILE)
 }
 
-/// Reads an open file to its end into `buffer`, replacing the contents of `buffer`. Fails with
-/// `EFBIG` if `limit` or more bytes are left in the file.
+/// Reads an open file to its end, replacing the contents of `buffer`. Fails with `EFBIG` if the
+/// data is at least `limit` bytes long.
 pub fn read_to_end(file: &OwnedFd, buffer: &mut Vec<u8>, limit: usize) -> SysResult<()> {
     read_to_end_by(buffer, limit, |buffer| rustix::io::read(file, spare_capacity(buffer)))
 }
 
-/// Like [`read_to_end`], but reads with the closure `read`. The closure appends data to the buffer
-/// that it receives, and returns 0 at the end of the file.
+/// Like [`read_to_end`], but reads with the closure `read`. The closure appends data to its buffer,
+/// and returns 0 at the end of the file.
 pub(super) fn read_to_end_by(
     buffer: &mut Vec<u8>,
     limit: usize,
@@ -258,9 +257,9 @@ pub(super) fn read_to_end_by(
     Err(Errno::FBIG)
 }
 
-/// Reads a whole file that the kernel returns in a single read(2), such as `/proc/PID/status`. A
-/// result that is shorter than the buffer is complete, so pidns need not call read(2) again to find
-/// the end of the file.
+/// Reads a file with a single read(2). Used for files that the kernel returns as a whole, such as
+/// `/proc/PID/status`. If the result is shorter than the buffer, it is complete. Otherwise, the
+/// file is read again with a larger buffer.
 pub fn read_record(file: &OwnedFd, buffer: &mut Vec<u8>) -> SysResult<()> {
     loop {
         buffer.clear();
@@ -275,11 +274,11 @@ pub fn read_record(file: &OwnedFd, buffer: &mut Vec<u8>) -> SysResult<()> {
     }
 }
 
-/// Runs `call` in a separate thread with a time limit. `call` may wait for a network or FUSE file
-/// system.
+/// Runs `call` in a separate thread with a time limit, because `call` may wait for a network or
+/// FUSE file system.
 ///
-/// Fails with `ETIMEDOUT` if `call` takes longer than `limit`, and abandons the thread, which
-/// continues in the background. Fails with `EAGAIN` if no thread can be started.
+/// Fails with `ETIMEDOUT` after the time `limit`; the thread then continues in the background.
+/// Fails with `EAGAIN` if no thread can be started.
 pub fn within<T: Send + 'static>(
     limit: Duration,
     call: impl FnOnce() -> SysResult<T> + Send + 'static,

@@ -9,10 +9,10 @@ pub fn user_name(uid: u32) -> Option<SmolStr> {
     Some(User::from_uid(Uid::from_raw(uid)).ok()??.name.into())
 }
 
-/// Returns the name of the user with this UID, from `/etc/passwd` only.
+/// Returns the name of the user with this UID. Reads only `/etc/passwd`.
 ///
-/// The name service of glibc loads shared libraries of the host. A statically linked program
-/// crashes if these libraries come from a different glibc version than the one it was built with.
+/// In a statically linked program, the name lookup of glibc (`getpwuid`) is unsafe: it loads shared
+/// libraries of the host, and the program crashes if they come from a different glibc version.
 #[cfg(target_feature = "crt-static")]
 pub fn user_name(uid: u32) -> Option<SmolStr> {
     use std::sync::LazyLock;

@@ -2,8 +2,8 @@
 //!
 //! Any user can make pidns wait:
 //!
-//! - for the `mmap_lock` of an address space, if processes share it and fork in a loop
-//! - for the lock of all mounts (`namespace_sem`), if processes copy a large mount namespace in a
+//! - for the `mmap_lock` of an address space, if processes that share it fork in a loop
+//! - for the global mount lock (`namespace_sem`), if processes copy a large mount namespace in a
 //!   loop
 //! - for the contents of `/proc/PID/cgroup`, if a process is in a deeply nested cgroup
 //!
@@ -31,13 +31,12 @@ pub const CGROUP_WAIT: Duration = Duration::from_secs(2);
 /// A call that takes less time than this is not counted. Most calls take a few microseconds.
 const SLOW: Duration = Duration::from_millis(10);
 
-/// Like [`SLOW`], but for reading `/proc/PID/cgroup`. The kernel needs about 10 microseconds for an
-/// ordinary cgroup, and 8 milliseconds for one that is nested in 1,900 others.
+/// Like [`SLOW`], but for reading `/proc/PID/cgroup`. This takes about 10 microseconds for an
+/// ordinary cgroup, and 8 milliseconds for a cgroup at nesting level 1,900.
 const SLOW_CGROUP: Duration = Duration::from_millis(1);
 
-/// While pidns avoids at least this many processes that have blocked it, pidns does not read the
-/// memory of any process. Otherwise, processes that share their memory would block pidns one after
-/// another.
+/// If at least this many processes have blocked pidns, pidns no longer reads the memory of any
+/// process. Otherwise, processes that share their memory could block pidns one after another.
 const MAX_AVOIDED: usize = 3;
 
 thread_local! {
@@ -85,9 +84,9 @@ impl WaitLimit {
         let result = call();
         let elapsed = started.elapsed();
         if elapsed >= self.slow {
-            // Subtract the time that the thread has waited for a CPU (its run delay), which is long
-            // on a busy host. `new_run_delay` can include a delay from before this call, so the
-            // difference can be too small. Count at least the CPU time that this call used.
+            // Subtract the thread's run delay (the time that it has waited for a CPU), which is
+            // long on a busy host. `new_run_delay` can include a delay from before this call. So
+            // count at least the CPU time that this call used.
             let used = cpu_time().saturating_sub(used_before);
             let waited = elapsed.saturating_sub(new_run_delay()).max(used);
             let waited = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
@@ -111,13 +110,13 @@ fn new_run_delay() -> Duration {
     delay.saturating_sub(RUN_DELAY.replace(delay))
 }
 
-/// Reads the first `limit` bytes of a file into `buffer`, replacing the contents of `buffer`.
-/// Returns `false` if the file is longer.
+/// Reads the first `limit` bytes of a file, replacing the contents of `buffer`. Returns `false` if
+/// the file is longer.
 ///
 /// For some files, such as `/proc/PID/cmdline`, the kernel copies the contents from the memory of
-/// the process, and may wait for the `mmap_lock` of the process at each page. So each system call
-/// reads only one page, and the time limit is checked in between. Fails with `EBUSY` if the time
-/// limit in `waits` has been reached.
+/// the process. It may wait for the `mmap_lock` at each page. So each read(2) reads only one page,
+/// and the time limit is checked before each read(2). Fails with `EBUSY` if the time limit in
+/// `waits` has been reached.
 pub fn read_at_most(
     dir: BorrowedFd<'_>,
     name: &CStr,
@@ -139,8 +138,8 @@ pub fn read_at_most(
     Ok(false)
 }
 
-/// Reads an open `mountinfo` to its end into `buffer`, replacing the contents of `buffer`. Fails
-/// with `EBUSY` if the time limit in `waits` has been reached.
+/// Reads an open `mountinfo` file to its end, replacing the contents of `buffer`. Fails with
+/// `EBUSY` if the time limit in `waits` has been reached.
 pub fn read_mountinfo(file: &OwnedFd, buffer: &mut Vec<u8>, waits: &WaitLimit) -> Result<()> {
     read_to_end_by(buffer, MAX_MOUNTINFO, |buffer| {
         waits.call(|| rustix::io::read(file, spare_capacity(buffer)))
