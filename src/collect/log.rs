@@ -1,6 +1,6 @@
-//! Collects diagnostics during a scan. Diagnostics are grouped by code and errno, so a problem that
-//! affects thousands of processes results in only a few diagnostics. The message for each code is
-//! in `model`.
+//! Collects diagnostics during a scan. Diagnostics with the same code and errno are merged, so a
+//! problem that affects thousands of processes results in only a few diagnostics. `model` contains
+//! the message for each code.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -60,8 +60,8 @@ impl DiagnosticLog {
         entry.pids.extend(pids);
     }
 
-    /// Adds one occurrence of a problem. `message` replaces the general message of the diagnostic
-    /// code. Only the first few such messages are shown.
+    /// Adds one occurrence of a problem. `message` replaces the default message of the diagnostic
+    /// code. Only the first few of these messages are shown.
     pub fn note_as(
         &mut self,
         code: DiagnosticCode,
@@ -104,7 +104,7 @@ impl DiagnosticLog {
         codes.find_map(|(_, errno)| errno.map(Errno::from_raw_os_error))
     }
 
-    /// Returns `true` if the scan may have missed an init, because the init is hidden or because
+    /// Returns `true` if the scan may have missed an init. An init is missed if it is hidden, or if
     /// its PIDs in inner namespaces are unknown.
     pub fn hides_inits(&self) -> bool {
         self.entries.keys().any(|(code, _)| code.hides() != Hides::Nothing)

@@ -16,8 +16,8 @@ use crate::collect::parse::{self, CgroupMount, LimitMax};
 /// Inode of the initial cgroup namespace (`PROC_CGROUP_INIT_INO` in the kernel).
 const INITIAL_CGROUP_NAMESPACE: u64 = 0xEFFF_FFFB;
 
-/// Maximum number of cgroup levels to read for a process, starting from the innermost cgroup. A
-/// user to whom a cgroup is delegated can nest thousands of cgroups in it.
+/// Maximum number of cgroup levels to read for a process, starting from the process's own cgroup.
+/// Unprivileged users can nest thousands of cgroups in a delegated cgroup.
 const MAX_LEVELS: usize = 64;
 
 /// The mounted cgroup hierarchies with the pids controller.
@@ -44,8 +44,8 @@ pub struct CgroupDir {
     parent: Option<usize>,
 }
 
-/// The cgroups of the processes that were read, and the ancestors of these cgroups. The tree stores
-/// each cgroup only once, because the paths of nested cgroups are long.
+/// The cgroups of the processes that were read, and all ancestors of these cgroups. A tree stores
+/// each cgroup only once; the paths of nested cgroups are long.
 #[derive(Default)]
 struct CgroupTree {
     cgroups: Vec<CgroupDir>,
@@ -59,9 +59,9 @@ impl CgroupTree {
         let mut innermost = None;
         let mut child: Option<usize> = None;
         for below in Path::new(below).ancestors().take(MAX_LEVELS) {
-            // Building the paths of many ancestors is slow, and thousands of processes can be in
-            // the same cgroup. So if the parent of `child` has already been recorded, use it
-            // without building its path.
+            // If the parent of `child` is already in the tree, use it without building its path.
+            // Building paths is slow, and thousands of processes can be in the same deeply nested
+            // cgroup.
             let known = child.and_then(|child| self.cgroups.get(child)?.parent);
             let index = known.unwrap_or_else(|| self.index_of(mount, point, root, below));
             innermost = innermost.or(Some(index));
@@ -137,11 +137,11 @@ impl PidsController {
         iter::successors(innermost, |&index| self.cgroup(index)?.parent).take(MAX_LEVELS)
     }
 
-    /// Reads the counters and the limits of the cgroups with these indices. Leaves out the root of
-    /// the hierarchy, cgroups without the pids controller, and cgroups that were removed.
+    /// Reads the counters and the limits of the cgroups with these indices. Leaves out the root
+    /// cgroup, cgroups without the pids controller, and removed cgroups.
     ///
-    /// The kernel takes a long time to look up the path of a deeply nested cgroup. So once a cgroup
-    /// is open, its parent is opened through it (`..`).
+    /// The kernel takes a long time to look up the path of a deeply nested cgroup. So if a cgroup
+    /// is open, its parent is opened as `..`.
     pub fn read_all(
         &self,
         indices: impl IntoIterator<Item = usize>,
@@ -202,8 +202,8 @@ impl PidsController {
     }
 }
 
-/// Reads the counters and the limit of a cgroup. Fails with `ENOENT` or `ENODEV` if the cgroup is
-/// the root of the hierarchy, does not have the pids controller, or was removed.
+/// Reads the counters and the limit of a cgroup. Fails with `ENOENT` or `ENODEV` if it is the root
+/// cgroup, lacks the pids controller, or was removed.
 fn read_cgroup(dir: BorrowedFd<'_>) -> SysResult<CgroupNumbers> {
     let mut text = Vec::new();
     read(dir, c"pids.max", &mut text)?;
@@ -269,8 +269,8 @@ mod tests {
     fn only_a_deeply_nested_cgroup_is_truncated() {
         let mut controller = controller(true);
         // The first cgroup is nested deeper than `MAX_LEVELS`, so its list of ancestors is
-        // truncated. The second lookup adds the missing ancestors to the tree, but does not extend
-        // this list.
+        // truncated. Looking up the second cgroup adds the missing ancestors to the tree, but not
+        // to the list of the first cgroup.
         let indices = [MAX_LEVELS + 1, MAX_LEVELS - 1, 1].map(|levels| {
             let cgroup = controller.cgroup_of(format!("0::{}\n", "/x".repeat(levels)).as_bytes());
             let LimitingCgroup::Index(index) = cgroup else { panic!("is visible") };

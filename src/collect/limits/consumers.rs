@@ -13,16 +13,16 @@ pub struct Consumers<'a> {
     processes: HashMap<Pid, &'a Process>,
     /// The processes that have terminated, but have not been reaped.
     unreaped: Vec<&'a Process>,
-    /// Maps each namespace to its container. A namespace without a container is mapped to the
-    /// container of its nearest ancestor that has one.
+    /// Maps each namespace to its container, or else to the container of its nearest ancestor in a
+    /// container.
     containers: HashMap<NamespaceId, &'a Container>,
     /// Maps the UID of each user to the user's process with the most tasks, and to the number of
     /// the user's zombies.
     users: HashMap<u32, Consumed>,
 }
 
-/// The largest consumer of a limit (the process, container or user with the most tasks), and the
-/// number of zombies that count towards the limit.
+/// The largest consumer of a limit, and the number of zombies that count towards the limit. The
+/// largest consumer is the process, container or user with the most tasks.
 #[derive(Clone)]
 struct Consumed {
     largest: Option<Consumer>,
@@ -50,8 +50,8 @@ impl<'a> Consumers<'a> {
         }
     }
 
-    /// Fills in the process, container or user with the most tasks that count towards a limit, and
-    /// the number of zombies among these tasks.
+    /// Adds two facts to a limit: its largest consumer (the process, container or user with the
+    /// most tasks), and the number of zombies that count towards it.
     pub fn complete(&mut self, read: ReadLimit<'a>) -> Limit {
         let limit = read.limit;
         let consumed = match read.tasks {
@@ -89,10 +89,12 @@ impl<'a> Consumers<'a> {
         }
     }
 
-    /// Adds the missing zombies to `tasks`, which contains the other processes of a cgroup. If
-    /// `tasks` has `used` threads (the kernel's count for the cgroup), no zombies are missing.
-    /// Otherwise, adds the zombies whose parent is in `tasks`, because a child starts in the cgroup
-    /// of its parent. Returns `None` if the number of threads still differs from `used`.
+    /// Adds the zombies of a cgroup to `tasks`, its other processes. `used` is the kernel's count
+    /// of threads in the cgroup.
+    ///
+    /// If `tasks` already has `used` threads, adds nothing. Otherwise, adds every zombie whose
+    /// parent is in `tasks`, because a child starts in the cgroup of its parent. Returns `None` if
+    /// the result does not have `used` threads.
     fn with_zombies(&self, mut tasks: Vec<&'a Process>, used: u64) -> Option<Vec<&'a Process>> {
         let pids: HashSet<Pid> = tasks.iter().map(|it| it.pid).collect();
         let count = |tasks: &[&Process]| tasks.iter().map(|it| threads(it)).sum::<u64>();

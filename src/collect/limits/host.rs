@@ -1,5 +1,5 @@
-//! Finds the limits that apply to the processes of a snapshot, by reading the cgroups, the user
-//! namespace and the resource limits of each process, and the kernel's counters.
+//! Finds the limits that apply to the processes of a snapshot. Reads the cgroup, the user namespace
+//! and the resource limits of each process, and counters of the kernel.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::CStr;
@@ -30,8 +30,8 @@ use crate::model::{
 /// `CAP_SYS_ADMIN` and `CAP_SYS_RESOURCE`: each exempts a process from `RLIMIT_NPROC`.
 const EXEMPT: u64 = 1 << 21 | 1 << 24;
 
-/// The overflow UID (`DEFAULT_OVERFLOWUID` in the kernel). The kernel shows it instead of a UID
-/// that is not mapped in the viewer's user namespace.
+/// The overflow UID (`DEFAULT_OVERFLOWUID` in the kernel). The kernel shows it in place of each UID
+/// without a mapping in the viewer's user namespace.
 const OVERFLOW_UID: u32 = 65534;
 
 /// The part of a diagnostic that describes the cgroups that were not read within the time limit.
@@ -65,8 +65,8 @@ pub struct LimitedHost<'a> {
     pub controller: PidsController,
     /// The kernel's own counters, or the reason why they can't be read.
     pub kernel: Result<KernelCounters, BpfUnavailable>,
-    /// Maps each process that may count towards `RLIMIT_NPROC` to the inode of its user namespace.
-    /// Empty if pidns could read the kernel's task counts for each user.
+    /// Maps the PID of each process that may count towards `RLIMIT_NPROC` to the inode of its user
+    /// namespace. Empty if pidns could read the kernel's own task counts for each user.
     pub user_namespaces: HashMap<Pid, u64>,
     /// Inode of pidns's own user namespace.
     pub own_user_namespace: Option<u64>,
@@ -116,8 +116,8 @@ impl<'a> LimitedHost<'a> {
         this
     }
 
-    /// Returns two lists: diagnostics about processes that could not be read, and the PIDs of the
-    /// processes that ended before their limits were read.
+    /// Returns diagnostics about processes that could not be read, and the PIDs of processes that
+    /// ended before their limits were read.
     pub fn into_log(self) -> (DiagnosticLog, Vec<Pid>) {
         (self.log, self.ended)
     }
@@ -196,9 +196,8 @@ impl<'a> LimitedHost<'a> {
             if let Ok(Some(index)) = cgroup {
                 self.cgroups.insert(pid, index);
             }
-            // If reading the cgroup of a process takes too long, report this even if the user did
-            // not ask about the process: the process may use up most of a limit that the user asked
-            // about.
+            // Report a slow read of a cgroup even if the user did not ask about the process: it may
+            // use up most of a limit that the user asked about.
             if let Err(why) = cgroup
                 && (is_wanted || why == TOO_SLOW)
             {
@@ -233,13 +232,12 @@ impl<'a> LimitedHost<'a> {
         }
     }
 
-    /// Returns the PID namespace in which the children of a process start. Must be called only for
-    /// processes that are not in the result of [`namespaces_for_children`].
+    /// Returns the PID namespace in which a process creates its children. Call this function only
+    /// for processes that are not in the result of [`namespaces_for_children`].
     ///
-    /// If the result of [`namespaces_for_children`] is complete, the children start in the
-    /// process's own namespace. Otherwise, this function reads the link `pid_for_children`. Fails
-    /// with `ENOENT` if the link is missing because the namespace has no init yet, or if the
-    /// snapshot does not contain the namespace.
+    /// If the scan found all holders, the result is the process's own namespace. Otherwise, this
+    /// function reads the link `pid_for_children`. Fails with `ENOENT` if the link is missing
+    /// because the namespace has no init yet, or if the snapshot does not contain the namespace.
     fn namespace_for_children(
         &self,
         process: &Process,
@@ -275,10 +273,10 @@ impl<'a> LimitedHost<'a> {
         let is_initial = user_namespace == Ok(Some(INITIAL_USER_NAMESPACE));
         let has =
             |capabilities| parse::capabilities(&text).is_some_and(|it| it & capabilities != 0);
-        // The kernel exempts UID 0 of the initial user namespace from the limit, even if the
-        // process is in another user namespace. If this UID and the UID of the process are both
-        // unmapped in the viewer's user namespace, the kernel shows both as the overflow UID, so
-        // pidns can't tell whether the process is exempt.
+        // The kernel exempts UID 0 of the initial user namespace from the limit, even in other user
+        // namespaces. If neither this UID nor the UID of the process is mapped in the viewer's user
+        // namespace, the kernel shows both as the overflow UID. Then pidns can't tell whether the
+        // process is exempt.
         let may_be_root = process.uid == self.host_root;
         let is_root = may_be_root && self.host_root != OVERFLOW_UID;
         let is_exempt = is_root || (is_initial && has(EXEMPT));
@@ -298,7 +296,7 @@ impl<'a> LimitedHost<'a> {
     }
 
     /// Reads the user namespaces of all processes that may count towards `RLIMIT_NPROC`. Does
-    /// nothing if the kernel's task counts for each user are available.
+    /// nothing if pidns could read the kernel's own task counts for each user.
     fn read_user_namespaces(&mut self) {
         if self.kernel.as_ref().is_ok_and(|kernel| !kernel.users.is_empty()) {
             return;
@@ -316,7 +314,7 @@ impl<'a> LimitedHost<'a> {
 }
 
 /// Returns the index of the innermost cgroup that limits a process, or `None` if no cgroup limits
-/// it. If pidns can't determine the cgroup, the error is the reason: a phrase to insert into the
+/// it. Fails if pidns can't determine the cgroup. The error is the reason, to be inserted into the
 /// diagnostic "the limits of cgroups … are unknown".
 fn limiting_cgroup(
     controller: &mut PidsController,

@@ -1,8 +1,8 @@
 //! After a scan, reads the limits that can make fork(2) or the creation of a PID namespace fail.
 //!
-//! - `host`: reads the process properties that determine which limits apply to a process
+//! - `host`: finds out which limits apply to each process
 //! - `rows`: reads all limits, with one function for each kind of limit
-//! - `read_limit`: a limit, together with the data that was read about it
+//! - `read_limit`: a limit, and the tasks that count towards it
 //! - `cgroups`: reads the pids controller
 //! - `consumers`: finds the largest consumer of a limit (a process, container or user)
 
@@ -42,8 +42,7 @@ pub struct Limits {
 
 impl Limits {
     /// Reads the limits that apply to the processes in `pids`, or to all processes if `pids` is
-    /// `None`. The snapshot must be the result of a scan of this procfs; call this function
-    /// directly after the scan.
+    /// `None`. The snapshot must come from a scan of this procfs that has just ended.
     pub fn read(
         procfs: &Path,
         collector: Collector,

@@ -18,14 +18,14 @@ pub struct ReadLimit<'a> {
 pub enum Tasks<'a> {
     /// The limit does not count tasks.
     None,
-    /// The processes of a namespace or host, which share a limit. The largest consumer is chosen
-    /// among containers and users, not among processes.
+    /// The processes of a namespace or host, if they share a limit. Its largest consumer is a
+    /// container or a user, not a process.
     OfHost(Vec<&'a Process>),
     /// The processes of a cgroup, which share a limit. The largest consumer is chosen among these
     /// processes.
     OfGroup(Vec<&'a Process>),
-    /// The processes of the user with this UID. The list is shared, because each process of the
-    /// user can have a different limit, and every one of these limits needs the list.
+    /// The processes of the user with this UID. Several limits can refer to the same list, because
+    /// processes of one user can have different limits.
     OfUser(u32, Rc<[&'a Process]>),
     /// The processes of a version 1 cgroup, except zombies: /proc does not show the version 1
     /// cgroup of a zombie.

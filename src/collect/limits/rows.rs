@@ -81,8 +81,8 @@ fn pid_max<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
         let mut limit = of_namespace(LimitKind::PidMax, id, pids);
         limit.file = (own == Some(id)).then(|| host.path(name));
         let numbers = numbers(host, id);
-        // The sysctl `kernel.pid_max` shows the maximum PID of pidns's own namespace. Before Linux
-        // 6.14, this maximum applies to all namespaces.
+        // The sysctl `kernel.pid_max` shows the maximum PID of pidns's own PID namespace. Before
+        // Linux 6.14, all PID namespaces have the same maximum.
         let max = match &numbers {
             Ok(PidNumbers { pid_max: Some(max), .. }) => Ok(LimitMax::At((*max).into())),
             Err(why) if own != Some(id) => Err(why.clone()),
@@ -210,8 +210,8 @@ fn of_user(uid: u32, user_namespace: Option<u64>) -> LimitScope {
     LimitScope { uid: Some(uid), user_namespace, ..LimitScope::default() }
 }
 
-/// Returns the kernel's counts for several users: the user of a process, the owner of the process's
-/// user namespace, and the owners of that namespace's ancestors, innermost first.
+/// Returns the kernel's counts for the user of a process, for the owner of the process's user
+/// namespace, and for the owners of that user namespace's ancestors, innermost first.
 fn counts<'h>(host: &'h LimitedHost<'_>, it: &LimitedProcess<'_>) -> Option<&'h [UserCount]> {
     let users = &host.kernel.as_ref().ok()?.users;
     users.get(&(it.user_namespace.ok()??, it.process.uid)).map(Vec::as_slice)
@@ -228,8 +228,8 @@ fn by_user<'a>(host: &LimitedHost<'a>) -> HashMap<u32, Rc<[&'a Process]>> {
 
 fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     let by_user = by_user(host);
-    // Caches the number of tasks of each user in each user namespace. Processes of the same user in
-    // the same user namespace share this number, but can have different maximums.
+    // The number of tasks for each user and user namespace. Processes with the same user and the
+    // same user namespace share this number, but can have different maximums.
     let mut counted = HashMap::new();
     let limits = host.processes.iter().filter(|it| !it.is_exempt).flat_map(|it| {
         let max =
@@ -241,9 +241,9 @@ fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
                 used: Ok(it.tasks),
                 max,
             };
-            // A new user namespace inherits the limit of its creator. When a process in the
-            // namespace forks, the kernel also checks the creator's count of tasks against the
-            // inherited limit.
+            // A user namespace inherits the limit of its creator. At each fork in the user
+            // namespace, the kernel also checks the creator's number of tasks against the inherited
+            // limit.
             let above = counts.iter().zip(counts.iter().skip(1)).filter_map(|(below, it)| {
                 let max = LimitMax::of_kernel(it.most_tasks);
                 let is_limited = max != LimitMax::Unlimited;
@@ -264,9 +264,8 @@ fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     });
     let mut read = merge_users(LimitKind::Nproc, limits);
     for ReadLimit { limit: Limit { scope, .. }, tasks, .. } in &mut read {
-        // List the tasks only for limits of the initial user namespace. Such a limit counts all
-        // processes of the user, including the processes in user namespaces that the user created,
-        // so pidns can list them without knowing their user namespaces. For any other limit, pidns
+        // List the tasks only for a limit of the initial user namespace. This limit counts all
+        // processes of the user, even those in other user namespaces. For any other limit, pidns
         // would need the user namespace of each process, but /proc does not show the user namespace
         // of a zombie.
         if scope.user_namespace == Some(INITIAL_USER_NAMESPACE)
@@ -278,8 +277,8 @@ fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     read
 }
 
-/// Counts the tasks of a user in a user namespace. Used if the kernel's own count can't be read.
-/// `processes` are the processes of the user in all user namespaces.
+/// Counts the tasks of a user in one user namespace. Used if pidns can't read the kernel's own
+/// count. `processes` are the user's processes in all user namespaces.
 fn count_tasks(
     host: &LimitedHost<'_>,
     processes: &[&Process],
@@ -313,8 +312,8 @@ fn unreadable(errno: Errno) -> String {
 fn max_pid_namespaces<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     let name = c"sys/user/max_pid_namespaces";
     let own_max = host.sysctl(name).map(LimitMax::of_kernel);
-    // The kernel charges a new namespace to the effective UID of its creator, but `counts` returns
-    // the counts of the real UID. So leave out processes whose real and effective UIDs differ.
+    // Leave out processes whose real and effective UIDs differ: the kernel counts a new namespace
+    // for the effective UID of its creator, but `counts` returns the counts for the real UID.
     let limits = host.processes.iter().filter(|it| !it.is_setuid).flat_map(|it| {
         let subject = if let Some(counts) = counts(host, it) {
             let limit = |it: &UserCount| SubjectTo {
