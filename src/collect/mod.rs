@@ -1,13 +1,13 @@
 //! Reads the state of the running kernel into a [`Snapshot`]. Only this module opens /proc or asks
-//! the kernel about namespaces. `collect` imports only one other module of pidns: `model`.
+//! the kernel about namespaces. Of pidns's modules, it imports only `model`.
 //!
-//! A source (`proc` or `bpf`) reads processes and searches for namespaces. The result of the source
-//! is a `Discovery`, which `assemble` turns into a snapshot.
+//! A source (`proc` or `bpf`) reads processes, and searches for namespaces. `assemble` turns the
+//! result, a `Discovery`, into a snapshot.
 //!
 //! - `proc`: the source that reads /proc; `parse` parses the kernel's text formats
 //! - `bpf`: the source that uses BPF, and the search for namespaces in kernel memory
-//! - `discovery`: the result of a source, and the trait through which `assemble` asks the source
-//!   for more data afterwards
+//! - `discovery`: the result of a source, and the trait that `assemble` uses to ask the source for
+//!   more data
 //! - `assemble`: turns a discovery into a snapshot
 //! - `containers`: after a scan, finds the names of containers, and the processes that are not in
 //!   the container of their namespace's init
@@ -96,8 +96,8 @@ pub struct Collected {
 pub enum CollectorUsed {
     /// The processes were read through BPF.
     Bpf,
-    /// The processes were read through BPF, but with the slower program for older kernels. The
-    /// error is the reason why the faster program could not be loaded.
+    /// The processes were read with the slower BPF program, which supports older kernels. The error
+    /// tells why the faster program could not be loaded.
     BpfByHelper(Arc<LoadError>),
     /// The processes were read through /proc. The value is the reason why BPF was not used.
     Proc(BpfUnavailable),
@@ -146,9 +146,8 @@ impl Scanner {
     }
 }
 
-/// Takes a snapshot of the live host through the procfs that `descendants` has open. The path in
-/// `request` is ignored, because the command that `pidns run` executes may have unmounted the
-/// procfs at that path.
+/// Takes a snapshot of the live host through the procfs that `descendants` has open. Ignores the
+/// path in `request`: the command of `pidns run` may have unmounted the procfs at this path.
 pub fn collect_with(descendants: &Descendants, request: &Request) -> Result<Collected, Error> {
     collect_by(request, &mut SharedProgram::Unshared, || descendants.procfs().map(ProcSource::of))
 }
@@ -163,8 +162,8 @@ fn collect_by(
         let begin = (now(), Instant::now());
         raise_descriptor_limit();
         scan_mark::renew();
-        // Open the procfs before starting any thread. `open` may also enter the initial time
-        // namespace (see `clock`), and the kernel permits this only to a single-threaded process.
+        // Open the procfs before starting any thread: `open` may enter the initial time namespace
+        // (see `clock`), and the kernel permits this only to a single-threaded process.
         let proc = open()?;
         let (request, mut program) = (request.clone(), loaded.clone());
         Ok(move || (scan(&request, &mut program, &proc, begin), program))
@@ -173,8 +172,8 @@ fn collect_by(
     collected
 }
 
-/// Takes a snapshot of the processes that `proc` shows. `captured_at` and `start` are both the time
-/// at which the scan began: `captured_at` is in RFC 3339 format, `start` is on the monotonic clock.
+/// Takes a snapshot of the processes that `proc` shows. The scan began at `captured_at` (in RFC
+/// 3339 format), which is the same moment as `start` (on the monotonic clock).
 fn scan(
     request: &Request,
     program: &mut SharedProgram,
@@ -234,9 +233,10 @@ fn timestamp(time: SystemTime) -> String {
     humantime::format_rfc3339_micros(time).to_string()
 }
 
-/// Raises the soft limit on open descriptors to the hard limit, because pidns keeps one descriptor
-/// open per namespace, and a host may have thousands of namespaces. The usual soft limit, 1024,
-/// exists for programs that use select(2). pidns does not use select(2).
+/// Raises the soft limit on open descriptors to the hard limit. pidns opens one descriptor per
+/// namespace, and a host may have thousands of namespaces.
+///
+/// The usual soft limit, 1024, is for programs that use select(2), which pidns does not use.
 pub fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;

@@ -1,8 +1,8 @@
 //! Collects the bind mounts of namespaces, and limits the memory that this takes.
 //!
-//! A bind mount takes only a few hundred bytes of kernel memory, no matter how long its path is, so
-//! a user can easily create many bind mounts with long paths. The list stores equal paths of a
-//! namespace only once, and stores at most [`MAX_HOLDERS`] paths for each namespace.
+//! A user can easily create many bind mounts with long paths, because each one takes only a few
+//! hundred bytes of kernel memory. So for each namespace, the list contains each path only once,
+//! and at most [`MAX_HOLDERS`] paths.
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;

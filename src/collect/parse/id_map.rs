@@ -2,8 +2,8 @@
 
 use super::number::number;
 
-/// Returns the UID or GID to which ID 0 of a user namespace maps in the reader's user namespace.
-/// Returns `None` if the map does not contain ID 0.
+/// Returns the UID or GID in the reader's user namespace that ID 0 of the mapped user namespace
+/// maps to. Returns `None` if ID 0 is not mapped.
 #[must_use]
 pub fn zero_maps_to(map: &[u8]) -> Option<u64> {
     map.split(|&byte| byte == b'\n').find_map(|line| {

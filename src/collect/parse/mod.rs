@@ -1,7 +1,6 @@
-//! Parses the text formats of procfs. Each format has a module of its own.
+//! Parses the text formats of procfs, with one module for each format.
 //!
-//! The parsers are pure functions. They accept any bytes without panicking, and allocate memory
-//! only for their results.
+//! The parsers are pure functions. They never panic, and allocate memory only for their results.
 
 mod cmdline;
 mod fdinfo;

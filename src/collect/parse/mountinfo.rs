@@ -20,8 +20,8 @@ pub enum MountedKind {
 /// terminating NUL byte.
 pub const PATH_MAX: usize = 4096;
 
-/// Placeholder for a mount point path that is longer than [`PATH_MAX`]. `PATH_MAX` limits only the
-/// paths that are passed to system calls, and directories can be nested deeper than that.
+/// Placeholder for a mount point path longer than [`PATH_MAX`]. Such paths exist, because
+/// `PATH_MAX` limits only the paths in system calls, and not the depth of nested directories.
 pub const PATH_TOO_LONG: &[u8] = b"(path too long)";
 
 /// A bind mount of a namespace.
@@ -39,8 +39,8 @@ pub struct NamespaceMount {
 
 impl NamespaceMount {
     /// Creates a `NamespaceMount` from the fields of a mount on nsfs. `root` is the root of the
-    /// mount within nsfs, for example `pid:[4026531836]`. Returns `None` if the namespace is
-    /// neither a PID namespace nor a mount namespace.
+    /// mount within nsfs, for example `pid:[4026531836]`. Returns `None` unless this is a PID
+    /// namespace or a mount namespace.
     #[must_use]
     pub fn on_nsfs(id: u64, root: &[u8], path: &[u8]) -> Option<Self> {
         let of = |kind, name| Some((kind, namespace_link(root, name)?));
@@ -64,8 +64,8 @@ pub fn mount_ids(mountinfo: &[u8]) -> impl Iterator<Item = u64> {
     mountinfo.split(|&byte| byte == b'\n').filter_map(|line| number(Mount::parse(line)?.id))
 }
 
-/// Returns `true` if a mountinfo file lists a mount at `/`. Otherwise, the file belongs to a
-/// process in a `chroot(2)` and shows only some of the mounts.
+/// Returns `true` if a mountinfo file lists a mount at `/`. If it does not, it belongs to a process
+/// in a `chroot(2)`, and lists only some of the mounts.
 #[must_use]
 pub fn shows_root(mountinfo: &[u8]) -> bool {
     mountinfo.split(|&byte| byte == b'\n').filter_map(Mount::parse).any(|it| it.point == b"/")
@@ -123,8 +123,8 @@ pub fn hidepid(mountinfo: &[u8], major: u32, minor: u32) -> Option<HidePid> {
 /// hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CgroupMount {
-    /// Name of the controller in cgroup version 1, such as `freezer`; empty for cgroup version 2,
-    /// whose only hierarchy has all controllers.
+    /// Name of the controller in cgroup version 1, such as `freezer`. Empty for cgroup version 2,
+    /// which has a single hierarchy for all controllers.
     pub controller: &'static str,
     /// Path of the cgroup at the root of the mount, as seen from the reader's cgroup namespace.
     pub root: Vec<u8>,
@@ -139,7 +139,7 @@ impl CgroupMount {
         self.controller.is_empty()
     }
     /// Finds the cgroup of a process in this hierarchy. `cgroups` is the text of
-    /// `/proc/PID/cgroup`. Returns the path below the mount point, without a slash at the start.
+    /// `/proc/PID/cgroup`. Returns the path relative to the mount point, without a leading slash.
     #[must_use]
     pub fn cgroup<'a>(&self, cgroups: &'a [u8]) -> Option<&'a [u8]> {
         let path = cgroup_path(cgroups, self.controller)?;
@@ -153,7 +153,7 @@ impl CgroupMount {
     }
 }
 
-/// Returns the path of a process's cgroup in the hierarchy of this controller (see
+/// Returns the path of a process's cgroup in the hierarchy of `controller` (see
 /// [`CgroupMount::controller`]). `cgroups` is the text of `/proc/PID/cgroup`.
 #[must_use]
 pub fn cgroup_path<'a>(cgroups: &'a [u8], controller: &str) -> Option<&'a [u8]> {

@@ -47,8 +47,9 @@ impl Stat<'_> {
     }
 }
 
-/// Parses `/proc/PID/stat`. Returns `None` if the text is malformed. The name is in parentheses and
-/// can itself contain parentheses, so it ends at the last closing parenthesis.
+/// Parses `/proc/PID/stat`. Returns `None` if the text is malformed. The process name is in
+/// parentheses, and may contain parentheses, so it ends at the last closing parenthesis of the
+/// text.
 #[must_use]
 pub fn stat(stat: &[u8]) -> Option<Stat<'_>> {
     let (begin, end) = (memchr(b'(', stat)?, memrchr(b')', stat)?);

@@ -1,6 +1,6 @@
 //! Parses `/proc/PID/status` (`proc_pid_status(5)`).
 //!
-//! A scan spends most of its user-space time in this parser, so the parser examines as few lines as
+//! A scan spends most of its user-space time in this parser, so it examines as few lines as
 //! possible.
 
 use std::borrow::Cow;
@@ -29,9 +29,8 @@ pub struct Status {
     pub nspid: Nspid,
     /// `true` for a kernel thread (`Kthread`, since Linux 6.8).
     pub kernel_thread: Option<bool>,
-    /// `true` if the process has an address space, which the `Vm...` lines show. A kernel thread
-    /// has no address space. An exiting process releases its address space before it becomes a
-    /// zombie.
+    /// `true` if the process has an address space (`Vm...` lines). Kernel threads have none. An
+    /// exiting process releases its address space before it becomes a zombie.
     pub has_memory: bool,
     /// Number of threads (`Threads`).
     pub threads: Option<NonZeroU32>,
@@ -39,8 +38,8 @@ pub struct Status {
     pub descriptor_capacity: Option<u32>,
 }
 
-/// Parses `/proc/PID/status`. If a field occurs twice, the first occurrence counts. A number that
-/// is malformed or too large is treated as missing.
+/// Parses `/proc/PID/status`. If a field occurs twice, uses the first occurrence. A malformed or
+/// too large number is treated as missing.
 #[must_use]
 pub fn status(bytes: &[u8]) -> Status {
     let mut status = Status { state: '?', ..Status::default() };
@@ -90,15 +89,15 @@ pub fn status(bytes: &[u8]) -> Status {
     status
 }
 
-/// Parses only `Pid`, which [`status`] skips. Before Linux 4.1, a status has no `NSpid`, so only
-/// `Pid` shows which process the status belongs to.
+/// Parses only `Pid`, which [`status`] skips. `Pid` shows which process the status belongs to, even
+/// on kernels without `NSpid` (before Linux 4.1).
 #[must_use]
 pub fn status_pid(status: &[u8]) -> Option<Pid> {
     numbers(field(status, b"Pid:")?).next().and_then(Pid::new)
 }
 
 /// Parses only the seccomp mode (`Seccomp`, since Linux 3.8), which [`status`] skips. The mode is 2
-/// if the process runs under a seccomp filter, see seccomp(2).
+/// if the process runs under a seccomp filter (see seccomp(2)).
 #[must_use]
 pub fn seccomp_mode(status: &[u8]) -> Option<u32> {
     numbers(field(status, b"Seccomp:")?).next()
@@ -111,9 +110,8 @@ pub fn virtual_memory(status: &[u8]) -> Option<u64> {
     Some(u64::from(kibibytes) * 1024)
 }
 
-/// Finds `Threads`. About twenty lines that describe the address space come before this field. Few
-/// of these lines contain a `T`, so searching for that letter is faster than splitting the text
-/// into lines.
+/// Finds `Threads`, which comes after about twenty lines about the address space. Few of these
+/// lines contain a `T`, so searching for `T` is faster than splitting the text into lines.
 fn threads_after_memory(lines: &[u8]) -> Option<NonZeroU32> {
     let value = memchr_iter(b'T', lines).find_map(|at| {
         let begins_line = at == 0 || lines.get(at - 1) == Some(&b'\n');
@@ -126,7 +124,7 @@ fn threads(value: &[u8]) -> Option<NonZeroU32> {
     numbers(value).next().and_then(NonZeroU32::new)
 }
 
-/// Parses the PIDs at all levels (`NSpid`). If any PID is malformed, the result is empty, because
+/// Parses the PIDs at all levels (`NSpid`). Returns no PIDs if any of them is malformed; otherwise,
 /// the remaining PIDs would look like a complete list.
 fn nspid(value: &[u8]) -> Nspid {
     let mut pids = Nspid::new();
@@ -150,16 +148,16 @@ pub struct Leaders {
 }
 
 /// Parses only the session ID and the process group ID (`NSsid` and `NSpgid`), which [`status`]
-/// skips. The IDs are needed only for processes whose namespace link can't be read.
+/// skips. Needed only if the namespace link of the process can't be read.
 #[must_use]
 pub fn leaders(status: &[u8]) -> Leaders {
     let leader = |name| field(status, name).and_then(shared_leader);
     Leaders { session: leader(b"NSsid:"), group: leader(b"NSpgid:") }
 }
 
-/// Parses the value of `NSpgid` or `NSsid`, and returns the outermost PID of the leader of the
-/// group or session. Returns `None` if the innermost PID is 0, which means that the leader has no
-/// PID in the process's own namespace.
+/// Parses the value of `NSpgid` or `NSsid`. Returns the outermost PID of the leader of the process
+/// group or session. Returns `None` if the innermost PID is 0: the leader is then outside the
+/// process's own PID namespace.
 fn shared_leader(value: &[u8]) -> Option<Pid> {
     let mut numbers = numbers(value);
     let outermost = numbers.next()?;
@@ -167,8 +165,8 @@ fn shared_leader(value: &[u8]) -> Option<Pid> {
     Pid::new(innermost).and(Pid::new(outermost))
 }
 
-/// Unescapes the process name (`Name`). The kernel escapes only newline and backslash. All other
-/// bytes except NUL can occur in the name.
+/// Unescapes the process name (`Name`). The kernel escapes only newline and backslash. A name can
+/// contain any byte except NUL.
 fn comm(escaped: &[u8]) -> SmolStr {
     if !escaped.contains(&b'\\') {
         return self::name(escaped);
@@ -197,8 +195,8 @@ pub fn name(bytes: &[u8]) -> SmolStr {
     }
 }
 
-/// Parses only the tracer (`TracerPid`), which [`status`] skips. Returns `None` if the process is
-/// not traced, or if this procfs does not show the tracer.
+/// Parses only the PID of the tracer (`TracerPid`), which [`status`] skips. Returns `None` if the
+/// process is not traced, or if this procfs does not show the tracer.
 #[must_use]
 pub fn tracer(status: &[u8]) -> Option<Pid> {
     numbers(field(status, b"TracerPid:")?).next().and_then(Pid::new)
@@ -210,8 +208,8 @@ pub fn thread_group(status: &[u8]) -> Option<Pid> {
     numbers(field(status, b"Tgid:")?).next().and_then(Pid::new)
 }
 
-/// Parses only the total number of context switches: the sum of `voluntary_ctxt_switches` and
-/// `nonvoluntary_ctxt_switches`. It grows whenever the thread stops running.
+/// Parses only the number of context switches: the sum of `voluntary_ctxt_switches` and
+/// `nonvoluntary_ctxt_switches`. It grows each time the thread stops running.
 #[must_use]
 pub fn context_switches(status: &[u8]) -> Option<u64> {
     let count = |name| number::<u64>(field(status, name)?.trim_ascii());
