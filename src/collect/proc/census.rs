@@ -6,9 +6,9 @@ use rustix::io::Result as SysResult;
 use super::procfs::Procfs;
 use crate::collect::parse;
 
-/// Counts the processes of the host with one call of `statx(2)`. The kernel sets the link count of
-/// a procfs root directory to the number of directories in it: one for each process of the host,
-/// and a few others.
+/// Counts the processes of the host with one call of `statx(2)`. The link count of a procfs root
+/// directory is the number of directories in it: one for each process of the host, and a few
+/// others.
 pub struct Census {
     /// Number of top-level procfs directories that do not belong to a process, or `None` if they
     /// could not be counted.
@@ -22,15 +22,15 @@ impl Census {
         Self { other_dirs: count_other_dirs(procfs).ok() }
     }
 
-    /// Returns an upper bound for the number of processes. Needs only one system call. The bound
-    /// includes the top-level procfs directories that do not belong to a process.
+    /// Returns an upper bound for the number of processes, using only one system call. The bound is
+    /// too high by the number of procfs directories that do not belong to a process.
     pub fn at_most(procfs: &Procfs) -> Option<u64> {
         let stat = statx(procfs.fd(), c"", AtFlags::EMPTY_PATH, StatxFlags::NLINK).ok()?;
         Some(stat.stx_nlink.into())
     }
 
-    /// Returns the number of processes on the host. Outside the initial PID namespace, this is more
-    /// than the number of processes that the procfs lists.
+    /// Returns the number of processes on the host. Outside the initial PID namespace, this
+    /// includes processes that the procfs does not list.
     pub fn count(&self, procfs: &Procfs) -> Option<u64> {
         Self::at_most(procfs)?.checked_sub(self.other_dirs?)
     }

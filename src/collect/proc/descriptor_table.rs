@@ -1,5 +1,5 @@
-//! Lists the descriptors of a process that refer to namespaces. Also recognizes a pidns process
-//! that is running a scan, and the descriptors that pidns itself has inherited.
+//! Lists the descriptors of a process that refer to namespaces. Also recognizes pidns processes
+//! that are running a scan, and the descriptors that pidns has inherited.
 
 use std::ffi::CString;
 use std::mem::MaybeUninit;
@@ -23,8 +23,9 @@ pub struct DescriptorTable {
     pub namespaces: Vec<(u32, FileId)>,
     /// `true` if the process is running a pidns scan (see `scan_mark`).
     pub has_scan_mark: bool,
-    /// `true` if at least one descriptor was listed, and every listed descriptor still existed when
-    /// it was read. Otherwise, the process may have released the table.
+    /// `true` if the descriptor table was read completely: at least one descriptor was listed, and
+    /// all listed descriptors still existed when they were read. If `false`, the process may have
+    /// released the table.
     pub is_intact: bool,
 }
 
@@ -72,7 +73,7 @@ pub fn file_name(fd: u32) -> CString {
     CString::new(fd.to_string()).unwrap_or_default()
 }
 
-/// Returns `true` if a process is an instance of pidns that is running a scan (see `scan_mark`).
+/// Returns `true` if a process is a pidns process that is running a scan (see `scan_mark`).
 /// `process` is the open directory `/proc/PID`.
 pub fn is_scanning(process: BorrowedFd<'_>) -> bool {
     let table = open_dir(process, c"fd").and_then(|table| DescriptorTable::list(table.as_fd()));
@@ -88,8 +89,8 @@ pub fn is_close_on_exec(process: BorrowedFd<'_>, fd: u32) -> bool {
     flags.is_some_and(|flags| flags & OFlags::CLOEXEC.bits() != 0)
 }
 
-/// Returns the namespace descriptors that pidns has inherited. Must be called before a scan,
-/// because a scan opens many more descriptors.
+/// Returns the namespace descriptors that pidns has inherited. Call this function before a scan,
+/// which opens many more descriptors.
 pub fn inherited(procfs: &Procfs) -> Vec<u32> {
     let list = || {
         let process = ProcessDir::open(procfs.fd(), procfs.viewer.ok_or(Errno::SRCH)?)?;
@@ -97,8 +98,8 @@ pub fn inherited(procfs: &Procfs) -> Vec<u32> {
         let fds = table.namespaces.into_iter().map(|(fd, _)| fd);
         Ok::<_, Errno>(fds.filter(|&fd| !is_close_on_exec(process.as_fd(), fd)).collect())
     };
-    // If pidns's own descriptors cannot be listed, return an empty list. This does no harm. If the
-    // procfs does not show pidns, the scan does not find pidns either. If pidns has run out of
-    // descriptors or memory, the scan fails anyway.
+    // If listing pidns's own descriptors fails, an empty list does no harm. If the procfs does not
+    // show pidns, the scan does not find pidns. If pidns has run out of descriptors or memory, the
+    // scan fails anyway.
     list().unwrap_or_default()
 }

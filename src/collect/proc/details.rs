@@ -1,8 +1,8 @@
-//! Reads the optional details of a process: its command line, its other namespaces (mount, network,
-//! user and so on), and its cgroup.
+//! Reads the optional details of a process: its command line, its cgroup, and its namespaces of
+//! other types (mount, network, user and so on).
 //!
-//! All files are opened through the open directory of the process, so their contents belong to that
-//! process no matter when they are read.
+//! All files are opened through the open directory of the process, so all contents belong to this
+//! process.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,17 +21,17 @@ use crate::collect::log::DiagnosticLog;
 use crate::collect::parse;
 use crate::model::{Detail, DiagnosticCode, Process, ProcessDetails, cgroup};
 
-/// Maximum number of bytes to read from a command line. Linux accepts up to 6 MiB, and with
-/// `PR_SET_MM_ARG_START` of `prctl(2)` a process can declare any part of its memory to be its
-/// command line. Without this limit, a few processes could exhaust pidns's memory.
+/// Maximum number of bytes to read from a command line. Without this limit, a few processes could
+/// exhaust pidns's memory: command lines can be 6 MiB long, and a process can declare any part of
+/// its memory to be its command line (`PR_SET_MM_ARG_START` of `prctl(2)`).
 const MAX_BYTES: usize = 32 * 1024;
 
-/// Maximum number of arguments to read from a command line. A limit on bytes is not enough: even an
-/// empty argument costs pidns 24 bytes.
+/// Maximum number of arguments to read from a command line. A limit on bytes is not enough, because
+/// pidns needs 24 bytes even for an empty argument.
 const MAX_ARGS: usize = 2048;
 
-/// The links in `/proc/PID/ns`, except the link to the PID namespace. Each link is paired with the
-/// type name in its target, such as `mnt` in `mnt:[INODE]`.
+/// The links in `/proc/PID/ns`, except the link `pid`. Each link is paired with the type name that
+/// its target shows, such as `mnt` in `mnt:[INODE]`.
 const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
     (c"ns/cgroup", "cgroup"),
     (c"ns/ipc", "ipc"),
@@ -46,9 +46,9 @@ const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(4), Duration::from_millis(16)];
 
-/// After this many command lines have stayed empty, a thread no longer retries. If a command line
-/// is empty, the process may be in the middle of `execve(2)`, so the thread pauses and reads the
-/// command line again (see `PAUSES`). But a process can leave its command line empty forever.
+/// Number of empty command lines after which a thread no longer retries. A command line is empty
+/// for a moment during `execve(2)`, so the thread pauses and reads an empty command line again (see
+/// `PAUSES`). But a process can also leave its command line empty forever.
 pub const PATIENCE: u32 = 16;
 
 /// Reads the details of one process.
@@ -68,8 +68,8 @@ pub struct DetailReader<'a> {
 }
 
 impl DetailReader<'_> {
-    /// Reads the requested details. A detail that can't be read is left out and noted in `log`.
-    /// Fails with `ESRCH` if the process is gone.
+    /// Reads the requested details. If a detail can't be read, it is left out, and `log` gets a
+    /// diagnostic. Fails with `ESRCH` if the process is gone.
     pub fn read(
         &self,
         requested: &BTreeSet<Detail>,
@@ -106,11 +106,10 @@ impl DetailReader<'_> {
         Ok(details)
     }
 
-    /// Reads the command line.
+    /// Reads the command line. Used only if the user requests command lines.
     ///
     /// The kernel copies the command line from the memory of the process, which can block pidns
-    /// (see [`blocked`](crate::collect::kernel::blocked)). So command lines are read only on
-    /// request.
+    /// (see [`blocked`](crate::collect::kernel::blocked)).
     fn args(&self, has_memory: bool) -> SysResult<SysResult<Args>> {
         let mut bytes = Vec::new();
         let mut pauses = PAUSES.into_iter();
@@ -129,8 +128,8 @@ impl DetailReader<'_> {
             if !bytes.is_empty() || !has_memory {
                 return Ok(Ok(args));
             }
-            // During `execve(2)`, the command line is empty until the new program has been loaded.
-            // This can take a while on a busy host, so try again after a pause.
+            // During `execve(2)`, the command line is empty until the new program has been loaded,
+            // which can take a while on a busy host. So pause and try again.
             still_there(self.status_file)?;
             let patience = self.patience.get();
             let Some(pause) = pauses.next().filter(|_| patience > 0) else {
@@ -141,8 +140,8 @@ impl DetailReader<'_> {
         }
     }
 
-    /// Reads the process's other namespaces (all types except PID). Leaves out types that the
-    /// kernel does not support, and namespaces that a terminated process has already left.
+    /// Reads the process's namespaces of all types except PID. Leaves out types that the kernel
+    /// does not support, and namespaces that the process has already left because it is exiting.
     fn namespaces(&self) -> SysResult<SysResult<BTreeMap<SmolStr, u64>>> {
         let mut namespaces = BTreeMap::new();
         for (name, kind) in NAMESPACE_LINKS {
@@ -172,7 +171,7 @@ impl DetailReader<'_> {
 /// The command line of a process.
 struct Args {
     list: Vec<SmolStr>,
-    /// `true` if only the beginning of the command line was read. The last argument may then be cut
-    /// off at any byte, even inside a character.
+    /// `true` if the command line was too long, so only its beginning was read. The last argument
+    /// may then be cut off, even in the middle of a character.
     is_cut: bool,
 }

@@ -1,5 +1,5 @@
-//! Checks whether the environment of a process meets given conditions. Callers learn only which
-//! conditions are met, not the contents of the environment.
+//! Checks whether the environment of a process meets given conditions. Callers learn which
+//! conditions are met, but can't read the environment.
 
 use std::collections::BTreeSet;
 use std::os::fd::AsFd as _;
@@ -17,22 +17,23 @@ use crate::collect::kernel::wait_limit::{WaitLimit, read_at_most};
 use crate::collect::log::DiagnosticLog;
 use crate::model::{DiagnosticCode, EnvPattern, Process};
 
-/// Maximum number of bytes to read from an environment. By default, Linux accepts up to 2 MiB of
-/// arguments and environment (a quarter of `RLIMIT_STACK`), but with `PR_SET_MM_ENV_START` of
-/// `prctl(2)` a process can declare any part of its memory to be its environment.
+/// Maximum number of bytes to read from an environment. Linux accepts up to 2 MiB of arguments and
+/// environment by default (a quarter of `RLIMIT_STACK`). Without this limit, a process could make
+/// pidns read more: it can declare any part of its memory to be its environment
+/// (`PR_SET_MM_ENV_START` of `prctl(2)`).
 const MAX_ENVIRONMENT: usize = 2 * 1024 * 1024;
 
-/// Durations of the pauses before empty environments are read again. During `execve(2)`, both the
-/// environment and the command line are empty until the new program has been loaded. But a process
-/// can also leave both empty forever, so pidns does not wait for each process separately: after
-/// each wait, it rereads all environments that were empty.
+/// Durations of the pauses before empty environments are read again. During `execve(2)`, the
+/// environment is empty until the new program has been loaded. But a process can also leave its
+/// environment empty forever. So pidns does not pause for each process, but only once for all
+/// processes.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(4)];
 
-/// For each process, records which of the conditions its environment meets. Kernel threads and
-/// zombies have no environment. An environment that can't be read is noted in `log`.
+/// For each process, records which conditions its environment meets. If an environment can't be
+/// read, `log` gets a diagnostic. Kernel threads and zombies have no environment.
 ///
-/// The kernel copies the environment from the memory of the process, which can block pidns (see
-/// [`blocked`](crate::collect::kernel::blocked)). So environments are read only on request.
+/// Used only if the user requests it: the kernel copies the environment from the memory of the
+/// process, which can block pidns (see [`blocked`](crate::collect::kernel::blocked)).
 pub fn match_environments(
     procfs: &Procfs,
     processes: &mut [Process],

@@ -11,7 +11,7 @@ use crate::collect::log::DiagnosticLog;
 use crate::collect::parse::Leaders;
 use crate::model::{Pid, Process};
 
-/// The results of a scan. Each field has the same meaning as the field with the same name in
+/// The results of a scan. Each field has the same meaning as in
 /// [`Discovery`](crate::collect::discovery::Discovery).
 #[derive(Debug, Default)]
 pub struct ScanFindings {
@@ -28,7 +28,7 @@ pub struct ScanFindings {
     /// table can be read.
     pub readers: HashMap<u64, Vec<(Pid, Pid)>>,
     /// Open descriptors of mount namespaces: the inode of the mount namespace, the PID of the
-    /// process that has it open, and the descriptor number.
+    /// process, and the descriptor number.
     pub mount_namespace_fds: Vec<(u64, Pid, u32)>,
     pub log: DiagnosticLog,
 }

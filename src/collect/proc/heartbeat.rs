@@ -10,8 +10,8 @@ use super::relatives::{
 use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::model::{Pid, Process};
 
-/// Maximum duration of a `sleep` in a heartbeat loop, in seconds. A loop with a longer `sleep` does
-/// not count as a heartbeat. Jenkins uses `sleep 3`.
+/// Maximum duration of each `sleep` in a heartbeat loop, in seconds. If a loop sleeps longer, it is
+/// not a heartbeat. Jenkins uses `sleep 3`.
 const MAX_SLEEP: f64 = 10.0;
 
 /// A step of a CI job that has a heartbeat: a background loop that tells the CI agent that the step
@@ -25,28 +25,28 @@ pub struct Step {
 
 /// Finds the CI step in which pidns runs, if the step has a heartbeat.
 ///
-/// A CI agent such as Jenkins starts an outer shell with a command string (`-c`) that calls `touch`
-/// and `sleep`. The outer shell has two children: the heartbeat, which is a background loop of
-/// `touch` and `sleep`, and an inner shell, which runs the step's script. This function looks for
-/// the nearest ancestor of pidns that is such an outer shell.
+/// A CI agent such as Jenkins starts an outer shell, whose command string (`-c`) calls `touch` and
+/// `sleep`. The outer shell has two children. One is the heartbeat, a background loop of `touch`
+/// and `sleep`. The other is an inner shell, which runs the step's script. This function finds the
+/// nearest ancestor of pidns that is such an outer shell.
 ///
-/// A shell that does not fit this pattern is not accepted: it may run the script itself, and then
-/// its children may be leftovers of the script. An init is not accepted either: it adopts orphans,
-/// so its children may also be leftovers of the script.
+/// A shell without this pattern may run the script itself, so its children may be leftovers of the
+/// script. The same is true of an init, because an init adopts orphans. So neither is accepted as
+/// an outer shell.
 ///
-/// A job whose whole script is a command string looks the same if the script starts its own loop of
-/// `touch` and `sleep`, and then runs the check in another shell (`sh -c 'LOOP & sh check.sh'`). If
-/// the outer shell is new since the earlier snapshot, pidns takes this loop for an agent's heartbeat.
-/// In both cases the loop is older than the inner shell, and any program may have started the outer
-/// shell, so pidns cannot tell the two apart.
+/// A job can look the same: its script is a command string that starts its own loop of `touch` and
+/// `sleep`, and then runs the check in another shell (`sh -c 'LOOP & sh check.sh'`). If the outer
+/// shell is new since the earlier snapshot, pidns mistakes this loop for an agent's heartbeat. The
+/// loop is older than the inner shell in either case, and any program can start an outer shell, so
+/// pidns cannot tell a job from an agent.
 pub fn step(
     procfs: &Procfs,
     processes: &[Process],
     ancestry: &[&Process],
     waits: &WaitLimit,
 ) -> Option<Step> {
-    // Try each ancestor of pidns as `script`, with its parent as `shell`. The first entry of
-    // `ancestry` is pidns itself, which does not run a script, even if it is called `sh`.
+    // Try each ancestor of pidns as `script`, and its parent as `shell`. Skip pidns itself, the
+    // first entry of `ancestry`: it does not run a script, even if it is called `sh`.
     let shells = ancestry.iter().skip(2);
     let scripts = ancestry.iter().skip(1);
     shells.zip(scripts).find_map(|(shell, script)| {
@@ -76,8 +76,8 @@ fn starts_heartbeat(arguments: &[u8]) -> bool {
 }
 
 /// Returns the subshell `copy` and its descendants if they form a heartbeat: they run only `touch`,
-/// short `sleep`s, and copies of the subshell. A subshell that runs any other command is not
-/// accepted: it may be a loop that waits for a server.
+/// short `sleep`s, and copies of the subshell. If they run any other command, returns `None`,
+/// because they may be a loop that waits for a server.
 fn heartbeat(
     procfs: &Procfs,
     processes: &[Process],

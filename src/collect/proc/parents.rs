@@ -7,15 +7,15 @@ use super::scan::Scan;
 use super::walk;
 use crate::model::Pid;
 
-/// Maximum number of times that missing parents are read again. If a parent exits, its child gets a
-/// new parent. The new parent can also exit before it is read.
+/// Maximum number of times that missing parents are read again. More than one is needed if a
+/// process gets a new parent, and the new parent exits before pidns has read it.
 const ROUNDS: usize = 8;
 
-/// Reads the parents that the scan missed, and reads their children again.
+/// Reads the parents that the scan missed, and rereads their children.
 ///
-/// The scan misses a parent that exits during the scan, or that is started after /proc was listed.
-/// If the parent has exited, its child has a new parent now. A child that has exited by now is left
-/// out. If the parent still can't be read, `assemble` adds a diagnostic.
+/// The scan misses a parent if it exits during the scan, or starts after /proc was listed.
+/// Rereading a child shows its new parent, if the old parent has exited. A child is left out if it
+/// has exited. If the parent still can't be read, `assemble` adds a diagnostic.
 pub fn find_missing(scan: Scan<'_>, found: &mut ScanFindings) {
     let mut before = BTreeSet::new();
     for _ in 0..ROUNDS {

@@ -1,6 +1,5 @@
-//! Finds pidns itself and related processes in a scan: its ancestors, its tracer, the other
-//! processes of its pipeline, and the processes that run the heartbeat of its CI step (see
-//! `heartbeat`).
+//! Finds pidns itself in a scan, and the processes related to it: its ancestors, its tracer, the
+//! other processes of its pipeline, and the heartbeat of its CI step (see `heartbeat`).
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -18,12 +17,12 @@ use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::model::{Observer, Pid, Process};
 
 /// Maximum number of children of one ancestor that are checked for pipes. The youngest children are
-/// checked first: if the ancestor is an init, most of its children are services, which are older
-/// than the pipeline.
+/// checked first, because they are the most likely to be in the pipeline. Most children of an init
+/// are older services.
 const MAX_CHILDREN: usize = 256;
 
-/// Finds the running pidns process in its own scan. `processes` must be sorted by PID. Returns
-/// `None` if the procfs does not show pidns.
+/// Finds this pidns process in its own scan. `processes` must be sorted by PID. Returns `None` if
+/// the procfs does not show pidns.
 pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
     let pid = procfs.viewer?;
     let ancestry = ancestry(processes, pid);
@@ -45,9 +44,9 @@ pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
     })
 }
 
-/// Returns the processes that are in a pipeline with pidns or one of its ancestors. Such a process
-/// is a child of pidns or of an ancestor, and a pipe connects it to pidns, to an ancestor, or to
-/// another process in the pipeline.
+/// Returns the processes in a pipeline with pidns or one of its ancestors. Each of them is a child
+/// of pidns or of an ancestor. A pipe connects it to pidns, to an ancestor, or to another process
+/// in the pipeline.
 fn pipeline(
     procfs: &Procfs,
     processes: &[Process],
@@ -67,10 +66,9 @@ fn pipeline(
     if pipes.is_empty() {
         return BTreeSet::new();
     }
-    // A child that a shell has just forked for a command has the pipes open, but not yet as its
-    // standard input and output. So read all descriptors of such a child. Children of pidns can be
-    // in this state, too: a shell starts processes for redirections such as `2> >(cat)` before it
-    // executes pidns.
+    // Read all descriptors of a child that a shell has just forked: it has the pipes open, but not
+    // yet as its standard input and output. Also read all descriptors of pidns's children: a shell
+    // starts processes for redirections such as `2> >(cat)` before it executes pidns.
     let is_starting = |it: &Process| {
         let is_child = |parent: &Process| it.ppid == Some(parent.pid) && it.comm == parent.comm;
         ancestry.first().is_some_and(|own| it.ppid == Some(own.pid))
@@ -111,7 +109,7 @@ fn connected(mut pipes: Pipes, mut others: Vec<(Pid, Pipes)>) -> BTreeSet<Pid> {
     found
 }
 
-/// Returns the youngest children of each of `parents`, at most [`MAX_CHILDREN`] each. Leaves out
+/// Returns the children of `parents`: for each parent, the [`MAX_CHILDREN`] youngest. Leaves out
 /// ancestors of pidns, kernel threads, and zombies.
 fn children_of<'a>(
     processes: &'a [Process],
@@ -134,17 +132,16 @@ fn children_of<'a>(
     children.into_values().flatten().collect()
 }
 
-/// For each ancestor of pidns that may adopt orphans, the children that the ancestor probably
-/// started itself. An init adopts orphans. Any other ancestor except a shell may be a subreaper,
-/// which also adopts orphans.
+/// Maps each ancestor of pidns that may adopt orphans to the children that it probably started
+/// itself. Inits and subreapers adopt orphans, and any ancestor except a shell may be a subreaper.
 ///
 /// The kernel lists the children of a process in the order in which they were forked or adopted.
-/// pidns assumes that the ancestor started every child that is listed before pidns or before the
-/// next ancestor of pidns. For an init that is a shell, these children include the earlier commands
-/// of pidns's pipeline, because a shell starts commands from left to right.
+/// pidns assumes that an ancestor started all children that are listed before pidns (or before
+/// pidns's next ancestor). For a shell, these include the earlier commands of pidns's pipeline,
+/// because a shell starts commands from left to right.
 ///
-/// An orphan that was adopted early is also among these children. pidns recognizes such an orphan
-/// only if it is a session leader, or if it writes to a pipe whose reader is listed earlier.
+/// Orphans that were adopted early are listed there, too. pidns recognizes such an orphan only if
+/// it is a session leader, or if it writes to a pipe whose reader is listed earlier.
 struct Adopted(HashMap<Pid, Vec<Pid>>);
 
 impl Adopted {
@@ -165,7 +162,7 @@ impl Adopted {
         Self(own)
     }
 
-    /// Returns the pipes that a process writes to, and whose reader is a sibling that the kernel
+    /// Returns the pipes that a process writes to, if their reader is a sibling that the kernel
     /// lists earlier (see [`Pipes::late`]). `others` must contain the siblings of the process.
     fn late(&self, (pid, pipes): &(Pid, Pipes), others: &[(Pid, Pipes)]) -> HashSet<FileId> {
         let mut lists = self.0.values();
@@ -183,9 +180,9 @@ impl Adopted {
     }
 }
 
-/// Returns the terminated children of the shells in `ancestry`, such as an earlier command in the
-/// pipeline. [`pipeline`] can't find a child that has terminated since the scan, because the
-/// child's pipes can no longer be read.
+/// Returns the terminated children of the shells in `ancestry`, such as an earlier command of the
+/// pipeline. If a child has terminated since the scan, [`pipeline`] can't find it, because its
+/// pipes can't be read.
 fn ended_children_of_shells(
     procfs: &Procfs,
     processes: &[Process],
@@ -200,8 +197,8 @@ fn ended_children_of_shells(
     if ended.iter().all(|it| it.is_zombie()) {
         return ended.iter().map(|it| it.pid).collect();
     }
-    // A child that has ended may be a daemon that has restarted itself. If its parent has a new
-    // child with the same name, assume a restart, and leave the ended child out of the result.
+    // A terminated child may be a daemon that has restarted itself. If its parent has a new child
+    // with the same name, assume a restart, and leave out the terminated child.
     let is_scanned = |pid| processes.binary_search_by_key(&pid, |it| it.pid).is_ok();
     let new = shells.iter().flat_map(|&it| children(procfs, it)).filter(|&it| !is_scanned(it));
     let new: Vec<Process> = new.filter_map(|it| read_now(procfs, it).ok()).collect();

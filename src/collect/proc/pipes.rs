@@ -17,9 +17,8 @@ use crate::model::Pid;
 /// The descriptors that connect a process to its pipeline.
 const STANDARD: [&CStr; 3] = [c"fd/0", c"fd/1", c"fd/2"];
 
-/// Maximum number of descriptors to read for pidns itself, for a shell, or for a process that a
-/// shell has forked but that has not executed its program yet. For other processes, only the
-/// `STANDARD` descriptors are read.
+/// Maximum number of descriptors to read for pidns, for a shell, and for a process that a shell has
+/// just forked. For other processes, only the `STANDARD` descriptors are read.
 const MAX_DESCRIPTORS: usize = 256;
 
 /// The pipes and FIFOs that a process has open.
@@ -30,11 +29,11 @@ pub struct Pipes {
     /// The pipes that the process writes to.
     pub written: HashSet<FileId>,
     /// `true` if the process may be a daemon that an earlier command of the pipeline started. Such
-    /// a daemon may have inherited the write end of a pipe.
+    /// a daemon may have inherited the write end of a pipe from this command.
     pub may_be_daemon: bool,
-    /// The pipes that this process writes to, and whose reader is a sibling that the kernel lists
+    /// The pipes that this process writes to, if their reader is a sibling that the kernel lists
     /// earlier. A shell starts the writer of a pipe before the reader. So the shell did not start
-    /// this process, which may be a daemon that the actual writer started.
+    /// this process: it may be a daemon that the pipe's first writer started.
     pub late: HashSet<FileId>,
 }
 
@@ -44,17 +43,17 @@ impl Pipes {
         Self::of_descriptors(procfs, pid, |_| Ok(STANDARD.map(CString::from).into()))
     }
 
-    /// Finds the pipes among all open descriptors of a process. To connect a pipe, a shell
-    /// duplicates it to a standard descriptor before it closes the original, which has a higher
-    /// number. So pidns reads the descriptors from the highest to the lowest: if the original is
-    /// closed, the duplicate exists already.
+    /// Finds the pipes among all open descriptors of a process. Reads the descriptors from the
+    /// highest to the lowest, because a shell duplicates a pipe to a standard descriptor before it
+    /// closes the original. If the original is already closed, the duplicate exists, and is read
+    /// later because its number is lower.
     pub fn of_all(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |dir| Ok(paths(descriptors(dir)?)))
     }
 
-    /// Finds the pipes that may belong to the pipeline of pidns or of a shell. Includes every pipe
-    /// among the standard descriptors. Among the higher descriptors, includes only the write ends
-    /// of anonymous pipes that the shell's commands inherit, as in `exec 3> >(cat)`. Other pipes
+    /// Finds the pipes of pidns or a shell that may belong to its pipeline. These are all pipes
+    /// among the standard descriptors. Among the higher descriptors, they are only the write ends
+    /// of anonymous pipes that commands of the shell inherit, as in `exec 3> >(cat)`. Other pipes
     /// may lead to a server, as in `exec 3< <(server)`.
     pub fn of_shell(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |dir| {
@@ -70,8 +69,8 @@ impl Pipes {
         })
     }
 
-    /// Finds the pipes among the descriptors of a process. `list` selects the descriptors, and
-    /// returns their paths. Leaves out descriptors that can't be read.
+    /// Finds the pipes among some descriptors of a process. `list` returns the paths of these
+    /// descriptors. Leaves out descriptors that can't be read.
     fn of_descriptors(
         procfs: &Procfs,
         pid: Pid,
@@ -82,9 +81,9 @@ impl Pipes {
         for name in list(&dir).unwrap_or_default() {
             let name = name.as_c_str();
             let Ok(Some(pipe)) = FileId::of_pipe(dir.as_fd(), name) else { continue };
-            // The permissions of the link show whether the descriptor is the read end or the write
-            // end of the pipe. pidns must know which end is open: a daemon that a job left behind
-            // may have inherited the same end as pidns, but is not part of the pipeline.
+            // The permissions of the link show which end of the pipe is open. This matters because
+            // a daemon that a job left behind may have inherited the same end as pidns, but is not
+            // part of the pipeline.
             let Ok(link) = statat(dir.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
             if link.st_mode & 0o400 != 0 {
                 pipes.read.insert(pipe);
@@ -102,9 +101,9 @@ impl Pipes {
         self.written.extend(&other.written);
     }
 
-    /// Adds the other ends of the pipes in `pipes` that are not in `inherited`. If the order in
-    /// which the two processes started is known, adds only the read ends for a younger process, and
-    /// only the write ends for an older process.
+    /// For each pipe in `pipes`, except those in `inherited`, adds the other end. `is_younger`
+    /// tells whether the process of `self` started after the process of `pipes`: a younger process
+    /// gets only read ends, and an older process gets only write ends.
     pub fn add_other_ends(
         &mut self,
         pipes: &Self,
@@ -126,14 +125,14 @@ impl Pipes {
         self.read.is_empty() && self.written.is_empty()
     }
 
-    /// Returns `true` if `other` contains the opposite end of a pipe in `self`.
+    /// Returns `true` if `other` has the opposite end of a pipe in `self`.
     ///
-    /// If so, also adds pipes to `self`, to find the next process in the pipeline. If `other` reads
-    /// from a pipe in `self`, adds the pipes that `other` writes to. If `other` writes to a pipe in
-    /// `self`, adds the pipes that `other` reads from.
+    /// In this case, also adds pipes of `other` to `self`, to find the next process in the
+    /// pipeline. If `other` reads from a pipe in `self`, adds the pipes that it writes to. If
+    /// `other` writes to a pipe in `self`, adds the pipes that it reads from.
     ///
-    /// If `other` contains only the same end of a pipe as `self`, returns `false`: the process may
-    /// be a daemon that the job started and that inherited this end.
+    /// If `other` has only the same end of a pipe as `self`, returns `false`: `other` may be a
+    /// daemon of the job that inherited this end.
     pub fn follow(&mut self, other: &Self) -> bool {
         let is_reader = !self.written.is_disjoint(&other.read);
         let mut written = other.written.difference(&other.late);

@@ -1,12 +1,12 @@
 //! Reads one process, completely or not at all.
 //!
-//! Between two system calls, a process can exit and its PID can be given to another process. An
-//! open `/proc/PID/status` or `/proc/PID` always refers to the process for which it was opened.
-//! Once that process is gone, reading fails with `ESRCH` or `ENOENT`.
+//! Between two system calls, a process can exit, and its PID can be reused. An open `/proc/PID` or
+//! `/proc/PID/status` always refers to the process that had the PID at the time of opening. When
+//! this process is gone, reading fails with `ENOENT` or `ESRCH`.
 //!
-//! So every process is read in the same order: open the status file, read other files by path, then
-//! read the status file. If the last read succeeds, the process had its PID the whole time, and all
-//! data belongs to this process.
+//! So pidns opens the status file first, then reads other files by path, and reads the status file
+//! last. If the last read succeeds, the process had its PID the whole time, so all data belongs to
+//! it.
 
 use std::cell::Cell;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -61,8 +61,8 @@ impl ReadProcess {
         }
     }
 
-    /// Returns `true` if something may be mounted over one of the files in `/proc/PID`: reading a
-    /// file failed with `EXDEV` (another mount), `ENOENT` or `ESRCH`.
+    /// Returns `true` if another mount may cover a file in `/proc/PID`: reading a file failed with
+    /// `EXDEV` (the file is on another mount), `ENOENT` or `ESRCH`.
     pub fn may_be_covered(&self) -> bool {
         let covered = [Errno::XDEV, Errno::NOENT, Errno::SRCH];
         covered.into_iter().any(|errno| self.log.has(errno) || self.held.log.has(errno))
@@ -71,8 +71,8 @@ impl ReadProcess {
 
 /// Reads processes, one after the other.
 ///
-/// The kind of the previous process determines the order in which the files of a process are read,
-/// because consecutive PIDs often belong to similar processes. The order affects only the speed.
+/// Consecutive PIDs often belong to similar processes. So the reader chooses the fastest order of
+/// reading a process's files by the type of the previous process.
 pub struct ProcessReader<'a> {
     scan: Scan<'a>,
     searches_holders: bool,
@@ -127,8 +127,8 @@ impl<'a> ProcessReader<'a> {
     /// Confirms that an init found by the BPF program is still the init of its namespace, and reads
     /// its cgroups. Returns `None` if the process must be read through /proc instead.
     ///
-    /// Comparing the namespace ID and the init's PID is enough, because a namespace has only one
-    /// init in its lifetime.
+    /// To confirm the init, its PID and the ID of its namespace are compared. This is enough,
+    /// because a namespace has only one init in its lifetime.
     pub fn confirm_init(&self, seen: SeenInit) -> Option<ReadProcess> {
         let SeenInit { process, ns_id, mount_namespace } = seen;
         let pid = process.pid;
@@ -141,9 +141,8 @@ impl<'a> ProcessReader<'a> {
                 None
             }
         };
-        // The cgroup was read by path. If the PID was reused before that read, the cgroup belongs
-        // to another process. Checking the namespace after the read proves that the cgroup belongs
-        // to this init.
+        // The cgroup was read by path, so it belongs to another process if the PID has been reused.
+        // Checking the namespace after that read proves that the PID still belonged to this init.
         let fd = self.namespace_of_init(&process, ns_id, &mut dir)?;
         self.scan.registry.keep(fd, InitHistory::Existed).ok()?;
         let mount_namespaces = mount_namespace.map(|inode| (inode, pid)).into_iter().collect();
@@ -171,9 +170,8 @@ impl<'a> ProcessReader<'a> {
     /// Reads one process. For `none_open_since`, see [`Target`](super::scan::Target).
     ///
     /// Fails with `ENOENT` if there is no such process, and with `ESRCH` if the process went away.
-    /// Fails with `EXDEV` or `EAGAIN` if the process seems to be exiting or in the middle of
-    /// `execve(2)`, and should be read again. If `is_final_attempt` is set, `EAGAIN` is never
-    /// returned.
+    /// Fails with `EXDEV` or `EAGAIN` if the process should be read again, because it seems to be
+    /// exiting or calling `execve(2)`. Never fails with `EAGAIN` if `is_final_attempt` is set.
     pub fn read(
         &mut self,
         pid: Pid,
@@ -186,9 +184,8 @@ impl<'a> ProcessReader<'a> {
             return Ok(ReadProcess::new(process));
         }
         let procfs = self.scan.procfs.fd();
-        // If `/proc/PID` is opened first, all files are sure to belong to the same process, and
-        // their paths are shorter. But if only two files are read, opening the directory costs more
-        // than it saves.
+        // Opening the directory `/proc/PID` pays off if many files are read, because relative paths
+        // are shorter. If only two files are read, opening it costs more than it saves.
         let mut dir = if self.searches_holders || !self.scan.details.is_empty() {
             ProcessDir::open(procfs, pid)?
         } else {
@@ -204,8 +201,8 @@ impl<'a> ProcessReader<'a> {
         self.read_open(open, none_open_since).map_err(vanished)
     }
 
-    /// Reads a process again through a procfs whose files are not covered by other mounts. Returns
-    /// `None` if there is no such procfs, or if reading fails.
+    /// Reads a process again through a procfs without covering mounts. Returns `None` if there is
+    /// no such procfs, or if reading fails.
     pub fn read_uncovered(&self, pid: Pid, none_open_since: Option<u64>) -> Option<ReadProcess> {
         let scan = Scan { procfs: self.scan.procfs.uncovered()?, ..self.scan };
         Self::new(scan).read(pid, none_open_since, true).ok()
@@ -225,8 +222,8 @@ impl<'a> ProcessReader<'a> {
         // needs the text comes first.
         let (status, link) = self.read_status_and_link(&mut open)?;
         let (status, namespace, leaders) = self.identify(&mut open, status, link)?;
-        // The namespace is pinned (opened and kept open) before anything slow is read. An open
-        // namespace can't be freed, so its inode number can't be reused.
+        // Pin the namespace (keep it open) before reading anything slow: the inode number of an
+        // open namespace can't be reused.
         let is_pinned = self.pin(namespace, &mut open)?;
         let is_init = status.nspid.last() == Some(&Pid::INIT);
         let (has_memory, capacity) = (status.has_memory, status.descriptor_capacity);
@@ -269,12 +266,12 @@ impl<'a> ProcessReader<'a> {
         self.searches_holders && details.is_empty() && procfs.own && namespace.is_some()
     }
 
-    /// Reads a kernel thread with a single read of `/proc/PID/stat`. Returns `None` if the process
-    /// is not a kernel thread, or if other files must be read too.
+    /// Reads a kernel thread from `/proc/PID/stat` only. Returns `None` if the process is not a
+    /// kernel thread, or if other files are needed.
     ///
-    /// Reading only one file saves a lot of time, because an idle host has more kernel threads than
-    /// other processes. Kernel threads exist only in the initial PID namespace, so they have only
-    /// one PID. Their UID is taken from the owner of the file `stat`, which is root.
+    /// Reading only one file saves much time, because most processes of an idle host are kernel
+    /// threads. Kernel threads exist only in the initial PID namespace, so they have only one PID.
+    /// Their UID is the owner of the file `stat`.
     fn read_kernel_thread(&mut self, pid: Pid) -> Option<Process> {
         let mut dir = ProcessDir::by_path(self.scan.procfs.fd(), pid);
         let (base, name) = dir.file(c"stat");
@@ -299,16 +296,16 @@ impl<'a> ProcessReader<'a> {
         })
     }
 
-    /// Reads the status and the link `ns/pid` of the same process. The link has a separate result,
-    /// because the kernel may refuse to show the link although the status is readable.
+    /// Reads the status and the link `ns/pid` of the same process. The link has a result of its
+    /// own, because the kernel may show the status but refuse to show the link.
     fn read_status_and_link(
         &mut self,
         open: &mut OpenProcess<'_>,
     ) -> SysResult<(Status, SysResult<Option<NamespaceId>>)> {
-        // Usually, read the status first. If it shows that the process is in pidns's namespace, the
-        // link `ns/pid` is not needed. Otherwise, read the link, and then the status again, to
-        // prove that the process still exists. If the process is likely to be in a nested
-        // namespace, read the link first, so that the status is read only once.
+        // Usually, the status is read first. If it shows that the process is in pidns's namespace,
+        // the link `ns/pid` is not needed. Otherwise, the status must be read again after the link,
+        // to prove that the process still exists. To avoid this second read, the link is read first
+        // if the process is likely to be in a nested namespace.
         let early =
             (self.last_was_nested || !self.scan.procfs.own).then(|| open.dir.pid_namespace());
         read_record(&open.status_file, &mut self.buffer)?;
@@ -328,7 +325,7 @@ impl<'a> ProcessReader<'a> {
     }
 
     /// Checks that the status file belongs to the listed PID, and fills in the PIDs if the kernel
-    /// omitted them. The text of the file must still be in the buffer.
+    /// omitted them. The buffer must still contain the text of the status file.
     fn identify(
         &mut self,
         open: &mut OpenProcess<'_>,
@@ -336,8 +333,8 @@ impl<'a> ProcessReader<'a> {
         link: SysResult<Option<NamespaceId>>,
     ) -> SysResult<(Status, Option<NamespaceId>, Option<Leaders>)> {
         let pid = open.pid;
-        // Another process's status file can be bind-mounted over this status file. Both files are
-        // on the same file system, so only the PID in the text reveals this.
+        // Root can bind-mount the status file of another process over this status file. The two
+        // files are on the same file system, so only the PID in the text shows the difference.
         let shown = status.nspid.first().copied().or_else(|| parse::status_pid(&self.buffer));
         if shown.is_some_and(|shown| shown != pid) {
             return Err(Errno::XDEV);
@@ -357,8 +354,8 @@ impl<'a> ProcessReader<'a> {
         }
         Ok(match link {
             Ok(namespace) => (status, namespace, None),
-            // The link could not be read, but the status could be read afterwards. So the process
-            // still exists, and the kernel refuses to show its link.
+            // The status could be read after the link could not. So the process still exists, and
+            // the kernel refuses to show its link.
             Err(errno) => {
                 open.note(DiagnosticCode::NamespaceUnreadable, errno);
                 (status, None, Some(parse::leaders(&self.buffer)))
@@ -366,8 +363,8 @@ impl<'a> ProcessReader<'a> {
         })
     }
 
-    /// Returns `true` if pidns has permission to read everything about the processes of this
-    /// user. If the kernel denies access anyway, another attempt may succeed.
+    /// Returns `true` if pidns may read everything about the processes of this user. If the kernel
+    /// denies access anyway, another attempt may succeed.
     fn expects_access(&self, uid: impl Into<Option<u32>>) -> bool {
         self.may_trace_all || uid.into() == Some(rustix::process::geteuid().as_raw())
     }
@@ -385,9 +382,9 @@ impl<'a> ProcessReader<'a> {
         Ok(clock::start_time_in(&self.buffer))
     }
 
-    /// Pins the namespace of a process: keeps it open, so that its inode number can't be reused.
-    /// Returns `false` if the namespace is unknown or can't be opened. Fails with `ESRCH` if the
-    /// process is gone.
+    /// Pins the namespace of a process: opens it and keeps it open, so that its inode number can't
+    /// be reused. Returns `false` if the namespace is unknown or can't be opened. Fails with
+    /// `ESRCH` if the process is gone.
     fn pin(&self, namespace: Option<NamespaceId>, open: &mut OpenProcess<'_>) -> SysResult<bool> {
         let Some(NamespaceId::Inode(inode)) = namespace else { return Ok(false) };
         if namespace == self.scan.namespace {
@@ -403,7 +400,7 @@ impl<'a> ProcessReader<'a> {
                 .map_err(|errno| still_there(status_file).err().unwrap_or(errno))
         };
         // The link `ns/pid` can't have changed: the open status file keeps the process's `struct
-        // pid` alive, and `struct pid` keeps its PID namespace alive.
+        // pid` alive, and the `struct pid` keeps its PID namespace alive.
         match self.scan.registry.pin(inode, InitHistory::Existed, open_link, || true) {
             Ok(()) => Ok(true),
             Err(errno) if is_gone(errno) => Err(errno),
@@ -430,17 +427,17 @@ impl<'a> ProcessReader<'a> {
         });
         let now = inits::life(self.scan.procfs, init, has_memory);
         // The cgroups and the state were read by path, so check that the PID still belongs to this
-        // init. If the namespace is pinned, it is enough that the link `ns/pid` still shows the
-        // namespace, because a namespace has only one init in its lifetime.
+        // init. If the namespace is pinned, checking the link `ns/pid` is enough, because a
+        // namespace has only one init in its lifetime.
         if !is_pinned || open.dir.pid_namespace() != Ok(init.namespace) {
             open.still_there()?;
         }
         Ok((cgroup, now))
     }
 
-    /// Finds the namespaces that a process keeps alive, except the process's own namespace. Returns
-    /// an empty result if the scan does not search for holders. Fails with `ESRCH` if the process
-    /// is gone, and with `EAGAIN` if the process should be read again.
+    /// Finds the namespaces that a process keeps alive, except its own. Returns an empty result if
+    /// the scan does not search for holders. Fails with `ESRCH` if the process is gone, and with
+    /// `EAGAIN` if it should be read again.
     fn search_holders(
         &self,
         process: &Process,
@@ -465,8 +462,8 @@ impl<'a> ProcessReader<'a> {
         if held.is_unsettled {
             open.retry_later()?;
         }
-        // The result of this search is final, so record the descriptor tables that were searched.
-        // Then a table is not searched again for other processes that share it.
+        // This result is final, so record the descriptor tables that were searched. Other processes
+        // that share such a table need not be searched.
         for table in std::mem::take(&mut held.searched_tables) {
             scan.tables.insert(table);
         }
@@ -486,8 +483,8 @@ pub fn read_cgroup(dir: &mut ProcessDir<'_>, waits: &WaitLimit) -> SysResult<Opt
     }
 }
 
-/// Returns the PIDs of a process on kernels without NSpid (before Linux 4.1). If the process is a
-/// member of the namespace that the procfs shows, its only PID is `pid`. Otherwise, the PIDs are
+/// Returns the PIDs of a process on kernels without NSpid (before Linux 4.1). In the PID namespace
+/// that the procfs shows, a process has only the PID `pid`. The PIDs of any other process are
 /// unknown, so the result is empty.
 fn nspid_of_member(
     pid: Pid,

@@ -14,8 +14,8 @@ use crate::model::{NamespaceId, Pid};
 
 /// The directory `/proc/PID` of a process, accessed by its path or through an open descriptor.
 pub struct ProcessDir<'a> {
-    /// The open directory, if it was opened. Files opened through it always belong to the process
-    /// that had the PID when the directory was opened.
+    /// The open directory, if it was opened. Files opened through it belong to the process that had
+    /// the PID when the directory was opened.
     opened: Option<OwnedFd>,
     /// The open directory `ns`, if it was opened.
     namespaces: Option<OwnedFd>,
@@ -58,8 +58,8 @@ impl<'a> ProcessDir<'a> {
         }
         let file = file.to_bytes_with_nul();
         let end = self.base + file.len();
-        // The buffer is large enough for the name of every file that pidns uses. If a name were too
-        // long, the returned path would be empty, and `openat(2)` would fail.
+        // The buffer is large enough for each file name that pidns uses. For a longer name, the
+        // returned path would be empty, and `openat(2)` would fail.
         if let Some(space) = self.path.get_mut(self.base..end) {
             space.copy_from_slice(file);
         }
@@ -67,8 +67,8 @@ impl<'a> ProcessDir<'a> {
         (self.procfs, path.unwrap_or(c""))
     }
 
-    /// Opens the directory `ns`. The links in `ns` are then read through this open directory. Fails
-    /// with `EXDEV` if something is mounted over `ns`.
+    /// Opens the directory `ns`, through which links such as `ns/pid` are then read. Fails with
+    /// `EXDEV` if something is mounted over `ns`.
     pub fn open_namespaces(&mut self) -> Result<()> {
         let (base, name) = self.file(c"ns");
         let opened = open_base(base, name)?;
@@ -99,12 +99,11 @@ pub fn still_there(status_file: &OwnedFd) -> Result<()> {
     rustix::io::pread(status_file, &mut [0; 1], 0).map(drop)
 }
 
-/// Runs `attempt`, and runs it a second time if the process seems to be gone.
+/// Runs `attempt`. If the process seems to be gone, runs `attempt` a second time.
 ///
-/// `attempt` may open a file of a process just before a thread other than the leader calls
-/// `execve(2)`. The thread then takes over the leader's TID, and the old leader exits. The file
-/// belongs to the old leader, so reading it fails with the error for a process that is gone,
-/// although the process lives on.
+/// A living process seems to be gone if a thread other than the leader calls `execve(2)` after
+/// `attempt` has opened a file of the process. The kernel then gives the leader's TID to this
+/// thread, and the old leader exits. The file belongs to the old leader, so reading it fails.
 pub fn try_twice<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     match attempt() {
         Err(errno) if is_gone(errno) => attempt(),
@@ -112,11 +111,11 @@ pub fn try_twice<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     }
 }
 
-/// Calls `read`, which reads a file of a process, and retries once after an error. During
-/// `execve(2)`, the kernel can briefly deny access to files that are otherwise readable.
+/// Calls `read`, which reads a file of a process, and retries once after an error: during
+/// `execve(2)`, the kernel can briefly deny access to a readable file.
 ///
-/// The outer result fails with `ESRCH` if the process is gone. The inner result is the result of
-/// `read` if the process still exists.
+/// If the process is gone, the outer result is `ESRCH`. Otherwise, the inner result is the result
+/// of `read`.
 pub fn read_twice<T>(
     status_file: &OwnedFd,
     mut read: impl FnMut() -> Result<T>,
@@ -152,9 +151,9 @@ pub fn for_each_task(dir: BorrowedFd<'_>, mut visit: impl FnMut(Pid, OwnedFd)) -
     Ok(())
 }
 
-/// Returns the real cause of an error from reading a file of a thread: `ESRCH` if the thread is
-/// gone, otherwise `errno`. If a thread is gone, the kernel can return `EACCES`, even to root.
-/// `task` is the directory of the thread.
+/// Returns the real cause of an error from reading a file of a thread. If the thread is gone,
+/// returns `ESRCH`, because the kernel can return `EACCES` in this case, even to root. Otherwise,
+/// returns `errno`. `task` is the directory of the thread.
 pub fn real_cause(errno: Errno, task: BorrowedFd<'_>) -> Errno {
     let is_gone = || read(task, c"stat", &mut Vec::new()).is_err_and(is_gone);
     if errno == Errno::ACCESS && is_gone() { Errno::SRCH } else { errno }

@@ -26,8 +26,8 @@ use crate::model::{DiagnosticCode, NamespaceId, Pid};
 /// Inode number of the root directory of every procfs (`PROC_ROOT_INO` in the kernel).
 const PROC_ROOT_INO: u64 = 1;
 
-/// Time limit for opening a procfs whose path the user has given. The path may lead through a
-/// network or FUSE file system that does not answer.
+/// Time limit for opening a procfs at a path from the user. The path may lead through a network or
+/// FUSE file system that does not answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An open procfs.
@@ -35,9 +35,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Procfs {
     /// The path at which the procfs is mounted.
     pub path: PathBuf,
-    /// `true` if this procfs shows the PID namespace of pidns itself. System calls and ioctls
-    /// interpret PIDs in that namespace. So if this is `false`, do not pass them PIDs from this
-    /// procfs.
+    /// `true` if this procfs shows pidns's own PID namespace. If `false`, do not pass PIDs from
+    /// this procfs to system calls or ioctls, which expect PIDs in pidns's own PID namespace.
     pub own: bool,
     /// PID under which this procfs shows pidns itself; `None` if pidns is not visible in this
     /// procfs.
@@ -59,12 +58,12 @@ impl Procfs {
         let mut link = [0; 16];
         let viewer = read_link(dir.as_fd(), c"self", &mut link).ok().and_then(parse::entry);
         let viewer = viewer.and_then(Pid::new);
-        // In the procfs of an ancestor namespace, the NSpid line of pidns has several PIDs: one for
-        // each level from the ancestor to pidns. So a single PID means that this procfs shows the
-        // PID namespace of pidns.
+        // The NSpid line of pidns contains one PID for each level, from the PID namespace of the
+        // procfs to pidns's own. So if there is only one PID, the procfs shows pidns's own PID
+        // namespace.
         let own = match status.nspid.len() {
-            // Before Linux 4.1 there is no NSpid line, so compare PIDs: the procfs of pidns's own
-            // PID namespace shows pidns under the PID that getpid(2) returns.
+            // Before Linux 4.1 there is no NSpid line, so compare PIDs: getpid(2) returns the PID
+            // that pidns has in its own PID namespace.
             0 => viewer.is_some_and(|pid| pid.as_u32() == std::process::id()),
             levels => levels == 1,
         };
@@ -80,11 +79,11 @@ impl Procfs {
         Ok(Self { path, own: *own, viewer: *viewer, dir, uncovered })
     }
 
-    /// Returns a procfs that shows the same processes, but in which no file is hidden by a mount.
-    /// Root can mount something over `/proc/PID`; the returned procfs still shows the process.
+    /// Returns a procfs that shows the same processes, but without mounts that cover files. (Root
+    /// can mount something over `/proc/PID` to hide a process.)
     ///
-    /// Returns `None` if the kernel refuses to create such a procfs, or if `self` does not belong
-    /// to pidns's PID namespace.
+    /// Returns `None` if the kernel refuses to create such a procfs, or if `self` does not show
+    /// pidns's own PID namespace.
     pub fn uncovered(&self) -> Option<&Self> {
         let make = || {
             let dir = self.own.then(private_procfs)?.ok()?;
@@ -96,8 +95,8 @@ impl Procfs {
     }
 
     /// Reads `kernel.pid_max`, which is one more than the highest possible PID. Since Linux 6.14,
-    /// each PID namespace has its own value; the file shows the value of pidns's namespace. Returns
-    /// `None` if the value is unknown.
+    /// each PID namespace has its own value; the result is the value for pidns's own PID namespace.
+    /// Returns `None` if the value is unknown.
     pub fn pid_max(&self) -> Option<u32> {
         let mut text = Vec::new();
         read(self.own.then(|| self.fd())?, c"sys/kernel/pid_max", &mut text).ok()?;
@@ -111,8 +110,8 @@ impl Procfs {
 
     /// Lists the PIDs of all processes.
     ///
-    /// The kernel lists PIDs in ascending order while the directory is being read. So a process
-    /// that starts during a scan is included if its PID is higher than the last PID read.
+    /// The kernel lists the PIDs in ascending order, while the directory is being read. So the list
+    /// includes a process that starts during the scan if its PID is higher than the last PID read.
     pub fn pids(&self) -> SysResult<impl Iterator<Item = SysResult<Pid>> + use<>> {
         let pid = |entry: SysResult<DirEntry>| match entry {
             Ok(entry) => parse::entry(entry.file_name().to_bytes()).and_then(Pid::new).map(Ok),
@@ -140,8 +139,8 @@ impl Procfs {
     }
 
     /// Pins the PID namespace that this procfs shows: keeps it open, so that its inode number can't
-    /// be reused. Returns `None` if this procfs does not show pidns's own PID namespace, or if that
-    /// namespace can't be pinned.
+    /// be reused. Returns `None` if this is not pidns's own PID namespace, or if it can't be
+    /// opened.
     pub fn pin_own_namespace(&self, registry: &NamespaceRegistry) -> Option<NamespaceId> {
         let name = c"self/ns/pid";
         let inode = self.own.then(|| namespace_link(self.fd(), name, "pid").ok().flatten())??;
@@ -151,16 +150,17 @@ impl Procfs {
         Some(NamespaceId::Inode(inode))
     }
 
-    /// Adds a diagnostic to `log` if this procfs hides processes from pidns (`hidepid=` of
-    /// `proc(5)`). Processes that are listed but can't be read get diagnostics of their own.
+    /// Adds a diagnostic to `log` if this procfs does not list all processes to pidns (mount option
+    /// `hidepid=`, see `proc(5)`). A process that is listed but unreadable gets a diagnostic of its
+    /// own.
     pub fn note_hidden(&self, log: &mut DiagnosticLog) {
         if viewer::may_trace_all() {
             return;
         }
         let Ok(stat) = fs::fstat(&self.dir) else { return };
         let mut table = Vec::new();
-        // pidns's mount table contains the mount options of this procfs. The table can be read
-        // through any procfs that shows pidns: try /proc first, then this procfs.
+        // pidns's mount table contains the mount options of this procfs. Any procfs that shows
+        // pidns contains this table: try /proc first, then this procfs.
         let mut read_table = |dir: BorrowedFd<'_>| {
             let file = open(dir, c"self/mountinfo").ok()?;
             read_to_end(&file, &mut table, MAX_MOUNTINFO).ok()
@@ -183,8 +183,8 @@ impl Procfs {
     }
 }
 
-/// Opens the root directory of a procfs. Returns `None` if `path` is not the root directory of a
-/// procfs. Fails with `ETIMEDOUT` if a file system on the path does not answer.
+/// Opens the root directory of a procfs. Returns `None` if `path` is anything else. Fails with
+/// `ETIMEDOUT` if a file system on the path does not answer.
 fn open_root(path: &Path) -> SysResult<Option<OwnedFd>> {
     let open = |path: &Path| {
         let dir = fs::openat(CWD, path, READ | OFlags::DIRECTORY, Mode::empty())?;

@@ -64,7 +64,7 @@ pub fn add_descendants(processes: &[Process], pids: &mut BTreeSet<Pid>) {
     }
 }
 
-/// Lists the children of the main thread of a process, in the order in which they were forked or
+/// Lists the children of a process's main thread, in the order in which they were forked or
 /// adopted. Returns an empty list if the children can't be read.
 pub fn children(procfs: &Procfs, parent: Pid) -> Vec<Pid> {
     let mut text = Vec::new();
@@ -90,9 +90,9 @@ pub fn has_ended(procfs: &Procfs, pid: Pid) -> bool {
             .map_or_else(is_gone, |it| it.threads.is_none_or(|it| it.get() == 1))
 }
 
-/// Returns `true` if the program of a process is a shell. Checks the link `exe` if possible,
-/// because `comm` may be the name of a script. If pidns may not read the link, also checks the
-/// first argument, which is the shell that runs a script.
+/// Returns `true` if a process is a shell. Uses the target of the link `exe`, because `comm` may be
+/// the name of a script. If pidns may not read the link, also checks the first argument: if the
+/// process runs a script, it is the script's shell.
 pub fn is_shell(procfs: &Procfs, process: &Process, waits: &WaitLimit) -> bool {
     let is_shell = |path: &[u8]| SHELLS.iter().any(|it| it.as_bytes() == file_name(path));
     let mut link = [0; 256];

@@ -34,8 +34,8 @@ pub struct Scan<'a> {
 pub struct ScanWaits {
     /// Time limit for reading process memory.
     pub memory: WaitLimit,
-    /// Time limit for reading the cgroups of inits, which reveal containers. It is separate so that
-    /// reading the cgroups of other processes can't use it up.
+    /// Time limit for reading the cgroups of inits, which reveal containers. The cgroups of other
+    /// processes have another time limit, so they can't use up this one.
     pub init_cgroups: WaitLimit,
     /// Time limit for reading the cgroups of all processes, if [`Detail::Cgroup`] was requested.
     pub cgroups: WaitLimit,
@@ -57,11 +57,11 @@ pub struct Target {
     /// PID of the process, as the procfs shows it.
     pub pid: Pid,
     /// Start time of the process; set only if the BPF program found that the process has no
-    /// namespace open as a file descriptor. If /proc shows the same start time, it is the same
-    /// process, so its descriptors are not searched.
+    /// namespace open as a file descriptor. Its descriptors are not searched if /proc shows the
+    /// same start time.
     pub none_open_since: Option<u64>,
-    /// The data about the process from the BPF program. Set only if the process is a living init
-    /// that keeps no namespace alive except its own.
+    /// Data from the BPF program about the process. Set only if the process is a living init that
+    /// keeps no namespace alive except its own.
     pub init: Option<Box<SeenInit>>,
 }
 

@@ -1,13 +1,12 @@
 //! Marks a pidns process that is running a scan, so that other scans recognize it.
 //!
-//! A scan keeps open every namespace that it finds. The descriptors that pidns opens for this
-//! purpose are not holders, because pidns closes them at the end of the scan. To let other scans
-//! recognize these descriptors, pidns has a *scan mark*: an open, empty memfd (`memfd_create(2)`)
-//! with a well-known name, which the link `/proc/PID/fd/FD` shows. In a process with a scan mark,
-//! descriptors with the flag `O_CLOEXEC` are not holders: pidns sets this flag on every descriptor
-//! that it opens, and an inherited descriptor cannot have the flag.
+//! A scan keeps each namespace open that it finds, and closes all of them at the end. Other scans
+//! must not report these descriptors as holders. So a scanning pidns process has a *scan mark*: an
+//! open, empty memfd (`memfd_create(2)`) with a well-known name, which the link `/proc/PID/fd/FD`
+//! shows. If a process has a scan mark, its descriptors with the flag `O_CLOEXEC` are not holders.
+//! pidns sets this flag on every descriptor that it opens; an inherited descriptor cannot have it.
 //!
-//! Any process can imitate the mark. So a mark is valid only for a short time after it was made or
+//! Any process can imitate the mark, so it is valid only for a short time after it was made or
 //! renewed. After that time, even a pidns process that is still scanning (for example, because it
 //! was stopped) can be a holder.
 
@@ -63,7 +62,7 @@ pub fn renew() {
     }
 }
 
-/// Returns `true` if the descriptor `name` in `table` is a valid scan mark. `table` is an open
+/// Returns `true` if the descriptor `name` refers to a valid scan mark. `table` is the open
 /// directory `/proc/PID/fd`, and `file` identifies the descriptor's file.
 pub fn is_mark(table: BorrowedFd<'_>, name: &CStr, file: FileId) -> bool {
     let mut text = [0; LINK.len() + 1];

@@ -42,7 +42,7 @@ use crate::model::{
 };
 
 /// Maximum number of times that pidns asks the kernel for the PID of an init. pidns asks again if
-/// the init has exited before its files in /proc were read.
+/// the init exits before pidns has read its files in /proc.
 const INIT_ATTEMPTS: usize = 3;
 
 /// A mounted procfs that is used as a source of snapshots.
@@ -132,8 +132,8 @@ impl ProcSource {
         census.count(&self.procfs)
     }
 
-    /// Checks that `seen` describes pidns itself, by comparing it with the process that this procfs
-    /// shows under the same PID. Fails with the name of the first field that differs.
+    /// Checks that `seen` describes pidns itself: this procfs must show the same process under the
+    /// same PID. Fails with the name of the first field that differs.
     pub fn is_viewer(&self, seen: &Process) -> Result<(), &'static str> {
         let mut shown = status::read_now(&self.procfs, seen.pid).map_err(|_| "PID")?;
         shown.namespace = self.viewer_namespace.map(NamespaceId::Inode);
@@ -156,8 +156,8 @@ impl ProcSource {
         if self.procfs.own { Some(&self.procfs) } else { self.own.as_ref() }
     }
 
-    /// Returns `true` if `namespace` is pidns's own namespace or one of its descendants. Every
-    /// process in such a namespace has a PID in pidns's namespace too.
+    /// Returns `true` if `namespace` is pidns's own PID namespace or one of its descendants. All
+    /// its processes then have a PID in pidns's own PID namespace.
     fn is_within_viewers(&self, namespace: &NamespaceFd) -> bool {
         let Some(own) = self.viewer_namespace else { return false };
         if own == INITIAL_PID_NAMESPACE || own == namespace.inode() {
@@ -337,16 +337,16 @@ impl FollowUp for ProcSource {
     }
 
     fn init_of(&self, namespace: &NamespaceFd) -> SysResult<Pid> {
-        // The kernel returns the PID that the init has in pidns's namespace. In the procfs of
-        // another namespace, this PID can belong to a different process.
+        // The kernel returns the PID of the init in pidns's own PID namespace. If the procfs shows
+        // another PID namespace, this PID can belong to a different process there.
         if self.procfs.own { namespace.tgid_from_pidns(Pid::INIT) } else { Err(Errno::NOTTY) }
     }
 
     /// Finds out whether a namespace has ever had an init.
     ///
-    /// The kernel shows the link `pid_for_children` of a thread only if the namespace that the link
-    /// refers to has had an init. So a new thread enters the namespace, reads its own link and
-    /// exits without creating a child. Entering requires `CAP_SYS_ADMIN`.
+    /// A new thread enters the namespace, reads its own link `pid_for_children`, and exits without
+    /// creating a child. The kernel shows this link only if the namespace has had an init. Entering
+    /// requires `CAP_SYS_ADMIN`.
     fn had_init(&self, namespace: &NamespaceFd) -> Option<bool> {
         // The new thread reads its own link `pid_for_children`, so the procfs must show this
         // thread.
@@ -383,8 +383,9 @@ impl FollowUp for ProcSource {
                 Err(Errno::SRCH) if self.is_within_viewers(namespace) => return InitNow::Absent,
                 Err(_) => return InitNow::Unknown,
             };
-            // A namespace has only one init in its lifetime. If the kernel returns the same PID
-            // before and after the init was read, this PID belonged to the init the whole time.
+            // If the kernel returns the same PID before and after the init was read, the PID
+            // belonged to the init the whole time, because a namespace has only one init in its
+            // lifetime.
             let is_init = || namespace.tgid_from_pidns(Pid::INIT) == Ok(init);
             match inits::life_of_pid(own, init, is_init) {
                 Ok(now) => return now,
