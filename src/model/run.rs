@@ -41,9 +41,10 @@ impl Ended {
 pub struct Killed {
     /// Processes that were sent SIGTERM. No signal is sent to zombies.
     pub sigterm: BTreeSet<Pid>,
-    /// Processes that were sent SIGKILL, because they survived SIGTERM or appeared later. If pidns
-    /// killed the init of a PID namespace, the kernel also killed the processes that entered the
-    /// namespace from outside (nsenter, docker exec). This list includes them.
+    /// Processes that were sent SIGKILL. pidns sends SIGKILL to processes that survived SIGTERM or
+    /// appeared later. If pidns kills the init of a PID namespace, the kernel kills the other
+    /// members. These include members that entered the namespace from outside (nsenter, docker
+    /// exec).
     pub sigkill: BTreeSet<Pid>,
     /// The processes in `sigkill` that do not descend from the command. The kernel killed them
     /// together with an init.
@@ -67,8 +68,8 @@ impl Killed {
     }
 }
 
-/// The start time and the PID of a process. The PID orders processes that started in the same clock
-/// tick.
+/// The start time and the PID of a process, for sorting processes by age. The PID breaks ties
+/// between processes that started in the same clock tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessStart {
     /// Start time in clock ticks (1/100 s) since boot.
@@ -81,13 +82,11 @@ impl ProcessStart {
     /// Returns `true` if this process started before `other`, or `None` if the order is unknown.
     ///
     /// Processes that started in the same clock tick (10 ms) are ordered by PID. The kernel assigns
-    /// PIDs in ascending order. After the highest PID, which is less than `pid_max`, it continues
-    /// at 300. So either the process with the lower PID started first, or the PIDs wrapped around
-    /// between the two starts.
+    /// PIDs in ascending order up to `pid_max`, and then continues at 300. So the process with the
+    /// lower PID started first, unless the PIDs wrapped around between the two starts.
     ///
-    /// An order is impossible if 16,384 or more processes would have started between the two
-    /// processes, because no host starts that many in one tick. The order is known if exactly one
-    /// order is possible.
+    /// No host starts 16,384 processes in one tick. So an order is ruled out if it needs that many
+    /// PIDs between the two. The result is known if only one order remains.
     #[must_use]
     pub fn is_before(self, other: Self, pid_max: Option<u32>) -> Option<bool> {
         const TOO_MANY: u32 = 1 << 14;

@@ -7,14 +7,15 @@ use smol_str::SmolStr;
 
 use super::{Container, Detail, Lineage, Namespace, NamespaceId, Pid, Process, Snapshot};
 
-/// The types of namespaces that are compared, in the order in which pidns displays them.
+/// The types of namespaces that pidns compares, in display order.
 ///
-/// The types cgroup, time and user are left out, because most containers share them with the host.
+/// Most containers share their cgroup, time and user namespaces with the host, so pidns does not
+/// compare these types.
 const TYPES: [&str; 4] = ["net", "ipc", "uts", "mnt"];
 
-/// The lowest inode number that the kernel gives to namespaces created at run time
-/// (`PROC_DYNAMIC_FIRST`). The initial namespaces have fixed inode numbers just below this number:
-/// IPC, UTS, user and PID since Linux 3.8, net and mnt since Linux 6.18.
+/// The lowest inode number of a namespace that was created after boot (`PROC_DYNAMIC_FIRST`). The
+/// initial namespaces have fixed, lower inode numbers: IPC, UTS, user and PID since Linux 3.8, net
+/// and mnt since Linux 6.18.
 const FIRST_DYNAMIC: u64 = 0xF000_0000;
 
 /// The initial PID namespace (`PROC_PID_INIT_INO`).
@@ -41,8 +42,8 @@ pub enum SharedWith {
     /// The inits of one or more other PID namespaces. Descendants of a PID namespace do not count
     /// as other PID namespaces.
     Namespaces {
-        /// The other PID namespace to name in messages: the nearest ancestor that shares the
-        /// namespaces or, if there is no such ancestor, the PID namespace with the lowest ID.
+        /// The PID namespace that messages name. This is the nearest ancestor whose init shares the
+        /// namespaces. If there is no such ancestor, it is another PID namespace that shares them.
         first: NamespaceId,
         /// The container of the PID namespace `first`.
         container: Option<Container>,
@@ -51,7 +52,7 @@ pub enum SharedWith {
     },
 }
 
-/// For each PID namespace: the network, IPC, UTS and mount namespaces that its init shares with the
+/// The network, IPC, UTS and mount namespaces that the init of each PID namespace shares with the
 /// host or with other inits. Empty if the snapshot was taken without `--details namespaces`.
 #[derive(Clone, Debug, Default)]
 pub struct Sharing(HashMap<NamespaceId, Vec<Shared>>);
@@ -101,8 +102,8 @@ impl Sharing {
         Self(sharing)
     }
 
-    /// Returns the namespaces that the init of a PID namespace shares: first those shared with the
-    /// host, then those shared with the inits of other PID namespaces.
+    /// Returns the namespaces that the init of a PID namespace shares. Namespaces shared with the
+    /// host come first. Namespaces shared with other inits follow.
     #[must_use]
     pub fn of(&self, namespace: NamespaceId) -> &[Shared] {
         self.0.get(&namespace).map_or(&[], Vec::as_slice)
@@ -181,8 +182,8 @@ mod tests {
 
     const HOST: u64 = 0xEFFF_FFFC;
 
-    /// Returns a snapshot of a host with PID namespaces. Each tuple contains the inodes of a PID
-    /// namespace, of its parent, and of its init's network and IPC namespaces.
+    /// Returns a snapshot of a host with PID namespaces. Each tuple contains four inodes: the PID
+    /// namespace, its parent, and the network and IPC namespace of its init.
     fn host(inner: &[(u64, u64, u64, u64)]) -> Snapshot {
         let mut namespaces = vec![namespace(HOST, None)];
         let mut processes = vec![process(&[1], Some(HOST)), process(&[2], Some(HOST))];
@@ -205,8 +206,8 @@ mod tests {
         process.details.get_or_insert_default().namespaces = Some(others.collect());
     }
 
-    /// Formats each [`Shared`] of a PID namespace: `TYPES host`, or `TYPES FIRST MORE` with the
-    /// fields `first` and `more` of [`SharedWith::Namespaces`].
+    /// Formats each [`Shared`] of a PID namespace as `TYPES host` or `TYPES FIRST MORE` (see
+    /// [`SharedWith::Namespaces`]).
     fn shared(sharing: &Sharing, inode: u64) -> Vec<String> {
         let text = |shared: &Shared| match &shared.with {
             SharedWith::Host => format!("{} host", shared.types.join(",")),

@@ -18,8 +18,8 @@ pub struct Snapshot {
     pub generator: (String, String),
     /// Start time of the scan: RFC 3339, UTC.
     pub captured_at: String,
-    /// Duration of the scan. `None` for a saved document: documents do not contain the duration,
-    /// because it differs from scan to scan even if the host does not change.
+    /// Duration of the scan. `None` for a saved document. Documents do not contain the duration, so
+    /// that two scans of an unchanged host give the same document.
     pub scan_duration: Option<Duration>,
     /// The host that was scanned.
     pub host: Host,
@@ -96,8 +96,8 @@ pub struct Host {
 pub struct Procfs {
     /// Mount point of the procfs.
     pub path: String,
-    /// `true` if the procfs shows the PID namespace in which pidns itself ran. If `false`, the
-    /// kernel reports the parents of fewer namespaces.
+    /// `true` if the procfs shows the PID namespace of pidns itself. Otherwise, the kernel may hide
+    /// the parents of some namespaces.
     pub own: bool,
     /// The PID namespace that the procfs shows: the first PID in every `nspid` belongs to this
     /// namespace. Null if unknown.
@@ -113,15 +113,16 @@ keywords! {
         /// The PID namespace in which the children of each process start
         /// (/proc/PID/ns/pid_for_children).
         Children = "children",
-        /// The PID namespace in which the children of each thread start, and the file descriptors
-        /// and mounts of each thread that has its own descriptor table or mount namespace.
+        /// The PID namespace in which the children of each thread start. Also the file descriptors
+        /// of threads with their own descriptor table, and the mounts of threads with their own
+        /// mount namespace.
         Threads = "threads",
         /// The open file descriptors of each process.
         Fds = "fds",
         /// The mounts in every reachable mount namespace.
         Mounts = "mounts",
-        /// Kernel memory, for namespaces that /proc does not show. Includes all other places except
-        /// threads. Needs root and Linux 6.18 or later.
+        /// Kernel memory, which also contains namespaces that /proc does not show. Includes all
+        /// other scopes except `threads`. Needs root and Linux 6.18 or later.
         Kernel = "kernel",
     }
 }
@@ -131,8 +132,8 @@ impl SearchScope {
     pub const OF_PROC: [Self; 5] =
         [Self::Processes, Self::Children, Self::Threads, Self::Fds, Self::Mounts];
 
-    /// Returns the default scopes: all places in /proc except threads, because a search of threads
-    /// takes longest and finds the fewest namespaces.
+    /// Returns the default scopes: all scopes of /proc except `threads`. Searching threads takes
+    /// longest and finds the fewest namespaces.
     #[must_use]
     pub fn default_set() -> BTreeSet<Self> {
         Self::OF_PROC.into_iter().filter(|&scope| scope != Self::Threads).collect()

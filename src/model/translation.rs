@@ -16,8 +16,8 @@ pub struct Translation {
     pub to: Option<NamespaceId>,
     /// The translated PID: the PID of the process in the namespace `to`.
     pub translated: Pid,
-    /// The PIDs of the process in all namespaces in which it is visible, from the namespace that
-    /// the procfs shows down to the process's own namespace.
+    /// The PIDs of the process, one for each namespace in which it is visible. The first PID
+    /// belongs to the namespace of the procfs, the last one to the process's own namespace.
     #[cfg_attr(test, schemars(length(min = 1)))]
     pub levels: Vec<Level>,
 }
