@@ -43,12 +43,12 @@ pub fn write_until(
     write_to(Unbuffered { stop: Some(stop), ..Unbuffered::new(io::stdout().as_fd()) }, emit)
 }
 
-/// Writes to a file, terminal or pipe, but stops waiting for a slow reader as soon as `stop` is
+/// Writes to a file, terminal or pipe. Stops waiting for a slow reader as soon as `stop` is
 /// readable.
 ///
 /// # Errors
-/// Returns an error if writing fails, if the reader has closed the pipe, or if pidns stopped
-/// waiting.
+/// Returns an error if writing fails, if the reader has closed the pipe, or if `stop` ended the
+/// wait.
 pub fn write_file_until(
     file: BorrowedFd<'_>,
     stop: BorrowedFd<'_>,
@@ -96,7 +96,7 @@ pub fn print(text: &[u8]) -> Result<Exit, Error> {
 }
 
 /// Writes a string with ANSI colours to standard output. Removes the colours if standard output is
-/// not a terminal or the environment turns them off.
+/// not a terminal, or if the environment turns colours off.
 pub fn print_colored(text: &str) -> Result<Exit, Error> {
     let mut out = AutoStream::new(Vec::new(), AutoStream::choice(&io::stdout()));
     out.write_all(text.as_bytes()).map_err(Error::Write)?;
@@ -145,8 +145,8 @@ fn is_utf8_locale(locale: &str) -> bool {
     charset.eq_ignore_ascii_case("UTF-8") || charset.eq_ignore_ascii_case("utf8")
 }
 
-/// Returns `true` if output should be coloured. With [`ColorChoice::Auto`], output is coloured if
-/// standard output is a terminal and the environment does not turn colours off.
+/// Returns `true` if output should be coloured. [`ColorChoice::Auto`] means: only on a terminal,
+/// and only if the environment does not turn colours off.
 #[must_use]
 pub fn is_colored(choice: ColorChoice) -> bool {
     let choice = match choice {
@@ -200,22 +200,21 @@ impl StoppedWaiting {
     }
 }
 
-/// An unbuffered writer to a standard descriptor. The writers of the standard library are not
-/// suitable: `Stdout` flushes after each line, and both `Stdout` and `Stderr` ignore the error from
-/// writing to a closed descriptor.
+/// An unbuffered writer to a descriptor. The standard library's `Stdout` flushes after each line.
+/// Its `Stdout` and `Stderr` also ignore `EBADF`, the error for a closed descriptor.
 struct Unbuffered<'fd> {
     fd: BorrowedFd<'fd>,
     /// A descriptor that becomes readable when pidns must no longer wait for a slow reader. From
-    /// then on, a write that would have to wait fails instead.
+    /// then on, a write that would have to wait fails.
     stop: Option<BorrowedFd<'fd>>,
 }
 
 impl<'fd> Unbuffered<'fd> {
-    /// Blocks SIGXFSZ, so that `write(2)` fails with `EFBIG` if a file may not grow any further
-    /// (`RLIMIT_FSIZE`). Otherwise, SIGXFSZ would terminate pidns without a message.
+    /// Blocks SIGXFSZ, so that a write beyond `RLIMIT_FSIZE` fails with `EFBIG`. Otherwise, SIGXFSZ
+    /// would terminate pidns without a message.
     ///
-    /// The mask does not affect programs that pidns starts, because the standard library clears
-    /// their signal mask.
+    /// Programs that pidns starts do not inherit the signal mask, because the standard library
+    /// clears it.
     fn new(fd: BorrowedFd<'fd>) -> Self {
         // Blocking a signal fails only for invalid arguments.
         let _ = SigSet::from(Signal::SIGXFSZ).thread_block();
@@ -244,9 +243,9 @@ impl Write for Unbuffered<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut bytes = bytes;
         if self.stop.is_some() {
-            // `stop` cannot interrupt a blocking write, so write no more than a pipe accepts
-            // without blocking. Write whole lines if possible, so that the output of other programs
-            // cannot split a line.
+            // `stop` cannot interrupt a blocking write. So write only as many bytes as a pipe
+            // accepts without blocking. Write whole lines if possible, so that output of other
+            // programs cannot appear within a line.
             if let Some(first) = bytes.get(..PIPE_BYTES) {
                 let end =
                     first.iter().rposition(|&byte| byte == b'\n').map_or(PIPE_BYTES, |at| at + 1);
@@ -256,9 +255,9 @@ impl Write for Unbuffered<'_> {
         }
         loop {
             match rustix::io::write(self.fd, bytes) {
-                // EAGAIN means that the pipe or terminal is full, and that another program has set
-                // O_NONBLOCK on the shared open file description. `wait` also returns if the reader
-                // closes the pipe; the next write then fails.
+                // The pipe or terminal is full, and another program has set O_NONBLOCK on the
+                // shared open file description. If the reader closes the pipe, `wait` returns, and
+                // the next write fails.
                 Err(Errno::AGAIN) => self.wait()?,
                 written => return Ok(written?),
             }
