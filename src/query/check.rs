@@ -61,8 +61,8 @@ pub struct Check {
 }
 
 impl Check {
-    /// Checks a graph for problems. Does not report the states of the processes and namespaces that
-    /// `unsettled` lists, because most of these states end soon.
+    /// Checks a graph for problems. Does not report processes and namespaces in `unsettled`,
+    /// because their states will probably end soon.
     #[must_use]
     pub fn new(graph: PidGraph, unsettled: Unsettled, policy: &Policy) -> Self {
         let mut this = Self::unchecked(graph, unsettled);
@@ -70,9 +70,9 @@ impl Check {
         this
     }
 
-    /// Checks the later graph of a comparison. Reports processes and namespaces that are certainly
-    /// new as leftovers. Unless `all` is set, leaves out problems that the earlier graph already
-    /// had, and turns a problem into a warning if the earlier graph may already have had it.
+    /// Checks the later graph of a comparison. Certainly new processes and namespaces are
+    /// leftovers. Unless `all` is set, leaves out problems that the earlier graph already had. If
+    /// the age of a problem is unknown, it is only a warning.
     #[must_use]
     pub fn since(diff: Diff, unsettled: Unsettled, policy: &Policy, all: bool) -> Self {
         let leftovers = since::leftovers(&diff);
@@ -129,8 +129,9 @@ impl Check {
 
     /// Adds findings for the problems of threads.
     ///
-    /// In a comparison, such a finding is only a warning unless the process is certainly new,
-    /// because an earlier snapshot does not show whether the problem already existed.
+    /// Snapshots do not contain the problems of threads, so a comparison cannot tell if a problem
+    /// is new. In a comparison, the finding is therefore only a warning, unless the process itself
+    /// is certainly new.
     pub fn add_thread_problems(&mut self, problems: ThreadProblems, policy: &Policy) {
         let ThreadProblems { stuck, stopped_inits } = problems;
         let stopped = stopped_inits.into_iter().map(|pid| (CheckCode::StoppedInit, pid));
@@ -192,9 +193,8 @@ impl Check {
         is_found(Verdict::Deny) || is_found(Verdict::Warn)
     }
 
-    /// Returns all processes that a report on the findings mentions: the subjects of the findings;
-    /// the tracers or parents of zombies; the inits of namespaces; and the processes that keep
-    /// namespaces alive.
+    /// Returns all processes that a report mentions: subjects of findings, parents or tracers of
+    /// zombies, inits, and processes that keep namespaces alive.
     #[must_use]
     pub fn concerned(&self) -> HashSet<Pid> {
         let mut concerned = HashSet::new();
@@ -232,7 +232,7 @@ impl Check {
     }
 
     /// Returns the part of the graph to show with the findings: the namespaces that have findings,
-    /// the processes that [`concerned`](Self::concerned) returns, and all ancestor namespaces.
+    /// their ancestors, and the processes that [`concerned`](Self::concerned) returns.
     #[must_use]
     pub fn branches(&self) -> PidGraph {
         let namespaces = self.findings.iter().filter_map(|finding| match finding.subject {

@@ -15,9 +15,9 @@ use crate::model::{Container, Namespace, NotFound, Process};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerPattern(String);
 
-/// The part of a container's description that matches a pattern. A name takes precedence over the
-/// prefix of an ID: `fe` means the container named `fe`, even if the IDs of other containers start
-/// with `fe`.
+/// The part of a container that matches a pattern. A full name or ID takes precedence over a
+/// prefix. For example, `fe` means the container named `fe`, even if the IDs of other containers
+/// start with `fe`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Match {
     /// Name or full ID of the container.
@@ -80,8 +80,8 @@ impl ContainerPattern {
         start.is_some_and(|start| start.eq_ignore_ascii_case(self.0.as_bytes()))
     }
 
-    /// Finds the containers in a graph that match the pattern. If the pattern is the name or full
-    /// ID of a container or pod, leaves out containers that match only by a prefix.
+    /// Finds the containers that match the pattern. If the pattern is the full name or ID of a
+    /// container or pod, ignores containers that match only by prefix.
     #[must_use]
     pub fn choose<'a>(&self, graph: &'a PidGraph) -> ChosenContainers<'a> {
         let mut matches: Vec<_> =

@@ -12,7 +12,7 @@ pub enum Caveat {
     Incomplete,
     /// The document was filtered, and the filter may have removed the process or namespace.
     Part,
-    /// The user searched for a container, but the snapshot lacks the cgroups of processes. Without
+    /// The user searched for a container, but the snapshot does not contain cgroups. Without
     /// cgroups, pidns knows only containers that contain the init of a PID namespace.
     NoCgroups,
 }

@@ -1,10 +1,10 @@
 //! Compares two snapshots, and finds the processes and namespaces that are new, gone or changed.
 //!
-//! A process is the same in both snapshots if its boot, PID and start time are equal. A namespace
-//! is the same if its 64-bit ID is equal. Before Linux 6.18, namespaces have no such ID, so pidns
-//! compares the inode and the init of the namespace. The inode is not enough, because the kernel
-//! reuses inodes. If some of this data is missing, pidns compares the rest. Such a match is called
-//! weak, because it may be wrong.
+//! Processes match if boot ID, PID and start time are equal. Namespaces match if their 64-bit IDs
+//! are equal. Before Linux 6.18, namespaces have no such ID, so pidns compares their inodes and
+//! inits. (The inode alone is not enough, because the kernel reuses inodes.) If some data is
+//! missing, pidns compares only the other data. Such a match is called weak, because it may be
+//! wrong.
 
 mod change;
 mod compare;
@@ -56,12 +56,11 @@ pub struct Diff {
     /// `true` if the first snapshot certainly contains every process that existed when it was
     /// taken.
     has_all_processes: bool,
-    /// `true` if every namespace that is only in the second snapshot is certainly new. This is so
-    /// if the first snapshot is complete, and its scan searched every place that the second scan
-    /// searched.
+    /// `true` if the first snapshot is complete, and its scan searched every scope that the second
+    /// scan searched. A namespace that is only in the second snapshot is then certainly new.
     has_all_namespaces: bool,
-    /// The start time and PID of the pidns process that took the first snapshot; `None` if unknown,
-    /// or if the second snapshot may be the older one.
+    /// Start time and PID of the pidns process that took the first snapshot. `None` if unknown, or
+    /// if the second snapshot may be the older one.
     begin: Option<Begin>,
 }
 
@@ -94,12 +93,13 @@ impl Diff {
             after.selected.clone_from(&after_part.snapshot().selected);
             parts = Some((before_part, after_part));
         }
-        // Compare the whole snapshots, and select the changes afterwards. Otherwise, a process that
-        // no longer matches the filter, for example because its name changed, would count as gone.
+        // Compare unfiltered snapshots, and filter the changes afterwards. Otherwise, a process
+        // that no longer matches the filter (for example, because its name changed) would look
+        // gone.
         let mut diff = Self::new(PidGraph::new(before), PidGraph::new(after))?;
         diff.nothing = nothing;
-        // The snapshots are unfiltered, but `selected` makes them look filtered. So use the
-        // coverage that was determined before `selected` was set.
+        // Setting `selected` makes the snapshots look filtered, but they are complete. So restore
+        // the coverage from before `selected` was set.
         diff.note_coverage(covered_before);
         if let Some((before_part, after_part)) = parts {
             diff.select(&before_part, &after_part);
@@ -174,8 +174,8 @@ impl Diff {
         self.begin.is_some_and(|begin| begin.predates(process) == Some(false))
     }
 
-    /// Removes all changes except those to selected processes and namespaces. `before` and `after`
-    /// are the selected parts of the two graphs.
+    /// Keeps only the changes of selected processes and namespaces. `before` and `after` are the
+    /// selected parts of the two graphs.
     fn select(&mut self, before: &PidGraph, after: &PidGraph) {
         let process = |graph: &PidGraph, pid: Option<Pid>| {
             pid.is_some_and(|pid| graph.process(pid).is_some())
@@ -197,8 +197,8 @@ impl Diff {
         });
     }
 
-    /// Marks namespaces as hidden: they are missing from the second graph, although they still
-    /// exist in the kernel. `hidden` contains the IDs of these namespaces in the first graph.
+    /// Marks namespaces as hidden (missing from the second graph, although they still exist).
+    /// `hidden` contains their IDs in the first graph.
     pub fn hide(&mut self, hidden: &BTreeSet<NamespaceId>) {
         for change in &mut self.namespaces {
             change.hidden = change.before.is_some_and(|id| hidden.contains(&id));
@@ -211,8 +211,8 @@ impl Diff {
         !self.namespaces.is_empty() || !self.processes.is_empty()
     }
 
-    /// Returns the ID that a namespace of the first graph has in the second graph, or `None` if the
-    /// second graph does not contain the namespace.
+    /// Converts the ID of a namespace in the first graph to its ID in the second graph. Returns
+    /// `None` if the second graph does not contain the namespace.
     #[must_use]
     pub fn counterpart(&self, before: NamespaceId) -> Option<NamespaceId> {
         self.counterparts.get(&before).copied()
@@ -243,8 +243,8 @@ impl Diff {
     }
 
     /// Returns the [`caveats`](Self::caveats) that can make an old process or namespace look new.
-    /// Leaves out `Incomplete` if the first graph is complete, because a gap in the second graph
-    /// cannot have this effect.
+    /// Leaves out `Incomplete` if the first graph is complete: a gap in the second graph does not
+    /// make anything look new.
     #[must_use]
     pub fn caveats_about_new(&self) -> BTreeSet<DiffCaveat> {
         let mut caveats = self.caveats();

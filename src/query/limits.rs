@@ -9,21 +9,21 @@ use crate::model::{Limit, LimitKind, LiveFacts, Pid, Process};
 /// If no PIDs are given, `pidns limits` shows only limits with at least this usage, in percent.
 const CLOSE_PERCENT: u64 = 80;
 
-/// The limits that apply to the requested processes or, if no processes were requested, all limits
-/// on the host that are reached or nearly reached.
+/// The limits that apply to the requested processes. If no processes were requested, all limits of
+/// the host that are reached or nearly reached.
 #[derive(Debug)]
 pub struct LimitReport {
     /// The graph of the host.
     pub graph: PidGraph,
     /// The processes whose limits were requested; empty for the whole host.
     pub asked: BTreeSet<Pid>,
-    /// The limits to show. Limits that are reached come first: those of pidns itself, then the
-    /// others in the order in which the kernel checks them. Limits that are not reached follow,
-    /// highest percentage first. Unknown limits come last.
+    /// The limits to show, in three groups: reached, not reached, unknown. In the first group,
+    /// limits that apply to pidns itself come first. In the second group, the highest percentage
+    /// comes first.
     pub limits: Vec<Limit>,
-    /// Number of limits that could be read, including those that are not shown. Limits of the kinds
-    /// `InitTerminated` and `Nesting` count only if they are reached, because pidns usually derives
-    /// them from the namespace hierarchy instead of reading a limit.
+    /// Number of limits that could be read, including limits that are not shown. The kinds
+    /// `InitTerminated` and `Nesting` count only if reached, because pidns usually does not read
+    /// them, but derives them from the namespace hierarchy.
     pub known: usize,
     /// Number of unknown limits (`full` is `None`), including those that are not shown.
     pub unknown: usize,
@@ -37,8 +37,8 @@ pub struct LimitReport {
 }
 
 impl LimitReport {
-    /// Picks the limits that apply to the processes in `asked` or, if `asked` is empty, all limits
-    /// on the host that are reached or nearly reached. `own` is the PID of pidns itself.
+    /// Picks the limits that apply to the processes in `asked`. If `asked` is empty, picks all
+    /// limits of the host that are reached or nearly reached. `own` is the PID of pidns itself.
     #[must_use]
     pub fn new(graph: PidGraph, asked: BTreeSet<Pid>, own: Option<Pid>) -> Self {
         let all = graph.snapshot().limits.iter().flatten();
@@ -84,8 +84,8 @@ impl LimitReport {
     }
 }
 
-/// Returns the processes that have this PID in their own PID namespace, but a different PID on this
-/// host. The newest process comes first.
+/// Returns the processes that have this PID in their own PID namespace, but another PID in the
+/// procfs. The newest process comes first.
 #[must_use]
 pub fn namesakes(processes: &[Process], pid: Pid) -> Vec<&Process> {
     let is_namesake = |it: &&Process| it.pid != pid && it.nspid.last() == Some(&pid);
@@ -98,12 +98,11 @@ fn is_of(limit: &Limit, pid: Option<Pid>) -> bool {
     pid.is_some_and(|pid| limit.pids.contains(&pid))
 }
 
-/// Returns the process to name in a report on a limit, but never `own` (pidns itself).
+/// Returns the process that a report on a limit names. Never returns `own` (pidns itself).
 ///
-/// If the limit applies to its largest consumer, returns this consumer. Otherwise, returns the
-/// process with the most children among the processes to which the limit applies. For
-/// `RLIMIT_NPROC`, it helps most to raise the limit of the returned process, because its future
-/// children inherit the raised limit.
+/// This is the largest consumer, if the limit applies to it. Otherwise, it is the process with the
+/// most children, among the processes to which the limit applies. Raising the `RLIMIT_NPROC` of
+/// such a process helps most, because its future children inherit the limit.
 #[must_use]
 pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option<Pid> {
     let consumer = limit.main_consumer().and_then(|it| it.pid);
@@ -115,9 +114,9 @@ pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option
     for parent in limit.pids.iter().filter_map(|pid| process(pid)?.ppid) {
         *children.entry(parent).or_default() += 1;
     }
-    // Prefer the process with the most children. Among equals, prefer a process whose parent is not
-    // an init: a child of an init is probably an orphan. Then prefer the oldest process, because it
-    // may be an ancestor of the others.
+    // Prefer the process with the most children. The first tie-breaker is a parent that is not an
+    // init: a child of an init is probably an orphan. The second one is age: the oldest process may
+    // be an ancestor of the others.
     let rank = |pid: &Pid| {
         let parent = process(pid).and_then(|it| process(&it.ppid?));
         let is_orphan = parent.is_some_and(|it| it.nspid.last() == Some(&Pid::INIT));
@@ -126,16 +125,16 @@ pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option
     };
     let others = limit.pids.iter().copied().filter(|&pid| Some(pid) != own);
     let first = others.max_by_key(rank)?;
-    // If the limit applies to pidns, the shell that started the tasks may be gone, because it has
-    // replaced itself with pidns (`exec`). So do not return a process without children: it probably
-    // did not start the tasks.
+    // A process without children probably did not start the tasks. If the limit applies to pidns,
+    // do not return such a process: the shell that started the tasks may have replaced itself with
+    // pidns (`exec`).
     let is_useful = children.contains_key(&first) || !is_of(limit, own);
     is_useful.then_some(first)
 }
 
-/// Sorts limits into three groups, in this order: reached, not reached, unknown. In the first
-/// group, the limits of pidns itself (`own`) come first, then the others in the order in which the
-/// kernel checks them. In the second group, the highest percentage comes first.
+/// Sorts limits into three groups: reached, not reached, unknown. In the first group, limits that
+/// apply to `own` (pidns itself) come first. In the second group, the highest percentage comes
+/// first. Equal limits keep the order in which the kernel checks them.
 fn sort(limits: &mut [Limit], own: Option<Pid>) {
     limits.sort_by_key(|limit| {
         let is_full = limit.full == Some(true);
@@ -155,8 +154,8 @@ mod tests {
         Pid::new(raw).unwrap()
     }
 
-    /// Calls [`main_process`] for a limit that applies to `processes`, each given as PID, parent
-    /// and start time. `largest` is the PID and number of tasks of the largest consumer.
+    /// Calls [`main_process`] for a limit that applies to `processes`. Each process is a PID, a
+    /// parent and a start time. `largest` is the PID and number of tasks of the largest consumer.
     fn main_of(processes: &[[u32; 3]], largest: (u32, u64), own: Option<u32>) -> Option<u32> {
         let mut all = vec![process(&[1], Some(10))];
         all.extend(processes.iter().map(|&[raw, parent, start]| Process {

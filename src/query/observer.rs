@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use crate::graph::PidGraph;
 use crate::model::{Holder, NamespaceId, Observer, Pid, Process, Snapshot};
 
-/// Removes from a snapshot the pidns process that took it, and the limits that apply only to this
-/// process. Unless `kernel_threads` is set, also removes all kernel threads, because they start and
-/// end at any time.
+/// Removes the pidns process that took a snapshot, and the limits that apply only to this process.
+/// Unless `kernel_threads` is set, also removes kernel threads, because they start and end at any
+/// time.
 pub fn leave_out_observer(snapshot: &mut Snapshot, kernel_threads: bool) {
     let observer = snapshot.observer.as_ref();
     let is_observer = |it: &Process| observer.is_some_and(|observer| is_same(observer, it));
@@ -23,12 +23,12 @@ pub fn leave_out_observer(snapshot: &mut Snapshot, kernel_threads: bool) {
     }
 }
 
-/// Empties the lists of attendants and companions in a snapshot, so that a comparison also reports
-/// processes in these lists as new or gone.
+/// Empties the lists of attendants and companions of a snapshot, so that a comparison does not
+/// ignore these processes.
 ///
-/// Use this function if one pidns process takes both snapshots: no process is then started only for
-/// the second snapshot. For example, after `pidns watch &`, the lists may contain another command
-/// from the same shell, which the comparison must report.
+/// Use this function if one pidns process takes both snapshots: no other process is then started
+/// only for the second snapshot. For example, after `pidns watch &`, the lists may contain a later
+/// command of the same shell. The comparison must report such a command.
 #[must_use]
 pub fn without_attendants(mut snapshot: Snapshot) -> Snapshot {
     if let Some(observer) = &mut snapshot.observer {
@@ -43,14 +43,12 @@ fn is_same(observer: &Observer, process: &Process) -> bool {
     observer.pid == process.pid && starts.is_none_or(|(one, other)| one == other)
 }
 
-/// Returns the attendants of a snapshot: pidns, and the other processes that ran only because the
-/// snapshot was taken, such as the other commands in the pipeline of pidns. A comparison must not
-/// report attendants as leftovers of a CI job. For example, each step of a job runs in a new shell,
-/// so the shell of the step that calls pidns is an attendant.
+/// Returns the attendants of a snapshot: the processes that ran only because the snapshot was
+/// taken. These include pidns itself, the other commands in its pipeline, and the shell of the CI
+/// step that ran pidns. A comparison must not report attendants as leftovers.
 ///
-/// `is_alone` returns `true` for a process that is not in the other snapshot. Only such a process
-/// is an attendant. A CI agent that is in both snapshots keeps running after the step, so it is not
-/// an attendant.
+/// `is_alone` returns `true` for a process that is not in the other snapshot of the comparison.
+/// Processes that are in both snapshots, such as the CI agent, are not attendants.
 ///
 /// `snapshot` does not list pidns as a process (see [`leave_out_observer`]), but pidns may still be
 /// the init or a holder of a namespace.
@@ -73,8 +71,8 @@ pub fn attendants(snapshot: &Snapshot, is_alone: impl Fn(Pid) -> bool) -> BTreeS
 }
 
 /// Returns the namespaces whose users all satisfy `is_user`. The users of a namespace are its
-/// members except zombies or, if there are none, its holders. The users of its descendant
-/// namespaces must also satisfy `is_user`.
+/// running members. If it has none, they are its holders. The users of descendant namespaces must
+/// also satisfy `is_user`.
 pub fn namespaces_used_only_by(
     graph: &PidGraph,
     is_user: impl Fn(Pid) -> bool,
@@ -111,7 +109,7 @@ mod tests {
     }
 
     /// Returns a snapshot that pidns (process 8) took in a CI step. Process 3 is the heartbeat: a
-    /// background subshell that shows that the step is still running.
+    /// background subshell that runs as long as the step.
     fn host() -> Snapshot {
         let mut processes: Vec<_> = [1, 7, 8, 9].map(|it| process(&[it], Some(10))).into();
         for process in &mut processes {

@@ -1,7 +1,6 @@
-//! Finds the processes that `pidns run --kill` kills although they do not descend from the command.
-//! When pidns kills the init of a PID namespace, the kernel kills all other processes in the
-//! namespace. Some of them may have joined the namespace from outside, for example through
-//! nsenter(1).
+//! Finds processes that `pidns run --kill` kills although they do not descend from the command.
+//! When pidns kills the init of a PID namespace, the kernel also kills all other members, including
+//! processes that entered the namespace from outside (for example, through nsenter(1)).
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -19,8 +18,8 @@ pub struct Outsiders {
 }
 
 impl Outsiders {
-    /// Finds the outsiders in a snapshot. An outsider is not a descendant of pidns, but is in a PID
-    /// namespace whose init is a descendant. `pids` are the descendants of pidns.
+    /// Finds the outsiders in a snapshot. An outsider does not descend from pidns, but the init of
+    /// its PID namespace does. `pids` are the descendants of pidns.
     pub(super) fn of(snapshot: &Snapshot, pids: &HashSet<Pid>) -> Self {
         let mut this = Self::default();
         let inits = snapshot.namespaces.iter().filter_map(|it| Some((it.id, it.init?)));
@@ -43,8 +42,8 @@ impl Outsiders {
         this
     }
 
-    /// Updates the outsiders from a later snapshot. If a process has ended although the inits of
-    /// all its PID namespaces are still running, the process ended by itself, and is removed.
+    /// Updates the outsiders from a later snapshot. Removes processes that have ended by
+    /// themselves: the inits of all their PID namespaces are still running.
     pub(super) fn update(&mut self, later: &Snapshot, pids: &HashSet<Pid>) {
         let now = Self::of(later, pids);
         let living: HashSet<Pid> = later.processes.iter().map(|it| it.pid).collect();
@@ -53,7 +52,7 @@ impl Outsiders {
         self.parents.extend(now.parents);
     }
 
-    /// Returns two lists: the outsiders (see [`Outsiders`]) that the kernel killed together with an
+    /// Returns two lists: outsiders (see [`Outsiders`]) that the kernel killed together with an
     /// init, and the parents of all outsiders.
     pub(super) fn killed(self, killed: &Killed) -> (Vec<Process>, Vec<Process>) {
         let is_killed = |init: &Pid| {

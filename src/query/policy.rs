@@ -190,8 +190,7 @@ fn owns(user: &User, namespace: &Namespace, init: Option<&Process>) -> bool {
         })
 }
 
-/// An ordered set of rules. If several rules match a finding, these criteria decide which rule
-/// applies, in this order:
+/// An ordered set of rules. If several rules match a finding, the order of precedence is:
 ///
 /// 1. A rule with a scope takes precedence over a rule without a scope.
 /// 2. A rule in a later list takes precedence over a rule in an earlier list.

@@ -18,13 +18,13 @@ use crate::model::{
 pub struct RunScope {
     /// The pidns process. As a subreaper, it adopts orphaned descendants of the command.
     pub reaper: Pid,
-    /// The processes in the command's cgroup; empty without `--cgroup`. All of them are leftovers,
-    /// even if they are not descendants of the reaper.
+    /// The processes in the command's cgroup. They are leftovers even if they do not descend from
+    /// pidns. Empty without `--cgroup`.
     pub members: BTreeSet<Pid>,
     /// The PID namespaces that were bind-mounted before the command started.
     pub mounted: MountedNamespaces,
-    /// Zombies that still existed on a second check shortly after the scan, and that pidns cannot
-    /// reap itself. Other zombies do not count as leftovers.
+    /// Zombies that pidns cannot reap itself, and that still existed shortly after the scan. Other
+    /// zombies do not count as leftovers.
     pub unreaped: BTreeSet<Pid>,
 }
 
@@ -179,7 +179,7 @@ impl Leftovers {
     }
 
     /// Adds the outsiders (processes that do not descend from the command) that the kernel killed
-    /// when the init of their PID namespace was killed.
+    /// together with the init of their PID namespace.
     pub fn add_killed_outsiders(&mut self, killed: &mut Killed) {
         let (processes, parents) = mem::take(&mut self.outsiders).killed(killed);
         killed.outsiders = processes.iter().map(|it| it.pid).collect();
@@ -193,8 +193,8 @@ impl Leftovers {
     }
 }
 
-/// Sets `member_count` in each namespace. The count includes members that are not leftovers, so it
-/// must be set before such members are removed from the snapshot.
+/// Sets `member_count` in each namespace. Must be called before processes that are not leftovers
+/// are removed from the snapshot, because the count includes them.
 fn count_members(snapshot: &mut Snapshot) {
     let mut counts: HashMap<_, usize> = HashMap::new();
     for id in snapshot.processes.iter().filter_map(|process| process.namespace) {
@@ -236,16 +236,16 @@ fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
 
 /// Returns the namespaces that the command created and that still exist.
 ///
-/// A namespace with an init counts as created by the command if, and only if, the init descends
-/// from pidns. Other members are not evidence, because a descendant of pidns can enter an existing
+/// A namespace with an init was created by the command if, and only if, its init descends from
+/// pidns. Other members prove nothing, because a descendant of pidns can enter an existing
 /// namespace.
 ///
-/// A namespace without an init counts as created by the command if one of these conditions is met:
+/// A namespace without an init counts as created by the command in these cases:
 ///
 /// - A descendant of pidns is a member or keeps the namespace alive.
 /// - The namespace was bind-mounted while the command ran.
 ///
-/// However, a namespace without an init is older than the command in these cases:
+/// However, a namespace without an init counts as older than the command in these cases:
 ///
 /// - pidns has inherited a descriptor of the namespace.
 /// - The namespace was bind-mounted before the command started, and is still mounted.
@@ -259,9 +259,9 @@ fn made_namespaces(
 ) -> BTreeSet<NamespaceId> {
     let is_held_by_descendant =
         |holder: &Holder| holder.pid().is_some_and(|pid| pids.contains(&pid));
-    // Returns `Some(true)` for a mount that existed before the command started, and `Some(false)`
-    // for a newer mount. Returns `None` for a mount in another mount namespace, whose earlier
-    // mounts are unknown, and for holders that are not mounts.
+    // Returns `Some(true)` for a mount that is older than the command, and `Some(false)` for a
+    // newer mount. Returns `None` if the holder is not a mount. Also returns `None` if the mount is
+    // in another mount namespace, because the earlier mounts of that namespace are unknown.
     let is_old_mount = |namespace: &Namespace, holder: &Holder| match holder {
         Holder::Mount { path, mount_namespace } => {
             let is_own = Some(*mount_namespace) == scope.mounted.mount_namespace;
@@ -270,8 +270,8 @@ fn made_namespaces(
         }
         Holder::Fd { .. } | Holder::PidForChildren { .. } | Holder::File { .. } => None,
     };
-    // If pidns itself holds the namespace, pidns must have inherited a descriptor of the namespace,
-    // so the namespace is older than the command.
+    // If pidns itself holds the namespace, it has inherited a descriptor of the namespace. So the
+    // namespace is older than the command.
     let shows_age = |namespace: &Namespace, holder: &Holder| {
         holder.pid() == Some(scope.reaper) || is_old_mount(namespace, holder) == Some(true)
     };
@@ -407,9 +407,9 @@ mod tests {
         namespaces.push(namespace(10, None));
         namespaces.push(namespace(80, Some(70)));
         let mount = |path: &str| Holder::Mount { path: path.to_owned(), mount_namespace: 99 };
-        // Namespace 40 was mounted before the command started, and the command mounted namespace
-        // 50. A leftover process keeps namespace 60 alive. Namespace 70 is the parent of namespace
-        // 80, which the command created.
+        // Namespace 40 was mounted before the command started. The command mounted namespace 50. A
+        // leftover process keeps namespace 60 alive. The command created namespace 80, whose parent
+        // is 70.
         let held_by = |raw| Holder::Fd { pid: pid(raw), comm: None, fd: 3 };
         // Namespace 90 was mounted before the command started, and pidns has inherited a descriptor
         // of namespace 100.

@@ -19,8 +19,8 @@ use crate::model::{
 /// conditions.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// Select these processes, their namespaces, and the namespaces without a running init (dead or
-    /// nascent) that the processes hold open.
+    /// Select these processes and their namespaces. Also select the dead and nascent namespaces
+    /// that these processes keep alive.
     pub pids: BTreeSet<Pid>,
     /// `true` if the filter also selects relatives of each process in `pids`: its descendants, and
     /// its ancestors in its own namespace.
@@ -38,8 +38,8 @@ pub struct Selection {
     /// Select only processes whose environment meets this condition. The scan must have evaluated
     /// the condition.
     pub env: Option<EnvPattern>,
-    /// Select only the namespaces of this container, their descendants, and the container's
-    /// processes in other namespaces. A namespace belongs to the container of its init.
+    /// Select only this container: its namespaces, their descendants, and its processes in other
+    /// namespaces. A namespace belongs to the container of its init.
     pub container: Option<ContainerPattern>,
     /// Select only namespaces in this state.
     pub state: Option<NamespaceState>,
@@ -112,8 +112,8 @@ impl Selection {
         !self.pids.is_empty() || self.comm.is_some() || self.user.is_some() || self.env.is_some()
     }
 
-    /// Returns `true` if there is a condition on namespaces, other than `container`. A process
-    /// whose namespace is unknown never meets such a condition.
+    /// Returns `true` if there is a condition on namespaces, other than `container`. Such a
+    /// condition excludes processes whose namespace is unknown.
     fn is_by_namespace(&self) -> bool {
         self.root.is_some() || self.depth.is_some() || self.state.is_some()
     }
@@ -145,9 +145,8 @@ impl Selection {
             .map_or(process.namespace.is_none() && !self.is_by_namespace(), |position| {
                 position.in_reach
             });
-        // Several containers can share a PID namespace (`shareProcessNamespace` and `hostPID` of a
-        // Kubernetes pod, `docker run --pid`). So a process also matches if its own container is
-        // selected.
+        // Several containers can share a PID namespace (Kubernetes: `shareProcessNamespace`,
+        // `hostPID`; Docker: `--pid`). So a process also matches if its own container is selected.
         let is_inside = |chosen: &ChosenContainers<'_>| {
             process.other_container().is_some_and(|it| chosen.contains(it))
         };
@@ -158,8 +157,8 @@ impl Selection {
 
 /// Facts about a namespace that determine whether the filter selects it.
 struct Position {
-    /// Number of levels below the selected root, or below the top level if no root is selected.
-    /// `None` if the namespace is not in the subtree of the selected root.
+    /// Number of levels below the selected root. If no root is selected, number of levels below the
+    /// top level. `None` if the namespace is not in the subtree of the selected root.
     depth: Option<usize>,
     /// `true` if the namespace or one of its ancestors belongs to the selected container, or if no
     /// container is selected.
@@ -205,8 +204,8 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
         namespaces.extend(reapers.iter().filter_map(|&pid| graph.process(pid)?.namespace));
         processes.extend(reapers);
     }
-    // Add the dead namespaces that still exist because of the selected processes. Such a namespace
-    // may explain why a process cannot fork: its children would start in the dead namespace.
+    // Add the dead and nascent namespaces that the selected processes keep alive. A dead namespace
+    // may explain why a process cannot fork: its children would start there.
     if !selection.pids.is_empty() || selection.env.is_some() {
         namespaces.extend(kept_namespaces(&graph, &positions, &processes));
     }
@@ -232,8 +231,8 @@ pub fn part(graph: PidGraph, selection: &Selection) -> (PidGraph, Option<NotFoun
     }
 }
 
-/// Returns a copy of `selection`. If `with_family` is set, the copy also selects the descendants of
-/// each selected process, and its ancestors in its own namespace.
+/// Returns a copy of `selection`. If `with_family` is set, the copy also selects the relatives of
+/// each selected process: its descendants, and its ancestors in its own namespace.
 fn family(graph: &PidGraph, selection: &Selection) -> Selection {
     if !selection.with_family {
         return selection.clone();
@@ -302,8 +301,8 @@ fn nothing_selected(
     }
 }
 
-/// Returns the namespaces that meet the conditions `root`, `depth` and `state` of the filter, and
-/// are kept alive by a process in `processes`. Leaves out namespaces in the state `Live`.
+/// Returns the namespaces that a process in `processes` keeps alive. Leaves out live namespaces,
+/// and namespaces that do not meet the conditions `root`, `depth` and `state` of the filter.
 fn kept_namespaces(
     graph: &PidGraph,
     positions: &HashMap<NamespaceId, Position>,
@@ -317,8 +316,8 @@ fn kept_namespaces(
     graph.snapshot().namespaces.iter().filter(is_kept).map(|namespace| namespace.id).collect()
 }
 
-/// Adds the ancestors of each namespace in `namespaces`. Leaves out an ancestor for which
-/// `is_in_reach` returns `false`, and all ancestors above it.
+/// Adds the ancestors of each namespace in `namespaces`. Stops below the first ancestor for which
+/// `is_in_reach` returns `false`.
 fn add_ancestors(
     graph: &PidGraph,
     namespaces: &mut HashSet<NamespaceId>,
@@ -332,8 +331,8 @@ fn add_ancestors(
     }
 }
 
-/// Returns the part of a graph that contains these namespaces and processes, the namespaces of the
-/// processes, and the ancestors of all these namespaces.
+/// Returns the part of a graph with these processes, these namespaces, the namespaces of the
+/// processes, and all ancestor namespaces.
 pub fn branches(
     graph: PidGraph,
     mut namespaces: HashSet<NamespaceId>,
@@ -371,8 +370,9 @@ fn positions(
     positions
 }
 
-/// Returns the processes that keep a namespace alive: its holders, the processes that its
-/// terminated init waits for, and the parents or tracers that should reap those processes.
+/// Returns the processes that keep a namespace alive. These are its holders, and the processes that
+/// block its terminated init. If a blocking process is a zombie, its parent or tracer is included
+/// as well.
 pub fn keepers(namespace: &Namespace) -> impl Iterator<Item = Pid> {
     let live = namespace.state == NamespaceState::Live;
     let holders = namespace.holders.iter().filter_map(move |holder| match holder {
@@ -440,9 +440,9 @@ fn retain(
     part
 }
 
-/// Returns the processes that the filter removed, but that the output may still need: the ancestors
-/// and tracers of the remaining processes. For example, the output names the process that should
-/// reap a zombie, and a tree shows each process below its nearest remaining ancestor.
+/// Returns the ancestors and tracers of the remaining processes that the filter removed. The output
+/// still needs them: it names the process that should reap a zombie, and a tree shows each process
+/// below its nearest remaining ancestor.
 fn relatives(graph: &PidGraph, is_shown: impl Fn(&Process) -> bool) -> Vec<Process> {
     let shown = graph.processes().iter().filter(|it| is_shown(it));
     let mut todo: Vec<Pid> = shown.flat_map(|it| [it.ppid, it.tracer()]).flatten().collect();

@@ -1,10 +1,12 @@
-//! Distinguishes lasting problems from transient states by comparing two scans.
+//! Distinguishes lasting problems from transient states, by comparing two scans.
 //!
-//! Uninterruptible sleep usually ends within milliseconds, and a dead namespace usually disappears
-//! within milliseconds. A zombie is usually reaped within milliseconds, or within a second by an
-//! init that polls. So `pidns check` reports such a process or namespace only if two scans show it
-//! in the same state. A process that writes to a disk may be in a new sleep at each scan. To detect
-//! this, the caller also compares the numbers of context switches.
+//! `pidns check` reports uninterruptible processes, zombies and dead namespaces only if two scans
+//! show them in the same state. These states usually end within milliseconds (or within a second,
+//! if an init polls for zombies).
+//!
+//!
+//! A process that writes to a disk may be in a different sleep in each scan. The caller detects
+//! this by comparing the numbers of context switches.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
@@ -14,12 +16,12 @@ use crate::model::{Namespace, NamespaceId, NamespaceState, Pid, Process, Snapsho
 /// Pause before the second scan, which gives transient states time to end.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Pause before the second scan if zombies may be reported. It is longer than [`PAUSE`], because
-/// some inits, such as supervisord, look for terminated children only once a second.
+/// Pause before the second scan if zombies may be reported. Some inits, such as supervisord, look
+/// for terminated children only once a second.
 const ZOMBIE_PAUSE: Duration = Duration::from_millis(1100);
 
-/// Processes and namespaces that `pidns check` does not report, although their state is usually a
-/// problem. Most of these states will probably end soon.
+/// Processes and namespaces that `pidns check` does not report, because their states will probably
+/// end soon, or are not a problem.
 #[derive(Clone, Debug, Default)]
 pub struct Unsettled {
     /// Processes whose state `pidns check` does not report:
@@ -74,9 +76,8 @@ impl Transients {
         self.processes.is_empty() && self.namespaces.is_empty()
     }
 
-    /// Returns the processes and namespaces that are in a transient state in the later snapshot,
-    /// but were not in the same state in the first snapshot. `pidns check` does not report them,
-    /// because the states may soon end.
+    /// Returns the processes and namespaces that entered a transient state after the first scan.
+    /// `pidns check` does not report them, because the states may soon end.
     #[must_use]
     pub fn unsettled(&self, later: &Snapshot) -> Unsettled {
         let mut unsettled = Unsettled::default();

@@ -11,8 +11,8 @@ use crate::model::{
 /// Finds the process that has the PID `pid` in the namespace `from`, and returns its PID in the
 /// namespace `to`.
 ///
-/// `from` defaults to the namespace of the procfs that was read. `to` defaults to the namespace of
-/// the procfs if `from` is given, and otherwise to the process's own namespace.
+/// `from` defaults to the namespace of the procfs. If `from` is given, `to` defaults to the
+/// namespace of the procfs. Otherwise, `to` defaults to the process's own namespace.
 ///
 /// # Errors
 /// Returns an error if the namespace or process doesn't exist, or if the process isn't visible in
@@ -49,7 +49,7 @@ pub fn translate(
     Ok(Translation { pid, from: from.or(home), to, translated, levels })
 }
 
-/// Returns the ID of a namespace. Also accepts the ID of the procfs's PID namespace if a filter has
+/// Returns the ID of a namespace. Accepts the ID of the procfs's PID namespace even if a filter has
 /// removed this namespace from the graph.
 fn resolve_or_home(graph: &PidGraph, namespace: NamespaceRef) -> Result<NamespaceId, NotFound> {
     match (namespace, graph.snapshot().procfs.namespace) {

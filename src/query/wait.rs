@@ -16,29 +16,28 @@ use crate::model::{
 /// Pause between two checks with `--wait`.
 pub const RETRY: Duration = Duration::from_millis(200);
 
-/// Decides which findings keep the verdict `Deny` when the same host is checked repeatedly. All
-/// other findings with this verdict become warnings.
+/// Decides which denied findings remain denied when the same host is checked repeatedly. The others
+/// become warnings.
 ///
-/// A finding keeps the verdict in two cases:
+/// A finding remains denied in two cases:
 ///
 /// - Every check so far has reported the finding.
-/// - The current check and the previous check report the finding, and its subject is probably not a
-///   replacement for another subject.
+/// - The last two checks reported the finding, and its subject is probably not a replacement for
+///   another subject.
 ///
-/// For example, when a daemon replaces a worker, one process ends and a similar one appears.
-/// Findings about descendants of the new worker also become warnings, because the daemon may have
-/// replaced the descendants together with the worker.
+/// For example, a daemon may replace a worker: one process ends, and a similar one appears.
+/// Findings about the new worker or its descendants become warnings.
 #[derive(Debug, Default)]
 pub struct LastingFindings {
     /// The findings with the verdict `Deny`.
     findings: History<FindingId, FindingKind>,
-    /// All processes of the host, including those without findings: a daemon's new worker may have
-    /// no finding, although its descendants have findings.
+    /// All processes of the host. They include processes without findings, because a new worker
+    /// without findings may have descendants with findings.
     processes: History<ProcessId, ProcessKind>,
 }
 
-/// Records the items (findings or processes) that repeated checks found. If an item disappears, a
-/// new item of the same kind may be its replacement.
+/// Records the items (findings or processes) that repeated checks found, to detect replacements. If
+/// an item disappears, a new item of the same kind may have replaced it.
 #[derive(Debug)]
 struct History<Id, Kind> {
     /// The items that every check so far has found. `None` before the first check.
@@ -56,7 +55,8 @@ impl<Id, Kind> Default for History<Id, Kind> {
 }
 
 impl<Id: Clone + Eq + Hash, Kind: Eq + Hash> History<Id, Kind> {
-    /// Adds the items of the current check. Returns the items of the previous check.
+    /// Records the items that the current check found. Returns the items that the previous check
+    /// found.
     fn add(&mut self, now: HashMap<Id, Kind>) -> HashSet<Id> {
         self.lasting = Some(match self.lasting.take() {
             None => now.keys().cloned().collect(),
@@ -78,8 +78,8 @@ impl<Id: Clone + Eq + Hash, Kind: Eq + Hash> History<Id, Kind> {
         self.lasting.as_ref().is_some_and(|lasting| lasting.contains(id))
     }
 
-    /// Returns `true` if the item may be a replacement: an earlier check did not find the item, and
-    /// an item of the same kind has disappeared.
+    /// Returns `true` if the item may have replaced another item: an earlier check did not find it,
+    /// and an item of the same kind has disappeared.
     fn is_replacement(&self, id: &Id) -> bool {
         !self.has_lasted(id) && self.last.get(id).is_some_and(|kind| self.ended.contains(kind))
     }
@@ -88,8 +88,8 @@ impl<Id: Clone + Eq + Hash, Kind: Eq + Hash> History<Id, Kind> {
 /// PID and start time of a process.
 type ProcessId = (Pid, Option<u64>);
 
-/// Name and parent of a process. If a process ends, and another process of the same kind appears,
-/// the second process may have replaced the first one.
+/// Name and parent of a process. A process may have replaced an earlier process with the same name
+/// and parent.
 type ProcessKind = (SmolStr, Option<Pid>);
 
 fn process_id(process: &Process) -> ProcessId {
@@ -132,9 +132,8 @@ impl Identity {
     }
 }
 
-/// The kind of a finding's subject. If a finding about one subject disappears, and a finding about
-/// another subject of the same kind appears, the second subject may have replaced the first one,
-/// for example as the new worker of a daemon.
+/// The kind of a finding's subject. A subject may have replaced an earlier subject of the same
+/// kind. For example, a daemon can start a new worker after the old one has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Kind {
     Process(ProcessKind),
@@ -158,15 +157,15 @@ impl Kind {
 }
 
 impl LastingFindings {
-    /// Changes denied findings to warnings if they may soon disappear. `host` contains all
-    /// processes of the host, even if a filter removed some of them from the check.
+    /// Changes denied findings to warnings if they may soon disappear. `host` is unfiltered, even
+    /// if `check` is filtered.
     ///
     /// Returns `true` if the host must be checked again. There are two such cases:
     ///
-    /// - A denied finding is new, and does not seem to replace another finding. The next check
-    ///   shows whether the new finding lasts.
-    /// - All denied findings have disappeared. The next check shows whether they are really gone: a
-    ///   scan can miss a process that is replaced during the scan.
+    /// - A denied finding is new, and probably not a replacement. The next check shows whether it
+    ///   lasts.
+    /// - All denied findings have disappeared. The next check shows whether they are really gone,
+    ///   because a scan can miss a process that is replaced during the scan.
     pub fn judge(&mut self, check: &mut Check, host: &PidGraph) -> bool {
         let processes = host.processes().iter();
         self.processes.add(processes.map(|it| (process_id(it), process_kind(it))).collect());
@@ -224,9 +223,9 @@ mod tests {
     /// The name of processes that the filter removes.
     const HIDDEN: &str = "hidden";
 
-    /// Checks a host on which every process is in uninterruptible sleep, which the policy denies.
-    /// Returns the PIDs whose findings are denied, the PIDs whose findings are only warnings, and
-    /// `true` if another check is needed.
+    /// Checks a host whose processes are all in uninterruptible sleep. The policy denies this
+    /// state. Returns the PIDs with denied findings, the PIDs with warnings, and `true` if another
+    /// check is needed.
     fn judge(
         lasting: &mut LastingFindings,
         processes: impl Iterator<Item = Process>,

@@ -13,9 +13,9 @@ use crate::query::settle::Unsettled;
 /// it.
 const DEEP_LEVELS_LEFT: usize = 4;
 
-/// Finds the problems in a graph. Does not report the states of the processes and namespaces that
-/// `unsettled` lists, because most of these states end soon. A limit is a problem if at least
-/// `warn_at` percent of it is in use.
+/// Finds the problems in a graph. Does not report processes and namespaces in `unsettled`, because
+/// their states will probably end soon. A limit is a problem if at least `warn_at` percent of it is
+/// in use.
 pub fn problems(
     graph: &PidGraph,
     unsettled: &Unsettled,
@@ -64,11 +64,10 @@ fn find_in_namespaces(
     }
 }
 
-/// Finds limits whose usage is at least `warn_at` percent. Leaves out the kinds `InitTerminated`
-/// and `Nesting`, because the codes `dead-namespace` and `deep-nesting` cover them. Also leaves out
-/// limits with a maximum of 0: an administrator sets this maximum to forbid new PID namespaces. A
-/// maximum of 1 limits a service to its one process, so it is a problem only if the kernel has
-/// refused a fork because of it.
+/// Finds limits whose usage is at least `warn_at` percent. Other check codes cover the kinds
+/// `InitTerminated` and `Nesting`. A maximum of 0 is not a problem: an administrator sets it to
+/// forbid new PID namespaces. A maximum of 1 limits a service to its one process, so it is a
+/// problem only if the kernel has refused a fork because of it.
 fn find_in_limits(graph: &PidGraph, warn_at: u64, found: &mut Vec<(CheckCode, Subject)>) {
     let is_reported = |it: &Limit| {
         !matches!(it.kind, LimitKind::InitTerminated | LimitKind::Nesting)
@@ -89,9 +88,8 @@ fn find_in_processes(
     unsettled: &Unsettled,
     found: &mut Vec<(CheckCode, Subject)>,
 ) {
-    // The diagnostics of the snapshot name the inits that do not reap their children. The collector
-    // does not report an init that is only slow or frozen, because the collector waits for each
-    // init to reap its zombies, and checks if the init is frozen.
+    // The diagnostics of the snapshot name the inits that do not reap their children. They do not
+    // name an init that is frozen or only slow.
     let diagnostics = graph.snapshot().diagnostics.iter();
     let code = DiagnosticCode::InitDoesNotReap.name();
     let inits: HashSet<Pid> =

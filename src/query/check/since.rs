@@ -15,10 +15,14 @@ use crate::query::settle::Unsettled;
 pub struct Earlier {
     /// Problems in the later snapshot that were already present in the earlier one.
     had: HashSet<(CheckCode, Subject)>,
-    /// Processes and namespaces whose problems may be old. A process or namespace is in this set if
-    /// it is only in the later snapshot, but may have existed when the earlier snapshot was taken.
-    /// A namespace is also in this set if its state was unknown in the earlier snapshot. Attendants
-    /// (see `query::observer`) and their namespaces are in this set, too, so they are never denied.
+    /// Processes and namespaces whose problems may be old, so they are never denied:
+    ///
+    ///
+    /// - processes and namespaces that are only in the later snapshot, but may have existed before
+    ///
+    /// - namespaces whose state was unknown in the earlier snapshot
+    ///
+    /// - attendants (see `query::observer`) and their namespaces
     undated: HashSet<Subject>,
     /// Processes and namespaces that certainly did not exist when the earlier snapshot was taken.
     new: HashSet<Subject>,
@@ -76,9 +80,8 @@ fn checked(diff: &Diff) -> &PidGraph {
     diff.after_part.as_ref().unwrap_or(&diff.after)
 }
 
-/// Finds a limit of the earlier graph in the checked graph, and returns its index in the checked
-/// graph. Returns `None` if the checked graph does not contain the limit, if the maximum has
-/// changed, or if the limit is reached in the checked graph but not in the earlier graph.
+/// Returns the index that a limit of the earlier graph has in the checked graph. Returns `None` if
+/// the limit is gone, if its maximum has changed, or if it has been reached since.
 fn later_limit(diff: &Diff, index: usize) -> Option<usize> {
     let earlier = diff.before.limit(index)?;
     let mut scope = earlier.scope.clone();
@@ -87,16 +90,17 @@ fn later_limit(diff: &Diff, index: usize) -> Option<usize> {
     }
     let was_full = earlier.full == Some(true);
     let is_same = |it: &Limit| {
-        // RLIMIT_NPROC is set for each process, so a user can have several such limits with
-        // different maximums. Therefore, compare the maximum, too.
+        // Also compare the maximum: each process has its own RLIMIT_NPROC, so a user can have
+        // several limits of this kind.
         (it.kind, &it.scope, it.max) == (earlier.kind, &scope, earlier.max)
             && (was_full || it.full != Some(true))
     };
     checked(diff).snapshot().limits.iter().flatten().position(is_same)
 }
 
-/// Returns the selected processes and namespaces that are certainly new. Leaves out zombies, which
-/// are reported under the code `zombie`, and kernel threads, which a CI job does not start.
+/// Returns the selected processes and namespaces that are certainly new. Leaves out zombies,
+/// because the code `zombie` covers them. Also leaves out kernel threads, because a CI job does not
+/// start them.
 pub fn leftovers(diff: &Diff) -> Vec<(CheckCode, Subject)> {
     let graph = checked(diff);
     let code = |subject| match subject {

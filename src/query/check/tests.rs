@@ -167,8 +167,8 @@ fn new_processes_and_namespaces_are_leftovers() {
         .filter(|it| it.verdict == Verdict::Deny)
         .map(|it| it.code.name())
         .collect();
-    // The blocked init is left out, because the earlier snapshot already had it. By default, the
-    // problems that are not listed here are only warnings.
+    // The blocked init is not reported, because the earlier snapshot already had it. All other
+    // findings are only warnings by default.
     assert_eq!(denied, ["leftover-process", "leftover-process", "leftover-namespace"]);
     assert_eq!(check.count(Verdict::Deny), 3);
     assert_eq!(check.since.as_deref(), Some("2026-11-23T14:28:00.123456Z"));

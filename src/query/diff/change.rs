@@ -13,8 +13,8 @@ keywords! {
     }
 }
 
-/// The reason why two snapshots cannot be compared. In each case, the same PID may belong to
-/// different processes in the two snapshots.
+/// The reason why two snapshots cannot be compared: in each case, equal PIDs may belong to
+/// different processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Incomparable {
     /// The snapshots are from different boots of a host.
@@ -119,12 +119,10 @@ keywords! {
         Came = "came",
         /// The process or namespace is only in the first snapshot.
         Went = "went",
-        /// The namespace is only in the first snapshot, but still exists in the kernel. Something
-        /// that /proc does not show keeps it alive, such as a descriptor in a socket message that
-        /// no process has received yet. Reported only if the second snapshot is of the live host,
-        /// on Linux 6.18 or later, because only then can pidns ask the kernel whether the namespace
-        /// exists. Since Linux 6.19, the kernel confirms only namespaces that a descriptor keeps
-        /// alive.
+        /// The namespace is missing from the second snapshot, but still exists in the kernel. A
+        /// holder that /proc does not show keeps it alive, such as a descriptor in an unread socket
+        /// message. Detected only on the live host, and only since Linux 6.18. Since Linux 6.19,
+        /// detected only if a descriptor keeps the namespace alive.
         Hidden = "hidden",
         /// The process or namespace is in both snapshots, but some of its properties differ.
         Changed = "changed",

@@ -58,9 +58,8 @@ pub struct Comparison<'a> {
     /// the namespaces that are in both graphs.
     pub counterparts: HashMap<NamespaceId, NamespaceId>,
     pub weak: WeakMatches,
-    /// Start time and PID of the pidns process that took the first snapshot. `None` if either
-    /// snapshot does not contain the start time of its pidns process, or if the second snapshot may
-    /// be the older one.
+    /// Start time and PID of the pidns process that took the first snapshot. `None` if a snapshot
+    /// lacks the start time of its pidns process, or if the second snapshot may be the older one.
     pub begin: Option<Begin>,
     /// The processes that ran only because a snapshot was taken (see [`attendants`]). Index 0 is
     /// for the first snapshot, index 1 for the second.
@@ -117,8 +116,8 @@ impl<'a> Comparison<'a> {
         both.is_none_or(|(one, other)| self.same_process(one, other) == Sameness::Other)
     }
 
-    /// Returns `true` if the PIDs of both graphs belong to the same PID namespace, so that PIDs can
-    /// be compared. Also returns `true` if the PID namespace of one of the graphs is unknown.
+    /// Returns `true` if both procfs mounts show the same PID namespace, so that PIDs can be
+    /// compared. Also returns `true` if one of the namespaces is unknown.
     fn is_one_procfs(&self) -> bool {
         let procfs = |graph: &PidGraph| graph.snapshot().procfs.namespace;
         let (Some(before), Some(after)) = (procfs(self.before), procfs(self.after)) else {
@@ -225,8 +224,8 @@ impl<'a> Comparison<'a> {
     }
 
     /// Returns `true` if a process is older than the pidns process that took the first snapshot.
-    /// Such a process is not new even if the first snapshot lacks it: the process was hidden, or a
-    /// filter removed it.
+    /// Such a process is not new. If the first snapshot lacks the process, it was hidden or
+    /// filtered out.
     fn predates(&self, process: &Process) -> bool {
         self.begin.is_some_and(|begin| begin.predates(process) == Some(true))
     }
@@ -336,9 +335,8 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// Returns the start time and PID of the pidns process that took the snapshot `before`. Returns
-/// `None` if either snapshot does not contain the start time of its pidns process, or if `after`
-/// may be the older snapshot.
+/// Returns the start time and PID of the pidns process that took `before`. Returns `None` if a
+/// snapshot lacks the start time of its pidns process, or if `after` may be the older one.
 fn begin(before: &Snapshot, after: &Snapshot) -> Option<Begin> {
     let start = |snapshot: &Snapshot| snapshot.observer.as_ref()?.start();
     let pid_max = pid_max(after);
@@ -359,9 +357,9 @@ fn pid_max(snapshot: &Snapshot) -> Option<u32> {
 /// Compares the hosts and boots of two snapshots.
 fn host_relation(before: &Snapshot, after: &Snapshot) -> Result<Relation, Incomparable> {
     let (one, other) = (&before.host, &after.host);
-    // If the boot IDs differ, equal host names mean a reboot, and different host names mean another
-    // host. If the boot IDs are equal, ignore the host names, because a container can have its own
-    // host name.
+    // If the boot IDs differ, compare the host names: equal names mean a reboot, different names
+    // mean another host. If the boot IDs are equal, ignore the host names, because a container can
+    // have its own.
     let is_one_host = one.hostname.is_none() || one.hostname == other.hostname;
     match (&one.boot_id, &other.boot_id) {
         (Some(one), Some(other)) if one == other => Ok(Relation::SameBoot),
@@ -371,8 +369,8 @@ fn host_relation(before: &Snapshot, after: &Snapshot) -> Result<Relation, Incomp
     }
 }
 
-/// Matches two processes with the same PID by their start times. If their PIDs in inner namespaces
-/// differ, they are different processes, because the PIDs of a process never change.
+/// Compares two processes that have the same PID. Different start times mean different processes.
+/// So do different PIDs in inner namespaces, because the PIDs of a process never change.
 fn same_lifetime(before: &Process, after: &Process) -> Sameness {
     let is_known = !before.nspid.is_empty() && !after.nspid.is_empty();
     if is_known && before.nspid != after.nspid {
@@ -384,8 +382,8 @@ fn same_lifetime(before: &Process, after: &Process) -> Sameness {
     }
 }
 
-/// Returns the process state, with running, sleeping and waiting all mapped to `R`, because a
-/// process changes between these states all the time.
+/// Returns the process state. Maps running, sleeping and waiting to `R`, because processes switch
+/// between these states all the time.
 fn phase(process: &Process) -> char {
     match process.state {
         _ if process.is_unreaped() => 'Z',

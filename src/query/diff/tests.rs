@@ -51,8 +51,8 @@ fn a_graph_does_not_differ_from_itself() {
     assert!(!diff.differs());
     assert_eq!(diff.relation, Relation::SameBoot);
     assert_eq!(lines(&diff), Vec::<String>::new());
-    // The process matches are weak, because the processes have no start times. The namespace
-    // matches are exact, because the namespaces have 64-bit IDs.
+    // The five processes match only weakly, because their start times are unknown. The namespaces
+    // match exactly, because they have 64-bit IDs.
     assert_eq!(diff.weak, WeakMatches { namespaces: 0, processes: 5 });
     let caveats: Vec<_> = diff.caveats().into_iter().collect();
     assert_eq!(caveats, [DiffCaveat::Incomplete, DiffCaveat::WeakProcesses]);
@@ -190,8 +190,8 @@ fn what_is_older_than_the_first_pidns_did_not_come() {
         process
     };
     let before = host(Vec::new());
-    // Process 50 took the first snapshot. In the same clock tick, process 7 started before process
-    // 50, and process 60 started after process 50.
+    // Process 50 took the first snapshot. Processes 7 and 60 started in the same clock tick as
+    // process 50: 7 before it, 60 after it.
     let after = host(vec![started(7, 9), started(8, 8), started(60, 9), started(9, 10)]);
     let came = |before: Snapshot, after: Snapshot| {
         let diff = compare(before, after);
@@ -243,8 +243,8 @@ fn attendants_of_either_snapshot_are_no_differences() {
     let after = attended(&[40], other(&[40, 41, 42]), 45);
     let expected = ["~ pid:[10] [Members]", "- 22 []", "+ 42 []"];
     assert_eq!(lines(&compare(before.clone(), after.clone())), expected);
-    // Shell 20 is in both snapshots, so both were taken in the same CI step. Background process 21
-    // of this shell is compared like any other process.
+    // Shell 20 is in both snapshots, so one CI step took both. The comparison does not ignore
+    // background process 21 of this shell.
     let same = attended(&[20], other(&[20, 42]), 45);
     assert_eq!(lines(&compare(before, same))[1..], ["- 21 []", "- 22 []", "+ 42 []"]);
 }

@@ -1,7 +1,7 @@
 //! Nests the members of a namespace under their parents, as pstree(1) does.
 //!
-//! Takes time linear in the number of members, and uses no recursion: trees from a saved document
-//! can be very deep, and can contain parent cycles.
+//! Takes time linear in the number of members. Does not recurse, because a saved document can
+//! contain very deep trees and parent cycles.
 
 use std::collections::HashMap;
 
@@ -23,8 +23,8 @@ pub struct TreeRow<'a> {
     pub siblings_after: usize,
     /// `true` if the row has child rows, which show the descendants of its first process.
     pub has_children: bool,
-    /// `true` if a row above this row stands for several processes. This row then shows descendants
-    /// of the first of those processes. The other processes have similar descendants.
+    /// `true` if a folded row is above this row. A folded row stands for several similar processes.
+    /// The rows below it show only the descendants of the first one.
     pub of_each: bool,
     /// The position of the row's first process in a list of members or in a process tree.
     pub drawn: Drawn,
@@ -93,8 +93,8 @@ pub(super) struct Forest<'a> {
 impl<'a> Forest<'a> {
     /// Arranges members as trees. `members` must be sorted by PID.
     ///
-    /// If a filter removed the parent of a member, the member becomes a child of its nearest
-    /// remaining ancestor. A member whose parent is in another namespace is the root of a tree.
+    /// If a filter removed a member's parent, the member is drawn below its nearest remaining
+    /// ancestor. A member whose parent is in another namespace is the root of a tree.
     pub(super) fn new(graph: &'a PidGraph, members: Vec<&'a Process>) -> Self {
         let mut ancestors = Ancestors { graph, members: &members, removed: HashMap::new() };
         let mut above: Vec<_> = members.iter().map(|member| ancestors.nearest(member)).collect();
@@ -107,8 +107,8 @@ impl<'a> Forest<'a> {
         Self { graph, members, above, children, tops }
     }
 
-    /// Assigns a number to the subtree of each member; `None` if a process in the subtree must not
-    /// be folded. Equal subtrees get the same number. Two subtrees are equal if they have the same
+    /// Numbers the subtrees, so that equal subtrees have equal numbers. A subtree gets `None` if it
+    /// contains a process that must not be folded. Subtrees are equal if they have the same
     /// structure, and if `kind_of` returns the same kind for corresponding members.
     pub(super) fn subtrees(
         &self,
@@ -150,9 +150,8 @@ impl<'a> Forest<'a> {
         self.tops.iter().map(|&top| subtrees[top].map(|it| it.number)).collect()
     }
 
-    /// Returns the rows of the trees, from top to bottom. Below a row with several processes, only
-    /// the descendants of the first process get rows, because all processes of the row have equal
-    /// subtrees.
+    /// Returns the rows of the trees, from top to bottom. The processes of a folded row have equal
+    /// subtrees, so only the subtree of the first process gets rows.
     pub(super) fn rows(
         &self,
         subtrees: &[Option<Numbered>],
@@ -270,8 +269,8 @@ impl Ancestors<'_, '_> {
     }
 }
 
-/// Breaks each parent cycle by making one of its processes the root of a tree. Documents that pidns
-/// wrote contain no parent cycles, but other documents can.
+/// Breaks parent cycles: one process of each cycle becomes the root of a tree. Only documents that
+/// pidns did not write can contain such cycles.
 fn cut_cycles(above: &mut [Option<usize>]) {
     // For each process, the number of the walk that visited it; 0 if no walk has visited it yet.
     let mut visited = vec![0; above.len()];

@@ -80,8 +80,8 @@ pub(super) struct MemberKind<'a> {
     args: Option<&'a [SmolStr]>,
 }
 
-/// Looks up parents, and caches the last result: consecutive processes often have the same parent,
-/// and this lookup is the most expensive part of making a [`MemberKind`].
+/// Looks up parents, and caches the last result, because consecutive processes often have the same
+/// parent. The lookup is the most expensive part of making a [`MemberKind`].
 pub(super) struct ParentCache<'a> {
     graph: &'a PidGraph,
     last: Option<(Pid, Option<&'a Process>)>,
@@ -118,8 +118,8 @@ impl<'a> MemberKind<'a> {
         }
     }
 
-    /// Replaces the container ID with an empty string. Namespaces can then share a line even if
-    /// their processes are in different containers.
+    /// Replaces the container ID with an empty string, so that namespaces can share a line even if
+    /// they belong to different containers.
     pub(super) fn of_any_container(mut self) -> Self {
         self.container = self.container.map(|_| "");
         self
@@ -174,8 +174,8 @@ impl Rank {
     }
 }
 
-/// A member of a namespace, with its rank and its group. Members of the same group share a row if
-/// there are enough of them. A member without a group always has a separate row.
+/// A member of a namespace, with its rank and its group. The members of a large group share a row.
+/// A member without a group has a row of its own.
 pub(super) struct RankedMember<'a, G> {
     pub(super) process: &'a Process,
     pub(super) rank: Rank,
@@ -193,8 +193,8 @@ struct GroupRow {
     row: Option<usize>,
 }
 
-/// Puts members into rows: the init first, then unusual members, then all other members. Rows of
-/// the same rank keep the order of `members`.
+/// Puts members into rows, sorted by rank: init, unusual members, other members. Rows of the same
+/// rank keep the order of `members`.
 pub(super) fn rows<'a, G: Copy + Eq + Hash>(members: &[RankedMember<'a, G>]) -> Vec<MemberRow<'a>> {
     let mut groups: HashMap<G, GroupRow> = HashMap::new();
     for member in members {

@@ -1,7 +1,7 @@
 //! Folds similar members of a namespace into one line. Similar sibling namespaces are folded, too.
 //!
-//! All text and picture formats use the same folding, which takes time linear in the number of
-//! processes and namespaces.
+//! All text and picture formats use this folding. It takes time linear in the number of processes
+//! and namespaces.
 //!
 //! Some processes are never folded:
 //!
@@ -9,8 +9,8 @@
 //! - processes that the output names as holders of a namespace
 //! - processes that block a terminated init (`blocked_by`), and the processes that must reap them
 //!
-//! Other processes are folded only with similar processes: a zombie, for example, is not folded
-//! with running processes. An init is always the first process of its row.
+//! Other processes are folded only with similar processes. For example, a zombie is not folded with
+//! running processes. An init is always the first process of its row.
 
 mod forest;
 mod member;
@@ -64,26 +64,26 @@ struct Shape<'a> {
     evidence: Evidence,
     init: Option<&'a str>,
     runtime: Option<&'a str>,
-    /// UID and name of the namespace's owner. The last field is `true` if the same user namespace
-    /// owns the namespace and its parent namespace.
+    /// UID and name of the namespace's owner. The flag is `true` if the namespace and its parent
+    /// belong to the same user namespace.
     owner: Option<(Option<u32>, Option<&'a SmolStr>, bool)>,
     member_count: Option<usize>,
     kernel_threads: usize,
-    /// Types of the namespaces that the init shares. The flag is `true` if the init shares them
-    /// with the host, and `false` if it shares them with the inits of other PID namespaces.
+    /// Types of the namespaces that the init shares with others. The flag is `true` for namespaces
+    /// shared with the host, and `false` for namespaces shared with other inits.
     shared: Vec<(&'a [&'static str], bool)>,
     members: Vec<(MemberKind<'a>, usize)>,
     holders: Vec<HolderKind<'a>>,
-    /// The process trees, each identified by a number, in ascending order. Equal trees have the
-    /// same number. Empty if members are shown as a list.
+    /// The numbers of the process trees, in ascending order. Equal trees have the same number.
+    /// Empty if members are shown as a list.
     trees: Vec<usize>,
-    /// The shapes of the child namespaces, each identified by a number, in ascending order. Equal
-    /// shapes have the same number.
+    /// The numbers of the child namespaces' shapes, in ascending order. Equal shapes have the same
+    /// number.
     children: Vec<usize>,
 }
 
-/// A number that identifies the kind of holder, and the command name of the holding process. A
-/// mount has no process, so its name is `None`.
+/// A number for the kind of holder, and the command name of the holding process (`None` for a
+/// mount).
 type HolderKind<'a> = (u8, Option<&'a str>);
 
 /// Decides which members and namespaces of a graph share a line.
@@ -96,8 +96,7 @@ pub struct Folding<'a> {
     nests: bool,
     /// Processes that always have a row of their own.
     apart: HashSet<Pid>,
-    /// Maps each namespace that shares a line with siblings to a number that identifies its
-    /// [`Shape`]. Siblings with the same number share a line.
+    /// The number of each folded namespace's [`Shape`]. Siblings with the same number share a line.
     alike: HashMap<NamespaceId, usize>,
 }
 
@@ -108,7 +107,7 @@ impl<'a> Folding<'a> {
     }
 
     /// Folds a graph for output as process trees. Processes share a line only if their subtrees are
-    /// equal. If `folds` is false, each process and namespace gets a line of its own.
+    /// equal. If `folds` is `false`, every process and namespace has its own line.
     pub fn of_trees(graph: &'a PidGraph, folds: bool) -> Self {
         Self::build(graph, folds, true)
     }
@@ -144,8 +143,8 @@ impl<'a> Folding<'a> {
             }
         }
         this.alike = this.find_alike();
-        // Do not fold a process that holds a live namespace, because the namespace's line names the
-        // holder. Skip folded namespaces, because their common line does not name holders.
+        // The line of a live namespace names its holders, so do not fold them. Skip folded
+        // namespaces, because their common line does not name holders.
         for namespace in &snapshot.namespaces {
             if namespace.state == NamespaceState::Live && !this.alike.contains_key(&namespace.id) {
                 this.apart.extend(keeping(graph, namespace).filter_map(Holder::pid));
@@ -191,8 +190,8 @@ impl<'a> Folding<'a> {
         siblings
     }
 
-    /// Returns the members of a namespace: the init first, then unusual members, then all other
-    /// members. Each of these groups is sorted by PID.
+    /// Returns the members of a namespace in this order: init, unusual members, other members.
+    /// Members within each group are sorted by PID.
     pub fn members(&self, namespace: &Namespace) -> Vec<MemberRow<'a>> {
         self.rows(&self.graph.members(namespace), namespace.init)
     }
@@ -245,8 +244,8 @@ impl<'a> Folding<'a> {
         Rank::new(kind, Some(process.pid) == init, self.apart.contains(&process.pid))
     }
 
-    /// Returns a number that identifies the [`Shape`] of each namespace, but only for namespaces
-    /// that have the same shape as at least [`MOST_APART`] siblings.
+    /// Returns the number of each namespace's [`Shape`]. Leaves out a namespace if fewer than
+    /// [`MOST_APART`] siblings have the same shape.
     fn find_alike(&self) -> HashMap<NamespaceId, usize> {
         let tree = self.graph.tree();
         let mut numbers: HashMap<Shape<'a>, usize> = HashMap::new();
@@ -270,8 +269,8 @@ impl<'a> Folding<'a> {
         shapes
     }
 
-    /// Returns the properties that a sibling must have in common with this namespace to share a
-    /// line with it. Returns `None` if this namespace must not be folded.
+    /// Returns the properties that siblings must have in common with this namespace to share its
+    /// line. Returns `None` if the namespace must not be folded.
     fn shape(
         &self,
         namespace: &'a Namespace,
@@ -327,9 +326,8 @@ impl<'a> Folding<'a> {
         })
     }
 
-    /// Arranges the members of a namespace as process trees. Returns a sorted list with a number
-    /// for each tree: equal trees get the same number. Returns `None` if one of the members must
-    /// not be folded.
+    /// Arranges the members of a namespace as process trees, and returns the sorted numbers of the
+    /// trees. Equal trees have the same number. Returns `None` if a member must not be folded.
     fn trees(
         &self,
         members: Vec<&'a Process>,
@@ -344,13 +342,13 @@ impl<'a> Folding<'a> {
     }
 }
 
-/// Selects the holders to show for a namespace:
+/// Selects the holders to show for a namespace. The selection depends on the namespace:
 ///
-/// - all holders, if the namespace is not live
-/// - no holders, if the namespace is live and the procfs belongs to it
-/// - otherwise, all holders except processes whose children start in the namespace
+/// - not live: all holders
+/// - live, and shown by the procfs: none
+/// - any other live namespace: all holders except processes whose children start in it
 ///
-/// The last case leaves out processes such as `unshare --pid --fork`, because they are common.
+/// The last case leaves out processes such as `unshare --pid --fork`, which are common.
 pub fn keeping<'a>(
     graph: &PidGraph,
     namespace: &'a Namespace,

@@ -21,11 +21,11 @@ pub enum Kinship {
     ZombieOf,
     /// The process is a zombie, and the related process is its tracer, which does not reap it.
     TracedBy,
-    /// The process entered its namespace from outside, by setns(2), as nsenter(1) and `docker exec`
-    /// do. The related process is its parent, which is outside the namespace.
+    /// The process entered its namespace from outside by setns(2), for example through nsenter(1)
+    /// or `docker exec`. The related process is the parent, which is outside the namespace.
     EnteredBy,
-    /// The process entered its namespace from outside. Its parent has exited, and an init outside
-    /// the namespace has adopted the process. The related process is that init.
+    /// The process entered its namespace from outside, and then its parent exited. The related
+    /// process is the init that adopted the process. It is outside the namespace.
     ReparentedTo,
     /// The related process is the parent. Used only in trees, for a process that is not drawn below
     /// its parent.
@@ -42,12 +42,12 @@ pub struct Relation<'a> {
     pub process: Option<&'a Process>,
 }
 
-/// Returns the relation that the line of `process` must mention, for example the relation to the
-/// parent if the process entered its namespace from outside. `find` looks up a process by its PID.
+/// Returns the relation that the line of `process` must mention. For example, if a process entered
+/// its namespace from outside, the line names its parent. `find` looks up a process by its PID.
 ///
-/// If the parent of a process is in another namespace, and the process is not the init, then the
-/// process has entered its namespace from outside. A process that was created in its namespace
-/// always has a parent there, because the init adopts orphans.
+/// A process has entered its namespace from outside if it is not the init, and its parent is in
+/// another namespace. Other processes always have a parent in their own namespace, because the init
+/// adopts orphans.
 pub fn relation<'a>(
     process: &Process,
     drawn: Drawn,
@@ -66,8 +66,8 @@ pub fn relation<'a>(
     let may_have_entered = process.namespace.is_some()
         && process.nspid.len() > 1
         && process.nspid.last() != Some(&Pid::INIT);
-    // A process and its namespace can belong to different containers. In a list, the line of such a
-    // process names its container instead of its parent.
+    // If a process is not in the container of its namespace, its line in a list names its container
+    // instead of its parent.
     let needs_parent = may_have_entered && process.other_container().is_none();
     if is_below_parent || (drawn == Drawn::Listed && !needs_parent) {
         return None;
