@@ -16,18 +16,18 @@ use crate::collect::kernel::sys::{is_gone, open, read, read_record};
 use crate::collect::parse;
 use crate::model::{NamespaceId, Pid, Process};
 
-/// Maximum number of passes over the threads of an init. A pass reads each thread once. Two passes
-/// are enough unless threads start or exit during a pass.
+/// Maximum number of passes over all threads of an init. Two passes are enough unless threads start
+/// or exit meanwhile.
 const ATTEMPTS: usize = 10;
 
 /// Pause before the next pass, if a thread started or exited during a pass.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Determines from the status of an init whether the init is alive. If the status shows that the
-/// init may be exiting, also examines the init's threads.
+/// Determines from its status whether an init is alive. If the init may be exiting, also examines
+/// its threads.
 pub fn life(procfs: &Procfs, init: &Process, has_memory: bool) -> InitNow {
-    // An exiting process releases its address space early, so a process that has an address space
-    // is alive. A kernel thread never has one, and counts as alive.
+    // A process with an address space is alive, because an exiting process releases its address
+    // space early. A kernel thread has no address space, but is alive.
     if has_memory || init.kernel_thread {
         return InitNow::Living;
     }
@@ -51,12 +51,12 @@ enum ThreadsNow {
     Changed,
 }
 
-/// Reads the states of all threads of a process to determine whether the process is alive. A
-/// process lives as long as any of its threads, and the leader can exit long before the others.
+/// Determines from the states of its threads whether a process is alive. A process lives as long as
+/// any of its threads; the leader can exit long before the others.
 ///
-/// The process counts as terminated only if pidns finds only exiting threads in two passes in a
-/// row. One pass can miss a living thread: a thread that calls `execve(2)` exchanges its TID with
-/// the exiting leader, so pidns may find the leader under both TIDs.
+/// A single pass over the threads can miss a living thread: if this thread calls `execve(2)`, it
+/// exchanges its TID with the exiting leader, so pidns may see the leader under each of the two
+/// TIDs. So the process is terminated only if two passes in a row find only exiting threads.
 fn life_by_threads(dir: BorrowedFd<'_>) -> SysResult<InitNow> {
     let mut exiting_before = false;
     for _ in 0..ATTEMPTS {
@@ -93,8 +93,8 @@ fn threads_now(dir: BorrowedFd<'_>) -> SysResult<ThreadsNow> {
     let mut status = Vec::new();
     read(dir, c"status", &mut status)?;
     let counted = parse::status(&status).threads.map_or(0, NonZeroU32::get);
-    // While the threads were being listed, a living thread may have called `execve(2)` and taken
-    // the place of the leader. So read the state of the leader once more.
+    // While the threads were being listed, a living thread may have become the leader
+    // (`execve(2)`). So read the state of the leader once more.
     Ok(match task_is_exiting(dir)? {
         false => ThreadsNow::OneLives,
         true if counted == listed => ThreadsNow::AllExiting,
@@ -102,12 +102,12 @@ fn threads_now(dir: BorrowedFd<'_>) -> SysResult<ThreadsNow> {
     })
 }
 
-/// Determines whether the init with this PID is alive. `is_init` must check that the PID still
-/// belongs to this init. Fails with `ESRCH` if `is_init` returns `false`, or if no process has the
-/// PID.
+/// Determines whether the init with this PID is alive. Fails with `ESRCH` if no process has the
+/// PID, or if `is_init` returns `false`.
 ///
-/// `is_init` is called after the directory `/proc/PID` has been opened. If the PID belongs to the
-/// init at that time, the open directory belongs to the init, too, even if the PID is reused later.
+/// `is_init` must check that the PID still belongs to the init. It is called after the directory
+/// `/proc/PID` has been opened, so the open directory then belongs to the init, even if the PID is
+/// reused later.
 pub fn life_of_pid(
     procfs: &Procfs,
     pid: Pid,
@@ -125,7 +125,7 @@ pub fn life_of_pid(
     Ok(life(procfs, &described(pid, status, None), has_memory))
 }
 
-/// Lists the init of every PID namespace below the one that the procfs shows.
+/// Lists the inits of all descendants of the PID namespace that the procfs shows.
 ///
 /// Fails if any process can't be read. Fails with `ENOTSUP` if the kernel does not show PIDs in
 /// nested namespaces (before Linux 4.1).
@@ -157,8 +157,8 @@ fn nested_init(procfs: &Procfs, pid: Pid, text: &mut Vec<u8>) -> SysResult<Optio
         _ => {}
     }
     let link = dir.pid_namespace();
-    // Read the status again after the link `ns/pid`. If the second read succeeds, the process still
-    // exists, so the link belongs to this process, and not to a later process with the same PID.
+    // Read the status again after the link `ns/pid`. If this succeeds, the process still exists, so
+    // the link belongs to it, and not to a later process with the same PID.
     read_record(&status_file, text)?;
     let status = parse::status(text);
     let has_memory = status.has_memory;

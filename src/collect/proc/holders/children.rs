@@ -18,7 +18,7 @@ use crate::model::{DiagnosticCode, Holder, NamespaceId, Pid, Process};
 /// relative to `/proc/PID` or `/proc/PID/task/TID`.
 const FOR_CHILDREN: &CStr = c"ns/pid_for_children";
 
-/// Finds the namespace in which one thread creates its children. `dir` is the directory of the
+/// Finds the PID namespace in which one thread creates its children. `dir` is the directory of the
 /// thread. Fails with `ESRCH` if the process is gone.
 pub fn search(
     search: &HolderSearch<'_>,
@@ -39,12 +39,12 @@ pub fn search(
     }
 }
 
-/// Finds the namespace in which a thread creates its children, if the link `pid_for_children` is
-/// missing.
+/// Finds the PID namespace in which a thread creates its children. Used if the link
+/// `pid_for_children` is missing.
 ///
-/// The kernel hides the link in two cases: the thread is exiting, or it has created a namespace for
-/// its children but has not yet started the first child, which becomes the init of that namespace.
-/// In the second case, pidns can still open the namespace through a pidfd.
+/// The kernel hides the link if the thread is exiting, or if the namespace has no init yet. (The
+/// first child of the thread becomes the init.) If the namespace has no init yet, pidns can open it
+/// through a pidfd.
 fn search_nascent(
     search: &HolderSearch<'_>,
     dir: BorrowedFd<'_>,
@@ -60,16 +60,16 @@ fn search_nascent(
     } else {
         Err(Errno::NOTTY)
     };
-    // The pidfd was opened by TID, and a TID can be reused after its thread has exited. If the
-    // thread is still alive now, its TID can't have been reused, so the namespace is the right one.
+    // The pidfd was opened by TID. If the thread is still alive, its TID was not reused, so the
+    // pidfd refers to this thread, and the namespace is the right one.
     if is_exiting() {
         return search.still_there();
     }
     match namespace {
         Ok(fd) => {
-            // If the link is still missing, the namespace has no init yet. If the link exists by
-            // now, it is unknown whether the namespace has an init: the thread may have started the
-            // init, or it may have chosen another namespace for its children (`setns(2)`).
+            // If the link is still missing, the namespace has no init yet. If the link exists now,
+            // the thread has either started the init, or has chosen another namespace for its
+            // children (`setns(2)`). So it is unknown whether the namespace has an init.
             let is_missing = namespace_link(dir, FOR_CHILDREN, "pid") == Err(Errno::NOENT);
             let history = if is_missing { InitHistory::NoneYet } else { InitHistory::Unknown };
             add_holder(search, fd.inode(), tid, held, history, || Ok(fd), || true);
@@ -86,10 +86,9 @@ fn search_nascent(
     }
 }
 
-/// Pins (keeps open) the namespace in which a thread creates its children, and adds the thread as a
-/// holder of that namespace. Does nothing if that namespace is the process's own. `open` and
-/// `shows` are passed on to
-/// [`NamespaceRegistry::pin`](crate::collect::registry::NamespaceRegistry::pin).
+/// Pins (keeps open) the PID namespace in which a thread creates its children, and adds the thread
+/// as a holder. Does nothing if this is the process's own PID namespace. `open` and `shows` are
+/// passed on to [`NamespaceRegistry::pin`](crate::collect::registry::NamespaceRegistry::pin).
 fn add_holder(
     search: &HolderSearch<'_>,
     inode: u64,
@@ -111,8 +110,8 @@ fn add_holder(
     held.holders.push(inode, Holder::PidForChildren { pid, comm: Some(comm.clone()), tid });
 }
 
-/// Opens the namespace in which a thread creates its children. Uses a pidfd for the TID, so it does
-/// not need the link `pid_for_children`.
+/// Opens the PID namespace in which a thread creates its children. Uses a pidfd for the TID,
+/// because the link `pid_for_children` may be missing.
 fn open_by_tid(tid: Pid, is_thread: bool) -> Result<NamespaceFd> {
     // The flag PIDFD_THREAD (since Linux 6.9) has the same value as O_EXCL.
     let flags = if is_thread {

@@ -1,9 +1,9 @@
 //! Searches a table of open descriptors for PID and mount namespaces.
 //!
-//! The file behind a descriptor is identified by its device and inode, not by the text of the link
-//! in `/proc/PID/fd`: if the file was opened through a bind mount, this text is a path instead of
-//! `pid:[INODE]`. A descriptor can refer to any kind of file, and the process can change its
-//! descriptors at any moment, so pidns opens a file only after it is known to be a namespace.
+//! The file that a descriptor refers to is identified by its device and inode. The text of the link
+//! in `/proc/PID/fd` is not enough: if the file was opened through a bind mount, the text is a path
+//! and not `pid:[INODE]`. The file can be of any type, and the process can change its descriptors
+//! at any time. So pidns opens a file only if it is a namespace.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -22,9 +22,9 @@ use crate::collect::proc::scan::Scan;
 use crate::collect::registry::InitHistory;
 use crate::model::{DiagnosticCode, Holder, Pid, Process};
 
-/// Searches every open descriptor of a thread, unless the thread shares its descriptor table with a
-/// process that was searched before. `thread` is the directory of the thread. Fails with `ESRCH` if
-/// the process is gone.
+/// Searches all open descriptors of a thread. Skips the search if another process with the same
+/// descriptor table was searched before. `thread` is the directory of the thread. Fails with
+/// `ESRCH` if the process is gone.
 pub fn search(
     search: &HolderSearch<'_>,
     thread: BorrowedFd<'_>,
@@ -42,8 +42,8 @@ pub fn search(
     }
     let mut namespaces = Vec::new();
     match search_table(search, thread, &mut namespaces, held) {
-        // An exiting thread no longer has a descriptor table. If the thread exits because another
-        // thread called `execve(2)`, the other thread keeps the table, and may now be the leader.
+        // An exiting thread has no descriptor table. If it exits because another thread calls
+        // `execve(2)`, that thread keeps the table, and may be the leader now.
         Ok(false) => held.lost_table(task_is_exiting(thread).unwrap_or(true)),
         Ok(true) if is_large => {
             held.searched_tables.push(SearchedTable { pid, start_time, tid, namespaces });
@@ -56,8 +56,8 @@ pub fn search(
     Ok(())
 }
 
-/// Searches a descriptor table. Returns `false` if the thread may have released the table. Adds the
-/// open PID namespaces to `namespaces`, and the descriptors to `held`.
+/// Searches a descriptor table. Adds the open PID namespaces to `namespaces`, and the descriptors
+/// to `held`. Returns `false` if the thread may have released the table.
 fn search_table(
     search: &HolderSearch<'_>,
     thread: BorrowedFd<'_>,
@@ -86,14 +86,13 @@ fn search_table(
             Err(_) => is_intact = false,
         }
     }
-    // A scanning pidns process opens and closes descriptors all the time, so a missing descriptor
-    // does not mean that the table was released.
+    // A pidns process opens and closes descriptors all the time during a scan. So a missing
+    // descriptor does not mean that the table was released.
     Ok(is_intact || held.is_scanner)
 }
 
-/// Returns the inode of the PID namespace that a descriptor refers to, and pins the namespace
-/// (keeps it open). `file` is the descriptor's file, which is on nsfs. Returns `None` for
-/// namespaces of other types.
+/// Pins (keeps open) the PID namespace that a descriptor refers to, and returns its inode. Returns
+/// `None` for namespaces of other types. `file` identifies the descriptor's file, which is on nsfs.
 ///
 /// Fails if the descriptor no longer refers to `file`.
 fn pid_namespace_of(
@@ -105,16 +104,14 @@ fn pid_namespace_of(
     held: &mut Held,
 ) -> Result<Option<u64>> {
     let registry = search.scan.registry;
-    // The pinned namespace may be newer than `file`: the namespace of `file` may have ended, and
-    // its inode number may have been reused. So read the descriptor again. The inode number of a
-    // pinned namespace can't be reused. If the descriptor still has this inode number, the
-    // descriptor refers to the pinned namespace.
+    // The namespace of `file` may have ended, and the pinned namespace may have reused its inode
+    // number. So read the descriptor again. If it still shows this inode number, it refers to the
+    // pinned namespace, because the inode number of a pinned namespace can't be reused.
     if registry.is_pinned(file.inode) && FileId::of(table, name) == Ok(file) {
         return Ok(Some(file.inode));
     }
-    // Most open namespaces are not PID namespaces. If the text of the link shows another type, for
-    // example `net:[INODE]`, the namespace need not be opened. If the text is a path, only opening
-    // the namespace reveals its type.
+    // If the text of the link shows another type, for example `net:[INODE]`, skip the namespace
+    // without opening it. If the text is a path, only opening the namespace reveals its type.
     let mut text = [0; 32];
     let text = read_link(table, name, &mut text)?;
     let shown = parse::namespace_link(text, "pid");
@@ -158,7 +155,7 @@ fn pid_namespace_of(
 }
 
 /// Records that the process has a mount namespace open. The descriptor keeps the mount namespace
-/// alive, together with all bind mounts in it.
+/// alive, and so all bind mounts in it.
 fn add_mount_namespace(name: &CStr, inode: u64, held: &mut Held) {
     if let Some(fd) = parse::entry(name.to_bytes()) {
         held.mount_namespace_fds.entry(inode).or_insert(fd);

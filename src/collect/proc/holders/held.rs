@@ -27,8 +27,8 @@ pub struct HolderSearch<'a> {
     /// `true` if it is certain that no descriptor of the process refers to a namespace. In this
     /// case, the descriptors are not searched.
     pub has_none_open: bool,
-    /// `true` if pidns has permission to read everything about this process. If the kernel
-    /// denies access anyway, it does so only temporarily.
+    /// `true` if pidns may read everything about this process. If the kernel denies access anyway,
+    /// another attempt may succeed.
     pub expects_access: bool,
 }
 
@@ -39,18 +39,18 @@ pub struct Held {
     pub holders: HolderList,
     /// The large descriptor tables that were searched.
     pub searched_tables: Vec<SearchedTable>,
-    /// Indices (into [`SearchedTables`](super::SearchedTables)) of descriptor tables that were not
-    /// searched again, because another process that shares them had already been searched.
+    /// The descriptor tables that were skipped, because another process with the same table was
+    /// searched before. Contains indices into [`SearchedTables`](super::SearchedTables).
     pub shared_tables: Vec<usize>,
     /// The mount namespaces of the process's threads, each with the TID of a thread in it.
     pub mount_namespaces: Vec<(u64, Pid)>,
-    /// The mount namespaces to which the process has open descriptors. Maps the inode of each mount
-    /// namespace to the number of one such descriptor.
+    /// The mount namespaces that the process has open as file descriptors. Maps the inode of each
+    /// mount namespace to one of these descriptors.
     pub mount_namespace_fds: BTreeMap<u64, u32>,
     /// Diagnostics for reads that failed during the search.
     pub log: DiagnosticLog,
-    /// `true` if the kernel refused or omitted data that may be readable a moment later, for
-    /// example during `execve(2)`. The process should then be read again.
+    /// `true` if the process should be read again: the kernel refused or omitted data that may be
+    /// readable a moment later, for example after `execve(2)`.
     pub is_unsettled: bool,
     /// `true` if the search found that the thread group leader is exiting. Another thread must then
     /// be searched instead.
@@ -61,9 +61,9 @@ pub struct Held {
 }
 
 impl Held {
-    /// Records that a thread's descriptor table disappeared while pidns was reading it. `exiting`
-    /// is `true` if the thread was exiting. Otherwise, another thread may have become the leader
-    /// (`execve(2)`).
+    /// Records that a thread's descriptor table disappeared while pidns was reading it. If
+    /// `exiting` is `true`, the thread was exiting. Otherwise, another thread may have become the
+    /// leader (`execve(2)`).
     pub fn lost_table(&mut self, exiting: bool) {
         self.is_unsettled = true;
         self.leader_exits |= exiting;
@@ -81,8 +81,8 @@ impl HolderSearch<'_> {
         still_there(self.status_file)
     }
 
-    /// Records an error from reading the data of a thread. `thread` is the directory of the thread.
-    /// Fails with `ESRCH` if the process is gone.
+    /// Records an error from reading a thread. `thread` is the directory of the thread. Fails with
+    /// `ESRCH` if the process is gone.
     pub fn refused(
         &self,
         code: DiagnosticCode,

@@ -1,8 +1,9 @@
-//! Finds the PID namespaces that a process keeps alive, except its own: namespaces in which its
-//! threads create their children, and namespaces to which it has open descriptors.
+//! Finds the PID namespaces that a process keeps alive, except its own. A process keeps a PID
+//! namespace alive if one of its threads creates children there, or if it has the namespace open as
+//! a file descriptor.
 //!
-//! A descriptor or thread that goes away during the search is left out without a diagnostic. Bind
-//! mounts are searched in `mounts`, once for each mount namespace.
+//! A descriptor or thread that goes away during the search is left out without a diagnostic. The
+//! module `mounts` searches for bind mounts, once in each mount namespace.
 //!
 //! - `held`: the process to search, and the result
 //! - `children`: finds the namespace in which a thread creates its children
@@ -38,17 +39,17 @@ pub fn search(search: &HolderSearch<'_>) -> Result<Held> {
     let leader_has_exited = search.process.is_zombie();
     let held = search_once(search, leader_has_exited)?;
     if held.leader_exits && !leader_has_exited {
-        // The leader has just released the descriptors that it shared with the other threads. The
-        // other threads still have these descriptors, so search one of the other threads.
+        // The leader has just exited, and has released its descriptors. Another thread still has
+        // the descriptors that it shared with the leader, so search such a thread.
         return search_once(search, true);
     }
     Ok(held)
 }
 
-/// Searches the leader of a process, or another living thread if the leader has exited.
+/// Searches the leader of a process. If the leader has exited, searches another living thread.
 ///
-/// A leader can exit long before the other threads. An exited leader shows neither descriptors nor
-/// namespaces, but the other threads still show theirs.
+/// A leader can exit long before the other threads. The kernel then shows descriptors and
+/// namespaces only for the other threads.
 fn search_once(search: &HolderSearch<'_>, leader_has_exited: bool) -> Result<Held> {
     let mut held = Held { leader_exits: leader_has_exited, ..Held::default() };
     let mut thread = (search.process.pid, None);
@@ -56,9 +57,9 @@ fn search_once(search: &HolderSearch<'_>, leader_has_exited: bool) -> Result<Hel
         match living_thread(search.dir) {
             Ok(Some((tid, dir))) => thread = (tid, Some(dir)),
             Ok(None) => {
-                // The leader has exited, and no other thread was found. If the kernel counts one
-                // thread, the process has no other thread. Otherwise, another thread may be about
-                // to become the leader (`execve(2)`).
+                // The leader has exited, and no living thread was found. If the kernel's thread
+                // count is 1, there is no other thread. Otherwise, another thread may be about to
+                // become the leader (`execve(2)`).
                 let is_alone = search.process.threads == Some(NonZeroU32::MIN);
                 held.is_unsettled = !(search.process.is_zombie() && is_alone);
                 search.still_there()?;
@@ -81,8 +82,8 @@ fn search_once(search: &HolderSearch<'_>, leader_has_exited: bool) -> Result<Hel
 /// Searches every thread except `searched`. A thread can have a descriptor table and a mount
 /// namespace of its own (`unshare(2)`).
 fn search_other_threads(search: &HolderSearch<'_>, searched: Pid, held: &mut Held) -> Result<()> {
-    // If the process is a pidns process (this one or another) that is running a scan, don't search
-    // its other threads: a scan starts threads that enter namespaces only for a short time.
+    // Do not search the other threads of a pidns process (this one or another) that is running a
+    // scan: they enter namespaces only for a short time.
     let searches_fds = search.scan.search.contains(&SearchScope::Fds);
     if search.is_viewer() || held.is_scanner || (!searches_fds && is_scanning(search.dir)) {
         return Ok(());
@@ -106,8 +107,8 @@ fn search_other_threads(search: &HolderSearch<'_>, searched: Pid, held: &mut Hel
     }
 }
 
-/// Searches one thread for PID namespaces that it keeps alive. The thread's descriptor table is
-/// searched only if `reads_table` is set.
+/// Searches one thread for PID namespaces that it keeps alive. Searches the thread's descriptor
+/// table only if `reads_table` is set.
 fn search_thread(
     search: &HolderSearch<'_>,
     dir: BorrowedFd<'_>,
@@ -135,9 +136,8 @@ fn search_thread(
         return Ok(());
     }
     if is_denied {
-        // Reading the links in `/proc/PID/fd` requires the same permission (ptrace access) as
-        // reading `ns/mnt`. The kernel refused to show `ns/mnt`, so it would not show any of the
-        // descriptors either.
+        // The kernel refused to show `ns/mnt`. It would also refuse to show the descriptors in
+        // `/proc/PID/fd`, which require the same permission (ptrace access).
         return search.refused(DiagnosticCode::FdsUnreadable, Errno::ACCESS, dir, held);
     }
     fds::search(search, dir, tid, held)

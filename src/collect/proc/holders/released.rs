@@ -1,8 +1,7 @@
 //! Checks at the end of a scan whether namespaces without members are still kept alive.
 //!
-//! If the last holder has released its namespace during the scan, only pidns's own descriptor still
-//! keeps the namespace alive. The namespace is then left out of the result. Mounts are not checked
-//! here.
+//! During the scan, the last holder of a namespace can release it, so that only pidns itself keeps
+//! it alive. Such a namespace is left out of the result. Mounts are not checked here.
 
 use std::collections::{BTreeSet, HashSet};
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -21,13 +20,12 @@ use crate::model::{Holder, NamespaceId, Pid, Process, SearchScope};
 const PAUSES: [Duration; 3] =
     [Duration::ZERO, Duration::from_micros(100), Duration::from_micros(500)];
 
-/// Maximum number of threads of one process whose descriptor tables are checked. The limit bounds
-/// the time that the check takes. A process with more threads is assumed to keep its namespaces
-/// alive.
+/// Maximum number of threads of one process whose descriptor tables are checked, to limit the
+/// duration of the check. A process with more threads is assumed to keep its namespaces alive.
 const MAX_THREADS: usize = 64;
 
-/// Removes the holders of each released namespace from `holders`. A namespace counts as released if
-/// it has no members, and if all its holders have released it since the scan found them.
+/// Removes the holders of each released namespace from `holders`. A namespace is released if it has
+/// no members, and if none of its holders still keeps it alive.
 pub fn leave_out_released(
     procfs: &Procfs,
     search: &BTreeSet<SearchScope>,
@@ -39,8 +37,8 @@ pub fn leave_out_released(
         .iter()
         .filter_map(|process| process.namespace.and_then(NamespaceId::inode))
         .collect();
-    // Removes from `released` every namespace that still has a holder. One holder is enough: the
-    // remaining holders of the namespace are not checked.
+    // Removes each namespace that still has a holder from `released`. One such holder is enough:
+    // the check then skips the other holders of the namespace.
     let remove_held = |released: &mut HashSet<u64>| {
         for (inode, holder) in holders.iter() {
             if released.contains(inode) && still_holds(procfs, in_threads, *inode, holder) {
@@ -51,9 +49,8 @@ pub fn leave_out_released(
     let mut released: HashSet<u64> =
         holders.iter().map(|&(inode, _)| inode).filter(|it| !has_members.contains(it)).collect();
     remove_held(&mut released);
-    // During `execve(2)`, neither the old leader nor the thread that replaces it shows the
-    // descriptors of the process, so a namespace can seem to have been released although a process
-    // still holds it. Pause and check again.
+    // A process in the middle of `execve(2)` seems to have released its descriptors: neither the
+    // old leader nor the new leader shows them. So pause and check again.
     for pause in PAUSES {
         if released.is_empty() {
             return;
@@ -78,7 +75,7 @@ fn still_holds(procfs: &Procfs, in_threads: bool, inode: u64, holder: &Holder) -
 }
 
 /// Returns `true` if the descriptor `fd` of a process refers to the namespace with this inode. If
-/// `in_threads` is set, the descriptor tables of all threads are searched.
+/// `in_threads` is set, the descriptor tables of all threads are checked.
 fn has_namespace_open(
     procfs: &Procfs,
     in_threads: bool,
@@ -92,8 +89,8 @@ fn has_namespace_open(
         Ok(file) if file == held => return Ok(true),
         Err(errno) if !is_gone(errno) => return Err(errno),
         Ok(_) if !in_threads => return Ok(false),
-        // Search the other threads, which may have descriptor tables of their own. If the leader
-        // has exited, the other threads still show the table that they shared with the leader.
+        // Check the other threads: they may have descriptor tables of their own, and after the
+        // leader has exited, only they show the table that they shared with the leader.
         Ok(_) | Err(_) => {}
     }
     let (mut found, mut threads) = (false, 0);
@@ -127,8 +124,8 @@ pub fn has_for_children(procfs: &Procfs, inode: u64, pid: Pid, tid: Pid) -> Resu
         match namespace_link(thread.as_fd(), c"ns/pid_for_children", "pid") {
             Ok(shown) => Ok(shown == Some(inode)),
             // The link `pid_for_children` is missing if the thread is exiting, or if the namespace
-            // for its children has no init yet. An exiting thread does not keep the namespace
-            // alive.
+            // for the thread's children has no init yet. An exiting thread does not keep the
+            // namespace alive.
             Err(_) => Ok(!task_is_exiting(thread.as_fd()).unwrap_or(false)),
         }
     };

@@ -1,8 +1,9 @@
-//! Remembers the large descriptor tables that a scan has searched, to search each table only once.
+//! Records the large descriptor tables that a scan has searched, so that each table is searched
+//! only once.
 //!
 //! Processes can share one descriptor table (`CLONE_FILES` of clone(2) without `CLONE_THREAD`). A
-//! user can easily start thousands of processes that share one large table. If pidns searched the
-//! table again for each of these processes, the scan would take very long.
+//! user can easily start thousands of processes that share one large table. Searching the table for
+//! each of these processes would take very long.
 
 use std::cmp::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,13 +17,12 @@ use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::status::start_time_now;
 use crate::model::{Holder, Pid};
 
-/// Capacity of the smallest descriptor table that the kernel creates. A table of this capacity is
-/// searched again for each process that shares it, because detecting a shared table takes at least
-/// as long as searching a small one.
+/// Capacity of the smallest descriptor tables. A table of this capacity is searched again for each
+/// process that shares it: searching it takes no longer than finding out that it is shared.
 const SMALL: u32 = 64;
 
 /// Maximum number of holders to add for processes that share a descriptor table (`CLONE_FILES`)
-/// with a process that was already searched.
+/// with a searched process.
 const MAX_ADDED: usize = 100_000;
 
 /// The large descriptor tables that a scan has searched. All threads of the scan share this list.
@@ -32,9 +32,9 @@ pub struct SearchedTables(Mutex<Tables>);
 #[derive(Debug, Default)]
 struct Tables {
     tables: Vec<SearchedTable>,
-    /// Indices into `tables`, in the order that kcmp(2) defines. kcmp(2) needs the TID of a living
-    /// thread that uses the table, so an index is removed when the thread [`SearchedTable::tid`]
-    /// has exited.
+    /// Indices into `tables`, in the order that kcmp(2) defines. When the thread
+    /// [`SearchedTable::tid`] has exited, the table's index is removed, because kcmp(2) needs the
+    /// TID of a living thread.
     order: Vec<usize>,
 }
 
@@ -59,9 +59,9 @@ pub struct Sharer {
     pub table: usize,
 }
 
-/// Returns `false` only if the descriptor table is known to be small. `capacity` is `FDSize` in
-/// `/proc/PID/status`. If the leader of the process has exited, `FDSize` is 0, although the other
-/// threads may have a large table.
+/// Returns `false` if the descriptor table is known to be small. `capacity` is `FDSize` in
+/// `/proc/PID/status`. If `FDSize` is 0, the table may still be large: the leader has exited, but
+/// the other threads still use the table.
 pub fn is_large(capacity: Option<u32>) -> bool {
     capacity.is_none_or(|capacity| capacity == 0 || capacity > SMALL)
 }
@@ -80,7 +80,7 @@ impl SearchedTables {
         let SearchedTable { pid, start_time, .. } = *tables.tables.get(index)?;
         drop(tables);
         // Accept the result only if the PID still belongs to the searched process. Otherwise,
-        // kcmp(2) has compared the table of another process.
+        // kcmp(2) has compared another process's table.
         (start_time.is_some() && start_time_now(procfs, pid) == start_time).then_some(index)
     }
 
@@ -95,7 +95,7 @@ impl SearchedTables {
         }
     }
 
-    /// For each process that shares a searched descriptor table, adds one holder for each PID
+    /// Adds holders for the processes that share a searched descriptor table: one for each PID
     /// namespace descriptor in the table. Adds at most [`MAX_ADDED`] holders.
     pub fn add_holders(&self, mut sharers: Vec<Sharer>, holders: &mut HolderList) {
         let Tables { tables, .. } = &*self.lock();
@@ -121,9 +121,9 @@ impl SearchedTables {
 }
 
 impl Tables {
-    /// Searches `order` for the descriptor table that a thread uses. The result is like that of
-    /// [`slice::binary_search`]: the position of the table, or the position at which it can be
-    /// inserted. Returns `None` if kcmp(2) can't compare the table.
+    /// Searches `order` for the descriptor table of a thread. Like [`slice::binary_search`],
+    /// returns the position of the table, or the position at which to insert it. Returns `None` if
+    /// kcmp(2) can't compare the table.
     fn position(&mut self, tid: Pid) -> Option<Result<usize, usize>> {
         loop {
             let mut failed = None;
@@ -136,8 +136,8 @@ impl Tables {
                 })
             });
             let Some((index, known)) = failed else { return Some(position) };
-            // One of the two threads has exited. If comparing `known` with itself fails, too, then
-            // `known` has exited: remove its table from `order` and try again.
+            // One of the two threads has exited. If comparing `known` with itself fails, `known`
+            // has exited, so remove its table from `order` and try again.
             if compare_descriptor_tables(known, known).is_ok() {
                 return None;
             }

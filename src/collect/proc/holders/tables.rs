@@ -5,17 +5,18 @@ use std::cmp::Ordering;
 use crate::collect::kernel::nsfs::compare_descriptor_tables;
 use crate::model::Pid;
 
-/// The descriptor tables that have been read so far for one process. Threads share one table,
-/// unless a thread was created without `CLONE_FILES` or has unshared its table.
+/// The descriptor tables of one process that have been read so far. A thread has a table of its own
+/// if it was created without `CLONE_FILES`, or has unshared its table.
 pub struct DescriptorTables {
-    /// One thread for each descriptor table, in the order of `kcmp(2)`. `None` if the procfs
-    /// belongs to another PID namespace: `kcmp(2)` expects TIDs in pidns's own PID namespace.
+    /// One thread for each descriptor table, in the order of `kcmp(2)`. `None` if the procfs does
+    /// not show pidns's own PID namespace, because `kcmp(2)` expects TIDs in pidns's own PID
+    /// namespace.
     threads: Option<Vec<Pid>>,
 }
 
 impl DescriptorTables {
     /// Creates a set that contains only the descriptor table of `thread`. `own` is `true` if the
-    /// procfs belongs to pidns's own PID namespace.
+    /// procfs shows pidns's own PID namespace.
     pub fn new(own: bool, thread: Pid) -> Self {
         Self { threads: own.then(|| vec![thread]) }
     }
@@ -32,8 +33,8 @@ impl DescriptorTables {
             })
         });
         match position {
-            // One of the compared threads has exited, so its table can't be compared any more, even
-            // if other threads still use it. Start a new list, with only `thread`.
+            // One of the compared threads has exited, so `kcmp(2)` can't compare its table any
+            // more. Start a new list with only `thread`.
             _ if failed => *threads = vec![thread],
             Ok(_) => return false,
             Err(position) => threads.insert(position, thread),

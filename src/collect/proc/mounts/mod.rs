@@ -1,8 +1,8 @@
 //! Searches mount namespaces for bind mounts that keep PID namespaces alive.
 //!
-//! Since Linux 6.12, a viewer in the initial PID namespace with `CAP_SYS_ADMIN` can list all mount
-//! namespaces of the host, including those without a process. For any other viewer, the search
-//! finds mount namespaces through processes, open descriptors, and bind mounts of mount namespaces.
+//! In the initial PID namespace and with `CAP_SYS_ADMIN`, pidns can list all mount namespaces of
+//! the host (since Linux 6.12), even those without processes. Otherwise, it finds mount namespaces
+//! through processes, open descriptors, and bind mounts of mount namespaces.
 //!
 //! - `reader`: reads a mount namespace through a thread in it
 //! - `table`: reads the bind mounts in one mount namespace
@@ -42,23 +42,24 @@ use table::MountTable;
 /// Maximum number of mount namespaces that are kept open until they are searched.
 const MAX_MOUNTED: usize = 256;
 
-/// Maximum number of passes that look for new processes in mount namespaces whose known threads are
-/// all gone. One pass is not enough: the kernel reuses the inode numbers of mount namespaces, and
-/// the next mount namespace with the same number can be short-lived, too.
+/// Maximum number of passes that look for new processes in a mount namespace after all known
+/// threads have left it. One pass is not enough: the kernel can reuse the inode number for another
+/// mount namespace, which can be short-lived, too.
 const MAX_PASSES: usize = 4;
 
-/// Maximum time that the search waits for `namespace_sem`, the kernel's lock for all mounts. While
-/// the kernel copies a mount namespace, it holds this lock for a few milliseconds per 1,000 mounts.
+/// Maximum time that the search waits for the kernel's global mount lock (`namespace_sem`). The
+/// kernel holds this lock while it copies a mount namespace, for a few milliseconds per 1,000
+/// mounts.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
-/// Maximum CPU time for searching mount namespaces that are in the kernel's list, but in which the
-/// scan has found no thread. Without this limit, the search might never end, because processes can
-/// create mount namespaces faster than pidns searches them.
+/// Maximum CPU time for searching mount namespaces in which the scan has found no thread. Without
+/// this limit, the search might never end, because processes can create mount namespaces faster
+/// than pidns searches them.
 const MAX_UNSEEN_TIME: Duration = Duration::from_secs(1);
 
 /// Searches each mount namespace that pidns can reach, and adds the bind mounts of PID namespaces
-/// to `found`. `found` must already contain the results for all processes, because most mount
-/// namespaces are found through a process.
+/// to `found`. Call this function after all processes have been read into `found`, because most
+/// mount namespaces are found through a process.
 pub fn search(
     procfs: &Procfs,
     namespace: Option<NamespaceId>,
@@ -78,13 +79,12 @@ pub fn search(
         mounted: HashMap::new(),
         unopened: HashMap::new(),
     };
-    // Use the kernel's list only in the initial PID namespace. In any other PID namespace, the
-    // kernel may refuse to list mount namespaces, or may list some that are unrelated to this PID
-    // namespace.
+    // List mount namespaces only in the initial PID namespace. In any other PID namespace, the
+    // kernel may refuse, or may list mount namespaces that are unrelated to this PID namespace.
     let is_initial = namespace == Some(NamespaceId::Inode(INITIAL_PID_NAMESPACE));
     if is_initial && search.search_all_of_host() {
         // All mount namespaces of the host have been searched, so no mount is missing. Drop the
-        // diagnostics about processes whose mount namespace could not be read.
+        // diagnostics about unreadable mount namespaces of processes.
         search.found.log.forget(DiagnosticCode::MountsUnreadable);
     }
     search.search_namespaces_of_processes();
@@ -100,7 +100,7 @@ pub fn search(
 struct MountSearch<'a> {
     procfs: &'a Procfs,
     /// Limits the total time that the search waits for the kernel's mount lock (see [`MAX_WAIT`]).
-    /// Once the limit has been reached, the search skips all further mount namespaces.
+    /// When the limit is reached, the search skips the remaining mount namespaces.
     waits: &'a WaitLimit,
     registry: &'a NamespaceRegistry,
     found: &'a mut ScanFindings,
@@ -108,9 +108,8 @@ struct MountSearch<'a> {
     readers: HashMap<u64, Vec<Reader>>,
     /// Inodes of the mount namespaces that have been searched.
     searched: HashSet<u64>,
-    /// Mount namespaces that were found through a bind mount and have not been searched yet, keyed
-    /// by inode. Their number is limited to [`MAX_MOUNTED`], so that descriptors are left for other
-    /// namespaces.
+    /// Mount namespaces that were found through a bind mount and have not been searched yet, by
+    /// inode. At most [`MAX_MOUNTED`], because each of them uses a descriptor.
     mounted: HashMap<u64, NamespaceFd>,
     /// Errors from opening mount namespaces that were found through a bind mount, keyed by the
     /// inode of the mount namespace.
@@ -125,8 +124,8 @@ impl MountSearch<'_> {
         // Without CAP_SYS_ADMIN, the list is incomplete: the kernel skips some mount namespaces
         // silently.
         let mut all = viewer::may_administer();
-        // Do not report errors yet: if a mount namespace can't be read through its descriptor,
-        // pidns searches it again later, through the threads in it.
+        // Do not report an error yet: if listing the mounts fails, pidns later searches the mount
+        // namespace through the threads in it.
         all &= self.search_open(&own).is_ok();
         let mut unseen_time = Duration::ZERO;
         for backward in [false, true] {
@@ -174,9 +173,9 @@ impl MountSearch<'_> {
                 return;
             }
             // All known threads have left the remaining mount namespaces. Look for processes that
-            // have entered them in the meantime, such as the successor of a process that restarts
-            // itself. A mount namespace without such a process is gone, or only a descriptor or a
-            // bind mount keeps it alive.
+            // have entered them since, such as a process that has restarted itself. If there are
+            // none, the mount namespace is gone, or only a descriptor or a bind mount keeps it
+            // alive.
             self.find_readers_again(&inodes);
             inodes.retain(|inode| self.readers.contains_key(inode));
             inodes.retain(|&inode| !self.search_by_readers(inode));
@@ -210,8 +209,8 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Searches the mount namespaces that were found through bind mounts. This can find further
-    /// bind mounts of mount namespaces, which are then searched too.
+    /// Searches the mount namespaces that were found through bind mounts. If it finds further bind
+    /// mounts of mount namespaces, also searches those mount namespaces.
     fn search_mounted_namespaces(&mut self) {
         loop {
             self.mounted.retain(|inode, _| !self.searched.contains(inode));
@@ -254,9 +253,9 @@ impl MountSearch<'_> {
         self.found.log.note_of(DiagnosticCode::MountsUnsearched, errno, pids);
     }
 
-    /// Searches an open mount namespace. Lists its mounts or, if that fails, enters the namespace
-    /// and reads `mountinfo`. Fails if both methods fail. Fails with `EBUSY` if the search has
-    /// waited for too long.
+    /// Searches an open mount namespace. Lists its mounts. If that fails, enters the mount
+    /// namespace and reads `mountinfo`; fails if that fails, too. Fails with `EBUSY` if the search
+    /// has waited too long for the kernel's mount lock.
     fn search_open(&mut self, namespace: &NamespaceFd) -> Result<()> {
         let listed = MountTable::list(namespace, self.waits);
         let (table, mounts) = match listed {
@@ -273,8 +272,8 @@ impl MountSearch<'_> {
         let readers = self.readers.get(&inode).cloned().unwrap_or_default();
         let procfs = self.procfs;
         let root = LazyCell::new(|| {
-            // Entering a mount namespace takes more privileges than listing its mounts. If pidns
-            // can't enter, use the root directory of a thread in the mount namespace.
+            // Entering a mount namespace requires more privileges than listing its mounts. If pidns
+            // can't enter it, use the root directory of a thread in it.
             root_of(namespace).or_else(|errno| {
                 let mut roots = readers.iter().map(|&reader| open_root(procfs, reader));
                 roots.find(Result::is_ok).unwrap_or(Err(errno))
@@ -285,15 +284,15 @@ impl MountSearch<'_> {
     }
 
     /// Searches a mount namespace by reading the mountinfo files of threads in it. Returns `false`
-    /// if none of these threads is in the mount namespace any more.
+    /// if all these threads have left it.
     fn search_by_readers(&mut self, inode: u64) -> bool {
         if self.waits.is_reached() {
             return true;
         }
         let mut readers = self.readers.get(&inode).cloned().unwrap_or_default();
         readers.sort_unstable();
-        // First try to open the mount namespace, to list all of its mounts. A thread's mountinfo
-        // shows only the mounts below the thread's root directory.
+        // First try to open the mount namespace, to list all its mounts. A thread's mountinfo shows
+        // only the mounts below the thread's root directory.
         for &reader in &readers {
             match open_mount_namespace(self.procfs, reader) {
                 Ok(namespace) if namespace.inode() == inode => match self.search_open(&namespace) {
@@ -309,12 +308,12 @@ impl MountSearch<'_> {
     }
 
     /// Searches a mount namespace through threads in it (`readers`). Each thread sees only the
-    /// mounts below its root directory. Returns `false` if none of the threads is in the mount
-    /// namespace any more.
+    /// mounts below its root directory. Returns `false` if all threads have left the mount
+    /// namespace.
     ///
     /// pidns assumes that a thread sees all mounts if its root directory is a mount point, and if
-    /// the thread sees every mount that the other threads see. If no thread meets both conditions,
-    /// adds a diagnostic that mounts may be missing.
+    /// no other thread sees further mounts. If there is no such thread, adds a diagnostic that
+    /// mounts may be missing.
     fn search_views(&mut self, inode: u64, readers: &[Reader]) -> bool {
         let mut roots = HashSet::new();
         let mut views = Vec::new();
@@ -352,9 +351,9 @@ impl MountSearch<'_> {
 
     /// Pins (keeps open) the namespaces that are mounted, and adds the mounts as holders.
     ///
-    /// If a mount goes away before its mount point is opened, the kernel can reuse the namespace's
-    /// inode number. So the mount table is read again after all namespaces have been pinned. A
-    /// mount that is still in the table belongs to the pinned namespace.
+    /// If a mount goes away before it is opened, the kernel can reuse the namespace's inode number.
+    /// So after all namespaces have been pinned, the mount table is read again. If a mount is still
+    /// in it, the mount belongs to the pinned namespace.
     fn add_mounts<'r>(
         &mut self,
         table: &MountTable,
@@ -390,9 +389,9 @@ impl MountSearch<'_> {
             .sort_unstable_by(|one, other| (one.inode, &one.path).cmp(&(other.inode, &other.path)));
         mounts.dedup_by(|one, other| (one.inode, &one.path) == (other.inode, &other.path));
         for mount in mounts {
-            // The namespace could not be opened: another mount covers its mount point, or the path
-            // leads through a file system that could block pidns, such as FUSE. Record only the
-            // namespace's inode.
+            // The namespace could not be opened: another mount covers its mount point, or its path
+            // leads through a file system that could block pidns, such as FUSE. Record only its
+            // inode.
             if let Some(errno) = failed.remove(&mount.inode) {
                 let _ = self.registry.pin(
                     mount.inode,
@@ -408,9 +407,8 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Pins a namespace (keeps it open). If `open` fails, returns the error from `open`. In this
-    /// case, the namespace may no longer be mounted, so the registry gets the error `ENOENT` and
-    /// does not record the namespace.
+    /// Pins a namespace (keeps it open). If `open` fails, returns its error. The registry gets
+    /// `ENOENT` in this case, so it does not record the namespace, which may no longer be mounted.
     fn pin(&self, inode: u64, open: impl FnOnce() -> Result<NamespaceFd>) -> Result<()> {
         let mut cause = Errno::NOENT;
         let open = || {
@@ -447,7 +445,7 @@ fn cpu_time() -> Duration {
 }
 
 /// Opens the namespace that a descriptor of a process refers to. Fails with `ENOENT` if the
-/// descriptor no longer refers to a namespace.
+/// descriptor refers to any other file.
 fn open_descriptor(procfs: &Procfs, pid: Pid, fd: u32) -> Result<NamespaceFd> {
     let process = ProcessDir::open(procfs.fd(), pid)?;
     let table = open_base(process.as_fd(), c"fd")?;

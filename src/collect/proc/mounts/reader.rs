@@ -1,5 +1,5 @@
-//! Reads a mount namespace through one of the threads in it: opens the root directory and reads the
-//! mount table that this thread sees.
+//! Reads a mount namespace through a thread in it: opens the thread's root directory, and reads the
+//! mount table that the thread sees.
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -40,9 +40,8 @@ pub struct MountView<'a> {
 }
 
 impl<'a> MountView<'a> {
-    /// Reads the mounts that one thread sees. Returns `None` if `roots` contains the thread's root
-    /// directory, which means that another thread with the same root directory has already been
-    /// read.
+    /// Reads the mounts that one thread sees. `roots` contains the root directories of all threads
+    /// read so far. Returns `None` if the thread's root directory is one of them.
     ///
     /// Fails with `ESRCH` if the thread is no longer in the mount namespace `mount_namespace`.
     pub fn read(
@@ -106,9 +105,8 @@ pub fn open_mount_namespace(procfs: &Procfs, reader: Reader) -> Result<Namespace
     in_thread_dir(procfs, reader, |dir| open_namespace(dir, c"ns/mnt"))
 }
 
-/// Calls `read` with the directory of a thread. If `read` fails and the thread is gone, fails with
-/// `ESRCH`, because the kernel can return other errors, such as `EACCES` for the links of an exited
-/// thread.
+/// Calls `read` with the directory of a thread. If the thread is gone, `read` can fail with any
+/// error, such as `EACCES`; this function then fails with `ESRCH`.
 fn in_thread_dir<T>(
     procfs: &Procfs,
     reader: Reader,

@@ -30,8 +30,8 @@ impl<'a> MountTable<'a> {
         Ok((Self::Listed(listed), mounts))
     }
 
-    /// Enters the mount namespace and reads `mountinfo` there. `mountinfo` lists all mounts, except
-    /// mounts that are hidden by another mount on top of the root directory.
+    /// Enters the mount namespace and reads `mountinfo` there. `mountinfo` lists all mounts, unless
+    /// another mount covers the root directory and hides them.
     pub fn read_inside(namespace: &NamespaceFd, waits: &'a WaitLimit) -> Result<(Self, MountList)> {
         // Open /proc first, because it may not exist in the mount namespace that pidns enters.
         let proc = first_procfs()?;
@@ -41,8 +41,8 @@ impl<'a> MountTable<'a> {
         Ok((Self::Mountinfo(file, waits), parse::namespace_mounts(&table).collect()))
     }
 
-    /// Removes from `mounts` each mount that no longer exists. Also removes each mount that can't
-    /// be checked because the time limit (`WaitLimit`) has been reached.
+    /// Removes from `mounts` each mount that no longer exists, or that can't be checked because the
+    /// time limit (`WaitLimit`) has been reached.
     pub fn retain_current(&self, mounts: &mut Vec<NamespaceMount>) {
         let mut buffer = Vec::new();
         match self {
