@@ -6,8 +6,8 @@ use clap::{Arg, Command, ValueEnum as _};
 use super::options::COLLECTOR;
 use crate::emit::Format;
 
-/// Returns one line that explains the error. The line ends with clap's suggestion or, if there is
-/// none, with a hint to read the help. `verb` is the verb on the command line, if there is one.
+/// Describes the error in one line. The line ends with clap's suggestion if there is one, otherwise
+/// with a hint to read the help. `verb` is the verb on the command line, if any.
 pub(super) fn explain(error: &clap::Error, program: &Command, verb: Option<&str>) -> String {
     if let Some(line) = not_a_pid(error, program, verb) {
         return line;
@@ -42,9 +42,9 @@ pub(super) fn explain(error: &clap::Error, program: &Command, verb: Option<&str>
     }
 }
 
-/// If `argument` selects an output format in other tools (`--json`, or `-J` as in lsns(8)), returns
-/// the pidns option for this format, such as `-f json`. Returns `None` if the verb does not support
-/// the format.
+/// Returns the pidns option for an output format (such as `-f json`) if `argument` is the option of
+/// another tool for this format: `--json`, or `-J` as in lsns(8). Returns `None` if the verb does
+/// not support the format.
 fn format_meant(argument: &str, program: &Command, verb: Option<&str>) -> Option<String> {
     let name = match argument {
         "-J" | "-j" => "json",
@@ -93,8 +93,8 @@ fn not_a_pid(error: &clap::Error, program: &Command, verb: Option<&str>) -> Opti
 
 /// Returns the verb that clap considers most similar to `word`.
 fn similar_verb(word: &str, program: &Command) -> Option<String> {
-    // pidns has positional arguments, and for such programs clap does not suggest verbs. So parse
-    // the word with a clap command that has only verbs.
+    // pidns has positional arguments, and clap does not suggest verbs for such programs. So parse
+    // `word` with a clap command that has only verbs.
     let only_verbs = Command::new("pidns")
         .disable_help_subcommand(true)
         .subcommands(program.get_subcommands().cloned());

@@ -1,5 +1,5 @@
-//! Parses the option `-f`, which selects the output format. The option may precede the verb, and
-//! each verb has a different set of formats.
+//! Parses the option `-f`, which selects the output format. Each verb supports different formats,
+//! and the option may precede the verb.
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -13,10 +13,10 @@ pub trait Formats: ValueEnum + Send + Sync + 'static {}
 
 impl<F: ValueEnum + Send + Sync + 'static> Formats for F {}
 
-/// The chosen output format.
+/// The output format that `-f` selects.
 ///
-/// clap parses `-f` before it knows the verb. The option therefore accepts the formats of all
-/// verbs, and each verb rejects the formats that it does not have.
+/// clap parses `-f` before it knows the verb. So `-f` accepts the formats of all verbs at first.
+/// Each verb then rejects the formats that it does not support.
 #[derive(Clone, Copy, Debug)]
 pub struct OutputFormat<F>(pub F);
 
@@ -29,7 +29,8 @@ fn names<F: Formats>() -> impl Iterator<Item = PossibleValue> {
 impl<F: Formats> Args for OutputFormat<F> {
     fn augment_args(command: Command) -> Command {
         // `-f` is a global option, so the top-level command must accept the formats of every verb.
-        // Add the formats that it lacks as hidden values. `CheckFormat` contains all of them.
+        // The formats that only verbs support become hidden values. `CheckFormat` contains the
+        // formats of all verbs.
         let is_own =
             |other: &PossibleValue| names::<F>().any(|own| own.get_name() == other.get_name());
         let others = names::<CheckFormat>().filter(|other| !is_own(other));
@@ -48,8 +49,8 @@ impl<F: Formats> FromArgMatches for OutputFormat<F> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let name = matches.get_one::<String>(ID).map_or("text", String::as_str);
         // If there is a verb, pidns uses only the verb's format. But clap also passes the value of
-        // `-f` to the top-level command, which may not support that format. So the top-level
-        // command gets `text`, which every command supports.
+        // `-f` to the top-level command, which may not support this format. So replace the value
+        // with `text`, which every command supports.
         let name = if matches.subcommand_name().is_some() { "text" } else { name };
         F::from_str(name, false).map(Self).map_err(|_| {
             let known = names::<F>().map(|format| format.get_name().to_owned()).collect();

@@ -1,7 +1,7 @@
 //! Checks global options for errors that clap misses.
 //!
-//! clap lets every verb accept every global option. It validates the options before the verb
-//! separately from the options after the verb, so it misses conflicts between the two groups.
+//! clap accepts every global option with every verb. It checks the options before the verb and the
+//! options after the verb separately, so it misses conflicts between them.
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
@@ -9,17 +9,17 @@ use clap::{Arg, ArgMatches, Command};
 #[cfg(doc)]
 use super::options::COLLECTOR;
 
-/// The verb `run`. No option may precede this verb: `run` has options `-f` and `-q` for its report,
-/// but clap would parse a preceding `-f` or `-q` as the global option.
+/// The verb `run`. No option may precede this verb. `run` has its own options `-f` and `-q`, but
+/// before the verb, clap would parse `-f` and `-q` as global options.
 pub(super) const RUN: &str = "run";
 
 pub(super) fn options(program: &Command) -> Vec<Arg> {
     program.get_arguments().filter(|option| option.is_global_set()).cloned().collect()
 }
 
-/// Removes from a verb's help the global options that the verb does not support. clap adds each
-/// global option to every verb, unless the verb defines the option itself. So this function defines
-/// a hidden option with the same name. [`check`] rejects that option on the command line.
+/// Hides global options that the verb does not support from the verb's help. clap adds a global
+/// option to every verb that does not define an option with the same name. So this function defines
+/// a hidden option with that name, and [`check`] rejects it on the command line.
 pub(super) fn hide_unused(verb: Command, global: Vec<Arg>) -> Command {
     let unused = global.into_iter().filter(|option| find(&verb, option).is_none());
     let unused: Vec<Arg> = unused.map(|option| option.hide(true)).collect();
@@ -27,8 +27,8 @@ pub(super) fn hide_unused(verb: Command, global: Vec<Arg>) -> Command {
 }
 
 /// Rejects options that the verb does not support, conflicting options, and PIDs before the verb.
-/// Detects a conflict even if one option precedes the verb and the other option follows the verb.
-/// `first` is the first command-line argument. The error message is one line.
+/// Also rejects an option before the verb that conflicts with an option after the verb. `first` is
+/// the first command-line argument. The error message is one line.
 pub(super) fn check(
     program: &Command,
     matches: &ArgMatches,
@@ -85,11 +85,11 @@ fn unknown_option(
     unknown.get_long().map(|name| format!("--{name}"))
 }
 
-/// Searches the command line for two conflicting options.
+/// Finds two conflicting options on the command line.
 ///
 /// `--collector` conflicts with options that read a saved document. This conflict is not declared
-/// to clap, because clap would report it even if only the environment variable [`COLLECTOR`] is
-/// set.
+/// to clap, because clap would report it even if the collector is set only by the environment
+/// variable [`COLLECTOR`].
 fn conflict<'a>(command: &'a Command, matches: &ArgMatches) -> Option<(&'a Arg, &'a Arg)> {
     let is_given = |option: &&Arg| is_given(matches, option.get_id().as_str());
     let find = |id: &str| command.get_arguments().find(|option| option.get_id() == id);

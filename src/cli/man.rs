@@ -1,8 +1,8 @@
-//! The manual pages: pidns(1), and one for each verb, generated from the definition of the command
-//! line and the help texts.
+//! Generates the manual pages from the command-line definition and the help texts: pidns(1), and
+//! one page for each verb.
 //!
-//! This project does not use `clap_mangen` for two reasons: it writes lines that mandoc(1)
-//! considers too long, and it does not lay out paragraphs or lists of values.
+//! This project does not use `clap_mangen`: it writes lines that mandoc(1) considers too long, and
+//! it does not lay out paragraphs or lists of values.
 
 use std::io::{self, Write};
 
@@ -210,8 +210,8 @@ fn list(roff: &mut Roff, terms: &[(&str, &str)]) {
     }
 }
 
-/// Writes text whose paragraphs are separated by empty lines. Each line of the form `TERM: MEANING`
-/// that is indented by two spaces becomes a list item.
+/// Writes paragraphs, which are separated by empty lines in `text`. A line of the form `TERM:
+/// MEANING`, indented by two spaces, becomes a list item.
 fn prose(roff: &mut Roff, text: &str) {
     let mut needs_break = false;
     for line in text.lines() {

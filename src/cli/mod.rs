@@ -54,12 +54,13 @@ pub struct Cli {
     pub folding: Folding,
     /// Show processes below their parents, as pstree does
     ///
-    /// Each namespace has its own process trees. A process whose parent is in another namespace is
-    /// at the top. A process whose parent is hidden by a filter is below its nearest ancestor that
-    /// is shown. In both cases, its line names the parent. Similar processes share a line only if
-    /// everything below them is similar, too. If PIDs are given, also shows the descendants of each
-    /// process, and its ancestors in the same namespace. Only text output has trees; in other
-    /// formats, the field ppid names the parent.
+    /// Each namespace has its own process trees. If the parent of a process is in another
+    /// namespace, the process is at the top of a tree. If a filter hides the parent, the process is
+    /// below its nearest ancestor that is shown. In both cases, the line of the process names the
+    /// parent. Similar processes share a line only if everything below them is also similar. If
+    /// PIDs are given, also shows the descendants of each process, and its ancestors in the same
+    /// namespace. Only text output has trees. In other formats, the field ppid contains the
+    /// parent's PID.
     #[arg(long)]
     pub tree: bool,
     /// Options for the source of the data.
@@ -67,8 +68,7 @@ pub struct Cli {
     pub input: Input,
     /// The verb. Without a verb, pidns shows the hierarchy. This field must be the last: clap fills
     /// the fields in order, and filling this field removes the verb from the parsed arguments. The
-    /// field `output` ([`OutputFormat`]) must be filled earlier, because it reads the verb from the
-    /// parsed arguments.
+    /// field `output` ([`OutputFormat`]) needs the verb, so it must be filled earlier.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -160,7 +160,7 @@ pub fn command() -> clap::Command {
 }
 
 /// Defines the command line. Adds help texts and hidden options only to verbs for which `is_given`
-/// returns `true`, because adding them to every verb would take half of pidns's startup time.
+/// returns `true`. Adding them to every verb would take half of pidns's startup time.
 fn define(is_given: impl Fn(&str) -> bool) -> clap::Command {
     let mut program = Cli::command();
     if std::env::var_os(options::COLLECTOR).is_some_and(|value| value.is_empty()) {
@@ -192,8 +192,8 @@ pub fn man(verb: Option<&str>, page: &mut dyn Write) -> io::Result<()> {
     man::write(command(), verb, page)
 }
 
-/// Returns `true` if `--input` is given more than once. pidns rejects this: otherwise, it would
-/// silently ignore all documents but one.
+/// Returns `true` if `--input` is given more than once. pidns rejects this, because it reads only
+/// one document.
 fn names_two_documents(matches: &ArgMatches) -> bool {
     let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
     let files = matches.try_get_many::<PathBuf>("file").ok().flatten();

@@ -43,8 +43,9 @@ pub(super) struct Search {
 }
 
 impl Search {
-    /// Returns the places to search for namespaces. `kernel` includes the default places, because a
-    /// search of kernel memory finds only namespaces that /proc does not show.
+    /// Returns the scopes to search for namespaces. With the scope `kernel`, also returns the
+    /// default scopes, because a search of kernel memory finds only namespaces that /proc does not
+    /// show.
     pub(super) fn scopes(&self) -> BTreeSet<SearchScope> {
         let asked = self.search.iter().flat_map(|scopes| scopes.0.iter().copied());
         let mut scopes: BTreeSet<_> = asked.chain([SearchScope::Processes]).collect();
@@ -75,17 +76,17 @@ pub(super) struct Details {
     /// Additional data to read, as a comma-separated list
     ///
     /// In text, "--details namespaces" shows which network, IPC, UTS and mount namespaces an init
-    /// shares with the host or with other inits. It also shows, for each process, the namespaces
-    /// that the process does not share with the init of its PID namespace. For an init, these are
-    /// the namespaces that it does not share with the init of the parent PID namespace.
+    /// shares with the host or with other inits. For each process, it shows which namespaces differ
+    /// from those of the init of its PID namespace. For an init, it shows which namespaces differ
+    /// from those of the init of the parent PID namespace.
     ///
-    /// If a process and the init of its PID namespace are in different containers, the process is
-    /// shown with its own container. To find such processes, pidns reads the cgroup of a process
-    /// only if a container runtime started the process, or if its parent is in another PID
-    /// namespace. If pidns finds one, it also reads the cgroups of the init's children. All
-    /// descendants of these processes count as parts of the same container. "--details cgroup"
-    /// reads the cgroup of every process instead. With cgroup version 2, it is also needed to mark
-    /// the processes of paused containers as frozen. With version 1, pidns always marks them.
+    /// If a process is in a different container than the init of its PID namespace, pidns shows the
+    /// container of the process. To find such processes, pidns reads the cgroup of a process only
+    /// if a container runtime started the process, or if its parent is in another PID namespace. If
+    /// pidns finds one, it also reads the cgroups of the init's children. Descendants of these
+    /// processes are assumed to be in the same container. "--details cgroup" reads the cgroup of
+    /// every process instead. With cgroup version 2, pidns marks the processes of paused containers
+    /// as frozen only with "--details cgroup". With version 1, pidns always marks them.
     #[arg(
         long,
         value_name = "LIST",
@@ -111,9 +112,9 @@ impl Details {
 }
 
 impl Input {
-    /// Returns the places to search for namespaces. If limits are requested, these include the
-    /// `pid_for_children` links, because limits depend on the namespace in which children would
-    /// start.
+    /// Returns the scopes to search for namespaces. If limits are requested, adds the
+    /// `pid_for_children` links: the limits depend on the namespace in which a process creates its
+    /// children.
     #[must_use]
     pub fn search(&self) -> BTreeSet<SearchScope> {
         let mut scopes = self.search.scopes();
@@ -143,15 +144,15 @@ pub struct Origin {
     pub procfs: PathBuf,
     /// Read only the snapshot of this host (name or boot id) from an NDJSON file
     ///
-    /// If the file has several snapshots of the host, NAME@TIME picks one. A prefix of the time
-    /// is enough (web-2@2026-11-23).
+    /// If the file has several snapshots of the host, NAME@TIME selects one of them. TIME can be
+    /// the beginning of the time, as in web-2@2026-11-23.
     #[arg(long, value_name = "NAME", global = true, help_heading = ADVANCED,
         hide_short_help = true)]
     pub host: Option<String>,
     /// How to collect data from the live kernel
     ///
-    /// The output is the same with BPF and /proc. If the environment variable PIDNS_DEBUG is 1, a
-    /// line on standard error names the method that was used.
+    /// BPF and /proc give the same output. If the environment variable PIDNS_DEBUG is 1, pidns
+    /// prints the method that was used on standard error.
     #[arg(long, value_name = "HOW", default_value = "auto", env = COLLECTOR, hide_env_values = true,
         global = true, help_heading = ADVANCED, hide_short_help = true)]
     pub collector: Collector,
@@ -184,9 +185,9 @@ impl Select {
 pub struct Filter {
     /// Show only this namespace and its descendants
     ///
-    /// NS is an inode, pid:[INODE], pid:[?PID] (the id that pidns prints for a namespace whose
-    /// inode is unknown), @PID (the namespace of that process), :NS_ID (the kernel's 64-bit id,
-    /// ns_id in documents), or a path such as /proc/12/ns/pid.
+    /// NS is an inode, pid:[INODE], @PID (the namespace of that process), :NS_ID (the kernel's
+    /// 64-bit id, ns_id in documents), or a path such as /proc/12/ns/pid. If pidns does not know
+    /// the inode of a namespace, it prints pid:[?PID], which is also accepted.
     #[arg(short, long, value_name = "NS", global = true)]
     pub root: Option<NamespaceArg>,
     /// Show only namespaces up to N levels below the top
@@ -205,18 +206,19 @@ pub struct Filter {
     user: Option<User>,
     /// Show only processes with this environment variable
     ///
-    /// CI agents set a variable for each job, for example BUILD_TAG (Jenkins), CI_JOB_ID (GitLab)
-    /// or RUNNER_TRACKING_ID (GitHub), so this option selects the processes of one job. pidns
-    /// matches the environment that the process had at its last execve(2). It never shows or saves
-    /// the environment. A zombie has no environment. Does not work with a saved document (-i).
+    /// CI agents set a variable for each job, such as BUILD_TAG (Jenkins), CI_JOB_ID (GitLab) or
+    /// RUNNER_TRACKING_ID (GitHub). With such a variable, this option shows the processes of one
+    /// job. pidns checks the environment that a process had at its last execve(2), and never shows
+    /// or saves the environment. A zombie has no environment. Does not work with a saved document
+    /// (-i).
     #[arg(long, value_name = "NAME[=VALUE]", global = true)]
     pub env: Option<EnvPattern>,
     /// Show only the container or pod with this name or id
     ///
     /// WHICH is the name of a container, the name of a Kubernetes pod (POD or NAMESPACE/POD), or
-    /// the beginning of a container id or pod UID. Shows the namespaces of the container, the
-    /// descendants of these namespaces, and the container's processes in other namespaces. Reads
-    /// the cgroup of each process, like --details cgroup.
+    /// the beginning of a container id or pod UID. Shows the namespaces of the container, their
+    /// descendants, and the container's processes in other namespaces. Reads the cgroup of each
+    /// process, like --details cgroup.
     #[arg(long, value_name = "WHICH", global = true)]
     pub container: Option<ContainerPattern>,
     /// Show only namespaces in this state
@@ -275,7 +277,7 @@ pub struct Output<F: Formats = Format> {
 }
 
 impl<F: Formats> Output<F> {
-    /// Returns the style of the output. `terminal` is `true` if standard output is a terminal, and
+    /// Returns the style of the output. `terminal` is `true` if standard output is a terminal.
     /// `color` is `true` if the output should have colours.
     #[must_use]
     pub fn style(&self, terminal: bool, color: bool) -> Style {

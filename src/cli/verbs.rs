@@ -24,9 +24,9 @@ pub struct Translate {
     pub pids: Vec<Pid>,
     /// Namespace that the given PIDs belong to
     ///
-    /// NS is an inode, pid:[INODE], pid:[?PID] (the id that pidns prints for a namespace whose
-    /// inode is unknown), @PID (the namespace of that process), :NS_ID (the kernel's 64-bit id,
-    /// ns_id in documents), or a path such as /proc/12/ns/pid.
+    /// NS is an inode, pid:[INODE], @PID (the namespace of that process), :NS_ID (the kernel's
+    /// 64-bit id, ns_id in documents), or a path such as /proc/12/ns/pid. If pidns does not know
+    /// the inode of a namespace, it prints pid:[?PID], which is also accepted.
     #[arg(long, value_name = "NS")]
     pub from: Option<NamespaceArg>,
     /// Namespace to translate the PIDs to
@@ -83,8 +83,8 @@ pub struct Run {
     /// Kill leftover processes: send SIGTERM, wait for another grace period, then send SIGKILL
     ///
     /// If the init of a PID namespace is killed, the kernel also kills all other processes in the
-    /// namespace, even processes that entered the namespace from outside (nsenter, docker exec).
-    /// The report names such processes.
+    /// namespace, including processes that entered it from outside (nsenter, docker exec). The
+    /// report names such processes.
     #[arg(long)]
     pub kill: bool,
     /// Grace period: time to wait for leftover processes to exit after CMD has ended
@@ -93,21 +93,22 @@ pub struct Run {
     /// Run CMD in its own cgroup, so that its descendants cannot escape
     ///
     /// Needs cgroup version 2, and write access to the cgroup of pidns: run pidns as root or in a
-    /// delegated cgroup (systemd-run --user --scope -p Delegate=yes). After CMD has ended, all
-    /// processes that remain in the cgroup and all descendants of CMD count as left behind. --kill
-    /// sends SIGKILL to all processes in the cgroup at once. Before pidns exits, it moves any
-    /// remaining processes to its own cgroup. Before Linux 5.3, if /proc shows the PIDs of an outer
-    /// PID namespace, pidns does not find orphans in a PID namespace that CMD entered.
+    /// delegated cgroup (systemd-run --user --scope -p Delegate=yes).
+    ///
+    /// After CMD has ended, all processes in the cgroup and all descendants of CMD are leftover
+    /// processes. --kill sends SIGKILL to all processes in the cgroup at once. Before pidns exits,
+    /// it moves any remaining processes to its own cgroup. If /proc shows the PIDs of an outer PID
+    /// namespace, pidns needs Linux 5.3 to find orphans in a PID namespace that CMD entered.
     #[arg(long)]
     pub cgroup: bool,
     /// Also write the report to this file; - is standard error
     ///
-    /// FORMAT is a format that -f accepts, as in --report junit:report.xml. Without FORMAT, the
-    /// report is in the format that -f selects. The option may be repeated, for several reports in
-    /// different files. A report in Markdown is appended to FILE, which can be
-    /// "$GITHUB_STEP_SUMMARY". In other formats, the report replaces the contents of FILE after CMD
-    /// has ended. If FILE is a pipe, or the same file as standard output (/dev/stdout), the report
-    /// is appended instead.
+    /// FORMAT is a format that -f accepts, as in --report junit:report.xml. The default is the
+    /// format that -f selects. The option may be repeated to write several reports.
+    ///
+    /// A report in Markdown is appended to FILE, which can be "$GITHUB_STEP_SUMMARY". A report in
+    /// another format replaces the contents of FILE after CMD has ended. But if FILE is a pipe or
+    /// the file that is standard output (/dev/stdout), any report is appended.
     #[arg(long, value_name = "[FORMAT:]FILE", value_hint = ValueHint::FilePath,
         value_parser = report_file())]
     report: Vec<ReportFile>,
@@ -193,8 +194,8 @@ pub struct Diff {
 }
 
 impl Diff {
-    /// Returns the kinds of optional data that `--details` requests. If BEFORE is compared with the
-    /// live host, pidns also reads the kinds of data that BEFORE contains.
+    /// Returns the kinds of optional data given with `--details`. If BEFORE is compared with the
+    /// live host, the kinds that BEFORE contains are also read.
     #[must_use]
     pub fn details(&self) -> BTreeSet<Detail> {
         self.details.details()
@@ -219,9 +220,9 @@ pub struct Check {
     pub all: bool,
     /// Fail on these problems
     ///
-    /// RULE is a code, such as zombie. A rule of the form CODE:KEY=VALUE, such as zombie:comm=cron,
-    /// matches only some processes or namespaces. KEY=VALUE is comm=GLOB, ns=NS, container=NAME
-    /// or user=NAME. The option may be repeated, and RULE may be a comma-separated list.
+    /// RULE is a code such as zombie, or CODE:KEY=VALUE such as zombie:comm=cron, which matches
+    /// only some processes or namespaces. KEY=VALUE is comm=GLOB, ns=NS, container=NAME or
+    /// user=NAME. The option may be repeated, and RULE may be a comma-separated list.
     #[arg(long, value_name = "RULE", value_delimiter = ',')]
     deny: Vec<Rule>,
     /// Report these problems without failing
@@ -233,7 +234,7 @@ pub struct Check {
     /// Warn if at least this percentage of a limit on tasks or PID namespaces is used [default: 90]
     ///
     /// With this option or --deny task-limit, pidns prints a line on standard error if a limit is
-    /// unknown. If --strict is given, too, an unknown limit makes the check fail.
+    /// unknown. With --strict, an unknown limit also makes the check fail.
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(1..=100))]
     pub warn_at: Option<u64>,
     /// Read rules from this YAML file
@@ -305,9 +306,9 @@ pub struct Watch {
     interval: Interval,
     /// End with status 0 as soon as this problem occurs
     ///
-    /// RULE has the same forms as for 'pidns check --deny': a code such as dead-namespace, or
-    /// CODE:KEY=VALUE, such as zombie:comm=cron. Problems that already exist in the first snapshot
-    /// do not count. The option may be repeated, and RULE may be a comma-separated list.
+    /// RULE is a code such as dead-namespace, or CODE:KEY=VALUE such as zombie:comm=cron, as for
+    /// 'pidns check --deny'. Problems that already exist in the first snapshot are ignored. The
+    /// option may be repeated, and RULE may be a comma-separated list.
     #[arg(long, value_name = "RULE", value_delimiter = ',')]
     pub until: Vec<Rule>,
     /// End after this time; if --until is given, exit with status 1
