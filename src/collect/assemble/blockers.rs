@@ -1,15 +1,14 @@
-//! Finds out why a terminated init still exists: which processes it waits for, or which process
-//! must reap it (`blocked_by` of a namespace).
+//! Finds out why a terminated init still exists (`blocked_by` of a namespace): it waits for other
+//! processes, or no process has reaped it.
 //!
-//! A terminating init kills all processes in its namespace and in the descendants of its namespace,
-//! and waits until all of them are reaped (`zap_pid_ns_processes`). Then the parent of the init
-//! must reap the init. Most of these processes disappear within moments, but in three cases the
-//! wait can be long:
+//! A terminating init kills all processes in its namespace and in all descendant namespaces, and
+//! waits until they are reaped (`zap_pid_ns_processes`). Then the parent of the init must reap the
+//! init. This usually takes only moments, but in three cases the wait can be long:
 //!
 //! - The init is a zombie, and its parent does not reap it. The parent is always outside of the
 //!   namespace.
-//! - A process in or below the namespace is a zombie whose parent is outside. The kernel does not
-//!   kill this parent, so only the parent can reap the zombie.
+//! - A process in or below the namespace is a zombie whose parent is outside. Only this parent can
+//!   reap the zombie, and the kernel does not kill the parent.
 //! - A process in or below the namespace, or one of its threads, is in uninterruptible sleep, so
 //!   SIGKILL has no effect yet.
 //!
@@ -29,8 +28,8 @@ use crate::model::{
 /// Maximum number of blockers that the diagnostic lists for each namespace.
 const MAX_NAMED: usize = 3;
 
-/// Fills in `blocked_by` of every dead namespace whose init still exists. `processes` must be
-/// sorted by PID, and the states, inits and tracers must have been filled in before.
+/// Fills in `blocked_by` of every dead namespace whose init still exists. Must be called after the
+/// states, inits and tracers have been filled in. `processes` must be sorted by PID.
 pub fn find_blockers(
     namespaces: &mut [Namespace],
     processes: &[Process],
@@ -49,11 +48,11 @@ pub fn find_blockers(
     if waiting.is_empty() {
         return;
     }
-    // All namespaces are handled in one pass over the processes, because a host that is shutting
-    // down can have thousands of processes and thousands of dead namespaces.
+    // Visit each process only once for all namespaces: a host that is shutting down can have
+    // thousands of processes and thousands of dead namespaces.
     for process in processes {
-        // A process can block the inits of 32 nested namespaces, and can have thousands of threads,
-        // so its threads are examined only once for all these namespaces.
+        // Examine the threads of a process only once. It can have thousands of threads, and can
+        // block the inits of 32 nested namespaces.
         let held_thread = LazyCell::new(|| held_thread(process));
         for id in process.namespace.into_iter().flat_map(|id| lineage.climb(id)) {
             let Some((init, blockers)) = waiting.get_mut(&id) else { continue };
@@ -71,8 +70,8 @@ pub fn find_blockers(
     }
 }
 
-/// Returns a blocker if the terminated init of the namespace `dead` has to wait for `process`, and
-/// the wait can be long. The process must be in `dead` or in a descendant of `dead`.
+/// Returns a blocker if `process` may block the terminated init of the namespace `dead` for a long
+/// time. The process must be in `dead` or in a descendant of `dead`.
 fn member_blocker(
     process: &Process,
     dead: NamespaceId,
@@ -80,9 +79,9 @@ fn member_blocker(
     lineage: &Lineage,
     held_thread: impl Fn() -> Option<HeldThread>,
 ) -> Option<Blocker> {
-    // When the init exits, it kills every process in or below the namespace, including parents and
-    // tracers. So a zombie or a traced process can block the init for long only if its parent or
-    // tracer is outside the namespace.
+    // An exiting init kills every process in or below its namespace, including parents and tracers.
+    // So a zombie or a traced process can block the init for long only if its parent or tracer is
+    // outside of the namespace.
     let is_outside = |pid| {
         let namespace = find(processes, pid).map(|process| process.namespace);
         namespace.is_some_and(|id| !id.is_some_and(|id| lineage.is_within(id, dead)))
@@ -105,8 +104,8 @@ fn member_blocker(
     }
 }
 
-/// Returns a blocker if `held_thread`, a thread other than the leader, keeps the process from being
-/// reaped. The leader of the process must have exited.
+/// Returns a blocker if a thread other than the leader (`held_thread`) prevents the process from
+/// being reaped. The leader must have exited.
 fn thread_blocker(process: &Process, held_thread: Option<HeldThread>) -> Option<Blocker> {
     Some(match held_thread? {
         HeldThread::Uninterruptible(_) => blocker(process, BlockReason::Uninterruptible, None),
@@ -124,7 +123,7 @@ fn find(processes: &[Process], pid: Pid) -> Option<&Process> {
 }
 
 /// Adds a diagnostic for every terminated init that waits for other processes. Skips zombie inits:
-/// a zombie no longer waits for other processes, and its parent usually reaps it within moments.
+/// they wait only for their parent, which usually reaps them within moments.
 pub fn note_blocked_inits(
     namespaces: &[Namespace],
     processes: &[Process],
@@ -146,8 +145,8 @@ pub fn note_blocked_inits(
             namespace.id,
             named.join(", ")
         );
-        // For each blocker, the diagnostic lists the process that is responsible for the delay: the
-        // blocker's reaper if there is one, otherwise the blocker itself.
+        // The diagnostic lists the cause of each delay: the blocker's reaper if there is one,
+        // otherwise the blocker.
         let culprits = blockers.iter().map(|blocker| blocker.reaper.unwrap_or(blocker.pid));
         log.note_as(DiagnosticCode::InitBlocked, message, culprits);
     }
@@ -206,8 +205,8 @@ mod tests {
         process
     }
 
-    /// Returns the namespaces and processes of a host with a shell (PID 5), a dead namespace (whose
-    /// init has PID 10), and a child of that dead namespace.
+    /// Returns the namespaces and processes of a host with a shell (PID 5) and a dead namespace,
+    /// which has a child namespace. The init of the dead namespace has PID 10.
     fn model(init_state: char, others: Vec<Process>) -> (Vec<Namespace>, Vec<Process>) {
         let mut namespaces =
             vec![namespace(HOST, None), namespace(DEAD, Some(HOST)), namespace(BELOW, Some(DEAD))];

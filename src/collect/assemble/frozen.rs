@@ -1,8 +1,8 @@
 //! Finds frozen processes, such as those of a paused container.
 //!
 //! With cgroup version 1, a frozen process is in uninterruptible sleep (state `D`). With version 2,
-//! it is in interruptible sleep (state `S`), like most other processes. Looking at the cgroup of
-//! 1,000 sleeping inits would take 20 ms, so processes in interruptible sleep are checked only with
+//! it is in interruptible sleep (state `S`), like most other processes. Checking the cgroups of
+//! 1,000 sleeping inits would take 20 ms. So processes in interruptible sleep are checked only with
 //! `--details cgroup`, and only if the init of their namespace is in a frozen cgroup.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -10,8 +10,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use crate::collect::discovery::FollowUp;
 use crate::model::{Detail, Namespace, NamespaceId, Pid, Process};
 
-/// Marks frozen processes. `details` are the details that were requested, and `cgroups` has the
-/// contents of `/proc/PID/cgroup` of every init.
+/// Marks frozen processes. `details` contains the requested details. `cgroups` contains the text of
+/// `/proc/PID/cgroup` for every init.
 pub fn find_frozen(
     source: &dyn FollowUp,
     details: &BTreeSet<Detail>,

@@ -13,9 +13,9 @@ use crate::model::{DiagnosticCode, Namespace, NamespaceId, Process};
 /// counted.
 const MAX_NAMED: usize = 10;
 
-/// Fills in the holders of every namespace, sorted and without duplicates. (Duplicates occur
-/// because threads share descriptors and a chroot shows some mounts twice.) Adds a diagnostic if
-/// holders were left out because of [`MAX_HOLDERS`]. `namespaces` must be sorted by ID.
+/// Fills in the holders of every namespace, sorted and without duplicates. (Duplicates occur if
+/// threads share descriptors, or if a chroot shows a mount twice.) Adds a diagnostic if holders
+/// were left out because of [`MAX_HOLDERS`]. `namespaces` must be sorted by ID.
 pub fn attach_holders(namespaces: &mut [Namespace], holders: HolderList, log: &mut DiagnosticLog) {
     let (holders, left_out) = holders.finish();
     for (inode, holder) in holders {
@@ -32,9 +32,9 @@ pub fn attach_holders(namespaces: &mut [Namespace], holders: HolderList, log: &m
     }
 }
 
-/// Adds a diagnostic about the namespaces whose holder is unknown: the namespaces in `in_kernel`
-/// that have no member, no known holder and no child. `in_kernel` contains the inodes of the
-/// namespaces that only the search of kernel memory found.
+/// Adds a diagnostic about namespaces with an unknown holder: the namespaces in `in_kernel` without
+/// a member, a known holder or a child. `in_kernel` contains the inodes of namespaces that were
+/// found only in kernel memory.
 pub fn note_without_known_holder(
     namespaces: &[Namespace],
     processes: &[Process],

@@ -17,9 +17,9 @@ pub fn attach_inits(
         let Some(index) = init.namespace.and_then(|id| index(namespaces, id)) else { continue };
         let cgroup = cgroups.get(&init.pid);
         namespaces[index].init = Some(init.pid);
-        // The cgroup of a zombie leader is not reliable: the kernel moves the leader to another
-        // cgroup even if other threads of the process are alive. So `has_terminated` returns `true`
-        // for a zombie leader, too.
+        // The kernel moves an exited leader to another cgroup even if other threads of the process
+        // are alive. So the cgroup of a zombie leader is not reliable, and `has_terminated` returns
+        // `true` for a zombie leader.
         let has_terminated = || init.is_zombie() || terminated.contains(&init.pid);
         let parent = init.ppid.and_then(|ppid| {
             let index = processes.binary_search_by_key(&ppid, |process| process.pid).ok()?;

@@ -1,6 +1,5 @@
 //! Turns a [`Discovery`], the raw results of a scan, into a snapshot. `assemble` reads no files:
-//! besides the discovery, it uses only the open namespaces of the registry and the answers of
-//! [`FollowUp`].
+//! all other data comes from the open namespaces of the registry and from [`FollowUp`].
 //!
 //! - `namespaces` asks the kernel for the properties of every namespace
 //! - `infer` fills in what the kernel does not reveal: the namespaces of processes and the parents
@@ -97,9 +96,9 @@ pub fn assemble(
     }
 }
 
-/// Asks the kernel for the properties of all namespaces, and infers the namespaces and parents that
-/// the kernel did not report. Returns the namespaces, sorted by ID, and the ID of the namespace
-/// that the procfs shows.
+/// Asks the kernel for the properties of all namespaces. Infers namespaces and parents that the
+/// kernel did not report. Returns the namespaces, sorted by ID, and the ID of the namespace that
+/// the procfs shows.
 fn place(
     source: &dyn FollowUp,
     registered: &HashMap<u64, Registered>,

@@ -37,11 +37,13 @@ impl Viewer {
 
 /// Namespaces whose parents a seccomp filter may have hidden.
 ///
-/// `NS_GET_PARENT` returns `EPERM` for pidns's own namespace and for namespaces outside of pidns's
-/// namespace. pidns shows these namespaces as roots. But a seccomp filter may return `EPERM` for
-/// all namespaces. If pidns is in the initial namespace, it is permitted to see every parent, so
-/// `EPERM` comes from such a filter. If pidns is in another namespace and the kernel has reported
-/// at least one parent, there is no such filter, and `EPERM` means that the namespace is a root.
+/// `NS_GET_PARENT` returns `EPERM` for pidns's own namespace and for namespaces outside of it.
+/// pidns shows these namespaces as roots. But a seccomp filter may return `EPERM` for all
+/// namespaces:
+///
+/// - If pidns is in the initial namespace, it may see every parent, so `EPERM` comes from a filter.
+/// - If pidns is in another namespace and the kernel has reported at least one parent, there is no
+///   such filter. `EPERM` then means that the namespace is a root.
 #[derive(Debug, Default)]
 pub struct RefusedParents {
     /// The inodes of the namespaces whose parents the kernel refused to reveal.
@@ -49,9 +51,9 @@ pub struct RefusedParents {
     /// `true` if pidns is in the initial namespace. The kernel then permits pidns to see the parent
     /// of every other namespace.
     pub all_have_parents: bool,
-    /// `true` if all descendants of the namespace that the procfs shows are also descendants of
-    /// pidns's namespace. In this case, the kernel lets pidns see their parents, so an `EPERM` from
-    /// `NS_GET_PARENT` comes from a seccomp filter.
+    /// `true` if all namespaces below the one that the procfs shows are also below pidns's own
+    /// namespace. The kernel then lets pidns see their parents, so an `EPERM` from `NS_GET_PARENT`
+    /// comes from a seccomp filter.
     pub is_certain: bool,
 }
 
@@ -124,7 +126,7 @@ fn owner(fd: &NamespaceFd, viewer: &Viewer, log: &mut DiagnosticLog) -> Option<O
     let user = match fd.user_namespace() {
         // `EPERM` normally means that the owner is outside of pidns's own user namespace, so it is
         // not reported. But if `may_trace_all` is `true`, pidns is in the initial user namespace,
-        // which contains every owner. `EPERM` is then unexpected, and is reported.
+        // which contains every owner. `EPERM` is then an error.
         Err(Errno::PERM) if !viewer.may_trace_all => return None,
         user => answer_or_note(user, DiagnosticCode::OwnerUnreadable, log)?,
     };
@@ -154,9 +156,9 @@ pub fn index(namespaces: &[Namespace], id: NamespaceId) -> Option<usize> {
     namespaces.binary_search_by_key(&id, |namespace| namespace.id).ok()
 }
 
-/// Fills in the namespaces of inits whose namespace link cannot be read, if the namespace was found
-/// through a descriptor or a mount. Anyone who can open a namespace may ask the kernel for the PID
-/// of its init (`NS_GET_TGID_FROM_PIDNS`, since Linux 6.11).
+/// Fills in the namespaces of inits with unreadable namespace links, if the namespace was found
+/// through a descriptor or a mount. For an open namespace, the kernel reveals the PID of the init
+/// without further permissions (`NS_GET_TGID_FROM_PIDNS`, since Linux 6.11).
 pub fn place_inits(
     source: &dyn FollowUp,
     registered: &HashMap<u64, Registered>,

@@ -1,20 +1,20 @@
-//! Determines whether each namespace is live, dead or nascent (without any init so far). If there
-//! is no proof of one of these states, the state is unknown.
+//! Determines whether each namespace is live, dead or nascent (without any init so far). Without
+//! proof, the state is unknown.
 //!
 //! A namespace has at most one init in its lifetime. Once the init has terminated, the namespace is
 //! dead: the kernel no longer assigns PIDs in it (`zap_pid_ns_processes`). But a descendant of a
-//! dead namespace can be live: if the descendant was created before the init terminated, a process
-//! from outside can still enter it (setns(2)) and start its init. So the state of a namespace
-//! depends only on the namespace's own init.
+//! dead namespace can be live. If it was created before the init terminated, a process from outside
+//! can still enter it (setns(2)) and start its init. So the state of a namespace depends only on
+//! the namespace's own init.
 //!
-//! If the scan found the init in /proc, the scan has already decided the state: either the init
-//! was living, or all its threads were exiting, which is irreversible. An init that the scan did
-//! not find may still exist: /proc may hide the init, or the init may have started after
-//! /proc was listed. So pidns asks two questions, in this order:
+//! If the scan found the init in /proc, the state is known: either the init was living, or all its
+//! threads were exiting, which is irreversible. If the scan did not find the init, it may still
+//! exist: /proc may hide the init, or the init may have started after /proc was listed. So pidns
+//! asks two questions, in this order:
 //!
 //! 1. Has the namespace ever had an init?
-//! 2. Does the namespace have an init now? If the namespace has no init now but had an init before,
-//!    that init is gone for good, and the namespace is dead.
+//! 2. Does the namespace have an init now? If it has no init now but had one before, that init is
+//!    gone for good, and the namespace is dead.
 //!
 //! If pidns asked question 2 first, the namespace could get its first init between the questions.
 //! pidns would then mistake this living init for one that is gone.
@@ -43,11 +43,11 @@ pub struct StateInputs<'a> {
     pub undecided: &'a HashSet<Pid>,
 }
 
-/// Sets the state of every namespace. Uses the field `init` of each namespace, which must be filled
-/// in. `hides_inits` is `true` if there may be an init that the scan did not recognize.
+/// Sets the state of every namespace. The field `init` of each namespace must be filled in.
+/// `hides_inits` is `true` if there may be an init that the scan did not recognize.
 ///
-/// Returns the dead namespaces whose init is gone. These namespaces have no members left, because
-/// an init exists until every other process of its namespace has been reaped.
+/// Returns the dead namespaces whose init is gone. They have no members left, because an init
+/// exists until every other process of its namespace has been reaped.
 pub fn determine_states(
     namespaces: &mut [Namespace],
     inputs: &StateInputs<'_>,
@@ -89,9 +89,9 @@ fn prove(
 ) -> HashSet<NamespaceId> {
     let lineage = Lineage::new(namespaces);
     let registered = |index: usize| inputs.registered.get(&namespaces[index].id.inode()?);
-    // Ask the first question (has the namespace ever had an init?) for all namespaces, then the
-    // second question (does the namespace have an init now?) for all namespaces. In this order, a
-    // single new listing of /proc can answer the second question for all namespaces.
+    // Ask the first question (has the namespace ever had an init?) for all namespaces before the
+    // second question (does the namespace have an init now?). A single new listing of /proc can
+    // then answer the second question for all namespaces.
     let had: Vec<_> = open.iter().map(|&at| had_init(registered(at), inputs.source)).collect();
     let now = |&at: &usize| {
         let fd = registered(at).and_then(|registered| registered.fd.as_ref());
@@ -171,8 +171,7 @@ impl InitListing<'_> {
     }
 
     /// Returns `true` if the namespace `id` is known to be below the namespace that the procfs
-    /// shows. The init of such a namespace has a PID in the procfs, so the procfs lists the init,
-    /// unless `hidepid` hides it.
+    /// shows. The procfs lists the init of such a namespace, unless `hidepid` hides the init.
     fn shows(&self, id: NamespaceId) -> bool {
         let Some(mount) = self.inputs.mount.filter(|&mount| mount != id) else { return false };
         mount == NamespaceId::Inode(INITIAL_PID_NAMESPACE) || self.lineage.is_within(id, mount)
@@ -202,7 +201,7 @@ impl InitListing<'_> {
 }
 
 /// Changes the state of a dead namespace to unknown if a member still exists. An init exists until
-/// all other members are gone, so either the member's namespace was inferred incorrectly, or the
+/// all other members are gone. So either the member's namespace was inferred incorrectly, or the
 /// init exists but is hidden.
 fn doubt_namespaces_with_members(
     namespaces: &mut [Namespace],

@@ -12,9 +12,9 @@ use crate::model::{DiagnosticCode, Process, SearchScope};
 /// within milliseconds.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// If the scan searches threads, adds a diagnostic for each process with a thread that is in the
-/// same uninterruptible sleep at two successive checks. Skips processes whose leader is in
-/// uninterruptible sleep, because the state of such a process is already shown as `D`.
+/// Adds a diagnostic for each process with a thread that is in the same uninterruptible sleep at
+/// two successive checks. Does nothing unless the scan searches threads. Skips processes whose
+/// leader is in uninterruptible sleep, because they are already shown in state `D`.
 pub fn note_stuck_threads(
     source: &dyn FollowUp,
     searched: &BTreeSet<SearchScope>,

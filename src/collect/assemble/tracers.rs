@@ -1,7 +1,7 @@
 //! Finds the tracers of zombies and of processes that a tracer has stopped.
 //!
-//! The tracers of other processes are not looked up, because the BPF program does not record them,
-//! and a scan through BPF must give the same result as a scan through /proc.
+//! Other tracers are not looked up: the BPF program does not record them, and a scan through BPF
+//! must give the same result as a scan through /proc.
 
 use crate::collect::discovery::FollowUp;
 use crate::model::Process;

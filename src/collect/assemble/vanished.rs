@@ -5,10 +5,11 @@ use std::collections::HashSet;
 use crate::model::{Lineage, Namespace, NamespaceId, Process};
 
 /// Removes each namespace that has no member and no holder, unless a descendant has a member or
-/// holder. pidns found such a namespace through a process or file that vanished during the scan, so
-/// only pidns's own descriptor keeps the namespace alive. `in_kernel` contains the inodes of
-/// namespaces that the search of kernel memory found. These namespaces are not removed, because
-/// something other than pidns keeps them alive.
+/// holder. pidns found such a namespace through a process or file that vanished during the scan,
+/// and now only pidns's own descriptor keeps the namespace alive.
+///
+/// `in_kernel` contains the inodes of namespaces that were found in kernel memory. They are not
+/// removed, because something other than pidns keeps them alive.
 pub fn leave_out_vanished(
     namespaces: &mut Vec<Namespace>,
     processes: &[Process],
@@ -38,9 +39,8 @@ pub fn leave_out_vanished(
     namespaces.retain(|namespace| !vanished.contains(&namespace.id));
 }
 
-/// Removes all processes whose namespace is in `without_members`, because these processes have
-/// vanished since they were read. Also removes these processes from the holders of other
-/// namespaces.
+/// Removes all processes whose namespace is in `without_members`, because they have vanished since
+/// they were read. Also removes them from the holders of other namespaces.
 pub fn leave_out_members(
     without_members: &HashSet<NamespaceId>,
     namespaces: &mut Vec<Namespace>,

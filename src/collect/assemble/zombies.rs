@@ -1,16 +1,15 @@
 //! Finds living inits that do not reap their children.
 //!
-//! A process whose parent has exited becomes a child of its namespace's init, which must then reap
-//! it with wait(2). A program that was not written to be an init often does not reap such children,
-//! so zombies accumulate until PIDs run out. For terminated inits, see the module `blockers`.
+//! If the parent of a process exits, the init of the namespace adopts the process and must reap it
+//! with wait(2). A program that was not written to be an init often does not do this, so zombies
+//! accumulate until PIDs run out. For terminated inits, see the module `blockers`.
 //!
 //! A stopped or frozen init is not reported, because it reaps its children as soon as it continues.
 //! An init in uninterruptible sleep is not reported, because it cannot reap a child before it wakes
 //! up. For example, an init that starts a process by `vfork(2)` sleeps until that process executes
 //! a program.
 //!
-//! An init is not reported for traced zombies either, because only the tracer can reap a traced
-//! zombie.
+//! Traced zombies are ignored, because only the tracer can reap a traced zombie.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
@@ -156,8 +155,8 @@ mod tests {
         Process { ppid, state: 'Z', threads: NonZeroU32::new(threads), ..process(nspid, Some(2)) }
     }
 
-    /// Returns the diagnostics (messages and PIDs) about a host with a shell (PID 5), a live
-    /// namespace (whose init has PID 6) and a dead namespace (whose init has PID 7).
+    /// Returns the diagnostics (messages and PIDs) about a host with a shell (PID 5) and two
+    /// namespaces: a live one (its init has PID 6) and a dead one (its init has PID 7).
     fn diagnostics(zombies: Vec<Process>, never_reaped: &'static [u32]) -> Vec<(String, Vec<u32>)> {
         let mut namespaces = vec![namespace(1, None), namespace(2, Some(1)), namespace(3, Some(1))];
         for (namespace, init) in namespaces.iter_mut().zip([1, 6, 7]) {

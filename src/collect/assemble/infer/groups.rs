@@ -1,5 +1,5 @@
-//! Groups of processes that are in the same namespace. The groups form a union-find structure, in
-//! which joining two groups also joins the groups of their parent namespaces.
+//! Groups of processes that are in the same namespace. The groups form a union-find structure.
+//! Joining two groups also joins the groups of their parent namespaces.
 
 use std::collections::{HashMap, HashSet};
 
@@ -21,9 +21,8 @@ pub struct Group {
     pub init: Option<Pid>,
     /// The lowest PID among the group's members.
     pub lowest: Option<Pid>,
-    /// `true` if the init is a zombie without other threads, so the namespace has no other members.
-    /// (If a zombie init has other threads, its last thread may still be waiting for other members
-    /// to end.)
+    /// `true` if the init is a zombie without other threads. The namespace then has no other
+    /// members. (A zombie init with other threads may still be waiting for members to end.)
     pub has_zombie_init: bool,
     /// `true` if the scan did not find the parent of a member. Other processes may then be missing,
     /// too.
@@ -83,9 +82,9 @@ impl Groups {
         top
     }
 
-    /// Returns the group of the parent namespace of `group`. If the parent is unknown, the level of
-    /// `group` decides: at level 1, the parent is [`MOUNT`]; at a deeper level, it is a new group.
-    /// Returns `None` if `group` is `MOUNT`, or if both the parent and the level are unknown.
+    /// Returns the group of the parent namespace of `group`. If the parent is unknown, returns
+    /// [`MOUNT`] for level 1, and a new group for a deeper level. Returns `None` if `group` is
+    /// `MOUNT`, or if both the parent and the level are unknown.
     pub fn parent(&mut self, group: usize) -> Option<usize> {
         let group = self.find(group);
         if let Some(parent) = self.all[group].parent {
@@ -113,8 +112,8 @@ impl Groups {
         Some(group)
     }
 
-    /// Returns `false` if two groups are known to be in different namespaces, because the known
-    /// facts about their namespaces, or about the ancestors of these namespaces, differ.
+    /// Returns `false` if two groups are certainly in different namespaces: the known facts about
+    /// their namespaces, or about the ancestors of these namespaces, differ.
     pub fn agree(&mut self, one: usize, other: usize) -> bool {
         fn differ<T: PartialEq + Copy>(a: Option<T>, b: Option<T>) -> bool {
             a.is_some() && b.is_some() && a != b

@@ -1,25 +1,24 @@
-//! Infers the namespaces of processes whose namespace link cannot be read, and the parents of
-//! namespaces if the kernel does not reveal them. The inference uses only facts that every viewer
-//! may read: PIDs at every level, parent processes, and the leaders of sessions and process groups.
+//! Infers what the kernel does not reveal: the namespaces of processes with unreadable namespace
+//! links, and the parents of namespaces. Uses only facts that every viewer may read: PIDs at every
+//! level, parent processes, and the leaders of sessions and process groups.
 //!
-//! Processes that are certainly in the same namespace form a *group*. Groups are joined if these
-//! rules show that they are in the same namespace:
+//! Processes that are certainly in the same namespace form a *group*. Two groups are joined if one
+//! of these rules shows that they are in the same namespace:
 //!
 //! 1. A process with a single PID in `NSpid` is in the namespace that the procfs shows.
-//! 2. A process's parent is in the process's own namespace or in an ancestor of that namespace:
-//!    only the process itself or one of its ancestors can choose its namespace, and when a parent
-//!    exits, the kernel chooses a new parent in the same namespace or in an ancestor. So if the
-//!    parent has the same level as the process, both processes are in the same namespace. If the
-//!    parent has a lower level, it is in the ancestor namespace at that level.
-//! 3. If the leader of a process's session or process group has a PID in the process's own
-//!    namespace and is at the same level, the leader is in that namespace.
+//! 2. The parent of a process is in the namespace of the process or in an ancestor of that
+//!    namespace. (Only the process or one of its ancestors can choose its namespace. When a parent
+//!    exits, the kernel chooses a new parent in the same namespace or in an ancestor.) So if the
+//!    parent has the same level as the process, both are in the same namespace. If the parent has a
+//!    lower level, it is in the ancestor namespace at that level.
+//! 3. If the leader of a process's session or process group has a PID in the namespace of the
+//!    process, and is at the same level as the process, both are in the same namespace.
 //! 4. Every namespace has an init (PID 1), so a group without an init must be joined to a group
-//!    with an init. Candidates are the groups at the same level whose parents may be the same,
-//!    whose PIDs all differ from the group's own PIDs, and whose init is not a zombie without other
-//!    threads. (The kernel lets an init become a zombie only when all other members are gone.) If
-//!    there is exactly one candidate, the two groups are joined. If there are several candidates,
-//!    the processes are ambiguous. This rule is used only if no process is hidden and no init has
-//!    vanished during the scan.
+//!    with an init. Candidates have the same level, may have the same parent, share no PID with the
+//!    group, and have an init that is not a zombie without other threads. (The kernel lets an init
+//!    become a zombie only when all other members are gone.) If there is exactly one candidate, it
+//!    is joined with the group. If there are several candidates, the processes are ambiguous. This
+//!    rule is used only if no process is hidden and no init has vanished during the scan.
 //! 5. A group with an init but without a known inode is a separate namespace, identified by its
 //!    init. But if the group may be in the same namespace as a group that has an inode and no init,
 //!    the group without an inode is ambiguous. Otherwise, pidns might show one namespace twice.
@@ -55,15 +54,15 @@ pub struct Known<'a> {
     /// Namespaces whose parents the kernel refused to reveal.
     pub refused_parents: &'a RefusedParents,
     /// Returns `true` if the process still exists after the scan. An init outlives all other
-    /// members of its namespace, so if a member still exists, its init existed during the scan.
+    /// members of its namespace. So if a member still exists, its init existed during the scan.
     pub is_there: &'a dyn Fn(&Process) -> bool,
 }
 
 /// Fills in the namespaces of processes and the parents of namespaces that the kernel did not
 /// report. Also adds the namespaces that could not be read.
 ///
-/// Returns the namespace that the procfs shows. If the inode of this namespace is unknown, the
-/// returned ID contains the PID of a member instead.
+/// Returns the namespace that the procfs shows. If the inode of this namespace is unknown, its ID
+/// contains the PID of a member.
 pub fn infer(
     processes: &mut [Process],
     namespaces: &mut Vec<Namespace>,
@@ -171,9 +170,9 @@ impl<'a> Inference<'a> {
         }
     }
 
-    /// Joins each group without an init to a group with an init, if only one such group can be in
-    /// the same namespace (rule 4). Repeats until nothing changes, because each join can rule out
-    /// candidates for other groups.
+    /// Joins each group without an init to a group with an init, if there is only one candidate
+    /// (rule 4). Repeats until nothing changes, because each join can rule out candidates for other
+    /// groups.
     fn join_groups_without_init(&mut self) {
         self.collect_pids_in_use();
         loop {
@@ -204,8 +203,8 @@ impl<'a> Inference<'a> {
     }
 
     /// Returns the groups without an init, each with its level, and the groups with an init, keyed
-    /// by level. Leaves out groups whose init is a zombie without other threads: the namespace of
-    /// such an init has no other processes.
+    /// by level. Leaves out groups whose init is a zombie without other threads, because their
+    /// namespaces have no other processes.
     fn orphans_and_candidates(&self) -> (Vec<(usize, usize)>, GroupsByLevel) {
         let (mut orphans, mut with_init) = (Vec::new(), GroupsByLevel::new());
         for (index, group) in self.groups.all.iter().enumerate() {
@@ -221,8 +220,8 @@ impl<'a> Inference<'a> {
         (orphans, with_init)
     }
 
-    /// Returns `true` if a member of the group still exists. Checks only the member with the lowest
-    /// PID, so the result can be `false` although another member exists.
+    /// Returns `true` if the group's member with the lowest PID still exists. Does not check other
+    /// members.
     fn has_living_member(&self, group: usize) -> bool {
         let index = |pid| self.processes.binary_search_by_key(&pid, |process| process.pid).ok();
         let member = self.groups.all[group].lowest.and_then(index);
@@ -230,7 +229,7 @@ impl<'a> Inference<'a> {
     }
 
     /// Fills in `pids_in_use` of all groups. A process has a PID in its own namespace and in every
-    /// ancestor, so its PIDs are added to the groups of all these namespaces.
+    /// ancestor, so each of these groups gets one of its PIDs.
     fn collect_pids_in_use(&mut self) {
         for index in 0..self.processes.len() {
             let Some(group) = self.of_process[index] else { continue };
@@ -282,12 +281,12 @@ impl<'a> Inference<'a> {
         if group == MOUNT {
             return Some(NamespaceId::Unread(lowest));
         }
-        // The init of this group's namespace is not in the group.
+        // This group does not contain the init of its namespace.
         //
-        // - If no process is hidden, the init is in another group, but rule 4 in the module
-        //   documentation could not determine that group. So the namespace is ambiguous.
-        // - If processes are hidden, the init may be a hidden process. So treat the group as a
-        //   separate namespace, unless it may be in the same namespace as another group.
+        // - If no process is hidden, the init is in another group, but rule 4 (see the module
+        //   documentation) could not determine which one. So the namespace is ambiguous.
+        // - If processes are hidden, the init may be hidden, too. So treat the group as a separate
+        //   namespace, unless it may be in the same namespace as another group.
         let is_separate = !self.known.all_seen
             && !(0..self.groups.all.len()).any(|other| {
                 other != group
@@ -322,8 +321,8 @@ impl<'a> Inference<'a> {
             let process = &mut self.processes[index];
             process.namespace = id;
             // A process with a single PID in `NSpid` is certainly in the namespace that the procfs
-            // shows. So if the inode of that namespace is known, the namespace of the process is
-            // not marked as inferred.
+            // shows. So if the inode of that namespace is known, do not mark the process's
+            // namespace as inferred.
             if process.nspid.len() != 1 || id.is_some_and(|id| id.inode().is_none()) {
                 process.evidence = Evidence::Inferred;
             }
@@ -386,8 +385,8 @@ impl<'a> Inference<'a> {
     }
 }
 
-/// Adds a process to the group for its namespace, or to a new group if its namespace is unknown.
-/// Returns the index of the group; `None` if the level of the process is unknown.
+/// Adds a process to the group of its namespace. If the namespace is unknown, adds the process to a
+/// new group. Returns the index of the group; `None` if the level of the process is unknown.
 fn add_process(groups: &mut Groups, process: &Process, terminated: &HashSet<Pid>) -> Option<usize> {
     let level = process.nspid.len().checked_sub(1)?;
     let index = match (level, process.namespace.and_then(NamespaceId::inode)) {

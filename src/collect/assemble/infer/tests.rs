@@ -75,7 +75,7 @@ fn check(forest: &Forest, Inferred { view, mount }: &Inferred) -> Result<(), Str
 }
 
 /// Runs the inference, and returns the namespaces of the `nested` processes, which are children of
-/// PID 1. Only the processes given with an inode have a readable namespace link.
+/// PID 1. If a process has no inode in `nested`, its namespace link cannot be read.
 fn place(nested: &[(Process, Option<u64>)], all_seen: bool) -> Vec<Option<String>> {
     let init = process(&[1], Some(1000));
     let nested_ones = nested.iter().map(|(it, inode)| Process {
@@ -158,10 +158,9 @@ fn distinguishes_namespaces_at_the_same_level_by_their_parents() {
 
 #[test]
 fn a_session_links_a_process_to_its_leader() {
-    // nsenter(1) started processes 4 and 5 in the namespace whose init is process 2. Process 5 was
-    // adopted by the init. The parent of process 4 is outside of the namespace. Process 4 leads the
-    // session of process 5. Only this session shows that processes 4 and 5 are in the same
-    // namespace.
+    // nsenter(1) started processes 4 and 5 in the namespace whose init is process 2. The init
+    // adopted process 5, but the parent of process 4 is outside of the namespace. Process 4 is the
+    // session leader of process 5. Only this shows that both are in the same namespace.
     let adopted = Process { ppid: Pid::new(2), ..process(&[5, 3], None) };
     let outside = |nspid: &[u32]| Process { ppid: Some(Pid::INIT), ..process(nspid, None) };
     let mut processes = vec![
@@ -220,8 +219,9 @@ proptest! {
         let view = View::of(&forest, &sight);
         let view_mount = view.mount;
         let seen = view.task_of.clone();
-        // An init exists until all other members of its namespace are gone. So a process is gone if
-        // the scan found no init for its namespace, or for one of the namespaces above it.
+        // An init exists until all other members of its namespace are gone. So if the scan found no
+        // init for the namespace of a process, or for an ancestor of this namespace, the process is
+        // gone.
         let is_there = |process: &Process| {
             let own = forest.tasks[seen[&process.pid]].namespace;
             let mut above = successors(Some(own), |&it| forest.namespaces[it].parent);
@@ -254,8 +254,8 @@ proptest! {
     }
 }
 
-/// `open` is the number of nested processes whose namespace link cannot be read. `placed` is the
-/// number of those processes whose namespace was inferred.
+/// `open` is the number of nested processes with an unreadable namespace link. `placed` is the
+/// number of these processes whose namespace was inferred.
 #[derive(Debug, Default)]
 struct Share {
     placed: usize,
@@ -290,14 +290,14 @@ fn two_thirds_of_processes_are_placed_despite_injected_processes() {
 proptest! {
     #![proptest_config(cases(1_000))]
 
-    /// Compares the inference with the oracle, which enumerates all possible worlds: the
-    /// assignments of processes to namespaces that are consistent with what the viewer sees. The
+    /// Compares the inference with the oracle, which enumerates all possible worlds. A possible
+    /// world assigns processes to namespaces and is consistent with what the viewer sees. The
     /// inference must find the namespace of a process if and only if all possible worlds assign the
-    /// process to the same namespace.
+    /// process to this namespace.
     ///
     /// The oracle considers all namespaces at once, but each rule of the inference compares only
-    /// two namespaces. With many processes, the oracle can therefore find namespaces that the rules
-    /// cannot find, so this test uses few processes.
+    /// two namespaces. With many processes, the oracle can find namespaces that the rules cannot
+    /// find. So this test uses few processes.
     #[test]
     fn a_process_is_placed_only_if_all_possible_worlds_agree(
         calls in calls(16, 20),

@@ -23,8 +23,8 @@ enum Question {
     ListInits,
 }
 
-/// An implementation of [`FollowUp`] that returns the same answers for every namespace, and records
-/// in `asked` which of its methods were called.
+/// Implements [`FollowUp`] with the same answers for every namespace. Records the called methods in
+/// `asked`.
 struct Answers<'a> {
     had_init: Option<bool>,
     init_now: InitNow,
@@ -90,8 +90,8 @@ impl FollowUp for Answers<'_> {
     }
 }
 
-/// A test case with two namespaces: the namespace that the procfs shows, and the tested namespace.
-/// By default, the scan finds neither an init nor other processes of the tested namespace.
+/// A test case with the namespace that the procfs shows, and the tested namespace. By default, the
+/// scan finds no processes of the tested namespace.
 struct Case<'a> {
     init: Option<Pid>,
     is_terminated: bool,
@@ -279,7 +279,7 @@ fn a_listing_that_may_miss_the_init_proves_nothing() {
     // The kernel's answer (`init_now`) is reliable even if /proc hides inits.
     assert_eq!(Case { init_now: InitNow::Absent, ..hidden }.state(), NamespaceState::Dead);
     // A procfs lists only the processes in one namespace and its descendants. If the tested
-    // namespace may be outside of this subtree, its init can exist without being listed.
+    // namespace may be outside of this subtree, the procfs may not list its init.
     let outside = Case { is_below: false, ..unable() };
     assert_eq!(outside.state(), NamespaceState::Unknown);
 }
@@ -292,15 +292,15 @@ fn an_init_with_an_unreadable_link_may_belong_to_any_namespace_at_its_level() {
     };
     let unread = |nspid: &[u32]| listed(nspid, None, InitNow::Living);
     assert_eq!(state(unread(&[9, 1]), &[]), NamespaceState::Unknown);
-    // A namespace is live only if its own init runs. The next two cases each list an init of
-    // another namespace: first a namespace at another level, then a namespace with another inode.
+    // A namespace is live only if its own init runs. The next two cases list the init of another
+    // namespace: one at another level, and one with another inode.
     assert_eq!(state(unread(&[9, 2, 1]), &[]), NamespaceState::Dead);
     let other = listed(&[9, 1], Some(2000), InitNow::Living);
     assert_eq!(state(other, &[]), NamespaceState::Dead);
-    // Process 9 was placed in namespace 2000. The test is about another namespace. The second
-    // listing of /proc shows an init with PID 9. If the init has the same PIDs at all levels as
-    // process 9, the init is process 9, so the init is not in the tested namespace. If the inner
-    // PIDs differ, PID 9 was reused, so the init may be in the tested namespace.
+    // Process 9 was placed in namespace 2000, but another namespace is tested. The second listing
+    // of /proc shows an init with PID 9. If the init also has the inner PIDs of process 9, it is
+    // process 9, and is not in the tested namespace. If its inner PIDs differ, PID 9 was reused, so
+    // the init may be in the tested namespace.
     let placed = |nspid: &[u32]| [process(nspid, Some(2000))];
     assert_eq!(state(unread(&[9, 1]), &placed(&[9, 1])), NamespaceState::Dead);
     assert_eq!(state(unread(&[9, 1]), &placed(&[9, 4])), NamespaceState::Unknown);

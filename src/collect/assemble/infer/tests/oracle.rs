@@ -1,6 +1,5 @@
-//! Enumerates all possible assignments of processes to namespaces. An assignment is possible if it
-//! is consistent with what the viewer sees. The code is simple and slow, so it is suitable only for
-//! a few processes.
+//! Enumerates all assignments of processes to namespaces that are consistent with what the viewer
+//! sees. The code is simple but slow, so it is suitable only for a few processes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
@@ -8,10 +7,9 @@ use std::num::NonZeroU32;
 use crate::model::{NamespaceId, Pid, Process};
 use crate::testing::forest::View;
 
-/// A namespace of a [`World`]: `None` is the namespace that the procfs shows, and `Some` is the
-/// index of the process that is the namespace's init. Every other namespace with processes has such
-/// an index, because the viewer sees every process, and an init exists until all other members are
-/// gone.
+/// A namespace of a [`World`]. `None` is the namespace that the procfs shows. `Some` is the index
+/// of the namespace's init. Every other namespace with processes has an init in the list, because
+/// the viewer sees every process, and an init outlives all other members.
 pub type Home = Option<usize>;
 
 /// An assignment: the namespace of each process, and the parent of each namespace.
@@ -56,8 +54,8 @@ impl World {
         !self.by_inode.iter().any(is_taken) && *self.by_inode.entry(inode).or_insert(home) == home
     }
 
-    /// Records in `by_inode` all inodes that the viewer knows from namespace links, and from the
-    /// kernel's reports of parent namespaces. Returns `false` if an inode contradicts the
+    /// Records in `by_inode` all inodes that the viewer knows: from namespace links, and from
+    /// parent namespaces that the kernel reported. Returns `false` if an inode contradicts the
     /// assignment `self`.
     fn name_all(&mut self, view: &View) -> bool {
         let links = view.processes.iter().zip(self.home.clone());
@@ -68,9 +66,8 @@ impl World {
         {
             return false;
         }
-        // If the inode of a namespace is in `by_inode`, and the kernel reported the inode of the
-        // parent namespace, record the parent's inode, too. Repeat until no further inode is
-        // recorded.
+        // If `by_inode` contains the inode of a namespace, and the kernel reported the inode of its
+        // parent, record the parent's inode. Repeat until no inode is added.
         loop {
             let before = self.by_inode.len();
             for namespace in &view.namespaces {
@@ -99,7 +96,7 @@ impl World {
             let parent = process.ppid.and_then(|ppid| index(view, ppid));
             let is_below_parent = parent.is_none_or(|it| homes.contains(&self.home[it]));
             // If the leader of a process's session or process group has a PID in the process's
-            // namespace, the leader is in that namespace or in a descendant of it.
+            // namespace, the leader is in that namespace or below it.
             let leaders = view.leaders.get(&process.pid).copied().unwrap_or_default();
             let leaders_are_inside = [leaders.session, leaders.group]
                 .into_iter()
