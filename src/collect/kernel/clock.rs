@@ -32,12 +32,12 @@ fn offset() -> Option<i64> {
     *OFFSET.get_or_init(|| read_offset().ok().flatten())
 }
 
-/// Makes every start time convertible to the initial time namespace: enters that namespace if
-/// conversion is not always possible from pidns's own time namespace. `find_initial` opens the
-/// initial time namespace.
+/// Ensures that every start time can be converted to the initial time namespace. If pidns's own
+/// time namespace makes this impossible, enters the initial time namespace, which `find_initial`
+/// opens.
 ///
-/// Must be called before any start time is read. The kernel refuses `setns(2)` if pidns has several
-/// threads or lacks `CAP_SYS_ADMIN`; this function then has no effect.
+/// Must be called before any start time is read. Has no effect if the kernel refuses `setns(2)`,
+/// because pidns has several threads or lacks `CAP_SYS_ADMIN`.
 pub fn make_exact(find_initial: impl FnOnce() -> Option<NamespaceFd>) {
     OFFSET.get_or_init(|| {
         let offset = read_offset().ok().flatten();

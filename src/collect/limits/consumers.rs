@@ -13,8 +13,8 @@ pub struct Consumers<'a> {
     processes: HashMap<Pid, &'a Process>,
     /// The processes that have terminated, but have not been reaped.
     unreaped: Vec<&'a Process>,
-    /// Maps each namespace to its container, or else to the container of its nearest ancestor in a
-    /// container.
+    /// Maps each namespace to its container. A namespace without a container gets the container of
+    /// its nearest ancestor in a container.
     containers: HashMap<NamespaceId, &'a Container>,
     /// Maps the UID of each user to the user's process with the most tasks, and to the number of
     /// the user's zombies.

@@ -25,8 +25,7 @@ const MAX_ENVIRONMENT: usize = 2 * 1024 * 1024;
 
 /// Durations of the pauses before empty environments are read again. During `execve(2)`, the
 /// environment is empty until the new program has been loaded. But a process can also leave its
-/// environment empty forever. So pidns does not pause for each process, but only once for all
-/// processes.
+/// environment empty forever. So pidns pauses for all processes together, and not for each process.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(4)];
 
 /// For each process, records which conditions its environment meets. If an environment can't be

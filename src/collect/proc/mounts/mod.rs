@@ -253,9 +253,9 @@ impl MountSearch<'_> {
         self.found.log.note_of(DiagnosticCode::MountsUnsearched, errno, pids);
     }
 
-    /// Searches an open mount namespace. Lists its mounts. If that fails, enters the mount
-    /// namespace and reads `mountinfo`; fails if that fails, too. Fails with `EBUSY` if the search
-    /// has waited too long for the kernel's mount lock.
+    /// Searches an open mount namespace. First tries to list its mounts, then to enter it and read
+    /// `mountinfo`. Fails if both attempts fail. Fails with `EBUSY` if the search has waited too
+    /// long for the kernel's mount lock.
     fn search_open(&mut self, namespace: &NamespaceFd) -> Result<()> {
         let listed = MountTable::list(namespace, self.waits);
         let (table, mounts) = match listed {
