@@ -1,7 +1,6 @@
 //! Parses `/proc/PID/status` (`proc_pid_status(5)`).
 //!
-//! A scan spends most of its user-space time in this parser, so it examines as few lines as
-//! possible.
+//! Examines as few lines as possible, because a scan spends most of its user-space time here.
 
 use std::borrow::Cow;
 use std::num::NonZeroU32;
