@@ -1,9 +1,10 @@
 //! Reads type information in the BPF Type Format (BTF): the kernel's types, and the types that an
 //! object file declares.
 //!
-//! pidns does not use a library for this, because that would slow down startup: aya searches the
-//! kernel's 150,000 types linearly for each name, which takes 85 to 180 ms. libbpf-rs takes 34 ms,
-//! and needs a C compiler at build time. This module finds all names in one pass over the types.
+//! pidns does not use a library for this, because a library would slow down startup. aya searches
+//! the kernel's 150,000 types linearly for each name, which takes 85 to 180 ms. libbpf-rs takes 34
+//! ms, and needs a C compiler at build time. This module finds all names in one pass over the
+//! types.
 //!
 //! The ID of a type is its position in the type information, counted from 1. Type information is
 //! not trusted: every function returns `None` if the data is invalid.
@@ -32,16 +33,17 @@ mod kind {
     pub const ENUM64: u32 = 19;
 }
 
-/// Only the offset of every `STRIDE`-th type is stored. To find a type in between, the search
-/// starts at the last stored offset before that type.
+/// Only the offset of every `STRIDE`-th type is stored. A search for another type starts at the
+/// last stored offset before that type.
 const STRIDE: usize = 16;
 
 /// Maximum number of typedefs and qualifiers (such as `const`) around a type. Real types have only
-/// a few; the limit prevents endless loops if invalid data contains a cycle.
+/// a few. The limit prevents an endless loop if invalid data contains a cycle.
 const MAX_QUALIFIERS: usize = 32;
 
 /// Maximum number of structs and unions to search for one member. `task_struct` contains about ten
-/// anonymous structs and unions; the limit prevents endless loops if invalid data contains a cycle.
+/// anonymous structs and unions. The limit prevents an endless loop if invalid data contains a
+/// cycle.
 const MAX_ANONYMOUS: usize = 256;
 
 /// Size of a pointer in bytes.
@@ -84,8 +86,8 @@ pub struct Member {
 }
 
 impl<'a> Btf<'a> {
-    /// Reads all types, and finds the structs and unions named in `structs` and the functions named
-    /// in `functions`. If several types have the same name, the first of them is used.
+    /// Reads all types. Finds the structs and unions named in `structs`, and the functions named in
+    /// `functions`. If several types have the same name, uses the first of them.
     pub fn read(
         bytes: &'a [u8],
         structs: &[&[u8]],
@@ -223,9 +225,8 @@ impl<'a> NameSearch<'a> {
         Self { wanted, found: vec![None; wanted.len()], first }
     }
 
-    /// Compares the string at offset `name` in `strings` with each wanted name. If the string
-    /// equals a wanted name, records `id` as the type ID of that name, unless an ID was recorded
-    /// earlier.
+    /// If the string at offset `name` in `strings` is a wanted name, records `id` as the type ID of
+    /// that name. Does not replace an ID that was recorded earlier.
     fn find(&mut self, strings: &[u8], name: u32, id: u32) {
         let Some(name) = offset(name).and_then(|name| strings.get(name..)) else { return };
         if !name.first().is_some_and(|&letter| self.first[usize::from(letter)]) {
@@ -273,8 +274,8 @@ impl<'a> Type<'a> {
         Some((found, length))
     }
 
-    /// Iterates over the members of a struct or union. Each item is a pair: the offset of the
-    /// member's name, and the [`Member`], or `None` for a bit field.
+    /// Iterates over the members of a struct or union. Yields the offset of the member's name, and
+    /// the [`Member`]. A bit field yields `None` in place of a [`Member`].
     fn members(self) -> Option<impl Iterator<Item = (u32, Option<Member>)> + use<'a>> {
         if !matches!(self.kind, kind::STRUCT | kind::UNION) {
             return None;

@@ -7,8 +7,8 @@ use std::io;
 
 use rustix::io::Errno;
 
-/// The file with the type information (BTF) of the running kernel. Available since Linux 5.4, on
-/// kernels that were built with `CONFIG_DEBUG_INFO_BTF`.
+/// The kernel's type information (BTF). This file exists since Linux 5.4, if the kernel was built
+/// with `CONFIG_DEBUG_INFO_BTF`.
 pub const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
 
 /// The reason why a BPF program could not be loaded or run.

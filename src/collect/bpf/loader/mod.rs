@@ -1,12 +1,12 @@
 //! Loads BPF iterator programs into the running kernel and reads their records.
 //!
-//! A BPF iterator is a program that the kernel runs once for each object of one kind. pidns uses
-//! iterators over tasks and over open files. Reading from the iterator's descriptor runs the
-//! program and returns the data that the program writes.
+//! A BPF iterator is a program that the kernel runs once per object, such as a task or an open
+//! file. Reading from the iterator's descriptor runs the program and returns the data that the
+//! program writes.
 //!
 //! The programs are compiled once, before pidns is released, but the offsets of struct fields
-//! differ between kernels. So the object file records which field each instruction accesses, and
-//! the loader fills in the offset of that field in the running kernel (CO-RE, "compile once, run
+//! differ between kernels. So the object file records which field each instruction accesses. The
+//! loader fills in the offset of this field in the running kernel (CO-RE, "compile once, run
 //! everywhere").
 //!
 //! - `object` reads an object file and adapts a program to the running kernel
@@ -63,9 +63,9 @@ impl LoadedObject {
 pub struct IteratorProgram(OwnedFd);
 
 impl IteratorProgram {
-    /// Opens an iterator over all kernel objects of the type that the program handles (such as
-    /// tasks). Reading from the iterator runs the program. `flags` are the status flags of the
-    /// iterator's descriptor. The program can read these flags.
+    /// Opens an iterator over all kernel objects of the program's type (such as tasks). Reading
+    /// from the iterator runs the program. `flags` are the status flags of the iterator's
+    /// descriptor, which the program can read.
     ///
     /// If `tid` is given, the iterator visits only the task with this TID. Before Linux 6.1, the
     /// kernel ignores `tid`, and the iterator visits all tasks.
@@ -76,7 +76,7 @@ impl IteratorProgram {
         Ok(RecordIterator(iterator))
     }
 
-    /// Runs the BPF iterator over all kernel objects of its type (such as tasks), and passes each
+    /// Runs the BPF program for all kernel objects of its type (such as tasks), and passes each
     /// record to `take`. Records are `size` bytes long.
     pub fn read_records<E: From<LoadError>>(
         &self,
@@ -94,7 +94,7 @@ impl RecordIterator {
     /// Reads all records and passes each record to `take`. Records are `size` bytes long.
     ///
     /// Each read returns at most `at_once` records (and at most 32 KiB). Signals are handled only
-    /// between reads, so use a small `at_once` for a program that takes a long time per record.
+    /// between reads. So if a program takes a long time per record, use a small `at_once`.
     pub fn read<E: From<LoadError>>(
         &self,
         size: usize,
@@ -106,9 +106,8 @@ impl RecordIterator {
             let length = match rustix::io::read(&self.0, &mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(length) => length,
-                // The read fails with EAGAIN if the program wrote no record for a million objects
-                // in a row, and with EINTR if a signal arrived. The next read continues with the
-                // next object.
+                // A read fails with EAGAIN after a million objects in a row without a record, and
+                // with EINTR if a signal arrives. The next read continues with the next object.
                 Err(Errno::AGAIN | Errno::INTR) => continue,
                 Err(errno) => {
                     return Err(LoadError::Call { call: "read(BPF iterator)", errno }.into());

@@ -1,8 +1,8 @@
 //! Reads the BPF object files built into pidns and adapts their programs to the running kernel.
 //!
-//! pidns does not use a library for this, because that would slow down startup: aya takes 85 to 180
-//! ms; libbpf-rs takes 34 ms, and needs a C compiler at build time. This module and `btf` together
-//! take 2 to 3 ms.
+//! pidns does not use a library for this, because a library would slow down startup: aya takes 85
+//! to 180 ms. libbpf-rs takes 34 ms, and needs a C compiler at build time. This module and `btf`
+//! together take 2 to 3 ms.
 //!
 //! An object file is an ELF file from clang (64 bits, little-endian) with these sections:
 //!
@@ -26,8 +26,8 @@ const INSTRUCTION: usize = 8;
 /// other instructions.
 const LOAD_CONSTANT: u8 = 0x18;
 
-/// Value of the source register field (the upper half of an instruction's second byte) if the
-/// instruction loads the address of a function (`BPF_PSEUDO_FUNC`).
+/// Source register of an instruction that loads the address of a function (`BPF_PSEUDO_FUNC`). The
+/// source register is the upper half of the second byte.
 const PSEUDO_FUNCTION: u8 = 4;
 
 /// Value of the source register field if the instruction loads the descriptor of a map
@@ -37,9 +37,9 @@ const PSEUDO_MAP: u8 = 1;
 /// Size of an ELF symbol in bytes.
 const SYMBOL: usize = 24;
 
-/// The kernel function (kfunc) that tells the verifier the type of a pointer (since Linux 6.2). BPF
-/// programs call a kfunc by its BTF ID, which differs between kernels, so the object files contain
-/// [`RDONLY_CAST_PLACEHOLDER`] instead of the ID.
+/// The kernel function (kfunc) that tells the verifier the type of a pointer (since Linux 6.2). A
+/// BPF program calls a kfunc by its BTF ID, which differs between kernels. So the object files
+/// contain [`RDONLY_CAST_PLACEHOLDER`] in place of the ID.
 pub const RDONLY_CAST: &str = "bpf_rdonly_cast";
 const RDONLY_CAST_PLACEHOLDER: i32 = 0x7dcb_0001;
 
@@ -49,9 +49,9 @@ const CALL: u8 = 0x85;
 /// Value of the source register field if the instruction calls a kfunc (`BPF_PSEUDO_KFUNC_CALL`).
 const PSEUDO_KFUNC: u8 = 2;
 
-/// An instruction that calls a nonexistent helper function. If the kernel lacks an optional field,
-/// the loader writes this call over the instructions that access the field. The verifier accepts
-/// the call, because the call is unreachable: the program first tests whether the field exists.
+/// A call of a nonexistent helper function. It replaces instructions that access an optional field,
+/// if the kernel lacks this field. The verifier accepts the call because it is unreachable: the
+/// program first tests whether the field exists.
 const UNREACHABLE: [u8; INSTRUCTION] = [CALL, 0, 0, 0, 0x10, 0x23, 0xad, 0x0b];
 
 /// Kinds of CO-RE relocations (`bpf_core_relo_kind` in the kernel).
@@ -145,8 +145,8 @@ impl Object {
             };
             patch_value(&mut instructions, it.at, value).ok_or(LoadError::InvalidObject)?;
         }
-        // Report a missing field before a missing cast function. If the cast function is missing,
-        // pidns falls back to the object file for older kernels, but that file needs the same
+        // Report a missing field before a missing cast function. Without the cast function, pidns
+        // falls back to the object file for older kernels, but that object file needs the same
         // fields.
         patch_casts(&mut instructions, cast).ok_or_else(|| missing(RDONLY_CAST.as_bytes()))?;
         let iterator = iterator.ok_or_else(|| missing(spec.iterator.as_bytes()))?;
@@ -171,11 +171,11 @@ impl Object {
         Some(RawProgram { instructions, functions, relocations })
     }
 
-    /// Relocates each instruction that refers to a function of the same program or to the map:
-    /// writes the distance to the function, or the descriptor of the map, into the instruction.
+    /// Relocates the instructions that refer to a function of the same program, or to the map.
+    /// Writes the distance to the function, or the descriptor of the map, into the instruction.
     ///
-    /// In an instruction that refers to a function, clang has stored the byte offset of the
-    /// function. The map is recognized by its symbol, which is undefined in the object file.
+    /// Before relocation, an instruction that refers to a function contains the byte offset of the
+    /// function. The map is an undefined symbol in the object file.
     fn patch_addresses(&self, spec: ProgramSpec<'_>, instructions: &mut [u8]) -> Option<()> {
         let symbols = section(self.bytes, b".symtab")?;
         let relocations = section(self.bytes, format!(".rel{}", spec.section).as_bytes());
@@ -203,8 +203,8 @@ impl Object {
         Some(())
     }
 
-    /// Returns the records about one section from a table in `.BTF.ext`. The offset and the length
-    /// of the table are stored at `table_at` in the header.
+    /// Returns the records about one section from a table in `.BTF.ext`. The header contains the
+    /// offset and the length of the table at position `table_at`.
     fn extension_records(
         &self,
         own: &Btf<'static>,
@@ -228,9 +228,11 @@ impl Object {
     }
 }
 
-/// Positions of two fields in the header of `.BTF.ext`. The fields contain the offset of the
-/// function table, and the offset of the CO-RE relocation table.
+/// Position of the field in the header of `.BTF.ext` that contains the offset of the function
+/// table.
 const FUNCTION_TABLE: usize = 8;
+/// Position of the field in the header of `.BTF.ext` that contains the offset of the table of CO-RE
+/// relocations.
 const RELOCATION_TABLE: usize = 24;
 
 /// A CO-RE relocation: an instruction with a value that depends on the running kernel.
@@ -255,8 +257,8 @@ impl<'a> Relocation<'a> {
             at: offset_at(entry, 0)?,
             id,
             name: own.name(id)?,
-            // The access string of a CO-RE relocation (such as `0:1:0`) begins with the index of
-            // the struct in an array. Only index 0 is supported.
+            // The access string of a CO-RE relocation (such as `0:1:0`) begins with an array index
+            // of the struct. Only index 0 is supported.
             access: access.strip_prefix('0')?,
             kind: u32_at(entry, 12)?,
         })
@@ -270,9 +272,8 @@ impl<'a> Relocation<'a> {
         self.access.split(':').skip(1).map(|step| step.parse().ok())
     }
 
-    /// Returns the offset of the field in the kernel's struct with the type ID `kernel_id`. Returns
-    /// `None` if the kernel's struct lacks the field, or if the field has a different size in the
-    /// kernel.
+    /// Returns the offset of the field in the kernel's struct, whose type ID is `kernel_id`.
+    /// Returns `None` if the kernel's struct lacks the field or has a field of a different size.
     fn find(&self, own: &Btf<'_>, kernel: &Btf<'_>, kernel_id: u32) -> Option<u32> {
         let (mut here, mut there) = (self.id, Member { offset: 0, type_id: kernel_id });
         for step in self.steps() {
@@ -289,8 +290,8 @@ impl<'a> Relocation<'a> {
                 there = Member { offset: there.offset.checked_add(inner.offset)?, ..inner };
             }
         }
-        // The sizes of structs and arrays are not compared with the sizes in the kernel, because
-        // the C sources declare only the fields and array elements that they use.
+        // Do not compare the sizes of structs and arrays with those in the kernel, because the C
+        // sources declare only the fields and array elements that they use.
         let is_partial = own.member_at(here, 0).is_some() || own.element(here).is_some();
         (is_partial || own.size(here) == kernel.size(there.type_id)).then_some(there.offset)
     }
@@ -312,7 +313,7 @@ impl<'a> Relocation<'a> {
 }
 
 /// Writes the type ID of [`RDONLY_CAST`] into all calls of that function. Returns `None` if the
-/// program has such calls but the kernel lacks the function.
+/// program calls the function but the kernel lacks it.
 fn patch_casts(instructions: &mut [u8], id: Option<u32>) -> Option<()> {
     let mut at = 0;
     while let Some([opcode, registers, _, _, value @ ..]) =
@@ -327,8 +328,9 @@ fn patch_casts(instructions: &mut [u8], id: Option<u32>) -> Option<()> {
     Some(())
 }
 
-/// Writes a value into an instruction: as the offset of a load or store, or as the immediate of any
-/// other instruction. If there is no value, replaces the instruction with [`UNREACHABLE`].
+/// Writes a value into an instruction. In a load or store, the value is the offset. In any other
+/// instruction, it is the immediate. If there is no value, replaces the instruction with
+/// [`UNREACHABLE`].
 fn patch_value(instructions: &mut [u8], at: usize, value: Option<u32>) -> Option<()> {
     let instruction = instructions.get_mut(at..)?.first_chunk_mut::<INSTRUCTION>()?;
     let Some(value) = value else {
@@ -402,8 +404,8 @@ mod tests {
     #[test]
     fn finds_every_field_in_the_types_of_the_object_itself() {
         for (object, spec) in all() {
-            // The test uses the object file's BTF in place of the kernel's. That BTF contains all
-            // structs, but no kernel functions, so loading fails because a function is missing.
+            // The test uses the object file's BTF in place of the kernel's. This BTF contains all
+            // structs, but no kernel functions. So loading fails because a function is missing.
             let error = object.program(spec, object.types).err().map(|error| error.to_string());
             let missing = if ptr::eq(object.bytes, TASK) { RDONLY_CAST } else { spec.iterator };
             let expected = format!("this kernel has no {missing} in the form that pidns expects");
@@ -429,7 +431,7 @@ mod tests {
         assert!(of_processes(b"\0start_boottime\0").contains("task_struct.start_boottime"));
         assert!(of_processes(b"\0signal_struct\0").contains("signal_struct."));
         // The program checks whether the field `ns_id` exists, so a missing `ns_id` is not an
-        // error. Loading fails only because the test's BTF has no function `bpf_iter_task`.
+        // error. Loading fails for another reason: the test's BTF has no function `bpf_iter_task`.
         assert!(of_processes(b"\0ns_id\0").contains("bpf_iter_task"));
     }
 
@@ -470,8 +472,8 @@ mod tests {
     fn patches_the_calls_of_the_cast_function_only() {
         let placeholder = RDONLY_CAST_PLACEHOLDER.to_le_bytes();
         let call = |registers, [a, b, c, d]: [u8; 4]| [CALL, registers, 0, 0, a, b, c, d];
-        // The code has three instructions: one that loads a 64-bit constant whose second half looks
-        // like a call, one that calls a helper function, and `last`.
+        // The code has three instructions: a load of a 64-bit constant, a call of a helper
+        // function, and `last`. The second half of the constant looks like a call.
         let long = [[LOAD_CONSTANT, 1, 0, 0, 0, 0, 0, 0], call(0, placeholder)].concat();
         let code = |last: [u8; 8]| [&long[..], &call(0, [14, 0, 0, 0]), &last].concat();
         let (mut patched, mut none) = (code(call(0, placeholder)), code(call(0, [35, 0, 0, 0])));

@@ -1,5 +1,5 @@
-//! Calls bpf(2), and maps BPF arrays and the kernel's type information (BTF) into memory. No other
-//! file below `bpf` has `unsafe` code.
+//! Calls bpf(2), and maps BPF arrays and the kernel's type information (BTF) into memory. All
+//! `unsafe` code of `bpf` is in this file.
 
 #![allow(unsafe_code)]
 
@@ -35,9 +35,8 @@ const BPF_F_MMAPABLE: u32 = 1 << 10;
 const BPF_PROG_TYPE_TRACING: u32 = 26;
 const BPF_TRACE_ITER: u32 = 28;
 
-/// The license that pidns declares to the kernel for its BPF programs, because the kernel allows
-/// some helper functions only in GPL programs. The first line of each C source permits use under
-/// the GPL.
+/// License of the BPF programs, as declared to the kernel. The kernel allows some helper functions
+/// only in GPL programs. The first line of each C source permits use under the GPL.
 const LICENSE: &std::ffi::CStr = c"Dual MIT/GPL";
 
 /// The type information (BTF) of the running kernel.
@@ -55,8 +54,8 @@ impl KernelTypes {
     }
 
     fn open_file() -> io::Result<Self> {
-        // Another file, such as a FIFO, may be mounted over the BTF file. With O_NONBLOCK, opening
-        // a FIFO does not wait for a writer. The file type check below then rejects the FIFO.
+        // A FIFO or another file may be mounted over the BTF file. O_NONBLOCK prevents open(2) from
+        // waiting for the writer of a FIFO. The check below then rejects this file type.
         let mut file =
             File::options().read(true).custom_flags(libc::O_NONBLOCK).open(KERNEL_TYPES)?;
         let metadata = file.metadata()?;
@@ -70,9 +69,9 @@ impl KernelTypes {
         if let Ok(mapping) = Mapping::new(file.as_fd(), length, libc::MAP_PRIVATE) {
             return Ok(Self::Mapped(mapping));
         }
-        // The allocation may fail because the address space is limited (RLIMIT_AS). An ordinary
-        // allocation would then abort pidns. `try_reserve_exact` returns an error instead, and
-        // pidns falls back to /proc.
+        // If the address space is limited (RLIMIT_AS), the allocation may fail. An ordinary
+        // allocation would abort pidns. `try_reserve_exact` returns an error instead, and pidns
+        // falls back to /proc.
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(length).map_err(|_| Errno::NOMEM)?;
         file.by_ref().take(metadata.len()).read_to_end(&mut bytes)?;
@@ -112,9 +111,9 @@ impl Deref for Mapping {
 
     fn deref(&self) -> &[u8] {
         // SAFETY: `length` bytes are mapped for the lifetime of `self`, and all are initialized.
-        // The bytes do not change: they belong to the kernel's BTF file or to an array. The BTF
-        // file cannot be written and keeps its length. An array is mapped only during
-        // `Array::copy`, while the program that writes to the array is not running.
+        // The bytes do not change. The kernel's BTF file cannot be written and keeps its length. An
+        // array is mapped only during `Array::copy`, while the program that writes to the array is
+        // not running.
         unsafe { slice::from_raw_parts(self.address.cast(), self.length) }
     }
 }
@@ -156,8 +155,8 @@ struct LoadTypes {
     padding: u32,
 }
 
-// SAFETY: only `load_types` creates `LoadTypes`. Its pointer to the types comes from a slice that
-// outlives the call, and its log pointer is null.
+// SAFETY: only `load_types` creates `LoadTypes`. The pointer to the types comes from a slice that
+// outlives the call. The log pointer is null.
 unsafe impl Arguments for LoadTypes {}
 
 #[repr(C)]
@@ -268,16 +267,16 @@ impl Array {
 
     /// Copies the contents of the array.
     ///
-    /// Takes `&mut self`, so that the array cannot change during the copy. The BPF program writes
-    /// to the array only while its iterator is read. A read borrows the owner of the array, so a
-    /// read and a copy cannot overlap.
+    /// The array cannot change during the copy. The BPF program writes to the array only while its
+    /// iterator is read, and each read borrows the owner of the array. `copy` takes `&mut self`, so
+    /// it cannot run during a read.
     pub fn copy(&mut self) -> Result<Vec<u8>, LoadError> {
         let mapping = Mapping::new(self.map.as_fd(), self.length, libc::MAP_SHARED);
         named("mmap(BPF array)", mapping).map(|mapping| mapping.to_vec())
     }
 }
 
-/// Creates a BPF hash map for use by BPF programs only. Keys are `key` bytes long, and values are 8
+/// Creates a BPF hash map that only BPF programs use. Keys are `key` bytes long, and values are 8
 /// bytes long. The map holds at most `count` entries.
 pub fn create_hash(key: u32, count: u32) -> Result<OwnedFd, LoadError> {
     let arguments = CreateMap {
@@ -296,9 +295,9 @@ impl AsFd for Array {
     }
 }
 
-/// Loads the type information (BTF) of an object file into the kernel. This is the first bpf(2)
-/// command that pidns runs, so it fails with `EPERM` if `CAP_BPF` is missing or a seccomp filter
-/// forbids bpf(2).
+/// Loads the type information (BTF) of an object file into the kernel. Fails with `EPERM` if
+/// `CAP_BPF` is missing or a seccomp filter forbids bpf(2), because this is the first bpf(2)
+/// command of pidns.
 pub fn load_types(types: &[u8]) -> Result<OwnedFd, LoadError> {
     let arguments = LoadTypes {
         types: types.as_ptr(),
@@ -311,8 +310,8 @@ pub fn load_types(types: &[u8]) -> Result<OwnedFd, LoadError> {
     named(BPF_BTF_LOAD.1, bpf(BPF_BTF_LOAD.0, &arguments))
 }
 
-/// Loads a BPF program into the kernel, which verifies the program. The program stays loaded as
-/// long as the returned descriptor is open.
+/// Loads a BPF program into the kernel, which verifies it. The program stays loaded as long as the
+/// returned descriptor is open.
 pub fn load_program(
     program: &Program,
     name: &str,
@@ -368,9 +367,9 @@ pub fn load_program(
     Err(LoadError::Rejected { errno, reason })
 }
 
-/// Opens an iterator for a BPF program. Reading from the iterator runs the program once per object.
-/// If `tid` is given, the only object is the task with this TID in pidns's PID namespace.
-/// Before Linux 6.1, the kernel ignores `tid`.
+/// Opens an iterator for a BPF program. Reading from the iterator runs the program once per kernel
+/// object. If `tid` is given, the iterator visits only the task with this TID in pidns's PID
+/// namespace. Before Linux 6.1, the kernel ignores `tid`.
 pub fn open_iterator(program: &OwnedFd, tid: Option<u32>) -> Result<OwnedFd, LoadError> {
     let (tid, tid_size) = match &tid {
         Some(tid) => (ptr::from_ref(tid), 4),

@@ -48,24 +48,25 @@ struct task_struct {
     struct cred *real_cred;
 } KERNEL;
 
-// RESERVED_PIDS in the kernel. Once the next PID of a namespace (idr_next) is above RESERVED_PIDS,
-// the kernel allocates no PID below RESERVED_PIDS.
+// RESERVED_PIDS in the kernel. Once the next PID of a namespace (idr_next) is above this
+// value, the kernel allocates no PID below this value.
 #define RESERVED 300
 // PID_MAX_LIMIT in the kernel on 64-bit machines.
 #define PID_MAX_LIMIT (1U << 22)
-// Maximum number of levels that climb() and climb_users() visit. User namespaces can be nested this
-// deeply, PID namespaces less deeply.
+// Maximum number of levels that climb() and climb_users() visit. The kernel's limit is
+// this high for user namespaces, and lower for PID namespaces.
 #define MOST_LEVELS 34
 // Maximum number of calls to count_next(). Each call examines at least 64 PIDs.
 #define MOST_STEPS (1 << 17)
-// Indices in the kernel's arrays of counts and limits: UCOUNT_PID_NAMESPACES in `ucount` and
-// `ucount_max`, and UCOUNT_RLIMIT_NPROC in `rlimit` and `rlimit_max`.
+// Index of PID namespaces in the kernel's arrays `ucount` and `ucount_max`
+// (UCOUNT_PID_NAMESPACES).
 #define PID_NAMESPACES 1
+// Index of tasks in `rlimit` and `rlimit_max` (UCOUNT_RLIMIT_NPROC).
 #define NPROC 0
 
-// The keys of this map are the namespaces or users whose records have been written. Many tasks can
-// belong to the same namespace, but counting its PIDs takes a long time and must be done only once.
-// The loader creates a separate map for each program.
+// A map whose keys are the namespaces or users that already have a record. Many tasks can
+// belong to the same namespace, but counting its PIDs takes a long time and must be done
+// only once. The loader creates a separate map for each program.
 extern char written __attribute__((nodebug));
 
 // Adds a key to `written`. Returns 0 if the key is there already, or if the map is full.
@@ -124,9 +125,10 @@ static long count_next(u64 step, struct look *look);
 NOINLINE static void write_numbers(struct look *look);
 static long climb(u64 number, struct look *look);
 
-// Writes a record about the namespace in which this task creates its children. If the task is the
-// init of a namespace, also writes a record about that namespace. If the task is pidns, also writes
-// records about the namespace of pidns and all ancestors. Each namespace gets only one record.
+// Writes a record about the namespace in which this task creates its children. If the
+// task is the init of a namespace, also writes a record about that namespace. If the task
+// is pidns, also writes records about its own namespace and all ancestors. No namespace
+// gets two records.
 SECTION("numbers") int pidns_numbers(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
     if (!task) return 0;
@@ -185,13 +187,14 @@ SECTION("numbers") NOINLINE static void write_numbers(struct look *look) {
     seq_write(look->seq, &look->numbers, sizeof(look->numbers));
 }
 
-// Counts the PIDs in use from `next` to the end of a leaf node in the namespace's IDR. The IDR tags
-// free numbers with IDR_FREE. Returns 1 to end the loop when all numbers have been examined.
+// Counts the PIDs in use in one leaf node of the namespace's IDR, starting at `next`. The
+// IDR tags free numbers with IDR_FREE. Returns 1 to end the loop when all numbers have
+// been examined.
 SECTION("numbers") static long count_next(UNUSED u64 step, struct look *look) {
-    // Read the fields with READ(), although they are on the caller's stack. If they were read
-    // directly, the verifier would track their values, and check the loop again for each possible
-    // value. READ() copies them with a helper function, and the verifier treats such copies as
-    // unknown values.
+    // The fields are on the caller's stack, but read them with READ(). If they were read
+    // directly, the verifier would track their values, and check the loop again for each
+    // possible value. READ() copies them with a helper function, and the verifier treats
+    // such copies as unknown values.
     void *entry = 0;
     u32 next = 0, end = 0, used = 0, above = 32;
     READ(entry, look->head);
@@ -253,9 +256,9 @@ static long climb_users(u64 number, struct owner *owner);
 // A user in a user namespace.
 struct user { u32 inode, uid; };
 
-// Writes a record about the user of a process, and one about each user who created the process's
-// user namespace or an ancestor of that namespace. Writes nothing if the program has already
-// visited a process of the same user.
+// Writes a record about the user of a process. Also writes a record about each user who
+// created the process's user namespace or one of its ancestors. Writes nothing if the
+// program has already visited a process of the same user.
 SECTION("users") int pidns_users(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
     if (!task || !leader(task)) return 0;
@@ -274,8 +277,8 @@ SECTION("users") int pidns_users(struct bpf_iter__task *context) {
     return 0;
 }
 
-// Writes a record about a user in a user namespace, and moves to the user who created that
-// namespace. Returns 1 to end the loop at the initial user namespace.
+// Writes a record about a user in a user namespace. Then moves to the user who created
+// that namespace. Returns 1 to end the loop at the initial user namespace.
 SECTION("users") static long climb_users(u64 number, struct owner *owner) {
     struct ucounts *at = owner->at, *above = 0;
     struct user_namespace *namespace = 0;

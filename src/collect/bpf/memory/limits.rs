@@ -1,4 +1,4 @@
-//! Reads from kernel memory the counters that the kernel compares with its limits: the number of
+//! Reads the counters that the kernel compares with its limits, from kernel memory: the number of
 //! PIDs in use in each PID namespace, and the numbers of tasks and PID namespaces of each user.
 
 use std::collections::HashMap;
@@ -26,8 +26,8 @@ const NAMESPACE: u32 = 4;
 /// Size in bytes of the map key for a user (`struct user` in `limits.bpf.c`).
 const USER: u32 = 8;
 
-/// Maximum number of namespaces or users to read: the capacity of the map `written` of each
-/// program. Once the map is full, the program skips further namespaces or users.
+/// Maximum number of namespaces or users to read. This is the capacity of the map `written` of each
+/// program. If the map is full, the program skips further namespaces or users.
 const MAX_RECORDED: u32 = 1 << 16;
 
 /// The counters that the kernel compares with its limits.
@@ -35,9 +35,9 @@ const MAX_RECORDED: u32 = 1 << 16;
 pub struct KernelCounters {
     /// Maps the inode of each PID namespace to the counters of its PIDs.
     pub numbers: HashMap<u64, PidNumbers>,
-    /// Maps a user (the inode of a user namespace, and a UID) to the counters that apply to the
-    /// user. The user's own counters come first. The counters for the creators of the user
-    /// namespace and of its ancestors follow, innermost first. Empty before Linux 5.19.
+    /// The counters that apply to each user. The key is the inode of a user namespace, and a UID.
+    /// The first counter is the user's own. The next counters belong to the creators of the user
+    /// namespace and of its ancestors, innermost first. Empty before Linux 5.19.
     pub users: HashMap<(u64, u32), Vec<UserCount>>,
 }
 
@@ -62,8 +62,8 @@ pub struct PidNumbers {
 }
 
 impl PidNumbers {
-    /// Returns the number of free PIDs under the limit `pid_max` (`kernel.pid_max`); `None` if
-    /// unknown. The kernel allocates only PIDs below `pid_max`.
+    /// Returns the number of free PIDs below the limit `pid_max` (`kernel.pid_max`); `None` if
+    /// unknown.
     pub fn free(&self, pid_max: u32) -> Option<u32> {
         let is_known = self.is_whole && self.highest < pid_max;
         is_known.then(|| pid_max.saturating_sub(self.first).saturating_sub(self.used))
@@ -90,7 +90,7 @@ pub struct UserCount {
     /// Number of tasks (`RLIMIT_NPROC`).
     pub tasks: u64,
     /// Maximum number of tasks. Valid only if `user_namespace` is an ancestor of the process's user
-    /// namespace (`above` is not 0). Otherwise, the `RLIMIT_NPROC` of the process applies.
+    /// namespace (`above` is not 0). Otherwise, the process's own `RLIMIT_NPROC` applies.
     pub most_tasks: u64,
     /// Number of PID namespaces.
     pub namespaces: u64,
@@ -131,8 +131,8 @@ impl KernelCounters {
         };
         let mut this = Self::default();
         let numbers = load("numbers", "pidns_numbers", NAMESPACE)?;
-        // The kernel handles signals only between reads, and counting the PIDs of a large namespace
-        // takes a long time. So each read returns only one record.
+        // Read only one record at a time. Counting the PIDs of a large namespace takes a long time,
+        // and the kernel handles signals only between reads.
         numbers.open(OFlags::empty(), None)?.read(NUMBERS, 1, |record| {
             let (inode, numbers) = PidNumbers::read(record).ok_or(BpfUnavailable::Inconsistent)?;
             this.numbers.insert(inode, numbers);
@@ -172,8 +172,8 @@ mod tests {
         assert_eq!(read(&[0xf000_0001, 1, 10, 310, 300, 9, 309, 1]).free(310), Some(1));
         let fresh = read(&[0xf000_0001, 1, 11, 0, 1, 11, 11, 1]);
         assert_eq!((fresh.pid_max, fresh.free(310)), (None, Some(298)));
-        // PID 11 is in use, but is not below the limit of 11. `used` also counts PID 11, so the
-        // number of used PIDs below the limit is unknown.
+        // PID 11 is not below the limit of 11, but `used` also counts PID 11. So the number of used
+        // PIDs below the limit is unknown.
         assert_eq!(fresh.free(11), None);
         assert_eq!(read(&[0xf000_0001, 1, 11, 310, 1, 11, 11, 0]).free(310), None);
         assert!(PidNumbers::read(&[0; 31]).is_none());

@@ -83,8 +83,8 @@ struct bpf_iter__task_file {
 // Maximum nesting depth (MAX_PID_NS_LEVEL in the kernel).
 #define MOST_LEVELS 32
 // Maximum number of messages to check per socket queue. With default settings, a queue
-// has room for fewer messages. This maximum and the next one limit the time that one
-// read() of the iterator takes. Signals have no effect until the read() returns.
+// contains fewer messages. The limit keeps each read() of the iterator short, because
+// signals have no effect until read() returns.
 #define MOST_MESSAGES 4096
 // Maximum number of descriptors per message (SCM_MAX_FD in the kernel).
 #define MOST_IN_MESSAGE 253
@@ -114,7 +114,7 @@ struct listed {
 };
 
 // The map that contains the list of namespaces. The loader creates the map. `nodebug`
-// keeps the symbol out of the BTF, because the kernel rejects BTF with variables that
+// excludes the variable from the BTF, because the kernel rejects BTF with variables that
 // are declared but not defined.
 extern char list __attribute__((nodebug));
 
@@ -140,9 +140,8 @@ static long list_next(u64 number, struct walk *walk);
 // descendants of this namespace.
 SECTION("namespaces") int pidns_namespaces(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
-    // The kernel runs this program once per task, but the list is needed only once. So
-    // the program does nothing unless the task is the viewer (the task that reads from
-    // the iterator).
+    // The kernel runs this program once per task, but the list is needed only once. So do
+    // nothing unless the task is the viewer (the task that reads from the iterator).
     if (!task || (u64)task != get_current_task()) return 0;
     struct walk walk = {};
     struct pid *pid = 0;
@@ -157,9 +156,9 @@ SECTION("namespaces") int pidns_namespaces(struct bpf_iter__task *context) {
     return 0;
 }
 
-// Moves to the next namespace in the kernel's circular list. Appends that namespace to
-// the map `list` if it is the viewer's namespace or a descendant. Returns 1 to end the
-// loop at the viewer's namespace, where the loop began.
+// Moves to the next namespace in the kernel's circular list. Appends it to the map `list`
+// if it is the viewer's namespace or a descendant. Returns 1 to end the loop at the
+// viewer's namespace, where the loop began.
 SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk) {
     struct pid_namespace *at = walk->at;
     struct list_head *next = 0;
@@ -175,8 +174,8 @@ SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk
     }
     if (!next) return 1;
     walk->at = at;
-    // The head of the list is not embedded in a namespace, so for the head, this line
-    // reads unrelated memory into `ops`. The comparison below then skips the head.
+    // The head of the list is not part of a namespace. For the head, this line reads
+    // unrelated memory into `ops`, and the comparison below skips the head.
     READ(ops, at->ns.ops);
     if (ops != walk->ops) return 0;
     walk->above = at;
@@ -217,7 +216,7 @@ SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
 #define BY_MESSAGE 8
 // The descriptor refers to a socket whose queue was searched through another descriptor.
 #define SAME_QUEUE 9
-// The program has searched a socket's queue. This record does not describe a holder. It
+// The queue of a socket has been searched. This record does not describe a holder. It
 // only makes the current read(2) return, so that signals are handled before the next
 // search.
 #define SEARCHED_QUEUE 10
@@ -225,8 +224,8 @@ SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
 // first task that was found with this table.
 #define HAS_TABLE 11
 
-// A record about a holder: a task or descriptor that keeps a namespace alive. The
-// record is decoded by namespaces.rs (`FoundHolder`).
+// A record about a holder: a task or descriptor that keeps a namespace alive.
+// namespaces.rs decodes the record (`FoundHolder`).
 struct kept {
     u64 ns_id;
     u64 file;          // inode number of the open file
@@ -262,8 +261,8 @@ INLINE int name_task(struct kept *kept, struct task_struct *task) {
     return kept->tid && kept->pid;
 }
 
-// A map that contains each object (descriptor table or socket) that was visited before.
-// The loader creates a separate map for each program.
+// A map of the objects (descriptor tables or sockets) that have been visited. The loader
+// creates a separate map for each program.
 extern char visited __attribute__((nodebug));
 
 // A key of the map `visited`: identifies a descriptor table or a socket.
@@ -292,9 +291,9 @@ INLINE void write_table(struct kept *kept, struct task_struct *task, struct seq_
     seq_write(seq, kept, sizeof(*kept));
 }
 
-// Writes a record for each namespace that a task keeps alive and that has no living
-// init. Also writes a record about the task's descriptor table. The iterator visits
-// exiting tasks, too.
+// Writes a record for each namespace that a task keeps alive, unless the namespace has a
+// living init. Also writes a record about the task's descriptor table. The iterator also
+// visits exiting tasks.
 SECTION("tasks") int pidns_tasks(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
     if (!task) return 0;
@@ -397,14 +396,14 @@ INLINE void look_at(struct look *look, struct file *file, int in_flight) {
         if (family != AF_UNIX) return;
         READ(state, socket->__sk_common.skc_state);
         READ(pid, socket->sk_peer_pid);
-        // The PID in `sk_peer_pid` keeps its namespace alive. It is the PID of the process at
-        // the other end of the connection. For a listening socket, it is the PID of the
-        // process that called listen(2).
+        // `sk_peer_pid` contains the PID of the process at the other end of the
+        // connection. For a listening socket, it contains the PID of the process that
+        // called listen(2). This PID keeps its namespace alive.
         u32 by = state == TCP_LISTEN ? BY_LISTENER : BY_SOCKET;
         keeps(look, namespace_of(pid), in_flight ? IN_FLIGHT : by);
-        // Do not search the queue of a socket that is itself in flight (in an unread
-        // message), because BPF functions cannot be recursive. The queue of a listening
-        // socket contains connections instead of messages.
+        // Do not search the queue of a socket that was found in an unread message,
+        // because BPF functions cannot be recursive. The queue of a listening socket
+        // contains connections instead of messages.
         if (!in_flight && state != TCP_LISTEN) search_queue(look, socket);
     }
 }
@@ -426,8 +425,8 @@ SECTION("descriptors") int pidns_descriptors(struct bpf_iter__task_file *context
 // has no living init.
 SECTION("descriptors") static void keeps(struct look *look, struct pid_namespace *namespace, u32 by) {
     // READ() hides the value of the count from the verifier. If the count were read
-    // directly from the caller's stack, the verifier would check the loops again for
-    // each possible value.
+    // directly from the caller's stack, the verifier would check the loops again for each
+    // possible value.
     u64 records = 0;
     READ(records, look->records);
     if (!namespace || namespace == look->last || records >= MOST_RECORDS) return;

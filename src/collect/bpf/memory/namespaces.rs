@@ -1,5 +1,5 @@
-//! Lists the PID namespaces in kernel memory. For each namespace without a living init, also lists
-//! the holders: the tasks and descriptors that keep the namespace alive. `search` decides which of
+//! Lists the PID namespaces in kernel memory. Also lists the holders of each namespace without a
+//! living init: the tasks and descriptors that keep the namespace alive. `search` decides which of
 //! these results to trust.
 
 use std::cmp::Ordering;
@@ -42,9 +42,9 @@ const LENGTH: usize = 8;
 /// `namespaces.bpf.c`).
 const OBJECT_KEY: u32 = 16;
 
-/// Maximum number of objects (descriptor tables, or sockets with a queue) that a BPF program
-/// remembers, so that it searches each of them only once. Any further object is searched once for
-/// each process or descriptor that refers to it.
+/// Maximum number of objects that a BPF program remembers, so that it searches each object only
+/// once. The objects are descriptor tables, or sockets with a queue. Any further object is searched
+/// again for each process or descriptor that refers to it.
 const MAX_OBJECTS: u32 = 1 << 16;
 
 /// Maximum number of descriptors in [`FoundHolders::sharing`].
@@ -83,8 +83,8 @@ pub enum FoundHolderKind {
     /// The descriptor is a UNIX socket with an unread message. The message contains a descriptor
     /// that keeps the namespace alive.
     InFlight,
-    /// The descriptor is a UNIX socket with an unread message that contains the credentials of its
-    /// sender. The sender is or was in the namespace.
+    /// The descriptor is a UNIX socket with an unread message. The message contains the credentials
+    /// of its sender, which is or was in the namespace.
     Message,
     /// The descriptor refers to a file in the namespace's procfs, or in the /proc directory of a
     /// process in the namespace.
@@ -117,8 +117,8 @@ pub struct FoundHolder {
 #[derive(Debug, Default)]
 pub struct FoundHolders {
     pub found: Vec<FoundHolder>,
-    /// Descriptors of a socket whose queue was already searched through another descriptor. All
-    /// descriptors of a socket keep the same namespaces alive, see
+    /// Descriptors of a socket whose queue was already searched through another descriptor. Every
+    /// descriptor of a socket keeps the same namespaces alive, see
     /// [`share_queues`](Self::share_queues).
     sharing: Vec<SocketDescriptor>,
     /// Tasks whose descriptor table was already searched through another task, see
@@ -173,8 +173,8 @@ impl FoundHolders {
         }
     }
 
-    /// Copies the holders found in a socket's queue to the other descriptors of the socket, which
-    /// are in `sharing`. Each queue is searched only once, through one descriptor.
+    /// Copies the holders found in a socket's queue to the other descriptors of the socket
+    /// (`sharing`), because each queue is searched only once.
     pub fn share_queues(&mut self) {
         let mut in_queues: HashMap<u64, Vec<FoundHolder>> = HashMap::new();
         let is_queued = |it: &&FoundHolder| {
@@ -190,8 +190,8 @@ impl FoundHolders {
         }));
     }
 
-    /// Copies the holders found in a descriptor table to the other tasks with this table, which are
-    /// in `table_sharers`. Each table is searched only once, through one task.
+    /// Copies the holders found in a descriptor table to the other tasks with this table
+    /// (`table_sharers`), because each table is searched only once.
     pub fn share_tables(&mut self) {
         let mut in_tables: HashMap<Pid, Vec<FoundHolder>> = HashMap::new();
         let is_task = |it: &FoundHolder| {
@@ -208,8 +208,8 @@ impl FoundHolders {
         self.table_sharers = sharers;
     }
 
-    /// Finds the processes that share a descriptor table with a process whose table was searched.
-    /// Maps the PID of each such process to the PID of the searched process.
+    /// Returns the processes whose descriptor table was searched through another process. Maps the
+    /// PID of each such process to the PID of the searched process.
     pub fn same_tables(&self) -> HashMap<Pid, Pid> {
         let is_leader = |task: Task| task.pid == task.tid;
         let sharers = self.table_sharers.iter();
@@ -217,9 +217,9 @@ impl FoundHolders {
         leaders.map(|it| (it.task.pid, it.searched.pid)).collect()
     }
 
-    /// Adds modified copies of holders to `found`. Each item of `copies` is a pair: a list of
-    /// holders, and a function that returns the modified copy of a holder. Adds at most
-    /// [`MAX_HOLDERS`] copies per call, and adds the number of omitted copies to `left_out`.
+    /// Adds modified copies of holders to `found`. Each pair in `copies` contains a list of
+    /// holders, and a function that modifies the copy of a holder. Adds at most [`MAX_HOLDERS`]
+    /// copies per call. Adds the number of omitted copies to `left_out`.
     fn copy<'a, F: Fn(FoundHolder) -> FoundHolder>(
         &mut self,
         copies: impl Iterator<Item = (&'a [FoundHolder], F)>,
@@ -289,7 +289,7 @@ impl KernelMemory {
     }
 
     /// Runs the BPF program that fills the list of namespaces. Returns the number of namespaces,
-    /// which may exceed the capacity of the list.
+    /// which may be larger than the capacity of the list.
     fn fill_list(&self) -> Result<u32, BpfUnavailable> {
         let mut count = None;
         self.namespaces.read_records(LENGTH, |record| {
@@ -300,9 +300,9 @@ impl KernelMemory {
         count.ok_or(BpfUnavailable::Inconsistent)
     }
 
-    /// For each namespace without a living init, lists the tasks and descriptors that keep it
-    /// alive. Includes exiting tasks. Can be called only once, because the programs remember which
-    /// tables and queues they have visited.
+    /// Lists the holders of every namespace without a living init: the tasks and descriptors that
+    /// keep the namespace alive. Includes exiting tasks. Can be called only once, because the
+    /// programs remember which tables and queues they have visited.
     pub fn holders(&self) -> Result<FoundHolders, BpfUnavailable> {
         let mut holders = FoundHolders::default();
         let mut tables = Vec::new();
@@ -318,9 +318,8 @@ impl KernelMemory {
         for users in tables.chunk_by(|one, other| one.first == other.first) {
             let mut searched = None;
             for &TableUser { task, .. } in users {
-                // The tasks in `users` shared a descriptor table when the BPF program ran. If this
-                // task no longer uses the table that was searched last, search the task's current
-                // table, too.
+                // The tasks in `users` had the same descriptor table when the BPF program ran. If
+                // this task has a different table by now, search that table, too.
                 match searched {
                     Some(searched) if have_same_table(searched, task) => {
                         holders.table_sharers.push(TableSharer { task, searched });
@@ -335,11 +334,11 @@ impl KernelMemory {
         Ok(holders)
     }
 
-    /// Searches the descriptor table of a task. Adds to `holders` every descriptor that keeps a
-    /// namespace alive, unless the namespace has a living init.
+    /// Searches the descriptor table of a task for descriptors that keep a namespace alive. Adds
+    /// them to `holders`, unless the namespace has a living init.
     fn search_table(&self, task: Task, holders: &mut FoundHolders) -> Result<(), BpfUnavailable> {
-        // The kernel handles signals only between reads, and the program may have to search a whole
-        // socket queue for one record. So each read returns only one record.
+        // Read only one record at a time. The program may have to search a whole socket queue for
+        // one record, and the kernel handles signals only between reads.
         self.descriptors.open(OFlags::empty(), Some(task.tid.as_u32()))?.read(KEPT, 1, |record| {
             match HolderRecord::read(record).ok_or(BpfUnavailable::Inconsistent)? {
                 HolderRecord::FoundHolder(holder) => holders.add(holder),
@@ -397,8 +396,8 @@ enum HolderRecord {
     FoundHolder(FoundHolder),
     /// The descriptor refers to a socket whose queue has already been searched.
     SameQueue(SocketDescriptor),
-    /// The program has searched the queue of a socket. This record has no data. It only makes the
-    /// current `read(2)` return, so that signals take effect before the next search.
+    /// The queue of a socket has been searched. This record has no data. It only makes the current
+    /// `read(2)` return, so that signals are handled before the next search.
     SearchedQueue,
     HasTable(TableUser),
 }

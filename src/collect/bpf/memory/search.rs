@@ -2,13 +2,13 @@
 //! holders (the tasks and descriptors that keep them alive).
 //!
 //! Two kinds of namespaces in memory must not be reported: unused namespaces that the kernel is
-//! about to free, and new namespaces whose first process is not visible in /proc yet. To rule out
-//! both kinds, the search has four steps:
+//! about to free, and new namespaces whose first process is not visible in /proc yet. The search
+//! excludes both kinds in four steps:
 //!
-//! 1. Before /proc is read, list the namespaces without a living init. Only these are candidates.
-//!    The scan of /proc that follows finds every candidate for which /proc shows a holder.
+//! 1. Before /proc is read, list the namespaces without a living init. These are the candidates.
+//!    The following scan of /proc finds every candidate for which /proc shows a holder.
 //! 2. Drop the candidates that were found through /proc. Close pidns's own descriptors of the other
-//!    candidates, since these descriptors would keep the namespaces alive.
+//!    candidates, because these descriptors keep the namespaces alive.
 //! 3. List the holders, wait until the kernel has freed unused namespaces, and list the namespaces
 //!    again. Report only candidates that have not changed.
 //! 4. Check in /proc that each holder still exists. This rules out exiting processes: they keep
@@ -60,8 +60,8 @@ impl<'a> KernelSearch<'a> {
         Ok(Self { proc, memory, before })
     }
 
-    /// Adds the namespaces that were not found through /proc, and the holders of namespaces without
-    /// a living init. Must be called after /proc was read.
+    /// Adds the namespaces that only this search has found, and the holders of namespaces without a
+    /// living init. Must be called after /proc was read.
     pub fn finish(
         mut self,
         registry: &NamespaceRegistry,
@@ -87,8 +87,7 @@ impl<'a> KernelSearch<'a> {
         let now = now.into_iter().filter(|it| it.init != InitState::Living);
         let now: HashMap<u64, MemoryNamespace> = now.map(|it| (it.ns_id, it)).collect();
         // Drop the candidates that the kernel has freed. Also drop those whose init has started or
-        // exited since they were listed, because the scan of /proc may have missed the members of
-        // such a namespace.
+        // exited since the first list, because the scan of /proc may have missed their members.
         let unchanged = candidates.into_iter().filter(|it| now.get(&it.ns_id) == Some(it));
         self.add_namespaces(unchanged.collect(), registry, discovery)?;
         let is_shown = |it: &FoundHolder| {
@@ -130,9 +129,10 @@ impl<'a> KernelSearch<'a> {
         Ok(())
     }
 
-    /// Adds the holders that were found to `discovery`. Leaves out the holders of pidns scans, and
-    /// holders that are missing from /proc because the process is exiting. If all holders of a
-    /// namespace are left out, the namespace is about to be freed, and is removed from the result.
+    /// Adds the found holders to `discovery`. Leaves out holders that pidns scans created, and
+    /// holders that /proc does not show because the process is exiting. If all holders of a
+    /// namespace are left out, the kernel is about to free the namespace, so the namespace is left
+    /// out, too.
     fn add_holders(&self, holders: FoundHolders, discovery: &mut Discovery) {
         let (mut going, mut held, mut of_scans) = (HashSet::new(), HashSet::new(), HashSet::new());
         discovery.holders.leave_out(holders.left_out);
@@ -157,16 +157,15 @@ impl<'a> KernelSearch<'a> {
         });
     }
 
-    /// Returns `true` if the holder may be a temporary one that a pidns scan created. Such a holder
-    /// is a close-on-exec descriptor, or the `pid_for_children` link of a thread other than the
-    /// leader. The caller must check that the holder belongs to a pidns process (this one or
-    /// another).
+    /// Returns `true` if a pidns scan may have created the holder temporarily: it is a
+    /// close-on-exec descriptor, or the `pid_for_children` link of a thread other than the leader.
+    /// The caller must check that the holder belongs to a pidns process (this one or another).
     fn is_temporary(&self, holder: &FoundHolder) -> bool {
         let FoundHolder { kind, pid, tid, fd, .. } = *holder;
         match kind {
             FoundHolderKind::Member => false,
             // A pidns scan temporarily changes `pid_for_children` of some threads (`setns(2)`), but
-            // never of a leader. So a leader is never a temporary holder.
+            // never of a leader.
             FoundHolderKind::ForChildren => pid != tid,
             _ => self.proc.is_close_on_exec(pid, fd),
         }
@@ -204,9 +203,9 @@ fn reachable_namespaces(discovery: &Discovery) -> HashSet<u64> {
     members.chain(discovery.holders.iter().map(|(inode, _)| *inode)).collect()
 }
 
-/// Checks that the kernel's list of namespaces contains the namespaces of all processes. pidns
-/// keeps these namespaces open, so they exist. If one of them is missing from the list, the list
-/// cannot be trusted.
+/// Checks that the kernel's list of namespaces contains the namespaces of all processes. These
+/// namespaces exist, because pidns keeps them open. If one of them is missing, the list cannot be
+/// trusted.
 fn check_members_are_listed(
     now: &[MemoryNamespace],
     registry: &NamespaceRegistry,
@@ -242,7 +241,7 @@ fn still_listed(
 }
 
 /// Returns the init history of a listed namespace. If the namespace had no init when it was listed,
-/// the history is unknown, because an init may have started since.
+/// its history is unknown, because an init may have started since then.
 fn history(it: &MemoryNamespace) -> InitHistory {
     match it.init {
         InitState::Terminated => InitHistory::Existed,
@@ -253,8 +252,8 @@ fn history(it: &MemoryNamespace) -> InitHistory {
 /// Adds a namespace to the result, and opens it to keep it alive. Returns `false` if the kernel
 /// reports that the namespace does not exist (`ESTALE`).
 ///
-/// Since Linux 6.19, the kernel also returns `ESTALE` for a namespace that no task, descriptor or
-/// mount refers to. Such a namespace stays in the kernel's list, but cannot be opened.
+/// Since Linux 6.19, the kernel also returns `ESTALE` for an existing namespace if no task,
+/// descriptor or mount refers to it.
 fn pin(it: MemoryNamespace, registry: &NamespaceRegistry, discovery: &mut Discovery) -> bool {
     let opened = nsfs::open_by_handle(it.ns_id, it.inode);
     match opened.and_then(|fd| registry.keep(fd, history(&it))) {
