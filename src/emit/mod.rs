@@ -1,6 +1,7 @@
 //! Writes graphs, comparisons and reports in the output formats. Each format has its own file.
 //!
-//! Emitters only write to the given writer. They do not read files, the terminal or the kernel.
+//! This module only writes to the given writer. It does not access other files, the terminal or the
+//! kernel.
 
 mod ci;
 mod data;

@@ -11,8 +11,8 @@ use crate::wording::line::Line;
 use crate::wording::phrase::{Symbols, unplaced};
 use crate::wording::report::{ReportRow, fold};
 
-/// A namespace in the merged tree: its ID in the second snapshot, or its ID in the first snapshot
-/// if the second does not contain the namespace.
+/// A namespace in the tree that merges two snapshots. Its ID is from the second snapshot, or from
+/// the first snapshot if the second does not contain the namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OverlayNode {
     After(NamespaceId),
@@ -124,8 +124,8 @@ impl<'a> Overlay<'a> {
         self.rows.get(&node).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Appends the heading of a node to `line`: the ID of the namespace and its change, if any. If
-    /// `node` is `None`, appends the heading for the processes whose namespace is unknown.
+    /// Appends the heading of a namespace to `line`: its ID and, if it has changed, the change. For
+    /// `None`, appends the heading of the processes whose namespace is unknown.
     pub fn heading(&self, node: Option<OverlayNode>, line: &mut Line) {
         let Some(node) = node else {
             let count = self.rows(None).iter().map(|row| row.processes.len()).sum();

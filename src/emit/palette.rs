@@ -1,8 +1,8 @@
 //! The colours of text on a terminal.
 //!
-//! No text colour is legible on all common backgrounds, so every coloured style also sets the
-//! background colour. Text without a style keeps the terminal's own colours. The styles do not use
-//! the first 16 colours of the 256-colour palette, because terminals redefine these colours.
+//! No text colour is legible on all common backgrounds, so each style with a colour also sets the
+//! background. Text without a style keeps the terminal's own colours. The styles do not use the
+//! first 16 of the 256 colours, because terminals redefine them.
 
 use anstyle::{Ansi256Color, Color, Style};
 

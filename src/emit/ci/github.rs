@@ -1,4 +1,4 @@
-//! Writes findings as workflow commands for GitHub Actions, which GitHub shows as annotations.
+//! Writes findings as workflow commands for GitHub Actions. GitHub shows them as annotations.
 //!
 //! Escapes the same characters as `escapeData` and `escapeProperty` in GitHub's toolkit:
 //! <https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts>.
@@ -15,9 +15,9 @@ use crate::wording::phrase::Count;
 /// Maximum number of errors that GitHub shows for a step. The same maximum applies to warnings.
 const ANNOTATIONS: usize = 10;
 
-/// Writes at most ten errors and at most ten warnings. If there are more than ten errors, writes
-/// nine of them, spread evenly over the codes, and a tenth error that says how many findings of
-/// each code are omitted. Does the same for warnings.
+/// Writes at most ten errors and at most ten warnings. Instead of more than ten errors, writes nine
+/// errors that cover as many codes as possible, and a tenth with the number of omitted findings for
+/// each code. Treats warnings in the same way.
 pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
     for (verdict, command) in [(Verdict::Deny, "error"), (Verdict::Warn, "warning")] {
         let of_verdict = || all.findings.iter().filter(|(finding, _)| finding.verdict == verdict);
@@ -44,9 +44,9 @@ pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Selects the findings to annotate. Selects all findings if there are at most [`ANNOTATIONS`].
-/// Otherwise, selects `ANNOTATIONS - 1` findings: one of each code, then a second of each code, and
-/// so on. The last annotation says how many findings are omitted.
+/// Selects the findings to annotate. If there are more than [`ANNOTATIONS`], selects one finding of
+/// each code, then a second of each code, and so on, up to `ANNOTATIONS - 1`. This leaves one
+/// annotation for the number of omitted findings.
 fn shown(findings: &[Finding]) -> BTreeSet<Finding> {
     if findings.len() <= ANNOTATIONS {
         return findings.iter().copied().collect();

@@ -1,5 +1,5 @@
-//! Writes findings as JUnit XML with one test case for each code. A test case fails if a finding
-//! with its code is denied. Warnings are written as the output of the test case.
+//! Writes findings as JUnit XML, with one test case for each code. A test case fails if the policy
+//! denies a finding with this code. Warnings are the output of the test case.
 
 use std::io::{self, Write};
 
@@ -38,7 +38,7 @@ pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
     let mut report = Report::new("pidns");
     report.add_test_suite(suite);
     let xml = report.to_string().map_err(io::Error::other)?;
-    // The JUnit schema of Jenkins does not allow the attribute `skipped` on `testsuites`. The first
-    // `skipped` in the text is on that element, so remove it.
+    // Remove the first attribute `skipped`, which belongs to `testsuites`. The JUnit schema of
+    // Jenkins does not allow it there.
     out.write_all(xml.replacen(" skipped=\"0\"", "", 1).as_bytes())
 }

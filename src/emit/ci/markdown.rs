@@ -1,5 +1,5 @@
-//! Writes findings as a Markdown table for the summary of a CI job, followed by a Mermaid diagram
-//! of the namespaces and processes that the findings concern.
+//! Writes findings for the summary of a CI job: a Markdown table, followed by a Mermaid diagram of
+//! the namespaces and processes with problems.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -62,8 +62,8 @@ fn picture(all: &CiFindings<'_>) -> io::Result<Vec<u8>> {
     Ok(picture)
 }
 
-/// Text in a table cell. `Display` writes ASCII punctuation as character references, so neither
-/// Markdown (CommonMark 6.2) nor HTML treats the punctuation as syntax.
+/// Text in a table cell. `Display` replaces ASCII punctuation with character references, so that
+/// neither Markdown (CommonMark 6.2) nor HTML interprets it.
 struct Cell<'a>(&'a str);
 
 impl fmt::Display for Cell<'_> {

@@ -1,7 +1,7 @@
 //! Escapes harmful characters in the double-quoted strings of JSON and YAML.
 //!
-//! `serde_json` escapes only the control characters up to U+001F. Terminals also interpret control
-//! characters above U+001F, and YAML readers treat some of these characters as line breaks.
+//! `serde_json` escapes control characters only up to U+001F. Terminals also interpret higher
+//! control characters, and YAML readers treat some of them as line breaks.
 
 use std::io::{self, Write};
 
@@ -17,13 +17,13 @@ pub enum Notation {
     Yaml,
 }
 
-/// A writer that escapes each [harmful](is_harmful) character, and the second character of each
-/// [command to a CI system](CiCommand). A parser converts each escape back to the original
-/// character. In JSON and YAML, these characters and commands occur only inside strings, so the
-/// writer does not need to parse its input.
+/// A writer that escapes each [harmful](is_harmful) character, and the second character of each [CI
+/// command](CiCommand). When a parser reads the text, it restores the original characters. In JSON
+/// and YAML, these characters occur only inside strings, so the writer does not need to parse the
+/// text.
 ///
 /// The serialiser writes a few bytes at a time, and never splits a character. The writer collects
-/// these bytes in a buffer and checks them together, which is faster. Callers must call
+/// these bytes in a buffer, because it is faster to check them together. Callers must call
 /// [`flush`](Write::flush) at the end.
 pub struct Escaping<W> {
     out: W,
@@ -45,9 +45,9 @@ impl<W: Write> Escaping<W> {
     #[cold]
     fn write_buffer(&mut self) -> io::Result<()> {
         const DEL: u8 = 0x7f;
-        // If all bytes are below DEL, there is no harmful character, because `serde_json` has
-        // already escaped control characters up to U+001F. This check is fast: its loop has no
-        // branches, so the compiler vectorises it.
+        // If all bytes are below DEL, no character is harmful, because `serde_json` has escaped all
+        // control characters up to U+001F. The compiler vectorises this check, because its loop has
+        // no branches.
         let is_ascii = self.buffer.iter().fold(0, |most, &byte| most.max(byte)) < DEL;
         if is_ascii && !self.buffer.contains(&b'#') {
             self.out.write_all(&self.buffer)?;

@@ -1,10 +1,9 @@
-//! Writes metrics as text that is valid in both OpenMetrics 1.0 and the exposition format of
-//! Prometheus (0.0.4).
+//! Writes metrics in a text format that OpenMetrics 1.0 and Prometheus (0.0.4) have in common.
 //!
-//! All metrics are gauges, because gauges have the same syntax in both formats. Prometheus treats
-//! the `# UNIT` and `# EOF` lines of OpenMetrics as comments. Prometheus, the textfile collector of
-//! node_exporter and `promtool check metrics` accept this text. The number of series stays small,
-//! even on a host with very many namespaces.
+//! All metrics are gauges, because their syntax is the same in both formats. Prometheus ignores the
+//! lines `# UNIT` and `# EOF` of OpenMetrics, because they are comments there. The text is valid
+//! for Prometheus, the textfile collector of node_exporter, and `promtool check metrics`. The
+//! number of time series is small even on a host with very many namespaces.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,8 +33,8 @@ pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
     out.flush()
 }
 
-/// Maximum number of namespaces with a separate series for their member count. The largest
-/// namespaces are selected; all others share one series.
+/// Maximum number of namespaces whose member count is a time series of its own. These are the
+/// largest namespaces. All other namespaces share one time series.
 const LARGEST: usize = 20;
 
 #[derive(Debug)]
@@ -60,8 +59,8 @@ enum Value {
     Percent(u32),
 }
 
-/// All metrics of a snapshot, with samples in a stable order. The metric types of
-/// `prometheus-client` keep samples in a hash table, so the order would change from run to run.
+/// All metrics of a snapshot. The samples have a fixed order, unlike those in the metric types of
+/// `prometheus-client`, which use a hash table.
 #[derive(Debug)]
 struct Families(Vec<Family>);
 
@@ -164,8 +163,8 @@ fn processes(graph: &PidGraph) -> Vec<Sample> {
     [false, true].map(sample).into()
 }
 
-/// Returns the number of namespaces in each state at each level. Includes states that no namespace
-/// has, so that their time series drop to 0 instead of ending.
+/// Returns the number of namespaces in each state at each level. Includes zeros, so that a time
+/// series drops to 0 instead of ending.
 fn namespaces(graph: &PidGraph) -> Vec<Sample> {
     let mut counts: BTreeMap<(Option<usize>, NamespaceState), usize> = BTreeMap::new();
     for (namespace, _) in graph.tree() {
@@ -187,7 +186,7 @@ fn namespaces(graph: &PidGraph) -> Vec<Sample> {
 type Keeps = fn(&PidGraph, &Namespace) -> bool;
 
 /// The kinds of objects that can keep a namespace alive after its init has terminated. Each entry
-/// has a label, and a function that tests whether such an object exists.
+/// is a label, and a function that checks whether an object of this kind keeps the namespace alive.
 const KEEPERS: [(&str, Keeps); 11] = [
     ("fd", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Fd { .. }))),
     ("mount", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Mount { .. }))),
@@ -209,9 +208,9 @@ fn has_file(namespace: &Namespace, wanted: HoldingFile) -> bool {
     namespace.holders.iter().any(is_it)
 }
 
-/// Returns one sample for each kind in [`KEEPERS`]: the number of dead namespaces that the kernel
-/// cannot free because of objects of this kind. The last sample is the number of dead namespaces
-/// for which pidns found no such object. Includes samples with the value 0.
+/// Returns a sample for each kind of object in [`KEEPERS`]: the number of dead namespaces that such
+/// objects keep alive. The last sample is the number of dead namespaces for which pidns found no
+/// such object. Includes zeros.
 fn dead_namespaces(graph: &PidGraph) -> Vec<Sample> {
     let is_dead = |namespace: &&Namespace| namespace.state == NamespaceState::Dead;
     let dead: Vec<&Namespace> = graph.snapshot().namespaces.iter().filter(is_dead).collect();
@@ -376,8 +375,8 @@ mod tests {
         assert_eq!(members.len(), LARGEST + 1);
         assert!(members[0].starts_with("pidns_namespace_members{namespace=\"pid:[129]\","));
         assert!(members[0].ends_with("} 30"), "{}", members[0]);
-        // The last series counts the members of all namespaces without a series of their own: ten
-        // namespaces with 1, 2, ... 10 members, and the host's namespace with 1 member.
+        // The last series is the total for the smallest namespaces: ten namespaces with 1, 2, ...
+        // 10 members, and the host's namespace with 1 member.
         assert!(members[LARGEST].contains("{namespace=\"other\","), "{}", members[LARGEST]);
         assert!(members[LARGEST].ends_with("} 56"), "{}", members[LARGEST]);
     }

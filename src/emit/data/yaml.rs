@@ -1,9 +1,10 @@
 //! Writes the document as YAML 1.2, with the same fields as JSON.
 //!
-//! This project has its own YAML writer because YAML libraries do not quote some text that readers
-//! may convert to another type: `no`, `1_000`, `12:30`, `2026-11-25`, `<<`. This writer puts all
-//! text in double quotes. Double-quoted YAML text supports all escapes of JSON, so `serde_json`
-//! escapes the strings. This module adds only line breaks, indentation and quotes.
+//! This project has its own YAML writer, because YAML libraries leave some strings without quotes
+//! that readers may convert to another type: `no`, `1_000`, `12:30`, `2026-11-25`, `<<`. This
+//! writer puts all strings in double quotes. Double-quoted YAML strings support all escapes of
+//! JSON, so `serde_json` can escape them. This module adds only line breaks, indentation and
+//! quotes.
 
 use std::io::{self, Write};
 
@@ -28,16 +29,16 @@ pub fn write_object(object: &impl Serialize, out: &mut dyn Write) -> io::Result<
     out.flush()
 }
 
-/// Formats JSON values in the block style of YAML: one line for each entry of a collection. The
-/// newline comes before each entry, because the formatter does not know which entry is the last.
+/// Formats JSON values in the block style of YAML: one line for each entry of a collection. Writes
+/// the newline before each entry, because the formatter does not know which entry is the last.
 #[derive(Default)]
 struct Block {
     /// The collections that enclose the current value, outermost first.
     open: Vec<Collection>,
     /// `true` if the current collection has no entries yet.
     empty: bool,
-    /// The characters of the current key so far; `None` outside a key. The key is written when it
-    /// is complete, because only a complete key shows whether it needs quotes.
+    /// The characters of the current key so far; `None` outside a key. Whether a key needs quotes
+    /// is known only when it is complete, so the key is not written before.
     key: Option<String>,
 }
 
@@ -200,8 +201,9 @@ impl Formatter for Block {
     }
 }
 
-/// Returns `true` if every YAML reader treats this key as text even without quotes. Such a key has
-/// only lower-case letters and underscores, and is not a word such as `yes` or `null`.
+/// Returns `true` if every YAML reader treats this key as a string even without quotes. The key
+/// must consist of lower-case letters and underscores, and must not be a word such as `yes` or
+/// `null`.
 fn is_plain(key: &str) -> bool {
     const OTHER: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
     !key.is_empty()

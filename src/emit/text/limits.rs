@@ -10,9 +10,9 @@ use crate::wording::limit::{failure, limit_text, limits_summary, namesake_lines,
 use crate::wording::limit_advice::limit_advice;
 use crate::wording::line::Emphasis;
 
-/// Writes the limits with advice, a summary, and the reasons why limits are unknown. If other
-/// processes have a requested PID in their own PID namespaces, also names these processes, because
-/// the user may have meant one of them.
+/// Writes the limits with advice, a summary, and the reasons why limits are unknown. A requested
+/// PID may also be the PID of another process in a nested namespace. The text then names that
+/// process, because the user may have meant it.
 pub fn write(report: &LimitReport, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let adviser = Adviser { graph: &report.graph, live: &report.live };
     let shown: Vec<&Limit> = report.limits.iter().filter(|it| is_shown(it)).collect();
@@ -38,8 +38,8 @@ pub fn write(report: &LimitReport, style: Style, out: &mut dyn Write) -> io::Res
     Ok(())
 }
 
-/// Writes one limit. If the limit is reached, its line begins with the [`failure`] that the limit
-/// causes, followed by the text in `also`.
+/// Writes one limit. The line of a full limit begins with the [`failure`] that the limit causes,
+/// followed by the text in `also`.
 fn write_limit(
     limit: &Limit,
     also: &str,
@@ -60,7 +60,7 @@ fn write_limit(
     Ok(())
 }
 
-/// Returns `true` if the report shows the limit. A limit that is not reached is hidden if it has no
+/// Returns `true` if the report shows the limit. Hides a limit that is not full if it has no
 /// maximum, or if it is `InitTerminated`.
 fn is_shown(limit: &Limit) -> bool {
     let is_open = limit.full == Some(false);

@@ -54,8 +54,8 @@ fn sentence(text: &str, style: Style, out: &mut dyn Write) -> io::Result<()> {
     TreeDrawer::new(style, 0, out).sentence(&line)
 }
 
-/// Returns `true` if the init of the namespace is one of the leftovers. The line for this init
-/// already contains the namespace's ID, so the namespace gets no separate line.
+/// Returns `true` if the init of the namespace is a leftover. The line for the init contains the
+/// namespace's ID, so the namespace needs no line of its own.
 fn has_init(leftovers: &Leftovers, namespace: &Namespace) -> bool {
     namespace.init.is_some_and(|init| leftovers.graph.process(init).is_some())
 }
@@ -73,11 +73,11 @@ impl<'a> RunTree<'a> {
         self.lines.push(TreeLine { place, has_children, mark: None, line });
     }
 
-    /// Adds sibling processes and their descendants. `more` is the number of siblings that follow
-    /// the last process of `roots`.
+    /// Adds the processes in `roots`, which are siblings, and their descendants. `more` is the
+    /// number of siblings that follow the last of them.
     ///
     /// This function is not recursive, because deeply nested processes could overflow the stack.
-    /// `todo` contains the rows that are still to be added.
+    /// `todo` contains the rows that have not been added yet.
     fn processes(&mut self, roots: &[&'a Process], more: usize) {
         let mut todo = self.rows(roots, 0, more);
         while let Some((row, place)) = todo.pop() {

@@ -1,5 +1,5 @@
-//! Writes the hierarchy as a tree with a line for each namespace. The lines below a namespace show
-//! its holders, its members with their PIDs at every level, and its child namespaces. In the nested
+//! Writes the hierarchy as a tree with a line for each namespace. Below a namespace are its
+//! holders, its members with their PIDs at every level, and its child namespaces. In the nested
 //! style, each member is below its parent process.
 
 use std::collections::{HashMap, HashSet};
@@ -27,9 +27,9 @@ const HOLDERS: usize = 40;
 /// Maximum number of `nsenter` commands to show.
 const ENTRANCES: usize = 3;
 
-/// Maximum level of indentation. Lines for processes at deeper levels are not indented further, and
-/// name the parent process. Without a maximum, a chain of 10,000 processes would be unreadable, and
-/// would take quadratic time to draw.
+/// Maximum level of indentation. Lines at deeper levels have the same indentation, and name the
+/// parent process. Without a maximum, a chain of 10,000 processes would be unreadable, and would
+/// take quadratic time to draw.
 const DEEPEST: usize = 36;
 
 /// Writes a graph.
@@ -163,8 +163,8 @@ impl<'a> Hierarchy<'a, '_> {
             };
             let mut has_children = row.has_children;
             if place.level >= deepest && row.level > 0 {
-                // This row, and all deeper rows, are drawn at the maximum level. So if the next row
-                // is at the maximum level or deeper, it is drawn as a sibling of this row.
+                // This row and all deeper rows are drawn at the maximum level. So a next row that
+                // is at least as deep is drawn as a sibling of this row.
                 let is_followed = rows.peek().is_some_and(|next| level + next.level >= deepest);
                 place.branch = Branch::before(usize::from(is_followed));
                 has_children = false;
@@ -483,8 +483,8 @@ mod tests {
         );
     }
 
-    /// Returns a snapshot of a host with one container. The container has zombies, processes that
-    /// entered from outside, and workers with one child each.
+    /// Returns a snapshot of a host with one container. In the container are zombies, processes
+    /// that entered it from outside, and workers with one child each.
     fn trees() -> Snapshot {
         let (host, inner) = (10, 20);
         let member = |nspid: &[u32], ppid, comm: &str| Process {

@@ -1,7 +1,7 @@
 //! Draws lines as a tree, and wraps them at the width of the terminal.
 //!
 //! A line that is too long is broken between its parts, with a hanging indent. A part that is too
-//! long for a line is broken after a space, or anywhere if it has no space.
+//! long is broken after a space, or anywhere if it has no space.
 
 use std::io::{self, Write};
 
@@ -116,8 +116,8 @@ pub struct TreeDrawer<'o> {
 }
 
 impl<'o> TreeDrawer<'o> {
-    /// Prepares to draw a tree with `depth` levels. In a deep tree, each level is indented less, so
-    /// that half of the width is left for text.
+    /// Prepares to draw a tree with `depth` levels. In a deep tree, the indentation per level is
+    /// smaller, so that half of the width is left for text.
     pub fn new(style: Style, depth: usize, out: &'o mut dyn Write) -> Self {
         let half = style.width.unwrap_or(NOMINAL_WIDTH) / 2;
         Self {
@@ -277,10 +277,9 @@ impl<'o> TreeDrawer<'o> {
     }
 }
 
-/// Returns the number of bytes of `text` to write on a line of `columns` columns. If the text does
-/// not fit, the line ends after the last space that fits, or after the last character that fits if
-/// there is no such space. The line has at least one character, so the caller always makes
-/// progress.
+/// Returns how many bytes of `text` to write on a line with `columns` columns. If the text does not
+/// fit, ends the line after the last space that fits, or after the last character if no space fits.
+/// The line has at least one character, so that the caller makes progress.
 fn fitting(text: &str, columns: usize) -> usize {
     let (mut column, mut after_space) = (0, None);
     for (at, character) in text.char_indices() {

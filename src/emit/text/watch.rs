@@ -1,6 +1,6 @@
-//! Writes the events of `pidns watch` as a log. Each line begins with the local time. After the
-//! time, a change has the mark `+`, `-`, `?` or `~`, as in the output of `pidns diff`; a problem
-//! has the mark `!`.
+//! Writes the events of `pidns watch` as a log. Each line begins with the local time, followed by a
+//! mark. The marks of changes are `+`, `-`, `?` and `~`, as in the output of `pidns diff`. The mark
+//! of a problem is `!`.
 
 use std::io::{self, Write};
 

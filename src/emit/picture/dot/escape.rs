@@ -1,7 +1,6 @@
 //! Escapes text in HTML-like labels and quoted attributes of Graphviz.
 //!
-//! HTML libraries are not sufficient, because they do not escape the special sequences of Graphviz,
-//! such as `\N` for the name of a node.
+//! Libraries for HTML do not escape Graphviz's own sequences, such as `\N` for the name of a node.
 
 use std::fmt::{self, Write as _};
 use std::io;

@@ -1,18 +1,18 @@
 //! Draws the hierarchy for Graphviz: one box per namespace, and edges from parents to children.
 //!
-//! This project has its own DOT writer because every box is an HTML-like label, and DOT libraries
+//! This project has its own DOT writer, because every box is an HTML-like label. DOT libraries
 //! neither build nor escape such labels.
 //!
-//! Graphviz would draw many siblings as one long column of nodes. To avoid such columns, many
-//! siblings share a shelf: a single node that arranges their boxes in columns. A group of siblings
-//! goes on the shelf if it has more than [`MOST_SEPARATE`] members, or if it is more than
-//! [`MOST_SEPARATE`] levels below the root. Siblings with children and siblings without children
-//! are separate groups. On a shelf, the box of a namespace contains the boxes of its children. A
-//! namespace that is not on a shelf is a separate node, with an edge from its parent.
+//! Graphviz would draw many siblings as one long column of nodes. So many siblings share a shelf: a
+//! single node that arranges their boxes in columns. A group of siblings goes on a shelf if it has
+//! more than [`MOST_SEPARATE`] members, or if it is more than [`MOST_SEPARATE`] levels below the
+//! root. Siblings with children and siblings without children are separate groups. On a shelf, the
+//! box of a namespace contains the boxes of its children. Every namespace that is not on a shelf is
+//! a separate node, with an edge from its parent.
 //!
-//! Even in a large group, a namespace that a process keeps alive is a separate node, because an
-//! edge from the process to a box on a shelf would cross other boxes. Such namespaces go on the
-//! shelf only if the group has more than [`MOST_SEPARATE`] of them, or if the group is too deep.
+//! A namespace that a process keeps alive is a separate node even in a large group. On a shelf, an
+//! edge from the process to its box would cross other boxes. Such namespaces go on the shelf only
+//! if the group has more than [`MOST_SEPARATE`] of them, or if the group is too deep.
 //!
 //! The SVG contains the state of each namespace, so that style sheets can select boxes by state.
 //! The class of a node is the state. A box on a shelf is a table, and tables cannot have a class,
@@ -38,8 +38,9 @@ use crate::wording::phrase::{Clipped, Count, Symbols, more_processes, unplaced};
 use escape::quoted;
 use table::{BoxTable, Boxed, LINES, PART, StateLook, shelf};
 
-/// Maximum number of siblings that are drawn as separate nodes, and maximum level (below the root)
-/// of such nodes. More or deeper siblings share a shelf (a single node with many boxes).
+/// Maximum number of siblings that are drawn as separate nodes, and their maximum level below the
+/// root. If there are more siblings, or if they are deeper, they share a shelf: a single node with
+/// many boxes.
 const MOST_SEPARATE: usize = 6;
 
 /// Writes a graph.
@@ -197,8 +198,8 @@ impl<'a> Picture<'a, '_> {
     }
 
     /// Creates the box for a namespace, or for several namespaces that are folded into one box. If
-    /// `on_shelf` is true, the box shares a node with other boxes, and contains the boxes of its
-    /// child namespaces.
+    /// `on_shelf` is `true`, the box contains the boxes of the child namespaces, and is in the same
+    /// node as other boxes.
     fn boxed(
         &mut self,
         siblings: &Siblings<'a>,
@@ -330,8 +331,8 @@ impl<'a> Picture<'a, '_> {
         Ok(())
     }
 
-    /// Returns a tooltip with information that does not fit into the box. Long names are clipped,
-    /// because Graphviz limits a line of its input to 16 KiB.
+    /// Returns a tooltip with the details that are not in the box. Clips long names, because
+    /// Graphviz limits a line of its input to 16 KiB.
     fn tooltip(&self, siblings: &Siblings<'a>) -> String {
         let namespaces: &[&Namespace] = match siblings {
             Siblings::One(namespace) => &[namespace],

@@ -12,12 +12,12 @@ use crate::wording::sanitize::Distinct;
 /// Maximum number of characters in a line of a box.
 pub const LINE: usize = 45;
 
-/// Maximum number of characters in a part of the text, such as a container's name. A longer part is
-/// truncated. After that, the text is wrapped into lines of at most [`LINE`] characters.
+/// Maximum number of characters in a part of a line, such as a container's name. Longer parts are
+/// truncated before the line is wrapped at [`LINE`] characters.
 pub const PART: usize = 180;
 
-/// Maximum number of lines in a list, such as the holders or the members in a box, or the
-/// diagnostics in the title. The remaining entries are only counted.
+/// Maximum number of lines in a list, for example of holders, members or diagnostics. A longer list
+/// ends with the number of the remaining entries.
 pub const LINES: usize = 40;
 
 /// Intended width-to-height ratio of a shelf (a table that arranges boxes in columns).
@@ -28,8 +28,8 @@ const CHARACTER: f64 = 6.0;
 /// Average height of a line, in points.
 const LINE_HEIGHT: f64 = 13.0;
 
-/// The box style for namespaces in one state, and its explanation in the legend. Dead namespaces
-/// have the widest border, so that they stand out even in black-and-white print.
+/// The box style for namespaces in one state, and the explanation of the style in the legend. Dead
+/// namespaces have the widest border, so that they stand out even in black and white.
 pub struct StateLook {
     pub state: NamespaceState,
     pub class: &'static str,
@@ -96,8 +96,8 @@ pub struct Boxed {
     pub height: f64,
 }
 
-/// Arranges boxes on a shelf, which consists of columns of similar height. Fills each column from
-/// top to bottom. Returns a single box unchanged.
+/// Arranges boxes in columns of similar height. Fills each column from top to bottom. If there is
+/// only one box, returns it unchanged.
 pub fn shelf(mut boxes: Vec<Boxed>) -> Boxed {
     if boxes.len() == 1
         && let Some(only) = boxes.pop()
@@ -142,7 +142,7 @@ const COLUMN: &[u8] =
     b"<td valign=\"top\"><table border=\"0\" cellborder=\"0\" cellspacing=\"0\" cellpadding=\"2\">";
 
 /// Number of empty rows at the end of a column, or of empty cells at the end of a row. Graphviz
-/// distributes spare space evenly over rows or cells, so the empty ones absorb most of the space.
+/// spreads spare space evenly, so most of it goes into these rows or cells.
 pub const FILLERS: usize = 20;
 
 /// Builds a box as an HTML-like table.
@@ -205,8 +205,8 @@ impl BoxTable {
         self.html.write_all(b"</td></tr>")
     }
 
-    /// Adds a line for members. If the line is for a process that keeps a namespace alive
-    /// (`keeper`), the line gets a separate table cell with a port, where an edge can begin.
+    /// Adds a line for members. If `keeper` is set, this process keeps a namespace alive. Its line
+    /// then gets a separate cell with a port, as the start of an edge.
     pub fn member(&mut self, keeper: Option<Pid>, line: &Line) -> io::Result<()> {
         match keeper {
             Some(pid) => {
@@ -247,9 +247,8 @@ impl BoxTable {
         })
     }
 
-    /// Writes a line, and breaks it between its parts if it is too long. A part that is too long
-    /// for a line is broken after a space, or anywhere if it has no space. Returns the number of
-    /// lines written.
+    /// Writes a line. Breaks a line that is too long between its parts. Breaks a part that is too
+    /// long after a space, or anywhere if it has no space. Returns the number of lines written.
     fn text(&mut self, line: &Line) -> io::Result<usize> {
         let (mut column, mut lines) = (0, 1);
         let mut longest = self.longest;
@@ -296,10 +295,9 @@ impl BoxTable {
 const INDENT: usize = 2;
 const NEXT_LINE: &str = "<br align=\"left\"/>  ";
 
-/// Returns the number of `characters` to write on a line of `room` characters. If not all of them
-/// fit, the line ends after the last space that fits, or after the last character that fits if
-/// there is no such space. The line has at least one character, so the caller always makes
-/// progress.
+/// Returns how many of `characters` to write on a line with space for `room` characters. If not all
+/// fit, ends the line after the last space that fits, or after the last character if no space fits.
+/// Always returns at least 1, so that the caller makes progress.
 fn fitting(characters: &[char], room: usize) -> usize {
     if characters.len() <= room {
         return characters.len();

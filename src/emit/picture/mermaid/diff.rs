@@ -1,8 +1,7 @@
 //! Draws a comparison as a Mermaid chart of the changed branches.
 //!
-//! If the chart would be too large, boxes give only the number of changed processes. If the chart
-//! is still too large, namespaces are left out, and a separate box gives the number of these
-//! namespaces.
+//! If the chart would be too large, each box has only the number of changed processes. If it is
+//! still too large, some namespaces are left out, and an extra box has their number.
 
 use std::io::{self, Write};
 
@@ -67,8 +66,8 @@ fn draw(overlay: &Overlay<'_>, members: bool, most: usize) -> Chart {
     chart
 }
 
-/// Adds the box for a namespace, and returns the number of the box. If `node` is `None`, the box
-/// contains the processes whose namespace is ambiguous.
+/// Adds the box for a namespace, and returns the number of the box. For `None`, the box contains
+/// the processes whose namespace is ambiguous.
 fn add_namespace(
     chart: &mut Chart,
     overlay: &Overlay<'_>,

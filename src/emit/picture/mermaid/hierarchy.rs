@@ -1,10 +1,10 @@
 //! Draws the hierarchy as a Mermaid chart. Similar members and namespaces are always folded.
 //!
-//! If the chart would be too large, it is simplified in these steps, and boxes say what is missing:
+//! If the chart would be too large, it is simplified step by step. The boxes say what is missing.
 //! 1. Members are left out.
 //! 2. The deepest live namespaces are left out.
-//! 3. Sibling namespaces that are not live and have no children share a box.
-//! 4. The chart has only one box, with the number of namespaces and processes.
+//! 3. Siblings share a box if they are not live and have no children.
+//! 4. The chart is a single box with the number of namespaces and processes.
 
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -107,9 +107,8 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
         Self { folding, describe, detail, always, chart, line: Line::default() }
     }
 
-    /// Adds boxes for `siblings` and all namespaces below them. `parent` is the number of the box
-    /// of their parent, or `None` at the top level. Returns `None` as soon as the chart is too
-    /// large.
+    /// Adds boxes for `siblings` and their descendants. `parent` is the number of their parent's
+    /// box, or `None` at the top level. Returns `None` as soon as the chart is too large.
     fn siblings(
         &mut self,
         siblings: &[Siblings<'a>],
@@ -164,7 +163,7 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
     }
 
     /// Adds the box for a namespace, or for several namespaces that are folded into one box.
-    /// Returns the number of the box, or `None` if the chart is too large.
+    /// Returns the number of the box. Returns `None` if the chart is too large.
     fn namespaces(
         &mut self,
         siblings: &Siblings<'a>,
@@ -230,9 +229,10 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
     }
 }
 
-/// Returns the direction of the chart. On most hosts, the hierarchy is wider than it is deep, so
-/// most charts are drawn from left to right. A deep chain of namespaces is drawn from top to
-/// bottom: web pages scale a chart to the width of the page, so a horizontal chain would be tiny.
+/// Returns the direction of the chart. Most charts are drawn from left to right, because most
+/// hierarchies are wider than they are deep. A deep chain of namespaces is drawn from top to
+/// bottom: web pages shrink a chart to the width of the page, which would make a horizontal chain
+/// tiny.
 fn direction(graph: &PidGraph) -> &'static str {
     let mut counts: Vec<usize> = Vec::new();
     for (_, level) in graph.tree() {

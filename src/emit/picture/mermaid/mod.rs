@@ -1,7 +1,7 @@
-//! Draws Mermaid flowcharts for Markdown, as GitHub and other sites render them.
+//! Draws Mermaid flowcharts for Markdown on GitHub and other sites.
 //!
-//! GitHub renders a chart only if it has at most 500 edges and 50,000 characters, so the callers
-//! leave out boxes until the chart [fits](Chart::fits).
+//! GitHub renders a chart only if it has at most 500 edges and 50,000 characters. So callers leave
+//! out boxes until the chart [fits](Chart::fits).
 
 pub mod diff;
 pub mod hierarchy;
@@ -24,8 +24,8 @@ const LINES: usize = 12;
 /// Maximum number of characters in a line of a box.
 const LINE: usize = 45;
 
-/// Maximum number of characters in a part of a line, such as a container's name. A longer part is
-/// truncated, because lines wrap only between parts.
+/// Maximum number of characters in a part of a line, such as a container's name. Longer parts are
+/// truncated, because a line can be wrapped only between its parts.
 const PART: usize = 120;
 
 /// Wraps lines at 450 pixels. Mermaid's default is 200 pixels.
@@ -36,8 +36,8 @@ struct Chart {
     boxes: usize,
     edges: usize,
     classes: HashSet<&'static str>,
-    /// Length of `text`, in characters and in bytes, when [`fits`](Self::fits) was last called. The
-    /// next call counts only the text that was added since then.
+    /// The length of `text`, in characters and in bytes, at the last call of [`fits`](Self::fits).
+    /// The next call counts only the text added after that.
     counted: (usize, usize),
 }
 
@@ -98,16 +98,16 @@ impl Chart {
     }
 }
 
-/// Adds rows of processes to the lines of a box. `rows` contains each line together with the number
-/// of processes on it. If some rows do not fit, the last line says how many processes are left out.
+/// Adds rows of processes to the lines of a box. `rows` contains each line with its number of
+/// processes. If not all rows fit, the last line is the number of the remaining processes.
 fn add_rows(rows: Vec<(Line, usize)>, lines: &mut Vec<String>) {
     let total = rows.iter().map(|(_, count)| count).sum();
     add_list(rows, total, LINES, |left| more_processes(left).to_string(), lines);
 }
 
-/// Adds a list to the lines of a box, until the box has `limit` lines. `rows` yields each line
-/// together with the number of items on it. If not all `total` items fit, the last line is
-/// `more(left)`, where `left` is the number of the remaining items.
+/// Adds a list to the lines of a box, until the box has `limit` lines. `rows` yields each line with
+/// its number of items. If not all `total` items fit, the last line is `more(left)`, where `left`
+/// is the number of the remaining items.
 fn add_list(
     rows: impl IntoIterator<Item = (Line, usize)>,
     total: usize,
@@ -179,8 +179,8 @@ fn encode(character: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 /// A line of text in a box. `Display` replaces special characters with numeric character codes, as
 /// in a [`Title`].
 ///
-/// Character codes can't keep Mermaid from interpreting `\n` (line break), `$$x$$` (formula) and
-/// `fa:fa-bell` (icon), because Mermaid decodes the codes first. So `Display` splits these
+/// Mermaid interprets `\n` (line break), `$$x$$` (formula) and `fa:fa-bell` (icon) even if they are
+/// written as character codes, because it decodes the codes first. So `Display` splits these
 /// sequences with an invisible element (`<wbr/>`).
 struct Label<'a>(&'a str);
 
