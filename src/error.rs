@@ -1,7 +1,7 @@
 //! The error type of the program, with messages and exit statuses.
 //!
-//! The message (`Display`) names the operation that failed, and the file or object. It does not
-//! include the cause, which `source()` returns.
+//! The message (`Display`) names the operation that failed, and the file or object. The cause is
+//! not part of the message: `source()` returns it.
 
 use std::error::Error as StdError;
 use std::ffi::OsString;
@@ -98,7 +98,7 @@ pub enum Error {
     },
     /// The kernel would discard the exit status of a command, because SIGCHLD is ignored.
     StatusLost,
-    /// An error that occurred in `pidns run`. The exit status follows env(1): 126 or 127 if the
+    /// An error of `pidns run`. The exit status is the same as that of env(1): 126 or 127 if the
     /// command could not be executed, and 125 for all other errors.
     OfRun(Box<Error>),
 }

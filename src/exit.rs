@@ -7,7 +7,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// Success. Unless `--strict` is given, a result that may be incomplete also counts as success.
     Success,
-    /// A negative result: a process or namespace was not found, `pidns diff` found a difference, or
+    /// A negative result. For example, a process was not found, `pidns diff` found a difference, or
     /// `pidns check` found a problem that the policy denies.
     No,
     /// Wrong arguments, unreadable or invalid input, an unusable /proc, or output that could not be
@@ -15,9 +15,8 @@ pub enum Exit {
     Trouble,
     /// Success, but the result may be incomplete, and `--strict` was given.
     Incomplete,
-    /// The exit status of the command that `pidns run` started, or 128 plus the signal number if a
-    /// signal terminated the command. The status is 126 if the command could not be executed, and
-    /// 127 if it was not found.
+    /// The exit status of the command of `pidns run`. If a signal terminated the command, 128 plus
+    /// the signal number. If the command could not be executed, 126. If it was not found, 127.
     Command(u8),
     /// The command of `pidns run` succeeded, but `--deny` forbids something that it left behind.
     LeftDenied,

@@ -1,9 +1,9 @@
 //! The namespace hierarchy as a graph.
 //!
-//! Namespaces and processes are nodes. Edges lead from a namespace to its child namespaces and to
-//! its members, and from a process to its child processes. No other module uses petgraph. The
-//! functions here return model values in sorted lists, because petgraph iterates over neighbours in
-//! reverse order of insertion.
+//! Namespaces and processes are nodes. A namespace has edges to its child namespaces and to its
+//! members. A process has edges to its child processes. No other module uses petgraph. Functions
+//! return sorted lists of model values, because petgraph returns neighbours in reverse order of
+//! insertion.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -25,16 +25,17 @@ enum Node {
 #[derive(Debug)]
 pub struct PidGraph {
     snapshot: Snapshot,
-    /// The nodes of namespaces come first, then the nodes of processes, in the order of the
-    /// snapshot. Edges have no data: the kinds of the two nodes determine the meaning of an edge.
+    /// First the nodes of namespaces, then the nodes of processes, in the order of the snapshot.
+    /// Edges have no data, because the meaning of an edge follows from its nodes: namespace or
+    /// process.
     graph: DiGraph<Node, ()>,
     /// Processes that a filter removed, if they are tracers or ancestors of remaining processes.
     /// The key is the PID.
     left_out: BTreeMap<Pid, Process>,
     /// Facts about the live host, for the advice in reports; empty for a saved document.
     live: LiveFacts,
-    /// The namespaces of other types, such as network namespaces, that the inits of PID namespaces
-    /// share with the host or with each other.
+    /// Namespaces of other types (such as network namespaces) that inits of PID namespaces share
+    /// with the host or with each other.
     sharing: Sharing,
 }
 
@@ -135,16 +136,16 @@ impl PidGraph {
         self.left_out.extend(processes.into_iter().map(|process| (process.pid, process)));
     }
 
-    /// Returns the namespaces of other types, such as network namespaces, that the inits of PID
+    /// Returns the namespaces of other types (such as network namespaces) that inits of PID
     /// namespaces share with the host or with each other.
     #[must_use]
     pub fn sharing(&self) -> &Sharing {
         &self.sharing
     }
 
-    /// Replaces the shared namespaces that [`new`](Self::new) found. For a filtered snapshot, pass
-    /// the shared namespaces of the unfiltered graph, because the filter may have removed processes
-    /// that share them.
+    /// Replaces the result of [`sharing`](Self::sharing). For a filtered snapshot, pass the result
+    /// from the unfiltered graph, because the filter may have removed processes that share
+    /// namespaces.
     pub fn set_sharing(&mut self, sharing: Sharing) {
         self.sharing = sharing;
     }
@@ -254,8 +255,8 @@ impl PidGraph {
         self.snapshot.processes.iter().filter(|process| process.namespace.is_none())
     }
 
-    /// Returns all namespaces in tree order, each with its number of known ancestors. Siblings are
-    /// sorted by ID. Root namespaces come before namespaces with an unknown parent.
+    /// Returns all namespaces in tree order, each with the number of its known ancestors. Siblings
+    /// are sorted by ID. Root namespaces come before namespaces whose parent is unknown.
     #[must_use]
     pub fn tree(&self) -> Vec<(&Namespace, usize)> {
         let tops = [self.roots(), self.detached()].concat();

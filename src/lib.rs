@@ -1,9 +1,9 @@
 //! Shows the PID namespace hierarchy of a Linux host as text, data or a picture.
 //!
-//! This library is only for the `pidns` program. Its API is not stable: semantic versioning applies
-//! to the command line and the document only (see the README and `schemas/`).
+//! This library is only for the program `pidns`, and its API is not stable. Semantic versioning
+//! applies only to the command line and the document (see the README and `schemas/`).
 //!
-//! There are no import cycles between modules. Data passes through these stages in one direction:
+//! Modules do not import each other in cycles. Data passes through these stages in one direction:
 //!
 //! | stage | module |
 //! |---|---|
