@@ -66,9 +66,9 @@ use super::{Container, Pod};
 
 /// The form of a container's cgroup path.
 enum PathFormat {
-    /// One of three forms: `PREFIX-ID.scope`, created by systemd; `SLICE:PREFIX:ID`, created by a
-    /// runtime that got a path in systemd's syntax but does not use systemd; `PREFIX-ID`, if the ID
-    /// has 64 hexadecimal digits.
+    /// One of three forms. systemd creates `PREFIX-ID.scope`. A runtime that gets a path in
+    /// systemd's syntax, but does not use systemd, creates `SLICE:PREFIX:ID`. The third form is
+    /// `PREFIX-ID`, and its ID has 64 hexadecimal digits.
     Prefix(&'static str),
     /// A fixed prefix, directly followed by the ID, as in `lxc.payload.NAME`.
     Start(&'static str),
@@ -125,10 +125,10 @@ pub const SHIM: &str = "containerd-shim";
 /// no container, returns the systemd unit, unless `has_terminated` returns `true`. `parent` is the
 /// name of the process's parent.
 ///
-/// For a terminated process, the unit may be wrong, and the container may be an outer container:
-/// the kernel reports the root cgroup in every version 1 hierarchy, so only the version 2 path is
-/// known. If the container used version 1, the version 2 path may name the service that started the
-/// container.
+/// After a process has terminated, the kernel reports only its version 2 path: the path in every
+/// version 1 hierarchy is the root cgroup. If the container used version 1, the remaining path may
+/// belong to an outer container, or to the service that started the container. So a systemd unit
+/// may be wrong for a terminated process.
 #[must_use]
 pub fn of_cgroups(
     cgroups: &[u8],
@@ -141,8 +141,8 @@ pub fn of_cgroups(
         .map(CgroupMatch::into_container)
 }
 
-/// Finds the container in the cgroup path of a process, as returned by [`cgroup_path`]. If there is
-/// no container, returns the systemd unit. `parent` is the name of the process's parent.
+/// Finds the container in a cgroup path that [`cgroup_path`] has returned. If there is no
+/// container, returns the systemd unit. `parent` is the name of the process's parent.
 #[must_use]
 pub fn of_path(path: &str, parent: Option<&str>) -> Option<Container> {
     let path = path.as_bytes();
@@ -152,10 +152,10 @@ pub fn of_path(path: &str, parent: Option<&str>) -> Option<Container> {
         .map(CgroupMatch::into_container)
 }
 
-/// Selects one path from the contents of `/proc/PID/cgroup`, in this order of preference: a path
+/// Selects one path from the contents of `/proc/PID/cgroup`. The order of preference is: a path
 /// that names a container, a path that names a systemd unit, the version 2 path (unless it is the
-/// root cgroup), and the deepest version 1 path. The path of a removed cgroup is returned without
-/// ` (deleted)`. Returns `None` if the file contains no cgroup.
+/// root cgroup), the deepest version 1 path. Removes the suffix ` (deleted)` of a removed cgroup.
+/// Returns `None` if the file contains no cgroup.
 #[must_use]
 pub fn cgroup_path(cgroups: &[u8]) -> Option<String> {
     if let Some(found) = innermost(cgroups, container).or_else(|| innermost(cgroups, unit)) {
@@ -183,15 +183,14 @@ struct Hierarchy<'a> {
     is_unified: bool,
 }
 
-/// Parses the lines of `/proc/PID/cgroup`, which have the form `ID:CONTROLLERS:PATH`. Skips
-/// malformed lines. A path may contain any byte except a newline, because the kernel rejects
-/// newlines in cgroup names.
+/// Parses the lines of `/proc/PID/cgroup` (`ID:CONTROLLERS:PATH`), and skips malformed lines. A
+/// path can contain any byte except a newline, which the kernel does not allow in cgroup names.
 fn hierarchies(cgroups: &[u8]) -> impl Iterator<Item = Hierarchy<'_>> {
     cgroups.split(|&byte| byte == b'\n').filter_map(|line| {
         let path = line.splitn(3, |&byte| byte == b':').nth(2)?;
         let is_unified = line.starts_with(b"0::");
-        // A zombie stays in its version 2 cgroup even if the cgroup has been removed. The kernel
-        // appends " (deleted)" to the path of a removed cgroup (`cgroup-v2.rst`, "Processes").
+        // If a zombie's version 2 cgroup has been removed, the kernel still reports its path,
+        // followed by " (deleted)" (`cgroup-v2.rst`, "Processes").
         let removed = path.strip_suffix(b" (deleted)").filter(|_| is_unified);
         Some(Hierarchy { path: removed.unwrap_or(path), is_unified })
     })
@@ -216,17 +215,17 @@ impl<'a> CgroupMatch<'a> {
     }
 
     fn into_container(self) -> Container {
-        // A cluster node can itself be a container in a pod, so the path can contain several pods.
-        // The container belongs to the innermost pod.
+        // If a cluster node is itself a container in a pod, the path contains several pods. The
+        // container belongs to the innermost pod.
         let pod = segments(self.path).rev().find_map(pod);
         let pod = pod.map(Pod::new);
         Container { pod, ..Container::new(self.runtime, &text(&self.id)) }
     }
 }
 
-/// Returns the deepest match in all hierarchies, or the first one if several have the same depth. A
-/// shallower match may be an outer container: with cgroup version 1, a runtime may create cgroups
-/// for a container in only some of the hierarchies.
+/// Returns the deepest match in all hierarchies, or the first one of the same depth. A shallower
+/// match may be an outer container, because in cgroup version 1, a runtime may create a container's
+/// cgroups in only some hierarchies.
 fn innermost<'a>(
     cgroups: &'a [u8],
     name: fn(&'a [u8]) -> Option<CgroupMatch<'a>>,
@@ -258,8 +257,9 @@ fn container(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
 }
 
 /// Finds the container ID in a cgroup path that does not name the runtime. `name` is the last
-/// segment of `path`. Directly below the cgroup of a pod, `name` is the ID: 64 hexadecimal digits
-/// or a UUID. Elsewhere, `name` is `ID` or `PREFIX-ID.scope`, and the ID has 64 hexadecimal digits.
+/// segment of `path`. Directly below the cgroup of a pod, `name` must be the ID: 64 hexadecimal
+/// digits or a UUID. Elsewhere, `name` must be `ID` or `PREFIX-ID.scope`, where the ID has 64
+/// hexadecimal digits.
 fn nameless<'a>(path: &[u8], name: &'a [u8]) -> Option<(&'static str, &'a [u8])> {
     if segments(path).rev().nth(1).and_then(pod).is_some() {
         return (IdFormat::Hex.fits(name) || is_pod_uid(name)).then_some(("kubernetes", name));
@@ -317,8 +317,8 @@ impl IdFormat {
     }
 }
 
-/// Matches the form `/NAMESPACE/ID` (a containerd namespace and a container ID), which containerd
-/// uses if its client sets no path. Other programs use such paths, too, so callers must also check
+/// Matches a path `/NAMESPACE/ID`: a containerd namespace and a container ID. containerd uses this
+/// form if its client sets no path. Other programs use the same form, so callers must also check
 /// that NAMESPACE is `default`, or that the parent process is a containerd shim.
 fn containerd(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
     let mut names = segments(cgroup.strip_prefix(b"/")?);
@@ -339,11 +339,12 @@ fn is_identifier(name: &[u8]) -> bool {
         && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
 }
 
-/// Extracts the runtime and name from `machine-NAME.scope`, or from `systemd-nspawn@NAME.service`.
+/// Returns the runtime and the container's name for `machine-NAME.scope` or
+/// `systemd-nspawn@NAME.service`.
 ///
-/// Returns `None` for a virtual machine: libvirt registers both containers and virtual machines
-/// with systemd-machined. The NAME that libvirt chooses starts with the driver: `lxc-` for a
-/// container, `qemu-` for a virtual machine.
+/// Returns `None` for a virtual machine. libvirt registers both containers and virtual machines
+/// with systemd-machined. The NAME of a container begins with `lxc-`, the NAME of a virtual machine
+/// with `qemu-`.
 fn machine(name: &[u8]) -> Option<(&'static str, Cow<'_, [u8]>)> {
     let instance = name.strip_prefix(b"systemd-nspawn@");
     if let Some(instance) = instance.and_then(|rest| rest.strip_suffix(b".service")) {
@@ -351,8 +352,8 @@ fn machine(name: &[u8]) -> Option<(&'static str, Cow<'_, [u8]>)> {
     }
     let machine = unescape(name.strip_prefix(b"machine-")?.strip_suffix(b".scope")?);
     if let Some(libvirt) = machine.strip_prefix(b"lxc-") {
-        // Without a number after `lxc-`, the runtime is ambiguous: the container may have been
-        // created by systemd-nspawn, or by libvirt older than 1.3.
+        // If there is no number after `lxc-`, the runtime is ambiguous: either systemd-nspawn, or
+        // libvirt before version 1.3.
         let end = libvirt.iter().position(|&byte| byte == b'-')?;
         let (number, name) = (&libvirt[..end], &libvirt[end + 1..]);
         let is_numbered = !number.is_empty() && number.iter().all(u8::is_ascii_digit);
@@ -384,8 +385,8 @@ fn is_pod_uid(uid: &[u8]) -> bool {
 }
 
 /// Finds the innermost systemd service or scope in a cgroup path. Units can have PID namespaces
-/// (`PrivatePIDs=` in `systemd.exec(5)`). Escapes in the name are kept, because `a\x2db.scope` and
-/// `a-b.scope` are different units.
+/// (`PrivatePIDs=` in `systemd.exec(5)`). Does not decode escapes in the name, because
+/// `a\x2db.scope` and `a-b.scope` are different units.
 fn unit(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
     ancestors(cgroup).find_map(|path| {
         let name = segments(path).next_back()?;
@@ -456,7 +457,7 @@ mod tests {
     }
 
     /// Finds the container of a live process with the version 2 cgroup `path`, and formats it with
-    /// [`say`]. Also checks that [`of_path`] finds the same container from the path alone.
+    /// [`say`]. Asserts that [`of_path`] finds the same container.
     fn read(path: &str) -> String {
         let said = say(live(format!("0::{}\n", fill(path)).as_bytes()));
         let path = fill(path);
@@ -471,8 +472,8 @@ mod tests {
         of_cgroups(cgroups, None, || false)
     }
 
-    /// Builds the contents of `/proc/PID/cgroup` for a host that uses cgroup versions 1 and 2.
-    /// `places` lists paths as `HIERARCHY=PATH`. The path in all other hierarchies is `/`.
+    /// Builds the contents of `/proc/PID/cgroup` for a host with cgroup versions 1 and 2. Each of
+    /// `places` is `HIERARCHY=PATH`. The path in other hierarchies is `/`.
     fn hybrid(places: &[&str]) -> Vec<u8> {
         let hierarchies = ["pids", "memory", "freezer", "name=systemd", "unified"];
         let place = |name: &str| {
@@ -738,8 +739,8 @@ mod tests {
         }
         assert_eq!(say(of_path("/prod/web", Some(SHIM))), "containerd web -");
         // A path below `/default` belongs to containerd even if the parent process is unknown. A
-        // Docker path belongs to Docker even if the parent process is containerd's shim, because
-        // Docker uses that shim, too.
+        // Docker path belongs to Docker even if the parent process is a containerd shim, because
+        // Docker also uses this shim.
         assert_eq!(say(live(&hybrid(&["memory=/default/web"]))), "containerd web -");
         let docker = hybrid(&["pids=/docker/ID"]);
         assert_eq!(say(of_cgroups(&docker, Some(SHIM), || false)), "docker ID -");

@@ -14,9 +14,8 @@ const SHORT_ID: usize = 12;
 pub struct Container {
     /// The runtime that created the container: docker, containerd, cri-o, podman, lxc (also for LXD
     /// and Incus, which use the same paths), systemd-nspawn, buildkit, runc, crun or garden. If the
-    /// cgroup path does not name the runtime, the value is kubernetes for a container in a pod,
-    /// otherwise unknown. For a systemd unit, the value is systemd. Later versions may add
-    /// runtimes.
+    /// cgroup path does not name the runtime: kubernetes in a pod, otherwise unknown. For a systemd
+    /// unit: systemd. Later versions may add runtimes.
     pub runtime: String,
     /// ID of the container in its runtime. Some runtimes, such as lxc, use the name as the ID.
     pub id: String,
@@ -48,8 +47,8 @@ impl Container {
         self.id.get(..SHORT_ID).filter(|_| is_hex).unwrap_or(&self.id)
     }
 
-    /// Returns `POD NAME`, where `POD` is the full name of the pod. If one of the two names is
-    /// unknown, returns only the other. Returns `None` if both are unknown.
+    /// Returns `POD NAME`, where `POD` is the full name of the pod. If only one of the two names is
+    /// known, returns this name. If both are unknown, returns `None`.
     #[must_use]
     pub fn full_name(&self) -> Option<String> {
         match (self.pod.as_ref().and_then(Pod::full_name), &self.name) {
@@ -65,8 +64,8 @@ impl Container {
     }
 }
 
-/// Examples: `docker web (5feceb66ffc8)`, `pod shop/web-0 app (containerd 99f3a16ea25b)` and, for a
-/// container without a name, `docker 5feceb66ffc8`. The alternate form (`{:#}`) has the full ID.
+/// Examples: `docker web (5feceb66ffc8)`, `pod shop/web-0 app (containerd 99f3a16ea25b)` and,
+/// without a name, `docker 5feceb66ffc8`. The alternate form (`{:#}`) contains the full ID.
 impl fmt::Display for Container {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let runtime = &self.runtime;

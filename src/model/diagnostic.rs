@@ -2,13 +2,13 @@
 
 use super::{Pid, keywords};
 
-/// A problem encountered during a scan. A snapshot has at most one diagnostic for each combination
-/// of code and errno. The exception is [`DiagnosticCode::LimitsUnknown`], which can occur once for
-/// each combination of limit kind and reason.
+/// A problem encountered during a scan. A snapshot has at most one diagnostic for each code and
+/// errno. The exception is [`DiagnosticCode::LimitsUnknown`], which occurs at most once for each
+/// kind of limit and reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// The diagnostic code, in lower case with hyphens. A document that a later version of pidns
-    /// wrote may contain codes that are not in [`DiagnosticCode`].
+    /// The diagnostic code, in lower case with hyphens. If a later version of pidns wrote the
+    /// document, the code may not be in [`DiagnosticCode`].
     pub code: String,
     /// Severity of the problem.
     pub severity: Severity,
@@ -21,8 +21,8 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// Returns `true` if the problem makes the snapshot incomplete, or if the code is unknown
-    /// because a later version of pidns wrote the document.
+    /// Returns `true` if the problem makes the snapshot incomplete. Also returns `true` for an
+    /// unknown code, which a later version of pidns wrote.
     #[must_use]
     pub fn is_gap(&self) -> bool {
         DiagnosticCode::from_name(&self.code).is_none_or(DiagnosticCode::is_gap)
@@ -49,7 +49,7 @@ pub enum Hides {
 }
 
 /// The advice printed with a diagnostic. If the kernel refused access (`EACCES` or `EPERM`), pidns
-/// instead prints the privileges that would permit the access.
+/// does not print this advice, but the privileges that would permit access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Advice {
     /// No advice.
@@ -168,8 +168,8 @@ diagnostic_codes! {
         message: "cannot open {}, so parent and owner are unknown",
         advice: Advice::None,
     }
-    /// The kernel refused to report the parent of a namespace. A parent outside pidns's own PID
-    /// namespace causes no diagnostic, because the kernel always hides it.
+    /// The kernel refused to report the parent of a namespace. The kernel always hides a parent
+    /// that is outside pidns's own PID namespace; this causes no diagnostic.
     ParentUnreadable {
         name: "parent-unreadable",
         severity: Severity::Warning,
@@ -179,8 +179,8 @@ diagnostic_codes! {
         message: "cannot get the parents of {}",
         advice: Advice::None,
     }
-    /// The kernel refused to reveal the owner of a namespace. Owners outside pidns's own user
-    /// namespace are always hidden, so pidns adds no diagnostic for them.
+    /// The kernel refused to report the owner of a namespace. The kernel always hides an owner that
+    /// is outside pidns's own user namespace; this causes no diagnostic.
     OwnerUnreadable {
         name: "owner-unreadable",
         severity: Severity::Warning,
@@ -283,8 +283,8 @@ diagnostic_codes! {
             "to see all of them, run pidns as root on the host with Linux 6.12 or later",
         ),
     }
-    /// Mounts were not searched, because pidns waited too long for the kernel's mount lock, or
-    /// because there were too many new mount namespaces.
+    /// Mounts were not searched. Either pidns waited too long for the kernel's mount lock, or there
+    /// were too many new mount namespaces.
     MountsBusy {
         name: "mounts-busy",
         severity: Severity::Warning,
@@ -295,8 +295,8 @@ diagnostic_codes! {
                   mounts all the time",
         advice: Advice::None,
     }
-    /// The parents of some processes could not be read, because /proc hides the parents, or because
-    /// the processes were reparented repeatedly during the scan.
+    /// The parents of some processes could not be read. Either /proc hides the parents, or they
+    /// changed repeatedly during the scan.
     ParentProcessUnread {
         name: "parent-process-unread",
         severity: Severity::Warning,
@@ -347,8 +347,8 @@ diagnostic_codes! {
         message: "cannot read the mount, network and other namespaces of {}",
         advice: Advice::None,
     }
-    /// The cgroups of some processes cannot be read. pidns always reads the cgroups of inits, to
-    /// find containers. It reads all other cgroups only if they were requested.
+    /// The cgroups of some processes cannot be read. pidns needs the cgroups of inits to find
+    /// containers. It reads other cgroups only on request.
     CgroupUnreadable {
         name: "cgroup-unreadable",
         severity: Severity::Warning,
@@ -390,8 +390,8 @@ diagnostic_codes! {
         message: "cannot tell if the inits of {} are running",
         advice: Advice::Text("run pidns as root on the host, with the host's /proc"),
     }
-    /// A terminated init cannot be removed, because another process in its namespace is in
-    /// uninterruptible sleep, or is a zombie that a process outside the namespace does not reap.
+    /// A terminated init cannot be removed. Another process in its namespace is in uninterruptible
+    /// sleep, or is a zombie that must be reaped by a process outside the namespace.
     InitBlocked {
         name: "init-blocked",
         severity: Severity::Warning,
@@ -411,8 +411,8 @@ diagnostic_codes! {
         message: "{} do not reap their children",
         advice: Advice::Text("use an init that does, such as tini or docker run --init"),
     }
-    /// A thread other than the leader is in uninterruptible sleep. The state that /proc reports for
-    /// the process does not show this, because it is only the leader's state.
+    /// A thread other than the leader is in uninterruptible sleep. The state of the process in
+    /// /proc does not show this, because it is the state of the leader.
     ThreadUninterruptible {
         name: "thread-uninterruptible",
         severity: Severity::Warning,
@@ -432,8 +432,8 @@ diagnostic_codes! {
         message: "holders of {} are left out",
         advice: Advice::None,
     }
-    /// A namespace was found in kernel memory, but its holders were not found. The snapshot is
-    /// still complete, because it contains the namespace itself.
+    /// A namespace was found in kernel memory, but its holders were not. The snapshot is complete,
+    /// because it contains the namespace.
     HeldUnseen {
         name: "held-unseen",
         severity: Severity::Warning,

@@ -2,8 +2,8 @@
 
 use super::{Keyword, NamespaceId, Pid, keywords};
 
-/// A problem found on a host, or among the processes and namespaces that a command left behind.
-/// Findings sort by verdict, then by code.
+/// A problem found on a host, or a process or namespace that a command left behind. Findings are
+/// sorted by verdict, then by code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
     /// The policy's verdict on the problem.

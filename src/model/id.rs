@@ -9,8 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 use smol_str::{SmolStr, SmolStrBuilder};
 
-/// The deepest nesting level below the initial PID namespace (`MAX_PID_NS_LEVEL` in
-/// the kernel). A process therefore has at most `MAX_LEVEL + 1` PIDs.
+/// Maximum nesting level below the initial PID namespace (`MAX_PID_NS_LEVEL` in the kernel). A
+/// process has at most `MAX_LEVEL + 1` PIDs, one for each level.
 pub const MAX_LEVEL: usize = 32;
 
 /// A process or thread ID: positive, and at most `i32::MAX` because `pid_t` is signed.
@@ -30,8 +30,8 @@ impl Pid {
     /// PID 1, the PID of every init in its own namespace.
     pub const INIT: Self = Self(NonZeroU32::MIN);
 
-    /// Returns the PID, or `None` for 0 and for numbers that do not fit in `pid_t`. The kernel
-    /// reports 0 for a process that is not visible in the reader's PID namespace.
+    /// Returns the PID, or `None` for 0 and for numbers that do not fit in `pid_t`. For a process
+    /// that is not visible in the reader's PID namespace, the kernel reports 0.
     #[must_use]
     pub fn new(raw: u32) -> Option<Self> {
         i32::try_from(raw).ok()?;
@@ -97,8 +97,8 @@ impl fmt::Display for Pid {
     }
 }
 
-/// A process's PIDs, one for each nested namespace: from the namespace that the procfs shows down to
-/// the process's own namespace (`NSpid` in `/proc/PID/status`). Empty before Linux 4.1.
+/// A process's PIDs, outermost first: from the namespace that the procfs shows down to the
+/// process's own namespace (`NSpid` in `/proc/PID/status`). Empty before Linux 4.1.
 pub type Nspid = SmallVec<[Pid; 6]>;
 
 /// The identity of a PID namespace, written as `readlink /proc/PID/ns/pid` prints it.
@@ -118,7 +118,7 @@ pub enum NamespaceId {
     /// namespaces.
     Inode(u64),
     /// A namespace whose inode could not be read: `pid:[?6]`. The number is the PID of the
-    /// namespace's init or, if there is no init, of the member with the lowest PID.
+    /// namespace's init. If there is no init, it is the lowest PID of all members.
     Unread(Pid),
 }
 

@@ -6,9 +6,8 @@ pub trait Keyword: Copy + 'static {
     const VALUES: &'static [Self];
     /// Name of the enumeration in the published schemas.
     const LIST: &'static str;
-    /// The noun for objects that have a value of this enumeration, in singular and plural. The noun
-    /// is used in messages about unknown values: `2 limits "new"` means that two limits have the
-    /// unknown value `new`.
+    /// The noun for objects with a value of this enumeration, in singular and plural. Messages
+    /// about unknown values use it: in `2 limits "new"`, two limits have the unknown value `new`.
     const NOUNS: [&'static str; 2];
 
     /// Returns the name of this value.
@@ -18,8 +17,8 @@ pub trait Keyword: Copy + 'static {
     fn meaning(self) -> &'static str;
 }
 
-/// Defines an enumeration that implements [`Keyword`]. The doc comment of each value is also the
-/// description of the value in the schema.
+/// Defines an enumeration that implements [`Keyword`]. The schema uses the doc comment of each
+/// value as its description.
 macro_rules! keywords {
     (
         $(#[$attribute:meta])*
@@ -56,8 +55,8 @@ macro_rules! keywords {
             }
 
             fn meaning(self) -> &'static str {
-                // `concat!` joins the lines of a doc comment, each of which begins with a space.
-                // Trim only the first space: the others separate the lines.
+                // `concat!` joins the lines of a doc comment, and each line begins with a space.
+                // Trim only the first space, because the others separate the lines.
                 match self {
                     $(Self::$value => concat!($($meaning),+).trim_ascii_start(),)+
                 }

@@ -14,9 +14,8 @@ struct LimitEntry {
     meaning: &'static str,
 }
 
-/// The table of limit kinds, in the order in which the kernel checks the limits: first the limits
-/// on fork, then the limits on creating a namespace. To add a kind, add an entry here and the code
-/// that reads the limits of this kind.
+/// The table of limit kinds, in the order in which the kernel checks the limits: first for fork,
+/// then for new namespaces. To add a kind, add an entry here, and add code that reads its limits.
 macro_rules! limits {
     ($($kind:ident: $name:literal, $error:literal, $meaning:literal;)+) => {
         /// A kind of limit.
@@ -107,20 +106,20 @@ pub struct Limit {
     pub used: Option<u64>,
     /// The configured maximum; `None` if it is unlimited or unknown.
     pub max: Option<u64>,
-    /// The number of tasks, PIDs, levels or namespaces that can still be added; `None` if it is
-    /// unlimited or unknown. Can be less than `max - used` (see [`LimitKind::PidMax`]).
+    /// The number of tasks, PIDs, levels or namespaces that can still be added; `None` if unlimited
+    /// or unknown. Can be less than `max - used` (see [`LimitKind::PidMax`]).
     pub free: Option<u64>,
     /// `true` if the next fork or new namespace would be refused; `None` if unknown.
     pub full: Option<bool>,
-    /// Number of forks that the kernel has refused because of this limit; `None` if the kernel does
-    /// not count them, or if the number is unknown.
+    /// Number of forks that the kernel has refused because of this limit; `None` if unknown, or if
+    /// the kernel does not count them.
     pub refused: Option<u64>,
     /// The process, container or user with the most tasks.
     pub largest: Option<Consumer>,
     /// Number of zombies among the tasks.
     pub zombies: Option<u64>,
-    /// The process with the most zombies to reap. Only zombies counted in `zombies` are considered.
-    /// The field `tasks` is the number of zombies that the process must reap.
+    /// The process that has the most zombies to reap. Only zombies counted in `zombies` are
+    /// considered. The field `tasks` is the number of these zombies.
     pub reaper: Option<Consumer>,
     /// The file that contains the maximum.
     pub file: Option<String>,
@@ -148,9 +147,9 @@ impl Limit {
         }
     }
 
-    /// Sets `used` and `max`, and computes `free` and `full` from them. Use this only for kinds of
-    /// limits that are reached when `used` equals `max`. A limit with a maximum of 0 is reached
-    /// even if `used` is unknown.
+    /// Sets `used` and `max`, and computes `free` and `full`. Use this only for kinds of limits
+    /// that are full when `used` equals `max`. If `max` is 0, the limit is full even if `used` is
+    /// unknown.
     #[must_use]
     pub fn with_numbers(self, used: Option<u64>, max: Option<u64>) -> Self {
         let free = match (used, max) {
@@ -166,8 +165,8 @@ impl Limit {
         [&self.reaper, &self.largest].into_iter().flatten().filter_map(|it| it.pid)
     }
 
-    /// Returns the largest consumer if it has at least a fifth of the tasks. A consumer with a
-    /// single task is returned only if there are no other tasks.
+    /// Returns the largest consumer if it has at least a fifth of the tasks. Returns a consumer
+    /// with a single task only if there are no other tasks.
     #[must_use]
     pub fn main_consumer(&self) -> Option<&Consumer> {
         let used = self.used?;
@@ -189,8 +188,8 @@ impl Limit {
     }
 }
 
-/// The namespace, cgroup or user that a limit applies to. Every field is always present, and null
-/// if it does not apply. All fields are null for a limit on the whole host.
+/// The namespace, cgroup or user that a limit applies to. All fields are always present; a field is
+/// null if it does not apply. For a limit on the whole host, all fields are null.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "limit_scope"))]
@@ -205,14 +204,14 @@ pub struct LimitScope {
     pub user: Option<SmolStr>,
     /// Inode of the user namespace.
     pub user_namespace: Option<u64>,
-    /// For nproc: inode of the user namespace that inherited this limit from its creator. The limit
-    /// applies to the processes in that namespace, and cannot be changed. Null if the limit is not
-    /// inherited.
+    /// For nproc: inode of the user namespace that inherited this limit from its creator. An
+    /// inherited limit applies to the processes in that namespace, and cannot be changed. Null if
+    /// the limit is not inherited.
     pub inherited_by: Option<u64>,
 }
 
-/// A process, container or user, and its number of tasks. Every field is always present, and null
-/// if it does not apply.
+/// A process, container or user, and its number of tasks. All fields are always present; a field
+/// is null if it does not apply.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "consumer"))]

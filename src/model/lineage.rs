@@ -7,8 +7,8 @@ use super::{Namespace, NamespaceId};
 
 /// Finds the ancestors of namespaces by ID.
 ///
-/// Parent cycles are impossible: the kernel does not create them, and pidns rejects documents that
-/// contain them.
+/// There are no parent cycles: the kernel does not create them, and pidns rejects documents with
+/// parent cycles.
 #[derive(Clone, Debug, Default)]
 pub struct Lineage {
     parents: HashMap<NamespaceId, NamespaceId>,

@@ -22,9 +22,9 @@ pub struct LiveFacts {
     pub ended: BTreeSet<Pid>,
     /// For each process that has a thread in uninterruptible sleep, the TID of one such thread.
     pub stuck_threads: BTreeMap<Pid, Pid>,
-    /// The processes whose namespaces nsenter(1) can enter. The value is `true` if nsenter needs
-    /// `--preserve-credentials`, because it cannot become root in the user namespace of the
-    /// process.
+    /// The processes whose namespaces nsenter(1) can enter. The value is `true` if nsenter cannot
+    /// become root in the user namespace of the process, and therefore needs
+    /// `--preserve-credentials`.
     pub enterable: BTreeMap<Pid, bool>,
     /// Hard limit `RLIMIT_NPROC` of each process; `u64::MAX` if it is unlimited.
     pub hard_nproc: BTreeMap<Pid, u64>,
@@ -37,14 +37,14 @@ pub struct LiveFacts {
     pub user_namespaces: BTreeMap<Pid, u64>,
     /// PID of pidns itself, if the procfs shows it.
     pub own_pid: Option<Pid>,
-    /// `true` if pidns has all capabilities that it needs, and is in the initial PID namespace. If
-    /// `false`, pidns may see more when it runs as root on the host.
+    /// `true` if pidns is in the initial PID namespace, and has all capabilities that it needs. If
+    /// `false`, pidns may see more when run as root on the host.
     pub is_host_root: bool,
     /// Inode of pidns's own mount namespace.
     pub own_mount_namespace: Option<u64>,
     /// For each mount namespace that a suggested command must enter, the PID of a process in it.
-    /// The key is the inode of the mount namespace. Excludes the mount namespace of pidns. Empty if
-    /// the procfs does not show the PID namespace of pidns.
+    /// The key is the inode of the mount namespace. Does not contain pidns's own mount namespace.
+    /// Empty if the procfs does not show pidns's own PID namespace.
     pub in_mount_namespace: BTreeMap<u64, Pid>,
 }
 

@@ -1,7 +1,7 @@
-//! The data model: plain values without behaviour that depends on the host.
+//! The data model: plain values that do not depend on the host.
 //!
-//! The model imports no other module. The lists of a [`Snapshot`] may be in any order: code that
-//! displays a list sorts the list first.
+//! The model imports no other module. The lists of a [`Snapshot`] may be in any order, so code that
+//! displays a list must sort it.
 
 pub mod cgroup;
 mod container;

@@ -169,9 +169,9 @@ impl Holder {
     }
 }
 
-/// Type of an open file that keeps a namespace alive, but is not the namespace's nsfs file. pidns
-/// searches for such files only with [`SearchScope::Kernel`](super::SearchScope::Kernel), and only
-/// for namespaces without a living init.
+/// Type of an open file that keeps a namespace alive, but is not an nsfs file. pidns searches for
+/// such files only with [`SearchScope::Kernel`](super::SearchScope::Kernel), and only if the
+/// namespace has no living init.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HoldingFile {
     /// A pidfd that refers to a former process of the namespace (`pidfd_open(2)`).
@@ -181,11 +181,11 @@ pub enum HoldingFile {
     Socket,
     /// A listening UNIX socket. The process that called `listen(2)` was in the namespace.
     Listener,
-    /// A UNIX socket with an unreceived message that carries a descriptor (`SCM_RIGHTS`, see
-    /// `unix(7)`). The descriptor keeps the namespace alive.
+    /// A UNIX socket with an unreceived message (`unix(7)`). A descriptor in the message keeps the
+    /// namespace alive (`SCM_RIGHTS`).
     InFlight,
-    /// A UNIX socket with an unreceived message that carries the credentials of a process in the
-    /// namespace (`SCM_CREDENTIALS`, see `unix(7)`).
+    /// A UNIX socket with an unreceived message (`unix(7)`). The message contains the credentials
+    /// of a process in the namespace (`SCM_CREDENTIALS`).
     Message,
     /// A file or directory in a procfs of the namespace, or in the `/proc/PID` directory of a
     /// process that was in the namespace.
@@ -193,18 +193,18 @@ pub enum HoldingFile {
 }
 
 /// A process that blocks the removal of a terminated init. The kernel removes an init only after
-/// all other processes of the namespace have been reaped (`zap_pid_ns_processes`).
+/// all other processes of its namespace have been reaped (`zap_pid_ns_processes`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocker {
-    /// PID of the process. This is either a process that the terminated init waits for, or the init
-    /// itself if it is an unreaped zombie or if one of its threads cannot exit.
+    /// PID of a process that the terminated init waits for. If the init is an unreaped zombie, or
+    /// if one of its threads cannot exit, PID of the init itself.
     pub pid: Pid,
     /// Command name of the process.
     pub comm: SmolStr,
     /// The reason why the process still exists.
     pub reason: BlockReason,
-    /// The process that must reap or release this process: the tracer if this process is traced,
-    /// otherwise the parent. `None` if unknown, or if `reason` is `Uninterruptible`.
+    /// The process that must reap or release this process: the tracer if there is one, otherwise
+    /// the parent. `None` if unknown, or if `reason` is `Uninterruptible`.
     pub reaper: Option<Pid>,
 }
 
@@ -217,8 +217,8 @@ keywords! {
         /// The process or one of its threads is in uninterruptible sleep (state D), which signals
         /// do not interrupt.
         Uninterruptible = "uninterruptible",
-        /// A tracer holds a thread of the process: the thread is stopped just before its exit
-        /// (PTRACE_EVENT_EXIT), or has terminated and can be reaped only by the tracer.
+        /// A tracer holds a thread of the process. The thread is stopped just before its exit
+        /// (PTRACE_EVENT_EXIT), or has terminated and must be reaped by the tracer.
         Traced = "traced",
     }
 }

@@ -56,8 +56,8 @@ pub enum NotFound {
 /// Maximum number of items that a message lists: option values, or containers and pods.
 const NAMED: usize = 5;
 
-/// The kernel's upper limit for PIDs (`PID_MAX_LIMIT`). The inodes of namespaces are far larger, so
-/// a number up to this limit is probably a PID.
+/// The kernel's upper limit for PIDs (`PID_MAX_LIMIT`). A number up to this limit is probably a
+/// PID, because the inodes of namespaces are far larger.
 const MOST_PIDS: u64 = 1 << 22;
 
 impl NotFound {

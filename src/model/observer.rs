@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Pid, ProcessStart};
 
-/// The pidns process that took a snapshot. A comparison leaves out this process and the processes
-/// that were started together with it, because they are new in every snapshot.
+/// The pidns process that took a snapshot. A comparison ignores this process, and the processes
+/// started together with it, because they are new in every snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
@@ -16,17 +16,17 @@ pub struct Observer {
     /// Start time of pidns, in the same form as the `start_time` of a process; null if unknown.
     pub start_time: Option<u64>,
     /// PID of the outer shell of the CI step; null if there is none. A CI agent such as Jenkins
-    /// starts this shell with `-c`. The outer shell has two children: a heartbeat, which regularly
-    /// touches a file to show that the step is still running, and an inner shell, which runs the
-    /// script that calls pidns.
+    /// starts this shell with `-c`. The outer shell has two children. The first is a heartbeat,
+    /// which regularly touches a file to show that the step is running. The second is an inner
+    /// shell, which runs the script that calls pidns.
     pub step: Option<Pid>,
     /// The processes of the CI step's heartbeat, sorted by PID. The heartbeat shows the CI agent
-    /// that the step is still running. Its processes are subshells of the step's outer shell and
-    /// their descendants, and run only `touch` and short `sleep` commands.
+    /// that the step is running. Its processes are subshells of the step's outer shell, and the
+    /// `touch` and short `sleep` commands that they run.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub companions: Vec<Pid>,
     /// The ancestors and the tracer of pidns, and the other processes in its pipeline, sorted by
-    /// PID. Includes processes that may be in the pipeline, but whose descriptors pidns may not
+    /// PID. Includes a process that may be in the pipeline, but whose descriptors pidns may not
     /// read.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub attendants: Vec<Pid>,

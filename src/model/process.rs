@@ -14,8 +14,8 @@ use super::{Container, EnvPattern, Evidence, NamespaceId, Nspid, Pid, ProcessSta
 pub struct Process {
     /// PID of the process in the namespace of the procfs that was read.
     pub pid: Pid,
-    /// PID of the parent; `None` if this procfs does not show the parent, or if the parent could
-    /// not be read. An unfiltered snapshot always contains the parent.
+    /// PID of the parent; `None` if this procfs does not show the parent, or if pidns could not
+    /// read it. An unfiltered snapshot also contains the parent.
     pub ppid: Option<Pid>,
     /// The process's own (innermost) namespace; `None` if unknown.
     pub namespace: Option<NamespaceId>,
@@ -32,9 +32,9 @@ pub struct Process {
     pub user: Option<SmolStr>,
     /// Number of threads (`Threads` in `/proc/PID/status`).
     pub threads: Option<NonZeroU32>,
-    /// Start time in clock ticks (1/100 s) since boot, independent of time namespaces. It is field
-    /// 22 of `/proc/PID/stat` minus the offset of the reader's time namespace. Boot ID, PID and
-    /// start time together identify a process uniquely.
+    /// Start time in clock ticks (1/100 s) since boot, independent of time namespaces: field 22 of
+    /// `/proc/PID/stat`, minus the offset of the reader's time namespace. Boot ID, PID and start
+    /// time together identify a process uniquely.
     pub start_time: Option<u64>,
     /// `true` if the process is a kernel thread.
     pub kernel_thread: bool,
@@ -49,22 +49,22 @@ pub struct Process {
 /// requested or could not be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProcessDetails {
-    /// Command line, one string for each argument (`/proc/PID/cmdline`), with U+FFFD for
-    /// invalid UTF-8. Empty for kernel threads and terminated processes.
+    /// Command line, one string for each argument (`/proc/PID/cmdline`). U+FFFD replaces invalid
+    /// UTF-8. Empty for kernel threads and terminated processes.
     pub args: Option<Vec<SmolStr>>,
-    /// Inodes of the process's mount, network, user and other namespaces, each with the name of its
-    /// link in `/proc/PID/ns`: `mnt`, `net` and so on.
+    /// Inodes of the process's mount, network, user and other namespaces. The keys are the names of
+    /// the links in `/proc/PID/ns`: `mnt`, `net` and so on.
     pub namespaces: Option<BTreeMap<SmolStr, u64>>,
-    /// Path of the process's cgroup. A process can be in several hierarchies. The path that names a
-    /// container or unit is preferred, then the path in the version 2 hierarchy, then the deepest
+    /// Path of the process's cgroup. If the process is in several hierarchies, pidns prefers a path
+    /// that names a container or unit, then the path in the version 2 hierarchy, then the deepest
     /// path in a version 1 hierarchy.
     pub cgroup: Option<String>,
-    /// The container of the process, if it differs from the container of the process's PID
-    /// namespace. Several containers can share a PID namespace, for example in a pod or with
-    /// `docker run --pid`.
+    /// The container of the process, if it is not the container of the process's PID namespace.
+    /// Several containers can share a PID namespace, for example in a pod or with `docker run
+    /// --pid`.
     pub container: Option<Container>,
     /// PID of the process's tracer (`TracerPid`). Every scan reads it, but only for zombies and for
-    /// processes stopped by a tracer (state `t`).
+    /// processes that a tracer has stopped (state `t`).
     pub tracer: Option<Pid>,
     /// `true` if the process is in a frozen cgroup. Not checked for every process: see
     /// `collect/assemble/frozen.rs`.
@@ -115,15 +115,15 @@ impl Process {
         }
     }
 
-    /// Returns `true` if the leader thread has terminated (states `Z` and `X`). Other threads of
-    /// the process may still be running; see [`is_unreaped`](Self::is_unreaped).
+    /// Returns `true` if the leader thread has terminated (state `Z` or `X`). Other threads may
+    /// still be running (see [`is_unreaped`](Self::is_unreaped)).
     #[must_use]
     pub fn is_zombie(&self) -> bool {
         matches!(self.state, 'Z' | 'X')
     }
 
-    /// Returns `true` if all threads of the process have terminated, but the process has not been
-    /// reaped. If the number of threads is unknown, checks only the state of the leader thread.
+    /// Returns `true` if all threads of the process have terminated, but nobody has reaped the
+    /// process. If the number of threads is unknown, checks only the leader thread.
     #[must_use]
     pub fn is_unreaped(&self) -> bool {
         self.is_zombie() && self.threads.is_none_or(|threads| threads.get() == 1)
@@ -165,9 +165,8 @@ impl Process {
         self.details.as_ref()?.container.as_ref()
     }
 
-    /// Returns the process that must reap this process after it terminates: the tracer if the
-    /// process is traced, otherwise the parent. The kernel hides a traced zombie from the parent
-    /// (`wait_consider_task()`).
+    /// Returns the process that must reap this process: the tracer if there is one, otherwise the
+    /// parent. The kernel hides a traced zombie from its parent (`wait_consider_task()`).
     #[must_use]
     pub fn reaper(&self) -> Option<Pid> {
         self.tracer().or(self.ppid)
