@@ -1,8 +1,8 @@
 //! Finds the container of a process from its cgroup path.
 //!
-//! Anyone who may create cgroups can choose their names, so the result is for display only and must
-//! not be used for decisions about permissions. This module is part of the model because cgroup
-//! paths come from saved documents as well as from `/proc/PID/cgroup`.
+//! Anyone who may create cgroups can choose their names, so the result is only for display. Do not
+//! base decisions about permissions on it. This module is part of the model, because saved
+//! documents also contain cgroup paths.
 //!
 //! Sources of the path formats, looked up in November 2026 unless noted otherwise:
 //! - docker, with the cgroupfs and the systemd driver: `withCgroups` in
