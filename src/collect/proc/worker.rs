@@ -10,8 +10,8 @@ use super::process::ProcessReader;
 use super::scan::{Scan, Target};
 use crate::model::{DiagnosticCode, Pid};
 
-/// Times of the second and the third retry, after the first attempt to read a process. The first
-/// retry has no delay: it follows when the thread has read its other processes.
+/// Delays of the second and the third retry, measured from the first attempt to read a process. The
+/// first retry has no fixed delay: the thread reads its other processes before it.
 const RETRIES: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(600)];
 
 /// Maximum number of late rounds. A late round follows the last regular attempt
