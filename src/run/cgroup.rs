@@ -1,6 +1,6 @@
 //! The cgroup that `pidns run --cgroup` creates for its command (`cgroups(7)`, version 2).
 //!
-//! All processes that the command starts are in this cgroup, whatever their parent, session or PID
+//! All descendants of the command are in this cgroup, whatever their parent, session or PID
 //! namespace is. A process leaves the cgroup only if it is moved to another one.
 
 use std::collections::HashSet;
@@ -20,12 +20,12 @@ use rustix::process::{Pid, getpid};
 
 use crate::error::Error;
 
-/// Number of names to try. A name can still be in use, because an earlier pidns process with the
-/// same PID may have been killed before it could remove its cgroup.
+/// Number of names to try. A name may be in use: an earlier pidns process with the same PID may
+/// have been killed before it removed its cgroup.
 const NAMES: u32 = 100;
 
-/// Number of attempts to remove the cgroup. An attempt can fail because the kernel takes a few
-/// milliseconds to remove a terminated process from its cgroup.
+/// Number of attempts to remove the cgroup. After a process has terminated, its cgroup stays busy
+/// for a few milliseconds.
 const ATTEMPTS: usize = 50;
 
 /// Pause between two attempts to remove the cgroup.
@@ -117,8 +117,8 @@ impl CommandCgroup {
         members
     }
 
-    /// If the command has moved pidns to this cgroup, moves pidns back. Otherwise,
-    /// [`kill`](Self::kill) would also kill pidns.
+    /// Moves pidns back if the command has moved it to this cgroup. Otherwise, [`kill`](Self::kill)
+    /// would also kill pidns.
     ///
     /// # Errors
     /// Fails if pidns has no permission to move itself.
@@ -129,8 +129,8 @@ impl CommandCgroup {
         write(self.parent.as_fd(), MEMBERS, b"0")
     }
 
-    /// Sends SIGKILL to all processes in this cgroup and below it (`cgroup.kill`, since Linux
-    /// 5.14). This includes processes that are being forked at that moment.
+    /// Kills all processes in this cgroup and its descendants (`cgroup.kill`, since Linux 5.14).
+    /// Does not miss processes that are being forked at that moment.
     ///
     /// # Errors
     /// Fails with `ENOENT` before Linux 5.14.

@@ -13,19 +13,19 @@ use crate::collect::Descendant;
 use crate::model::{Killed, Pid};
 
 /// Maximum time for which pidns repeats SIGKILL. Even processes that fork fast are gone after a few
-/// rounds, so a process that still exists after this time is in uninterruptible sleep.
+/// rounds. A process that survives this time is in uninterruptible sleep.
 const KILLING: Duration = Duration::from_secs(10);
 
-/// Maximum pause between two rounds. SIGCHLD ends the pause early, but no signal reports that a
-/// descendant forked, so the pause must be short.
+/// Maximum pause between two rounds. SIGCHLD ends the pause early. The pause must be short, because
+/// no signal tells pidns that a descendant has forked.
 const ROUND: Duration = Duration::from_millis(20);
 
-/// Kills all descendants of the command and all members of its cgroup: sends SIGTERM, waits up to
-/// `grace`, then sends SIGKILL. The wait ends early if a signal asks pidns to exit.
+/// Kills all descendants of the command, and all members of its cgroup. Sends SIGTERM, waits up to
+/// `grace`, and then sends SIGKILL. A signal that asks pidns to exit ends the wait early.
 ///
-/// Descendants can fork in the meantime, so pidns repeatedly looks for new descendants to signal.
-/// pidns stops when it has no permission to signal any of the remaining descendants, or when the
-/// time limit for the signal has expired (`grace` for SIGTERM, `KILLING` for SIGKILL).
+/// Repeatedly looks for descendants to signal, because descendants can fork in the meantime. Gives
+/// up if pidns has no permission to signal any of the remaining descendants, or if the time is over
+/// (`grace` for SIGTERM, `KILLING` for SIGKILL).
 ///
 /// Calls `before_sigkill` if descendants remain after SIGTERM.
 pub fn kill(
@@ -53,9 +53,8 @@ pub fn kill(
         let deadline = Instant::now() + KILLING;
         let members = kill_cgroup(command, deadline);
         if members.is_some() {
-            // `cgroup.kill` also kills members that pidns has no permission to signal, so clear the
-            // list of processes that pidns could not signal. The next rounds add the processes
-            // outside the cgroup again.
+            // `cgroup.kill` also kills members that pidns has no permission to signal. So clear
+            // `refused`. The next rounds add the processes outside the cgroup again.
             killed.refused.clear();
         }
         let time = deadline.saturating_duration_since(Instant::now());
@@ -88,9 +87,9 @@ fn note_survivors(command: &mut SupervisedCommand, killed: &mut Killed) {
     }
 }
 
-/// Kills all members of the command's cgroup at once, and waits until they are gone or `deadline`
-/// has passed. Returns the members. Returns `None` if the command has no cgroup, or if the cgroup
-/// cannot be killed (before Linux 5.14).
+/// Kills all members of the command's cgroup at once, and returns their PIDs. Waits until they are
+/// gone, or until `deadline`. Returns `None` if the command has no cgroup of its own, or if the
+/// cgroup cannot be killed (before Linux 5.14).
 fn kill_cgroup(command: &mut SupervisedCommand, deadline: Instant) -> Option<BTreeSet<Pid>> {
     let members = command.members()?;
     command.cgroup.as_ref()?.kill().ok()?;
@@ -117,9 +116,9 @@ struct Signalled {
     leaves_some: bool,
 }
 
-/// Repeatedly passes each descendant to `send`. Returns when all descendants are gone, when all
-/// running descendants are in `refused`, or when `time` has passed. If `send` fails for a process
-/// that has not terminated, adds the process to `refused`.
+/// Repeatedly calls `send` for each descendant. If `send` fails for a running descendant, adds the
+/// descendant to `refused`. Returns when no other running descendant is left, or when `time` has
+/// passed.
 fn repeat(
     command: &mut SupervisedCommand,
     time: Duration,
@@ -147,9 +146,8 @@ fn repeat(
                 }
                 ControlFlow::Continue(())
             });
-            // If the walk found no running descendant, and cannot have missed one, stop: all
-            // remaining descendants are zombies that only their tracers can reap, so signals have
-            // no effect.
+            // Stop if the walk found no running descendant, and cannot have missed one. All
+            // remaining descendants are then zombies that only their tracers can reap.
             leaves_some = if living.is_empty() {
                 command.may_have_missed()
             } else {

@@ -3,8 +3,7 @@
 //!
 //! If the command must run in its own cgroup, or must die with pidns, pidns starts a second pidns
 //! process instead. The second process joins the cgroup, sets the parent-death signal, and then
-//! executes the command. Code that runs between `fork(2)` and `execve(2)` could do the same without
-//! a second process, but this would need an unsafe function of the standard library (`pre_exec`).
+//! executes the command. The alternative, the standard library's `pre_exec`, is unsafe.
 
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
@@ -26,11 +25,11 @@ use crate::error::Error;
 /// The `argv[0]` of a pidns process that [`spawn`] started.
 const NAME: &str = "pidns-launch";
 
-/// Starts a command with the signal mask that pidns was started with. If `dies_with_us` is `true`,
-/// the kernel kills the command when the calling thread of pidns exits (`PR_SET_PDEATHSIG`).
+/// Starts a command with the signal mask that pidns inherited. If `dies_with_us` is `true`, the
+/// kernel kills the command when the thread that called `spawn` exits (`PR_SET_PDEATHSIG`).
 ///
 /// # Errors
-/// Returns an error if the process cannot be started, for example because /proc is not mounted.
+/// Returns an error if the process cannot be started (for example, because /proc is not mounted).
 pub fn spawn(
     command: &[OsString],
     signals: &Signals,
@@ -44,9 +43,9 @@ pub fn spawn(
     {
         return Ok(child);
     }
-    // Start a second pidns process, which executes the command with `execvp(3)`. Unlike the direct
-    // start above, `execvp` runs a script without `#!` in the shell. If `execvp` fails, the second
-    // process exits with status 126 or 127, as a shell does.
+    // Start a second pidns process, which executes the command with `execvp(3)`. Unlike
+    // `posix_spawnp(3)`, `execvp` runs a script without `#!` in the shell. If `execvp` fails, the
+    // second process exits with status 126 or 127, as a shell does.
     let parent = if dies_with_us { getpid().as_raw_nonzero().get() } else { 0 };
     let members_file = members_file.unwrap_or(Path::new(""));
     let mut words = vec![NAME.into(), parent.to_string().into(), members_file.into()];
@@ -62,8 +61,8 @@ fn start(program: &OsStr, words: &[OsString], signals: &Signals) -> io::Result<P
     let flags = PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF;
     attributes.set_flags(flags)?;
     attributes.set_sigmask(signals.mask_before())?;
-    // The Rust runtime made this process ignore SIGPIPE. Reset SIGPIPE for the command, unless
-    // SIGPIPE was already ignored when pidns was started.
+    // The Rust runtime has made pidns ignore SIGPIPE. Reset SIGPIPE for the command, unless it was
+    // already ignored when pidns started.
     let reset = if raw_signals::was_sigpipe_ignored() { None } else { Some(NixSignal::SIGPIPE) };
     attributes.set_sigdefault(&reset.into_iter().collect::<SigSet>())?;
     let variables = env::vars_os().map(|(name, value)| [name, value].join(OsStr::new("=")));
@@ -115,8 +114,8 @@ fn die_with(parent: &str) -> io::Result<()> {
         return Ok(());
     }
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    // If the first pidns process exited before this process set PR_SET_PDEATHSIG, the kernel sends
-    // no signal. So check that the first pidns process is still the parent.
+    // The kernel sends no signal if the parent exited before PR_SET_PDEATHSIG was set. So check
+    // that the first pidns process is still the parent.
     if getppid().is_none_or(|pid| pid.as_raw_nonzero().get() != parent) {
         return Err(io::Error::other("pidns has ended"));
     }

@@ -1,11 +1,11 @@
 //! Runs a command, and supervises the command and its descendants.
 //!
-//! pidns is a *subreaper* (`PR_SET_CHILD_SUBREAPER` in `prctl(2)`, since Linux 3.4): when the
-//! parent of a descendant exits, the descendant becomes a child of pidns, whatever its session or
-//! process group is. In a PID namespace that the command created, the descendant becomes a child of
-//! the namespace's init instead, but the init is also a descendant of pidns. So pidns has a child
-//! as long as any descendant is left. Without a child, `wait(2)` fails with `ECHILD`, so pidns does
-//! not need to scan /proc to learn that no descendant is left.
+//! pidns is a *subreaper* (`PR_SET_CHILD_SUBREAPER` in `prctl(2)`, since Linux 3.4): the kernel
+//! reparents orphaned descendants to pidns, whatever their session or process group is. In a PID
+//! namespace that the command created, orphans are reparented to the namespace's init, which is
+//! also a descendant of pidns. So pidns has a child as long as any descendant is left. Without a
+//! child, `wait(2)` fails with `ECHILD`, so pidns need not scan /proc to learn that no descendant
+//! is left.
 //!
 //! This method works only if all children of pidns belong to the command (see
 //! [`Descendants::adopts_others`]).
@@ -62,25 +62,25 @@ pub struct SupervisedCommand {
     mounted: MountedNamespaces,
 }
 
-/// Maximum number of signals to read, or children to reap, in a row. Without this limit, processes
-/// that fork and exit fast could keep pidns from reading signals, and many signals could keep it
-/// from reaping.
+/// Maximum number of signals to read, or of children to reap, in a row. Without this limit, a flood
+/// of terminated children could keep pidns from reading signals, and a flood of signals could keep
+/// it from reaping.
 const ROUND: usize = 1000;
 
-/// Maximum pause between two checks for descendants. SIGCHLD usually ends the pause early. But if
-/// pidns has already read the SIGCHLD before the check, the signal cannot end the pause.
+/// Maximum pause between two checks for descendants. Usually, SIGCHLD ends the pause early. A
+/// SIGCHLD that pidns read before the check does not.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Time limit for a parent to reap a zombie. After this time, the zombie is treated as a leftover.
 pub const REAPING: Duration = Duration::from_millis(100);
 
-/// Time after a request to exit (such as SIGTERM) during which the same signal does not count as a
-/// second request. For example, `timeout(1)` sends a signal to pidns and then to the whole process
-/// group. The second signal can arrive after the first one has ended the command.
+/// After a request to exit (such as SIGTERM), the same signal is not a new request for this time.
+/// For example, `timeout(1)` sends its signal twice: to pidns, and to the whole process group. The
+/// second signal can arrive after the first one has ended the command.
 const REPEAT_WINDOW: Duration = Duration::from_millis(500);
 
-/// Minimum number of descriptors that must be free before pidns starts a command. Without them,
-/// pidns could neither find nor kill leftover processes.
+/// Number of descriptors that must be free before pidns starts a command. pidns needs them to find
+/// and kill leftover processes.
 const SPARE_DESCRIPTORS: usize = 8;
 
 /// The children that are left after a round of reaping.
@@ -106,15 +106,15 @@ impl SupervisedCommand {
     /// Starts a command. The command inherits the descriptors, process group, session, terminal and
     /// signal mask that pidns was started with.
     ///
-    /// If `dies_with_us` is `true`, the kernel kills the command when pidns is killed. The
-    /// descendants of the command keep running.
+    /// If `dies_with_us` is `true`, the kernel kills the command when pidns is killed, but not the
+    /// command's descendants.
     ///
-    /// If `in_cgroup` is `true`, the command runs in a new cgroup, and pidns treats all members of
-    /// this cgroup as descendants of the command.
+    /// If `in_cgroup` is `true`, the command runs in a new cgroup. pidns treats all members of this
+    /// cgroup as descendants of the command.
     ///
     /// # Errors
-    /// Returns an error if the process cannot be started, if the cgroup cannot be created, if /proc
-    /// is not usable, or if SIGCHLD is ignored.
+    /// Returns an error if the process or the cgroup cannot be created, if /proc is not usable, or
+    /// if SIGCHLD is ignored.
     pub fn start(command: &[OsString], dies_with_us: bool, in_cgroup: bool) -> Result<Self, Error> {
         let descendants = Descendants::open(Path::new("/proc"))?;
         let failed = |what| move |errno: Errno| Error::Run { what, source: errno.into() };
@@ -167,8 +167,8 @@ impl SupervisedCommand {
         Some(members.filter_map(|raw| Some(self.descendants.open_member(raw)?.pid)).collect())
     }
 
-    /// Visits every member of the command's cgroup, and then every other descendant of pidns, until
-    /// `visit` returns `Break`. See [`Descendants::walk`].
+    /// Visits the members of the command's cgroup, and then all other descendants of pidns. Stops
+    /// when `visit` returns `Break`. See [`Descendants::walk`].
     fn walk(&self, mut visit: impl FnMut(&Descendant) -> ControlFlow<()>) {
         let cgroup = self.cgroup.as_ref();
         let members = cgroup.map(|cgroup| self.descendants.open_listed(|| cgroup.members()));
@@ -190,8 +190,8 @@ impl SupervisedCommand {
         &self.mounted
     }
 
-    /// Returns `true` if a PID namespace has been bind-mounted since the command started. Such a
-    /// mount keeps the namespace alive even without a process.
+    /// Returns `true` if a PID namespace has been bind-mounted since the command started. A bind
+    /// mount keeps a namespace alive even without a process.
     ///
     /// # Errors
     /// Returns an error if the mount table cannot be read.
@@ -205,8 +205,8 @@ impl SupervisedCommand {
     /// Returns an error if the kernel discarded the exit status of the command.
     pub fn wait_for_command(&mut self) -> Result<Ended, Error> {
         loop {
-            // Read signals before reaping children. If a child terminates after `reap`, its SIGCHLD
-            // stays pending, so the wait for the next signal ends at once.
+            // Read signals before reaping children. The SIGCHLD of a child that terminates after
+            // `reap` then stays pending, and ends the next wait at once.
             for received in self.signals.iter().take(ROUND) {
                 note_exit_request(&mut self.asked_to_exit, received.signal);
                 received.pass_on(self.command, &self.descendants);
@@ -214,9 +214,8 @@ impl SupervisedCommand {
             let children = self.reap();
             match (self.state, children) {
                 (State::Ended(ended), _) => {
-                    // Discard signals that arrived before the command ended, such as the SIGINT of
-                    // a Ctrl-C that terminated the command. Such signals must not shorten the wait
-                    // for the command's descendants.
+                    // Discard signals that arrived before the command ended. For example, a Ctrl-C
+                    // that terminated the command must not shorten the wait for its descendants.
                     for received in self.signals.iter().take(ROUND) {
                         note_exit_request(&mut self.asked_to_exit, received.signal);
                     }
@@ -241,9 +240,9 @@ impl SupervisedCommand {
         }
     }
 
-    /// Waits up to `grace` for all descendants to exit. The wait ends early if a signal asks pidns
-    /// to exit, or if all remaining descendants are zombies that pidns cannot reap. Returns `true`
-    /// if no descendant is left.
+    /// Waits up to `grace` for all descendants to exit. Returns `true` if no descendant is left.
+    /// The wait ends early if a signal asks pidns to exit, or if only zombies that pidns cannot
+    /// reap are left.
     pub fn wait_for_descendants(&mut self, grace: Duration) -> bool {
         let deadline = Instant::now().checked_add(grace);
         loop {
@@ -280,10 +279,10 @@ impl SupervisedCommand {
     /// signals must have been read before the walk.
     ///
     /// A walk misses a running descendant only if the descendant's parent exits during the walk.
-    /// Let P be this parent, and let C be the child of pidns that is P or an ancestor of P. If C
-    /// had been running during the whole walk, the walk would have found C. So C exited during the
-    /// walk, and the kernel sent SIGCHLD to pidns. Therefore, if no signal is pending after the
-    /// walk, the walk has not missed any running descendant.
+    /// Let C be the child of pidns that is this parent or its ancestor. If C had been running
+    /// during the whole walk, the walk would have found C. So C exited during the walk, and the
+    /// kernel sent SIGCHLD to pidns. If no signal is pending, the walk has therefore missed no
+    /// running descendant.
     fn may_have_missed(&self) -> bool {
         self.has_members() || self.signals.is_pending()
     }
@@ -307,8 +306,7 @@ impl SupervisedCommand {
     }
 
     /// Reads the signals that arrived after the command ended. Sets `hurried` if a signal asks
-    /// pidns to exit, unless the signal only repeats the last request to exit (see
-    /// [`REPEAT_WINDOW`]).
+    /// pidns to exit. Ignores a repetition of the last request (see [`REPEAT_WINDOW`]).
     fn note_hurry(&mut self) {
         for received in self.signals.iter().take(ROUND) {
             self.hurried |= note_exit_request(&mut self.asked_to_exit, received.signal);
@@ -344,9 +342,9 @@ impl SupervisedCommand {
         } else if let Some(signal) = status.stopping_signal().and_then(Signal::from_named_raw)
             && [Signal::TSTP, Signal::TTIN, Signal::TTOU].contains(&signal)
         {
-            // pidns stops itself only for job-control signals of the terminal. If another process
-            // stops the command with SIGSTOP, that process will later send SIGCONT to the command,
-            // but not to pidns, so pidns would stay stopped.
+            // Stop pidns as well, but only for job-control signals of the terminal. A process that
+            // sends SIGSTOP to the command would later send SIGCONT only to the command, so pidns
+            // would stay stopped.
             self.state = State::Stopped(signal);
         }
     }
@@ -364,9 +362,8 @@ fn check_descriptors(open: BorrowedFd<'_>) -> SysResult<()> {
     spare.map(drop)
 }
 
-/// If `signal` asks pidns to exit, records the request in `last` and returns `true`. Returns
-/// `false` for any other signal, and for a signal that only repeats the last request (see
-/// [`REPEAT_WINDOW`]).
+/// Returns `true` if `signal` asks pidns to exit, and records this request in `last`. Returns
+/// `false` for a repetition of the last request (see [`REPEAT_WINDOW`]), and for all other signals.
 fn note_exit_request(last: &mut Option<(Signal, Instant)>, signal: Signal) -> bool {
     if !signals::asks_to_exit(signal) {
         return false;
@@ -374,8 +371,8 @@ fn note_exit_request(last: &mut Option<(Signal, Instant)>, signal: Signal) -> bo
     let now = Instant::now();
     let is_repeated =
         last.is_some_and(|(it, at)| it == signal && now.duration_since(at) < REPEAT_WINDOW);
-    // Do not record the time of a repeated signal. Otherwise, each signal would restart the
-    // `REPEAT_WINDOW`, so that a user who keeps pressing Ctrl-C could never make a new request.
+    // A repetition must not restart the `REPEAT_WINDOW`. Otherwise, a user who keeps pressing
+    // Ctrl-C could never make a new request.
     if !is_repeated {
         *last = Some((signal, now));
     }

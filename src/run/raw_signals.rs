@@ -1,6 +1,5 @@
-//! Converts signal numbers, and reads and changes the dispositions of signals. This module exists
-//! because the safe interfaces of nix and rustix do not support real-time signals, or cannot change
-//! dispositions.
+//! Converts signal numbers, and reads and changes signal dispositions. The safe interfaces of nix
+//! and rustix lack real-time signals, or cannot change dispositions.
 
 #![allow(unsafe_code)]
 
@@ -28,9 +27,8 @@ pub extern "C" fn note_sigpipe() {
 #[must_use]
 pub fn is_ignored(signal: i32) -> bool {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: sigaction(2) with a null pointer for the new action only writes the current action to
-    // `action`. If the call fails, all bytes of `action` are still zero, which is a valid
-    // `sigaction`.
+    // SAFETY: with a null pointer as the new action, sigaction(2) only writes the current action to
+    // `action`. If the call fails, `action` stays all zero, which is a valid `sigaction`.
     let action = unsafe {
         libc::sigaction(signal, ptr::null(), action.as_mut_ptr());
         action.assume_init()
@@ -49,12 +47,12 @@ pub fn reset_sigpipe() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
-/// Reaps the children that have terminated, and makes the kernel reap the other children as soon as
-/// they terminate.
+/// Reaps the terminated children of pidns. Makes the kernel reap all other children as soon as they
+/// terminate.
 ///
-/// pidns has children that it did not start if a shell starts a job and then replaces itself with
-/// pidns (`job & exec pidns`), or if its input is a process substitution. If pidns did not reap
-/// these children, it would report itself as the parent of zombies.
+/// pidns inherits children from a shell that replaces itself with pidns (`job & exec pidns`), or
+/// that gives pidns a process substitution as input. If pidns did not reap these children, it would
+/// report itself as the parent of zombies.
 pub fn reap_inherited_children() {
     // SAFETY: SIG_IGN is a valid disposition. Only `pidns run` waits for children, and it does not
     // call this function.

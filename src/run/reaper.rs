@@ -1,7 +1,7 @@
 //! Reaps orphans in a second thread while pidns looks for leftover processes.
 //!
-//! Processes that fork and exit fast leave tens of thousands of zombies within a second. Without a
-//! reaper, these zombies would use up all PIDs before pidns has found the leftover processes.
+//! Processes that fork and exit fast can leave tens of thousands of orphans a second. Unless pidns
+//! reaps them at once, they use up all PIDs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,8 +11,8 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{WaitOptions, setpriority_process, wait};
 
-/// Time that the thread sleeps when pidns has no children. The thread does not exit in this case,
-/// because pidns can get another child later if it is the init of its PID namespace.
+/// Time that the thread sleeps if pidns has no children. The thread does not exit: if pidns is the
+/// init of its PID namespace, it can get another child later.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A thread that reaps every terminated child. It begins to do so when [`begin`](Self::begin) is
@@ -24,9 +24,9 @@ pub struct Reaper {
 }
 
 impl Reaper {
-    /// Starts the thread, which then waits for [`begin`](Self::begin). Must be called before the
-    /// command is started, because the command can use up all PIDs. If the thread cannot be
-    /// started, only the main thread of pidns reaps children.
+    /// Starts the thread, which waits for [`begin`](Self::begin). Must be called before the command
+    /// starts, because the command can use up all PIDs. If the thread cannot be started, only the
+    /// main thread reaps children.
     pub fn start() -> Self {
         let has_begun = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&has_begun);
@@ -54,8 +54,8 @@ impl Reaper {
     }
 }
 
-/// Raises the priority of this thread, so that pidns keeps up with processes that fork and exit
-/// fast, even during a scan. Does nothing if pidns has no permission to do so.
+/// Raises the priority of this thread, so that it keeps up with processes that fork and exit fast,
+/// even during a scan. Does nothing if pidns lacks the permission.
 pub(super) fn raise_priority() {
     let _ = setpriority_process(None, -20);
 }

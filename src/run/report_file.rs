@@ -27,8 +27,8 @@ pub enum WriteMode {
     Replace,
     /// The report is appended to the existing contents.
     Append,
-    /// The report is written at the current position of a descriptor that pidns has inherited, or
-    /// to a file that stores no data, such as a pipe or a terminal.
+    /// Write at the current position of an inherited descriptor, or to a file without stored data
+    /// (such as a pipe or a terminal).
     Stream,
 }
 
@@ -63,9 +63,8 @@ impl ReportFile {
         let mut options = OpenOptions::new();
         let file = opened_as(options.write(true).create(true).append(appends).open(path)?, mode)?;
         if file.opened.is_file() {
-            // If the output of the command goes to the same file, write the report to the
-            // descriptor of that output, so that the output and the report do not overwrite each
-            // other.
+            // If the command's output goes to the same file, write the report to the descriptor of
+            // the output. Otherwise, output and report would overwrite each other.
             for standard in [stdout, stderr].into_iter().flatten() {
                 if is_same(&standard.metadata()?, &file.opened) {
                     return opened_as(standard, WriteMode::Stream);
@@ -75,9 +74,8 @@ impl ReportFile {
         Ok(file)
     }
 
-    /// Returns an error if two of these files are the same, because one report would overwrite the
-    /// other or be appended to it. Several reports may go to standard error (`-`), or to a
-    /// character device such as /dev/null.
+    /// Returns an error if two reports go to the same file. Standard error (`-`) and character
+    /// devices, such as /dev/null, can take several reports.
     ///
     /// # Errors
     /// Returns [`Error::Usage`] if two files are the same.
@@ -98,8 +96,8 @@ impl ReportFile {
         Ok(())
     }
 
-    /// Writes a report. If the command has removed the file, creates it again. Stops waiting for a
-    /// slow reader as soon as `stop` is readable.
+    /// Writes the report. If the command has removed the file, creates it again. Stops waiting for
+    /// a slow reader as soon as `stop` is readable.
     ///
     /// # Errors
     /// Returns an error if the report cannot be written, or if the command has replaced the file
@@ -125,10 +123,9 @@ impl ReportFile {
         written.map_err(|source| Error::Report { path: self.path, source })
     }
 
-    /// Returns the open report file. If the command has removed the file, creates it again. Never
-    /// opens a file that the command has put in its place: opening a FIFO could block forever, and
-    /// a symbolic link could make pidns overwrite a file that the command has no permission to
-    /// write.
+    /// Returns the open report file. If the command has removed the file, creates it again. If the
+    /// command has replaced the file, returns an error: opening a FIFO could block forever, and a
+    /// symbolic link could make pidns overwrite a file that the command has no permission to write.
     fn current(&self) -> io::Result<File> {
         if self.mode == WriteMode::Stream {
             return self.file.try_clone();

@@ -1,12 +1,14 @@
 //! Reads signals from a descriptor (`signalfd(2)`) instead of handling them asynchronously, and
 //! passes them on to the command.
 //!
-//! A handler would change the dispositions that a command inherits. For example, a signal can be
-//! ignored when pidns starts (`nohup`, background jobs of `sh`). If pidns installed a handler for
-//! this signal, `execve(2)` would reset the signal to its default action, so the command would no
-//! longer ignore it. A blocked signal keeps its disposition. The kernel queues a blocked signal
-//! even if it is ignored. The kernel also queues a blocked signal if pidns is the init of its PID
-//! namespace, although it discards most other signals for which an init has no handler.
+//! pidns blocks signals instead of installing handlers, because a command must inherit the
+//! dispositions of signals. For example, `nohup` makes a command ignore SIGHUP. If pidns installed
+//! a handler for an ignored signal, `execve(2)` would reset the signal to its default action, and
+//! the command would no longer ignore it.
+//!
+//!
+//! The kernel queues a blocked signal even if it is ignored, or if pidns is the init of its PID
+//! namespace.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -21,9 +23,8 @@ use rustix::process::{Pid, Signal, getpid, kill_process};
 use super::raw_signals;
 use crate::collect::Descendants;
 
-/// Signals that the kernel sends because of a fault in pidns itself. pidns does not block these
-/// signals, so they terminate pidns. pidns blocks all other signals, except SIGKILL and SIGSTOP,
-/// and reads them from its signalfd.
+/// Signals that the kernel sends because of a fault in pidns itself. pidns does not block them, so
+/// they terminate pidns.
 const FAULTS: [NixSignal; 6] = [
     NixSignal::SIGBUS,
     NixSignal::SIGFPE,
@@ -36,8 +37,8 @@ const FAULTS: [NixSignal; 6] = [
 /// The signals that [`Signals::block_ending`] blocks.
 const ENDING: [NixSignal; 3] = [NixSignal::SIGINT, NixSignal::SIGTERM, NixSignal::SIGHUP];
 
-/// After the command has ended, these signals ask `pidns run` to stop waiting for leftover
-/// processes and for slow readers of its output.
+/// Signals that ask `pidns run` to exit after the command has ended. pidns then stops waiting for
+/// leftover processes, and for slow readers of its output.
 const EXIT_REQUESTS: [NixSignal; 4] =
     [NixSignal::SIGHUP, NixSignal::SIGINT, NixSignal::SIGQUIT, NixSignal::SIGTERM];
 
@@ -53,8 +54,8 @@ const OF_TERMINAL: [Signal; 8] = [
     Signal::WINCH,
 ];
 
-/// Signals that are not passed on, because they are meant for pidns: one of its children has
-/// changed state, or pidns has reached its own CPU time limit.
+/// Signals that concern only pidns if the kernel sends them: a child has changed state, or pidns
+/// has reached its CPU time limit.
 const OF_PIDNS: [Signal; 2] = [Signal::CHILD, Signal::XCPU];
 
 /// The signals that this process blocks, and the signalfd to read them from.
@@ -78,8 +79,8 @@ pub struct Received {
 }
 
 impl Signals {
-    /// Blocks all signals, except those that report a fault (such as SIGSEGV), in the calling
-    /// thread and in all threads that it starts later.
+    /// Blocks all signals in the calling thread, and in all threads that it starts later. Does not
+    /// block signals that report a fault, such as SIGSEGV.
     pub fn block() -> io::Result<Self> {
         let mut taken = SigSet::all();
         for fault in FAULTS {
@@ -194,8 +195,8 @@ impl Received {
     /// the same group.
     fn has_reached(self, command: Pid, descendants: &Descendants) -> bool {
         let Self { signal, from_kernel, sender } = self;
-        // rustix does not expect 0 as the ID of a process group or session, but the kernel returns
-        // it if the leader is not visible in the PID namespace of pidns.
+        // Use nix, because rustix does not allow 0 as the ID of a process group or session. The
+        // kernel returns 0 if the leader is not visible in the PID namespace of pidns.
         let nix_pid = |pid: Pid| nix::unistd::Pid::from_raw(pid.as_raw_nonzero().get());
         if getpgid(Some(nix_pid(command))) != getpgid(None) {
             return false;
@@ -207,9 +208,8 @@ impl Received {
             (true, _) => {
                 OF_TERMINAL.contains(&signal) && (signal != Signal::HUP || !is_session_leader())
             }
-            // If the sender is the command or a descendant of the command, the sender probably used
-            // `kill 0`, as shell scripts do. `kill 0` signals the whole process group, including
-            // the command.
+            // The command or one of its descendants probably used `kill 0`, as shell scripts do.
+            // `kill 0` signals the whole process group, including the command.
             (false, Some(sender)) => sender == command || descendants.contains(sender),
             (false, None) => false,
         }
@@ -227,9 +227,8 @@ fn is_heeded(signal: NixSignal) -> bool {
     !raw_signals::is_ignored(signal as i32)
 }
 
-/// Stops this process by the default action of SIGTSTP, SIGTTIN or SIGTTOU, and returns after
-/// another process has continued it. In an orphaned process group, the kernel ignores these
-/// signals, so the function returns at once.
+/// Stops pidns with SIGTSTP, SIGTTIN or SIGTTOU, and returns when another process has continued it.
+/// Returns at once in an orphaned process group, because the kernel ignores these signals there.
 pub fn stop_by(signal: Signal) {
     let Ok(signal) = NixSignal::try_from(signal.as_raw()) else { return };
     // Ignore errors: if pidns cannot stop itself, it merely keeps running while the command is
