@@ -1,5 +1,5 @@
-//! Prepares the process before any other code runs: opens missing standard descriptors, records the
-//! disposition of SIGPIPE, and makes sure that the stack is large enough.
+//! Prepares the process before any other code runs. Replaces closed standard descriptors, records
+//! the disposition of SIGPIPE, and provides a large enough stack.
 
 use std::os::fd::{BorrowedFd, IntoRawFd as _};
 use std::process::ExitCode;
@@ -16,18 +16,17 @@ use rustix::stdio::{stderr, stdin, stdout};
 /// threads.
 const ENOUGH_STACK: usize = 2 * 1024 * 1024;
 
-/// Runs the function `main`. If the main thread has less stack than [`ENOUGH_STACK`], runs the
-/// function in a new thread.
+/// Runs `main`. If the main thread has less stack than [`ENOUGH_STACK`], runs `main` in a new
+/// thread.
 ///
-/// `ulimit -s` limits only the stack of the main thread. The stacks of other threads can have any
-/// size.
+/// `ulimit -s` limits only the main thread's stack. Other threads can have stacks of any size.
 pub fn with_enough_stack(main: fn() -> ExitCode) -> ExitCode {
     let limit = getrlimit(Resource::Stack).current;
     if limit.is_some_and(|limit| limit < ENOUGH_STACK as u64)
         && let Ok(thread) = thread::Builder::new().stack_size(ENOUGH_STACK).spawn(main)
     {
-        // The new thread runs the program, which may wait for signals. Block all signals in the
-        // main thread, so that the kernel delivers them to the new thread.
+        // Block all signals in the main thread, so that the kernel delivers them to the new thread,
+        // which runs the program.
         let _ = SigSet::all().thread_block();
         return thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     }
@@ -43,25 +42,24 @@ pub fn with_enough_stack(main: fn() -> ExitCode) -> ExitCode {
 /// end-of-file, and writing to it fails with `EBADF`, as for a closed descriptor. The replacement
 /// is closed in programs that pidns executes.
 ///
-/// Without this function, the Rust runtime would open /dev/null for closed descriptors. Output
-/// would then be lost without an error, because pidns could not distinguish this /dev/null from a
-/// /dev/null that the caller has chosen (such as `stdout=DEVNULL` in Python). In a chroot without
-/// /dev/null, the runtime would abort.
+/// Without this function, the Rust runtime would open /dev/null for closed descriptors, and output
+/// would be lost without an error. pidns could not tell this /dev/null from one that the caller has
+/// chosen. In a chroot without /dev/null, the runtime would abort.
 extern "C" fn replace_closed_descriptors() {
     let is_closed = |fd: BorrowedFd<'_>| fcntl_getfd(fd).is_err();
     while [stdin(), stdout(), stderr()].into_iter().any(is_closed)
         && let Ok((reader, _writer)) = pipe_with(PipeFlags::CLOEXEC)
     {
         // The kernel assigns the lowest free descriptor number, so the read end of the pipe
-        // replaces the first closed standard descriptor. The read end stays open, but the write end
-        // is closed when it goes out of scope.
+        // replaces the first closed standard descriptor. Keep the read end open. Dropping `_writer`
+        // closes the write end.
         let _ = reader.into_raw_fd();
     }
 }
 
-/// The C library calls the functions in this section before `main`, and therefore before the Rust
-/// runtime opens /dev/null for closed standard descriptors and ignores SIGPIPE. Safe Rust has no
-/// hook that runs this early.
+/// The C library calls the functions in this section before `main`. Later, the Rust runtime opens
+/// /dev/null for closed standard descriptors, and ignores SIGPIPE. Safe Rust has no hook that runs
+/// before that.
 //
 // SAFETY: each entry of the section must be a pointer to an `extern "C"` function that returns
 // nothing. Both entries are such pointers. The two functions ignore the arguments that the C
