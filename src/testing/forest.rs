@@ -14,16 +14,15 @@ use super::{namespace, process};
 use crate::collect::parse::Leaders;
 use crate::model::{Namespace, NamespaceId, Pid, Process};
 
-/// Limits on the size of a forest. With low limits, a test takes only milliseconds, and many
-/// namespaces have the same level and contain the same PIDs. So a test detects code that confuses
-/// two namespaces.
+/// Limits on the size of a forest. With low limits, tests are fast, and many namespaces have the
+/// same level and the same PIDs. So tests detect code that confuses two namespaces.
 const MAX_TASKS: usize = 40; // at most 64, so that one u64 has a bit for each task
 const MAX_NAMESPACES: usize = 12;
 const MAX_DEPTH: usize = 5;
 
-/// A system call, or the exit of a process. `by` and `of` each select a process that is running at
-/// that time. `skip` determines the gap before the next PID. A call that the kernel would refuse
-/// has no effect.
+/// A system call, or the exit of a process. `by` selects the running process that makes the call.
+/// `of` selects the running process that the call refers to. `skip` determines how many PIDs are
+/// skipped. A call that the kernel would refuse has no effect.
 #[derive(Clone, Debug)]
 pub enum Call {
     /// `fork(2)`.
@@ -51,9 +50,9 @@ pub enum Call {
     Wait { by: u8 },
 }
 
-/// Generates up to `count` random system calls. `injecting` is the average number of calls that can
-/// inject a process, for every 20 other calls. An injected process is outside its parent's
-/// namespace, and is not the init of a child of that namespace.
+/// Generates up to `count` random system calls. For every 20 ordinary calls, there are on average
+/// `injecting` calls that can inject a process. An injected process is in another namespace than
+/// its parent, and is not the init of a child namespace.
 pub fn calls(count: usize, injecting: u8) -> impl Strategy<Value = Vec<Call>> {
     let play = move |all: Vec<u32>| all.into_iter().map(|raw| call(raw, injecting)).collect();
     vec(any::<u32>(), 1..=count).prop_map(play)
@@ -253,8 +252,8 @@ impl Forest {
     }
 
     /// Creates a namespace, like `copy_pid_ns` in the kernel. Returns `None` if the forest is too
-    /// large, or if the caller's children already start in another namespace: the kernel then
-    /// refuses the call.
+    /// large. Also returns `None` if the caller's children already start in another namespace,
+    /// because the kernel refuses such a call.
     fn make_namespace(&mut self, by: usize) -> Option<usize> {
         let task = &self.tasks[by];
         let level = self.namespaces[task.namespace].level + 1;
@@ -325,8 +324,8 @@ impl Forest {
     }
 
     /// Returns the process that adopts the children of a terminated process, like `find_new_reaper`
-    /// in the kernel: the nearest subreaper among its ancestors in the same namespace, or otherwise
-    /// the namespace's init.
+    /// in the kernel. This is the nearest ancestor in the same namespace that is a subreaper. If
+    /// there is none, it is the namespace's init.
     fn reaper(&self, of: usize) -> usize {
         let namespace = self.tasks[of].namespace;
         let mut at = self.tasks[of].parent;
@@ -339,9 +338,9 @@ impl Forest {
         self.namespaces[namespace].init.unwrap()
     }
 
-    /// Terminates all processes in a namespace and its descendants, like `zap_pid_ns_processes` in
-    /// the kernel when an init exits. A process whose parent is outside the namespace becomes a
-    /// zombie.
+    /// Terminates all processes in a namespace and its descendants after the init has exited, like
+    /// `zap_pid_ns_processes` in the kernel. A process whose parent is outside these namespaces
+    /// becomes a zombie.
     fn zap(&mut self, namespace: usize) {
         for task in 0..self.tasks.len() {
             if self.tasks[task].fate == Fate::Reaped
@@ -370,8 +369,9 @@ impl Forest {
         }
     }
 
-    /// Ends each waiting init whose namespace and descendant namespaces contain no other process.
-    /// The init is reaped if its parent is also a waiting init. Otherwise, it becomes a zombie.
+    /// Ends waiting inits. An init waits until its namespace and the descendant namespaces contain
+    /// no other process. It is then reaped if its parent is also a waiting init. Otherwise, it
+    /// becomes a zombie.
     fn end_waiting(&mut self) {
         let waits = |tasks: &[Task], it: usize| tasks[it].fate == Fate::Waiting;
         loop {
@@ -447,8 +447,8 @@ fn has(bits: u64, index: usize) -> bool {
     bits >> index & 1 == 1
 }
 
-/// The result of a scan, plus the fields `mount` and `task_of`. A scan cannot determine these two
-/// fields, but tests need them to compare the result with the forest.
+/// The result of a scan. Also contains two fields that a scan does not know, `mount` and `task_of`:
+/// tests need them to compare the result with the forest.
 #[derive(Clone, Debug)]
 pub struct View {
     pub processes: Vec<Process>,
@@ -499,9 +499,8 @@ impl View {
             if task.fate == Fate::Zombie || task.leader_exited {
                 seen.state = 'Z';
             }
-            // If only the leader thread has exited, a second thread still exists. In an init that
-            // is exiting, the second thread waits until all other processes of the namespace are
-            // gone.
+            // If only the leader thread has exited, a second thread still exists. In a terminated
+            // init, the second thread waits until all other processes of the namespace are gone.
             let has_others = task.fate != Fate::Zombie && task.leader_exited;
             seen.threads = NonZeroU32::new(if has_others { 2 } else { 1 });
             if !is_told {
@@ -533,8 +532,7 @@ impl View {
     }
 
     /// Adds the namespaces that the scan discovers. The kernel reports the parent of a namespace
-    /// only if the parent is the viewer's namespace or a descendant of the viewer's namespace
-    /// (`pidns_get_parent`).
+    /// only if the parent is the viewer's namespace or one of its descendants (`pidns_get_parent`).
     fn describe(
         &mut self,
         forest: &Forest,

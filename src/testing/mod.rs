@@ -76,8 +76,7 @@ pub fn snapshot(mut namespaces: Vec<Namespace>, processes: Vec<Process>) -> Snap
     }
 }
 
-/// Returns a snapshot of a host with one container. The container's namespace has a dead child
-/// namespace. Many tests use this snapshot.
+/// Returns a snapshot of a host with one container, whose namespace has a dead child namespace.
 pub fn farm() -> Snapshot {
     const ID: &str = "3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a";
     let (host, container, dead) = (4_026_531_836, 4_026_532_179, 4_026_532_180);
