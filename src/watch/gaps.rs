@@ -1,5 +1,5 @@
-//! Remembers which gaps in the snapshots were reported. A gap is a reason why a snapshot or
-//! comparison is incomplete. A gap that disappears and comes back soon is reported only once.
+//! Records the gaps that were reported, so that a gap that soon comes back is reported only once. A
+//! gap is a reason why a snapshot or comparison is incomplete.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,8 +11,8 @@ const LASTING: Duration = Duration::from_secs(60);
 /// The reasons why snapshots or comparisons from the past minute are incomplete.
 #[derive(Debug, Default)]
 pub struct Gaps {
-    /// Maps the name of each gap to the time of the last snapshot that had this gap. The names
-    /// consist of diagnostic codes and error names, so the map stays small.
+    /// Maps the name of each gap to the time of the last snapshot with this gap. There are few
+    /// names: they consist of diagnostic codes and error names.
     seen: BTreeMap<String, Instant>,
 }
 

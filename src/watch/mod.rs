@@ -1,5 +1,5 @@
-//! Helpers of `pidns watch`: the schedule of its rounds, a record of the gaps that were already
-//! reported (a gap is a reason why a snapshot is incomplete), and the local time.
+//! Helpers of `pidns watch`: the schedule of its rounds, a record of the reported gaps (reasons why
+//! a snapshot is incomplete), and local time.
 
 pub mod gaps;
 pub mod local_time;

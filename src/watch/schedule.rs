@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 /// Minimum time between two reports of skipped rounds.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// The rounds of a watch. A round is due at each multiple of the interval. If a round takes longer
-/// than the interval, the rounds that become due before it ends are skipped.
+/// The rounds of a watch. A round is due at each multiple of the interval, but is skipped if an
+/// earlier round is still running.
 #[derive(Debug)]
 pub struct Schedule {
     interval: Duration,
@@ -65,8 +65,7 @@ impl Schedule {
             self.unreported.count = self.unreported.count.saturating_add(missed);
             self.unreported.longest = self.unreported.longest.max(took);
         }
-        // A round is due whenever a multiple of the interval has passed since the first round.
-        // `left` is the time until the next round is due.
+        // Rounds are due at multiples of the interval. `left` is the time until the next one.
         let left = u64::try_from(interval - took.as_nanos() % interval).ok();
         self.due = left.and_then(|left| now.checked_add(Duration::from_nanos(left)));
     }
