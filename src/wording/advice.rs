@@ -1,5 +1,5 @@
-//! Advice: how to solve a problem, usually by a shell command. A command may end with a comment
-//! (`# ...`), so that users can copy the whole line.
+//! Advice on how to solve a problem, usually as shell commands. Explanations follow a command as a
+//! shell comment (`# ...`), so that users can copy the whole line.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -19,8 +19,8 @@ pub const USE_REAPING_INIT: &str = "use an init that reaps its children, such as
 /// The advice for a namespace whose state pidns cannot determine.
 pub const RUN_ON_HOST: &str = "run pidns as root on the host, with the host's /proc";
 
-/// Maximum number of commands to suggest for one namespace. If more processes and mounts keep the
-/// namespace alive, the next run of pidns suggests the remaining commands.
+/// Maximum number of commands to suggest for one namespace. If more are needed, the next run of
+/// pidns suggests them.
 const COMMANDS: usize = 10;
 
 /// Maximum number of mount points that a report lists for one namespace.
@@ -66,10 +66,10 @@ impl Step {
 }
 
 impl Adviser<'_> {
-    /// Returns the commands that kill a process. A shell comment after the command names the
-    /// service or container of the process, because users should usually stop the whole service or
-    /// container. Returns an empty list for a kernel thread, or for pidns itself, which exits
-    /// anyway.
+    /// Returns the commands that kill a process. If the process belongs to a service or container,
+    /// a shell comment names it, because users should usually stop the whole service or container.
+    /// Returns an empty list for a kernel thread, for a process that has ended, and for pidns
+    /// itself.
     pub fn end(&self, pid: Pid) -> Vec<String> {
         let process = self.graph.known_process(pid);
         let has_ended = self.live.ended.contains(&pid);
@@ -80,8 +80,8 @@ impl Adviser<'_> {
         if pid == Pid::INIT {
             return vec![format!("{pid} is the init here: killing it would end every process")];
         }
-        // Some processes need SIGKILL: a stopped process handles SIGTERM only after it is
-        // continued, and the kernel drops a SIGTERM to an init that has no handler for it.
+        // Some processes need SIGKILL. A stopped process handles SIGTERM only after it is
+        // continued. For an init without a SIGTERM handler, the kernel drops SIGTERM.
         let needs_kill = self.live.ignore_sigterm.contains(&pid)
             || self.stopped_by(pid).is_some()
             || process.is_some_and(|it| it.nspid.last() == Some(&Pid::INIT));
@@ -95,9 +95,8 @@ impl Adviser<'_> {
         commands
     }
 
-    /// Adds a prefix to the advice, unless the procfs shows pidns's own PID namespace. The prefix
-    /// names the PID namespace that the procfs shows, because the PIDs in the advice are valid only
-    /// there.
+    /// Adds a prefix that names the PID namespace of the procfs, because the PIDs in the advice are
+    /// valid only there. Adds no prefix if this is pidns's own PID namespace.
     pub fn with_pid(&self, advice: &str) -> String {
         let procfs = &self.graph.snapshot().procfs;
         match procfs.namespace {
@@ -107,8 +106,8 @@ impl Adviser<'_> {
         }
     }
 
-    /// Returns the commands that kill a process or, if there is a doubt that the process should be
-    /// killed, a warning that names the doubt.
+    /// Returns the commands that kill a process. If the process should perhaps not be killed,
+    /// returns a warning with the reason instead of the commands.
     fn end_unless_in_doubt(&self, pid: Pid, cause: Cause<'_>) -> Step {
         let commands = self.end(pid);
         if commands.is_empty() || pid == Pid::INIT {
@@ -126,21 +125,22 @@ impl Adviser<'_> {
     /// Returns a phrase that says why a process should perhaps not be killed. Returns `None` if
     /// there is no doubt.
     ///
-    /// A process may do other work: a CI agent can start jobs in PID namespaces by `unshare(2)` and
-    /// `fork(2)`, so it keeps the namespace of a job through `pid_for_children`.
+    /// The process may still be needed. For example, a CI agent can start jobs in PID namespaces by
+    /// `unshare(2)` and `fork(2)`. It then keeps the namespace of a job alive through
+    /// `pid_for_children`.
     ///
-    /// Another user may have caused the problem in order to make an administrator kill the process.
-    /// There are these ways to make a process look responsible:
+    /// Another user may have caused the problem, so that an administrator kills the process. A user
+    /// can make a process look responsible in these ways:
     ///
-    /// - A user's process can create a child whose parent is the daemon that started the user's job
-    ///   (`CLONE_PARENT`). The child can make that daemon its tracer (`PTRACE_TRACEME`). If the
-    ///   child runs a set-user-ID program, its UID does not show which user started it.
-    /// - A user can send a descriptor to a daemon (`SCM_RIGHTS`), or connect to a daemon that opens
-    ///   a pidfd of each client (`SO_PEERPIDFD`).
+    /// - With `CLONE_PARENT`, a user's process can make its own parent, such as a daemon, the
+    ///   parent of a new child. With `PTRACE_TRACEME`, the child can make the daemon its tracer. If
+    ///   the child runs a set-user-ID program, its UID does not show which user started it.
+    /// - A user can send a descriptor to a daemon (`SCM_RIGHTS`). A user can also connect to a
+    ///   daemon that opens a pidfd of each client (`SO_PEERPIDFD`).
     ///
-    /// If the initial user namespace owns a PID namespace, the owner does not show who sent a
-    /// descriptor that refers to the PID namespace: only root can create such a PID namespace, but
-    /// anybody can run in it. Most containers and set-user-ID sandboxes have such a PID namespace.
+    /// The owner of a PID namespace may not show who sent a descriptor. Only root can create a PID
+    /// namespace that the initial user namespace owns, but the processes in it can belong to any
+    /// user. Most containers and set-user-ID sandboxes have such a PID namespace.
     fn doubt(&self, pid: Pid, cause: Cause<'_>) -> Option<String> {
         let process = self.graph.known_process(pid);
         match cause {
@@ -185,10 +185,14 @@ impl Adviser<'_> {
         self.live.user_namespaces.get(&pid).copied().or_else(in_details)
     }
 
-    /// Returns commands that cause a zombie to be reaped. If `reaper` is frozen or stopped, the
-    /// commands thaw it or make it continue, so that it can reap the zombie itself. If it is in
-    /// uninterruptible sleep, the command shows what it waits for. Otherwise, the commands kill
-    /// `reaper`, so that another process reaps the zombie.
+    /// Returns commands that cause a zombie to be reaped. They depend on the state of `reaper`:
+    ///
+    ///
+    /// - frozen or stopped: the commands thaw or continue `reaper`, so that it can reap the zombie
+    ///
+    /// - uninterruptible: the command shows what `reaper` waits for
+    ///
+    /// - otherwise: the commands kill `reaper`, so that another process reaps the zombie
     pub fn make_reap(&self, reaper: Pid, zombie: Pid) -> Step {
         let thaw = self.thaw(reaper);
         if !thaw.is_empty() {
@@ -201,9 +205,9 @@ impl Adviser<'_> {
         self.go_on(reaper).unwrap_or_else(end)
     }
 
-    /// Returns the commands that continue a stopped process, or `None` if the process is not
-    /// stopped. SIGCONT has no effect on a process that a tracer has stopped. For such a process,
-    /// the commands kill the tracer.
+    /// Returns the commands that continue a stopped process. If a tracer has stopped the process,
+    /// the commands kill the tracer, because SIGCONT would have no effect. Returns `None` if the
+    /// process is not stopped.
     pub fn go_on(&self, pid: Pid) -> Option<Step> {
         let stopped_by = self.stopped_by(pid)?;
         if self.live.ended.contains(&pid) {
@@ -274,11 +278,11 @@ impl Adviser<'_> {
         steps.collect()
     }
 
-    /// Returns the command that starts a shell in a PID namespace. The shell runs in all namespaces
-    /// of `process` or, if they cannot be entered, in all namespaces of the init.
+    /// Returns the command that starts a shell in a PID namespace. The shell enters all namespaces
+    /// of `process`. If this is not possible, it enters all namespaces of the init.
     ///
-    /// Returns `None` for the PID namespace of the procfs, for a namespace that cannot be entered,
-    /// and for a saved document.
+    /// Returns `None` for a saved document, for the PID namespace of the procfs, and for a
+    /// namespace that cannot be entered.
     pub fn enter(&self, namespace: NamespaceId, process: Option<Pid>) -> Option<String> {
         let own = self.graph.snapshot().procfs.namespace;
         let namespace = self.graph.namespace(namespace).filter(|it| Some(it.id) != own)?;
@@ -294,9 +298,9 @@ impl Adviser<'_> {
         Some(guarded(pid, "pid", namespace.id.inode()?, &command))
     }
 
-    /// Returns the commands that remove everything that keeps a namespace alive. The commands do
-    /// not kill the processes in `attendants`, which end soon. `is_leftover` returns `true` for a
-    /// process that was left behind, like the namespace.
+    /// Returns the commands that free a namespace: they remove all members and holders. The
+    /// commands do not kill processes in `attendants`, because these end soon. `is_leftover`
+    /// returns `true` for a leftover process.
     pub fn release(
         &self,
         namespace: &Namespace,
@@ -335,9 +339,9 @@ impl Adviser<'_> {
         combine(steps)
     }
 
-    /// Returns the steps that kill all members of a namespace. Usually, it is enough to kill the
-    /// init, because the kernel then kills the other members. If the init is in `attendants`, the
-    /// steps kill the other members and the members of the descendant namespaces.
+    /// Returns the steps that kill all members of a namespace. Usually, this is a single step: when
+    /// the init is killed, the kernel kills the other members. If the init is in `attendants`,
+    /// there are steps for the other members and for the descendant namespaces.
     fn end_members(&self, namespace: &Namespace, attendants: &BTreeSet<Pid>) -> Vec<Step> {
         let (mut steps, mut todo) = (Vec::new(), vec![namespace]);
         let end = |pid| Step::Kill(pid, self.end(pid));
@@ -361,9 +365,9 @@ impl Adviser<'_> {
         std::iter::successors(own, |it| self.graph.parent(it)).any(|it| it.id == namespace.id)
     }
 
-    /// Returns advice on how to make a process close a file. For a connected socket, or a socket
-    /// with unread messages, the advice never suggests killing the process. Any user can connect to
-    /// a daemon or send messages to it, and could get the daemon killed in this way.
+    /// Returns advice on how to make a process close a file. The advice does not suggest killing a
+    /// process because of its connections or unread messages. Otherwise, any user could get a
+    /// daemon killed by connecting to it, or by sending messages to it.
     fn close(&self, namespace: &Namespace, file: HoldingFile, pid: Pid, fd: u32) -> Step {
         if self.live.ended.contains(&pid) {
             return Step::Other(Vec::new());
@@ -388,7 +392,8 @@ fn user(process: &Process) -> String {
 }
 
 /// Returns the commands of all steps without duplicates, but at most [`COMMANDS`]. If there is a
-/// warning about a process, leaves out the commands that kill it, and further warnings about it.
+/// warning about a process, it replaces the commands that kill the process. Each process has at
+/// most one warning.
 fn combine(steps: Vec<Step>) -> Vec<String> {
     let in_doubt = steps.iter().filter_map(|step| match step {
         Step::EndIfUnneeded(pid, _) => Some(*pid),
@@ -425,16 +430,14 @@ pub fn add_umounts(namespace: &Namespace, facts: &LiveFacts, line: &mut Line) {
 
 /// Returns the command that unmounts a path in a mount namespace.
 ///
-/// If pidns is in another mount namespace, the command enters the mount namespace of the path, and
-/// needs the PID of a process in that namespace. Returns `None` if pidns knows no such process. For
-/// a saved document, the command does not enter a mount namespace, because the current mount
-/// namespaces are unknown.
+/// If pidns is in another mount namespace, the command enters the mount namespace of the path, by
+/// the PID of a member. Returns `None` if no member is known. For a saved document, the command
+/// does not enter a mount namespace, because the current mount namespaces are unknown.
 ///
-/// The owner of a mount namespace can replace the `umount` program in that namespace. So the
-/// command runs the host's `umount`. With `-N`, `umount` switches to the mount namespace. With
-/// `-i`, it does not run a helper program. Without `-n`, `umount` would open `/run/mount/utab.lock`
-/// in that mount namespace. If this file were a symbolic link, `umount` would make the target of
-/// the link readable for everyone.
+/// The owner of a mount namespace can replace the files in it, including programs. So the command
+/// runs the host's `umount`, which switches to the mount namespace (`-N`), and runs no helper
+/// program (`-i`). Without `-n`, `umount` would open `/run/mount/utab.lock` in the mount namespace.
+/// If this file were a symbolic link, its target would become readable for everyone.
 ///
 /// Returns `None` for a mount without a usable path, such as `(unreachable)`.
 fn umount(path: &str, mount_namespace: u64, facts: &LiveFacts) -> Option<String> {
@@ -452,8 +455,8 @@ fn umount(path: &str, mount_namespace: u64, facts: &LiveFacts) -> Option<String>
 }
 
 /// Returns a command that runs `command` only if the process with this PID is still in this
-/// namespace. Without this check, `command` could enter another namespace: a user can end the
-/// process, and then start processes until a process in another namespace has this PID.
+/// namespace. Otherwise, a user could end the process, and reuse its PID for a process in another
+/// namespace, which `command` would then enter.
 pub fn guarded(pid: Pid, kind: &str, inode: u64, command: &str) -> String {
     format!("[ \"$(readlink /proc/{pid}/ns/{kind})\" = '{kind}:[{inode}]' ] && {command}")
 }

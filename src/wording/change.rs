@@ -21,7 +21,7 @@ pub fn mark(happened: Happened) -> char {
 }
 
 /// Returns `true` if a namespace is new or gone, or if anything other than its members changed.
-/// Ignores changed members, because each of them has its own line.
+/// (Each changed member has its own line.)
 pub fn is_more_than_members(change: &NamespaceChange) -> bool {
     change.happened() != Happened::Changed
         || change.fields.iter().any(|field| *field != NamespaceField::Members)
@@ -45,8 +45,8 @@ pub fn summary(diff: &Diff) -> String {
     sentences.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// Returns a sentence that says how many changes of each kind there are, such as `Processes: 1 came,
-/// 2 went.` Returns `None` if there are no changes.
+/// Returns a sentence with the number of changes, such as `Processes: 1 came, 2 went.` Returns
+/// `None` if there are no changes.
 fn counts(one: &str, many: &str, happened: impl Iterator<Item = Happened>) -> Option<String> {
     let happened: Vec<Happened> = happened.collect();
     let kinds = [

@@ -31,9 +31,7 @@ impl FindingText {
     }
 }
 
-/// Returns a summary with the numbers of denied findings and of warnings, such as `2 denied, 1
-/// warning`. If there are no findings, the summary says so. If older problems are left out, the
-/// summary gives their number. If nothing matches the filter, the summary says so.
+/// Returns a summary such as `2 denied, 1 warning; 3 older problems left out (--all)`.
 pub fn summary(check: &Check) -> String {
     let (denied, warned) = (check.count(Verdict::Deny), check.count(Verdict::Warn));
     let warnings = if warned == 1 { "warning" } else { "warnings" };
@@ -87,8 +85,9 @@ pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingTe
     }
 }
 
-/// Returns the command that enters the namespace of a finding or, for a finding about a process,
-/// the PID namespace of the process. Returns `None` if there is no such command.
+/// Returns the command that enters the namespace that a finding is about. If a finding is about a
+/// process, this is the PID namespace of the process. Returns `None` if the namespace cannot be
+/// entered.
 pub fn enter(check: &Check, finding: &Finding) -> Option<String> {
     let (namespace, process) = match finding.subject {
         Subject::Process(pid) => (check.graph.process(pid)?.namespace?, Some(pid)),
@@ -166,8 +165,8 @@ fn process_finding(
     FindingText { message, advice }
 }
 
-/// Returns the beginning of a sentence about a process that must reap another one: its name and, if
-/// it is frozen, stopped or in uninterruptible sleep, a phrase that says so.
+/// Returns the beginning of a sentence about a process that must reap another process: its name
+/// and, if it cannot run, the reason (frozen, stopped or in uninterruptible sleep).
 fn idle_process(check: &Check, pid: Pid) -> String {
     let process = ProcessRef::new(&check.graph, pid, None);
     let adviser = Adviser { graph: &check.graph, live: &check.live };

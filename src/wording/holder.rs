@@ -13,11 +13,11 @@ pub enum KeptBy<'a> {
     Fd(ProcessRef<'a>, u32),
     /// The namespace is bind-mounted at this path, in the mount namespace with this inode.
     Mount(&'a str, u64),
-    /// New children of a thread of this process start in the namespace. The second field is the TID
-    /// of the thread, or `None` for the main thread.
+    /// Children of one thread of this process start in the namespace. The second field is the TID
+    /// of the thread (`None` for the main thread).
     PidForChildren(ProcessRef<'a>, Option<Pid>),
-    /// A process has an open file descriptor with this number. The descriptor refers to a file of
-    /// this kind, and the file keeps the namespace alive.
+    /// An open file of this kind keeps the namespace alive. The last field is the descriptor
+    /// number.
     File(ProcessRef<'a>, HoldingFile, u32),
     /// The namespace has child namespaces.
     Children,
@@ -102,8 +102,8 @@ impl<'a> KeptBy<'a> {
 pub fn kept_by<'a>(graph: &'a PidGraph, namespace: &'a Namespace) -> Vec<KeptBy<'a>> {
     let holders = keeping(graph, namespace);
     let mut reasons: Vec<KeptBy<'a>> = holders.map(|it| KeptBy::holder(graph, it)).collect();
-    // If there are no holders, child namespaces may keep the namespace alive: the kernel object of
-    // a child holds a reference to its parent.
+    // Without holders, child namespaces may keep the namespace alive, because each child refers to
+    // its parent in the kernel.
     if reasons.is_empty() && namespace.state != NamespaceState::Live {
         if !graph.children(namespace).is_empty() {
             reasons.push(KeptBy::Children);
@@ -114,9 +114,9 @@ pub fn kept_by<'a>(graph: &'a PidGraph, namespace: &'a Namespace) -> Vec<KeptBy<
     reasons
 }
 
-/// Returns `true` if a search of kernel memory found the namespace, but did not find any holder of
-/// it. Returns `false` for a filtered snapshot, because the filter may have removed child
-/// namespaces that keep the namespace alive.
+/// Returns `true` if not even a search of kernel memory found a holder of this namespace. Returns
+/// `false` for a filtered snapshot, because the filter may have removed child namespaces that keep
+/// the namespace alive.
 fn is_held_unseen(graph: &PidGraph, namespace: &Namespace) -> bool {
     let snapshot = graph.snapshot();
     let has_no_process = matches!(namespace.state, NamespaceState::Dead | NamespaceState::Nascent);

@@ -24,10 +24,9 @@ pub fn failure(kind: LimitKind) -> String {
     format!("{call} fails with \"{error}\"")
 }
 
-/// Returns a phrase that says how much of a limit is in use, and how often the kernel has refused a
-/// fork because of this limit. The phrase also gives the number of zombies that count towards the
-/// limit. If no zombies count, and at least half of the limit is in use, the phrase names the
-/// largest consumer of the limit.
+/// Returns a phrase about the usage of a limit. It says how often the kernel has refused a fork
+/// because of the limit, and how many zombies count towards the limit. Without zombies, it names
+/// the largest consumer if at least half of the limit is in use.
 pub fn limit_text(graph: &PidGraph, limit: &Limit) -> String {
     let mut text = numbers_text(limit);
     if let Some(refused @ 1..) = limit.refused {
@@ -51,8 +50,8 @@ pub fn limit_text(graph: &PidGraph, limit: &Limit) -> String {
     text
 }
 
-/// Returns a phrase that names a consumer and the number of its tasks. If the number includes the
-/// tasks of child processes, the phrase mentions the children.
+/// Returns a phrase with the name of a consumer and the number of its tasks. Mentions the
+/// consumer's children if the number includes their tasks.
 fn share_text(graph: &PidGraph, consumer: &Consumer) -> String {
     let process = consumer.pid.and_then(|pid| graph.known_process(pid));
     let own = process.map(|it| it.threads.map_or(1, |threads| threads.get().into()));
@@ -106,9 +105,8 @@ fn numbers_text(limit: &Limit) -> String {
                 None => Ok(()),
             };
             let _ = write!(text, " (kernel.pid_max {max}");
-            // If more than a tenth of the PIDs are unused but cannot be assigned, explain why:
-            // after PID allocation has wrapped around, the kernel does not assign PIDs below 300
-            // (RESERVED_PIDS).
+            // Explain why if more than a tenth of the PIDs are neither used nor free: after PIDs
+            // have wrapped around, the kernel does not assign PIDs below 300 (RESERVED_PIDS).
             let numbers = limit.used.zip(limit.free).zip(limit.max);
             if let Some(((used, free), max)) = numbers
                 && used.saturating_add(free).saturating_add(max / 10) < max
@@ -146,11 +144,11 @@ fn consumer_text(consumer: &Consumer) -> String {
     }
 }
 
-/// Returns a summary with the number of full limits and the number of unknown limits.
+/// Returns a summary with the numbers of full limits and unknown limits.
 ///
 /// If the report is about the whole host, and no limit is known to be full, the summary begins with
-/// the unknown limits that apply to pidns itself. The same limits apply to the user's shell, so an
-/// unknown limit may be the reason why fork fails in the shell.
+/// the unknown limits of pidns itself. The user's shell has the same limits, so one of them may be
+/// the reason why fork fails there.
 pub fn limits_summary(report: &LimitReport) -> String {
     let of = asked_text(report).map_or(String::new(), |who| format!(" of {who}"));
     if !of.is_empty() && report.limits.is_empty() {
@@ -178,8 +176,8 @@ pub fn limits_summary(report: &LimitReport) -> String {
     format!("{}{known}{rest}.", of_shell.unwrap_or_default())
 }
 
-/// Returns a sentence with the number of unknown limits, and the number of unknown limits that
-/// apply to the user's shell. Returns `None` if the second number is 0.
+/// Returns a sentence with two numbers: all unknown limits, and the unknown limits of the user's
+/// shell. Returns `None` if the second number is 0.
 ///
 /// The limits that apply to pidns itself also apply to the shell that started pidns.
 fn shell_text(report: &LimitReport) -> Option<String> {
@@ -202,8 +200,8 @@ fn shell_text(report: &LimitReport) -> Option<String> {
     })
 }
 
-/// Returns a line that says how to run pidns so that it can read more limits. Returns `None` if
-/// pidns already has all privileges, or if the report was made from a saved document.
+/// Returns a hint on how to run pidns so that it can read more limits. Returns `None` for a saved
+/// document, or if pidns already runs as root on the host.
 pub fn unknown_hint(report: &LimitReport) -> Option<&'static str> {
     report.own.filter(|_| !report.live.is_host_root)?;
     Some(if report.asked.is_empty() {
@@ -222,8 +220,8 @@ fn are(count: usize) -> &'static str {
     if count == 1 { "is" } else { "are" }
 }
 
-/// Returns a phrase that names the processes whose limits were requested, or gives their number if
-/// there are several. Returns `None` if the limits of the whole host were requested.
+/// Returns a phrase for the processes whose limits were requested: the name of a single process, or
+/// the number of several. Returns `None` if the limits of the whole host were requested.
 fn asked_text(report: &LimitReport) -> Option<String> {
     match report.asked.len() {
         0 => None,
@@ -232,17 +230,17 @@ fn asked_text(report: &LimitReport) -> Option<String> {
     }
 }
 
-/// For each requested PID that other processes have in their own PID namespaces ([`namesakes`]),
-/// returns a line that lists these processes.
+/// Returns a line for each requested PID that is ambiguous. The line lists the other processes that
+/// have the same PID in their own PID namespace ([`namesakes`]).
 pub fn namesake_lines(report: &LimitReport) -> Vec<String> {
     let line = |&pid| namesake_text(pid, "also ", report.graph.processes());
     report.asked.iter().filter_map(line).collect()
 }
 
 /// Returns a phrase that names the [`namesakes`] of a PID: the processes that have this PID in
-/// their own PID namespaces. Returns `None` if no such process exists. The user may have meant one
-/// of these processes, because `$$` in a shell is the PID in the shell's own namespace. The text
-/// `also` is inserted before "the PID of".
+/// their own PID namespace. Returns `None` if there are none. The user may have meant a namesake:
+/// in a shell, `$$` is the PID in the shell's own namespace. The phrase contains `also` before "the
+/// PID of".
 pub fn namesake_text(pid: Pid, also: &str, processes: &[Process]) -> Option<String> {
     let namesakes = namesakes(processes, pid);
     let shown = namesakes.get(..NAMESAKES).unwrap_or(&namesakes);

@@ -15,8 +15,8 @@ const MAX_PID_MAX: u64 = 1 << 22;
 /// New maximum to suggest for a limit if its current usage is unknown.
 const FALLBACK_MAX: u64 = 1024;
 
-/// Returns advice for a limit that is reached: how to reap the zombies that count towards the
-/// limit, how to raise the limit, or which tasks to end.
+/// Returns advice for a limit that is reached: how to get zombies reaped, how to raise the limit,
+/// or which tasks to end.
 pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     let reaper = limit.reaper.as_ref().filter(|_| limit.zombies.is_some_and(|it| it > 0));
     let reaper = reaper.and_then(|it| adviser.graph.process(it.pid?));
@@ -28,7 +28,7 @@ pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     advice.extend(raise(adviser, limit));
     let or = |advice: &[String]| if advice.is_empty() { "" } else { "or " };
     // A `pid_max` limit without a file belongs to a PID namespace other than pidns's own. For such
-    // a limit, `raise` already advises the user to end processes.
+    // a limit, `raise` already includes the advice to end a process.
     let is_foreign = limit.kind == LimitKind::PidMax && limit.file.is_none();
     if let Some(end) = end_tasks(adviser, limit).filter(|_| !is_foreign) {
         advice.push(format!("{}{end}", or(&advice)));
@@ -39,8 +39,8 @@ pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     advice
 }
 
-/// Returns the advice to end tasks until the usage is below the limit, with a command that lists
-/// candidate tasks. Returns `None` if ending tasks would not help.
+/// Returns the advice to end enough tasks to get below the limit, with a command that lists
+/// candidates. Returns `None` if ending tasks would not help.
 fn end_tasks(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
     let is_possible = limit.kind.counts_tasks() && limit.max != Some(0);
     let scope = Sanitized(scope_text(&limit.scope));
@@ -59,8 +59,8 @@ fn end_tasks(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
 
 /// Returns a phrase that says which processes to end if a `pid_max` is reached.
 fn which_pids(adviser: &Adviser<'_>, limit: &Limit) -> String {
-    // Usually, the used PIDs and the free PIDs add up to the maximum minus 1, because PID 0 is not
-    // counted. If the sum is lower, the kernel assigns only PIDs of 300 (RESERVED_PIDS) and higher.
+    // The used and the free PIDs usually add up to the maximum minus 1, because PID 0 does not
+    // count. If the sum is lower, the kernel no longer assigns PIDs below 300 (RESERVED_PIDS).
     let counted = limit.used.zip(limit.free).map(|(used, free)| used.saturating_add(free));
     if counted.zip(limit.max).is_some_and(|(counted, max)| counted.saturating_add(1) < max) {
         return " whose PID there is 300 or higher".to_owned();
@@ -71,12 +71,12 @@ fn which_pids(adviser: &Adviser<'_>, limit: &Limit) -> String {
     init.map_or(String::new(), |init| format!(" other than its init {init}"))
 }
 
-/// Returns a command that lists the tasks that count towards a limit, or only the tasks of its main
-/// consumer. Returns `None` if there is no such command, or if the main consumer has only one task,
-/// because the line about the limit already names this task.
+/// Returns a command that lists the tasks of a limit, or only those of its main consumer. Returns
+/// `None` if there is no such command. Also returns `None` if the main consumer has only one task,
+/// because the line about the limit names it.
 fn tasks_command(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
-    // Do not suggest a command if the procfs shows a PID namespace other than pidns's own. In the
-    // user's shell, the command would show the PID namespace of the shell instead.
+    // In the user's shell, the command would show the shell's PID namespace. So suggest it only if
+    // this is the PID namespace that the procfs shows.
     if !adviser.graph.snapshot().procfs.own {
         return None;
     }
@@ -102,9 +102,8 @@ fn tasks_command(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
         (_, Some(Consumer { uid, user: name, pid: None, .. })) => {
             user(&LimitScope { uid: *uid, user: name.clone(), ..LimitScope::default() })
         }
-        // Suggest `pidns --user` only if the limit counts all tasks that this command would list.
-        // That is the case in the initial user namespace, and in pidns's own user namespace. In any
-        // other user namespace, the limit counts only some of the user's tasks.
+        // `pidns --user` lists all tasks of a user. Suggest it only for the initial user namespace
+        // and pidns's own: a limit of another user namespace counts only some of the user's tasks.
         _ => {
             let own = live.own_pid.and_then(|pid| live.user_namespaces.get(&pid).copied());
             let inode = limit.scope.user_namespace;
@@ -137,8 +136,8 @@ fn name(adviser: &Adviser<'_>, pid: Pid) -> Sanitized<String> {
     Sanitized(ProcessRef::new(adviser.graph, pid, None).to_string())
 }
 
-/// Returns advice on raising the maximum of a limit. If the maximum cannot be raised, the advice
-/// says where to start the process instead.
+/// Returns advice on raising the maximum of a limit. If the maximum cannot be raised, advises the
+/// user to start the process elsewhere.
 fn raise(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     match (limit.kind, &limit.file, raised(limit)) {
         (LimitKind::InitTerminated, ..) => start_elsewhere(adviser, limit),
@@ -167,8 +166,8 @@ fn start_elsewhere(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     let who = other.map_or("this shell".to_owned(), |&pid| name(adviser, pid).to_string());
     vec![
         format!("start the process from another shell: children of {who} cannot start"),
-        // The shell replaces itself with nsenter. nsenter sets the namespace for children back to
-        // the shell's own namespace, and then replaces itself with a new shell without forking.
+        // The shell replaces itself with nsenter, which sets `pid_for_children` back to the shell's
+        // own PID namespace. nsenter then replaces itself with a new shell, without forking.
         "or in a shell with this limit, as root (replaces the shell): \
          exec nsenter --pid=/proc/self/ns/pid --no-fork sh"
             .to_owned(),
@@ -199,8 +198,8 @@ fn raise_foreign_pid_max(adviser: &Adviser<'_>, limit: &Limit, value: u64) -> Ve
 
 /// Returns advice on raising the `max_pid_namespaces` of a user namespace other than pidns's own.
 ///
-/// Only a process in the user namespace can raise the limit. The advice contains no nsenter command,
-/// because the owner of the user namespace could read and control the process that nsenter starts.
+/// Only a process in the user namespace can raise the limit. Do not suggest nsenter: the owner of
+/// the user namespace could control the process that nsenter starts.
 fn raise_foreign_namespaces(adviser: &Adviser<'_>, limit: &Limit, value: u64) -> Option<String> {
     let inode = limit.scope.user_namespace?;
     let file = "/proc/sys/user/max_pid_namespaces";
@@ -219,8 +218,8 @@ fn raise_foreign_namespaces(adviser: &Adviser<'_>, limit: &Limit, value: u64) ->
     Some(format!("ask root of user:[{inode}]{which} to write {value} to {file}"))
 }
 
-/// Returns the process whose `RLIMIT_NPROC` should be raised, the current hard limit of that
-/// process, and a command that raises the limit. Returns `None` if no such process is known.
+/// Returns the PID of the process whose `RLIMIT_NPROC` should be raised, its current hard limit,
+/// and a command that raises the limit. Returns `None` if no such process is known.
 fn prlimit(adviser: &Adviser<'_>, limit: &Limit) -> Option<(Pid, Option<u64>, String)> {
     let pid = main_of(adviser, limit)?;
     let hard = adviser.live.hard_nproc.get(&pid).copied();
@@ -252,8 +251,8 @@ fn raise_nproc(adviser: &Adviser<'_>, limit: &Limit, value: u64) -> Vec<String> 
     advice
 }
 
-/// Returns advice on raising the hard limit of `RLIMIT_NPROC`. Returns `None` if pidns has
-/// CAP_SYS_RESOURCE, because in that case [`raise_nproc`] returns this advice.
+/// Returns advice on raising the hard limit of `RLIMIT_NPROC`, if pidns lacks CAP_SYS_RESOURCE.
+/// Otherwise, [`raise_nproc`] gives this advice.
 fn raise_hard_nproc(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
     if limit.kind != LimitKind::Nproc
         || limit.scope.inherited_by.is_some()

@@ -1,7 +1,6 @@
 //! Builds a line of text from parts. Output formats wrap a line only between its parts.
 //!
-//! All parts share one buffer. Clearing and reusing a `Line` therefore avoids an allocation for
-//! each line.
+//! All parts share one buffer, so reusing a cleared `Line` saves an allocation.
 
 use std::fmt::{self, Write as _};
 
@@ -34,8 +33,8 @@ pub enum Emphasis {
 /// A part of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part<'a> {
-    /// Text between the previous part and this part: punctuation followed by spaces. If the line
-    /// wraps here, a line break replaces the spaces.
+    /// Punctuation and spaces between the previous part and this part. If the line wraps here, a
+    /// line break replaces the spaces.
     pub separator: &'static str,
     /// The reason why this part is highlighted.
     pub emphasis: Emphasis,

@@ -30,8 +30,8 @@ impl<'a> MemberText<'a> {
         self.describe(row, Drawn::Listed, of_each, false, line);
     }
 
-    /// Adds a description of a row of a process tree to `line`. `of_each` is `true` if the row
-    /// describes the members of several folded namespaces.
+    /// Adds the description of a row of a process tree to `line`. `of_each` is `true` if the row is
+    /// below a line for several folded namespaces.
     pub fn tree_row(&self, row: &TreeRow<'a>, of_each: bool, line: &mut Line) {
         self.describe(&row.row, row.drawn, of_each || row.of_each, row.has_children, line);
     }
@@ -118,9 +118,8 @@ impl<'a> MemberText<'a> {
         }
     }
 
-    /// Adds the container of a process to `line` if it differs from the container of the namespace.
-    /// In a tree, leaves out the container if the process is drawn below a process of the same
-    /// container.
+    /// Adds the container of a process to `line`, if it is not the container of the namespace.
+    /// Leaves it out in a tree if the process above is in the same container.
     fn guest(&self, process: &Process, drawn: Drawn, of_each: bool, line: &mut Line) {
         let Some(container) = process.other_container() else { return };
         let above = match drawn {
@@ -139,8 +138,8 @@ impl<'a> MemberText<'a> {
         }
     }
 
-    /// Returns the PID and the name of the parent or tracer of the row's processes. Returns only
-    /// the name if the processes have different parents or tracers with the same name.
+    /// Returns the PID and the name of the parent or tracer of the row's processes. If the
+    /// processes have different parents or tracers with the same name, returns only the name.
     fn relative(&self, row: &MemberRow<'a>, named: Relation<'a>, of_each: bool) -> String {
         let is_named = |it: &&Process| [it.ppid, it.tracer()].contains(&Some(named.pid));
         match named.process {
@@ -151,10 +150,9 @@ impl<'a> MemberText<'a> {
         }
     }
 
-    /// Adds the details of a process to `line`: its arguments, its namespaces, and its cgroup. A
-    /// namespace is left out if the process shares it with the init that
-    /// [`compared_to`](Self::compared_to) returns. The cgroup is left out if pidns read it only for
-    /// `--container`.
+    /// Adds the arguments, namespaces and cgroup of a process to `line`. Leaves out namespaces that
+    /// the process shares with its init (see [`compared_to`](Self::compared_to)). Leaves out the
+    /// cgroup if pidns read it only for `--container`.
     fn details(&self, process: &Process, line: &mut Line) {
         Self::args(process, line);
         let Some(details) = &process.details else { return };
@@ -174,8 +172,8 @@ impl<'a> MemberText<'a> {
         }
     }
 
-    /// Returns the init whose namespaces are compared with those of a process: the init of its PID
-    /// namespace or, if the process is that init, the init of the parent PID namespace.
+    /// Returns the init with which a process is compared: the init of its PID namespace. An init is
+    /// compared with the init of the parent PID namespace.
     fn compared_to(&self, process: &Process) -> Option<&'a Process> {
         let namespace = self.graph.namespace(process.namespace?)?;
         let init = namespace.init.filter(|&init| init != process.pid);
@@ -201,8 +199,8 @@ impl<'a> MemberText<'a> {
     }
 }
 
-/// Displays the container of a process whose PID namespace belongs to a different container. If
-/// both containers are in the same pod, the name of the pod is left out.
+/// Displays the container of a process whose PID namespace belongs to another container. Leaves out
+/// the pod if both containers are in the same pod.
 pub struct OtherContainer<'a> {
     pub container: &'a Container,
     pub namespace: &'a Namespace,

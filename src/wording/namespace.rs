@@ -1,6 +1,6 @@
-//! Describes namespaces and their members, for text output and pictures.
+//! Describes namespaces and their members, for text and picture formats.
 //!
-//! The lines are not escaped, because each format escapes them in its own way.
+//! Does not escape the lines, because each format escapes them in its own way.
 
 use std::cell::Cell;
 use std::fmt::{self, Write as _};
@@ -41,9 +41,8 @@ pub fn is_wrong(snapshot: &Snapshot) -> bool {
 
 /// Describes the namespaces and processes of one graph.
 ///
-/// Several similar namespaces can be folded into one line of output. In that case, every line below
-/// the folded line applies to each of these namespaces, and the parameter `in_each` or `of_each` of
-/// the methods is `true`.
+/// Similar namespaces can be folded into one line. Every line below applies to each of the folded
+/// namespaces. For these lines, the parameter `in_each` or `of_each` is `true`.
 #[derive(Clone, Copy)]
 pub struct Describe<'a> {
     graph: &'a PidGraph,
@@ -226,8 +225,8 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Returns the owner of a namespace, unless it is the expected owner: the owner of the parent
-    /// namespace or, for a root namespace, the root user.
+    /// Returns the owner of a namespace, if it is unexpected. The expected owner is the owner of
+    /// the parent namespace. A root namespace is expected to belong to the root user.
     fn owner(&self, namespace: &'a Namespace) -> Option<OwnerText<'a>> {
         let owner = namespace.owner.as_ref()?;
         let Some(parent) = self.graph.parent(namespace) else {
@@ -240,8 +239,8 @@ impl<'a> Describe<'a> {
         (!same_user || apart).then_some(OwnerText { owner, user_namespace: same_user })
     }
 
-    /// Adds a description of folded (similar) namespaces to `line`: their number, their common
-    /// properties and, unless `in_each` is `true`, their IDs.
+    /// Adds a description of several folded namespaces to `line`: their number, their common
+    /// properties, and their IDs (only if `in_each` is `false`).
     fn folded(&self, namespaces: &[&'a Namespace], in_each: bool, line: &mut Line) {
         let Some(first) = namespaces.first() else { return };
         let (count, times) = (Count(namespaces.len()), self.symbols.times);
@@ -252,8 +251,8 @@ impl<'a> Describe<'a> {
             None => line.part("", Emphasis::Name, format_args!("{count} namespaces")),
         }
         line.plain(" ", format_args!("like this"));
-        // If `in_each` is `true`, the line describes the children of several folded namespaces.
-        // Each of these namespaces has different children, so the line shows no IDs.
+        // If `in_each` is `true`, the line is about the children of several folded namespaces. Each
+        // parent has different children, so do not show their IDs.
         if !in_each {
             line.list(": ", namespaces.iter().map(|namespace| NamedId(namespace)));
         }
@@ -343,8 +342,8 @@ impl fmt::Display for NamedId<'_> {
     }
 }
 
-/// Returns a phrase that says where a process is: in which namespace and, if the namespace belongs
-/// to a container, in which container.
+/// Returns a phrase such as "in pid:[4026532180]", followed by the container if the namespace
+/// belongs to one.
 pub fn location(namespace: &Namespace) -> String {
     match &namespace.container {
         Some(container) => format!("in {}, {container}", namespace.id),

@@ -19,8 +19,8 @@ use crate::query::{Leftovers, RunReport};
 /// Text about the leftovers that exit before a scan can read them.
 pub const UNSEEN: &str = "processes that exit before they can be read, each leaving a child";
 
-/// Returns a message that names the process or namespace that a command left behind, and advice on
-/// removing it. Returns no advice if `--kill` has solved the problem.
+/// Returns a message that names a leftover process or namespace, and advice on removing it. Returns
+/// no advice if `--kill` has already removed it.
 pub fn describe_leftover(report: &RunReport, finding: &Finding, symbols: Symbols) -> FindingText {
     let without_advice = |message: String| FindingText { message, advice: Vec::new() };
     let Some(leftovers) = &report.leftovers else { return without_advice(String::new()) };
@@ -176,10 +176,10 @@ pub fn run_age(report: &RunReport, processes: &[&Process]) -> Option<String> {
     })
 }
 
-/// Returns a phrase about the effect of `pidns run --kill`: how many processes were killed, which
-/// processes pidns had no permission to signal, which processes are still running, and which
-/// zombies are not reaped. Process names come from `graph`, which is `None` if the host could not
-/// be scanned.
+/// Returns a phrase about the effect of `pidns run --kill`: the number of killed processes, the
+/// processes that pidns was not permitted to signal, the processes that are still running, and the
+/// unreaped zombies. `graph` supplies the process names. It is `None` if the host could not be
+/// scanned.
 pub fn killed_text(killed: &Killed, graph: Option<&PidGraph>) -> String {
     let has_ended = |pid: &&Pid| !killed.remaining.contains(*pid);
     let all = killed.sigterm.union(&killed.sigkill).filter(has_ended).count();
@@ -219,8 +219,8 @@ pub fn killed_text(killed: &Killed, graph: Option<&PidGraph>) -> String {
     text
 }
 
-/// Returns a phrase that names an outsider and its parent. An outsider is in a PID namespace of the
-/// command, but does not descend from the command.
+/// Returns a phrase that names an outsider and its parent. An outsider is in a PID namespace that
+/// the command created, but does not descend from the command.
 fn outsider_text(graph: &PidGraph, pid: Pid) -> String {
     let name = ProcessRef::new(graph, pid, None);
     let process = graph.known_process(pid);

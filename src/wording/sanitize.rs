@@ -1,10 +1,9 @@
-//! Escapes text for a terminal, and for the log of a CI job. The names of processes and mount
-//! points can contain any characters, including control sequences for the terminal and commands for
-//! the CI system.
+//! Escapes text for terminals and CI logs. The names of processes and mount points can contain any
+//! characters, including control sequences and CI commands.
 //!
 //! This module escapes control characters, bidirectional and invisible characters, and characters
-//! that XML forbids. No existing library escapes all four kinds. An escape that only one output
-//! format needs is defined in the file of that format.
+//! that XML forbids. No existing library escapes all of them. Escapes for a single output format
+//! are in that format's module.
 
 use std::fmt::{self, Write as _};
 
@@ -17,8 +16,8 @@ impl<T: fmt::Display> fmt::Display for Sanitized<T> {
     }
 }
 
-/// [`Sanitized`] text with doubled backslashes, so that different names look different: a newline
-/// becomes `\n`, but a backslash followed by an `n` becomes `\\n`.
+/// [`Sanitized`] text with doubled backslashes, so that different names look different. A newline
+/// becomes `\n`. A backslash followed by an `n` becomes `\\n`.
 pub struct Distinct<T>(pub T);
 
 impl<T: fmt::Display> fmt::Display for Distinct<T> {
@@ -37,8 +36,8 @@ impl<T: fmt::Display> fmt::Display for Ascii<T> {
     }
 }
 
-/// A writer that escapes every character for which `escapes` returns `true`. To disable CI
-/// commands, it also escapes the second character of the `##` or `::` that starts a command.
+/// A writer that escapes every character for which `escapes` returns `true`. It also disables CI
+/// commands: it escapes the second character of a `##` or `::` that starts a command.
 struct Filter<W, F> {
     out: W,
     escapes: F,
@@ -73,12 +72,12 @@ impl<W: fmt::Write, F: Fn(char) -> bool> fmt::Write for Filter<W, F> {
     }
 }
 
-/// Finds CI commands in a text, one character at a time. A CI command is a part of a job's output
-/// that the CI system executes.
+/// Finds CI commands (parts of a job's output that the CI system executes) in a text, one character
+/// at a time.
 ///
-/// A command begins with `##` anywhere in a line (`##vso[` of Azure Pipelines, `##teamcity[`, and
-/// `##[` of older GitHub runners), or with `::` at the start of a line, possibly after whitespace
-/// (GitHub). Escaping the second character of the `##` or `::` disables the command.
+/// Azure Pipelines (`##vso[`), TeamCity (`##teamcity[`) and older GitHub runners (`##[`) find
+/// commands anywhere in a line. GitHub also finds `::` at the start of a line, possibly after
+/// whitespace. Escaping the second character of the `##` or `::` disables the command.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum CiCommand {
     /// The text so far is empty or whitespace.
@@ -88,8 +87,8 @@ pub enum CiCommand {
     Colon,
     /// The last character was a `#`.
     Hash,
-    /// The text so far contains more than whitespace, so a `::` no longer starts a command. If the
-    /// next character is a `#`, it is the first character of a `##`, never the second.
+    /// The text so far contains more than whitespace, so a `::` no longer starts a command. The
+    /// last character was not a `#`.
     Other,
 }
 
@@ -112,9 +111,9 @@ impl CiCommand {
     }
 }
 
-/// Returns `true` for control characters (C0, DEL, C1), line and paragraph
-/// separators, format characters (general category Cf: bidirectional marks and
-/// overrides, invisible characters, tags), and noncharacters that XML forbids.
+/// Returns `true` for control characters (C0, DEL, C1), line and paragraph separators, and
+/// noncharacters that XML forbids. Also returns `true` for format characters (general category Cf),
+/// such as bidirectional overrides and invisible characters.
 pub fn is_harmful(c: char) -> bool {
     c.is_control()
         || matches!(c,

@@ -1,5 +1,5 @@
-//! Phrases about the namespaces (such as network namespaces) that the init of a PID namespace
-//! shares with the host, or with the inits of other PID namespaces.
+//! Phrases about the namespaces that the init of a PID namespace shares with the host or with other
+//! inits (for example, a network namespace).
 
 use super::line::Line;
 use super::phrase::Count;
@@ -7,11 +7,11 @@ use crate::graph::PidGraph;
 use crate::model::SharedWith;
 use crate::query::fold::Siblings;
 
-/// Adds to `line` the types of the namespaces (such as net) that the init of a PID namespace shares
-/// with the host or with other PID namespaces.
+/// Adds a phrase to `line` for the namespaces that the init of a PID namespace shares, such as
+/// "shares net, ipc with the host".
 ///
-/// If the line describes several folded namespaces, the other PID namespaces are not named, because
-/// they usually differ.
+/// For several folded PID namespaces, the phrase says only "other namespaces", because these
+/// usually differ.
 pub fn add_sharing(graph: &PidGraph, siblings: &Siblings<'_>, in_each: bool, line: &mut Line) {
     let Some(namespace) = siblings.first() else { return };
     let of_each = in_each || matches!(siblings, Siblings::Alike(_));

@@ -25,9 +25,9 @@ fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"/._-+:@%,".contains(&byte)
 }
 
-/// Quotes text as a single word for a shell. Characters that could harm a terminal are written as
-/// escapes in `$'...'` (POSIX.1-2024). The second character of a `##` or `::` that starts a CI
-/// command is also escaped (see [`CiCommand`]).
+/// Quotes text as a single word for a shell. Writes harmful characters (see [`is_harmful`]) as
+/// escapes in `$'...'` (POSIX.1-2024). Also escapes the second character of a `##` or `::` that
+/// starts a CI command (see [`CiCommand`]).
 pub fn shell_word(text: &str) -> String {
     if !text.is_empty() && text.bytes().all(is_plain) {
         return text.to_owned();
@@ -45,8 +45,8 @@ pub fn shell_word(text: &str) -> String {
             '\\' | '\'' => word.extend(['\\', character]),
             _ if is_command || is_harmful(character) => {
                 for byte in character.encode_utf8(&mut [0; 4]).bytes() {
-                    // Always write three digits: after a shorter escape, the shell would treat a
-                    // following digit as part of the escape. Writing to a String cannot fail.
+                    // Always write three digits. Otherwise, the shell would treat a following digit
+                    // as part of the escape. Writing to a String cannot fail.
                     let _ = write!(word, "\\{byte:03o}");
                 }
             }

@@ -93,8 +93,8 @@ pub fn command(process: &Process, ascii: bool) -> String {
     }
 }
 
-/// Returns a phrase that says that a process is frozen, stopped, uninterruptible or terminated.
-/// Returns `None` for a process in any other state.
+/// Returns a phrase for the state of a process that is frozen, stopped, uninterruptible or
+/// terminated. Returns `None` for any other state.
 pub fn process_state(process: &Process) -> Option<&'static str> {
     match process.state {
         _ if process.is_unreaped() => Some("zombie"),

@@ -54,8 +54,8 @@ pub fn scan_works(failed: u64) -> String {
     format!("snapshots work again, after {} without one", rounds(failed))
 }
 
-/// Returns a phrase that says for which new problems (`codes`) the watch is waiting. `count` is the
-/// number of such problems that the first snapshot already contains.
+/// Returns a phrase that names the new problems (`codes`) that the watch waits for. `count` is the
+/// number of such problems in the first snapshot.
 pub fn already_there(count: usize, codes: &[CheckCode]) -> String {
     let codes: Vec<_> = codes.iter().map(|code| code.name()).collect();
     let codes = codes.join(" or ");
@@ -69,8 +69,8 @@ pub fn saved(files: &[impl AsRef<Path>]) -> String {
     format!("saved {}", files.join(" and "))
 }
 
-/// Returns the last line of the log: the reason why the watch ended, and the numbers of snapshots
-/// taken and rounds skipped. `why` is a phrase such as "by SIGINT".
+/// Returns the last line of the log: the reason why the watch ended (`why`, such as "by SIGINT"),
+/// the number of snapshots, and the number of skipped rounds.
 pub fn ended(why: &str, taken: u64, skipped: u64) -> String {
     let snapshots = Counted(usize::try_from(taken).unwrap_or(usize::MAX), "snapshot", "snapshots");
     if skipped == 0 {
