@@ -337,6 +337,29 @@ fn a_namespace_that_only_an_older_ancestor_of_the_check_holds_is_a_leftover() {
 }
 
 #[test]
+fn a_command_that_ends_during_the_check_is_no_leftover() {
+    needs!(NamespaceOfItsOwn);
+    let files = Workspace::new();
+    // The shell starts the command, and then executes pidns, so the command is a child of pidns.
+    for (command, redirection) in [
+        ("check --allow zombie --since before", "< <(exec sleep 0.0$((RANDOM % 3)))"),
+        ("diff before", "< <(exec sleep 0.0$((RANDOM % 3)))"),
+        ("check --allow zombie --since before", "2> >(exec sleep 0.0$((RANDOM % 3)))"),
+        (
+            "check --allow zombie --since before",
+            "< <(exec unshare -pf sleep 0.0$((RANDOM % 3)) 2> /dev/null)",
+        ),
+    ] {
+        let script = format!("for i in {{1..15}}; do ($P -q {command} {redirection}; :); done");
+        let output = in_own_namespace(&files, &script);
+        let text = String::from_utf8_lossy(&output.stdout);
+        let is_clean = |it: &str| it == "Nothing is wrong." || it.starts_with("No difference: ");
+        assert!(text.lines().all(is_clean), "{command} {redirection}: {text}");
+        assert_eq!(text.lines().count(), 15, "{command} {redirection}: {output:?}");
+    }
+}
+
+#[test]
 fn a_daemon_that_reads_the_output_of_the_step_is_a_leftover() {
     needs!(NamespaceOfItsOwn);
     let files = Workspace::new();

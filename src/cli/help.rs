@@ -168,6 +168,7 @@ created the pipe, it is still in the session of the check or of an ancestor, and
 at that end. Only root can tell such a process from a leftover. \
 A PID namespace in which only these processes run is not a leftover. Nor is one without \
 processes if it is held open only by these processes, and all of them are new. \
+A process that has ended by the time of the verdict is not a leftover. \
 If the shell that starts the pipeline is the init of its PID namespace, an earlier command of the \
 pipeline can leave a daemon behind before the shell starts the next command. pidns cannot tell \
 this daemon from the earlier command if it is not a session leader (setsid). \

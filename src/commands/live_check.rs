@@ -59,8 +59,9 @@ pub fn settle(
     Ok(Settled { snapshot, unsettled, threads })
 }
 
-/// Adds data from the live host to a check: problems of threads, the requested details of the
-/// processes with problems, and facts for advice. `processes` contains all processes of the scan.
+/// Completes a check with data from the live host: findings about threads, the requested details of
+/// the processes that have findings, and the facts that advice needs. Removes the findings about
+/// leftovers that have ended since the scan. `processes` are all processes of the scan.
 pub fn add_live_facts(
     check: &mut Check,
     threads: ThreadProblems,
@@ -75,9 +76,7 @@ pub fn add_live_facts(
     let live = LiveHost::open(procfs, processes)?;
     let mut concerned = check.concerned();
     concerned.extend(check.inits());
-    let mut facts = live.facts(&concerned, &check.mount_namespaces())?;
-    facts.stuck_threads = std::mem::take(&mut check.live.stuck_threads);
-    check.live = facts;
+    check.add_live_facts(live.facts(&concerned, &check.mount_namespaces())?);
     Ok(())
 }
 

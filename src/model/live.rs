@@ -17,9 +17,12 @@ pub struct LiveFacts {
     pub stopped: BTreeMap<Pid, StoppedBy>,
     /// Processes that the scan found in uninterruptible sleep, and whose threads all still sleep.
     pub uninterruptible: BTreeSet<Pid>,
-    /// Processes that have ended since the scan. Their PIDs may have been reused, so no suggested
-    /// command may contain them.
+    /// Processes that have ended since the scan: they are gone, or have become zombies. Their PIDs
+    /// may have been reused, so no suggested command may contain them.
     pub ended: BTreeSet<Pid>,
+    /// The processes in `ended` that have probably restarted themselves: the parent has a new child
+    /// with the same name.
+    pub restarted: BTreeSet<Pid>,
     /// For each process that has a thread in uninterruptible sleep, the TID of one such thread.
     pub stuck_threads: BTreeMap<Pid, Pid>,
     /// The processes whose namespaces nsenter(1) can enter. The value is `true` if nsenter cannot

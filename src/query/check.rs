@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::diff::{Diff, DiffCaveat};
 use super::limits::main_process;
+use super::observer::namespaces_used_only_by;
 use super::policy::{Policy, WARN_AT};
 use super::select::{branches, keepers};
 use super::settle::Unsettled;
@@ -148,6 +149,33 @@ impl Check {
         self.findings.extend(findings);
         self.findings.sort_unstable();
         self.live.stuck_threads = stuck;
+    }
+
+    /// Adds facts about the live host. Removes the findings about leftovers that have ended since
+    /// the scan, according to these facts, unless they have restarted themselves.
+    ///
+    /// A leftover that has become a zombie is removed, too. If nobody reaps the zombie, the next
+    /// check reports it under the code `zombie`.
+    pub fn add_live_facts(&mut self, facts: LiveFacts) {
+        let stuck_threads = std::mem::take(&mut self.live.stuck_threads);
+        self.live = LiveFacts { stuck_threads, ..facts };
+        let graph = &self.graph;
+        let ended: BTreeSet<Pid> =
+            self.live.ended.difference(&self.live.restarted).copied().collect();
+        if ended.is_empty() {
+            return;
+        }
+        // When an init ends, the kernel first kills all other members of the namespace.
+        let init = |pid| graph.namespace(graph.process(pid)?.namespace?)?.init;
+        let has_ended =
+            |pid| ended.contains(&pid) || init(pid).is_some_and(|init| ended.contains(&init));
+        let is_over = |pid| self.attendants.contains(&pid) || has_ended(pid);
+        let unused = namespaces_used_only_by(graph, is_over);
+        self.findings.retain(|it| match (it.code, it.subject) {
+            (CheckCode::LeftoverProcess, Subject::Process(pid)) => !has_ended(pid),
+            (CheckCode::LeftoverNamespace, Subject::Namespace(id)) => !unused.contains(&id),
+            _ => true,
+        });
     }
 
     /// Changes the verdict `Deny` to `Warn` for each finding for which `is_denied` returns `false`.

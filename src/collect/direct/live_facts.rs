@@ -17,7 +17,8 @@ use crate::collect::kernel::viewer;
 use crate::collect::parse;
 use crate::collect::proc::process_dir::ProcessDir;
 use crate::collect::proc::procfs::Procfs;
-use crate::collect::proc::status::{is_there, start_time_now};
+use crate::collect::proc::relatives::restarted;
+use crate::collect::proc::status::{is_there, read_now};
 use crate::collect::proc::waiting::{self, Freezer};
 use crate::collect::unblocked::unless_blocked;
 use crate::model::{LiveFacts, Pid, Process};
@@ -152,7 +153,7 @@ impl FactReader {
         };
         let freezer = Freezer::of_viewer();
         for process in self.processes.iter().filter(|it| concerned.contains(&it.pid)) {
-            if !self.is_same(process) {
+            if self.has_ended(process) {
                 facts.ended.insert(process.pid);
                 continue;
             }
@@ -188,6 +189,7 @@ impl FactReader {
                 facts.enterable.insert(process.pid, self.keeps_user(process));
             }
         }
+        facts.restarted = self.restarted(&facts.ended);
         if self.procfs.own {
             mount_namespaces.retain(|&inode| facts.own_mount_namespace != Some(inode));
             facts.in_mount_namespace = self.in_mount_namespaces(mount_namespaces);
@@ -213,6 +215,12 @@ impl FactReader {
         found
     }
 
+    /// Returns the processes in `ended` that have probably restarted themselves.
+    fn restarted(&self, ended: &BTreeSet<Pid>) -> BTreeSet<Pid> {
+        let ended: Vec<_> = self.processes.iter().filter(|it| ended.contains(&it.pid)).collect();
+        restarted(&self.procfs, &self.processes, &ended)
+    }
+
     /// Returns the hard limit `RLIMIT_NPROC` of a process; `u64::MAX` if it is unlimited.
     fn hard_nproc(&self, process: &Process) -> Option<u64> {
         let dir = ProcessDir::open(self.procfs.fd(), process.pid).ok()?;
@@ -235,12 +243,15 @@ impl FactReader {
             && parse::capabilities(&status).is_some_and(|it| it & capability != 0)
     }
 
-    /// Returns `true` if the PID still belongs to the process that the scan found.
-    fn is_same(&self, process: &Process) -> bool {
-        match (process.start_time, start_time_now(&self.procfs, process.pid)) {
-            (Some(before), now) => now == Some(before),
-            (None, _) => is_there(&self.procfs, process),
-        }
+    /// Returns `true` if a process has ended since the scan: it is gone, or has become a zombie.
+    fn has_ended(&self, process: &Process) -> bool {
+        let now = read_now(&self.procfs, process.pid).ok();
+        let is_same = |now: &Process| match process.start_time {
+            Some(start_time) => now.start_time == Some(start_time),
+            None => is_there(&self.procfs, process),
+        };
+        let now = now.filter(is_same);
+        now.is_none_or(|now| now.is_unreaped() && !process.is_unreaped())
     }
 
     /// Returns `true` if nsenter(1) must keep its caller's user and groups when it enters the user
@@ -267,5 +278,40 @@ impl FactReader {
         let (base, name) = dir.file(link);
         let inode = namespace_link(base, name, kind).ok()??;
         is_there(&self.procfs, process).then_some(inode)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+    use crate::collect::proc::status;
+
+    #[test]
+    fn a_process_has_ended_if_it_is_gone_or_a_new_zombie() {
+        let procfs = || Procfs::open(Path::new("/proc")).unwrap();
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let pid = Pid::new(child.id()).unwrap();
+        let read = || status::read_now(&procfs(), pid).unwrap();
+        let has_ended = |process: &Process| {
+            let live = LiveHost::of(procfs(), std::slice::from_ref(process));
+            let facts = live.facts(&[pid].into(), &BTreeSet::new()).unwrap();
+            facts.ended.contains(&pid)
+        };
+        let running = read();
+        assert!(!has_ended(&running));
+        let other = Process { start_time: running.start_time.map(|it| it - 1), ..running.clone() };
+        assert!(has_ended(&other), "another process has this PID");
+        drop(child.stdin.take());
+        while !read().is_zombie() {
+            std::thread::yield_now();
+        }
+        assert!(has_ended(&running));
+        assert!(!has_ended(&read()), "it was a zombie at the scan");
+        let unknown = Process { start_time: None, ..running.clone() };
+        assert!(has_ended(&unknown));
+        child.wait().unwrap();
+        assert!(has_ended(&running) && has_ended(&unknown));
     }
 }

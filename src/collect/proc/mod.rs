@@ -40,7 +40,7 @@ mod pipes;
 mod process;
 pub mod process_dir;
 pub mod procfs;
-mod relatives;
+pub mod relatives;
 pub mod scan;
 pub mod scan_mark;
 mod source;

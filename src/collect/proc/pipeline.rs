@@ -7,9 +7,10 @@ use super::heartbeat;
 use super::pipes::Pipes;
 use super::procfs::Procfs;
 use super::relatives::{
-    add_descendants, ancestry, children, has_ended, is_init, is_shell, is_subshell, session,
+    add_descendants, ancestry, children, has_ended, is_init, is_shell, is_subshell, restarted,
+    session,
 };
-use super::status::{read_now, start_time_now};
+use super::status::start_time_now;
 use super::unreadable::add_possible_pipes;
 use super::waiting;
 use crate::collect::kernel::sys::FileId;
@@ -30,7 +31,7 @@ pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
     let start_time = ancestry.first().and_then(|it| it.start_time);
     let mut attendants = pipeline(procfs, processes, &ancestry, &waits);
     add_descendants(processes, &mut attendants);
-    attendants.extend(ended_children_of_shells(procfs, processes, &ancestry, &waits));
+    attendants.extend(ended_children(procfs, processes, &ancestry, &waits));
     attendants.extend(ancestry.iter().filter_map(|it| it.ppid));
     attendants.extend(ancestry.first().and_then(|it| waiting::tracer(procfs, it)));
     attendants.remove(&pid);
@@ -180,32 +181,25 @@ impl Adopted {
     }
 }
 
-/// Returns the terminated children of the shells in `ancestry`, such as an earlier command of the
-/// pipeline. If a child has terminated since the scan, [`pipeline`] can't find it, because its
-/// pipes can't be read.
-fn ended_children_of_shells(
+/// Returns the terminated children of pidns and of the shells in `ancestry`, such as an earlier
+/// command in the pipeline. pidns gets children from a shell that starts processes for redirections
+/// such as `< <(command)`, and then executes pidns. [`pipeline`] can't find a child that has
+/// terminated since the scan, because the child's pipes can no longer be read.
+fn ended_children(
     procfs: &Procfs,
     processes: &[Process],
     ancestry: &[&Process],
     waits: &WaitLimit,
 ) -> Vec<Pid> {
-    let shells = ancestry.iter().skip(1).filter(|it| is_shell(procfs, it, waits));
-    let shells: BTreeSet<Pid> = shells.map(|it| it.pid).collect();
-    let is_child = |it: &&Process| it.reaper().is_some_and(|it| shells.contains(&it));
+    let parents = ancestry.iter().enumerate();
+    let parents = parents.filter(|(index, it)| *index == 0 || is_shell(procfs, it, waits));
+    let parents: BTreeSet<Pid> = parents.map(|(_, it)| it.pid).collect();
+    let is_child = |it: &&Process| it.reaper().is_some_and(|it| parents.contains(&it));
     let ended = processes.iter().filter(is_child).filter(|it| has_ended(procfs, it.pid));
     let ended: Vec<&Process> = ended.collect();
-    if ended.iter().all(|it| it.is_zombie()) {
-        return ended.iter().map(|it| it.pid).collect();
-    }
-    // A terminated child may be a daemon that has restarted itself. If its parent has a new child
-    // with the same name, assume a restart, and leave out the terminated child.
-    let is_scanned = |pid| processes.binary_search_by_key(&pid, |it| it.pid).is_ok();
-    let new = shells.iter().flat_map(|&it| children(procfs, it)).filter(|&it| !is_scanned(it));
-    let new: Vec<Process> = new.filter_map(|it| read_now(procfs, it).ok()).collect();
-    let is_replaced = |it: &Process| {
-        !it.is_zombie() && new.iter().any(|new| (new.ppid, &new.comm) == (it.ppid, &it.comm))
-    };
-    ended.iter().filter(|it| !is_replaced(it)).map(|it| it.pid).collect()
+    // A child that has ended may be a daemon that has restarted itself.
+    let restarted = restarted(procfs, processes, &ended);
+    ended.iter().map(|it| it.pid).filter(|it| !restarted.contains(it)).collect()
 }
 
 #[cfg(test)]

@@ -76,6 +76,20 @@ pub fn children(procfs: &Procfs, parent: Pid) -> Vec<Pid> {
     text.split(u8::is_ascii_whitespace).filter_map(parse::entry).filter_map(Pid::new).collect()
 }
 
+/// Returns the processes in `ended` that have probably restarted themselves since the scan: the
+/// parent has a new child with the same name. `processes` are all processes of the scan, and
+/// `ended` are those that have ended since.
+pub fn restarted(procfs: &Procfs, processes: &[Process], ended: &[&Process]) -> BTreeSet<Pid> {
+    let ended: Vec<_> = ended.iter().filter(|it| !it.is_zombie()).collect();
+    let parents: BTreeSet<Pid> = ended.iter().filter_map(|it| it.ppid).collect();
+    let is_scanned = |pid: &Pid| processes.iter().any(|it| it.pid == *pid);
+    let new = parents.into_iter().flat_map(|it| children(procfs, it)).filter(|it| !is_scanned(it));
+    let new: Vec<Process> = new.filter_map(|it| read_now(procfs, it).ok()).collect();
+    let is_replaced =
+        |it: &Process| new.iter().any(|new| (new.ppid, &new.comm) == (it.ppid, &it.comm));
+    ended.into_iter().filter(|it| is_replaced(it)).map(|it| it.pid).collect()
+}
+
 pub fn is_init(process: &Process) -> bool {
     process.nspid.last() == Some(&Pid::INIT)
 }

@@ -175,6 +175,35 @@ fn new_processes_and_namespaces_are_leftovers() {
 }
 
 #[test]
+fn a_leftover_that_has_ended_since_the_scan_is_not_reported() {
+    let before = snapshot(vec![namespace(10, None)], vec![process(&[1], Some(10))]);
+    let mut after = before.clone();
+    after.namespaces.extend([namespace(20, Some(10)), namespace(30, Some(10))]);
+    let holder = Holder::Fd { pid: pid(2), comm: None, fd: 3 };
+    after.namespaces[2].holders = vec![holder];
+    let members = [process(&[3, 1], Some(20)), process(&[4, 2], Some(20))];
+    after.processes.extend(members.into_iter().chain([process(&[2], Some(10))]));
+    after.namespaces[1].init = Some(pid(3));
+    let left = |ended: &[u32]| {
+        let [before, after] = [&before, &after].map(|it| PidGraph::new(it.clone()));
+        let diff = Diff::new(before, after).unwrap();
+        let mut check = Check::since(diff, Unsettled::default(), &Policy::default(), false);
+        let ended = ended.iter().map(|&raw| pid(raw)).collect();
+        check.add_live_facts(LiveFacts { ended, ..LiveFacts::default() });
+        let subjects = check.findings.iter().map(|it| match it.subject {
+            Subject::Process(pid) => u64::from(pid.as_u32()),
+            Subject::Namespace(id) => id.inode().unwrap(),
+            subject => panic!("{subject:?}"),
+        });
+        subjects.collect::<Vec<_>>()
+    };
+    assert_eq!(left(&[]), [2, 3, 4, 20, 30]);
+    assert_eq!(left(&[4]), [2, 3, 20, 30]);
+    assert_eq!(left(&[3]), [2, 30], "the kernel has killed process 4");
+    assert_eq!(left(&[2]), [3, 4, 20], "30 has lost its holder");
+}
+
+#[test]
 fn an_init_is_reported_only_if_the_collector_reported_it() {
     let mut host = troubled();
     host.diagnostics.clear();
