@@ -12,9 +12,9 @@ const MIN_ADDRESS_SPACE: u64 = 64 << 20;
 /// The file that shows the lockdown mode of the kernel (kernel_lockdown(7)).
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 
-/// Checks that pidns has the required capabilities. The kernel does not require
-/// `CAP_SYS_PTRACE` for loading a BPF program. pidns requires it, so that BPF shows no more than
-/// pidns may read in /proc.
+/// Checks that pidns has the required capabilities. The kernel does not require `CAP_SYS_PTRACE`
+/// for loading a BPF program, but pidns does. Otherwise, BPF could show more than pidns may read in
+/// /proc.
 pub fn check_capabilities() -> Result<(), BpfUnavailable> {
     if !viewer::may_trace_all() {
         return Err(BpfUnavailable::MissingCapability("CAP_SYS_PTRACE"));
@@ -36,8 +36,8 @@ pub fn check_lockdown() -> Result<(), BpfUnavailable> {
     Ok(())
 }
 
-/// Checks that enough address space is left to load the kernel's BTF. If too little is left, an
-/// allocation can fail, and a failed allocation aborts pidns.
+/// Checks that enough address space is left to load the kernel's BTF. Otherwise, an allocation
+/// could fail, which would abort pidns.
 pub fn check_address_space() -> Result<(), BpfUnavailable> {
     match viewer::free_address_space() {
         Some(free) if free < MIN_ADDRESS_SPACE => Err(BpfUnavailable::LittleMemory),

@@ -15,11 +15,11 @@ pub enum BpfUnavailable {
     NotRequested,
     /// The host has so few processes that BPF would save no noticeable time.
     FewProcesses,
-    /// The requested procfs shows a PID namespace other than pidns's own, but a task iterator
-    /// visits only the processes in pidns's own PID namespace.
+    /// The requested procfs does not show pidns's own PID namespace. A task iterator visits only
+    /// the processes in pidns's own PID namespace.
     OtherProcfs,
-    /// pidns is not in the initial PID namespace, so the number of processes in its namespace
-    /// is unknown: procfs reports only the number of processes on the whole host.
+    /// The number of processes is unknown, because pidns is not in the initial PID namespace.
+    /// procfs reports only the number of processes on the whole host.
     UnknownCount,
     /// The user requested this data, which the BPF program does not collect.
     NotCollected(&'static str),

@@ -1,15 +1,14 @@
-//! Decides which records of the BPF program can be trusted. If a process has no trusted record,
-//! reads the process through /proc. The result is the same as if all processes had been read
-//! through /proc.
+//! Decides which records of the BPF program can be trusted. Reads all other processes through
+//! /proc. The result is the same as if all processes had been read through /proc.
 //!
 //! A record identifies a namespace by its inode number, which the kernel may reuse as soon as the
-//! namespace is gone. pidns pins one namespace per inode number: it keeps the namespace open, and
-//! the inode number of an open namespace is not reused. So a record is trusted only if there is
-//! proof that its namespaces are the pinned namespaces:
+//! namespace is gone. pidns pins one namespace per inode number: it keeps the namespace open, so
+//! that its inode number is not reused. A record is trusted only if its namespaces are certainly
+//! the pinned namespaces:
 //!
-//! - The record of a member is trusted only if the pinned namespace with the same inode also has
-//!   the same 64-bit ID. Before Linux 6.18, which introduced these IDs, the start time of the
-//!   namespace's init is compared instead.
+//! - The record of a member is trusted only if its 64-bit namespace ID is the ID of the pinned
+//!   namespace. Before Linux 6.18, these IDs do not exist, and the start time of the namespace's
+//!   init is compared instead.
 //! - If a process creates its children in another namespace, the 64-bit ID of that namespace must
 //!   match, too. Before Linux 6.18, such a record is never trusted.
 //! - The record of an init is verified by the /proc reader, which opens the init's namespace and
@@ -31,14 +30,14 @@ pub struct TaskScan<'a> {
     search: &'a BTreeSet<SearchScope>,
     /// The PIDs of all records, in the order in which the records were added. `judge` sorts them.
     pids: Vec<Pid>,
-    /// The findings about processes whose records contain all required data. pidns does not read
-    /// these processes through /proc. For each mount namespace, the findings also list processes
-    /// through which the mount table can be read.
+    /// The findings about processes whose records are complete. pidns does not read these processes
+    /// through /proc. For each mount namespace, the findings also list processes through which the
+    /// mount table can be read.
     trusted: ScanFindings,
     /// The processes that create their children in a namespace other than their own.
     for_children: Vec<ForChildren>,
-    /// The processes that `add` has returned. A process can have several records if its threads are
-    /// exiting, but is read through /proc only once.
+    /// The processes that `add` has returned. A process with exiting threads can have several
+    /// records, but is read through /proc only once.
     targets: HashSet<Pid>,
     /// The processes that must be read through /proc although their records seemed sufficient.
     retry: BTreeSet<Pid>,
@@ -93,9 +92,9 @@ impl<'a> TaskScan<'a> {
         let searches = |scope| self.search.contains(&scope);
         let for_children = record.for_children.filter(|_| searches(SearchScope::Children));
         let mount_namespace = record.mount_namespace.filter(|_| searches(SearchScope::Mounts));
-        // The inode number of a namespace may have been reused. Only the 64-bit ID (since Linux
-        // 6.18) can rule this out for an init's namespace, and for a `pid_for_children` namespace
-        // that differs from the process's own namespace.
+        // The inode number of a namespace may have been reused. Two kinds of namespaces can be
+        // verified only by their 64-bit ID (since Linux 6.18): the namespace of an init, and a
+        // `pid_for_children` namespace that differs from the process's own namespace.
         let is_verifiable = if record.is_init {
             record.ns_id.is_some() && record.has_memory && for_children.is_none()
         } else {
@@ -164,11 +163,11 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Verifies the records. If a process has no trusted record, reads the process through /proc.
+    /// Verifies the records, and reads every process without a trusted record through /proc.
     ///
     /// `found` contains the processes that the scan has already read through /proc. `counts`
-    /// contains process counts of the procfs: one taken before the scan, and one at the end of each
-    /// thread's part of the scan.
+    /// contains the number of processes in the procfs: before the scan, and after each thread's
+    /// part of the scan.
     pub fn judge(
         mut self,
         scan: Scan<'_>,
@@ -182,8 +181,8 @@ impl<'a> TaskScan<'a> {
         self.retry_members(scan);
         self.retry_for_children(scan);
         found.merge(self.read_retries(scan));
-        // The BPF iterator may miss processes. If it returned a different number of processes than
-        // procfs reported, list /proc and read the missing processes.
+        // The BPF iterator may miss processes. If procfs reported another number of processes, list
+        // /proc and read the missing processes.
         let others = found.processes.iter().filter(|it| self.pids.binary_search(&it.pid).is_err());
         let count = u64::try_from(self.pids.len() + others.count()).ok();
         if counts.iter().any(|&counted| counted.is_none() || counted != count) {
@@ -215,9 +214,9 @@ impl<'a> TaskScan<'a> {
         walk::read(scan, &Vec::from_iter(retry))
     }
 
-    /// Adds each process in `for_children` to `retry`, unless its `pid_for_children` namespace is
-    /// known to be the namespace that pidns pinned. An equal inode number does not prove this,
-    /// because the kernel reuses inode numbers.
+    /// Adds each process in `for_children` to `retry`, unless pidns certainly keeps its
+    /// `pid_for_children` namespace open. An equal inode number does not prove this, because the
+    /// kernel reuses inode numbers.
     fn retry_for_children(&mut self, scan: Scan<'_>) {
         for it in &self.for_children {
             if !scan.registry.is_pinned_as(it.inode, it.ns_id) {
@@ -226,9 +225,8 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Adds each process in `trusted` to `retry`, unless the process is known to be in the
-    /// namespace that pidns pinned. An equal inode number does not prove this, because the kernel
-    /// reuses inode numbers.
+    /// Adds each process in `trusted` to `retry`, unless pidns certainly keeps its namespace open.
+    /// An equal inode number does not prove this, because the kernel reuses inode numbers.
     fn retry_members(&mut self, scan: Scan<'_>) {
         let unverified = |(&inode, namespace): (&u64, &RecordedNamespace)| {
             (!namespace.is_pinned(inode, scan)).then_some(NamespaceId::Inode(inode))
@@ -260,10 +258,9 @@ impl RecordedNamespace {
             return pinned_id == Ok(recorded_id);
         }
         // Before Linux 6.18, namespaces have no 64-bit ID, so compare the start time of the init.
-        // First, the BPF program recorded the init's PID and start time. Then pidns opened this PID
-        // in /proc, and pinned the namespace of the process. If the process with this PID still has
-        // the recorded start time, the PID was not reused, so the pinned namespace is the recorded
-        // one.
+        // The BPF program recorded the init's PID and start time before pidns opened this PID in
+        // /proc and pinned its namespace. If the start time is still the same, the PID was not
+        // reused, so the pinned namespace is the recorded one.
         let Some((init, started)) = self.init else { return false };
         started.is_some() && start_time_now(scan.procfs, init) == started
     }

@@ -55,8 +55,7 @@ pub struct Record {
     /// before Linux 6.18.
     pub ns_id: Option<u64>,
     /// Inode and 64-bit ID of the PID namespace in which the process creates its children. `None`
-    /// if the process creates them in its own namespace, or if this scan does not search for
-    /// holders.
+    /// if this is the process's own namespace, or if the scan does not search for holders.
     pub for_children: Option<(u64, Option<u64>)>,
     /// Inode of the process's mount namespace; `None` if the process has no mount namespace, or if
     /// this scan does not search for holders.
@@ -160,7 +159,7 @@ impl Record {
         let kernel_thread = fields.flags & flag::KERNEL_THREAD != 0;
         let is_zombie = fields.exit_state == state::ZOMBIE;
         // A record contains at most 15 bytes of the name. /proc may show a longer name for a kernel
-        // thread, and it appends the current work to the name of a worker thread.
+        // thread, and appends the current work to the name of a kernel worker.
         let has_longer_name =
             kernel_thread && (fields.flags & flag::WORKER != 0 || name.len() == MAX_NAME);
         let is_exiting = fields.exit_state != 0 || fields.flags & flag::EXITING != 0;
@@ -181,8 +180,8 @@ impl Record {
                 || letter.is_none()
                 || more & more::CHANGED != 0
                 || (fields.exit_state == 0 && fields.flags & flag::EXITING != 0),
-            // A kernel thread keeps only its own namespace alive. If the leader has exited but
-            // other threads are alive, only /proc shows which namespaces these threads keep alive.
+            // A kernel thread keeps only its own namespace alive. If the leader has exited and
+            // other threads are alive, only /proc shows which namespaces the threads keep alive.
             may_hold: !kernel_thread && (more != 0 || (is_zombie && fields.living_threads != 0)),
             has_no_namespace_open: !is_exiting
                 && more & (more::HOLDS_DESCRIPTOR | more::CHANGED) == 0,
@@ -202,9 +201,9 @@ impl Record {
     }
 }
 
-/// Returns the letter that `/proc/PID/status` shows for the state of a process, following the rules
-/// of `task_state_index()` in the kernel. Returns `None` for short-lived states, and for states
-/// that pidns does not know.
+/// Returns the letter that `/proc/PID/status` shows for the state of a process
+/// (`task_state_index()` in the kernel). Returns `None` for short-lived states, and for states that
+/// pidns does not know.
 fn letter(state: u32, exit_state: u32) -> Option<char> {
     if state & !state::KNOWN != 0 {
         // An exited task keeps the state TASK_DEAD (0x80). This bit is not in `KNOWN`, so zombies
@@ -273,10 +272,10 @@ mod tests {
             (read.needs_proc, read.may_hold)
         };
         assert_eq!(with(19, 2), (false, false));
-        // Each pair changes one word of the record. After each change, pidns must read the process
-        // through /proc (`needs_proc`). The pairs stand for, in order: more PIDs than fit into a
-        // record; a short-lived state; the state EXIT_DEAD; the flag PF_EXITING; a kernel worker,
-        // whose name is longer in /proc.
+        // Each pair changes one word of the record. pidns must then read the process through /proc
+        // (`needs_proc`). In order, the pairs stand for: too many PIDs for a record; a short-lived
+        // state; the state EXIT_DEAD; the flag PF_EXITING; a kernel worker, whose name is longer in
+        // /proc.
         for (at, value) in [(19, 9), (9, 0x200), (10, 0x10), (11, 0x4), (11, 0x20_0020)] {
             assert_eq!(with(at, value), (true, false), "{at} {value}");
         }

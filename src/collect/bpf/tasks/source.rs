@@ -27,15 +27,15 @@ use crate::model::{Collector, Detail, SearchScope};
 /// [`RDONLY_CAST`].
 const TASK: &[u8] = include_bytes!("task.bpf.o");
 
-/// The BPF program in [`TASK`], compiled for older kernels. This version is slower, because it
+/// The BPF program of [`TASK`], compiled for older kernels. This version is slower, because it
 /// calls a helper function to read each field.
 const TASK_BY_HELPER: &[u8] = include_bytes!("task-by-helper.bpf.o");
 
 /// Maximum number of processes for which memory is allocated in advance.
 const MAX_PREALLOCATED: u64 = 1 << 16;
 
-/// Maximum number of records per read. The BPF program takes up to a few milliseconds per record,
-/// and the kernel handles signals only between reads, so this maximum is small.
+/// Maximum number of records per read. The kernel handles signals only between reads, and the BPF
+/// program takes up to a few milliseconds per record. So this maximum is small.
 const RECORDS_AT_ONCE: usize = 64;
 
 /// Maximum number of attempts to verify the record of pidns itself. A correct record can differ
@@ -51,8 +51,8 @@ pub struct TaskProgram {
     by_helper: Option<Arc<LoadError>>,
 }
 
-/// The BPF program that successive scans share. All of these scans must search the same scopes,
-/// because the scopes determine which program is loaded.
+/// The BPF program that successive scans share. All scans must search the same scopes, because the
+/// scopes determine which program is loaded.
 #[derive(Clone, Debug, Default)]
 pub enum SharedProgram {
     /// Only one scan is made, so the BPF program is not kept for later scans.
@@ -74,9 +74,9 @@ pub struct BpfSource<'a> {
 }
 
 impl<'a> BpfSource<'a> {
-    /// Loads the BPF program for a search, unless `shared` contains it. Returns an error if BPF
-    /// cannot be used for this search. With [`Collector::Auto`], also returns an error if BPF would
-    /// save little time, or if a seccomp filter might kill pidns for calling bpf(2).
+    /// Loads the BPF program for a search, unless `shared` contains it. Fails if BPF cannot be used
+    /// for this search. With [`Collector::Auto`], also fails if BPF would save little time, or if a
+    /// seccomp filter might kill pidns for calling bpf(2).
     pub fn open(
         proc: &'a ProcSource,
         collector: Collector,
@@ -126,9 +126,9 @@ impl<'a> BpfSource<'a> {
         self.program.by_helper.clone()
     }
 
-    /// Checks the record of pidns itself. pidns knows the correct values, so this record shows
-    /// whether the program reads the right fields in the kernel's memory. If the record is wrong,
-    /// no other process is read through BPF.
+    /// Checks the record of pidns itself. pidns knows the correct values, so this shows whether the
+    /// program reads the right fields in the kernel's memory. If the record is wrong, no process is
+    /// read through BPF.
     fn check_own_record(&self) -> Result<(), BpfUnavailable> {
         let mut compared = Err("PID");
         for _ in 0..OWN_ATTEMPTS {
@@ -172,7 +172,7 @@ impl<'a> BpfSource<'a> {
         })
     }
 
-    /// Runs the BPF program for one share of the processes, and adds the records to `tasks`. Calls
+    /// Runs the BPF program for one share of the processes. Adds the records to `tasks`, and calls
     /// `read` for each process that must be read through /proc.
     fn read_tasks<'s>(
         &self,
@@ -191,7 +191,7 @@ impl<'a> BpfSource<'a> {
         iterator.read(record::SIZE, RECORDS_AT_ONCE, |record| {
             let mut record = Record::read(record).ok_or(BpfUnavailable::Inconsistent)?;
             if Some(record.process.pid) == self.proc.viewer() {
-                // pidns itself is read through /proc. The /proc reader ignores the descriptors that
+                // Read pidns itself through /proc. The /proc reader ignores the descriptors that
                 // pidns has opened, but the BPF program would report them as holders.
                 record.needs_proc = true;
             }
@@ -205,8 +205,8 @@ impl<'a> BpfSource<'a> {
 }
 
 /// Returns an error if BPF cannot be used on this host or by this user. With [`Collector::Auto`],
-/// also returns an error if BPF would save little time, or if a seccomp filter might kill pidns for
-/// calling bpf(2).
+/// also fails if BPF would save little time, or if a seccomp filter might kill pidns for calling
+/// bpf(2).
 fn check_host(
     proc: &ProcSource,
     collector: Collector,
@@ -257,8 +257,8 @@ fn check_request(
 }
 
 /// Loads the program in the section `section` of [`TASK`]. If the kernel rejects the program, or
-/// lacks a function that the program calls, loads the same section of [`TASK_BY_HELPER`] instead,
-/// and also returns the first error.
+/// lacks a function that the program calls, loads this section of [`TASK_BY_HELPER`], and also
+/// returns the first error.
 fn load(section: &'static str) -> Result<(IteratorProgram, Option<LoadError>), LoadError> {
     let spec = ProgramSpec { section, name: "pidns_tasks", iterator: "bpf_iter_task", map: None };
     // Load the object file before anything else: loading it is cheap, and fails at once if the

@@ -76,32 +76,32 @@ static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 #define EXITING 4
 // NSFS_MAGIC of statfs(2).
 #define NSFS 0x6e736673
-// Maximum capacity of the descriptor tables that are searched here. Larger tables are
-// searched through /proc: the kernel handles signals only between reads of the
-// iterator, so each read must be short.
+// Maximum capacity of a descriptor table that this program searches. Larger tables are
+// searched through /proc. The kernel handles signals only between reads of the iterator,
+// so each read must be short.
 #define MOST_DESCRIPTORS (1 << 15)
 // Minimum capacity of a descriptor table.
 #define FEWEST_DESCRIPTORS 64
-// Flags of open(2). If pidns opens two iterators, it gives each a different flag, so
-// that is_anothers() can tell the two apart. The flags have no other effect.
+// Flags of open(2). If pidns opens two iterators, it opens one with O_APPEND and the
+// other with O_NONBLOCK, so that is_anothers() can tell them apart. The flags have no
+// other effect.
 #define O_APPEND 02000
 #define O_NONBLOCK 04000
 // Maximum number of PIDs in a record. Processes with more PIDs are read through /proc.
 #define LEVELS 8
-// A mask for level numbers. It limits the range that the verifier assumes, and does not
-// change the numbers: the kernel's maximum is 32 (MAX_PID_NS_LEVEL).
+// Mask for level numbers. The mask limits the range that the verifier assumes. It does
+// not change the numbers: the kernel's maximum is 32 (MAX_PID_NS_LEVEL).
 #define ANY_LEVEL 63
 // Number of consecutive PIDs in a share. If there are two iterators, each of them
 // processes every second share.
 #define SHARE 16
 
-// Bits of the field `more`. Each bit is a reason to read the process through /proc.
-// HOLDS_DESCRIPTOR means that the process has, or may have, an open descriptor of a
-// namespace.
+// Bit of the field `more`: the process has, or may have, an open descriptor of a
+// namespace. Each bit of `more` is a reason to read the process through /proc.
 #define HOLDS_DESCRIPTOR 1
-// While the record was being written, the process replaced or released its struct
-// nsproxy or files_struct, or a thread that called execve(2) was taking the leader's
-// place.
+// Bit of the field `more`: while the record was being written, the process replaced or
+// released its struct nsproxy or files_struct, or a thread that called execve(2) was
+// taking the leader's place.
 #define CHANGED 2
 
 // A record about one process, decoded by record.rs.
@@ -133,9 +133,9 @@ struct table {
 
 static long look_at(u64 number, struct table *table);
 
-// Negates a pointer, which makes it a number: 0 for a null pointer, and a different
-// number for every other pointer. The verifier checks the rest of the program once for
-// each possible origin of a pointer, but only once for a number.
+// Negates a pointer, which makes it a number. The number is 0 only for a null pointer,
+// and differs for every pointer. The verifier checks the code that follows once for each
+// possible origin of a pointer, but only once for a number.
 INLINE u64 number_of(const void *pointer) {
     u64 number = -(u64)pointer;
     // Hides the origin of `number`, so that the compiler can't use `pointer` instead.
@@ -143,8 +143,8 @@ INLINE u64 number_of(const void *pointer) {
     return number;
 }
 
-// Returns 1 if a number is not 0. The function is branch-free, because the verifier
-// would check the rest of the program once for each direction of a branch.
+// Returns 1 if a number is not 0. The function is branch-free, because the verifier would
+// check the code that follows once for each direction of a branch.
 INLINE u32 is_set(u64 number) {
     u64 negative = -number;
     // Keeps the compiler from generating a branch.
@@ -156,9 +156,8 @@ INLINE u32 is_set(u64 number) {
 // is_set(), this function is branch-free.
 INLINE u32 length(u64 bits) {
     for (int i = 1; i < 64; i *= 2) bits |= bits >> i;
-    // Counts the set bits in groups of two, four and eight bits. The multiplication
-    // adds up the counts of all groups of eight bits, and leaves the sum in the top
-    // byte.
+    // Count the set bits in groups of two, four and eight bits. The multiplication adds
+    // the counts of all bytes, and leaves the sum in the top byte.
     bits -= bits >> 1 & 0x5555555555555555;
     bits = (bits & 0x3333333333333333) + (bits >> 2 & 0x3333333333333333);
     bits = (bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0f;
@@ -177,12 +176,13 @@ INLINE u32 holds_descriptor(struct task_struct *task, struct signal_struct *sign
     READ(count, descriptors->max_fds);
     READ(table.files, descriptors->fd);
     READ(table.open, descriptors->open_fds);
-    // The capacity of a descriptor table is a multiple of 64 and at least 64. If the task no longer
-    // has a table, the capacity reads as 0, and the subtraction wraps around to a large number.
+    // The capacity of a descriptor table is a multiple of 64 and at least 64. If the task
+    // has no table any more, READ() returns a capacity of 0, and the subtraction wraps
+    // around to a large number.
     if (count - FEWEST_DESCRIPTORS > MOST_DESCRIPTORS) return is_set(number_of(files)) * CHANGED;
-    // Leave a large table that processes share to the /proc reader, which searches the
-    // table only once. This program would search it once per process. A table is shared
-    // if it has more users than the process has threads.
+    // Leave a large shared table to the /proc reader, which searches it only once. This
+    // program would search it once per process. A table is shared if it has more users
+    // than the process has threads.
     READ(users, files->count);
     READ(living, signal->live);
     if (count > FEWEST_DESCRIPTORS && users > living) return HOLDS_DESCRIPTOR;
@@ -193,10 +193,10 @@ INLINE u32 holds_descriptor(struct task_struct *task, struct signal_struct *sign
     return table.holds | is_set(number_of(again) ^ number_of(files)) * CHANGED;
 }
 
-// Returns a nonzero number if another iterator reports this process. pidns uses either
-// one iterator for all processes, or two, each for half of the processes. One of the
-// two has the flag O_APPEND, and the other has O_NONBLOCK, to tell this program which
-// iterator it runs for. The kernel ignores both flags for iterators.
+// Returns a nonzero number if another iterator reports this process. pidns uses one
+// iterator for all processes, or two iterators, each for half of the processes. One of
+// the two has the flag O_APPEND, the other has O_NONBLOCK. The kernel ignores both flags
+// for iterators.
 INLINE int is_anothers(struct seq_file *output, struct task_struct *task) {
     u32 pid = task->tgid, flags = 0;
     struct file *iterator = 0;
@@ -209,10 +209,10 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     struct task_struct *task = context->task;
     if (!task) return 0;
     task = STRUCT(task_struct, task);
-    // Skip every thread that is not the leader, unless the thread is exiting. An
-    // exiting thread may be the former leader: a thread that calls execve(2) swaps its
-    // ID with the leader's. If the iterator misses the new leader, the record of the
-    // former leader is the only evidence that the process exists.
+    // Skip every thread that is not the leader, unless the thread is exiting. An exiting
+    // thread may be the former leader, because execve(2) in another thread swaps the IDs
+    // of that thread and the leader. If the iterator misses the new leader, the record of
+    // the former leader is the only evidence that the process exists.
     u64 is_other = task->pid ^ task->tgid;
     if (is_other && !(task->flags & EXITING)) return 0;
 
@@ -251,8 +251,9 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
 #pragma unroll
         for (int i = 0; i < LEVELS; i++) record.nspid[i] = numbers[i].nr;
         record.pid = numbers[0].nr;
-        // The iterator visits only processes that have a PID in the viewer's namespace.
-        // The record begins with that PID, so numbers[0].ns is the viewer's namespace.
+        // The record begins with the PID in the viewer's namespace, because the iterator
+        // visits only processes that have such a PID. So numbers[0].ns is the viewer's
+        // namespace.
         viewers = numbers[0].ns;
     }
 
@@ -297,9 +298,8 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
         if (!is_other) record.more |= holds_descriptor(task, signal);
     }
 
-    // Read the parent after everything else, because reading the parent needs branches.
-    // The verifier checks all code after a branch once for each path through the
-    // branch.
+    // Read the parent last, because this needs branches. The verifier checks all code
+    // after a branch once for each path through the branch.
     struct task_struct *parent = 0;
     READ(parent, task->real_parent);
     if (!top) {
@@ -334,9 +334,9 @@ SECTION("holders") int pidns_holders(struct bpf_iter__task *context) {
     return write_record(context, 1);
 }
 
-// Checks whether one descriptor refers to a namespace. If it does, returns 1, which
-// ends the loop over the descriptors. Successive descriptors often refer to the same
-// file or file system, so a file or file system that was just checked is skipped.
+// Checks whether a descriptor refers to a namespace. If it does, returns 1, which ends
+// the loop over the descriptors. Skips the file or file system that was checked last,
+// because successive descriptors often refer to the same one.
 SECTION("holders") static long look_at(u64 number, struct table *table) {
     if (number % 64 == 0) READ_AT(table->bits, &table->open[number / 64]);
     u64 is_open = table->bits & 1;
