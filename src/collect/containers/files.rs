@@ -1,8 +1,8 @@
 //! Opens the files of container runtimes.
 //!
 //! Root inside a container can replace such a file with anything. So a file is read only if it is a
-//! regular file, belongs to root or the runtime's user, and does not exceed a size limit. Symbolic
-//! links below the runtime's directory are not followed. No file is locked or written.
+//! regular file, belongs to root or the runtime's user, and does not exceed a size limit. pidns
+//! does not follow symbolic links below the runtime's directory, and does not lock or write files.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -23,8 +23,8 @@ pub fn open_base(dir: BorrowedFd<'_>, path: impl Arg) -> SysResult<OwnedFd> {
     fs::openat(dir, path, BASE, Mode::empty())
 }
 
-/// Opens the directory `path` below `root`, the root directory of another mount namespace. Resolves
-/// absolute paths and symbolic links relative to `root`, as after `chroot(2)`.
+/// Opens the directory `path` below `root`, the root directory of another mount namespace. Absolute
+/// paths and symbolic links are relative to `root`, as after `chroot(2)`.
 pub fn open_in_root(root: BorrowedFd<'_>, path: &str) -> SysResult<OwnedFd> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     match fs::openat2(root, path, BASE, Mode::empty(), resolve) {

@@ -1,10 +1,10 @@
-//! Finds the processes whose container differs from the container of their namespace's init.
-//! Several containers can share a namespace: in a pod, with `hostPID`, or with `docker run --pid`.
+//! Finds processes that are not in the same container as the init of their namespace. This happens
+//! if several containers share a namespace: in a pod, with `hostPID`, or with `docker run --pid`.
 //!
 //! Reading the cgroup of every process would take longer than the rest of the scan. If the scan has
 //! not read the cgroups, this module reads the cgroup of a process only if its parent is in another
 //! PID namespace or is the monitor of a container runtime. The descendants of such a process are in
-//! its container. In a nested namespace that several containers share, this module also reads the
+//! its container. If several containers share a nested namespace, this module also reads the
 //! cgroups of the init's children, because the init adopts orphans of all these containers.
 
 use std::collections::{HashMap, HashSet};
@@ -58,9 +58,8 @@ impl<'a> OwnContainers<'a> {
         Self(namespaces.iter().map(|namespace| (namespace.id, namespace)).collect())
     }
 
-    /// Returns the container to which a process's cgroup belongs. Returns `None` if the init of the
-    /// process's namespace is in the same container, or if the cgroup belongs only to a systemd
-    /// unit.
+    /// Returns the container that a process's cgroup shows. Returns `None` if the init of the
+    /// process's namespace is in the same container, or if the cgroup shows only a systemd unit.
     fn other(
         &self,
         process: &Process,
@@ -78,9 +77,8 @@ fn is_init(process: &Process) -> bool {
     process.nspid.last() == Some(&Pid::INIT)
 }
 
-/// Compares cgroups to find the processes whose container differs from the container of their
-/// namespace's init. Used if the scan has already read the cgroups of all processes (`--details
-/// cgroup`).
+/// Finds processes that are not in the same container as the init of their namespace, by comparing
+/// cgroups. The scan must have read the cgroups of all processes (`--details cgroup`).
 fn by_details(processes: &[Process], own: &OwnContainers<'_>) -> Vec<(Pid, Container)> {
     let other = |process: &Process| {
         let parent = find_process(processes, process.ppid);
@@ -89,12 +87,11 @@ fn by_details(processes: &[Process], own: &OwnContainers<'_>) -> Vec<(Pid, Conta
     processes.iter().filter(|it| !is_init(it)).filter_map(other).collect()
 }
 
-/// Finds the same processes as [`by_details`], but for a scan that has not read the cgroups. Reads
-/// cgroups only for processes that may have entered another container's namespace. The descendants
-/// of these processes are assumed to be in the same container.
+/// Finds the same processes as [`by_details`], if the scan has not read the cgroups. Reads the
+/// cgroup of a process only if it may have entered another container's namespace. Its descendants
+/// are assumed to be in the same container.
 ///
-/// Adds to `unread` the processes whose cgroups are not read because the time limit has been
-/// reached.
+/// Adds to `unread` the processes whose cgroups were not read because of the time limit.
 fn by_descent(
     source: &ProcSource,
     processes: &[Process],

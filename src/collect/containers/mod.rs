@@ -1,11 +1,10 @@
-//! After a scan, finds the processes whose container differs from the container of their
-//! namespace's init. Also finds the names of containers and pods. On a host without containers,
-//! this module usually makes no system calls.
+//! After a scan, finds processes that are not in the same container as the init of their namespace.
+//! Also finds the names of containers and pods. On a host without containers, this module usually
+//! makes no system calls.
 //!
 //! - `monitor` recognizes container monitors (containerd-shim and conmon), which are the parents of
 //!   the first processes of containers
-//! - `members` finds the processes whose container differs from the container of their namespace's
-//!   init
+//! - `members` finds processes that are not in the same container as the init of their namespace
 //! - `names` finds names for all containers; `reader` locates the files of each runtime, `files`
 //!   opens them safely, and `parse` parses them
 
@@ -19,9 +18,9 @@ mod reader;
 use super::proc::ProcSource;
 use crate::model::Snapshot;
 
-/// Adds two things to a snapshot: the container of each process that is not in the container of its
-/// namespace's init, and the names of all containers. The processes in the snapshot must be sorted
-/// by PID.
+/// Adds the names of all containers to a snapshot. Also adds the container of each process that is
+/// not in the same container as the init of its namespace. The processes in the snapshot must be
+/// sorted by PID.
 pub fn describe(source: &ProcSource, snapshot: &mut Snapshot) {
     members::find(source, snapshot);
     names::read(source, snapshot);

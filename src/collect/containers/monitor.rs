@@ -15,7 +15,7 @@ pub struct Monitor {
     pub owner: RuntimeOwner,
 }
 
-/// The user and the PID namespace of a container runtime. A runtime's files describe only the
+/// The user and the PID namespace of a container runtime. The files of the runtime describe only
 /// containers that this user has started in this PID namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RuntimeOwner {

@@ -1,8 +1,8 @@
 //! Reads the names of containers and pods from local files of the container runtimes, never from a
 //! socket or an API.
 //!
-//! A separate thread reads the files, and names that are not found within a time limit are left
-//! out. (A file can be on a network or FUSE file system that does not respond.)
+//! A separate thread reads the files, because a file can be on a network or FUSE file system that
+//! does not respond. Names that are not found within a time limit are left out.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,7 +41,7 @@ pub fn read(source: &ProcSource, snapshot: &mut Snapshot) {
     }
 }
 
-/// A guard that exists while a thread reads names. At most one guard exists at a time, so `pidns
+/// A guard that exists while a thread reads names. Only one guard can exist at a time, so `pidns
 /// watch` does not start a second thread if a file system hangs.
 struct NameReading;
 
@@ -87,8 +87,8 @@ fn nameless_containers(snapshot: &Snapshot) -> Vec<NamelessContainer> {
     wanted
 }
 
-/// The names that a thread has found so far; `None` after the time limit has passed. A mutex is
-/// used, because a channel would wake up the waiting thread for each name.
+/// The names that a thread has found so far; `None` once the time limit has passed. This is a
+/// mutex, because a channel would wake up the waiting thread for each name.
 struct SharedNames(Mutex<Option<FoundNames>>);
 
 impl SharedNames {
@@ -123,9 +123,9 @@ fn read_all(mut reader: NameReader, wanted: &[NamelessContainer], names: &Shared
 /// The names found so far.
 #[derive(Default)]
 struct FoundNames {
-    /// Maps each container to its names, and to the runtime whose files contain these names. The
-    /// key is the runtime and ID from the cgroup path of the container. If the cgroup path does not
-    /// name the runtime, the key contains a placeholder (see [`is_unnamed`]).
+    /// The names of each container, and the runtime that stores these names. The key is the runtime
+    /// and the ID in the container's cgroup path. If the cgroup path does not name the runtime, the
+    /// key contains a placeholder (see [`is_unnamed`]).
     containers: HashMap<(String, String), (&'static str, Names)>,
     /// Maps the UID of each Kubernetes pod to its name and its Kubernetes namespace.
     pods: HashMap<String, (Option<String>, Option<String>)>,

@@ -1,5 +1,5 @@
-//! Parses the files in which container runtimes keep the names of containers. The files are
-//! untrusted input, since a runtime may run inside a container.
+//! Parses the files in which container runtimes store the names of containers. The files are
+//! untrusted input, because a runtime may run inside a container.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -70,9 +70,8 @@ pub struct Names {
 /// Returns the names in the annotations of a bundle's `config.json`.
 #[must_use]
 pub fn annotated_names(json: &[u8]) -> Names {
-    // Search for the annotations instead of parsing the whole file, because parsing takes longer
-    // than reading the file. The search does not find `KEY` inside a string, because quotes in
-    // strings are escaped.
+    // Search for the annotations, because parsing the whole file takes longer than reading it. The
+    // search does not find `KEY` inside a string, because quotes in strings are escaped.
     const KEY: &[u8] = b"\"annotations\":";
     let value = memmem::find(json, KEY).and_then(|at| json.get(at + KEY.len()..));
     let annotations = value.and_then(|json| {
@@ -100,7 +99,7 @@ struct Annotations {
     nerdctl: Option<String>,
 }
 
-/// The annotations that containerd sets, as defined in its package `annotations`:
+/// Names of the annotations that containerd sets. See
 /// <https://github.com/containerd/containerd/blob/main/internal/cri/annotations/annotations.go>.
 const CRI: [&str; 4] = [
     "io.kubernetes.cri.container-name",
@@ -109,7 +108,7 @@ const CRI: [&str; 4] = [
     "io.kubernetes.cri.sandbox-namespace",
 ];
 
-/// Labels that the kubelet sets, and that CRI-O copies into annotations:
+/// Names of the labels that the kubelet sets. CRI-O copies these labels into annotations. See
 /// <https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/kubelet/pkg/types/labels.go>.
 const CRI_O: [&str; 4] = [
     "io.kubernetes.container.name",
@@ -153,8 +152,8 @@ impl<'de> Deserialize<'de> for Annotations {
     }
 }
 
-/// Splits the name of a directory in `/var/log/pods`, `NAMESPACE_NAME_UID`, into the UID, name and
-/// namespace of the pod. See `BuildPodLogsDirectory` in
+/// Returns the UID, name and namespace of a pod, from the name of its directory in `/var/log/pods`
+/// (`NAMESPACE_NAME_UID`). See `BuildPodLogsDirectory` in
 /// <https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/kuberuntime/helpers.go>.
 #[must_use]
 pub fn pod_log_directory(name: &[u8]) -> Option<(String, String, String)> {
@@ -164,8 +163,8 @@ pub fn pod_log_directory(name: &[u8]) -> Option<(String, String, String)> {
     parts.next().is_none().then_some((uid, name, namespace))
 }
 
-/// Searches a command line for an option with one of these names, and returns its value: the next
-/// argument, or the text after `NAME=`.
+/// Returns the value of the first option in a command line that has one of these names. The value
+/// is the next argument, or the text after `NAME=`.
 #[must_use]
 pub fn option<'a>(command_line: &'a [u8], names: &[&str]) -> Option<&'a str> {
     let mut arguments = command_line.split(|&byte| byte == 0);
@@ -206,8 +205,8 @@ mod tests {
         }
     }
 
-    /// Returns the names that `annotated_names` finds in a file. The file first contains a string
-    /// that resembles annotations and must be ignored, and then the real annotations.
+    /// Returns the names that `annotated_names` finds in a file with these annotations. Before the
+    /// annotations, the file contains a string that resembles annotations and must be ignored.
     fn names(annotations: &str) -> [String; 4] {
         let string = r#""\"annotations\":{\"nerdctl/name\":\"false\"}""#;
         let json =

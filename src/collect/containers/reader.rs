@@ -40,16 +40,15 @@ struct RuntimeFiles {
 /// - docker: `containers/ID/config.v2.json` in the data directory of the daemon (`--data-root` or
 ///   `daemon.json`, by default `/var/lib/docker`). See `configFileName` in
 ///   <https://github.com/moby/moby/blob/master/daemon/container/container.go>.
-/// - containerd: `config.json` in the bundle, which is the working directory of the shim. One shim
-///   serves all containers of a pod, and their bundles are in the same directory. See `NewBundle`
-///   in <https://github.com/containerd/containerd/blob/main/core/runtime/v2/bundle.go>.
+/// - containerd: `config.json` in the bundle, which is the working directory of the shim. All
+///   containers of a pod have the same shim, and their bundles are in the same directory. See
+///   `NewBundle` in <https://github.com/containerd/containerd/blob/main/core/runtime/v2/bundle.go>.
 /// - cri-o: `config.json` in the bundle, whose path is an argument of conmon. See
 ///   <https://github.com/containers/conmon/blob/main/docs/conmon.8.md>.
 /// - podman: `containers.json` in the storage directory, or `volatile-containers.json` for
-///   containers that are removed when they end. With `transient_store`, `volatile-containers.json`
-///   is in the run directory instead. Two arguments of conmon show these directories: the bundle is
-///   below the storage directory, and the PID file is below the run directory. See
-///   `newContainerStore` in
+///   containers that are removed when they end. With `transient_store`, the latter file is in the
+///   run directory. The arguments of conmon show both directories: the bundle is below the storage
+///   directory, and the PID file is below the run directory. See `newContainerStore` in
 ///   <https://github.com/containers/storage/blob/main/containers.go>.
 const RUNTIMES: [RuntimeFiles; 4] = [
     RuntimeFiles { runtime: "docker", monitor: cgroup::SHIM, read: NameReader::docker },
@@ -58,8 +57,8 @@ const RUNTIMES: [RuntimeFiles; 4] = [
     RuntimeFiles { runtime: "podman", monitor: CONMON, read: NameReader::podman },
 ];
 
-/// The values of `Container::runtime` for a cgroup that does not name the runtime. The parent
-/// process of the container may still reveal the runtime.
+/// The values of `Container::runtime` if the cgroup does not name the runtime. The parent process
+/// of the container may still reveal the runtime.
 const UNNAMED: [&str; 2] = ["kubernetes", "unknown"];
 
 /// Returns `true` if `runtime` is the placeholder for a runtime that the cgroup path does not name.
@@ -110,8 +109,7 @@ pub struct NameReader {
     /// daemons store their containers.
     docker: HashMap<RuntimeOwner, Vec<OwnedFd>>,
     /// The parent directory of the containerd bundle that was read last, and the owner of the
-    /// runtime that created the bundle. The bundle of the next container is often in the same
-    /// directory.
+    /// bundle's runtime. The bundle of the next container is often in the same directory.
     bundles: Option<(OwnedFd, RuntimeOwner)>,
     /// For each user of podman, a map from the IDs of this user's containers to their names.
     podman: HashMap<RuntimeOwner, HashMap<String, String>>,
@@ -169,7 +167,7 @@ impl NameReader {
         Some(Names { container: Some(name), ..Names::default() })
     }
 
-    /// Opens the directories in which Docker keeps its containers. Also tries the default
+    /// Opens the directories in which Docker stores its containers. Also tries the default
     /// directory, because containers can outlive the daemon (`live-restore`).
     fn docker_directories(&self, owner: RuntimeOwner) -> Vec<OwnedFd> {
         let daemons = self.daemons.iter().filter(|(_, it)| *it == owner);
@@ -295,8 +293,8 @@ impl NameReader {
         open_base(self.procfs.fd(), process_file(pid, "root").ok()?).ok()
     }
 
-    /// Opens a directory by its path on the host that the procfs shows. The root directory of that
-    /// host may differ from the root directory of pidns.
+    /// Opens a directory by its path on the host that the procfs shows. pidns may have another root
+    /// directory than that host.
     fn in_host(&self, path: &str) -> Option<OwnedFd> {
         open_in_root(self.root.as_ref()?.as_fd(), path).ok()
     }
