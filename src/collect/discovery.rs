@@ -1,5 +1,5 @@
-//! Defines [`Discovery`], the result of a source (/proc or BPF), and [`FollowUp`], the trait
-//! through which `assemble` requests more data from the source after the scan.
+//! Defines [`Discovery`], the result of a source (/proc or BPF). Also defines [`FollowUp`], the
+//! trait through which `assemble` requests more data from the source after the scan.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -17,8 +17,8 @@ pub const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 /// Everything that a source (/proc or BPF) found, as the kernel reported it.
 ///
-/// The source has also pinned every namespace that it found: the registry keeps the namespace open,
-/// so that its inode number is not reused before the snapshot is complete.
+/// The registry keeps every found namespace open, so that no inode number is reused before the
+/// snapshot is complete.
 #[derive(Debug)]
 pub struct Discovery {
     /// The procfs to which all PIDs in this discovery refer. The namespace of the procfs is `None`
@@ -82,24 +82,24 @@ pub trait FollowUp {
     /// Returns `true` if this process is in a frozen cgroup.
     fn is_frozen(&self, process: &Process) -> bool;
 
-    /// Returns `true` if the version 2 cgroup of a process, and thus each process in it, is frozen.
-    /// `cgroups` is the contents of the process's `/proc/PID/cgroup`.
+    /// Returns `true` if a process is frozen, because its version 2 cgroup is frozen. `cgroups` is
+    /// the contents of `/proc/PID/cgroup`.
     fn is_frozen_cgroup(&self, cgroups: &[u8]) -> bool;
 
-    /// Returns the process that has PID 1 in a namespace. Fails with `ESRCH` if there is no such
-    /// process, and with another error if the process can't be determined.
+    /// Returns the process with PID 1 in a namespace. Fails with `ESRCH` if there is no such
+    /// process, and with another error if this is unknown.
     fn init_of(&self, namespace: &NamespaceFd) -> SysResult<Pid>;
 
     /// Returns `true` if a namespace has ever had an init; `None` if this is unknown.
     fn had_init(&self, namespace: &NamespaceFd) -> Option<bool>;
 
     /// Returns the current state of a namespace's init. Asks the kernel for PID 1 of the namespace,
-    /// so this also finds an init that started after /proc was listed.
+    /// so it also finds an init that started after /proc was listed.
     fn init_now(&self, namespace: &NamespaceFd) -> InitNow;
 
-    /// Lists /proc again and returns the init of every namespace below the one that the procfs
-    /// shows. An init that exists during the whole call is never missing. Fails if a process
-    /// could not be read, because that process may be an init.
+    /// Lists /proc again. Returns the init of every namespace below the one that the procfs shows.
+    /// An init that exists during the whole call is never missing. Fails if a process could not be
+    /// read, because it may be an init.
     ///
     /// Used on kernels that do not support [`Self::init_now`].
     fn list_inits(&self) -> SysResult<Vec<ListedInit>>;
@@ -110,8 +110,8 @@ pub trait FollowUp {
 pub enum InitNow {
     /// At least one thread of the init is not exiting.
     Living,
-    /// All threads of the init have exited or are exiting. The init is a zombie, or it waits until
-    /// the other processes of its namespace are reaped.
+    /// All threads of the init have exited or are exiting. The init is a zombie, or waits until the
+    /// other processes of its namespace are reaped.
     Terminated,
     /// No process has PID 1 in the namespace.
     Absent,
@@ -130,8 +130,8 @@ pub enum HeldThread {
 }
 
 /// The threads of a process that are in uninterruptible sleep. Maps the TID of each thread to its
-/// number of context switches (`None` if unknown). A thread with the same number in two maps has
-/// not woken up in between.
+/// number of context switches (`None` if unknown). If this number is the same in two maps, the
+/// thread has not woken up in between.
 pub type Sleeps = BTreeMap<Pid, Option<u64>>;
 
 /// An init that [`FollowUp::list_inits`] found.

@@ -1,8 +1,8 @@
 //! Defines the error that is returned if no snapshot can be made. (If only a part of the data
 //! cannot be read, the snapshot contains a diagnostic instead.)
 //!
-//! `Display` describes the failed operation and its path. `source()` returns the cause, which
-//! `Display` does not repeat.
+//! `Display` shows the failed operation and its path. It does not show the cause, which `source()`
+//! returns.
 
 use std::collections::BTreeSet;
 use std::error::Error as StdError;

@@ -1,10 +1,12 @@
-//! Collects the holders of namespaces, and limits the memory that this takes.
+//! Collects the holders of namespaces, and limits their memory usage.
 //!
-//! At most [`MAX_HOLDERS`] holders of each kind are kept for each namespace, and the others are
-//! only counted. If the holders of all namespaces together still take too much memory, this maximum
-//! is lowered, which affects only namespaces with many holders. The limits are necessary because a
-//! descriptor costs its user 8 bytes of kernel memory, but a holder takes ten times as much memory
-//! in pidns, and even more in the output document.
+//! At most [`MAX_HOLDERS`] holders of each kind are stored for each namespace. Further holders are
+//! only counted. If all holders together still take too much memory, this maximum is lowered, which
+//! affects only namespaces with many holders.
+//!
+//! Without limits, a user could make pidns use too much memory: a descriptor costs its user 8 bytes
+//! of kernel memory, but a holder takes ten times as much memory in pidns, and even more in the
+//! output document.
 
 use std::mem::discriminant;
 
@@ -13,8 +15,8 @@ use crate::model::Holder;
 /// Maximum number of holders of each kind that the list stores for one namespace.
 pub const MAX_HOLDERS: usize = 10_000;
 
-/// Maximum total size of the holders that are kept, see [`size`]. In a document, a holder of size 1
-/// takes at most 500 bytes, so all holders take less than half of the maximum size of a document.
+/// Maximum total size of the stored holders, see [`size`]. In a document, a holder of size 1 takes
+/// at most 500 bytes. So all holders take less than half of the maximum size of a document.
 const MAX_SIZE: usize = 100_000;
 
 /// Minimum total size (see [`size`]) at which `push` checks the limits of the list.
@@ -83,8 +85,8 @@ impl HolderList {
         (self.holders, self.left_out)
     }
 
-    /// Removes duplicates, and keeps the first [`MAX_HOLDERS`] holders of each kind and namespace,
-    /// or fewer if the total size of all holders is more than [`MAX_SIZE`].
+    /// Removes duplicates. Keeps only the first [`MAX_HOLDERS`] holders of each kind and namespace,
+    /// or fewer if the total size of all holders exceeds [`MAX_SIZE`].
     fn leave_out_excess(&mut self) {
         // In a sorted list, holders of the same kind and namespace are adjacent.
         self.holders.sort_unstable();

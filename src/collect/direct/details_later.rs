@@ -18,8 +18,8 @@ use crate::collect::unblocked::unless_blocked;
 use crate::model::{Detail, Pid, Process, ProcessDetails};
 
 /// Reads the requested details of processes that a scan has found. Leaves out details that can't be
-/// read, and processes that are gone. A process without a known start time counts as gone, because
-/// its PID may belong to another process by now.
+/// read, and processes that are gone. Also leaves out processes without a known start time, because
+/// their PIDs may have been reused.
 pub fn read_details(
     procfs: &Path,
     processes: &[Process],

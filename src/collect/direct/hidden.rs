@@ -1,6 +1,5 @@
-//! Finds namespaces that still exist in the kernel although a scan no longer finds them. Such a
-//! namespace is kept alive by a pidfd, a socket, or a descriptor in an unreceived socket message
-//! (`SCM_RIGHTS`).
+//! Finds namespaces that still exist although a scan no longer finds them. A pidfd, a socket, or a
+//! descriptor in an unread socket message (`SCM_RIGHTS`) keeps such a namespace alive.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -9,16 +8,16 @@ use std::time::Duration;
 use crate::collect::kernel::nsfs;
 use crate::model::{Namespace, NamespaceId};
 
-/// Time within which the kernel normally frees an unused namespace. A namespace that still exists
-/// after this time is considered to be in use.
+/// Time within which the kernel normally frees an unused namespace. A namespace that exists for
+/// longer is considered to be in use.
 pub const FREEING: Duration = Duration::from_millis(200);
 
 /// Returns the namespaces that still exist in the kernel. All `namespaces` must come from scans
 /// since the last boot.
 ///
 /// The check needs Linux 6.18, and `CAP_SYS_ADMIN` in the user namespaces that own the namespaces.
-/// Since Linux 6.19, a namespace is found only if it is kept alive by a descriptor that refers to
-/// the namespace itself, for example a descriptor in an unreceived socket message.
+/// Since Linux 6.19, a namespace is found only if a descriptor that refers to the namespace itself
+/// keeps it alive, such as a descriptor in an unread socket message.
 #[must_use]
 pub fn still_in_kernel<'a>(
     namespaces: impl IntoIterator<Item = &'a Namespace>,

@@ -48,9 +48,8 @@ impl LiveHost {
         })
     }
 
-    /// Returns each process with a thread that has stayed in uninterruptible sleep since `earlier`
-    /// was read, and the TID of this thread. If the process has several such threads, the leader is
-    /// preferred.
+    /// Returns the processes with a thread that has stayed in uninterruptible sleep since `earlier`
+    /// was read. Maps the PID of each process to the TID of such a thread, preferably the leader.
     pub fn lasting_sleeps(
         &self,
         earlier: &BTreeMap<Pid, Sleeps>,
@@ -254,9 +253,9 @@ impl FactReader {
         now.is_none_or(|now| now.is_unreaped() && !process.is_unreaped())
     }
 
-    /// Returns `true` if nsenter(1) must keep its caller's user and groups when it enters the user
-    /// namespace of a process, because it cannot become root there. Returns `false` if the caller
-    /// is already in that user namespace.
+    /// Returns `true` if nsenter(1) cannot become root in the user namespace of a process, so it
+    /// must keep the user and groups of its caller. Returns `false` if the caller is already in
+    /// that user namespace.
     fn keeps_user(&self, process: &Process) -> bool {
         let Ok(dir) = ProcessDir::open(self.procfs.fd(), process.pid) else { return false };
         let theirs = namespace_link(dir.as_fd(), c"ns/user", "user").ok().flatten();
@@ -271,8 +270,8 @@ impl FactReader {
         !geteuid().is_root() || !maps_root(c"uid_map") || !maps_root(c"gid_map")
     }
 
-    /// Returns the inode of the namespace that a link of a process refers to. Returns `None` if the
-    /// process is gone, or if the link can't be read.
+    /// Returns the inode of the namespace to which a link of a process refers. Returns `None` if
+    /// the process is gone, or if the link can't be read.
     fn namespace(&self, process: &Process, link: &'static CStr, kind: &str) -> Option<u64> {
         let mut dir = ProcessDir::open(self.procfs.fd(), process.pid).ok()?;
         let (base, name) = dir.file(link);

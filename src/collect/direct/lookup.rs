@@ -1,9 +1,8 @@
 //! Translates PIDs between namespaces with a few system calls, regardless of the number of
 //! processes.
 //!
-//! The ioctls used here need Linux 6.11. They take PIDs of the caller's namespace, so the procfs
-//! must belong to the PID namespace of pidns. If the ioctls can't translate a PID, all processes
-//! must be scanned instead.
+//! The ioctls need Linux 6.11. They take PIDs of the caller's namespace, so the procfs must show
+//! the PID namespace of pidns. If the ioctls can't translate a PID, all processes must be scanned.
 
 use std::ffi::CString;
 use std::path::Path;
@@ -114,8 +113,8 @@ impl Translator {
         to: Option<&NamespaceHandle>,
     ) -> Result<Vec<Translation>, Failure> {
         // Keep both namespaces open until all PIDs are translated, so that their inodes can't be
-        // reused. If `to` can't be opened, fail only after the process has been found: if the
-        // process is missing, too, the error must be about the process.
+        // reused. If `to` can't be opened, do not fail yet. If the process is also missing, the
+        // error must be about the process.
         let (from, to) = (self.open(from)?, self.open(to));
         pids.iter().map(|&pid| self.translate(pid, from.as_ref(), &to)).collect()
     }
@@ -145,9 +144,9 @@ impl Translator {
         Ok(Translation { pid, from, to: to.namespace, translated: to.pid, levels })
     }
 
-    /// Finds the process whose PID in the namespace `home` is `pid`. Returns its PID in pidns's
+    /// Finds the process with the PID `pid` in the namespace `home`. Returns its PID in pidns's
     /// namespace, and its PIDs at every level, from pidns's namespace to the process's own. `named`
-    /// is the ID of `home` if the user specified a namespace; it appears in the error message.
+    /// is the namespace for the error message; `None` if the user did not specify a namespace.
     ///
     /// The status file is opened first and read last. If the last read succeeds, everything read in
     /// between belongs to the same process.
@@ -173,9 +172,8 @@ impl Translator {
         }
         let namespaces = self.lineage(known);
         let mut text = Vec::with_capacity(4096);
-        // Even ESRCH does not prove that the process is gone: the leader may have just been
-        // replaced by a thread that called `execve(2)`. So after any error, pidns falls back to a
-        // scan.
+        // After any error, fall back to a scan. Even ESRCH does not prove that the process is gone:
+        // a thread that called `execve(2)` may have just replaced the leader.
         read_record(&status, &mut text)?;
         let nspid = parse::status(&text).nspid;
         // A process with only one PID is a member of pidns's own namespace, so its namespace
@@ -225,8 +223,8 @@ impl Translator {
         Ok(Some(opened))
     }
 
-    /// Opens a namespace by inode. No system call does this, so the namespace links of all
-    /// processes are read until one shows the inode. A scan would take at least four times as long.
+    /// Opens a namespace by inode. No system call does this, so reads the namespace links of all
+    /// processes until one contains the inode. A scan would take at least four times as long.
     fn find_by_inode(&self, inode: u64) -> Result<NamespaceFd, Failure> {
         if inode == self.own.inode() {
             return Ok(self.own.try_clone()?);

@@ -1,5 +1,5 @@
-//! Finds the descendants of `pidns run`. The search is fast, so that it can be repeated often. All
-//! other facts about these processes come from a scan.
+//! Finds the descendants of `pidns run`, fast enough to be repeated often. All other facts about
+//! these processes come from a scan.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{CStr, CString, OsStr};
@@ -26,16 +26,16 @@ use crate::model::{MountedNamespaces, Pid, Process};
 
 /// Finds the descendants of this pidns process in a procfs.
 ///
-/// Some descendants may not belong to the command. A shell with children can replace itself with
-/// pidns (`exec pidns`). If pidns is the init of its PID namespace, it adopts all orphans there. In
-/// both cases, [`adopts_others`](Self::adopts_others) returns `true`.
+/// Some descendants may not belong to the command of `pidns run`. A shell with children can replace
+/// itself with pidns (`exec pidns`). If pidns is the init of its PID namespace, it adopts all
+/// orphans there. In these cases, [`adopts_others`](Self::adopts_others) returns `true`.
 #[derive(Debug)]
 pub struct Descendants {
     procfs: Procfs,
     /// PID of this pidns process, as the procfs shows it.
     viewer: Pid,
-    /// Level of pidns's own PID namespace, counted from the namespace of the procfs (level 0).
-    /// Entry `level` of a descendant's `NSpid` is its PID in pidns's own namespace.
+    /// Level of pidns's own PID namespace; the namespace that the procfs shows has level 0. Entry
+    /// `level` of a descendant's `NSpid` is its PID in pidns's own namespace.
     level: usize,
 }
 
@@ -66,8 +66,9 @@ impl Descendant {
         }
     }
 
-    /// Returns the PID, and the inode of the pidfd. Since Linux 6.9, a later process with the same
-    /// PID has a different pidfd inode. Before Linux 6.9, all pidfds have the same inode.
+    /// Returns the PID, and the inode of the pidfd. Since Linux 6.9, each process has its own pidfd
+    /// inode, so a later process with the same PID differs. Before Linux 6.9, all pidfds have the
+    /// same inode.
     #[must_use]
     pub fn identity(&self) -> (Pid, Option<u64>) {
         let stat = self.pidfd.as_ref().and_then(|pidfd| fstat(pidfd).ok());
@@ -75,7 +76,7 @@ impl Descendant {
     }
 
     /// Returns `false` if the process has exited, because its PID may then belong to another
-    /// process. Without a pidfd, this can't be checked, so the result is `true`.
+    /// process. Without a pidfd, this is unknown, and the result is `true`.
     fn still_has_its_pid(&self) -> bool {
         let Some(pidfd) = &self.pidfd else { return true };
         // A pidfd becomes readable when all threads of its process have exited.
@@ -97,9 +98,9 @@ impl Descendants {
         Ok(Self { procfs, viewer, level })
     }
 
-    /// Returns `true` if pidns may adopt orphans that do not descend from the command. This can
-    /// happen if pidns is the init of its PID namespace, or if it already has children. Must be
-    /// called before the command is started, because the command is a child of pidns, too.
+    /// Returns `true` if pidns may adopt orphans that do not descend from the command: it is the
+    /// init of its PID namespace, or already has children. Must be called before the command is
+    /// started, because the command is also a child of pidns.
     #[must_use]
     pub fn adopts_others(&self) -> bool {
         getpid().is_init()
@@ -133,7 +134,7 @@ impl Descendants {
     }
 
     /// Returns the directory of this process's cgroup in the version 2 hierarchy. Returns `None` if
-    /// that hierarchy is not mounted, or does not show the cgroup.
+    /// this hierarchy is not mounted or does not show the cgroup.
     pub fn own_cgroup(&self) -> Result<Option<PathBuf>, Error> {
         let table = self.own_file(c"self/mountinfo")?;
         let cgroups = self.own_file(c"self/cgroup")?;
@@ -144,14 +145,14 @@ impl Descendants {
         Ok(parse::cgroup_mounts(&table, "").find_map(below))
     }
 
-    /// Creates a [`Descendant`] for each PID that `list` returns. pidns passes the PIDs to system
-    /// calls, so they must belong to pidns's own PID namespace, even if the procfs shows another
-    /// one.
+    /// Creates a [`Descendant`] for each PID that `list` returns. The PIDs must belong to pidns's
+    /// own PID namespace, even if the procfs shows another namespace, because pidns passes them to
+    /// system calls.
     pub fn open_listed(&self, list: impl Fn() -> HashSet<RawPid>) -> Vec<Descendant> {
         let mut opened: Vec<_> =
             list().into_iter().filter_map(|raw| self.open_member(raw)).collect();
-        // A listed PID may have been reused by an unrelated process before the pidfd was opened.
-        // List the PIDs again, and drop the PIDs that are missing from the second list.
+        // Before the pidfd was opened, an unrelated process may have reused the PID. So list the
+        // PIDs again, and drop the PIDs that are missing from the second list.
         let again = list();
         opened.retain(|it| again.contains(&it.raw));
         opened
@@ -160,9 +161,9 @@ impl Descendants {
     /// Creates a [`Descendant`] from a PID in pidns's own PID namespace. Returns `None` if the
     /// process is gone.
     ///
-    /// If the procfs shows another PID namespace, pidns can find the process in this procfs only
-    /// through a pidfd (Linux 5.3). `NSpid` is not enough, because processes in different
-    /// namespaces can have the same PID.
+    /// If the procfs shows another PID namespace, a pidfd (Linux 5.3) is needed to find the process
+    /// in the procfs. `NSpid` is not enough, because processes in different namespaces can have the
+    /// same PID.
     #[must_use]
     pub fn open_member(&self, raw: RawPid) -> Option<Descendant> {
         let pidfd = pidfd_open(raw, PidfdFlags::empty()).ok();
@@ -194,8 +195,8 @@ impl Descendants {
         Ok(bytes)
     }
 
-    /// Returns the descendants whose leader thread has exited, except the children that pidns can
-    /// reap. Other threads of such a descendant may still be running.
+    /// Returns the descendants whose leader has exited, except the children that pidns can reap.
+    /// Other threads of these descendants may still be running.
     #[must_use]
     pub fn zombies(&self) -> BTreeSet<Pid> {
         let mut zombies = BTreeSet::new();
@@ -209,8 +210,8 @@ impl Descendants {
         zombies
     }
 
-    /// Returns the descendants that the procfs hides (`hidepid=` in `proc(5)`), and that have not
-    /// terminated. Only the PIDs of these processes are known.
+    /// Returns the descendants that the procfs hides (`hidepid=` in `proc(5)`). Leaves out
+    /// terminated processes. Only the PIDs of these descendants are known.
     #[must_use]
     pub fn hidden(&self) -> Vec<Process> {
         let mut hidden = Vec::new();
@@ -241,8 +242,8 @@ impl Descendants {
     }
 
     /// Visits every descendant, parents before their children, until `visit` breaks. May miss a
-    /// process that is forked or orphaned during the walk, so a caller that needs all descendants
-    /// must repeat the walk until it finds no new ones.
+    /// process that is forked or orphaned during the walk. To find all descendants, repeat the walk
+    /// until it finds no new ones.
     pub fn walk(&self, mut visit: impl FnMut(&Descendant) -> ControlFlow<()>) {
         let mut seen = HashSet::new();
         let mut buffer = Vec::new();
@@ -273,9 +274,8 @@ impl Descendants {
         }
     }
 
-    /// Opens a process that was listed as a child of `parent`, or as a child of pidns if `parent`
-    /// is `None`. Returns `None` if the process is gone, or is no longer a child of `parent` or
-    /// pidns.
+    /// Opens a process that was listed as a child of `parent`, or of pidns if `parent` is `None`.
+    /// Returns `None` if the process is gone, or has another parent by now that is not pidns.
     fn open_child(&self, pid: Pid, parent: Option<&Descendant>) -> Option<Descendant> {
         let raw = self.raw(pid)?;
         let pidfd = match pidfd_open(raw, PidfdFlags::empty()) {
@@ -285,8 +285,8 @@ impl Descendants {
         };
         let child = Descendant { pid, has_exited: false, is_reapable: false, pidfd, raw };
         if parent.is_none() {
-            // Check the pidfd before waitid(2). Otherwise, a process that exits between the two
-            // checks would look like a zombie that pidns cannot reap.
+            // Check the pidfd before waitid(2). In the opposite order, a process that exits between
+            // the two checks would look like a zombie that pidns cannot reap.
             let has_exited = !child.still_has_its_pid();
             match child.pidfd.as_ref().map_or(ChildState::Unknown, child_state) {
                 ChildState::NotReapable => return Some(Descendant { has_exited, ..child }),
@@ -298,8 +298,8 @@ impl Descendants {
             }
         }
         // Accept the process only if its parent is the expected parent or pidns, which adopts
-        // orphans. Read the status after opening the pidfd: if the PID was reused before the pidfd
-        // was opened, the status shows another parent.
+        // orphans. Read the status after opening the pidfd. If the PID was reused before that, the
+        // status shows another parent.
         let status = status(&self.procfs, pid)?;
         let is_child = status.ppid == Some(self.viewer);
         let is_grandchild = parent.is_some_and(|parent| {
@@ -323,8 +323,8 @@ impl Descendants {
     }
 
     /// Lists the children of all threads of a process (`/proc/PID/task/TID/children`, since Linux
-    /// 3.5). The list is empty if the process is gone. Returns `None` if the list cannot be read,
-    /// or if the kernel was built without these files (`CONFIG_PROC_CHILDREN`).
+    /// 3.5). Returns an empty list if the process is gone. Returns `None` if the list cannot be
+    /// read, or if the kernel was built without `CONFIG_PROC_CHILDREN`.
     fn children(&self, parent: Pid, buffer: &mut Vec<u8>) -> Option<Vec<Pid>> {
         let mut children = Vec::new();
         let tasks = process_file(parent, "task")

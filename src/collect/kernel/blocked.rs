@@ -1,14 +1,14 @@
-//! Detects a process that blocks pidns while pidns reads it, and then avoids such reads.
+//! Detects if pidns is blocked while it reads a process, and avoids such reads from then on.
 //!
-//! If a FUSE file system does not answer, a process can hold one of its kernel locks forever:
-//! `exec_update_lock` while `execve(2)` closes a file on that file system, or `mmap_lock` while the
-//! process unmaps memory that must be written back to that file system. Processes that share an
-//! address space and fork in a loop can cause long waits for its `mmap_lock`. Reads of most files
-//! in `/proc/PID`, and `kcmp(2)`, wait for these locks without a time limit. Only a fatal signal to
-//! pidns, or its own `execve(2)`, ends the wait early. pidns can't know in advance whether a
-//! process holds a lock.
+//! If a FUSE file system does not answer, a process can hold one of its kernel locks forever. It
+//! holds `exec_update_lock` while `execve(2)` closes a file on that file system. It holds
+//! `mmap_lock` while it unmaps memory that must be written back to that file system. Processes that
+//! share an address space and fork in a loop can also cause long waits for `mmap_lock`. Reads of
+//! most files in `/proc/PID`, and `kcmp(2)`, wait for these locks without a time limit. Only a
+//! fatal signal to pidns, or its own `execve(2)`, ends the wait early. pidns can't know in advance
+//! whether a process holds a lock.
 //!
-//! So [`attempt`] reads processes in a separate thread, and abandons this thread if it is blocked.
+//! So [`attempt`] reads processes in a separate thread, and abandons the thread if it is blocked.
 //! The thread ends when it is no longer blocked, or when pidns ends. Until then, and for some time
 //! afterwards ([`AVOIDANCE`]), pidns avoids the processes that blocked the thread: it reads only
 //! their [`LOCK_FREE`] files.
@@ -37,22 +37,22 @@ const TICK: Duration = Duration::from_secs(1);
 /// progress.
 const TICKS: u32 = 10;
 
-/// If pidns is already avoiding a process, it abandons the work after this many consecutive checks
-/// without progress. Otherwise, [`TICKS`] applies.
+/// Number of consecutive checks without progress after which pidns abandons the work, if it is
+/// already avoiding a process. Otherwise, [`TICKS`] applies.
 const FEWER_TICKS: u32 = 3;
 
-/// How long pidns avoids a process that blocked one of pidns's threads. The time starts when that
-/// thread ends. If pidns read the process again at once, the process could block every snapshot of
-/// `pidns watch`. With this value, one process delays pidns by about ten seconds in five minutes.
+/// How long pidns avoids a process after the thread that it blocked has ended. If pidns read the
+/// process again at once, the process could block every snapshot of `pidns watch`. With this value,
+/// one process delays pidns by about ten seconds in five minutes.
 const AVOIDANCE: Duration = Duration::from_secs(300);
 
 /// Files in `/proc/PID` that can be read without waiting for a lock that the process can hold
 /// forever.
 const LOCK_FREE: [&[u8]; 4] = [b"cgroup", b"limits", b"mountinfo", b"status"];
 
-/// pidns may be blocked if it uses less CPU time than this between two checks. While it makes
-/// progress, it uses much more. The checks themselves use up to 6 ms, as measured in a virtual
-/// machine.
+/// If pidns uses less CPU time than this between two checks, it may be blocked. If it makes
+/// progress, it uses much more. The checks themselves use up to 6 ms (measured in a virtual
+/// machine).
 const IDLE: Duration = Duration::from_millis(50);
 
 /// Abandoned work whose processes pidns still avoids (see [`AVOIDANCE`]).
@@ -85,8 +85,8 @@ struct Work {
     is_abandoned: AtomicBool,
     /// One [`Reader`] for each worker thread.
     readers: Mutex<Vec<Arc<Reader>>>,
-    /// Functions to call when pidns abandons the work. Each releases a resource, such as open
-    /// descriptors, that a blocked thread would otherwise keep.
+    /// Functions to call when pidns abandons the work. Each function releases a resource that a
+    /// blocked thread would otherwise keep, such as open descriptors.
     releases: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
 }
 
@@ -100,8 +100,8 @@ struct Abandoned {
     ended: Option<Instant>,
 }
 
-/// The process that a thread is reading, and a second process with which the thread is comparing
-/// it. A PID of 0 means that there is no such process.
+/// The process that a thread is reading, and the process with which the thread is comparing it. PID
+/// 0 means that there is no such process.
 #[derive(Default)]
 struct Reader {
     /// The lower 32 bits are the PID of the process that the thread is reading. The upper 32 bits
@@ -112,18 +112,17 @@ struct Reader {
     compared: AtomicU32,
 }
 
-/// Calls `call` in a new thread, and returns the result. If the thread hangs while it reads a
-/// process, the function abandons the thread and returns [`Blocked`]. From then on, all reads in
-/// the abandoned thread fail with `ECANCELED`, so `call` ends soon after the thread is no longer
-/// blocked.
+/// Calls `call` in a new thread, and returns the result. If the thread is blocked while it reads a
+/// process, abandons the thread and returns [`Blocked`]. All further reads in the abandoned thread
+/// fail with `ECANCELED`, so `call` ends soon after the thread is no longer blocked.
 ///
-/// Returns `None` if no thread could be started: the kernel refused it (`RLIMIT_NPROC`), or the
-/// address space is limited (`RLIMIT_AS`).
+/// Returns `None` if no thread was started: the kernel refused it (`RLIMIT_NPROC`), or the address
+/// space is limited (`RLIMIT_AS`).
 pub fn attempt<T: Send + 'static>(
     call: impl FnOnce() -> T + Send + 'static,
 ) -> Option<std::result::Result<T, Blocked>> {
-    // The C library reserves 64 MiB of address space for the heap of a thread. If the address space
-    // is limited, too little may be left for everything else.
+    // Do not start a thread if the address space is limited. The C library reserves 64 MiB of
+    // address space for the heap of a thread, so too little may be left for everything else.
     if getrlimit(Resource::As).current.is_some() {
         return None;
     }
@@ -131,8 +130,8 @@ pub fn attempt<T: Send + 'static>(
     let (running, end) = mpsc::channel();
     let entered = Arc::clone(&work);
     let thread = thread::Builder::new().spawn(move || {
-        // Hold `running` until `call` has returned. Dropping `running` disconnects the channel,
-        // which tells `Work::wait` that the thread has ended.
+        // Hold `running` until `call` has returned. Dropping it disconnects the channel, which
+        // tells `Work::wait` that the thread has ended.
         let _running = running;
         entered.enter();
         call()
@@ -173,9 +172,9 @@ pub fn when_abandoned(release: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// For each abandoned call of [`attempt`] that is still blocked, returns the processes that its
-/// threads were reading. Also forgets the calls that ended at least [`AVOIDANCE`] ago, so that
-/// pidns reads their processes again.
+/// Returns one set of processes for each abandoned call of [`attempt`] that is still blocked: the
+/// processes that its threads were reading. Also forgets the calls that ended at least
+/// [`AVOIDANCE`] ago, so that pidns reads their processes again.
 pub fn still_blocked() -> Vec<BTreeSet<Pid>> {
     let mut abandoned = lock(&ABANDONED);
     let now = Instant::now();
@@ -206,15 +205,15 @@ pub fn check_wanted() -> Result<()> {
 }
 
 /// Fails with `EBUSY` if pidns avoids the process `pid` because it has blocked pidns. Fails with
-/// `ECANCELED` if the work of the calling thread was abandoned.
+/// `ECANCELED` if the work of this thread was abandoned.
 pub fn check(pid: Pid) -> Result<()> {
     check_wanted()?;
     if is_avoided(pid) { Err(Errno::BUSY) } else { Ok(()) }
 }
 
 /// Checks that this thread may open the file `path` of the process that it is reading. Fails with
-/// `EBUSY` if pidns avoids that process, unless the file is one of [`LOCK_FREE`]. Fails with
-/// `ECANCELED` if this thread's work was abandoned.
+/// `EBUSY` if pidns avoids that process and `path` is not in [`LOCK_FREE`]. Fails with `ECANCELED`
+/// if the work of this thread was abandoned.
 pub fn check_file(path: &[u8]) -> Result<()> {
     check_wanted()?;
     if avoided_count() == 0 {
@@ -241,11 +240,11 @@ impl Work {
     /// Waits until the work has ended or is blocked. Returns `None` if the work has ended,
     /// otherwise the processes that its threads are reading.
     ///
-    /// The work counts as blocked after [`TICKS`] consecutive checks without progress, or after
-    /// [`FEWER_TICKS`] if pidns is already avoiding a process. A check finds no progress if the
-    /// threads are still reading the same processes, and if pidns has used almost no CPU time since
-    /// the last check. The checks are counted, because a time limit would also expire while pidns
-    /// is stopped or frozen.
+    /// The work is considered blocked after [`TICKS`] consecutive checks without progress. If pidns
+    /// is already avoiding a process, [`FEWER_TICKS`] checks are enough. A check finds no progress
+    /// if the threads are still reading the same processes, and pidns has used almost no CPU time
+    /// since the last check. The checks are counted, because a time limit would also expire while
+    /// pidns is stopped or frozen.
     fn wait(&self, end: &Receiver<Infallible>) -> Option<BTreeSet<Pid>> {
         let enough = if avoided_count() == 0 { TICKS } else { FEWER_TICKS };
         let (mut used, mut reading, mut ticks) = (Duration::ZERO, BTreeSet::new(), 0);
@@ -282,8 +281,8 @@ impl Work {
 }
 
 impl Abandoned {
-    /// Returns `true` if the threads are still blocked, or if less than [`AVOIDANCE`] has passed
-    /// since pidns noticed that the threads had ended.
+    /// Returns `true` if the threads are still blocked, or if pidns noticed less than [`AVOIDANCE`]
+    /// ago that they had ended.
     fn must_be_avoided(&mut self, now: Instant) -> bool {
         if self.end.try_recv() == Err(TryRecvError::Empty) {
             return true;
@@ -295,8 +294,8 @@ impl Abandoned {
 /// While this value exists, its thread is marked as reading a process.
 pub struct Reading {
     pid: u64,
-    /// PID of the process that the thread was already reading when this `Reading` was created, or
-    /// 0. Dropping this `Reading` restores the PID.
+    /// PID of the process that the thread was reading when this `Reading` was created, or 0.
+    /// Dropping this `Reading` restores this PID.
     outer_pid: u64,
     /// Dropping a `Reading` updates the `Reader` of the current thread, so a `Reading` must not be
     /// sent to another thread.
@@ -322,8 +321,8 @@ impl Drop for Reading {
         let _ = READER.try_with(|reader| {
             let current = reader.read.load(Ordering::Relaxed);
             let count = (current >> 32).saturating_sub(1);
-            // The assignment `reading = Reading::of(pid)` drops the old `Reading` after it has
-            // created the new one. So this drop must keep the PID of the new `Reading`.
+            // The assignment `reading = Reading::of(pid)` creates the new `Reading` before it drops
+            // the old one. So this drop must not overwrite the PID of the new `Reading`.
             let is_innermost = pid_of(current) == self.pid && self.outer_pid != 0;
             let pid = if is_innermost { self.outer_pid } else { pid_of(current) };
             reader.read.store(entry(count, pid), Ordering::Relaxed);
