@@ -34,7 +34,7 @@ Examples:
   pidns 4242         the namespaces that process 4242 is in
   pidns limits       limits that are full, and their main consumers (start here)
   pidns limits 4242  why process 4242 cannot fork (use another terminal)
-  exec pidns limits  why this shell cannot fork (the shell ends with pidns)";
+  exec pidns limits  why this shell cannot fork (pidns replaces the shell)";
 
 /// Pairs of an exit status and its meaning, or of an example's purpose and its command.
 type Terms = &'static [(&'static str, &'static str)];
