@@ -281,8 +281,8 @@ impl Work {
 }
 
 impl Abandoned {
-    /// Returns `true` if the threads are still blocked, or if pidns noticed less than [`AVOIDANCE`]
-    /// ago that they had ended.
+    /// Returns `true` if pidns must not read the processes in `by`: the abandoned threads are still
+    /// blocked, or pidns noticed less than [`AVOIDANCE`] ago that they had ended.
     fn must_be_avoided(&mut self, now: Instant) -> bool {
         if self.end.try_recv() == Err(TryRecvError::Empty) {
             return true;

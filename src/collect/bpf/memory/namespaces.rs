@@ -173,8 +173,8 @@ impl FoundHolders {
         }
     }
 
-    /// Copies the holders found in a socket's queue to the other descriptors of the socket
-    /// (`sharing`), because each queue is searched only once.
+    /// Each socket queue is searched only once, through one descriptor. Copies the holders found
+    /// there to the other descriptors of the socket (`sharing`).
     pub fn share_queues(&mut self) {
         let mut in_queues: HashMap<u64, Vec<FoundHolder>> = HashMap::new();
         let is_queued = |it: &&FoundHolder| {
@@ -190,8 +190,8 @@ impl FoundHolders {
         }));
     }
 
-    /// Copies the holders found in a descriptor table to the other tasks with this table
-    /// (`table_sharers`), because each table is searched only once.
+    /// Each descriptor table is searched only once, through one task. Copies the holders found
+    /// there to the other tasks with this table (`table_sharers`).
     pub fn share_tables(&mut self) {
         let mut in_tables: HashMap<Pid, Vec<FoundHolder>> = HashMap::new();
         let is_task = |it: &FoundHolder| {
