@@ -66,13 +66,15 @@ use super::{Container, Pod};
 
 /// The form of a container's cgroup path.
 enum PathFormat {
-    /// One of three forms. systemd creates `PREFIX-ID.scope`. A runtime that gets a path in
-    /// systemd's syntax, but does not use systemd, creates `SLICE:PREFIX:ID`. The third form is
-    /// `PREFIX-ID`, and its ID has 64 hexadecimal digits.
+    /// A name with a known prefix. systemd creates `PREFIX-ID.scope`. A runtime that gets a path in
+    /// systemd's syntax, but does not use systemd, creates `SLICE:PREFIX:ID`. `PREFIX-ID` is also
+    /// recognized if the ID has 64 hexadecimal digits.
     Prefix(&'static str),
-    /// A fixed prefix, directly followed by the ID, as in `lxc.payload.NAME`.
+    /// A fixed prefix, directly followed by the ID. For example, `lxc.payload.ID` has the prefix
+    /// `lxc.payload.`.
     Start(&'static str),
-    /// The ID, directly followed by a fixed suffix, as in `NAME.libvirt-lxc`.
+    /// The ID, directly followed by a fixed suffix. For example, `ID.libvirt-lxc` has the suffix
+    /// `.libvirt-lxc`.
     End(&'static str),
     /// `PARENT/ID` or `PARENT/PARENT/ID`: the ID below one or more parents. The parent `*` matches
     /// any name.

@@ -45,8 +45,7 @@ struct CheckCodeEntry {
     name: &'static str,
     /// The verdict of `pidns check`, unless the policy has a rule for the code.
     default: Verdict,
-    /// `true` if `pidns run` reports this code too. `pidns run` denies only the codes given with
-    /// `--deny`.
+    /// `true` if not only `pidns check` but also `pidns run` reports this code.
     in_run: bool,
     meaning: &'static str,
 }

@@ -109,7 +109,7 @@ pub struct Owner {
 pub enum Holder {
     /// An open file descriptor that refers to the namespace.
     Fd {
-        /// The process that has the descriptor open.
+        /// The process that has the file descriptor.
         pid: Pid,
         /// Command name of the process.
         comm: Option<SmolStr>,
@@ -137,7 +137,7 @@ pub enum Holder {
     File {
         /// Type of the open file.
         file: HoldingFile,
-        /// The process that has the file open.
+        /// The process whose open file keeps the namespace alive.
         pid: Pid,
         /// Command name of the process.
         comm: Option<SmolStr>,
