@@ -74,7 +74,7 @@ pub fn run(arguments: &Run, collector: Collector) -> Result<Exit, Error> {
 }
 
 /// Runs pidns again, as a child with the same arguments. The child is a subreaper, so it adopts all
-/// orphans of the command. Orphans that are not from the command are adopted by this process, which
+/// orphans of the command. This process adopts the orphans that are not from the command, and
 /// ignores them.
 fn run_in_child(arguments: &Run) -> Result<Exit, Error> {
     let mut words = vec![OsString::from(OWN_PROGRAM)];

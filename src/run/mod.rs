@@ -287,8 +287,8 @@ impl SupervisedCommand {
         self.has_members() || self.signals.is_pending()
     }
 
-    /// Reads all pending signals, and returns a descriptor that is readable as soon as another signal
-    /// asks pidns to exit.
+    /// Reads all pending signals, and returns a descriptor that is readable as soon as another
+    /// signal asks pidns to exit.
     pub fn next_exit_request(&mut self) -> BorrowedFd<'_> {
         self.note_hurry();
         self.exit_requests.as_fd()

@@ -226,8 +226,8 @@ fn prlimit(adviser: &Adviser<'_>, limit: &Limit) -> Option<(Pid, Option<u64>, St
     Some((pid, hard, format!("prlimit --pid {pid} --nproc={}", raised(limit)?)))
 }
 
-/// Returns advice on raising `RLIMIT_NPROC` to `value`. Users may raise the soft limits of their own
-/// processes up to the hard limits.
+/// Returns advice on raising `RLIMIT_NPROC` to `value`. Users may raise the soft limits of their
+/// own processes up to the hard limits.
 fn raise_nproc(adviser: &Adviser<'_>, limit: &Limit, value: u64) -> Vec<String> {
     let live = adviser.live;
     let mut advice = Vec::new();

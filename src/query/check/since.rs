@@ -29,8 +29,8 @@ pub struct Earlier {
 }
 
 impl Earlier {
-    /// Compares the problems of the two graphs in `diff`. A limit is a problem if at least `warn_at`
-    /// percent of it is in use.
+    /// Compares the problems of the two graphs in `diff`. A limit is a problem if at least
+    /// `warn_at` percent of it is in use.
     pub fn of(diff: &Diff, warn_at: u64) -> Self {
         let came: HashSet<Pid> = came(diff).0.collect();
         let is_old = |pid: &Pid| diff.before.process(*pid).is_some() && !came.contains(pid);
@@ -62,14 +62,14 @@ impl Earlier {
         self.had.contains(&(code, subject))
     }
 
-    /// Returns `true` if this process or namespace certainly did not exist when the earlier snapshot
-    /// was taken.
+    /// Returns `true` if this process or namespace certainly did not exist when the earlier
+    /// snapshot was taken.
     pub fn is_new(&self, subject: Subject) -> bool {
         self.new.contains(&subject)
     }
 
-    /// Returns `true` if this process or namespace may already have existed, with the same problems,
-    /// when the earlier snapshot was taken.
+    /// Returns `true` if this process or namespace may already have existed, with the same
+    /// problems, when the earlier snapshot was taken.
     pub fn may_have_had(&self, subject: Subject) -> bool {
         self.undated.contains(&subject)
     }
