@@ -42,9 +42,8 @@ pub(super) fn explain(error: &clap::Error, program: &Command, verb: Option<&str>
     }
 }
 
-/// Returns the pidns option for an output format (such as `-f json`) if `argument` is the option of
-/// another tool for this format: `--json`, or `-J` as in lsns(8). Returns `None` if the verb does
-/// not support the format.
+/// Returns an option such as `-f json` if `argument` selects this output format in other tools
+/// (`--json`, or `-J` as in lsns(8)). Returns `None` if the verb does not support the format.
 fn format_meant(argument: &str, program: &Command, verb: Option<&str>) -> Option<String> {
     let name = match argument {
         "-J" | "-j" => "json",

@@ -152,7 +152,7 @@ pub struct Origin {
     /// How to collect data from the live kernel
     ///
     /// BPF and /proc give the same output. If the environment variable PIDNS_DEBUG is 1, pidns
-    /// prints the method that was used on standard error.
+    /// reports the method on standard error.
     #[arg(long, value_name = "HOW", default_value = "auto", env = COLLECTOR, hide_env_values = true,
         global = true, help_heading = ADVANCED, hide_short_help = true)]
     pub collector: Collector,
