@@ -2,7 +2,7 @@
 //! if several containers share a namespace: in a pod, with `hostPID`, or with `docker run --pid`.
 //!
 //! Reading the cgroup of every process would take longer than the rest of the scan. If the scan has
-//! not read the cgroups, this module reads the cgroup of a process only if its parent is in another
+//! not read the cgroups, this module reads only the cgroups of processes whose parent is in another
 //! PID namespace or is the monitor of a container runtime. The descendants of such a process are in
 //! its container. If several containers share a nested namespace, this module also reads the
 //! cgroups of the init's children, because the init adopts orphans of all these containers.

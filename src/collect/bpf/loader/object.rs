@@ -26,8 +26,8 @@ const INSTRUCTION: usize = 8;
 /// other instructions.
 const LOAD_CONSTANT: u8 = 0x18;
 
-/// Source register of an instruction that loads the address of a function (`BPF_PSEUDO_FUNC`). The
-/// source register is the upper half of the second byte.
+/// Value of the source register field in an instruction that loads the address of a function
+/// (`BPF_PSEUDO_FUNC`). The field is the upper half of the second byte.
 const PSEUDO_FUNCTION: u8 = 4;
 
 /// Value of the source register field if the instruction loads the descriptor of a map

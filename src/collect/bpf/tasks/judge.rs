@@ -1,5 +1,5 @@
-//! Decides which records of the BPF program can be trusted. Reads all other processes through
-//! /proc. The result is the same as if all processes had been read through /proc.
+//! Decides which records of the BPF program can be trusted. Reads processes without a trusted
+//! record through /proc. The result is the same as if all processes had been read through /proc.
 //!
 //! A record identifies a namespace by its inode number, which the kernel may reuse as soon as the
 //! namespace is gone. pidns pins one namespace per inode number: it keeps the namespace open, so

@@ -256,8 +256,8 @@ fn check_request(
     Ok(())
 }
 
-/// Loads the program in the section `section` of [`TASK`]. If the kernel rejects the program, or
-/// lacks a function that the program calls, loads this section of [`TASK_BY_HELPER`], and also
+/// Loads the program in the section `section` of [`TASK`]. Falls back to [`TASK_BY_HELPER`] if the
+/// kernel rejects the program or lacks a function that the program calls. In this case, also
 /// returns the first error.
 fn load(section: &'static str) -> Result<(IteratorProgram, Option<LoadError>), LoadError> {
     let spec = ProgramSpec { section, name: "pidns_tasks", iterator: "bpf_iter_task", map: None };
