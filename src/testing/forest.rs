@@ -397,11 +397,11 @@ impl Forest {
 /// Defines which part of a forest the viewer (a simulated pidns process) can see.
 #[derive(Clone, Debug)]
 pub struct Sight {
-    /// Selects a running process, as `by` in [`Call`] does. The procfs shows the PID namespace of
-    /// this process.
+    /// The procfs shows the PID namespace of the running process that this number selects (like
+    /// `by` in [`Call`]).
     mount: u8,
-    /// Selects a running process, as `by` in [`Call`] does. The viewer is in the PID namespace of
-    /// this process.
+    /// The viewer is in the PID namespace of the running process that this number selects (like
+    /// `by` in [`Call`]).
     ///
     /// `None` simulates a seccomp filter that makes `NS_GET_PARENT` fail.
     viewer: Option<u8>,
