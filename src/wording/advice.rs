@@ -187,11 +187,8 @@ impl Adviser<'_> {
 
     /// Returns commands that cause a zombie to be reaped. They depend on the state of `reaper`:
     ///
-    ///
     /// - frozen or stopped: the commands thaw or continue `reaper`, so that it can reap the zombie
-    ///
     /// - uninterruptible: the command shows what `reaper` waits for
-    ///
     /// - otherwise: the commands kill `reaper`, so that another process reaps the zombie
     pub fn make_reap(&self, reaper: Pid, zombie: Pid) -> Step {
         let thaw = self.thaw(reaper);
