@@ -17,8 +17,8 @@ const RESERVED: [i32; 2] = [32, 33];
 /// `true` if SIGPIPE was ignored when the program was executed.
 static SIGPIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 
-/// Records whether SIGPIPE is ignored. The Rust runtime ignores SIGPIPE before it calls `main`, so
-/// this function must be called earlier.
+/// Records whether SIGPIPE is ignored. Must be called before the Rust runtime starts, because the
+/// runtime ignores SIGPIPE.
 pub extern "C" fn note_sigpipe() {
     SIGPIPE_WAS_IGNORED.store(is_ignored(libc::SIGPIPE), Ordering::Relaxed);
 }

@@ -15,8 +15,8 @@ use rustix::process::{WaitOptions, setpriority_process, wait};
 /// init of its PID namespace, it can get another child later.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A thread that reaps every terminated child. It begins to do so when [`begin`](Self::begin) is
-/// called, and continues until pidns exits.
+/// A thread that reaps every terminated child, from the call of [`begin`](Self::begin) until pidns
+/// exits.
 #[derive(Debug)]
 pub struct Reaper {
     thread: Option<Thread>,

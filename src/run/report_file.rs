@@ -34,7 +34,7 @@ pub enum WriteMode {
 
 impl ReportFile {
     /// Opens a report file, or standard error for `-`. Uses [`WriteMode::Stream`] instead of `mode`
-    /// if the file is not a regular file, or if pidns has inherited a descriptor of the file.
+    /// for an inherited descriptor, and for a file that is not a regular file.
     ///
     /// # Errors
     /// Returns an error if the file cannot be written.

@@ -6,7 +6,6 @@
 //! a handler for an ignored signal, `execve(2)` would reset the signal to its default action, and
 //! the command would no longer ignore it.
 //!
-//!
 //! The kernel queues a blocked signal even if it is ignored, or if pidns is the init of its PID
 //! namespace.
 
@@ -177,8 +176,8 @@ impl Signals {
 }
 
 impl Received {
-    /// Passes the signal on to the command. Does nothing if the command has already received the
-    /// signal, or if the signal concerns pidns itself.
+    /// Passes the signal on to the command. Does nothing if the signal concerns pidns itself, or if
+    /// the command has already received it.
     pub fn pass_on(self, command: Pid, descendants: &Descendants) {
         // The kernel reports pidns as the sender of a SIGPIPE or SIGXFSZ that pidns itself caused.
         let is_own = self.sender == Some(getpid())
@@ -201,8 +200,8 @@ impl Received {
         if getpgid(Some(nix_pid(command))) != getpgid(None) {
             return false;
         }
-        // When a terminal hangs up, the kernel sends SIGHUP only to the session leader. If pidns is
-        // the session leader, the command has not received this SIGHUP.
+        // When a terminal hangs up, the kernel sends SIGHUP only to the session leader. If this is
+        // pidns, the command has not received the SIGHUP.
         let is_session_leader = || getsid(None) == Ok(nix_pid(getpid()));
         match (from_kernel, sender) {
             (true, _) => {
