@@ -67,8 +67,8 @@ pub struct RunReport {
 }
 
 impl RunReport {
-    /// Returns the findings about all leftovers. A leftover namespace that is dead or nascent has
-    /// two findings: one because it was left over, and one because of its state.
+    /// Returns the findings about all leftovers. A leftover namespace that is dead or nascent has a
+    /// second finding, about its state.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
         self.leftovers.as_ref().map(|left| left.findings(&self.denied)).unwrap_or_default()
@@ -143,8 +143,8 @@ impl Leftovers {
         self.graph.processes().iter().filter(is_root).collect()
     }
 
-    /// Returns the findings about all leftovers. A leftover namespace that is dead or nascent has
-    /// two findings: one because it was left over, and one because of its state.
+    /// Returns the findings about all leftovers. A leftover namespace that is dead or nascent has a
+    /// second finding, about its state.
     #[must_use]
     pub fn findings(&self, denied: &BTreeSet<CheckCode>) -> Vec<Finding> {
         let finding = |code, subject| {

@@ -1,4 +1,4 @@
-//! Filters a graph. The result is a graph too, so every output format can show a filtered graph.
+//! Filters a graph. The result is also a graph, so every output format can show it.
 //!
 //! The result includes the ancestors of each selected namespace, but not the ancestors' members.
 
@@ -269,8 +269,8 @@ fn selected_processes(
     graph.processes().iter().filter(is_selected).map(|process| process.pid).collect()
 }
 
-/// Returns the namespaces of the selected processes. If all conditions are about namespaces, also
-/// returns all namespaces that meet them.
+/// Returns the namespaces of the selected processes. If there are no conditions on processes, also
+/// returns all namespaces that meet the conditions on namespaces.
 fn selected_namespaces(
     graph: &PidGraph,
     selection: &Selection,

@@ -4,7 +4,6 @@
 //! show them in the same state. These states usually end within milliseconds (or within a second,
 //! if an init polls for zombies).
 //!
-//!
 //! A process that writes to a disk may be in a different sleep in each scan. The caller detects
 //! this by comparing the numbers of context switches.
 

@@ -17,11 +17,8 @@ pub struct Earlier {
     had: HashSet<(CheckCode, Subject)>,
     /// Processes and namespaces whose problems may be old, so they are never denied:
     ///
-    ///
     /// - processes and namespaces that are only in the later snapshot, but may have existed before
-    ///
     /// - namespaces whose state was unknown in the earlier snapshot
-    ///
     /// - attendants (see `query::observer`) and their namespaces
     undated: HashSet<Subject>,
     /// Processes and namespaces that certainly did not exist when the earlier snapshot was taken.

@@ -169,11 +169,11 @@ keywords! {
         OtherSelection = "other-selection",
         /// At least one snapshot does not contain a boot ID.
         BootUnknown = "boot-unknown",
-        /// Some namespaces were matched by inode only, because `ns_id` and the start time of the
-        /// init are unknown. Such a match may be wrong, because the kernel reuses inodes.
+        /// Some namespaces were matched only by inode, because `ns_id` and the start time of the
+        /// init are unknown. Such a match may be wrong: the kernel reuses inodes.
         WeakNamespaces = "weak-namespaces",
-        /// Some processes were matched by PID and namespace only, because `start_time` is unknown.
-        /// Such a match may be wrong, because the kernel reuses PIDs.
+        /// Some processes were matched only by PID and namespace, because `start_time` is unknown.
+        /// Such a match may be wrong: the kernel reuses PIDs.
         WeakProcesses = "weak-processes",
     }
 }

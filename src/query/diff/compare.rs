@@ -61,8 +61,8 @@ pub struct Comparison<'a> {
     /// Start time and PID of the pidns process that took the first snapshot. `None` if a snapshot
     /// lacks the start time of its pidns process, or if the second snapshot may be the older one.
     pub begin: Option<Begin>,
-    /// The processes that ran only because a snapshot was taken (see [`attendants`]). Index 0 is
-    /// for the first snapshot, index 1 for the second.
+    /// The [`attendants`] of the first and of the second snapshot: processes that ran only because
+    /// the snapshot was taken.
     pub attendants: [BTreeSet<Pid>; 2],
     /// Maps the ID of a namespace in the second graph to its new members.
     members_came: HashMap<NamespaceId, Vec<Pid>>,
