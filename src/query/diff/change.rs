@@ -121,8 +121,8 @@ keywords! {
         Went = "went",
         /// The namespace is missing from the second snapshot, but still exists in the kernel. A
         /// holder that /proc does not show keeps it alive, such as a descriptor in an unread socket
-        /// message. Detected only on the live host, and only since Linux 6.18. Since Linux 6.19,
-        /// detected only if a descriptor keeps the namespace alive.
+        /// message. Detected only if the second snapshot is of the live host, on Linux 6.18 or
+        /// later. Since Linux 6.19, detected only if a descriptor keeps the namespace alive.
         Hidden = "hidden",
         /// The process or namespace is in both snapshots, but some of its properties differ.
         Changed = "changed",
