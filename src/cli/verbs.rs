@@ -97,8 +97,10 @@ pub struct Run {
     ///
     /// After CMD has ended, all processes in the cgroup and all descendants of CMD are leftover
     /// processes. --kill sends SIGKILL to all processes in the cgroup at once. Before pidns exits,
-    /// it moves any remaining processes to its own cgroup. If /proc shows the PIDs of an outer PID
-    /// namespace, pidns needs Linux 5.3 to find orphans in a PID namespace that CMD entered.
+    /// it moves any remaining processes to its own cgroup.
+    ///
+    /// The leftover processes include orphans in a PID namespace that CMD entered. If /proc shows
+    /// the PIDs of an outer PID namespace, pidns needs Linux 5.3 to find these orphans.
     #[arg(long)]
     pub cgroup: bool,
     /// Also write the report to this file; - is standard error
@@ -107,8 +109,8 @@ pub struct Run {
     /// format that -f selects. The option may be repeated to write several reports.
     ///
     /// A report in Markdown is appended to FILE, which can be "$GITHUB_STEP_SUMMARY". A report in
-    /// another format replaces the contents of FILE after CMD has ended. But if FILE is a pipe or
-    /// the file that is standard output (/dev/stdout), any report is appended.
+    /// another format replaces the contents of FILE after CMD has ended. If FILE is a pipe or the
+    /// same file as standard output (/dev/stdout), a report in any format is appended.
     #[arg(long, value_name = "[FORMAT:]FILE", value_hint = ValueHint::FilePath,
         value_parser = report_file())]
     report: Vec<ReportFile>,
@@ -194,8 +196,8 @@ pub struct Diff {
 }
 
 impl Diff {
-    /// Returns the kinds of optional data given with `--details`. If BEFORE is compared with the
-    /// live host, the kinds that BEFORE contains are also read.
+    /// Returns the kinds of optional data given with `--details`. If AFTER is omitted, the scan
+    /// also reads the kinds that BEFORE contains.
     #[must_use]
     pub fn details(&self) -> BTreeSet<Detail> {
         self.details.details()
@@ -291,7 +293,7 @@ impl Check {
         self.search.scopes()
     }
 
-    /// Returns the time after which the check is no longer repeated.
+    /// Returns the maximum time for which the check is repeated (`--wait`).
     #[must_use]
     pub fn wait(&self) -> Duration {
         self.wait.0
