@@ -32,8 +32,8 @@ pub fn descriptors_for_reading() -> u64 {
 /// found the namespace: through a link, a descriptor or a mount.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InitHistory {
-    /// Unknown. The namespace was found through an open descriptor or a mount, and both can exist
-    /// without an init.
+    /// It is unknown whether the namespace has ever had an init. The namespace was found through an
+    /// open descriptor or a mount, which can exist without an init.
     #[default]
     Unknown,
     /// The namespace had no init yet when the scan found it. A thread is about to create children

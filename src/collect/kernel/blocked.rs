@@ -33,17 +33,15 @@ use crate::model::Pid;
 /// Interval at which [`attempt`] checks whether its thread makes progress.
 const TICK: Duration = Duration::from_secs(1);
 
-/// pidns abandons the work for a caller of [`attempt`] after this many consecutive checks without
-/// progress.
+/// Number of consecutive checks without progress after which [`attempt`] abandons its work.
 const TICKS: u32 = 10;
 
-/// Number of consecutive checks without progress after which pidns abandons the work, if it is
-/// already avoiding a process. Otherwise, [`TICKS`] applies.
+/// Replaces [`TICKS`] if pidns is already avoiding a process.
 const FEWER_TICKS: u32 = 3;
 
-/// How long pidns avoids a process after the thread that it blocked has ended. If pidns read the
-/// process again at once, the process could block every snapshot of `pidns watch`. With this value,
-/// one process delays pidns by about ten seconds in five minutes.
+/// How long pidns avoids a process that has blocked a thread, counted from the end of the thread.
+/// If pidns read the process again at once, the process could block every snapshot of
+/// `pidns watch`. With this value, one process delays pidns by about ten seconds in five minutes.
 const AVOIDANCE: Duration = Duration::from_secs(300);
 
 /// Files in `/proc/PID` that can be read without waiting for a lock that the process can hold
@@ -164,8 +162,8 @@ pub fn spawn_scoped<'scope, T: Send + 'scope>(
     })
 }
 
-/// Calls `release` if this thread's work is abandoned. `release` must not wait for a lock that the
-/// blocked thread may hold.
+/// Registers `release`, which is called if pidns abandons the work of this thread. `release` must
+/// not wait for a lock, because this thread may be blocked while it holds the lock.
 pub fn when_abandoned(release: impl FnOnce() + Send + 'static) {
     if let Some(work) = WORK.with(|work| work.get().cloned()) {
         lock(&work.releases).push(Box::new(release));
@@ -204,8 +202,8 @@ pub fn check_wanted() -> Result<()> {
     if is_unwanted { Err(Errno::CANCELED) } else { Ok(()) }
 }
 
-/// Fails with `EBUSY` if pidns avoids the process `pid` because it has blocked pidns. Fails with
-/// `ECANCELED` if the work of this thread was abandoned.
+/// Fails with `EBUSY` if pidns avoids the process `pid`. Fails with `ECANCELED` if the work of this
+/// thread was abandoned.
 pub fn check(pid: Pid) -> Result<()> {
     check_wanted()?;
     if is_avoided(pid) { Err(Errno::BUSY) } else { Ok(()) }

@@ -162,9 +162,9 @@ pub fn reopen(path: &OwnedFd, flags: OFlags) -> SysResult<OwnedFd> {
     fs::openat(own_descriptors()?, name, flags, Mode::empty())
 }
 
-/// Returns `/proc/self/fd`, the directory of pidns's own descriptors. If /proc does not show pidns,
-/// returns `self/fd` of a [`private_procfs`]. Fails with `ENOSYS` if no private procfs can be
-/// created.
+/// Returns `/proc/self/fd`, the directory of pidns's own descriptors. If /proc has no entry for
+/// pidns itself, returns `self/fd` of a [`private_procfs`]. Fails with `ENOSYS` if a private procfs
+/// cannot be created.
 pub fn own_descriptors() -> SysResult<BorrowedFd<'static>> {
     static DIR: OnceLock<OwnedFd> = OnceLock::new();
     if let Some(dir) = DIR.get() {
@@ -203,22 +203,23 @@ pub fn own_namespace(link: &CStr, kind: &str) -> SysResult<Option<u64>> {
     namespace_link(first_procfs()?, link, kind)
 }
 
-/// Opens `self/fd` in the procfs mounted at /proc. Fails if that procfs does not show pidns.
+/// Opens `self/fd` in the procfs mounted at /proc. Fails if that procfs has no entry for pidns
+/// itself.
 fn mounted_procfs() -> SysResult<OwnedFd> {
     open_base(first_procfs()?, c"self/fd")
 }
 
 /// Creates a detached procfs for pidns's own PID namespace, and opens its root directory with
-/// `O_PATH`. Unlike /proc, this procfs shows pidns even after `nsenter -m` into a container, and
-/// its files are not covered by other mounts. Needs `CAP_SYS_ADMIN` and Linux 5.2.
+/// `O_PATH`. Unlike /proc, this procfs has an entry for pidns even after `nsenter -m` into a
+/// container, and other mounts do not cover its files. Needs `CAP_SYS_ADMIN` and Linux 5.2.
 pub fn private_procfs() -> SysResult<OwnedFd> {
     let context = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(context.as_fd())?;
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
 }
 
-/// Opens a file that must be on the same file system as `dir`; it may be on another mount of that
-/// file system. Fails with `EXDEV` if the file is on another file system.
+/// Opens a file on the file system of `dir`. The file may be on another mount of this file system.
+/// Fails with `EXDEV` if the file is on another file system.
 pub fn open_on_device(dir: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> SysResult<OwnedFd> {
     let path = fs::openat(dir, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let device = |fd| FileId::of_descriptor(fd).map(|id| id.device);

@@ -33,7 +33,7 @@ pub struct Status {
     pub has_memory: bool,
     /// Number of threads (`Threads`).
     pub threads: Option<NonZeroU32>,
-    /// Capacity of the descriptor table (`FDSize`), which is at least the number of open descriptors.
+    /// Capacity of the descriptor table (`FDSize`): at least the number of open descriptors.
     pub descriptor_capacity: Option<u32>,
 }
 
@@ -123,8 +123,8 @@ fn threads(value: &[u8]) -> Option<NonZeroU32> {
     numbers(value).next().and_then(NonZeroU32::new)
 }
 
-/// Parses the PIDs at all levels (`NSpid`). Returns no PIDs if any of them is malformed; otherwise,
-/// the remaining PIDs would look like a complete list.
+/// Parses the PIDs at all levels (`NSpid`). If one PID is malformed, returns an empty list, because
+/// the other PIDs would look like a complete list.
 fn nspid(value: &[u8]) -> Nspid {
     let mut pids = Nspid::new();
     for word in words(value) {

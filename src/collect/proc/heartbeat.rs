@@ -30,15 +30,15 @@ pub struct Step {
 /// and `sleep`. The other is an inner shell, which runs the step's script. This function finds the
 /// nearest ancestor of pidns that is such an outer shell.
 ///
-/// A shell without this pattern may run the script itself, so its children may be leftovers of the
-/// script. The same is true of an init, because an init adopts orphans. So neither is accepted as
-/// an outer shell.
+/// A shell without a heartbeat and an inner shell may run the script itself. Its children may then
+/// be processes that the script left behind, so it is not an outer shell. An init is not accepted
+/// as an outer shell, because it may have adopted such processes.
 ///
-/// A job can look the same: its script is a command string that starts its own loop of `touch` and
-/// `sleep`, and then runs the check in another shell (`sh -c 'LOOP & sh check.sh'`). If the outer
-/// shell is new since the earlier snapshot, pidns mistakes this loop for an agent's heartbeat. The
-/// loop is older than the inner shell in either case, and any program can start an outer shell, so
-/// pidns cannot tell a job from an agent.
+/// A job's own shell can look like an outer shell: its command string starts a loop of `touch` and
+/// `sleep`, and then runs the check in another shell (`sh -c 'LOOP & sh check.sh'`). If the job's
+/// shell is new since the earlier snapshot, pidns mistakes this loop for a heartbeat. pidns cannot
+/// avoid this mistake: even a real heartbeat is older than the inner shell, and any program can
+/// start an outer shell.
 pub fn step(
     procfs: &Procfs,
     processes: &[Process],

@@ -23,7 +23,7 @@ use crate::model::{Observer, Pid, Process};
 const MAX_CHILDREN: usize = 256;
 
 /// Finds this pidns process in its own scan. `processes` must be sorted by PID. Returns `None` if
-/// the procfs does not show pidns.
+/// the procfs has no entry for this process.
 pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
     let pid = procfs.viewer?;
     let ancestry = ancestry(processes, pid);
@@ -45,9 +45,8 @@ pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
     })
 }
 
-/// Returns the processes in a pipeline with pidns or one of its ancestors. Each of them is a child
-/// of pidns or of an ancestor. A pipe connects it to pidns, to an ancestor, or to another process
-/// in the pipeline.
+/// Returns the children of pidns and of its ancestors that are in a pipeline with pidns or with an
+/// ancestor. A pipe connects each such child to pidns, to an ancestor, or to another such child.
 fn pipeline(
     procfs: &Procfs,
     processes: &[Process],
@@ -67,9 +66,9 @@ fn pipeline(
     if pipes.is_empty() {
         return BTreeSet::new();
     }
-    // Read all descriptors of a child that a shell has just forked: it has the pipes open, but not
-    // yet as its standard input and output. Also read all descriptors of pidns's children: a shell
-    // starts processes for redirections such as `2> >(cat)` before it executes pidns.
+    // A child that a shell has just forked has the pipes open, but not yet as its standard input
+    // and output. So read all its descriptors. Do the same for the children of pidns: a shell may
+    // start processes for redirections, such as `2> >(cat)`, before it becomes pidns (execve(2)).
     let is_starting = |it: &Process| {
         let is_child = |parent: &Process| it.ppid == Some(parent.pid) && it.comm == parent.comm;
         ancestry.first().is_some_and(|own| it.ppid == Some(own.pid))
@@ -138,11 +137,12 @@ fn children_of<'a>(
 ///
 /// The kernel lists the children of a process in the order in which they were forked or adopted.
 /// pidns assumes that an ancestor started all children that are listed before pidns (or before
-/// pidns's next ancestor). For a shell, these include the earlier commands of pidns's pipeline,
-/// because a shell starts commands from left to right.
+/// pidns's next ancestor). If the ancestor is a shell, these children include the earlier commands
+/// of pidns's pipeline, because a shell starts commands from left to right.
 ///
-/// Orphans that were adopted early are listed there, too. pidns recognizes such an orphan only if
-/// it is a session leader, or if it writes to a pipe whose reader is listed earlier.
+/// The children listed before pidns can also include adopted orphans. pidns recognizes such an
+/// orphan only if it is a session leader, or if it writes to a pipe whose reader is listed before
+/// the orphan.
 struct Adopted(HashMap<Pid, Vec<Pid>>);
 
 impl Adopted {
@@ -163,8 +163,9 @@ impl Adopted {
         Self(own)
     }
 
-    /// Returns the pipes that a process writes to, if their reader is a sibling that the kernel
-    /// lists earlier (see [`Pipes::late`]). `others` must contain the siblings of the process.
+    /// Returns the pipes that a process writes to and an earlier sibling reads from (see
+    /// [`Pipes::late`]). A sibling is earlier if the kernel lists it before the process. `others`
+    /// must contain the siblings of the process.
     fn late(&self, (pid, pipes): &(Pid, Pipes), others: &[(Pid, Pipes)]) -> HashSet<FileId> {
         let mut lists = self.0.values();
         let earlier = lists.find_map(|own| own.get(..own.iter().position(|it| it == pid)?));
@@ -230,7 +231,7 @@ mod tests {
             });
             raw(connected(pipes(&[1], &[2]), copies.collect()))
         };
-        // Process 5 reads what process 4 writes.
+        // Process 4 writes to a pipe that process 5 reads from.
         let readers = [(5, pipes(&[3], &[9])), (4, pipes(&[2], &[3])), (6, pipes(&[8], &[8]))];
         assert_eq!(connected(&readers), [4, 5]);
         let writers = [(4, pipes(&[3], &[1])), (5, pipes(&[], &[3]))];

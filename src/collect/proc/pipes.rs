@@ -29,11 +29,12 @@ pub struct Pipes {
     /// The pipes that the process writes to.
     pub written: HashSet<FileId>,
     /// `true` if the process may be a daemon that an earlier command of the pipeline started. Such
-    /// a daemon may have inherited the write end of a pipe from this command.
+    /// a daemon may have inherited the write end of a pipe from the earlier command.
     pub may_be_daemon: bool,
-    /// The pipes that this process writes to, if their reader is a sibling that the kernel lists
-    /// earlier. A shell starts the writer of a pipe before the reader. So the shell did not start
-    /// this process: it may be a daemon that the pipe's first writer started.
+    /// The pipes that this process writes to and an earlier sibling reads from. A sibling is
+    /// earlier if the kernel lists it before this process. A shell starts the writer of a pipe
+    /// before the reader, so the shell did not start this process. This process may be a daemon
+    /// that the pipe's first writer started.
     pub late: HashSet<FileId>,
 }
 
@@ -51,10 +52,10 @@ impl Pipes {
         Self::of_descriptors(procfs, pid, |dir| Ok(paths(descriptors(dir)?)))
     }
 
-    /// Finds the pipes of pidns or a shell that may belong to its pipeline. These are all pipes
-    /// among the standard descriptors. Among the higher descriptors, they are only the write ends
-    /// of anonymous pipes that commands of the shell inherit, as in `exec 3> >(cat)`. Other pipes
-    /// may lead to a server, as in `exec 3< <(server)`.
+    /// Finds the pipes of pidns or a shell that may belong to its pipeline. Returns all pipes among
+    /// the standard descriptors. Among the higher descriptors, returns only write ends of anonymous
+    /// pipes that commands of the shell inherit, as in `exec 3> >(cat)`. Other pipes may lead to a
+    /// server, as in `exec 3< <(server)`.
     pub fn of_shell(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |dir| {
             let is_passed_on = |fd: &u32| {
@@ -101,9 +102,9 @@ impl Pipes {
         self.written.extend(&other.written);
     }
 
-    /// For each pipe in `pipes`, except those in `inherited`, adds the other end. `is_younger`
-    /// tells whether the process of `self` started after the process of `pipes`: a younger process
-    /// gets only read ends, and an older process gets only write ends.
+    /// For each pipe in `pipes`, except those in `inherited`, adds the other end. `is_younger` is
+    /// `true` if the process of `self` started after the process of `pipes`. A younger process gets
+    /// only read ends, and an older process gets only write ends.
     pub fn add_other_ends(
         &mut self,
         pipes: &Self,

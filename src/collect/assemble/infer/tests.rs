@@ -254,11 +254,11 @@ proptest! {
     }
 }
 
-/// `open` is the number of nested processes with an unreadable namespace link. `placed` is the
-/// number of these processes whose namespace was inferred.
 #[derive(Debug, Default)]
 struct Share {
+    /// Number of `open` processes whose namespace was inferred.
     placed: usize,
+    /// Number of nested processes with an unreadable namespace link.
     open: usize,
 }
 
@@ -291,7 +291,7 @@ proptest! {
     #![proptest_config(cases(1_000))]
 
     /// Compares the inference with the oracle, which enumerates all possible worlds. A possible
-    /// world assigns processes to namespaces and is consistent with what the viewer sees. The
+    /// world assigns processes to namespaces, and is consistent with the viewer's data. The
     /// inference must find the namespace of a process if and only if all possible worlds assign the
     /// process to this namespace.
     ///
@@ -336,8 +336,8 @@ proptest! {
     }
 }
 
-/// Returns `true` if `world` is correct: in `forest`, every process is in the same namespace as the
-/// init that `world` assigns to it.
+/// Returns `true` if `world` is correct: each process and the init that `world` assigns to it are
+/// in the same namespace of `forest`.
 fn is_truth(world: &World, view: &View, forest: &Forest) -> bool {
     let own = |at: usize| forest.tasks[view.task_of[&view.processes[at].pid]].namespace;
     (0..view.processes.len()).all(|at| world.home[at].is_none_or(|init| own(init) == own(at)))

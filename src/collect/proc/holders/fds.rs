@@ -42,8 +42,8 @@ pub fn search(
     }
     let mut namespaces = Vec::new();
     match search_table(search, thread, &mut namespaces, held) {
-        // An exiting thread has no descriptor table. If it exits because another thread calls
-        // `execve(2)`, that thread keeps the table, and may be the leader now.
+        // An exiting thread has no descriptor table. If another thread calls `execve(2)`, this
+        // thread exits. The other thread keeps the table, and becomes the leader.
         Ok(false) => held.lost_table(task_is_exiting(thread).unwrap_or(true)),
         Ok(true) if is_large => {
             held.searched_tables.push(SearchedTable { pid, start_time, tid, namespaces });
@@ -155,7 +155,7 @@ fn pid_namespace_of(
 }
 
 /// Records that the process has a mount namespace open. The descriptor keeps the mount namespace
-/// alive, and so all bind mounts in it.
+/// and all its bind mounts alive.
 fn add_mount_namespace(name: &CStr, inode: u64, held: &mut Held) {
     if let Some(fd) = parse::entry(name.to_bytes()) {
         held.mount_namespace_fds.entry(inode).or_insert(fd);
