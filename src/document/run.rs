@@ -55,10 +55,10 @@ struct RunFinding {
     code: Word<CheckCode>,
     /// `true` if problems with this code are denied (--deny).
     denied: bool,
-    /// PID of the leftover process. Null if the leftover is a namespace, or if processes exited
-    /// before they could be read.
+    /// PID of the leftover process. Null if the leftover is a namespace, or if the finding stands
+    /// for leftover processes that exited before pidns could read them.
     pid: Option<Pid>,
-    /// ID of the namespace with the problem; null if the problem concerns processes.
+    /// ID of the leftover namespace; null if the finding is about processes.
     namespace: Option<NamespaceId>,
     /// Age of the process in seconds; null if unknown.
     age: Option<f64>,

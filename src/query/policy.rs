@@ -44,8 +44,8 @@ enum RuleScope {
     /// The container's namespaces, the members of these namespaces, and the container's processes
     /// in other namespaces.
     Container(ContainerPattern),
-    /// Processes of this user, and namespaces that the user owns or whose init is a process of the
-    /// user.
+    /// Processes that run as this user, namespaces that this user owns, and namespaces whose init
+    /// runs as this user.
     User(User),
     /// Processes with a matching cgroup path, and namespaces whose init has a matching cgroup path.
     Cgroup(Glob),

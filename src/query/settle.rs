@@ -19,8 +19,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// for terminated children only once a second.
 const ZOMBIE_PAUSE: Duration = Duration::from_millis(1100);
 
-/// Processes and namespaces that `pidns check` does not report, because their states will probably
-/// end soon, or are not a problem.
+/// Processes and namespaces that `pidns check` does not report, because their state is probably
+/// transient or harmless.
 #[derive(Clone, Debug, Default)]
 pub struct Unsettled {
     /// Processes whose state `pidns check` does not report:
@@ -76,7 +76,7 @@ impl Transients {
     }
 
     /// Returns the processes and namespaces that entered a transient state after the first scan.
-    /// `pidns check` does not report them, because the states may soon end.
+    /// `pidns check` does not report them, because such a state may soon end.
     #[must_use]
     pub fn unsettled(&self, later: &Snapshot) -> Unsettled {
         let mut unsettled = Unsettled::default();

@@ -16,8 +16,8 @@ use crate::model::{
 /// Pause between two checks with `--wait`.
 pub const RETRY: Duration = Duration::from_millis(200);
 
-/// Decides which denied findings remain denied when the same host is checked repeatedly. The others
-/// become warnings.
+/// Decides which denied findings remain denied when the same host is checked repeatedly. The other
+/// denied findings become warnings.
 ///
 /// A finding remains denied in two cases:
 ///
@@ -220,7 +220,7 @@ mod tests {
     use crate::query::{Policy, Unsettled};
     use crate::testing::{namespace, process, snapshot};
 
-    /// The name of processes that the filter removes.
+    /// A process name. The filter removes all processes with this name.
     const HIDDEN: &str = "hidden";
 
     /// Checks a host whose processes are all in uninterruptible sleep. The policy denies this

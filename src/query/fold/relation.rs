@@ -2,8 +2,8 @@
 
 use crate::model::{Pid, Process};
 
-/// The position of a process's line, which decides whether the line must mention the process's
-/// parent.
+/// The place of a process's line: in a list or in a tree. Decides whether the line must name the
+/// parent of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drawn {
     /// A line in the list of all members of a namespace.
@@ -25,7 +25,7 @@ pub enum Kinship {
     /// or `docker exec`. The related process is the parent, which is outside the namespace.
     EnteredBy,
     /// The process entered its namespace from outside, and then its parent exited. The related
-    /// process is the init that adopted the process. It is outside the namespace.
+    /// process is the init that adopted the process. This init is outside the namespace.
     ReparentedTo,
     /// The related process is the parent. Used only in trees, for a process that is not drawn below
     /// its parent.
