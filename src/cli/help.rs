@@ -336,10 +336,7 @@ command that is a set-user-ID or set-group-ID program or has file capabilities (
 it is empty.",
     exit_status: &[
         ("N", "the exit status of CMD, or 128 plus the number of the signal that terminated it"),
-        (
-            "123",
-            "CMD succeeded, but left behind a process or namespace with a code that --deny lists",
-        ),
+        ("123", "CMD succeeded, but left behind a problem that --deny lists"),
         ("125", "error of pidns itself: wrong arguments, /proc unusable, report not opened"),
         ("126", "CMD cannot be executed"),
         ("127", "CMD was not found"),

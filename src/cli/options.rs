@@ -144,8 +144,8 @@ pub struct Origin {
     pub procfs: PathBuf,
     /// Read only the snapshot of this host (name or boot id) from an NDJSON file
     ///
-    /// If the file has several snapshots of the host, NAME@TIME selects one of them. TIME can be
-    /// the beginning of the time, as in web-2@2026-11-23.
+    /// If the file has several snapshots of the host, NAME@TIME selects one of them. A prefix of
+    /// the time is enough, as in web-2@2026-11-23.
     #[arg(long, value_name = "NAME", global = true, help_heading = ADVANCED,
         hide_short_help = true)]
     pub host: Option<String>,
