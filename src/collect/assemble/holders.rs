@@ -9,8 +9,8 @@ use crate::collect::holder_list::{HolderList, MAX_HOLDERS};
 use crate::collect::log::DiagnosticLog;
 use crate::model::{DiagnosticCode, Namespace, NamespaceId, Process};
 
-/// Maximum number of namespaces that the diagnostic lists by ID; the remaining namespaces are only
-/// counted.
+/// Maximum number of namespaces without a known holder that the diagnostic lists by ID. All
+/// further namespaces are only counted.
 const MAX_NAMED: usize = 10;
 
 /// Fills in the holders of every namespace, sorted and without duplicates. (Duplicates occur if
@@ -32,9 +32,9 @@ pub fn attach_holders(namespaces: &mut [Namespace], holders: HolderList, log: &m
     }
 }
 
-/// Adds a diagnostic about namespaces with an unknown holder: the namespaces in `in_kernel` without
-/// a member, a known holder or a child. `in_kernel` contains the inodes of namespaces that were
-/// found only in kernel memory.
+/// Adds a diagnostic about namespaces whose holder is unknown. `in_kernel` contains the inodes of
+/// the namespaces that were found only in kernel memory. The diagnostic lists a namespace in
+/// `in_kernel` if it has no members, no children and no known holder.
 pub fn note_without_known_holder(
     namespaces: &[Namespace],
     processes: &[Process],

@@ -143,7 +143,7 @@ mod tests {
     use crate::model::{Evidence, Holder, Host, NamespaceState, Pid, Process, SearchScope};
     use crate::testing::process;
 
-    /// A source that reports only one fact: every process still exists.
+    /// A stub that answers only that every process still exists.
     struct Silent;
 
     impl FollowUp for Silent {

@@ -39,7 +39,8 @@ const TICKS: u32 = 10;
 /// Replaces [`TICKS`] if pidns is already avoiding a process.
 const FEWER_TICKS: u32 = 3;
 
-/// How long pidns avoids a process that has blocked a thread, counted from the end of the thread.
+/// Time for which pidns avoids a process that has blocked a thread, counted from the end of the
+/// thread.
 /// If pidns read the process again at once, the process could block every snapshot of
 /// `pidns watch`. With this value, one process delays pidns by about ten seconds in five minutes.
 const AVOIDANCE: Duration = Duration::from_secs(300);
@@ -72,8 +73,8 @@ pub struct Blocked {
     /// The processes that the blocked threads were reading. At least one of these processes holds
     /// the lock that blocks pidns.
     pub by: BTreeSet<Pid>,
-    /// `true` if pidns now avoids a process in `by` that it did not avoid before. Another attempt
-    /// may then succeed.
+    /// `true` if `by` contains a process that pidns did not avoid before. From now on, pidns reads
+    /// only the [`LOCK_FREE`] files of this process, so another attempt may succeed.
     pub is_new: bool,
 }
 
@@ -170,9 +171,9 @@ pub fn when_abandoned(release: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Returns one set of processes for each abandoned call of [`attempt`] that is still blocked: the
-/// processes that its threads were reading. Also forgets the calls that ended at least
-/// [`AVOIDANCE`] ago, so that pidns reads their processes again.
+/// For each abandoned call of [`attempt`] that is still blocked, returns the processes that its
+/// threads were reading. Also forgets the calls that ended at least [`AVOIDANCE`] ago, so that
+/// pidns reads their processes again.
 pub fn still_blocked() -> Vec<BTreeSet<Pid>> {
     let mut abandoned = lock(&ABANDONED);
     let now = Instant::now();
@@ -279,8 +280,8 @@ impl Work {
 }
 
 impl Abandoned {
-    /// Returns `true` if pidns must not read the processes in `by`: the abandoned threads are still
-    /// blocked, or pidns noticed less than [`AVOIDANCE`] ago that they had ended.
+    /// Returns `true` if pidns must avoid the processes in `by`: until the abandoned threads have
+    /// ended, and for another [`AVOIDANCE`] after pidns has noticed their end.
     fn must_be_avoided(&mut self, now: Instant) -> bool {
         if self.end.try_recv() == Err(TryRecvError::Empty) {
             return true;
@@ -348,7 +349,7 @@ fn pid_of(entry: u64) -> u64 {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A thread that panics cannot leave one of these values half changed, so a poisoned lock can
+    // A panic cannot leave a value in this module's mutexes half changed, so a poisoned mutex can
     // still be used.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -31,10 +31,10 @@ pub struct Pipes {
     /// `true` if the process may be a daemon that an earlier command of the pipeline started. Such
     /// a daemon may have inherited the write end of a pipe from the earlier command.
     pub may_be_daemon: bool,
-    /// The pipes that this process writes to and an earlier sibling reads from. A sibling is
-    /// earlier if the kernel lists it before this process. A shell starts the writer of a pipe
-    /// before the reader, so the shell did not start this process. This process may be a daemon
-    /// that the pipe's first writer started.
+    /// The pipes that this process writes to, and that an earlier sibling reads from. (The kernel
+    /// lists an earlier sibling before this process.) A shell starts the writer of a pipe before
+    /// the reader, so the shell did not start this process. This process may be a daemon that
+    /// inherited the pipe from its original writer.
     pub late: HashSet<FileId>,
 }
 

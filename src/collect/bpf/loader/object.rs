@@ -49,9 +49,9 @@ const CALL: u8 = 0x85;
 /// Value of the source register field if the instruction calls a kfunc (`BPF_PSEUDO_KFUNC_CALL`).
 const PSEUDO_KFUNC: u8 = 2;
 
-/// A call of a nonexistent helper function. It replaces instructions that access an optional field,
-/// if the kernel lacks this field. The verifier accepts the call because it is unreachable: the
-/// program first tests whether the field exists.
+/// A call of a nonexistent helper function. If the kernel lacks an optional field, this call
+/// replaces the instructions that access the field. The verifier accepts the call because it is
+/// unreachable: the program first tests whether the field exists.
 const UNREACHABLE: [u8; INSTRUCTION] = [CALL, 0, 0, 0, 0x10, 0x23, 0xad, 0x0b];
 
 /// Kinds of CO-RE relocations (`bpf_core_relo_kind` in the kernel).
@@ -203,8 +203,8 @@ impl Object {
         Some(())
     }
 
-    /// Returns the records about one section from a table in `.BTF.ext`. The header contains the
-    /// offset and the length of the table at position `table_at`.
+    /// Returns the records about one section from a table in `.BTF.ext`. At position `table_at`,
+    /// the header of `.BTF.ext` contains the offset of the table, and then its length.
     fn extension_records(
         &self,
         own: &Btf<'static>,
@@ -228,11 +228,11 @@ impl Object {
     }
 }
 
-/// Position of the field in the header of `.BTF.ext` that contains the offset of the function
-/// table.
+/// Position of the field `func_info_off` in the `.BTF.ext` header. The field contains the offset of
+/// the function table.
 const FUNCTION_TABLE: usize = 8;
-/// Position of the field in the header of `.BTF.ext` that contains the offset of the table of CO-RE
-/// relocations.
+/// Position of the field `core_relo_off` in the `.BTF.ext` header. The field contains the offset of
+/// the CO-RE relocation table.
 const RELOCATION_TABLE: usize = 24;
 
 /// A CO-RE relocation: an instruction with a value that depends on the running kernel.
@@ -328,9 +328,8 @@ fn patch_casts(instructions: &mut [u8], id: Option<u32>) -> Option<()> {
     Some(())
 }
 
-/// Writes a value into an instruction. In a load or store, the value is the offset. In any other
-/// instruction, it is the immediate. If there is no value, replaces the instruction with
-/// [`UNREACHABLE`].
+/// Writes a value into an instruction: into the offset of a load or store, or into the immediate of
+/// any other instruction. If `value` is `None`, replaces the instruction with [`UNREACHABLE`].
 fn patch_value(instructions: &mut [u8], at: usize, value: Option<u32>) -> Option<()> {
     let instruction = instructions.get_mut(at..)?.first_chunk_mut::<INSTRUCTION>()?;
     let Some(value) = value else {

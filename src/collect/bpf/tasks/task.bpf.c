@@ -194,9 +194,9 @@ INLINE u32 holds_descriptor(struct task_struct *task, struct signal_struct *sign
 }
 
 // Returns a nonzero number if another iterator reports this process. pidns uses one
-// iterator for all processes, or two iterators, each for half of the processes. One of
-// the two has the flag O_APPEND, the other has O_NONBLOCK. The kernel ignores both flags
-// for iterators.
+// iterator for all processes, or two iterators, each for half of the processes. If there
+// are two, one iterator has the flag O_APPEND, the other has O_NONBLOCK. The kernel
+// ignores both flags for iterators.
 INLINE int is_anothers(struct seq_file *output, struct task_struct *task) {
     u32 pid = task->tgid, flags = 0;
     struct file *iterator = 0;
@@ -303,7 +303,7 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     struct task_struct *parent = 0;
     READ(parent, task->real_parent);
     if (!top) {
-        // pidns is in the initial PID namespace, where the PID of a process is its tgid.
+        // The viewer is in the initial PID namespace, so the parent's PID is its tgid.
         READ(record.parent, parent->tgid);
     } else {
         READ(signal, parent->signal);

@@ -16,7 +16,7 @@ use crate::collect::proc::process_dir::{ProcessDir, for_each_task, task_is_exiti
 use crate::collect::proc::procfs::Procfs;
 use crate::model::{Holder, NamespaceId, Pid, Process, SearchScope};
 
-/// The pauses before the repeated checks of namespaces that seem to have been released.
+/// The pause before each repeated check of the namespaces that seem to have been released.
 const PAUSES: [Duration; 3] =
     [Duration::ZERO, Duration::from_micros(100), Duration::from_micros(500)];
 
@@ -67,8 +67,8 @@ fn still_holds(procfs: &Procfs, in_threads: bool, inode: u64, holder: &Holder) -
     let held = match *holder {
         Holder::Fd { pid, fd, .. } => has_namespace_open(procfs, in_threads, inode, pid, fd),
         Holder::PidForChildren { pid, tid, .. } => has_for_children(procfs, inode, pid, tid),
-        // These holders are not checked again: the mounts have only just been read, and files are
-        // added only after this check.
+        // Mounts have only just been read, and files are added only after this check. So mounts
+        // and files are not checked again.
         Holder::Mount { .. } | Holder::File { .. } => Ok(true),
     };
     held.unwrap_or_else(|errno| !is_gone(errno))
@@ -89,8 +89,8 @@ fn has_namespace_open(
         Ok(file) if file == held => return Ok(true),
         Err(errno) if !is_gone(errno) => return Err(errno),
         Ok(_) if !in_threads => return Ok(false),
-        // Check the other threads: they may have descriptor tables of their own, and after the
-        // leader has exited, only they show the table that they shared with the leader.
+        // Check the other threads, because each thread may have its own descriptor table. Also,
+        // after the leader has exited, only the other threads show the leader's table.
         Ok(_) | Err(_) => {}
     }
     let (mut found, mut threads) = (false, 0);
