@@ -324,8 +324,8 @@ impl Forest {
     }
 
     /// Returns the process that adopts the children of a terminated process, like `find_new_reaper`
-    /// in the kernel. This is the nearest ancestor in the same namespace that is a subreaper. If
-    /// there is none, it is the namespace's init.
+    /// in the kernel: the nearest running subreaper among its ancestors in the same namespace. If
+    /// there is no such subreaper, returns the namespace's init.
     fn reaper(&self, of: usize) -> usize {
         let namespace = self.tasks[of].namespace;
         let mut at = self.tasks[of].parent;
@@ -369,9 +369,9 @@ impl Forest {
         }
     }
 
-    /// Ends waiting inits. An init waits until its namespace and the descendant namespaces contain
-    /// no other process. It is then reaped if its parent is also a waiting init. Otherwise, it
-    /// becomes a zombie.
+    /// Ends waiting inits. An init waits until all other processes in its namespace and in the
+    /// descendant namespaces are gone. If the parent of the init is also a waiting init, the init
+    /// is then reaped. Otherwise, the init becomes a zombie.
     fn end_waiting(&mut self) {
         let waits = |tasks: &[Task], it: usize| tasks[it].fate == Fate::Waiting;
         loop {
@@ -397,11 +397,11 @@ impl Forest {
 /// Defines which part of a forest the viewer (a simulated pidns process) can see.
 #[derive(Clone, Debug)]
 pub struct Sight {
-    /// The procfs shows the PID namespace of the running process that this number selects (like
-    /// `by` in [`Call`]).
+    /// Selects a running process, as `by` does in [`Call`]. The procfs shows the PID namespace of
+    /// the selected process.
     mount: u8,
-    /// The viewer is in the PID namespace of the running process that this number selects (like
-    /// `by` in [`Call`]).
+    /// Selects a running process, as `by` does in [`Call`]. The viewer is in the PID namespace of
+    /// the selected process.
     ///
     /// `None` simulates a seccomp filter that makes `NS_GET_PARENT` fail.
     viewer: Option<u8>,
@@ -447,8 +447,8 @@ fn has(bits: u64, index: usize) -> bool {
     bits >> index & 1 == 1
 }
 
-/// The result of a scan. Also contains two fields that a scan does not know, `mount` and `task_of`:
-/// tests need them to compare the result with the forest.
+/// The result of a scan. The fields `mount` and `task_of` are not known to a scan: tests need them
+/// to compare the result with the forest.
 #[derive(Clone, Debug)]
 pub struct View {
     pub processes: Vec<Process>,
@@ -464,8 +464,8 @@ pub struct View {
 }
 
 impl View {
-    /// Returns the result of a scan by a viewer who sees only the part of `forest` that `sight`
-    /// allows.
+    /// Returns the result of a scan by a viewer that may see only a part of `forest`, as defined by
+    /// `sight`.
     pub fn of(forest: &Forest, sight: &Sight) -> Self {
         let alive = |choice: u8| forest.tasks[forest.running(choice)].namespace;
         let mount = alive(sight.mount);

@@ -51,7 +51,7 @@ pub enum Step {
     Kill(Pid, Vec<String>),
     /// A warning to end this process only if its user does not need it.
     EndIfUnneeded(Pid, String),
-    /// Commands that kill no process.
+    /// Commands that do not kill a process.
     Other(Vec<String>),
 }
 
@@ -96,7 +96,7 @@ impl Adviser<'_> {
     }
 
     /// Adds a prefix that names the PID namespace of the procfs, because the PIDs in the advice are
-    /// valid only there. Adds no prefix if this is pidns's own PID namespace.
+    /// valid only there. If pidns itself is in that PID namespace, returns the advice unchanged.
     pub fn with_pid(&self, advice: &str) -> String {
         let procfs = &self.graph.snapshot().procfs;
         match procfs.namespace {
@@ -106,8 +106,8 @@ impl Adviser<'_> {
         }
     }
 
-    /// Returns the commands that kill a process. If the process should perhaps not be killed,
-    /// returns a warning with the reason instead of the commands.
+    /// Returns the commands that kill a process. If killing the process may be wrong, returns a
+    /// warning with the reason instead of the commands.
     fn end_unless_in_doubt(&self, pid: Pid, cause: Cause<'_>) -> Step {
         let commands = self.end(pid);
         if commands.is_empty() || pid == Pid::INIT {
@@ -122,14 +122,14 @@ impl Adviser<'_> {
         Step::EndIfUnneeded(pid, warning)
     }
 
-    /// Returns a phrase that says why a process should perhaps not be killed. Returns `None` if
-    /// there is no doubt.
+    /// Returns the reason why killing a process may be wrong, as a phrase. Returns `None` if there
+    /// is no such reason.
     ///
     /// The process may still be needed. For example, a CI agent can start jobs in PID namespaces by
     /// `unshare(2)` and `fork(2)`. It then keeps the namespace of a job alive through
     /// `pid_for_children`.
     ///
-    /// Another user may have caused the problem, so that an administrator kills the process. A user
+    /// Another user may have caused the problem to make an administrator kill the process. A user
     /// can make a process look responsible in these ways:
     ///
     /// - With `CLONE_PARENT`, a user's process can make its own parent, such as a daemon, the
@@ -295,9 +295,9 @@ impl Adviser<'_> {
         Some(guarded(pid, "pid", namespace.id.inode()?, &command))
     }
 
-    /// Returns the commands that free a namespace: they remove all members and holders. The
-    /// commands do not kill processes in `attendants`, because these end soon. `is_leftover`
-    /// returns `true` for a leftover process.
+    /// Returns the commands that free a namespace by removing its members and holders. The commands
+    /// do not kill processes in `attendants`, because attendants end soon. `is_leftover` returns
+    /// `true` for a leftover process.
     pub fn release(
         &self,
         namespace: &Namespace,
@@ -311,7 +311,8 @@ impl Adviser<'_> {
             (_, Some(_)) => self.end_members(namespace, attendants),
             (_, None) => Vec::new(),
         };
-        // The steps above also end the holders in the namespace.
+        // The steps for the members also end the holders in the namespace. So only holders outside
+        // the namespace need steps.
         let is_needed = |pid| {
             !attendants.contains(&pid)
                 && (namespace.init.is_none() || !self.is_within(pid, namespace))
@@ -451,9 +452,9 @@ fn umount(path: &str, mount_namespace: u64, facts: &LiveFacts) -> Option<String>
     }
 }
 
-/// Returns a command that runs `command` only if the process with this PID is still in this
-/// namespace. Otherwise, a user could end the process, and reuse its PID for a process in another
-/// namespace, which `command` would then enter.
+/// Returns a command that runs `command` only if the process `pid` is still in the namespace
+/// `inode` of type `kind`. Without this check, a user could end the process, and reuse its PID for
+/// a process in another namespace. `command` would then enter the wrong namespace.
 pub fn guarded(pid: Pid, kind: &str, inode: u64, command: &str) -> String {
     format!("[ \"$(readlink /proc/{pid}/ns/{kind})\" = '{kind}:[{inode}]' ] && {command}")
 }

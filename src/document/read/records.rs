@@ -167,12 +167,12 @@ struct SummaryRecord {
 /// The state of the reader: the selection, and the records read so far.
 #[derive(Default)]
 struct Records<'a> {
-    /// The host of the snapshot that the user selected, and optionally its time (see
-    /// [`Label::matches`]). `None` if the user did not select a snapshot.
+    /// The snapshot that the user selected, as `HOST` or `HOST@TIME` (see [`Label::matches`]).
+    /// `None` if the user did not select a snapshot.
     host: Option<&'a str>,
     /// The snapshot to read; `None` until a record of a matching snapshot is found.
     chosen: Option<Origin>,
-    /// Other snapshots that match the selection.
+    /// Snapshots other than `chosen` that match the selection.
     rivals: Vec<Origin>,
     /// The first few snapshots that do not match the selection. If no snapshot matches, the error
     /// lists them.
@@ -221,7 +221,7 @@ pub fn read_records(
 }
 
 impl Records<'_> {
-    /// Adds a line, unless it belongs to another snapshot.
+    /// Adds the record in `line`, if the record belongs to the chosen snapshot.
     fn add(&mut self, line: &[u8], number: u64) -> Result<(), Invalid> {
         let identity: Identity = parse_line(line, number)?;
         if !self.is_chosen(identity.label()) {
@@ -260,9 +260,9 @@ impl Records<'_> {
         }
     }
 
-    /// Returns `true` if a record belongs to the chosen snapshot, which is the first one that
-    /// matches the selection. If a second snapshot matches, the selection is ambiguous. From then
-    /// on, the method returns `false` for all records.
+    /// Returns `true` if a record belongs to the chosen snapshot: the first snapshot that matches
+    /// the selection. If a second snapshot matches, the selection is ambiguous, and the method
+    /// returns `false` for this record and all later records.
     fn is_chosen(&mut self, label: Label<'_>) -> bool {
         let note = |others: &mut Vec<Origin>| {
             if others.len() < NAMED && others.iter().all(|other| other.label() != label) {

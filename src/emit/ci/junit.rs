@@ -1,5 +1,5 @@
 //! Writes findings as JUnit XML, with one test case for each code. A test case fails if the policy
-//! denies a finding with this code. Warnings are the output of the test case.
+//! denies a finding with this code. Warnings are written to the `system-out` of the test case.
 
 use std::io::{self, Write};
 

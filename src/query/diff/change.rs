@@ -49,7 +49,7 @@ pub struct WeakMatches {
     pub processes: usize,
 }
 
-/// A process that differs between the graphs. The process is new if `before` is `None`, and gone if
+/// A process that differs between two graphs. The process is new if `before` is `None`, and gone if
 /// `after` is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessChange {
@@ -61,7 +61,7 @@ pub struct ProcessChange {
     pub fields: Vec<ProcessField>,
 }
 
-/// A namespace that differs between the graphs. The namespace is new if `before` is `None`, and
+/// A namespace that differs between two graphs. The namespace is new if `before` is `None`, and
 /// gone if `after` is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamespaceChange {
@@ -71,9 +71,9 @@ pub struct NamespaceChange {
     pub after: Option<NamespaceId>,
     /// The fields that changed. Empty unless the namespace is in both graphs.
     pub fields: Vec<NamespaceField>,
-    /// New members: processes that are members only in the second graph, sorted by PID.
+    /// Processes that are members of the namespace only in the second graph, sorted by PID.
     pub members_came: Vec<Pid>,
-    /// Former members: processes that are members only in the first graph, sorted by PID.
+    /// Processes that are members of the namespace only in the first graph, sorted by PID.
     pub members_went: Vec<Pid>,
     /// `true` if the namespace is missing from the second graph, but still exists in the kernel.
     /// See [`Diff::hide`](super::Diff::hide).

@@ -59,7 +59,7 @@ impl<'a> Label<'a> {
     }
 
     /// Returns `true` if `host` selects the snapshot. `host` is a host name or a boot ID,
-    /// optionally followed by `@` and the beginning of the snapshot's time.
+    /// optionally followed by `@` and a prefix of the snapshot's time.
     pub fn matches(self, host: &str) -> bool {
         let is_name = |name| self.hostname == Some(name) || self.boot_id == Some(name);
         let at = host.rsplit_once('@');
