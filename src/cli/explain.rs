@@ -42,8 +42,9 @@ pub(super) fn explain(error: &clap::Error, program: &Command, verb: Option<&str>
     }
 }
 
-/// Returns an option such as `-f json` if `argument` selects this output format in other tools
-/// (`--json`, or `-J` as in lsns(8)). Returns `None` if the verb does not support the format.
+/// If `argument` selects an output format in other tools (`--json`, or `-J` as in lsns(8)), returns
+/// the option of pidns for this format, such as `-f json`. Returns `None` if the verb does not
+/// support the format.
 fn format_meant(argument: &str, program: &Command, verb: Option<&str>) -> Option<String> {
     let name = match argument {
         "-J" | "-j" => "json",

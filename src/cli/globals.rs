@@ -17,9 +17,9 @@ pub(super) fn options(program: &Command) -> Vec<Arg> {
     program.get_arguments().filter(|option| option.is_global_set()).cloned().collect()
 }
 
-/// Hides global options that the verb does not support from the verb's help. clap adds a global
-/// option to every verb that does not define an option with the same name. So this function defines
-/// a hidden option with that name, and [`check`] rejects it on the command line.
+/// Removes unsupported global options from the help of a verb. clap adds a global option to every
+/// verb that does not define an option with the same name. So this function defines a hidden option
+/// with that name, and [`check`] rejects it on the command line.
 pub(super) fn hide_unused(verb: Command, global: Vec<Arg>) -> Command {
     let unused = global.into_iter().filter(|option| find(&verb, option).is_none());
     let unused: Vec<Arg> = unused.map(|option| option.hide(true)).collect();

@@ -125,8 +125,8 @@ pub(super) struct ReportFile {
     pub(super) path: PathBuf,
 }
 
-/// Parses a report file. If the text before the first colon is not the name of a format, it belongs
-/// to the path.
+/// Parses the argument `[FORMAT:]FILE`. If the text before the first colon is not the name of a
+/// format, the whole argument is the path.
 pub(super) fn report_file() -> impl TypedValueParser<Value = ReportFile> {
     OsStringValueParser::new().map(|word: OsString| {
         let split = word.to_str().and_then(|word| {

@@ -196,8 +196,8 @@ pub struct Diff {
 }
 
 impl Diff {
-    /// Returns the kinds of optional data given with `--details`. If AFTER is omitted, the scan
-    /// also reads the kinds that BEFORE contains.
+    /// Returns the kinds of optional data that `--details` lists. If AFTER is omitted, the scan
+    /// also reads the kinds of data in the snapshot BEFORE.
     #[must_use]
     pub fn details(&self) -> BTreeSet<Detail> {
         self.details.details()
