@@ -11,9 +11,9 @@ use super::loader::LoadError;
 /// The reason why BPF cannot be used.
 #[derive(Debug)]
 pub enum BpfUnavailable {
-    /// The user chose to read /proc.
+    /// The user chose to read /proc instead of using BPF.
     NotRequested,
-    /// The host has so few processes that BPF would save no noticeable time.
+    /// The host has so few processes that BPF would not be noticeably faster.
     FewProcesses,
     /// The requested procfs does not show pidns's own PID namespace. A task iterator visits only
     /// the processes in pidns's own PID namespace.

@@ -36,12 +36,11 @@ const TICK: Duration = Duration::from_secs(1);
 /// Number of consecutive checks without progress after which [`attempt`] abandons its work.
 const TICKS: u32 = 10;
 
-/// Replaces [`TICKS`] if pidns is already avoiding a process.
+/// Used instead of [`TICKS`] while pidns avoids a process that has blocked a thread.
 const FEWER_TICKS: u32 = 3;
 
-/// Time for which pidns avoids a process that has blocked a thread, counted from the end of the
-/// thread.
-/// If pidns read the process again at once, the process could block every snapshot of
+/// Time for which pidns avoids a process that has blocked a thread. The time starts when the thread
+/// ends. If pidns read the process again at once, the process could block every snapshot of
 /// `pidns watch`. With this value, one process delays pidns by about ten seconds in five minutes.
 const AVOIDANCE: Duration = Duration::from_secs(300);
 
@@ -54,7 +53,7 @@ const LOCK_FREE: [&[u8]; 4] = [b"cgroup", b"limits", b"mountinfo", b"status"];
 /// machine).
 const IDLE: Duration = Duration::from_millis(50);
 
-/// Abandoned work whose processes pidns still avoids (see [`AVOIDANCE`]).
+/// Abandoned work. pidns still avoids the processes that blocked this work (see [`AVOIDANCE`]).
 static ABANDONED: Mutex<Vec<Abandoned>> = Mutex::new(Vec::new());
 
 /// Number of processes in [`ABANDONED`].
@@ -68,7 +67,7 @@ thread_local! {
     static WORK: OnceCell<Arc<Work>> = const { OnceCell::new() };
 }
 
-/// Error: a process blocked pidns, so pidns has abandoned the work.
+/// Error: pidns has abandoned an [`attempt`], because a process blocked it.
 pub struct Blocked {
     /// The processes that the blocked threads were reading. At least one of these processes holds
     /// the lock that blocks pidns.

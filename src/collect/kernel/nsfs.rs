@@ -326,10 +326,11 @@ const FD_NSFS_ROOT: libc::c_int = -10003;
 
 /// Opens a PID namespace by its 64-bit ID and inode (since Linux 6.18).
 ///
-/// Any PID namespace except the caller's own requires `CAP_SYS_ADMIN` in the user namespace that
-/// owns it; otherwise, fails with `EPERM`. Fails with `ESTALE` if the namespace is gone. Since
-/// Linux 6.19, also fails with `ESTALE` if no task, descriptor or mount refers to the namespace.
-/// Fails with `EINVAL` for an impossible inode, and with `EBADF` on older kernels.
+/// Fails with `EPERM` if the caller lacks `CAP_SYS_ADMIN` in the user namespace that owns the PID
+/// namespace. The caller's own PID namespace does not require this capability. Fails with `ESTALE`
+/// if the namespace is gone. Since Linux 6.19, also fails with `ESTALE` if no task, descriptor or
+/// mount refers to the namespace. Fails with `EINVAL` for an impossible inode, and with `EBADF` on
+/// older kernels.
 pub fn open_by_handle(ns_id: u64, inode: u64) -> io::Result<NamespaceFd> {
     let mut handle = FileHandle {
         bytes: NSFS_FILE_HANDLE_SIZE_VER0,
@@ -445,11 +446,12 @@ impl MountRequest {
 }
 
 /// Writes the IDs of the mounts below `mount` to `ids`, in ascending order and starting after the
-/// ID `after` (`listmount(2)`). Returns the number of IDs. Works for mount namespaces other than
-/// the caller's since Linux 6.11.
+/// ID `after` (`listmount(2)`). Returns the number of IDs. Since Linux 6.11, also works for mount
+/// namespaces other than the caller's.
 ///
-/// Fails with `EPERM` without `CAP_SYS_ADMIN` in the user namespace that owns the mount namespace,
-/// with `ENOENT` if there is no such namespace or mount, and with `ENOSYS` on older kernels.
+/// Fails with `EPERM` if the caller lacks `CAP_SYS_ADMIN` in the user namespace that owns the mount
+/// namespace. Fails with `ENOENT` if the mount namespace or the mount does not exist. Fails with
+/// `ENOSYS` on kernels without `listmount(2)`.
 pub fn list_mounts(namespace: u64, mount: u64, after: u64, ids: &mut [u64]) -> io::Result<usize> {
     let request = MountRequest::new(namespace, mount, after);
     let (request, length) = (ptr::from_ref(&request), ids.len());
@@ -460,7 +462,7 @@ pub fn list_mounts(namespace: u64, mount: u64, after: u64, ids: &mut [u64]) -> i
 }
 
 /// Fills `buffer` with a `struct statmount` that contains the requested fields of a mount
-/// (`statmount(2)`). Works for mount namespaces other than the caller's since Linux 6.11.
+/// (`statmount(2)`). Since Linux 6.11, also works for mount namespaces other than the caller's.
 ///
 /// Fails like [`list_mounts`], and with `EOVERFLOW` if the buffer is too small.
 pub fn stat_mount(namespace: u64, mount: u64, fields: u64, buffer: &mut [u8]) -> io::Result<()> {

@@ -278,8 +278,8 @@ pub fn read_record(file: &OwnedFd, buffer: &mut Vec<u8>) -> SysResult<()> {
 /// Runs `call` in a separate thread with a time limit, because `call` may wait for a network or
 /// FUSE file system.
 ///
-/// Fails with `ETIMEDOUT` after the time `limit`; the thread then continues in the background.
-/// Fails with `EAGAIN` if no thread can be started.
+/// Fails with `ETIMEDOUT` if `call` takes longer than `limit`; the thread then continues in the
+/// background. Fails with `EAGAIN` if no thread can be started.
 pub fn within<T: Send + 'static>(
     limit: Duration,
     call: impl FnOnce() -> SysResult<T> + Send + 'static,

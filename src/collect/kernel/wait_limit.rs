@@ -28,7 +28,8 @@ pub const MEMORY_WAIT: Duration = Duration::from_secs(3);
 /// Maximum time that pidns waits for the contents of slow `/proc/PID/cgroup` files.
 pub const CGROUP_WAIT: Duration = Duration::from_secs(2);
 
-/// A call that takes less time than this is not counted. Most calls take a few microseconds.
+/// Calls that take less time than this do not count towards a [`WaitLimit`]. Most calls take a few
+/// microseconds.
 const SLOW: Duration = Duration::from_millis(10);
 
 /// Like [`SLOW`], but for reading `/proc/PID/cgroup`. This takes about 10 microseconds for an
@@ -36,7 +37,8 @@ const SLOW: Duration = Duration::from_millis(10);
 const SLOW_CGROUP: Duration = Duration::from_millis(1);
 
 /// If at least this many processes have blocked pidns, pidns no longer reads the memory of any
-/// process. Otherwise, processes that share their memory could block pidns one after another.
+/// process. Without this rule, processes that share their memory could block pidns one after
+/// another.
 const MAX_AVOIDED: usize = 3;
 
 thread_local! {

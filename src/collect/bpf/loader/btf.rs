@@ -80,7 +80,7 @@ struct Type<'a> {
 /// A member of a struct or union.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Offset in bytes.
+    /// Offset from the start of the struct or union, in bytes.
     pub offset: u32,
     pub type_id: u32,
 }

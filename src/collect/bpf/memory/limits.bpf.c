@@ -58,10 +58,10 @@ struct task_struct {
 #define MOST_LEVELS 34
 // Maximum number of calls to count_next(). Each call examines at least 64 PIDs.
 #define MOST_STEPS (1 << 17)
-// Index of PID namespaces in the kernel's arrays `ucount` and `ucount_max`
-// (UCOUNT_PID_NAMESPACES).
+// Index of the element for PID namespaces in the kernel's arrays `ucount` and
+// `ucount_max` (UCOUNT_PID_NAMESPACES).
 #define PID_NAMESPACES 1
-// Index of tasks in `rlimit` and `rlimit_max` (UCOUNT_RLIMIT_NPROC).
+// Index of the element for tasks in `rlimit` and `rlimit_max` (UCOUNT_RLIMIT_NPROC).
 #define NPROC 0
 
 // A map whose keys are the namespaces or users that already have a record. Many tasks can

@@ -1,5 +1,5 @@
-//! Reads the counters that the kernel compares with its limits, from kernel memory: the number of
-//! PIDs in use in each PID namespace, and the numbers of tasks and PID namespaces of each user.
+//! Reads counters from kernel memory: the number of PIDs in use in each PID namespace, and each
+//! user's numbers of tasks and PID namespaces. The kernel compares these counters with its limits.
 
 use std::collections::HashMap;
 use std::os::fd::AsFd as _;

@@ -208,8 +208,8 @@ impl FoundHolders {
         self.table_sharers = sharers;
     }
 
-    /// Returns the processes whose descriptor table was searched through another process. Maps the
-    /// PID of each such process to the PID of the searched process.
+    /// Returns the processes that share the descriptor table of a searched process. Maps the PID of
+    /// each sharing process to the PID of the searched process.
     pub fn same_tables(&self) -> HashMap<Pid, Pid> {
         let is_leader = |task: Task| task.pid == task.tid;
         let sharers = self.table_sharers.iter();
@@ -247,8 +247,8 @@ pub struct KernelMemory {
 }
 
 impl KernelMemory {
-    /// Loads the BPF programs. Fails on kernels older than Linux 6.18, because they do not have a
-    /// list of namespaces.
+    /// Loads the BPF programs. Fails on kernels older than Linux 6.18, which do not keep a list of
+    /// all namespaces.
     pub fn open() -> Result<Self, BpfUnavailable> {
         check_capabilities()?;
         check_lockdown()?;

@@ -214,8 +214,8 @@ impl<'a> TaskScan<'a> {
         walk::read(scan, &Vec::from_iter(retry))
     }
 
-    /// Adds each process in `for_children` to `retry`, unless pidns certainly keeps its
-    /// `pid_for_children` namespace open. An equal inode number does not prove this, because the
+    /// Adds each process in `for_children` to `retry`, except processes whose `pid_for_children`
+    /// namespace is certainly pinned (kept open). An equal inode number is not enough, because the
     /// kernel reuses inode numbers.
     fn retry_for_children(&mut self, scan: Scan<'_>) {
         for it in &self.for_children {
@@ -225,8 +225,9 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Adds each process in `trusted` to `retry`, unless pidns certainly keeps its namespace open.
-    /// An equal inode number does not prove this, because the kernel reuses inode numbers.
+    /// Adds each process in `trusted` to `retry`, except processes whose namespace is certainly
+    /// pinned (kept open). An equal inode number is not enough, because the kernel reuses inode
+    /// numbers.
     fn retry_members(&mut self, scan: Scan<'_>) {
         let unverified = |(&inode, namespace): (&u64, &RecordedNamespace)| {
             (!namespace.is_pinned(inode, scan)).then_some(NamespaceId::Inode(inode))
@@ -242,8 +243,8 @@ impl<'a> TaskScan<'a> {
 }
 
 impl RecordedNamespace {
-    /// Returns `true` if this recorded namespace is certainly the one with inode `inode` that pidns
-    /// has pinned (keeps open).
+    /// Returns `true` if the pinned (open) namespace with the inode `inode` is certainly this
+    /// recorded namespace.
     fn is_pinned(&self, inode: u64, scan: Scan<'_>) -> bool {
         if self.was_reused {
             return false;

@@ -92,8 +92,8 @@ static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 // Mask for level numbers. The mask limits the range that the verifier assumes. It does
 // not change the numbers: the kernel's maximum is 32 (MAX_PID_NS_LEVEL).
 #define ANY_LEVEL 63
-// Number of consecutive PIDs in a share. If there are two iterators, each of them
-// processes every second share.
+// Size of a share of the processes, in consecutive PIDs. Two iterators process
+// alternate shares.
 #define SHARE 16
 
 // Bit of the field `more`: the process has, or may have, an open descriptor of a
@@ -143,8 +143,8 @@ INLINE u64 number_of(const void *pointer) {
     return number;
 }
 
-// Returns 1 if a number is not 0. The function is branch-free, because the verifier would
-// check the code that follows once for each direction of a branch.
+// Returns 1 if a number is not 0. The function is branch-free: after a branch, the
+// verifier would check all later code twice.
 INLINE u32 is_set(u64 number) {
     u64 negative = -number;
     // Keeps the compiler from generating a branch.
@@ -328,15 +328,15 @@ SECTION("processes") int pidns_processes(struct bpf_iter__task *context) {
     return write_record(context, 0);
 }
 
-// The program for a `--search` that is not limited to `processes`. It also searches for
-// holders.
+// The program for a `--search` with other scopes than `processes`. It also searches
+// for holders.
 SECTION("holders") int pidns_holders(struct bpf_iter__task *context) {
     return write_record(context, 1);
 }
 
-// Checks whether a descriptor refers to a namespace. If it does, returns 1, which ends
-// the loop over the descriptors. Skips the file or file system that was checked last,
-// because successive descriptors often refer to the same one.
+// Checks whether a descriptor refers to a namespace. If it does, returns 1, which
+// ends the loop over the descriptors. Skips the descriptor if its file or file system
+// was checked last, which is common for successive descriptors.
 SECTION("holders") static long look_at(u64 number, struct table *table) {
     if (number % 64 == 0) READ_AT(table->bits, &table->open[number / 64]);
     u64 is_open = table->bits & 1;
