@@ -31,8 +31,8 @@ pub struct Discovery {
     pub host: Host,
     /// pidns's own PID namespace; `None` if unknown.
     pub viewer_namespace: Option<NamespaceId>,
-    /// `true` if pidns has `CAP_SYS_PTRACE` over every process. If so, more privileges would
-    /// not reveal more.
+    /// `true` if pidns has `CAP_SYS_PTRACE` over every process. If so, additional privileges would
+    /// not reveal more data.
     pub viewer_may_trace_all: bool,
     /// The processes, sorted by PID. A process whose namespace link could not be read has the
     /// namespace `None`.
@@ -82,12 +82,12 @@ pub trait FollowUp {
     /// Returns `true` if this process is in a frozen cgroup.
     fn is_frozen(&self, process: &Process) -> bool;
 
-    /// Returns `true` if a process is frozen, because its version 2 cgroup is frozen. `cgroups` is
-    /// the contents of `/proc/PID/cgroup`.
+    /// Returns `true` if a process is frozen through its version 2 cgroup. `cgroups` is the
+    /// contents of `/proc/PID/cgroup`.
     fn is_frozen_cgroup(&self, cgroups: &[u8]) -> bool;
 
-    /// Returns the process with PID 1 in a namespace. Fails with `ESRCH` if there is no such
-    /// process, and with another error if this is unknown.
+    /// Returns the process with PID 1 in a namespace. Fails with `ESRCH` if this process does not
+    /// exist. Any other error means that its existence is unknown.
     fn init_of(&self, namespace: &NamespaceFd) -> SysResult<Pid>;
 
     /// Returns `true` if a namespace has ever had an init; `None` if this is unknown.

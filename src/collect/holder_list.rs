@@ -15,8 +15,9 @@ use crate::model::Holder;
 /// Maximum number of holders of each kind that the list stores for one namespace.
 pub const MAX_HOLDERS: usize = 10_000;
 
-/// Maximum total size of the stored holders, see [`size`]. In a document, a holder of size 1 takes
-/// at most 500 bytes. So all holders take less than half of the maximum size of a document.
+/// Maximum total size of the stored holders, in units of 64 bytes (see [`size`]). In a document,
+/// each unit takes at most 500 bytes. So all holders take less than half of the largest possible
+/// document.
 const MAX_SIZE: usize = 100_000;
 
 /// Minimum total size (see [`size`]) at which `push` checks the limits of the list.
@@ -28,7 +29,7 @@ pub struct HolderList {
     holders: Vec<(u64, Holder)>,
     /// Total size of the holders in the list, in units of 64 bytes (see [`size`]).
     size: usize,
-    /// When the total size reaches this value, `push` removes the holders that exceed the limits.
+    /// Total size (see [`size`]) at which `push` next checks the limits of the list.
     next_check: usize,
     left_out: usize,
 }

@@ -40,7 +40,7 @@ pub enum InitHistory {
     /// in this namespace, but has no link `pid_for_children`: the kernel shows this link only after
     /// the namespace has had an init.
     NoneYet,
-    /// The namespace has had an init. A link `ns/pid` or `pid_for_children` in /proc refers to the
+    /// The namespace has had an init: a link `ns/pid` or `pid_for_children` in /proc refers to the
     /// namespace, or kernel memory shows that an init existed.
     Existed,
 }
@@ -51,7 +51,7 @@ pub struct Registered {
     /// Descriptor of the namespace; `None` if the namespace could not be opened or kept open.
     pub fd: Option<NamespaceFd>,
     /// The inode of the parent, or the error if the kernel does not reveal the parent. Set only if
-    /// pidns closed this namespace because there were too few descriptors.
+    /// pidns closed this namespace because it was running out of descriptors.
     pub closed_parent: Option<Result<u64>>,
     /// The [`InitHistory`] of the namespace. If the namespace was found in several ways, this is
     /// the most certain value.

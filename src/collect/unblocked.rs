@@ -12,7 +12,7 @@ use crate::model::Pid;
 /// up. If every attempt to take a snapshot is blocked, this happens after about a minute.
 const MAX_BLOCKED: usize = 16;
 
-/// The function that warns the user that a process has blocked pidns, and that pidns tries again.
+/// The function that warns the user that a process has blocked pidns.
 static WARN: OnceLock<fn(Error)> = OnceLock::new();
 
 /// Sets the function that warns the user if a process has blocked pidns. If no function is set,
@@ -80,9 +80,9 @@ mod tests {
         Pid::new(raw).unwrap()
     }
 
-    /// Calls `retry` with a maximum of three blocked threads. `before` threads are already blocked,
-    /// and all attempts before number `success` block. Returns the result and the number of
-    /// attempts.
+    /// Calls `retry` with a maximum of three blocked threads. `before` threads are already blocked.
+    /// Attempt number `success` is the first that does not block. Returns the result and the number
+    /// of attempts.
     fn retry_up_to_three(before: u32, success: u32) -> (Result<(), String>, u32) {
         let attempts = Cell::new(0);
         let blockers = (1..=before).map(|it| [pid(it)].into()).collect();

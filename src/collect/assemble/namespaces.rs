@@ -51,9 +51,9 @@ pub struct RefusedParents {
     /// `true` if pidns is in the initial namespace. The kernel then permits pidns to see the parent
     /// of every other namespace.
     pub all_have_parents: bool,
-    /// `true` if all namespaces below the one that the procfs shows are also below pidns's own
-    /// namespace. The kernel then lets pidns see their parents, so an `EPERM` from `NS_GET_PARENT`
-    /// comes from a seccomp filter.
+    /// `true` if every descendant of the namespace that the procfs shows is also a descendant of
+    /// pidns's own namespace. If so, the kernel lets pidns see the parents of these descendants, so
+    /// an `EPERM` from `NS_GET_PARENT` comes from a seccomp filter.
     pub is_certain: bool,
 }
 
@@ -156,9 +156,9 @@ pub fn index(namespaces: &[Namespace], id: NamespaceId) -> Option<usize> {
     namespaces.binary_search_by_key(&id, |namespace| namespace.id).ok()
 }
 
-/// Fills in the namespaces of inits with unreadable namespace links, if the namespace was found
-/// through a descriptor or a mount. For an open namespace, the kernel reveals the PID of the init
-/// without further permissions (`NS_GET_TGID_FROM_PIDNS`, since Linux 6.11).
+/// Fills in the namespace of each init whose namespace link is unreadable, if the scan found this
+/// namespace through a descriptor or a mount. For an open namespace, the kernel reveals the PID of
+/// the init without further permissions (`NS_GET_TGID_FROM_PIDNS`, since Linux 6.11).
 pub fn place_inits(
     source: &dyn FollowUp,
     registered: &HashMap<u64, Registered>,

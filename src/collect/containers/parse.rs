@@ -16,7 +16,7 @@ fn valid(name: Option<String>) -> Option<String> {
     name.filter(|name| !name.is_empty() && name.len() <= MAX_NAME)
 }
 
-/// Returns the name in Docker's `config.v2.json`.
+/// Returns a container's name from Docker's `config.v2.json`.
 #[must_use]
 pub fn docker_name(json: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
@@ -67,11 +67,11 @@ pub struct Names {
     pub pod_namespace: Option<String>,
 }
 
-/// Returns the names in the annotations of a bundle's `config.json`.
+/// Returns the names of a container and its pod, from the annotations in `config.json` of a bundle.
 #[must_use]
 pub fn annotated_names(json: &[u8]) -> Names {
-    // Search for the annotations, because parsing the whole file takes longer than reading it. The
-    // search does not find `KEY` inside a string, because quotes in strings are escaped.
+    // Search for the annotations, because parsing the whole file is slow. The search does not find
+    // `KEY` inside a string, because quotes in strings are escaped.
     const KEY: &[u8] = b"\"annotations\":";
     let value = memmem::find(json, KEY).and_then(|at| json.get(at + KEY.len()..));
     let annotations = value.and_then(|json| {

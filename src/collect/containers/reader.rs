@@ -15,7 +15,7 @@ use crate::collect::kernel::wait_limit::{WaitLimit, read_at_most};
 use crate::collect::proc::procfs::Procfs;
 use crate::model::{Container, Pid, Snapshot, cgroup};
 
-/// Size limit for the file of one container. Such a file is long if the container has many
+/// Size limit for a configuration file. The file of a container is long if the container has many
 /// environment variables.
 const MAX_CONFIG: usize = 1 << 20;
 
@@ -108,8 +108,8 @@ pub struct NameReader {
     /// Maps the owner of Docker daemons (a user in a PID namespace) to the directories in which the
     /// daemons store their containers.
     docker: HashMap<RuntimeOwner, Vec<OwnedFd>>,
-    /// The parent directory of the containerd bundle that was read last, and the owner of the
-    /// bundle's runtime. The bundle of the next container is often in the same directory.
+    /// Cache: the parent directory of the last containerd bundle, and the owner of this bundle's
+    /// runtime. The bundle of the next container is often in the same directory.
     bundles: Option<(OwnedFd, RuntimeOwner)>,
     /// For each user of podman, a map from the IDs of this user's containers to their names.
     podman: HashMap<RuntimeOwner, HashMap<String, String>>,
@@ -179,7 +179,7 @@ impl NameReader {
         directories
     }
 
-    /// Opens the directory in which a daemon keeps its containers.
+    /// Opens the directory in which a Docker daemon stores its containers.
     fn docker_directory(&self, pid: Pid, uid: u32) -> Option<OwnedFd> {
         let root = self.root_of(pid)?;
         let command_line = self.command_line(pid);

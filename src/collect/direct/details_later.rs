@@ -40,8 +40,8 @@ pub fn read_details(
 
 struct LaterDetails {
     procfs: Procfs,
-    /// Counts down from [`PATIENCE`] each time that a command line is still empty after all
-    /// retries. At 0, this thread no longer retries.
+    /// Starts at [`PATIENCE`], and decreases by 1 if a command line is still empty after all
+    /// retries. At 0, this thread stops retrying.
     patience: Cell<u32>,
     memory_waits: WaitLimit,
     cgroup_waits: WaitLimit,

@@ -214,7 +214,8 @@ impl FactReader {
         found
     }
 
-    /// Returns the processes in `ended` that have probably restarted themselves.
+    /// Returns the processes in `ended` that a new process with the same name has probably
+    /// replaced.
     fn restarted(&self, ended: &BTreeSet<Pid>) -> BTreeSet<Pid> {
         let ended: Vec<_> = self.processes.iter().filter(|it| ended.contains(&it.pid)).collect();
         restarted(&self.procfs, &self.processes, &ended)
@@ -254,8 +255,8 @@ impl FactReader {
     }
 
     /// Returns `true` if nsenter(1) cannot become root in the user namespace of a process, so it
-    /// must keep the user and groups of its caller. Returns `false` if the caller is already in
-    /// that user namespace.
+    /// needs `--preserve-credentials`. Returns `false` if the caller is already in that user
+    /// namespace.
     fn keeps_user(&self, process: &Process) -> bool {
         let Ok(dir) = ProcessDir::open(self.procfs.fd(), process.pid) else { return false };
         let theirs = namespace_link(dir.as_fd(), c"ns/user", "user").ok().flatten();

@@ -39,8 +39,7 @@ impl NamespaceHandle {
         Self { namespace, file: None }
     }
 
-    /// Opens a namespace that the user specified by an nsfs file. Fails if the file is not a PID
-    /// namespace.
+    /// Opens a namespace by the path of an nsfs file. Fails if the file is not a PID namespace.
     pub fn file(path: &Path) -> Result<Self, Error> {
         let failed = |errno: Errno| Error::read(path, errno);
         scan_mark::renew();
@@ -144,9 +143,10 @@ impl Translator {
         Ok(Translation { pid, from, to: to.namespace, translated: to.pid, levels })
     }
 
-    /// Finds the process with the PID `pid` in the namespace `home`. Returns its PID in pidns's
-    /// namespace, and its PIDs at every level, from pidns's namespace to the process's own. `named`
-    /// is the namespace for the error message; `None` if the user did not specify a namespace.
+    /// Finds the process with the PID `pid` in the namespace `home`. Returns the PID of the process
+    /// in pidns's namespace, and its PIDs at every level, from pidns's namespace to the process's
+    /// own. `named` is the namespace that the user specified, if any. It is used only in the error
+    /// message.
     ///
     /// The status file is opened first and read last. If the last read succeeds, everything read in
     /// between belongs to the same process.
@@ -223,8 +223,9 @@ impl Translator {
         Ok(Some(opened))
     }
 
-    /// Opens a namespace by inode. No system call does this, so reads the namespace links of all
-    /// processes until one contains the inode. A scan would take at least four times as long.
+    /// Opens a namespace by inode. No system call can do this, so the function reads the namespace
+    /// links of all processes until a link contains the inode. A scan would take at least four
+    /// times as long.
     fn find_by_inode(&self, inode: u64) -> Result<NamespaceFd, Failure> {
         if inode == self.own.inode() {
             return Ok(self.own.try_clone()?);

@@ -59,7 +59,7 @@ impl Descendant {
     /// Sends a signal. Fails with `EPERM` if pidns has no permission to signal the process.
     pub fn signal(&self, signal: Signal) -> SysResult<()> {
         match self.pidfd.as_ref().map(|pidfd| pidfd_send_signal(pidfd, signal)) {
-            // A seccomp filter can forbid pidfd_send_signal(2), and still permit kill(2).
+            // A seccomp filter may block pidfd_send_signal(2), but allow kill(2).
             Some(Err(Errno::NOSYS)) if !self.still_has_its_pid() => Err(Errno::SRCH),
             Some(Err(Errno::NOSYS)) | None => kill_process(self.raw, signal),
             Some(result) => result,
@@ -67,8 +67,8 @@ impl Descendant {
     }
 
     /// Returns the PID, and the inode of the pidfd. Since Linux 6.9, each process has its own pidfd
-    /// inode, so a later process with the same PID differs. Before Linux 6.9, all pidfds have the
-    /// same inode.
+    /// inode, so a later process with the same PID has another inode. Before Linux 6.9, all pidfds
+    /// have the same inode.
     #[must_use]
     pub fn identity(&self) -> (Pid, Option<u64>) {
         let stat = self.pidfd.as_ref().and_then(|pidfd| fstat(pidfd).ok());
@@ -275,7 +275,7 @@ impl Descendants {
     }
 
     /// Opens a process that was listed as a child of `parent`, or of pidns if `parent` is `None`.
-    /// Returns `None` if the process is gone, or has another parent by now that is not pidns.
+    /// Returns `None` if the process is gone, or if its parent is now neither `parent` nor pidns.
     fn open_child(&self, pid: Pid, parent: Option<&Descendant>) -> Option<Descendant> {
         let raw = self.raw(pid)?;
         let pidfd = match pidfd_open(raw, PidfdFlags::empty()) {
@@ -298,8 +298,8 @@ impl Descendants {
             }
         }
         // Accept the process only if its parent is the expected parent or pidns, which adopts
-        // orphans. Read the status after opening the pidfd. If the PID was reused before that, the
-        // status shows another parent.
+        // orphans. Read the status after opening the pidfd: if the PID was reused before the pidfd
+        // was opened, the status shows another parent.
         let status = status(&self.procfs, pid)?;
         let is_child = status.ppid == Some(self.viewer);
         let is_grandchild = parent.is_some_and(|parent| {
@@ -392,7 +392,7 @@ enum ChildState {
     Reapable,
     /// The process is not a child of pidns.
     NotAChild,
-    /// The kernel does not report the state (before Linux 5.4).
+    /// Linux before 5.4 does not report the state of a child.
     Unknown,
 }
 

@@ -44,8 +44,8 @@ pub struct CgroupDir {
     parent: Option<usize>,
 }
 
-/// The cgroups of the processes that were read, and all ancestors of these cgroups. A tree stores
-/// each cgroup only once; the paths of nested cgroups are long.
+/// The cgroups of the processes that were read, and all ancestors of these cgroups. Each cgroup is
+/// stored only once, because the paths of nested cgroups are long.
 #[derive(Default)]
 struct CgroupTree {
     cgroups: Vec<CgroupDir>,
@@ -344,7 +344,8 @@ mod tests {
             root: b"/".to_vec(),
             point: dir.path().as_os_str().as_encoded_bytes().to_vec(),
         };
-        // `/a/gone` has been removed, and `/` does not have the pids controller.
+        // Create no files for `/a/gone`, which has been removed, and for `/`, which does not have
+        // the pids controller.
         for (path, used) in [("a", 1), ("a/b", 2), ("a/b/c", 3), ("a/d", 4)] {
             let at = dir.path().join(path);
             fs::create_dir(&at).unwrap();

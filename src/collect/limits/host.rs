@@ -196,8 +196,8 @@ impl<'a> LimitedHost<'a> {
             if let Ok(Some(index)) = cgroup {
                 self.cgroups.insert(pid, index);
             }
-            // Report a slow read of a cgroup even if the user did not ask about the process: it may
-            // use up most of a limit that the user asked about.
+            // Report a slow read of a cgroup even if the user did not ask about the process,
+            // because this process may use up most of a limit that the user asked about.
             if let Err(why) = cgroup
                 && (is_wanted || why == TOO_SLOW)
             {

@@ -1,4 +1,4 @@
-//! Reads the current count and the maximum of each limit.
+//! Reads the current usage and the maximum of each limit.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -210,8 +210,8 @@ fn of_user(uid: u32, user_namespace: Option<u64>) -> LimitScope {
     LimitScope { uid: Some(uid), user_namespace, ..LimitScope::default() }
 }
 
-/// Returns the kernel's counts for the user of a process, for the owner of the process's user
-/// namespace, and for the owners of that user namespace's ancestors, innermost first.
+/// Returns the kernel's counts that apply to a process: first the counts of the process's user,
+/// then the counts of the owner of each user namespace that contains the process, innermost first.
 fn counts<'h>(host: &'h LimitedHost<'_>, it: &LimitedProcess<'_>) -> Option<&'h [UserCount]> {
     let users = &host.kernel.as_ref().ok()?.users;
     users.get(&(it.user_namespace.ok()??, it.process.uid)).map(Vec::as_slice)

@@ -1,4 +1,4 @@
-//! Parses the files that contain limits and counters of tasks.
+//! Parses the files that contain task limits and task counters.
 
 use super::number::{number, words};
 

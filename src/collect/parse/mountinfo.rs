@@ -39,8 +39,8 @@ pub struct NamespaceMount {
 
 impl NamespaceMount {
     /// Creates a `NamespaceMount` from the fields of a mount on nsfs. `root` is the root of the
-    /// mount within nsfs, for example `pid:[4026531836]`. Returns `None` unless this is a PID
-    /// namespace or a mount namespace.
+    /// mount within nsfs, for example `pid:[4026531836]`. Returns `None` if `root` is neither a PID
+    /// namespace nor a mount namespace.
     #[must_use]
     pub fn on_nsfs(id: u64, root: &[u8], path: &[u8]) -> Option<Self> {
         let of = |kind, name| Some((kind, namespace_link(root, name)?));
@@ -74,7 +74,7 @@ pub fn shows_root(mountinfo: &[u8]) -> bool {
 /// How a procfs hides processes of other users (`hidepid=` and `gid=` of `proc(5)`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HidePid {
-    /// The procfs hides no processes.
+    /// The procfs does not hide processes (`hidepid=0`).
     Off,
     /// Processes of other users are listed, but their files can't be read.
     NoAccess {

@@ -28,8 +28,8 @@ pub struct Status {
     pub nspid: Nspid,
     /// `true` for a kernel thread (`Kthread`, since Linux 6.8).
     pub kernel_thread: Option<bool>,
-    /// `true` if the process has an address space (`Vm...` lines). Kernel threads have none. An
-    /// exiting process releases its address space before it becomes a zombie.
+    /// `true` if the process has an address space (`Vm...` lines). Kernel threads do not have an
+    /// address space. An exiting process releases its address space before it becomes a zombie.
     pub has_memory: bool,
     /// Number of threads (`Threads`).
     pub threads: Option<NonZeroU32>,
@@ -37,8 +37,8 @@ pub struct Status {
     pub descriptor_capacity: Option<u32>,
 }
 
-/// Parses `/proc/PID/status`. If a field occurs twice, uses the first occurrence. A malformed or
-/// too large number is treated as missing.
+/// Parses `/proc/PID/status`. If a field occurs twice, the first occurrence is used. A number that
+/// is malformed or too large is treated as missing.
 #[must_use]
 pub fn status(bytes: &[u8]) -> Status {
     let mut status = Status { state: '?', ..Status::default() };
@@ -208,7 +208,7 @@ pub fn thread_group(status: &[u8]) -> Option<Pid> {
 }
 
 /// Parses only the number of context switches: the sum of `voluntary_ctxt_switches` and
-/// `nonvoluntary_ctxt_switches`. It grows each time the thread stops running.
+/// `nonvoluntary_ctxt_switches`. The sum increases each time the thread is switched out.
 #[must_use]
 pub fn context_switches(status: &[u8]) -> Option<u64> {
     let count = |name| number::<u64>(field(status, name)?.trim_ascii());

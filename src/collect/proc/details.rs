@@ -46,9 +46,9 @@ const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(4), Duration::from_millis(16)];
 
-/// Number of empty command lines after which a thread no longer retries. A command line is empty
-/// for a moment during `execve(2)`, so the thread pauses and reads an empty command line again (see
-/// `PAUSES`). But a process can also leave its command line empty forever.
+/// Number of command lines that may stay empty before a thread stops retrying. A command line is
+/// empty for a moment during `execve(2)`, so the thread retries after a pause (see `PAUSES`). But a
+/// process can also leave its command line empty forever.
 pub const PATIENCE: u32 = 16;
 
 /// Reads the details of one process.
@@ -57,8 +57,8 @@ pub struct DetailReader<'a> {
     pub dir: BorrowedFd<'a>,
     /// The open file `/proc/PID/status`. Reading it fails once the process is gone.
     pub status_file: &'a OwnedFd,
-    /// Counts down from [`PATIENCE`] each time that a command line is still empty after all
-    /// retries. At 0, this thread no longer retries.
+    /// Starts at [`PATIENCE`], and decreases by 1 if a command line is still empty after all
+    /// retries. At 0, this thread stops retrying.
     pub patience: &'a Cell<u32>,
     /// Limits the total time that the threads of the scan wait when they read the memory of
     /// processes.

@@ -23,8 +23,8 @@ const ATTEMPTS: usize = 10;
 /// Pause before the next pass, if a thread started or exited during a pass.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Determines from its status whether an init is alive. If the init may be exiting, also examines
-/// its threads.
+/// Determines whether an init is alive, from the status of the init. If the init may be exiting,
+/// also examines its threads.
 pub fn life(procfs: &Procfs, init: &Process, has_memory: bool) -> InitNow {
     // A process with an address space is alive, because an exiting process releases its address
     // space early. A kernel thread has no address space, but is alive.
@@ -51,12 +51,12 @@ enum ThreadsNow {
     Changed,
 }
 
-/// Determines from the states of its threads whether a process is alive. A process lives as long as
-/// any of its threads; the leader can exit long before the others.
+/// Determines whether a process is alive, from the states of its threads. A process is alive while
+/// any of its threads is alive; the leader can exit long before the others.
 ///
 /// A single pass over the threads can miss a living thread: if this thread calls `execve(2)`, it
 /// exchanges its TID with the exiting leader, so pidns may see the leader under each of the two
-/// TIDs. So the process is terminated only if two passes in a row find only exiting threads.
+/// TIDs. So the process counts as terminated only if two passes in a row find only exiting threads.
 fn life_by_threads(dir: BorrowedFd<'_>) -> SysResult<InitNow> {
     let mut exiting_before = false;
     for _ in 0..ATTEMPTS {
@@ -157,8 +157,8 @@ fn nested_init(procfs: &Procfs, pid: Pid, text: &mut Vec<u8>) -> SysResult<Optio
         _ => {}
     }
     let link = dir.pid_namespace();
-    // Read the status again after the link `ns/pid`. If this succeeds, the process still exists, so
-    // the link belongs to it, and not to a later process with the same PID.
+    // Read the status again after reading the link `ns/pid`. If this succeeds, the process still
+    // exists, so the link does not belong to a later process with the same PID.
     read_record(&status_file, text)?;
     let status = parse::status(text);
     let has_memory = status.has_memory;

@@ -7,8 +7,8 @@ use super::scan::Scan;
 use super::walk;
 use crate::model::Pid;
 
-/// Maximum number of times that missing parents are read again. More than one is needed if a
-/// process gets a new parent, and the new parent exits before pidns has read it.
+/// Maximum number of rounds that read missing parents. A second round is needed if a process gets a
+/// new parent, and the new parent exits before pidns has read it.
 const ROUNDS: usize = 8;
 
 /// Reads the parents that the scan missed, and rereads their children.

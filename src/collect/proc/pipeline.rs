@@ -183,9 +183,10 @@ impl Adopted {
 }
 
 /// Returns the terminated children of pidns and of the shells in `ancestry`, such as an earlier
-/// command in the pipeline. pidns gets children from a shell that starts processes for redirections
-/// such as `< <(command)`, and then executes pidns. [`pipeline`] can't find a child that has
-/// terminated since the scan, because the child's pipes can no longer be read.
+/// command in the pipeline. pidns can have children that it did not start: a shell can start
+/// processes for redirections such as `< <(command)`, and then replace itself with pidns
+/// (`execve(2)`). [`pipeline`] can't find a child that has terminated since the scan, because the
+/// child's pipes can no longer be read.
 fn ended_children(
     procfs: &Procfs,
     processes: &[Process],

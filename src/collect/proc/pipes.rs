@@ -17,8 +17,7 @@ use crate::model::Pid;
 /// The descriptors that connect a process to its pipeline.
 const STANDARD: [&CStr; 3] = [c"fd/0", c"fd/1", c"fd/2"];
 
-/// Maximum number of descriptors to read for pidns, for a shell, and for a process that a shell has
-/// just forked. For other processes, only the `STANDARD` descriptors are read.
+/// Maximum number of descriptors to read per process, besides the `STANDARD` descriptors.
 const MAX_DESCRIPTORS: usize = 256;
 
 /// The pipes and FIFOs that a process has open.
@@ -52,10 +51,10 @@ impl Pipes {
         Self::of_descriptors(procfs, pid, |dir| Ok(paths(descriptors(dir)?)))
     }
 
-    /// Finds the pipes of pidns or a shell that may belong to its pipeline. Returns all pipes among
-    /// the standard descriptors. Among the higher descriptors, returns only write ends of anonymous
-    /// pipes that commands of the shell inherit, as in `exec 3> >(cat)`. Other pipes may lead to a
-    /// server, as in `exec 3< <(server)`.
+    /// Finds the pipes that may belong to the pipeline of a process (pidns or a shell). Returns all
+    /// pipes among the standard descriptors. Among the higher descriptors, returns only write ends
+    /// of anonymous pipes that commands of the shell inherit, as in `exec 3> >(cat)`. Other pipes
+    /// may lead to a server, as in `exec 3< <(server)`.
     pub fn of_shell(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |dir| {
             let is_passed_on = |fd: &u32| {
@@ -70,8 +69,8 @@ impl Pipes {
         })
     }
 
-    /// Finds the pipes among some descriptors of a process. `list` returns the paths of these
-    /// descriptors. Leaves out descriptors that can't be read.
+    /// Finds the pipes among the descriptors whose paths `list` returns. Skips descriptors that
+    /// can't be read.
     fn of_descriptors(
         procfs: &Procfs,
         pid: Pid,

@@ -71,8 +71,8 @@ impl ReadProcess {
 
 /// Reads processes, one after the other.
 ///
-/// Consecutive PIDs often belong to similar processes. So the reader chooses the fastest order of
-/// reading a process's files by the type of the previous process.
+/// Consecutive PIDs often belong to similar processes. So the type of the previous process tells
+/// the reader in which order it can read the next process's files fastest.
 pub struct ProcessReader<'a> {
     scan: Scan<'a>,
     searches_holders: bool,
@@ -80,8 +80,8 @@ pub struct ProcessReader<'a> {
     buffer: Vec<u8>,
     last_was_nested: bool,
     last_was_kernel_thread: bool,
-    /// Counts down from [`PATIENCE`] each time that a command line is still empty after all
-    /// retries. At 0, this thread no longer retries.
+    /// Starts at [`PATIENCE`], and decreases by 1 if a command line is still empty after all
+    /// retries. At 0, this thread stops retrying.
     patience: Cell<u32>,
 }
 

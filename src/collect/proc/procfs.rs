@@ -120,7 +120,7 @@ impl Procfs {
         Ok(self.entries()?.filter_map(pid))
     }
 
-    /// Lists all directory entries.
+    /// Lists all entries of the root directory of the procfs.
     pub fn entries(&self) -> SysResult<Dir> {
         // Open the directory again for each listing, because duplicated descriptors share the read
         // position.

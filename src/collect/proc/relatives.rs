@@ -78,7 +78,7 @@ pub fn children(procfs: &Procfs, parent: Pid) -> Vec<Pid> {
 
 /// Returns the processes in `ended` that have probably restarted themselves since the scan: the
 /// parent has a new child with the same name. `processes` are all processes of the scan, and
-/// `ended` are those that have ended since.
+/// `ended` are the processes that have ended since the scan.
 pub fn restarted(procfs: &Procfs, processes: &[Process], ended: &[&Process]) -> BTreeSet<Pid> {
     let ended: Vec<_> = ended.iter().filter(|it| !it.is_zombie()).collect();
     let parents: BTreeSet<Pid> = ended.iter().filter_map(|it| it.ppid).collect();
@@ -105,8 +105,8 @@ pub fn has_ended(procfs: &Procfs, pid: Pid) -> bool {
 }
 
 /// Returns `true` if a process is a shell. Uses the target of the link `exe`, because `comm` may be
-/// the name of a script. If pidns may not read the link, also checks the first argument: if the
-/// process runs a script, it is the script's shell.
+/// the name of a script. If pidns may not read the link, checks `comm` and the first argument: if
+/// the process runs a script, the first argument is the shell.
 pub fn is_shell(procfs: &Procfs, process: &Process, waits: &WaitLimit) -> bool {
     let is_shell = |path: &[u8]| SHELLS.iter().any(|it| it.as_bytes() == file_name(path));
     let mut link = [0; 256];

@@ -1,10 +1,11 @@
 //! Marks a pidns process that is running a scan, so that other scans recognize it.
 //!
-//! A scan keeps each namespace open that it finds, and closes all of them at the end. Other scans
-//! must not report these descriptors as holders. So a scanning pidns process has a *scan mark*: an
-//! open, empty memfd (`memfd_create(2)`) with a well-known name, which the link `/proc/PID/fd/FD`
-//! shows. If a process has a scan mark, its descriptors with the flag `O_CLOEXEC` are not holders.
-//! pidns sets this flag on every descriptor that it opens; an inherited descriptor cannot have it.
+//! A scan keeps open each namespace that it finds, and closes all namespaces at the end. Other
+//! scans must not report these descriptors as holders. So a scanning pidns process has a
+//! *scan mark*: an open, empty memfd (`memfd_create(2)`) with a well-known name, which the link
+//! `/proc/PID/fd/FD` shows. If a process has a scan mark, its descriptors with the flag `O_CLOEXEC`
+//! are not holders. pidns sets this flag on every descriptor that it opens; an inherited descriptor
+//! cannot have it.
 //!
 //! Any process can imitate the mark, so it is valid only for a short time after it was made or
 //! renewed. After that time, even a pidns process that is still scanning (for example, because it
@@ -74,7 +75,7 @@ pub fn is_mark(table: BorrowedFd<'_>, name: &CStr, file: FileId) -> bool {
         })
 }
 
-/// Returns the time at which a descriptor's file was last changed.
+/// Returns the `ctime` of the file that a descriptor refers to.
 fn changed_at(table: BorrowedFd<'_>, name: &CStr) -> Result<Duration> {
     let time = statx(table, name, AtFlags::STATX_DONT_SYNC, StatxFlags::CTIME)?.stx_ctime;
     let seconds = u64::try_from(time.tv_sec).map_err(|_| Errno::RANGE)?;

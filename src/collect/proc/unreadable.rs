@@ -13,13 +13,13 @@ use crate::collect::kernel::sys::read_link;
 use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::model::{Pid, Process};
 
-/// `others` are the children of the processes in `ancestry`. For each child whose descriptors pidns
-/// may not read, adds the pipes that the child may have open. `chain` contains the pipes of each
-/// process in `ancestry`.
+/// For each child in `others` whose descriptors pidns may not read, adds the pipes that the child
+/// may have open. `others` are the children of the processes in `ancestry`. `chain` contains the
+/// pipes of each process in `ancestry`.
 ///
 /// Leaves out a child that is not in the session of pidns or of an ancestor, because a daemon
-/// leaves the session of the job that started it. Adds a pipe only if pidns sees no other end of
-/// the pipe.
+/// leaves the session of the job that started it. Adds a pipe only if pidns does not see which
+/// process has the other end open.
 pub fn add_possible_pipes(
     procfs: &Procfs,
     ancestry: &[&Process],
@@ -62,7 +62,7 @@ struct Ancestor<'a> {
     pipes: Pipes,
 }
 
-/// The processes and pipes around pidns that it can see.
+/// The visible part of the pipeline that pidns belongs to.
 struct Pipeline<'a> {
     /// pidns and its ancestors.
     chain: Vec<Ancestor<'a>>,
@@ -102,13 +102,13 @@ impl<'a> Pipeline<'a> {
         Self { chain, open, pid_max: procfs.pid_max() }
     }
 
-    /// Returns the pipes that an unreadable child of an ancestor may have open. Such a pipe is one
-    /// of these:
+    /// Returns the pipes that `process` may have open, if pidns may not read its descriptors. Such
+    /// a pipe is one of these:
     ///
-    /// - A pipe that the parent has created for itself, as in `exec > >(sudo tee log)`. The
-    ///   grandparent doesn't have this pipe.
+    /// - A pipe that the parent of `process` has created for itself, as in
+    ///   `exec > >(sudo tee log)`. The grandparent of `process` doesn't have this pipe.
     /// - A pipe between two commands of a pipeline. The shell that starts the commands doesn't have
-    ///   this pipe. It starts the writer before the reader.
+    ///   this pipe. The shell starts the writer before the reader.
     fn possible_pipes(&self, process: &Process, others: &[(&Process, Pipes)]) -> Pipes {
         let mut possible = Pipes::default();
         let level = self.chain.iter().position(|it| process.ppid == Some(it.process.pid));

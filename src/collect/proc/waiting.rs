@@ -169,8 +169,8 @@ fn sleeps_killably(task: BorrowedFd<'_>) -> bool {
 pub struct Freezer {
     /// The cgroup hierarchies.
     mounts: Vec<CgroupMount>,
-    /// The frozen cgroups for each content of `/proc/PID/cgroup`: the cgroups in that file, and
-    /// their ancestors, if they are frozen.
+    /// Maps the contents of a `/proc/PID/cgroup` file to the frozen cgroups among the listed
+    /// cgroups and their ancestors.
     known: Mutex<HashMap<Vec<u8>, Vec<FrozenCgroup>>>,
 }
 

@@ -25,7 +25,7 @@ pub struct Worker<'a> {
     reader: ProcessReader<'a>,
     found: ScanFindings,
     attempt: Attempt,
-    /// Number of late rounds so far; see [`MAX_LATE_ROUNDS`].
+    /// Number of rounds so far after the last regular attempt; see [`MAX_LATE_ROUNDS`].
     late_rounds: usize,
     /// Processes that must be read again.
     retry: Vec<Target>,

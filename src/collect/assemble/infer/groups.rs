@@ -112,8 +112,8 @@ impl Groups {
         Some(group)
     }
 
-    /// Returns `false` if two groups are certainly in different namespaces: the known facts about
-    /// their namespaces, or about the ancestors of these namespaces, differ.
+    /// Returns `false` if the known facts prove that two groups are in different namespaces.
+    /// Compares the namespaces of the groups, and the ancestors of these namespaces.
     pub fn agree(&mut self, one: usize, other: usize) -> bool {
         fn differ<T: PartialEq + Copy>(a: Option<T>, b: Option<T>) -> bool {
             a.is_some() && b.is_some() && a != b

@@ -1,6 +1,6 @@
-//! Infers what the kernel does not reveal: the namespaces of processes with unreadable namespace
-//! links, and the parents of namespaces. Uses only facts that every viewer may read: PIDs at every
-//! level, parent processes, and the leaders of sessions and process groups.
+//! Infers data that the kernel does not reveal: the namespaces of processes with unreadable
+//! namespace links, and the parents of namespaces. Uses only facts that every viewer may read: PIDs
+//! at every level, parent processes, and the leaders of sessions and process groups.
 //!
 //! Processes that are certainly in the same namespace form a *group*. Two groups are joined if one
 //! of these rules shows that they are in the same namespace:
@@ -58,8 +58,8 @@ pub struct Known<'a> {
     pub is_there: &'a dyn Fn(&Process) -> bool,
 }
 
-/// Fills in the namespaces of processes and the parents of namespaces that the kernel did not
-/// report. Also adds the namespaces that could not be read.
+/// Infers the missing namespaces of processes and the missing parents of namespaces. Also adds the
+/// namespaces that could not be read.
 ///
 /// Returns the namespace that the procfs shows. If the inode of this namespace is unknown, its ID
 /// contains the PID of a member.

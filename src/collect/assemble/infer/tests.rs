@@ -256,7 +256,7 @@ proptest! {
 
 #[derive(Debug, Default)]
 struct Share {
-    /// Number of `open` processes whose namespace was inferred.
+    /// Number of nested processes with an unreadable link whose namespace was inferred.
     placed: usize,
     /// Number of nested processes with an unreadable namespace link.
     open: usize,

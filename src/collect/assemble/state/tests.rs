@@ -260,8 +260,7 @@ fn asks_last_whether_an_init_exists_now() {
     assert_eq!(case.run().asked, [HadInit, InitNow]);
     let unable = Case { init_now: super::InitNow::Unknown, ..case };
     assert_eq!(unable.run().asked, [HadInit, InitNow, ListInits]);
-    // `InitHistory::Existed` proves that the namespace had an init, so the question `HadInit` is
-    // not asked.
+    // `InitHistory::Existed` proves that the namespace had an init, so `had_init` is not called.
     let existed = Case { init_history: InitHistory::Existed, ..unable };
     assert_eq!(existed.run().asked, [InitNow, ListInits]);
     let unpinned = Case { is_pinned: false, ..existed };
@@ -292,8 +291,8 @@ fn an_init_with_an_unreadable_link_may_belong_to_any_namespace_at_its_level() {
     };
     let unread = |nspid: &[u32]| listed(nspid, None, InitNow::Living);
     assert_eq!(state(unread(&[9, 1]), &[]), NamespaceState::Unknown);
-    // A namespace is live only if its own init runs. The next two cases list the init of another
-    // namespace: one at another level, and one with another inode.
+    // A namespace is live only if its own init runs. In the next two cases, the init belongs to
+    // another namespace, because its level or inode differs.
     assert_eq!(state(unread(&[9, 2, 1]), &[]), NamespaceState::Dead);
     let other = listed(&[9, 1], Some(2000), InitNow::Living);
     assert_eq!(state(other, &[]), NamespaceState::Dead);

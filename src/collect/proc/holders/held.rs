@@ -1,5 +1,4 @@
-//! Defines the types for the input and the result of a search for the namespaces that one process
-//! keeps alive.
+//! Defines the input and the result of the search for namespaces that a process keeps alive.
 
 use std::collections::BTreeMap;
 use std::os::fd::{BorrowedFd, OwnedFd};

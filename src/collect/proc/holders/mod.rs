@@ -39,8 +39,8 @@ pub fn search(search: &HolderSearch<'_>) -> Result<Held> {
     let leader_has_exited = search.process.is_zombie();
     let held = search_once(search, leader_has_exited)?;
     if held.leader_exits && !leader_has_exited {
-        // The leader has just exited, and has released its descriptors. Another thread still has
-        // the descriptors that it shared with the leader, so search such a thread.
+        // The leader has just exited and released its descriptors. Search another thread, which
+        // still has the descriptors that it shared with the leader.
         return search_once(search, true);
     }
     Ok(held)
@@ -82,8 +82,8 @@ fn search_once(search: &HolderSearch<'_>, leader_has_exited: bool) -> Result<Hel
 /// Searches every thread except `searched`. A thread can have a descriptor table and a mount
 /// namespace of its own (`unshare(2)`).
 fn search_other_threads(search: &HolderSearch<'_>, searched: Pid, held: &mut Held) -> Result<()> {
-    // Do not search the other threads of a pidns process (this one or another) that is running a
-    // scan: they enter namespaces only for a short time.
+    // If a pidns process (this one or another) is running a scan, do not search its other threads:
+    // the threads of a scan enter namespaces only for a short time.
     let searches_fds = search.scan.search.contains(&SearchScope::Fds);
     if search.is_viewer() || held.is_scanner || (!searches_fds && is_scanning(search.dir)) {
         return Ok(());

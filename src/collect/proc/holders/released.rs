@@ -20,8 +20,8 @@ use crate::model::{Holder, NamespaceId, Pid, Process, SearchScope};
 const PAUSES: [Duration; 3] =
     [Duration::ZERO, Duration::from_micros(100), Duration::from_micros(500)];
 
-/// Maximum number of threads of one process whose descriptor tables are checked, to limit the
-/// duration of the check. A process with more threads is assumed to keep its namespaces alive.
+/// Maximum number of threads to check per process. A process with more threads is assumed to keep
+/// its namespaces alive, because checking all its threads would take too long.
 const MAX_THREADS: usize = 64;
 
 /// Removes the holders of each released namespace from `holders`. A namespace is released if it has
@@ -37,8 +37,8 @@ pub fn leave_out_released(
         .iter()
         .filter_map(|process| process.namespace.and_then(NamespaceId::inode))
         .collect();
-    // Removes each namespace that still has a holder from `released`. One such holder is enough:
-    // the check then skips the other holders of the namespace.
+    // Removes from `released` each namespace that still has a holder. After a holder of a namespace
+    // is found, the other holders of this namespace are not checked.
     let remove_held = |released: &mut HashSet<u64>| {
         for (inode, holder) in holders.iter() {
             if released.contains(inode) && still_holds(procfs, in_threads, *inode, holder) {

@@ -1,8 +1,8 @@
 //! Searches mount namespaces for bind mounts that keep PID namespaces alive.
 //!
-//! In the initial PID namespace and with `CAP_SYS_ADMIN`, pidns can list all mount namespaces of
-//! the host (since Linux 6.12), even those without processes. Otherwise, it finds mount namespaces
-//! through processes, open descriptors, and bind mounts of mount namespaces.
+//! If pidns is in the initial PID namespace and has `CAP_SYS_ADMIN`, it can list all mount
+//! namespaces of the host (since Linux 6.12), even those without processes. Otherwise, it finds
+//! mount namespaces through processes, open descriptors, and bind mounts of mount namespaces.
 //!
 //! - `reader`: reads a mount namespace through a thread in it
 //! - `table`: reads the bind mounts in one mount namespace
@@ -96,7 +96,7 @@ pub fn search(
     }
 }
 
-/// A search of mount namespaces in progress.
+/// The state of a search of mount namespaces.
 struct MountSearch<'a> {
     procfs: &'a Procfs,
     /// Limits the total time that the search waits for the kernel's mount lock (see [`MAX_WAIT`]).
@@ -173,9 +173,9 @@ impl MountSearch<'_> {
                 return;
             }
             // All known threads have left the remaining mount namespaces. Look for processes that
-            // have entered them since, such as a process that has restarted itself. If there are
-            // none, the mount namespace is gone, or only a descriptor or a bind mount keeps it
-            // alive.
+            // have entered these namespaces in the meantime, such as a restarted daemon. If a
+            // namespace has no such process, it is gone, or only a descriptor or a bind mount keeps
+            // it alive.
             self.find_readers_again(&inodes);
             inodes.retain(|inode| self.readers.contains_key(inode));
             inodes.retain(|&inode| !self.search_by_readers(inode));
@@ -244,7 +244,7 @@ impl MountSearch<'_> {
     /// the processes in that mount namespace.
     fn note_unsearched(&mut self, inode: u64, errno: Option<Errno>) {
         if self.waits.is_reached() {
-            // A single `MountsBusy` diagnostic covers all mount namespaces that have not been
+            // One `MountsBusy` diagnostic already covers all mount namespaces that were not
             // searched.
             return;
         }
@@ -407,8 +407,9 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Pins a namespace (keeps it open). If `open` fails, returns its error. The registry gets
-    /// `ENOENT` in this case, so it does not record the namespace, which may no longer be mounted.
+    /// Pins a namespace (keeps it open). If `open` fails, returns its error, but passes `ENOENT` to
+    /// the registry. The registry then does not record the namespace, which may no longer be
+    /// mounted.
     fn pin(&self, inode: u64, open: impl FnOnce() -> Result<NamespaceFd>) -> Result<()> {
         let mut cause = Errno::NOENT;
         let open = || {

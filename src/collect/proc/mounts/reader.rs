@@ -30,7 +30,7 @@ pub type RootId = (u64, u64, u64);
 pub struct MountView<'a> {
     pub root: OwnedFd,
     pub table: MountTable<'a>,
-    /// The bind mounts of PID and mount namespaces that the mount table lists.
+    /// The bind mounts of PID and mount namespaces in the mount table.
     pub mounts: MountList,
     /// IDs of all mounts in the table, including mounts that are not bind mounts of namespaces.
     pub mount_ids: HashSet<u64>,
@@ -81,8 +81,8 @@ impl<'a> MountView<'a> {
             Err(Errno::INVAL) => return Err(Errno::SRCH),
             other => other?,
         }
-        // While the table was read, the thread may have switched to another mount namespace
-        // (setns), so check again.
+        // Check that the thread is still in this mount namespace: it may have switched to another
+        // one (setns) while the table was read.
         is_there()?;
         roots.insert(root_id);
         Ok(Some(Self {

@@ -1,5 +1,5 @@
-//! Enumerates all assignments of processes to namespaces that are consistent with what the viewer
-//! sees. The code is simple but slow, so it is suitable only for a few processes.
+//! Enumerates all assignments of processes to namespaces that are consistent with the viewer's
+//! data. The code is simple but slow, so it is suitable only for a few processes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
@@ -7,9 +7,9 @@ use std::num::NonZeroU32;
 use crate::model::{NamespaceId, Pid, Process};
 use crate::testing::forest::View;
 
-/// A namespace of a [`World`]. `None` is the namespace that the procfs shows. `Some` is the index
-/// of the namespace's init. Every other namespace with processes has an init in the list, because
-/// the viewer sees every process, and an init outlives all other members.
+/// A namespace of a [`World`]. `None` is the namespace that the procfs shows. `Some` contains the
+/// index of the namespace's init in the list of processes. The list contains this init, because the
+/// viewer sees every process, and an init outlives all other members.
 pub type Home = Option<usize>;
 
 /// An assignment: the namespace of each process, and the parent of each namespace.
