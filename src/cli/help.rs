@@ -25,8 +25,8 @@ each namespace, and what keeps an empty namespace alive.
 Any user can run pidns. Without root, the kernel hides some facts about the \
 processes of other users. pidns then infers a fact if only one value is \
 possible, and marks the fact as inferred. A line on standard error lists the \
-missing information. In JSON and YAML, \"complete\" and \"diagnostics\" contain \
-the same information.";
+missing information. In JSON and YAML, \"complete\" is false if information is \
+missing, and \"diagnostics\" lists the missing information.";
 
 /// Examples for the end of the short help (`-h`).
 pub(super) const SHORT_EXAMPLES: &str = "\

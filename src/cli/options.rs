@@ -76,9 +76,9 @@ pub(super) struct Details {
     /// Additional data to read, as a comma-separated list
     ///
     /// In text, "--details namespaces" shows which network, IPC, UTS and mount namespaces an init
-    /// shares with the host or with other inits. For each process, it shows which namespaces differ
-    /// from those of the init of its PID namespace. For an init, it shows which namespaces differ
-    /// from those of the init of the parent PID namespace.
+    /// shares with the host or with other inits. It also shows which namespaces differ between a
+    /// process and the init of its PID namespace. An init is compared with the init of the parent
+    /// PID namespace.
     ///
     /// If a process is in a different container than the init of its PID namespace, pidns shows the
     /// container of the process. To find such processes, pidns reads the cgroup of a process only

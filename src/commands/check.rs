@@ -97,8 +97,8 @@ fn check_once(
         let (graph, nothing) = query::part(graph, selection);
         (Check::new(graph, unsettled, policy), nothing.map(|no| (no, coverage)))
     };
-    // Apply the filter to the whole snapshot, including pidns itself. If a CI job leaves nothing
-    // behind, the filter may be correct and match only pidns.
+    // Apply the filter to the whole snapshot, including pidns itself. After a clean CI job, a
+    // correct filter may match only pidns, and this is not an error.
     let matches_nothing = |whole| query::part(PidGraph::new(whole), selection).1.is_some();
     check.nothing_matches = nothing.is_some() && whole.is_some_and(matches_nothing);
     let gap = nothing.map(|(no, coverage)| clean(no, coverage)).transpose()?.flatten();

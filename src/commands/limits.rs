@@ -17,7 +17,7 @@ use crate::wording::limit::namesake_text;
 /// Prints the limits. The exit status is 1 if a limit is reached.
 ///
 /// # Errors
-/// Fails if pidns could read no limit at all, or if a requested process does not exist.
+/// Fails if pidns could not read any limit, or if a requested process does not exist.
 pub fn limits(arguments: &cli::Limits) -> Result<Exit, Error> {
     let (output, origin) = (&arguments.output, &arguments.origin);
     let asked: BTreeSet<Pid> = arguments.pids.iter().copied().collect();

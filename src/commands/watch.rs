@@ -310,7 +310,7 @@ impl<'a> Watcher<'a> {
         self.write(&collect::now(), &host, vec![event]).map(drop)
     }
 
-    /// Saves the snapshots before and after a problem.
+    /// Saves the snapshot that shows a new problem, and the snapshot before it.
     fn save_both(&self, after: &Snapshot) -> Vec<Notice> {
         let Some(dir) = &self.save else { return Vec::new() };
         let (mut files, mut notices) = (Vec::new(), Vec::new());
