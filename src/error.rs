@@ -24,7 +24,7 @@ pub enum Error {
     Read {
         /// The file that could not be read.
         path: PathBuf,
-        /// The error from the system.
+        /// The underlying I/O error.
         source: io::Error,
     },
     /// A file is not a valid document.
@@ -69,21 +69,21 @@ pub enum Error {
     Report {
         /// The file that could not be written.
         path: PathBuf,
-        /// The error from the system.
+        /// The underlying I/O error.
         source: io::Error,
     },
     /// A step of `pidns run` or `pidns watch` failed, for example the start of a process.
     Run {
         /// The failed step, as a phrase that follows "cannot".
         what: &'static str,
-        /// The error from the system.
+        /// The underlying I/O error.
         source: io::Error,
     },
     /// A cgroup for a command could not be created.
     Cgroup {
         /// The cgroup of pidns.
         parent: PathBuf,
-        /// The error from the system.
+        /// The underlying I/O error.
         source: io::Error,
     },
     /// A cgroup for a command could not be created, because pidns does not see a cgroup v2
@@ -93,7 +93,7 @@ pub enum Error {
     Exec {
         /// The command that could not be executed.
         command: OsString,
-        /// The error from the system.
+        /// The underlying I/O error.
         source: io::Error,
     },
     /// The kernel would discard the exit status of a command, because SIGCHLD is ignored.

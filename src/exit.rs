@@ -18,7 +18,7 @@ pub enum Exit {
     /// The exit status of the command of `pidns run`. If a signal terminated the command, 128 plus
     /// the signal number. If the command could not be executed, 126. If it was not found, 127.
     Command(u8),
-    /// The command of `pidns run` succeeded, but `--deny` forbids something that it left behind.
+    /// The command of `pidns run` succeeded, but left behind something that `--deny` forbids.
     LeftDenied,
     /// `pidns run` itself failed, not the command. `env(1)` uses the same exit status if it fails.
     RunTrouble,

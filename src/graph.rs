@@ -25,9 +25,9 @@ enum Node {
 #[derive(Debug)]
 pub struct PidGraph {
     snapshot: Snapshot,
-    /// First the nodes of namespaces, then the nodes of processes, in the order of the snapshot.
-    /// Edges have no data, because the meaning of an edge follows from its nodes: namespace or
-    /// process.
+    /// The nodes are in the order of the snapshot: namespaces first, then processes. Edges have no
+    /// data, because the kinds of the two nodes (namespace or process) determine the meaning of the
+    /// edge.
     graph: DiGraph<Node, ()>,
     /// Processes that a filter removed, if they are tracers or ancestors of remaining processes.
     /// The key is the PID.

@@ -204,8 +204,8 @@ impl StoppedWaiting {
 /// Its `Stdout` and `Stderr` also ignore `EBADF`, the error for a closed descriptor.
 struct Unbuffered<'fd> {
     fd: BorrowedFd<'fd>,
-    /// A descriptor that becomes readable when pidns must no longer wait for a slow reader. From
-    /// then on, a write that would have to wait fails.
+    /// A descriptor that becomes readable when pidns must stop waiting for slow readers. After
+    /// that, a write that would block fails.
     stop: Option<BorrowedFd<'fd>>,
 }
 

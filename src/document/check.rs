@@ -76,9 +76,9 @@ pub struct CheckFinding<'a> {
     message: String,
     /// Human-readable advice: commands or hints.
     advice: Vec<String>,
-    /// Command that starts a shell in the namespaces of the process. For a problem with a
-    /// namespace, it starts the shell in the namespaces of that namespace's init. Null for the PID
-    /// namespace that the procfs shows, or if pidns knows no such command.
+    /// Command that starts a shell in the namespaces of the process. If the finding is about a PID
+    /// namespace, the command uses the namespaces of its init. Null if the process is in the PID
+    /// namespace that the procfs shows, or if pidns does not know such a command.
     enter: Option<String>,
     /// PID of the process that the finding is about, or null.
     pid: Option<Pid>,
@@ -113,9 +113,9 @@ keywords! {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum CheckContent<'a> {
-    /// Content of a record of kind `check`.
+    /// Content of a `check` record.
     Check(CheckSummary),
-    /// Content of a record of kind `finding`.
+    /// Content of a `finding` record.
     Finding(CheckFinding<'a>),
 }
 

@@ -149,11 +149,11 @@ keywords! {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum DiffContent<'a> {
-    /// Content of a record of kind `comparison`.
+    /// Content of a `comparison` record.
     Comparison(DiffSummary),
-    /// Content of a record of kind `namespace_change`.
+    /// Content of a `namespace_change` record.
     NamespaceChange(NamespaceChange),
-    /// Content of a record of kind `process_change`.
+    /// Content of a `process_change` record.
     ProcessChange(ProcessChange<'a>),
 }
 

@@ -35,8 +35,8 @@ pub struct Limit {
     /// (pids.events). In cgroup version 1, the kernel counts the refusal in the cgroup of the
     /// forking process, even if the limit of an ancestor cgroup was reached. Null for other limits.
     pub refused: Option<u64>,
-    /// The error of the refused system call: EAGAIN or ENOMEM if fork fails, ENOSPC if no PID
-    /// namespace can be created.
+    /// The error of a system call that fails because of this limit: EAGAIN or ENOMEM for fork,
+    /// ENOSPC for the creation of a PID namespace.
     pub error: Errno,
     /// The process, container or user with the most tasks.
     pub largest: Option<Consumer>,

@@ -48,7 +48,8 @@ pub struct LimitsSummary {
     /// False if pidns may have missed something in the places that it searched, or if it inferred
     /// facts that the kernel did not report.
     complete: bool,
-    /// The processes whose limits were requested; empty for the whole host.
+    /// The processes whose limits were requested. Empty if the limits of the whole host were
+    /// requested.
     pids: Vec<Pid>,
     /// Number of limits whose field `full` is true. If it is not 0, the exit status is 1.
     full: usize,
@@ -79,11 +80,11 @@ keywords! {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum LimitsContent {
-    /// Content of a record of kind `limits`.
+    /// Content of a `limits` record.
     Limits(LimitsSummary),
-    /// Content of a record of kind `limit`.
+    /// Content of a `limit` record.
     Limit(Limit),
-    /// Content of a record of kind `diagnostic`.
+    /// Content of a `diagnostic` record.
     Diagnostic(Diagnostic),
 }
 

@@ -50,9 +50,9 @@ impl Invalid {
         self
     }
 
-    /// Makes an error about a document refer to an NDJSON record. `place` takes the path of the
-    /// invalid value in the document, and returns its path in the record and the line number of the
-    /// record.
+    /// Changes the location in an error from a document to an NDJSON record. `place` takes the path
+    /// of the invalid value in the document, and returns its path in the record and the line number
+    /// of the record.
     pub(super) fn in_line(self, place: impl FnOnce(&str) -> (String, u64)) -> Self {
         let (place, line) = place(&self.place);
         Self { place, problem: format!("{} at line {line}", self.problem) }

@@ -79,7 +79,7 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub struct Generator {
-    /// Name of the program.
+    /// Name of the program that wrote the document.
     pub name: String,
     /// Version of the program (Semantic Versioning).
     pub version: String,
@@ -199,8 +199,8 @@ keywords! {
         /// `procfs_file` only with `--search kernel`, and only for namespaces without a living
         /// init.
         Pidfd = "pidfd",
-        /// A connected UNIX socket whose peer was a process in the namespace (SO_PEERCRED):
-        /// descriptor `fd` of process `pid`.
+        /// A connected UNIX socket (`fd` of process `pid`). At the time of the connection, its peer
+        /// was in the namespace (SO_PEERCRED).
         Socket = "socket",
         /// A listening UNIX socket (`fd` of process `pid`). The process that called listen(2) was
         /// in the namespace.
@@ -218,8 +218,8 @@ keywords! {
     }
 }
 
-/// A descriptor, mount or thread that keeps a namespace alive. All fields are always present; a
-/// field is null if it does not apply to this kind.
+/// A descriptor, mount or thread that keeps a namespace alive. All fields are always present. A
+/// field is null if it does not apply to the kind of holder.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "holder"))]

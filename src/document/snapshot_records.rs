@@ -42,15 +42,15 @@ keywords! {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum SnapshotContent<'a> {
-    /// Content of a record of kind `snapshot`.
+    /// Content of a `snapshot` record.
     Snapshot(SnapshotSummary),
-    /// Content of a record of kind `namespace`.
+    /// Content of a `namespace` record.
     Namespace(Namespace),
-    /// Content of a record of kind `process`.
+    /// Content of a `process` record.
     Process(Process<'a>),
-    /// Content of a record of kind `limit`.
+    /// Content of a `limit` record.
     Limit(Limit),
-    /// Content of a record of kind `diagnostic`.
+    /// Content of a `diagnostic` record.
     Diagnostic(Diagnostic),
 }
 
@@ -82,7 +82,7 @@ pub struct SnapshotSummary {
     /// The places that were searched for namespaces.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub searched: Vec<Word<model::SearchScope>>,
-    /// The requested details.
+    /// The requested process details.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub details: Vec<Word<model::Detail>>,
     /// The filters applied since the scan; empty if the snapshot is not filtered.

@@ -85,15 +85,15 @@ keywords! {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum WatchContent<'a> {
-    /// Content of a record of kind `watch`.
+    /// Content of a `watch` record.
     Watch(WatchHeader),
-    /// Content of a record of kind `namespace_change`.
+    /// Content of a `namespace_change` record.
     NamespaceChange(NamespaceChange),
-    /// Content of a record of kind `process_change`.
+    /// Content of a `process_change` record.
     ProcessChange(ProcessChange<'a>),
-    /// Content of a record of kind `finding`.
+    /// Content of a `finding` record.
     Finding(CheckFinding<'a>),
-    /// Content of a record of kind `notice`.
+    /// Content of a `notice` record.
     Notice(Notice),
 }
 

@@ -225,9 +225,9 @@ impl<'a> CgroupMatch<'a> {
     }
 }
 
-/// Returns the deepest match in all hierarchies, or the first one of the same depth. A shallower
-/// match may be an outer container, because in cgroup version 1, a runtime may create a container's
-/// cgroups in only some hierarchies.
+/// Returns the deepest match in all hierarchies. If several matches are equally deep, returns the
+/// first. A shallower match may be an outer container, because in cgroup version 1, a runtime may
+/// create a container's cgroups in only some hierarchies.
 fn innermost<'a>(
     cgroups: &'a [u8],
     name: fn(&'a [u8]) -> Option<CgroupMatch<'a>>,

@@ -49,7 +49,7 @@ pub enum Hides {
 }
 
 /// The advice printed with a diagnostic. If the kernel refused access (`EACCES` or `EPERM`), pidns
-/// does not print this advice, but the privileges that would permit access.
+/// instead prints the privileges that would permit access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Advice {
     /// No advice.
@@ -168,8 +168,8 @@ diagnostic_codes! {
         message: "cannot open {}, so parent and owner are unknown",
         advice: Advice::None,
     }
-    /// The kernel refused to report the parent of a namespace. The kernel always hides a parent
-    /// that is outside pidns's own PID namespace; this causes no diagnostic.
+    /// The kernel refused to report the parent of a namespace. pidns ignores the refusal if the
+    /// parent is outside pidns's own PID namespace, because the kernel always hides such a parent.
     ParentUnreadable {
         name: "parent-unreadable",
         severity: Severity::Warning,
@@ -179,8 +179,8 @@ diagnostic_codes! {
         message: "cannot get the parents of {}",
         advice: Advice::None,
     }
-    /// The kernel refused to report the owner of a namespace. The kernel always hides an owner that
-    /// is outside pidns's own user namespace; this causes no diagnostic.
+    /// The kernel refused to report the owner of a namespace. pidns ignores the refusal if the
+    /// owner is outside pidns's own user namespace, because the kernel always hides such an owner.
     OwnerUnreadable {
         name: "owner-unreadable",
         severity: Severity::Warning,
@@ -432,8 +432,8 @@ diagnostic_codes! {
         message: "holders of {} are left out",
         advice: Advice::None,
     }
-    /// A namespace was found in kernel memory, but its holders were not. The snapshot is complete,
-    /// because it contains the namespace.
+    /// A namespace was found in kernel memory, but its holders were not found. The snapshot still
+    /// counts as complete, because it contains the namespace.
     HeldUnseen {
         name: "held-unseen",
         severity: Severity::Warning,
@@ -446,7 +446,7 @@ diagnostic_codes! {
 }
 
 impl DiagnosticCode {
-    /// Returns the code's name in documents.
+    /// Returns the name that JSON and YAML documents use for this code.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.entry().name

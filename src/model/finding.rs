@@ -2,8 +2,8 @@
 
 use super::{Keyword, NamespaceId, Pid, keywords};
 
-/// A problem found on a host, or a process or namespace that a command left behind. Findings are
-/// sorted by verdict, then by code.
+/// A problem on a host, or a leftover (a process or namespace that a command left behind). Findings
+/// are sorted by verdict, then by code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
     /// The policy's verdict on the problem.
@@ -127,7 +127,7 @@ impl CheckCode {
         self.entry().name
     }
 
-    /// Returns the description of the code for the help and the published schema.
+    /// Returns the description of this check code, for the help and the published schema.
     #[must_use]
     pub fn meaning(self) -> &'static str {
         self.entry().meaning

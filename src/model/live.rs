@@ -15,7 +15,8 @@ pub struct LiveFacts {
     pub ignore_sigterm: BTreeSet<Pid>,
     /// Processes whose leader thread has exited, and whose other threads are all stopped.
     pub stopped: BTreeMap<Pid, StoppedBy>,
-    /// Processes that the scan found in uninterruptible sleep, and whose threads all still sleep.
+    /// Processes that the scan found in uninterruptible sleep, and whose threads are all still
+    /// asleep.
     pub uninterruptible: BTreeSet<Pid>,
     /// Processes that have ended since the scan: they are gone, or have become zombies. Their PIDs
     /// may have been reused, so no suggested command may contain them.
@@ -64,8 +65,8 @@ pub enum StoppedBy {
 /// The directory of a frozen cgroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FrozenCgroup {
-    /// A cgroup in the version 1 freezer hierarchy (`freezer.state`).
+    /// Path of a cgroup in the version 1 freezer hierarchy. The file `freezer.state` freezes it.
     V1(PathBuf),
-    /// A cgroup in the version 2 hierarchy (`cgroup.freeze`).
+    /// Path of a cgroup in the version 2 hierarchy. The file `cgroup.freeze` freezes it.
     V2(PathBuf),
 }

@@ -196,8 +196,8 @@ pub enum HoldingFile {
 /// all other processes of its namespace have been reaped (`zap_pid_ns_processes`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocker {
-    /// PID of a process that the terminated init waits for. If the init is an unreaped zombie, or
-    /// if one of its threads cannot exit, PID of the init itself.
+    /// PID of a process that the terminated init waits for. This is the init itself if it is an
+    /// unreaped zombie, or if one of its threads cannot exit.
     pub pid: Pid,
     /// Command name of the process.
     pub comm: SmolStr,

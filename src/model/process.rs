@@ -15,7 +15,7 @@ pub struct Process {
     /// PID of the process in the namespace of the procfs that was read.
     pub pid: Pid,
     /// PID of the parent; `None` if this procfs does not show the parent, or if pidns could not
-    /// read it. An unfiltered snapshot also contains the parent.
+    /// read it. If the PID is set, an unfiltered snapshot contains the parent.
     pub ppid: Option<Pid>,
     /// The process's own (innermost) namespace; `None` if unknown.
     pub namespace: Option<NamespaceId>,

@@ -42,12 +42,12 @@ pub enum SharedWith {
     /// The inits of one or more other PID namespaces. Descendants of a PID namespace do not count
     /// as other PID namespaces.
     Namespaces {
-        /// The PID namespace that messages name. This is the nearest ancestor whose init shares the
-        /// namespaces. If there is no such ancestor, it is another PID namespace that shares them.
+        /// The PID namespace to name in messages. This is the nearest ancestor whose init shares
+        /// the namespaces. If no ancestor does, it is another PID namespace whose init shares them.
         first: NamespaceId,
         /// The container of the PID namespace `first`.
         container: Option<Container>,
-        /// Number of other sharing PID namespaces, not counting `first`.
+        /// Number of PID namespaces whose inits share the namespaces, not counting `first`.
         more: usize,
     },
 }
@@ -102,8 +102,8 @@ impl Sharing {
         Self(sharing)
     }
 
-    /// Returns the namespaces that the init of a PID namespace shares. Namespaces shared with the
-    /// host come first. Namespaces shared with other inits follow.
+    /// Returns the namespaces that the init of a PID namespace shares: first those shared with the
+    /// host, then those shared with other inits.
     #[must_use]
     pub fn of(&self, namespace: NamespaceId) -> &[Shared] {
         self.0.get(&namespace).map_or(&[], Vec::as_slice)

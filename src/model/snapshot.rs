@@ -113,9 +113,8 @@ keywords! {
         /// The PID namespace in which the children of each process start
         /// (/proc/PID/ns/pid_for_children).
         Children = "children",
-        /// The PID namespace in which the children of each thread start. Also the file descriptors
-        /// of threads with their own descriptor table, and the mounts of threads with their own
-        /// mount namespace.
+        /// For each thread: the PID namespace in which its children start; its file descriptors, if
+        /// it has its own descriptor table; its mounts, if it has its own mount namespace.
         Threads = "threads",
         /// The open file descriptors of each process.
         Fds = "fds",

@@ -26,7 +26,7 @@ pub struct Translation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "level"))]
 pub struct Level {
-    /// The namespace; null if its id is unknown.
+    /// The namespace in which the process has this PID; null if the id of the namespace is unknown.
     pub namespace: Option<NamespaceId>,
     /// The process's PID in this namespace.
     pub pid: Pid,
