@@ -99,7 +99,7 @@ pub enum DiffFormat {
     /// A human-readable tree of the changes, with +, -, ? or ~ before each change.
     #[value(alias = "tree")]
     Text,
-    /// The comparison, in the form that `pidns schema diff` describes.
+    /// The comparison as JSON (`pidns schema diff`).
     Json,
     /// The records of the comparison, one per line (`pidns schema diff-record`).
     #[value(alias = "jsonl")]
@@ -165,7 +165,7 @@ impl LimitsFormat {
 pub enum CheckFormat {
     /// Human-readable: one finding per line, followed by advice.
     Text,
-    /// The findings, in the form that `pidns schema check` describes.
+    /// The findings as JSON (`pidns schema check`).
     Json,
     /// The records of the check, one per line (`pidns schema check-record`).
     #[value(alias = "jsonl")]

@@ -56,7 +56,8 @@ pub enum Step {
 }
 
 impl Step {
-    /// Returns the commands or the warning.
+    /// Returns the suggested shell commands. For [`Step::EndIfUnneeded`], returns the warning
+    /// instead.
     pub fn commands(self) -> Vec<String> {
         match self {
             Self::Kill(_, commands) | Self::Other(commands) => commands,
@@ -304,8 +305,8 @@ impl Adviser<'_> {
         attendants: &BTreeSet<Pid>,
         is_leftover: impl Fn(Pid) -> bool,
     ) -> Vec<String> {
-        // A terminated init does not react to signals, so suggest commands that let it finish
-        // exiting.
+        // A terminated init ignores signals. So suggest commands that remove the reason why the
+        // init still exists.
         let mut steps = match (namespace.state, namespace.init) {
             (NamespaceState::Dead, Some(_)) => self.unblock_steps(namespace),
             (_, Some(_)) => self.end_members(namespace, attendants),
@@ -428,14 +429,14 @@ pub fn add_umounts(namespace: &Namespace, facts: &LiveFacts, line: &mut Line) {
 
 /// Returns the command that unmounts a path in a mount namespace.
 ///
-/// If pidns is in another mount namespace, the command enters the mount namespace of the path, by
-/// the PID of a member. Returns `None` if no member is known. For a saved document, the command
+/// If pidns is in another mount namespace, the command uses the PID of a member to enter the mount
+/// namespace of the path. Returns `None` if no member is known. For a saved document, the command
 /// does not enter a mount namespace, because the current mount namespaces are unknown.
 ///
 /// The owner of a mount namespace can replace the files in it, including programs. So the command
-/// runs the host's `umount`, which switches to the mount namespace (`-N`), and runs no helper
-/// program (`-i`). Without `-n`, `umount` would open `/run/mount/utab.lock` in the mount namespace.
-/// If this file were a symbolic link, its target would become readable for everyone.
+/// runs the host's `umount`, which switches to the mount namespace (`-N`), and does not run a
+/// helper program (`-i`). Without `-n`, `umount` would open `/run/mount/utab.lock` in the mount
+/// namespace. If this file were a symbolic link, its target would become readable for everyone.
 ///
 /// Returns `None` for a mount without a usable path, such as `(unreachable)`.
 fn umount(path: &str, mount_namespace: u64, facts: &LiveFacts) -> Option<String> {

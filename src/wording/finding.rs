@@ -17,7 +17,7 @@ use crate::query::Check;
 
 /// The text of a finding.
 pub struct FindingText {
-    /// A description of the process or namespace, and its problem.
+    /// Names the subject of the finding (such as a process), and describes the problem.
     pub message: String,
     /// Ways to solve the problem, usually commands.
     pub advice: Vec<String>,

@@ -176,10 +176,11 @@ pub fn limits_summary(report: &LimitReport) -> String {
     format!("{}{known}{rest}.", of_shell.unwrap_or_default())
 }
 
-/// Returns a sentence with two numbers: all unknown limits, and the unknown limits of the user's
-/// shell. Returns `None` if the second number is 0.
+/// Returns a sentence that says how many limits are unknown, and how many of them apply to the
+/// user's shell. Returns `None` if none of them applies to the shell.
 ///
-/// The limits that apply to pidns itself also apply to the shell that started pidns.
+/// For the shell, counts the limits that apply to pidns itself: they also apply to the shell that
+/// started pidns.
 fn shell_text(report: &LimitReport) -> Option<String> {
     let mut kinds: Vec<_> = report.unknown_own.iter().map(|it| it.keyword()).collect();
     kinds.dedup();
@@ -220,8 +221,9 @@ fn are(count: usize) -> &'static str {
     if count == 1 { "is" } else { "are" }
 }
 
-/// Returns a phrase for the processes whose limits were requested: the name of a single process, or
-/// the number of several. Returns `None` if the limits of the whole host were requested.
+/// Returns a phrase for the processes whose limits were requested: the name of the process if there
+/// is only one, otherwise the number of processes. Returns `None` if the limits of the whole host
+/// were requested.
 fn asked_text(report: &LimitReport) -> Option<String> {
     match report.asked.len() {
         0 => None,
@@ -239,8 +241,8 @@ pub fn namesake_lines(report: &LimitReport) -> Vec<String> {
 
 /// Returns a phrase that names the [`namesakes`] of a PID: the processes that have this PID in
 /// their own PID namespace. Returns `None` if there are none. The user may have meant a namesake:
-/// in a shell, `$$` is the PID in the shell's own namespace. The phrase contains `also` before "the
-/// PID of".
+/// in a shell, `$$` is the PID in the shell's own namespace. The argument `also` is inserted before
+/// "the PID of".
 pub fn namesake_text(pid: Pid, also: &str, processes: &[Process]) -> Option<String> {
     let namesakes = namesakes(processes, pid);
     let shown = namesakes.get(..NAMESAKES).unwrap_or(&namesakes);

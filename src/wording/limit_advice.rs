@@ -72,11 +72,11 @@ fn which_pids(adviser: &Adviser<'_>, limit: &Limit) -> String {
 }
 
 /// Returns a command that lists the tasks of a limit, or only those of its main consumer. Returns
-/// `None` if there is no such command. Also returns `None` if the main consumer has only one task,
-/// because the line about the limit names it.
+/// `None` if there is no such command, or if the main consumer has only one task, because the line
+/// about the limit already names this consumer.
 fn tasks_command(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
-    // In the user's shell, the command would show the shell's PID namespace. So suggest it only if
-    // this is the PID namespace that the procfs shows.
+    // The suggested command would show the PID namespace of the user's shell. So suggest the
+    // command only if the procfs shows the same PID namespace.
     if !adviser.graph.snapshot().procfs.own {
         return None;
     }
@@ -137,7 +137,7 @@ fn name(adviser: &Adviser<'_>, pid: Pid) -> Sanitized<String> {
 }
 
 /// Returns advice on raising the maximum of a limit. If the maximum cannot be raised, advises the
-/// user to start the process elsewhere.
+/// user to start the process from another shell or PID namespace.
 fn raise(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     match (limit.kind, &limit.file, raised(limit)) {
         (LimitKind::InitTerminated, ..) => start_elsewhere(adviser, limit),

@@ -138,8 +138,8 @@ impl<'a> MemberText<'a> {
         }
     }
 
-    /// Returns the PID and the name of the parent or tracer of the row's processes. If the
-    /// processes have different parents or tracers with the same name, returns only the name.
+    /// Returns the PID and name of the parent or tracer that the processes of a row share. If the
+    /// parents or tracers differ but have the same name, returns only the name.
     fn relative(&self, row: &MemberRow<'a>, named: Relation<'a>, of_each: bool) -> String {
         let is_named = |it: &&Process| [it.ppid, it.tracer()].contains(&Some(named.pid));
         match named.process {
@@ -172,8 +172,8 @@ impl<'a> MemberText<'a> {
         }
     }
 
-    /// Returns the init with which a process is compared: the init of its PID namespace. An init is
-    /// compared with the init of the parent PID namespace.
+    /// Returns the init to compare a process with: the init of the process's PID namespace. For an
+    /// init, returns the init of the parent PID namespace.
     fn compared_to(&self, process: &Process) -> Option<&'a Process> {
         let namespace = self.graph.namespace(process.namespace?)?;
         let init = namespace.init.filter(|&init| init != process.pid);

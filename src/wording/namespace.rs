@@ -281,7 +281,7 @@ impl<'a> Describe<'a> {
         self.members.row(row, of_each, line);
     }
 
-    /// Adds a description of a row of a process tree to `line`. See [`MemberText::tree_row`].
+    /// Adds the text of a process-tree row to `line`. See [`MemberText::tree_row`].
     pub fn tree_row(&self, row: &TreeRow<'a>, of_each: bool, line: &mut Line) {
         self.members.tree_row(row, of_each, line);
     }

@@ -50,8 +50,7 @@ pub fn describe_leftover(report: &RunReport, finding: &Finding, symbols: Symbols
     }
 }
 
-/// Returns a phrase that says what effect `--kill` had on a process, and advice on how to get rid
-/// of the process.
+/// Returns a phrase for the effect of `--kill` on a process, and advice on how to end the process.
 fn outcome(
     killed: Option<&Killed>,
     process: &Process,

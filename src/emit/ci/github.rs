@@ -15,9 +15,9 @@ use crate::wording::phrase::Count;
 /// Maximum number of errors that GitHub shows for a step. The same maximum applies to warnings.
 const ANNOTATIONS: usize = 10;
 
-/// Writes at most ten errors and at most ten warnings. Instead of more than ten errors, writes nine
-/// errors that cover as many codes as possible, and a tenth with the number of omitted findings for
-/// each code. Treats warnings in the same way.
+/// Writes at most ten errors and at most ten warnings. If there are more than ten errors, writes
+/// nine that cover as many codes as possible, and a tenth that gives the number of omitted findings
+/// for each code. Treats warnings in the same way.
 pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
     for (verdict, command) in [(Verdict::Deny, "error"), (Verdict::Warn, "warning")] {
         let of_verdict = || all.findings.iter().filter(|(finding, _)| finding.verdict == verdict);

@@ -33,8 +33,8 @@ pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
     out.flush()
 }
 
-/// Maximum number of namespaces whose member count is a time series of its own. These are the
-/// largest namespaces. All other namespaces share one time series.
+/// Maximum number of namespaces with a separate time series for the member count. Larger namespaces
+/// take precedence. All other namespaces share one time series.
 const LARGEST: usize = 20;
 
 #[derive(Debug)]
@@ -55,7 +55,7 @@ struct Sample {
 enum Value {
     Count(usize),
     Duration(Duration),
-    /// A ratio, in hundredths.
+    /// A ratio, in percent.
     Percent(u32),
 }
 
@@ -210,7 +210,7 @@ fn has_file(namespace: &Namespace, wanted: HoldingFile) -> bool {
 
 /// Returns a sample for each kind of object in [`KEEPERS`]: the number of dead namespaces that such
 /// objects keep alive. The last sample is the number of dead namespaces for which pidns found no
-/// such object. Includes zeros.
+/// such object. Samples with the value 0 are included.
 fn dead_namespaces(graph: &PidGraph) -> Vec<Sample> {
     let is_dead = |namespace: &&Namespace| namespace.state == NamespaceState::Dead;
     let dead: Vec<&Namespace> = graph.snapshot().namespaces.iter().filter(is_dead).collect();

@@ -37,8 +37,8 @@ struct Block {
     open: Vec<Collection>,
     /// `true` if the current collection has no entries yet.
     empty: bool,
-    /// The characters of the current key so far; `None` outside a key. Whether a key needs quotes
-    /// is known only when it is complete, so the key is not written before.
+    /// The characters of the current key so far; `None` outside a key. The key is buffered, because
+    /// only the complete key shows whether it needs quotes.
     key: Option<String>,
 }
 

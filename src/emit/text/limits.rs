@@ -38,8 +38,8 @@ pub fn write(report: &LimitReport, style: Style, out: &mut dyn Write) -> io::Res
     Ok(())
 }
 
-/// Writes one limit. The line of a full limit begins with the [`failure`] that the limit causes,
-/// followed by the text in `also`.
+/// Writes one limit. If the limit is reached, the line begins with the [`failure`] that the limit
+/// causes, followed by the text in `also`.
 fn write_limit(
     limit: &Limit,
     also: &str,
@@ -60,8 +60,8 @@ fn write_limit(
     Ok(())
 }
 
-/// Returns `true` if the report shows the limit. Hides a limit that is not full if it has no
-/// maximum, or if it is `InitTerminated`.
+/// Returns `true` if the report shows the limit. A limit that is reached or unknown is always
+/// shown. Any other limit is shown only if it has a maximum and is not `InitTerminated`.
 fn is_shown(limit: &Limit) -> bool {
     let is_open = limit.full == Some(false);
     !(is_open && (limit.max.is_none() || limit.kind == LimitKind::InitTerminated))

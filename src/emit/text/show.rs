@@ -73,8 +73,8 @@ pub fn write(graph: &PidGraph, style: Style, out: &mut dyn Write) -> io::Result<
 struct Hierarchy<'a, 'o> {
     describe: Describe<'a>,
     folding: &'o Folding<'a>,
-    /// The rows of members, for each namespace that is still to be drawn. Empty unless the style is
-    /// nested.
+    /// The member rows of each namespace that has not been drawn yet. Used only for the nested
+    /// style.
     rows: HashMap<NamespaceId, Vec<TreeRow<'a>>>,
     graph: &'a PidGraph,
     style: Style,
@@ -483,7 +483,7 @@ mod tests {
         );
     }
 
-    /// Returns a snapshot of a host with one container. In the container are zombies, processes
+    /// Returns a snapshot of a host with one container. The container contains zombies, processes
     /// that entered it from outside, and workers with one child each.
     fn trees() -> Snapshot {
         let (host, inner) = (10, 20);

@@ -1,6 +1,7 @@
 //! Escapes text in HTML-like labels and quoted attributes of Graphviz.
 //!
-//! Libraries for HTML do not escape Graphviz's own sequences, such as `\N` for the name of a node.
+//! HTML escaping libraries do not handle Graphviz's own sequences, such as `\N` for the name of a
+//! node.
 
 use std::fmt::{self, Write as _};
 use std::io;

@@ -38,9 +38,8 @@ use crate::wording::phrase::{Clipped, Count, Symbols, more_processes, unplaced};
 use escape::quoted;
 use table::{BoxTable, Boxed, LINES, PART, StateLook, shelf};
 
-/// Maximum number of siblings that are drawn as separate nodes, and their maximum level below the
-/// root. If there are more siblings, or if they are deeper, they share a shelf: a single node with
-/// many boxes.
+/// Siblings are drawn as separate nodes if there are at most this many, and if they are at most
+/// this many levels below the root. Otherwise, they share a shelf: a single node with many boxes.
 const MOST_SEPARATE: usize = 6;
 
 /// Writes a graph.

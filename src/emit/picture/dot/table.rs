@@ -205,8 +205,8 @@ impl BoxTable {
         self.html.write_all(b"</td></tr>")
     }
 
-    /// Adds a line for members. If `keeper` is set, this process keeps a namespace alive. Its line
-    /// then gets a separate cell with a port, as the start of an edge.
+    /// Adds a line for members. If the member keeps a namespace alive, `keeper` is its PID. The
+    /// line then gets a separate cell with a port, from which the edge to the namespace starts.
     pub fn member(&mut self, keeper: Option<Pid>, line: &Line) -> io::Result<()> {
         match keeper {
             Some(pid) => {
@@ -247,8 +247,9 @@ impl BoxTable {
         })
     }
 
-    /// Writes a line. Breaks a line that is too long between its parts. Breaks a part that is too
-    /// long after a space, or anywhere if it has no space. Returns the number of lines written.
+    /// Writes a line. If the line is too long, breaks it between two parts. If a part is too long,
+    /// breaks it after a space, or at any character if the part has no space. Returns the number of
+    /// lines written.
     fn text(&mut self, line: &Line) -> io::Result<usize> {
         let (mut column, mut lines) = (0, 1);
         let mut longest = self.longest;

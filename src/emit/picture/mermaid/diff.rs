@@ -1,7 +1,7 @@
 //! Draws a comparison as a Mermaid chart of the changed branches.
 //!
-//! If the chart would be too large, each box has only the number of changed processes. If it is
-//! still too large, some namespaces are left out, and an extra box has their number.
+//! If the chart would be too large, each box shows only the number of changed processes. If it is
+//! still too large, some namespaces are left out, and an extra box shows how many.
 
 use std::io::{self, Write};
 
@@ -146,7 +146,7 @@ mod tests {
         assert!(picture(farm(), farm()).contains("n0[\"No difference: 5 processes and"));
     }
 
-    /// Returns a snapshot of a host with this many child namespaces, and this many processes in
+    /// Returns a snapshot of a host with `namespaces` child namespaces and `processes` processes in
     /// total.
     fn host(namespaces: u64, processes: u32) -> Snapshot {
         let mut all = vec![namespace(10, None)];

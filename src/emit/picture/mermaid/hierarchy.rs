@@ -222,8 +222,8 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
         let number = self.chart.add("unknown", &lines, None);
         self.chart.add_class(number, INFERRED);
         if number > 0 {
-            // Place the box of processes with an ambiguous namespace below the first box, so that
-            // no edge crosses it.
+            // Place the box for processes with an ambiguous namespace below the first box.
+            // Otherwise, an edge would cross the box.
             self.chart.place_below(number, 0);
         }
     }
