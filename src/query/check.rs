@@ -71,9 +71,9 @@ impl Check {
         this
     }
 
-    /// Checks the later graph of a comparison. Certainly new processes and namespaces are
-    /// leftovers. Unless `all` is set, leaves out problems that the earlier graph already had. If
-    /// the age of a problem is unknown, it is only a warning.
+    /// Checks the later graph of a comparison. A process or namespace that is certainly new is a
+    /// leftover. Unless `all` is set, leaves out problems that the earlier graph already had. A
+    /// problem of unknown age is only a warning.
     #[must_use]
     pub fn since(diff: Diff, unsettled: Unsettled, policy: &Policy, all: bool) -> Self {
         let leftovers = since::leftovers(&diff);
@@ -151,10 +151,10 @@ impl Check {
         self.live.stuck_threads = stuck;
     }
 
-    /// Adds facts about the live host. Removes the findings about leftovers that have ended since
-    /// the scan, according to these facts, unless they have restarted themselves.
+    /// Adds facts about the live host. If a leftover has ended since the scan and has not restarted
+    /// itself, removes its finding.
     ///
-    /// A leftover that has become a zombie is removed, too. If nobody reaps the zombie, the next
+    /// A leftover that has become a zombie counts as ended. If nobody reaps the zombie, the next
     /// check reports it under the code `zombie`.
     pub fn add_live_facts(&mut self, facts: LiveFacts) {
         let stuck_threads = std::mem::take(&mut self.live.stuck_threads);

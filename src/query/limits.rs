@@ -15,15 +15,16 @@ const CLOSE_PERCENT: u64 = 80;
 pub struct LimitReport {
     /// The graph of the host.
     pub graph: PidGraph,
-    /// The processes whose limits were requested; empty for the whole host.
+    /// The processes whose limits were requested. Empty if the limits of the whole host were
+    /// requested.
     pub asked: BTreeSet<Pid>,
     /// The limits to show, in three groups: reached, not reached, unknown. In the first group,
     /// limits that apply to pidns itself come first. In the second group, the highest percentage
     /// comes first.
     pub limits: Vec<Limit>,
-    /// Number of limits that could be read, including limits that are not shown. The kinds
-    /// `InitTerminated` and `Nesting` count only if reached, because pidns usually does not read
-    /// them, but derives them from the namespace hierarchy.
+    /// Number of limits that could be read, including limits that are not shown. A limit of the
+    /// kind `InitTerminated` or `Nesting` is counted only if it is reached, because pidns usually
+    /// derives these limits from the namespace hierarchy instead of reading them.
     pub known: usize,
     /// Number of unknown limits (`full` is `None`), including those that are not shown.
     pub unknown: usize,
@@ -114,9 +115,9 @@ pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option
     for parent in limit.pids.iter().filter_map(|pid| process(pid)?.ppid) {
         *children.entry(parent).or_default() += 1;
     }
-    // Prefer the process with the most children. The first tie-breaker is a parent that is not an
-    // init: a child of an init is probably an orphan. The second one is age: the oldest process may
-    // be an ancestor of the others.
+    // Prefer the process with the most children. Among equals, prefer a process whose parent is not
+    // an init, because a child of an init is probably an orphan. Then prefer the oldest process,
+    // because it may be an ancestor of the others.
     let rank = |pid: &Pid| {
         let parent = process(pid).and_then(|it| process(&it.ppid?));
         let is_orphan = parent.is_some_and(|it| it.nspid.last() == Some(&Pid::INIT));
@@ -125,9 +126,9 @@ pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option
     };
     let others = limit.pids.iter().copied().filter(|&pid| Some(pid) != own);
     let first = others.max_by_key(rank)?;
-    // A process without children probably did not start the tasks. If the limit applies to pidns,
-    // do not return such a process: the shell that started the tasks may have replaced itself with
-    // pidns (`exec`).
+    // A process without children probably did not start the tasks that use up the limit. If the
+    // limit applies to pidns, do not return such a process: the shell that started the tasks may
+    // have replaced itself with pidns (`exec`).
     let is_useful = children.contains_key(&first) || !is_of(limit, own);
     is_useful.then_some(first)
 }

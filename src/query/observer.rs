@@ -26,9 +26,9 @@ pub fn leave_out_observer(snapshot: &mut Snapshot, kernel_threads: bool) {
 /// Empties the lists of attendants and companions of a snapshot, so that a comparison does not
 /// ignore these processes.
 ///
-/// Use this function if one pidns process takes both snapshots: no other process is then started
-/// only for the second snapshot. For example, after `pidns watch &`, the lists may contain a later
-/// command of the same shell. The comparison must report such a command.
+/// Use this function if one pidns process takes both snapshots. The second snapshot then has no
+/// attendants of its own. For example, after `pidns watch &`, the lists may contain a later command
+/// of the same shell. The comparison must report such a command.
 #[must_use]
 pub fn without_attendants(mut snapshot: Snapshot) -> Snapshot {
     if let Some(observer) = &mut snapshot.observer {
@@ -71,8 +71,8 @@ pub fn attendants(snapshot: &Snapshot, is_alone: impl Fn(Pid) -> bool) -> BTreeS
 }
 
 /// Returns the namespaces whose users all satisfy `is_user`. The users of a namespace are its
-/// running members. If it has none, they are its holders. The users of descendant namespaces must
-/// also satisfy `is_user`.
+/// running members. If a namespace has no running members, its users are its holders. The users of
+/// descendant namespaces must also satisfy `is_user`.
 pub fn namespaces_used_only_by(
     graph: &PidGraph,
     is_user: impl Fn(Pid) -> bool,
@@ -202,8 +202,8 @@ mod tests {
         let raw = |pids: BTreeSet<Pid>| pids.into_iter().map(Pid::as_u32).collect::<Vec<_>>();
         assert_eq!(raw(attendants(&host(), |it| it != pid(1))), [3, 4]);
         assert_eq!(raw(attendants(&host(), |it| it == pid(3))), [0; 0], "the step is old");
-        // Process 3, the heartbeat of the CI step, is in both snapshots. It has started a new
-        // command, process 10.
+        // Process 3 is the heartbeat (a background loop) of the CI step, and is in both snapshots.
+        // It has started a new command, process 10.
         let mut host = host();
         host.processes.push(Process { ppid: Some(pid(3)), ..process(&[10], Some(10)) });
         host.observer.as_mut().unwrap().companions.push(pid(10));

@@ -10,7 +10,7 @@ use crate::model::{Killed, Lineage, Pid, Process, Snapshot};
 /// descendant.
 #[derive(Debug, Default)]
 pub struct Outsiders {
-    /// Maps a PID to its process, and to each init whose termination makes the kernel kill the
+    /// For each PID: the process, and the inits whose termination makes the kernel kill the
     /// process.
     found: BTreeMap<Pid, (Process, HashSet<Pid>)>,
     /// The parents of the processes in `found`.
@@ -42,8 +42,9 @@ impl Outsiders {
         this
     }
 
-    /// Updates the outsiders from a later snapshot. Removes processes that have ended by
-    /// themselves: the inits of all their PID namespaces are still running.
+    /// Updates the outsiders from a later snapshot. Removes a process if it has ended, but the
+    /// inits of all its PID namespaces are still running. The kernel did not kill such a process
+    /// together with an init.
     pub(super) fn update(&mut self, later: &Snapshot, pids: &HashSet<Pid>) {
         let now = Self::of(later, pids);
         let living: HashSet<Pid> = later.processes.iter().map(|it| it.pid).collect();

@@ -181,7 +181,7 @@ fn is_named(named: NamespaceRef, graph: &PidGraph, namespace: Option<&Namespace>
     }
 }
 
-/// Returns `true` if this user runs the namespace's init or owns the namespace.
+/// Returns `true` if the namespace's init runs as this user, or if this user owns the namespace.
 fn owns(user: &User, namespace: &Namespace, init: Option<&Process>) -> bool {
     init.is_some_and(|init| user.owns(init))
         || namespace.owner.as_ref().is_some_and(|owner| match user {

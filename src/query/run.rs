@@ -237,8 +237,8 @@ fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
 /// Returns the namespaces that the command created and that still exist.
 ///
 /// A namespace with an init was created by the command if, and only if, its init descends from
-/// pidns. Other members prove nothing, because a descendant of pidns can enter an existing
-/// namespace.
+/// pidns. Members other than the init do not show who created the namespace, because a descendant
+/// of pidns can enter an existing namespace.
 ///
 /// A namespace without an init counts as created by the command in these cases:
 ///

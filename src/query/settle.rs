@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::model::{Namespace, NamespaceId, NamespaceState, Pid, Process, Snapshot};
 
-/// Pause before the second scan, which gives transient states time to end.
+/// Pause before the second scan, so that transient states can end.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Pause before the second scan if zombies may be reported. Some inits, such as supervisord, look

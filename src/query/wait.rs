@@ -31,8 +31,8 @@ pub const RETRY: Duration = Duration::from_millis(200);
 pub struct LastingFindings {
     /// The findings with the verdict `Deny`.
     findings: History<FindingId, FindingKind>,
-    /// All processes of the host. They include processes without findings, because a new worker
-    /// without findings may have descendants with findings.
+    /// All processes of the host, including processes without findings: the replacement of a
+    /// process may have no finding itself, but descendants with findings.
     processes: History<ProcessId, ProcessKind>,
 }
 
@@ -44,7 +44,7 @@ struct History<Id, Kind> {
     lasting: Option<HashSet<Id>>,
     /// The items that the last check found, each with its kind.
     last: HashMap<Id, Kind>,
-    /// The kinds of the items that one check found, but the next check did not find.
+    /// The kinds of items that disappeared between two consecutive checks.
     ended: HashSet<Kind>,
 }
 
@@ -88,8 +88,8 @@ impl<Id: Clone + Eq + Hash, Kind: Eq + Hash> History<Id, Kind> {
 /// PID and start time of a process.
 type ProcessId = (Pid, Option<u64>);
 
-/// Name and parent of a process. A process may have replaced an earlier process with the same name
-/// and parent.
+/// Name and parent of a process. If a process ends, a new process with the same name and parent may
+/// be its replacement.
 type ProcessKind = (SmolStr, Option<Pid>);
 
 fn process_id(process: &Process) -> ProcessId {
@@ -139,8 +139,7 @@ enum Kind {
     Process(ProcessKind),
     /// A namespace with this parent.
     Namespace(Option<NamespaceId>),
-    /// The kind of a subject that cannot be replaced by another subject, such as a limit. Each such
-    /// subject has its own kind.
+    /// Only this subject. Used for a subject that cannot be replaced, such as a limit.
     Same(Identity),
 }
 
@@ -162,8 +161,8 @@ impl LastingFindings {
     ///
     /// Returns `true` if the host must be checked again. There are two such cases:
     ///
-    /// - A denied finding is new, and probably not a replacement. The next check shows whether it
-    ///   lasts.
+    /// - A denied finding is new, and its subject has probably not replaced an earlier one. The
+    ///   next check shows whether it lasts.
     /// - All denied findings have disappeared. The next check shows whether they are really gone,
     ///   because a scan can miss a process that is replaced during the scan.
     pub fn judge(&mut self, check: &mut Check, host: &PidGraph) -> bool {
@@ -298,7 +297,7 @@ mod tests {
     #[test]
     fn a_filter_that_hides_a_replacement_does_not_hide_its_descendants() {
         let mut lasting = LastingFindings::default();
-        // Each worker of daemon 11 has a child.
+        // Each worker of the daemon (PID 11) has a child.
         let mut judge = |worker, start_time| {
             let parent = Process { comm: HIDDEN.into(), ..child(worker, start_time, 11) };
             let processes = [parent, child(worker + 1, start_time, worker)];

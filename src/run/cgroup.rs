@@ -139,7 +139,7 @@ impl CommandCgroup {
         write(self.dir.as_fd(), "cgroup.kill", b"1")
     }
 
-    /// Moves the remaining processes to pidns's own cgroup.
+    /// Moves all processes in this cgroup, and in the cgroups below it, to pidns's own cgroup.
     fn move_members(&self) {
         for member in self.members() {
             // Ignore errors: a process that has terminated in the meantime cannot be moved.

@@ -24,8 +24,8 @@ const ROUND: Duration = Duration::from_millis(20);
 /// `grace`, and then sends SIGKILL. A signal that asks pidns to exit ends the wait early.
 ///
 /// Repeatedly looks for descendants to signal, because descendants can fork in the meantime. Gives
-/// up if pidns has no permission to signal any of the remaining descendants, or if the time is over
-/// (`grace` for SIGTERM, `KILLING` for SIGKILL).
+/// up if pidns has no permission to signal any of the remaining descendants, or if the timeout
+/// expires (`grace` for SIGTERM, `KILLING` for SIGKILL).
 ///
 /// Calls `before_sigkill` if descendants remain after SIGTERM.
 pub fn kill(
@@ -117,8 +117,8 @@ struct Signalled {
 }
 
 /// Repeatedly calls `send` for each descendant. If `send` fails for a running descendant, adds the
-/// descendant to `refused`. Returns when no other running descendant is left, or when `time` has
-/// passed.
+/// descendant to `refused`. Returns when all running descendants are in `refused`, or when `time`
+/// has passed.
 fn repeat(
     command: &mut SupervisedCommand,
     time: Duration,

@@ -99,8 +99,8 @@ pub fn launch(arguments: &[OsString]) -> Error {
     {
         return Error::Run { what: "move the command to its cgroup", source };
     }
-    // The Rust runtime made this process ignore SIGPIPE. Reset SIGPIPE, unless it was already
-    // ignored when this process was started.
+    // The Rust runtime made this process ignore SIGPIPE. Restore the default action, unless SIGPIPE
+    // was already ignored when this process was started.
     if !raw_signals::was_sigpipe_ignored() {
         raw_signals::reset_sigpipe();
     }

@@ -67,16 +67,16 @@ pub struct SupervisedCommand {
 /// it from reaping.
 const ROUND: usize = 1000;
 
-/// Maximum pause between two checks for descendants. Usually, SIGCHLD ends the pause early. A
-/// SIGCHLD that pidns read before the check does not.
+/// Maximum pause between two checks for descendants. SIGCHLD ends the pause early, unless pidns
+/// read the signal before the check.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Time limit for a parent to reap a zombie. After this time, the zombie is treated as a leftover.
 pub const REAPING: Duration = Duration::from_millis(100);
 
-/// After a request to exit (such as SIGTERM), the same signal is not a new request for this time.
-/// For example, `timeout(1)` sends its signal twice: to pidns, and to the whole process group. The
-/// second signal can arrive after the first one has ended the command.
+/// For this long after a request to exit (such as SIGTERM), the same signal does not count as a new
+/// request. For example, `timeout(1)` sends its signal twice: to pidns, and to the whole process
+/// group. The second signal can arrive after the first one has ended the command.
 const REPEAT_WINDOW: Duration = Duration::from_millis(500);
 
 /// Number of descriptors that must be free before pidns starts a command. pidns needs them to find
@@ -350,8 +350,8 @@ impl SupervisedCommand {
     }
 }
 
-/// Returns an error if the hard limit leaves fewer than [`SPARE_DESCRIPTORS`] free descriptors.
-/// `open` is any open descriptor.
+/// Returns an error if the hard limit on open files (`RLIMIT_NOFILE`) leaves fewer than
+/// [`SPARE_DESCRIPTORS`] free descriptors. `open` is any open descriptor.
 fn check_descriptors(open: BorrowedFd<'_>) -> SysResult<()> {
     let before = getrlimit(Resource::Nofile);
     raise_descriptor_limit();
@@ -371,8 +371,8 @@ fn note_exit_request(last: &mut Option<(Signal, Instant)>, signal: Signal) -> bo
     let now = Instant::now();
     let is_repeated =
         last.is_some_and(|(it, at)| it == signal && now.duration_since(at) < REPEAT_WINDOW);
-    // A repetition must not restart the `REPEAT_WINDOW`. Otherwise, a user who keeps pressing
-    // Ctrl-C could never make a new request.
+    // A repeated signal must not restart the `REPEAT_WINDOW`. Otherwise, a user who keeps pressing
+    // Ctrl-C could never make a new request to exit.
     if !is_repeated {
         *last = Some((signal, now));
     }

@@ -53,8 +53,8 @@ const OF_TERMINAL: [Signal; 8] = [
     Signal::WINCH,
 ];
 
-/// Signals that concern only pidns if the kernel sends them: a child has changed state, or pidns
-/// has reached its CPU time limit.
+/// Signals that pidns does not pass on to the command if the kernel sent them: a child has changed
+/// state, or pidns has reached its CPU time limit.
 const OF_PIDNS: [Signal; 2] = [Signal::CHILD, Signal::XCPU];
 
 /// The signals that this process blocks, and the signalfd to read them from.
@@ -200,8 +200,8 @@ impl Received {
         if getpgid(Some(nix_pid(command))) != getpgid(None) {
             return false;
         }
-        // When a terminal hangs up, the kernel sends SIGHUP only to the session leader. If this is
-        // pidns, the command has not received the SIGHUP.
+        // When a terminal hangs up, the kernel sends SIGHUP only to the session leader. If pidns is
+        // the session leader, the command has not received the SIGHUP.
         let is_session_leader = || getsid(None) == Ok(nix_pid(getpid()));
         match (from_kernel, sender) {
             (true, _) => {

@@ -369,9 +369,9 @@ impl Forest {
         }
     }
 
-    /// Ends waiting inits. An init waits until all other processes in its namespace and in the
-    /// descendant namespaces are gone. If the parent of the init is also a waiting init, the init
-    /// is then reaped. Otherwise, the init becomes a zombie.
+    /// Terminates each init whose wait is over. An exiting init waits until all other processes in
+    /// its namespace and in the descendant namespaces are gone. If the parent of the init is also a
+    /// waiting init, the init is then reaped. Otherwise, the init becomes a zombie.
     fn end_waiting(&mut self) {
         let waits = |tasks: &[Task], it: usize| tasks[it].fate == Fate::Waiting;
         loop {
@@ -407,7 +407,7 @@ pub struct Sight {
     viewer: Option<u8>,
     /// A bit for each process: 1 if the viewer may not read the namespace link of this process.
     refused: u64,
-    /// A bit for each namespace: 1 if an open descriptor refers to this namespace.
+    /// A bit for each namespace: 1 if the scan finds an open descriptor of this namespace.
     held: u64,
     /// A bit for each process: 1 if the procfs hides this process.
     unseen: u64,
@@ -447,8 +447,8 @@ fn has(bits: u64, index: usize) -> bool {
     bits >> index & 1 == 1
 }
 
-/// The result of a scan. The fields `mount` and `task_of` are not known to a scan: tests need them
-/// to compare the result with the forest.
+/// The result of a scan. A real scan does not return the fields `mount` and `task_of`: tests need
+/// them to compare the result with the forest.
 #[derive(Clone, Debug)]
 pub struct View {
     pub processes: Vec<Process>,

@@ -1,4 +1,4 @@
-//! Records the gaps that were reported, so that a gap that soon comes back is reported only once. A
+//! Remembers the gaps that were reported, so that the watch reports a recurring gap only once. A
 //! gap is a reason why a snapshot or comparison is incomplete.
 
 use std::collections::BTreeMap;
@@ -16,8 +16,7 @@ pub struct Gaps {
     seen: BTreeMap<String, Instant>,
 }
 
-/// A change that the watch reports: gaps (reasons why snapshots are incomplete) have appeared or
-/// disappeared.
+/// A change that the watch reports about gaps (reasons why snapshots are incomplete).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GapChange {
     /// The snapshot has a new gap: no other snapshot from the past minute had this gap.

@@ -15,7 +15,7 @@ use crate::query::settle::Unsettled;
 pub struct Earlier {
     /// Problems in the later snapshot that were already present in the earlier one.
     had: HashSet<(CheckCode, Subject)>,
-    /// Processes and namespaces whose problems may be old, so they are never denied:
+    /// Processes and namespaces whose findings are never denied, because the problems may be old:
     ///
     /// - processes and namespaces that are only in the later snapshot, but may have existed before
     /// - namespaces whose state was unknown in the earlier snapshot

@@ -115,13 +115,13 @@ fn scoped_rules_win_then_later_lists_then_allow() {
         (&[&[(Allow, "zombie"), (Warn, "zombie"), (Deny, "zombie")]], Allow),
         (&[&[(Warn, "zombie"), (Deny, "zombie")]], Warn),
         (&[&[(Deny, "zombie:comm=sl*p"), (Warn, "zombie:user=root")]], Warn),
-        // A rule with a scope wins over a rule without a scope, even if the rule without a scope is
-        // in a later list.
+        // A rule with a scope takes precedence over a rule without a scope, even if the rule
+        // without a scope is in a later list.
         (&[&[(Deny, "zombie"), (Allow, "zombie:comm=sl*p")]], Allow),
         (&[&[(Allow, "zombie"), (Deny, "zombie:comm=sl*p")]], Deny),
         (&[&[(Deny, "zombie:comm=sl*p")], &[(Allow, "zombie")]], Deny),
-        // If both rules have a scope, or neither has one, the rule in the later list wins, so that
-        // options override a policy file.
+        // If both rules have a scope, or neither has one, the rule in the later list takes
+        // precedence, so that options override a policy file.
         (&[&[(Allow, "zombie")], &[(Deny, "zombie")]], Deny),
         (&[&[(Allow, "zombie:user=0")], &[(Deny, "zombie:comm=sleep")]], Deny),
         (&[&[(Deny, "zombie")], &[(Allow, "dead-namespace")]], Deny),

@@ -7,14 +7,14 @@ keywords! {
     pub enum Relation("relation", "relation", "relations") {
         /// Both snapshots are from the same boot of the same host.
         SameBoot = "same-boot",
-        /// At least one snapshot does not contain a boot ID; pidns assumes that both are from the
-        /// same boot.
+        /// At least one of the snapshots has no boot ID; pidns assumes that both snapshots are from
+        /// the same boot.
         BootUnknown = "boot-unknown",
     }
 }
 
-/// The reason why two snapshots cannot be compared: in each case, equal PIDs may belong to
-/// different processes.
+/// The reason why two snapshots cannot be compared. Every variant means that equal PIDs may belong
+/// to different processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Incomparable {
     /// The snapshots are from different boots of a host.

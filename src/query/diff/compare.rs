@@ -66,7 +66,7 @@ pub struct Comparison<'a> {
     pub attendants: [BTreeSet<Pid>; 2],
     /// Maps the ID of a namespace in the second graph to its new members.
     members_came: HashMap<NamespaceId, Vec<Pid>>,
-    /// Maps the ID of a namespace in the first graph to the members that it no longer has.
+    /// Maps the ID of a namespace in the first graph to its former members.
     members_went: HashMap<NamespaceId, Vec<Pid>>,
     pub namespaces: Vec<NamespaceChange>,
     pub processes: Vec<ProcessChange>,

@@ -151,7 +151,7 @@ impl<'a> Forest<'a> {
     }
 
     /// Returns the rows of the trees, from top to bottom. The processes of a folded row have equal
-    /// subtrees, so only the subtree of the first process gets rows.
+    /// subtrees, so the rows below it show only the subtree of the first process.
     pub(super) fn rows(
         &self,
         subtrees: &[Option<Numbered>],

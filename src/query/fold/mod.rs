@@ -69,16 +69,16 @@ struct Shape<'a> {
     owner: Option<(Option<u32>, Option<&'a SmolStr>, bool)>,
     member_count: Option<usize>,
     kernel_threads: usize,
-    /// Types of the namespaces that the init shares with others. The flag is `true` for namespaces
-    /// shared with the host, and `false` for namespaces shared with other inits.
+    /// Types of the namespaces that the init shares with the host (`true`) or with other inits
+    /// (`false`).
     shared: Vec<(&'a [&'static str], bool)>,
     members: Vec<(MemberKind<'a>, usize)>,
     holders: Vec<HolderKind<'a>>,
-    /// The numbers of the process trees, in ascending order. Equal trees have the same number.
-    /// Empty if members are shown as a list.
+    /// For each process tree, the number that identifies its shape, in ascending order. Equal trees
+    /// have the same number. Empty if members are shown as a list.
     trees: Vec<usize>,
-    /// The numbers of the child namespaces' shapes, in ascending order. Equal shapes have the same
-    /// number.
+    /// For each child namespace, the number that identifies its shape, in ascending order. Equal
+    /// shapes have the same number.
     children: Vec<usize>,
 }
 
@@ -96,7 +96,8 @@ pub struct Folding<'a> {
     nests: bool,
     /// Processes that always have a row of their own.
     apart: HashSet<Pid>,
-    /// The number of each folded namespace's [`Shape`]. Siblings with the same number share a line.
+    /// Maps each folded namespace to the number that identifies its [`Shape`]. Siblings with the
+    /// same number share a line.
     alike: HashMap<NamespaceId, usize>,
 }
 
@@ -244,8 +245,8 @@ impl<'a> Folding<'a> {
         Rank::new(kind, Some(process.pid) == init, self.apart.contains(&process.pid))
     }
 
-    /// Returns the number of each namespace's [`Shape`]. Leaves out a namespace if fewer than
-    /// [`MOST_APART`] siblings have the same shape.
+    /// Maps each namespace to the number that identifies its [`Shape`]. Leaves out a namespace if
+    /// fewer than [`MOST_APART`] siblings have the same shape.
     fn find_alike(&self) -> HashMap<NamespaceId, usize> {
         let tree = self.graph.tree();
         let mut numbers: HashMap<Shape<'a>, usize> = HashMap::new();
