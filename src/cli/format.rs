@@ -29,8 +29,8 @@ fn names<F: Formats>() -> impl Iterator<Item = PossibleValue> {
 impl<F: Formats> Args for OutputFormat<F> {
     fn augment_args(command: Command) -> Command {
         // `-f` is a global option, so the top-level command must accept the formats of every verb.
-        // The formats that only verbs support become hidden values. `CheckFormat` contains the
-        // formats of all verbs.
+        // Formats that a command does not support itself become hidden values. `CheckFormat`
+        // contains the formats of all verbs.
         let is_own =
             |other: &PossibleValue| names::<F>().any(|own| own.get_name() == other.get_name());
         let others = names::<CheckFormat>().filter(|other| !is_own(other));

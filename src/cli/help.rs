@@ -36,10 +36,10 @@ Examples:
   pidns limits 4242  why process 4242 cannot fork (use another terminal)
   exec pidns limits  why this shell cannot fork (pidns replaces the shell)";
 
-/// Pairs of an exit status and its meaning, or of an example's purpose and its command.
+/// Pairs of strings: an exit status and its meaning, or the purpose of an example and its command.
 type Terms = &'static [(&'static str, &'static str)];
 
-/// The help and manual-page text of a verb, except the descriptions of its options.
+/// The texts in the help and manual page of a verb, except the descriptions of its options.
 pub(super) struct Texts {
     pub(super) description: &'static str,
     pub(super) exit_status: Terms,

@@ -1,8 +1,8 @@
 //! Generates the manual pages from the command-line definition and the help texts: pidns(1), and
 //! one page for each verb.
 //!
-//! This project does not use `clap_mangen`: it writes lines that mandoc(1) considers too long, and
-//! it does not lay out paragraphs or lists of values.
+//! `clap_mangen` is not used, because it writes lines that mandoc(1) considers too long, and does
+//! not lay out paragraphs or lists of values.
 
 use std::io::{self, Write};
 

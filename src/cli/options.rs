@@ -56,7 +56,7 @@ impl Search {
     }
 }
 
-/// Options that select where the data comes from, and which data is read.
+/// Options that select the source of the data, and the data to read.
 #[derive(Debug, Args)]
 pub struct Input {
     /// Options for the source of the data.
@@ -81,12 +81,13 @@ pub(super) struct Details {
     /// PID namespace.
     ///
     /// If a process is in a different container than the init of its PID namespace, pidns shows the
-    /// container of the process. To find such processes, pidns reads the cgroup of a process only
-    /// if a container runtime started the process, or if its parent is in another PID namespace. If
-    /// pidns finds one, it also reads the cgroups of the init's children. Descendants of these
-    /// processes are assumed to be in the same container. "--details cgroup" reads the cgroup of
-    /// every process instead. With cgroup version 2, pidns marks the processes of paused containers
-    /// as frozen only with "--details cgroup". With version 1, pidns always marks them.
+    /// container of the process. Without "--details cgroup", pidns reads the cgroup of a process
+    /// only if a container runtime started the process, or if its parent is in another PID
+    /// namespace. If pidns finds such a process in a different container, it also reads the cgroups
+    /// of the init's children. Descendants of these processes are assumed to be in the same
+    /// container. With "--details cgroup", pidns reads the cgroup of every process. With cgroup
+    /// version 2, pidns marks the processes of paused containers as frozen only with "--details
+    /// cgroup". With version 1, pidns always marks them.
     #[arg(
         long,
         value_name = "LIST",

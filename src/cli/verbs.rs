@@ -245,7 +245,7 @@ pub struct Check {
     /// its JSON Schema. Rules on the command line take precedence.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub policy: Option<PathBuf>,
-    /// Repeat the check while it finds a denied problem, for at most this many seconds
+    /// Repeat the check until it passes, for at most this many seconds
     #[arg(
         long,
         value_name = "SECONDS",
