@@ -183,7 +183,7 @@ mod tests {
         };
         assert_eq!(diagnostics(zombies(), &[8, 9]), [(message("2 zombies"), vec![6])]);
         assert_eq!(diagnostics(zombies(), &[10]), [(message("1 zombie"), vec![6])]);
-        // The init has reaped all zombies in time, so there is no diagnostic.
+        // If the init reaps all zombies, there is no diagnostic.
         assert_eq!(diagnostics(zombies(), &[]), []);
     }
 

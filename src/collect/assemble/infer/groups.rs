@@ -11,8 +11,8 @@ pub const MOUNT: usize = 0;
 /// A group of processes in the same namespace, and what is known about that namespace.
 #[derive(Debug, Default)]
 pub struct Group {
-    /// Index of the group into which this group was merged, if any. After the merge, that group
-    /// stands for both.
+    /// Index of the group into which this group was merged, if any. The other group then represents
+    /// both.
     pub joined: Option<usize>,
     /// Level of the namespace, if known. The namespace that the procfs shows has level 0.
     pub level: Option<usize>,
@@ -105,8 +105,8 @@ impl Groups {
         while self.all[group].level? > level {
             let below = self.all[group].level?;
             group = self.parent(group)?;
-            // A group usually gets its level from its members. An ancestor may have no members, so
-            // its level is derived from its child's level.
+            // A group usually gets its level from its members. The group of an ancestor namespace
+            // may have no members, so derive its level from the level of its child (`below`).
             self.all[group].level.get_or_insert(below - 1);
         }
         Some(group)

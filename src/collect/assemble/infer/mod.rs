@@ -48,8 +48,8 @@ pub struct Known<'a> {
     pub leaders: &'a HashMap<Pid, Leaders>,
     /// The PIDs of terminated inits.
     pub terminated: &'a HashSet<Pid>,
-    /// `true` if the viewer can see all processes. An init that the scan did not find must then
-    /// have exited during the scan.
+    /// `true` if the viewer can see all processes. In this case, an init that the scan did not find
+    /// has exited during the scan.
     pub all_seen: bool,
     /// Namespaces whose parents the kernel refused to reveal.
     pub refused_parents: &'a RefusedParents,
@@ -107,8 +107,8 @@ struct Inference<'a> {
 }
 
 impl<'a> Inference<'a> {
-    /// Creates a group for each namespace that the kernel has reported, and adds all processes to
-    /// groups (rule 1).
+    /// Creates a group for each namespace that the kernel has reported, and adds the processes to
+    /// groups (rule 1 in the module documentation).
     fn new(processes: &'a mut [Process], namespaces: &[Namespace], known: &'a Known<'a>) -> Self {
         let mut groups = Groups::new();
         if let Some(inode) = known.mount.and_then(NamespaceId::inode) {
@@ -228,8 +228,8 @@ impl<'a> Inference<'a> {
         member.is_some_and(|member| (self.known.is_there)(&self.processes[member]))
     }
 
-    /// Fills in `pids_in_use` of all groups. A process has a PID in its own namespace and in every
-    /// ancestor, so each of these groups gets one of its PIDs.
+    /// Fills in `pids_in_use` of all groups. A process has one PID in its own namespace, and one in
+    /// each ancestor namespace. Each PID is added to the group of its namespace.
     fn collect_pids_in_use(&mut self) {
         for index in 0..self.processes.len() {
             let Some(group) = self.of_process[index] else { continue };
@@ -298,8 +298,8 @@ impl<'a> Inference<'a> {
         is_separate.then_some(NamespaceId::Unread(lowest))
     }
 
-    /// Returns `true` if `group`, whose inode is unknown, may be in the same namespace as a group
-    /// with a known inode but no known init.
+    /// Returns `true` if `group` may be in the same namespace as a group with a known inode, but
+    /// without a known init. The inode of `group` is unknown.
     fn may_have_inode(&mut self, group: usize) -> bool {
         if self.groups.all[group].has_zombie_init {
             return false;

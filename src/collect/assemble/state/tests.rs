@@ -296,10 +296,10 @@ fn an_init_with_an_unreadable_link_may_belong_to_any_namespace_at_its_level() {
     assert_eq!(state(unread(&[9, 2, 1]), &[]), NamespaceState::Dead);
     let other = listed(&[9, 1], Some(2000), InitNow::Living);
     assert_eq!(state(other, &[]), NamespaceState::Dead);
-    // Process 9 was placed in namespace 2000, but another namespace is tested. The second listing
-    // of /proc shows an init with PID 9. If the init also has the inner PIDs of process 9, it is
-    // process 9, and is not in the tested namespace. If its inner PIDs differ, PID 9 was reused, so
-    // the init may be in the tested namespace.
+    // The scan found process 9 in namespace 2000, which is not the tested namespace. The second
+    // listing of /proc contains an init with PID 9. If the inner PIDs of the init and of process 9
+    // are equal, the init is process 9, so it is not in the tested namespace. If the inner PIDs
+    // differ, PID 9 was reused, so the init may be in the tested namespace.
     let placed = |nspid: &[u32]| [process(nspid, Some(2000))];
     assert_eq!(state(unread(&[9, 1]), &placed(&[9, 1])), NamespaceState::Dead);
     assert_eq!(state(unread(&[9, 1]), &placed(&[9, 4])), NamespaceState::Unknown);

@@ -54,9 +54,9 @@ impl World {
         !self.by_inode.iter().any(is_taken) && *self.by_inode.entry(inode).or_insert(home) == home
     }
 
-    /// Records in `by_inode` all inodes that the viewer knows: from namespace links, and from
-    /// parent namespaces that the kernel reported. Returns `false` if an inode contradicts the
-    /// assignment `self`.
+    /// Records in `by_inode` all inodes that the viewer knows from namespace links, or from parent
+    /// namespaces that the kernel reported. Returns `false` if an inode contradicts this
+    /// assignment.
     fn name_all(&mut self, view: &View) -> bool {
         let links = view.processes.iter().zip(self.home.clone());
         let mut links = links.filter_map(|(it, home)| Some((it.namespace?.inode()?, home)));
