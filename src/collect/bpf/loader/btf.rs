@@ -128,8 +128,7 @@ impl<'a> Btf<'a> {
         text_at(self.strings, offset(at)?)
     }
 
-    /// Skips typedefs and qualifiers (such as `const`), and returns the name of the type behind
-    /// them.
+    /// Returns the name of the underlying type, without typedefs and qualifiers (such as `const`).
     pub fn name(&self, id: u32) -> Option<&'a [u8]> {
         self.text(self.unqualified(id)?.name)
     }
@@ -143,7 +142,7 @@ impl<'a> Btf<'a> {
         Type::at(self.types, at).map(|(it, _)| it)
     }
 
-    /// Skips typedefs and qualifiers (such as `const`), and returns the type behind them.
+    /// Returns the underlying type, without typedefs and qualifiers (such as `const`).
     fn unqualified(&self, id: u32) -> Option<Type<'a>> {
         let mut it = self.get(id)?;
         for _ in 0..MAX_QUALIFIERS {

@@ -7,8 +7,8 @@ use std::io;
 
 use rustix::io::Errno;
 
-/// The kernel's type information (BTF). This file exists since Linux 5.4, if the kernel was built
-/// with `CONFIG_DEBUG_INFO_BTF`.
+/// The file with the kernel's type information (BTF). Available since Linux 5.4, if the kernel was
+/// built with `CONFIG_DEBUG_INFO_BTF`.
 pub const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
 
 /// The reason why a BPF program could not be loaded or run.

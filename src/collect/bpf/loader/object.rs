@@ -257,8 +257,8 @@ impl<'a> Relocation<'a> {
             at: offset_at(entry, 0)?,
             id,
             name: own.name(id)?,
-            // The access string of a CO-RE relocation (such as `0:1:0`) begins with an array index
-            // of the struct. Only index 0 is supported.
+            // The access string of a CO-RE relocation (such as `0:1:0`) begins with an index into
+            // an array of structs. Only index 0 is supported.
             access: access.strip_prefix('0')?,
             kind: u32_at(entry, 12)?,
         })

@@ -295,9 +295,9 @@ impl AsFd for Array {
     }
 }
 
-/// Loads the type information (BTF) of an object file into the kernel. Fails with `EPERM` if
-/// `CAP_BPF` is missing or a seccomp filter forbids bpf(2), because this is the first bpf(2)
-/// command of pidns.
+/// Loads the type information (BTF) of an object file into the kernel. This is the first bpf(2)
+/// command of pidns, so it is the one that fails with `EPERM` if `CAP_BPF` is missing or a seccomp
+/// filter forbids bpf(2).
 pub fn load_types(types: &[u8]) -> Result<OwnedFd, LoadError> {
     let arguments = LoadTypes {
         types: types.as_ptr(),

@@ -87,12 +87,12 @@ pub struct UserCount {
     pub user_namespace: u64,
     /// UID in the initial user namespace.
     pub uid: u32,
-    /// Number of tasks (`RLIMIT_NPROC`).
+    /// Number of the user's tasks, as counted for `RLIMIT_NPROC`.
     pub tasks: u64,
     /// Maximum number of tasks. Valid only if `user_namespace` is an ancestor of the process's user
     /// namespace (`above` is not 0). Otherwise, the process's own `RLIMIT_NPROC` applies.
     pub most_tasks: u64,
-    /// Number of PID namespaces.
+    /// Number of PID namespaces charged to the user.
     pub namespaces: u64,
     /// Maximum number of PID namespaces (`user.max_pid_namespaces`).
     pub most_namespaces: u64,
@@ -142,7 +142,8 @@ impl KernelCounters {
             Err(LoadError::Missing(_)) => return Ok(this),
             users => users?,
         };
-        // The records about one user are consecutive. In the first record, the field `above` is 0.
+        // The records about one user are consecutive. In the first record about each user, the
+        // field `above` is 0.
         let mut key = (0, 0);
         users.read_records(USER_COUNT, |record| {
             let count = UserCount::read(record).ok_or(BpfUnavailable::Inconsistent)?;

@@ -86,8 +86,9 @@ impl<'a> KernelSearch<'a> {
         check_members_are_listed(&now, registry, &discovery.processes)?;
         let now = now.into_iter().filter(|it| it.init != InitState::Living);
         let now: HashMap<u64, MemoryNamespace> = now.map(|it| (it.ns_id, it)).collect();
-        // Drop the candidates that the kernel has freed. Also drop those whose init has started or
-        // exited since the first list, because the scan of /proc may have missed their members.
+        // Drop the candidates that the kernel has freed. Also drop each candidate whose init has
+        // started or exited since the candidates were first listed, because the scan of /proc may
+        // have missed its members.
         let unchanged = candidates.into_iter().filter(|it| now.get(&it.ns_id) == Some(it));
         self.add_namespaces(unchanged.collect(), registry, discovery)?;
         let is_shown = |it: &FoundHolder| {

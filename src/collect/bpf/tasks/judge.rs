@@ -181,8 +181,8 @@ impl<'a> TaskScan<'a> {
         self.retry_members(scan);
         self.retry_for_children(scan);
         found.merge(self.read_retries(scan));
-        // The BPF iterator may miss processes. If procfs reported another number of processes, list
-        // /proc and read the missing processes.
+        // The BPF iterator may miss processes. If the procfs reported a different number of
+        // processes, list /proc and read the missing processes.
         let others = found.processes.iter().filter(|it| self.pids.binary_search(&it.pid).is_err());
         let count = u64::try_from(self.pids.len() + others.count()).ok();
         if counts.iter().any(|&counted| counted.is_none() || counted != count) {

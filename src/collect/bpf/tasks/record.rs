@@ -272,15 +272,15 @@ mod tests {
             (read.needs_proc, read.may_hold)
         };
         assert_eq!(with(19, 2), (false, false));
-        // Each pair changes one word of the record. pidns must then read the process through /proc
-        // (`needs_proc`). In order, the pairs stand for: too many PIDs for a record; a short-lived
-        // state; the state EXIT_DEAD; the flag PF_EXITING; a kernel worker, whose name is longer in
-        // /proc.
+        // Each pair changes one word of the record. Each change must make pidns read the process
+        // through /proc (`needs_proc`). The pairs stand for these cases, in this order: too many
+        // PIDs for a record; a short-lived state; the state EXIT_DEAD; the flag PF_EXITING; a
+        // kernel worker, whose name is longer in /proc.
         for (at, value) in [(19, 9), (9, 0x200), (10, 0x10), (11, 0x4), (11, 0x20_0020)] {
             assert_eq!(with(at, value), (true, false), "{at} {value}");
         }
         // In the field `more`, 1 means that the process has a namespace open, and 2 means that the
-        // process changed while it was read.
+        // process changed while the BPF program read it.
         assert_eq!(with(18, 1), (false, true));
         assert_eq!(with(18, 2), (true, true));
         // The leader of the process has exited. Another thread is still running in the first case,

@@ -133,9 +133,10 @@ struct table {
 
 static long look_at(u64 number, struct table *table);
 
-// Negates a pointer, which makes it a number. The number is 0 only for a null pointer,
-// and differs for every pointer. The verifier checks the code that follows once for each
-// possible origin of a pointer, but only once for a number.
+// Converts a pointer to a number by negating it. The number is 0 only for a null
+// pointer. Different pointers yield different numbers. The verifier checks all
+// subsequent code once for each possible origin of a pointer, but only once for a
+// number.
 INLINE u64 number_of(const void *pointer) {
     u64 number = -(u64)pointer;
     // Hides the origin of `number`, so that the compiler can't use `pointer` instead.
@@ -298,8 +299,8 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
         if (!is_other) record.more |= holds_descriptor(task, signal);
     }
 
-    // Read the parent last, because this needs branches. The verifier checks all code
-    // after a branch once for each path through the branch.
+    // Read the parent last, because the code that reads it contains branches. The
+    // verifier checks all code after a branch once for each path through the branch.
     struct task_struct *parent = 0;
     READ(parent, task->real_parent);
     if (!top) {
