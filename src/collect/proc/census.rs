@@ -29,8 +29,8 @@ impl Census {
         Some(stat.stx_nlink.into())
     }
 
-    /// Returns the number of processes on the host. Outside the initial PID namespace, this
-    /// includes processes that the procfs does not list.
+    /// Returns the number of processes on the host. If the procfs does not show the initial PID
+    /// namespace, it lists only some of these processes.
     pub fn count(&self, procfs: &Procfs) -> Option<u64> {
         Self::at_most(procfs)?.checked_sub(self.other_dirs?)
     }

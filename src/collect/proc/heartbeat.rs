@@ -30,8 +30,8 @@ pub struct Step {
 /// and `sleep`. The other is an inner shell, which runs the step's script. This function finds the
 /// nearest ancestor of pidns that is such an outer shell.
 ///
-/// A shell without a heartbeat and an inner shell may run the script itself. Its children may then
-/// be processes that the script left behind, so it is not an outer shell. An init is not accepted
+/// If a shell has no heartbeat or no inner shell, it is not an outer shell: it may run the script
+/// itself, and its children may be processes that the script left behind. An init is not accepted
 /// as an outer shell, because it may have adopted such processes.
 ///
 /// A job's own shell can look like an outer shell: its command string starts a loop of `touch` and
@@ -45,8 +45,9 @@ pub fn step(
     ancestry: &[&Process],
     waits: &WaitLimit,
 ) -> Option<Step> {
-    // Try each ancestor of pidns as `script`, and its parent as `shell`. Skip pidns itself, the
-    // first entry of `ancestry`: it does not run a script, even if it is called `sh`.
+    // For each ancestor of pidns, test whether it is the inner shell (`script`) and its parent the
+    // outer shell (`shell`). Skip pidns itself, the first entry of `ancestry`: it does not run a
+    // script, even if it is called `sh`.
     let shells = ancestry.iter().skip(2);
     let scripts = ancestry.iter().skip(1);
     shells.zip(scripts).find_map(|(shell, script)| {

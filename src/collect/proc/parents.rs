@@ -13,9 +13,9 @@ const ROUNDS: usize = 8;
 
 /// Reads the parents that the scan missed, and rereads their children.
 ///
-/// The scan misses a parent if it exits during the scan, or starts after /proc was listed.
-/// Rereading a child shows its new parent, if the old parent has exited. A child is left out if it
-/// has exited. If the parent still can't be read, `assemble` adds a diagnostic.
+/// The scan misses a parent that exits during the scan, or that starts after /proc was listed. If
+/// the old parent has exited, rereading the child shows its new parent. A child that has exited is
+/// removed from `found`. If the parent still can't be read, `assemble` adds a diagnostic.
 pub fn find_missing(scan: Scan<'_>, found: &mut ScanFindings) {
     let mut before = BTreeSet::new();
     for _ in 0..ROUNDS {

@@ -45,8 +45,9 @@ pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
     })
 }
 
-/// Returns the children of pidns and of its ancestors that are in a pipeline with pidns or with an
-/// ancestor. A pipe connects each such child to pidns, to an ancestor, or to another such child.
+/// Returns the other processes in the pipelines of pidns and of its ancestors. Each such process is
+/// a child of pidns or of an ancestor. A pipe connects it to pidns, to an ancestor, or to another
+/// such process.
 fn pipeline(
     procfs: &Procfs,
     processes: &[Process],
@@ -66,9 +67,10 @@ fn pipeline(
     if pipes.is_empty() {
         return BTreeSet::new();
     }
-    // A child that a shell has just forked has the pipes open, but not yet as its standard input
-    // and output. So read all its descriptors. Do the same for the children of pidns: a shell may
-    // start processes for redirections, such as `2> >(cat)`, before it becomes pidns (execve(2)).
+    // A child that a shell has just forked has the pipes of the pipeline open, but not yet as its
+    // standard input and output. So read all its descriptors. Also read all descriptors of the
+    // children of pidns: a shell may start processes for redirections, such as `2> >(cat)`, before
+    // it executes pidns.
     let is_starting = |it: &Process| {
         let is_child = |parent: &Process| it.ppid == Some(parent.pid) && it.comm == parent.comm;
         ancestry.first().is_some_and(|own| it.ppid == Some(own.pid))

@@ -38,7 +38,7 @@ pub struct Pipes {
 }
 
 impl Pipes {
-    /// Finds the pipes among the standard descriptors of a process: input, output and error.
+    /// Finds the pipes that a process has as standard input, standard output or standard error.
     pub fn of(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |_| Ok(STANDARD.map(CString::from).into()))
     }
@@ -147,7 +147,7 @@ impl Pipes {
     }
 }
 
-/// Returns the descriptors of a process, the highest number first.
+/// Returns the descriptors of a process in descending order.
 fn descriptors(dir: &ProcessDir<'_>) -> SysResult<Vec<u32>> {
     let entries = Dir::new(open_dir(dir.as_fd(), c"fd")?)?.flatten();
     let numbers = entries.filter_map(|entry| parse::entry(entry.file_name().to_bytes()));

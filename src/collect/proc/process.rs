@@ -127,7 +127,7 @@ impl<'a> ProcessReader<'a> {
     /// Confirms that an init found by the BPF program is still the init of its namespace, and reads
     /// its cgroups. Returns `None` if the process must be read through /proc instead.
     ///
-    /// To confirm the init, its PID and the ID of its namespace are compared. This is enough,
+    /// Compares the PID and the namespace ID with those that the BPF program found. This is enough,
     /// because a namespace has only one init in its lifetime.
     pub fn confirm_init(&self, seen: SeenInit) -> Option<ReadProcess> {
         let SeenInit { process, ns_id, mount_namespace } = seen;
@@ -201,8 +201,8 @@ impl<'a> ProcessReader<'a> {
         self.read_open(open, none_open_since).map_err(vanished)
     }
 
-    /// Reads a process again through a procfs without covering mounts. Returns `None` if there is
-    /// no such procfs, or if reading fails.
+    /// Reads a process again, through a procfs whose files are not covered by other mounts. Returns
+    /// `None` if there is no such procfs, or if reading fails.
     pub fn read_uncovered(&self, pid: Pid, none_open_since: Option<u64>) -> Option<ReadProcess> {
         let scan = Scan { procfs: self.scan.procfs.uncovered()?, ..self.scan };
         Self::new(scan).read(pid, none_open_since, true).ok()
@@ -253,8 +253,8 @@ impl<'a> ProcessReader<'a> {
         // If the start time differs, BPF saw another process with this PID, so ignore the data from
         // BPF.
         let has_none_open = none_open_since.is_some_and(|start| process.start_time == Some(start));
-        // Only now search for the other namespaces that the process keeps alive, because this
-        // search takes longest.
+        // The search for the other namespaces that the process keeps alive takes longest, so it
+        // comes last.
         let held = self.search_holders(&process, capacity, has_none_open, &open)?;
         Ok(ReadProcess { process, leaders, cgroup, init, held, log: open.log })
     }
@@ -354,8 +354,8 @@ impl<'a> ProcessReader<'a> {
         }
         Ok(match link {
             Ok(namespace) => (status, namespace, None),
-            // The status could be read after the link could not. So the process still exists, and
-            // the kernel refuses to show its link.
+            // Reading the link failed, but reading the status afterwards succeeded. So the process
+            // still exists, and the kernel refuses to show its link.
             Err(errno) => {
                 open.note(DiagnosticCode::NamespaceUnreadable, errno);
                 (status, None, Some(parse::leaders(&self.buffer)))
@@ -483,9 +483,9 @@ pub fn read_cgroup(dir: &mut ProcessDir<'_>, waits: &WaitLimit) -> SysResult<Opt
     }
 }
 
-/// Returns the PIDs of a process on kernels without NSpid (before Linux 4.1). In the PID namespace
-/// that the procfs shows, a process has only the PID `pid`. The PIDs of any other process are
-/// unknown, so the result is empty.
+/// Returns the PIDs of a process on kernels without NSpid (before Linux 4.1). A process in the PID
+/// namespace that the procfs shows has only the PID `pid`. For a process in another namespace, the
+/// PIDs are unknown, so the result is empty.
 fn nspid_of_member(
     pid: Pid,
     procfs_namespace: Option<NamespaceId>,

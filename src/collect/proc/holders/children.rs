@@ -61,7 +61,7 @@ fn search_nascent(
         Err(Errno::NOTTY)
     };
     // The pidfd was opened by TID. If the thread is still alive, its TID was not reused, so the
-    // pidfd refers to this thread, and the namespace is the right one.
+    // pidfd refers to this thread, and `namespace` belongs to this thread.
     if is_exiting() {
         return search.still_there();
     }

@@ -104,9 +104,10 @@ fn pid_namespace_of(
     held: &mut Held,
 ) -> Result<Option<u64>> {
     let registry = search.scan.registry;
-    // The namespace of `file` may have ended, and the pinned namespace may have reused its inode
-    // number. So read the descriptor again. If it still shows this inode number, it refers to the
-    // pinned namespace, because the inode number of a pinned namespace can't be reused.
+    // Since `file` was read, its namespace may have been freed, and a namespace that is now pinned
+    // may have reused the inode number. So read the descriptor again. If the descriptor still shows
+    // this inode number, it refers to the pinned namespace, because the inode number of a pinned
+    // namespace can't be reused.
     if registry.is_pinned(file.inode) && FileId::of(table, name) == Ok(file) {
         return Ok(Some(file.inode));
     }

@@ -42,9 +42,9 @@ use table::MountTable;
 /// Maximum number of mount namespaces that are kept open until they are searched.
 const MAX_MOUNTED: usize = 256;
 
-/// Maximum number of passes that look for new processes in a mount namespace after all known
-/// threads have left it. One pass is not enough: the kernel can reuse the inode number for another
-/// mount namespace, which can be short-lived, too.
+/// Maximum number of passes for a mount namespace that all known threads have left. Each pass looks
+/// for new processes in the namespace. One pass is not enough: the kernel can reuse the inode
+/// number for another short-lived mount namespace.
 const MAX_PASSES: usize = 4;
 
 /// Maximum time that the search waits for the kernel's global mount lock (`namespace_sem`). The
@@ -389,9 +389,9 @@ impl MountSearch<'_> {
             .sort_unstable_by(|one, other| (one.inode, &one.path).cmp(&(other.inode, &other.path)));
         mounts.dedup_by(|one, other| (one.inode, &one.path) == (other.inode, &other.path));
         for mount in mounts {
-            // The namespace could not be opened: another mount covers its mount point, or its path
-            // leads through a file system that could block pidns, such as FUSE. Record only its
-            // inode.
+            // The namespace could not be opened through its bind mount: another mount covers the
+            // mount point, or the path leads through a file system that could block pidns, such as
+            // FUSE. Record only the inode of the namespace.
             if let Some(errno) = failed.remove(&mount.inode) {
                 let _ = self.registry.pin(
                     mount.inode,
@@ -446,7 +446,7 @@ fn cpu_time() -> Duration {
 }
 
 /// Opens the namespace that a descriptor of a process refers to. Fails with `ENOENT` if the
-/// descriptor refers to any other file.
+/// descriptor does not refer to a namespace.
 fn open_descriptor(procfs: &Procfs, pid: Pid, fd: u32) -> Result<NamespaceFd> {
     let process = ProcessDir::open(procfs.fd(), pid)?;
     let table = open_base(process.as_fd(), c"fd")?;
