@@ -63,7 +63,7 @@ impl HolderList {
         self.left_out += count;
     }
 
-    /// Iterates over the holders, each with the inode of its namespace.
+    /// Iterates over the holders, each with the inode of the namespace that it keeps alive.
     pub fn iter(&self) -> std::slice::Iter<'_, (u64, Holder)> {
         self.holders.iter()
     }

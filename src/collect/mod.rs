@@ -1,5 +1,5 @@
 //! Reads the state of the running kernel into a [`Snapshot`]. Only this module opens /proc or asks
-//! the kernel about namespaces. Of pidns's modules, it imports only `model`.
+//! the kernel about namespaces. This module imports only one other module of pidns: `model`.
 //!
 //! A source (`proc` or `bpf`) reads processes, and searches for namespaces. `assemble` turns the
 //! result, a `Discovery`, into a snapshot.

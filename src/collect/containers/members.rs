@@ -87,9 +87,9 @@ fn by_details(processes: &[Process], own: &OwnContainers<'_>) -> Vec<(Pid, Conta
     processes.iter().filter(|it| !is_init(it)).filter_map(other).collect()
 }
 
-/// Finds the same processes as [`by_details`], if the scan has not read the cgroups. Reads the
-/// cgroup of a process only if it may have entered another container's namespace. Its descendants
-/// are assumed to be in the same container.
+/// Like [`by_details`], for a scan that has not read the cgroups. Reads the cgroup of a process
+/// only if the process may have entered another container's namespace. The descendants of such a
+/// process are assumed to be in the same container.
 ///
 /// Adds to `unread` the processes whose cgroups were not read because of the time limit.
 fn by_descent(

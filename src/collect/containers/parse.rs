@@ -163,8 +163,8 @@ pub fn pod_log_directory(name: &[u8]) -> Option<(String, String, String)> {
     parts.next().is_none().then_some((uid, name, namespace))
 }
 
-/// Returns the value of the first option in a command line that has one of these names. The value
-/// is the next argument, or the text after `NAME=`.
+/// Returns the value of the first option with one of these names in a command line. The value is
+/// the next argument, or the text after `NAME=`.
 #[must_use]
 pub fn option<'a>(command_line: &'a [u8], names: &[&str]) -> Option<&'a str> {
     let mut arguments = command_line.split(|&byte| byte == 0);

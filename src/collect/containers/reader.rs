@@ -293,8 +293,8 @@ impl NameReader {
         open_base(self.procfs.fd(), process_file(pid, "root").ok()?).ok()
     }
 
-    /// Opens a directory by its path on the host that the procfs shows. pidns may have another root
-    /// directory than that host.
+    /// Opens a directory by its path on the host that the procfs shows. That host may have a
+    /// different root directory than pidns.
     fn in_host(&self, path: &str) -> Option<OwnedFd> {
         open_in_root(self.root.as_ref()?.as_fd(), path).ok()
     }

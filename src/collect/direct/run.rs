@@ -1,5 +1,5 @@
-//! Finds the descendants of `pidns run`, fast enough to be repeated often. All other facts about
-//! these processes come from a scan.
+//! Finds the descendants of `pidns run`. This search is fast, so it can be repeated often. All
+//! other facts about these processes come from a scan.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{CStr, CString, OsStr};
@@ -76,7 +76,7 @@ impl Descendant {
     }
 
     /// Returns `false` if the process has exited, because its PID may then belong to another
-    /// process. Without a pidfd, this is unknown, and the result is `true`.
+    /// process. Without a pidfd, pidns cannot detect the exit, and the result is `true`.
     fn still_has_its_pid(&self) -> bool {
         let Some(pidfd) = &self.pidfd else { return true };
         // A pidfd becomes readable when all threads of its process have exited.

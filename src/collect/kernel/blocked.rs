@@ -83,8 +83,8 @@ struct Work {
     is_abandoned: AtomicBool,
     /// One [`Reader`] for each worker thread.
     readers: Mutex<Vec<Arc<Reader>>>,
-    /// Functions to call when pidns abandons the work. Each function releases a resource that a
-    /// blocked thread would otherwise keep, such as open descriptors.
+    /// Functions to call when pidns abandons the blocked worker threads. Each function releases a
+    /// resource that a blocked thread would otherwise keep, such as open descriptors.
     releases: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
 }
 
@@ -92,14 +92,15 @@ struct Work {
 struct Abandoned {
     /// The processes that the blocked threads were reading.
     by: BTreeSet<Pid>,
-    /// A channel that is disconnected when the threads have ended. It never contains a message.
+    /// A channel that is disconnected when the abandoned threads have ended. It never contains a
+    /// message.
     end: Receiver<Infallible>,
-    /// The time when pidns noticed that the threads had ended.
+    /// The time when pidns noticed that the abandoned threads had ended; `None` before that.
     ended: Option<Instant>,
 }
 
-/// The process that a thread is reading, and the process with which the thread is comparing it. PID
-/// 0 means that there is no such process.
+/// The process that a thread is reading, and the second process if the thread compares two. PID 0
+/// means that there is no such process.
 #[derive(Default)]
 struct Reader {
     /// The lower 32 bits are the PID of the process that the thread is reading. The upper 32 bits
@@ -181,7 +182,7 @@ pub fn still_blocked() -> Vec<BTreeSet<Pid>> {
     abandoned.iter().filter(|it| it.ended.is_none()).map(|it| it.by.clone()).collect()
 }
 
-/// Returns the number of processes that pidns avoids, because they have blocked it.
+/// Returns the number of processes that pidns avoids, because reading them blocked a thread.
 pub fn avoided_count() -> usize {
     AVOIDED.load(Ordering::Relaxed)
 }
@@ -279,8 +280,8 @@ impl Work {
 }
 
 impl Abandoned {
-    /// Returns `true` if pidns must avoid the processes in `by`: until the abandoned threads have
-    /// ended, and for another [`AVOIDANCE`] after pidns has noticed their end.
+    /// Returns `true` if pidns must avoid the processes in `by`. pidns avoids them until it notices
+    /// that the abandoned threads have ended, and then for another [`AVOIDANCE`].
     fn must_be_avoided(&mut self, now: Instant) -> bool {
         if self.end.try_recv() == Err(TryRecvError::Empty) {
             return true;

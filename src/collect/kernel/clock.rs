@@ -50,9 +50,9 @@ pub fn make_exact(find_initial: impl FnOnce() -> Option<NamespaceFd>) {
     });
 }
 
-/// Returns `true` if every start time can be converted from a time namespace with this offset. If
-/// the offset is negative, the oldest start times are negative, and the kernel shows wrong numbers
-/// for them.
+/// Returns `true` if all start times that the kernel shows in a time namespace with this offset can
+/// be converted to the initial time namespace. If the offset is negative, the oldest start times
+/// are negative, and the kernel shows wrong numbers for them.
 fn is_exact(offset: i64) -> bool {
     offset >= 0 && offset % NANOSECONDS_PER_TICK == 0
 }

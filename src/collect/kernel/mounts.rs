@@ -76,9 +76,9 @@ impl<'a> ListedMounts<'a> {
 
     /// Finds the root of the mount tree. Returns `None` if there are no mounts.
     ///
-    /// `LSMT_ROOT` can denote a mount below the root of the mount tree: a mount that covers the
-    /// root, or, in the caller's own mount namespace, the mount of the caller's root directory. So
-    /// the search starts at `LSMT_ROOT`, and goes from each mount to its parent.
+    /// `LSMT_ROOT` is not always the root of the mount tree. It can be a mount that covers the
+    /// root. In the caller's own mount namespace, it is the mount of the caller's root directory.
+    /// So the search starts at `LSMT_ROOT`, and goes from each mount to its parent.
     fn topmost_mount(&self, namespace: &NamespaceFd, buffer: &mut Vec<u8>) -> Result<Option<u64>> {
         let mut root = [0];
         if is_own(namespace) {
@@ -114,7 +114,8 @@ impl<'a> ListedMounts<'a> {
         }
         match stat {
             Ok(stat) => Ok(stat.root().and_then(|root| {
-                // If another mount covers the root, the mounts below the covered root have no path.
+                // If another mount covers the root of the mount tree, the mounts below the covered
+                // root have no path.
                 let path = stat.mount_point().unwrap_or(b"(unreachable)");
                 NamespaceMount::on_nsfs(mount, root, path)
             })),

@@ -161,7 +161,7 @@ impl NamespaceFd {
     /// Fails with `EINVAL` for other types of namespaces, and with `ENOTTY` on older kernels.
     pub fn owner_uid(&self) -> io::Result<u32> {
         // SAFETY: `self` refers to a file on nsfs, where NS_GET_OWNER_UID writes a uid_t. A uid_t
-        // is a u32 on every architecture of Linux.
+        // is a u32 on every Linux architecture.
         unsafe { ioctl(&self.fd, Getter::<NS_GET_OWNER_UID, u32>::new()) }
     }
 
@@ -194,7 +194,7 @@ impl NamespaceFd {
         unsafe { translate_by::<NS_GET_TGID_IN_PIDNS>(&self.fd, pid) }
     }
 
-    /// Returns the ID of a mount namespace, as `listmount(2)` takes it (since Linux 6.11).
+    /// Returns the ID of this mount namespace, for use with `listmount(2)` (since Linux 6.11).
     ///
     /// Fails with `EINVAL` for other types of namespaces, and with `ENOTTY` on older kernels.
     pub fn mount_namespace_id(&self) -> io::Result<u64> {
@@ -209,7 +209,8 @@ impl NamespaceFd {
     /// or without `CAP_SYS_ADMIN`, and with `ENOTTY` on older kernels.
     pub fn next_mount_namespace(&self, backward: bool) -> io::Result<Self> {
         // SAFETY: `self` refers to a file on nsfs. For such a file, NS_MNT_GET_NEXT and
-        // NS_MNT_GET_PREV return a new descriptor. If the argument is null, they write nothing.
+        // NS_MNT_GET_PREV return a new descriptor. If the argument is null, they do not write to
+        // memory.
         unsafe {
             if backward {
                 open_by::<NS_MNT_GET_PREV>(&self.fd)

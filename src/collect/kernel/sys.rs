@@ -138,7 +138,8 @@ pub fn open_linked(dir: BorrowedFd<'_>, link: &CStr) -> SysResult<OwnedFd> {
     }
 }
 
-/// Opens a file without leaving the mount that `dir` is on, not even through a symbolic link.
+/// Opens a file on the same mount as `dir`. Fails with `EXDEV` if the path leads to another mount,
+/// for example through a symbolic link.
 fn open_within(dir: BorrowedFd<'_>, name: impl Arg + Copy, flags: OFlags) -> SysResult<OwnedFd> {
     match fs::openat2(dir, name, flags, Mode::empty(), ResolveFlags::NO_XDEV) {
         // The kernel is older than Linux 5.6, or a seccomp filter refuses openat2.

@@ -77,7 +77,8 @@ impl WaitLimit {
         Duration::from_nanos(self.waited.load(Ordering::Relaxed)) >= self.limit
     }
 
-    /// Calls `call`, which may take a long time. Fails with `EBUSY` if the limit has been reached.
+    /// Calls `call`, which may take a long time. If earlier calls have used up the time limit,
+    /// fails with `EBUSY` instead.
     pub fn call<T>(&self, call: impl FnOnce() -> Result<T>) -> Result<T> {
         if self.is_reached() {
             return Err(Errno::BUSY);
@@ -87,8 +88,8 @@ impl WaitLimit {
         let elapsed = started.elapsed();
         if elapsed >= self.slow {
             // Subtract the thread's run delay (the time that it has waited for a CPU), which is
-            // long on a busy host. `new_run_delay` can include a delay from before this call. So
-            // count at least the CPU time that this call used.
+            // long on a busy host. The delay may include time before this call, so the difference
+            // can be too small. But it is at least the CPU time that this call used.
             let used = cpu_time().saturating_sub(used_before);
             let waited = elapsed.saturating_sub(new_run_delay()).max(used);
             let waited = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);

@@ -13,8 +13,8 @@ pub struct Consumers<'a> {
     processes: HashMap<Pid, &'a Process>,
     /// The processes that have terminated, but have not been reaped.
     unreaped: Vec<&'a Process>,
-    /// Maps each namespace to its container. A namespace without a container gets the container of
-    /// its nearest ancestor in a container.
+    /// Maps each namespace to its container. If a namespace has no container, maps it to the
+    /// container of the nearest ancestor that has one.
     containers: HashMap<NamespaceId, &'a Container>,
     /// Maps the UID of each user to the user's process with the most tasks, and to the number of
     /// the user's zombies.
@@ -89,8 +89,8 @@ impl<'a> Consumers<'a> {
         }
     }
 
-    /// Adds the zombies of a cgroup to `tasks`, its other processes. `used` is the kernel's count
-    /// of threads in the cgroup.
+    /// Adds the zombies of a cgroup to `tasks`, which contains the other processes of the cgroup.
+    /// `used` is the kernel's count of threads in the cgroup.
     ///
     /// If `tasks` already has `used` threads, adds nothing. Otherwise, adds every zombie whose
     /// parent is in `tasks`, because a child starts in the cgroup of its parent. Returns `None` if

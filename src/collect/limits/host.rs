@@ -150,8 +150,8 @@ impl<'a> LimitedHost<'a> {
         self.snapshot.procfs.namespace.filter(|_| self.procfs.own)
     }
 
-    /// Returns messages about outer PID namespaces and cgroups whose limits pidns can't see or does
-    /// not read.
+    /// Returns messages about unknown limits: of PID namespaces and cgroups above the topmost
+    /// visible one, and of cgroups far above a process.
     pub fn hidden_above(&self) -> impl Iterator<Item = &'static str> {
         let initial = Some(NamespaceId::Inode(INITIAL_PID_NAMESPACE));
         let hidden = [

@@ -1,11 +1,11 @@
-//! Defines a limit as read from the host, together with the processes that count towards it.
+//! Defines a limit that was read from the host, with the processes that count towards it.
 
 use std::rc::Rc;
 
 use crate::collect::parse::LimitMax;
 use crate::model::{Limit, Process};
 
-/// A limit as read from the host. `Consumers::complete` then adds the largest consumer.
+/// A limit that was read from the host. `Consumers::complete` then adds the largest consumer.
 pub struct ReadLimit<'a> {
     pub limit: Limit,
     /// The reason why `full` is unknown; empty if it is known.
@@ -18,7 +18,7 @@ pub struct ReadLimit<'a> {
 pub enum Tasks<'a> {
     /// The limit does not count tasks.
     None,
-    /// The processes of a namespace or host, if they share a limit. Its largest consumer is a
+    /// The processes of a namespace or host, which share a limit. The largest consumer is a
     /// container or a user, not a process.
     OfHost(Vec<&'a Process>),
     /// The processes of a cgroup, which share a limit. The largest consumer is chosen among these
