@@ -146,6 +146,57 @@ fn a_part_of_a_snapshot_denies_only_what_is_certainly_new() {
     }
 }
 
+/// Python program with a thread that, after SIGUSR1, keeps a dead PID namespace.
+const KEEPER_THREAD: &str = "import ctypes, os, signal, threading, time\n\
+     wake = threading.Event()\n\
+     def keep():\n    \
+         wake.wait()\n    \
+         assert ctypes.CDLL(None).unshare(0x20000000) == 0\n    \
+         pid = os.fork()\n    \
+         if pid == 0: os._exit(0)\n    \
+         os.waitpid(pid, 0)\n    \
+         open('kept', 'w').close()\n    \
+         time.sleep(600)\n\
+     signal.signal(signal.SIGUSR1, lambda *_: wake.set())\n\
+     threading.Thread(target=keep, daemon=True).start()\n\
+     print('ready', flush=True)\n\
+     while True: signal.pause()";
+
+#[test]
+fn a_check_also_searches_places_that_the_earlier_scan_did_not_search() {
+    needs!(NamespaceOfItsOwn, Program("python3"));
+    let files = Workspace::new();
+    let mut command = Command::new("python3");
+    let (keeper, _) = start_command(command.args(["-c", KEEPER_THREAD]).current_dir(&files.0));
+    let default = files.save("default", &[]);
+    let threads = files.save("threads", &["--search", "proc"]);
+    kill(keeper.pid(), Signal::USR1);
+    until("the namespace is dead", || fs::exists(files.path("kept")).unwrap());
+    let check = |before: &str, search: &[&str]| {
+        let output = pidns(&[&["check", "-f", "json", "--since", before], search].concat());
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let findings = document["findings"].as_array().unwrap().iter();
+        let verdicts: Vec<_> = findings
+            .filter(|it| it["code"] == "dead-namespace")
+            .map(|it| it["verdict"].as_str().unwrap().to_owned())
+            .collect();
+        (output.status.code(), verdicts, stderr(&output))
+    };
+    let (nothing, warned) = (Vec::<String>::new(), vec!["warn".to_owned()]);
+    // By default, the check searches where the earlier scan has searched.
+    assert_eq!(check(&default, &[]), (Some(0), nothing, String::new()));
+    let (status, verdicts, _) = check(&threads, &[]);
+    assert_eq!((status, verdicts), (Some(1), vec!["deny".to_owned()]));
+    // The namespace may be older than the document, whose scan did not search threads.
+    let (status, verdicts, said) = check(&default, &["--search", "proc"]);
+    assert_eq!((status, verdicts), (Some(0), warned));
+    assert!(said.starts_with("pidns: problems may be missing: ") && said.contains("searched"));
+    assert_eq!(check(&default, &["--search", "proc", "--strict"]).0, Some(3));
+    // A narrower search does not make the check miss what the earlier scan could have found.
+    let (status, verdicts, said) = check(&threads, &["--search", "processes"]);
+    assert_eq!((status, verdicts, &*said), (Some(1), vec!["deny".to_owned()], ""));
+}
+
 #[test]
 fn what_an_ordinary_user_could_not_see_is_not_new_to_root() {
     needs!(NamespaceOfItsOwn);

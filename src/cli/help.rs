@@ -174,10 +174,11 @@ pipeline can leave a daemon behind before the shell starts the next command. pid
 this daemon from the earlier command if it is not a session leader (setsid). \
 Problems that the earlier document already has are left out (limits only if the \
 document was saved with --details limits). Anything \
-older than the pidns process that wrote the document is never a leftover. If the \
-document was filtered or is incomplete, only problems that are certainly new are \
-denied, and one line on standard error says so. A document of another boot, host or \
-PID namespace is an error.
+older than the pidns process that wrote the document is never a leftover. pidns \
+searches the places that the scan of the document searched, and those that --search adds. If the \
+document was filtered or is incomplete, or if its scan did not search an added place, only \
+problems that are certainly new are denied, and one line on standard error says so. A \
+document of another boot, host or PID namespace is an error.
 
 With --wait, the check is repeated until it finds nothing to deny, or until the time \
 is over. A problem is then denied only if every repetition since it appeared has \

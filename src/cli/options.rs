@@ -23,12 +23,11 @@ pub(super) const COLLECTOR: &str = "PIDNS_COLLECTOR";
 pub(super) struct Search {
     /// Places to search for namespaces, as a comma-separated list
     ///
-    /// Processes are always searched.
+    /// The default is processes,children,fds,mounts. Processes are always searched.
     #[arg(
         long,
         value_name = "LIST",
         value_delimiter = ',',
-        default_value = "processes,children,fds,mounts",
         value_parser = words(
             PossibleValue::new("proc").help("All of the above: every place that /proc shows"),
             &SearchScope::OF_PROC,
@@ -43,16 +42,24 @@ pub(super) struct Search {
 }
 
 impl Search {
-    /// Returns the scopes to search for namespaces. With the scope `kernel`, also returns the
-    /// default scopes, because a search of kernel memory finds only namespaces that /proc does not
-    /// show.
+    /// Returns the scopes to search for namespaces.
     pub(super) fn scopes(&self) -> BTreeSet<SearchScope> {
+        self.given().unwrap_or_else(SearchScope::default_set)
+    }
+
+    /// Returns the scopes that `--search` requests, or `None` without `--search`. With the scope
+    /// `kernel`, also returns the default scopes, because a search of kernel memory finds only
+    /// namespaces that /proc does not show.
+    pub(super) fn given(&self) -> Option<BTreeSet<SearchScope>> {
+        if self.search.is_empty() {
+            return None;
+        }
         let asked = self.search.iter().flat_map(|scopes| scopes.0.iter().copied());
         let mut scopes: BTreeSet<_> = asked.chain([SearchScope::Processes]).collect();
         if scopes.contains(&SearchScope::Kernel) {
             scopes.extend(SearchScope::default_set());
         }
-        scopes
+        Some(scopes)
     }
 }
 

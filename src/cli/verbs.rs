@@ -287,10 +287,14 @@ impl Check {
             .collect()
     }
 
-    /// Returns the places to search for namespaces.
+    /// Returns the places to search for namespaces. If an earlier scan has searched the places
+    /// `before`, these are searched, too, so that the snapshots can be compared.
     #[must_use]
-    pub fn search(&self) -> BTreeSet<SearchScope> {
-        self.search.scopes()
+    pub fn search(&self, before: Option<&BTreeSet<SearchScope>>) -> BTreeSet<SearchScope> {
+        match before {
+            Some(before) => before | &self.search.given().unwrap_or_default(),
+            None => self.search.scopes(),
+        }
     }
 
     /// Returns the maximum time for which the check is repeated (`--wait`).

@@ -149,8 +149,7 @@ fn load_settled(
     policy: &Policy,
 ) -> Result<Settled, Error> {
     let (quiet, origin) = (arguments.output.quiet, &arguments.origin);
-    // Search the same places as the earlier scan, so that the snapshots can be compared.
-    let search = before.map_or_else(|| arguments.search(), |before| before.searched.clone());
+    let search = arguments.search(before.map(|it| &it.searched));
     let needs_cgroups = arguments.filter.container.is_some() || policy.needs_cgroups();
     let details: BTreeSet<_> = needs_cgroups.then_some(Detail::Cgroup).into_iter().collect();
     let environment: BTreeSet<_> =
