@@ -198,6 +198,27 @@ fn a_check_also_searches_places_that_the_earlier_scan_did_not_search() {
 }
 
 #[test]
+fn an_empty_document_is_explained() {
+    needs!(NamespaceOfItsOwn);
+    let files = Workspace::new();
+    let none = pidns(&["--user", "4294967294", "-f", "json"]);
+    assert_eq!((none.status.code(), &none.stdout[..]), (Some(1), &b""[..]));
+    let empty = files.write("empty", "");
+    for arguments in [&["check", "--since", &empty][..], &["diff", &empty], &["-i", &empty]] {
+        let output = pidns(arguments);
+        assert_eq!((output.status.code(), &output.stdout[..]), (Some(2), &b""[..]));
+        let expected = format!(
+            "pidns: cannot use {empty}: is empty: pidns saves nothing if a filter matches nothing, \
+             so save it without a filter\n"
+        );
+        assert_eq!(stderr(&output), expected);
+    }
+    let whole = files.save("whole", &[]);
+    let output = pidns(&["check", "--user", "4294967294", "--since", &whole]);
+    assert_eq!(stdout(&output), "Nothing is wrong; nothing matches the filter.\n");
+}
+
+#[test]
 fn what_an_ordinary_user_could_not_see_is_not_new_to_root() {
     needs!(NamespaceOfItsOwn);
     let files = Workspace::new();

@@ -215,6 +215,9 @@ impl Diff {
 #[derive(Debug, Args)]
 pub struct Check {
     /// Report processes and namespaces that are not in this earlier snapshot
+    ///
+    /// BEFORE is a document of this host, saved without a filter: pidns saves nothing if a filter
+    /// such as --user matches nothing. The filters of the check apply to BEFORE, too.
     #[arg(long, value_name = "BEFORE", value_hint = ValueHint::FilePath)]
     pub since: Option<PathBuf>,
     /// Also report problems that are already in BEFORE
