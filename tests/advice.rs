@@ -1108,6 +1108,26 @@ fn advice_with_pids_of_another_procfs_says_in_which_pid_namespace_it_works() {
     until("the leftover is gone", || is_gone(pid) || state(pid) == "Z");
 }
 
+#[test]
+fn a_warning_about_a_process_of_another_procfs_says_in_which_pid_namespace_it_is() {
+    needs!(NamespaceOfItsOwn);
+    // Bash would reap a child that exits before Bash executes `sleep`.
+    let script = "(until [ \"$(</proc/$$/comm)\" = sleep ]; do :; done) & exec sleep 600";
+    let parent = Running::spawn(Command::new("bash").args(["-c", script]));
+    let zombie = || children(parent.pid()).into_iter().find(|&it| state(it) == "Z");
+    until("there is a zombie", || zombie().is_some());
+    let zombie = zombie().unwrap();
+    // This /proc shows the PIDs of the outer PID namespace.
+    let check = ["-pf", "--kill-child", PIDNS, "check", "-q", "-f", "json"];
+    let output = run(Command::new("unshare").args(check));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = report["findings"].as_array().unwrap();
+    let found = findings.iter().find(|it| it["pid"] == zombie).expect("the zombie");
+    let here = namespace_of(std::process::id());
+    let expected = format!("in {here}: {}", end_carefully(parent.pid(), zombie));
+    assert_eq!(found["advice"], serde_json::json!([expected]));
+}
+
 /// Returns the command at the end of the line about a dead namespace.
 fn command_in(text: &str) -> String {
     let line = text.lines().find(|line| line.contains("  DEAD: ")).expect("has such a line");

@@ -79,7 +79,8 @@ impl Adviser<'_> {
             return Vec::new();
         }
         if pid == Pid::INIT {
-            return vec![format!("{pid} is the init here: killing it would end every process")];
+            let warning = format!("{pid} is the init here: killing it would end every process");
+            return vec![self.with_pid(&warning)];
         }
         // Some processes need SIGKILL. A stopped process handles SIGTERM only after it is
         // continued. For an init without a SIGTERM handler, the kernel drops SIGTERM.
@@ -120,7 +121,7 @@ impl Adviser<'_> {
         let whole = whole.map_or_else(String::new, |it| format!(" (part of {it})"));
         let user = process.map_or_else(|| "its user".to_owned(), |it| format!("user {}", user(it)));
         let warning = format!("end {pid}{whole} only if {user} does not need it: {why}");
-        Step::EndIfUnneeded(pid, warning)
+        Step::EndIfUnneeded(pid, self.with_pid(&warning))
     }
 
     /// Returns the reason why killing a process may be wrong, as a phrase. Returns `None` if there
@@ -372,11 +373,12 @@ impl Adviser<'_> {
             return Step::Other(Vec::new());
         }
         match file {
-            HoldingFile::Socket => Step::Other(vec![format!(
+            HoldingFile::Socket => Step::Other(vec![self.with_pid(&format!(
                 "end the process at the other end of socket {fd} of {pid} (ss -xp shows both ends)"
-            )]),
+            ))]),
             HoldingFile::Message | HoldingFile::InFlight => {
-                Step::Other(vec![format!("let {pid} read its socket {fd} empty, or close it")])
+                let advice = format!("let {pid} read its socket {fd} empty, or close it");
+                Step::Other(vec![self.with_pid(&advice)])
             }
             HoldingFile::Pidfd | HoldingFile::Listener | HoldingFile::Procfs => {
                 self.end_unless_in_doubt(pid, Cause::Holds(namespace, fd))
