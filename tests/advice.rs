@@ -675,6 +675,41 @@ fn the_advice_shows_where_a_process_waits() {
 }
 
 #[test]
+fn no_advice_kills_a_process_that_sigkill_does_not_end() {
+    needs!(Initial("cgroup"));
+    let dir = tempfile::tempdir().unwrap();
+    let before = save(&dir);
+    let sleep = Running::spawn(Command::new("sleep").arg("600"));
+    let pid = sleep.pid();
+    let freezer = Freezer::new(false);
+    freezer.freeze(pid);
+    // pidns cannot see that the process is frozen, only that it is in uninterruptible sleep.
+    let script =
+        format!("umount -a -t cgroup; exec {PIDNS} check -q -f json --since {}", before.display());
+    let assert_shows_where_it_waits = || {
+        let output = run(Command::new("unshare").args(["-m", "sh", "-c", &script]));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let findings = report["findings"].as_array().unwrap();
+        let found: Vec<_> = findings.iter().filter(|it| it["pid"] == pid).collect();
+        let codes: Vec<_> = found.iter().map(|it| it["code"].as_str().unwrap()).collect();
+        assert_eq!(codes, ["leftover-process", "uninterruptible"]);
+        let shows = format!("cat /proc/{pid}/stack # the kernel function that it waits in");
+        for finding in found {
+            assert_eq!(finding["advice"], serde_json::json!([shows]));
+        }
+    };
+    assert_shows_where_it_waits();
+    kill(pid, Signal::KILL);
+    assert_shows_where_it_waits();
+    // Thawing ends this sleep.
+    let advice = advice_since(&before, &pid.to_string(), "leftover-process");
+    let [thaw, kill] = &advice[..] else { panic!("{advice:?}") };
+    freezer.is_thawed_by(std::slice::from_ref(thaw));
+    assert_eq!(*kill, format!("kill {pid}"));
+    until("the process has ended", || state(pid) == "Z");
+}
+
+#[test]
 fn an_init_that_reaps_leaves_no_zombies() {
     needs!(NamespaceOfItsOwn, Program("tini"));
     // Starts an init, and an orphan that exits after a second.

@@ -159,6 +159,8 @@ impl Check {
     pub fn add_live_facts(&mut self, facts: LiveFacts) {
         let stuck_threads = std::mem::take(&mut self.live.stuck_threads);
         self.live = LiveFacts { stuck_threads, ..facts };
+        // A process that writes to a disk is often in uninterruptible sleep, but never for long.
+        self.live.unkillable.retain(|pid| !self.unsettled.processes.contains(pid));
         let graph = &self.graph;
         let ended: BTreeSet<Pid> =
             self.live.ended.difference(&self.live.restarted).copied().collect();

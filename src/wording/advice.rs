@@ -70,7 +70,7 @@ impl Adviser<'_> {
     /// Returns the commands that kill a process. If the process belongs to a service or container,
     /// a shell comment names it, because users should usually stop the whole service or container.
     /// Returns an empty list for a kernel thread, for a process that has ended, and for pidns
-    /// itself.
+    /// itself. If not even SIGKILL ends the process, returns the advice of [`wake`](Self::wake).
     pub fn end(&self, pid: Pid) -> Vec<String> {
         let process = self.graph.known_process(pid);
         let has_ended = self.live.ended.contains(&pid);
@@ -81,6 +81,9 @@ impl Adviser<'_> {
         if pid == Pid::INIT {
             let warning = format!("{pid} is the init here: killing it would end every process");
             return vec![self.with_pid(&warning)];
+        }
+        if self.live.unkillable.contains(&pid) {
+            return self.wake(pid);
         }
         // Some processes need SIGKILL. A stopped process handles SIGTERM only after it is
         // continued. For an init without a SIGTERM handler, the kernel drops SIGTERM.
@@ -112,7 +115,7 @@ impl Adviser<'_> {
     /// warning with the reason instead of the commands.
     fn end_unless_in_doubt(&self, pid: Pid, cause: Cause<'_>) -> Step {
         let commands = self.end(pid);
-        if commands.is_empty() || pid == Pid::INIT {
+        if commands.is_empty() || pid == Pid::INIT || self.live.unkillable.contains(&pid) {
             return Step::Other(commands);
         }
         let Some(why) = self.doubt(pid, cause) else { return Step::Kill(pid, commands) };

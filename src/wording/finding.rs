@@ -160,6 +160,9 @@ fn process_finding(
         _ if process.is_stopped() => {
             (format!("{who} was left behind and is stopped"), adviser.end(pid))
         }
+        _ if check.live.unkillable.contains(&pid) => {
+            (format!("{who} was left behind and is in uninterruptible sleep"), adviser.end(pid))
+        }
         _ => (format!("{who} was left behind"), adviser.end(pid)),
     };
     FindingText { message, advice }

@@ -19,7 +19,7 @@ use crate::collect::proc::process_dir::ProcessDir;
 use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::relatives::restarted;
 use crate::collect::proc::status::{is_there, read_now};
-use crate::collect::proc::waiting::{self, Freezer};
+use crate::collect::proc::waiting::{self, Freezer, Sleep};
 use crate::collect::unblocked::unless_blocked;
 use crate::model::{LiveFacts, Pid, Process};
 
@@ -157,7 +157,8 @@ impl FactReader {
                 continue;
             }
             let frozen = freezer.frozen_cgroups(&self.procfs, process);
-            if !frozen.is_empty() {
+            let is_frozen = !frozen.is_empty();
+            if is_frozen {
                 facts.frozen.insert(process.pid, frozen);
             }
             if waiting::ignores_sigterm(&self.procfs, process) {
@@ -168,10 +169,11 @@ impl FactReader {
             {
                 facts.stopped.insert(process.pid, by);
             }
-            if (process.state == 'D' || process.has_exited_leader())
-                && waiting::is_uninterruptible(&self.procfs, process)
-            {
-                facts.uninterruptible.insert(process.pid);
+            if process.state == 'D' || process.has_exited_leader() {
+                let sleep = waiting::sleep(&self.procfs, process);
+                facts.uninterruptible.extend(sleep.map(|_| process.pid));
+                let is_unkillable = sleep == Some(Sleep::Unkillable) && !is_frozen;
+                facts.unkillable.extend(is_unkillable.then_some(process.pid));
             }
             if let Some(hard) = self.hard_nproc(process) {
                 facts.hard_nproc.insert(process.pid, hard);

@@ -215,8 +215,8 @@ pub fn context_switches(status: &[u8]) -> Option<u64> {
     count(b"voluntary_ctxt_switches:")?.checked_add(count(b"nonvoluntary_ctxt_switches:")?)
 }
 
-/// Parses a set of signals. `name` is `SigBlk:`, `SigIgn:` or `SigCgt:`. The lowest bit of the
-/// result is signal 1.
+/// Parses a set of signals. `name` is `SigPnd:`, `SigBlk:`, `SigIgn:` or `SigCgt:`. The lowest
+/// bit of the result is signal 1.
 #[must_use]
 pub fn signals(status: &[u8], name: &[u8]) -> Option<u64> {
     bit_set(status, name)

@@ -320,7 +320,7 @@ impl FollowUp for ProcSource {
     }
 
     fn is_uninterruptible(&self, process: &Process) -> bool {
-        waiting::is_uninterruptible(&self.procfs, process)
+        waiting::sleep(&self.procfs, process).is_some()
     }
 
     fn is_stopped(&self, process: &Process) -> bool {

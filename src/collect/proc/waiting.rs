@@ -95,16 +95,34 @@ pub fn stopped_by(procfs: &Procfs, process: &Process) -> Option<StoppedBy> {
     })
 }
 
-/// Returns `true` if all living threads of a process are in uninterruptible sleep. Includes killable
-/// sleep (`TASK_KILLABLE`).
-pub fn is_uninterruptible(procfs: &Procfs, process: &Process) -> bool {
-    let (mut sleeping, mut awake) = (false, false);
-    let read = for_each_status(procfs, process, |_, _, text| match parse::status(text).state {
-        'D' => sleeping = true,
+/// How all living threads of a process sleep, if all of them are in uninterruptible sleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sleep {
+    /// SIGKILL ends the sleep of at least one of them (`TASK_KILLABLE`).
+    Killable,
+    /// Not even SIGKILL ends the sleep of any of them.
+    Unkillable,
+}
+
+/// Returns how all living threads of a process sleep. Returns `None` unless all of them are in
+/// uninterruptible sleep.
+pub fn sleep(procfs: &Procfs, process: &Process) -> Option<Sleep> {
+    const SIGKILL: u64 = 1 << 8;
+    let (mut sleep, mut awake) = (None, false);
+    for_each_status(procfs, process, |_, task, text| match parse::status(text).state {
+        'D' => {
+            // A thread to which the kernel has passed on SIGKILL is not in killable sleep, whatever
+            // the name of the kernel function suggests.
+            let is_sent = parse::signals(text, b"SigPnd:").is_some_and(|it| it & SIGKILL != 0);
+            if !is_sent && sleeps_killably(task) {
+                sleep = Some(Sleep::Killable);
+            }
+            sleep = sleep.or(Some(Sleep::Unkillable));
+        }
         'Z' | 'X' => {}
         _ => awake = true,
-    });
-    read.is_some() && sleeping && !awake
+    })?;
+    sleep.filter(|_| !awake)
 }
 
 /// Finds a thread that keeps its process from exiting. Prefers a thread in uninterruptible sleep to
