@@ -8,8 +8,8 @@ use super::error::Error;
 use super::kernel::blocked::{self, Blocked};
 use crate::model::Pid;
 
-/// Maximum number of blocked threads, including those of earlier scans. At this number, pidns gives
-/// up. If every attempt to take a snapshot is blocked, this happens after about a minute.
+/// pidns gives up when this many threads are blocked, including threads of earlier scans. If every
+/// attempt to take a snapshot is blocked, pidns gives up after about a minute.
 const MAX_BLOCKED: usize = 16;
 
 /// The function that warns the user that a process has blocked pidns.

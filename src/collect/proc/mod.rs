@@ -16,7 +16,7 @@
 //! - `pipeline`: finds pidns itself and the processes that were started together with it
 //! - `heartbeat`: finds the background loop that shows a CI agent that a step is still running
 //! - `pipes`: reads the pipes that a process has open
-//! - `unreadable`: guesses the pipes of processes whose descriptors pidns may not read
+//! - `unreadable`: guesses the pipes of processes whose descriptors pidns cannot read
 //! - `relatives`: finds ancestors, siblings, descendants and shells
 //! - `environment`: checks whether the environment of a process meets given conditions
 //! - `waiting`: finds out why a process does not run or exit

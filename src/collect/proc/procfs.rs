@@ -62,8 +62,8 @@ impl Procfs {
         // procfs to pidns's own. So if there is only one PID, the procfs shows pidns's own PID
         // namespace.
         let own = match status.nspid.len() {
-            // Before Linux 4.1 there is no NSpid line, so compare PIDs: getpid(2) returns the PID
-            // that pidns has in its own PID namespace.
+            // Before Linux 4.1, there is no NSpid line. So compare the PID that this procfs shows
+            // for pidns with getpid(2), which returns the PID in pidns's own PID namespace.
             0 => viewer.is_some_and(|pid| pid.as_u32() == std::process::id()),
             levels => levels == 1,
         };
@@ -122,8 +122,8 @@ impl Procfs {
 
     /// Lists all entries of the root directory of the procfs.
     pub fn entries(&self) -> SysResult<Dir> {
-        // Open the directory again for each listing, because duplicated descriptors share the read
-        // position.
+        // Open the directory again for each listing, because duplicated descriptors share the file
+        // offset.
         Dir::new(open_dir(self.fd(), c".")?)
     }
 
@@ -139,8 +139,8 @@ impl Procfs {
     }
 
     /// Pins the PID namespace that this procfs shows: keeps it open, so that its inode number can't
-    /// be reused. Returns `None` if this is not pidns's own PID namespace, or if it can't be
-    /// opened.
+    /// be reused. Returns `None` if the namespace can't be opened, or is not pidns's own PID
+    /// namespace.
     pub fn pin_own_namespace(&self, registry: &NamespaceRegistry) -> Option<NamespaceId> {
         let name = c"self/ns/pid";
         let inode = self.own.then(|| namespace_link(self.fd(), name, "pid").ok().flatten())??;

@@ -76,9 +76,9 @@ pub fn children(procfs: &Procfs, parent: Pid) -> Vec<Pid> {
     text.split(u8::is_ascii_whitespace).filter_map(parse::entry).filter_map(Pid::new).collect()
 }
 
-/// Returns the processes in `ended` that have probably restarted themselves since the scan: the
-/// parent has a new child with the same name. `processes` are all processes of the scan, and
-/// `ended` are the processes that have ended since the scan.
+/// Returns the processes in `ended` that a new process has probably replaced: their parent has a
+/// new child with the same name. `processes` are all processes that the scan found, and `ended` are
+/// those that ended after the scan.
 pub fn restarted(procfs: &Procfs, processes: &[Process], ended: &[&Process]) -> BTreeSet<Pid> {
     let ended: Vec<_> = ended.iter().filter(|it| !it.is_zombie()).collect();
     let parents: BTreeSet<Pid> = ended.iter().filter_map(|it| it.ppid).collect();
@@ -94,8 +94,7 @@ pub fn is_init(process: &Process) -> bool {
     process.nspid.last() == Some(&Pid::INIT)
 }
 
-/// Returns `true` if a process has terminated. If only the leader thread has terminated, the
-/// process lives on in its other threads.
+/// Returns `true` if all threads of a process have exited, not only its leader thread.
 pub fn has_ended(procfs: &Procfs, pid: Pid) -> bool {
     let Ok(dir) = ProcessDir::open(procfs.fd(), pid) else { return true };
     // Reading the link `exe` fails as soon as the leader thread exits.

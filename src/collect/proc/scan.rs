@@ -34,8 +34,8 @@ pub struct Scan<'a> {
 pub struct ScanWaits {
     /// Time limit for reading process memory.
     pub memory: WaitLimit,
-    /// Time limit for reading the cgroups of inits, which reveal containers. The cgroups of other
-    /// processes have another time limit, so they can't use up this one.
+    /// Time limit for reading the cgroups of inits, in order to find containers. This limit is
+    /// separate from `cgroups`, so slow reads for other processes can't exhaust it.
     pub init_cgroups: WaitLimit,
     /// Time limit for reading the cgroups of all processes, if [`Detail::Cgroup`] was requested.
     pub cgroups: WaitLimit,

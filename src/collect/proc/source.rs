@@ -156,8 +156,8 @@ impl ProcSource {
         if self.procfs.own { Some(&self.procfs) } else { self.own.as_ref() }
     }
 
-    /// Returns `true` if `namespace` is pidns's own PID namespace or one of its descendants. All
-    /// its processes then have a PID in pidns's own PID namespace.
+    /// Returns `true` if `namespace` is pidns's own PID namespace or one of its descendants. If so,
+    /// all members of `namespace` have a PID in pidns's own PID namespace.
     fn is_within_viewers(&self, namespace: &NamespaceFd) -> bool {
         let Some(own) = self.viewer_namespace else { return false };
         if own == INITIAL_PID_NAMESPACE || own == namespace.inode() {
@@ -348,8 +348,8 @@ impl FollowUp for ProcSource {
     /// creating a child. The kernel shows this link only if the namespace has had an init. Entering
     /// requires `CAP_SYS_ADMIN`.
     fn had_init(&self, namespace: &NamespaceFd) -> Option<bool> {
-        // The new thread reads its own link `pid_for_children`, so the procfs must show this
-        // thread.
+        // The new thread needs a procfs that shows pidns, in order to read its own link
+        // `pid_for_children`.
         let procfs = self.own.as_ref().unwrap_or(&self.procfs);
         procfs.viewer?;
         let enter_and_read = || {

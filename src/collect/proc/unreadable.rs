@@ -1,4 +1,4 @@
-//! Guesses the pipes of processes whose descriptors pidns may not read, such as `sudo tee log` in
+//! Guesses the pipes of processes whose descriptors pidns cannot read, such as `sudo tee log` in
 //! the pipeline of an ordinary user.
 
 use std::os::fd::AsFd as _;
@@ -44,8 +44,8 @@ pub fn add_possible_pipes(
     }
 }
 
-/// Returns `true` if pidns may not read the descriptors of a process. The kernel requires the same
-/// permission for the link `exe`.
+/// Returns `true` if pidns has no permission to read the descriptors of a process. The kernel
+/// requires the same permission for the link `exe`.
 fn is_unreadable(procfs: &Procfs, pid: Pid) -> bool {
     let link = ProcessDir::open(procfs.fd(), pid)
         .and_then(|dir| read_link(dir.as_fd(), c"exe", &mut [0; 256]).map(drop));
@@ -89,7 +89,8 @@ impl<'a> Pipeline<'a> {
             let is_readable = !is_unreadable(procfs, process.pid);
             let is_shell = is_shell(procfs, process, waits);
             if !is_shell {
-                // A CI agent reads the output of its steps from any of its descriptors.
+                // Read all descriptors, because a CI agent can read the output of a step from any
+                // descriptor.
                 other_ends.extend(&Pipes::of_all(procfs, process.pid));
             }
             let below = chain.last().filter(|_| !is_readable);
@@ -117,9 +118,9 @@ impl<'a> Pipeline<'a> {
         };
         let child = level.checked_sub(1).and_then(|it| self.chain.get(it));
         let above = self.chain.get(level + 1);
-        // If a shell has executed another program in its own process, its children become children
-        // of that program. They are older than all children that the program starts or adopts
-        // later.
+        // If a shell replaces itself with a program (`exec`), the shell's children become children
+        // of the program. These inherited children are older than all children that the program
+        // starts or adopts later.
         let is_first = child.is_none_or(|it| self.is_before(it.process, process) != Some(true));
         let may_have_been_shell = child.is_none() || above.is_some_and(|it| it.is_shell);
         if parent.is_shell || is_first && may_have_been_shell {

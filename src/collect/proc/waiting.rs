@@ -193,8 +193,8 @@ pub struct Freezer {
 }
 
 impl Freezer {
-    /// Finds the cgroup hierarchies in pidns's own mount namespace, because users paste the paths
-    /// of frozen cgroups into a shell.
+    /// Finds the cgroup hierarchies in pidns's own mount namespace, so that the paths of frozen
+    /// cgroups are valid in the user's shell.
     pub fn of_viewer() -> Self {
         let table = read_own(c"self/mountinfo").unwrap_or_default();
         let mounts = parse::cgroup_mounts(&table, "freezer").collect();

@@ -137,9 +137,9 @@ pub fn read_while_listing<T: Send>(
     thread::scope(|scope| {
         let mut helpers = Vec::new();
         for _ in 0..helper_count(scan) {
-            // If the helper receives a `Sender` through `start`, it first lists processes and sends
-            // them through this `Sender`. If `start` is dropped unused, the helper only reads
-            // processes.
+            // If the helper thread receives a `Sender` through `start`, it first lists processes
+            // and sends them through this `Sender`. If `start` is dropped, the helper thread only
+            // reads processes.
             let (start, started) = mpsc::channel();
             let help = move || {
                 let listed = started.recv().ok().map(|sender| list(Share::Second, sender));
