@@ -31,7 +31,6 @@ pub struct CheckReport<'a> {
     captured_at: Timestamp,
     /// The host that was scanned.
     host: Host,
-    /// All fields except the findings.
     #[serde(flatten)]
     head: CheckSummary,
     /// The problems found: first the problems that the policy denies, then the warnings. Each group
@@ -80,17 +79,20 @@ pub struct CheckFinding<'a> {
     /// namespace, the command uses the namespaces of its init. Null if the process is in the PID
     /// namespace that the procfs shows, or if pidns does not know such a command.
     enter: Option<String>,
-    /// PID of the process that the finding is about, or null.
+    /// PID of the process that the finding is about; null if the finding is not about a process.
     pid: Option<Pid>,
-    /// ID of the namespace that the finding is about, or null.
+    /// ID of the namespace that the finding is about; null if the finding is not about a namespace.
     namespace_id: Option<NamespaceId>,
     /// Age of the process in seconds; null if unknown.
     age: Option<f64>,
-    /// The process, in the same form as in the output of `pidns -f json`, or null.
+    /// The process that the finding is about, in the same form as in `pidns -f json`; null if the
+    /// finding is not about a process.
     process: Option<Process<'a>>,
-    /// The namespace, in the same form as in the output of `pidns -f json`, or null.
+    /// The namespace that the finding is about, in the same form as in `pidns -f json`; null if the
+    /// finding is not about a namespace.
     namespace: Option<Namespace>,
-    /// The limit, in the same form as in the output of `pidns -f json`, or null.
+    /// The limit that the finding is about, in the same form as in `pidns -f json`; null if the
+    /// finding is not about a limit.
     limit: Option<Limit>,
 }
 
@@ -105,7 +107,7 @@ keywords! {
 }
 
 /// A line of `pidns check -f ndjson`. `record` is the kind of the record. The data is in the field
-/// with the same name, in the same form as in `pidns check -f json`. Later 1.x versions of the
+/// named after this kind, in the same form as in `pidns check -f json`. Later 1.x versions of the
 /// schema may add fields, but will never rename or remove a field, or change its type. Readers must
 /// ignore unknown fields, and records of unknown kinds.
 #[derive(Serialize)]

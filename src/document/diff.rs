@@ -32,10 +32,9 @@ pub struct Comparison<N = Vec<NamespaceChange>, P = Vec<ProcessChange<'static>>>
     /// Version of the schema.
     #[cfg_attr(test, schemars(regex(pattern = r"^1\.(0|[1-9][0-9]*)$")))]
     schema_version: &'static str,
-    /// All fields except the lists.
     #[serde(flatten)]
     head: DiffSummary,
-    /// The namespaces that were added, removed or changed, sorted by id.
+    /// The namespaces that were added, removed or changed, sorted by ID.
     namespaces: N,
     /// The processes that were added, removed or changed, sorted by PID. If a removed process and
     /// an added process have the same PID, the removed process comes first.
@@ -96,7 +95,8 @@ pub struct Caveat {
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "namespace_change"))]
 pub struct NamespaceChange {
-    /// Id of the namespace in the second snapshot; for a removed namespace, in the first.
+    /// ID of the namespace in the second snapshot. If the namespace is missing from the second
+    /// snapshot, its ID in the first snapshot.
     id: NamespaceId,
     /// The type of change.
     change: Word<Happened>,
@@ -141,7 +141,7 @@ keywords! {
 }
 
 /// A line of `pidns diff -f ndjson`. `record` is the kind of the record. The data is in the field
-/// with the same name, in the same form as in `pidns diff -f json`. Later 1.x versions of the
+/// named after this kind, in the same form as in `pidns diff -f json`. Later 1.x versions of the
 /// schema may add fields, but will never rename or remove a field, or change its type. Readers must
 /// ignore unknown fields, and records of unknown kinds.
 #[derive(Serialize)]

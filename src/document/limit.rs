@@ -17,8 +17,8 @@ pub struct Limit {
     pub kind: Word<LimitKind>,
     /// The namespace, cgroup or user that the limit applies to.
     pub scope: LimitScope,
-    /// Number in use. Counts PIDs for pid_max, levels for nesting, PID namespaces for
-    /// max_pid_namespaces, and tasks for other limits. Threads and zombies are also tasks.
+    /// Current usage: the number of PIDs for pid_max, levels for nesting, PID namespaces for
+    /// max_pid_namespaces, and tasks for other limits. Threads and zombies count as tasks.
     pub used: Option<u64>,
     /// The configured maximum; null if it is unlimited or unknown. For pid_max, the highest
     /// possible PID is one less than the maximum.
@@ -42,8 +42,8 @@ pub struct Limit {
     pub largest: Option<Consumer>,
     /// Number of zombies among the tasks that this limit counts.
     pub zombies: Option<u64>,
-    /// The process that has the most zombies to reap. Only zombies counted in `zombies` are
-    /// considered. The field `tasks` is the number of these zombies.
+    /// The process that must reap the most zombies, among the zombies counted in `zombies`. In
+    /// `reaper`, the field `tasks` is the number of zombies that the process must reap.
     pub reaper: Option<Consumer>,
     /// The file that contains the maximum.
     pub file: Option<String>,

@@ -29,7 +29,6 @@ pub struct LimitsReport {
     captured_at: Timestamp,
     /// The host that was scanned.
     host: Host,
-    /// All fields except the lists `limits` and `diagnostics`.
     #[serde(flatten)]
     head: LimitsSummary,
     /// The limits: full limits first, then the others in descending order of usage. For the whole
@@ -72,7 +71,7 @@ keywords! {
 }
 
 /// A line of `pidns limits -f ndjson`. `record` is the kind of the record. The data is in the field
-/// with the same name, in the same form as in `pidns limits -f json`. Later 1.x versions of the
+/// named after this kind, in the same form as in `pidns limits -f json`. Later 1.x versions of the
 /// schema may add fields, but will never rename or remove a field, or change its type. Readers must
 /// ignore unknown fields, and records of unknown kinds.
 #[derive(Serialize)]

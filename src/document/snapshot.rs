@@ -57,7 +57,7 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     /// False if pidns may have missed something in its search, or if it inferred facts that the
     /// kernel did not report. The reasons are in `diagnostics`.
     pub complete: bool,
-    /// The topmost visible namespaces, sorted by id.
+    /// The topmost visible namespaces, sorted by ID.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub roots: Vec<NamespaceId>,
     /// All namespaces in tree order: parents before their children, siblings sorted by inode. If
@@ -114,8 +114,8 @@ pub struct Host {
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "namespace"))]
 pub struct Namespace {
-    /// Id of the namespace, unique within a document. Other fields refer to the namespace by this
-    /// id.
+    /// ID of the namespace, unique within a document. Other fields refer to the namespace by this
+    /// ID.
     pub id: NamespaceId,
     /// Inode of the namespace on nsfs; null if it could not be read.
     pub inode: Option<Inode>,

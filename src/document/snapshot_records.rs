@@ -32,8 +32,8 @@ keywords! {
 }
 
 /// A line of `pidns -f ndjson`: one part of one host's snapshot. Lines from several hosts may be
-/// mixed in any order. `record` is the kind of the record. The data is in the field with the same
-/// name, in the same form as in the document. Each snapshot has one record of kind `snapshot`,
+/// mixed in any order. `record` is the kind of the record. The data is in the field named after
+/// this kind, in the same form as in the document. Each snapshot has one record of kind `snapshot`,
 /// whose field `counts` contains the number of records of every other kind. Later 1.x versions of
 /// the schema may add fields, but will never rename or remove a field, or change its type. Readers
 /// must ignore unknown fields, and records of unknown kinds.
@@ -90,7 +90,7 @@ pub struct SnapshotSummary {
     /// False if pidns may have missed something in the places that it searched, or if it inferred
     /// facts that the kernel did not report.
     pub complete: bool,
-    /// The topmost visible namespaces, sorted by id.
+    /// The topmost visible namespaces, sorted by ID.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub roots: Vec<NamespaceId>,
     /// Number of records of each kind except `snapshot`.

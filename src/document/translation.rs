@@ -9,9 +9,9 @@ use crate::model;
 const TRANSLATION_VERSION: &str = "1.0";
 
 /// A process's PID in another PID namespace, as written by `pidns translate -f json`. For several
-/// PIDs, the output is a sequence of such objects. Unless it is indented, each object is one line.
-/// Later 1.x versions of the schema may add fields, but will never rename or remove a field, or
-/// change its type.
+/// PIDs, the output is a sequence of such objects. Each object is on one line, unless the output is
+/// indented. Later 1.x versions of the schema may add fields, but will never rename or remove a
+/// field, or change its type.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Translation<'a> {

@@ -12,8 +12,8 @@ pub fn too_large() -> Invalid {
     Invalid::at("", format!("larger than {} MiB", MAX_SIZE >> 20))
 }
 
-/// Adds the schema versions of the document and of this program to an error, if the versions
-/// differ. The document may be valid in its own version.
+/// If the document and this program have different schema versions, adds both versions to an error.
+/// This difference may be the cause of the error.
 pub fn with_version(error: Invalid, version: &str) -> Invalid {
     if version == SCHEMA_VERSION {
         return error;

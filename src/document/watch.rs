@@ -98,7 +98,7 @@ pub enum WatchContent<'a> {
 }
 
 /// A line of `pidns watch -f ndjson`. `record` is the kind of the record. The data is in the field
-/// with the same name. Changes have the same form as in `pidns diff -f json`, and findings as in
+/// named after this kind. Changes have the same form as in `pidns diff -f json`, and findings as in
 /// `pidns check -f json`. Later 1.x versions of the schema may add fields, but will never rename or
 /// remove a field, or change its type. Readers must ignore unknown fields, and records of unknown
 /// kinds.

@@ -11,7 +11,7 @@ pub struct Criterion {
     /// user, env, container, state or descendants-of. `pidns run` uses descendants-of to select the
     /// processes that descend from pidns itself. Later versions may add options.
     pub by: FilterOption,
-    /// The values of the option, as text. A namespace is identified by its id.
+    /// The values of the option, as text. A namespace is identified by its ID.
     pub values: Vec<String>,
 }
 

@@ -45,7 +45,7 @@ struct CheckCodeEntry {
     name: &'static str,
     /// The verdict of `pidns check`, unless the policy has a rule for the code.
     default: Verdict,
-    /// `true` if not only `pidns check` but also `pidns run` reports this code.
+    /// `true` if `pidns run` reports this code. `pidns check` reports all codes.
     in_run: bool,
     meaning: &'static str,
 }

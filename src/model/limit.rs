@@ -194,7 +194,7 @@ impl Limit {
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "limit_scope"))]
 pub struct LimitScope {
-    /// Id of the PID namespace.
+    /// ID of the PID namespace.
     pub namespace: Option<NamespaceId>,
     /// Path of the cgroup, as seen from pidns's cgroup namespace.
     pub cgroup: Option<String>,

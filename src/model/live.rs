@@ -24,8 +24,8 @@ pub struct LiveFacts {
     /// Processes that have ended since the scan: they are gone, or have become zombies. Their PIDs
     /// may have been reused, so no suggested command may contain them.
     pub ended: BTreeSet<Pid>,
-    /// The processes in `ended` that have probably restarted themselves: the parent has a new child
-    /// with the same name.
+    /// The processes in `ended` that a new process has probably replaced: their parent has a new
+    /// child with the same name.
     pub restarted: BTreeSet<Pid>,
     /// For each process that has a thread in uninterruptible sleep, the TID of one such thread.
     pub stuck_threads: BTreeMap<Pid, Pid>,

@@ -20,14 +20,14 @@ pub struct Observer {
     /// which regularly touches a file to show that the step is running. The second is an inner
     /// shell, which runs the script that calls pidns.
     pub step: Option<Pid>,
-    /// The processes of the CI step's heartbeat, sorted by PID. The heartbeat shows the CI agent
-    /// that the step is running. Its processes are subshells of the step's outer shell, and the
-    /// `touch` and short `sleep` commands that they run.
+    /// The processes of the CI step's heartbeat, sorted by PID: subshells of the step's outer
+    /// shell, and the `touch` and short `sleep` commands that these subshells run. The heartbeat
+    /// tells the CI agent that the step is running.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub companions: Vec<Pid>,
     /// The ancestors and the tracer of pidns, and the other processes in its pipeline, sorted by
-    /// PID. Includes a process that may be in the pipeline, but whose descriptors pidns may not
-    /// read.
+    /// PID. Includes processes that are possibly in the pipeline, if pidns has no permission to
+    /// read their descriptors.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub attendants: Vec<Pid>,
 }

@@ -39,12 +39,12 @@ impl Ended {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "killed"))]
 pub struct Killed {
-    /// Processes that were sent SIGTERM. No signal is sent to zombies.
+    /// Processes to which pidns sent SIGTERM. pidns sends no signals to zombies.
     pub sigterm: BTreeSet<Pid>,
-    /// Processes that were sent SIGKILL. pidns sends SIGKILL to processes that survived SIGTERM or
-    /// appeared later. If pidns kills the init of a PID namespace, the kernel kills the other
-    /// members. These include members that entered the namespace from outside (nsenter, docker
-    /// exec).
+    /// Processes that received SIGKILL from pidns or from the kernel. pidns sends SIGKILL to
+    /// processes that survived SIGTERM or appeared later. If pidns kills the init of a PID
+    /// namespace, the kernel kills the other members, including processes that entered the
+    /// namespace from outside (nsenter, docker exec).
     pub sigkill: BTreeSet<Pid>,
     /// The processes in `sigkill` that do not descend from the command. The kernel killed them
     /// together with an init.

@@ -39,8 +39,8 @@ pub struct Shared {
 pub enum SharedWith {
     /// The host.
     Host,
-    /// The inits of one or more other PID namespaces. Descendants of a PID namespace do not count
-    /// as other PID namespaces.
+    /// One or more inits of other PID namespaces. Inits in descendants of the PID namespace do not
+    /// count.
     Namespaces {
         /// The PID namespace to name in messages. This is the nearest ancestor whose init shares
         /// the namespaces. If no ancestor does, it is another PID namespace whose init shares them.
@@ -206,8 +206,6 @@ mod tests {
         process.details.get_or_insert_default().namespaces = Some(others.collect());
     }
 
-    /// Formats each [`Shared`] of a PID namespace as `TYPES host` or `TYPES FIRST MORE` (see
-    /// [`SharedWith::Namespaces`]).
     fn shared(sharing: &Sharing, inode: u64) -> Vec<String> {
         let text = |shared: &Shared| match &shared.with {
             SharedWith::Host => format!("{} host", shared.types.join(",")),

@@ -10,9 +10,9 @@ use super::{NamespaceId, Pid};
 pub struct Translation {
     /// The PID to translate: a PID in the namespace `from`.
     pub pid: Pid,
-    /// The source namespace; null if its id is unknown.
+    /// The source namespace; null if its ID is unknown.
     pub from: Option<NamespaceId>,
-    /// The target namespace; null if its id is unknown.
+    /// The target namespace; null if its ID is unknown.
     pub to: Option<NamespaceId>,
     /// The translated PID: the PID of the process in the namespace `to`.
     pub translated: Pid,
@@ -26,7 +26,7 @@ pub struct Translation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "level"))]
 pub struct Level {
-    /// The namespace in which the process has this PID; null if the id of the namespace is unknown.
+    /// The namespace in which the process has this PID; null if the ID of the namespace is unknown.
     pub namespace: Option<NamespaceId>,
     /// The process's PID in this namespace.
     pub pid: Pid,

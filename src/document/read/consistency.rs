@@ -174,7 +174,7 @@ pub fn check_processes(
 pub struct Depth {
     /// The topmost known ancestor of the namespace.
     pub root: NamespaceId,
-    /// Number of levels below `root`.
+    /// Distance of the namespace from `root`, in levels.
     pub level: usize,
     /// `true` if `root` is known to have no parent. Only then is `level` the level in the whole
     /// hierarchy.

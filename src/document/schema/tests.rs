@@ -523,8 +523,8 @@ fn the_reader_rejects_all_invalid_records() {
             let mut all = all.clone();
             all[index] = record.clone();
             // If a test changes the host or time of a record, the record belongs to another
-            // snapshot. Reading then fails because there are several snapshots. Treat this as an
-            // error about `host`.
+            // snapshot. Reading then fails because there are several snapshots. Count this failure
+            // as a rejection of the field `host`.
             let lines: Vec<_> = all.iter().map(Value::to_string).collect();
             let error = read(lines.join("\n").as_bytes()).err()?.to_string();
             Some(error.replace("contains snapshots of several ", "host: "))

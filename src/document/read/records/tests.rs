@@ -47,8 +47,8 @@ fn reads_records_in_any_order() {
         assert!(reads_as(&lines(&records), None, snapshot.clone()));
         records.reverse();
         assert!(reads_as(&lines(&records), None, snapshot.clone()));
-        // The reader accepts CRLF line ends, blank lines, a missing final newline and a byte order
-        // mark.
+        // The reader accepts CRLF line endings, blank lines, a missing final newline and a byte
+        // order mark.
         let text = lines(&records).replace('\n', "\r\n\n");
         assert!(reads_as(text.trim_end(), None, snapshot.clone()));
         assert!(reads_as(&format!("\n \n{text}"), None, snapshot.clone()));
