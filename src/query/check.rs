@@ -151,8 +151,8 @@ impl Check {
         self.live.stuck_threads = stuck;
     }
 
-    /// Adds facts about the live host. If a leftover has ended since the scan and has not restarted
-    /// itself, removes its finding.
+    /// Adds facts about the live host. If a leftover has ended since the scan, and no new process
+    /// has replaced it, removes its finding.
     ///
     /// A leftover that has become a zombie counts as ended. If nobody reaps the zombie, the next
     /// check reports it under the code `zombie`.
@@ -214,7 +214,7 @@ impl Check {
         problems::is_unreaped(process, &self.unsettled)
     }
 
-    /// Returns `true` if a finding says that a process was left behind.
+    /// Returns `true` if there is a finding that this process is a leftover.
     #[must_use]
     pub fn is_leftover(&self, pid: Pid) -> bool {
         let (code, subject) = (CheckCode::LeftoverProcess, Subject::Process(pid));

@@ -15,9 +15,9 @@ use crate::model::{Container, Namespace, NotFound, Process};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerPattern(String);
 
-/// The part of a container that matches a pattern. A full name or ID takes precedence over a
-/// prefix. For example, `fe` means the container named `fe`, even if the IDs of other containers
-/// start with `fe`.
+/// How a pattern matches a container or its pod. A full name or ID takes precedence over a prefix.
+/// For example, `fe` means the container named `fe`, even if the IDs of other containers start with
+/// `fe`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Match {
     /// Name or full ID of the container.

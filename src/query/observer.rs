@@ -137,7 +137,8 @@ mod tests {
                 .into();
         let held_by = |raw| Holder::Fd { pid: pid(raw), comm: None, fd: 3 };
         let mount = Holder::Mount { path: "/run/x".to_owned(), mount_namespace: 1 };
-        // Namespace 20 has a member, so its holders do not count as users.
+        // Namespace 20 has a running member, so only members count as users of the namespace, not
+        // holders.
         namespaces[1].holders = vec![held_by(1), mount.clone()];
         namespaces[3].holders = vec![held_by(7), held_by(8)];
         let processes =

@@ -112,8 +112,8 @@ impl Selection {
         !self.pids.is_empty() || self.comm.is_some() || self.user.is_some() || self.env.is_some()
     }
 
-    /// Returns `true` if there is a condition on namespaces, other than `container`. Such a
-    /// condition excludes processes whose namespace is unknown.
+    /// Returns `true` if the filter has the condition `root`, `depth` or `state`. Such a condition
+    /// excludes processes whose namespace is unknown.
     fn is_by_namespace(&self) -> bool {
         self.root.is_some() || self.depth.is_some() || self.state.is_some()
     }
@@ -157,8 +157,9 @@ impl Selection {
 
 /// Facts about a namespace that determine whether the filter selects it.
 struct Position {
-    /// Number of levels below the selected root. If no root is selected, number of levels below the
-    /// top level. `None` if the namespace is not in the subtree of the selected root.
+    /// Distance of the namespace from the selected root, in levels. If no root is selected, its
+    /// distance from the top level. `None` if the namespace is not in the subtree of the selected
+    /// root.
     depth: Option<usize>,
     /// `true` if the namespace or one of its ancestors belongs to the selected container, or if no
     /// container is selected.
@@ -331,8 +332,8 @@ fn add_ancestors(
     }
 }
 
-/// Returns the part of a graph with these processes, these namespaces, the namespaces of the
-/// processes, and all ancestor namespaces.
+/// Returns the part of a graph that contains `processes`, their namespaces, `namespaces`, and all
+/// ancestors of the namespaces.
 pub fn branches(
     graph: PidGraph,
     mut namespaces: HashSet<NamespaceId>,
@@ -440,9 +441,9 @@ fn retain(
     part
 }
 
-/// Returns the ancestors and tracers of the remaining processes that the filter removed. The output
-/// still needs them: it names the process that should reap a zombie, and a tree shows each process
-/// below its nearest remaining ancestor.
+/// Returns the removed processes that are ancestors or tracers of remaining processes. The output
+/// needs these removed processes: it names the process that should reap a zombie, and a tree shows
+/// each process below its nearest remaining ancestor.
 fn relatives(graph: &PidGraph, is_shown: impl Fn(&Process) -> bool) -> Vec<Process> {
     let shown = graph.processes().iter().filter(|it| is_shown(it));
     let mut todo: Vec<Pid> = shown.flat_map(|it| [it.ppid, it.tracer()]).flatten().collect();

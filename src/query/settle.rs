@@ -4,8 +4,8 @@
 //! show them in the same state. These states usually end within milliseconds (or within a second,
 //! if an init polls for zombies).
 //!
-//! A process that writes to a disk may be in a different sleep in each scan. The caller detects
-//! this by comparing the numbers of context switches.
+//! A process that writes to a disk may have woken up and slept again between the scans. The caller
+//! detects this case by comparing the numbers of context switches.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;

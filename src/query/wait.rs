@@ -137,7 +137,7 @@ impl Identity {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Kind {
     Process(ProcessKind),
-    /// A namespace with this parent.
+    /// All child namespaces of one parent. Contains the ID of the parent, if known.
     Namespace(Option<NamespaceId>),
     /// Only this subject. Used for a subject that cannot be replaced, such as a limit.
     Same(Identity),

@@ -119,10 +119,11 @@ keywords! {
         Came = "came",
         /// The process or namespace is only in the first snapshot.
         Went = "went",
-        /// The namespace is missing from the second snapshot, but still exists in the kernel. A
-        /// holder that /proc does not show keeps it alive, such as a descriptor in an unread socket
-        /// message. Detected only if the second snapshot is of the live host, on Linux 6.18 or
-        /// later. Since Linux 6.19, detected only if a descriptor keeps the namespace alive.
+        /// The namespace is missing from the second snapshot, but still exists in the kernel. The
+        /// namespace is kept alive by a holder that /proc does not show, such as a descriptor in an
+        /// unread socket message. Detected only if the second snapshot is of the live host, on
+        /// Linux 6.18 or later. Since Linux 6.19, detected only if a descriptor keeps the namespace
+        /// alive.
         Hidden = "hidden",
         /// The process or namespace is in both snapshots, but some of its properties differ.
         Changed = "changed",

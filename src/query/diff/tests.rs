@@ -243,8 +243,8 @@ fn attendants_of_either_snapshot_are_no_differences() {
     let after = attended(&[40], other(&[40, 41, 42]), 45);
     let expected = ["~ pid:[10] [Members]", "- 22 []", "+ 42 []"];
     assert_eq!(lines(&compare(before.clone(), after.clone())), expected);
-    // Shell 20 is in both snapshots, so one CI step took both. The comparison does not ignore
-    // background process 21 of this shell.
+    // The same CI step (shell 20) took both snapshots. So the comparison does not ignore background
+    // process 21 of this step.
     let same = attended(&[20], other(&[20, 42]), 45);
     assert_eq!(lines(&compare(before, same))[1..], ["- 21 []", "- 22 []", "+ 42 []"]);
 }

@@ -73,8 +73,8 @@ pub(super) struct MemberKind<'a> {
     condition: Condition,
     /// ID of the process's container, if the process and the namespace are in different containers.
     container: Option<&'a str>,
-    /// The relation to a second process that the row mentions, such as the parent, and the command
-    /// name of the second process.
+    /// The parent or tracer that the row mentions: its relation to the process, and its command
+    /// name.
     relation: Option<(Kinship, &'a str)>,
     /// The arguments of the process, if they were requested (`--details args`).
     args: Option<&'a [SmolStr]>,

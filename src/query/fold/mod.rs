@@ -75,7 +75,7 @@ struct Shape<'a> {
     members: Vec<(MemberKind<'a>, usize)>,
     holders: Vec<HolderKind<'a>>,
     /// For each process tree, the number that identifies its shape, in ascending order. Equal trees
-    /// have the same number. Empty if members are shown as a list.
+    /// have the same number. The list is empty if members are shown as a list.
     trees: Vec<usize>,
     /// For each child namespace, the number that identifies its shape, in ascending order. Equal
     /// shapes have the same number.
@@ -121,8 +121,8 @@ impl<'a> Folding<'a> {
         let snapshot = graph.snapshot();
         for Criterion { by, values } in &snapshot.selected {
             match by {
-                // Do not fold the processes that the user selected. A tree also contains their
-                // relatives, which may be folded.
+                // Do not fold the processes that the user selected. Other processes in a tree, such
+                // as their ancestors, may be folded.
                 FilterOption::Pid if nests => {
                     this.apart.extend(values.iter().filter_map(|pid| pid.parse::<Pid>().ok()));
                 }
@@ -144,8 +144,8 @@ impl<'a> Folding<'a> {
             }
         }
         this.alike = this.find_alike();
-        // The line of a live namespace names its holders, so do not fold them. Skip folded
-        // namespaces, because their common line does not name holders.
+        // If a live namespace has a line of its own, the line names its holders, so do not fold
+        // these holders. A line for several namespaces does not name holders.
         for namespace in &snapshot.namespaces {
             if namespace.state == NamespaceState::Live && !this.alike.contains_key(&namespace.id) {
                 this.apart.extend(keeping(graph, namespace).filter_map(Holder::pid));
@@ -327,8 +327,9 @@ impl<'a> Folding<'a> {
         })
     }
 
-    /// Arranges the members of a namespace as process trees, and returns the sorted numbers of the
-    /// trees. Equal trees have the same number. Returns `None` if a member must not be folded.
+    /// Arranges the members of a namespace as process trees. Returns, for each tree, the number
+    /// that identifies its shape, in ascending order. Equal trees have the same number. Returns
+    /// `None` if a member must not be folded.
     fn trees(
         &self,
         members: Vec<&'a Process>,
@@ -345,9 +346,9 @@ impl<'a> Folding<'a> {
 
 /// Selects the holders to show for a namespace. The selection depends on the namespace:
 ///
-/// - not live: all holders
-/// - live, and shown by the procfs: none
-/// - any other live namespace: all holders except processes whose children start in it
+/// - a namespace that is not live: all holders
+/// - the live namespace that the procfs shows: no holders
+/// - any other live namespace: all holders except processes whose children start in the namespace
 ///
 /// The last case leaves out processes such as `unshare --pid --fork`, which are common.
 pub fn keeping<'a>(
