@@ -5,7 +5,7 @@ use std::process::ExitCode;
 /// An exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Success. Without `--strict`, the status is the same for a result that may be incomplete.
+    /// Success. Without `--strict`, a result that may be incomplete also counts as success.
     Success,
     /// A negative result. For example, a process was not found, `pidns diff` found a difference, or
     /// `pidns check` found a problem that the policy denies.

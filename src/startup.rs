@@ -40,7 +40,7 @@ pub fn with_enough_stack(main: fn() -> ExitCode) -> ExitCode {
 ///
 /// The replacement is the read end of a pipe without a writer. Reading from the replacement returns
 /// end-of-file, and writing to it fails with `EBADF`, as for a closed descriptor. The replacement
-/// is closed in programs that pidns executes.
+/// is close-on-exec.
 ///
 /// Without this function, the Rust runtime would open /dev/null for closed descriptors, and output
 /// would be lost without an error. pidns could not tell this /dev/null from one that the caller has

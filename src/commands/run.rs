@@ -152,9 +152,8 @@ fn kill_leftovers(
     collector: Collector,
 ) -> Killed {
     let mut killed = kill::kill(command, grace, |command| {
-        // If a leftover is an init, the kernel kills all other processes of its namespace together
-        // with it. Processes that the command did not start are then outsiders. If no leftover is
-        // an init, there are no outsiders.
+        // If no leftover is an init, there are no outsiders (processes that the kernel kills
+        // together with an init).
         let Some(leftovers) = leftovers.as_deref_mut().filter(|it| it.has_init()) else { return };
         let request = Request {
             procfs: PathBuf::from("/proc"),
@@ -163,7 +162,8 @@ fn kill_leftovers(
             environment: BTreeSet::new(),
             collector,
         };
-        // If this second scan fails, keep the outsiders that the first scan found.
+        // If the second scan fails, keep the outsiders (processes that do not descend from the
+        // command) that the first scan found.
         if let Ok(collected) = collect::collect_with(command.descendants(), &request) {
             leftovers.update_outsiders(&collected.snapshot, &scope(command));
         }

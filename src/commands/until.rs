@@ -55,8 +55,8 @@ impl Until {
     ) -> Result<(Snapshot, Option<Check>), Error> {
         let Request { procfs, details, .. } = scanner.request().clone();
         // `settle` is slow, because it may pause and take a second snapshot. It removes transient
-        // problems, and adds problems of threads. If no problem of a thread can end the watch,
-        // first check without `settle`. If that check finds no problem, skip `settle`.
+        // problems, and adds problems with individual threads. If thread problems cannot end the
+        // watch, first check without `settle`. If that check finds no problem, skip `settle`.
         let may_stop = || after.processes.iter().any(Process::has_exited_leader);
         let needs_threads = self.codes.contains(&CheckCode::Uninterruptible)
             || (self.codes.contains(&CheckCode::StoppedInit) && may_stop());

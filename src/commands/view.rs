@@ -126,8 +126,8 @@ pub fn style<F: Formats>(output: &Output<F>, no_fold: bool) -> Style {
 }
 
 /// Returns the exit status of a verb. `is_no` is `true` if the result is negative, for example if
-/// `pidns diff` has found a difference. Only with `--strict` does an incomplete view change the
-/// exit status.
+/// `pidns diff` has found a difference. If the view is incomplete, and `strict` is `true`, returns
+/// [`Exit::Incomplete`] instead of success.
 pub fn exit_status(is_no: bool, is_complete: bool, strict: bool) -> Exit {
     match is_no {
         true => Exit::No,

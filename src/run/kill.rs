@@ -54,7 +54,7 @@ pub fn kill(
         let members = kill_cgroup(command, deadline);
         if members.is_some() {
             // `cgroup.kill` also kills members that pidns has no permission to signal. So clear
-            // `refused`. The next rounds add the processes outside the cgroup again.
+            // `refused`. The next rounds add processes outside the cgroup to `refused` again.
             killed.refused.clear();
         }
         let time = deadline.saturating_duration_since(Instant::now());

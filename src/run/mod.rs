@@ -278,11 +278,11 @@ impl SupervisedCommand {
     /// Returns `true` if a walk that found no running descendant may have missed one. All pending
     /// signals must have been read before the walk.
     ///
-    /// A walk misses a running descendant only if the descendant's parent exits during the walk.
-    /// Let C be the child of pidns that is this parent or its ancestor. If C had been running
-    /// during the whole walk, the walk would have found C. So C exited during the walk, and the
-    /// kernel sent SIGCHLD to pidns. If no signal is pending, the walk has therefore missed no
-    /// running descendant.
+    /// A walk misses a running descendant only if the descendant's parent P exits during the walk.
+    /// Let C be the child of pidns from which P descends, or P itself. If C had been running during
+    /// the whole walk, the walk would have found C. So C exited during the walk, and the kernel
+    /// sent SIGCHLD to pidns. If no signal is pending, the walk has therefore missed no running
+    /// descendant.
     fn may_have_missed(&self) -> bool {
         self.has_members() || self.signals.is_pending()
     }

@@ -27,8 +27,8 @@ pub enum WriteMode {
     Replace,
     /// The report is appended to the existing contents.
     Append,
-    /// Write at the current position of an inherited descriptor, or to a file without stored data
-    /// (such as a pipe or a terminal).
+    /// Write at the current file offset. Used for an inherited descriptor, and for a file that is
+    /// not a regular file, such as a pipe or a terminal.
     Stream,
 }
 

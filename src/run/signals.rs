@@ -78,8 +78,8 @@ pub struct Received {
 }
 
 impl Signals {
-    /// Blocks all signals in the calling thread, and in all threads that it starts later. Does not
-    /// block signals that report a fault, such as SIGSEGV.
+    /// Blocks all signals except those that report a fault, such as SIGSEGV. The signals are
+    /// blocked in the calling thread, and in all threads that it starts later.
     pub fn block() -> io::Result<Self> {
         let mut taken = SigSet::all();
         for fault in FAULTS {
