@@ -21,8 +21,9 @@ const MAX_NAMESPACES: usize = 12;
 const MAX_DEPTH: usize = 5;
 
 /// A system call, or the exit of a process. `by` selects the running process that makes the call.
-/// `of` selects the running process that the call refers to. `skip` determines how many PIDs are
-/// skipped. A call that the kernel would refuse has no effect.
+/// `of` selects the running process that the call refers to. `skip` determines how many PIDs the
+/// kernel skips before it assigns a PID to the new process. A call that the kernel would refuse has
+/// no effect.
 #[derive(Clone, Debug)]
 pub enum Call {
     /// `fork(2)`.
@@ -50,9 +51,9 @@ pub enum Call {
     Wait { by: u8 },
 }
 
-/// Generates up to `count` random system calls. For every 20 ordinary calls, there are on average
-/// `injecting` calls that can inject a process. An injected process is in another namespace than
-/// its parent, and is not the init of a child namespace.
+/// Generates up to `count` random system calls. On average, `injecting` of every `20 + injecting`
+/// calls can inject a process. An injected process is in a different namespace from its parent, and
+/// is not the init of a child namespace.
 pub fn calls(count: usize, injecting: u8) -> impl Strategy<Value = Vec<Call>> {
     let play = move |all: Vec<u32>| all.into_iter().map(|raw| call(raw, injecting)).collect();
     vec(any::<u32>(), 1..=count).prop_map(play)
@@ -504,8 +505,8 @@ impl View {
             let has_others = task.fate != Fate::Zombie && task.leader_exited;
             seen.threads = NonZeroU32::new(if has_others { 2 } else { 1 });
             if !is_told {
-                // The ID of a session or process group is the PID of its leader. The ID does not
-                // change when the leader is gone.
+                // The ID of a session or process group is the PID of its leader. The ID stays the
+                // same after the leader has exited.
                 let shared = |leader: usize| {
                     let has_number =
                         forest.is_within(forest.tasks[leader].namespace, task.namespace);

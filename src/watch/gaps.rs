@@ -11,8 +11,9 @@ const LASTING: Duration = Duration::from_secs(60);
 /// The reasons why snapshots or comparisons from the past minute are incomplete.
 #[derive(Debug, Default)]
 pub struct Gaps {
-    /// Maps the name of each gap to the time of the last snapshot with this gap. There are few
-    /// names: they consist of diagnostic codes and error names.
+    /// Maps the name of each gap (a reason why snapshots are incomplete) to the time of the last
+    /// snapshot with this gap. The map stays small, because the names consist of diagnostic codes
+    /// and error names.
     seen: BTreeMap<String, Instant>,
 }
 

@@ -131,11 +131,11 @@ impl Adviser<'_> {
     /// is no such reason.
     ///
     /// The process may still be needed. For example, a CI agent can start jobs in PID namespaces by
-    /// `unshare(2)` and `fork(2)`. It then keeps the namespace of a job alive through
+    /// `unshare(2)` and `fork(2)`. The agent then keeps the namespace of a job alive through
     /// `pid_for_children`.
     ///
-    /// Another user may have caused the problem to make an administrator kill the process. A user
-    /// can make a process look responsible in these ways:
+    /// Another user may have caused the problem in order to make an administrator kill the process.
+    /// A user can make a process look responsible in these ways:
     ///
     /// - With `CLONE_PARENT`, a user's process can make its own parent, such as a daemon, the
     ///   parent of a new child. With `PTRACE_TRACEME`, the child can make the daemon its tracer. If
@@ -342,9 +342,10 @@ impl Adviser<'_> {
         combine(steps)
     }
 
-    /// Returns the steps that kill all members of a namespace. Usually, this is a single step: when
-    /// the init is killed, the kernel kills the other members. If the init is in `attendants`,
-    /// there are steps for the other members and for the descendant namespaces.
+    /// Returns the steps that kill all members of a namespace, except `attendants`, which end soon.
+    /// Usually, this is a single step: when the init is killed, the kernel kills the other members.
+    /// If the init is in `attendants`, there are steps for the other members and for the descendant
+    /// namespaces.
     fn end_members(&self, namespace: &Namespace, attendants: &BTreeSet<Pid>) -> Vec<Step> {
         let (mut steps, mut todo) = (Vec::new(), vec![namespace]);
         let end = |pid| Step::Kill(pid, self.end(pid));

@@ -85,8 +85,8 @@ pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingTe
     }
 }
 
-/// Returns the command that enters the namespace that a finding is about. If a finding is about a
-/// process, this is the PID namespace of the process. Returns `None` if the namespace cannot be
+/// Returns the command for entering the namespace of a finding. For a finding about a process, this
+/// namespace is the PID namespace of the process. Returns `None` if the namespace cannot be
 /// entered.
 pub fn enter(check: &Check, finding: &Finding) -> Option<String> {
     let (namespace, process) = match finding.subject {

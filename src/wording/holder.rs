@@ -102,8 +102,8 @@ impl<'a> KeptBy<'a> {
 pub fn kept_by<'a>(graph: &'a PidGraph, namespace: &'a Namespace) -> Vec<KeptBy<'a>> {
     let holders = keeping(graph, namespace);
     let mut reasons: Vec<KeptBy<'a>> = holders.map(|it| KeptBy::holder(graph, it)).collect();
-    // Without holders, child namespaces may keep the namespace alive, because each child refers to
-    // its parent in the kernel.
+    // If there are no holders, child namespaces may keep the namespace alive, because each child
+    // refers to its parent in the kernel.
     if reasons.is_empty() && namespace.state != NamespaceState::Live {
         if !graph.children(namespace).is_empty() {
             reasons.push(KeptBy::Children);

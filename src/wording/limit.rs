@@ -105,8 +105,8 @@ fn numbers_text(limit: &Limit) -> String {
                 None => Ok(()),
             };
             let _ = write!(text, " (kernel.pid_max {max}");
-            // Explain why if more than a tenth of the PIDs are neither used nor free: after PIDs
-            // have wrapped around, the kernel does not assign PIDs below 300 (RESERVED_PIDS).
+            // If more than a tenth of the PIDs are neither used nor free, add the reason: after
+            // PIDs have wrapped around, the kernel does not assign PIDs below 300 (RESERVED_PIDS).
             let numbers = limit.used.zip(limit.free).zip(limit.max);
             if let Some(((used, free), max)) = numbers
                 && used.saturating_add(free).saturating_add(max / 10) < max

@@ -118,8 +118,9 @@ impl<'a> MemberText<'a> {
         }
     }
 
-    /// Adds the container of a process to `line`, if it is not the container of the namespace.
-    /// Leaves it out in a tree if the process above is in the same container.
+    /// Adds the container of a process to `line`, if the container of the process's namespace is a
+    /// different one. In a tree, omits the container if the process on the parent line is in the
+    /// same container.
     fn guest(&self, process: &Process, drawn: Drawn, of_each: bool, line: &mut Line) {
         let Some(container) = process.other_container() else { return };
         let above = match drawn {

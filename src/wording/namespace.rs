@@ -41,8 +41,9 @@ pub fn is_wrong(snapshot: &Snapshot) -> bool {
 
 /// Describes the namespaces and processes of one graph.
 ///
-/// Similar namespaces can be folded into one line. Every line below applies to each of the folded
-/// namespaces. For these lines, the parameter `in_each` or `of_each` is `true`.
+/// Similar namespaces can be folded into one line. In the output, the lines below such a line apply
+/// to each of the folded namespaces. For these lines, the parameter `in_each` or `of_each` is
+/// `true`.
 #[derive(Clone, Copy)]
 pub struct Describe<'a> {
     graph: &'a PidGraph,

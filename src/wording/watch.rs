@@ -54,8 +54,8 @@ pub fn scan_works(failed: u64) -> String {
     format!("snapshots work again, after {} without one", rounds(failed))
 }
 
-/// Returns a phrase that names the new problems (`codes`) that the watch waits for. `count` is the
-/// number of such problems in the first snapshot.
+/// Returns a phrase for a watch that waits for new problems with these `codes`. `count` is the
+/// number of such problems that the first snapshot already has.
 pub fn already_there(count: usize, codes: &[CheckCode]) -> String {
     let codes: Vec<_> = codes.iter().map(|code| code.name()).collect();
     let codes = codes.join(" or ");

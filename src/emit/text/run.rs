@@ -73,8 +73,8 @@ impl<'a> RunTree<'a> {
         self.lines.push(TreeLine { place, has_children, mark: None, line });
     }
 
-    /// Adds the processes in `roots`, which are siblings, and their descendants. `more` is the
-    /// number of siblings that follow the last of them.
+    /// Adds the processes in `roots` and their descendants. The processes in `roots` are siblings.
+    /// `more` is the number of further siblings after the last process in `roots`.
     ///
     /// This function is not recursive, because deeply nested processes could overflow the stack.
     /// `todo` contains the rows that have not been added yet.

@@ -163,8 +163,8 @@ impl<'a> Hierarchy<'a, '_> {
             };
             let mut has_children = row.has_children;
             if place.level >= deepest && row.level > 0 {
-                // This row and all deeper rows are drawn at the maximum level. So a next row that
-                // is at least as deep is drawn as a sibling of this row.
+                // This row and all deeper rows are drawn at the maximum level. If the next row is
+                // at least as deep, it is therefore drawn as a sibling of this row.
                 let is_followed = rows.peek().is_some_and(|next| level + next.level >= deepest);
                 place.branch = Branch::before(usize::from(is_followed));
                 has_children = false;

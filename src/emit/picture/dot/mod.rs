@@ -1,14 +1,14 @@
 //! Draws the hierarchy for Graphviz: one box per namespace, and edges from parents to children.
 //!
-//! This project has its own DOT writer, because every box is an HTML-like label. DOT libraries
-//! neither build nor escape such labels.
+//! This project has its own DOT writer, because every box is an HTML-like label. DOT libraries do
+//! not build or escape such labels.
 //!
-//! Graphviz would draw many siblings as one long column of nodes. So many siblings share a shelf: a
-//! single node that arranges their boxes in columns. A group of siblings goes on a shelf if it has
-//! more than [`MOST_SEPARATE`] members, or if it is more than [`MOST_SEPARATE`] levels below the
-//! root. Siblings with children and siblings without children are separate groups. On a shelf, the
-//! box of a namespace contains the boxes of its children. Every namespace that is not on a shelf is
-//! a separate node, with an edge from its parent.
+//! Graphviz would draw a large group of siblings as one long column of nodes. So such a group
+//! shares a shelf: a single node that arranges their boxes in columns. A group of siblings goes on
+//! a shelf if it has more than [`MOST_SEPARATE`] members, or if it is more than [`MOST_SEPARATE`]
+//! levels below the root. Siblings with children and siblings without children are separate groups.
+//! On a shelf, the box of a namespace contains the boxes of its children. Every namespace that is
+//! not on a shelf is a separate node, with an edge from its parent.
 //!
 //! A namespace that a process keeps alive is a separate node even in a large group. On a shelf, an
 //! edge from the process to its box would cross other boxes. Such namespaces go on the shelf only

@@ -98,16 +98,17 @@ impl Chart {
     }
 }
 
-/// Adds rows of processes to the lines of a box. `rows` contains each line with its number of
-/// processes. If not all rows fit, the last line is the number of the remaining processes.
+/// Adds rows of processes to the lines of a box. `rows` contains lines, each with the number of
+/// processes that it describes. If some rows do not fit, the last line is the number of remaining
+/// processes.
 fn add_rows(rows: Vec<(Line, usize)>, lines: &mut Vec<String>) {
     let total = rows.iter().map(|(_, count)| count).sum();
     add_list(rows, total, LINES, |left| more_processes(left).to_string(), lines);
 }
 
-/// Adds a list to the lines of a box, until the box has `limit` lines. `rows` yields each line with
-/// its number of items. If not all `total` items fit, the last line is `more(left)`, where `left`
-/// is the number of the remaining items.
+/// Adds a list of `total` items to the lines of a box, until the box has `limit` lines. `rows`
+/// yields lines, each with the number of items that it describes. If some items do not fit, the
+/// last line is `more(left)`, where `left` is the number of remaining items.
 fn add_list(
     rows: impl IntoIterator<Item = (Line, usize)>,
     total: usize,
