@@ -78,7 +78,7 @@ pub fn children(procfs: &Procfs, parent: Pid) -> Vec<Pid> {
 
 /// Returns the processes in `ended` that a new process has probably replaced: their parent has a
 /// new child with the same name. `processes` are all processes that the scan found, and `ended` are
-/// those that ended after the scan.
+/// the processes that have ended after the scan.
 pub fn restarted(procfs: &Procfs, processes: &[Process], ended: &[&Process]) -> BTreeSet<Pid> {
     let ended: Vec<_> = ended.iter().filter(|it| !it.is_zombie()).collect();
     let parents: BTreeSet<Pid> = ended.iter().filter_map(|it| it.ppid).collect();
