@@ -809,8 +809,7 @@ fn a_killable_sleep_is_not_uninterruptible() {
 fn mount_dead_namespace(path: &Path) -> String {
     let (running, inits) = nest(1);
     fs::write(path, "").unwrap();
-    let namespace = format!("/proc/{}/ns/pid", inits[0]);
-    stdout(&run(Command::new("mount").args(["--bind", &namespace]).arg(path)));
+    bind(inits[0], path);
     let id = namespace_of(inits[0]);
     drop(running);
     until("the init is gone", || is_gone(inits[0]));
@@ -847,6 +846,165 @@ fn the_advice_unmounts_in_each_mount_namespace() {
     stdout(&run(Command::new("umount").arg(&kept)));
     follow(&advice);
     assert!(Document::of(&[]).find_namespace(&id).is_none());
+}
+
+/// Bind-mounts the PID namespace of a process at `path`.
+fn bind(init: u32, path: &Path) {
+    let namespace = format!("/proc/{init}/ns/pid");
+    stdout(&run(Command::new("mount").args(["--bind", &namespace]).arg(path)));
+}
+
+/// Returns the inode of the mount namespace of a process.
+fn mount_namespace_inode(pid: u32) -> String {
+    let link = link(format!("/proc/{pid}/ns/mnt")).unwrap();
+    link.trim_start_matches("mnt:[").trim_end_matches(']').to_owned()
+}
+
+#[test]
+fn no_advice_unmounts_the_mount_that_covers_another() {
+    needs!(NamespaceOfItsOwn);
+    let dir = tempfile::tempdir().unwrap();
+    let before = save(&dir);
+    let path = dir.path().join("ns");
+    let (running, inits) = nest(1);
+    let (_above, above) = nest(1);
+    fs::write(&path, "").unwrap();
+    bind(inits[0], &path);
+    bind(above[0], &path);
+    let id = namespace_of(inits[0]);
+    drop(running);
+    until("the init is gone", || is_gone(inits[0]));
+    let note = format!(
+        "no command removes {}: another mount covers it in mnt:[{}]",
+        path.display(),
+        mount_namespace_inode(std::process::id())
+    );
+    assert_eq!(advice_since(&before, &id, "leftover-namespace"), std::slice::from_ref(&note));
+    // The state cannot be determined, because the namespace cannot be opened.
+    assert_eq!(finding(&id, "unknown-state").advice[1..], [note]);
+    let umount = format!("umount {}", path.display());
+    follow(std::slice::from_ref(&umount));
+    assert_eq!(finding(&id, "dead-namespace").advice, std::slice::from_ref(&umount));
+    // Two mounts of one namespace at one path are removed one after the other.
+    stdout(&run(Command::new("mount").arg("--bind").args([&path, &path])));
+    for _ in 0..2 {
+        follow(&finding(&id, "dead-namespace").advice);
+    }
+    assert!(Document::of(&[]).find_namespace(&id).is_none());
+}
+
+#[test]
+fn the_advice_names_the_process_that_keeps_a_covered_copy_of_a_mount() {
+    needs!(NamespaceOfItsOwn);
+    let dir = tempfile::tempdir().unwrap();
+    let before = save(&dir);
+    let path = dir.path().join("ns");
+    let id = mount_dead_namespace(&path);
+    let script = "mount -t tmpfs none \"$1\"; touch \"$1/ns\"; echo ready; exec sleep 600";
+    let arguments = [dir.path().to_str().unwrap()];
+    let (other, _) = start_command(&mut in_mount_namespace(script, &arguments));
+    follow(&[format!("umount {}", path.display())]);
+    let expected = format!(
+        "end {} only if nothing needs it: no command removes {}: another mount covers it in mnt:[{}]",
+        other.pid(),
+        path.display(),
+        mount_namespace_inode(other.pid()),
+    );
+    assert_eq!(advice_since(&before, &id, "leftover-namespace"), [expected]);
+    drop(other);
+    until("the namespace is gone", || Document::of(&[]).find_namespace(&id).is_none());
+}
+
+#[test]
+fn the_advice_names_the_processes_that_keep_a_locked_mount() {
+    needs!(NamespaceOfItsOwn);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ns");
+    let id = mount_dead_namespace(&path);
+    let script = "echo ready; exec sleep 600";
+    let mut command = Command::new("unshare");
+    let (other, _) = start_command(command.args(["-Urm", "bash", "-c", script]));
+    follow(&[format!("umount {}", path.display())]);
+    let expected = format!(
+        "end {pid} only if nothing needs it: no command removes {}: it may be locked in mnt:[{}], \
+         which another user namespace owns",
+        path.display(),
+        mount_namespace_inode(other.pid()),
+        pid = other.pid(),
+    );
+    assert_eq!(finding(&id, "dead-namespace").advice, [expected]);
+    let mut umount = Command::new("umount");
+    umount.args(["-i", "-n", "-N", &other.pid().to_string()]).arg(&path);
+    assert!(!run(&mut umount).status.success());
+    drop(other);
+    until("the namespace is gone", || Document::of(&[]).find_namespace(&id).is_none());
+}
+
+#[test]
+fn no_advice_unmounts_where_umount_finds_no_procfs() {
+    needs!(NamespaceOfItsOwn);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ns");
+    let id = mount_dead_namespace(&path);
+    let script = "mount -t tmpfs none /proc; (echo ready; exec sleep 600) & wait";
+    let (other, _) = start_command(&mut in_mount_namespace(script, &[]));
+    let sleep = children(other.pid())[0];
+    follow(&[format!("umount {}", path.display())]);
+    let mut pids = [other.pid(), sleep];
+    pids.sort_unstable();
+    let expected = format!(
+        "end {}, {} only if nothing needs them: no command removes {}: umount finds no /proc/self \
+         in mnt:[{}]",
+        pids[0],
+        pids[1],
+        path.display(),
+        mount_namespace_inode(other.pid()),
+    );
+    assert_eq!(finding(&id, "dead-namespace").advice, [expected]);
+    let mut umount = Command::new("umount");
+    umount.args(["-i", "-n", "-N", &other.pid().to_string()]).arg(&path);
+    assert!(!run(&mut umount).status.success());
+}
+
+#[test]
+fn the_advice_enters_a_mount_namespace_through_the_descriptor_or_mount_that_keeps_it() {
+    needs!(NamespaceOfItsOwn);
+    let sleep = "unshare -m sleep 600 & until [ \"$(</proc/$!/comm)\" = sleep ]; do :; done";
+    let end = "kill -9 $!; wait 2>/dev/null";
+    let by_fd = format!("{sleep}; exec 9</proc/$!/ns/mnt; {end}; echo ready; exec sleep 600");
+    // The kernel refuses to mount a mount namespace whose ID is lower than that of the current one.
+    let by_mount = format!(
+        "until {sleep}; mount --bind /proc/$!/ns/mnt $1/mnt 2>/dev/null; do {end}; done; {end}; \
+         echo ready; exec sleep 600"
+    );
+    for (script, is_by_fd) in [(by_fd, true), (by_mount, false)] {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().to_str().unwrap();
+        for arguments in [["-t", "tmpfs", "none", at].as_slice(), &["--make-private", at]] {
+            stdout(&run(Command::new("mount").args(arguments)));
+        }
+        let [path, mount] = ["ns", "mnt"].map(|name| dir.path().join(name));
+        fs::write(&mount, "").unwrap();
+        let id = mount_dead_namespace(&path);
+        let mut command = Command::new("bash");
+        let (keeper, _) = start_command(command.args(["-c", &script, "bash", at]));
+        follow(&[format!("umount {}", path.display())]);
+        let by_fd = format!("/proc/{}/fd/9", keeper.pid());
+        let file = if is_by_fd { by_fd } else { mount.display().to_string() };
+        let advice = finding(&id, "dead-namespace").advice;
+        let end = format!(" && umount -i -n -N {file} {}", path.display());
+        assert!(advice.len() == 1 && advice[0].ends_with(&end), "{advice:?}");
+        // The command does nothing if the file is another mount namespace now.
+        let other = advice[0].replace(&format!("%i {file}"), "%i /proc/self/ns/mnt");
+        assert!(!run(Command::new("bash").args(["-c", &other])).status.success());
+        follow(&advice);
+        assert!(Document::of(&[]).find_namespace(&id).is_none());
+        drop(keeper);
+        if !is_by_fd {
+            stdout(&run(Command::new("umount").arg(&mount)));
+        }
+        stdout(&run(Command::new("umount").args(["-l", at])));
+    }
 }
 
 #[test]

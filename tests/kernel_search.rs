@@ -41,6 +41,32 @@ fn shows_namespaces_missing_in_proc_with_their_holders() {
 }
 
 #[test]
+fn root_on_the_host_finds_the_state_of_a_covered_mount_in_kernel_memory() {
+    needs!(HostRoot, Bpf, NamespaceList);
+    let dir = tempfile::tempdir().unwrap();
+    let (dead, inits) = nest(1);
+    let (_live, above) = nest(1);
+    let id = namespace_of(inits[0]);
+    let script = "mount -t tmpfs none $1; touch $1/ns; mount --bind /proc/$2/ns/pid $1/ns; \
+                  mount --bind /proc/$3/ns/pid $1/ns; echo ready; exec sleep 600";
+    let [lower, upper] = [inits[0], above[0]].map(|it| it.to_string());
+    let at = dir.path().to_str().unwrap();
+    let (_other, _) = start_command(&mut in_mount_namespace(script, &[at, &lower, &upper]));
+    drop(dead);
+    until("the init is gone", || link(format!("/proc/{lower}/ns/pid")).is_none());
+    let check = |arguments: &[&str]| {
+        let output = pidns(&[&["check", "-q", "--root", &id], arguments].concat());
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let unknown = check(&[]);
+    assert!(unknown.contains("\n  run pidns with --search kernel; end "), "{unknown}");
+    let found = check(&KERNEL);
+    assert!(found.contains("DENIED dead-namespace: "), "{found}");
+    let note = format!(": no command removes {at}/ns: another mount covers it in mnt:[");
+    assert!(unknown.contains(&note) && found.contains(&note), "{unknown}{found}");
+}
+
+#[test]
 fn every_format_shows_the_holders() {
     needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"), NamespaceList);
     let of_kind = |wanted| KEEPERS.iter().find(|(kind, _)| *kind == wanted).unwrap().1;

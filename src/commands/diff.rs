@@ -8,7 +8,7 @@ use crate::cli;
 use crate::collect::{self, LiveHost};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::model::{Detail, Holder, Namespace, NamespaceId, Snapshot};
+use crate::model::{Detail, Namespace, NamespaceId, Snapshot};
 use crate::output::{self, Outcome};
 use crate::query::{Diff, DiffCaveat, DiffScope};
 
@@ -53,10 +53,9 @@ pub fn diff(arguments: &cli::Diff) -> Result<Exit, Error> {
 /// namespaces.
 pub(super) fn add_live_facts(diff: &mut Diff, procfs: &Path) -> Result<(), Error> {
     let after = diff.after.snapshot();
-    let holders = after.namespaces.iter().flat_map(|it| &it.holders);
-    let mount_namespaces = holders.filter_map(Holder::mount_namespace).collect();
+    let mounts = after.namespaces.iter().flat_map(Namespace::mounts).collect();
     let live = LiveHost::open(procfs, &after.processes)?;
-    diff.live = live.facts(&HashSet::new(), &mount_namespaces)?;
+    diff.live = live.facts(&HashSet::new(), &mounts)?;
     Ok(())
 }
 

@@ -76,7 +76,7 @@ pub fn add_live_facts(
     let live = LiveHost::open(procfs, processes)?;
     let mut concerned = check.concerned();
     concerned.extend(check.inits());
-    check.add_live_facts(live.facts(&concerned, &check.mount_namespaces())?);
+    check.add_live_facts(live.facts(&concerned, &check.mounts())?);
     Ok(())
 }
 

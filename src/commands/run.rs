@@ -15,7 +15,7 @@ use crate::collect::{self, Descendants, LiveHost, Request};
 use crate::emit::{RunFormat, Style};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::model::{Collector, Ended, Holder, Killed, LiveFacts, SearchScope, Snapshot};
+use crate::model::{Collector, Ended, Killed, LiveFacts, Namespace, SearchScope, Snapshot};
 use crate::output;
 use crate::query::{Leftovers, RunReport, RunScope, keepers};
 use crate::run::report_file::{ReportFile, WriteMode};
@@ -243,11 +243,10 @@ fn find_leftovers(
 /// Finds facts for advice on removing namespaces. Searches all processes on the host, because a
 /// user can enter a mount namespace through any process in it.
 fn live_facts(snapshot: &Snapshot, command: &SupervisedCommand) -> Result<LiveFacts, Error> {
-    let holders = snapshot.namespaces.iter().flat_map(|it| &it.holders);
-    let mount_namespaces = holders.filter_map(Holder::mount_namespace).collect();
+    let mounts = snapshot.namespaces.iter().flat_map(Namespace::mounts).collect();
     let live = LiveHost::of(command.descendants().procfs()?, &snapshot.processes);
     let keepers = snapshot.namespaces.iter().flat_map(keepers).collect();
-    Ok(live.facts(&keepers, &mount_namespaces)?)
+    Ok(live.facts(&keepers, &mounts)?)
 }
 
 fn leftovers_in(mut snapshot: Snapshot, command: &SupervisedCommand) -> Leftovers {

@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::graph::PidGraph;
 use crate::model::{
-    Detail, Holder, Host, NamespaceId, NamespaceRef, NotFound, Notice, NoticeCode, Snapshot,
+    Detail, Host, NamespaceId, NamespaceRef, NotFound, Notice, NoticeCode, Snapshot,
 };
 use crate::output::{self, Outcome};
 use crate::query::{
@@ -232,9 +232,8 @@ impl<'a> Watcher<'a> {
         let [one, other] = [&self.before, after].map(|it| without_attendants(it.clone()));
         let mut diff = Diff::between(one, other, &self.scope).map_err(incomparable)?;
         diff.hide(&hidden);
-        let changed = diff.namespaces.iter().filter_map(|it| diff.after.namespace(it.after?));
-        let is_mount = |holder: &Holder| holder.mount_namespace().is_some();
-        if changed.flat_map(|it| &it.holders).any(is_mount) {
+        let mut changed = diff.namespaces.iter().filter_map(|it| diff.after.namespace(it.after?));
+        if changed.any(|it| it.mounts().next().is_some()) {
             add_live_facts(&mut diff, &self.arguments.procfs)?;
         }
         Ok(diff)

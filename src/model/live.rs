@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::Pid;
+use super::{BindMount, Pid};
 
 /// Facts about live processes and mounts, for use in advice. Empty for a saved document.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,10 +49,38 @@ pub struct LiveFacts {
     pub is_host_root: bool,
     /// Inode of pidns's own mount namespace.
     pub own_mount_namespace: Option<u64>,
-    /// For each mount namespace that a suggested command must enter, the PID of a process in it.
-    /// The key is the inode of the mount namespace. Does not contain pidns's own mount namespace.
-    /// Empty if the procfs does not show pidns's own PID namespace.
-    pub in_mount_namespace: BTreeMap<u64, Pid>,
+    /// The mount namespaces that a suggested command must enter, by inode. Does not contain pidns's
+    /// own mount namespace. Empty if the procfs does not show pidns's own PID namespace.
+    pub mount_namespaces: BTreeMap<u64, MountNamespace>,
+    /// Bind mounts that umount(8) cannot remove, because another mount covers their path. The value
+    /// is `false` if this is only likely: the kernel has the path not in its cache, and asking the
+    /// file system could block pidns.
+    pub covered: BTreeMap<BindMount, bool>,
+}
+
+/// A mount namespace other than pidns's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountNamespace {
+    /// The reason why the mount namespace exists.
+    pub kept_by: MountNamespaceKeeper,
+    /// `true` if another user namespace owns this mount namespace than pidns's own. The kernel then
+    /// locks the mounts that were copied when the mount namespace was created
+    /// (`mount_namespaces(7)`), so nobody can unmount them.
+    pub may_lock_mounts: bool,
+    /// `true` if umount(8) does not work in the mount namespace, because it finds no
+    /// `/proc/self/mountinfo` there.
+    pub lacks_proc: bool,
+}
+
+/// Something that keeps a mount namespace alive, and through which a command can enter it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MountNamespaceKeeper {
+    /// The processes in it.
+    Processes(Vec<Pid>),
+    /// This process has it open as the descriptor with this number.
+    Fd(Pid, u32),
+    /// It is bind-mounted at this path, in pidns's own mount namespace.
+    Mount(String),
 }
 
 /// The reason why a process is stopped.

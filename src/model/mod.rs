@@ -40,10 +40,10 @@ pub use keyword::Keyword;
 pub(crate) use keyword::keywords;
 pub use limit::{Consumer, Limit, LimitKind, LimitScope};
 pub use lineage::Lineage;
-pub use live::{FrozenCgroup, LiveFacts, StoppedBy};
+pub use live::{FrozenCgroup, LiveFacts, MountNamespace, MountNamespaceKeeper, StoppedBy};
 pub use namespace::{
-    BlockReason, Blocker, Evidence, Holder, HoldingFile, INITIAL_USER_NAMESPACE, Namespace,
-    NamespaceState, Owner,
+    BindMount, BlockReason, Blocker, Evidence, Holder, HoldingFile, INITIAL_USER_NAMESPACE,
+    Namespace, NamespaceState, Owner,
 };
 pub use not_found::NotFound;
 pub use observer::Observer;

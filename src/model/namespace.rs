@@ -41,6 +41,20 @@ pub struct Namespace {
 }
 
 impl Namespace {
+    /// Returns the bind mounts that keep the namespace alive.
+    pub fn mounts(&self) -> impl Iterator<Item = BindMount> {
+        self.holders.iter().filter_map(|it| self.mount(it))
+    }
+
+    /// Returns the bind mount that a holder of this namespace describes; `None` for other kinds of
+    /// holders.
+    #[must_use]
+    pub fn mount(&self, holder: &Holder) -> Option<BindMount> {
+        let Holder::Mount { path, mount_namespace } = holder else { return None };
+        let (inode, path, mount_namespace) = (self.id.inode()?, path.clone(), *mount_namespace);
+        Some(BindMount { inode, path, mount_namespace })
+    }
+
     /// Creates a namespace with this ID. Its other properties are unknown.
     #[must_use]
     pub fn unread(id: NamespaceId) -> Self {
@@ -157,16 +171,17 @@ impl Holder {
             Self::Mount { .. } => None,
         }
     }
+}
 
-    /// Returns the inode of the mount namespace that contains the mount; `None` for other kinds of
-    /// holders.
-    #[must_use]
-    pub fn mount_namespace(&self) -> Option<u64> {
-        match self {
-            Self::Mount { mount_namespace, .. } => Some(*mount_namespace),
-            Self::Fd { .. } | Self::PidForChildren { .. } | Self::File { .. } => None,
-        }
-    }
+/// A bind mount that keeps a PID namespace alive.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BindMount {
+    /// Inode of the PID namespace.
+    pub inode: u64,
+    /// The mount point, as seen in `mount_namespace`.
+    pub path: String,
+    /// Inode of the mount namespace that contains the mount.
+    pub mount_namespace: u64,
 }
 
 /// Type of an open file that keeps a namespace alive, but is not an nsfs file. pidns searches for

@@ -16,7 +16,9 @@ use super::policy::{Policy, WARN_AT};
 use super::select::{branches, keepers};
 use super::settle::Unsettled;
 use crate::graph::PidGraph;
-use crate::model::{CheckCode, Finding, Holder, Limit, LiveFacts, Pid, Process, Subject, Verdict};
+use crate::model::{
+    BindMount, CheckCode, Finding, Limit, LiveFacts, Namespace, Pid, Process, Subject, Verdict,
+};
 use problems::problems;
 use since::Earlier;
 
@@ -190,15 +192,14 @@ impl Check {
         self.findings.sort_unstable();
     }
 
-    /// Returns the inodes of the mount namespaces that contain a bind mount of a namespace with
-    /// findings.
+    /// Returns the bind mounts of the namespaces with findings.
     #[must_use]
-    pub fn mount_namespaces(&self) -> BTreeSet<u64> {
+    pub fn mounts(&self) -> BTreeSet<BindMount> {
         let namespaces = self.findings.iter().filter_map(|finding| match finding.subject {
             Subject::Namespace(id) => self.graph.namespace(id),
             Subject::Process(_) | Subject::Limit(_) | Subject::Snapshot => None,
         });
-        namespaces.flat_map(|it| it.holders.iter().filter_map(Holder::mount_namespace)).collect()
+        namespaces.flat_map(Namespace::mounts).collect()
     }
 
     /// Returns the number of findings with this verdict.

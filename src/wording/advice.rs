@@ -3,28 +3,28 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::line::Line;
 use super::sanitize::Sanitized;
-use super::shell::{shell_path, shell_word};
+use super::shell::{guarded, shell_path, shell_word};
 use super::subject::part_of;
+use super::unmount::{MOUNTS, Unmount, unmount};
 use crate::graph::PidGraph;
 use crate::model::{
     BlockReason, FrozenCgroup, Holder, HoldingFile, INITIAL_USER_NAMESPACE, LiveFacts, Namespace,
-    NamespaceId, NamespaceState, Pid, Process, StoppedBy,
+    NamespaceId, NamespaceState, Pid, Process, SearchScope, StoppedBy,
 };
 
 /// The advice for an init that does not reap its children.
 pub const USE_REAPING_INIT: &str = "use an init that reaps its children, such as docker run --init";
 
 /// The advice for a namespace whose state pidns cannot determine.
-pub const RUN_ON_HOST: &str = "run pidns as root on the host, with the host's /proc";
+const RUN_ON_HOST: &str = "run pidns as root on the host, with the host's /proc";
+
+/// The same for root on the host.
+const SEARCH_KERNEL: &str = "run pidns with --search kernel";
 
 /// Maximum number of commands to suggest for one namespace. If more are needed, the next run of
 /// pidns suggests them.
 const COMMANDS: usize = 10;
-
-/// Maximum number of mount points that a report lists for one namespace.
-const MOUNTS: usize = 3;
 
 /// Gives advice about the processes and namespaces of a graph.
 pub struct Adviser<'a> {
@@ -335,11 +335,25 @@ impl Adviser<'_> {
                 self.end_unless_in_doubt(*pid, Cause::Holds(namespace, *fd))
             }
             Holder::File { file, pid, fd, .. } => self.close(namespace, *file, *pid, *fd),
-            Holder::Mount { path, mount_namespace } => {
-                Step::Other(umount(path, *mount_namespace, self.live).into_iter().collect())
+            Holder::Mount { .. } => {
+                let mount = namespace.mount(holder);
+                let advice = mount.and_then(|it| unmount(&it, self.live));
+                Step::Other(advice.map(Unmount::text).into_iter().collect())
             }
         }));
         combine(steps)
+    }
+
+    /// Returns the advice for a namespace whose state pidns cannot determine. If the reason may be
+    /// that another mount covers its bind mount, says so.
+    pub fn find_state(&self, namespace: &Namespace) -> Vec<String> {
+        let snapshot = self.graph.snapshot();
+        let has_searched = snapshot.searched.contains(&SearchScope::Kernel);
+        let is_host_root = self.live.is_host_root && snapshot.procfs.own;
+        let run = if is_host_root && !has_searched { SEARCH_KERNEL } else { RUN_ON_HOST };
+        let covered = namespace.mounts().filter(|it| self.live.covered.contains_key(it));
+        let notes = covered.filter_map(|it| unmount(&it, self.live)).map(Unmount::text);
+        std::iter::once(run.to_owned()).chain(notes.take(MOUNTS)).collect()
     }
 
     /// Returns the steps that kill all members of a namespace, except `attendants`, which end soon.
@@ -420,48 +434,4 @@ fn combine(steps: Vec<Step>) -> Vec<String> {
         }
     }
     commands
-}
-
-/// Appends to `line` the commands that unmount a bind-mounted namespace.
-pub fn add_umounts(namespace: &Namespace, facts: &LiveFacts, line: &mut Line) {
-    let mounts = namespace.holders.iter().filter_map(|holder| match holder {
-        Holder::Mount { path, mount_namespace } => umount(path, *mount_namespace, facts),
-        Holder::Fd { .. } | Holder::PidForChildren { .. } | Holder::File { .. } => None,
-    });
-    for command in mounts.take(MOUNTS) {
-        line.command("; ", &command);
-    }
-}
-
-/// Returns the command that unmounts a path in a mount namespace.
-///
-/// If pidns is in another mount namespace, the command uses the PID of a member to enter the mount
-/// namespace of the path. Returns `None` if no member is known. For a saved document, the command
-/// does not enter a mount namespace, because the current mount namespaces are unknown.
-///
-/// The owner of a mount namespace can replace the files in it, including programs. So the command
-/// runs the host's `umount`, which switches to the mount namespace (`-N`), and does not run a
-/// helper program (`-i`). Without `-n`, `umount` would open `/run/mount/utab.lock` in the mount
-/// namespace. If this file were a symbolic link, its target would become readable for everyone.
-///
-/// Returns `None` for a mount without a usable path, such as `(unreachable)`.
-fn umount(path: &str, mount_namespace: u64, facts: &LiveFacts) -> Option<String> {
-    if !path.starts_with('/') {
-        return None;
-    }
-    let path = shell_word(path);
-    match facts.own_mount_namespace {
-        Some(own) if own != mount_namespace => {
-            let pid = facts.in_mount_namespace.get(&mount_namespace)?;
-            Some(guarded(*pid, "mnt", mount_namespace, &format!("umount -i -n -N {pid} {path}")))
-        }
-        _ => Some(format!("umount {path}")),
-    }
-}
-
-/// Returns a command that runs `command` only if the process `pid` is still in the namespace
-/// `inode` of type `kind`. Without this check, a user could end the process, and reuse its PID for
-/// a process in another namespace. `command` would then enter the wrong namespace.
-pub fn guarded(pid: Pid, kind: &str, inode: u64, command: &str) -> String {
-    format!("[ \"$(readlink /proc/{pid}/ns/{kind})\" = '{kind}:[{inode}]' ] && {command}")
 }

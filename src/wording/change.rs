@@ -1,11 +1,11 @@
 //! Phrases for the changes between two snapshots.
 
-use super::advice::add_umounts;
 use super::line::Line;
 use super::namespace::namespace_line;
 use super::phrase::{Symbols, namespaces, processes};
 use super::report::ReportRow;
 use super::subject::{Comm, ProcessRef, command, process_state};
+use super::unmount::add_umounts;
 use crate::graph::PidGraph;
 use crate::model::{Namespace, NamespaceId, Pid, Process};
 use crate::query::{Diff, Happened, NamespaceChange, NamespaceField, ProcessChange, ProcessField};

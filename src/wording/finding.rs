@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::advice::{Adviser, RUN_ON_HOST, Step, USE_REAPING_INIT};
+use super::advice::{Adviser, Step, USE_REAPING_INIT};
 use super::limit::{failure, limit_text};
 use super::limit_advice::limit_advice;
 use super::line::Line;
@@ -231,7 +231,7 @@ fn namespace_finding(check: &Check, code: CheckCode, namespace: &Namespace) -> F
     let advice = match code {
         CheckCode::BlockedInit => adviser.unblock(namespace),
         CheckCode::DeepNesting => Vec::new(),
-        CheckCode::UnknownState => vec![RUN_ON_HOST.to_owned()],
+        CheckCode::UnknownState => adviser.find_state(namespace),
         _ => adviser.release(namespace, &check.attendants, |pid| check.is_leftover(pid)),
     };
     FindingText { message, advice }

@@ -1,10 +1,10 @@
 //! Advice for limits that are reached: how to raise a limit, and which tasks to end.
 
-use super::advice::{Adviser, guarded};
+use super::advice::Adviser;
 use super::limit::{number, scope_text};
 use super::phrase::Count;
 use super::sanitize::Sanitized;
-use super::shell::shell_word;
+use super::shell::{guarded, shell_word};
 use super::subject::ProcessRef;
 use crate::model::{Consumer, INITIAL_USER_NAMESPACE, Limit, LimitKind, LimitScope, Pid};
 use crate::query::main_process;

@@ -16,4 +16,5 @@ pub mod sanitize;
 pub mod sharing;
 pub mod shell;
 pub mod subject;
+pub mod unmount;
 pub mod watch;

@@ -1,10 +1,11 @@
-//! Quotes paths and other text for a shell.
+//! Quotes paths and other text for a shell, and guards commands against reused PIDs.
 
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use super::sanitize::{CiCommand, is_harmful};
+use crate::model::Pid;
 
 /// Quotes a path as a single word for a shell, even if the path is not UTF-8.
 pub fn shell_path(path: &Path) -> String {
@@ -18,6 +19,13 @@ pub fn shell_path(path: &Path) -> String {
             format!("$'{}'", path.as_os_str().as_bytes().iter().map(escape).collect::<String>())
         }
     }
+}
+
+/// Returns a command that runs `command` only if the process `pid` is still in the namespace
+/// `inode` of type `kind`. Without this check, a user could end the process, and reuse its PID for
+/// a process in another namespace. `command` would then enter the wrong namespace.
+pub fn guarded(pid: Pid, kind: &str, inode: u64, command: &str) -> String {
+    format!("[ \"$(readlink /proc/{pid}/ns/{kind})\" = '{kind}:[{inode}]' ] && {command}")
 }
 
 /// Returns `true` if a character has no special meaning in a shell.

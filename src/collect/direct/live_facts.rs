@@ -2,7 +2,6 @@
 //! on these facts.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::ffi::CStr;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use std::sync::Arc;
 use rustix::process::geteuid;
 use rustix::thread::CapabilitySet;
 
+use super::mount_facts;
 use crate::collect::discovery::Sleeps;
 use crate::collect::error::Error;
 use crate::collect::kernel::sys::{namespace_link, own_namespace, read};
@@ -18,10 +18,10 @@ use crate::collect::parse;
 use crate::collect::proc::process_dir::ProcessDir;
 use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::relatives::restarted;
-use crate::collect::proc::status::{is_there, read_now};
+use crate::collect::proc::status::{is_there, namespace_of, read_now};
 use crate::collect::proc::waiting::{self, Freezer, Sleep};
 use crate::collect::unblocked::unless_blocked;
-use crate::model::{LiveFacts, Pid, Process};
+use crate::model::{BindMount, LiveFacts, Pid, Process};
 
 /// The processes that a scan found, and the procfs that shows their current state.
 pub struct LiveHost {
@@ -94,20 +94,19 @@ impl LiveHost {
         })
     }
 
-    /// Looks up facts about the processes in `concerned`, and about the mount namespaces with the
-    /// inodes in `mount_namespaces`.
+    /// Looks up facts about the processes in `concerned`, and about the bind mounts in `mounts`.
     pub fn facts(
         &self,
         concerned: &HashSet<Pid>,
-        mount_namespaces: &BTreeSet<u64>,
+        mounts: &BTreeSet<BindMount>,
     ) -> Result<LiveFacts, Error> {
         unless_blocked(|| {
             let facts = FactReader {
                 procfs: self.procfs.try_clone()?,
                 processes: Arc::clone(&self.processes),
             };
-            let (concerned, mount_namespaces) = (concerned.clone(), mount_namespaces.clone());
-            Ok(move || facts.read(&concerned, mount_namespaces))
+            let (concerned, mounts) = (concerned.clone(), mounts.clone());
+            Ok(move || facts.read(&concerned, &mounts))
         })
     }
 
@@ -139,7 +138,7 @@ struct FactReader {
 }
 
 impl FactReader {
-    fn read(&self, concerned: &HashSet<Pid>, mut mount_namespaces: BTreeSet<u64>) -> LiveFacts {
+    fn read(&self, concerned: &HashSet<Pid>, mounts: &BTreeSet<BindMount>) -> LiveFacts {
         let mut facts = LiveFacts {
             own_pid: self.procfs.viewer,
             own_mount_namespace: namespace_link(self.procfs.fd(), c"self/ns/mnt", "mnt")
@@ -178,7 +177,7 @@ impl FactReader {
             if let Some(hard) = self.hard_nproc(process) {
                 facts.hard_nproc.insert(process.pid, hard);
             }
-            if let Some(inode) = self.namespace(process, c"ns/user", "user") {
+            if let Some(inode) = namespace_of(&self.procfs, process, c"ns/user", "user") {
                 facts.user_namespaces.insert(process.pid, inode);
             }
             if self.is_container_root(process) {
@@ -191,29 +190,8 @@ impl FactReader {
             }
         }
         facts.restarted = self.restarted(&facts.ended);
-        if self.procfs.own {
-            mount_namespaces.retain(|&inode| facts.own_mount_namespace != Some(inode));
-            facts.in_mount_namespace = self.in_mount_namespaces(mount_namespaces);
-        }
+        mount_facts::add(&self.procfs, &self.processes, mounts, &mut facts);
         facts
-    }
-
-    /// Finds a process in each of these mount namespaces, which are given by their inodes.
-    ///
-    /// Like nsenter(1), `umount -N` accepts only PIDs of the PID namespace that it runs in, so the
-    /// procfs must show the PID namespace of pidns.
-    fn in_mount_namespaces(&self, mut wanted: BTreeSet<u64>) -> BTreeMap<u64, Pid> {
-        let mut found = BTreeMap::new();
-        for process in self.processes.iter().filter(|it| !it.kernel_thread) {
-            if wanted.is_empty() {
-                break;
-            }
-            let inode = self.namespace(process, c"ns/mnt", "mnt");
-            if let Some(inode) = inode.filter(|it| wanted.remove(it)) {
-                found.insert(inode, process.pid);
-            }
-        }
-        found
     }
 
     /// Returns the processes in `ended` that a new process with the same name has probably
@@ -271,15 +249,6 @@ impl FactReader {
             read(dir.as_fd(), name, &mut map).is_ok_and(|()| parse::zero_maps_to(&map).is_some())
         };
         !geteuid().is_root() || !maps_root(c"uid_map") || !maps_root(c"gid_map")
-    }
-
-    /// Returns the inode of the namespace to which a link of a process refers. Returns `None` if
-    /// the process is gone, or if the link can't be read.
-    fn namespace(&self, process: &Process, link: &'static CStr, kind: &str) -> Option<u64> {
-        let mut dir = ProcessDir::open(self.procfs.fd(), process.pid).ok()?;
-        let (base, name) = dir.file(link);
-        let inode = namespace_link(base, name, kind).ok()??;
-        is_there(&self.procfs, process).then_some(inode)
     }
 }
 

@@ -4,5 +4,6 @@ pub mod details_later;
 pub mod hidden;
 pub mod live_facts;
 pub mod lookup;
+mod mount_facts;
 pub mod process_list;
 pub mod run;

@@ -26,14 +26,14 @@
 //! - `mounts`: finds the namespaces that bind mounts keep alive
 
 pub mod census;
-mod descriptor_table;
+pub mod descriptor_table;
 pub mod details;
 mod environment;
 pub mod findings;
 mod heartbeat;
 mod holders;
 mod inits;
-mod mounts;
+pub mod mounts;
 mod parents;
 mod pipeline;
 mod pipes;

@@ -1,11 +1,13 @@
 //! Builds a `Process` from a status file, and rereads the status of known processes.
 
+use std::ffi::CStr;
+
 use rustix::io::{Errno, Result as SysResult};
 
 use super::process_dir::{ProcessDir, try_twice};
 use super::procfs::Procfs;
 use crate::collect::kernel::clock;
-use crate::collect::kernel::sys::read;
+use crate::collect::kernel::sys::{namespace_link, read};
 use crate::collect::parse::{self, Status};
 use crate::model::{NamespaceId, Pid, Process};
 
@@ -86,4 +88,18 @@ pub fn described(pid: Pid, status: Status, namespace: Option<NamespaceId>) -> Pr
         kernel_thread,
         ..Process::unread(pid)
     }
+}
+
+/// Returns the inode of the namespace to which a link of a process refers. Returns `None` if the
+/// process is gone, or if the link can't be read.
+pub fn namespace_of(
+    procfs: &Procfs,
+    process: &Process,
+    link: &'static CStr,
+    kind: &str,
+) -> Option<u64> {
+    let mut dir = ProcessDir::open(procfs.fd(), process.pid).ok()?;
+    let (base, name) = dir.file(link);
+    let inode = namespace_link(base, name, kind).ok()??;
+    is_there(procfs, process).then_some(inode)
 }

@@ -7,12 +7,12 @@ use super::tree::{Branch, Place, TreeDrawer, TreeLine, draw};
 use crate::emit::Style;
 use crate::model::{Namespace, Process};
 use crate::query::{Leftovers, RunReport};
-use crate::wording::advice::add_umounts;
 use crate::wording::line::Line;
 use crate::wording::namespace::namespace_line;
 use crate::wording::report::{ReportRow, fold};
 use crate::wording::run::{UNSEEN, killed_text, run_age, run_facts, run_heading};
 use crate::wording::subject::command;
+use crate::wording::unmount::add_umounts;
 
 /// Writes the report of `pidns run`.
 pub fn write(report: &RunReport, style: Style, out: &mut dyn Write) -> io::Result<()> {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::model::{
-    BlockReason, Blocker, Container, Diagnostic, Namespace, NamespaceId, NamespaceState,
+    BlockReason, Blocker, Container, Diagnostic, Holder, Namespace, NamespaceId, NamespaceState,
     ProcessDetails, Severity, Snapshot,
 };
 use crate::query::Rule;

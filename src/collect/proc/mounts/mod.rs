@@ -35,7 +35,7 @@ use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::collect::parse::{MountedKind, NamespaceMount};
 use crate::collect::registry::{InitHistory, NamespaceRegistry};
 use crate::model::{DiagnosticCode, Holder, NamespaceId, Pid};
-use mount_point::{open_beneath, root_of};
+pub use mount_point::{TIMEOUT, open_beneath, root_of};
 use reader::{MountView, Reader, open_mount_namespace, open_root};
 use table::MountTable;
 
@@ -447,7 +447,7 @@ fn cpu_time() -> Duration {
 
 /// Opens the namespace that a descriptor of a process refers to. Fails with `ENOENT` if the
 /// descriptor does not refer to a namespace.
-fn open_descriptor(procfs: &Procfs, pid: Pid, fd: u32) -> Result<NamespaceFd> {
+pub fn open_descriptor(procfs: &Procfs, pid: Pid, fd: u32) -> Result<NamespaceFd> {
     let process = ProcessDir::open(procfs.fd(), pid)?;
     let table = open_base(process.as_fd(), c"fd")?;
     let name = CString::new(fd.to_string()).map_err(|_| Errno::INVAL)?;

@@ -15,7 +15,7 @@ use crate::collect::parse::PATH_TOO_LONG;
 const ATTEMPTS: usize = 16;
 
 /// Time limit for resolving a path on kernels without `RESOLVE_CACHED`.
-const TIMEOUT: Duration = Duration::from_millis(200);
+pub const TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Flags for opening a root directory.
 pub const ROOT_FLAGS: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);

@@ -1,0 +1,132 @@
+//! Advice on how to remove a bind mount that keeps a PID namespace alive.
+
+use super::line::{LISTED, Line};
+use super::shell::{guarded, shell_word};
+use crate::model::{BindMount, LiveFacts, MountNamespace, MountNamespaceKeeper, Namespace, Pid};
+
+/// Maximum number of mount points that a report lists for one namespace.
+pub const MOUNTS: usize = 3;
+
+/// Advice about one bind mount.
+pub enum Unmount {
+    /// A shell command that unmounts it.
+    Command(String),
+    /// A sentence, because no command can safely unmount it. If pasted into a shell, it does
+    /// nothing.
+    Note(String),
+}
+
+impl Unmount {
+    /// Returns the command or the sentence.
+    pub fn text(self) -> String {
+        match self {
+            Self::Command(text) | Self::Note(text) => text,
+        }
+    }
+}
+
+/// Appends to `line` the advice on how to unmount a bind-mounted namespace.
+pub fn add_umounts(namespace: &Namespace, facts: &LiveFacts, line: &mut Line) {
+    let advice = namespace.mounts().filter_map(|it| unmount(&it, facts));
+    for unmount in advice.take(MOUNTS) {
+        match unmount {
+            Unmount::Command(command) => line.command("; ", &command),
+            Unmount::Note(note) => line.words("; ", &note),
+        }
+    }
+}
+
+/// Returns the command that unmounts a path in a mount namespace. Returns a note instead if the
+/// command would fail, or would remove another mount.
+///
+/// If pidns is in another mount namespace, the command enters the mount namespace of the path.
+/// Returns `None` if it is unknown how to enter it. For a saved document, the command does not enter
+/// a mount namespace, because the current mount namespaces are unknown.
+///
+/// The owner of a mount namespace can replace the files in it, including programs. So the command
+/// runs the host's `umount`, which switches to the mount namespace (`-N`), and does not run a
+/// helper program (`-i`). Without `-n`, `umount` would open `/run/mount/utab.lock` in the mount
+/// namespace. If this file were a symbolic link, its target would become readable for everyone.
+///
+/// Returns `None` for a mount without a usable path, such as `(unreachable)`.
+pub fn unmount(mount: &BindMount, facts: &LiveFacts) -> Option<Unmount> {
+    if !mount.path.starts_with('/') {
+        return None;
+    }
+    let inode = mount.mount_namespace;
+    let namespace = facts.mount_namespaces.get(&inode);
+    if let Some(why) = obstacle(mount, namespace, facts) {
+        return Some(Unmount::Note(match namespace {
+            Some(namespace) => end_keeper(inode, &namespace.kept_by, why),
+            None => why,
+        }));
+    }
+    let path = shell_word(&mount.path);
+    if facts.own_mount_namespace.is_none_or(|own| own == inode) {
+        return Some(Unmount::Command(format!("umount {path}")));
+    }
+    let command = match &namespace?.kept_by {
+        MountNamespaceKeeper::Processes(pids) => {
+            let pid = *pids.first()?;
+            guarded(pid, "mnt", inode, &format!("umount -i -n -N {pid} {path}"))
+        }
+        MountNamespaceKeeper::Fd(pid, fd) => enter_file(&format!("/proc/{pid}/fd/{fd}"), mount),
+        MountNamespaceKeeper::Mount(file) => enter_file(file, mount),
+    };
+    Some(Unmount::Command(command))
+}
+
+/// Returns the command that unmounts a path in the mount namespace that `file` refers to.
+fn enter_file(file: &str, mount: &BindMount) -> String {
+    let (file, path) = (shell_word(file), shell_word(&mount.path));
+    let inode = mount.mount_namespace;
+    // The link text of a descriptor can be a path, so compare the inode.
+    format!("[ \"$(stat -Lc %i {file})\" = {inode} ] && umount -i -n -N {file} {path}")
+}
+
+/// Returns a sentence that says why umount(8) cannot remove a mount. Returns `None` if it can.
+fn obstacle(
+    mount: &BindMount,
+    namespace: Option<&MountNamespace>,
+    facts: &LiveFacts,
+) -> Option<String> {
+    let inode = mount.mount_namespace;
+    let why = if let Some(is_certain) = facts.covered.get(mount) {
+        let covers = if *is_certain { "covers" } else { "may cover" };
+        format!("another mount {covers} it in mnt:[{inode}]")
+    } else if namespace?.may_lock_mounts {
+        format!("it may be locked in mnt:[{inode}], which another user namespace owns")
+    } else if namespace?.lacks_proc {
+        format!("umount finds no /proc/self in mnt:[{inode}]")
+    } else {
+        return None;
+    };
+    Some(format!("no command removes {}: {why}", shell_word(&mount.path)))
+}
+
+/// Returns advice to end what keeps a mount namespace, because no command can unmount a mount in it.
+/// `why` says why.
+fn end_keeper(inode: u64, kept_by: &MountNamespaceKeeper, why: String) -> String {
+    let end = |pids: &str, it| format!("end {pids} only if nothing needs {it}: {why}");
+    match kept_by {
+        // Nobody should end the init.
+        MountNamespaceKeeper::Processes(pids) if pids.contains(&Pid::INIT) => why,
+        MountNamespaceKeeper::Processes(pids) => match pids.as_slice() {
+            [pid] => end(&pid.to_string(), "it"),
+            pids => {
+                let shown: Vec<_> = pids.iter().take(LISTED).map(Pid::to_string).collect();
+                let more = match pids.len() - shown.len() {
+                    0 => String::new(),
+                    more => format!(" and {more} more"),
+                };
+                end(&format!("{}{more}", shown.join(", ")), "them")
+            }
+        },
+        MountNamespaceKeeper::Fd(pid, fd) => {
+            end(&pid.to_string(), "it") + &format!("; fd {fd} keeps mnt:[{inode}]")
+        }
+        MountNamespaceKeeper::Mount(file) => {
+            format!("{why}; the mount {} keeps mnt:[{inode}]", shell_word(file))
+        }
+    }
+}
