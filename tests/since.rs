@@ -811,6 +811,43 @@ fn a_daemon_that_an_init_has_adopted_is_not_in_its_pipeline() {
 }
 
 #[test]
+fn a_descendant_of_a_command_in_the_pipeline_is_a_leftover_only_if_nothing_connects_it() {
+    needs!(NamespaceOfItsOwn, Program("su"), Program("script"));
+    let files = Workspace::new();
+    let outcome = |reader: &str| {
+        let script = format!(
+            "{PIDNS} -q -f json > before; \
+             {{ sleep 0.5; {PIDNS} -q check --since before; echo $?; }} 2>&1 | {reader}"
+        );
+        let mut command = Command::new("unshare");
+        command.args(["-pf", "--mount-proc", "--kill-child", "bash", "-c", &script]);
+        stdout(&run(command.current_dir(&files.0)))
+    };
+    let off = "< /dev/null > /dev/null 2>&1";
+    for attached in [
+        format!("{{ sleep 605 {off} & timeout 9 cat; kill $!; }}"),
+        "setsid -w cat".to_owned(),
+        "(cat | setsid -w cat | setsid -w cat; true)".to_owned(),
+        "su -c 'sh -c cat; true'".to_owned(),
+        format!("su -c 'sleep 605 {off} & cat; kill $!'"),
+        "tee >(setsid -w cat > log)".to_owned(),
+        format!("{{ script -qc 'sleep 605 {off}' log {off} & cat; kill $!; }}"),
+    ] {
+        let text = outcome(&attached);
+        assert!(text.ends_with("0\n") && !text.contains("DENIED"), "{attached}: {text}");
+    }
+    for detached in [
+        format!("{{ setsid sleep 606 {off} & cat; kill $!; }}"),
+        // The pipe is the output of the step.
+        "{ setsid sleep 606 < /dev/null 2> /dev/null & cat; kill $!; }".to_owned(),
+    ] {
+        let text = outcome(&detached);
+        assert_eq!(text.matches("DENIED leftover-process").count(), 1, "{detached}: {text}");
+        assert!(text.contains(" sleep ") && text.ends_with("\n1\n"), "{detached}: {text}");
+    }
+}
+
+#[test]
 fn a_leftover_is_found_if_the_pids_start_again() {
     needs!(HostRoot, Initial("pid"), Linux(6, 14));
     let files = Workspace::new();

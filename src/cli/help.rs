@@ -162,6 +162,8 @@ leftover, except for the shell that runs the check, its ancestors, the other \
 commands of its pipeline, which a pipe must connect with standard input, output or error of \
 the check or one of its ancestors, and the heartbeat that \
 a CI agent such as Jenkins runs beside a step (touch, and sleep for at most ten seconds). \
+Descendants of the commands count as part of the pipeline, except daemons (setsid) that share no \
+pipe with it. \
 A process whose descriptors pidns may not read, such as sudo tee log, is not a leftover if it \
 may have the other end of one of these pipes: its parent is the shell or program that could have \
 created the pipe, it is still in the session of the check or of an ancestor, and pidns sees no other process \

@@ -25,6 +25,8 @@ pub struct Stat<'a> {
     pub ppid: Option<Pid>,
     /// PID of the session leader, or `None` if it is 0 because this procfs doesn't show the leader.
     pub session: Option<Pid>,
+    /// `true` if the process has a controlling terminal.
+    pub has_terminal: bool,
     /// Kernel flags of the task (`PF_*`).
     flags: u32,
     /// Number of threads.
@@ -59,14 +61,17 @@ pub fn stat(stat: &[u8]) -> Option<Stat<'_>> {
     let ppid = fields.next().and_then(number).and_then(Pid::new);
     // Skips pgrp. The session is field 6.
     let session = fields.nth(1).and_then(number).and_then(Pid::new);
-    // Skips tty_nr and tpgid. The flags are field 9.
-    let flags = number(fields.nth(2)?)?;
+    // The number of the controlling terminal is field 7, and 0 if there is none.
+    let has_terminal = fields.next()? != b"0";
+    // Skips tpgid. The flags are field 9.
+    let flags = number(fields.nth(1)?)?;
     Some(Stat {
         pid: numbers(stat.get(..begin)?).next().and_then(Pid::new),
         comm: stat.get(begin + 1..end)?,
         state: state.filter(|letter| letter.is_ascii_alphabetic()).map_or('?', |&it| it.into()),
         ppid,
         session,
+        has_terminal,
         flags,
         threads: fields.nth(10).and_then(number).and_then(NonZeroU32::new),
         start_time: fields.nth(1).and_then(number),
@@ -86,6 +91,7 @@ mod tests {
             state: 'S',
             ppid: Pid::new(1),
             session: Pid::new(3),
+            has_terminal: true,
             flags: 4_194_564,
             threads: NonZeroU32::new(12),
             start_time: Some(81_233),
@@ -94,7 +100,7 @@ mod tests {
         // A name can contain text that looks like the fields after the name.
         let name = stat(b"7 (a) 9 9 9) Z 0 1 1 0 -1 4194560 0").unwrap();
         assert_eq!((name.comm, name.state, name.ppid), (&b"a) 9 9 9"[..], 'Z', None));
-        assert_eq!((name.threads, name.start_time), (None, None));
+        assert_eq!((name.threads, name.start_time, name.has_terminal), (None, None, false));
         for senseless in [&b""[..], b"7 (a) S 1 1", b"7 a) S 1 1 1 0 -1 0", b"7 )( S 1 1 1 0 -1 0"]
         {
             assert_eq!(stat(senseless), None);

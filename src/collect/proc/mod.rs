@@ -14,6 +14,7 @@
 //! - `status`, `details`: read parts of a process
 //! - `inits`: finds out whether an init is alive
 //! - `pipeline`: finds pidns itself and the processes that were started together with it
+//! - `detached`: finds daemons among the descendants of the commands in the pipeline
 //! - `heartbeat`: finds the background loop that shows a CI agent that a step is still running
 //! - `pipes`: reads the pipes that a process has open
 //! - `unreadable`: guesses the pipes of processes whose descriptors pidns cannot read
@@ -27,6 +28,7 @@
 
 pub mod census;
 pub mod descriptor_table;
+mod detached;
 pub mod details;
 mod environment;
 pub mod findings;

@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use super::detached::add_attached_descendants;
 use super::heartbeat;
 use super::pipes::Pipes;
 use super::procfs::Procfs;
 use super::relatives::{
-    add_descendants, ancestry, children, has_ended, is_init, is_shell, is_subshell, restarted,
-    session,
+    ancestry, children, has_ended, is_init, is_shell, is_subshell, restarted, session,
 };
 use super::status::start_time_now;
 use super::unreadable::add_possible_pipes;
@@ -30,7 +30,7 @@ pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
     let waits = WaitLimit::of_memory();
     let start_time = ancestry.first().and_then(|it| it.start_time);
     let mut attendants = pipeline(procfs, processes, &ancestry, &waits);
-    add_descendants(processes, &mut attendants);
+    add_attached_descendants(procfs, processes, &mut attendants);
     attendants.extend(ended_children(procfs, processes, &ancestry, &waits));
     attendants.extend(ancestry.iter().filter_map(|it| it.ppid));
     attendants.extend(ancestry.first().and_then(|it| waiting::tracer(procfs, it)));

@@ -121,6 +121,19 @@ impl Pipes {
         }
     }
 
+    /// Removes the ends of pipes that are also in `inherited`.
+    pub fn without(mut self, inherited: &Self) -> Self {
+        self.read.retain(|pipe| !inherited.read.contains(pipe));
+        self.written.retain(|pipe| !inherited.written.contains(pipe));
+        self
+    }
+
+    /// Returns `true` if `other` has the same pipe as `self`, either end of it.
+    pub fn has_pipe_of(&self, other: &Self) -> bool {
+        let mut pipes = self.read.union(&self.written);
+        pipes.any(|pipe| other.read.contains(pipe) || other.written.contains(pipe))
+    }
+
     pub fn is_empty(&self) -> bool {
         self.read.is_empty() && self.written.is_empty()
     }

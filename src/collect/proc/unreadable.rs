@@ -46,7 +46,7 @@ pub fn add_possible_pipes(
 
 /// Returns `true` if pidns has no permission to read the descriptors of a process. The kernel
 /// requires the same permission for the link `exe`.
-fn is_unreadable(procfs: &Procfs, pid: Pid) -> bool {
+pub fn is_unreadable(procfs: &Procfs, pid: Pid) -> bool {
     let link = ProcessDir::open(procfs.fd(), pid)
         .and_then(|dir| read_link(dir.as_fd(), c"exe", &mut [0; 256]).map(drop));
     matches!(link, Err(Errno::ACCESS | Errno::PERM))

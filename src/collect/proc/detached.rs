@@ -1,0 +1,78 @@
+//! Finds daemons among the descendants of the commands in pidns's pipeline.
+
+use std::collections::BTreeSet;
+use std::os::fd::AsFd as _;
+
+use super::pipes::Pipes;
+use super::process_dir::ProcessDir;
+use super::procfs::Procfs;
+use super::relatives::add_descendants;
+use super::unreadable::is_unreadable;
+use crate::collect::kernel::sys::read;
+use crate::collect::parse;
+use crate::model::{Pid, Process};
+
+/// Adds the descendants of the processes in `commands`, except daemons and their descendants.
+///
+/// A daemon has left the session of its parent and has no controlling terminal. In addition, no
+/// pipe connects the daemon or one of its descendants to the commands. A pipe that the commands
+/// have inherited from their parent does not count, such as the output of a CI step.
+pub fn add_attached_descendants(
+    procfs: &Procfs,
+    processes: &[Process],
+    commands: &mut BTreeSet<Pid>,
+) {
+    let parents = processes.iter().filter(|it| commands.contains(&it.pid));
+    let parents: BTreeSet<Pid> = parents.filter_map(|it| it.ppid).collect();
+    add_descendants(processes, commands);
+    let is_below = |it: &&Process| it.ppid.is_some_and(|parent| commands.contains(&parent));
+    let below = processes.iter().filter(is_below).filter(|it| !it.is_zombie());
+    let detached = below.filter(|it| is_detached(procfs, it)).map(|it| {
+        let mut tree = BTreeSet::from([it.pid]);
+        add_descendants(processes, &mut tree);
+        tree
+    });
+    let detached: Vec<BTreeSet<Pid>> = detached.collect();
+    if detached.is_empty() {
+        return;
+    }
+    let mut inherited = Pipes::default();
+    for &parent in &parents {
+        inherited.extend(&Pipes::of_shell(procfs, parent));
+    }
+    let (mut open, rest): (BTreeSet<Pid>, BTreeSet<Pid>) =
+        commands.iter().partition(|it| detached.iter().any(|tree| tree.contains(it)));
+    let mut pipes = Pipes::default();
+    for &pid in &rest {
+        pipes.extend(&Pipes::of_all(procfs, pid).without(&inherited));
+    }
+    // A connected process may connect others, as in `setsid sh -c 'cat | setsid tee log'`.
+    let is_connected = |pid: Pid, pipes: &Pipes| {
+        is_unreadable(procfs, pid) || Pipes::of(procfs, pid).without(&inherited).has_pipe_of(pipes)
+    };
+    while let Some(pid) = open.iter().copied().find(|&pid| is_connected(pid, &pipes)) {
+        open.remove(&pid);
+        pipes.extend(&Pipes::of_all(procfs, pid).without(&inherited));
+    }
+    for daemon in detached.iter().filter(|tree| tree.is_subset(&open)) {
+        commands.retain(|pid| !daemon.contains(pid));
+    }
+}
+
+/// Returns `true` if a process has left the session of its parent and has no controlling terminal.
+fn is_detached(procfs: &Procfs, process: &Process) -> bool {
+    let session = |pid| {
+        let mut stat = Vec::new();
+        let dir = ProcessDir::open(procfs.fd(), pid).ok()?;
+        read(dir.as_fd(), c"stat", &mut stat).ok()?;
+        let stat = parse::stat(&stat)?;
+        Some((stat.session, stat.has_terminal))
+    };
+    let parent = process.ppid.and_then(session);
+    let own = session(process.pid);
+    let pair = own.zip(parent);
+    // A session is `None` if this procfs does not show its leader.
+    pair.is_some_and(|((own, has_terminal), (parent, _))| {
+        own.is_some() && own != parent && !has_terminal
+    })
+}
