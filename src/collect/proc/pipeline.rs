@@ -243,7 +243,7 @@ mod tests {
         // process 7 also writes to pipe 2.
         let daemons = [(4, pipes(&[2], &[])), (6, pipes(&[1], &[])), (7, pipes(&[], &[2]))];
         assert_eq!(connected(&daemons), [4]);
-        // Process 4 may be a daemon that has the write end of the pipe open.
+        // Process 4 may be a daemon that inherited the write end of pipe 1.
         let mut orphans = [(4, pipes(&[], &[1])), (5, pipes(&[2], &[3])), (6, pipes(&[3], &[]))];
         for (_, orphan) in &mut orphans {
             orphan.may_be_daemon = true;

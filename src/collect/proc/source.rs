@@ -132,8 +132,8 @@ impl ProcSource {
         census.count(&self.procfs)
     }
 
-    /// Checks that `seen` describes pidns itself: this procfs must show the same process under the
-    /// same PID. Fails with the name of the first field that differs.
+    /// Checks that `seen` describes pidns itself, by comparing `seen` with the process that this
+    /// procfs shows under the same PID. Fails with the name of the first field that differs.
     pub fn is_viewer(&self, seen: &Process) -> Result<(), &'static str> {
         let mut shown = status::read_now(&self.procfs, seen.pid).map_err(|_| "PID")?;
         shown.namespace = self.viewer_namespace.map(NamespaceId::Inode);

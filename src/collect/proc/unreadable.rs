@@ -13,13 +13,13 @@ use crate::collect::kernel::sys::read_link;
 use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::model::{Pid, Process};
 
-/// For each child in `others` whose descriptors pidns may not read, adds the pipes that the child
-/// may have open. `others` are the children of the processes in `ancestry`. `chain` contains the
-/// pipes of each process in `ancestry`.
+/// For each process in `others` whose descriptors pidns may not read, adds the pipes that the
+/// process may have open. `ancestry` contains pidns and its ancestors, `chain` their pipes, and
+/// `others` their other children.
 ///
-/// Leaves out a child that is not in the session of pidns or of an ancestor, because a daemon
-/// leaves the session of the job that started it. Adds a pipe only if pidns does not see which
-/// process has the other end open.
+/// Skips a process if its session contains neither pidns nor an ancestor of pidns, because such a
+/// process may be a daemon. Adds a pipe only if pidns cannot see which process has the other end
+/// open.
 pub fn add_possible_pipes(
     procfs: &Procfs,
     ancestry: &[&Process],

@@ -278,7 +278,7 @@ fn a_listing_that_may_miss_the_init_proves_nothing() {
     // The kernel's answer (`init_now`) is reliable even if /proc hides inits.
     assert_eq!(Case { init_now: InitNow::Absent, ..hidden }.state(), NamespaceState::Dead);
     // A procfs lists only the processes in one namespace and its descendants. If the tested
-    // namespace may be outside of this subtree, the procfs may not list its init.
+    // namespace may be outside this subtree, its init may be missing from the list.
     let outside = Case { is_below: false, ..unable() };
     assert_eq!(outside.state(), NamespaceState::Unknown);
 }

@@ -140,7 +140,7 @@ static long list_next(u64 number, struct walk *walk);
 // descendants of this namespace.
 SECTION("namespaces") int pidns_namespaces(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
-    // The kernel runs this program once per task, but the list is needed only once. So do
+    // The kernel runs this program for every task, but one run makes the whole list. So do
     // nothing unless the task is the viewer (the task that reads from the iterator).
     if (!task || (u64)task != get_current_task()) return 0;
     struct walk walk = {};

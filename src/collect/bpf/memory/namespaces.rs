@@ -173,8 +173,8 @@ impl FoundHolders {
         }
     }
 
-    /// Each socket queue is searched only once, through one descriptor. Copies the holders found
-    /// there to the other descriptors of the socket (`sharing`).
+    /// Each socket queue is searched through only one descriptor of the socket. For every other
+    /// descriptor of the socket (listed in `sharing`), adds a copy of the holders in the queue.
     pub fn share_queues(&mut self) {
         let mut in_queues: HashMap<u64, Vec<FoundHolder>> = HashMap::new();
         let is_queued = |it: &&FoundHolder| {
@@ -190,8 +190,8 @@ impl FoundHolders {
         }));
     }
 
-    /// Each descriptor table is searched only once, through one task. Copies the holders found
-    /// there to the other tasks with this table (`table_sharers`).
+    /// Each descriptor table is searched through only one task. For every other task with the same
+    /// table (listed in `table_sharers`), adds a copy of the holders in the table.
     pub fn share_tables(&mut self) {
         let mut in_tables: HashMap<Pid, Vec<FoundHolder>> = HashMap::new();
         let is_task = |it: &FoundHolder| {

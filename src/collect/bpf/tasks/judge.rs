@@ -243,8 +243,8 @@ impl<'a> TaskScan<'a> {
 }
 
 impl RecordedNamespace {
-    /// Returns `true` if the pinned (open) namespace with the inode `inode` is certainly this
-    /// recorded namespace.
+    /// Returns `true` if the pinned (open) namespace with this inode is known to be the recorded
+    /// namespace.
     fn is_pinned(&self, inode: u64, scan: Scan<'_>) -> bool {
         if self.was_reused {
             return false;
