@@ -93,7 +93,7 @@ fn not_a_pid(error: &clap::Error, program: &Command, verb: Option<&str>) -> Opti
 
 /// Returns the verb that clap considers most similar to `word`.
 fn similar_verb(word: &str, program: &Command) -> Option<String> {
-    // pidns has positional arguments, and clap does not suggest verbs for such programs. So parse
+    // clap does not suggest verbs for programs with positional arguments, such as pidns. So parse
     // `word` with a clap command that has only verbs.
     let only_verbs = Command::new("pidns")
         .disable_help_subcommand(true)

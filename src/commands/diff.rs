@@ -49,8 +49,7 @@ pub fn diff(arguments: &cli::Diff) -> Result<Exit, Error> {
     Ok(view::exit_status(diff.differs(), diff.caveats().is_empty(), output.strict))
 }
 
-/// Adds the facts about the live host that are needed for advice on removing the bind mounts of
-/// namespaces.
+/// Adds facts about the live host to the diff, for advice on how to unmount namespaces.
 pub(super) fn add_live_facts(diff: &mut Diff, procfs: &Path) -> Result<(), Error> {
     let after = diff.after.snapshot();
     let mounts = after.namespaces.iter().flat_map(Namespace::mounts).collect();

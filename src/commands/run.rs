@@ -152,8 +152,8 @@ fn kill_leftovers(
     collector: Collector,
 ) -> Killed {
     let mut killed = kill::kill(command, grace, |command| {
-        // If no leftover is an init, there are no outsiders (processes that the kernel kills
-        // together with an init).
+        // The kernel kills outsiders (processes that do not descend from the command) only if a
+        // leftover init is killed.
         let Some(leftovers) = leftovers.as_deref_mut().filter(|it| it.has_init()) else { return };
         let request = Request {
             procfs: PathBuf::from("/proc"),
@@ -199,7 +199,8 @@ fn open_reports(arguments: &Run) -> Result<Vec<(RunFormat, ReportFile)>, Error> 
     let mut formats = Vec::new();
     let mut files = Vec::new();
     for (format, path) in arguments.reports() {
-        // GitHub shows everything that a step has appended to the file $GITHUB_STEP_SUMMARY.
+        // Append a Markdown report, because its file can be $GITHUB_STEP_SUMMARY, to which the CI
+        // step may already have written.
         let appends = format == RunFormat::Markdown;
         let mode = if appends { WriteMode::Append } else { WriteMode::Replace };
         formats.push(format);
