@@ -28,7 +28,7 @@ pub struct Limit {
     /// kernel continues at 300, not at 1.
     pub free: Option<u64>,
     /// True if the next fork or new PID namespace would fail; null if unknown. If `full` is false
-    /// and `max` is null, the number is unlimited. If `max` is 0, `full` is true, even if `used` is
+    /// and `max` is null, there is no maximum. If `max` is 0, `full` is true, even if `used` is
     /// null.
     pub full: Option<bool>,
     /// For pids_cgroup: how often the kernel has refused a fork because of this limit

@@ -18,8 +18,8 @@ pub struct LiveFacts {
     /// Processes that the scan found in uninterruptible sleep, and whose threads are all still
     /// asleep.
     pub uninterruptible: BTreeSet<Pid>,
-    /// The processes in `uninterruptible` that not even SIGKILL ends before they wake up. Does not
-    /// contain frozen processes.
+    /// The processes in `uninterruptible` that SIGKILL cannot end until they wake up. Excludes
+    /// frozen processes.
     pub unkillable: BTreeSet<Pid>,
     /// Processes that have ended since the scan: they are gone, or have become zombies. Their PIDs
     /// may have been reused, so no suggested command may contain them.

@@ -85,9 +85,9 @@ impl ProcessStart {
     /// PIDs in ascending order up to `pid_max`, and then continues at 300. So the process with the
     /// lower PID started first, unless the PIDs wrapped around between the two starts.
     ///
-    /// No host starts 16,384 processes in one tick. So an order is impossible if the kernel would
-    /// have had to assign that many PIDs between the two starts. The result is known if only one
-    /// order is possible.
+    /// For each of the two orders, computes how many PIDs the kernel would have assigned between
+    /// the two starts. An order with 16,384 PIDs or more is impossible, because no host starts that
+    /// many processes in one tick. The result is known if only one order is possible.
     #[must_use]
     pub fn is_before(self, other: Self, pid_max: Option<u32>) -> Option<bool> {
         const TOO_MANY: u32 = 1 << 14;

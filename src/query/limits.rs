@@ -99,10 +99,10 @@ fn is_of(limit: &Limit, pid: Option<Pid>) -> bool {
     pid.is_some_and(|pid| limit.pids.contains(&pid))
 }
 
-/// Returns the process that a report on a limit names. Never returns `own` (pidns itself).
+/// Returns the process to name in a report on a limit. Never returns `own` (pidns itself).
 ///
-/// This is the largest consumer, if the limit applies to it. Otherwise, it is the process with the
-/// most children, among the processes to which the limit applies. Raising the `RLIMIT_NPROC` of
+/// Prefers the largest consumer, if the limit applies to it. Otherwise, returns the process with
+/// the most children, among the processes to which the limit applies. Raising the `RLIMIT_NPROC` of
 /// such a process helps most, because its future children inherit the limit.
 #[must_use]
 pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option<Pid> {
