@@ -51,9 +51,9 @@ pub enum Call {
     Wait { by: u8 },
 }
 
-/// Generates up to `count` random system calls. On average, `injecting` of every `20 + injecting`
-/// calls can inject a process. An injected process is in a different namespace from its parent, and
-/// is not the init of a child namespace.
+/// Generates up to `count` random system calls. `injecting` is the weight of the calls that can
+/// inject a process; all other calls together have the weight 20. An injected process is in a
+/// different namespace from its parent, and is not the init of a child namespace.
 pub fn calls(count: usize, injecting: u8) -> impl Strategy<Value = Vec<Call>> {
     let play = move |all: Vec<u32>| all.into_iter().map(|raw| call(raw, injecting)).collect();
     vec(any::<u32>(), 1..=count).prop_map(play)
@@ -398,11 +398,9 @@ impl Forest {
 /// Defines which part of a forest the viewer (a simulated pidns process) can see.
 #[derive(Clone, Debug)]
 pub struct Sight {
-    /// Selects a running process, as `by` does in [`Call`]. The procfs shows the PID namespace of
-    /// the selected process.
+    /// The procfs shows the PID namespace of the running process that this number selects.
     mount: u8,
-    /// Selects a running process, as `by` does in [`Call`]. The viewer is in the PID namespace of
-    /// the selected process.
+    /// The viewer is in the PID namespace of the running process that this number selects.
     ///
     /// `None` simulates a seccomp filter that makes `NS_GET_PARENT` fail.
     viewer: Option<u8>,

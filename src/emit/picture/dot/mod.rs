@@ -197,8 +197,8 @@ impl<'a> Picture<'a, '_> {
     }
 
     /// Creates the box for a namespace, or for several namespaces that are folded into one box. If
-    /// `on_shelf` is `true`, the box contains the boxes of the child namespaces, and is in the same
-    /// node as other boxes.
+    /// `on_shelf` is `true`, the node is a shelf (a node with many boxes), so the box contains the
+    /// boxes of the child namespaces.
     fn boxed(
         &mut self,
         siblings: &Siblings<'a>,
