@@ -126,8 +126,8 @@ fn open_root() -> Result<OwnedFd> {
     fs::openat(CWD, "/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Returns `true` if another user namespace owns this mount namespace than pidns's own. Returns
-/// `false` if that is unknown.
+/// Returns `true` if this mount namespace and pidns's own belong to different user namespaces.
+/// Returns `false` if the owners are unknown.
 fn has_other_owner(procfs: &Procfs, namespace: &NamespaceFd) -> bool {
     let owner = |it: NamespaceFd| it.user_namespace().map(|it| it.inode());
     let own = open_namespace(procfs.fd(), c"self/ns/mnt").and_then(owner);

@@ -195,8 +195,8 @@ impl Descendants {
         Ok(bytes)
     }
 
-    /// Returns the descendants whose leader has exited, except the children that pidns can reap.
-    /// Other threads of these descendants may still be running.
+    /// Returns the descendants whose leader thread has exited, except the children that pidns can
+    /// reap. Other threads of a descendant may still be running.
     #[must_use]
     pub fn zombies(&self) -> BTreeSet<Pid> {
         let mut zombies = BTreeSet::new();

@@ -44,7 +44,7 @@ fn infer_all(mut view: View, all_seen: bool, is_there: &dyn Fn(&Process) -> bool
     Inferred { view, mount }
 }
 
-/// Checks the inferred namespaces and parents against the true ones. Returns an error that
+/// Compares the inferred namespaces and parents with those of `forest`. Returns an error that
 /// describes the first mistake.
 fn check(forest: &Forest, Inferred { view, mount }: &Inferred) -> Result<(), String> {
     let meant = |id| view.meant(forest, id);
@@ -75,7 +75,8 @@ fn check(forest: &Forest, Inferred { view, mount }: &Inferred) -> Result<(), Str
 }
 
 /// Runs the inference, and returns the namespaces of the `nested` processes, which are children of
-/// PID 1. If a process has no inode in `nested`, its namespace link cannot be read.
+/// PID 1. Each of them comes with the inode of its namespace, or with `None` if its namespace link
+/// is unreadable.
 fn place(nested: &[(Process, Option<u64>)], all_seen: bool) -> Vec<Option<String>> {
     let init = process(&[1], Some(1000));
     let nested_ones = nested.iter().map(|(it, inode)| Process {
@@ -256,7 +257,8 @@ proptest! {
 
 #[derive(Debug, Default)]
 struct Share {
-    /// Number of nested processes with an unreadable link whose namespace was inferred.
+    /// Number of nested processes whose namespace link is unreadable, but whose namespace was
+    /// inferred.
     placed: usize,
     /// Number of nested processes with an unreadable namespace link.
     open: usize,

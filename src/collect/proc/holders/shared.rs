@@ -60,8 +60,8 @@ pub struct Sharer {
 }
 
 /// Returns `false` if the descriptor table is known to be small. `capacity` is `FDSize` in
-/// `/proc/PID/status`. If `FDSize` is 0, the table may still be large: the leader has exited, but
-/// the other threads still use the table.
+/// `/proc/PID/status`. If `FDSize` is 0, the leader thread has exited, but other threads may still
+/// use a large table.
 pub fn is_large(capacity: Option<u32>) -> bool {
     capacity.is_none_or(|capacity| capacity == 0 || capacity > SMALL)
 }
@@ -95,8 +95,8 @@ impl SearchedTables {
         }
     }
 
-    /// Adds holders for the processes that share a searched descriptor table: one for each PID
-    /// namespace descriptor in the table. Adds at most [`MAX_ADDED`] holders.
+    /// For each process in `sharers`, adds one holder per PID namespace descriptor in the process's
+    /// descriptor table. Adds at most [`MAX_ADDED`] holders in total.
     pub fn add_holders(&self, mut sharers: Vec<Sharer>, holders: &mut HolderList) {
         let Tables { tables, .. } = &*self.lock();
         sharers.sort_unstable();

@@ -407,9 +407,8 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Pins a namespace (keeps it open). If `open` fails, returns its error, but passes `ENOENT` to
-    /// the registry. The registry then does not record the namespace, which may no longer be
-    /// mounted.
+    /// Pins a namespace (keeps it open). If `open` fails, returns its error. The registry then does
+    /// not record the namespace, because the namespace may no longer be mounted.
     fn pin(&self, inode: u64, open: impl FnOnce() -> Result<NamespaceFd>) -> Result<()> {
         let mut cause = Errno::NOENT;
         let open = || {

@@ -7,12 +7,12 @@ use std::num::NonZeroU32;
 use crate::model::{NamespaceId, Pid, Process};
 use crate::testing::forest::View;
 
-/// A namespace of a [`World`]. `None` is the namespace that the procfs shows. `Some` contains the
-/// index of the namespace's init in the list of processes. The list contains this init, because the
-/// viewer sees every process, and an init outlives all other members.
+/// A PID namespace in a [`World`]: `None` for the namespace that the procfs shows, otherwise the
+/// index of the namespace's init in the list of processes. The viewer sees every process, so the
+/// list contains all inits.
 pub type Home = Option<usize>;
 
-/// An assignment: the namespace of each process, and the parent of each namespace.
+/// A possible world: assigns a namespace to each process, and a parent to each namespace.
 #[derive(Clone, Debug, Default)]
 pub struct World {
     /// The namespace of each process, in the order of the processes.
@@ -24,8 +24,7 @@ pub struct World {
 }
 
 impl World {
-    /// Returns the namespace that has this ID in the assignment `self`. Returns `None` if `self`
-    /// assigns no process to that namespace.
+    /// Returns the namespace with this ID, if this world has one.
     pub fn meant(&self, view: &View, id: NamespaceId) -> Option<Home> {
         match id {
             NamespaceId::Inode(inode) => self.by_inode.get(&inode).copied(),
