@@ -21,8 +21,8 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// Returns `true` if the problem makes the snapshot incomplete. Also returns `true` for an
-    /// unknown code, which a later version of pidns wrote.
+    /// Returns `true` if the problem makes the snapshot incomplete. Also returns `true` for a code
+    /// that only later versions of pidns know.
     #[must_use]
     pub fn is_gap(&self) -> bool {
         DiagnosticCode::from_name(&self.code).is_none_or(DiagnosticCode::is_gap)
@@ -271,7 +271,7 @@ diagnostic_codes! {
         message: "cannot search the mounts of {}",
         advice: Advice::None,
     }
-    /// Some mounts of a mount namespace are hidden.
+    /// Some mounts of a mount namespace could not be searched.
     MountsUnsearched {
         name: "mounts-unsearched",
         severity: Severity::Warning,
@@ -411,8 +411,8 @@ diagnostic_codes! {
         message: "{} do not reap their children",
         advice: Advice::Text("use an init that does, such as tini or docker run --init"),
     }
-    /// A thread other than the leader is in uninterruptible sleep. The state of the process in
-    /// /proc does not show this, because it is the state of the leader.
+    /// A thread other than the leader thread is in uninterruptible sleep. The process's state in
+    /// /proc does not show this, because it is the state of the leader thread.
     ThreadUninterruptible {
         name: "thread-uninterruptible",
         severity: Severity::Warning,
@@ -470,7 +470,7 @@ impl DiagnosticCode {
         self.entry().is_gap
     }
 
-    /// Returns the processes that may be missing from a snapshot with this diagnostic.
+    /// Returns which processes may be missing from a snapshot that has a diagnostic with this code.
     #[must_use]
     pub fn hides(self) -> Hides {
         self.entry().hides

@@ -53,18 +53,18 @@ pub struct LiveFacts {
     /// own mount namespace. Empty if the procfs does not show pidns's own PID namespace.
     pub mount_namespaces: BTreeMap<u64, MountNamespace>,
     /// Bind mounts that umount(8) cannot remove, because another mount covers their path. The value
-    /// is `false` if this is only likely: the kernel has the path not in its cache, and asking the
-    /// file system could block pidns.
+    /// is `false` if this is only likely: the kernel has not cached the path, and asking the file
+    /// system could block pidns.
     pub covered: BTreeMap<BindMount, bool>,
 }
 
 /// A mount namespace other than pidns's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountNamespace {
-    /// The reason why the mount namespace exists.
+    /// The processes, descriptor or bind mount that keeps the mount namespace alive.
     pub kept_by: MountNamespaceKeeper,
-    /// `true` if another user namespace owns this mount namespace than pidns's own. The kernel then
-    /// locks the mounts that were copied when the mount namespace was created
+    /// `true` if this mount namespace and pidns's own belong to different user namespaces. The
+    /// kernel then locks the mounts that were copied when the mount namespace was created
     /// (`mount_namespaces(7)`), so nobody can unmount them.
     pub may_lock_mounts: bool,
     /// `true` if umount(8) does not work in the mount namespace, because it finds no
@@ -75,11 +75,11 @@ pub struct MountNamespace {
 /// Something that keeps a mount namespace alive, and through which a command can enter it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MountNamespaceKeeper {
-    /// The processes in it.
+    /// The processes in the mount namespace.
     Processes(Vec<Pid>),
-    /// This process has it open as the descriptor with this number.
+    /// A process that has the mount namespace open, and the number of the descriptor.
     Fd(Pid, u32),
-    /// It is bind-mounted at this path, in pidns's own mount namespace.
+    /// The path in pidns's own mount namespace at which the mount namespace is bind-mounted.
     Mount(String),
 }
 
@@ -96,8 +96,8 @@ pub enum StoppedBy {
 /// The directory of a frozen cgroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FrozenCgroup {
-    /// Path of a cgroup in the version 1 freezer hierarchy. The file `freezer.state` freezes it.
+    /// Path of a version 1 freezer cgroup. Writing to its `freezer.state` freezes or thaws it.
     V1(PathBuf),
-    /// Path of a cgroup in the version 2 hierarchy. The file `cgroup.freeze` freezes it.
+    /// Path of a version 2 cgroup. Writing to its `cgroup.freeze` freezes or thaws it.
     V2(PathBuf),
 }

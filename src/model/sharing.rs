@@ -30,7 +30,7 @@ const KTHREADD: u32 = 2;
 pub struct Shared {
     /// The types of the shared namespaces.
     pub types: Vec<&'static str>,
-    /// The host or the other inits that share these namespaces.
+    /// The host or the other inits that share the namespaces of these `types`.
     pub with: SharedWith,
 }
 
@@ -43,11 +43,13 @@ pub enum SharedWith {
     /// count.
     Namespaces {
         /// The PID namespace to name in messages. This is the nearest ancestor whose init shares
-        /// the namespaces. If no ancestor does, it is another PID namespace whose init shares them.
+        /// the [`Shared::types`] namespaces. Without such an ancestor, it is another PID namespace
+        /// whose init shares them.
         first: NamespaceId,
         /// The container of the PID namespace `first`.
         container: Option<Container>,
-        /// Number of PID namespaces whose inits share the namespaces, not counting `first`.
+        /// Number of other PID namespaces, besides `first`, whose inits share the
+        /// [`Shared::types`] namespaces.
         more: usize,
     },
 }

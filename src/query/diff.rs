@@ -3,8 +3,7 @@
 //! Processes match if boot ID, PID and start time are equal. Namespaces match if their 64-bit IDs
 //! are equal. Before Linux 6.18, namespaces have no such ID, so pidns compares their inodes and
 //! inits. (The inode alone is not enough, because the kernel reuses inodes.) If some data is
-//! missing, pidns compares only the other data. Such a match is called weak, because it may be
-//! wrong.
+//! missing, pidns compares only the rest. Such a match is called weak, because it may be wrong.
 
 mod change;
 mod compare;
@@ -36,7 +35,7 @@ pub struct Diff {
     pub after_part: Option<PidGraph>,
     /// The reason why the filter selects nothing in either graph; `None` if it selects something.
     pub nothing: Option<(NotFound, Coverage)>,
-    /// The relation between the two snapshots.
+    /// Says if both snapshots are known to be from the same boot of the same host.
     pub relation: Relation,
     /// The namespaces that are new, gone or changed, sorted by ID.
     pub namespaces: Vec<NamespaceChange>,
@@ -69,7 +68,7 @@ pub struct Diff {
 pub struct DiffScope {
     /// The processes and namespaces to compare.
     pub selection: Selection,
-    /// `true` if kernel threads are compared, too.
+    /// `true` to compare kernel threads as well as other processes.
     pub kernel_threads: bool,
 }
 
