@@ -33,7 +33,7 @@ pub(super) const SHORT_EXAMPLES: &str = "\
 Examples:
   pidns 4242         the namespaces that process 4242 is in
   pidns limits       limits that are full, and their main consumers (start here)
-  pidns limits 4242  why process 4242 cannot fork (use another terminal)
+  pidns limits 4242  why process 4242 (such as another shell) cannot fork
   exec pidns limits  why this shell cannot fork (pidns replaces the shell)";
 
 /// Pairs of strings: an exit status and its meaning, or the purpose of an example and its command.

@@ -4,9 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// A gap (a reason why snapshots are incomplete) counts as ended if it has not occurred for this
-/// long.
-const LASTING: Duration = Duration::from_secs(60);
+/// A gap (a reason why snapshots are incomplete) ends after no snapshot has had it for this long.
+const ENDS_AFTER: Duration = Duration::from_secs(60);
 
 /// The reasons why snapshots or comparisons from the past minute are incomplete.
 #[derive(Debug, Default)]
@@ -39,7 +38,7 @@ impl Gaps {
         for name in names {
             is_new |= self.seen.insert(name, now).is_none();
         }
-        self.seen.retain(|_, seen| now.saturating_duration_since(*seen) < LASTING);
+        self.seen.retain(|_, seen| now.saturating_duration_since(*seen) < ENDS_AFTER);
         if is_new {
             return Some(GapChange::New);
         }

@@ -71,9 +71,11 @@ fn which_pids(adviser: &Adviser<'_>, limit: &Limit) -> String {
     init.map_or(String::new(), |init| format!(" other than its init {init}"))
 }
 
-/// Returns a command that lists the tasks of a limit, or only those of its main consumer. Returns
-/// `None` if there is no such command, or if the main consumer has only one task, because the line
-/// about the limit already names this consumer.
+/// Returns a command that lists the tasks that count towards a limit, or only those of its main
+/// consumer. Returns `None` if there is no such command.
+///
+/// Also returns `None` if the main consumer is a process with one task, because the line about the
+/// limit already names this process.
 fn tasks_command(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
     // The suggested command would show the PID namespace of the user's shell. So suggest the
     // command only if the procfs shows the same PID namespace.
