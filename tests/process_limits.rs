@@ -118,7 +118,7 @@ fn pid_max_is_full_before_and_after_the_wrap_around() {
     let inode = &id["pid:[".len()..id.len() - 1];
     let end = format!(
         "or end a process in {id} whose PID there is 300 or higher (pidns --root {inode} --no-fold \
-         shows them), because nsenter needs a free PID; then:"
+         shows them), because the next command (nsenter) needs a free PID"
     );
     assert_eq!(advice[1], end);
     assert!(shown_by(&end).contains(" → 309 "), "{}", shown_by(&end));

@@ -191,8 +191,11 @@ fn raise_foreign_pid_max(adviser: &Adviser<'_>, limit: &Limit, value: u64) -> Ve
     let mut advice = vec![format!("in a shell in {id}{which}, as root: {write}")];
     if let (Some((init, inode)), Some(end)) = (init, end_tasks(adviser, limit)) {
         let enter = format!("nsenter --target {init} --pid sh -c '{write}'");
-        advice
-            .push(adviser.with_pid(&format!("or {end}, because nsenter needs a free PID; then:")));
+        advice.push(
+            adviser.with_pid(&format!(
+                "or {end}, because the next command (nsenter) needs a free PID"
+            )),
+        );
         advice.push(guarded(init, "pid", inode, &enter));
     }
     advice
