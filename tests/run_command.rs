@@ -82,6 +82,8 @@ fn wrong_arguments_are_refused_before_the_command_runs() {
         &["-f", "json"],
         &["-f", "yaml", "--report", "/dev/null"],
         &["--report", "/nowhere/report"],
+        &["--report", "junt:report.xml"],
+        &["--report", "yaml:/dev/null"],
         &["--kil"],
     ] {
         let output = run(Command::new(PIDNS).arg("run").args(arguments).args(["touch", mark]));
@@ -114,6 +116,65 @@ fn an_unwritable_report_does_not_change_the_status() {
     let line = "pidns: cannot write /dev/full: No space left on device (os error 28)\n";
     assert_eq!(run("true"), (Some(0), line.to_owned()));
     assert_eq!(run("exit 5"), (Some(5), line.to_owned()));
+}
+
+#[test]
+fn a_report_file_whose_name_looks_like_a_format_needs_a_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let report = |file| {
+        let mut command = Command::new(PIDNS);
+        run(command.args(["run", "-q", "--report", file, "true"]).current_dir(&dir))
+    };
+    let output = report("junt:a");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(125), "{stderr}");
+    assert!(stderr.contains("junit") && stderr.contains("./junt:a"), "{stderr}");
+    for file in ["./junt:a", "a1:b", ":d"] {
+        let output = report(file);
+        let is_written = dir.path().join(file).exists();
+        assert_eq!((output.status.code(), is_written), (Some(0), true), "{file}");
+    }
+}
+
+#[test]
+fn a_fifo_can_get_its_reader_from_the_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let report = |script: &str| {
+        let mut command = Command::new(PIDNS);
+        command.args([
+            "run",
+            "--grace",
+            "0.2",
+            "--report",
+            "json:fifo",
+            "--",
+            "bash",
+            "-c",
+            script,
+        ]);
+        let output = run(command.current_dir(&dir));
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert!(run(Command::new("mkfifo").arg(dir.path().join("fifo"))).status.success());
+    let read = || {
+        serde_json::from_str::<serde_json::Value>(
+            &fs::read_to_string(dir.path().join("got")).unwrap(),
+        )
+    };
+    let (status, stderr) = report("cat fifo > got 2> /dev/null & exit 5");
+    assert_eq!(status, Some(5), "{stderr}");
+    assert!(!stderr.contains("cannot write"), "{stderr}");
+    until("the reader has the report", || read().is_ok());
+    assert_eq!(read().unwrap()["status"], 5);
+    // Nobody reads the report.
+    let (status, stderr) = report("timeout 0.1 cat fifo; exit 6");
+    assert_eq!(status, Some(6), "{stderr}");
+    assert_eq!(stderr, "pidns: cannot write fifo: no process reads from this FIFO\n");
+    // The command replaces the FIFO.
+    let (status, stderr) = report("rm fifo; echo kept > fifo; exit 7");
+    assert_eq!(status, Some(7), "{stderr}");
+    assert_eq!(stderr, "pidns: cannot write fifo: the command has replaced the file\n");
+    assert_eq!(fs::read_to_string(dir.path().join("fifo")).unwrap(), "kept\n");
 }
 
 #[test]
@@ -1156,7 +1217,7 @@ fn several_reports_can_have_different_formats() {
     let mut command = Command::new(PIDNS);
     let output = run(command
         .args(["run", "-q", "-f", "junit", "--report", &path("a"), "--report"])
-        .args([format!("json:{}", path("b:c")), "--report".to_owned(), "yaml:d".to_owned()])
+        .args([format!("json:{}", path("b:c")), "--report".to_owned(), "./yaml:d".to_owned()])
         .args(["--report=markdown:-", "--", "true"])
         .current_dir(dir.path()));
     assert_eq!(output.status.code(), Some(0));

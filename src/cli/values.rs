@@ -1,7 +1,7 @@
 //! Parsers for option values that are not plain strings or numbers.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -125,17 +125,24 @@ pub(super) struct ReportFile {
     pub(super) path: PathBuf,
 }
 
-/// Parses the argument `[FORMAT:]FILE`. If the text before the first colon is not the name of a
-/// format, the whole argument is the path.
+/// Parses the argument `[FORMAT:]FILE`. If there is no colon, or if the text before the first colon does not
+/// consist of letters, as in `./a:b`, the whole argument is the path. Otherwise, this text must be a
+/// format, so that a misspelt format does not become part of a file name.
 pub(super) fn report_file() -> impl TypedValueParser<Value = ReportFile> {
-    OsStringValueParser::new().map(|word: OsString| {
-        let split = word.to_str().and_then(|word| {
-            let (format, path) = word.split_once(':')?;
-            Some((RunFormat::from_str(format, false).ok()?, Path::new(path).to_owned()))
-        });
-        match split {
-            Some((format, path)) => ReportFile { format: Some(format), path },
-            None => ReportFile { format: None, path: word.into() },
-        }
+    OsStringValueParser::new().try_map(|word: OsString| {
+        let split = word.to_str().and_then(|word| word.split_once(':'));
+        let is_name = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_alphabetic());
+        let Some((name, path)) = split.filter(|(name, _)| is_name(name)) else {
+            return Ok(ReportFile { format: None, path: word.into() });
+        };
+        let Ok(format) = RunFormat::from_str(name, false) else {
+            let names = RunFormat::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+            let names: Vec<_> = names.map(|it| it.get_name().to_owned()).collect();
+            return Err(format!(
+                "'{name}' is not one of the formats {}; for a file of this name, write ./{name}:{path}",
+                names.join(", ")
+            ));
+        };
+        Ok(ReportFile { format: Some(format), path: path.into() })
     })
 }

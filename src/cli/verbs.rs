@@ -106,11 +106,14 @@ pub struct Run {
     /// Also write the report to this file; - is standard error
     ///
     /// FORMAT is a format that -f accepts, as in --report junit:report.xml. The default is the
-    /// format that -f selects. The option may be repeated to write several reports.
+    /// format that -f selects. For a file whose name starts with letters and a colon, write ./FILE.
+    /// The option may be repeated to write several reports.
     ///
     /// A report in Markdown is appended to FILE, which can be "$GITHUB_STEP_SUMMARY". A report in
     /// another format replaces the contents of FILE after CMD has ended. If FILE is a pipe or the
-    /// same file as standard output (/dev/stdout), a report in any format is appended.
+    /// same file as standard output (/dev/stdout), a report in any format is appended. If no process
+    /// reads from a FIFO yet, pidns opens it after CMD has ended, and then waits up to five seconds for
+    /// a reader.
     #[arg(long, value_name = "[FORMAT:]FILE", value_hint = ValueHint::FilePath,
         value_parser = report_file())]
     report: Vec<ReportFile>,

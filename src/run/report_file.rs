@@ -3,11 +3,21 @@
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use crate::error::Error;
 use crate::output;
+
+/// How long a FIFO waits for a reader after the command has ended.
+const READER_WAIT: Duration = Duration::from_secs(5);
+
+/// The time between two attempts to open a FIFO.
+const RETRY_INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
 /// A report file that is open for writing. pidns opens the file before the command starts, but
 /// changes it only after the command has ended.
@@ -30,11 +40,15 @@ pub enum WriteMode {
     /// Write at the current file offset. Used for an inherited descriptor, and for a file that is
     /// not a regular file, such as a pipe or a terminal.
     Stream,
+    /// Open a FIFO after the command has ended, because no process has it open for reading yet. The
+    /// command may start the reader.
+    Fifo,
 }
 
 impl ReportFile {
-    /// Opens a report file, or standard error for `-`. Uses [`WriteMode::Stream`] instead of `mode`
-    /// for an inherited descriptor, and for a file that is not a regular file.
+    /// Opens a report file, or standard error for `-`. Uses [`WriteMode::Stream`] or
+    /// [`WriteMode::Fifo`] instead of `mode` for an inherited descriptor, and for a file that is not
+    /// a regular file.
     ///
     /// # Errors
     /// Returns an error if the file cannot be written.
@@ -49,7 +63,8 @@ impl ReportFile {
         let [stdout, stderr] = standard.map(|it| it.map(File::from));
         let opened_as = |file: File, mode| {
             let opened = file.metadata()?;
-            let mode = if opened.is_file() { mode } else { WriteMode::Stream };
+            let is_stream = !opened.is_file() && mode != WriteMode::Fifo;
+            let mode = if is_stream { WriteMode::Stream } else { mode };
             Ok(Self { path: path.to_owned(), file, opened, mode })
         };
         if path == Path::new("-") {
@@ -61,7 +76,17 @@ impl ReportFile {
         let mode = if is_descriptor(path) { WriteMode::Stream } else { mode };
         let appends = mode != WriteMode::Replace;
         let mut options = OpenOptions::new();
-        let file = opened_as(options.write(true).create(true).append(appends).open(path)?, mode)?;
+        options.write(true).create(true).append(appends);
+        let file = match options.custom_flags(libc::O_NONBLOCK).open(path) {
+            Ok(file) => opened_as(file, mode)?,
+            Err(error)
+                if is_without_reader(&error) && fs::metadata(path)?.file_type().is_fifo() =>
+            {
+                let file = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path)?;
+                opened_as(file, WriteMode::Fifo)?
+            }
+            Err(error) => return Err(error),
+        };
         if file.opened.is_file() {
             // If the command's output goes to the same file, write the report to the descriptor of
             // the output. Otherwise, output and report would overwrite each other.
@@ -107,7 +132,7 @@ impl ReportFile {
         stop: BorrowedFd<'_>,
         emit: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<(), Error> {
-        let written = self.current().and_then(|file| {
+        let written = self.current(stop).and_then(|file| {
             if self.mode == WriteMode::Replace {
                 file.set_len(0)?;
             }
@@ -124,13 +149,21 @@ impl ReportFile {
     }
 
     /// Returns the open report file. If the command has removed the file, creates it again. If the
-    /// command has replaced the file, returns an error: opening a FIFO could block forever, and a
-    /// symbolic link could make pidns overwrite a file that the command has no permission to write.
-    fn current(&self) -> io::Result<File> {
+    /// command has replaced the file, returns an error: a symbolic link could make pidns overwrite a
+    /// file that the command has no permission to write.
+    fn current(&self, stop: BorrowedFd<'_>) -> io::Result<File> {
         if self.mode == WriteMode::Stream {
             return self.file.try_clone();
         }
         let replaced = || io::Error::other("the command has replaced the file");
+        if self.mode == WriteMode::Fifo {
+            let file = open_for_reader(&self.path, stop)?;
+            return if is_same(&file.metadata()?, &self.opened) {
+                Ok(file)
+            } else {
+                Err(replaced())
+            };
+        }
         match fs::metadata(&self.path) {
             Ok(now) if is_same(&now, &self.opened) => self.file.try_clone(),
             Ok(_) => Err(replaced()),
@@ -142,6 +175,29 @@ impl ReportFile {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Opens a FIFO for writing. Waits until a process has it open for reading, but at most for
+/// [`READER_WAIT`], and only until `stop` is readable.
+fn open_for_reader(path: &Path, stop: BorrowedFd<'_>) -> io::Result<File> {
+    let start = Instant::now();
+    loop {
+        match OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path) {
+            Err(error) if is_without_reader(&error) => {}
+            opened => return opened,
+        }
+        let mut polled = [PollFd::from_borrowed_fd(stop, PollFlags::IN)];
+        let is_stopped = poll(&mut polled, Some(&RETRY_INTERVAL)).is_ok_and(|ready| ready > 0);
+        if is_stopped || start.elapsed() >= READER_WAIT {
+            return Err(io::Error::other("no process reads from this FIFO"));
+        }
+    }
+}
+
+/// Returns `true` if a FIFO could not be opened for writing because no process has it open for
+/// reading. The kernel returns the same error for a socket.
+fn is_without_reader(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::NXIO)
 }
 
 fn is_same(one: &Metadata, other: &Metadata) -> bool {
