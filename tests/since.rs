@@ -422,7 +422,12 @@ fn a_command_that_ends_during_the_check_is_no_leftover() {
             "< <(exec unshare -pf sleep 0.0$((RANDOM % 3)) 2> /dev/null)",
         ),
     ] {
-        let script = format!("for i in {{1..15}}; do ($P -q {command} {redirection}; :); done");
+        // A command that has outlived its pidns must not be there at the next iteration.
+        let script = format!(
+            "for i in {{1..15}}; do \
+               ($P -q {command} {redirection}; :); while pgrep -x sleep > /dev/null; do :; done; \
+             done"
+        );
         let output = in_own_namespace(&files, &script);
         let text = String::from_utf8_lossy(&output.stdout);
         let is_clean = |it: &str| it == "Nothing is wrong." || it.starts_with("No difference: ");
