@@ -111,6 +111,95 @@ fn names_docker_containers() {
     assert!(limits.contains(&format!("cgroup /docker/{tini_id} has 2 of 7 tasks")), "{limits}");
 }
 
+/// Returns the findings of `pidns check` about what is new since the saved document `path`.
+fn findings_since(runtime: &Runtime, path: &str) -> Vec<serde_json::Value> {
+    let output = runtime.pidns(&["check", "-q", "-f", "json", "--since", path]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    report["findings"].as_array().unwrap().clone()
+}
+
+/// Returns each different advice of `pidns check` about what is new since the saved document `path`.
+fn advice_since(runtime: &Runtime, path: &str) -> Vec<String> {
+    let findings = findings_since(runtime, path);
+    let advice = findings.iter().flat_map(|it| it["advice"].as_array().unwrap());
+    let mut advice: Vec<_> = advice.map(|it| it.as_str().unwrap().to_owned()).collect();
+    advice.sort_unstable();
+    advice.dedup();
+    advice
+}
+
+/// Saves a document about a runtime, and returns its path.
+fn save(runtime: &Runtime) -> String {
+    let path = runtime.dir.path().join("before");
+    std::fs::write(&path, stdout(&runtime.pidns(&["-q", "-f", "json"]))).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// Runs an advised command of the runtime's client. The tests use daemons and directories that are
+/// not the default ones, so the client needs more options.
+fn follow(runtime: &Runtime, command: &str) {
+    let (command, _) = command.split_once(" # ").unwrap();
+    let arguments: Vec<_> = command.split(' ').skip(1).collect();
+    runtime.client(&arguments);
+}
+
+#[test]
+fn the_advice_stops_a_docker_container_that_restarts() {
+    needs!(Initial("cgroup"), Program("dockerd"), Program("docker"), Program("runc"));
+    let docker = Runtime::start("docker");
+    let start = |name: &str| {
+        let options = ["--restart", "always", "--init", "--name", name, "base", "sleep", "600"];
+        docker.client(&[&["run"], &CONTAINER[..], &options].concat())
+    };
+    start("old");
+    let before = save(&docker);
+    let web = start("web");
+    let paused = start("paused");
+    docker.client(&["pause", "paused"]);
+    let stop = format!("docker stop {} # web", &web[..12]);
+    let both = ["stop", "unpause"].map(|it| format!("docker {it} {} # paused", &paused[..12]));
+    let mut expected = [&both[..], &[stop]].concat();
+    expected.sort_unstable();
+    assert_eq!(advice_since(&docker, &before), expected);
+    follow(&docker, &both[1]);
+    let state = docker.client(&["inspect", "-f", "{{.State.Status}}", "paused"]);
+    assert_eq!(state, "running");
+    expected.retain(|it| *it != both[1]);
+    assert_eq!(advice_since(&docker, &before), expected);
+    for command in expected {
+        follow(&docker, &command);
+    }
+    assert!(advice_since(&docker, &before).is_empty());
+
+    // Only one process of a container that is older was left behind.
+    docker.client(&["exec", "-d", "old", "sleep", "603"]);
+    let advice = advice_since(&docker, &before);
+    let [kill] = &advice[..] else { panic!("{advice:?}") };
+    assert!(kill.starts_with("kill ") && kill.contains(" # part of docker old ("), "{kill}");
+    stdout(&run(docker.command("bash").args(["-c", kill])));
+    until("the leftover is gone", || advice_since(&docker, &before).is_empty());
+}
+
+#[test]
+fn the_advice_unpauses_a_docker_container() {
+    needs!(Initial("cgroup"), Program("dockerd"), Program("docker"), Program("runc"));
+    let docker = Runtime::start("docker");
+    // The init does not reap its child.
+    let command = ["--name", "web", "base", "bash", "-c", "sleep 0 & exec sleep 600"];
+    let web = docker.client(&[&["run"], &CONTAINER[..], &command].concat());
+    let frozen = || shown(&docker, &["check"]);
+    until("there is a zombie", || frozen().contains(" zombie: "));
+    docker.client(&["pause", "web"]);
+    let text = frozen();
+    let unpause = format!("docker unpause {} # web", &web[..12]);
+    assert!(text.contains(" is frozen and does not reap its child "), "{text}");
+    let advised = text.lines().filter(|it| it.starts_with("  ")).collect::<Vec<_>>();
+    assert!(advised.iter().all(|it| it.trim_start() == unpause), "{text}");
+    follow(&docker, &unpause);
+    until("the container is not frozen", || !frozen().contains("frozen"));
+    docker.client(&["exec", "web", "true"]);
+}
+
 #[test]
 fn names_containers_in_a_docker_container() {
     needs!(
@@ -165,6 +254,7 @@ fn names_containers_and_pods_of_containerd() {
         Program("cc")
     );
     let containerd = Runtime::start("containerd");
+    let before = save(&containerd);
     let start = |namespace: &str, id: &str| {
         let usr = "type=bind,src=/usr,dst=/usr,options=rbind:ro";
         let run = ["-n", namespace, "run", "-d", "--snapshotter", "native", "--mount", usr];
@@ -196,6 +286,15 @@ fn names_containers_and_pods_of_containerd() {
     assert_eq!(guests(&document), expected);
     let ids: Vec<_> = document.namespaces.iter().filter_map(|it| it.container.as_ref()).collect();
     assert!(["web", "db"].iter().all(|id| ids.iter().any(|it| it.id == *id)), "{ids:?}");
+
+    // No advice kills the shim of a pod, which all containers of the pod share.
+    let mut shims: Vec<_> = findings_since(&containerd, &before)
+        .iter()
+        .filter(|it| it["message"].as_str().is_some_and(|it| it.contains(" containerd-shim (")))
+        .map(|it| it["advice"].as_array().unwrap().len())
+        .collect();
+    shims.sort_unstable();
+    assert_eq!(shims, [0, 0, 1, 1]);
 
     let text = shown(&containerd, &["--container", "shop/web-0"]);
     assert!(text.contains("  pause, pod shop/web-0 (containerd "), "{text}");
@@ -229,4 +328,27 @@ fn names_podman_containers() {
         document.processes.iter().filter(|it| it.comm == "sleep" && it.nspid.len() > 1).count(),
         4
     );
+}
+
+#[test]
+fn the_advice_stops_a_podman_container_that_restarts() {
+    needs!(Initial("cgroup"), Program("podman"), Program("runc"));
+    let podman = Runtime::start("podman");
+    let limits =
+        ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000", "--stop-signal", "KILL"];
+    let start = |name: &str| {
+        let options = ["--restart", "always", "--name", name, "base", "sleep", "600"];
+        podman.client(&[&["run"], &CONTAINER[..], &limits, &options].concat())
+    };
+    start("old");
+    let before = save(&podman);
+    let web = start("web");
+    let stop = format!("podman stop {} # web", &web[..12]);
+    assert_eq!(advice_since(&podman, &before), std::slice::from_ref(&stop));
+    follow(&podman, &stop);
+    until("the container is stopped", || advice_since(&podman, &before).is_empty());
+    // `conmon` and its child are new, and the container is not.
+    podman.client(&["exec", "-d", "old", "sleep", "603"]);
+    let advice = advice_since(&podman, &before);
+    assert!(advice.len() == 2 && advice.iter().all(|it| it.starts_with("kill ")), "{advice:?}");
 }

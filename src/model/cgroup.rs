@@ -123,6 +123,10 @@ const RUNTIMES: [(&str, PathFormat, IdFormat); 23] = [
 /// Name of containerd's shim, the parent of each process that containerd starts in a container.
 pub const SHIM: &str = "containerd-shim";
 
+/// Name of the process that podman and CRI-O use as the parent of each process that they start in a
+/// container.
+pub const CONMON: &str = "conmon";
+
 /// Finds the innermost container in the contents of `/proc/PID/cgroup` (`cgroups(7)`). If there is
 /// no container, returns the systemd unit, unless `has_terminated` returns `true`. `parent` is the
 /// name of the process's parent.

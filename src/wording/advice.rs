@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use super::engine;
 use super::sanitize::Sanitized;
 use super::shell::{guarded, shell_path, shell_word};
 use super::subject::part_of;
@@ -98,6 +99,24 @@ impl Adviser<'_> {
         let mut commands = self.thaw(pid);
         commands.push(self.with_pid(&kill));
         commands
+    }
+
+    /// Returns the commands that end a leftover process. If the whole container of the process was
+    /// left behind, the command stops the container. Returns an empty list for the monitor of
+    /// several containers, because the monitor ends after them.
+    pub fn end_leftover(&self, pid: Pid, is_leftover: &dyn Fn(Pid) -> bool) -> Vec<String> {
+        let end = self.end(pid);
+        let is_endable = !end.is_empty() && !self.live.unkillable.contains(&pid);
+        let Some(process) = self.graph.process(pid).filter(|_| is_endable) else { return end };
+        match engine::ended_with(self.graph, process)[..] {
+            [] => end,
+            [process] => engine::stop(self.graph, process, is_leftover).map_or(end, |stop| {
+                let mut commands = self.thaw(process.pid);
+                commands.push(self.with_pid(&stop));
+                commands
+            }),
+            [..] => Vec::new(),
+        }
     }
 
     /// Adds a prefix that names the PID namespace of the procfs, because the PIDs in the advice are
@@ -261,7 +280,12 @@ impl Adviser<'_> {
                 format!("echo 0 > {}", shell_path(&dir.join("cgroup.freeze")))
             }
         };
-        cgroups.map(command).collect()
+        let unpause =
+            |cgroup: &FrozenCgroup| Some(self.with_pid(&engine::unpause(self.graph, pid, cgroup)?));
+        let mut commands: Vec<_> =
+            cgroups.map(|it| unpause(it).unwrap_or_else(|| command(it))).collect();
+        commands.dedup();
+        commands
     }
 
     /// Returns the commands that unblock an init that cannot finish exiting.
@@ -313,7 +337,7 @@ impl Adviser<'_> {
         // init still exists.
         let mut steps = match (namespace.state, namespace.init) {
             (NamespaceState::Dead, Some(_)) => self.unblock_steps(namespace),
-            (_, Some(_)) => self.end_members(namespace, attendants),
+            (_, Some(_)) => self.end_members(namespace, attendants, &is_leftover),
             (_, None) => Vec::new(),
         };
         // The steps for the members also end the holders in the namespace. So only holders outside
@@ -326,7 +350,7 @@ impl Adviser<'_> {
         let holders = holders.filter(|it| it.pid().is_none_or(is_needed));
         steps.extend(holders.map(|holder| match holder {
             Holder::PidForChildren { pid, .. } if is_leftover(*pid) => {
-                Step::Kill(*pid, self.end(*pid))
+                Step::Kill(*pid, self.end_leftover(*pid, &is_leftover))
             }
             Holder::PidForChildren { pid, .. } => {
                 self.end_unless_in_doubt(*pid, Cause::PidForChildren)
@@ -360,9 +384,14 @@ impl Adviser<'_> {
     /// Usually, this is a single step: when the init is killed, the kernel kills the other members.
     /// If the init is in `attendants`, there are steps for the other members and for the descendant
     /// namespaces.
-    fn end_members(&self, namespace: &Namespace, attendants: &BTreeSet<Pid>) -> Vec<Step> {
+    fn end_members(
+        &self,
+        namespace: &Namespace,
+        attendants: &BTreeSet<Pid>,
+        is_leftover: &dyn Fn(Pid) -> bool,
+    ) -> Vec<Step> {
         let (mut steps, mut todo) = (Vec::new(), vec![namespace]);
-        let end = |pid| Step::Kill(pid, self.end(pid));
+        let end = |pid| Step::Kill(pid, self.end_leftover(pid, is_leftover));
         while let Some(namespace) = todo.pop() {
             if let Some(init) = namespace.init.filter(|it| !attendants.contains(it)) {
                 steps.push(end(init));
@@ -434,4 +463,45 @@ fn combine(steps: Vec<Step>) -> Vec<String> {
         }
     }
     commands
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Snapshot;
+    use crate::testing::farm;
+
+    /// Returns the advice for the first process of the container in [`farm`], and for its monitor.
+    fn advice(cgroup: &str, oldest: u32, change: impl FnOnce(&mut Snapshot)) -> [String; 2] {
+        let mut host = farm();
+        let id = host.namespaces[1].container.as_ref().unwrap().id.clone();
+        let cgroup = cgroup.replace("ID", &id).replace("OTHER", &"1".repeat(64));
+        host.processes[3].details.get_or_insert_default().cgroup = Some(cgroup);
+        change(&mut host);
+        let (graph, live) = (&PidGraph::new(host), &LiveFacts::default());
+        let adviser = Adviser { graph, live };
+        let is_leftover = |pid: Pid| pid >= Pid::new(oldest).unwrap();
+        [6, 4].map(|pid| adviser.end_leftover(Pid::new(pid).unwrap(), &is_leftover).join("; "))
+    }
+
+    #[test]
+    fn stops_a_container_only_if_it_is_certainly_a_leftover_of_the_host_s_engine() {
+        let own = "/docker/ID";
+        let stop = ["docker stop 3f2a1b9c04de"; 2];
+        assert_eq!(advice(own, 4, |_| {}), stop);
+        let kill = ["kill -KILL 6 # part of docker 3f2a1b9c04de", "kill 4"];
+        // The init is older.
+        assert_eq!(advice(own, 7, |_| {}), kill);
+        // Root in one container has named a cgroup after another one.
+        assert_eq!(advice("/docker/OTHER/docker/ID", 4, |_| {}), kill);
+        // The engine belongs to another user, or runs in another container.
+        assert_eq!(advice(own, 4, |host| host.processes[2].uid = 1000), kill);
+        let inner = |host: &mut Snapshot| {
+            host.processes[2].nspid = [4, 2].into_iter().filter_map(Pid::new).collect();
+        };
+        assert_eq!(advice(own, 4, inner), kill);
+        // Only the cgroup names docker.
+        let no_shim = |host: &mut Snapshot| host.processes[2].comm = "bash".into();
+        assert_eq!(advice(own, 4, no_shim), kill);
+    }
 }

@@ -117,6 +117,7 @@ fn process_finding(
     let adviser = Adviser { graph, live: &check.live };
     let pid = process.pid;
     let who = process_text(check, process, symbols);
+    let end = || adviser.end_leftover(pid, &|pid| check.is_leftover(pid));
     let (message, advice) = match code {
         CheckCode::Zombie => match process.reaper() {
             Some(reaper) => {
@@ -157,13 +158,11 @@ fn process_finding(
             };
             (thread, adviser.wake(pid))
         }
-        _ if process.is_stopped() => {
-            (format!("{who} was left behind and is stopped"), adviser.end(pid))
-        }
+        _ if process.is_stopped() => (format!("{who} was left behind and is stopped"), end()),
         _ if check.live.unkillable.contains(&pid) => {
-            (format!("{who} was left behind and is in uninterruptible sleep"), adviser.end(pid))
+            (format!("{who} was left behind and is in uninterruptible sleep"), end())
         }
-        _ => (format!("{who} was left behind"), adviser.end(pid)),
+        _ => (format!("{who} was left behind"), end()),
     };
     FindingText { message, advice }
 }

@@ -2,6 +2,7 @@
 
 pub mod advice;
 pub mod change;
+mod engine;
 pub mod finding;
 pub mod holder;
 pub mod limit;

@@ -76,7 +76,11 @@ fn outcome(
     let is_signalled = |it: &Killed| it.sigterm.contains(&pid) || it.sigkill.contains(&pid);
     let has_ended = killed.is_some_and(|it| is_signalled(it) && is_over(it));
     match process.reaper().filter(|_| is_unreaped) {
-        _ if !has_ended => (String::new(), adviser.end(pid)),
+        _ if !has_ended => {
+            // The graph contains no processes other than leftovers.
+            let is_leftover = |pid| adviser.graph.process(pid).is_some();
+            (String::new(), adviser.end_leftover(pid, &is_leftover))
+        }
         None => ("; pidns has ended it".to_owned(), Vec::new()),
         Some(reaper) => {
             let reaper = ProcessRef::new(adviser.graph, reaper, None);

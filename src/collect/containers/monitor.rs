@@ -3,14 +3,11 @@
 
 use crate::model::{NamespaceId, Pid, Process, cgroup};
 
-/// Process name of the container monitor that podman and CRI-O use.
-pub const CONMON: &str = "conmon";
-
 /// The parent of a container's first process.
 #[derive(Clone, Copy, Debug)]
 pub struct Monitor {
     pub pid: Pid,
-    /// Name of the process: [`cgroup::SHIM`] or [`CONMON`].
+    /// Name of the process: [`cgroup::SHIM`] or [`cgroup::CONMON`].
     pub comm: &'static str,
     pub owner: RuntimeOwner,
 }
@@ -39,7 +36,7 @@ impl RuntimeOwner {
 impl Monitor {
     /// Returns the process as a [`Monitor`]; `None` if its name is not the name of a known monitor.
     pub fn of(process: &Process) -> Option<Self> {
-        let comm = [cgroup::SHIM, CONMON].into_iter().find(|it| *it == process.comm)?;
+        let comm = [cgroup::SHIM, cgroup::CONMON].into_iter().find(|it| *it == process.comm)?;
         Some(Self { pid: process.pid, comm, owner: RuntimeOwner::of(process) })
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::CWD;
 
 use super::files::{self, open_base, open_in_root};
-use super::monitor::{CONMON, Monitor, RuntimeOwner};
+use super::monitor::{Monitor, RuntimeOwner};
 use super::parse::{self, Names};
 use crate::collect::direct::lookup::process_file;
 use crate::collect::kernel::user_name::user_name;
@@ -53,8 +53,8 @@ struct RuntimeFiles {
 const RUNTIMES: [RuntimeFiles; 4] = [
     RuntimeFiles { runtime: "docker", monitor: cgroup::SHIM, read: NameReader::docker },
     RuntimeFiles { runtime: "containerd", monitor: cgroup::SHIM, read: NameReader::containerd },
-    RuntimeFiles { runtime: "cri-o", monitor: CONMON, read: NameReader::cri_o },
-    RuntimeFiles { runtime: "podman", monitor: CONMON, read: NameReader::podman },
+    RuntimeFiles { runtime: "cri-o", monitor: cgroup::CONMON, read: NameReader::cri_o },
+    RuntimeFiles { runtime: "podman", monitor: cgroup::CONMON, read: NameReader::podman },
 ];
 
 /// The values of `Container::runtime` if the cgroup does not name the runtime. The parent process
@@ -230,7 +230,7 @@ impl NameReader {
     }
 
     fn cri_o(&mut self, wanted: &NamelessContainer) -> Option<Names> {
-        let bundle = if let Some(Monitor { pid, .. }) = wanted.monitor(CONMON) {
+        let bundle = if let Some(Monitor { pid, .. }) = wanted.monitor(cgroup::CONMON) {
             let command_line = self.command_line(pid);
             let bundle = parse::option(&command_line, &["-b", "--bundle"])?;
             open_in_root(self.root_of(pid)?.as_fd(), bundle).ok()?
@@ -248,7 +248,7 @@ impl NameReader {
         let (id, owner) = (&wanted.container.id, wanted.owner());
         let is_known = self.podman.get(&owner).is_some_and(|names| names.contains_key(id));
         if !is_known {
-            let storage = match wanted.monitor(CONMON) {
+            let storage = match wanted.monitor(cgroup::CONMON) {
                 Some(conmon) => self.podman_storage(conmon.pid),
                 None => self
                     .in_host("/var/lib/containers/storage/overlay-containers")
