@@ -39,8 +39,8 @@ pub fn leave_out_vanished(
     namespaces.retain(|namespace| !vanished.contains(&namespace.id));
 }
 
-/// Removes all processes whose namespace is in `without_members`, because they have vanished since
-/// they were read. Also removes them from the holders of other namespaces.
+/// Removes the processes of the namespaces in `without_members`: these processes have vanished
+/// since they were read. Also removes these processes from the holders of other namespaces.
 pub fn leave_out_members(
     without_members: &HashSet<NamespaceId>,
     namespaces: &mut Vec<Namespace>,

@@ -53,7 +53,8 @@ const LOCK_FREE: [&[u8]; 4] = [b"cgroup", b"limits", b"mountinfo", b"status"];
 /// machine).
 const IDLE: Duration = Duration::from_millis(50);
 
-/// Abandoned work. pidns still avoids the processes that blocked this work (see [`AVOIDANCE`]).
+/// The calls of [`attempt`] that pidns abandoned because processes blocked them. pidns still avoids
+/// these processes (see [`AVOIDANCE`]).
 static ABANDONED: Mutex<Vec<Abandoned>> = Mutex::new(Vec::new());
 
 /// Number of processes in [`ABANDONED`].

@@ -45,9 +45,9 @@ pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
     })
 }
 
-/// Returns the other processes in the pipelines of pidns and of its ancestors. Each such process is
-/// a child of pidns or of an ancestor. A pipe connects it to pidns, to an ancestor, or to another
-/// such process.
+/// Returns the other processes in the pipelines of pidns and of its ancestors. Checks only the
+/// children of pidns and of its ancestors. Returns a child if pipes connect it to pidns or to an
+/// ancestor, directly or through other children.
 fn pipeline(
     procfs: &Procfs,
     processes: &[Process],

@@ -383,9 +383,8 @@ impl FollowUp for ProcSource {
                 Err(Errno::SRCH) if self.is_within_viewers(namespace) => return InitNow::Absent,
                 Err(_) => return InitNow::Unknown,
             };
-            // If the kernel returns the same PID before and after the init was read, the PID
-            // belonged to the init the whole time, because a namespace has only one init in its
-            // lifetime.
+            // A namespace has only one init in its lifetime. So if the kernel returns the same PID
+            // before and after pidns opens `/proc/PID`, the open directory belongs to the init.
             let is_init = || namespace.tgid_from_pidns(Pid::INIT) == Ok(init);
             match inits::life_of_pid(own, init, is_init) {
                 Ok(now) => return now,

@@ -1,5 +1,5 @@
-//! Guesses the pipes of processes whose descriptors pidns cannot read, such as `sudo tee log` in
-//! the pipeline of an ordinary user.
+//! Guesses which pipes a process has open if pidns cannot read its descriptors. An example is
+//! `sudo tee log` in the pipeline of an ordinary user.
 
 use std::os::fd::AsFd as _;
 

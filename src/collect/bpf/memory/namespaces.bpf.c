@@ -216,9 +216,8 @@ SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
 #define BY_MESSAGE 8
 // The descriptor refers to a socket whose queue was searched through another descriptor.
 #define SAME_QUEUE 9
-// The queue of a socket has been searched. This record does not describe a holder. It
-// only makes the current read(2) return, so that signals are handled before the next
-// search.
+// A record without a holder, written after each search of a socket's queue. It makes the
+// current read(2) return, so that signals are handled before the next search.
 #define SEARCHED_QUEUE 10
 // The task has a descriptor table. In this record, the field `fd` contains the ID of the
 // first task that was found with this table.

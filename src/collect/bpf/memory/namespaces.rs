@@ -217,9 +217,8 @@ impl FoundHolders {
         leaders.map(|it| (it.task.pid, it.searched.pid)).collect()
     }
 
-    /// Adds modified copies of holders to `found`. Each pair in `copies` contains a list of
-    /// holders, and a function that modifies the copy of a holder. Adds at most [`MAX_HOLDERS`]
-    /// copies per call. Adds the number of omitted copies to `left_out`.
+    /// For each pair `(holders, change)` in `copies`, adds `change(holder)` for every holder. Adds
+    /// at most [`MAX_HOLDERS`] copies per call, and counts the rest in `left_out`.
     fn copy<'a, F: Fn(FoundHolder) -> FoundHolder>(
         &mut self,
         copies: impl Iterator<Item = (&'a [FoundHolder], F)>,

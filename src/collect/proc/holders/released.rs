@@ -49,8 +49,8 @@ pub fn leave_out_released(
     let mut released: HashSet<u64> =
         holders.iter().map(|&(inode, _)| inode).filter(|it| !has_members.contains(it)).collect();
     remove_held(&mut released);
-    // A process in the middle of `execve(2)` seems to have released its descriptors: neither the
-    // old leader nor the new leader shows them. So pause and check again.
+    // When a thread replaces its leader in `execve(2)`, /proc briefly shows no descriptors for the
+    // process, so they seem to have been released. Pause and check again.
     for pause in PAUSES {
         if released.is_empty() {
             return;
