@@ -42,8 +42,8 @@ pub struct Limit {
     pub largest: Option<Consumer>,
     /// Number of zombies among the tasks that this limit counts.
     pub zombies: Option<u64>,
-    /// The process that must reap the most zombies, among the zombies counted in `zombies`. In
-    /// `reaper`, the field `tasks` is the number of zombies that the process must reap.
+    /// The process that must reap the most zombies counted by this limit. Its field `tasks` is the
+    /// number of zombies that the process must reap.
     pub reaper: Option<Consumer>,
     /// The file that contains the maximum.
     pub file: Option<String>,

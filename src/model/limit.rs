@@ -118,8 +118,8 @@ pub struct Limit {
     pub largest: Option<Consumer>,
     /// Number of zombies among the tasks.
     pub zombies: Option<u64>,
-    /// The process that has the most zombies to reap. Only zombies counted in `zombies` are
-    /// considered. The field `tasks` is the number of these zombies.
+    /// The process that must reap the most zombies counted by this limit. Its field `tasks` is the
+    /// number of zombies that the process must reap.
     pub reaper: Option<Consumer>,
     /// The file that contains the maximum.
     pub file: Option<String>,

@@ -72,13 +72,14 @@ impl Earlier {
     }
 }
 
-/// Returns the part of the later graph that is checked.
+/// Returns the later graph. With a filter, returns only the part that the filter selects.
 fn checked(diff: &Diff) -> &PidGraph {
     diff.after_part.as_ref().unwrap_or(&diff.after)
 }
 
-/// Returns the index that a limit of the earlier graph has in the checked graph. Returns `None` if
-/// the limit is gone, if its maximum has changed, or if it has been reached since.
+/// Finds a limit of the earlier graph in the [`checked`] graph. Both `index` and the result are
+/// indices of this limit. Returns `None` if the limit is gone, if its maximum has changed, or if it
+/// has been reached since.
 fn later_limit(diff: &Diff, index: usize) -> Option<usize> {
     let earlier = diff.before.limit(index)?;
     let mut scope = earlier.scope.clone();
