@@ -241,8 +241,8 @@ fn find_leftovers(
     }
 }
 
-/// Finds facts for advice on removing namespaces. Searches all processes on the host, because a
-/// user can enter a mount namespace through any process in it.
+/// Looks up facts on the live host, for the advice on how to remove the namespaces in `snapshot`.
+/// Considers all processes, because a user can enter a mount namespace through any process in it.
 fn live_facts(snapshot: &Snapshot, command: &SupervisedCommand) -> Result<LiveFacts, Error> {
     let mounts = snapshot.namespaces.iter().flat_map(Namespace::mounts).collect();
     let live = LiveHost::of(command.descendants().procfs()?, &snapshot.processes);

@@ -239,10 +239,9 @@ pub fn namesake_lines(report: &LimitReport) -> Vec<String> {
     report.asked.iter().filter_map(line).collect()
 }
 
-/// Returns a phrase that names the [`namesakes`] of a PID: the processes that have this PID in
-/// their own PID namespace. Returns `None` if there are none. The user may have meant a namesake:
-/// in a shell, `$$` is the PID in the shell's own namespace. The argument `also` is inserted before
-/// "the PID of".
+/// Returns a phrase that names the [`namesakes`] of a PID, such as "7 is {also}the PID of 42 sh in
+/// pid:[10]; pidns limits 42". Returns `None` if the PID has no namesakes. The user may have meant
+/// a namesake: in a shell, `$$` is the PID in the shell's own namespace.
 pub fn namesake_text(pid: Pid, also: &str, processes: &[Process]) -> Option<String> {
     let namesakes = namesakes(processes, pid);
     let shown = namesakes.get(..NAMESAKES).unwrap_or(&namesakes);

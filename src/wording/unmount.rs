@@ -104,12 +104,12 @@ fn obstacle(
     Some(format!("no command removes {}: {why}", shell_word(&mount.path)))
 }
 
-/// Returns advice to end what keeps a mount namespace, because no command can unmount a mount in it.
-/// `why` says why.
+/// Returns advice for a mount that no command can unmount: end the keeper of its mount namespace.
+/// `why` is the reason why no command can unmount it.
 fn end_keeper(inode: u64, kept_by: &MountNamespaceKeeper, why: String) -> String {
     let end = |pids: &str, it| format!("end {pids} only if nothing needs {it}: {why}");
     match kept_by {
-        // Nobody should end the init.
+        // Never advise the user to end PID 1, the init.
         MountNamespaceKeeper::Processes(pids) if pids.contains(&Pid::INIT) => why,
         MountNamespaceKeeper::Processes(pids) => match pids.as_slice() {
             [pid] => end(&pid.to_string(), "it"),

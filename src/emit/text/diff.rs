@@ -63,8 +63,8 @@ impl DiffTree<'_, '_> {
         self.lines.push(TreeLine { place, has_children, mark, line });
     }
 
-    /// Adds the changed processes of a namespace. `more` is the number of siblings that follow the
-    /// last process.
+    /// Adds the lines for the changed processes of a namespace. `more` is the number of child
+    /// namespaces that follow these lines.
     fn rows(&mut self, node: Option<OverlayNode>, level: usize, more: usize) {
         let rows = self.overlay.rows(node);
         for (index, row) in rows.iter().enumerate() {
