@@ -11,8 +11,8 @@ use crate::wording::line::Line;
 use crate::wording::phrase::{Symbols, unplaced};
 use crate::wording::report::{ReportRow, fold};
 
-/// A namespace in the tree that merges two snapshots. Its ID is from the second snapshot, or from
-/// the first snapshot if the second does not contain the namespace.
+/// A namespace in the merged tree. The ID is from the second snapshot. If the second snapshot does
+/// not contain the namespace, the ID is from the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OverlayNode {
     After(NamespaceId),
@@ -23,10 +23,9 @@ pub enum OverlayNode {
 pub struct Overlay<'a> {
     pub diff: &'a Diff,
     changes: HashMap<OverlayNode, &'a NamespaceChange>,
-    /// The changed processes in each namespace. The key `None` is for processes whose namespace is
-    /// unknown.
+    /// The changed processes in each namespace. The key is `None` if the namespace is unknown.
     rows: HashMap<Option<OverlayNode>, Vec<ReportRow<'a>>>,
-    /// The children of each namespace. The key `None` is for the root namespaces.
+    /// The children of each namespace. The key is `None` for the root namespaces.
     children: HashMap<Option<OverlayNode>, Vec<OverlayNode>>,
     /// The nodes to show: nodes with a change, and their ancestors.
     shown: HashSet<OverlayNode>,
@@ -62,8 +61,7 @@ impl<'a> Overlay<'a> {
         overlay
     }
 
-    /// Builds the tree: adds each node to the `children` of its parent, and finds the nodes to show
-    /// (`shown`).
+    /// Builds the tree, and finds the nodes to show.
     fn connect(&mut self) {
         let diff = self.diff;
         let mut edges = Vec::new();
@@ -124,8 +122,8 @@ impl<'a> Overlay<'a> {
         self.rows.get(&node).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Appends the heading of a namespace to `line`: its ID and, if it has changed, the change. For
-    /// `None`, appends the heading of the processes whose namespace is unknown.
+    /// Appends the heading of a namespace to `line`: its ID, and its change if there is one. For
+    /// `None`, appends a heading for processes in an unknown namespace.
     pub fn heading(&self, node: Option<OverlayNode>, line: &mut Line) {
         let Some(node) = node else {
             let count = self.rows(None).iter().map(|row| row.processes.len()).sum();

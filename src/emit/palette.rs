@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     /// Returns the relative luminance (WCAG 2.1) of a colour. Panics for the first 16 colours,
-    /// because terminals redefine these colours.
+    /// whose luminance depends on the terminal.
     fn luminance(color: Color) -> f64 {
         let Color::Ansi256(Ansi256Color(index @ 16..)) = color else {
             panic!("{color:?} looks different on every terminal")

@@ -16,8 +16,8 @@ pub struct CiFindings<'a> {
     /// A summary of all findings: one sentence without a full stop.
     pub summary: String,
     pub findings: Vec<(Finding, FindingText)>,
-    /// Returns the namespaces and processes that are shown with the findings. Returns `None` if the
-    /// command of `pidns run` left nothing behind.
+    /// Returns the graph to show with the findings. Returns `None` if the command of `pidns run`
+    /// left nothing behind.
     pub branches: Box<dyn Fn() -> Option<PidGraph> + 'a>,
 }
 

@@ -12,12 +12,11 @@ use crate::emit::Sanitized;
 use crate::model::{CheckCode, Finding, Verdict};
 use crate::wording::phrase::Count;
 
-/// Maximum number of errors that GitHub shows for a step. The same maximum applies to warnings.
+/// Maximum number of errors, and of warnings, that GitHub shows for a step.
 const ANNOTATIONS: usize = 10;
 
-/// Writes at most ten errors and at most ten warnings. If there are more than ten errors, writes
-/// nine that cover as many codes as possible, and a tenth that gives the number of omitted findings
-/// for each code. Treats warnings in the same way.
+/// Writes errors and warnings, at most ten of each. If there are more than ten errors, the tenth
+/// gives the number of omitted errors for each code. The same applies to warnings.
 pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
     for (verdict, command) in [(Verdict::Deny, "error"), (Verdict::Warn, "warning")] {
         let of_verdict = || all.findings.iter().filter(|(finding, _)| finding.verdict == verdict);
@@ -44,9 +43,8 @@ pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Selects the findings to annotate. If there are more than [`ANNOTATIONS`], selects one finding of
-/// each code, then a second of each code, and so on, up to `ANNOTATIONS - 1`. This leaves one
-/// annotation for the number of omitted findings.
+/// Selects the findings to annotate. If there are too many, takes one finding of each code in turn,
+/// and leaves one annotation for the number of omitted findings.
 fn shown(findings: &[Finding]) -> BTreeSet<Finding> {
     if findings.len() <= ANNOTATIONS {
         return findings.iter().copied().collect();
@@ -73,8 +71,7 @@ impl fmt::Display for Data<'_> {
     }
 }
 
-/// A property of a workflow command. `Display` escapes the property, including `:` and `,`, which
-/// separate properties.
+/// A property of a workflow command. `Display` escapes the property.
 struct Property<'a>(&'a str);
 
 impl fmt::Display for Property<'_> {

@@ -38,7 +38,6 @@ pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
     let mut report = Report::new("pidns");
     report.add_test_suite(suite);
     let xml = report.to_string().map_err(io::Error::other)?;
-    // Remove the first attribute `skipped`, which belongs to `testsuites`. The JUnit schema of
-    // Jenkins does not allow it there.
+    // Remove the attribute `skipped` from `testsuites`, where Jenkins's JUnit schema forbids it.
     out.write_all(xml.replacen(" skipped=\"0\"", "", 1).as_bytes())
 }

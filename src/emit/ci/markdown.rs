@@ -16,10 +16,10 @@ const ROWS: usize = 500;
 /// Maximum size in bytes. GitHub rejects a job summary of more than 1 MiB.
 const SIZE: usize = 1 << 20;
 
-/// Number of bytes reserved for the heading, and for the line with the number of omitted findings.
+/// Number of bytes reserved for all lines outside the table and the diagram.
 const OTHER_LINES: usize = 1000;
 
-/// Writes a heading and, if there are findings, a table and a diagram.
+/// Writes a heading. If there are findings, also writes a table and a diagram.
 pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "### pidns {}: {}", all.verb, Cell(&all.summary))?;
     if all.findings.is_empty() {
@@ -50,20 +50,20 @@ fn row(finding: Finding, text: &FindingText) -> String {
     format!("| {verdict} | {code} | {message} | {} |\n", advice.join("<br>"))
 }
 
-/// Returns a Mermaid code block with the namespaces that the findings concern. Empty if there are
-/// no such namespaces.
+/// Returns a Mermaid code block with the namespaces of the findings. Returns an empty vector if
+/// there are none.
 fn picture(all: &CiFindings<'_>) -> io::Result<Vec<u8>> {
     let branches = (all.branches)().filter(|it| !it.snapshot().namespaces.is_empty());
     let Some(branches) = branches else { return Ok(Vec::new()) };
-    // The diagram contains no backquotes, so a name in the diagram cannot end the code block.
+    // A name cannot end the code block, because the diagram contains no backquotes.
     let mut picture = b"\n```mermaid\n".to_vec();
     hierarchy::write(&branches, &mut picture)?;
     picture.extend_from_slice(b"```\n");
     Ok(picture)
 }
 
-/// Text in a table cell. `Display` replaces ASCII punctuation with character references, so that
-/// neither Markdown (CommonMark 6.2) nor HTML interprets it.
+/// Text in a table cell. `Display` replaces ASCII punctuation with character references, because
+/// Markdown and HTML would interpret it.
 struct Cell<'a>(&'a str);
 
 impl fmt::Display for Cell<'_> {

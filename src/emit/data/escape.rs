@@ -18,12 +18,11 @@ pub enum Notation {
 }
 
 /// A writer that escapes each [harmful](is_harmful) character, and the second character of each [CI
-/// command](CiCommand). When a parser reads the text, it restores the original characters. In JSON
-/// and YAML, these characters occur only inside strings, so the writer does not need to parse the
-/// text.
+/// command](CiCommand). A JSON or YAML parser restores the original characters.
 ///
-/// The serialiser writes a few bytes at a time, and never splits a character. The writer collects
-/// these bytes in a buffer, because it is faster to check them together. Callers must call
+/// The writer does not parse the text, because these characters occur only inside strings.
+///
+/// The writer checks many bytes together, because this is faster. Callers must call
 /// [`flush`](Write::flush) at the end.
 pub struct Escaping<W> {
     out: W,
@@ -45,9 +44,9 @@ impl<W: Write> Escaping<W> {
     #[cold]
     fn write_buffer(&mut self) -> io::Result<()> {
         const DEL: u8 = 0x7f;
-        // If all bytes are below DEL, no character is harmful, because `serde_json` has escaped all
-        // control characters up to U+001F. The compiler vectorises this check, because its loop has
-        // no branches.
+        // If all bytes are below DEL, no character is harmful, because `serde_json` has already
+        // escaped the control characters up to U+001F. The loop has no branches, so the compiler
+        // vectorises it.
         let is_ascii = self.buffer.iter().fold(0, |most, &byte| most.max(byte)) < DEL;
         if is_ascii && !self.buffer.contains(&b'#') {
             self.out.write_all(&self.buffer)?;

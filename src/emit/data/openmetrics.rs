@@ -33,8 +33,8 @@ pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
     out.flush()
 }
 
-/// Maximum number of namespaces with a separate time series for the member count. Larger namespaces
-/// take precedence. All other namespaces share one time series.
+/// Maximum number of namespaces with a time series of their own for the member count. The largest
+/// namespaces have one. All other namespaces share one time series.
 const LARGEST: usize = 20;
 
 #[derive(Debug)]
@@ -59,8 +59,8 @@ enum Value {
     Percent(u32),
 }
 
-/// All metrics of a snapshot. The samples have a fixed order, unlike those in the metric types of
-/// `prometheus-client`, which use a hash table.
+/// All metrics of a snapshot. The samples have a fixed order. In the metric types of
+/// `prometheus-client`, the order is random.
 #[derive(Debug)]
 struct Families(Vec<Family>);
 
@@ -115,7 +115,7 @@ fn families(graph: &PidGraph) -> Vec<Family> {
         unit: Some(Unit::Other("ratio".to_owned())),
         samples: limits_used(limits),
     }));
-    // A saved document does not contain the duration, so this metric exists only for a live scan.
+    // This metric exists only for a live scan, because saved documents do not contain the duration.
     families.extend(snapshot.scan_duration.map(|duration| Family {
         name: "scan_duration",
         help: "Duration of the scan of the host",
@@ -135,8 +135,7 @@ const NAMESPACE_MEMBERS: &str = "Processes that are members of the PID namespace
 const LIMIT_USED: &str = "How full the fullest limit of each kind is, 1 if the next fork or PID \
      namespace would be refused";
 
-/// Returns the highest utilization among the limits of each kind. Omits a kind if the utilization
-/// of all its limits is unknown.
+/// Returns the highest utilization for each kind of limit. Omits kinds with unknown utilization.
 fn limits_used(limits: &[Limit]) -> Vec<Sample> {
     let fullest = |kind: &LimitKind| {
         let percent =
@@ -163,8 +162,8 @@ fn processes(graph: &PidGraph) -> Vec<Sample> {
     [false, true].map(sample).into()
 }
 
-/// Returns the number of namespaces in each state at each level. Includes zeros, so that a time
-/// series drops to 0 instead of ending.
+/// Returns the number of namespaces in each state at each level. Includes zeros, because a time
+/// series should drop to 0 instead of ending.
 fn namespaces(graph: &PidGraph) -> Vec<Sample> {
     let mut counts: BTreeMap<(Option<usize>, NamespaceState), usize> = BTreeMap::new();
     for (namespace, _) in graph.tree() {
@@ -181,12 +180,12 @@ fn namespaces(graph: &PidGraph) -> Vec<Sample> {
     counts.into_iter().map(sample).collect()
 }
 
-/// A function that returns `true` if objects of one kind, such as descriptors, keep the namespace
+/// A function that returns `true` if one kind of object, such as a descriptor, keeps the namespace
 /// alive.
 type Keeps = fn(&PidGraph, &Namespace) -> bool;
 
-/// The kinds of objects that can keep a namespace alive after its init has terminated. Each entry
-/// is a label, and a function that checks whether an object of this kind keeps the namespace alive.
+/// The kinds of objects that can keep a namespace alive after its init has terminated: the label of
+/// each kind, and a function that looks for such objects.
 const KEEPERS: [(&str, Keeps); 11] = [
     ("fd", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Fd { .. }))),
     ("mount", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Mount { .. }))),
@@ -208,9 +207,8 @@ fn has_file(namespace: &Namespace, wanted: HoldingFile) -> bool {
     namespace.holders.iter().any(is_it)
 }
 
-/// Returns a sample for each kind of object in [`KEEPERS`]: the number of dead namespaces that such
-/// objects keep alive. The last sample is the number of dead namespaces for which pidns found no
-/// such object. Samples with the value 0 are included.
+/// Returns the number of dead namespaces that each kind of object in [`KEEPERS`] keeps alive. The
+/// last sample counts the dead namespaces without a known object that keeps them alive.
 fn dead_namespaces(graph: &PidGraph) -> Vec<Sample> {
     let is_dead = |namespace: &&Namespace| namespace.state == NamespaceState::Dead;
     let dead: Vec<&Namespace> = graph.snapshot().namespaces.iter().filter(is_dead).collect();
@@ -233,8 +231,7 @@ fn members(graph: &PidGraph) -> Vec<Sample> {
     let count_of = |it: &Namespace| it.member_count.unwrap_or_else(|| graph.members(it).len());
     let namespaces = graph.snapshot().namespaces.iter();
     let mut sizes: Vec<(usize, &Namespace)> = namespaces.map(|it| (count_of(it), it)).collect();
-    // The namespaces are already sorted by ID. This sort is stable, so namespaces of the same size
-    // stay sorted by ID.
+    // Namespaces of equal size stay sorted by ID, because this sort is stable.
     sizes.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
     let (largest, others) = sizes.split_at(sizes.len().min(LARGEST));
     let sample = |(count, namespace): &(usize, &Namespace)| {
@@ -375,8 +372,8 @@ mod tests {
         assert_eq!(members.len(), LARGEST + 1);
         assert!(members[0].starts_with("pidns_namespace_members{namespace=\"pid:[129]\","));
         assert!(members[0].ends_with("} 30"), "{}", members[0]);
-        // The last series is the total for the smallest namespaces: ten namespaces with 1, 2, ...
-        // 10 members, and the host's namespace with 1 member.
+        // The last series adds up the smallest namespaces: ten namespaces with 1 to 10 members, and
+        // the host's namespace with 1 member.
         assert!(members[LARGEST].contains("{namespace=\"other\","), "{}", members[LARGEST]);
         assert!(members[LARGEST].ends_with("} 56"), "{}", members[LARGEST]);
     }

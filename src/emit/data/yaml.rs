@@ -20,8 +20,7 @@ pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
     write_object(&document(graph), out)
 }
 
-/// Writes an object. Other values are not supported, because [`Block`] would write a space before
-/// them.
+/// Writes an object. Does not support other values: [`Block`] would write a space before them.
 pub fn write_object(object: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     let mut out = Escaping::new(out, Notation::Yaml);
     object.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Block::default()))?;
@@ -29,16 +28,15 @@ pub fn write_object(object: &impl Serialize, out: &mut dyn Write) -> io::Result<
     out.flush()
 }
 
-/// Formats JSON values in the block style of YAML: one line for each entry of a collection. Writes
-/// the newline before each entry, because the formatter does not know which entry is the last.
+/// Formats JSON values in the block style of YAML: one line for each entry of a collection.
 #[derive(Default)]
 struct Block {
     /// The collections that enclose the current value, outermost first.
     open: Vec<Collection>,
     /// `true` if the current collection has no entries yet.
     empty: bool,
-    /// The characters of the current key so far; `None` outside a key. The key is buffered, because
-    /// only the complete key shows whether it needs quotes.
+    /// The characters of the current key so far; `None` outside a key. The buffer is necessary,
+    /// because quotes depend on the complete key.
     key: Option<String>,
 }
 
@@ -52,7 +50,7 @@ impl Block {
     fn begin(&mut self, is_list: bool) {
         let indent = match self.open.last() {
             None => 0,
-            // A list is indented as deeply as its key.
+            // A list has the same indentation as its key.
             Some(outer) if is_list && !outer.is_list => outer.indent,
             Some(outer) => outer.indent + 2,
         };
@@ -201,9 +199,8 @@ impl Formatter for Block {
     }
 }
 
-/// Returns `true` if every YAML reader treats this key as a string even without quotes. The key
-/// must consist of lower-case letters and underscores, and must not be a word such as `yes` or
-/// `null`.
+/// Returns `true` if the key needs no quotes: it consists of lower-case letters and underscores,
+/// and is not a word such as `yes` or `null`.
 fn is_plain(key: &str) -> bool {
     const OTHER: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
     !key.is_empty()

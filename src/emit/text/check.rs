@@ -9,7 +9,7 @@ use crate::query::Check;
 use crate::wording::finding::{describe, summary};
 use crate::wording::line::Emphasis;
 
-/// Writes a line for each finding and, if there is advice, a second line with the advice.
+/// Writes a line for each finding. If there is advice, writes it on a second line.
 pub fn write(check: &Check, style: Style, out: &mut dyn Write) -> io::Result<()> {
     for finding in &check.findings {
         let (word, emphasis) = match finding.verdict {

@@ -10,9 +10,9 @@ use crate::wording::limit::{failure, limit_text, limits_summary, namesake_lines,
 use crate::wording::limit_advice::limit_advice;
 use crate::wording::line::Emphasis;
 
-/// Writes the limits with advice, a summary, and the reasons why limits are unknown. A requested
-/// PID may also be the PID of another process in a nested namespace. The text then names that
-/// process, because the user may have meant it.
+/// Writes the limits with advice, a summary, and the reasons why limits are unknown. Also names
+/// other processes with a requested PID in their own namespace, because the user may have meant one
+/// of them.
 pub fn write(report: &LimitReport, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let adviser = Adviser { graph: &report.graph, live: &report.live };
     let shown: Vec<&Limit> = report.limits.iter().filter(|it| is_shown(it)).collect();
@@ -38,8 +38,8 @@ pub fn write(report: &LimitReport, style: Style, out: &mut dyn Write) -> io::Res
     Ok(())
 }
 
-/// Writes one limit. If the limit is reached, the line begins with the [`failure`] that the limit
-/// causes, followed by the text in `also`.
+/// Writes one limit. If the limit is reached, the line begins with the resulting [`failure`],
+/// followed by `also`.
 fn write_limit(
     limit: &Limit,
     also: &str,
@@ -60,8 +60,8 @@ fn write_limit(
     Ok(())
 }
 
-/// Returns `true` if the report shows the limit. A limit that is reached or unknown is always
-/// shown. Any other limit is shown only if it has a maximum and is not `InitTerminated`.
+/// Returns `true` if the report shows the limit. Reports always show a limit that is reached or
+/// unknown. They show other limits only with a maximum, and never `InitTerminated`.
 fn is_shown(limit: &Limit) -> bool {
     let is_open = limit.full == Some(false);
     !(is_open && (limit.max.is_none() || limit.kind == LimitKind::InitTerminated))

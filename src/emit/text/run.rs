@@ -54,8 +54,8 @@ fn sentence(text: &str, style: Style, out: &mut dyn Write) -> io::Result<()> {
     TreeDrawer::new(style, 0, out).sentence(&line)
 }
 
-/// Returns `true` if the init of the namespace is a leftover. The line for the init contains the
-/// namespace's ID, so the namespace needs no line of its own.
+/// Returns `true` if the init of the namespace is a leftover. The namespace then has no line of its
+/// own, because the line for the init contains its ID.
 fn has_init(leftovers: &Leftovers, namespace: &Namespace) -> bool {
     namespace.init.is_some_and(|init| leftovers.graph.process(init).is_some())
 }
@@ -73,8 +73,8 @@ impl<'a> RunTree<'a> {
         self.lines.push(TreeLine { place, has_children, mark: None, line });
     }
 
-    /// Adds the processes in `roots` and their descendants. The processes in `roots` are siblings.
-    /// `more` is the number of further siblings after the last process in `roots`.
+    /// Adds the processes in `roots`, which are siblings, and their descendants. `more` is the
+    /// number of siblings after the last process in `roots`.
     ///
     /// This function is not recursive, because deeply nested processes could overflow the stack.
     /// `todo` contains the rows that have not been added yet.

@@ -20,16 +20,15 @@ use crate::wording::namespace::{ARROW_MEANS, DEAD_MEANS, Describe, INFERRED_MEAN
 use crate::wording::phrase::{Count, Symbols, unplaced};
 use crate::wording::sharing::add_sharing;
 
-/// Maximum number of holders to list for a namespace, each on its own line. The remaining holders
-/// are only counted.
+/// Maximum number of holders to list for a namespace. The remaining holders are only counted.
 const HOLDERS: usize = 40;
 
 /// Maximum number of `nsenter` commands to show.
 const ENTRANCES: usize = 3;
 
-/// Maximum level of indentation. Lines at deeper levels have the same indentation, and name the
-/// parent process. Without a maximum, a chain of 10,000 processes would be unreadable, and would
-/// take quadratic time to draw.
+/// Maximum level of indentation. Lines at deeper levels also have this indentation, and name the
+/// parent process. The maximum is necessary, because a chain of 10,000 processes would be
+/// unreadable and slow to draw.
 const DEEPEST: usize = 36;
 
 /// Writes a graph.
@@ -73,8 +72,7 @@ pub fn write(graph: &PidGraph, style: Style, out: &mut dyn Write) -> io::Result<
 struct Hierarchy<'a, 'o> {
     describe: Describe<'a>,
     folding: &'o Folding<'a>,
-    /// The member rows of each namespace that has not been drawn yet. Used only for the nested
-    /// style.
+    /// The member rows of each namespace that has not been drawn yet, in the nested style.
     rows: HashMap<NamespaceId, Vec<TreeRow<'a>>>,
     graph: &'a PidGraph,
     style: Style,
@@ -94,8 +92,7 @@ impl<'a> Hierarchy<'a, '_> {
         let of_each = in_each || matches!(siblings, Siblings::Alike(_));
         let mut holders = if of_each { Vec::new() } else { self.describe.kept_by(namespace) };
         let most = if self.folding.folds() { HOLDERS } else { usize::MAX };
-        // If only one holder remains, show it: its line takes no more space than the line "kept by
-        // 1 more".
+        // If only one holder remains, show it: its line takes no more space than "kept by 1 more".
         let more = holders.len().checked_sub(most).filter(|&more| more > 1);
         if more.is_some() {
             holders.truncate(most);
@@ -145,8 +142,8 @@ impl<'a> Hierarchy<'a, '_> {
         if full.is_empty() { Ok(()) } else { self.draw(Place::ROOT, false) }
     }
 
-    /// Draws the members of a namespace, indented to `level`. `more` is the number of lines that
-    /// follow the members at this level.
+    /// Draws the members of a namespace, indented to `level`. `more` is the number of lines at this
+    /// level after the members.
     fn members(
         &mut self,
         rows: Vec<TreeRow<'a>>,
@@ -163,8 +160,8 @@ impl<'a> Hierarchy<'a, '_> {
             };
             let mut has_children = row.has_children;
             if place.level >= deepest && row.level > 0 {
-                // This row and all deeper rows are drawn at the maximum level. If the next row is
-                // at least as deep, it is therefore drawn as a sibling of this row.
+                // This row and all deeper rows are drawn at the maximum level. A next row of at
+                // least the same depth is therefore drawn as a sibling.
                 let is_followed = rows.peek().is_some_and(|next| level + next.level >= deepest);
                 place.branch = Branch::before(usize::from(is_followed));
                 has_children = false;
@@ -191,8 +188,8 @@ impl<'a> Hierarchy<'a, '_> {
         self.members(rows, 0, 0, false)
     }
 
-    /// Writes the last lines: the number of namespaces and processes, and explanations of arrows,
-    /// `DEAD` and `inferred` if they occur.
+    /// Writes the last lines: the counts, and explanations of arrows, `DEAD` and `inferred` if they
+    /// occur.
     fn last_lines(&mut self) -> io::Result<()> {
         let snapshot = self.graph.snapshot();
         self.draw(Place::ROOT, false)?;
@@ -202,7 +199,7 @@ impl<'a> Hierarchy<'a, '_> {
         let means = format!("{}.", ARROW_MEANS.replace(Symbols::UNICODE.arrow, arrow));
         self.line.words("", &counts);
         if let Some(example) = self.describe.example().map(|example| format!("{example}:")) {
-            // If the counts and the explanation do not fit into one line, start a new line.
+            // If the counts and the explanation do not fit on one line, start a new line.
             let both = counts.width() + example.width() + means.width() + "   ".len();
             if self.style.width.is_some_and(|width| both > width) {
                 self.draw(Place::ROOT, false)?;
@@ -484,7 +481,7 @@ mod tests {
     }
 
     /// Returns a snapshot of a host with one container. The container contains zombies, processes
-    /// that entered it from outside, and workers with one child each.
+    /// that entered from outside, and workers with one child each.
     fn trees() -> Snapshot {
         let (host, inner) = (10, 20);
         let member = |nspid: &[u32], ppid, comm: &str| Process {
@@ -595,8 +592,7 @@ mod tests {
         assert!(folded.contains("sleep × 5 like this: "), "{folded}");
         let expected = "   └─ sleep, child of sleep\n      ├─ sleep\n      └─ sleep\n";
         assert!(folded.contains(expected), "{folded}");
-        // Make one namespace differ from the others: its third process becomes a child of the
-        // second.
+        // Make one namespace different: its third process becomes a child of the second.
         let last = processes.last_mut().unwrap();
         last.ppid = Pid::new(last.pid.as_u32() - 1);
         let folded = text(snapshot(containers, processes), style);

@@ -29,13 +29,13 @@ const BRANCH: usize = 3;
 /// Minimum number of columns for the text of a line, even if the line is deeply indented.
 const LEAST: usize = 20;
 
-/// If text does not wrap, the indentation is computed for this width.
+/// Width in columns for which the indentation is computed if text does not wrap.
 const NOMINAL_WIDTH: usize = 80;
 
-/// The kind of branch that leads to a line of the tree.
+/// The kind of branch in front of a line of the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Branch {
-    /// The line of a root, which is drawn without a branch. Its children have level 0.
+    /// No branch: the line of a root. Its children have level 0.
     Root,
     /// The line is followed by siblings.
     Inner,
@@ -44,7 +44,7 @@ pub enum Branch {
 }
 
 impl Branch {
-    /// Returns the kind of branch for a line that is followed by this many siblings.
+    /// Returns the kind of branch for a line with this number of later siblings.
     pub fn before(siblings: usize) -> Self {
         if siblings == 0 { Self::Last } else { Self::Inner }
     }
@@ -87,7 +87,7 @@ impl Mark {
 /// One line of a tree that [`draw`] writes.
 pub struct TreeLine {
     pub place: Place,
-    /// `true` if the line has child lines. A vertical bar then leads to the child lines.
+    /// `true` if the line has child lines, so that a vertical bar leads to them.
     pub has_children: bool,
     pub mark: Option<Mark>,
     pub line: Line,
@@ -117,7 +117,7 @@ pub struct TreeDrawer<'o> {
 
 impl<'o> TreeDrawer<'o> {
     /// Prepares to draw a tree with `depth` levels. In a deep tree, the indentation per level is
-    /// smaller, so that half of the width is left for text.
+    /// smaller, because text needs half of the width.
     pub fn new(style: Style, depth: usize, out: &'o mut dyn Write) -> Self {
         let half = style.width.unwrap_or(NOMINAL_WIDTH) / 2;
         Self {
@@ -205,8 +205,8 @@ impl<'o> TreeDrawer<'o> {
         Ok(())
     }
 
-    /// Writes a line, wrapped at `width`. The line begins at `column`, and each continuation line
-    /// begins with `start`.
+    /// Writes a line from `column` on, wrapped at `width`. Each continuation line begins with
+    /// `start`.
     fn wrapped_text(
         &mut self,
         line: &Line,
@@ -234,8 +234,7 @@ impl<'o> TreeDrawer<'o> {
         Ok(())
     }
 
-    /// Writes `self.escaped`, wrapped to as many lines as necessary, and returns the column after
-    /// the text.
+    /// Writes `self.escaped`, wrapped if necessary, and returns the column after the text.
     fn wrapped_part(
         &mut self,
         emphasis: Emphasis,
@@ -251,12 +250,12 @@ impl<'o> TreeDrawer<'o> {
                 write!(self.out, "{style}{fits}{style:#}")?;
                 return Ok(column + fits.width());
             }
-            // Remove the space at the end, because the line break replaces it.
+            // Remove the space at the end: a line break replaces it.
             let fits = fits.strip_suffix(' ').unwrap_or(fits);
             write!(self.out, "{style}{fits}{style:#}\n{start}")?;
             (rest, column) = (more, start.width());
-            // No line may begin with `::`: in the log of a CI job, GitHub would treat such a line
-            // as a command.
+            // No line may begin with `::`, because GitHub would execute it as a command in the log
+            // of a CI job.
             if let Some(colon) = more.trim_start().strip_prefix("::") {
                 write!(self.out, "{style}:\\x3a{style:#}")?;
                 (rest, column) = (colon, column + ":\\x3a".len());
@@ -277,9 +276,9 @@ impl<'o> TreeDrawer<'o> {
     }
 }
 
-/// Returns how many bytes of `text` to write on a line with `columns` columns. If the text does not
-/// fit, ends the line after the last space that fits, or after the last character if no space fits.
-/// The line has at least one character, so that the caller makes progress.
+/// Returns how many bytes of `text` to write on a line with `columns` columns. If not all fit, ends
+/// the line after the last space that fits. If no space fits, ends the line after any character.
+/// The line has at least one character.
 fn fitting(text: &str, columns: usize) -> usize {
     let (mut column, mut after_space) = (0, None);
     for (at, character) in text.char_indices() {

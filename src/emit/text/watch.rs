@@ -31,7 +31,7 @@ pub fn write(round: &Round<'_>, style: Style, out: &mut dyn Write) -> io::Result
     })
 }
 
-/// Writes the lines of one round of the watch. All of them begin with the same timestamp.
+/// Writes the lines of one round of the watch, all with the same timestamp.
 struct Log<'r, 'o> {
     clock: &'r str,
     style: Style,

@@ -38,8 +38,8 @@ use crate::wording::phrase::{Clipped, Count, Symbols, more_processes, unplaced};
 use escape::quoted;
 use table::{BoxTable, Boxed, LINES, PART, StateLook, shelf};
 
-/// Siblings are drawn as separate nodes if there are at most this many, and if they are at most
-/// this many levels below the root. Otherwise, they share a shelf: a single node with many boxes.
+/// Maximum number of siblings that are drawn as separate nodes, and maximum level of such siblings.
+/// Beyond this, siblings share a shelf: a single node with many boxes.
 const MOST_SEPARATE: usize = 6;
 
 /// Writes a graph.
@@ -66,12 +66,12 @@ struct Picture<'a, 'o> {
     describe: Describe<'a>,
     graph: &'a PidGraph,
     out: &'o mut dyn Write,
-    /// Processes that keep a namespace alive. The picture has an edge from each such process to the
+    /// Processes that keep a namespace alive. An edge connects each such process with the
     /// namespace.
     keepers: HashSet<Pid>,
-    /// Maps each namespace to the name of the node that shows the namespace.
+    /// The name of the node that shows each namespace.
     nodes: HashMap<NamespaceId, String>,
-    /// Maps each drawn process in `keepers` to the name of the node that shows the process.
+    /// The name of the node that shows each drawn process in `keepers`.
     lines: HashMap<Pid, String>,
     line: Line,
 }
@@ -142,8 +142,7 @@ impl<'a> Picture<'a, '_> {
         Ok(())
     }
 
-    /// Returns `true` if a process keeps the namespace alive. The picture has an edge from such a
-    /// process to the namespace.
+    /// Returns `true` if a process keeps the namespace alive.
     fn is_held(&self, siblings: &Siblings<'a>) -> bool {
         let Siblings::One(namespace) = siblings else { return false };
         self.describe.kept_by(namespace).iter().any(|holder| holder.pid().is_some())
@@ -167,8 +166,7 @@ impl<'a> Picture<'a, '_> {
         )
     }
 
-    /// Draws siblings on a shelf (a single node with many boxes), and an edge from the parent to
-    /// the shelf.
+    /// Draws one node with many boxes (a shelf) for siblings, and an edge from their parent.
     fn shelf(
         &mut self,
         siblings: &[&Siblings<'a>],
@@ -187,8 +185,8 @@ impl<'a> Picture<'a, '_> {
         self.out.write_all(b">];\n")?;
         let first = siblings.first().and_then(|it| it.first());
         let (Some(parent), Some(first)) = (parent, first) else { return Ok(()) };
-        // If the node has only one box, the edge ends at the heading of that box. Otherwise, it
-        // ends at the left side of the node.
+        // The edge ends at the left side of the node. If the node has only one box, the edge ends
+        // at the heading of that box.
         let headport = match siblings {
             [_] => format!("{}:w", port(first.id)),
             _ => "w".to_owned(),
@@ -197,8 +195,7 @@ impl<'a> Picture<'a, '_> {
     }
 
     /// Creates the box for a namespace, or for several namespaces that are folded into one box. If
-    /// `on_shelf` is `true`, the node is a shelf (a node with many boxes), so the box contains the
-    /// boxes of the child namespaces.
+    /// `on_shelf` is `true`, the box also contains the boxes of the child namespaces.
     fn boxed(
         &mut self,
         siblings: &Siblings<'a>,
@@ -214,8 +211,7 @@ impl<'a> Picture<'a, '_> {
         let mut table = BoxTable::new(look, namespace.evidence);
         self.nodes.insert(namespace.id, node.to_owned());
         if on_shelf {
-            // Several boxes share the node, so set the attributes on the table of the box, not on
-            // the node.
+            // Set the attributes on the table of the box, because the node has several boxes.
             table.attribute("id", &namespace.id.text())?;
             table.attribute("tooltip", &self.tooltip(siblings))?;
             table.attribute("target", &class(namespace))?;
@@ -315,7 +311,8 @@ impl<'a> Picture<'a, '_> {
             let Some(node) = self.nodes.get(&namespace.id) else { continue };
             let mut drawn = HashSet::new();
             for pid in self.describe.kept_by(namespace).iter().filter_map(KeptBy::pid) {
-                // Draw only one edge if several descriptors of a process keep the namespace alive.
+                // If a process keeps the namespace alive through several descriptors, draw only one
+                // edge.
                 if !drawn.insert(pid) {
                     continue;
                 }
@@ -330,7 +327,7 @@ impl<'a> Picture<'a, '_> {
         Ok(())
     }
 
-    /// Returns a tooltip with the details that are not in the box. Clips long names, because
+    /// Returns a tooltip with the details that are not in the box. Truncates long names, because
     /// Graphviz limits a line of its input to 16 KiB.
     fn tooltip(&self, siblings: &Siblings<'a>) -> String {
         let namespaces: &[&Namespace] = match siblings {
@@ -410,8 +407,7 @@ mod tests {
         assert_eq!(few.matches(" -> \"pid").count(), 8);
         let shelf = dot(many(8));
         assert!(shelf.contains("  \"pid:[10]\" -> \"in pid:[10]\" [tailport=\"n10:e\""), "{shelf}");
-        // Only the siblings without children share a node (a shelf). The sibling with a child is a
-        // separate node.
+        // Siblings without children share a node. The sibling with a child is a separate node.
         assert!(shelf.contains("  \"pid:[10]\" -> \"pid:[11]\" ["), "{shelf}");
         assert!(shelf.contains("  \"pid:[11]\" -> \"pid:[1000]\" ["), "{shelf}");
         assert_eq!(shelf.matches(" -> ").count(), 3);

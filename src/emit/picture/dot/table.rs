@@ -13,11 +13,11 @@ use crate::wording::sanitize::Distinct;
 pub const LINE: usize = 45;
 
 /// Maximum number of characters in a part of a line, such as a container's name. Longer parts are
-/// truncated before the line is wrapped at [`LINE`] characters.
+/// truncated.
 pub const PART: usize = 180;
 
-/// Maximum number of lines in a list, for example of holders, members or diagnostics. A longer list
-/// ends with the number of the remaining entries.
+/// Maximum number of lines in a list, such as a list of members. A longer list ends with the number
+/// of remaining entries.
 pub const LINES: usize = 40;
 
 /// Intended width-to-height ratio of a shelf (a table that arranges boxes in columns).
@@ -28,8 +28,8 @@ const CHARACTER: f64 = 6.0;
 /// Average height of a line, in points.
 const LINE_HEIGHT: f64 = 13.0;
 
-/// The box style for namespaces in one state, and the explanation of the style in the legend. Dead
-/// namespaces have the widest border, so that they stand out even in black and white.
+/// The box style for namespaces in one state, and its explanation in the legend. Dead namespaces
+/// have the widest border, because the picture may be printed in black and white.
 pub struct StateLook {
     pub state: NamespaceState,
     pub class: &'static str,
@@ -96,8 +96,8 @@ pub struct Boxed {
     pub height: f64,
 }
 
-/// Arranges boxes in columns of similar height. Fills each column from top to bottom. If there is
-/// only one box, returns it unchanged.
+/// Arranges boxes in columns of similar height, each filled from top to bottom. Returns a single
+/// box unchanged.
 pub fn shelf(mut boxes: Vec<Boxed>) -> Boxed {
     if boxes.len() == 1
         && let Some(only) = boxes.pop()
@@ -124,7 +124,7 @@ pub fn shelf(mut boxes: Vec<Boxed>) -> Boxed {
             column += boxed.height;
             wide = wide.max(boxed.width);
         }
-        // Add empty rows, because Graphviz would otherwise stretch the boxes to the height of the
+        // Add empty rows. Without them, Graphviz would stretch the boxes to the height of the
         // column.
         html.extend(b"<tr><td cellpadding=\"0\"></td></tr>".repeat(FILLERS));
         html.extend(b"</table></td>");
@@ -141,8 +141,8 @@ pub fn shelf(mut boxes: Vec<Boxed>) -> Boxed {
 const COLUMN: &[u8] =
     b"<td valign=\"top\"><table border=\"0\" cellborder=\"0\" cellspacing=\"0\" cellpadding=\"2\">";
 
-/// Number of empty rows at the end of a column, or of empty cells at the end of a row. Graphviz
-/// spreads spare space evenly, so most of it goes into these rows or cells.
+/// Number of empty rows at the end of a column, and of empty cells at the end of a row. They take
+/// up most of the spare space, because Graphviz spreads it evenly.
 pub const FILLERS: usize = 20;
 
 /// Builds a box as an HTML-like table.
@@ -205,8 +205,8 @@ impl BoxTable {
         self.html.write_all(b"</td></tr>")
     }
 
-    /// Adds a line for members. If the member keeps a namespace alive, `keeper` is its PID. The
-    /// line then gets a separate cell with a port, from which the edge to the namespace starts.
+    /// Adds a line for members. If the member keeps a namespace alive, `keeper` is its PID, and the
+    /// edge to the namespace starts at this line.
     pub fn member(&mut self, keeper: Option<Pid>, line: &Line) -> io::Result<()> {
         match keeper {
             Some(pid) => {
@@ -247,9 +247,7 @@ impl BoxTable {
         })
     }
 
-    /// Writes a line. If the line is too long, breaks it between two parts. If a part is too long,
-    /// breaks it after a space, or at any character if the part has no space. Returns the number of
-    /// lines written.
+    /// Writes a line, wrapped if it is too long. Returns the number of lines written.
     fn text(&mut self, line: &Line) -> io::Result<usize> {
         let (mut column, mut lines) = (0, 1);
         let mut longest = self.longest;
@@ -297,8 +295,8 @@ const INDENT: usize = 2;
 const NEXT_LINE: &str = "<br align=\"left\"/>  ";
 
 /// Returns how many of `characters` to write on a line with space for `room` characters. If not all
-/// fit, ends the line after the last space that fits, or after the last character if no space fits.
-/// Always returns at least 1, so that the caller makes progress.
+/// fit, ends the line after the last space that fits. If no space fits, ends the line after any
+/// character. Always returns at least 1.
 fn fitting(characters: &[char], room: usize) -> usize {
     if characters.len() <= room {
         return characters.len();

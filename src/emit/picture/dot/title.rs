@@ -69,8 +69,7 @@ fn diagnostics(snapshot: &Snapshot, html: &mut Html<'_>) -> io::Result<()> {
     }
 }
 
-/// Writes the legend as a nested table. Explains only styles that occur in the picture. If the
-/// title is wider than the legend, empty cells fill the remaining width.
+/// Writes the legend as a nested table. Explains only styles that occur in the picture.
 fn legend(
     snapshot: &Snapshot,
     describe: &Describe<'_>,

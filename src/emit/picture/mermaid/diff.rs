@@ -21,8 +21,7 @@ const STYLES: [(&str, &str); 5] = [
     ("changed", "fill:#f7e8b2,stroke:#8a6d00,stroke-width:2px,color:#000"),
 ];
 
-/// Writes the most detailed chart that is within GitHub's limits. Similar processes are always
-/// folded.
+/// Writes the most detailed chart within GitHub's limits. Always folds similar processes.
 pub fn write(diff: &Diff, out: &mut dyn Write) -> io::Result<()> {
     let overlay = Overlay::new(diff, Symbols::UNICODE, true);
     let mut chart = draw(&overlay, true, EDGES);
@@ -42,8 +41,7 @@ fn draw(overlay: &Overlay<'_>, members: bool, most: usize) -> Chart {
     let roots = overlay.children(None).into_iter().rev();
     let mut todo: Vec<_> = roots.map(|node| (node, None)).collect();
     while let Some((node, parent)) = todo.pop() {
-        // Parents are visited before their children, and no box is added once `most` is reached, so
-        // the parent of a box is never left out.
+        // The parent of a box always has a box, because parents are visited before their children.
         let number = if chart.boxes < most {
             Some(add_namespace(&mut chart, overlay, Some(node), members, parent))
         } else {
@@ -67,7 +65,7 @@ fn draw(overlay: &Overlay<'_>, members: bool, most: usize) -> Chart {
 }
 
 /// Adds the box for a namespace, and returns the number of the box. For `None`, the box contains
-/// the processes whose namespace is ambiguous.
+/// the processes with an ambiguous namespace.
 fn add_namespace(
     chart: &mut Chart,
     overlay: &Overlay<'_>,
@@ -99,8 +97,8 @@ fn add_namespace(
     chart.add(class, &lines, parent)
 }
 
-/// Returns the line that `describe` writes. If there was a change, the line begins with the sign of
-/// the change, such as `+`.
+/// Returns the line that `describe` writes. For a change, the line begins with the sign of the
+/// change, such as `+`.
 fn marked(happened: Option<Happened>, describe: impl FnOnce(&mut Line)) -> Line {
     let mut line = Line::default();
     if let Some(happened) = happened {

@@ -17,7 +17,7 @@ use crate::wording::line::{LISTED, Line};
 use crate::wording::namespace::Describe;
 use crate::wording::phrase::{Count, Counted, Symbols, unplaced};
 
-/// A chart with at most this many levels is always drawn from left to right.
+/// Maximum number of levels in a chart that is always drawn from left to right.
 const MOST_BESIDE: usize = 6;
 
 /// The box style for each state, and for inferred namespaces.
@@ -52,8 +52,7 @@ struct Detail {
     members: bool,
     /// Live namespaces below this level are left out.
     depth: usize,
-    /// `true` if each namespace that is not live has a box of its own; `false` if siblings share a
-    /// box.
+    /// `true` if each namespace that is not live has its own box. Otherwise, siblings share a box.
     apart: bool,
 }
 
@@ -61,8 +60,7 @@ struct HierarchyChart<'a, 'f> {
     folding: &'f Folding<'a>,
     describe: Describe<'a>,
     detail: Detail,
-    /// Namespaces that are shown even below the maximum depth: those that are not live, and their
-    /// ancestors.
+    /// Namespaces that are shown at any depth: namespaces that are not live, and their ancestors.
     always: HashSet<NamespaceId>,
     chart: Chart,
     line: Line,
@@ -77,7 +75,7 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
         hierarchy.chart.fits().then(|| hierarchy.chart.finish(&STYLES))
     }
 
-    /// Draws a chart with a single box, which says how many namespaces and processes there are.
+    /// Draws a single box with the number of namespaces and processes.
     fn counts_only(folding: &'f Folding<'a>) -> String {
         let detail = Detail { members: false, depth: 0, apart: false };
         let mut hierarchy = Self::new(folding, detail);
@@ -107,8 +105,8 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
         Self { folding, describe, detail, always, chart, line: Line::default() }
     }
 
-    /// Adds boxes for `siblings` and their descendants. `parent` is the number of their parent's
-    /// box, or `None` at the top level. Returns `None` as soon as the chart is too large.
+    /// Adds boxes for `siblings` and their descendants. `parent` is the number of the parent's box,
+    /// or `None` at the top level. Returns `None` if the chart becomes too large.
     fn siblings(
         &mut self,
         siblings: &[Siblings<'a>],
@@ -163,7 +161,7 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
     }
 
     /// Adds the box for a namespace, or for several namespaces that are folded into one box.
-    /// Returns the number of the box. Returns `None` if the chart is too large.
+    /// Returns the number of the box, or `None` if the chart is too large.
     fn namespaces(
         &mut self,
         siblings: &Siblings<'a>,
@@ -223,16 +221,15 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
         self.chart.add_class(number, INFERRED);
         if number > 0 {
             // Place the box for processes with an ambiguous namespace below the first box.
-            // Otherwise, an edge would cross the box.
+            // Elsewhere, an edge would cross it.
             self.chart.place_below(number, 0);
         }
     }
 }
 
-/// Returns the direction of the chart. Most charts are drawn from left to right, because most
-/// hierarchies are wider than they are deep. A deep chain of namespaces is drawn from top to
-/// bottom: web pages shrink a chart to the width of the page, which would make a horizontal chain
-/// tiny.
+/// Returns the direction of the chart. Most charts run from left to right, because most hierarchies
+/// are wider than they are deep. A deep chart runs from top to bottom, because a web page would
+/// shrink it to the width of the page.
 fn direction(graph: &PidGraph) -> &'static str {
     let mut counts: Vec<usize> = Vec::new();
     for (_, level) in graph.tree() {

@@ -25,10 +25,10 @@ const LINES: usize = 12;
 const LINE: usize = 45;
 
 /// Maximum number of characters in a part of a line, such as a container's name. Longer parts are
-/// truncated, because a line can be wrapped only between its parts.
+/// truncated.
 const PART: usize = 120;
 
-/// Wraps lines at 450 pixels. Mermaid's default is 200 pixels.
+/// Sets the width for wrapping to 450 pixels. Mermaid's default is 200 pixels.
 const WIDTH: &str = r#"%%{init: {"flowchart": {"wrappingWidth": 450}}}%%"#;
 
 struct Chart {
@@ -36,8 +36,7 @@ struct Chart {
     boxes: usize,
     edges: usize,
     classes: HashSet<&'static str>,
-    /// The length of `text`, in characters and in bytes, at the last call of [`fits`](Self::fits).
-    /// The next call counts only the text added after that.
+    /// The length of the text already counted by [`fits`](Self::fits), in characters and in bytes.
     counted: (usize, usize),
 }
 
@@ -98,17 +97,16 @@ impl Chart {
     }
 }
 
-/// Adds rows of processes to the lines of a box. `rows` contains lines, each with the number of
-/// processes that it describes. If some rows do not fit, the last line is the number of remaining
-/// processes.
+/// Adds rows of processes to the lines of a box. Each row has the number of its processes. If some
+/// rows do not fit, the last line is the number of remaining processes.
 fn add_rows(rows: Vec<(Line, usize)>, lines: &mut Vec<String>) {
     let total = rows.iter().map(|(_, count)| count).sum();
     add_list(rows, total, LINES, |left| more_processes(left).to_string(), lines);
 }
 
-/// Adds a list of `total` items to the lines of a box, until the box has `limit` lines. `rows`
-/// yields lines, each with the number of items that it describes. If some items do not fit, the
-/// last line is `more(left)`, where `left` is the number of remaining items.
+/// Adds a list of `total` items to the lines of a box, until the box has `limit` lines. Each row
+/// has the number of its items. If some rows do not fit, the last line is `more(left)`, where
+/// `left` is the number of remaining items.
 fn add_list(
     rows: impl IntoIterator<Item = (Line, usize)>,
     total: usize,
@@ -120,7 +118,7 @@ fn add_list(
     for (line, count) in rows {
         let before = lines.len();
         wrap(&line, lines);
-        // If more items follow this row, reserve the last line for the number of items left out.
+        // If more items follow, reserve the last line for the number of remaining items.
         if lines.len() > limit || (lines.len() == limit && left > count) {
             lines.truncate(before.min(limit - 1));
             break;
@@ -132,8 +130,7 @@ fn add_list(
     }
 }
 
-/// Wraps a line between its parts, and adds the result to the lines of a box. Parts that are too
-/// long are truncated.
+/// Wraps a line between its parts, and adds the result to the lines of a box. Truncates long parts.
 fn wrap(line: &Line, lines: &mut Vec<String>) {
     let mut current = String::new();
     let mut column = 0;
@@ -159,8 +156,7 @@ fn wrap(line: &Line, lines: &mut Vec<String>) {
     lines.push(current);
 }
 
-/// Text for a title. `Display` replaces each character that is special in Mermaid with a numeric
-/// character code.
+/// Text for a title. `Display` replaces special characters with numeric character codes.
 struct Title<'a>(&'a str);
 
 impl fmt::Display for Title<'_> {
@@ -177,12 +173,10 @@ fn encode(character: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-/// A line of text in a box. `Display` replaces special characters with numeric character codes, as
-/// in a [`Title`].
+/// A line of text in a box. `Display` replaces special characters with numeric character codes.
 ///
-/// Mermaid interprets `\n` (line break), `$$x$$` (formula) and `fa:fa-bell` (icon) even if they are
-/// written as character codes, because it decodes the codes first. So `Display` splits these
-/// sequences with an invisible element (`<wbr/>`).
+/// Mermaid decodes the codes before it interprets `\n` (line break), `$$x$$` (formula) and
+/// `fa:fa-bell` (icon). So `Display` splits these sequences with an invisible element (`<wbr/>`).
 struct Label<'a>(&'a str);
 
 impl fmt::Display for Label<'_> {
