@@ -1,5 +1,5 @@
-//! Advice on how to solve a problem, usually as shell commands. Explanations follow a command as a
-//! shell comment (`# ...`), so that users can copy the whole line.
+//! Advice on how to solve a problem, usually as shell commands. An explanation is a shell comment
+//! (`# ...`) after the command, because users may copy the whole line.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -20,11 +20,10 @@ pub const USE_REAPING_INIT: &str = "use an init that reaps its children, such as
 /// The advice for a namespace whose state pidns cannot determine.
 const RUN_ON_HOST: &str = "run pidns as root on the host, with the host's /proc";
 
-/// The same for root on the host.
+/// The same advice for root on the host.
 const SEARCH_KERNEL: &str = "run pidns with --search kernel";
 
-/// Maximum number of commands to suggest for one namespace. If more are needed, the next run of
-/// pidns suggests them.
+/// Maximum number of commands to suggest for one namespace.
 const COMMANDS: usize = 10;
 
 /// Gives advice about the processes and namespaces of a graph.
@@ -46,7 +45,7 @@ enum Cause<'a> {
     PidForChildren,
 }
 
-/// Commands that solve a problem, or a part of it.
+/// Commands that solve a problem, at least in part.
 pub enum Step {
     /// Commands that kill this process.
     Kill(Pid, Vec<String>),
@@ -57,8 +56,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// Returns the suggested shell commands. For [`Step::EndIfUnneeded`], returns the warning
-    /// instead.
+    /// Returns the suggested shell commands, or the warning of [`Step::EndIfUnneeded`].
     pub fn commands(self) -> Vec<String> {
         match self {
             Self::Kill(_, commands) | Self::Other(commands) => commands,
@@ -68,10 +66,11 @@ impl Step {
 }
 
 impl Adviser<'_> {
-    /// Returns the commands that kill a process. If the process belongs to a service or container,
-    /// a shell comment names it, because users should usually stop the whole service or container.
-    /// Returns an empty list for a kernel thread, for a process that has ended, and for pidns
-    /// itself. If not even SIGKILL ends the process, returns the advice of [`wake`](Self::wake).
+    /// Returns the commands that kill a process. A shell comment names the service or container of
+    /// the process, because users should usually stop that as a whole.
+    ///
+    /// Returns an empty list for a kernel thread, for an ended process, and for pidns itself. If
+    /// SIGKILL has no effect, returns the advice of [`wake`](Self::wake).
     pub fn end(&self, pid: Pid) -> Vec<String> {
         let process = self.graph.known_process(pid);
         let has_ended = self.live.ended.contains(&pid);
@@ -86,8 +85,9 @@ impl Adviser<'_> {
         if self.live.unkillable.contains(&pid) {
             return self.wake(pid);
         }
-        // Some processes need SIGKILL. A stopped process handles SIGTERM only after it is
-        // continued. For an init without a SIGTERM handler, the kernel drops SIGTERM.
+        // A process needs SIGKILL if it ignores SIGTERM, is stopped, or is an init. A stopped
+        // process handles SIGTERM only after it is continued. For an init without a handler, the
+        // kernel drops SIGTERM.
         let needs_kill = self.live.ignore_sigterm.contains(&pid)
             || self.stopped_by(pid).is_some()
             || process.is_some_and(|it| it.nspid.last() == Some(&Pid::INIT));
@@ -101,9 +101,9 @@ impl Adviser<'_> {
         commands
     }
 
-    /// Returns the commands that end a leftover process. If the whole container of the process was
-    /// left behind, the command stops the container. Returns an empty list for the monitor of
-    /// several containers, because the monitor ends after them.
+    /// Returns the commands that end a leftover process. If its whole container was left behind,
+    /// the command stops the container. For the monitor of several containers, returns an empty
+    /// list, because the monitor ends after its containers.
     pub fn end_leftover(&self, pid: Pid, is_leftover: &dyn Fn(Pid) -> bool) -> Vec<String> {
         let end = self.end(pid);
         let is_endable = !end.is_empty() && !self.live.unkillable.contains(&pid);
@@ -119,8 +119,8 @@ impl Adviser<'_> {
         }
     }
 
-    /// Adds a prefix that names the PID namespace of the procfs, because the PIDs in the advice are
-    /// valid only there. If pidns itself is in that PID namespace, returns the advice unchanged.
+    /// Adds the PID namespace of the procfs to the advice, because the PIDs are valid only there.
+    /// If pidns itself is in that PID namespace, returns the advice unchanged.
     pub fn with_pid(&self, advice: &str) -> String {
         let procfs = &self.graph.snapshot().procfs;
         match procfs.namespace {
@@ -130,8 +130,8 @@ impl Adviser<'_> {
         }
     }
 
-    /// Returns the commands that kill a process. If killing the process may be wrong, returns a
-    /// warning with the reason instead of the commands.
+    /// Returns the commands that kill a process. If killing it may be wrong, returns a warning with
+    /// the reason instead.
     fn end_unless_in_doubt(&self, pid: Pid, cause: Cause<'_>) -> Step {
         let commands = self.end(pid);
         if commands.is_empty() || pid == Pid::INIT || self.live.unkillable.contains(&pid) {
@@ -146,15 +146,14 @@ impl Adviser<'_> {
         Step::EndIfUnneeded(pid, self.with_pid(&warning))
     }
 
-    /// Returns the reason why killing a process may be wrong, as a phrase. Returns `None` if there
-    /// is no such reason.
+    /// Returns the reason why killing a process may be wrong, as a phrase; `None` if there is no
+    /// such reason.
     ///
-    /// The process may still be needed. For example, a CI agent can start jobs in PID namespaces by
-    /// `unshare(2)` and `fork(2)`. The agent then keeps the namespace of a job alive through
-    /// `pid_for_children`.
+    /// The process may still be needed. For example, a CI agent that starts jobs by `unshare(2)`
+    /// and `fork(2)` keeps the PID namespace of a job alive through `pid_for_children`.
     ///
-    /// Another user may have caused the problem in order to make an administrator kill the process.
-    /// A user can make a process look responsible in these ways:
+    /// Another user may want an administrator to kill the process. A user can make a process look
+    /// responsible in these ways:
     ///
     /// - With `CLONE_PARENT`, a user's process can make its own parent, such as a daemon, the
     ///   parent of a new child. With `PTRACE_TRACEME`, the child can make the daemon its tracer. If
@@ -162,9 +161,9 @@ impl Adviser<'_> {
     /// - A user can send a descriptor to a daemon (`SCM_RIGHTS`). A user can also connect to a
     ///   daemon that opens a pidfd of each client (`SO_PEERPIDFD`).
     ///
-    /// The owner of a PID namespace may not show who sent a descriptor. Only root can create a PID
-    /// namespace that the initial user namespace owns, but the processes in it can belong to any
-    /// user. Most containers and set-user-ID sandboxes have such a PID namespace.
+    /// The owner of a PID namespace may not show which user sent a descriptor. If the owner is the
+    /// initial user namespace, root has created the PID namespace, but its processes can belong to
+    /// any user. Most containers and set-user-ID sandboxes have such a PID namespace.
     fn doubt(&self, pid: Pid, cause: Cause<'_>) -> Option<String> {
         let process = self.graph.known_process(pid);
         match cause {
@@ -209,11 +208,11 @@ impl Adviser<'_> {
         self.live.user_namespaces.get(&pid).copied().or_else(in_details)
     }
 
-    /// Returns commands that cause a zombie to be reaped. They depend on the state of `reaper`:
+    /// Returns commands that cause a zombie to be reaped by `reaper`, or by another process:
     ///
-    /// - frozen or stopped: the commands thaw or continue `reaper`, so that it can reap the zombie
-    /// - uninterruptible: the command shows what `reaper` waits for
-    /// - otherwise: the commands kill `reaper`, so that another process reaps the zombie
+    /// - If `reaper` is frozen or stopped, the commands thaw or continue it.
+    /// - If `reaper` is uninterruptible, the command shows what it waits for.
+    /// - Otherwise, the commands kill `reaper`.
     pub fn make_reap(&self, reaper: Pid, zombie: Pid) -> Step {
         let thaw = self.thaw(reaper);
         if !thaw.is_empty() {
@@ -226,9 +225,9 @@ impl Adviser<'_> {
         self.go_on(reaper).unwrap_or_else(end)
     }
 
-    /// Returns the commands that continue a stopped process. If a tracer has stopped the process,
-    /// the commands kill the tracer, because SIGCONT would have no effect. Returns `None` if the
-    /// process is not stopped.
+    /// Returns the commands that continue a stopped process; `None` if the process is not stopped.
+    /// If a tracer has stopped the process, the commands kill the tracer, because SIGCONT has no
+    /// effect.
     pub fn go_on(&self, pid: Pid) -> Option<Step> {
         let stopped_by = self.stopped_by(pid)?;
         if self.live.ended.contains(&pid) {
@@ -254,7 +253,7 @@ impl Adviser<'_> {
     }
 
     /// Returns the commands that wake a process in uninterruptible sleep, or that show the kernel
-    /// function in which the process waits.
+    /// function in which it waits.
     pub fn wake(&self, pid: Pid) -> Vec<String> {
         let thaw = self.thaw(pid);
         if !thaw.is_empty() || self.live.ended.contains(&pid) {
@@ -305,7 +304,7 @@ impl Adviser<'_> {
     }
 
     /// Returns the command that starts a shell in a PID namespace. The shell enters all namespaces
-    /// of `process`. If this is not possible, it enters all namespaces of the init.
+    /// of `process` or, if this is not possible, of the init.
     ///
     /// Returns `None` for a saved document, for the PID namespace of the procfs, and for a
     /// namespace that cannot be entered.
@@ -324,24 +323,22 @@ impl Adviser<'_> {
         Some(guarded(pid, "pid", namespace.id.inode()?, &command))
     }
 
-    /// Returns the commands that free a namespace by removing its members and holders. The commands
-    /// do not kill processes in `attendants`, because attendants end soon. `is_leftover` returns
-    /// `true` for a leftover process.
+    /// Returns the commands that free a namespace by removing its members and holders. Leaves out
+    /// the processes in `attendants`, because they end soon.
     pub fn release(
         &self,
         namespace: &Namespace,
         attendants: &BTreeSet<Pid>,
         is_leftover: impl Fn(Pid) -> bool,
     ) -> Vec<String> {
-        // A terminated init ignores signals. So suggest commands that remove the reason why the
-        // init still exists.
+        // A terminated init ignores signals. Suggest commands that let the init finish exiting.
         let mut steps = match (namespace.state, namespace.init) {
             (NamespaceState::Dead, Some(_)) => self.unblock_steps(namespace),
             (_, Some(_)) => self.end_members(namespace, attendants, &is_leftover),
             (_, None) => Vec::new(),
         };
-        // The steps for the members also end the holders in the namespace. So only holders outside
-        // the namespace need steps.
+        // Holders in the namespace need no steps of their own, because the steps for its members
+        // end them.
         let is_needed = |pid| {
             !attendants.contains(&pid)
                 && (namespace.init.is_none() || !self.is_within(pid, namespace))
@@ -368,8 +365,8 @@ impl Adviser<'_> {
         combine(steps)
     }
 
-    /// Returns the advice for a namespace whose state pidns cannot determine. If the reason may be
-    /// that another mount covers its bind mount, says so.
+    /// Returns the advice for a namespace in unknown state, including notes on bind mounts that
+    /// another mount covers.
     pub fn find_state(&self, namespace: &Namespace) -> Vec<String> {
         let snapshot = self.graph.snapshot();
         let has_searched = snapshot.searched.contains(&SearchScope::Kernel);
@@ -380,8 +377,8 @@ impl Adviser<'_> {
         std::iter::once(run.to_owned()).chain(notes.take(MOUNTS)).collect()
     }
 
-    /// Returns the steps that kill all members of a namespace, except `attendants`, which end soon.
-    /// Usually, this is a single step: when the init is killed, the kernel kills the other members.
+    /// Returns the steps that kill the members of a namespace, except `attendants`, which end soon.
+    /// Usually, the only step is to kill the init, because the kernel then kills the other members.
     /// If the init is in `attendants`, there are steps for the other members and for the descendant
     /// namespaces.
     fn end_members(
@@ -412,9 +409,9 @@ impl Adviser<'_> {
         std::iter::successors(own, |it| self.graph.parent(it)).any(|it| it.id == namespace.id)
     }
 
-    /// Returns advice on how to make a process close a file. The advice does not suggest killing a
-    /// process because of its connections or unread messages. Otherwise, any user could get a
-    /// daemon killed by connecting to it, or by sending messages to it.
+    /// Returns advice on how to make a process close a file. Never suggests killing a process
+    /// because of its connections or unread messages, because any user can connect to a daemon or
+    /// send it messages.
     fn close(&self, namespace: &Namespace, file: HoldingFile, pid: Pid, fd: u32) -> Step {
         if self.live.ended.contains(&pid) {
             return Step::Other(Vec::new());
@@ -439,9 +436,8 @@ fn user(process: &Process) -> String {
     process.user.as_ref().map_or_else(|| process.uid.to_string(), ToString::to_string)
 }
 
-/// Returns the commands of all steps without duplicates, but at most [`COMMANDS`]. If there is a
-/// warning about a process, it replaces the commands that kill the process. Each process has at
-/// most one warning.
+/// Returns the commands of all steps without duplicates, but at most [`COMMANDS`]. A warning about
+/// a process replaces the commands that kill it.
 fn combine(steps: Vec<Step>) -> Vec<String> {
     let in_doubt = steps.iter().filter_map(|step| match step {
         Step::EndIfUnneeded(pid, _) => Some(*pid),
@@ -492,7 +488,7 @@ mod tests {
         let kill = ["kill -KILL 6 # part of docker 3f2a1b9c04de", "kill 4"];
         // The init is older.
         assert_eq!(advice(own, 7, |_| {}), kill);
-        // Root in one container has named a cgroup after another one.
+        // Root in another container has created a cgroup with the name of this container.
         assert_eq!(advice("/docker/OTHER/docker/ID", 4, |_| {}), kill);
         // The engine belongs to another user, or runs in another container.
         assert_eq!(advice(own, 4, |host| host.processes[2].uid = 1000), kill);
@@ -500,7 +496,7 @@ mod tests {
             host.processes[2].nspid = [4, 2].into_iter().filter_map(Pid::new).collect();
         };
         assert_eq!(advice(own, 4, inner), kill);
-        // Only the cgroup names docker.
+        // The cgroup names docker, but the parent process is not docker's monitor.
         let no_shim = |host: &mut Snapshot| host.processes[2].comm = "bash".into();
         assert_eq!(advice(own, 4, no_shim), kill);
     }

@@ -20,15 +20,14 @@ pub fn mark(happened: Happened) -> char {
     }
 }
 
-/// Returns `true` if a namespace is new or gone, or if anything other than its members changed.
-/// (Each changed member has its own line.)
+/// Returns `true` if a namespace is new or gone, or if anything except its members changed.
 pub fn is_more_than_members(change: &NamespaceChange) -> bool {
     change.happened() != Happened::Changed
         || change.fields.iter().any(|field| *field != NamespaceField::Members)
 }
 
-/// Returns a phrase that says how many processes and PID namespaces are new, gone, hidden or
-/// changed, or that there is no difference.
+/// Returns a phrase with the numbers of new, gone, hidden and changed processes and PID namespaces,
+/// or a phrase that says there is no difference.
 pub fn summary(diff: &Diff) -> String {
     if !diff.differs() {
         let is_attendant = |it: &&Process| diff.attendants.contains(&it.pid);
@@ -65,8 +64,7 @@ fn counts(one: &str, many: &str, happened: impl Iterator<Item = Happened>) -> Op
     (!counts.is_empty()).then(|| format!("{noun}: {}.", counts.join(", ")))
 }
 
-/// Adds a description of a namespace and of its change to `line`. If `change` is `None`, adds only
-/// the ID of the namespace.
+/// Adds a namespace and its change to `line`. If `change` is `None`, adds only the namespace's ID.
 pub fn namespace_change(
     diff: &Diff,
     graph: &PidGraph,
@@ -133,8 +131,8 @@ pub fn process_change<'a>(
     })
 }
 
-/// Returns the process state, or `None` for sleeping, running and waiting, which `pidns diff`
-/// treats as one state.
+/// Returns the process state. Returns `None` for sleeping, running and waiting, because `pidns
+/// diff` treats them as one state.
 fn compared_state(process: &Process) -> Option<&'static str> {
     process_state(process).filter(|_| process.state != 'D')
 }

@@ -1,6 +1,6 @@
-//! Commands of a container engine (`docker` or `podman`), to use instead of `kill` or a
-//! cgroup file. An engine with a restart policy starts a killed container again, and an engine does
-//! not notice if someone else thaws a container that it has paused.
+//! Commands of a container engine (`docker` or `podman`), for use instead of `kill` or a cgroup
+//! file. The engine may restart a killed container. If somebody else thaws a paused container, the
+//! engine does not notice.
 
 use std::path::Path;
 
@@ -10,12 +10,13 @@ use super::subject::container_of;
 use crate::graph::PidGraph;
 use crate::model::{Container, FrozenCgroup, Pid, Process, cgroup};
 
-/// Maximum number of ancestors that are searched for the first process of a container. There is a
-/// maximum, because a saved document can contain parent cycles.
+/// Maximum number of ancestors to search for the first process of a container. The maximum is
+/// necessary, because a saved document can contain parent cycles.
 const GENERATIONS: usize = 1000;
 
-/// Returns the processes that end if a process is killed, one of each container: the process itself
-/// or, if it is the monitor of containers, its children in these containers.
+/// Returns the processes that end if a process is killed, at most one for each container. Usually,
+/// this is only the process itself. If the process is a monitor of containers, returns its children
+/// in these containers.
 pub fn ended_with<'a>(graph: &'a PidGraph, process: &'a Process) -> Vec<&'a Process> {
     if ![cgroup::SHIM, cgroup::CONMON].contains(&&*process.comm) {
         return vec![process];
@@ -29,18 +30,17 @@ pub fn ended_with<'a>(graph: &'a PidGraph, process: &'a Process) -> Vec<&'a Proc
     inside
 }
 
-/// Returns the command that stops the container of a process. Returns `None` unless the init of the
-/// container is a leftover, too: the process could have entered an older container.
+/// Returns the command that stops the container of a process. Returns `None` unless the container's
+/// init is a leftover, because the process may have entered an older container.
 ///
-/// The command does not delete the container, because the container itself may be older: it could
-/// have been started again.
+/// The command does not delete the container: the engine may have restarted an older container.
 pub fn stop(
     graph: &PidGraph,
     process: &Process,
     is_leftover: &dyn Fn(Pid) -> bool,
 ) -> Option<String> {
     let container = engine_container(graph, process)?;
-    // Root in a container can move a process into a cgroup that is named after another container.
+    // Root in a container can create a cgroup with the name of another container.
     let mut cgroups = Path::new(process.cgroup()?).ancestors();
     let is_inside = cgroups.all(|it| names_container(it).is_none_or(|it| it.is_same(container)));
     let is_left = |init: Pid| {
@@ -56,7 +56,7 @@ pub fn stop(
 }
 
 /// Returns the command that unpauses the container of a process. Returns `None` if `frozen` is not
-/// the cgroup of that container, or if the engine of the container is unknown.
+/// the container's cgroup, or if the engine is unknown.
 pub fn unpause(graph: &PidGraph, pid: Pid, frozen: &FrozenCgroup) -> Option<String> {
     let (FrozenCgroup::V1(dir) | FrozenCgroup::V2(dir)) = frozen;
     let container = engine_container(graph, graph.known_process(pid)?)?;
@@ -65,9 +65,8 @@ pub fn unpause(graph: &PidGraph, pid: Pid, frozen: &FrozenCgroup) -> Option<Stri
     is_its_cgroup.then(|| command("unpause", container))
 }
 
-/// Returns the container of a process, if users manage it by the command of an engine that runs as
-/// root in the PID namespace of the procfs. Otherwise, the command would have to run as another
-/// user, or in another container.
+/// Returns the container of a process, if its engine runs as root in the PID namespace of the
+/// procfs. For other containers, the command would have to run as another user or in a container.
 fn engine_container<'a>(graph: &'a PidGraph, process: &'a Process) -> Option<&'a Container> {
     let container = container_of(graph, process)?;
     let parent = |it: &&Process| graph.known_process(it.ppid?);
@@ -77,8 +76,8 @@ fn engine_container<'a>(graph: &'a PidGraph, process: &'a Process) -> Option<&'a
     is_started_by_engine(graph, first, container).then_some(container)
 }
 
-/// Returns `true` if the parent of a process is the monitor of this container, and belongs to an
-/// engine that runs as root in the PID namespace of the procfs.
+/// Returns `true` if the parent of a process is the monitor of this container, and runs as root in
+/// the PID namespace of the procfs.
 fn is_started_by_engine(graph: &PidGraph, process: &Process, container: &Container) -> bool {
     let monitor = process.ppid.and_then(|it| graph.known_process(it));
     monitor.is_some_and(|it| {
@@ -86,8 +85,8 @@ fn is_started_by_engine(graph: &PidGraph, process: &Process, container: &Contain
     })
 }
 
-/// Returns a command of the container's engine. It contains the ID of the container, because
-/// another daemon could have a container with the same name.
+/// Returns a command of the container's engine. The command contains the container's ID, because
+/// the name may not be unique.
 fn command(verb: &str, container: &Container) -> String {
     let command = format!("{} {verb} {}", container.runtime, shell_word(container.short_id()));
     match &container.name {
@@ -96,9 +95,8 @@ fn command(verb: &str, container: &Container) -> String {
     }
 }
 
-/// Returns the process name of the monitor of a container that users manage by a command with the
-/// name of the runtime (`docker` or `podman`). The monitor is the parent of the container's first
-/// process. Returns `None` for other containers, and for a Kubernetes pod, which the kubelet manages.
+/// Returns the process name of the monitor of a docker or podman container: the parent of its first
+/// process. Returns `None` for other runtimes, and for a pod, because the kubelet manages pods.
 fn engine_monitor(container: &Container) -> Option<&'static str> {
     match container.runtime.as_str() {
         _ if container.pod.is_some() => None,

@@ -56,8 +56,7 @@ pub fn summary(check: &Check) -> String {
     text
 }
 
-/// Returns the text of a finding of `pidns check`: its subject, a description of the problem, and
-/// advice on how to solve the problem.
+/// Returns the text of a finding of `pidns check`.
 pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingText {
     let graph = &check.graph;
     let without_advice = |message| FindingText { message, advice: Vec::new() };
@@ -74,8 +73,8 @@ pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingTe
             .limit(index)
             .map_or_else(|| without_advice(String::new()), |limit| limit_finding(check, limit)),
         Subject::Snapshot => {
-            // List only diagnostics that make the view incomplete: other diagnostics, such as
-            // init-does-not-reap, have findings of their own.
+            // List only diagnostics that make the view incomplete. Other diagnostics have their own
+            // findings.
             let diagnostics = graph.snapshot().diagnostics.iter().filter(|it| it.is_gap());
             let reasons: Vec<_> = diagnostics.map(|it| it.message.as_str()).collect();
             let reasons =
@@ -85,9 +84,8 @@ pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingTe
     }
 }
 
-/// Returns the command for entering the namespace of a finding. For a finding about a process, this
-/// namespace is the PID namespace of the process. Returns `None` if the namespace cannot be
-/// entered.
+/// Returns the command that enters the namespace of a finding or of its process. Returns `None` if
+/// the namespace cannot be entered.
 pub fn enter(check: &Check, finding: &Finding) -> Option<String> {
     let (namespace, process) = match finding.subject {
         Subject::Process(pid) => (check.graph.process(pid)?.namespace?, Some(pid)),
@@ -167,8 +165,8 @@ fn process_finding(
     FindingText { message, advice }
 }
 
-/// Returns the beginning of a sentence about a process that must reap another process: its name
-/// and, if it cannot run, the reason (frozen, stopped or in uninterruptible sleep).
+/// Returns the beginning of a sentence about a process that must reap another process: its name. If
+/// the process cannot run, adds the reason, such as frozen or stopped.
 fn idle_process(check: &Check, pid: Pid) -> String {
     let process = ProcessRef::new(&check.graph, pid, None);
     let adviser = Adviser { graph: &check.graph, live: &check.live };

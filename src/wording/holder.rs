@@ -42,8 +42,8 @@ impl<'a> KeptBy<'a> {
         }
     }
 
-    /// Returns the PID of the process that keeps the namespace alive, or `None` if something other
-    /// than a process keeps it alive.
+    /// Returns the PID of the process that keeps the namespace alive; `None` if it is not a
+    /// process.
     pub fn pid(&self) -> Option<Pid> {
         match self {
             Self::Fd(process, _) | Self::PidForChildren(process, _) | Self::File(process, ..) => {
@@ -97,13 +97,13 @@ impl<'a> KeptBy<'a> {
     }
 }
 
-/// Returns the known reasons why a namespace still exists. Includes only the holders that
-/// [`keeping()`] returns.
+/// Returns the known reasons why a namespace still exists. Leaves out holders that [`keeping()`]
+/// does not return.
 pub fn kept_by<'a>(graph: &'a PidGraph, namespace: &'a Namespace) -> Vec<KeptBy<'a>> {
     let holders = keeping(graph, namespace);
     let mut reasons: Vec<KeptBy<'a>> = holders.map(|it| KeptBy::holder(graph, it)).collect();
-    // If there are no holders, child namespaces may keep the namespace alive, because each child
-    // refers to its parent in the kernel.
+    // Child namespaces may keep the namespace alive, because each child refers to its parent in the
+    // kernel.
     if reasons.is_empty() && namespace.state != NamespaceState::Live {
         if !graph.children(namespace).is_empty() {
             reasons.push(KeptBy::Children);
@@ -114,9 +114,8 @@ pub fn kept_by<'a>(graph: &'a PidGraph, namespace: &'a Namespace) -> Vec<KeptBy<
     reasons
 }
 
-/// Returns `true` if not even a search of kernel memory found a holder of this namespace. Returns
-/// `false` for a filtered snapshot, because the filter may have removed child namespaces that keep
-/// the namespace alive.
+/// Returns `true` if a search of kernel memory found no holder of this namespace. Returns `false`
+/// for a filtered snapshot, because the filter may have removed child namespaces.
 fn is_held_unseen(graph: &PidGraph, namespace: &Namespace) -> bool {
     let snapshot = graph.snapshot();
     let has_no_process = matches!(namespace.state, NamespaceState::Dead | NamespaceState::Nascent);

@@ -24,9 +24,9 @@ pub fn failure(kind: LimitKind) -> String {
     format!("{call} fails with \"{error}\"")
 }
 
-/// Returns a phrase about the usage of a limit. It says how often the kernel has refused a fork
-/// because of the limit, and how many zombies count towards the limit. Without zombies, it names
-/// the largest consumer if at least half of the limit is in use.
+/// Returns a phrase about the usage of a limit, with the number of refused forks and the number of
+/// zombies. If there are no zombies and at least half of the limit is in use, the phrase names the
+/// largest consumer.
 pub fn limit_text(graph: &PidGraph, limit: &Limit) -> String {
     let mut text = numbers_text(limit);
     if let Some(refused @ 1..) = limit.refused {
@@ -50,8 +50,8 @@ pub fn limit_text(graph: &PidGraph, limit: &Limit) -> String {
     text
 }
 
-/// Returns a phrase with the name of a consumer and the number of its tasks. Mentions the
-/// consumer's children if the number includes their tasks.
+/// Returns a phrase with the name of a consumer and the number of its tasks. If the number includes
+/// the tasks of its children, the phrase says so.
 fn share_text(graph: &PidGraph, consumer: &Consumer) -> String {
     let process = consumer.pid.and_then(|pid| graph.known_process(pid));
     let own = process.map(|it| it.threads.map_or(1, |threads| threads.get().into()));
@@ -68,8 +68,7 @@ pub(super) fn number(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
 
-/// Returns a phrase that says what a limit applies to, how much of it is in use, and what its
-/// maximum is.
+/// Returns a phrase with the scope of a limit, the number in use, and the maximum.
 fn numbers_text(limit: &Limit) -> String {
     let who = scope_text(&limit.scope);
     let count = |number: Option<u64>| number.map_or("?".to_owned(), |it| it.to_string());
@@ -105,8 +104,8 @@ fn numbers_text(limit: &Limit) -> String {
                 None => Ok(()),
             };
             let _ = write!(text, " (kernel.pid_max {max}");
-            // If more than a tenth of the PIDs are neither used nor free, add the reason: after
-            // PIDs have wrapped around, the kernel does not assign PIDs below 300 (RESERVED_PIDS).
+            // If more than a tenth of the PIDs are neither used nor free, add the reason: once PIDs
+            // have wrapped around, the kernel does not assign PIDs below 300 (RESERVED_PIDS).
             let numbers = limit.used.zip(limit.free).zip(limit.max);
             if let Some(((used, free), max)) = numbers
                 && used.saturating_add(free).saturating_add(max / 10) < max
@@ -146,9 +145,9 @@ fn consumer_text(consumer: &Consumer) -> String {
 
 /// Returns a summary with the numbers of full limits and unknown limits.
 ///
-/// If the report is about the whole host, and no limit is known to be full, the summary begins with
-/// the unknown limits of pidns itself. The user's shell has the same limits, so one of them may be
-/// the reason why fork fails there.
+/// In a report about the whole host without a full limit, the summary begins with the unknown
+/// limits of pidns itself. The user's shell has the same limits, so they may be the reason for a
+/// failed fork.
 pub fn limits_summary(report: &LimitReport) -> String {
     let of = asked_text(report).map_or(String::new(), |who| format!(" of {who}"));
     if !of.is_empty() && report.limits.is_empty() {
@@ -176,11 +175,10 @@ pub fn limits_summary(report: &LimitReport) -> String {
     format!("{}{known}{rest}.", of_shell.unwrap_or_default())
 }
 
-/// Returns a sentence that says how many limits are unknown, and how many of them apply to the
+/// Returns a sentence with the number of unknown limits, and the number of those that apply to the
 /// user's shell. Returns `None` if none of them applies to the shell.
 ///
-/// For the shell, counts the limits that apply to pidns itself: they also apply to the shell that
-/// started pidns.
+/// A limit that applies to pidns also applies to the shell that started pidns.
 fn shell_text(report: &LimitReport) -> Option<String> {
     let mut kinds: Vec<_> = report.unknown_own.iter().map(|it| it.keyword()).collect();
     kinds.dedup();
@@ -221,9 +219,8 @@ fn are(count: usize) -> &'static str {
     if count == 1 { "is" } else { "are" }
 }
 
-/// Returns a phrase for the processes whose limits were requested: the name of the process if there
-/// is only one, otherwise the number of processes. Returns `None` if the limits of the whole host
-/// were requested.
+/// Returns the name of the requested process or, if there are several, their number. Returns `None`
+/// for a report about the whole host.
 fn asked_text(report: &LimitReport) -> Option<String> {
     match report.asked.len() {
         0 => None,
@@ -232,8 +229,8 @@ fn asked_text(report: &LimitReport) -> Option<String> {
     }
 }
 
-/// Returns a line for each requested PID that is ambiguous. The line lists the other processes that
-/// have the same PID in their own PID namespace ([`namesakes`]).
+/// Returns a line for each requested PID that is ambiguous. The line lists the [`namesakes`]:
+/// processes with the same PID in their own PID namespace.
 pub fn namesake_lines(report: &LimitReport) -> Vec<String> {
     let line = |&pid| namesake_text(pid, "also ", report.graph.processes());
     report.asked.iter().filter_map(line).collect()

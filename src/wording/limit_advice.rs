@@ -27,8 +27,8 @@ pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     });
     advice.extend(raise(adviser, limit));
     let or = |advice: &[String]| if advice.is_empty() { "" } else { "or " };
-    // A `pid_max` limit without a file belongs to a PID namespace other than pidns's own. For such
-    // a limit, `raise` already includes the advice to end a process.
+    // A `pid_max` limit without a file belongs to a PID namespace other than pidns's own. `raise`
+    // then already advises the user to end a process.
     let is_foreign = limit.kind == LimitKind::PidMax && limit.file.is_none();
     if let Some(end) = end_tasks(adviser, limit).filter(|_| !is_foreign) {
         advice.push(format!("{}{end}", or(&advice)));
@@ -39,8 +39,8 @@ pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     advice
 }
 
-/// Returns the advice to end enough tasks to get below the limit, with a command that lists
-/// candidates. Returns `None` if ending tasks would not help.
+/// Returns the advice to end enough tasks, and a command that lists candidates. Returns `None` if
+/// ending tasks would not help.
 fn end_tasks(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
     let is_possible = limit.kind.counts_tasks() && limit.max != Some(0);
     let scope = Sanitized(scope_text(&limit.scope));
@@ -57,28 +57,28 @@ fn end_tasks(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
     is_possible.then(|| format!("end {tasks} of {scope}{shown}"))
 }
 
-/// Returns a phrase that says which processes to end if a `pid_max` is reached.
+/// Returns a phrase that says which processes to end if `pid_max` is reached.
 fn which_pids(adviser: &Adviser<'_>, limit: &Limit) -> String {
-    // The used and the free PIDs usually add up to the maximum minus 1, because PID 0 does not
-    // count. If the sum is lower, the kernel no longer assigns PIDs below 300 (RESERVED_PIDS).
+    // The used and the free PIDs usually add up to the maximum minus 1, because nothing has PID 0.
+    // If the sum is lower, the kernel no longer assigns PIDs below 300 (RESERVED_PIDS).
     let counted = limit.used.zip(limit.free).map(|(used, free)| used.saturating_add(free));
     if counted.zip(limit.max).is_some_and(|(counted, max)| counted.saturating_add(1) < max) {
         return " whose PID there is 300 or higher".to_owned();
     }
-    // Do not suggest ending the init, because this would end all other processes of the namespace.
+    // Never suggest ending the init: all other processes of the namespace would end.
     let namespace = limit.scope.namespace.and_then(|id| adviser.graph.namespace(id));
     let init = namespace.and_then(|it| it.init);
     init.map_or(String::new(), |init| format!(" other than its init {init}"))
 }
 
-/// Returns a command that lists the tasks that count towards a limit, or only those of its main
+/// Returns a command that lists the tasks counted by a limit, or only the tasks of its main
 /// consumer. Returns `None` if there is no such command.
 ///
-/// Also returns `None` if the main consumer is a process with one task, because the line about the
+/// If the main consumer is a process with one task, also returns `None`, because the line about the
 /// limit already names this process.
 fn tasks_command(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
-    // The suggested command would show the PID namespace of the user's shell. So suggest the
-    // command only if the procfs shows the same PID namespace.
+    // The command shows the PID namespace of the user's shell. Suggest it only if the procfs shows
+    // the same PID namespace.
     if !adviser.graph.snapshot().procfs.own {
         return None;
     }
@@ -105,7 +105,7 @@ fn tasks_command(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
             user(&LimitScope { uid: *uid, user: name.clone(), ..LimitScope::default() })
         }
         // `pidns --user` lists all tasks of a user. Suggest it only for the initial user namespace
-        // and pidns's own: a limit of another user namespace counts only some of the user's tasks.
+        // and pidns's own: limits of other user namespaces count only some of the user's tasks.
         _ => {
             let own = live.own_pid.and_then(|pid| live.user_namespaces.get(&pid).copied());
             let inode = limit.scope.user_namespace;
@@ -138,8 +138,8 @@ fn name(adviser: &Adviser<'_>, pid: Pid) -> Sanitized<String> {
     Sanitized(ProcessRef::new(adviser.graph, pid, None).to_string())
 }
 
-/// Returns advice on raising the maximum of a limit. If the maximum cannot be raised, advises the
-/// user to start the process from another shell or PID namespace.
+/// Returns advice on raising the maximum of a limit. If this is not possible, advises the user to
+/// start the process from another shell or PID namespace.
 fn raise(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     match (limit.kind, &limit.file, raised(limit)) {
         (LimitKind::InitTerminated, ..) => start_elsewhere(adviser, limit),
@@ -160,8 +160,8 @@ fn raise(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     }
 }
 
-/// Returns advice for processes whose children would start in a namespace whose init has
-/// terminated.
+/// Returns advice for processes whose children cannot start, because the init of the children's
+/// namespace has terminated.
 fn start_elsewhere(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     let own = adviser.live.own_pid;
     let other = limit.pids.iter().find(|pid| Some(**pid) != own);
@@ -203,8 +203,8 @@ fn raise_foreign_pid_max(adviser: &Adviser<'_>, limit: &Limit, value: u64) -> Ve
 
 /// Returns advice on raising the `max_pid_namespaces` of a user namespace other than pidns's own.
 ///
-/// Only a process in the user namespace can raise the limit. Do not suggest nsenter: the owner of
-/// the user namespace could control the process that nsenter starts.
+/// Only a process in that user namespace can raise the limit. Never suggest nsenter, because the
+/// owner of the user namespace could control the process that nsenter starts.
 fn raise_foreign_namespaces(adviser: &Adviser<'_>, limit: &Limit, value: u64) -> Option<String> {
     let inode = limit.scope.user_namespace?;
     let file = "/proc/sys/user/max_pid_namespaces";
@@ -231,8 +231,7 @@ fn prlimit(adviser: &Adviser<'_>, limit: &Limit) -> Option<(Pid, Option<u64>, St
     Some((pid, hard, format!("prlimit --pid {pid} --nproc={}", raised(limit)?)))
 }
 
-/// Returns advice on raising `RLIMIT_NPROC` to `value`. Users may raise the soft limits of their
-/// own processes up to the hard limits.
+/// Returns advice on raising `RLIMIT_NPROC` to `value`.
 fn raise_nproc(adviser: &Adviser<'_>, limit: &Limit, value: u64) -> Vec<String> {
     let live = adviser.live;
     let mut advice = Vec::new();
@@ -257,7 +256,6 @@ fn raise_nproc(adviser: &Adviser<'_>, limit: &Limit, value: u64) -> Vec<String> 
 }
 
 /// Returns advice on raising the hard limit of `RLIMIT_NPROC`, if pidns lacks CAP_SYS_RESOURCE.
-/// Otherwise, [`raise_nproc`] gives this advice.
 fn raise_hard_nproc(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
     if limit.kind != LimitKind::Nproc
         || limit.scope.inherited_by.is_some()

@@ -6,8 +6,7 @@ use std::fmt::{self, Write as _};
 
 use super::phrase::Count;
 
-/// Maximum number of list items that a line shows. If there are more items, the line says how many
-/// more.
+/// Maximum number of list items on a line. If there are more, the line ends with their number.
 pub const LISTED: usize = 8;
 
 /// The reason why a part of a line is highlighted.
@@ -19,14 +18,14 @@ pub enum Emphasis {
     Name,
     /// A namespace in which no process can start any more.
     Dead,
-    /// Something that needs attention, because it is unfinished, stuck or ambiguous.
+    /// Text that needs attention, because it is about something unfinished, stuck or ambiguous.
     Warning,
     /// A process that entered its namespace from outside.
     Entered,
     /// A fact that pidns inferred because the kernel did not report it.
     Inferred,
-    /// A shell command for users to copy. The command is already escaped for a terminal, and
-    /// further escapes would change its meaning.
+    /// A shell command for users to copy. The command is already escaped for a terminal. More
+    /// escapes would change its meaning.
     Command,
 }
 

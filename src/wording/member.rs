@@ -1,5 +1,4 @@
-//! Describes the members of a namespace. Processes that share a row have one description, which
-//! mentions anything unusual about them.
+//! Describes the members of a namespace. Processes on the same row have one description.
 
 use std::fmt;
 
@@ -30,8 +29,8 @@ impl<'a> MemberText<'a> {
         self.describe(row, Drawn::Listed, of_each, false, line);
     }
 
-    /// Adds the description of a row of a process tree to `line`. `of_each` is `true` if the row is
-    /// below a line for several folded namespaces.
+    /// Adds the description of a row of a process tree to `line`. If the row is below a line for
+    /// several folded namespaces, `of_each` is `true`.
     pub fn tree_row(&self, row: &TreeRow<'a>, of_each: bool, line: &mut Line) {
         self.describe(&row.row, row.drawn, of_each || row.of_each, row.has_children, line);
     }
@@ -118,9 +117,8 @@ impl<'a> MemberText<'a> {
         }
     }
 
-    /// Adds the container of a process to `line`, if the container of the process's namespace is a
-    /// different one. In a tree, omits the container if the process on the parent line is in the
-    /// same container.
+    /// Adds the container of a process to `line`, if the process's namespace belongs to another
+    /// container. In a tree, leaves it out if the parent process is in the same container.
     fn guest(&self, process: &Process, drawn: Drawn, of_each: bool, line: &mut Line) {
         let Some(container) = process.other_container() else { return };
         let above = match drawn {
@@ -139,8 +137,8 @@ impl<'a> MemberText<'a> {
         }
     }
 
-    /// Returns the PID and name of the parent or tracer that the processes of a row share. If the
-    /// parents or tracers differ but have the same name, returns only the name.
+    /// Returns the PID and name of the parent or tracer that all processes of a row have. If the
+    /// PIDs differ, returns only the name.
     fn relative(&self, row: &MemberRow<'a>, named: Relation<'a>, of_each: bool) -> String {
         let is_named = |it: &&Process| [it.ppid, it.tracer()].contains(&Some(named.pid));
         match named.process {
@@ -152,8 +150,8 @@ impl<'a> MemberText<'a> {
     }
 
     /// Adds the arguments, namespaces and cgroup of a process to `line`. Leaves out namespaces that
-    /// the process shares with its init (see [`compared_to`](Self::compared_to)). Leaves out the
-    /// cgroup if pidns read it only for `--container`.
+    /// the process shares with its init (see [`compared_to`](Self::compared_to)), and a cgroup that
+    /// pidns read only for `--container`.
     fn details(&self, process: &Process, line: &mut Line) {
         Self::args(process, line);
         let Some(details) = &process.details else { return };
@@ -173,8 +171,8 @@ impl<'a> MemberText<'a> {
         }
     }
 
-    /// Returns the init to compare a process with: the init of the process's PID namespace. For an
-    /// init, returns the init of the parent PID namespace.
+    /// Returns the init to compare a process with: the init of its PID namespace. For an init, this
+    /// is the init of the parent PID namespace.
     fn compared_to(&self, process: &Process) -> Option<&'a Process> {
         let namespace = self.graph.namespace(process.namespace?)?;
         let init = namespace.init.filter(|&init| init != process.pid);
@@ -182,8 +180,7 @@ impl<'a> MemberText<'a> {
         self.graph.known_process(init)
     }
 
-    /// Adds the arguments of a process to `line`, in parentheses. Each argument is a separate part
-    /// of the line.
+    /// Adds the arguments of a process to `line`, in parentheses. Each argument is a separate part.
     fn args(process: &Process, line: &mut Line) {
         let args = process.details.as_ref().and_then(|details| details.args.as_deref());
         let args = args.unwrap_or_default();
@@ -200,8 +197,8 @@ impl<'a> MemberText<'a> {
     }
 }
 
-/// Displays the container of a process whose PID namespace belongs to another container. Leaves out
-/// the pod if both containers are in the same pod.
+/// Displays the container of a process in another container's PID namespace. If both containers are
+/// in the same pod, leaves out the pod.
 pub struct OtherContainer<'a> {
     pub container: &'a Container,
     pub namespace: &'a Namespace,

@@ -17,8 +17,8 @@ use crate::model::{
 };
 use crate::query::fold::{Folding, MemberRow, Siblings, TreeRow, keeping};
 
-/// Maximum number of holders that a line names for one namespace. For the remaining holders, the
-/// line shows only their number.
+/// Maximum number of holders that a line names for one namespace. The line shows the number of
+/// remaining holders.
 const HOLDERS: usize = 3;
 
 /// The explanation of the arrow between two PIDs of a process (`a → b`).
@@ -31,8 +31,8 @@ pub const DEAD_MEANS: &str =
 /// The explanation of the word `inferred`.
 pub const INFERRED_MEANS: &str = "derived from PIDs, because the kernel did not report it";
 
-/// Returns `true` if anything is unusual: the view is incomplete, a namespace is not live, or the
-/// namespace of a process is ambiguous.
+/// Returns `true` if the view is incomplete, a namespace is not live, or a process has an ambiguous
+/// namespace.
 pub fn is_wrong(snapshot: &Snapshot) -> bool {
     !snapshot.complete
         || snapshot.namespaces.iter().any(|it| it.state != NamespaceState::Live)
@@ -41,9 +41,8 @@ pub fn is_wrong(snapshot: &Snapshot) -> bool {
 
 /// Describes the namespaces and processes of one graph.
 ///
-/// Similar namespaces can be folded into one line. In the output, the lines below such a line apply
-/// to each of the folded namespaces. For these lines, the parameter `in_each` or `of_each` is
-/// `true`.
+/// Similar namespaces can be folded into one line. The parameter `in_each` or `of_each` is `true`
+/// for lines below such a line, because they apply to each of the folded namespaces.
 #[derive(Clone, Copy)]
 pub struct Describe<'a> {
     graph: &'a PidGraph,
@@ -135,8 +134,8 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Adds a phrase to `line` that says why a terminated init cannot finish exiting, and which
-    /// process is responsible.
+    /// Adds a phrase to `line` with the reason why a terminated init cannot finish exiting, and the
+    /// process that causes it.
     fn stuck(&self, namespace: &Namespace, init: Pid, separator: &'static str, line: &mut Line) {
         let mut dead = |separator, text: fmt::Arguments<'_>| {
             line.part(separator, Emphasis::Dead, text);
@@ -207,8 +206,7 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Adds to `line` the number of members that belong to a different container than the
-    /// namespace's init.
+    /// Adds to `line` the number of members in another container than the namespace's init.
     fn guests(&self, namespace: &Namespace, next: impl Fn() -> &'static str, line: &mut Line) {
         let members = self.graph.members(namespace);
         let mut containers: Vec<&Container> =
@@ -227,7 +225,7 @@ impl<'a> Describe<'a> {
     }
 
     /// Returns the owner of a namespace, if it is unexpected. The expected owner is the owner of
-    /// the parent namespace. A root namespace is expected to belong to the root user.
+    /// the parent namespace. For a root namespace, it is the root user.
     fn owner(&self, namespace: &'a Namespace) -> Option<OwnerText<'a>> {
         let owner = namespace.owner.as_ref()?;
         let Some(parent) = self.graph.parent(namespace) else {
@@ -241,7 +239,7 @@ impl<'a> Describe<'a> {
     }
 
     /// Adds a description of several folded namespaces to `line`: their number, their common
-    /// properties, and their IDs (only if `in_each` is `false`).
+    /// properties and, if `in_each` is `false`, their IDs.
     fn folded(&self, namespaces: &[&'a Namespace], in_each: bool, line: &mut Line) {
         let Some(first) = namespaces.first() else { return };
         let (count, times) = (Count(namespaces.len()), self.symbols.times);
@@ -252,8 +250,8 @@ impl<'a> Describe<'a> {
             None => line.part("", Emphasis::Name, format_args!("{count} namespaces")),
         }
         line.plain(" ", format_args!("like this"));
-        // If `in_each` is `true`, the line is about the children of several folded namespaces. Each
-        // parent has different children, so do not show their IDs.
+        // If `in_each` is `true`, do not show IDs: the line is about the children of several folded
+        // namespaces, and each has other children.
         if !in_each {
             line.list(": ", namespaces.iter().map(|namespace| NamedId(namespace)));
         }
@@ -292,8 +290,8 @@ impl<'a> Describe<'a> {
         kept_by(self.graph, namespace)
     }
 
-    /// Returns a phrase with the number of namespaces, the number of namespaces in each state
-    /// except live, and the number of processes.
+    /// Returns a phrase with the number of namespaces, the number in each state except live, and
+    /// the number of processes.
     pub fn counts(&self) -> String {
         let snapshot = self.graph.snapshot();
         let mut text = namespaces(snapshot.namespaces.len()).to_string();
@@ -318,16 +316,16 @@ impl<'a> Describe<'a> {
         text
     }
 
-    /// Returns an example for the explanation of the arrow (`→`): the PIDs of a process that has
-    /// more than one PID.
+    /// Returns the PIDs of a process with more than one PID, as an example for the explanation of
+    /// the arrow (`→`).
     pub fn example(&self) -> Option<Pids<'a>> {
         let process = self.graph.processes().iter().find(|process| process.nspid.len() > 1)?;
         Some(self.members.pids(process))
     }
 }
 
-/// Displays the ID of a namespace and the name of its container. If the name is unknown, displays
-/// the ID of the container instead.
+/// Displays the ID of a namespace, and the name of its container. If the name is unknown, displays
+/// the container's ID.
 struct NamedId<'a>(&'a Namespace);
 
 impl fmt::Display for NamedId<'_> {

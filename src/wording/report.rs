@@ -11,22 +11,22 @@ use crate::query::fold::MOST_APART;
 
 /// A row of a report. Similar processes can share a row.
 pub struct ReportRow<'a> {
-    /// The type of change that the processes have in common, or `None` if the report is not a
+    /// The type of change that the processes have in common; `None` if the report is not a
     /// comparison.
     pub happened: Option<Happened>,
-    /// The processes that share the row. Only [`fold()`] creates rows with several processes.
+    /// The processes on this row. Only [`fold()`] creates rows with several processes.
     pub processes: Vec<&'a Process>,
     /// The command line that the processes have in common.
     pub command: String,
     /// Facts that apply to every process in the row.
     pub facts: Vec<String>,
-    /// `true` if no rows are below this row. Only such a row may be folded.
+    /// `true` if no rows are below this row. Only a leaf may be folded.
     pub is_leaf: bool,
 }
 
 impl ReportRow<'_> {
-    /// Adds a description of the row to `line`: PIDs, command and facts. `last` is an additional
-    /// fact, which comes last.
+    /// Adds a description of the row to `line`: PIDs, command and facts, and finally the fact
+    /// `last`.
     pub fn describe(&self, last: Option<&str>, symbols: Symbols, line: &mut Line) {
         let (first_word, words) = match self.command.split_once(' ') {
             Some((first_word, words)) => (first_word, Some(words)),
@@ -54,8 +54,8 @@ impl ReportRow<'_> {
     }
 }
 
-/// If more than [`MOST_APART`] rows are equal, replaces them with a single row at the position of
-/// the first.
+/// Replaces equal rows with a single row at the position of the first, if there are more than
+/// [`MOST_APART`].
 pub fn fold(rows: Vec<ReportRow<'_>>) -> Vec<ReportRow<'_>> {
     let key = |row: &ReportRow<'_>| {
         row.is_leaf.then(|| (row.happened, row.command.clone(), row.facts.clone()))

@@ -16,7 +16,7 @@ use crate::model::{
 use crate::query::fold::{Drawn, Kinship, Relation, relation};
 use crate::query::{Leftovers, RunReport};
 
-/// Text about the leftovers that exit before a scan can read them.
+/// Text about leftovers that exit before a scan can read them.
 pub const UNSEEN: &str = "processes that exit before they can be read, each leaving a child";
 
 /// Returns a message that names a leftover process or namespace, and advice on removing it. Returns
@@ -63,8 +63,8 @@ fn outcome(
     };
     let is_unreaped = killed.is_some_and(|it| it.unreaped.contains(&pid));
     let is_over = |it: &Killed| !it.remaining.contains(&pid);
-    // Signals have no effect on a zombie, so a process that was already a zombie is neither in
-    // `sigterm` nor in `sigkill`.
+    // A process that was already a zombie is in neither `sigterm` nor `sigkill`, because signals
+    // have no effect on it.
     if process.is_unreaped() {
         return match killed {
             Some(killed) if is_over(killed) && !is_unreaped => {
@@ -105,8 +105,8 @@ fn process_text(
     }
 }
 
-/// Returns the heading of the report of `pidns run`: how the command ended, and how many processes
-/// and namespaces it left behind.
+/// Returns the heading of the report of `pidns run`: how the command ended, and the numbers of
+/// leftover processes and namespaces.
 pub fn run_heading(report: &RunReport) -> String {
     let name = report.command.first().map_or("the command", String::as_str);
     let mut text = match report.ended {
@@ -179,10 +179,9 @@ pub fn run_age(report: &RunReport, processes: &[&Process]) -> Option<String> {
     })
 }
 
-/// Returns a phrase about the effect of `pidns run --kill`: the number of killed processes, the
-/// processes that pidns was not permitted to signal, the processes that are still running, and the
-/// unreaped zombies. `graph` supplies the process names. It is `None` if the host could not be
-/// scanned.
+/// Returns a phrase about the effect of `pidns run --kill`: how many processes were killed, which
+/// ones pidns was not permitted to signal, and which ones are still running or unreaped. `graph`
+/// supplies the process names; it is `None` if the scan failed.
 pub fn killed_text(killed: &Killed, graph: Option<&PidGraph>) -> String {
     let has_ended = |pid: &&Pid| !killed.remaining.contains(*pid);
     let all = killed.sigterm.union(&killed.sigkill).filter(has_ended).count();
@@ -222,8 +221,8 @@ pub fn killed_text(killed: &Killed, graph: Option<&PidGraph>) -> String {
     text
 }
 
-/// Returns a phrase that names an outsider and its parent. An outsider is in a PID namespace that
-/// the command created, but does not descend from the command.
+/// Returns a phrase that names an outsider and its parent. An outsider does not descend from the
+/// command, but is in a PID namespace that the command created.
 fn outsider_text(graph: &PidGraph, pid: Pid) -> String {
     let name = ProcessRef::new(graph, pid, None);
     let process = graph.known_process(pid);

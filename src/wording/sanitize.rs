@@ -36,8 +36,8 @@ impl<T: fmt::Display> fmt::Display for Ascii<T> {
     }
 }
 
-/// A writer that escapes every character for which `escapes` returns `true`. It also disables CI
-/// commands: it escapes the second character of a `##` or `::` that starts a command.
+/// A writer that escapes every character for which `escapes` returns `true`. Also escapes the
+/// second character of a `##` or `::` that starts a CI command.
 struct Filter<W, F> {
     out: W,
     escapes: F,
@@ -72,8 +72,7 @@ impl<W: fmt::Write, F: Fn(char) -> bool> fmt::Write for Filter<W, F> {
     }
 }
 
-/// Finds CI commands (parts of a job's output that the CI system executes) in a text, one character
-/// at a time.
+/// Finds CI commands (output that the CI system executes) in a text, one character at a time.
 ///
 /// Azure Pipelines (`##vso[`), TeamCity (`##teamcity[`) and older GitHub runners (`##[`) find
 /// commands anywhere in a line. GitHub also finds `::` at the start of a line, possibly after
@@ -87,22 +86,20 @@ pub enum CiCommand {
     Colon,
     /// The last character was a `#`.
     Hash,
-    /// The text so far contains more than whitespace, so a `::` no longer starts a command. The
-    /// last character was not a `#`.
+    /// The text contains more than whitespace, so a `::` no longer starts a command.
     Other,
 }
 
 impl CiCommand {
-    /// Processes the next character of the text. Returns `true` if this character completes the
-    /// `##` or `::` that starts a CI command.
+    /// Processes the next character of the text. Returns `true` if it completes the `##` or `::` of
+    /// a CI command.
     pub fn is_completed_by(&mut self, c: char) -> bool {
         let (next, is_complete) = match (*self, c) {
             (Self::Hash, '#') | (Self::Colon, ':') => (Self::Other, true),
             (_, '#') => (Self::Hash, false),
             (Self::Blank, ':') => (Self::Colon, false),
             (Self::Blank, c) if c.is_whitespace() => (Self::Blank, false),
-            // Skip non-ASCII characters: some are invisible, and a CI system may skip invisible
-            // characters when it looks for commands.
+            // Skip non-ASCII characters, because a CI system may ignore invisible characters.
             (seen, c) if !c.is_ascii() => (seen, false),
             _ => (Self::Other, false),
         };
@@ -111,9 +108,9 @@ impl CiCommand {
     }
 }
 
-/// Returns `true` for control characters (C0, DEL, C1), line and paragraph separators, and
-/// noncharacters that XML forbids. Also returns `true` for format characters (general category Cf),
-/// such as bidirectional overrides and invisible characters.
+/// Returns `true` for control characters (C0, DEL, C1), line and paragraph separators,
+/// noncharacters that XML forbids, and format characters (general category Cf), such as
+/// bidirectional overrides.
 pub fn is_harmful(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -158,7 +155,7 @@ mod tests {
             assert_eq!(Sanitized(name).to_string(), shown);
             assert_eq!(Distinct(name).to_string(), shown);
         }
-        // `##` is escaped even if its two characters are written separately.
+        // `##` is escaped even if its two characters arrive separately.
         assert_eq!(Sanitized(format_args!("a#{}{}", '#', "#b")).to_string(), "a#\\x23#b");
     }
 

@@ -10,8 +10,8 @@ use crate::query::fold::Siblings;
 /// Adds a phrase to `line` for the namespaces that the init of a PID namespace shares, such as
 /// "shares net, ipc with the host".
 ///
-/// For several folded PID namespaces, the phrase says only "other namespaces", because the inits
-/// usually share with different PID namespaces.
+/// For several folded PID namespaces, the phrase only says "other namespaces", because each init
+/// usually shares with a different PID namespace.
 pub fn add_sharing(graph: &PidGraph, siblings: &Siblings<'_>, in_each: bool, line: &mut Line) {
     let Some(namespace) = siblings.first() else { return };
     let of_each = in_each || matches!(siblings, Siblings::Alike(_));

@@ -22,8 +22,8 @@ pub fn shell_path(path: &Path) -> String {
 }
 
 /// Returns a command that runs `command` only if the process `pid` is still in the namespace
-/// `inode` of type `kind`. Without this check, a user could end the process, and reuse its PID for
-/// a process in another namespace. `command` would then enter the wrong namespace.
+/// `inode` of type `kind`. Without this check, `command` could enter the wrong namespace, because a
+/// user can end the process and reuse its PID.
 pub fn guarded(pid: Pid, kind: &str, inode: u64, command: &str) -> String {
     format!("[ \"$(readlink /proc/{pid}/ns/{kind})\" = '{kind}:[{inode}]' ] && {command}")
 }
@@ -33,9 +33,9 @@ fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"/._-+:@%,".contains(&byte)
 }
 
-/// Quotes text as a single word for a shell. Writes harmful characters (see [`is_harmful`]) as
-/// escapes in `$'...'` (POSIX.1-2024). Also escapes the second character of a `##` or `::` that
-/// starts a CI command (see [`CiCommand`]).
+/// Quotes text as a single word for a shell. Escapes harmful characters (see [`is_harmful`]) as
+/// `$'...'` (POSIX.1-2024), and the second character of a `##` or `::` that starts a CI command
+/// (see [`CiCommand`]).
 pub fn shell_word(text: &str) -> String {
     if !text.is_empty() && text.bytes().all(is_plain) {
         return text.to_owned();
@@ -53,8 +53,8 @@ pub fn shell_word(text: &str) -> String {
             '\\' | '\'' => word.extend(['\\', character]),
             _ if is_command || is_harmful(character) => {
                 for byte in character.encode_utf8(&mut [0; 4]).bytes() {
-                    // Always write three digits. Otherwise, the shell would treat a following digit
-                    // as part of the escape. Writing to a String cannot fail.
+                    // Always write three digits, because the shell would treat a following digit as
+                    // part of the escape. Writing to a String cannot fail.
                     let _ = write!(word, "\\{byte:03o}");
                 }
             }

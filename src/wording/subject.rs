@@ -7,7 +7,8 @@ use super::phrase::Symbols;
 use crate::graph::PidGraph;
 use crate::model::{Container, Pid, Process, cgroup};
 
-/// If a process has more PIDs than this, the PIDs in the middle are left out.
+/// Maximum number of PIDs of a process to show. If there are more, the PIDs in the middle are left
+/// out.
 const LEVELS: usize = 4;
 
 /// Maximum length of a command line in characters. Longer command lines are truncated.
@@ -64,7 +65,7 @@ pub struct Pids<'a> {
 impl fmt::Display for Pids<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Symbols { arrow, ellipsis, .. } = self.symbols;
-        // Before Linux 4.1, `nspid` is empty, so take the outermost PID from `pid`.
+        // Take the outermost PID from `pid`, because `nspid` is empty before Linux 4.1.
         self.process.pid.fmt(f)?;
         let mut inner = self.process.nspid.get(1..).unwrap_or_default();
         if !self.all && inner.len() >= LEVELS {
@@ -78,8 +79,7 @@ impl fmt::Display for Pids<'_> {
     }
 }
 
-/// Returns the beginning of the command line, or the name of a process that has no command line,
-/// such as a zombie.
+/// Returns the beginning of the command line. If there is none, as for a zombie, returns the name.
 pub fn command(process: &Process, ascii: bool) -> String {
     let args = process.details.as_ref().and_then(|details| details.args.as_ref());
     let Some(args) = args.filter(|args| !args.is_empty()) else {
@@ -93,8 +93,7 @@ pub fn command(process: &Process, ascii: bool) -> String {
     }
 }
 
-/// Returns a phrase for the state of a process that is frozen, stopped, uninterruptible or
-/// terminated. Returns `None` for any other state.
+/// Returns the process state as a phrase, if it is frozen, stopped, uninterruptible or terminated.
 pub fn process_state(process: &Process) -> Option<&'static str> {
     match process.state {
         _ if process.is_unreaped() => Some("zombie"),
@@ -113,25 +112,23 @@ pub fn container_of<'a>(graph: &'a PidGraph, process: &'a Process) -> Option<&'a
     process.other_container().or_else(of_namespace).filter(|it| !it.is_unit())
 }
 
-/// Returns the systemd service or container that a process belongs to, according to the cgroup of
-/// the process.
+/// Returns the systemd service or container in the cgroup path of a process.
 pub fn part_of(graph: &PidGraph, process: &Process) -> Option<String> {
     let namespace = process.namespace.and_then(|id| graph.namespace(id));
     let own = namespace.and_then(|namespace| namespace.container.as_ref());
     let found = cgroup::of_path(process.cgroup()?, None);
     let is_found = |it: &&Container| found.as_ref().is_some_and(|found| found.is_same(it));
-    // Prefer the container in the graph, because `found` has an ID but no name.
+    // Prefer the container in the graph, because it may have a name. `found` has only an ID.
     if let Some(container) = process.other_container().or_else(|| own.filter(is_found)) {
         return Some(container.to_string());
     }
     let found = found?;
     if found.is_unit() {
-        // Leave out systemd scopes: a scope is a session or an app that a user started, not a
-        // service.
+        // Leave out systemd scopes, such as login sessions, because they are not services.
         let is_service = |name: &&str| name.ends_with(".service");
         let unit = Some(found.id).filter(|it| is_service(&it.as_str()))?;
-        // A user's service can have the same name as a system service, so add the service of the
-        // user manager (`user@UID.service`).
+        // Add the user manager (`user@UID.service`), because a user's service can have the same
+        // name as a system service.
         let outer = process.cgroup()?.split('/').find(is_service).filter(|it| *it != unit);
         return Some(outer.map_or(unit.clone(), |outer| format!("{unit} in {outer}")));
     }

@@ -11,8 +11,7 @@ pub const MOUNTS: usize = 3;
 pub enum Unmount {
     /// A shell command that unmounts it.
     Command(String),
-    /// A sentence, because no command can safely unmount it. If pasted into a shell, it does
-    /// nothing.
+    /// A sentence, because no command can safely unmount it. In a shell, the sentence does nothing.
     Note(String),
 }
 
@@ -36,19 +35,19 @@ pub fn add_umounts(namespace: &Namespace, facts: &LiveFacts, line: &mut Line) {
     }
 }
 
-/// Returns the command that unmounts a path in a mount namespace. Returns a note instead if the
-/// command would fail, or would remove another mount.
+/// Returns the command that unmounts a path in a mount namespace. If the command would fail or
+/// would remove another mount, returns a note instead.
 ///
-/// If pidns is in another mount namespace, the command enters the mount namespace of the path.
-/// Returns `None` if it is unknown how to enter it. For a saved document, the command does not enter
-/// a mount namespace, because the current mount namespaces are unknown.
+/// If pidns is in another mount namespace, the command enters the mount namespace of the path. For
+/// a saved document, the command does not, because the current mount namespaces are unknown.
 ///
-/// The owner of a mount namespace can replace the files in it, including programs. So the command
-/// runs the host's `umount`, which switches to the mount namespace (`-N`), and does not run a
-/// helper program (`-i`). Without `-n`, `umount` would open `/run/mount/utab.lock` in the mount
-/// namespace. If this file were a symbolic link, its target would become readable for everyone.
+/// The command runs the host's `umount`, because the owner of a mount namespace can replace the
+/// programs in it. `umount` switches to the mount namespace (`-N`), and runs no helper program
+/// (`-i`). Without `-n`, it would open `/run/mount/utab.lock` there. If this file were a symbolic
+/// link, its target would become readable for everyone.
 ///
-/// Returns `None` for a mount without a usable path, such as `(unreachable)`.
+/// Returns `None` for a path such as `(unreachable)`, and for a mount namespace that no command can
+/// enter.
 pub fn unmount(mount: &BindMount, facts: &LiveFacts) -> Option<Unmount> {
     if !mount.path.starts_with('/') {
         return None;
@@ -80,11 +79,11 @@ pub fn unmount(mount: &BindMount, facts: &LiveFacts) -> Option<Unmount> {
 fn enter_file(file: &str, mount: &BindMount) -> String {
     let (file, path) = (shell_word(file), shell_word(&mount.path));
     let inode = mount.mount_namespace;
-    // The link text of a descriptor can be a path, so compare the inode.
+    // Compare the inode, because the link text of a descriptor can be a path.
     format!("[ \"$(stat -Lc %i {file})\" = {inode} ] && umount -i -n -N {file} {path}")
 }
 
-/// Returns a sentence that says why umount(8) cannot remove a mount. Returns `None` if it can.
+/// Returns a sentence with the reason why umount(8) cannot remove a mount; `None` if it can.
 fn obstacle(
     mount: &BindMount,
     namespace: Option<&MountNamespace>,

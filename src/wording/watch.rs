@@ -37,8 +37,8 @@ pub fn start(start: &WatchStart<'_>) -> Line {
     line
 }
 
-/// Returns a phrase that says how many rounds were skipped, and why. `longest` is the time that the
-/// longest round took.
+/// Returns a phrase with the number of skipped rounds and the reason. `longest` is the duration of
+/// the longest round.
 pub fn rounds_skipped(skipped: u64, longest: Duration, interval: Duration) -> String {
     format!(
         "skipped {}: a snapshot took {:.2} s, and the interval is {}",
@@ -48,14 +48,13 @@ pub fn rounds_skipped(skipped: u64, longest: Duration, interval: Duration) -> St
     )
 }
 
-/// Returns a phrase for the first successful snapshot after failed ones. `failed` is the number of
-/// rounds without a snapshot.
+/// Returns a phrase for the first successful snapshot after `failed` rounds without a snapshot.
 pub fn scan_works(failed: u64) -> String {
     format!("snapshots work again, after {} without one", rounds(failed))
 }
 
 /// Returns a phrase for a watch that waits for new problems with these `codes`. `count` is the
-/// number of such problems that the first snapshot already has.
+/// number of such problems in the first snapshot.
 pub fn already_there(count: usize, codes: &[CheckCode]) -> String {
     let codes: Vec<_> = codes.iter().map(|code| code.name()).collect();
     let codes = codes.join(" or ");
@@ -69,8 +68,8 @@ pub fn saved(files: &[impl AsRef<Path>]) -> String {
     format!("saved {}", files.join(" and "))
 }
 
-/// Returns the last line of the log: the reason why the watch ended (`why`, such as "by SIGINT"),
-/// the number of snapshots, and the number of skipped rounds.
+/// Returns the last line of the log: the reason why the watch ended (such as "by SIGINT"), the
+/// number of snapshots, and the number of skipped rounds.
 pub fn ended(why: &str, taken: u64, skipped: u64) -> String {
     let snapshots = Counted(usize::try_from(taken).unwrap_or(usize::MAX), "snapshot", "snapshots");
     if skipped == 0 {

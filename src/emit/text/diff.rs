@@ -42,8 +42,7 @@ struct DiffTree<'a, 'd> {
 }
 
 impl DiffTree<'_, '_> {
-    /// Adds the line for a namespace, the lines for its changed processes, and the child namespaces
-    /// that are shown.
+    /// Adds the lines for a namespace, its changed processes, and its visible child namespaces.
     fn namespace(&mut self, node: Option<OverlayNode>, place: Place) {
         let children = self.overlay.children(node);
         let has_rows = !self.overlay.rows(node).is_empty();
