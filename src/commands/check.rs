@@ -36,7 +36,7 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
     view::check_stdin(arguments.since.as_deref(), origin.file.as_deref())?;
     let load = |path: &Path| view::load_document(path, origin.host.as_deref(), output.quiet);
     let before = arguments.since.as_deref().map(load).transpose()?;
-    // `None` if the clock cannot represent the deadline. pidns then waits without a time limit.
+    // `None` means no time limit: the clock cannot represent such a late time.
     let deadline = Instant::now().checked_add(arguments.wait());
     let mut lasting = LastingFindings::default();
     let mut is_over = false;
@@ -63,10 +63,8 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
     Ok(view::exit_status(check.count(Verdict::Deny) > 0, is_complete, output.strict))
 }
 
-/// Runs one check. Also returns the reasons why the check may have missed problems, and all
-/// processes of the host, regardless of the filter. The check may have missed problems if the
-/// filter selected nothing in an incomplete snapshot. It may also have missed problems if the user
-/// asked for limits and some limits are unknown.
+/// Runs one check. Returns its result, the reasons why the check may have missed problems, and all
+/// processes of the host, even those that the filter removes.
 fn check_once(
     arguments: &cli::Check,
     before: Option<&Snapshot>,
@@ -97,8 +95,8 @@ fn check_once(
         let (graph, nothing) = query::part(graph, selection);
         (Check::new(graph, unsettled, policy), nothing.map(|no| (no, coverage)))
     };
-    // Apply the filter to the whole snapshot, including pidns itself. After a clean CI job, a
-    // correct filter may match only pidns, and this is not an error.
+    // Filter the whole snapshot, with pidns in it. After a clean CI job, a correct filter may match
+    // only pidns.
     let matches_nothing = |whole| query::part(PidGraph::new(whole), selection).1.is_some();
     check.nothing_matches = nothing.is_some() && whole.is_some_and(matches_nothing);
     let gap = nothing.map(|(no, coverage)| clean(no, coverage)).transpose()?.flatten();
@@ -106,8 +104,7 @@ fn check_once(
         let details = arguments.details();
         add_live_facts(&mut check, threads, policy, details, &origin.procfs, host.processes())?;
     }
-    // Most problems concern namespaces and processes, so unknown limits make the check incomplete
-    // only if the user asked for limits.
+    // Missing limits do not matter unless the user asked for limits.
     let lacks_limits = !has_all_limits && policy.asks_for_limits();
     let unknown = lacks_limits.then(|| "some limits are unknown (see pidns limits)".to_owned());
     Ok((check, gap.into_iter().chain(unknown).collect(), host))
@@ -126,9 +123,9 @@ fn complete_limits(snapshot: &mut Snapshot, origin: &cli::Origin) -> Result<bool
     Ok(!diagnostics.iter().any(Diagnostic::is_gap))
 }
 
-/// Decides how to report an empty selection. Returns an error if the user named a namespace or
-/// process that does not exist. Returns a warning if the snapshot may lack matching processes or
-/// namespaces. Returns `None` if the selection is correct although it is empty.
+/// Decides how to report an empty selection. If the user named a namespace or process that does not
+/// exist, returns an error. If the snapshot may lack matching processes or namespaces, returns a
+/// warning. Otherwise, returns `None`.
 fn clean(no: NotFound, coverage: Coverage) -> Result<Option<String>, Error> {
     let is_clean = matches!(no, NotFound::Selection(_));
     let error = Error::not_found(no, &coverage);
@@ -141,8 +138,8 @@ fn clean(no: NotFound, coverage: Coverage) -> Result<Option<String>, Error> {
     }
 }
 
-/// Loads a snapshot. If a process or namespace of the live host is in a transient state, pauses and
-/// takes a second snapshot. The check reports a transient state only if both snapshots show it.
+/// Loads a snapshot. If a process or namespace of the live host may be in a transient state, also
+/// takes a second snapshot to find out.
 fn load_settled(
     arguments: &cli::Check,
     before: Option<&Snapshot>,

@@ -1,7 +1,7 @@
 //! Prints completion candidates for the shell's completion script.
 //!
-//! The user is waiting, so this module lists processes without a full scan. Processes and
-//! namespaces that cannot be read are left out without a message.
+//! The module lists processes without a full scan, because the user is waiting. Unreadable
+//! processes and namespaces are left out without a message.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -57,14 +57,13 @@ fn candidates(words: Vec<OsString>) -> String {
     let (last, directory) = (words.len() - 1, std::env::current_dir().ok());
     let mut offered = offers(&mut command, words, last, directory.as_deref()).unwrap_or_default();
     let is_option = |it: &CompletionCandidate| it.get_value().as_encoded_bytes().starts_with(b"-");
-    // Offer options only after a hyphen, or if there are no other candidates.
+    // Offer options only after a hyphen, unless there are no other candidates.
     if is_empty && !offered.iter().all(is_option) {
         offered.retain(|candidate| !is_option(candidate));
     }
     let mut lines = String::new();
     for candidate in &offered {
-        // Leave out values with control characters. A newline, for example, would split a
-        // candidate.
+        // Leave out values with control characters: a newline would split a candidate.
         let value = candidate.get_value().to_str();
         let Some(value) = value.filter(|it| !it.contains(char::is_control)) else { continue };
         let help = candidate.get_help().map(ToString::to_string).unwrap_or_default();
@@ -74,8 +73,7 @@ fn candidates(words: Vec<OsString>) -> String {
     lines
 }
 
-/// Returns the value of the option `--procfs` in a command line (`words`), or `/proc` if the option
-/// is missing.
+/// Returns the value of `--procfs` in a command line. The default is `/proc`.
 fn procfs(words: &[OsString]) -> PathBuf {
     let mut named = None;
     let mut words = words.iter().filter_map(|word| word.to_str());
@@ -91,8 +89,8 @@ fn procfs(words: &[OsString]) -> PathBuf {
 
 /// Adds completers to the arguments whose values depend on the host.
 fn with_values(command: Command, listing: &Arc<Option<ProcessList>>) -> Command {
-    // A verb is also possible here. Offer PIDs only after the user has typed a digit, because
-    // thousands of PIDs would hide the verbs.
+    // This argument can also be a verb. Offer PIDs only after a digit, because thousands of PIDs
+    // would hide the verbs.
     let needs_digit = command.has_subcommands();
     let one_of = |offer: fn(&ProcessList, &str) -> Vec<CompletionCandidate>| {
         let listing = Arc::clone(listing);
@@ -110,8 +108,8 @@ fn with_values(command: Command, listing: &Arc<Option<ProcessList>>) -> Command 
             "user" => one_of(users),
             "container" => one_of(containers),
             "command" => ArgValueCompleter::new(Executable),
-            // In `pidns check` and `pidns watch`, these options take rules. In `pidns run`,
-            // `--deny` takes one of a few fixed values, and clap completes them.
+            // `pidns run --deny` takes a fixed value, which clap completes. Elsewhere, these
+            // options take rules.
             "deny" | "warn" | "allow" | "until" if argument.get_possible_values().is_empty() => {
                 ArgValueCompleter::new(codes)
             }
@@ -147,11 +145,11 @@ fn namespaces(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
     }
 }
 
-/// Calls `word` for each process to get a word and its description. Returns each distinct word that
-/// starts with `typed`, with the description from the first process.
+/// Calls `word` for each process to get a word and its description. Returns the distinct words that
+/// start with `typed`.
 ///
-/// Any user can choose the name of a process, so words with characters that are special in a shell
-/// are left out.
+/// Leaves out words with special characters of the shell, because any user can choose the name of a
+/// process.
 fn words_of<'a>(
     listing: &'a ProcessList,
     typed: &str,
@@ -160,8 +158,8 @@ fn words_of<'a>(
     offer(typed, listing.pids().into_iter().filter_map(word))
 }
 
-/// Returns a candidate for each distinct word that starts with `typed` and has no characters that
-/// are special in a shell.
+/// Returns the distinct words that start with `typed`. Leaves out words with special characters of
+/// the shell.
 fn offer(typed: &str, offered: impl Iterator<Item = (String, String)>) -> Vec<CompletionCandidate> {
     let is_plain = |byte| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-' | b'+' | b'/');
     let mut words = BTreeMap::new();
@@ -199,8 +197,7 @@ fn containers(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
         let name = container.name.clone().filter(|_| pod.is_none());
         let length = container.short_id().len().max(typed.len());
         let id = container.id.get(..length).unwrap_or(&container.id).to_owned();
-        // If the container or its pod has a name, offer the container's ID only after the user has
-        // typed the beginning of the ID.
+        // If the container or its pod has a name, offer the ID only after its first character.
         let is_id = |_: &String| !typed.is_empty() || (name.is_none() && pod.is_none());
         let id = Some(id).filter(is_id);
         [name, pod, id].into_iter().flatten().map(move |word| (word, help.clone()))
@@ -220,8 +217,8 @@ fn codes(typed: &OsStr) -> Vec<CompletionCandidate> {
     meant.map(|code| candidate(code.name().to_owned(), code.meaning().to_owned())).collect()
 }
 
-/// Completes the command of `pidns run`: suggests executables for the first word, and files for the
-/// other words.
+/// Completes the command of `pidns run`. The first word is an executable. The other words are
+/// files.
 struct Executable;
 
 impl ValueCompleter for Executable {

@@ -68,8 +68,7 @@ pub(super) fn hidden(before: &Snapshot, after: &Snapshot) -> BTreeSet<NamespaceI
     collect::still_in_kernel(before.namespaces.iter().filter(went))
 }
 
-/// Prints a one-line warning if reported differences may be wrong, or real differences may be
-/// missing.
+/// Prints a one-line warning if the differences may be incomplete or wrong.
 fn warn_of_caveats(diff: &Diff) {
     let caveats: Vec<_> = diff.caveats().into_iter().map(DiffCaveat::message).collect();
     if !caveats.is_empty() {

@@ -17,7 +17,7 @@ use crate::wording::limit::namesake_text;
 /// Prints the limits. The exit status is 1 if a limit is reached.
 ///
 /// # Errors
-/// Fails if pidns could not read any limit, or if a requested process does not exist.
+/// Fails if no limit could be read, or if a requested process does not exist.
 pub fn limits(arguments: &cli::Limits) -> Result<Exit, Error> {
     let (output, origin) = (&arguments.output, &arguments.origin);
     let asked: BTreeSet<Pid> = arguments.pids.iter().copied().collect();
@@ -27,8 +27,7 @@ pub fn limits(arguments: &cli::Limits) -> Result<Exit, Error> {
     let mut report = LimitReport::new(PidGraph::new(snapshot), asked, own);
     let code = DiagnosticCode::LimitsUnknown.name();
     let unknown = report.graph.snapshot().diagnostics.iter().filter(|it| it.code == code);
-    // Zombies and kernel threads have no limits. If the user names only such processes, print an
-    // empty result. Fail only if pidns could not read the limits of a process that the user named.
+    // Zombies and kernel threads have no limits, so an empty result for them is not an error.
     let is_unread = |it: &Diagnostic| it.pids.iter().any(|pid| report.asked.contains(pid));
     let has_unknown = report.unknown > 0 || unknown.clone().any(is_unread);
     if report.known == 0 && has_unknown {
@@ -49,8 +48,8 @@ pub fn limits(arguments: &cli::Limits) -> Result<Exit, Error> {
     Ok(view::exit_status(report.full() > 0, snapshot.complete, output.strict))
 }
 
-/// Loads a snapshot with the limits of the processes in `asked`, or of all processes if `asked` is
-/// empty.
+/// Loads a snapshot with the limits of the processes in `asked`. If `asked` is empty, loads the
+/// limits of all processes.
 fn load(arguments: &cli::Limits, asked: &BTreeSet<Pid>) -> Result<Snapshot, Error> {
     let origin = &arguments.origin;
     let details = asked.is_empty().then_some(Detail::Limits).into_iter().collect();

@@ -9,26 +9,26 @@ use crate::error::Error;
 use crate::model::{Detail, Process, Snapshot};
 use crate::query::{Check, Policy, ThreadProblems, Transients, Unsettled};
 
-/// A snapshot to check, the problems of individual threads, and the transient states that the check
-/// must not report.
+/// A snapshot to check, with the problems of its threads, and with the states that may be
+/// transient.
 pub struct Settled {
     pub snapshot: Snapshot,
-    /// Processes and namespaces in states that are probably temporary. The check does not report
-    /// these states as problems.
+    /// Processes and namespaces whose problems are not reported, because their state is probably
+    /// transient.
     pub unsettled: Unsettled,
     pub threads: ThreadProblems,
 }
 
 impl Settled {
-    /// Accepts a snapshot without a second scan to confirm its transient states.
+    /// Accepts a snapshot without a second scan.
     pub fn unconfirmed(snapshot: Snapshot) -> Self {
         Self { snapshot, unsettled: Unsettled::default(), threads: ThreadProblems::default() }
     }
 }
 
-/// If a process or namespace of the live host is in a transient state, pauses and takes a second
-/// snapshot. The check reports a transient state only if both snapshots show it. It reports an
-/// uninterruptible sleep only if the thread did not run between the snapshots.
+/// Separates lasting problems from transient states. If a process or namespace is in such a state,
+/// pauses and takes a second snapshot. The check reports a transient state only if both snapshots
+/// show it.
 pub fn settle(
     first: Snapshot,
     procfs: &Path,
@@ -52,16 +52,15 @@ pub fn settle(
     let has_woken = |it: &&Process| it.state == 'D' && stuck.get(&it.pid) != Some(&it.pid);
     unsettled.processes.extend(snapshot.processes.iter().filter(has_woken).map(|it| it.pid));
     unsettled.processes.extend(live.partly_stopped()?);
-    // Leave out leader threads: the state of the process already shows that its leader is in
-    // uninterruptible sleep.
+    // Leave out leader threads: the state of a process is the state of its leader.
     stuck.retain(|pid, tid| pid != tid);
     let threads = ThreadProblems { stuck, stopped_inits: live.stopped_inits()? };
     Ok(Settled { snapshot, unsettled, threads })
 }
 
-/// Completes a check with data from the live host: findings about threads, the requested details of
-/// the processes that have findings, and the facts that advice needs. Removes the findings about
-/// leftovers that have ended since the scan. `processes` are all processes of the scan.
+/// Adds data from the live host to a check: problems of threads, details of processes, and facts
+/// for advice. Removes the findings about leftovers that have ended. `processes` are all processes
+/// of the scan.
 pub fn add_live_facts(
     check: &mut Check,
     threads: ThreadProblems,
@@ -80,7 +79,7 @@ pub fn add_live_facts(
     Ok(())
 }
 
-/// Adds the cgroup and the requested details to each process that a finding is about.
+/// Adds the cgroup and the requested details to each process with a finding.
 fn add_details(
     check: &mut Check,
     mut details: BTreeSet<Detail>,

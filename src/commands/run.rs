@@ -22,22 +22,22 @@ use crate::run::report_file::{ReportFile, WriteMode};
 use crate::run::{REAPING, SupervisedCommand, end_by_sigint, kill};
 use crate::wording::run::killed_text;
 
-/// Maximum number of scans for leftovers. If processes fork and exit faster than pidns can read
-/// them, more scans would not help.
+/// Maximum number of scans for leftovers. More scans would not find processes that fork and exit
+/// too fast.
 const MAX_SCANS: usize = 5;
 
-/// Time after which pidns does not start another scan, even if it has not reached [`MAX_SCANS`].
+/// Time after which pidns starts no further scan for leftovers.
 const SCANNING: Duration = Duration::from_secs(1);
 
-/// The path of the running program. It works even if the program's file has been replaced.
+/// The path of the running program, even if its file has been replaced.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
-/// Runs a command, and exits with its status. Reports the leftovers on standard error: the
-/// processes and namespaces that remain. `collector` selects how pidns takes snapshots.
+/// Runs a command, and exits with its status. Reports the processes and namespaces that the command
+/// left behind. `collector` selects how pidns takes snapshots.
 ///
 /// # Errors
-/// Returns an error if the command could not be started. Also returns an error if the command
-/// succeeded, but pidns could not determine the leftovers.
+/// Fails if the command could not be started. Also fails if the command succeeded, but pidns could
+/// not look for leftovers.
 pub fn run(arguments: &Run, collector: Collector) -> Result<Exit, Error> {
     if Descendants::open(Path::new("/proc"))?.adopts_others() {
         return run_in_child(arguments);
@@ -64,18 +64,16 @@ pub fn run(arguments: &Run, collector: Collector) -> Result<Exit, Error> {
             Err(_) => Exit::RunTrouble,
         });
     }
-    // The command failed, so exit with its status. This status is more important to the caller than
-    // an error of pidns.
+    // Exit with the status of the failed command, even if pidns has failed as well.
     if ended.is_by_sigint() {
-        // After Ctrl-C, a shell stops running its script only if SIGINT terminated its child.
+        // A shell stops its script on Ctrl-C only if SIGINT terminated its child.
         end_by_sigint();
     }
     Ok(Exit::Command(ended.status()))
 }
 
-/// Runs pidns again, as a child with the same arguments. The child is a subreaper, so it adopts all
-/// orphans of the command. This process adopts the orphans that are not from the command, and
-/// ignores them.
+/// Runs pidns again as a child, with the same arguments. The child adopts all orphans of the
+/// command. This process adopts only unrelated orphans, and ignores them.
 fn run_in_child(arguments: &Run) -> Result<Exit, Error> {
     let mut words = vec![OsString::from(OWN_PROGRAM)];
     words.extend(env::args_os().skip(1));
@@ -87,8 +85,7 @@ fn run_in_child(arguments: &Run) -> Result<Exit, Error> {
     Ok(Exit::Command(ended.status()))
 }
 
-/// Finds and reports the leftovers. If `--kill` is given, also kills them. Returns `true` if
-/// `--deny` covers the code of any finding.
+/// Reports the leftovers. With `--kill`, also kills them. Returns `true` if a finding is denied.
 fn report(
     arguments: &Run,
     collector: Collector,
@@ -115,7 +112,7 @@ fn report(
         let may_be_left = !has_none_left || command.has_new_mounts()?;
         may_be_left.then(|| find_leftovers(arguments, command, collector)).transpose()
     })();
-    // `found` contains no leftovers if all of them exited during the scan.
+    // `found` is empty if all leftovers exited during the scan.
     let is_any_left = match &found {
         Ok(found) => found.as_ref().is_some_and(|(leftovers, _)| !leftovers.is_empty()),
         Err(_) => true,
@@ -143,8 +140,8 @@ fn report(
     Ok(!report.violations().is_empty())
 }
 
-/// Kills the leftovers. Also finds outsiders: processes that were not started by the command, but
-/// that the kernel kills when it kills the init of their PID namespace.
+/// Kills the leftovers. If an init is killed, the kernel also kills the other members of its PID
+/// namespace. Records the members that the command did not start (outsiders).
 fn kill_leftovers(
     command: &mut SupervisedCommand,
     grace: Duration,
@@ -152,8 +149,7 @@ fn kill_leftovers(
     collector: Collector,
 ) -> Killed {
     let mut killed = kill::kill(command, grace, |command| {
-        // The kernel kills outsiders (processes that do not descend from the command) only if a
-        // leftover init is killed.
+        // Without an init among the leftovers, the kernel kills no other processes.
         let Some(leftovers) = leftovers.as_deref_mut().filter(|it| it.has_init()) else { return };
         let request = Request {
             procfs: PathBuf::from("/proc"),
@@ -162,8 +158,7 @@ fn kill_leftovers(
             environment: BTreeSet::new(),
             collector,
         };
-        // If the second scan fails, keep the outsiders (processes that do not descend from the
-        // command) that the first scan found.
+        // If the second scan fails, keep the result of the first scan.
         if let Ok(collected) = collect::collect_with(command.descendants(), &request) {
             leftovers.update_outsiders(&collected.snapshot, &scope(command));
         }
@@ -174,8 +169,8 @@ fn kill_leftovers(
     killed
 }
 
-/// Writes the report to standard error and to the report files. Stops waiting for slow readers as
-/// soon as `stop` is readable.
+/// Writes the report to standard error and to the report files. Stops waiting for slow readers when
+/// `stop` is readable.
 fn write_reports(
     arguments: &Run,
     report: &RunReport,
@@ -199,8 +194,8 @@ fn open_reports(arguments: &Run) -> Result<Vec<(RunFormat, ReportFile)>, Error> 
     let mut formats = Vec::new();
     let mut files = Vec::new();
     for (format, path) in arguments.reports() {
-        // Append a Markdown report, because its file can be $GITHUB_STEP_SUMMARY, to which the CI
-        // step may already have written.
+        // Append a Markdown report: its file can be $GITHUB_STEP_SUMMARY, which may already have
+        // contents.
         let appends = format == RunFormat::Markdown;
         let mode = if appends { WriteMode::Append } else { WriteMode::Replace };
         formats.push(format);
@@ -210,8 +205,8 @@ fn open_reports(arguments: &Run) -> Result<Vec<(RunFormat, ReportFile)>, Error> 
     Ok(formats.into_iter().zip(files).collect())
 }
 
-/// Scans the host until a scan shows leftovers, or until all processes that the command started
-/// have exited. Gives up after [`MAX_SCANS`] scans, or after the time [`SCANNING`].
+/// Scans the host until leftovers are found, or until all descendants of the command have exited.
+/// Gives up after [`MAX_SCANS`] scans, or after the time [`SCANNING`].
 fn find_leftovers(
     arguments: &Run,
     command: &mut SupervisedCommand,
@@ -241,8 +236,8 @@ fn find_leftovers(
     }
 }
 
-/// Looks up facts on the live host, for the advice on how to remove the namespaces in `snapshot`.
-/// Considers all processes, because a user can enter a mount namespace through any process in it.
+/// Finds facts for advice on removing namespaces. Searches all processes of the host, because any
+/// process in a mount namespace can be used to enter it.
 fn live_facts(snapshot: &Snapshot, command: &SupervisedCommand) -> Result<LiveFacts, Error> {
     let mounts = snapshot.namespaces.iter().flat_map(Namespace::mounts).collect();
     let live = LiveHost::of(command.descendants().procfs()?, &snapshot.processes);
@@ -272,8 +267,7 @@ fn scope(command: &SupervisedCommand) -> RunScope {
     }
 }
 
-/// Returns the output style, which depends on the options and the locale. Text wraps after `width`
-/// columns.
+/// Returns the output style. Text wraps after `width` columns.
 fn style(arguments: &Run, width: Option<usize>) -> Style {
     let ascii = arguments.ascii || !output::is_utf8();
     Style { pretty: true, ascii, width, ..Style::default() }

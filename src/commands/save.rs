@@ -13,12 +13,10 @@ use crate::error::Error;
 use crate::graph::PidGraph;
 use crate::model::Snapshot;
 
-/// Maximum number of files with the same time in their names. A number is added to make each name
-/// unique.
+/// Maximum number of file names with the same time.
 const SAME_NAME: u32 = 1000;
 
-/// The directory for saved snapshots. It stays open, so pidns can still use it after it has been
-/// renamed.
+/// The open directory for saved snapshots. It can be renamed during the watch.
 #[derive(Debug)]
 pub struct SaveDir {
     dir: OwnedFd,
@@ -26,7 +24,7 @@ pub struct SaveDir {
 }
 
 impl SaveDir {
-    /// Opens the directory. Fails unless files can be created in it.
+    /// Opens the directory. Fails if pidns cannot create files in it.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let failed = |errno: Errno| Error::Report { path: path.to_owned(), source: errno.into() };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -36,8 +34,8 @@ impl SaveDir {
         Ok(Self { dir, path: path.to_owned() })
     }
 
-    /// Saves a snapshot as a JSON document in a new file, and returns the path of the file. The
-    /// file name contains `word` and the time of the snapshot. If writing fails, removes the file.
+    /// Saves a snapshot as a JSON document in a new file, and returns the path. The file name
+    /// contains `word` and the time of the snapshot.
     pub fn save(&self, snapshot: &Snapshot, word: &str) -> Result<PathBuf, Error> {
         let (file, name) = self.create(&snapshot.captured_at, word)?;
         let path = self.path.join(&name);
@@ -53,8 +51,7 @@ impl SaveDir {
 
     /// Creates a new file, and returns its name. Never opens an existing file.
     fn create(&self, captured_at: &str, word: &str) -> Result<(File, String), Error> {
-        // Without `-` and `:`, the file name needs no quotes in a shell, and scp(1) does not
-        // mistake a part of it for a host name.
+        // Remove `-` and `:`, because scp(1) takes the text before a colon for a host name.
         let time = captured_at.replace(['-', ':'], "");
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(0o666);

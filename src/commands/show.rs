@@ -83,15 +83,14 @@ fn facts(graph: &PidGraph, pids: &BTreeSet<Pid>, origin: &Origin) -> Result<Live
     Ok(live.facts(&all, &BTreeSet::new())?)
 }
 
-/// Warns about requested processes that do not exist. (If none of them exists, pidns fails with an
-/// error instead.)
+/// Warns about the requested processes that do not exist.
 fn warn_missing(missing: &[Pid]) {
     let missing: Vec<_> = missing.iter().map(Pid::to_string).collect();
     output::warn(format_args!("no process {}", missing.join(" ")));
 }
 
-/// Adds to the snapshot the limits that these processes have reached. If a limit can't be read,
-/// leaves it out without a message, because the user did not ask for limits.
+/// Adds the limits that these processes have reached. Leaves out unreadable limits without a
+/// message, because the user did not ask for limits.
 fn add_full_limits(
     snapshot: &mut Snapshot,
     pids: &BTreeSet<Pid>,

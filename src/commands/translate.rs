@@ -12,11 +12,11 @@ use crate::model::SearchScope;
 use crate::output;
 use crate::query::{self, Coverage};
 
-/// Prints the PIDs that processes have in another namespace. If possible, the kernel translates the
-/// PIDs (since Linux 6.11). Otherwise, takes a snapshot.
+/// Prints the PIDs of processes in another namespace. Uses the kernel's translation if possible
+/// (Linux 6.11 or later). Otherwise, takes a snapshot.
 ///
 /// # Errors
-/// If a requested process does not exist, prints nothing and returns an error.
+/// Fails if a requested process does not exist. Prints nothing in that case.
 pub fn translate(arguments: &Translate) -> Result<Exit, Error> {
     let Translate { pids, from, to, origin, .. } = arguments;
     let from = view::handle(from.as_ref(), origin)?;
@@ -28,8 +28,7 @@ pub fn translate(arguments: &Translate) -> Result<Exit, Error> {
     let translations = if let Some(answer) = from_kernel {
         answer.map_err(|no| Error::NotFound { no, caveat: None })?
     } else {
-        // Search all default places: a namespace without processes is found only through a
-        // descriptor, a mount or a pid_for_children link.
+        // Search all default places, because a namespace can exist without processes.
         let scopes = SearchScope::default_set();
         let graph = PidGraph::new(view::load(
             origin,

@@ -17,13 +17,13 @@ use crate::query::{
 pub struct Until {
     policy: Policy,
     codes: BTreeSet<CheckCode>,
-    /// The first snapshot. Problems that already exist in this snapshot do not end the watch.
+    /// The first snapshot of the watch. Its problems do not end the watch.
     first: Snapshot,
 }
 
 impl Until {
-    /// Creates the condition. `first` is the first snapshot of the watch. `request` describes how
-    /// that snapshot was taken.
+    /// Creates the condition. `first` is the first snapshot of the watch, and `request` describes
+    /// its scan.
     pub fn new(rules: &[Rule], first: &Snapshot, request: &Request) -> Result<Self, Error> {
         let codes: BTreeSet<_> = rules.iter().map(Rule::code).collect();
         let mut first = without_attendants(first.clone());
@@ -45,8 +45,8 @@ impl Until {
         Check::new(graph, Unsettled::default(), &self.policy).findings.len()
     }
 
-    /// Checks a snapshot for problems. If the problems may be transient, takes another snapshot, as
-    /// `pidns check` does. Returns the last snapshot, and the problems if there are any.
+    /// Checks a snapshot for problems. If the problems may be transient, takes another snapshot.
+    /// Returns the last snapshot, and the problems if there are any.
     pub fn check(
         &self,
         after: Snapshot,
@@ -54,9 +54,8 @@ impl Until {
         scanner: &mut Scanner,
     ) -> Result<(Snapshot, Option<Check>), Error> {
         let Request { procfs, details, .. } = scanner.request().clone();
-        // `settle` is slow, because it may pause and take a second snapshot. It removes transient
-        // problems, and adds problems with individual threads. If thread problems cannot end the
-        // watch, first check without `settle`. If that check finds no problem, skip `settle`.
+        // `settle` is slow. It is needed only to confirm a problem, or to find problems of threads.
+        // So first check without `settle`, unless problems of threads can end the watch.
         let may_stop = || after.processes.iter().any(Process::has_exited_leader);
         let needs_threads = self.codes.contains(&CheckCode::Uninterruptible)
             || (self.codes.contains(&CheckCode::StoppedInit) && may_stop());
@@ -100,7 +99,7 @@ fn add_limits(snapshot: &mut Snapshot, request: &Request) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns the error for a snapshot that cannot be compared with an earlier one of the same watch.
+/// Returns the error for two snapshots of a watch that cannot be compared.
 pub fn incomparable(why: Incomparable) -> Error {
     let before = Path::new("the previous snapshot").to_owned();
     Error::Incomparable { before, after: None, why }

@@ -1,5 +1,5 @@
-//! Functions that several verbs (subcommands) use to load a snapshot, find a namespace, or choose
-//! the output style.
+//! Functions that several verbs (subcommands) share: load a snapshot, find a namespace, choose the
+//! output style.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -20,7 +20,7 @@ use crate::query::Incomparable;
 /// If this environment variable is set and not 0, pidns reports which collector it used.
 const DEBUG: &str = "PIDNS_DEBUG";
 
-/// Takes a snapshot of the live host, or reads the saved document that `origin` names.
+/// Takes a snapshot of the live host, or reads the saved document.
 pub fn load(
     origin: &Origin,
     search: BTreeSet<SearchScope>,
@@ -45,7 +45,7 @@ pub fn collect(request: &Request) -> Result<Snapshot, Error> {
     collect::collect(request).map(snapshot).map_err(Error::from)
 }
 
-/// Returns the snapshot. If debugging is on, prints which collector was used.
+/// Returns the snapshot. In debug mode, also prints the name of the collector.
 pub fn snapshot(collected: Collected) -> Snapshot {
     if env::var_os(DEBUG).is_some_and(|value| !value.is_empty() && value != "0") {
         output::warn(format_args!("collector: {}", collected.collector));
@@ -53,10 +53,10 @@ pub fn snapshot(collected: Collected) -> Snapshot {
     collected.snapshot
 }
 
-/// Reads a saved document. `path` can be `-` for standard input. If there are several snapshots in
-/// the document, `host` selects one.
+/// Reads a saved document. The path `-` means standard input. If the document has several
+/// snapshots, `host` selects one.
 ///
-/// Ignores values that this version of pidns does not know, and prints a warning.
+/// Prints a warning if the document has values that this version of pidns does not know.
 pub fn load_document(path: &Path, host: Option<&str>, quiet: bool) -> Result<Snapshot, Error> {
     let failed = |source| Error::Read { path: path.to_owned(), source };
     let input: Box<dyn BufRead> = if is_stdin(path) {
@@ -73,8 +73,7 @@ pub fn load_document(path: &Path, host: Option<&str>, quiet: bool) -> Result<Sna
     Ok(snapshot)
 }
 
-/// Returns an error if both documents are to be read from standard input, which can be read only
-/// once.
+/// Returns an error if both documents are standard input, which can be read only once.
 pub fn check_stdin(before: Option<&Path>, after: Option<&Path>) -> Result<(), Error> {
     if before.is_some_and(is_stdin) && after.is_some_and(is_stdin) {
         return Err(Error::Usage("only one of two documents can be standard input".to_owned()));
@@ -88,8 +87,8 @@ fn is_stdin(path: &Path) -> bool {
 
 /// Returns a handle for the namespace that an argument refers to.
 ///
-/// If the argument is an nsfs file, the handle keeps the file open. This prevents the kernel from
-/// freeing the namespace during the scan and reusing its inode.
+/// The handle keeps an nsfs file open. The kernel then cannot reuse the inode of the namespace
+/// during the scan.
 pub fn handle(
     namespace: Option<&NamespaceArg>,
     origin: &Origin,
@@ -125,9 +124,9 @@ pub fn style<F: Formats>(output: &Output<F>, no_fold: bool) -> Style {
     }
 }
 
-/// Returns the exit status of a verb. `is_no` is `true` if the result is negative, for example if
-/// `pidns diff` has found a difference. If the view is incomplete, and `strict` is `true`, returns
-/// [`Exit::Incomplete`] instead of success.
+/// Returns the exit status of a verb. `is_no` is `true` for a negative result, such as a difference
+/// in `pidns diff`. If `strict` is set and the view is incomplete, returns [`Exit::Incomplete`]
+/// instead of success.
 pub fn exit_status(is_no: bool, is_complete: bool, strict: bool) -> Exit {
     match is_no {
         true => Exit::No,

@@ -32,9 +32,8 @@ use crate::watch::local_time::LocalTime;
 use crate::watch::schedule::Schedule;
 use crate::wording::watch as wording;
 
-/// Minimum `--interval` at which a watch asks the kernel whether a missing namespace still exists.
-/// The answer takes up to 0.2 seconds. At shorter intervals, the watch reports a missing namespace
-/// as gone without asking.
+/// Shortest `--interval` at which a watch asks the kernel whether a missing namespace still exists.
+/// The question takes up to 0.2 seconds. At shorter intervals, a missing namespace counts as gone.
 const MIN_INTERVAL_FOR_HIDDEN: Duration = Duration::from_secs(1);
 
 /// The reason why the watch ends.
@@ -53,8 +52,8 @@ enum End {
     Stopped,
 }
 
-/// Reports changes until the watch ends. With `--until`, the exit status is 1 if none of the
-/// selected problems has occurred.
+/// Reports changes until the watch ends. With `--until`, the exit status is 1 if no selected
+/// problem has occurred.
 pub fn watch(arguments: &cli::Watch) -> Result<Exit, Error> {
     let signals = Signals::block_ending()
         .map_err(|source| Error::Run { what: "take signals (signalfd)", source })?;
@@ -168,8 +167,7 @@ impl<'a> Watcher<'a> {
             if let Some(end) = self.wait() {
                 return Ok(end);
             }
-            // When the time limit has expired, one more round reports the changes since the
-            // previous round.
+            // After the time limit, one last round reports the remaining changes.
             let is_last = self.end_at.is_some_and(|at| Instant::now() >= at);
             if let Some(end) = self.round()? {
                 return Ok(end);
@@ -180,7 +178,7 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    /// Waits for the next round. Returns the reason if the watch must end.
+    /// Waits for the next round. Returns the reason for the end of the watch, if it must end.
     fn wait(&self) -> Option<End> {
         let times = [self.schedule.due(), self.end_at];
         let until = times.into_iter().flatten().min();
@@ -239,7 +237,7 @@ impl<'a> Watcher<'a> {
         Ok(diff)
     }
 
-    /// Reports the results of a round. Returns the reason if the watch must end.
+    /// Reports the results of a round. Returns the reason for the end of the watch, if it must end.
     fn report(&mut self, look: Look) -> Result<Option<End>, Error> {
         let Look { after, diff, problems } = look;
         self.taken += 1;
@@ -273,7 +271,7 @@ impl<'a> Watcher<'a> {
         Ok(written.or(end))
     }
 
-    /// Reports the first snapshot. Returns the reason if the watch must end.
+    /// Reports the first snapshot. Returns the reason for the end of the watch, if it must end.
     fn report_start(&mut self) -> Result<Option<End>, Error> {
         let first = self.before.clone();
         let mut shown = first.clone();
@@ -297,8 +295,8 @@ impl<'a> Watcher<'a> {
         self.write(&first.captured_at, &first.host, events)
     }
 
-    /// Reports the end of the watch. If writing would block, reports nothing: otherwise pidns would
-    /// wait for a slow reader, and only a second signal could stop it.
+    /// Reports the end of the watch. Reports nothing if writing would block: a slow reader must not
+    /// keep pidns from exiting.
     fn report_end(&mut self, why: &str) -> Result<(), Error> {
         if !output::is_writable() {
             return Ok(());
@@ -309,7 +307,7 @@ impl<'a> Watcher<'a> {
         self.write(&collect::now(), &host, vec![event]).map(drop)
     }
 
-    /// Saves the snapshot that shows a new problem, and the snapshot before it.
+    /// Saves the snapshot with the new problem, and the snapshot before it.
     fn save_both(&self, after: &Snapshot) -> Vec<Notice> {
         let Some(dir) = &self.save else { return Vec::new() };
         let (mut files, mut notices) = (Vec::new(), Vec::new());
@@ -326,8 +324,8 @@ impl<'a> Watcher<'a> {
         notices
     }
 
-    /// Returns a notice if the snapshot or the comparison has a new gap, or if all gaps have ended
-    /// (see [`Gaps`]).
+    /// Returns a notice if a new gap has appeared, or if all gaps have ended. A gap is a reason why
+    /// data is incomplete.
     fn gap_notice(&mut self, snapshot: &Snapshot, diff: Option<&Diff>) -> Option<Notice> {
         let gaps = snapshot.diagnostics.iter().filter(|it| it.is_gap());
         let names = gaps.map(|it| format!("{} {:?}", it.code, it.errno));
@@ -360,7 +358,7 @@ impl<'a> Watcher<'a> {
         Some(notice(NoticeCode::RoundsSkipped, message, Some(skipped.count)))
     }
 
-    /// Writes events, if there are any. If the watch must end, returns the reason.
+    /// Writes events. Returns the reason for the end of the watch, if it must end.
     fn write(
         &mut self,
         captured_at: &str,
