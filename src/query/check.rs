@@ -1,5 +1,4 @@
-//! Finds problems in a graph, and applies a policy to determine the verdict on each problem: deny,
-//! warn or allow.
+//! Finds problems in a graph. A policy decides the verdict on each problem: deny, warn or allow.
 
 mod problems;
 mod since;
@@ -22,12 +21,12 @@ use crate::model::{
 use problems::problems;
 use since::Earlier;
 
-/// Problems of threads other than the leader. Snapshots do not contain the states of such threads.
+/// Problems of threads. Snapshots contain only the states of leader threads.
 #[derive(Clone, Debug, Default)]
 pub struct ThreadProblems {
     /// Maps each process with a thread in uninterruptible sleep to the TID of one such thread.
     pub stuck: BTreeMap<Pid, Pid>,
-    /// The inits whose leader thread has exited, and whose other threads are all stopped.
+    /// Inits whose leader thread has exited, and whose other threads are all stopped.
     pub stopped_inits: BTreeSet<Pid>,
 }
 
@@ -40,32 +39,30 @@ pub struct Check {
     pub since: Option<String>,
     /// The reasons why new problems may be missing from `findings`.
     pub caveats: BTreeSet<DiffCaveat>,
-    /// The number of problems that are left out because the earlier snapshot already had them.
+    /// Number of problems left out because the earlier snapshot already had them.
     pub older: usize,
-    /// `true` if the filter matches nothing on the host, not even pidns itself. The filter may
-    /// contain a typo.
+    /// `true` if the filter matches nothing on the host, not even pidns itself. The cause may be a
+    /// typo.
     pub nothing_matches: bool,
     /// Time since boot when the snapshot was taken; `None` for a saved document.
     pub uptime: Option<Duration>,
-    /// The problems that the policy denies, followed by those for which the policy only warns. Each
-    /// group is sorted by code.
+    /// The findings with the verdict deny, followed by the warnings. Each group is sorted by code.
     pub findings: Vec<Finding>,
     /// Facts about the live host, for the advice in reports.
     pub live: LiveFacts,
-    /// The processes that ran only because the snapshot was taken, including pidns itself. Empty if
-    /// there is no earlier snapshot.
+    /// The processes that ran only because the later snapshot was taken, such as pidns itself.
+    /// Empty if there is no earlier snapshot.
     pub attendants: BTreeSet<Pid>,
-    /// The comparison with the earlier snapshot; `None` if there is no earlier snapshot, or if
-    /// `--all` was given.
+    /// The comparison with the earlier snapshot. `None` without an earlier snapshot, or with
+    /// `--all`.
     earlier: Option<Earlier>,
-    /// Processes and namespaces in states that probably end soon. These states are not reported as
-    /// problems.
+    /// Processes and namespaces whose state will probably end soon. Such states are not reported.
     unsettled: Unsettled,
 }
 
 impl Check {
-    /// Checks a graph for problems. Does not report processes and namespaces in `unsettled`,
-    /// because their states will probably end soon.
+    /// Checks a graph for problems. Leaves out the states of processes and namespaces in
+    /// `unsettled`, because these states will probably end soon.
     #[must_use]
     pub fn new(graph: PidGraph, unsettled: Unsettled, policy: &Policy) -> Self {
         let mut this = Self::unchecked(graph, unsettled);
@@ -73,9 +70,9 @@ impl Check {
         this
     }
 
-    /// Checks the later graph of a comparison. A process or namespace that is certainly new is a
-    /// leftover. Unless `all` is set, leaves out problems that the earlier graph already had. A
-    /// problem of unknown age is only a warning.
+    /// Checks the later graph of a comparison. Certainly new processes and namespaces are
+    /// leftovers. Problems that the earlier graph already had are left out unless `all` is set. If
+    /// the age of a problem is unknown, its finding is only a warning.
     #[must_use]
     pub fn since(diff: Diff, unsettled: Unsettled, policy: &Policy, all: bool) -> Self {
         let leftovers = since::leftovers(&diff);
@@ -132,9 +129,8 @@ impl Check {
 
     /// Adds findings for the problems of threads.
     ///
-    /// Snapshots do not contain the problems of threads, so a comparison cannot tell if a problem
-    /// is new. In a comparison, the finding is therefore only a warning, unless the process itself
-    /// is certainly new.
+    /// Snapshots do not contain such problems, so a comparison cannot tell whether they are new. In
+    /// a comparison, such a finding is only a warning, unless its process is certainly new.
     pub fn add_thread_problems(&mut self, problems: ThreadProblems, policy: &Policy) {
         let ThreadProblems { stuck, stopped_inits } = problems;
         let stopped = stopped_inits.into_iter().map(|pid| (CheckCode::StoppedInit, pid));
@@ -153,15 +149,15 @@ impl Check {
         self.live.stuck_threads = stuck;
     }
 
-    /// Adds facts about the live host. If a leftover has ended since the scan, and no new process
-    /// has replaced it, removes its finding.
+    /// Adds facts about the live host. Removes the findings about leftovers that have ended and
+    /// were not restarted.
     ///
-    /// A leftover that has become a zombie counts as ended. If nobody reaps the zombie, the next
-    /// check reports it under the code `zombie`.
+    /// A zombie counts as ended. If it is not reaped, the next check reports it under the code
+    /// `zombie`.
     pub fn add_live_facts(&mut self, facts: LiveFacts) {
         let stuck_threads = std::mem::take(&mut self.live.stuck_threads);
         self.live = LiveFacts { stuck_threads, ..facts };
-        // A process that writes to a disk is often in uninterruptible sleep, but never for long.
+        // A process that writes to a disk is often in uninterruptible sleep, but only briefly.
         self.live.unkillable.retain(|pid| !self.unsettled.processes.contains(pid));
         let graph = &self.graph;
         let ended: BTreeSet<Pid> =
@@ -182,7 +178,8 @@ impl Check {
         });
     }
 
-    /// Changes the verdict `Deny` to `Warn` for each finding for which `is_denied` returns `false`.
+    /// Changes the verdict `Deny` to `Warn`, except for findings for which `is_denied` returns
+    /// `true`.
     pub(super) fn deny_only(&mut self, is_denied: impl Fn(&PidGraph, &Finding) -> bool) {
         for finding in &mut self.findings {
             if !is_denied(&self.graph, finding) {
@@ -208,14 +205,13 @@ impl Check {
         self.findings.iter().filter(|finding| finding.verdict == verdict).count()
     }
 
-    /// Returns `true` if a process is a zombie whose parent or tracer has had enough time to reap
-    /// it.
+    /// Returns `true` for a zombie whose parent or tracer has had enough time to reap it.
     #[must_use]
     pub fn is_unreaped(&self, process: &Process) -> bool {
         problems::is_unreaped(process, &self.unsettled)
     }
 
-    /// Returns `true` if there is a finding that this process is a leftover.
+    /// Returns `true` if a finding reports this process as a leftover.
     #[must_use]
     pub fn is_leftover(&self, pid: Pid) -> bool {
         let (code, subject) = (CheckCode::LeftoverProcess, Subject::Process(pid));
@@ -224,8 +220,7 @@ impl Check {
         is_found(Verdict::Deny) || is_found(Verdict::Warn)
     }
 
-    /// Returns all processes that a report mentions: subjects of findings, parents or tracers of
-    /// zombies, inits, and processes that keep namespaces alive.
+    /// Returns all processes that a report can mention.
     #[must_use]
     pub fn concerned(&self) -> HashSet<Pid> {
         let mut concerned = HashSet::new();
@@ -262,8 +257,8 @@ impl Check {
         processes.filter_map(|it| self.graph.namespace(it.namespace?)?.init).collect()
     }
 
-    /// Returns the part of the graph to show with the findings: the namespaces that have findings,
-    /// their ancestors, and the processes that [`concerned`](Self::concerned) returns.
+    /// Returns the part of the graph to show with the findings: namespaces with findings, their
+    /// ancestors, and the [`concerned`](Self::concerned) processes.
     #[must_use]
     pub fn branches(&self) -> PidGraph {
         let namespaces = self.findings.iter().filter_map(|finding| match finding.subject {

@@ -8,16 +8,15 @@ use std::str::FromStr;
 use crate::graph::PidGraph;
 use crate::model::{Container, Namespace, NotFound, Process};
 
-/// A name of a container or pod, or a prefix of a container ID or pod UID.
+/// A name of a container or pod, or the beginning of a container ID or pod UID.
 ///
-/// Names are compared exactly. IDs and UIDs are compared case-insensitively, because most of them
-/// are hexadecimal numbers. The empty pattern matches every container.
+/// Names must match exactly. Case does not matter in IDs and UIDs, because most of them are
+/// hexadecimal numbers. The empty pattern matches every container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerPattern(String);
 
 /// How a pattern matches a container or its pod. A full name or ID takes precedence over a prefix.
-/// For example, `fe` means the container named `fe`, even if the IDs of other containers start with
-/// `fe`.
+/// For example, `fe` is the container named `fe`, even if another container's ID starts with `fe`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Match {
     /// Name or full ID of the container.
@@ -47,8 +46,7 @@ impl ContainerPattern {
         self.find(container).is_some()
     }
 
-    /// Returns `true` if the pattern matches the container of a process, or the container of the
-    /// process's namespace.
+    /// Returns `true` if the pattern matches the container of a process or of its namespace.
     #[must_use]
     pub fn holds(&self, process: &Process, namespace: Option<&Namespace>) -> bool {
         process.other_container().is_some_and(|it| self.matches(it))
@@ -80,8 +78,8 @@ impl ContainerPattern {
         start.is_some_and(|start| start.eq_ignore_ascii_case(self.0.as_bytes()))
     }
 
-    /// Finds the containers that match the pattern. If the pattern is the full name or ID of a
-    /// container or pod, ignores containers that match only by prefix.
+    /// Finds the containers that match the pattern. A full name or ID takes precedence over a
+    /// prefix.
     #[must_use]
     pub fn choose<'a>(&self, graph: &'a PidGraph) -> ChosenContainers<'a> {
         let mut matches: Vec<_> =
@@ -93,17 +91,17 @@ impl ContainerPattern {
         ChosenContainers { matches, keys }
     }
 
-    /// Fails if the pattern is ambiguous in a graph.
+    /// Returns an error if the pattern is ambiguous in a graph.
     ///
     /// # Errors
-    /// Returns the containers and pods that the pattern matches.
+    /// Returns the matching containers and pods.
     pub fn check(&self, graph: &PidGraph) -> Result<(), NotFound> {
         let ChosenContainers { matches, .. } = self.choose(graph);
         let Some(&(_, first)) = matches.first().filter(|_| !self.0.is_empty()) else {
             return Ok(());
         };
         let of_pod = |found: Match| found.is_of_pod();
-        // A container often has the same name as its pod. In that case, the name refers to the pod.
+        // If a container has the same name as its pod, the name refers to the pod.
         let has_pod = matches.iter().any(|(found, _)| of_pod(*found));
         let in_one_pod = || matches.iter().all(|(_, it)| pod_uid(it) == pod_uid(first));
         let is_one = matches.iter().all(|(_, it)| it.id == first.id);
@@ -128,8 +126,7 @@ fn pod_uid(container: &Container) -> Option<&str> {
     container.pod.as_ref().map(|pod| pod.uid.as_str())
 }
 
-/// Iterates over the containers of all namespaces and processes. A container can occur more than
-/// once.
+/// Iterates over the containers of all namespaces and processes, with duplicates.
 fn containers(graph: &PidGraph) -> impl Iterator<Item = &Container> {
     let namespaces = graph.snapshot().namespaces.iter();
     let others = graph.processes().iter().filter_map(Process::other_container);

@@ -1,4 +1,4 @@
-//! Explains why a process or namespace may exist although a snapshot does not contain it.
+//! Explains why a process or namespace may exist although it is not in a snapshot.
 
 use crate::model::{
     Criterion, Detail, Diagnostic, DiagnosticCode, FilterOption, Hides, NotFound, SearchScope,
@@ -12,19 +12,18 @@ pub enum Caveat {
     Incomplete,
     /// The document was filtered, and the filter may have removed the process or namespace.
     Part,
-    /// The user searched for a container, but the snapshot does not contain cgroups. Without
-    /// cgroups, pidns knows only containers that contain the init of a PID namespace.
+    /// The user searched for a container in a snapshot without cgroups. Without cgroups, a
+    /// container is known only if an init of a PID namespace is in it.
     NoCgroups,
 }
 
-/// The gaps in a snapshot: the parts of the host that it does not cover.
+/// The gaps in a snapshot: the parts of the host that the snapshot does not cover.
 #[derive(Clone, Copy, Debug)]
 pub struct Coverage {
-    /// The reason why processes may be missing from the snapshot; `None` if the snapshot contains
-    /// all processes.
+    /// The reason why processes may be missing. `None` if the snapshot contains all processes.
     processes: Option<Caveat>,
-    /// The reason why namespaces or processes may be missing from the snapshot; `None` if the
-    /// snapshot contains all of them.
+    /// The reason why processes or namespaces may be missing. `None` if the snapshot contains all
+    /// of them.
     all: Option<Caveat>,
     /// The reason why a search for the processes of a container may miss some of them.
     containers: Option<Caveat>,
@@ -62,8 +61,8 @@ impl Coverage {
         self.all.is_none()
     }
 
-    /// Returns the reason why a process or namespace may exist although it was not found, or `None`
-    /// if it certainly does not exist.
+    /// Returns the reason why a process or namespace may exist although it was not found. Returns
+    /// `None` if it certainly does not exist.
     #[must_use]
     pub fn caveat(&self, no: &NotFound) -> Option<Caveat> {
         match no {

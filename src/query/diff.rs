@@ -2,8 +2,10 @@
 //!
 //! Processes match if boot ID, PID and start time are equal. Namespaces match if their 64-bit IDs
 //! are equal. Before Linux 6.18, namespaces have no such ID, so pidns compares their inodes and
-//! inits. (The inode alone is not enough, because the kernel reuses inodes.) If some data is
-//! missing, pidns compares only the rest. Such a match is called weak, because it may be wrong.
+//! inits. The inode alone is not enough, because the kernel reuses inodes.
+//!
+//! If some of this data is missing, pidns compares the rest. The match is then called weak, because
+//! it may be wrong.
 
 mod change;
 mod compare;
@@ -31,35 +33,33 @@ pub struct Diff {
     pub before: PidGraph,
     /// The second graph.
     pub after: PidGraph,
-    /// The part of the second graph that the filter selects; `None` without a filter.
+    /// The part of the second graph that the filter selects. `None` without a filter.
     pub after_part: Option<PidGraph>,
-    /// The reason why the filter selects nothing in either graph; `None` if it selects something.
+    /// The reason why the filter selects nothing in either graph. `None` if it selects something.
     pub nothing: Option<(NotFound, Coverage)>,
-    /// Says if both snapshots are known to be from the same boot of the same host.
+    /// Whether both snapshots are known to be from the same boot of the same host.
     pub relation: Relation,
     /// The namespaces that are new, gone or changed, sorted by ID.
     pub namespaces: Vec<NamespaceChange>,
-    /// The processes that are new, gone or changed, sorted by PID. If a PID was reused, the old
-    /// process comes before the new process.
+    /// The processes that are new, gone or changed, sorted by PID. For a reused PID, the old
+    /// process comes first.
     pub processes: Vec<ProcessChange>,
     /// The numbers of uncertain matches between the two graphs.
     pub weak: WeakMatches,
-    /// Facts about the live host, for the advice in reports. Empty if the second snapshot is a
-    /// saved document.
+    /// Facts about the live host, for advice. Empty if the second snapshot is a saved document.
     pub live: LiveFacts,
     /// The processes that ran only because the second snapshot was taken, including pidns itself.
     pub attendants: BTreeSet<Pid>,
-    /// Maps the ID of a namespace in the first graph to its ID in the second graph. Contains only
-    /// the namespaces that are in both graphs.
+    /// Maps the IDs of namespaces in the first graph to their IDs in the second graph. Contains
+    /// only the namespaces that are in both graphs.
     counterparts: HashMap<NamespaceId, NamespaceId>,
-    /// `true` if the first snapshot certainly contains every process that existed when it was
-    /// taken.
+    /// `true` if the first snapshot certainly contains all processes of its time.
     has_all_processes: bool,
-    /// `true` if the first snapshot is complete, and its scan searched every scope that the second
-    /// scan searched. A namespace that is only in the second snapshot is then certainly new.
+    /// `true` if the first snapshot certainly contains all namespaces that the second scan could
+    /// find. A namespace that is only in the second snapshot is then certainly new.
     has_all_namespaces: bool,
     /// Start time and PID of the pidns process that took the first snapshot. `None` if unknown, or
-    /// if the second snapshot may be the older one.
+    /// if the snapshots may be in the wrong order.
     begin: Option<Begin>,
 }
 
@@ -73,8 +73,7 @@ pub struct DiffScope {
 }
 
 impl Diff {
-    /// Compares the selected parts of two snapshots. Leaves out the pidns processes that took the
-    /// snapshots.
+    /// Compares the selected parts of two snapshots. Leaves out the pidns processes that took them.
     pub fn between(
         mut before: Snapshot,
         mut after: Snapshot,
@@ -92,13 +91,12 @@ impl Diff {
             after.selected.clone_from(&after_part.snapshot().selected);
             parts = Some((before_part, after_part));
         }
-        // Compare unfiltered snapshots, and filter the changes afterwards. Otherwise, a process
-        // that no longer matches the filter (for example, because its name changed) would look
-        // gone.
+        // Compare the whole snapshots, and filter only the changes. Otherwise, a process would look
+        // gone if its name changed and no longer matched the filter.
         let mut diff = Self::new(PidGraph::new(before), PidGraph::new(after))?;
         diff.nothing = nothing;
-        // Setting `selected` makes the snapshots look filtered, but they are complete. So restore
-        // the coverage from before `selected` was set.
+        // Both snapshots look filtered once `selected` is set, but they are complete. So restore
+        // the earlier coverage.
         diff.note_coverage(covered_before);
         if let Some((before_part, after_part)) = parts {
             diff.select(&before_part, &after_part);
@@ -141,8 +139,7 @@ impl Diff {
         Ok(diff)
     }
 
-    /// Records whether processes or namespaces may be missing from the first graph, according to
-    /// `covered`.
+    /// Records whether processes or namespaces may be missing from the first graph.
     fn note_coverage(&mut self, covered: Coverage) {
         let (before, after) = (self.before.snapshot(), self.after.snapshot());
         self.has_all_processes = covered.has_all_processes();
@@ -150,16 +147,15 @@ impl Diff {
             covered.has_all_namespaces() && after.searched.is_subset(&before.searched);
     }
 
-    /// Returns `true` if a process found only in the second graph must have started after the first
-    /// snapshot was taken.
+    /// Returns `true` if a process of the second graph certainly started after the first snapshot.
     #[must_use]
     pub fn is_certainly_new(&self, process: &Process) -> bool {
         self.relation == Relation::SameBoot
             && (self.has_all_processes || self.is_after_begin(process))
     }
 
-    /// Returns `true` if a namespace found only in the second graph must have been created after
-    /// the first snapshot was taken.
+    /// Returns `true` if a namespace of the second graph was certainly created after the first
+    /// snapshot.
     #[must_use]
     pub fn is_certainly_new_namespace(&self, namespace: &Namespace) -> bool {
         let init = namespace.init.and_then(|init| self.after.process(init));
@@ -167,8 +163,7 @@ impl Diff {
         self.relation == Relation::SameBoot && (self.has_all_namespaces || is_after_begin)
     }
 
-    /// Returns `true` if start times show that a process started after pidns began to take the
-    /// first snapshot.
+    /// Returns `true` if a process started after the pidns process that took the first snapshot.
     fn is_after_begin(&self, process: &Process) -> bool {
         self.begin.is_some_and(|begin| begin.predates(process) == Some(false))
     }
@@ -196,8 +191,8 @@ impl Diff {
         });
     }
 
-    /// Marks namespaces as hidden (missing from the second graph, although they still exist).
-    /// `hidden` contains their IDs in the first graph.
+    /// Marks namespaces as hidden: they still exist, but the second graph lacks them. `hidden`
+    /// contains their IDs in the first graph.
     pub fn hide(&mut self, hidden: &BTreeSet<NamespaceId>) {
         for change in &mut self.namespaces {
             change.hidden = change.before.is_some_and(|id| hidden.contains(&id));
@@ -211,7 +206,7 @@ impl Diff {
     }
 
     /// Converts the ID of a namespace in the first graph to its ID in the second graph. Returns
-    /// `None` if the second graph does not contain the namespace.
+    /// `None` if the namespace is not in the second graph.
     #[must_use]
     pub fn counterpart(&self, before: NamespaceId) -> Option<NamespaceId> {
         self.counterparts.get(&before).copied()
@@ -223,8 +218,7 @@ impl Diff {
         self.counterparts.len()
     }
 
-    /// Returns the reasons why reported differences may be wrong, or real differences may be
-    /// missing.
+    /// Returns the reasons why the reported differences may be wrong or incomplete.
     #[must_use]
     pub fn caveats(&self) -> BTreeSet<DiffCaveat> {
         let (before, after) = (self.before.snapshot(), self.after.snapshot());
@@ -241,9 +235,8 @@ impl Diff {
         .collect()
     }
 
-    /// Returns the [`caveats`](Self::caveats) that can make an old process or namespace look new.
-    /// Leaves out `Incomplete` if the first graph is complete: a gap in the second graph does not
-    /// make anything look new.
+    /// Returns the [`caveats`](Self::caveats) that can make an old process or namespace look new. A
+    /// gap in the second graph cannot, so it is left out.
     #[must_use]
     pub fn caveats_about_new(&self) -> BTreeSet<DiffCaveat> {
         let mut caveats = self.caveats();

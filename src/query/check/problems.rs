@@ -1,4 +1,4 @@
-//! Finds the problems that a graph shows by itself, without comparing it with an earlier snapshot.
+//! Finds the problems in a single graph, without an earlier snapshot for comparison.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -9,13 +9,11 @@ use crate::model::{
 };
 use crate::query::settle::Unsettled;
 
-/// A namespace is reported as deeply nested if at most this many levels can still be created below
-/// it.
+/// Maximum number of levels that are still available below a deeply nested namespace.
 const DEEP_LEVELS_LEFT: usize = 4;
 
-/// Finds the problems in a graph. Does not report processes and namespaces in `unsettled`, because
-/// their states will probably end soon. A limit is a problem if at least `warn_at` percent of it is
-/// in use.
+/// Finds the problems in a graph. Leaves out processes and namespaces in `unsettled`, because their
+/// states will probably end soon. A limit is a problem if at least `warn_at` percent is in use.
 pub fn problems(
     graph: &PidGraph,
     unsettled: &Unsettled,
@@ -31,7 +29,7 @@ pub fn problems(
     found
 }
 
-/// Returns `true` if a process is a zombie whose parent or tracer has had enough time to reap it.
+/// Returns `true` for a zombie whose parent or tracer has had enough time to reap it.
 pub fn is_unreaped(process: &Process, unsettled: &Unsettled) -> bool {
     process.is_unreaped() && !unsettled.processes.contains(&process.pid)
 }
@@ -64,10 +62,12 @@ fn find_in_namespaces(
     }
 }
 
-/// Finds limits whose usage is at least `warn_at` percent. Other check codes cover the kinds
-/// `InitTerminated` and `Nesting`. A maximum of 0 is not a problem: an administrator sets it to
-/// forbid new PID namespaces. A maximum of 1 limits a service to its one process, so it is a
-/// problem only if the kernel has refused a fork because of it.
+/// Finds limits with at least `warn_at` percent in use. Other check codes cover the kinds
+/// `InitTerminated` and `Nesting`.
+///
+/// A maximum of 0 is not a problem, because an administrator sets it to forbid new PID namespaces.
+/// A maximum of 1 is normal for a service with one process. It is a problem only if the kernel has
+/// refused a fork.
 fn find_in_limits(graph: &PidGraph, warn_at: u64, found: &mut Vec<(CheckCode, Subject)>) {
     let is_reported = |it: &Limit| {
         !matches!(it.kind, LimitKind::InitTerminated | LimitKind::Nesting)
@@ -88,8 +88,8 @@ fn find_in_processes(
     unsettled: &Unsettled,
     found: &mut Vec<(CheckCode, Subject)>,
 ) {
-    // The diagnostics of the snapshot name the inits that do not reap their children. They do not
-    // name an init that is frozen or only slow.
+    // The diagnostics name the inits that do not reap their children, except inits that are frozen
+    // or slow.
     let diagnostics = graph.snapshot().diagnostics.iter();
     let code = DiagnosticCode::InitDoesNotReap.name();
     let inits: HashSet<Pid> =

@@ -1,4 +1,4 @@
-//! Separates new problems from problems that an earlier snapshot already had.
+//! Separates new problems from problems of an earlier snapshot.
 
 use std::collections::HashSet;
 
@@ -13,21 +13,21 @@ use crate::query::settle::Unsettled;
 /// The result of comparing a snapshot's problems with those of an earlier snapshot.
 #[derive(Debug, Default)]
 pub struct Earlier {
-    /// Problems in the later snapshot that were already present in the earlier one.
+    /// Problems that are in both snapshots.
     had: HashSet<(CheckCode, Subject)>,
-    /// Processes and namespaces whose findings are never denied, because the problems may be old:
+    /// Processes and namespaces whose problems may be old. Their findings are never denied:
     ///
     /// - processes and namespaces that are only in the later snapshot, but may have existed before
     /// - namespaces whose state was unknown in the earlier snapshot
-    /// - attendants (see `query::observer`) and their namespaces
+    /// - processes that ran only because the snapshot was taken, and their namespaces
     undated: HashSet<Subject>,
-    /// Processes and namespaces that certainly did not exist when the earlier snapshot was taken.
+    /// Processes and namespaces that certainly did not exist at the time of the earlier snapshot.
     new: HashSet<Subject>,
 }
 
 impl Earlier {
     /// Compares the problems of the two graphs in `diff`. A limit is a problem if at least
-    /// `warn_at` percent of it is in use.
+    /// `warn_at` percent is in use.
     pub fn of(diff: &Diff, warn_at: u64) -> Self {
         let came: HashSet<Pid> = came(diff).0.collect();
         let is_old = |pid: &Pid| diff.before.process(*pid).is_some() && !came.contains(pid);
@@ -54,19 +54,18 @@ impl Earlier {
         Self { had, undated, new }
     }
 
-    /// Returns `true` if this problem was already present in the earlier snapshot.
+    /// Returns `true` if the earlier snapshot already had this problem.
     pub fn had(&self, code: CheckCode, subject: Subject) -> bool {
         self.had.contains(&(code, subject))
     }
 
-    /// Returns `true` if this process or namespace certainly did not exist when the earlier
-    /// snapshot was taken.
+    /// Returns `true` if this process or namespace is certainly newer than the earlier snapshot.
     pub fn is_new(&self, subject: Subject) -> bool {
         self.new.contains(&subject)
     }
 
-    /// Returns `true` if this process or namespace may already have existed, with the same
-    /// problems, when the earlier snapshot was taken.
+    /// Returns `true` if this process or namespace may be older than the earlier snapshot, and may
+    /// have had the same problems then.
     pub fn may_have_had(&self, subject: Subject) -> bool {
         self.undated.contains(&subject)
     }
@@ -77,9 +76,8 @@ fn checked(diff: &Diff) -> &PidGraph {
     diff.after_part.as_ref().unwrap_or(&diff.after)
 }
 
-/// Finds a limit of the earlier graph in the [`checked`] graph. Both `index` and the result are
-/// indices of this limit. Returns `None` if the limit is gone, if its maximum has changed, or if it
-/// has been reached since.
+/// Returns the index of the same limit in the checked graph. Returns `None` if the limit is gone,
+/// has another maximum, or was not yet reached in the earlier graph but is now.
 fn later_limit(diff: &Diff, index: usize) -> Option<usize> {
     let earlier = diff.before.limit(index)?;
     let mut scope = earlier.scope.clone();
@@ -88,8 +86,8 @@ fn later_limit(diff: &Diff, index: usize) -> Option<usize> {
     }
     let was_full = earlier.full == Some(true);
     let is_same = |it: &Limit| {
-        // Also compare the maximum: each process has its own RLIMIT_NPROC, so a user can have
-        // several limits of this kind.
+        // Compare the maximum as well. A user can have several RLIMIT_NPROC limits, because each
+        // process has its own.
         (it.kind, &it.scope, it.max) == (earlier.kind, &scope, earlier.max)
             && (was_full || it.full != Some(true))
     };
@@ -97,7 +95,7 @@ fn later_limit(diff: &Diff, index: usize) -> Option<usize> {
 }
 
 /// Returns the selected processes and namespaces that are certainly new. Leaves out zombies,
-/// because the code `zombie` covers them. Also leaves out kernel threads, because a CI job does not
+/// because the code `zombie` covers them. Leaves out kernel threads, because a command does not
 /// start them.
 pub fn leftovers(diff: &Diff) -> Vec<(CheckCode, Subject)> {
     let graph = checked(diff);

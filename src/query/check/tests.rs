@@ -40,8 +40,7 @@ fn troubled() -> Snapshot {
         process.state = state;
         process.ppid = Pid::new(1);
     }
-    // Process 4 is not a zombie, although its state is Z: its leader thread has terminated, but
-    // another thread is still running.
+    // Process 4 is not a zombie: its leader thread has terminated, but another thread is running.
     processes[3].threads = std::num::NonZeroU32::new(2);
     let mut snapshot = snapshot(namespaces, processes);
     snapshot.complete = false;
@@ -115,18 +114,17 @@ fn scoped_rules_win_then_later_lists_then_allow() {
         (&[&[(Allow, "zombie"), (Warn, "zombie"), (Deny, "zombie")]], Allow),
         (&[&[(Warn, "zombie"), (Deny, "zombie")]], Warn),
         (&[&[(Deny, "zombie:comm=sl*p"), (Warn, "zombie:user=root")]], Warn),
-        // A rule with a scope takes precedence over a rule without a scope, even if the rule
-        // without a scope is in a later list.
+        // A rule with a scope takes precedence over a rule without a scope, in any order.
         (&[&[(Deny, "zombie"), (Allow, "zombie:comm=sl*p")]], Allow),
         (&[&[(Allow, "zombie"), (Deny, "zombie:comm=sl*p")]], Deny),
         (&[&[(Deny, "zombie:comm=sl*p")], &[(Allow, "zombie")]], Deny),
-        // If both rules have a scope, or neither has one, the rule in the later list takes
-        // precedence, so that options override a policy file.
+        // Between two rules of the same kind, the rule in the later list takes precedence. Options
+        // can thus override a policy file.
         (&[&[(Allow, "zombie")], &[(Deny, "zombie")]], Deny),
         (&[&[(Allow, "zombie:user=0")], &[(Deny, "zombie:comm=sleep")]], Deny),
         (&[&[(Deny, "zombie")], &[(Allow, "dead-namespace")]], Deny),
-        // The zombie is named `sleep` and belongs to user 0. A rule applies only if its scope
-        // contains the zombie.
+        // A rule applies only if its scope contains the zombie. The zombie is named `sleep` and
+        // belongs to user 0.
         (&[&[(Deny, "zombie:comm=other")]], Warn),
         (&[&[(Deny, "zombie:user=root")]], Deny),
         (&[&[(Deny, "zombie:user=7")]], Warn),
@@ -167,8 +165,8 @@ fn new_processes_and_namespaces_are_leftovers() {
         .filter(|it| it.verdict == Verdict::Deny)
         .map(|it| it.code.name())
         .collect();
-    // The blocked init is not reported, because the earlier snapshot already had it. All other
-    // findings are only warnings by default.
+    // The earlier snapshot already had the blocked init. All other findings are only warnings by
+    // default.
     assert_eq!(denied, ["leftover-process", "leftover-process", "leftover-namespace"]);
     assert_eq!(check.count(Verdict::Deny), 3);
     assert_eq!(check.since.as_deref(), Some("2026-11-23T14:28:00.123456Z"));

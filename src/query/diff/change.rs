@@ -13,8 +13,7 @@ keywords! {
     }
 }
 
-/// The reason why two snapshots cannot be compared. Every variant means that equal PIDs may belong
-/// to different processes.
+/// The reason why two snapshots cannot be compared: equal PIDs may belong to different processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Incomparable {
     /// The snapshots are from different boots of a host.
@@ -26,7 +25,7 @@ pub enum Incomparable {
 }
 
 impl Incomparable {
-    /// Returns a phrase that says why the snapshots cannot be compared.
+    /// Returns a phrase that explains why the snapshots cannot be compared.
     #[must_use]
     pub fn message(self) -> &'static str {
         match self {
@@ -37,20 +36,18 @@ impl Incomparable {
     }
 }
 
-/// The numbers of uncertain matches between two graphs. A match is uncertain if identifying data,
-/// such as the start time, is missing.
+/// The numbers of uncertain matches between two graphs. Identifying data, such as the start time,
+/// is missing for these matches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WeakMatches {
-    /// Number of namespaces whose match is uncertain, because only the inodes match, or because the
-    /// start time of the init is unknown.
+    /// Number of namespaces that were matched by inode only, or without the start time of the init.
     pub namespaces: usize,
-    /// Number of processes whose match is uncertain, because only the PIDs and namespaces match,
-    /// and the start time is unknown.
+    /// Number of processes that were matched by PID and namespace only, without the start time.
     pub processes: usize,
 }
 
-/// A process that differs between two graphs. The process is new if `before` is `None`, and gone if
-/// `after` is `None`.
+/// A process that differs between two graphs. If `before` is `None`, the process is new. If `after`
+/// is `None`, the process is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessChange {
     /// PID of the process in the first graph.
@@ -61,8 +58,8 @@ pub struct ProcessChange {
     pub fields: Vec<ProcessField>,
 }
 
-/// A namespace that differs between two graphs. The namespace is new if `before` is `None`, and
-/// gone if `after` is `None`.
+/// A namespace that differs between two graphs. If `before` is `None`, the namespace is new. If
+/// `after` is `None`, the namespace is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamespaceChange {
     /// ID of the namespace in the first graph.
@@ -180,7 +177,7 @@ keywords! {
 }
 
 impl DiffCaveat {
-    /// Returns a phrase that says why the list of changes may be wrong or incomplete.
+    /// Returns a phrase that explains why the list of changes may be wrong or incomplete.
     #[must_use]
     pub fn message(self) -> &'static str {
         match self {

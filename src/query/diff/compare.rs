@@ -18,8 +18,7 @@ use crate::query::observer::{attendants, namespaces_used_only_by};
 enum Sameness {
     /// The two entries are different processes or namespaces.
     Other,
-    /// The two entries are probably the same process or namespace, but the data to prove this is
-    /// missing.
+    /// Probably the same process or namespace, but the data to prove it is missing.
     Weak,
     /// The two entries are certainly the same process or namespace.
     Exact,
@@ -54,15 +53,15 @@ pub struct Comparison<'a> {
     before: &'a PidGraph,
     after: &'a PidGraph,
     pub relation: Relation,
-    /// Maps the ID of a namespace in the first graph to its ID in the second graph. Contains only
-    /// the namespaces that are in both graphs.
+    /// Maps the IDs of namespaces in the first graph to their IDs in the second graph. Contains
+    /// only the namespaces that are in both graphs.
     pub counterparts: HashMap<NamespaceId, NamespaceId>,
     pub weak: WeakMatches,
-    /// Start time and PID of the pidns process that took the first snapshot. `None` if a snapshot
-    /// lacks the start time of its pidns process, or if the second snapshot may be the older one.
+    /// Start time and PID of the pidns process that took the first snapshot. `None` if a start time
+    /// is missing, or if the snapshots may be in the wrong order.
     pub begin: Option<Begin>,
-    /// The [`attendants`] of the first and of the second snapshot: processes that ran only because
-    /// the snapshot was taken.
+    /// The processes that ran only because the first or the second snapshot was taken
+    /// ([`attendants`]).
     pub attendants: [BTreeSet<Pid>; 2],
     /// Maps the ID of a namespace in the second graph to its new members.
     members_came: HashMap<NamespaceId, Vec<Pid>>,
@@ -109,15 +108,14 @@ impl<'a> Comparison<'a> {
         Ok(this)
     }
 
-    /// Returns `true` if only one graph has a process with this PID, or if the two graphs have
-    /// different processes with this PID.
+    /// Returns `true` unless the same process has this PID in both graphs.
     fn is_alone(&self, pid: Pid) -> bool {
         let both = self.before.process(pid).zip(self.after.process(pid));
         both.is_none_or(|(one, other)| self.same_process(one, other) == Sameness::Other)
     }
 
-    /// Returns `true` if both procfs mounts show the same PID namespace, so that PIDs can be
-    /// compared. Also returns `true` if one of the namespaces is unknown.
+    /// Returns `true` if the PIDs of both graphs can be compared: both procfs mounts belong to the
+    /// same PID namespace, or one of the namespaces is unknown.
     fn is_one_procfs(&self) -> bool {
         let procfs = |graph: &PidGraph| graph.snapshot().procfs.namespace;
         let (Some(before), Some(after)) = (procfs(self.before), procfs(self.after)) else {
@@ -137,8 +135,7 @@ impl<'a> Comparison<'a> {
             after.iter().filter_map(|it| Some((it.init?, it))).collect();
         for namespace in &self.before.snapshot().namespaces {
             let number = namespace.ns_id.and_then(|number| by_number.get(&number));
-            // If the inode of a namespace could not be read in one of the graphs, match the
-            // namespaces by their init.
+            // If an inode could not be read, match the namespaces by their init.
             let same_init = || {
                 let other = *by_init.get(&namespace.init?)?;
                 let unread = namespace.id.inode().is_none() || other.id.inode().is_none();
@@ -169,8 +166,7 @@ impl<'a> Comparison<'a> {
                     _ => Sameness::Weak,
                 }
             }
-            // A dead namespace never gets a new init, so if the first namespace is dead, the second
-            // one is a different namespace.
+            // A dead namespace never gets a new init, so it cannot match a namespace with an init.
             (None, Some(_)) => Sameness::weakly(before.state != NamespaceState::Dead),
             (_, None) => Sameness::Weak,
         }
@@ -179,7 +175,7 @@ impl<'a> Comparison<'a> {
     fn compare_processes(&mut self) {
         let (mut before, mut after) =
             (self.before.processes().iter().peekable(), self.after.processes().iter().peekable());
-        // Both graphs sort processes by PID, so merging the lists finds the PIDs that are in both.
+        // Both graphs sort processes by PID, so merging them finds the common PIDs.
         loop {
             let order = match (before.peek(), after.peek()) {
                 (None, None) => break,
@@ -214,8 +210,7 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// Returns `true` if both processes are in the same namespace, or if the namespace of at least
-    /// one of them is unknown.
+    /// Returns `true` if both processes are in the same namespace, or if a namespace is unknown.
     fn is_in_same_namespace(&self, before: &Process, after: &Process) -> bool {
         match (before.namespace, after.namespace) {
             (Some(before), Some(after)) => self.counterparts.get(&before) == Some(&after),
@@ -224,8 +219,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// Returns `true` if a process is older than the pidns process that took the first snapshot.
-    /// Such a process is not new. If the first snapshot lacks the process, it was hidden or
-    /// filtered out.
+    /// Such a process is not new, even if the first snapshot lacks it.
     fn predates(&self, process: &Process) -> bool {
         self.begin.is_some_and(|begin| begin.predates(process) == Some(true))
     }
@@ -336,7 +330,7 @@ impl<'a> Comparison<'a> {
 }
 
 /// Returns the start time and PID of the pidns process that took `before`. Returns `None` if a
-/// snapshot lacks the start time of its pidns process, or if `after` may be the older one.
+/// start time is missing, or if `after` may be the older snapshot.
 fn begin(before: &Snapshot, after: &Snapshot) -> Option<Begin> {
     let start = |snapshot: &Snapshot| snapshot.observer.as_ref()?.start();
     let pid_max = pid_max(after);
@@ -345,7 +339,7 @@ fn begin(before: &Snapshot, after: &Snapshot) -> Option<Begin> {
     is_later.then_some(Begin { start: before, pid_max })
 }
 
-/// Returns the `pid_max` of the procfs's PID namespace, if the snapshot contains this limit.
+/// Returns the `pid_max` of the procfs's PID namespace, if known.
 fn pid_max(snapshot: &Snapshot) -> Option<u32> {
     let namespace = Some(snapshot.procfs.namespace?);
     let mut limits = snapshot.limits.iter().flatten();
@@ -357,9 +351,9 @@ fn pid_max(snapshot: &Snapshot) -> Option<u32> {
 /// Compares the hosts and boots of two snapshots.
 fn host_relation(before: &Snapshot, after: &Snapshot) -> Result<Relation, Incomparable> {
     let (one, other) = (&before.host, &after.host);
-    // If the boot IDs differ, compare the host names: equal names mean a reboot, different names
-    // mean another host. If the boot IDs are equal, ignore the host names, because a container can
-    // have its own.
+    // Different boot IDs with equal host names mean a reboot. Different boot IDs with different
+    // host names mean another host. With equal boot IDs, ignore the host names, because a container
+    // can have its own.
     let is_one_host = one.hostname.is_none() || one.hostname == other.hostname;
     match (&one.boot_id, &other.boot_id) {
         (Some(one), Some(other)) if one == other => Ok(Relation::SameBoot),
@@ -369,8 +363,8 @@ fn host_relation(before: &Snapshot, after: &Snapshot) -> Result<Relation, Incomp
     }
 }
 
-/// Compares two processes that have the same PID. Different start times mean different processes.
-/// So do different PIDs in inner namespaces, because the PIDs of a process never change.
+/// Compares two processes with equal PIDs. They differ if their start times differ, or if their
+/// PIDs in inner namespaces differ.
 fn same_lifetime(before: &Process, after: &Process) -> Sameness {
     let is_known = !before.nspid.is_empty() && !after.nspid.is_empty();
     if is_known && before.nspid != after.nspid {
@@ -382,7 +376,7 @@ fn same_lifetime(before: &Process, after: &Process) -> Sameness {
     }
 }
 
-/// Returns the process state. Maps running, sleeping and waiting to `R`, because processes switch
+/// Returns the process state. Running, sleeping and waiting are all `R`, because processes switch
 /// between these states all the time.
 fn phase(process: &Process) -> char {
     match process.state {

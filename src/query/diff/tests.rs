@@ -10,8 +10,7 @@ fn compare(before: Snapshot, after: Snapshot) -> Diff {
     Diff::new(PidGraph::new(before), PidGraph::new(after)).unwrap()
 }
 
-/// Returns a snapshot of a host with an init and these processes. Gives a start time to each
-/// process that has none.
+/// Returns a snapshot of a host with an init and these processes. Adds missing start times.
 fn host(processes: Vec<Process>) -> Snapshot {
     let mut processes = processes;
     processes.push(process(&[1], Some(10)));
@@ -109,17 +108,16 @@ fn only_lasting_properties_of_a_process_are_compared() {
 #[test]
 fn a_namespace_is_matched_by_its_id_or_else_by_inode_and_init() {
     let one = || host(vec![process(&[7, 1], Some(20))]);
-    // The second snapshot has a different namespace with the same inode, which the kernel reused.
+    // The second snapshot has a different namespace with the same, reused inode.
     let mut other = one();
     other.namespaces[1].ns_id = Some(99);
     other.processes[0].start_time = Some(6);
     let again = ["- pid:[20] []", "+ pid:[20] []", "- 7 []", "+ 7 []"];
     assert_eq!(lines(&compare(one(), other.clone())), again);
-    // Without 64-bit IDs, the start time of the init still shows that the namespaces are different.
+    // Without 64-bit IDs, the start times of the inits differ, so the namespaces do not match.
     other.namespaces[1].ns_id = None;
     assert_eq!(lines(&compare(one(), other.clone())), again);
-    // A dead namespace never gets a new init, so a live namespace with the same inode is a
-    // different namespace.
+    // A dead namespace never gets a new init, so the live namespace is a different one.
     let mut dead = one();
     dead.processes.remove(0);
     dead.namespaces[1].init = None;
@@ -127,8 +125,7 @@ fn a_namespace_is_matched_by_its_id_or_else_by_inode_and_init() {
     dead.namespaces[1].state = NamespaceState::Dead;
     let revived = compare(dead.clone(), one());
     assert_eq!(lines(&revived), ["- pid:[20] []", "+ pid:[20] []", "+ 7 []"]);
-    // After the init has ended, only the inode shows that this is the same namespace, so the match
-    // is weak.
+    // The init has ended, so the namespaces match only by inode.
     let died = compare(one(), dead);
     assert_eq!(lines(&died), ["~ pid:[20] [State, Members]", "- 7 []"]);
     assert_eq!(died.weak.namespaces, 1);
@@ -162,8 +159,7 @@ fn snapshots_of_another_boot_host_or_procfs_cannot_be_compared() {
         it.host.hostname = Some("ci-8".to_owned());
     });
     assert_eq!(other_host, Err(Incomparable::OtherHost));
-    // A container can have its own host name, so snapshots of one boot are from the same host even
-    // if the host names differ.
+    // Snapshots of one boot are from the same host, even if a container has its own host name.
     let renamed = relation(|it| it.host.hostname = Some("ci-8".to_owned()));
     assert_eq!(renamed, Ok(Relation::SameBoot));
     let inner = relation(|it| it.namespaces[0].ns_id = Some(99));
@@ -190,8 +186,8 @@ fn what_is_older_than_the_first_pidns_did_not_come() {
         process
     };
     let before = host(Vec::new());
-    // Process 50 took the first snapshot. Processes 7 and 60 started in the same clock tick as
-    // process 50: 7 before it, 60 after it.
+    // Process 50 took the first snapshot. Processes 7 and 60 started in the same clock tick: 7
+    // before process 50, 60 after it.
     let after = host(vec![started(7, 9), started(8, 8), started(60, 9), started(9, 10)]);
     let came = |before: Snapshot, after: Snapshot| {
         let diff = compare(before, after);
@@ -204,7 +200,7 @@ fn what_is_older_than_the_first_pidns_did_not_come() {
     let at = |host: &Snapshot, raw, start_time| seen_by(host.clone(), raw, start_time);
     let younger = (vec![9, 60], vec![109, 160]);
     assert_eq!(came(at(&before, 50, 9), at(&after, 70, 12)), younger);
-    // If the second snapshot is the older one, start times do not show which processes are new.
+    // In the wrong order, start times do not show which processes are new.
     let all = (vec![7, 8, 9, 60], vec![107, 108, 109, 160]);
     assert_eq!(came(at(&before, 50, 9), at(&after, 40, 9)), all);
     assert_eq!(came(before, after), all);
@@ -214,8 +210,7 @@ fn what_is_older_than_the_first_pidns_did_not_come() {
 fn a_process_with_a_low_pid_is_new_if_pids_have_started_again() {
     let started = |raw| Process { start_time: Some(9), ..process(&[raw], Some(10)) };
     let before = seen_by(host(Vec::new()), 32_700, 9);
-    // Both snapshots were taken in the same clock tick. Between them, the PIDs wrapped around to
-    // 300.
+    // The clock tick of both snapshots is the same. Between them, the PIDs wrapped around to 300.
     let after = seen_by(host(vec![started(310), started(32_600)]), 320, 9);
     assert_eq!(lines(&compare(before, after)), ["~ pid:[10] [Members]", "+ 310 []"]);
 }
@@ -243,8 +238,7 @@ fn attendants_of_either_snapshot_are_no_differences() {
     let after = attended(&[40], other(&[40, 41, 42]), 45);
     let expected = ["~ pid:[10] [Members]", "- 22 []", "+ 42 []"];
     assert_eq!(lines(&compare(before.clone(), after.clone())), expected);
-    // The same CI step (shell 20) took both snapshots. So the comparison does not ignore background
-    // process 21 of this step.
+    // The same CI step (shell 20) took both snapshots, so its background process 21 is not ignored.
     let same = attended(&[20], other(&[20, 42]), 45);
     assert_eq!(lines(&compare(before, same))[1..], ["- 21 []", "- 22 []", "+ 42 []"]);
 }
