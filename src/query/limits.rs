@@ -1,4 +1,4 @@
-//! Sorts limits by the percentage that is in use, and picks the limits to show.
+//! Sorts limits by their usage, and picks the limits to show.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
@@ -6,30 +6,28 @@ use std::collections::{BTreeSet, HashMap};
 use crate::graph::PidGraph;
 use crate::model::{Limit, LimitKind, LiveFacts, Pid, Process};
 
-/// If no PIDs are given, `pidns limits` shows only limits with at least this usage, in percent.
+/// Minimum usage, in percent, of the limits that `pidns limits` shows without PIDs.
 const CLOSE_PERCENT: u64 = 80;
 
-/// The limits that apply to the requested processes. If no processes were requested, all limits of
-/// the host that are reached or nearly reached.
+/// The limits of the requested processes. If no processes were requested, the limits of the host
+/// that are reached or nearly reached.
 #[derive(Debug)]
 pub struct LimitReport {
     /// The graph of the host.
     pub graph: PidGraph,
-    /// The processes whose limits were requested. Empty if the limits of the whole host were
-    /// requested.
+    /// The requested processes. Empty if the limits of the whole host were requested.
     pub asked: BTreeSet<Pid>,
-    /// The limits to show, in three groups: reached, not reached, unknown. In the first group,
-    /// limits that apply to pidns itself come first. In the second group, the highest percentage
-    /// comes first.
+    /// The limits to show: first the reached ones, then those not reached, then the unknown ones.
+    /// Among the reached limits, those of pidns itself come first. Among the limits not reached,
+    /// the highest percentage comes first.
     pub limits: Vec<Limit>,
-    /// Number of limits that could be read, including limits that are not shown. A limit of the
-    /// kind `InitTerminated` or `Nesting` is counted only if it is reached, because pidns usually
-    /// derives these limits from the namespace hierarchy instead of reading them.
+    /// Number of known limits, including limits that are not shown. A limit of the kind
+    /// `InitTerminated` or `Nesting` counts only if it is reached, because pidns usually does not
+    /// read it.
     pub known: usize,
-    /// Number of unknown limits (`full` is `None`), including those that are not shown.
+    /// Number of unknown limits (`full` is `None`), including limits that are not shown.
     pub unknown: usize,
-    /// The kind of each limit that applies to pidns itself, but could not be read. A kind can occur
-    /// more than once.
+    /// The kinds of the unknown limits that apply to pidns itself. A kind can occur more than once.
     pub unknown_own: Vec<LimitKind>,
     /// PID of pidns itself; `None` for a saved document.
     pub own: Option<Pid>,
@@ -38,8 +36,8 @@ pub struct LimitReport {
 }
 
 impl LimitReport {
-    /// Picks the limits that apply to the processes in `asked`. If `asked` is empty, picks all
-    /// limits of the host that are reached or nearly reached. `own` is the PID of pidns itself.
+    /// Picks the limits that apply to the processes in `asked`. If `asked` is empty, picks the
+    /// limits of the host that are reached or nearly reached. `own` is the PID of pidns.
     #[must_use]
     pub fn new(graph: PidGraph, asked: BTreeSet<Pid>, own: Option<Pid>) -> Self {
         let all = graph.snapshot().limits.iter().flatten();
@@ -63,7 +61,7 @@ impl LimitReport {
         Self { graph, asked, limits, known, unknown, unknown_own, own, live: LiveFacts::default() }
     }
 
-    /// Returns `true` if the report is about the whole host and this limit applies to pidns itself.
+    /// Returns `true` if the limit applies to pidns itself, in a report about the whole host.
     #[must_use]
     pub fn is_own(&self, limit: &Limit) -> bool {
         self.asked.is_empty() && is_of(limit, self.own)
@@ -75,8 +73,7 @@ impl LimitReport {
         self.limits.iter().filter(|it| it.full == Some(true)).count()
     }
 
-    /// Returns the processes that the advice on limits mentions. Advice is given only for limits
-    /// that are reached.
+    /// Returns the processes that the advice mentions. Only reached limits need advice.
     #[must_use]
     pub fn concerned(&self) -> BTreeSet<Pid> {
         let full = self.limits.iter().filter(|it| it.full == Some(true));
@@ -85,8 +82,8 @@ impl LimitReport {
     }
 }
 
-/// Returns the processes that have this PID in their own PID namespace, but another PID in the
-/// procfs. The newest process comes first.
+/// Returns the processes that have this PID in their own namespace, but another PID in the procfs.
+/// The newest process comes first.
 #[must_use]
 pub fn namesakes(processes: &[Process], pid: Pid) -> Vec<&Process> {
     let is_namesake = |it: &&Process| it.pid != pid && it.nspid.last() == Some(&pid);
@@ -99,11 +96,10 @@ fn is_of(limit: &Limit, pid: Option<Pid>) -> bool {
     pid.is_some_and(|pid| limit.pids.contains(&pid))
 }
 
-/// Returns the process to name in a report on a limit. Never returns `own` (pidns itself).
+/// Returns the process to name in a report on a limit, but never `own` (pidns itself).
 ///
-/// Prefers the largest consumer, if the limit applies to it. Otherwise, returns the process with
-/// the most children, among the processes to which the limit applies. Raising the `RLIMIT_NPROC` of
-/// such a process helps most, because its future children inherit the limit.
+/// Returns the largest consumer if the limit applies to it. Otherwise, returns the process with the
+/// most children. Raising its `RLIMIT_NPROC` helps most, because future children inherit it.
 #[must_use]
 pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option<Pid> {
     let consumer = limit.main_consumer().and_then(|it| it.pid);
@@ -115,9 +111,9 @@ pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option
     for parent in limit.pids.iter().filter_map(|pid| process(pid)?.ppid) {
         *children.entry(parent).or_default() += 1;
     }
-    // Prefer the process with the most children. Among equals, prefer a process whose parent is not
-    // an init, because a child of an init is probably an orphan. Then prefer the oldest process,
-    // because it may be an ancestor of the others.
+    // Prefer the process with the most children. Next, prefer a process whose parent is not an
+    // init, because it is probably not an orphan. Last, prefer the oldest process, because it may
+    // be an ancestor of the others.
     let rank = |pid: &Pid| {
         let parent = process(pid).and_then(|it| process(&it.ppid?));
         let is_orphan = parent.is_some_and(|it| it.nspid.last() == Some(&Pid::INIT));
@@ -127,15 +123,15 @@ pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option
     let others = limit.pids.iter().copied().filter(|&pid| Some(pid) != own);
     let first = others.max_by_key(rank)?;
     // A process without children probably did not start the tasks that use up the limit. If the
-    // limit applies to pidns, do not return such a process: the shell that started the tasks may
-    // have replaced itself with pidns (`exec`).
+    // limit applies to pidns, the shell that started the tasks may have replaced itself with pidns
+    // (`exec`).
     let is_useful = children.contains_key(&first) || !is_of(limit, own);
     is_useful.then_some(first)
 }
 
-/// Sorts limits into three groups: reached, not reached, unknown. In the first group, limits that
-/// apply to `own` (pidns itself) come first. In the second group, the highest percentage comes
-/// first. Equal limits keep the order in which the kernel checks them.
+/// Sorts limits: first the reached ones, then those not reached, then the unknown ones. Among the
+/// reached limits, those of `own` (pidns itself) come first. Among the limits not reached, the
+/// highest percentage comes first. Equal limits stay in the order in which the kernel checks them.
 fn sort(limits: &mut [Limit], own: Option<Pid>) {
     limits.sort_by_key(|limit| {
         let is_full = limit.full == Some(true);
@@ -155,8 +151,8 @@ mod tests {
         Pid::new(raw).unwrap()
     }
 
-    /// Calls [`main_process`] for a limit that applies to `processes`. Each process is a PID, a
-    /// parent and a start time. `largest` is the PID and number of tasks of the largest consumer.
+    /// Calls [`main_process`] for a limit. Each process is a PID, a parent and a start time.
+    /// `largest` is the PID and the number of tasks of the largest consumer.
     fn main_of(processes: &[[u32; 3]], largest: (u32, u64), own: Option<u32>) -> Option<u32> {
         let mut all = vec![process(&[1], Some(10))];
         all.extend(processes.iter().map(|&[raw, parent, start]| Process {
@@ -177,8 +173,7 @@ mod tests {
 
     #[test]
     fn the_main_process_starts_most_of_the_others() {
-        // Shell 30 started processes 5 and 6 after the PIDs had wrapped around. Process 4 is an
-        // orphan.
+        // Shell 30 started processes 5 and 6 after the PIDs wrapped around. Process 4 is an orphan.
         let shell = [[4, 1, 1], [5, 30, 20], [6, 30, 21], [30, 20, 10]];
         assert_eq!(main_of(&shell, (30, 3), None), Some(30));
         assert_eq!(main_of(&shell, (4, 1), None), Some(30));

@@ -1,14 +1,12 @@
-//! Finds the processes that ran only because a snapshot was taken, so that a comparison can ignore
-//! them.
+//! Finds the processes that ran only because a snapshot was taken. A comparison ignores them.
 
 use std::collections::BTreeSet;
 
 use crate::graph::PidGraph;
 use crate::model::{Holder, NamespaceId, Observer, Pid, Process, Snapshot};
 
-/// Removes the pidns process that took a snapshot, and the limits that apply only to this process.
-/// Unless `kernel_threads` is set, also removes kernel threads, because they start and end at any
-/// time.
+/// Removes the pidns process that took a snapshot, and the limits that apply only to it. Unless
+/// `kernel_threads` is set, also removes kernel threads, because they come and go at any time.
 pub fn leave_out_observer(snapshot: &mut Snapshot, kernel_threads: bool) {
     let observer = snapshot.observer.as_ref();
     let is_observer = |it: &Process| observer.is_some_and(|observer| is_same(observer, it));
@@ -23,12 +21,12 @@ pub fn leave_out_observer(snapshot: &mut Snapshot, kernel_threads: bool) {
     }
 }
 
-/// Empties the lists of attendants and companions of a snapshot, so that a comparison does not
-/// ignore these processes.
+/// Removes the record of the processes that ran only because the snapshot was taken. A comparison
+/// then does not ignore them.
 ///
-/// Use this function if one pidns process takes both snapshots. The second snapshot then has no
-/// attendants of its own. For example, after `pidns watch &`, the lists may contain a later command
-/// of the same shell. The comparison must report such a command.
+/// Use this function if one pidns process takes both snapshots. The record may then contain
+/// unrelated processes. For example, after `pidns watch &`, it may contain a later command of the
+/// shell.
 #[must_use]
 pub fn without_attendants(mut snapshot: Snapshot) -> Snapshot {
     if let Some(observer) = &mut snapshot.observer {
@@ -43,20 +41,17 @@ fn is_same(observer: &Observer, process: &Process) -> bool {
     observer.pid == process.pid && starts.is_none_or(|(one, other)| one == other)
 }
 
-/// Returns the attendants of a snapshot: the processes that ran only because the snapshot was
-/// taken. These include pidns itself, the other commands in its pipeline, and the shell of the CI
-/// step that ran pidns. A comparison must not report attendants as leftovers.
+/// Returns the processes that ran only because a snapshot was taken (the attendants), such as pidns
+/// itself, the other commands of its pipeline, and the shell of the CI step. A comparison must not
+/// report attendants as leftovers.
 ///
-/// `is_alone` returns `true` for a process that is not in the other snapshot of the comparison.
-/// Processes that are in both snapshots, such as the CI agent, are not attendants.
+/// `is_alone` returns `true` for a process that is not in the other snapshot of the comparison. A
+/// process in both snapshots, such as the CI agent, is not an attendant.
 ///
-/// `snapshot` does not list pidns as a process (see [`leave_out_observer`]), but pidns may still be
-/// the init or a holder of a namespace.
-///
-/// A CI agent such as Jenkins can run a heartbeat alongside a step: a subshell that starts a new
+/// A CI agent such as Jenkins can run a heartbeat during a step: a subshell that starts a new
 /// `sleep` every few seconds. If the shell of the step is not in the other snapshot, all heartbeat
-/// processes are attendants. Otherwise, a heartbeat process is an attendant only if its parent is a
-/// heartbeat process that is in both snapshots.
+/// processes are attendants. Otherwise, only the children of a heartbeat process in both snapshots
+/// are attendants.
 pub fn attendants(snapshot: &Snapshot, is_alone: impl Fn(Pid) -> bool) -> BTreeSet<Pid> {
     let Some(observer) = &snapshot.observer else { return BTreeSet::new() };
     let is_new_step = observer.step.is_some_and(&is_alone);
@@ -71,8 +66,8 @@ pub fn attendants(snapshot: &Snapshot, is_alone: impl Fn(Pid) -> bool) -> BTreeS
 }
 
 /// Returns the namespaces whose users all satisfy `is_user`. The users of a namespace are its
-/// running members. If a namespace has no running members, its users are its holders. The users of
-/// descendant namespaces must also satisfy `is_user`.
+/// running members. Without running members, its holders are its users. The users of its descendant
+/// namespaces must satisfy `is_user`, too.
 pub fn namespaces_used_only_by(
     graph: &PidGraph,
     is_user: impl Fn(Pid) -> bool,
@@ -108,8 +103,8 @@ mod tests {
         Pid::new(raw).unwrap()
     }
 
-    /// Returns a snapshot that pidns (process 8) took in a CI step. Process 3 is the heartbeat: a
-    /// background subshell that runs as long as the step.
+    /// Returns a snapshot that pidns (process 8) took in a CI step. Process 3 is the heartbeat of
+    /// the step: a background subshell.
     fn host() -> Snapshot {
         let mut processes: Vec<_> = [1, 7, 8, 9].map(|it| process(&[it], Some(10))).into();
         for process in &mut processes {
@@ -137,8 +132,7 @@ mod tests {
                 .into();
         let held_by = |raw| Holder::Fd { pid: pid(raw), comm: None, fd: 3 };
         let mount = Holder::Mount { path: "/run/x".to_owned(), mount_namespace: 1 };
-        // Namespace 20 has a running member, so only members count as users of the namespace, not
-        // holders.
+        // Namespace 20 has a running member, so its holders do not count as users.
         namespaces[1].holders = vec![held_by(1), mount.clone()];
         namespaces[3].holders = vec![held_by(7), held_by(8)];
         let processes =
@@ -203,8 +197,8 @@ mod tests {
         let raw = |pids: BTreeSet<Pid>| pids.into_iter().map(Pid::as_u32).collect::<Vec<_>>();
         assert_eq!(raw(attendants(&host(), |it| it != pid(1))), [3, 4]);
         assert_eq!(raw(attendants(&host(), |it| it == pid(3))), [0; 0], "the step is old");
-        // Process 3 is the heartbeat (a background loop) of the CI step, and is in both snapshots.
-        // It has started a new command, process 10.
+        // Process 3 is the heartbeat of the CI step: a background subshell. It is in both
+        // snapshots, and has started process 10.
         let mut host = host();
         host.processes.push(Process { ppid: Some(pid(3)), ..process(&[10], Some(10)) });
         host.observer.as_mut().unwrap().companions.push(pid(10));

@@ -1,25 +1,24 @@
-//! Finds processes that `pidns run --kill` kills although they do not descend from the command.
-//! When pidns kills the init of a PID namespace, the kernel also kills all other members, including
-//! processes that entered the namespace from outside (for example, through nsenter(1)).
+//! Finds the processes that `pidns run --kill` kills although they do not descend from the command.
+//!
+//! If pidns kills the init of a PID namespace, the kernel also kills all other members. Some of
+//! them may have entered the namespace from outside, for example through nsenter(1).
 
 use std::collections::{BTreeMap, HashSet};
 
 use crate::model::{Killed, Lineage, Pid, Process, Snapshot};
 
-/// Processes that are not descendants of the command, but are in a PID namespace whose init is a
-/// descendant.
+/// Processes that do not descend from the command, but are in a PID namespace whose init does.
 #[derive(Debug, Default)]
 pub struct Outsiders {
-    /// For each PID: the process, and the inits whose termination makes the kernel kill the
-    /// process.
+    /// For each PID, the process, and the inits of its PID namespaces that descend from the
+    /// command.
     found: BTreeMap<Pid, (Process, HashSet<Pid>)>,
     /// The parents of the processes in `found`.
     parents: BTreeMap<Pid, Process>,
 }
 
 impl Outsiders {
-    /// Finds the outsiders in a snapshot. An outsider does not descend from pidns, but the init of
-    /// its PID namespace does. `pids` are the descendants of pidns.
+    /// Finds the outsiders in a snapshot. `pids` are the descendants of pidns.
     pub(super) fn of(snapshot: &Snapshot, pids: &HashSet<Pid>) -> Self {
         let mut this = Self::default();
         let inits = snapshot.namespaces.iter().filter_map(|it| Some((it.id, it.init?)));
@@ -42,9 +41,8 @@ impl Outsiders {
         this
     }
 
-    /// Updates the outsiders from a later snapshot. Removes a process if it has ended, but the
-    /// inits of all its PID namespaces are still running. The kernel did not kill such a process
-    /// together with an init.
+    /// Updates the outsiders from a later snapshot. Removes a process if it has ended before its
+    /// inits, because the kernel did not kill it together with an init.
     pub(super) fn update(&mut self, later: &Snapshot, pids: &HashSet<Pid>) {
         let now = Self::of(later, pids);
         let living: HashSet<Pid> = later.processes.iter().map(|it| it.pid).collect();
@@ -53,8 +51,8 @@ impl Outsiders {
         self.parents.extend(now.parents);
     }
 
-    /// Returns two lists: outsiders (see [`Outsiders`]) that the kernel killed together with an
-    /// init, and the parents of all outsiders.
+    /// Returns the outsiders that the kernel killed together with an init, and the parents of all
+    /// outsiders.
     pub(super) fn killed(self, killed: &Killed) -> (Vec<Process>, Vec<Process>) {
         let is_killed = |init: &Pid| {
             let is_signalled = killed.sigterm.contains(init) || killed.sigkill.contains(init);

@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use crate::model::Process;
 
-/// A pattern for process names. `*`, `?`, `[a-z]` and `[!a-z]` work as in the shell. A backslash is
-/// an ordinary character, so write `[*]` to match a `*` literally.
+/// A pattern for process names. `*`, `?`, `[a-z]` and `[!a-z]` work as in the shell. A backslash
+/// has no special meaning. `[*]` matches a literal `*`.
 #[derive(Clone, Debug)]
 pub struct Glob {
     text: String,
@@ -32,8 +32,7 @@ impl FromStr for Glob {
     type Err = glob::PatternError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // The glob crate negates a set with `!`, not with `^`. It rejects `**` unless `**` stands
-        // between slashes.
+        // The glob crate negates a set with `!` only. It accepts `**` only between slashes.
         let mut pattern = text.replace("[^", "[!");
         while pattern.contains("**") {
             pattern = pattern.replace("**", "*");
@@ -52,7 +51,7 @@ pub enum User {
 }
 
 impl User {
-    /// Returns `true` if the process's real UID belongs to this user.
+    /// Returns `true` if this user is the real user of the process.
     #[must_use]
     pub fn owns(&self, process: &Process) -> bool {
         match self {

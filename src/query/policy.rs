@@ -1,4 +1,4 @@
-//! Applies a policy. Its rules deny findings, warn about them or allow them.
+//! Applies a policy: rules that deny, warn about, or allow findings.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,8 +10,8 @@ use crate::model::{
     CheckCode, EnvPattern, Namespace, NamespaceRef, Pid, Process, Subject, Verdict,
 };
 
-/// A rule that selects findings by their check code. `CODE` matches every finding with this code;
-/// `CODE:KEY=VALUE` matches only findings in the scope `KEY=VALUE`.
+/// A rule that selects findings by their check code. `CODE` matches all findings with this code.
+/// `CODE:KEY=VALUE` matches only those in the scope `KEY=VALUE`.
 #[derive(Clone, Debug)]
 pub struct Rule {
     code: CheckCode,
@@ -21,7 +21,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Returns the code of the findings that the rule matches.
+    /// Returns the check code of the rule.
     #[must_use]
     pub fn code(&self) -> CheckCode {
         self.code
@@ -41,11 +41,11 @@ enum RuleScope {
     Comm(Glob),
     /// A single namespace and its members.
     Namespace(NamespaceRef),
-    /// The container's namespaces, the members of these namespaces, and the container's processes
-    /// in other namespaces.
+    /// The container's namespaces, their members, and the container's processes in other
+    /// namespaces.
     Container(ContainerPattern),
-    /// Processes that run as this user, namespaces that this user owns, and namespaces whose init
-    /// runs as this user.
+    /// Processes of this user, namespaces owned by this user, and namespaces whose init runs as
+    /// this user.
     User(User),
     /// Processes with a matching cgroup path, and namespaces whose init has a matching cgroup path.
     Cgroup(Glob),
@@ -58,9 +58,9 @@ enum RuleScope {
 pub enum ParseRuleError {
     /// No check code has this name.
     Code(String),
-    /// This scope does not begin with a known key.
+    /// The scope does not begin with a known key.
     Key(String),
-    /// The value is not valid for its key. The string says why.
+    /// The value is not valid for its key, for the reason in the string.
     Value(String),
 }
 
@@ -181,7 +181,7 @@ fn is_named(named: NamespaceRef, graph: &PidGraph, namespace: Option<&Namespace>
     }
 }
 
-/// Returns `true` if the namespace's init runs as this user, or if this user owns the namespace.
+/// Returns `true` if this user owns the namespace, or if its init runs as this user.
 fn owns(user: &User, namespace: &Namespace, init: Option<&Process>) -> bool {
     init.is_some_and(|init| user.owns(init))
         || namespace.owner.as_ref().is_some_and(|owner| match user {
@@ -196,11 +196,11 @@ fn owns(user: &User, namespace: &Namespace, init: Option<&Process>) -> bool {
 /// 2. A rule in a later list takes precedence over a rule in an earlier list.
 /// 3. Allow takes precedence over warn, and warn over deny.
 ///
-/// If no rule matches, the default verdict for the finding's code applies.
+/// If no rule matches, the finding's code has a default verdict.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     lists: Vec<Vec<(Verdict, Rule)>>,
-    /// A limit is reported if at least this percentage of it is in use; `None` for the default.
+    /// Minimum usage, in percent, of a limit that is reported. `None` for the default.
     pub warn_at: Option<u64>,
 }
 
@@ -208,8 +208,8 @@ pub struct Policy {
 pub(super) const WARN_AT: u64 = 90;
 
 impl Policy {
-    /// Creates a policy that denies every finding that matches one of these rules, and allows all
-    /// other findings.
+    /// Creates a policy that denies the findings that match one of these rules. All other findings
+    /// are allowed.
     #[must_use]
     pub fn only(rules: Vec<Rule>) -> Self {
         let allow = CheckCode::ALL.iter().map(|code| {
@@ -220,7 +220,7 @@ impl Policy {
         Self { lists: vec![allow.collect(), deny], warn_at: None }
     }
 
-    /// Adds a list of rules. They take precedence over the rules of lists that were added earlier.
+    /// Adds a list of rules, which take precedence over the earlier lists.
     pub fn add(&mut self, rules: Vec<(Verdict, Rule)>) {
         self.lists.push(rules);
     }
@@ -232,8 +232,8 @@ impl Policy {
         self.scopes().any(needs)
     }
 
-    /// Returns `true` if the user asked for a check of limits, by a rule that denies `task-limit`,
-    /// or by `--warn-at`.
+    /// Returns `true` if the user asked for a check of limits (a rule that denies `task-limit`, or
+    /// `--warn-at`).
     #[must_use]
     pub fn asks_for_limits(&self) -> bool {
         let denies = |(verdict, rule): &(Verdict, Rule)| {

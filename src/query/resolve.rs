@@ -1,5 +1,4 @@
-//! Finds the namespace that a user specified by one of its IDs, or by the PID of one of its
-//! processes.
+//! Finds the namespace that the user specified, by its ID or by the PID of a process.
 
 use crate::graph::PidGraph;
 use crate::model::{NamespaceId, NamespaceRef, NotFound};
@@ -7,8 +6,7 @@ use crate::model::{NamespaceId, NamespaceRef, NotFound};
 /// Returns the ID of the namespace that the user specified.
 ///
 /// # Errors
-/// Returns an error if the namespace or process doesn't exist, or if the process's namespace is
-/// ambiguous.
+/// Fails if the namespace or process does not exist, or if the process's namespace is ambiguous.
 pub fn resolve(graph: &PidGraph, namespace: NamespaceRef) -> Result<NamespaceId, NotFound> {
     match namespace {
         NamespaceRef::Id(id) => {

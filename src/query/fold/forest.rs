@@ -1,7 +1,7 @@
 //! Nests the members of a namespace under their parents, as pstree(1) does.
 //!
-//! Takes time linear in the number of members. Does not recurse, because a saved document can
-//! contain very deep trees and parent cycles.
+//! Takes time linear in the number of members. Does not recurse, because the trees of a saved
+//! document can be very deep.
 
 use std::collections::HashMap;
 
@@ -21,10 +21,10 @@ pub struct TreeRow<'a> {
     pub level: usize,
     /// Number of siblings that follow this row.
     pub siblings_after: usize,
-    /// `true` if the row has child rows, which show the descendants of its first process.
+    /// `true` if the row has child rows. They show the descendants of the row's first process.
     pub has_children: bool,
-    /// `true` if a folded row is above this row. A folded row stands for several similar processes.
-    /// The rows below it show only the descendants of the first one.
+    /// `true` if a folded row (a row for several similar processes) is above this row. This row
+    /// then shows only descendants of the folded row's first process.
     pub of_each: bool,
     /// The position of the row's first process in a list of members or in a process tree.
     pub drawn: Drawn,
@@ -46,11 +46,10 @@ impl<'a> TreeRow<'a> {
     }
 }
 
-/// A process and its descendants. Processes share a row only if their subtrees are equal.
+/// A process and its descendants. Processes with equal subtrees can share a row.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Subtree<'a> {
-    /// The kind of a process, and the numbers that identify its children's subtrees, in ascending
-    /// order.
+    /// The kind of a process, and the numbers of its children's subtrees in ascending order.
     Process(MemberKind<'a>, Vec<usize>),
     /// A kernel thread whose descendants are all kernel threads.
     KernelThreads,
@@ -67,8 +66,7 @@ impl<'a> SubtreeNumbers<'a> {
     }
 }
 
-/// A number that identifies the subtree of a process. Processes with the same number can share a
-/// row.
+/// The number of a process's subtree. Processes with the same number can share a row.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Numbered {
     number: usize,
@@ -80,11 +78,9 @@ pub(super) struct Forest<'a> {
     graph: &'a PidGraph,
     /// The members, sorted by PID.
     members: Vec<&'a Process>,
-    /// For each process in `members`, the index (in `members`) of its parent in the tree; `None`
-    /// for the root of a tree.
+    /// For each member, the index of its parent in the tree. `None` for the root of a tree.
     above: Vec<Option<usize>>,
-    /// For each process in `members`, the indexes (in `members`) of its children in the tree,
-    /// sorted by PID.
+    /// For each member, the indexes of its children in the tree, sorted by PID.
     children: Vec<Vec<usize>>,
     /// Indexes of the roots of the trees, sorted by PID.
     tops: Vec<usize>,
@@ -93,8 +89,8 @@ pub(super) struct Forest<'a> {
 impl<'a> Forest<'a> {
     /// Arranges members as trees. `members` must be sorted by PID.
     ///
-    /// If a filter removed a member's parent, the member is drawn below its nearest remaining
-    /// ancestor. A member whose parent is in another namespace is the root of a tree.
+    /// If a member's parent was filtered out, the member is below its nearest remaining ancestor.
+    /// If a member's parent is in another namespace, the member is the root of a tree.
     pub(super) fn new(graph: &'a PidGraph, members: Vec<&'a Process>) -> Self {
         let mut ancestors = Ancestors { graph, members: &members, removed: HashMap::new() };
         let mut above: Vec<_> = members.iter().map(|member| ancestors.nearest(member)).collect();
@@ -107,9 +103,9 @@ impl<'a> Forest<'a> {
         Self { graph, members, above, children, tops }
     }
 
-    /// Numbers the subtrees, so that equal subtrees have equal numbers. A subtree gets `None` if it
-    /// contains a process that must not be folded. Subtrees are equal if they have the same
-    /// structure, and if `kind_of` returns the same kind for corresponding members.
+    /// Numbers the subtrees. Equal subtrees get the same number: their structure is equal, and
+    /// `kind_of` returns the same kinds for their members. A subtree with a process that must not
+    /// be folded gets `None`.
     pub(super) fn subtrees(
         &self,
         numbers: &mut SubtreeNumbers<'a>,
@@ -118,8 +114,7 @@ impl<'a> Forest<'a> {
     ) -> Vec<Option<Numbered>> {
         let mut subtrees = vec![None; self.members.len()];
         let mut parents = ParentCache::new(self.graph);
-        // Assign numbers to children before their parents, because the [`Subtree`] of a parent
-        // contains the numbers of its children.
+        // Number the children first, because the [`Subtree`] of a parent contains their numbers.
         for &index in self.descendants(&self.tops).iter().rev() {
             let process = self.members[index];
             let children = self.children[index].iter().map(|&child| subtrees[child]);
@@ -144,14 +139,14 @@ impl<'a> Forest<'a> {
         subtrees
     }
 
-    /// Returns the numbers that identify the trees, or `None` if a tree has no number. Equal trees
-    /// have the same number.
+    /// Returns the numbers of the trees. Equal trees have the same number. Returns `None` if a tree
+    /// has no number.
     pub(super) fn tops(&self, subtrees: &[Option<Numbered>]) -> Option<Vec<usize>> {
         self.tops.iter().map(|&top| subtrees[top].map(|it| it.number)).collect()
     }
 
-    /// Returns the rows of the trees, from top to bottom. The processes of a folded row have equal
-    /// subtrees, so the rows below it show only the subtree of the first process.
+    /// Returns the rows of the trees, from top to bottom. Below a folded row, the rows show only
+    /// the subtree of its first process. The subtrees of its other processes are equal.
     pub(super) fn rows(
         &self,
         subtrees: &[Option<Numbered>],
@@ -169,7 +164,8 @@ impl<'a> Forest<'a> {
                     of_kernel_threads: subtrees[index].is_some_and(|it| it.of_kernel_threads),
                 }
             };
-            // A kernel thread shares a row with its descendants if all of them are kernel threads.
+            // Kernel threads share a row with their descendants if all of these are kernel threads,
+            // too.
             let (threads, others): (Vec<usize>, Vec<usize>) = indices
                 .iter()
                 .partition(|&&it| subtrees[it].is_some_and(|it| it.of_kernel_threads));
@@ -233,8 +229,7 @@ fn index_of(members: &[&Process], pid: Pid) -> Option<usize> {
 struct Ancestors<'a, 'm> {
     graph: &'a PidGraph,
     members: &'m [&'a Process],
-    /// Results of earlier searches: maps a process that is not in `members` to the index of its
-    /// nearest ancestor in `members`.
+    /// Maps a process that is not in `members` to the index of its nearest ancestor in `members`.
     removed: HashMap<Pid, Option<usize>>,
 }
 
@@ -250,8 +245,7 @@ impl Ancestors<'_, '_> {
             if let Some(&known) = self.removed.get(&pid) {
                 break known;
             }
-            // Mark the process as visited, so that the search ends if the parents of removed
-            // processes form a cycle.
+            // Mark the process as visited, so that a parent cycle ends the search.
             self.removed.insert(pid, None);
             passed.push(pid);
             next = self.parent_within(pid, process.namespace);
@@ -262,17 +256,17 @@ impl Ancestors<'_, '_> {
         found
     }
 
-    /// Returns the parent of the process `pid`, or `None` if the process `pid` is not in
+    /// Returns the parent of the process `pid`. Returns `None` if the process is not in
     /// `namespace`.
     fn parent_within(&self, pid: Pid, namespace: Option<NamespaceId>) -> Option<Pid> {
         self.graph.known_process(pid).filter(|it| it.namespace == namespace)?.ppid
     }
 }
 
-/// Breaks parent cycles: one process of each cycle becomes the root of a tree. Only documents that
-/// pidns did not write can contain such cycles.
+/// Breaks parent cycles: one process of each cycle becomes the root of a tree. Documents written by
+/// pidns contain no such cycles.
 fn cut_cycles(above: &mut [Option<usize>]) {
-    // For each process, the number of the walk that visited it; 0 if no walk has visited it yet.
+    // For each process, the number of the walk that visited it. 0 means not visited.
     let mut visited = vec![0; above.len()];
     for start in 0..above.len() {
         let walk = start + 1;

@@ -9,8 +9,8 @@ use super::relation::{Drawn, Kinship, relation};
 use crate::graph::PidGraph;
 use crate::model::{Pid, Process, ProcessDetails};
 
-/// Maximum number of similar members or siblings that are shown on separate rows. If there are
-/// more, they are folded into one row.
+/// Maximum number of similar members or siblings with a row of their own. A larger number of them
+/// shares one row.
 pub const MOST_APART: usize = 3;
 
 /// One or more members of a namespace that are shown on one row.
@@ -18,8 +18,7 @@ pub const MOST_APART: usize = 3;
 pub enum MemberRow<'a> {
     /// A single process.
     One(&'a Process),
-    /// More than [`MOST_APART`] processes that differ only in their PIDs. If one of them is an
-    /// init, it comes first.
+    /// More than [`MOST_APART`] processes that differ only in their PIDs. An init comes first.
     Alike(Vec<&'a Process>),
     /// Several kernel threads.
     KernelThreads(Vec<&'a Process>),
@@ -35,7 +34,7 @@ impl<'a> MemberRow<'a> {
     }
 }
 
-/// A simplified process state: every state that needs no attention is [`Ordinary`](Self::Ordinary).
+/// A simplified process state. Every state that needs no attention is [`Ordinary`](Self::Ordinary).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Condition {
     /// The process is running, sleeping or waiting.
@@ -71,17 +70,17 @@ impl Condition {
 pub(super) struct MemberKind<'a> {
     comm: &'a str,
     condition: Condition,
-    /// ID of the process's container, if the process and the namespace are in different containers.
+    /// ID of the process's container, if it is not the container of the namespace.
     container: Option<&'a str>,
-    /// The parent or tracer that the row mentions: its relation to the process, and its command
-    /// name.
+    /// The relation to the parent or tracer that the row mentions, and the name of the parent or
+    /// tracer.
     relation: Option<(Kinship, &'a str)>,
-    /// The arguments of the process, if they were requested (`--details args`).
+    /// The arguments of the process, if requested (`--details args`).
     args: Option<&'a [SmolStr]>,
 }
 
-/// Looks up parents, and caches the last result, because consecutive processes often have the same
-/// parent. The lookup is the most expensive part of making a [`MemberKind`].
+/// A lookup of parents that caches the last result. Consecutive processes often have the same
+/// parent, and the lookup is slow.
 pub(super) struct ParentCache<'a> {
     graph: &'a PidGraph,
     last: Option<(Pid, Option<&'a Process>)>,
@@ -118,8 +117,8 @@ impl<'a> MemberKind<'a> {
         }
     }
 
-    /// Replaces the container ID with an empty string, so that namespaces can share a line even if
-    /// they belong to different containers.
+    /// Replaces the container ID with an empty string. Namespaces of different containers can then
+    /// share a line.
     pub(super) fn of_any_container(mut self) -> Self {
         self.container = self.container.map(|_| "");
         self
@@ -137,7 +136,7 @@ impl<'a> MemberKind<'a> {
     }
 }
 
-/// The key of a group of similar members, which share a row if there are enough of them.
+/// The key of a group of similar members. The members of a large group share a row.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum MemberGroup<'a> {
     Kind(MemberKind<'a>),
@@ -145,8 +144,7 @@ pub(super) enum MemberGroup<'a> {
 }
 
 impl<'a> MemberGroup<'a> {
-    /// Returns the group of a process. A kernel thread that is a zombie is grouped with zombies,
-    /// not with kernel threads.
+    /// Returns the group of a process. A zombie kernel thread is in a group of zombies.
     pub(super) fn new(process: &Process, kind: MemberKind<'a>) -> Self {
         if process.kernel_thread && kind.condition != Condition::Zombie {
             Self::KernelThreads
@@ -174,8 +172,8 @@ impl Rank {
     }
 }
 
-/// A member of a namespace, with its rank and its group. The members of a large group share a row.
-/// A member without a group has a row of its own.
+/// A member of a namespace, with its rank and its group. Members of a large group share a row. A
+/// member without a group has its own row.
 pub(super) struct RankedMember<'a, G> {
     pub(super) process: &'a Process,
     pub(super) rank: Rank,
@@ -193,8 +191,8 @@ struct GroupRow {
     row: Option<usize>,
 }
 
-/// Puts members into rows, sorted by rank: init, unusual members, other members. Rows of the same
-/// rank keep the order of `members`.
+/// Puts members into rows, sorted by rank: init, unusual members, other members. Within a rank, the
+/// order of `members` is kept.
 pub(super) fn rows<'a, G: Copy + Eq + Hash>(members: &[RankedMember<'a, G>]) -> Vec<MemberRow<'a>> {
     let mut groups: HashMap<G, GroupRow> = HashMap::new();
     for member in members {

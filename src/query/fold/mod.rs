@@ -1,7 +1,6 @@
-//! Folds similar members of a namespace into one line. Similar sibling namespaces are folded, too.
+//! Folds similar members of a namespace, and similar sibling namespaces, into one line.
 //!
-//! All text and picture formats use this folding. It takes time linear in the number of processes
-//! and namespaces.
+//! All text and picture formats use this folding. It takes linear time.
 //!
 //! Some processes are never folded:
 //!
@@ -58,14 +57,14 @@ impl<'a> Siblings<'a> {
     }
 }
 
-/// The properties that sibling namespaces must have in common to share a line.
+/// The properties that are equal in sibling namespaces on one line.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Shape<'a> {
     evidence: Evidence,
     init: Option<&'a str>,
     runtime: Option<&'a str>,
-    /// UID and name of the namespace's owner. The flag is `true` if the namespace and its parent
-    /// belong to the same user namespace.
+    /// UID and name of the namespace's owner. The flag is `true` if the user namespace is also that
+    /// of the parent.
     owner: Option<(Option<u32>, Option<&'a SmolStr>, bool)>,
     member_count: Option<usize>,
     kernel_threads: usize,
@@ -74,41 +73,40 @@ struct Shape<'a> {
     shared: Vec<(&'a [&'static str], bool)>,
     members: Vec<(MemberKind<'a>, usize)>,
     holders: Vec<HolderKind<'a>>,
-    /// For each process tree, the number that identifies its shape, in ascending order. Equal trees
-    /// have the same number. The list is empty if members are shown as a list.
+    /// For each process tree, the number of its shape, in ascending order. Equal trees have the
+    /// same number. Empty if members are shown as a list.
     trees: Vec<usize>,
-    /// For each child namespace, the number that identifies its shape, in ascending order. Equal
-    /// shapes have the same number.
+    /// For each child namespace, the number of its shape, in ascending order. Equal shapes have the
+    /// same number.
     children: Vec<usize>,
 }
 
-/// A number for the kind of holder, and the command name of the holding process (`None` for a
-/// mount).
+/// A number for the kind of holder, and the holder's command name (`None` for a mount).
 type HolderKind<'a> = (u8, Option<&'a str>);
 
-/// Decides which members and namespaces of a graph share a line.
+/// Decides which processes and namespaces of a graph share a line.
 #[derive(Debug)]
 pub struct Folding<'a> {
     graph: &'a PidGraph,
-    /// `true` if similar processes, and similar sibling namespaces, share a line.
+    /// `true` if similar processes share a line. The same applies to similar sibling namespaces.
     folds: bool,
-    /// `true` if members are shown as trees, below their parents.
+    /// `true` if members are shown as process trees.
     nests: bool,
-    /// Processes that always have a row of their own.
+    /// Processes that always have their own row.
     apart: HashSet<Pid>,
-    /// Maps each folded namespace to the number that identifies its [`Shape`]. Siblings with the
-    /// same number share a line.
+    /// Maps each folded namespace to the number of its [`Shape`]. Siblings with the same number
+    /// share a line.
     alike: HashMap<NamespaceId, usize>,
 }
 
 impl<'a> Folding<'a> {
-    /// Folds a graph. If `folds` is false, each process and namespace gets a line of its own.
+    /// Folds a graph. If `folds` is `false`, each process and namespace has its own line.
     pub fn new(graph: &'a PidGraph, folds: bool) -> Self {
         Self::build(graph, folds, false)
     }
 
-    /// Folds a graph for output as process trees. Processes share a line only if their subtrees are
-    /// equal. If `folds` is `false`, every process and namespace has its own line.
+    /// Folds a graph for output as process trees. Processes with equal subtrees share a line. If
+    /// `folds` is `false`, each process and namespace has its own line.
     pub fn of_trees(graph: &'a PidGraph, folds: bool) -> Self {
         Self::build(graph, folds, true)
     }
@@ -121,13 +119,11 @@ impl<'a> Folding<'a> {
         let snapshot = graph.snapshot();
         for Criterion { by, values } in &snapshot.selected {
             match by {
-                // Do not fold the processes that the user selected. Other processes in a tree, such
-                // as their ancestors, may be folded.
+                // Do not fold the selected processes. Other processes of their trees can be folded.
                 FilterOption::Pid if nests => {
                     this.apart.extend(values.iter().filter_map(|pid| pid.parse::<Pid>().ok()));
                 }
-                // The filter kept only processes that the user selected, so do not fold any
-                // process.
+                // Every remaining process was selected by the user, so do not fold any.
                 FilterOption::Pid | FilterOption::Comm => {
                     this.apart.extend(snapshot.processes.iter().map(|process| process.pid));
                 }
@@ -144,8 +140,8 @@ impl<'a> Folding<'a> {
             }
         }
         this.alike = this.find_alike();
-        // If a live namespace has a line of its own, the line names its holders, so do not fold
-        // these holders. A line for several namespaces does not name holders.
+        // The line of a single live namespace names its holders, so do not fold them. A line for
+        // several namespaces does not name holders.
         for namespace in &snapshot.namespaces {
             if namespace.state == NamespaceState::Live && !this.alike.contains_key(&namespace.id) {
                 this.apart.extend(keeping(graph, namespace).filter_map(Holder::pid));
@@ -159,7 +155,8 @@ impl<'a> Folding<'a> {
         self.graph
     }
 
-    /// Returns `true` if similar processes, and similar sibling namespaces, share a line.
+    /// Returns `true` if similar processes share a line. The same applies to similar sibling
+    /// namespaces.
     pub fn folds(&self) -> bool {
         self.folds
     }
@@ -191,8 +188,8 @@ impl<'a> Folding<'a> {
         siblings
     }
 
-    /// Returns the members of a namespace in this order: init, unusual members, other members.
-    /// Members within each group are sorted by PID.
+    /// Returns the members of a namespace in this order: init, unusual members, other members. Each
+    /// group is sorted by PID.
     pub fn members(&self, namespace: &Namespace) -> Vec<MemberRow<'a>> {
         self.rows(&self.graph.members(namespace), namespace.init)
     }
@@ -245,8 +242,8 @@ impl<'a> Folding<'a> {
         Rank::new(kind, Some(process.pid) == init, self.apart.contains(&process.pid))
     }
 
-    /// Maps each namespace to the number that identifies its [`Shape`]. Leaves out a namespace if
-    /// fewer than [`MOST_APART`] siblings have the same shape.
+    /// Maps each namespace to the number of its [`Shape`]. Leaves out namespaces with too few
+    /// siblings of the same shape.
     fn find_alike(&self) -> HashMap<NamespaceId, usize> {
         let tree = self.graph.tree();
         let mut numbers: HashMap<Shape<'a>, usize> = HashMap::new();
@@ -254,8 +251,7 @@ impl<'a> Folding<'a> {
         let mut shapes: HashMap<NamespaceId, usize> = HashMap::with_capacity(tree.len());
         let parent = |namespace: &Namespace| self.graph.parent(namespace).map(|parent| parent.id);
         let mut siblings: HashMap<(Option<NamespaceId>, usize), usize> = HashMap::new();
-        // Visit children before their parents, because a parent's shape contains its children's
-        // shapes.
+        // Visit children first, because the shape of a parent contains theirs.
         for (namespace, _) in tree.iter().rev() {
             let Some(shape) = self.shape(namespace, &shapes, &mut subtrees) else { continue };
             let next = numbers.len();
@@ -270,8 +266,8 @@ impl<'a> Folding<'a> {
         shapes
     }
 
-    /// Returns the properties that siblings must have in common with this namespace to share its
-    /// line. Returns `None` if the namespace must not be folded.
+    /// Returns the properties that a sibling needs to share a line with this namespace. Returns
+    /// `None` if the namespace must not be folded.
     fn shape(
         &self,
         namespace: &'a Namespace,
@@ -327,9 +323,8 @@ impl<'a> Folding<'a> {
         })
     }
 
-    /// Arranges the members of a namespace as process trees. Returns, for each tree, the number
-    /// that identifies its shape, in ascending order. Equal trees have the same number. Returns
-    /// `None` if a member must not be folded.
+    /// Returns the numbers of a namespace's process trees, in ascending order. Equal trees have the
+    /// same number. Returns `None` if a member must not be folded.
     fn trees(
         &self,
         members: Vec<&'a Process>,
@@ -344,13 +339,12 @@ impl<'a> Folding<'a> {
     }
 }
 
-/// Selects the holders to show for a namespace. The selection depends on the namespace:
+/// Selects the holders to show for a namespace:
 ///
-/// - a namespace that is not live: all holders
-/// - the live namespace that the procfs shows: no holders
-/// - any other live namespace: all holders except processes whose children start in the namespace
-///
-/// The last case leaves out processes such as `unshare --pid --fork`, which are common.
+/// - For a namespace that is not live: all holders.
+/// - For the live namespace of the procfs: no holders.
+/// - For any other live namespace: all holders, except processes that only start their children in
+///   it. Processes such as `unshare --pid --fork` are common.
 pub fn keeping<'a>(
     graph: &PidGraph,
     namespace: &'a Namespace,
@@ -530,8 +524,7 @@ mod tests {
             change(&mut snapshot);
             assert_eq!(lines(snapshot), [1, 4], "change {index}");
         }
-        // Different user namespaces do not prevent folding, because each container usually has its
-        // own.
+        // Namespaces fold even if their user namespaces differ. Most containers have their own.
         let mut snapshot = containers();
         for (index, container) in snapshot.namespaces.iter_mut().skip(1).enumerate() {
             container.owner.as_mut().unwrap().user_namespace = 100 + index as u64;

@@ -1,34 +1,31 @@
-//! Decides which related process the line of a process mentions: the parent, the tracer, or none.
+//! Decides whether the line of a process mentions its parent, its tracer, or neither.
 
 use crate::model::{Pid, Process};
 
-/// The place of a process's line: in a list or in a tree. Decides whether the line must name the
-/// parent of the process.
+/// The place of a process's line: in a list, or in a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drawn {
     /// A line in the list of all members of a namespace.
     Listed,
-    /// A line in a process tree. Contains the PID of the process on the parent line, or `None` at
-    /// the top of the tree.
+    /// A line in a process tree, below the line of the process with this PID. `None` at the top.
     Below(Option<Pid>),
 }
 
-/// The relation between a process and its *related process*: the parent or tracer that the
-/// process's line mentions.
+/// The relation of a process to its *related process*: the parent or tracer that its line mentions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kinship {
-    /// The process is a zombie, and the related process is its parent, which does not reap it.
+    /// The process is a zombie. The related process is its parent, which does not reap it.
     ZombieOf,
-    /// The process is a zombie, and the related process is its tracer, which does not reap it.
+    /// The process is a zombie. The related process is its tracer, which does not reap it.
     TracedBy,
-    /// The process entered its namespace from outside by setns(2), for example through nsenter(1)
-    /// or `docker exec`. The related process is the parent, which is outside the namespace.
+    /// The process entered its namespace from outside, for example through nsenter(1) or `docker
+    /// exec`. The related process is its parent outside the namespace.
     EnteredBy,
-    /// The process entered its namespace from outside, and then its parent exited. The related
-    /// process is the init that adopted the process. This init is outside the namespace.
+    /// The process entered its namespace from outside, and its parent exited. The related process
+    /// is an init outside the namespace, which adopted the process.
     ReparentedTo,
-    /// The related process is the parent. Used only in trees, for a process that is not drawn below
-    /// its parent.
+    /// The related process is the parent. Used for a process in a tree that is not below its
+    /// parent.
     ChildOf,
 }
 
@@ -42,11 +39,11 @@ pub struct Relation<'a> {
     pub process: Option<&'a Process>,
 }
 
-/// Returns the relation that the line of `process` must mention. For example, if a process entered
-/// its namespace from outside, the line names its parent. `find` looks up a process by its PID.
+/// Returns the relation that the line of `process` must mention, if any. For example, the line of a
+/// process that entered its namespace from outside names its parent. `find` looks up a process.
 ///
-/// A process has entered its namespace from outside if it is not the init, and its parent is in
-/// another namespace. Other processes always have a parent in their own namespace, because the init
+/// A process has entered its namespace from outside if its parent is in another namespace, and the
+/// process is not the init. Other processes have a parent in their own namespace, because its init
 /// adopts orphans.
 pub fn relation<'a>(
     process: &Process,
@@ -66,8 +63,8 @@ pub fn relation<'a>(
     let may_have_entered = process.namespace.is_some()
         && process.nspid.len() > 1
         && process.nspid.last() != Some(&Pid::INIT);
-    // If a process is not in the container of its namespace, its line in a list names its container
-    // instead of its parent.
+    // In a list, the container is named instead of the parent if it is not the namespace's
+    // container.
     let needs_parent = may_have_entered && process.other_container().is_none();
     if is_below_parent || (drawn == Drawn::Listed && !needs_parent) {
         return None;
@@ -77,8 +74,7 @@ pub fn relation<'a>(
     let is_outside = |it: &Process| it.namespace.is_some() && it.namespace != process.namespace;
     let kinship = match parent {
         Some(outside) if may_have_entered && is_outside(outside) => {
-            // If the parent is an init, it has adopted the process, for example after nsenter(1)
-            // was killed.
+            // An init has adopted the process, for example after nsenter(1) was killed.
             let is_init = outside.nspid.last() == Some(&Pid::INIT);
             if is_init { Kinship::ReparentedTo } else { Kinship::EnteredBy }
         }
