@@ -14,11 +14,11 @@ use crate::collect::proc::process_dir::{real_cause, task_is_exiting};
 use crate::collect::registry::InitHistory;
 use crate::model::{DiagnosticCode, Holder, NamespaceId, Pid, Process};
 
-/// The link that shows the PID namespace in which a thread creates its children. The path is
-/// relative to `/proc/PID` or `/proc/PID/task/TID`.
+/// Link to the PID namespace in which a thread creates its children, relative to `/proc/PID` or
+/// `/proc/PID/task/TID`.
 const FOR_CHILDREN: &CStr = c"ns/pid_for_children";
 
-/// Finds the PID namespace in which one thread creates its children. `dir` is the directory of the
+/// Finds the PID namespace in which a thread creates its children. `dir` is the directory of the
 /// thread. Fails with `ESRCH` if the process is gone.
 pub fn search(
     search: &HolderSearch<'_>,
@@ -39,12 +39,10 @@ pub fn search(
     }
 }
 
-/// Finds the PID namespace in which a thread creates its children. Used if the link
-/// `pid_for_children` is missing.
+/// Finds the PID namespace for a thread's children if the link `pid_for_children` is missing.
 ///
-/// The kernel hides the link if the thread is exiting, or if the namespace has no init yet. (The
-/// first child of the thread becomes the init.) If the namespace has no init yet, pidns can open it
-/// through a pidfd.
+/// The link is missing if the thread is exiting, or if the namespace has no init yet. In the second
+/// case, pidns can open the namespace through a pidfd.
 fn search_nascent(
     search: &HolderSearch<'_>,
     dir: BorrowedFd<'_>,
@@ -60,16 +58,16 @@ fn search_nascent(
     } else {
         Err(Errno::NOTTY)
     };
-    // The pidfd was opened by TID. If the thread is still alive, its TID was not reused, so the
-    // pidfd refers to this thread, and `namespace` belongs to this thread.
+    // If the thread is still alive, its TID was not reused, so the pidfd and `namespace` belong to
+    // this thread.
     if is_exiting() {
         return search.still_there();
     }
     match namespace {
         Ok(fd) => {
             // If the link is still missing, the namespace has no init yet. If the link exists now,
-            // the thread has either started the init, or has chosen another namespace for its
-            // children (`setns(2)`). So it is unknown whether the namespace has an init.
+            // it is unknown whether the namespace has an init: the thread may have chosen another
+            // namespace (`setns(2)`).
             let is_missing = namespace_link(dir, FOR_CHILDREN, "pid") == Err(Errno::NOENT);
             let history = if is_missing { InitHistory::NoneYet } else { InitHistory::Unknown };
             add_holder(search, fd.inode(), tid, held, history, || Ok(fd), || true);
@@ -86,9 +84,8 @@ fn search_nascent(
     }
 }
 
-/// Pins (keeps open) the PID namespace in which a thread creates its children, and adds the thread
-/// as a holder. Does nothing if this is the process's own PID namespace. `open` and `shows` are
-/// passed on to [`NamespaceRegistry::pin`](crate::collect::registry::NamespaceRegistry::pin).
+/// Opens the PID namespace for a thread's children, and adds the thread as a holder. Does nothing
+/// if this is the process's own PID namespace.
 fn add_holder(
     search: &HolderSearch<'_>,
     inode: u64,
@@ -110,8 +107,8 @@ fn add_holder(
     held.holders.push(inode, Holder::PidForChildren { pid, comm: Some(comm.clone()), tid });
 }
 
-/// Opens the PID namespace in which a thread creates its children. Uses a pidfd for the TID,
-/// because the link `pid_for_children` may be missing.
+/// Opens the PID namespace for a thread's children, through a pidfd. Unlike the link
+/// `pid_for_children`, a pidfd works before the namespace has an init.
 fn open_by_tid(tid: Pid, is_thread: bool) -> Result<NamespaceFd> {
     // The flag PIDFD_THREAD (since Linux 6.9) has the same value as O_EXCL.
     let flags = if is_thread {

@@ -1,9 +1,8 @@
 //! Searches a table of open descriptors for PID and mount namespaces.
 //!
-//! The file that a descriptor refers to is identified by its device and inode. The text of the link
-//! in `/proc/PID/fd` is not enough: if the file was opened through a bind mount, the text is a path
-//! and not `pid:[INODE]`. The file can be of any type, and the process can change its descriptors
-//! at any time. So pidns opens a file only if it is a namespace.
+//! A namespace is recognized by the device and inode of the open file. The text of the link in
+//! `/proc/PID/fd` is not enough: for a file opened through a bind mount, the text is a path. pidns
+//! never opens a file of any other type.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -22,9 +21,8 @@ use crate::collect::proc::scan::Scan;
 use crate::collect::registry::InitHistory;
 use crate::model::{DiagnosticCode, Holder, Pid, Process};
 
-/// Searches all open descriptors of a thread. Skips the search if another process with the same
-/// descriptor table was searched before. `thread` is the directory of the thread. Fails with
-/// `ESRCH` if the process is gone.
+/// Searches all open descriptors of a thread, unless another process with the same descriptor table
+/// was searched before. Fails with `ESRCH` if the process is gone.
 pub fn search(
     search: &HolderSearch<'_>,
     thread: BorrowedFd<'_>,
@@ -32,7 +30,7 @@ pub fn search(
     held: &mut Held,
 ) -> Result<()> {
     let Process { pid, start_time, .. } = *search.process;
-    // Do not compare this descriptor table with other tables if the comparison could block pidns.
+    // If a comparison of descriptor tables could block pidns, skip it.
     let is_comparable = blocked::check(pid).is_ok();
     let is_large = is_comparable && is_large(search.descriptor_capacity.filter(|_| tid == pid));
     let Scan { procfs, tables, .. } = search.scan;
@@ -42,8 +40,8 @@ pub fn search(
     }
     let mut namespaces = Vec::new();
     match search_table(search, thread, &mut namespaces, held) {
-        // An exiting thread has no descriptor table. If another thread calls `execve(2)`, this
-        // thread exits. The other thread keeps the table, and becomes the leader.
+        // The thread has no descriptor table: it is exiting, or another thread replaces it
+        // (`execve(2)`).
         Ok(false) => held.lost_table(task_is_exiting(thread).unwrap_or(true)),
         Ok(true) if is_large => {
             held.searched_tables.push(SearchedTable { pid, start_time, tid, namespaces });
@@ -56,8 +54,8 @@ pub fn search(
     Ok(())
 }
 
-/// Searches a descriptor table. Adds the open PID namespaces to `namespaces`, and the descriptors
-/// to `held`. Returns `false` if the thread may have released the table.
+/// Searches a descriptor table, and adds its results to `namespaces` and `held`. Returns `false` if
+/// the thread may have released the table.
 fn search_table(
     search: &HolderSearch<'_>,
     thread: BorrowedFd<'_>,
@@ -86,15 +84,13 @@ fn search_table(
             Err(_) => is_intact = false,
         }
     }
-    // A pidns process opens and closes descriptors all the time during a scan. So a missing
-    // descriptor does not mean that the table was released.
+    // A scanning pidns process opens and closes descriptors all the time. So a missing descriptor
+    // does not mean that it has released its table.
     Ok(is_intact || held.is_scanner)
 }
 
-/// Pins (keeps open) the PID namespace that a descriptor refers to, and returns its inode. Returns
-/// `None` for namespaces of other types. `file` identifies the descriptor's file, which is on nsfs.
-///
-/// Fails if the descriptor no longer refers to `file`.
+/// Opens the PID namespace of a descriptor, keeps it open, and returns its inode. Returns `None`
+/// for a namespace of another type. Fails if the descriptor no longer refers to `file`.
 fn pid_namespace_of(
     search: &HolderSearch<'_>,
     thread: BorrowedFd<'_>,
@@ -104,15 +100,13 @@ fn pid_namespace_of(
     held: &mut Held,
 ) -> Result<Option<u64>> {
     let registry = search.scan.registry;
-    // Since `file` was read, its namespace may have been freed, and a namespace that is now pinned
-    // may have reused the inode number. So read the descriptor again. If the descriptor still shows
-    // this inode number, it refers to the pinned namespace, because the inode number of a pinned
-    // namespace can't be reused.
+    // Read the descriptor again, because the inode number may have been reused since `file` was
+    // read. An open namespace keeps its inode number, so a second match is reliable.
     if registry.is_pinned(file.inode) && FileId::of(table, name) == Ok(file) {
         return Ok(Some(file.inode));
     }
-    // If the text of the link shows another type, for example `net:[INODE]`, skip the namespace
-    // without opening it. If the text is a path, only opening the namespace reveals its type.
+    // If the link shows another type, such as `net:[INODE]`, skip the namespace. If the link shows
+    // a path, only opening the namespace reveals its type.
     let mut text = [0; 32];
     let text = read_link(table, name, &mut text)?;
     let shown = parse::namespace_link(text, "pid");
@@ -155,8 +149,7 @@ fn pid_namespace_of(
     Ok(Some(inode))
 }
 
-/// Records that the process has a mount namespace open. The descriptor keeps the mount namespace
-/// and all its bind mounts alive.
+/// Records that the process has a mount namespace open.
 fn add_mount_namespace(name: &CStr, inode: u64, held: &mut Held) {
     if let Some(fd) = parse::entry(name.to_bytes()) {
         held.mount_namespace_fds.entry(inode).or_insert(fd);

@@ -21,13 +21,13 @@ pub struct HolderSearch<'a> {
     pub dir: BorrowedFd<'a>,
     /// The open file `/proc/PID/status`. Reading it fails once the process is gone.
     pub status_file: &'a OwnedFd,
-    /// Capacity of the process's descriptor table: 0 if the leader has exited, `None` if unknown.
+    /// Capacity of the process's descriptor table; 0 after the leader has exited, `None` if
+    /// unknown.
     pub descriptor_capacity: Option<u32>,
-    /// `true` if it is certain that no descriptor of the process refers to a namespace. In this
-    /// case, the descriptors are not searched.
+    /// `true` if no descriptor of the process refers to a namespace, so searching them is not
+    /// needed.
     pub has_none_open: bool,
-    /// `true` if pidns may read everything about this process. If the kernel denies access anyway,
-    /// another attempt may succeed.
+    /// `true` if pidns may read everything about this process, so a denied read is worth retrying.
     pub expects_access: bool,
 }
 
@@ -38,31 +38,27 @@ pub struct Held {
     pub holders: HolderList,
     /// The large descriptor tables that were searched.
     pub searched_tables: Vec<SearchedTable>,
-    /// The descriptor tables that were skipped, because another process with the same table was
-    /// searched before. Contains indices into [`SearchedTables`](super::SearchedTables).
+    /// Indices into [`SearchedTables`](super::SearchedTables) of tables that this process shares
+    /// with an earlier process.
     pub shared_tables: Vec<usize>,
     /// The mount namespaces of the process's threads, each with the TID of a thread in it.
     pub mount_namespaces: Vec<(u64, Pid)>,
-    /// The mount namespaces that the process has open as file descriptors. Maps the inode of each
-    /// mount namespace to one of these descriptors.
+    /// Mount namespaces that the process has open: inode and one descriptor number for each.
     pub mount_namespace_fds: BTreeMap<u64, u32>,
     /// Diagnostics for reads that failed during the search.
     pub log: DiagnosticLog,
-    /// `true` if the process should be read again: the kernel refused or omitted data that may be
-    /// readable a moment later, for example after `execve(2)`.
+    /// `true` if the process should be read again, because data was missing or denied that may soon
+    /// be readable, for example after `execve(2)`.
     pub is_unsettled: bool,
-    /// `true` if the search found that the thread group leader is exiting. Another thread must then
-    /// be searched instead.
+    /// `true` if the leader thread is exiting, so another thread must be searched instead.
     pub leader_exits: bool,
-    /// `true` if the process is running a pidns scan: it is this pidns process itself, or it has a
-    /// scan mark (see `scan_mark`).
+    /// `true` if the process is this pidns process, or another one that is running a scan.
     pub is_scanner: bool,
 }
 
 impl Held {
-    /// Records that a thread's descriptor table disappeared while pidns was reading it. If
-    /// `exiting` is `true`, the thread was exiting. Otherwise, another thread may have become the
-    /// leader (`execve(2)`).
+    /// Records that a thread's descriptor table disappeared during the search. `exiting` tells
+    /// whether the thread was exiting.
     pub fn lost_table(&mut self, exiting: bool) {
         self.is_unsettled = true;
         self.leader_exits |= exiting;
@@ -80,8 +76,7 @@ impl HolderSearch<'_> {
         still_there(self.status_file)
     }
 
-    /// Records an error from reading a thread. `thread` is the directory of the thread. Fails with
-    /// `ESRCH` if the process is gone.
+    /// Records an error from reading a thread. Fails with `ESRCH` if the process is gone.
     pub fn refused(
         &self,
         code: DiagnosticCode,
@@ -96,8 +91,8 @@ impl HolderSearch<'_> {
         if is_gone || is_denied && self.expects_access {
             held.is_unsettled = true;
         }
-        // An exiting thread has already released its descriptors and namespaces, so it is not a
-        // failure if they are gone.
+        // An exiting thread has already released its descriptors and namespaces, so this is not an
+        // error.
         if !is_gone || !task_is_exiting(thread).unwrap_or(true) {
             held.log.note(code, Some(errno), Some(self.process.pid));
         }

@@ -39,17 +39,14 @@ pub fn search(search: &HolderSearch<'_>) -> Result<Held> {
     let leader_has_exited = search.process.is_zombie();
     let held = search_once(search, leader_has_exited)?;
     if held.leader_exits && !leader_has_exited {
-        // The leader has just exited and released its descriptors. Search another thread, which
-        // still has the descriptors that it shared with the leader.
+        // The leader has just exited, so search another thread. It may still share the leader's
+        // descriptors.
         return search_once(search, true);
     }
     Ok(held)
 }
 
-/// Searches the leader of a process. If the leader has exited, searches another living thread.
-///
-/// A leader can exit long before the other threads. The kernel then shows descriptors and
-/// namespaces only for the other threads.
+/// Searches the leader of a process, or another thread if the leader has exited.
 fn search_once(search: &HolderSearch<'_>, leader_has_exited: bool) -> Result<Held> {
     let mut held = Held { leader_exits: leader_has_exited, ..Held::default() };
     let mut thread = (search.process.pid, None);
@@ -57,9 +54,8 @@ fn search_once(search: &HolderSearch<'_>, leader_has_exited: bool) -> Result<Hel
         match living_thread(search.dir) {
             Ok(Some((tid, dir))) => thread = (tid, Some(dir)),
             Ok(None) => {
-                // The leader has exited, and no living thread was found. If the kernel's thread
-                // count is 1, there is no other thread. Otherwise, another thread may be about to
-                // become the leader (`execve(2)`).
+                // The leader has exited, and no living thread was found. If other threads exist,
+                // one of them may be about to become the leader (`execve(2)`).
                 let is_alone = search.process.threads == Some(NonZeroU32::MIN);
                 held.is_unsettled = !(search.process.is_zombie() && is_alone);
                 search.still_there()?;
@@ -79,11 +75,11 @@ fn search_once(search: &HolderSearch<'_>, leader_has_exited: bool) -> Result<Hel
     Ok(held)
 }
 
-/// Searches every thread except `searched`. A thread can have a descriptor table and a mount
-/// namespace of its own (`unshare(2)`).
+/// Searches every thread except `searched`. Each thread can have its own descriptor table and mount
+/// namespace (`unshare(2)`).
 fn search_other_threads(search: &HolderSearch<'_>, searched: Pid, held: &mut Held) -> Result<()> {
-    // If a pidns process (this one or another) is running a scan, do not search its other threads:
-    // the threads of a scan enter namespaces only for a short time.
+    // Skip the other threads of a scanning pidns process, because they enter namespaces only
+    // briefly.
     let searches_fds = search.scan.search.contains(&SearchScope::Fds);
     if search.is_viewer() || held.is_scanner || (!searches_fds && is_scanning(search.dir)) {
         return Ok(());
@@ -107,8 +103,8 @@ fn search_other_threads(search: &HolderSearch<'_>, searched: Pid, held: &mut Hel
     }
 }
 
-/// Searches one thread for PID namespaces that it keeps alive. Searches the thread's descriptor
-/// table only if `reads_table` is set.
+/// Searches one thread for PID namespaces that it keeps alive. `reads_table` tells whether to
+/// search its descriptor table.
 fn search_thread(
     search: &HolderSearch<'_>,
     dir: BorrowedFd<'_>,
@@ -117,8 +113,7 @@ fn search_thread(
     held: &mut Held,
 ) -> Result<()> {
     let searches = |scope| search.scan.search.contains(&scope);
-    // The scope `children` covers only the leader. The scope `threads` covers all threads,
-    // including the leader.
+    // The scope `children` covers only the leader. The scope `threads` covers every thread.
     if searches(SearchScope::Children) || searches(SearchScope::Threads) {
         children::search(search, dir, tid, held)?;
     }
@@ -136,8 +131,8 @@ fn search_thread(
         return Ok(());
     }
     if is_denied {
-        // The kernel refused to show `ns/mnt`. It would also refuse to show the descriptors in
-        // `/proc/PID/fd`, which require the same permission (ptrace access).
+        // The kernel refused to show `ns/mnt`. Reading `/proc/PID/fd` requires the same permission
+        // (ptrace access), so it would fail, too.
         return search.refused(DiagnosticCode::FdsUnreadable, Errno::ACCESS, dir, held);
     }
     fds::search(search, dir, tid, held)

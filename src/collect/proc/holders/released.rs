@@ -1,7 +1,7 @@
-//! Checks at the end of a scan whether namespaces without members are still kept alive.
+//! Checks at the end of a scan which namespaces without members are still kept alive.
 //!
-//! During the scan, the last holder of a namespace can release it, so that only pidns itself keeps
-//! it alive. Such a namespace is left out of the result. Mounts are not checked here.
+//! Another process can release a namespace during the scan, so that only pidns itself keeps it
+//! alive. Such a namespace is left out of the result. Mounts are not checked here.
 
 use std::collections::{BTreeSet, HashSet};
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -16,16 +16,16 @@ use crate::collect::proc::process_dir::{ProcessDir, for_each_task, task_is_exiti
 use crate::collect::proc::procfs::Procfs;
 use crate::model::{Holder, NamespaceId, Pid, Process, SearchScope};
 
-/// The pause before each repeated check of the namespaces that seem to have been released.
+/// Pauses before repeated checks of released namespaces.
 const PAUSES: [Duration; 3] =
     [Duration::ZERO, Duration::from_micros(100), Duration::from_micros(500)];
 
 /// Maximum number of threads to check per process. A process with more threads is assumed to keep
-/// its namespaces alive, because checking all its threads would take too long.
+/// its namespaces alive.
 const MAX_THREADS: usize = 64;
 
-/// Removes the holders of each released namespace from `holders`. A namespace is released if it has
-/// no members, and if none of its holders still keeps it alive.
+/// Removes the holders of released namespaces from `holders`. A namespace is released if it has no
+/// members, and no holder still keeps it alive.
 pub fn leave_out_released(
     procfs: &Procfs,
     search: &BTreeSet<SearchScope>,
@@ -37,8 +37,7 @@ pub fn leave_out_released(
         .iter()
         .filter_map(|process| process.namespace.and_then(NamespaceId::inode))
         .collect();
-    // Removes from `released` each namespace that still has a holder. After a holder of a namespace
-    // is found, the other holders of this namespace are not checked.
+    // Removes each namespace that still has a holder from `released`.
     let remove_held = |released: &mut HashSet<u64>| {
         for (inode, holder) in holders.iter() {
             if released.contains(inode) && still_holds(procfs, in_threads, *inode, holder) {
@@ -49,8 +48,8 @@ pub fn leave_out_released(
     let mut released: HashSet<u64> =
         holders.iter().map(|&(inode, _)| inode).filter(|it| !has_members.contains(it)).collect();
     remove_held(&mut released);
-    // When a thread replaces its leader in `execve(2)`, /proc briefly shows no descriptors for the
-    // process, so they seem to have been released. Pause and check again.
+    // When a thread replaces its leader (`execve(2)`), /proc briefly shows no descriptors for the
+    // process. So pause and check again.
     for pause in PAUSES {
         if released.is_empty() {
             return;
@@ -61,21 +60,19 @@ pub fn leave_out_released(
     holders.retain_namespaces(|inode| !released.contains(&inode));
 }
 
-/// Returns `true` if `holder` still keeps the namespace with this inode alive, or if that can't be
-/// determined.
+/// Returns `true` if `holder` still keeps the namespace alive, or if this is unknown.
 fn still_holds(procfs: &Procfs, in_threads: bool, inode: u64, holder: &Holder) -> bool {
     let held = match *holder {
         Holder::Fd { pid, fd, .. } => has_namespace_open(procfs, in_threads, inode, pid, fd),
         Holder::PidForChildren { pid, tid, .. } => has_for_children(procfs, inode, pid, tid),
-        // Mounts have only just been read, and files are added only after this check. So mounts
-        // and files are not checked again.
+        // Mounts were read just before, and files are added later, so neither needs a check here.
         Holder::Mount { .. } | Holder::File { .. } => Ok(true),
     };
     held.unwrap_or_else(|errno| !is_gone(errno))
 }
 
-/// Returns `true` if the descriptor `fd` of a process refers to the namespace with this inode. If
-/// `in_threads` is set, the descriptor tables of all threads are checked.
+/// Returns `true` if the descriptor `fd` of a process refers to the namespace. If `in_threads` is
+/// set, checks all threads.
 fn has_namespace_open(
     procfs: &Procfs,
     in_threads: bool,
@@ -89,8 +86,7 @@ fn has_namespace_open(
         Ok(file) if file == held => return Ok(true),
         Err(errno) if !is_gone(errno) => return Err(errno),
         Ok(_) if !in_threads => return Ok(false),
-        // Check the other threads, because each thread may have its own descriptor table. Also,
-        // after the leader has exited, only the other threads show the leader's table.
+        // Each of the other threads may have its own descriptor table, so check them, too.
         Ok(_) | Err(_) => {}
     }
     let (mut found, mut threads) = (false, 0);
@@ -108,30 +104,27 @@ pub fn has_file_open(procfs: &Procfs, pid: Pid, tid: Pid, fd: u32, inode: u64) -
     Ok(file_behind(thread.as_fd(), fd)?.inode == inode)
 }
 
-/// Identifies the file that a descriptor refers to. `dir` is the directory of the process or
-/// thread.
+/// Identifies the file of a descriptor. `dir` is the directory of the process or thread.
 fn file_behind(dir: BorrowedFd<'_>, fd: u32) -> Result<FileId> {
     let mut number = itoa::Buffer::new();
     FileId::of(open_base(dir, c"fd")?.as_fd(), number.format(fd))
 }
 
-/// Returns `true` if the thread `tid` of the process `pid` still creates its children in the
-/// namespace with this inode.
+/// Returns `true` if a thread still creates its children in the namespace with this inode.
 pub fn has_for_children(procfs: &Procfs, inode: u64, pid: Pid, tid: Pid) -> Result<bool> {
     let process = ProcessDir::open(procfs.fd(), pid)?;
     let has = |tid: Pid| {
         let thread = open_base(process.as_fd(), format!("task/{tid}").as_str())?;
         match namespace_link(thread.as_fd(), c"ns/pid_for_children", "pid") {
             Ok(shown) => Ok(shown == Some(inode)),
-            // The link `pid_for_children` is missing if the thread is exiting, or if the namespace
-            // for the thread's children has no init yet. An exiting thread does not keep the
-            // namespace alive.
+            // The link is missing if the namespace has no init yet, or if the thread is exiting. An
+            // exiting thread does not keep the namespace alive.
             Err(_) => Ok(!task_is_exiting(thread.as_fd()).unwrap_or(false)),
         }
     };
     match has(tid) {
-        // A thread that calls `execve(2)` becomes the leader, and its TID changes to `pid`. So
-        // check the thread with that TID.
+        // After `execve(2)` in a thread, the thread has the TID `pid`. So check the thread with
+        // that TID.
         Err(errno) if is_gone(errno) && tid != pid => has(pid),
         other => other,
     }

@@ -1,9 +1,8 @@
 //! Records the large descriptor tables that a scan has searched, so that each table is searched
 //! only once.
 //!
-//! Processes can share one descriptor table (`CLONE_FILES` of clone(2) without `CLONE_THREAD`). A
-//! user can easily start thousands of processes that share one large table. Searching the table for
-//! each of these processes would take very long.
+//! Thousands of processes can share one large descriptor table (`CLONE_FILES` of clone(2) without
+//! `CLONE_THREAD`). Searching the table for each of them would take very long.
 
 use std::cmp::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,40 +16,38 @@ use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::status::start_time_now;
 use crate::model::{Holder, Pid};
 
-/// Capacity of the smallest descriptor tables. A table of this capacity is searched again for each
-/// process that shares it: searching it takes no longer than finding out that it is shared.
+/// Capacity of the smallest descriptor tables. Searching such a table again is as fast as finding
+/// out that it is shared.
 const SMALL: u32 = 64;
 
-/// Maximum number of holders to add for processes that share a descriptor table (`CLONE_FILES`)
-/// with a searched process.
+/// Maximum number of holders to add for processes that share a searched descriptor table.
 const MAX_ADDED: usize = 100_000;
 
-/// The large descriptor tables that a scan has searched. All threads of the scan share this list.
+/// The large descriptor tables that a scan has searched.
 #[derive(Debug, Default)]
 pub struct SearchedTables(Mutex<Tables>);
 
 #[derive(Debug, Default)]
 struct Tables {
     tables: Vec<SearchedTable>,
-    /// Indices into `tables`, in the order that kcmp(2) defines. When the thread
-    /// [`SearchedTable::tid`] has exited, the table's index is removed, because kcmp(2) needs the
-    /// TID of a living thread.
+    /// Indices into `tables`, in the order that kcmp(2) defines. Only tables with a living thread
+    /// are included, because kcmp(2) needs one.
     order: Vec<usize>,
 }
 
 /// A descriptor table that was searched.
 #[derive(Debug)]
 pub struct SearchedTable {
-    /// PID of the process that was searched. The start time shows whether the PID has been reused.
+    /// PID of the process that was searched.
     pub pid: Pid,
     pub start_time: Option<u64>,
     /// The thread through which the table was read.
     pub tid: Pid,
-    /// The PID namespaces that are open in this table: inode and descriptor number.
+    /// PID namespaces that are open in this table: inode and descriptor number.
     pub namespaces: Vec<(u64, u32)>,
 }
 
-/// A process that shares its descriptor table with a process that was already searched.
+/// A process whose descriptor table was already searched for another process.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sharer {
     pub pid: Pid,
@@ -60,15 +57,13 @@ pub struct Sharer {
 }
 
 /// Returns `false` if the descriptor table is known to be small. `capacity` is `FDSize` in
-/// `/proc/PID/status`. If `FDSize` is 0, the leader thread has exited, but other threads may still
-/// use a large table.
+/// `/proc/PID/status`, which is 0 after the leader has exited.
 pub fn is_large(capacity: Option<u32>) -> bool {
     capacity.is_none_or(|capacity| capacity == 0 || capacity > SMALL)
 }
 
 impl SearchedTables {
-    /// Returns the index of the descriptor table that a thread uses, if the scan has already
-    /// searched that table.
+    /// Returns the index of a thread's descriptor table, if the table was already searched.
     pub fn find(&self, procfs: &Procfs, tid: Pid) -> Option<usize> {
         // kcmp(2) expects TIDs in pidns's own PID namespace.
         if !procfs.own {
@@ -79,15 +74,15 @@ impl SearchedTables {
         let index = *tables.order.get(position)?;
         let SearchedTable { pid, start_time, .. } = *tables.tables.get(index)?;
         drop(tables);
-        // Accept the result only if the PID still belongs to the searched process. Otherwise,
-        // kcmp(2) has compared another process's table.
+        // If the PID was reused, kcmp(2) has compared the table of another process.
         (start_time.is_some() && start_time_now(procfs, pid) == start_time).then_some(index)
     }
 
-    /// Adds a table that was searched completely.
+    /// Adds a descriptor table that was searched completely.
     pub fn insert(&self, table: SearchedTable) {
         let mut tables = self.lock();
-        // Skip the table if another thread of the scan has added the same table in the meantime.
+        // Another thread of the scan may have added the same table meanwhile. In this case, skip
+        // the table.
         if let Some(Err(position)) = tables.position(table.tid) {
             let index = tables.tables.len();
             tables.order.insert(position, index);
@@ -95,8 +90,8 @@ impl SearchedTables {
         }
     }
 
-    /// For each process in `sharers`, adds one holder per PID namespace descriptor in the process's
-    /// descriptor table. Adds at most [`MAX_ADDED`] holders in total.
+    /// For each process in `sharers`, adds a holder for each PID namespace open in the shared
+    /// table. Adds at most [`MAX_ADDED`] holders in total.
     pub fn add_holders(&self, mut sharers: Vec<Sharer>, holders: &mut HolderList) {
         let Tables { tables, .. } = &*self.lock();
         sharers.sort_unstable();
@@ -114,16 +109,15 @@ impl SearchedTables {
     }
 
     fn lock(&self) -> MutexGuard<'_, Tables> {
-        // A thread that panics cannot leave the list half changed, so a poisoned lock can still be
-        // used.
+        // A panic can't leave the list half changed, so a poisoned lock can still be used.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Tables {
-    /// Searches `order` for the descriptor table of a thread. Like [`slice::binary_search`],
-    /// returns the position of the table, or the position at which to insert it. Returns `None` if
-    /// kcmp(2) can't compare the table.
+    /// Searches `order` for a thread's descriptor table. Like [`slice::binary_search`], returns the
+    /// position of the table, or the position at which to insert it. Returns `None` if kcmp(2)
+    /// fails.
     fn position(&mut self, tid: Pid) -> Option<Result<usize, usize>> {
         loop {
             let mut failed = None;
@@ -137,7 +131,7 @@ impl Tables {
             });
             let Some((index, known)) = failed else { return Some(position) };
             // One of the two threads has exited. If comparing `known` with itself fails, `known`
-            // has exited, so remove its table from `order` and try again.
+            // has exited. In this case, remove its table from `order` and try again.
             if compare_descriptor_tables(known, known).is_ok() {
                 return None;
             }

@@ -5,24 +5,21 @@ use std::cmp::Ordering;
 use crate::collect::kernel::nsfs::compare_descriptor_tables;
 use crate::model::Pid;
 
-/// The descriptor tables of one process that have been read so far. A thread has a table of its own
-/// if it was created without `CLONE_FILES`, or has unshared its table.
+/// The different descriptor tables that the threads of one process use.
 pub struct DescriptorTables {
-    /// One thread for each descriptor table, in the order of `kcmp(2)`. `None` if the procfs does
-    /// not show pidns's own PID namespace, because `kcmp(2)` expects TIDs in pidns's own PID
-    /// namespace.
+    /// One thread for each descriptor table, in the order of `kcmp(2)`. `None` if `kcmp(2)` can't
+    /// be used, because the procfs does not show pidns's own PID namespace.
     threads: Option<Vec<Pid>>,
 }
 
 impl DescriptorTables {
-    /// Creates a set that contains only the descriptor table of `thread`. `own` is `true` if the
-    /// procfs shows pidns's own PID namespace.
+    /// Creates a set with the descriptor table of `thread`. `own` is `true` if the procfs shows
+    /// pidns's own PID namespace.
     pub fn new(own: bool, thread: Pid) -> Self {
         Self { threads: own.then(|| vec![thread]) }
     }
 
-    /// Inserts the descriptor table of a thread. Returns `false` if a thread with the same table
-    /// has been inserted before.
+    /// Inserts the descriptor table of a thread. Returns `false` if the table was already inserted.
     pub fn insert(&mut self, thread: Pid) -> bool {
         let Some(threads) = &mut self.threads else { return true };
         let mut failed = false;
@@ -33,8 +30,7 @@ impl DescriptorTables {
             })
         });
         match position {
-            // One of the compared threads has exited, so `kcmp(2)` can't compare its table any
-            // more. Start a new list with only `thread`.
+            // One of the compared threads has exited, so start a new list with only `thread`.
             _ if failed => *threads = vec![thread],
             Ok(_) => return false,
             Err(position) => threads.insert(position, thread),
