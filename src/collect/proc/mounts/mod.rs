@@ -39,27 +39,24 @@ pub use mount_point::{TIMEOUT, open_beneath, root_of};
 use reader::{MountView, Reader, open_mount_namespace, open_root};
 use table::MountTable;
 
-/// Maximum number of mount namespaces that are kept open until they are searched.
+/// Maximum number of mount namespaces that are kept open for a later search.
 const MAX_MOUNTED: usize = 256;
 
-/// Maximum number of passes for a mount namespace that all known threads have left. Each pass looks
-/// for new processes in the namespace. One pass is not enough: the kernel can reuse the inode
-/// number for another short-lived mount namespace.
+/// Maximum number of passes to find a thread in a mount namespace that all known threads have left.
+/// One pass is not enough, because the kernel can reuse the inode number for a short-lived mount
+/// namespace.
 const MAX_PASSES: usize = 4;
 
-/// Maximum time that the search waits for the kernel's global mount lock (`namespace_sem`). The
-/// kernel holds this lock while it copies a mount namespace, for a few milliseconds per 1,000
-/// mounts.
+/// Maximum time that the search waits for the kernel's global mount lock (`namespace_sem`).
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
-/// Maximum CPU time for searching mount namespaces in which the scan has found no thread. Without
-/// this limit, the search might never end, because processes can create mount namespaces faster
-/// than pidns searches them.
+/// Maximum CPU time for searching mount namespaces without a known thread. A limit is needed
+/// because processes can create mount namespaces faster than pidns searches them.
 const MAX_UNSEEN_TIME: Duration = Duration::from_secs(1);
 
 /// Searches each mount namespace that pidns can reach, and adds the bind mounts of PID namespaces
-/// to `found`. Call this function after all processes have been read into `found`, because most
-/// mount namespaces are found through a process.
+/// to `found`. Must be called after the processes were read, because most mount namespaces are
+/// found through a process.
 pub fn search(
     procfs: &Procfs,
     namespace: Option<NamespaceId>,
@@ -79,12 +76,12 @@ pub fn search(
         mounted: HashMap::new(),
         unopened: HashMap::new(),
     };
-    // List mount namespaces only in the initial PID namespace. In any other PID namespace, the
-    // kernel may refuse, or may list mount namespaces that are unrelated to this PID namespace.
+    // Outside the initial PID namespace, the kernel may refuse, or may list unrelated mount
+    // namespaces.
     let is_initial = namespace == Some(NamespaceId::Inode(INITIAL_PID_NAMESPACE));
     if is_initial && search.search_all_of_host() {
-        // All mount namespaces of the host have been searched, so no mount is missing. Drop the
-        // diagnostics about unreadable mount namespaces of processes.
+        // All mount namespaces of the host have been searched, so diagnostics about unreadable
+        // mount namespaces no longer apply.
         search.found.log.forget(DiagnosticCode::MountsUnreadable);
     }
     search.search_namespaces_of_processes();
@@ -99,33 +96,31 @@ pub fn search(
 /// The state of a search of mount namespaces.
 struct MountSearch<'a> {
     procfs: &'a Procfs,
-    /// Limits the total time that the search waits for the kernel's mount lock (see [`MAX_WAIT`]).
-    /// When the limit is reached, the search skips the remaining mount namespaces.
+    /// Limit on the total time that the search waits for the kernel's mount lock (see
+    /// [`MAX_WAIT`]).
     waits: &'a WaitLimit,
     registry: &'a NamespaceRegistry,
     found: &'a mut ScanFindings,
-    /// Maps the inode of each mount namespace to the threads in that mount namespace.
+    /// Known threads in each mount namespace, by inode.
     readers: HashMap<u64, Vec<Reader>>,
     /// Inodes of the mount namespaces that have been searched.
     searched: HashSet<u64>,
-    /// Mount namespaces that were found through a bind mount and have not been searched yet, by
-    /// inode. At most [`MAX_MOUNTED`], because each of them uses a descriptor.
+    /// Mount namespaces found through a bind mount and not yet searched, by inode. At most
+    /// [`MAX_MOUNTED`], because each of them uses a descriptor.
     mounted: HashMap<u64, NamespaceFd>,
-    /// Errors from opening mount namespaces that were found through a bind mount, keyed by the
-    /// inode of the mount namespace.
+    /// Errors from opening mount namespaces through a bind mount, by inode.
     unopened: HashMap<u64, Errno>,
 }
 
 impl MountSearch<'_> {
     /// Searches the mount namespaces in the kernel's list. Returns `true` if all mount namespaces
-    /// of the host have been searched.
+    /// of the host were searched.
     fn search_all_of_host(&mut self) -> bool {
         let Ok(own) = open_namespace(self.procfs.fd(), c"self/ns/mnt") else { return false };
-        // Without CAP_SYS_ADMIN, the list is incomplete: the kernel skips some mount namespaces
-        // silently.
+        // Without CAP_SYS_ADMIN, the kernel's list is incomplete.
         let mut all = viewer::may_administer();
-        // Do not report an error yet: if listing the mounts fails, pidns later searches the mount
-        // namespace through the threads in it.
+        // Ignore the error: if listing the mounts fails, pidns later searches the mount namespace
+        // through its threads.
         all &= self.search_open(&own).is_ok();
         let mut unseen_time = Duration::ZERO;
         for backward in [false, true] {
@@ -172,10 +167,8 @@ impl MountSearch<'_> {
             if inodes.is_empty() {
                 return;
             }
-            // All known threads have left the remaining mount namespaces. Look for processes that
-            // have entered these namespaces in the meantime, such as a restarted daemon. If a
-            // namespace has no such process, it is gone, or only a descriptor or a bind mount keeps
-            // it alive.
+            // All known threads have left the remaining mount namespaces. Look for new processes in
+            // these mount namespaces, such as a restarted daemon.
             self.find_readers_again(&inodes);
             inodes.retain(|inode| self.readers.contains_key(inode));
             inodes.retain(|&inode| !self.search_by_readers(inode));
@@ -185,7 +178,7 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Searches the mount namespaces to which processes have open descriptors.
+    /// Searches the mount namespaces that processes have open as descriptors.
     fn search_namespaces_of_descriptors(&mut self, descriptors: Vec<(u64, Pid, u32)>) {
         let mut refused = HashMap::new();
         for (inode, pid, fd) in descriptors {
@@ -209,8 +202,8 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Searches the mount namespaces that were found through bind mounts. If it finds further bind
-    /// mounts of mount namespaces, also searches those mount namespaces.
+    /// Searches the mount namespaces found through bind mounts, including those found during this
+    /// search.
     fn search_mounted_namespaces(&mut self) {
         loop {
             self.mounted.retain(|inode, _| !self.searched.contains(inode));
@@ -240,12 +233,10 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Adds a diagnostic about a mount namespace that could not be searched. The diagnostic lists
-    /// the processes in that mount namespace.
+    /// Adds a diagnostic about a mount namespace that could not be searched.
     fn note_unsearched(&mut self, inode: u64, errno: Option<Errno>) {
         if self.waits.is_reached() {
-            // One `MountsBusy` diagnostic already covers all mount namespaces that were not
-            // searched.
+            // One `MountsBusy` diagnostic already covers all unsearched mount namespaces.
             return;
         }
         let readers = self.readers.get(&inode).map(Vec::as_slice).unwrap_or_default();
@@ -253,9 +244,8 @@ impl MountSearch<'_> {
         self.found.log.note_of(DiagnosticCode::MountsUnsearched, errno, pids);
     }
 
-    /// Searches an open mount namespace. First tries to list its mounts, then to enter it and read
-    /// `mountinfo`. Fails if both attempts fail. Fails with `EBUSY` if the search has waited too
-    /// long for the kernel's mount lock.
+    /// Searches an open mount namespace: lists its mounts, or else enters it and reads `mountinfo`.
+    /// Fails with `EBUSY` after the time limit for the kernel's mount lock.
     fn search_open(&mut self, namespace: &NamespaceFd) -> Result<()> {
         let listed = MountTable::list(namespace, self.waits);
         let (table, mounts) = match listed {
@@ -272,8 +262,7 @@ impl MountSearch<'_> {
         let readers = self.readers.get(&inode).cloned().unwrap_or_default();
         let procfs = self.procfs;
         let root = LazyCell::new(|| {
-            // Entering a mount namespace requires more privileges than listing its mounts. If pidns
-            // can't enter it, use the root directory of a thread in it.
+            // If pidns may not enter the mount namespace, use the root directory of a thread in it.
             root_of(namespace).or_else(|errno| {
                 let mut roots = readers.iter().map(|&reader| open_root(procfs, reader));
                 roots.find(Result::is_ok).unwrap_or(Err(errno))
@@ -283,16 +272,16 @@ impl MountSearch<'_> {
         Ok(())
     }
 
-    /// Searches a mount namespace by reading the mountinfo files of threads in it. Returns `false`
-    /// if all these threads have left it.
+    /// Searches a mount namespace through its known threads. Returns `false` if all of them have
+    /// left it.
     fn search_by_readers(&mut self, inode: u64) -> bool {
         if self.waits.is_reached() {
             return true;
         }
         let mut readers = self.readers.get(&inode).cloned().unwrap_or_default();
         readers.sort_unstable();
-        // First try to open the mount namespace, to list all its mounts. A thread's mountinfo shows
-        // only the mounts below the thread's root directory.
+        // Prefer opening the mount namespace, because a thread's `mountinfo` shows only the mounts
+        // below the thread's root directory.
         for &reader in &readers {
             match open_mount_namespace(self.procfs, reader) {
                 Ok(namespace) if namespace.inode() == inode => match self.search_open(&namespace) {
@@ -307,13 +296,11 @@ impl MountSearch<'_> {
         self.search_views(inode, &readers)
     }
 
-    /// Searches a mount namespace through threads in it (`readers`). Each thread sees only the
-    /// mounts below its root directory. Returns `false` if all threads have left the mount
-    /// namespace.
+    /// Searches a mount namespace through the `mountinfo` files of `readers`. Returns `false` if
+    /// all these threads have left the mount namespace.
     ///
-    /// pidns assumes that a thread sees all mounts if its root directory is a mount point, and if
-    /// no other thread sees further mounts. If there is no such thread, adds a diagnostic that
-    /// mounts may be missing.
+    /// Each thread sees only the mounts below its root directory. If no thread is likely to see all
+    /// mounts, adds a diagnostic.
     fn search_views(&mut self, inode: u64, readers: &[Reader]) -> bool {
         let mut roots = HashSet::new();
         let mut views = Vec::new();
@@ -349,11 +336,10 @@ impl MountSearch<'_> {
         true
     }
 
-    /// Pins (keeps open) the namespaces that are mounted, and adds the mounts as holders.
+    /// Opens the mounted namespaces, keeps them open, and adds the mounts as holders.
     ///
-    /// If a mount goes away before it is opened, the kernel can reuse the namespace's inode number.
-    /// So after all namespaces have been pinned, the mount table is read again. If a mount is still
-    /// in it, the mount belongs to the pinned namespace.
+    /// The mount table is read again at the end, because the inode number of an unmounted namespace
+    /// can be reused. If a mount is still in the table, it belongs to the open namespace.
     fn add_mounts<'r>(
         &mut self,
         table: &MountTable,
@@ -384,14 +370,13 @@ impl MountSearch<'_> {
         for mount in mounts.extract_if(.., |mount| mount.kind == MountedKind::Mount) {
             self.unopened.extend(failed.remove(&mount.inode).map(|errno| (mount.inode, errno)));
         }
-        // Mounts stacked at one path count as one holder.
+        // Several mounts at one path count as one holder.
         mounts
             .sort_unstable_by(|one, other| (one.inode, &one.path).cmp(&(other.inode, &other.path)));
         mounts.dedup_by(|one, other| (one.inode, &one.path) == (other.inode, &other.path));
         for mount in mounts {
-            // The namespace could not be opened through its bind mount: another mount covers the
-            // mount point, or the path leads through a file system that could block pidns, such as
-            // FUSE. Record only the inode of the namespace.
+            // The namespace could not be opened through its bind mount, for example because another
+            // mount covers it. Record only the inode of the namespace.
             if let Some(errno) = failed.remove(&mount.inode) {
                 let _ = self.registry.pin(
                     mount.inode,
@@ -407,8 +392,7 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Pins a namespace (keeps it open). If `open` fails, returns its error. The registry then does
-    /// not record the namespace, because the namespace may no longer be mounted.
+    /// Opens a namespace and keeps it open. Returns the error of `open` if it fails.
     fn pin(&self, inode: u64, open: impl FnOnce() -> Result<NamespaceFd>) -> Result<()> {
         let mut cause = Errno::NOENT;
         let open = || {
@@ -420,8 +404,7 @@ impl MountSearch<'_> {
         self.registry.pin(inode, InitHistory::Unknown, open, || true).map_err(|_| cause)
     }
 
-    /// Finds the processes that are now in the given mount namespaces, and uses them as the new
-    /// readers of these mount namespaces.
+    /// Finds the processes that are now in the given mount namespaces.
     fn find_readers_again(&mut self, inodes: &[u64]) {
         for inode in inodes {
             self.readers.remove(inode);
@@ -444,8 +427,8 @@ fn cpu_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
-/// Opens the namespace that a descriptor of a process refers to. Fails with `ENOENT` if the
-/// descriptor does not refer to a namespace.
+/// Opens the namespace of a process's descriptor. Fails with `ENOENT` if the descriptor does not
+/// refer to a namespace.
 pub fn open_descriptor(procfs: &Procfs, pid: Pid, fd: u32) -> Result<NamespaceFd> {
     let process = ProcessDir::open(procfs.fd(), pid)?;
     let table = open_base(process.as_fd(), c"fd")?;

@@ -28,13 +28,12 @@ pub fn root_of(namespace: &NamespaceFd) -> Result<OwnedFd> {
 /// Opens a namespace through its bind mount. `path` is resolved below the directory `root`.
 ///
 /// Any user can choose the path, so it may lead through a FUSE file system that never answers. So
-/// tell the kernel to use only its own cache (`RESOLVE_CACHED`, since Linux 5.12), which contains
-/// every mount point. Opening a device or a FIFO can have side effects, so the file is first opened
-/// with `O_PATH`, and then opened for reading only if it is on nsfs. Symbolic links are not
-/// followed, because paths in a mount table contain none.
+/// only the kernel's path cache is used (`RESOLVE_CACHED`, since Linux 5.12), which contains every
+/// mount point. Opening a device can have side effects, so the file is opened for reading only if
+/// it is a namespace.
 ///
-/// Fails with `ESTALE` if the path does not lead to the namespace with this inode number, and with
-/// `EAGAIN` if the path is not in the kernel's cache.
+/// Fails with `ESTALE` if the path leads to anything else than the namespace with this inode, and
+/// with `EAGAIN` if the path is not in the kernel's cache.
 pub fn open_beneath(root: &OwnedFd, path: &[u8], inode: u64) -> Result<NamespaceFd> {
     if path == PATH_TOO_LONG {
         return Err(Errno::NAMETOOLONG);
@@ -43,8 +42,8 @@ pub fn open_beneath(root: &OwnedFd, path: &[u8], inode: u64) -> Result<Namespace
     let mut opened = Err(Errno::AGAIN);
     for _ in 0..ATTEMPTS {
         opened = open_path(root, &path, ResolveFlags::CACHED);
-        // Try again after `EAGAIN`, which can mean that a mount or rename happened meanwhile. (It
-        // can also mean that the path is not in the cache.) Every other result is final.
+        // `EAGAIN` can mean that a mount or rename happened meanwhile, so try again. Every other
+        // result is final.
         if opened.as_ref().err() != Some(&Errno::AGAIN) {
             break;
         }

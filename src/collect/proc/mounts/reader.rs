@@ -19,8 +19,7 @@ use crate::collect::proc::process_dir::still_there;
 use crate::collect::proc::procfs::Procfs;
 use crate::model::Pid;
 
-/// A thread whose `/proc` directory gives access to a mount namespace: the PID of its process, and
-/// its TID.
+/// A thread through which a mount namespace can be read: the PID of its process, and its TID.
 pub type Reader = (Pid, Pid);
 
 /// Identifies a root directory by mount ID, device and inode.
@@ -32,16 +31,15 @@ pub struct MountView<'a> {
     pub table: MountTable<'a>,
     /// The bind mounts of PID and mount namespaces in the mount table.
     pub mounts: MountList,
-    /// IDs of all mounts in the table, including mounts that are not bind mounts of namespaces.
+    /// IDs of all mounts in the mount table.
     pub mount_ids: HashSet<u64>,
-    /// `true` if the root directory itself is a mount point. After a `chroot(2)`, the root
-    /// directory usually is not a mount point.
+    /// `true` if the root directory itself is a mount point.
     pub has_root: bool,
 }
 
 impl<'a> MountView<'a> {
-    /// Reads the mounts that one thread sees. `roots` contains the root directories of all threads
-    /// read so far. Returns `None` if the thread's root directory is one of them.
+    /// Reads the mounts that one thread sees. Returns `None` if the thread's root directory is
+    /// already in `roots`.
     ///
     /// Fails with `ESRCH` if the thread is no longer in the mount namespace `mount_namespace`.
     pub fn read(
@@ -73,16 +71,15 @@ impl<'a> MountView<'a> {
             Some(inode) if inode == mount_namespace => Ok(()),
             _ => Err(Errno::SRCH),
         };
-        // A mount table can be long, so check first that it belongs to this mount namespace.
+        // A mount table can be long, so first check that the thread is in this mount namespace.
         is_there()?;
         let mut table = Vec::new();
         match read_mountinfo(&file, &mut table, waits) {
-            // EINVAL means that the thread is exiting and has already left its mount namespace.
+            // The thread is exiting and has already left its mount namespace.
             Err(Errno::INVAL) => return Err(Errno::SRCH),
             other => other?,
         }
-        // Check that the thread is still in this mount namespace: it may have switched to another
-        // one (setns) while the table was read.
+        // The thread may have entered another mount namespace (setns) while the table was read.
         is_there()?;
         roots.insert(root_id);
         Ok(Some(Self {
@@ -105,8 +102,7 @@ pub fn open_mount_namespace(procfs: &Procfs, reader: Reader) -> Result<Namespace
     in_thread_dir(procfs, reader, |dir| open_namespace(dir, c"ns/mnt"))
 }
 
-/// Calls `read` with the directory of a thread. If the thread is gone, `read` can fail with any
-/// error, such as `EACCES`; this function then fails with `ESRCH`.
+/// Calls `read` with the directory of a thread. Fails with `ESRCH` if the thread is gone.
 fn in_thread_dir<T>(
     procfs: &Procfs,
     reader: Reader,

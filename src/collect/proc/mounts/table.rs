@@ -1,4 +1,4 @@
-//! Reads the bind mounts in one mount namespace, and checks later which of them still exist.
+//! Reads the bind mounts in a mount namespace, and checks later which of them still exist.
 
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
@@ -13,8 +13,7 @@ use crate::collect::kernel::wait_limit::{WaitLimit, read_mountinfo};
 use crate::collect::mount_list::MountList;
 use crate::collect::parse::{self, NamespaceMount};
 
-/// A source for the mounts of one mount namespace. It can be read again, to check whether a mount
-/// still exists.
+/// A source for the mounts of one mount namespace, which can be read more than once.
 #[derive(Debug)]
 pub enum MountTable<'a> {
     /// Mounts that the kernel lists with `listmount(2)`.
@@ -24,16 +23,15 @@ pub enum MountTable<'a> {
 }
 
 impl<'a> MountTable<'a> {
-    /// Lists the mounts in a mount namespace with `listmount(2)`, which shows every mount.
+    /// Lists all mounts in a mount namespace with `listmount(2)`.
     pub fn list(namespace: &NamespaceFd, waits: &'a WaitLimit) -> Result<(Self, MountList)> {
         let (listed, mounts) = ListedMounts::list(namespace, waits)?;
         Ok((Self::Listed(listed), mounts))
     }
 
-    /// Enters the mount namespace and reads `mountinfo` there. `mountinfo` lists all mounts, unless
-    /// another mount covers the root directory and hides them.
+    /// Enters the mount namespace and reads `mountinfo` there.
     pub fn read_inside(namespace: &NamespaceFd, waits: &'a WaitLimit) -> Result<(Self, MountList)> {
-        // Open /proc first, because it may not exist in the mount namespace that pidns enters.
+        // Open /proc before entering the mount namespace, because it may not exist there.
         let proc = first_procfs()?;
         let file = in_mount_namespace(namespace, || open(proc, c"thread-self/mountinfo"))?;
         let mut table = Vec::new();
@@ -41,8 +39,7 @@ impl<'a> MountTable<'a> {
         Ok((Self::Mountinfo(file, waits), parse::namespace_mounts(&table).collect()))
     }
 
-    /// Removes from `mounts` each mount that no longer exists, or that can't be checked because the
-    /// time limit (`WaitLimit`) has been reached.
+    /// Removes each mount that no longer exists, or that can't be checked within the time limit.
     pub fn retain_current(&self, mounts: &mut Vec<NamespaceMount>) {
         let mut buffer = Vec::new();
         match self {
@@ -50,8 +47,8 @@ impl<'a> MountTable<'a> {
             Self::Mountinfo(file, waits) => {
                 let again = fs::seek(file, SeekFrom::Start(0))
                     .and_then(|_| read_mountinfo(file, &mut buffer, waits));
-                // If `mountinfo` can't be read any more, the mount namespace is gone, and all its
-                // mounts are gone too.
+                // If `mountinfo` can't be read any more, the mount namespace and all its mounts are
+                // gone.
                 let current: HashSet<_> = match again {
                     Ok(()) => parse::namespace_mounts(&buffer).collect(),
                     Err(_) => HashSet::new(),
