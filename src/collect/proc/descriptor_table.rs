@@ -1,5 +1,5 @@
-//! Lists the descriptors of a process that refer to namespaces. Also recognizes pidns processes
-//! that are running a scan, and the descriptors that pidns has inherited.
+//! Lists the descriptors of a process that refer to namespaces, and recognizes pidns processes that
+//! are running a scan.
 
 use std::ffi::CString;
 use std::mem::MaybeUninit;
@@ -18,14 +18,12 @@ use crate::collect::parse;
 /// The descriptors of a process that refer to namespaces (files on nsfs).
 #[derive(Debug, Default)]
 pub struct DescriptorTable {
-    /// The descriptors that refer to namespaces, as pairs of a descriptor number and the file
-    /// behind it.
+    /// Descriptors that refer to namespaces: descriptor number and file.
     pub namespaces: Vec<(u32, FileId)>,
     /// `true` if the process is running a pidns scan (see `scan_mark`).
     pub has_scan_mark: bool,
-    /// `true` if the descriptor table was read completely: at least one descriptor was listed, and
-    /// all listed descriptors still existed when they were read. If `false`, the process may have
-    /// released the table.
+    /// `true` if the table is not empty, and every descriptor could be read. If `false`, the
+    /// process may have released the table.
     pub is_intact: bool,
 }
 
@@ -50,8 +48,8 @@ impl DescriptorTable {
                     this.has_scan_mark |= scan_mark::is_mark(table, name, file);
                 }
                 Err(errno @ (Errno::ACCESS | Errno::PERM | Errno::NOMEM)) => return Err(errno),
-                // The descriptor has been closed, or its file can't be looked up. Files on nsfs can
-                // always be looked up, so no namespace is missed.
+                // The descriptor has been closed, or its file can't be looked up. Lookups of
+                // namespace files never fail, so no namespace is missed.
                 Err(_) => has_lost_one = true,
             }
         }
@@ -73,15 +71,15 @@ pub fn file_name(fd: u32) -> CString {
     CString::new(fd.to_string()).unwrap_or_default()
 }
 
-/// Returns `true` if a process is a pidns process that is running a scan (see `scan_mark`).
-/// `process` is the open directory `/proc/PID`.
+/// Returns `true` if a process is running a pidns scan. `process` is the open directory
+/// `/proc/PID`.
 pub fn is_scanning(process: BorrowedFd<'_>) -> bool {
     let table = open_dir(process, c"fd").and_then(|table| DescriptorTable::list(table.as_fd()));
     table.is_ok_and(|table| table.has_scan_mark)
 }
 
-/// Returns `true` if execve(2) closes the descriptor. `process` is the directory of the process or
-/// thread.
+/// Returns `true` if `execve(2)` closes the descriptor. `process` is the directory of the process
+/// or thread.
 pub fn is_close_on_exec(process: BorrowedFd<'_>, fd: u32) -> bool {
     let mut text = Vec::new();
     let name = CString::new(format!("fdinfo/{fd}")).unwrap_or_default();
@@ -89,8 +87,8 @@ pub fn is_close_on_exec(process: BorrowedFd<'_>, fd: u32) -> bool {
     flags.is_some_and(|flags| flags & OFlags::CLOEXEC.bits() != 0)
 }
 
-/// Returns the namespace descriptors that pidns has inherited. Call this function before a scan,
-/// which opens many more descriptors.
+/// Returns the namespace descriptors that pidns has inherited. Must be called before a scan,
+/// because a scan opens many namespaces.
 pub fn inherited(procfs: &Procfs) -> Vec<u32> {
     let list = || {
         let process = ProcessDir::open(procfs.fd(), procfs.viewer.ok_or(Errno::SRCH)?)?;
@@ -98,8 +96,7 @@ pub fn inherited(procfs: &Procfs) -> Vec<u32> {
         let fds = table.namespaces.into_iter().map(|(fd, _)| fd);
         Ok::<_, Errno>(fds.filter(|&fd| !is_close_on_exec(process.as_fd(), fd)).collect())
     };
-    // If listing pidns's own descriptors fails, an empty list does no harm. If the procfs does not
-    // show pidns, the scan does not find pidns. If pidns has run out of descriptors or memory, the
-    // scan fails anyway.
+    // If listing pidns's own descriptors fails, an empty list does no harm: the scan does not find
+    // pidns either, or fails.
     list().unwrap_or_default()
 }

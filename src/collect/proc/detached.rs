@@ -14,9 +14,9 @@ use crate::model::{Pid, Process};
 
 /// Adds the descendants of the processes in `commands`, except daemons and their descendants.
 ///
-/// A daemon has left the session of its parent and has no controlling terminal. In addition, no
-/// pipe connects the daemon or one of its descendants to the commands. A pipe that the commands
-/// have inherited from their parent does not count, such as the output of a CI step.
+/// A daemon has left the session of its parent, and has no controlling terminal. Neither the daemon
+/// nor its descendants share a pipe with the commands. Pipes that the commands inherited from their
+/// parent do not count.
 pub fn add_attached_descendants(
     procfs: &Procfs,
     processes: &[Process],

@@ -1,8 +1,5 @@
 //! Reads the optional details of a process: its command line, its cgroup, and its namespaces of
 //! other types (mount, network, user and so on).
-//!
-//! All files are opened through the open directory of the process, so all contents belong to this
-//! process.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,17 +18,15 @@ use crate::collect::log::DiagnosticLog;
 use crate::collect::parse;
 use crate::model::{Detail, DiagnosticCode, Process, ProcessDetails, cgroup};
 
-/// Maximum number of bytes to read from a command line. Without this limit, a few processes could
-/// exhaust pidns's memory: command lines can be 6 MiB long, and a process can declare any part of
-/// its memory to be its command line (`PR_SET_MM_ARG_START` of `prctl(2)`).
+/// Maximum number of bytes to read from a command line. A limit is needed because a process can
+/// declare any part of its memory to be its command line (`PR_SET_MM_ARG_START` of `prctl(2)`).
 const MAX_BYTES: usize = 32 * 1024;
 
-/// Maximum number of arguments to read from a command line. A limit on bytes is not enough, because
-/// pidns needs 24 bytes even for an empty argument.
+/// Maximum number of arguments to read from a command line. Even an empty argument uses 24 bytes of
+/// pidns's memory.
 const MAX_ARGS: usize = 2048;
 
-/// The links in `/proc/PID/ns`, except the link `pid`. Each link is paired with the type name that
-/// its target shows, such as `mnt` in `mnt:[INODE]`.
+/// The links in `/proc/PID/ns`, except the link `pid`, each with its type name, such as `mnt`.
 const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
     (c"ns/cgroup", "cgroup"),
     (c"ns/ipc", "ipc"),
@@ -47,8 +42,7 @@ const PAUSES: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(4), Duration::from_millis(16)];
 
 /// Number of command lines that may stay empty before a thread stops retrying. A command line is
-/// empty for a moment during `execve(2)`, so the thread retries after a pause (see `PAUSES`). But a
-/// process can also leave its command line empty forever.
+/// usually empty only for a moment, during `execve(2)`. But a process can leave it empty forever.
 pub const PATIENCE: u32 = 16;
 
 /// Reads the details of one process.
@@ -57,19 +51,18 @@ pub struct DetailReader<'a> {
     pub dir: BorrowedFd<'a>,
     /// The open file `/proc/PID/status`. Reading it fails once the process is gone.
     pub status_file: &'a OwnedFd,
-    /// Starts at [`PATIENCE`], and decreases by 1 if a command line is still empty after all
-    /// retries. At 0, this thread stops retrying.
+    /// Number of command lines that may still stay empty before this thread stops retrying (see
+    /// [`PATIENCE`]).
     pub patience: &'a Cell<u32>,
-    /// Limits the total time that the threads of the scan wait when they read the memory of
-    /// processes.
+    /// Limit on the total time that all threads wait for process memory.
     pub memory_waits: &'a WaitLimit,
-    /// Limits the total time that the threads of the scan wait when they read `/proc/PID/cgroup`.
+    /// Limit on the total time that all threads wait for `/proc/PID/cgroup`.
     pub cgroup_waits: &'a WaitLimit,
 }
 
 impl DetailReader<'_> {
-    /// Reads the requested details. If a detail can't be read, it is left out, and `log` gets a
-    /// diagnostic. Fails with `ESRCH` if the process is gone.
+    /// Reads the requested details. An unreadable detail is left out, and reported in `log`. Fails
+    /// with `ESRCH` if the process is gone.
     pub fn read(
         &self,
         requested: &BTreeSet<Detail>,
@@ -98,18 +91,15 @@ impl DetailReader<'_> {
                     Ok(cgroup) => details.cgroup = cgroup,
                     Err(errno) => note(DiagnosticCode::CgroupUnreadable, Some(errno)),
                 },
-                // Limits are not read here: `collect::limits` reads them for all processes
-                // together.
+                // `collect::limits` reads the limits of all processes together.
                 Detail::Limits => {}
             }
         }
         Ok(details)
     }
 
-    /// Reads the command line. Used only if the user requests command lines.
-    ///
-    /// The kernel copies the command line from the memory of the process, which can block pidns
-    /// (see [`blocked`](crate::collect::kernel::blocked)).
+    /// Reads the command line. The kernel copies it from the memory of the process, which can block
+    /// pidns (see [`blocked`](crate::collect::kernel::blocked)).
     fn args(&self, has_memory: bool) -> SysResult<SysResult<Args>> {
         let mut bytes = Vec::new();
         let mut pauses = PAUSES.into_iter();
@@ -128,8 +118,8 @@ impl DetailReader<'_> {
             if !bytes.is_empty() || !has_memory {
                 return Ok(Ok(args));
             }
-            // During `execve(2)`, the command line is empty until the new program has been loaded,
-            // which can take a while on a busy host. So pause and try again.
+            // The command line is empty while `execve(2)` loads the new program. So pause and try
+            // again.
             still_there(self.status_file)?;
             let patience = self.patience.get();
             let Some(pause) = pauses.next().filter(|_| patience > 0) else {
@@ -140,8 +130,7 @@ impl DetailReader<'_> {
         }
     }
 
-    /// Reads the process's namespaces of all types except PID. Leaves out types that the kernel
-    /// does not support, and namespaces that the process has already left because it is exiting.
+    /// Reads the process's namespaces of all types except PID.
     fn namespaces(&self) -> SysResult<SysResult<BTreeMap<SmolStr, u64>>> {
         let mut namespaces = BTreeMap::new();
         for (name, kind) in NAMESPACE_LINKS {
@@ -171,7 +160,6 @@ impl DetailReader<'_> {
 /// The command line of a process.
 struct Args {
     list: Vec<SmolStr>,
-    /// `true` if the command line was too long, so only its beginning was read. The last argument
-    /// may then be cut off, even in the middle of a character.
+    /// `true` if only the beginning of the command line was read, because it was too long.
     is_cut: bool,
 }

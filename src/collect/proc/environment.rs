@@ -1,5 +1,4 @@
-//! Checks whether the environment of a process meets given conditions. Callers learn which
-//! conditions are met, but can't read the environment.
+//! Checks whether the environment of a process meets given conditions.
 
 use std::collections::BTreeSet;
 use std::os::fd::AsFd as _;
@@ -17,22 +16,20 @@ use crate::collect::kernel::wait_limit::{WaitLimit, read_at_most};
 use crate::collect::log::DiagnosticLog;
 use crate::model::{DiagnosticCode, EnvPattern, Process};
 
-/// Maximum number of bytes to read from an environment. Linux accepts up to 2 MiB of arguments and
-/// environment by default (a quarter of `RLIMIT_STACK`). Without this limit, a process could make
-/// pidns read more: it can declare any part of its memory to be its environment
-/// (`PR_SET_MM_ENV_START` of `prctl(2)`).
+/// Maximum number of bytes to read from an environment. A limit is needed because a process can
+/// declare any part of its memory to be its environment (`PR_SET_MM_ENV_START` of `prctl(2)`).
 const MAX_ENVIRONMENT: usize = 2 * 1024 * 1024;
 
-/// Durations of the pauses before empty environments are read again. During `execve(2)`, the
-/// environment is empty until the new program has been loaded. But a process can also leave its
-/// environment empty forever. So pidns pauses for all processes together, and not for each process.
+/// Pauses before empty environments are read again. The environment is empty while `execve(2)`
+/// loads a new program. Each pause serves all processes together, because a process can leave its
+/// environment empty forever.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(4)];
 
-/// For each process, records which conditions its environment meets. If an environment can't be
-/// read, `log` gets a diagnostic. Kernel threads and zombies have no environment.
+/// Records which conditions the environment of each process meets.
 ///
-/// Used only if the user requests it: the kernel copies the environment from the memory of the
-/// process, which can block pidns (see [`blocked`](crate::collect::kernel::blocked)).
+/// The kernel copies an environment from the memory of the process, which can block pidns (see
+/// [`blocked`](crate::collect::kernel::blocked)). So call this function only if the user requests
+/// it.
 pub fn match_environments(
     procfs: &Procfs,
     processes: &mut [Process],
@@ -58,8 +55,7 @@ pub fn match_environments(
 /// The progress of `execve(2)` in a process.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Loaded {
-    /// Both the environment and the command line are empty, so `execve(2)` may still be loading the
-    /// program.
+    /// The environment and the command line are both empty, so the program may still be loading.
     No,
     Yes,
 }
@@ -76,7 +72,7 @@ fn match_environment(
     match read_environment(procfs, process, bytes, waits) {
         Ok(loaded) => {
             let mut met = BTreeSet::new();
-            // If a process has overwritten its environment, most entries are empty. Skip them.
+            // Skip empty entries. A process that has overwritten its environment has many of them.
             for entry in bytes.split(|&byte| byte == 0).filter(|entry| !entry.is_empty()) {
                 met.extend(patterns.iter().filter(|it| it.matches(entry)).cloned());
             }
@@ -85,8 +81,8 @@ fn match_environment(
             }
             loaded
         }
-        // Don't report an error for a process that is gone. The kernel can return EACCES for such a
-        // process, even to root.
+        // Don't report an error if the process is gone. The kernel can then return EACCES, even to
+        // root.
         Err(_) if !is_there(procfs, process) => Loaded::Yes,
         Err(errno) => {
             log.note(DiagnosticCode::EnvironmentUnreadable, Some(errno), Some(process.pid));
@@ -96,7 +92,7 @@ fn match_environment(
 }
 
 /// Reads the environment of a process. Fails with `ESRCH` if the process is gone, with `EFBIG` if
-/// the environment is too long, and with `EBUSY` if the time limit in `waits` has been reached.
+/// the environment is too long, and with `EBUSY` after the time limit.
 fn read_environment(
     procfs: &Procfs,
     process: &Process,

@@ -1,5 +1,4 @@
-//! Collects the results of a scan. Each thread of the scan has its own results, which are merged at
-//! the end.
+//! Collects the results of a scan.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -21,14 +20,12 @@ pub struct ScanFindings {
     pub terminated: HashSet<Pid>,
     pub undecided: HashSet<Pid>,
     pub holders: HolderList,
-    /// The processes whose descriptors were not searched, because another process that shares the
-    /// descriptor table was already searched.
+    /// Processes whose descriptor table was already searched for another process.
     pub sharers: Vec<Sharer>,
-    /// Maps the inode of each mount namespace to the threads (PID and TID) through which its mount
-    /// table can be read.
+    /// Threads (PID and TID) through which the mount table of each mount namespace can be read, by
+    /// inode.
     pub readers: HashMap<u64, Vec<(Pid, Pid)>>,
-    /// Open descriptors of mount namespaces: the inode of the mount namespace, the PID of the
-    /// process, and the descriptor number.
+    /// Open descriptors of mount namespaces: inode, PID and descriptor number.
     pub mount_namespace_fds: Vec<(u64, Pid, u32)>,
     pub log: DiagnosticLog,
 }
@@ -59,8 +56,7 @@ impl ScanFindings {
         self.processes.push(process);
     }
 
-    /// Removes the given processes and everything that was found about them, except for
-    /// diagnostics.
+    /// Removes the given processes and their results, but not their diagnostics.
     pub fn remove(&mut self, pids: &BTreeSet<Pid>) {
         let is_left = |pid: &Pid| !pids.contains(pid);
         self.processes.retain(|process| is_left(&process.pid));
@@ -96,7 +92,7 @@ impl ScanFindings {
         self.log.merge(other.log);
     }
 
-    /// Records that the mount table of a mount namespace can be read through this thread.
+    /// Records that a thread gives access to the mount table of a mount namespace.
     pub fn add_reader(&mut self, mount_namespace: Option<u64>, pid: Pid, tid: Pid) {
         let Some(inode) = mount_namespace else { return };
         self.readers.entry(inode).or_default().push((pid, tid));

@@ -1,5 +1,5 @@
-//! Finds the heartbeat of a CI step: a background loop that updates a file every few seconds, to
-//! show the CI agent that the step is still running.
+//! Finds the heartbeat of a CI step: a background loop that updates a file every few seconds. The
+//! CI agent can then see that the step is still running.
 
 use std::collections::BTreeSet;
 
@@ -10,44 +10,36 @@ use super::relatives::{
 use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::model::{Pid, Process};
 
-/// Maximum duration of each `sleep` in a heartbeat loop, in seconds. If a loop sleeps longer, it is
-/// not a heartbeat. Jenkins uses `sleep 3`.
+/// Maximum duration of each `sleep` in a heartbeat loop, in seconds. Jenkins uses `sleep 3`.
 const MAX_SLEEP: f64 = 10.0;
 
-/// A step of a CI job that has a heartbeat: a background loop that tells the CI agent that the step
-/// is still running.
+/// A step of a CI job that has a heartbeat.
 pub struct Step {
-    /// PID of the CI step's outer shell (see [`Observer::step`](crate::model::Observer::step)).
+    /// PID of the outer shell (see [`Observer::step`](crate::model::Observer::step)).
     pub shell: Pid,
-    /// PIDs of the subshells that run the heartbeat loop, and of their descendants.
+    /// PIDs of the heartbeat's subshells and of their descendants.
     pub heartbeat: BTreeSet<Pid>,
 }
 
 /// Finds the CI step in which pidns runs, if the step has a heartbeat.
 ///
-/// A CI agent such as Jenkins starts an outer shell, whose command string (`-c`) calls `touch` and
-/// `sleep`. The outer shell has two children. One is the heartbeat, a background loop of `touch`
-/// and `sleep`. The other is an inner shell, which runs the step's script. This function finds the
-/// nearest ancestor of pidns that is such an outer shell.
+/// A CI agent such as Jenkins starts an outer shell with two children. One child is the heartbeat,
+/// a background loop of `touch` and `sleep`. The other child is an inner shell, which runs the
+/// step's script. This function finds the nearest ancestor of pidns that is such an outer shell.
 ///
-/// If a shell has no heartbeat or no inner shell, it is not an outer shell: it may run the script
-/// itself, and its children may be processes that the script left behind. An init is not accepted
-/// as an outer shell, because it may have adopted such processes.
+/// A shell without a heartbeat or an inner shell is not accepted, because it may run the script
+/// itself. An init is not accepted, because its children may be orphans that it adopted.
 ///
-/// A job's own shell can look like an outer shell: its command string starts a loop of `touch` and
-/// `sleep`, and then runs the check in another shell (`sh -c 'LOOP & sh check.sh'`). If the job's
-/// shell is new since the earlier snapshot, pidns mistakes this loop for a heartbeat. pidns cannot
-/// avoid this mistake: even a real heartbeat is older than the inner shell, and any program can
-/// start an outer shell.
+/// A job's own shell can look like an outer shell, as in `sh -c 'LOOP & sh check.sh'` with a loop
+/// of `touch` and `sleep`. pidns then mistakes the job's loop for a heartbeat.
 pub fn step(
     procfs: &Procfs,
     processes: &[Process],
     ancestry: &[&Process],
     waits: &WaitLimit,
 ) -> Option<Step> {
-    // For each ancestor of pidns, test whether it is the inner shell (`script`) and its parent the
-    // outer shell (`shell`). Skip pidns itself, the first entry of `ancestry`: it does not run a
-    // script, even if it is called `sh`.
+    // Test whether each ancestor is the inner shell (`script`), and its parent the outer shell
+    // (`shell`). Skip pidns itself, which is the first entry of `ancestry`.
     let shells = ancestry.iter().skip(2);
     let scripts = ancestry.iter().skip(1);
     shells.zip(scripts).find_map(|(shell, script)| {
@@ -67,8 +59,7 @@ pub fn step(
     })
 }
 
-/// Returns `true` for the command line of a shell whose command string (`-c`) calls `touch` and
-/// `sleep`, as a heartbeat does.
+/// Returns `true` for a shell command (`sh -c`) that calls `touch` and `sleep`.
 fn starts_heartbeat(arguments: &[u8]) -> bool {
     let mut arguments = arguments.split(|&byte| byte == 0).skip(1);
     let (option, text) = (arguments.next(), arguments.next().unwrap_or_default());
@@ -77,8 +68,8 @@ fn starts_heartbeat(arguments: &[u8]) -> bool {
 }
 
 /// Returns the subshell `copy` and its descendants if they form a heartbeat: they run only `touch`,
-/// short `sleep`s, and copies of the subshell. If they run any other command, returns `None`,
-/// because they may be a loop that waits for a server.
+/// short `sleep`s, and copies of the subshell. Any other command means that the loop may belong to
+/// the job, such as a loop that waits for a server.
 fn heartbeat(
     procfs: &Procfs,
     processes: &[Process],

@@ -16,23 +16,21 @@ use crate::collect::kernel::sys::{is_gone, open, read, read_record};
 use crate::collect::parse;
 use crate::model::{NamespaceId, Pid, Process};
 
-/// Maximum number of passes over all threads of an init. Two passes are enough unless threads start
-/// or exit meanwhile.
+/// Maximum number of passes over all threads of an init. Usually, two passes are enough.
 const ATTEMPTS: usize = 10;
 
-/// Pause before the next pass, if a thread started or exited during a pass.
+/// Pause before the next pass after a thread has started or exited.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Determines whether an init is alive, from the status of the init. If the init may be exiting,
-/// also examines its threads.
+/// Determines whether an init is alive.
 pub fn life(procfs: &Procfs, init: &Process, has_memory: bool) -> InitNow {
-    // A process with an address space is alive, because an exiting process releases its address
-    // space early. A kernel thread has no address space, but is alive.
+    // An exiting process releases its address space early, so a process that has one is alive.
+    // Kernel threads never have one, but are always alive.
     if has_memory || init.kernel_thread {
         return InitNow::Living;
     }
-    // The kernel's count of threads includes a zombie leader, so a count of 1 means that no other
-    // thread is left.
+    // The thread count includes a zombie leader, so a count of 1 means that no other thread is
+    // left.
     if init.is_zombie() && init.threads == Some(NonZeroU32::MIN) {
         return InitNow::Terminated;
     }
@@ -46,17 +44,14 @@ enum ThreadsNow {
     OneLives,
     /// All threads are exiting.
     AllExiting,
-    /// A thread started or exited while the threads were being read, so a living thread may have
-    /// been missed.
+    /// A thread started or exited during the pass, so a living thread may have been missed.
     Changed,
 }
 
-/// Determines whether a process is alive, from the states of its threads. A process is alive while
-/// any of its threads is alive; the leader can exit long before the others.
+/// Determines whether any thread of a process is alive. The leader can exit long before the others.
 ///
-/// A single pass over the threads can miss a living thread: if this thread calls `execve(2)`, it
-/// exchanges its TID with the exiting leader, so pidns may see the leader under each of the two
-/// TIDs. So the process counts as terminated only if two passes in a row find only exiting threads.
+/// One pass can miss a living thread: during `execve(2)`, it takes over the TID of the exiting
+/// leader. So two passes in a row must find only exiting threads.
 fn life_by_threads(dir: BorrowedFd<'_>) -> SysResult<InitNow> {
     let mut exiting_before = false;
     for _ in 0..ATTEMPTS {
@@ -88,13 +83,12 @@ fn threads_now(dir: BorrowedFd<'_>) -> SysResult<ThreadsNow> {
     if let Some(errno) = refused {
         return Err(errno);
     }
-    // If the thread count in the status file differs from the number of listed threads, a thread
-    // was missed.
+    // If the status file shows a different number of threads, the list has missed a thread.
     let mut status = Vec::new();
     read(dir, c"status", &mut status)?;
     let counted = parse::status(&status).threads.map_or(0, NonZeroU32::get);
-    // While the threads were being listed, a living thread may have become the leader
-    // (`execve(2)`). So read the state of the leader once more.
+    // A living thread may have become the leader meanwhile (`execve(2)`). So read the state of the
+    // leader once more.
     Ok(match task_is_exiting(dir)? {
         false => ThreadsNow::OneLives,
         true if counted == listed => ThreadsNow::AllExiting,
@@ -105,9 +99,7 @@ fn threads_now(dir: BorrowedFd<'_>) -> SysResult<ThreadsNow> {
 /// Determines whether the init with this PID is alive. Fails with `ESRCH` if no process has the
 /// PID, or if `is_init` returns `false`.
 ///
-/// `is_init` must check that the PID still belongs to the init. It is called after the directory
-/// `/proc/PID` has been opened, so the open directory then belongs to the init, even if the PID is
-/// reused later.
+/// `is_init` must check that the PID still belongs to the init.
 pub fn life_of_pid(
     procfs: &Procfs,
     pid: Pid,
@@ -127,8 +119,7 @@ pub fn life_of_pid(
 
 /// Lists the inits of all descendants of the PID namespace that the procfs shows.
 ///
-/// Fails if any process can't be read. Fails with `ENOTSUP` if the kernel does not show PIDs in
-/// nested namespaces (before Linux 4.1).
+/// Fails if any process can't be read, and with `ENOTSUP` before Linux 4.1.
 pub fn list(procfs: &Procfs) -> SysResult<Vec<ListedInit>> {
     let mut inits = Vec::new();
     let mut buffer = Vec::with_capacity(4096);
@@ -143,7 +134,7 @@ pub fn list(procfs: &Procfs) -> SysResult<Vec<ListedInit>> {
     Ok(inits)
 }
 
-/// Reads a process, and returns `None` if it is not the init of a nested namespace.
+/// Reads a process. Returns `None` if it is not the init of a nested namespace.
 fn nested_init(procfs: &Procfs, pid: Pid, text: &mut Vec<u8>) -> SysResult<Option<ListedInit>> {
     let mut dir = ProcessDir::by_path(procfs.fd(), pid);
     let (base, name) = dir.file(c"status");
@@ -157,8 +148,8 @@ fn nested_init(procfs: &Procfs, pid: Pid, text: &mut Vec<u8>) -> SysResult<Optio
         _ => {}
     }
     let link = dir.pid_namespace();
-    // Read the status again after reading the link `ns/pid`. If this succeeds, the process still
-    // exists, so the link does not belong to a later process with the same PID.
+    // If the status can still be read, the process still exists, so the link `ns/pid` belongs to
+    // it.
     read_record(&status_file, text)?;
     let status = parse::status(text);
     let has_memory = status.has_memory;

@@ -1,4 +1,4 @@
-//! Finds the parents that a scan has missed.
+//! Finds parent processes that a scan has missed.
 
 use std::collections::BTreeSet;
 
@@ -7,21 +7,18 @@ use super::scan::Scan;
 use super::walk;
 use crate::model::Pid;
 
-/// Maximum number of rounds that read missing parents. A second round is needed if a process gets a
-/// new parent, and the new parent exits before pidns has read it.
+/// Maximum number of rounds that read missing parents.
 const ROUNDS: usize = 8;
 
 /// Reads the parents that the scan missed, and rereads their children.
 ///
-/// The scan misses a parent that exits during the scan, or that starts after /proc was listed. If
-/// the old parent has exited, rereading the child shows its new parent. A child that has exited is
-/// removed from `found`. If the parent still can't be read, `assemble` adds a diagnostic.
+/// The scan misses a parent that exits or starts during the scan. If the parent has exited,
+/// rereading the child shows its new parent. If the child has exited, it is removed from `found`.
 pub fn find_missing(scan: Scan<'_>, found: &mut ScanFindings) {
     let mut before = BTreeSet::new();
     for _ in 0..ROUNDS {
         let orphans = orphans(found);
-        // Stop if the last round found none of the missing parents. /proc may hide the parents
-        // (hidepid).
+        // Stop if the last round found none of the missing parents. They may be hidden (`hidepid`).
         if orphans.is_empty() || orphans == before {
             return;
         }
@@ -33,14 +30,14 @@ pub fn find_missing(scan: Scan<'_>, found: &mut ScanFindings) {
     }
 }
 
-/// Returns the PID of each process whose parent was not found, together with the parent's PID. The
-/// processes must be sorted by PID.
+/// Returns each process whose parent was not found, as a pair of PID and parent PID. The processes
+/// must be sorted by PID.
 fn orphans(found: &ScanFindings) -> BTreeSet<(Pid, Pid)> {
     let is_found = |pid| found.processes.binary_search_by_key(&pid, |it| it.pid).is_ok();
     let mut previous = None;
     let mut orphans = BTreeSet::new();
     for process in &found.processes {
-        // Consecutive processes often have the same parent. Look up that parent only once.
+        // Consecutive processes often have the same parent, so look it up only once.
         let Some(parent) = process.ppid.filter(|_| process.ppid != previous) else { continue };
         if is_found(parent) {
             previous = Some(parent);

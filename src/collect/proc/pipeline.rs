@@ -1,5 +1,5 @@
-//! Finds pidns itself in a scan, and the processes related to it: its ancestors, its tracer, the
-//! other processes of its pipeline, and the heartbeat of its CI step (see `heartbeat`).
+//! Finds pidns itself in a scan, and its related processes: its ancestors, its tracer, the other
+//! processes of its pipeline, and the heartbeat of its CI step.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -18,12 +18,11 @@ use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::model::{Observer, Pid, Process};
 
 /// Maximum number of children of one ancestor that are checked for pipes. The youngest children are
-/// checked first, because they are the most likely to be in the pipeline. Most children of an init
-/// are older services.
+/// checked first, because most older children of an init are services.
 const MAX_CHILDREN: usize = 256;
 
 /// Finds this pidns process in its own scan. `processes` must be sorted by PID. Returns `None` if
-/// the procfs has no entry for this process.
+/// the procfs does not show pidns.
 pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
     let pid = procfs.viewer?;
     let ancestry = ancestry(processes, pid);
@@ -67,10 +66,9 @@ fn pipeline(
     if pipes.is_empty() {
         return BTreeSet::new();
     }
-    // A child that a shell has just forked has the pipes of the pipeline open, but not yet as its
-    // standard input and output. So read all its descriptors. Also read all descriptors of the
-    // children of pidns: a shell may start processes for redirections, such as `2> >(cat)`, before
-    // it executes pidns.
+    // A child that a shell has just forked does not yet use its pipes as standard input and output,
+    // so read all its descriptors. Do the same for children of pidns: a shell may start processes
+    // for redirections, such as `2> >(cat)`, before it executes pidns.
     let is_starting = |it: &Process| {
         let is_child = |parent: &Process| it.ppid == Some(parent.pid) && it.comm == parent.comm;
         ancestry.first().is_some_and(|own| it.ppid == Some(own.pid))
@@ -78,7 +76,7 @@ fn pipeline(
                 .iter()
                 .any(|parent| is_child(parent) && is_subshell(procfs, it.pid, parent.pid, waits))
     };
-    // An init starts pipelines only if it is a shell.
+    // An init that is not a shell does not start pipelines.
     let parents = ancestry.iter().copied().filter(|it| !is_init(it) || is_shell(procfs, it, waits));
     let others = children_of(processes, ancestry, &parents.collect::<Vec<_>>()).into_iter();
     let others = others.map(|it| {
@@ -101,8 +99,7 @@ fn pipeline(
     connected(pipes, others)
 }
 
-/// Returns the processes in `others` that are connected to one of `pipes`, directly or through
-/// other processes in `others`.
+/// Returns the processes in `others` that are connected to `pipes`, directly or through each other.
 fn connected(mut pipes: Pipes, mut others: Vec<(Pid, Pipes)>) -> BTreeSet<Pid> {
     let mut found = BTreeSet::new();
     while let Some(index) = others.iter().position(|(_, other)| pipes.follow(other)) {
@@ -111,8 +108,8 @@ fn connected(mut pipes: Pipes, mut others: Vec<(Pid, Pipes)>) -> BTreeSet<Pid> {
     found
 }
 
-/// Returns the children of `parents`: for each parent, the [`MAX_CHILDREN`] youngest. Leaves out
-/// ancestors of pidns, kernel threads, and zombies.
+/// Returns the [`MAX_CHILDREN`] youngest children of each parent, except ancestors of pidns, kernel
+/// threads, and zombies.
 fn children_of<'a>(
     processes: &'a [Process],
     ancestry: &[&Process],
@@ -134,17 +131,15 @@ fn children_of<'a>(
     children.into_values().flatten().collect()
 }
 
-/// Maps each ancestor of pidns that may adopt orphans to the children that it probably started
-/// itself. Inits and subreapers adopt orphans, and any ancestor except a shell may be a subreaper.
+/// For each ancestor of pidns that may adopt orphans, the children that it probably started itself.
+/// Inits and subreapers adopt orphans, and any ancestor except a shell may be a subreaper.
 ///
-/// The kernel lists the children of a process in the order in which they were forked or adopted.
-/// pidns assumes that an ancestor started all children that are listed before pidns (or before
-/// pidns's next ancestor). If the ancestor is a shell, these children include the earlier commands
-/// of pidns's pipeline, because a shell starts commands from left to right.
+/// The kernel lists children in the order in which they were forked or adopted. pidns assumes that
+/// an ancestor started all children listed before pidns (or before pidns's next ancestor), such as
+/// the earlier commands of pidns's pipeline.
 ///
-/// The children listed before pidns can also include adopted orphans. pidns recognizes such an
-/// orphan only if it is a session leader, or if it writes to a pipe whose reader is listed before
-/// the orphan.
+/// An adopted orphan can also be listed before pidns. pidns recognizes such an orphan only if it is
+/// a session leader, or if it writes to a pipe whose reader is listed before the orphan.
 struct Adopted(HashMap<Pid, Vec<Pid>>);
 
 impl Adopted {
@@ -165,9 +160,8 @@ impl Adopted {
         Self(own)
     }
 
-    /// Returns the pipes that a process writes to and an earlier sibling reads from (see
-    /// [`Pipes::late`]). A sibling is earlier if the kernel lists it before the process. `others`
-    /// must contain the siblings of the process.
+    /// Returns the pipes that a process writes to, and that a sibling listed before it reads from.
+    /// `others` must contain the siblings of the process.
     fn late(&self, (pid, pipes): &(Pid, Pipes), others: &[(Pid, Pipes)]) -> HashSet<FileId> {
         let mut lists = self.0.values();
         let earlier = lists.find_map(|own| own.get(..own.iter().position(|it| it == pid)?));
@@ -184,11 +178,11 @@ impl Adopted {
     }
 }
 
-/// Returns the terminated children of pidns and of the shells in `ancestry`, such as an earlier
-/// command in the pipeline. pidns can have children that it did not start: a shell can start
-/// processes for redirections such as `< <(command)`, and then replace itself with pidns
-/// (`execve(2)`). [`pipeline`] can't find a child that has terminated since the scan, because the
-/// child's pipes can no longer be read.
+/// Returns the terminated children of pidns and of the shells in `ancestry`. [`pipeline`] can't
+/// find them, because their pipes can no longer be read.
+///
+/// pidns can have children that it did not start: a shell can start processes for redirections such
+/// as `< <(command)`, and then replace itself with pidns (`execve(2)`).
 fn ended_children(
     procfs: &Procfs,
     processes: &[Process],
@@ -201,7 +195,7 @@ fn ended_children(
     let is_child = |it: &&Process| it.reaper().is_some_and(|it| parents.contains(&it));
     let ended = processes.iter().filter(is_child).filter(|it| has_ended(procfs, it.pid));
     let ended: Vec<&Process> = ended.collect();
-    // A child that has ended may be a daemon that has restarted itself.
+    // A terminated child may be a daemon that has restarted itself.
     let restarted = restarted(procfs, processes, &ended);
     ended.iter().map(|it| it.pid).filter(|it| !restarted.contains(it)).collect()
 }
@@ -239,8 +233,7 @@ mod tests {
         assert_eq!(connected(&readers), [4, 5]);
         let writers = [(4, pipes(&[3], &[1])), (5, pipes(&[], &[3]))];
         assert_eq!(connected(&writers), [4, 5]);
-        // pidns reads from pipe 1 and writes to pipe 2. Process 6 also reads from pipe 1, and
-        // process 7 also writes to pipe 2.
+        // Process 6 reads from pipe 1, as pidns does. Process 7 writes to pipe 2, as pidns does.
         let daemons = [(4, pipes(&[2], &[])), (6, pipes(&[1], &[])), (7, pipes(&[], &[2]))];
         assert_eq!(connected(&daemons), [4]);
         // Process 4 may be a daemon that inherited the write end of pipe 1.
@@ -249,7 +242,7 @@ mod tests {
             orphan.may_be_daemon = true;
         }
         assert_eq!(connected(&orphans), [5, 6]);
-        // The reader of pipe 3 was started before process 4, which writes to this pipe.
+        // The reader of pipe 3 was started before its writer, process 4.
         let mut writers = [(4, pipes(&[], &[3])), (5, pipes(&[3], &[1]))];
         assert_eq!(connected(&writers), [4, 5]);
         writers[0].1.late.insert(pipe(&3));

@@ -17,7 +17,7 @@ use crate::model::Pid;
 /// The descriptors that connect a process to its pipeline.
 const STANDARD: [&CStr; 3] = [c"fd/0", c"fd/1", c"fd/2"];
 
-/// Maximum number of descriptors to read per process, besides the `STANDARD` descriptors.
+/// Maximum number of descriptors to read per process, besides the standard descriptors.
 const MAX_DESCRIPTORS: usize = 256;
 
 /// The pipes and FIFOs that a process has open.
@@ -27,34 +27,31 @@ pub struct Pipes {
     pub read: HashSet<FileId>,
     /// The pipes that the process writes to.
     pub written: HashSet<FileId>,
-    /// `true` if the process may be a daemon that an earlier command of the pipeline started. Such
-    /// a daemon may have inherited the write end of a pipe from the earlier command.
+    /// `true` if the process may be a daemon that inherited a pipe from an earlier command of the
+    /// pipeline.
     pub may_be_daemon: bool,
-    /// The pipes that this process writes to, and that an earlier sibling reads from. (The kernel
-    /// lists an earlier sibling before this process.) A shell starts the writer of a pipe before
-    /// the reader, so the shell did not start this process. This process may be a daemon that
-    /// inherited the pipe from its original writer.
+    /// The pipes that this process writes to, and that an earlier sibling reads from. A shell
+    /// starts the writer of a pipe before the reader, so this process may be a daemon that
+    /// inherited the pipe.
     pub late: HashSet<FileId>,
 }
 
 impl Pipes {
-    /// Finds the pipes that a process has as standard input, standard output or standard error.
+    /// Finds the pipes among the standard input, output and error of a process.
     pub fn of(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |_| Ok(STANDARD.map(CString::from).into()))
     }
 
-    /// Finds the pipes among all open descriptors of a process. Reads the descriptors from the
-    /// highest to the lowest, because a shell duplicates a pipe to a standard descriptor before it
-    /// closes the original. If the original is already closed, the duplicate exists, and is read
-    /// later because its number is lower.
+    /// Finds the pipes among all open descriptors of a process. Reads the highest descriptor first:
+    /// a shell duplicates a pipe to a lower descriptor before it closes the original, so the pipe
+    /// can't be missed.
     pub fn of_all(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |dir| Ok(paths(descriptors(dir)?)))
     }
 
-    /// Finds the pipes that may belong to the pipeline of a process (pidns or a shell). Returns all
-    /// pipes among the standard descriptors. Among the higher descriptors, returns only write ends
-    /// of anonymous pipes that commands of the shell inherit, as in `exec 3> >(cat)`. Other pipes
-    /// may lead to a server, as in `exec 3< <(server)`.
+    /// Finds the pipes of pidns or a shell that may belong to its pipeline. Returns all pipes among
+    /// the standard descriptors. Among the higher descriptors, returns only write ends of anonymous
+    /// pipes, as in `exec 3> >(cat)`. Other pipes may lead to a server, as in `exec 3< <(server)`.
     pub fn of_shell(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |dir| {
             let is_passed_on = |fd: &u32| {
@@ -69,8 +66,7 @@ impl Pipes {
         })
     }
 
-    /// Finds the pipes among the descriptors whose paths `list` returns. Skips descriptors that
-    /// can't be read.
+    /// Finds the pipes among the descriptors that `list` returns. Skips unreadable descriptors.
     fn of_descriptors(
         procfs: &Procfs,
         pid: Pid,
@@ -81,9 +77,8 @@ impl Pipes {
         for name in list(&dir).unwrap_or_default() {
             let name = name.as_c_str();
             let Ok(Some(pipe)) = FileId::of_pipe(dir.as_fd(), name) else { continue };
-            // The permissions of the link show which end of the pipe is open. This matters because
-            // a daemon that a job left behind may have inherited the same end as pidns, but is not
-            // part of the pipeline.
+            // The permissions of the link show which end of the pipe is open. A process with the
+            // same end as pidns may be a daemon that inherited it.
             let Ok(link) = statat(dir.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
             if link.st_mode & 0o400 != 0 {
                 pipes.read.insert(pipe);
@@ -101,9 +96,8 @@ impl Pipes {
         self.written.extend(&other.written);
     }
 
-    /// For each pipe in `pipes`, except those in `inherited`, adds the other end. `is_younger` is
-    /// `true` if the process of `self` started after the process of `pipes`. A younger process gets
-    /// only read ends, and an older process gets only write ends.
+    /// For each pipe in `pipes`, except those in `inherited`, adds the other end. A younger process
+    /// gets only read ends, and an older process gets only write ends.
     pub fn add_other_ends(
         &mut self,
         pipes: &Self,
@@ -121,14 +115,14 @@ impl Pipes {
         }
     }
 
-    /// Removes the ends of pipes that are also in `inherited`.
+    /// Removes the pipe ends that are also in `inherited`.
     pub fn without(mut self, inherited: &Self) -> Self {
         self.read.retain(|pipe| !inherited.read.contains(pipe));
         self.written.retain(|pipe| !inherited.written.contains(pipe));
         self
     }
 
-    /// Returns `true` if `other` has the same pipe as `self`, either end of it.
+    /// Returns `true` if the two processes have a pipe in common, at either end.
     pub fn has_pipe_of(&self, other: &Self) -> bool {
         let mut pipes = self.read.union(&self.written);
         pipes.any(|pipe| other.read.contains(pipe) || other.written.contains(pipe))
@@ -140,12 +134,12 @@ impl Pipes {
 
     /// Returns `true` if `other` has the opposite end of a pipe in `self`.
     ///
-    /// In this case, also adds pipes of `other` to `self`, to find the next process in the
-    /// pipeline. If `other` reads from a pipe in `self`, adds the pipes that it writes to. If
-    /// `other` writes to a pipe in `self`, adds the pipes that it reads from.
+    /// If so, also adds pipes of `other` to `self`. If `other` reads from the pipe, adds the pipes
+    /// that `other` writes to. If `other` writes to the pipe, adds the pipes that `other` reads
+    /// from.
     ///
-    /// If `other` has only the same end of a pipe as `self`, returns `false`: `other` may be a
-    /// daemon of the job that inherited this end.
+    /// If `other` has only the same end of a pipe as `self`, it may be a daemon that inherited this
+    /// end.
     pub fn follow(&mut self, other: &Self) -> bool {
         let is_reader = !self.written.is_disjoint(&other.read);
         let mut written = other.written.difference(&other.late);

@@ -1,12 +1,11 @@
 //! Reads one process, completely or not at all.
 //!
-//! Between two system calls, a process can exit, and its PID can be reused. An open `/proc/PID` or
-//! `/proc/PID/status` always refers to the process that had the PID at the time of opening. When
-//! this process is gone, reading fails with `ENOENT` or `ESRCH`.
+//! Between two system calls, a process can exit, and its PID can be reused. An open
+//! `/proc/PID/status` always refers to the process for which it was opened. When this process is
+//! gone, reading the file fails.
 //!
 //! So pidns opens the status file first, then reads other files by path, and reads the status file
-//! last. If the last read succeeds, the process had its PID the whole time, so all data belongs to
-//! it.
+//! last. If the last read succeeds, all data belongs to one process.
 
 use std::cell::Cell;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -36,10 +35,10 @@ use crate::model::{DiagnosticCode, NamespaceId, Nspid, Pid, Process};
 #[derive(Debug)]
 pub struct ReadProcess {
     pub process: Process,
-    /// The leaders of the session and process group. Set only if the PID namespace of the process
-    /// could not be read.
+    /// The leaders of the session and process group; `None` unless the PID namespace was
+    /// unreadable.
     pub leaders: Option<Leaders>,
-    /// The contents of `/proc/PID/cgroup`, if the process is an init and the file could be read.
+    /// The contents of `/proc/PID/cgroup`; `None` unless the process is an init.
     pub cgroup: Option<Vec<u8>>,
     /// State of the process if it is an init; `Living` for all other processes.
     pub init: InitNow,
@@ -61,18 +60,15 @@ impl ReadProcess {
         }
     }
 
-    /// Returns `true` if another mount may cover a file in `/proc/PID`: reading a file failed with
-    /// `EXDEV` (the file is on another mount), `ENOENT` or `ESRCH`.
+    /// Returns `true` if another mount may cover a file in `/proc/PID`.
     pub fn may_be_covered(&self) -> bool {
         let covered = [Errno::XDEV, Errno::NOENT, Errno::SRCH];
         covered.into_iter().any(|errno| self.log.has(errno) || self.held.log.has(errno))
     }
 }
 
-/// Reads processes, one after the other.
-///
-/// Consecutive PIDs often belong to similar processes. So the type of the previous process tells
-/// the reader in which order it can read the next process's files fastest.
+/// Reads processes, one after the other. Consecutive PIDs often belong to similar processes, so the
+/// previous process suggests in which order to read the next one's files.
 pub struct ProcessReader<'a> {
     scan: Scan<'a>,
     searches_holders: bool,
@@ -80,8 +76,8 @@ pub struct ProcessReader<'a> {
     buffer: Vec<u8>,
     last_was_nested: bool,
     last_was_kernel_thread: bool,
-    /// Starts at [`PATIENCE`], and decreases by 1 if a command line is still empty after all
-    /// retries. At 0, this thread stops retrying.
+    /// Number of command lines that may still stay empty before this thread stops retrying (see
+    /// [`PATIENCE`]).
     patience: Cell<u32>,
 }
 
@@ -100,8 +96,8 @@ impl OpenProcess<'_> {
         still_there(&self.status_file)
     }
 
-    /// Fails with `EAGAIN`, so that the process is read again later. Returns `Ok` in the final
-    /// attempt, because no other attempt follows.
+    /// Fails with `EAGAIN`, so that the process is read again later. In the final attempt, returns
+    /// `Ok`.
     fn retry_later(&self) -> SysResult<()> {
         if self.is_final_attempt { Ok(()) } else { Err(Errno::AGAIN) }
     }
@@ -127,8 +123,8 @@ impl<'a> ProcessReader<'a> {
     /// Confirms that an init found by the BPF program is still the init of its namespace, and reads
     /// its cgroups. Returns `None` if the process must be read through /proc instead.
     ///
-    /// Compares the PID and the namespace ID with those that the BPF program found. This is enough,
-    /// because a namespace has only one init in its lifetime.
+    /// A namespace has only one init in its lifetime, so comparing the PID and the namespace ID is
+    /// enough.
     pub fn confirm_init(&self, seen: SeenInit) -> Option<ReadProcess> {
         let SeenInit { process, ns_id, mount_namespace } = seen;
         let pid = process.pid;
@@ -141,8 +137,8 @@ impl<'a> ProcessReader<'a> {
                 None
             }
         };
-        // The cgroup was read by path, so it belongs to another process if the PID has been reused.
-        // Checking the namespace after that read proves that the PID still belonged to this init.
+        // The cgroup was read by path. Checking the namespace afterwards proves that the cgroup
+        // belongs to this init.
         let fd = self.namespace_of_init(&process, ns_id, &mut dir)?;
         self.scan.registry.keep(fd, InitHistory::Existed).ok()?;
         let mount_namespaces = mount_namespace.map(|inode| (inode, pid)).into_iter().collect();
@@ -170,8 +166,8 @@ impl<'a> ProcessReader<'a> {
     /// Reads one process. For `none_open_since`, see [`Target`](super::scan::Target).
     ///
     /// Fails with `ENOENT` if there is no such process, and with `ESRCH` if the process went away.
-    /// Fails with `EXDEV` or `EAGAIN` if the process should be read again, because it seems to be
-    /// exiting or calling `execve(2)`. Never fails with `EAGAIN` if `is_final_attempt` is set.
+    /// Fails with `EXDEV` or `EAGAIN` if the process should be read again. Never fails with
+    /// `EAGAIN` if `is_final_attempt` is set.
     pub fn read(
         &mut self,
         pid: Pid,
@@ -184,8 +180,7 @@ impl<'a> ProcessReader<'a> {
             return Ok(ReadProcess::new(process));
         }
         let procfs = self.scan.procfs.fd();
-        // Opening the directory `/proc/PID` pays off if many files are read, because relative paths
-        // are shorter. If only two files are read, opening it costs more than it saves.
+        // Opening the directory `/proc/PID` saves time only if many files are read.
         let mut dir = if self.searches_holders || !self.scan.details.is_empty() {
             ProcessDir::open(procfs, pid)?
         } else {
@@ -195,14 +190,13 @@ impl<'a> ProcessReader<'a> {
         let status_file = open(base, name)?;
         let log = DiagnosticLog::default();
         let open = OpenProcess { pid, dir, status_file, is_final_attempt, log };
-        // The status file existed when it was opened, so `ENOENT` now means that the process is
-        // gone.
+        // The status file has been opened, so `ENOENT` now means that the process is gone.
         let vanished = |errno| if errno == Errno::NOENT { Errno::SRCH } else { errno };
         self.read_open(open, none_open_since).map_err(vanished)
     }
 
-    /// Reads a process again, through a procfs whose files are not covered by other mounts. Returns
-    /// `None` if there is no such procfs, or if reading fails.
+    /// Reads a process again, through a procfs without mounts that cover its files. Returns `None`
+    /// if there is no such procfs, or if reading fails.
     pub fn read_uncovered(&self, pid: Pid, none_open_since: Option<u64>) -> Option<ReadProcess> {
         let scan = Scan { procfs: self.scan.procfs.uncovered()?, ..self.scan };
         Self::new(scan).read(pid, none_open_since, true).ok()
@@ -215,15 +209,14 @@ impl<'a> ProcessReader<'a> {
         none_open_since: Option<u64>,
     ) -> SysResult<ReadProcess> {
         if !self.scan.procfs.own {
-            // Root inside a container can mount something over `ns`. `open_namespaces` then fails.
+            // Fails if root inside a container has mounted something over `ns`.
             open.dir.open_namespaces()?;
         }
-        // The next read of any file overwrites the status text in the buffer, so everything that
-        // needs the text comes first.
+        // Use the status text now, because the next read overwrites the buffer.
         let (status, link) = self.read_status_and_link(&mut open)?;
         let (status, namespace, leaders) = self.identify(&mut open, status, link)?;
-        // Pin the namespace (keep it open) before reading anything slow: the inode number of an
-        // open namespace can't be reused.
+        // Keep the namespace open before reading anything slow, so that its inode number can't be
+        // reused.
         let is_pinned = self.pin(namespace, &mut open)?;
         let is_init = status.nspid.last() == Some(&Pid::INIT);
         let (has_memory, capacity) = (status.has_memory, status.descriptor_capacity);
@@ -246,21 +239,18 @@ impl<'a> ProcessReader<'a> {
         }
         let (mut cgroup, mut init) = (None, InitNow::Living);
         if is_init {
-            // Call `read_init` only after pinning the namespace: the final check in `read_init` is
-            // cheaper for a pinned namespace.
+            // Call `read_init` after `pin`, because its final check is cheaper if the namespace is
+            // open.
             (cgroup, init) = self.read_init(&process, has_memory, is_pinned, &mut open)?;
         }
-        // If the start time differs, BPF saw another process with this PID, so ignore the data from
-        // BPF.
+        // If the start time differs, the data from BPF belongs to an earlier process with this PID.
         let has_none_open = none_open_since.is_some_and(|start| process.start_time == Some(start));
-        // The search for the other namespaces that the process keeps alive takes longest, so it
-        // comes last.
+        // The search for other namespaces takes longest, so it comes last.
         let held = self.search_holders(&process, capacity, has_none_open, &open)?;
         Ok(ReadProcess { process, leaders, cgroup, init, held, log: open.log })
     }
 
-    /// Returns `true` if `/proc/PID/stat` contains everything that the scan needs to know about a
-    /// kernel thread.
+    /// Returns `true` if `/proc/PID/stat` is enough to describe a kernel thread in this scan.
     fn needs_only_stat(&self) -> bool {
         let Scan { procfs, namespace, details, .. } = self.scan;
         self.searches_holders && details.is_empty() && procfs.own && namespace.is_some()
@@ -270,8 +260,8 @@ impl<'a> ProcessReader<'a> {
     /// kernel thread, or if other files are needed.
     ///
     /// Reading only one file saves much time, because most processes of an idle host are kernel
-    /// threads. Kernel threads exist only in the initial PID namespace, so they have only one PID.
-    /// Their UID is the owner of the file `stat`.
+    /// threads. Kernel threads have only one PID, because they exist only in the initial PID
+    /// namespace.
     fn read_kernel_thread(&mut self, pid: Pid) -> Option<Process> {
         let mut dir = ProcessDir::by_path(self.scan.procfs.fd(), pid);
         let (base, name) = dir.file(c"stat");
@@ -296,23 +286,22 @@ impl<'a> ProcessReader<'a> {
         })
     }
 
-    /// Reads the status and the link `ns/pid` of the same process. The link has a result of its
-    /// own, because the kernel may show the status but refuse to show the link.
+    /// Reads the status and the link `ns/pid` of the same process. The kernel may show the status
+    /// but refuse to show the link, so the link has its own result.
     fn read_status_and_link(
         &mut self,
         open: &mut OpenProcess<'_>,
     ) -> SysResult<(Status, SysResult<Option<NamespaceId>>)> {
-        // Usually, the status is read first. If it shows that the process is in pidns's namespace,
-        // the link `ns/pid` is not needed. Otherwise, the status must be read again after the link,
-        // to prove that the process still exists. To avoid this second read, the link is read first
-        // if the process is likely to be in a nested namespace.
+        // Usually, the status is read first, because it may show that the link is not needed. For a
+        // process in a nested namespace, the status must be read after the link. If this is likely,
+        // read the link first, to avoid reading the status twice.
         let early =
             (self.last_was_nested || !self.scan.procfs.own).then(|| open.dir.pid_namespace());
         read_record(&open.status_file, &mut self.buffer)?;
         let status = parse::status(&self.buffer);
         self.last_was_nested = status.nspid.len() > 1;
-        // If the procfs belongs to pidns's own PID namespace, a process with only one PID is a
-        // member of that namespace.
+        // If the procfs shows pidns's own PID namespace, a process with only one PID is a member of
+        // it.
         if status.nspid.len() == 1 && self.scan.namespace.is_some() {
             return Ok((status, Ok(self.scan.namespace)));
         }
@@ -324,8 +313,8 @@ impl<'a> ProcessReader<'a> {
         Ok((parse::status(&self.buffer), link))
     }
 
-    /// Checks that the status file belongs to the listed PID, and fills in the PIDs if the kernel
-    /// omitted them. The buffer must still contain the text of the status file.
+    /// Checks that the status file belongs to the listed PID, and adds the PIDs if they are
+    /// missing. The buffer must still contain the status text.
     fn identify(
         &mut self,
         open: &mut OpenProcess<'_>,
@@ -333,8 +322,8 @@ impl<'a> ProcessReader<'a> {
         link: SysResult<Option<NamespaceId>>,
     ) -> SysResult<(Status, Option<NamespaceId>, Option<Leaders>)> {
         let pid = open.pid;
-        // Root can bind-mount the status file of another process over this status file. The two
-        // files are on the same file system, so only the PID in the text shows the difference.
+        // Root can bind-mount another process's status file over this one. Only the PID in the text
+        // shows this.
         let shown = status.nspid.first().copied().or_else(|| parse::status_pid(&self.buffer));
         if shown.is_some_and(|shown| shown != pid) {
             return Err(Errno::XDEV);
@@ -343,7 +332,7 @@ impl<'a> ProcessReader<'a> {
             open.retry_later()?;
         }
         if status.nspid.is_empty() {
-            // If the NSpid line is present but empty, the process is being reaped.
+            // If the NSpid line is empty, the process is being reaped.
             if memmem::find(&self.buffer, b"\nNSpid:").is_some() {
                 open.retry_later()?;
             }
@@ -354,8 +343,8 @@ impl<'a> ProcessReader<'a> {
         }
         Ok(match link {
             Ok(namespace) => (status, namespace, None),
-            // Reading the link failed, but reading the status afterwards succeeded. So the process
-            // still exists, and the kernel refuses to show its link.
+            // The status could still be read, so the process exists, and the kernel refuses to show
+            // its link.
             Err(errno) => {
                 open.note(DiagnosticCode::NamespaceUnreadable, errno);
                 (status, None, Some(parse::leaders(&self.buffer)))
@@ -363,13 +352,13 @@ impl<'a> ProcessReader<'a> {
         })
     }
 
-    /// Returns `true` if pidns may read everything about the processes of this user. If the kernel
-    /// denies access anyway, another attempt may succeed.
+    /// Returns `true` if pidns may read everything about this user's processes, so a denied read is
+    /// worth retrying.
     fn expects_access(&self, uid: impl Into<Option<u32>>) -> bool {
         self.may_trace_all || uid.into() == Some(rustix::process::geteuid().as_raw())
     }
 
-    /// Reads the start time through the open directory. Fails with `ESRCH` if the process is gone.
+    /// Reads the start time of a process. Fails with `ESRCH` if the process is gone.
     fn read_start_time(&mut self, open: &mut OpenProcess<'_>) -> SysResult<Option<u64>> {
         let buffer = &mut self.buffer;
         let stat = read_twice(&open.status_file, || {
@@ -382,9 +371,9 @@ impl<'a> ProcessReader<'a> {
         Ok(clock::start_time_in(&self.buffer))
     }
 
-    /// Pins the namespace of a process: opens it and keeps it open, so that its inode number can't
-    /// be reused. Returns `false` if the namespace is unknown or can't be opened. Fails with
-    /// `ESRCH` if the process is gone.
+    /// Opens the namespace of a process and keeps it open, so that its inode number can't be
+    /// reused. Returns `false` if the namespace is unknown or can't be opened. Fails with `ESRCH`
+    /// if the process is gone.
     fn pin(&self, namespace: Option<NamespaceId>, open: &mut OpenProcess<'_>) -> SysResult<bool> {
         let Some(NamespaceId::Inode(inode)) = namespace else { return Ok(false) };
         if namespace == self.scan.namespace {
@@ -393,14 +382,13 @@ impl<'a> ProcessReader<'a> {
         }
         let OpenProcess { dir, status_file, .. } = open;
         let (base, name) = dir.file(c"ns/pid");
-        // If a process is gone, the kernel can return EACCES even to root. Only the status file
-        // shows whether the process is gone.
+        // Check whether the process is gone. The kernel can then return EACCES, even to root.
         let open_link = || {
             open_namespace(base, name)
                 .map_err(|errno| still_there(status_file).err().unwrap_or(errno))
         };
-        // The link `ns/pid` can't have changed: the open status file keeps the process's `struct
-        // pid` alive, and the `struct pid` keeps its PID namespace alive.
+        // The link `ns/pid` can't have changed, because the open status file keeps the PID
+        // namespace alive.
         match self.scan.registry.pin(inode, InitHistory::Existed, open_link, || true) {
             Ok(()) => Ok(true),
             Err(errno) if is_gone(errno) => Err(errno),
@@ -411,8 +399,8 @@ impl<'a> ProcessReader<'a> {
         }
     }
 
-    /// Reads the data that is needed only for inits: the cgroups, and whether the init is alive.
-    /// Fails with `ESRCH` if the init is gone.
+    /// Reads the cgroups of an init, and whether it is alive. Fails with `ESRCH` if the init is
+    /// gone.
     fn read_init(
         &self,
         init: &Process,
@@ -426,18 +414,17 @@ impl<'a> ProcessReader<'a> {
             None
         });
         let now = inits::life(self.scan.procfs, init, has_memory);
-        // The cgroups and the state were read by path, so check that the PID still belongs to this
-        // init. If the namespace is pinned, checking the link `ns/pid` is enough, because a
-        // namespace has only one init in its lifetime.
+        // The files were read by path, so check that the PID still belongs to this init. If the
+        // namespace is open, checking the link `ns/pid` is enough, because a namespace has only one
+        // init.
         if !is_pinned || open.dir.pid_namespace() != Ok(init.namespace) {
             open.still_there()?;
         }
         Ok((cgroup, now))
     }
 
-    /// Finds the namespaces that a process keeps alive, except its own. Returns an empty result if
-    /// the scan does not search for holders. Fails with `ESRCH` if the process is gone, and with
-    /// `EAGAIN` if it should be read again.
+    /// Finds the namespaces that a process keeps alive, except its own. Fails with `ESRCH` if the
+    /// process is gone, and with `EAGAIN` if it should be read again.
     fn search_holders(
         &self,
         process: &Process,
@@ -446,7 +433,7 @@ impl<'a> ProcessReader<'a> {
         open: &OpenProcess<'_>,
     ) -> SysResult<Held> {
         let (scan, dir) = (self.scan, open.dir.as_fd());
-        // Kernel threads have no file descriptors and are in the initial namespaces, so skip them.
+        // Kernel threads have no file descriptors and are in the initial namespaces.
         if !self.searches_holders || process.kernel_thread {
             return Ok(Held::default());
         }
@@ -462,8 +449,8 @@ impl<'a> ProcessReader<'a> {
         if held.is_unsettled {
             open.retry_later()?;
         }
-        // This result is final, so record the descriptor tables that were searched. Other processes
-        // that share such a table need not be searched.
+        // Record the searched descriptor tables, so that processes that share them need not be
+        // searched.
         for table in std::mem::take(&mut held.searched_tables) {
             scan.tables.insert(table);
         }
@@ -472,7 +459,7 @@ impl<'a> ProcessReader<'a> {
 }
 
 /// Reads `/proc/PID/cgroup`. Returns `None` if the process is gone or the kernel has no cgroups.
-/// Fails with `EBUSY` if the time limit in `waits` has been reached.
+/// Fails with `EBUSY` after the time limit.
 pub fn read_cgroup(dir: &mut ProcessDir<'_>, waits: &WaitLimit) -> SysResult<Option<Vec<u8>>> {
     let (base, name) = dir.file(c"cgroup");
     let mut text = Vec::with_capacity(4096);
@@ -483,9 +470,8 @@ pub fn read_cgroup(dir: &mut ProcessDir<'_>, waits: &WaitLimit) -> SysResult<Opt
     }
 }
 
-/// Returns the PIDs of a process on kernels without NSpid (before Linux 4.1). A process in the PID
-/// namespace that the procfs shows has only the PID `pid`. For a process in another namespace, the
-/// PIDs are unknown, so the result is empty.
+/// Returns the PIDs of a process before Linux 4.1, which has no NSpid. If the process is not in the
+/// PID namespace of the procfs, the PIDs are unknown, so the result is empty.
 fn nspid_of_member(
     pid: Pid,
     procfs_namespace: Option<NamespaceId>,

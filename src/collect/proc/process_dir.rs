@@ -14,8 +14,7 @@ use crate::model::{NamespaceId, Pid};
 
 /// The directory `/proc/PID` of a process, accessed by its path or through an open descriptor.
 pub struct ProcessDir<'a> {
-    /// The open directory, if it was opened. Files opened through it belong to the process that had
-    /// the PID when the directory was opened.
+    /// The open directory `/proc/PID`, if it was opened.
     opened: Option<OwnedFd>,
     /// The open directory `ns`, if it was opened.
     namespaces: Option<OwnedFd>,
@@ -28,8 +27,8 @@ pub struct ProcessDir<'a> {
 }
 
 impl<'a> ProcessDir<'a> {
-    /// Accesses the files of a process by path. Each access refers to the process that has the PID
-    /// at that moment.
+    /// Accesses the files of a process by path. If the PID is reused, later accesses show the new
+    /// process.
     pub fn by_path(procfs: BorrowedFd<'a>, pid: Pid) -> Self {
         let mut path = [0; 64];
         let mut number = itoa::Buffer::new();
@@ -40,8 +39,8 @@ impl<'a> ProcessDir<'a> {
         Self { opened: None, namespaces: None, procfs, path, base, _reading: Reading::of(pid) }
     }
 
-    /// Opens the directory `/proc/PID`. All further accesses then refer to the process that has the
-    /// PID now.
+    /// Opens the directory `/proc/PID`. All further accesses refer to this process, even if its PID
+    /// is reused.
     pub fn open(procfs: BorrowedFd<'a>, pid: Pid) -> Result<Self> {
         let mut dir = Self::by_path(procfs, pid);
         let (base, name) = dir.file(c"");
@@ -50,16 +49,15 @@ impl<'a> ProcessDir<'a> {
         Ok(dir)
     }
 
-    /// Returns the two arguments for opening a file of the process with `openat(2)`: a directory
-    /// descriptor and a path.
+    /// Returns the arguments for opening a file with `openat(2)`: a directory descriptor and a
+    /// path.
     pub fn file<'s>(&'s mut self, file: &'s CStr) -> (BorrowedFd<'s>, &'s CStr) {
         if let Some(dir) = &self.opened {
             return (dir.as_fd(), file);
         }
         let file = file.to_bytes_with_nul();
         let end = self.base + file.len();
-        // The buffer is large enough for each file name that pidns uses. For a longer name, the
-        // returned path would be empty, and `openat(2)` would fail.
+        // The buffer is large enough for each file name that pidns uses.
         if let Some(space) = self.path.get_mut(self.base..end) {
             space.copy_from_slice(file);
         }
@@ -67,8 +65,8 @@ impl<'a> ProcessDir<'a> {
         (self.procfs, path.unwrap_or(c""))
     }
 
-    /// Opens the directory `ns`, through which links such as `ns/pid` are then read. Fails with
-    /// `EXDEV` if something is mounted over `ns`.
+    /// Opens the directory `ns`, through which namespace links are then read. Fails with `EXDEV` if
+    /// another mount covers `ns`.
     pub fn open_namespaces(&mut self) -> Result<()> {
         let (base, name) = self.file(c"ns");
         let opened = open_base(base, name)?;
@@ -87,23 +85,21 @@ impl<'a> ProcessDir<'a> {
 }
 
 impl AsFd for ProcessDir<'_> {
-    /// Returns the open directory `/proc/PID`, or the root of the procfs if `/proc/PID` has not
-    /// been opened.
+    /// Returns the open directory `/proc/PID`, or the root of the procfs if it was not opened.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.opened.as_ref().map_or(self.procfs, AsFd::as_fd)
     }
 }
 
-/// Fails with `ESRCH` if the process is gone. `status_file` is the open status file of the process.
+/// Fails with `ESRCH` if the process of this status file is gone.
 pub fn still_there(status_file: &OwnedFd) -> Result<()> {
     rustix::io::pread(status_file, &mut [0; 1], 0).map(drop)
 }
 
-/// Runs `attempt`. If the process seems to be gone, runs `attempt` a second time.
+/// Runs `attempt`, and repeats it once if the process seems to be gone.
 ///
-/// A living process seems to be gone if a thread other than the leader calls `execve(2)` after
-/// `attempt` has opened a file of the process. The kernel then gives the leader's TID to this
-/// thread, and the old leader exits. The file belongs to the old leader, so reading it fails.
+/// A living process seems to be gone if a thread other than the leader calls `execve(2)`: the old
+/// leader exits, and files opened before can't be read any more.
 pub fn try_twice<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     match attempt() {
         Err(errno) if is_gone(errno) => attempt(),
@@ -111,11 +107,11 @@ pub fn try_twice<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     }
 }
 
-/// Calls `read`, which reads a file of a process, and retries once after an error: during
-/// `execve(2)`, the kernel can briefly deny access to a readable file.
+/// Calls `read` for a file of a process, and retries once after an error. During `execve(2)`, the
+/// kernel can briefly deny access to a readable file.
 ///
-/// If the process is gone, the outer result is `ESRCH`. Otherwise, the inner result is the result
-/// of `read`.
+/// The outer result is `ESRCH` if the process is gone. Otherwise, the inner result is the result of
+/// `read`.
 pub fn read_twice<T>(
     status_file: &OwnedFd,
     mut read: impl FnMut() -> Result<T>,
@@ -126,8 +122,7 @@ pub fn read_twice<T>(
     still_there(status_file)?;
     let again = read();
     if again.is_err() {
-        // If a process is gone, the kernel can return EACCES even to root. Only the status file
-        // shows whether the process is gone.
+        // Check whether the process is gone. The kernel can then return EACCES, even to root.
         still_there(status_file)?;
     }
     Ok(again)
@@ -151,16 +146,14 @@ pub fn for_each_task(dir: BorrowedFd<'_>, mut visit: impl FnMut(Pid, OwnedFd)) -
     Ok(())
 }
 
-/// Returns the real cause of an error from reading a file of a thread. If the thread is gone,
-/// returns `ESRCH`, because the kernel can return `EACCES` in this case, even to root. Otherwise,
-/// returns `errno`. `task` is the directory of the thread.
+/// Returns `ESRCH` if the thread is gone, or `errno` otherwise. For a thread that is gone, the
+/// kernel can return `EACCES`, even to root.
 pub fn real_cause(errno: Errno, task: BorrowedFd<'_>) -> Errno {
     let is_gone = || read(task, c"stat", &mut Vec::new()).is_err_and(is_gone);
     if errno == Errno::ACCESS && is_gone() { Errno::SRCH } else { errno }
 }
 
-/// Returns `true` if a thread is exiting (`PF_EXITING`) or gone. `task` is the directory of the
-/// thread.
+/// Returns `true` if a thread is exiting (`PF_EXITING`) or gone.
 pub fn task_is_exiting(task: BorrowedFd<'_>) -> Result<bool> {
     let mut stat = Vec::new();
     match read(task, c"stat", &mut stat) {
@@ -192,7 +185,7 @@ mod tests {
         assert_eq!(real_cause(Errno::ACCESS, task.as_fd()), Errno::ACCESS);
         drop(end);
         thread.join().unwrap();
-        // The thread can still be in /proc for a moment after `join`.
+        // After `join`, the thread can still be in /proc for a moment.
         while read(task.as_fd(), c"stat", &mut Vec::new()).is_ok() {
             thread::yield_now();
         }

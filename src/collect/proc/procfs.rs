@@ -1,5 +1,4 @@
-//! Opens a procfs, lists its PIDs, and determines which PID namespace it shows and whether it hides
-//! processes (`hidepid`).
+//! Opens a procfs, lists its PIDs, and determines which PID namespace it shows.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -26,8 +25,8 @@ use crate::model::{DiagnosticCode, NamespaceId, Pid};
 /// Inode number of the root directory of every procfs (`PROC_ROOT_INO` in the kernel).
 const PROC_ROOT_INO: u64 = 1;
 
-/// Time limit for opening a procfs at a path from the user. The path may lead through a network or
-/// FUSE file system that does not answer.
+/// Time limit for opening a procfs at a path from the user, because a file system on the path may
+/// not answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An open procfs.
@@ -35,14 +34,13 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Procfs {
     /// The path at which the procfs is mounted.
     pub path: PathBuf,
-    /// `true` if this procfs shows pidns's own PID namespace. If `false`, do not pass PIDs from
-    /// this procfs to system calls or ioctls, which expect PIDs in pidns's own PID namespace.
+    /// `true` if this procfs shows pidns's own PID namespace. If `false`, do not pass its PIDs to
+    /// system calls, which expect PIDs in pidns's own PID namespace.
     pub own: bool,
-    /// PID under which this procfs shows pidns itself; `None` if pidns is not visible in this
-    /// procfs.
+    /// PID of pidns itself in this procfs; `None` if this procfs does not show pidns.
     pub viewer: Option<Pid>,
     dir: OwnedFd,
-    /// The result of [`uncovered`](Self::uncovered), once it has been called.
+    /// Cached result of [`uncovered`](Self::uncovered).
     uncovered: OnceLock<Option<Box<Self>>>,
 }
 
@@ -58,19 +56,18 @@ impl Procfs {
         let mut link = [0; 16];
         let viewer = read_link(dir.as_fd(), c"self", &mut link).ok().and_then(parse::entry);
         let viewer = viewer.and_then(Pid::new);
-        // The NSpid line of pidns contains one PID for each level, from the PID namespace of the
-        // procfs to pidns's own. So if there is only one PID, the procfs shows pidns's own PID
-        // namespace.
+        // The NSpid line has one PID for each level, from the PID namespace of the procfs to
+        // pidns's own. A single PID means that they are the same.
         let own = match status.nspid.len() {
-            // Before Linux 4.1, there is no NSpid line. So compare the PID that this procfs shows
-            // for pidns with getpid(2), which returns the PID in pidns's own PID namespace.
+            // Before Linux 4.1, there is no NSpid line. So compare the PID of pidns in this procfs
+            // with getpid(2).
             0 => viewer.is_some_and(|pid| pid.as_u32() == std::process::id()),
             levels => levels == 1,
         };
         Ok(Self { path: path.to_owned(), own, viewer, dir, uncovered: OnceLock::new() })
     }
 
-    /// Returns a second handle for this procfs. Works even if the procfs is no longer mounted.
+    /// Returns a second handle for this procfs.
     pub fn try_clone(&self) -> Result<Self, Error> {
         let dir = fcntl_dupfd_cloexec(&self.dir, 0);
         let dir = dir.map_err(|errno| Error::read(&self.path, errno))?;
@@ -79,8 +76,7 @@ impl Procfs {
         Ok(Self { path, own: *own, viewer: *viewer, dir, uncovered })
     }
 
-    /// Returns a procfs that shows the same processes, but without mounts that cover files. (Root
-    /// can mount something over `/proc/PID` to hide a process.)
+    /// Returns a procfs that shows the same processes, but without mounts that cover files.
     ///
     /// Returns `None` if the kernel refuses to create such a procfs, or if `self` does not show
     /// pidns's own PID namespace.
@@ -94,9 +90,8 @@ impl Procfs {
         self.uncovered.get_or_init(make).as_deref()
     }
 
-    /// Reads `kernel.pid_max`, which is one more than the highest possible PID. Since Linux 6.14,
-    /// each PID namespace has its own value; the result is the value for pidns's own PID namespace.
-    /// Returns `None` if the value is unknown.
+    /// Reads `kernel.pid_max` of pidns's own PID namespace, which is one more than the highest
+    /// possible PID. Returns `None` if the value is unknown.
     pub fn pid_max(&self) -> Option<u32> {
         let mut text = Vec::new();
         read(self.own.then(|| self.fd())?, c"sys/kernel/pid_max", &mut text).ok()?;
@@ -108,10 +103,8 @@ impl Procfs {
         self.dir.as_fd()
     }
 
-    /// Lists the PIDs of all processes.
-    ///
-    /// The kernel lists the PIDs in ascending order, while the directory is being read. So the list
-    /// includes a process that starts during the scan if its PID is higher than the last PID read.
+    /// Lists the PIDs of all processes, in ascending order. The list may include processes that
+    /// start while it is being read.
     pub fn pids(&self) -> SysResult<impl Iterator<Item = SysResult<Pid>> + use<>> {
         let pid = |entry: SysResult<DirEntry>| match entry {
             Ok(entry) => parse::entry(entry.file_name().to_bytes()).and_then(Pid::new).map(Ok),
@@ -122,12 +115,12 @@ impl Procfs {
 
     /// Lists all entries of the root directory of the procfs.
     pub fn entries(&self) -> SysResult<Dir> {
-        // Open the directory again for each listing, because duplicated descriptors share the file
+        // Open the directory again for each listing. Duplicated descriptors would share the file
         // offset.
         Dir::new(open_dir(self.fd(), c".")?)
     }
 
-    /// Opens the initial time namespace through a process that is in it.
+    /// Opens the initial time namespace through a process in it.
     pub fn open_initial_time_namespace(&self) -> Option<NamespaceFd> {
         let is_initial = |inode| inode == INITIAL_TIME_NAMESPACE;
         self.pids().ok()?.map_while(SysResult::ok).find_map(|pid| {
@@ -138,9 +131,8 @@ impl Procfs {
         })
     }
 
-    /// Pins the PID namespace that this procfs shows: keeps it open, so that its inode number can't
-    /// be reused. Returns `None` if the namespace can't be opened, or is not pidns's own PID
-    /// namespace.
+    /// Opens the PID namespace that this procfs shows, and keeps it open. Returns `None` if the
+    /// namespace can't be opened, or is not pidns's own PID namespace.
     pub fn pin_own_namespace(&self, registry: &NamespaceRegistry) -> Option<NamespaceId> {
         let name = c"self/ns/pid";
         let inode = self.own.then(|| namespace_link(self.fd(), name, "pid").ok().flatten())??;
@@ -150,17 +142,15 @@ impl Procfs {
         Some(NamespaceId::Inode(inode))
     }
 
-    /// Adds a diagnostic to `log` if this procfs does not list all processes to pidns (mount option
-    /// `hidepid=`, see `proc(5)`). A process that is listed but unreadable gets a diagnostic of its
-    /// own.
+    /// Adds a diagnostic if this procfs hides processes from pidns (mount option `hidepid=`).
     pub fn note_hidden(&self, log: &mut DiagnosticLog) {
         if viewer::may_trace_all() {
             return;
         }
         let Ok(stat) = fs::fstat(&self.dir) else { return };
         let mut table = Vec::new();
-        // pidns's mount table contains the mount options of this procfs. Any procfs that shows
-        // pidns contains this table: try /proc first, then this procfs.
+        // The mount options of this procfs are in pidns's mount table. Any procfs that shows pidns
+        // contains this table: try /proc first, then this procfs.
         let mut read_table = |dir: BorrowedFd<'_>| {
             let file = open(dir, c"self/mountinfo").ok()?;
             read_to_end(&file, &mut table, MAX_MOUNTINFO).ok()
@@ -168,7 +158,7 @@ impl Procfs {
         let _ = first_procfs().ok().and_then(&mut read_table).or_else(|| read_table(self.fd()));
         let (major, minor) = (fs::major(stat.st_dev), fs::minor(stat.st_dev));
         let hides_processes = match parse::hidepid(&table, major, minor) {
-            // This procfs is mounted in another mount namespace, so its options are unknown.
+            // This procfs is mounted in another mount namespace, so its mount options are unknown.
             None => {
                 let message = "cannot tell whether this /proc hides processes (hidepid)";
                 return log.note_as(DiagnosticCode::ProcessesHidden, message.to_owned(), None);
@@ -184,11 +174,11 @@ impl Procfs {
 }
 
 /// Opens the root directory of a procfs. Returns `None` if `path` is anything else. Fails with
-/// `ETIMEDOUT` if a file system on the path does not answer.
+/// `ETIMEDOUT` if a file system does not answer.
 fn open_root(path: &Path) -> SysResult<Option<OwnedFd>> {
     let open = |path: &Path| {
         let dir = fs::openat(CWD, path, READ | OFlags::DIRECTORY, Mode::empty())?;
-        // Subdirectories of a procfs have the same file system type, so the inode is checked too.
+        // Subdirectories of a procfs have the same file system type, so check the inode, too.
         let is_root =
             file_system(&dir)? == PROC_SUPER_MAGIC && fs::fstat(&dir)?.st_ino == PROC_ROOT_INO;
         Ok(is_root.then_some(dir))

@@ -1,5 +1,4 @@
-//! Finds the ancestors, siblings and descendants of processes, and detects which processes are
-//! shells.
+//! Finds the ancestors, siblings and descendants of processes, and recognizes shells.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::CString;
@@ -19,8 +18,7 @@ const SHELLS: [&str; 11] =
 /// Maximum number of bytes of a command line that are compared.
 const COMPARED_ARGS: usize = 4096;
 
-/// Returns a process and its ancestors. The list ends before the first ancestor that the scan did
-/// not find.
+/// Returns a process and its ancestors, as far as the scan has found them.
 pub fn ancestry(processes: &[Process], pid: Pid) -> Vec<&Process> {
     let find = |pid: Pid| {
         let index = processes.binary_search_by_key(&pid, |process| process.pid).ok()?;
@@ -65,7 +63,7 @@ pub fn add_descendants(processes: &[Process], pids: &mut BTreeSet<Pid>) {
 }
 
 /// Lists the children of a process's main thread, in the order in which they were forked or
-/// adopted. Returns an empty list if the children can't be read.
+/// adopted. The list is empty if the children can't be read.
 pub fn children(procfs: &Procfs, parent: Pid) -> Vec<Pid> {
     let mut text = Vec::new();
     let name = CString::new(format!("{parent}/task/{parent}/children"));
@@ -77,8 +75,7 @@ pub fn children(procfs: &Procfs, parent: Pid) -> Vec<Pid> {
 }
 
 /// Returns the processes in `ended` that a new process has probably replaced: their parent has a
-/// new child with the same name. `processes` are all processes that the scan found, and `ended` are
-/// the processes that have ended after the scan.
+/// new child with the same name. `processes` are all processes of the scan.
 pub fn restarted(procfs: &Procfs, processes: &[Process], ended: &[&Process]) -> BTreeSet<Pid> {
     let ended: Vec<_> = ended.iter().filter(|it| !it.is_zombie()).collect();
     let parents: BTreeSet<Pid> = ended.iter().filter_map(|it| it.ppid).collect();
@@ -94,18 +91,17 @@ pub fn is_init(process: &Process) -> bool {
     process.nspid.last() == Some(&Pid::INIT)
 }
 
-/// Returns `true` if all threads of a process have exited, not only its leader thread.
+/// Returns `true` if all threads of a process have exited.
 pub fn has_ended(procfs: &Procfs, pid: Pid) -> bool {
     let Ok(dir) = ProcessDir::open(procfs.fd(), pid) else { return true };
-    // Reading the link `exe` fails as soon as the leader thread exits.
+    // The link `exe` becomes unreadable as soon as the leader thread exits.
     read_link(dir.as_fd(), c"exe", &mut [0; 256]).is_err_and(is_gone)
         && read_now(procfs, pid)
             .map_or_else(is_gone, |it| it.threads.is_none_or(|it| it.get() == 1))
 }
 
-/// Returns `true` if a process is a shell. Uses the target of the link `exe`, because `comm` may be
-/// the name of a script. If pidns may not read the link, checks `comm` and the first argument: if
-/// the process runs a script, the first argument is the shell.
+/// Returns `true` if a process is a shell. Checks the link `exe`. If the link can't be read, checks
+/// `comm` and the first argument.
 pub fn is_shell(procfs: &Procfs, process: &Process, waits: &WaitLimit) -> bool {
     let is_shell = |path: &[u8]| SHELLS.iter().any(|it| it.as_bytes() == file_name(path));
     let mut link = [0; 256];
@@ -115,7 +111,7 @@ pub fn is_shell(procfs: &Procfs, process: &Process, waits: &WaitLimit) -> bool {
     }
     let arguments = arguments(procfs, process.pid, waits).unwrap_or_default();
     let first = arguments.split(|&byte| byte == 0).next().unwrap_or_default();
-    // A login shell has a hyphen before its name.
+    // The first argument of a login shell starts with a hyphen.
     is_shell(process.comm.as_bytes()) || is_shell(first.strip_prefix(b"-").unwrap_or(first))
 }
 
@@ -132,8 +128,8 @@ pub fn session(procfs: &Procfs, pid: Pid) -> Option<Pid> {
     parse::stat(&stat)?.session
 }
 
-/// Returns `true` if a shell is a copy of its parent (`fork(2)` without `execve(2)`): both have the
-/// same command line.
+/// Returns `true` if a shell has the same command line as its parent, so it is probably a forked
+/// copy.
 pub fn is_subshell(procfs: &Procfs, shell: Pid, parent: Pid, waits: &WaitLimit) -> bool {
     let of = |pid| arguments(procfs, pid, waits);
     of(shell).is_some_and(|text| of(parent) == Some(text))

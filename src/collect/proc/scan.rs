@@ -1,4 +1,4 @@
-//! Defines the parameters of a scan, and its targets: the processes to read.
+//! Defines the parameters of a scan, and the processes to read.
 
 use std::collections::BTreeSet;
 
@@ -8,15 +8,13 @@ use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::collect::registry::NamespaceRegistry;
 use crate::model::{Detail, NamespaceId, Pid, Process, SearchScope};
 
-/// The parameters of a scan. A scan reads the processes of a procfs in several threads.
+/// The parameters of a scan, which reads the processes of a procfs in several threads.
 #[derive(Clone, Copy, Debug)]
 pub struct Scan<'a> {
     pub procfs: &'a Procfs,
-    /// The PID namespace that this procfs shows; `None` if pidns could not open the namespace
-    /// before the scan.
+    /// The PID namespace that the procfs shows; `None` if pidns could not open it.
     pub namespace: Option<NamespaceId>,
-    /// The scopes in which to search for further namespaces. The PID namespace of each process is
-    /// always read.
+    /// The scopes in which to search for namespaces, besides each process's own namespace.
     pub search: &'a BTreeSet<SearchScope>,
     /// The optional details to read about every process.
     pub details: &'a BTreeSet<Detail>,
@@ -29,13 +27,12 @@ pub struct Scan<'a> {
     pub tables: &'a SearchedTables,
 }
 
-/// Limits how long a scan may wait for slow reads. Each limit applies to all threads together.
+/// Time limits for slow reads in a scan. Each limit applies to all threads together.
 #[derive(Debug)]
 pub struct ScanWaits {
     /// Time limit for reading process memory.
     pub memory: WaitLimit,
-    /// Time limit for reading the cgroups of inits, in order to find containers. This limit is
-    /// separate from `cgroups`, so slow reads for other processes can't exhaust it.
+    /// Time limit for reading the cgroups of inits, in order to find containers.
     pub init_cgroups: WaitLimit,
     /// Time limit for reading the cgroups of all processes, if [`Detail::Cgroup`] was requested.
     pub cgroups: WaitLimit,
@@ -56,19 +53,17 @@ impl ScanWaits {
 pub struct Target {
     /// PID of the process, as the procfs shows it.
     pub pid: Pid,
-    /// Start time of the process; set only if the BPF program found that the process has no
-    /// namespace open as a file descriptor. Its descriptors are not searched if /proc shows the
-    /// same start time.
+    /// Start time of the process, if BPF found that its descriptors refer to no namespace. The
+    /// descriptors are not searched if /proc shows the same start time.
     pub none_open_since: Option<u64>,
-    /// Data from the BPF program about the process. Set only if the process is a living init that
-    /// keeps no namespace alive except its own.
+    /// Data from BPF about a living init that keeps only its own namespace alive.
     pub init: Option<Box<SeenInit>>,
 }
 
 /// A living init that the BPF program found.
 #[derive(Debug)]
 pub struct SeenInit {
-    /// The process. Its fields have the same values as if it had been read through /proc.
+    /// The process, with the same values as if it had been read through /proc.
     pub process: Process,
     /// The kernel's 64-bit ID of the init's PID namespace. The kernel never reuses such an ID.
     pub ns_id: u64,
@@ -77,14 +72,13 @@ pub struct SeenInit {
 }
 
 impl From<Pid> for Target {
-    /// Creates a target from a PID, without any data from the BPF program.
+    /// Creates a target without data from the BPF program.
     fn from(pid: Pid) -> Self {
         Self { pid, none_open_since: None, init: None }
     }
 }
 
-/// Returns `true` if the scan searches for holders, in addition to reading the processes' own
-/// namespaces.
+/// Returns `true` if the scan searches for more than the processes' own namespaces.
 pub fn searches_holders(search: &BTreeSet<SearchScope>) -> bool {
     search.iter().any(|&scope| scope != SearchScope::Processes)
 }

@@ -1,15 +1,14 @@
 //! Marks a pidns process that is running a scan, so that other scans recognize it.
 //!
-//! A scan keeps open each namespace that it finds, and closes all namespaces at the end. Other
-//! scans must not report these descriptors as holders. So a scanning pidns process has a
-//! *scan mark*: an open, empty memfd (`memfd_create(2)`) with a well-known name, which the link
-//! `/proc/PID/fd/FD` shows. If a process has a scan mark, its descriptors with the flag `O_CLOEXEC`
-//! are not holders. pidns sets this flag on every descriptor that it opens; an inherited descriptor
-//! cannot have it.
+//! A scan keeps open each namespace that it finds. Other scans must not report these descriptors as
+//! holders. So a scanning pidns process has a *scan mark*: an open, empty memfd (`memfd_create(2)`)
+//! with a well-known name, which the link `/proc/PID/fd/FD` shows.
 //!
-//! Any process can imitate the mark, so it is valid only for a short time after it was made or
-//! renewed. After that time, even a pidns process that is still scanning (for example, because it
-//! was stopped) can be a holder.
+//! If a process has a scan mark, its descriptors with the flag `O_CLOEXEC` are not holders. pidns
+//! sets this flag on every descriptor that it opens. An inherited descriptor cannot have it.
+//!
+//! Any process can imitate the mark, so each mark is valid only for a short time after it was made
+//! or renewed.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -24,28 +23,26 @@ use crate::collect::kernel::sys::{FileId, read_link};
 /// Name of the memfd that serves as a scan mark (`memfd_create(2)`).
 const NAME: &str = "pidns-scan";
 
-/// Target of the link `/proc/PID/fd/FD` if the descriptor refers to a scan mark.
+/// Target of a `/proc/PID/fd/FD` link to a scan mark.
 const LINK: &[u8] = b"/memfd:pidns-scan (deleted)";
 
-/// How long a mark is valid. A scan takes far less time, even on a busy host with many processes.
+/// Time for which a scan mark is valid. A scan takes far less time, even on a busy host.
 const LIFETIME: Duration = Duration::from_secs(10);
 
-/// The scan mark of this pidns process: an open memfd. Other scans recognize the process by its
-/// scan mark.
+/// The scan mark of this pidns process: an open memfd.
 struct ScanMark {
     file: OwnedFd,
     /// Device number that the kernel reports for every file created with `memfd_create(2)`.
     device: u64,
 }
 
-/// Returns the scan mark of this pidns process. The first call creates it. Returns `None` if the
-/// memfd can't be created.
+/// Returns the scan mark of this pidns process, or `None` if the memfd can't be created. The first
+/// call creates the scan mark.
 fn own() -> Option<&'static ScanMark> {
     static MARK: OnceLock<Option<ScanMark>> = OnceLock::new();
     let make = || {
         let make = |flags| memfd_create(NAME, MemfdFlags::CLOEXEC | flags);
-        // Since Linux 6.3, the kernel logs a warning if this flag is missing. Older kernels reject
-        // the flag.
+        // Linux 6.3 and later log a warning without this flag. Older kernels reject it.
         let file = make(MemfdFlags::NOEXEC_SEAL).or_else(|_| make(MemfdFlags::empty())).ok()?;
         let device = FileId::of_descriptor(file.as_fd()).ok()?.device;
         Some(ScanMark { file, device })
@@ -57,14 +54,14 @@ fn own() -> Option<&'static ScanMark> {
 /// opened.
 pub fn renew() {
     if let Some(mark) = own() {
-        // `fchmod` sets the change time (`ctime`) to the current time. Unlike `mtime`, `ctime`
-        // can't be set to a chosen time.
+        // `fchmod` sets the change time (`ctime`) to the current time. No process can set `ctime`
+        // to a chosen time.
         let _ = fchmod(&mark.file, Mode::RUSR);
     }
 }
 
-/// Returns `true` if the descriptor `name` refers to a valid scan mark. `table` is the open
-/// directory `/proc/PID/fd`, and `file` identifies the descriptor's file.
+/// Returns `true` if a descriptor refers to a valid scan mark. `table` is the open directory
+/// `/proc/PID/fd`.
 pub fn is_mark(table: BorrowedFd<'_>, name: &CStr, file: FileId) -> bool {
     let mut text = [0; LINK.len() + 1];
     own().is_some_and(|own| own.device == file.device)
@@ -75,7 +72,7 @@ pub fn is_mark(table: BorrowedFd<'_>, name: &CStr, file: FileId) -> bool {
         })
 }
 
-/// Returns the `ctime` of the file that a descriptor refers to.
+/// Returns the `ctime` of a descriptor's file.
 fn changed_at(table: BorrowedFd<'_>, name: &CStr) -> Result<Duration> {
     let time = statx(table, name, AtFlags::STATX_DONT_SYNC, StatxFlags::CTIME)?.stx_ctime;
     let seconds = u64::try_from(time.tv_sec).map_err(|_| Errno::RANGE)?;

@@ -41,17 +41,16 @@ use crate::model::{
     SearchScope,
 };
 
-/// Maximum number of times that pidns asks the kernel for the PID of an init. pidns asks again if
-/// the init exits before pidns has read its files in /proc.
+/// Maximum number of attempts to find and read the init of a namespace. An attempt fails if the
+/// init exits meanwhile.
 const INIT_ATTEMPTS: usize = 3;
 
-/// A mounted procfs that is used as a source of snapshots.
+/// A mounted procfs as a source of snapshots.
 pub struct ProcSource {
     procfs: Procfs,
-    /// The procfs at /proc. Set only if it shows pidns's PID namespace, while `procfs` shows
-    /// another PID namespace.
+    /// The procfs at /proc; set only if it shows pidns's own PID namespace, but `procfs` does not.
     own: Option<Procfs>,
-    /// Inode of pidns's PID namespace.
+    /// Inode of pidns's own PID namespace.
     viewer_namespace: Option<u64>,
     /// The namespace descriptors that pidns has inherited.
     inherited: Vec<u32>,
@@ -89,7 +88,7 @@ impl ProcSource {
     }
 
     /// Returns the contents of `/proc/PID/cgroup`, or `None` if the process is gone. Fails with
-    /// `EBUSY` if the time limit in `waits` has been reached.
+    /// `EBUSY` after the time limit.
     pub fn cgroups(&self, process: &Process, waits: &WaitLimit) -> SysResult<Option<Vec<u8>>> {
         let cgroups = read_cgroup(&mut self.process_dir(process.pid)?, waits)?;
         Ok(cgroups.filter(|_| self.is_there(process)))
@@ -121,8 +120,7 @@ impl ProcSource {
         Census::new(&self.procfs)
     }
 
-    /// Returns an upper bound for the number of processes. This is cheaper than the exact
-    /// [`count`](Self::count).
+    /// Returns an upper bound for the number of processes, without a [`Census`].
     pub fn count_at_most(&self) -> Option<u64> {
         Census::at_most(&self.procfs)
     }
@@ -132,8 +130,8 @@ impl ProcSource {
         census.count(&self.procfs)
     }
 
-    /// Checks that `seen` describes pidns itself, by comparing `seen` with the process that this
-    /// procfs shows under the same PID. Fails with the name of the first field that differs.
+    /// Checks that `seen` describes pidns itself. Fails with the name of the first field that
+    /// differs from /proc.
     pub fn is_viewer(&self, seen: &Process) -> Result<(), &'static str> {
         let mut shown = status::read_now(&self.procfs, seen.pid).map_err(|_| "PID")?;
         shown.namespace = self.viewer_namespace.map(NamespaceId::Inode);
@@ -144,20 +142,18 @@ impl ProcSource {
             ("name", shown.comm == seen.comm),
             ("user", shown.uid == seen.uid),
             ("number of threads", shown.threads == seen.threads),
-            // In some time namespaces, /proc does not reveal the start time, but BPF does (see
-            // `clock`).
+            // In some time namespaces, /proc does not show the start time, but BPF does.
             ("start time", shown.start_time.is_none_or(|it| Some(it) == seen.start_time)),
         ];
         is_same.iter().find(|(_, is_same)| !is_same).map_or(Ok(()), |(what, _)| Err(what))
     }
 
-    /// Returns the procfs whose PIDs can be passed to system calls and ioctls, if there is one.
+    /// Returns the procfs that shows pidns's own PID namespace, if there is one.
     fn own(&self) -> Option<&Procfs> {
         if self.procfs.own { Some(&self.procfs) } else { self.own.as_ref() }
     }
 
-    /// Returns `true` if `namespace` is pidns's own PID namespace or one of its descendants. If so,
-    /// all members of `namespace` have a PID in pidns's own PID namespace.
+    /// Returns `true` if `namespace` is pidns's own PID namespace or one of its descendants.
     fn is_within_viewers(&self, namespace: &NamespaceFd) -> bool {
         let Some(own) = self.viewer_namespace else { return false };
         if own == INITIAL_PID_NAMESPACE || own == namespace.inode() {
@@ -167,19 +163,19 @@ impl ProcSource {
         ancestors.take(MAX_LEVEL).any(|ancestor| ancestor.inode() == own)
     }
 
-    /// Returns `true` if the descriptor `fd` of a thread refers to the file with the inode `file`.
+    /// Returns `true` if the descriptor `fd` of a thread refers to the file with this inode.
     pub fn has_open(&self, pid: Pid, tid: Pid, fd: u32, file: u64) -> bool {
         let has_open = || released::has_file_open(&self.procfs, pid, tid, fd, file);
         try_twice(has_open).unwrap_or(false)
     }
 
-    /// Returns `true` if the process is running a pidns scan (see `scan_mark`).
+    /// Returns `true` if the process is running a pidns scan.
     pub fn is_scanner(&self, pid: Pid) -> bool {
         let is_scanning = |dir: ProcessDir<'_>| descriptor_table::is_scanning(dir.as_fd());
         self.viewer() == Some(pid) || self.process_dir(pid).is_ok_and(is_scanning)
     }
 
-    /// Returns `true` if execve(2) closes the descriptor `fd` of a process.
+    /// Returns `true` if `execve(2)` closes the descriptor `fd` of a process.
     pub fn is_close_on_exec(&self, pid: Pid, fd: u32) -> bool {
         let dir = self.process_dir(pid);
         dir.is_ok_and(|dir| descriptor_table::is_close_on_exec(dir.as_fd(), fd))
@@ -199,8 +195,7 @@ impl ProcSource {
         let uname = rustix::system::uname();
         let text = |name: &CStr| Some(name.to_string_lossy().into_owned());
         let mut buffer = Vec::new();
-        // In containers, /proc/sys is often a separate read-only mount, which `open` refuses to
-        // enter.
+        // In containers, /proc/sys is often a separate mount, which `open` refuses to enter.
         let boot_id = open_on_device(self.procfs.fd(), c"sys/kernel/random/boot_id", READ)
             .and_then(|file| read_to_end(&file, &mut buffer, 4096))
             .ok()
@@ -208,12 +203,12 @@ impl ProcSource {
         Host { hostname: text(uname.nodename()), kernel_release: text(uname.release()), boot_id }
     }
 
-    /// Returns the error for a procfs whose processes can't be listed.
+    /// Returns the error for a procfs that can't list its processes.
     pub fn unlisted(&self, errno: Errno) -> Error {
         Error::read(&self.procfs.path, errno)
     }
 
-    /// Reads every process, and searches the scopes in `search` for further namespaces.
+    /// Reads every process, and searches the scopes in `search` for more namespaces.
     pub fn discover(
         &self,
         search: &BTreeSet<SearchScope>,
@@ -225,7 +220,7 @@ impl ProcSource {
         })
     }
 
-    /// Reads the processes with `walk`, and then everything else that a [`Discovery`] contains.
+    /// Reads the processes with `walk`, and then the rest of the [`Discovery`].
     pub fn discover_by(
         &self,
         search: &BTreeSet<SearchScope>,
@@ -256,8 +251,8 @@ impl ProcSource {
         if searches_holders(search) && !clock::shows_all_start_times() {
             note_unknown_start_times(&mut found);
         }
-        // Mounts are searched after the processes, because most mount namespaces are found through
-        // a process.
+        // Search the mounts after the processes, because most mount namespaces are found through a
+        // process.
         if search.contains(&SearchScope::Mounts) {
             mounts::search(procfs, namespace, registry, &mut found);
         }
@@ -286,7 +281,7 @@ impl ProcSource {
     }
 }
 
-/// Reports the processes whose start times could not be converted to the initial time namespace.
+/// Reports the processes whose start time could not be converted to the initial time namespace.
 fn note_unknown_start_times(found: &mut ScanFindings) {
     let unknown = found.processes.iter().filter(|it| it.start_time.is_none()).map(|it| it.pid);
     let unknown: Vec<Pid> = unknown.collect();
@@ -337,19 +332,17 @@ impl FollowUp for ProcSource {
     }
 
     fn init_of(&self, namespace: &NamespaceFd) -> SysResult<Pid> {
-        // The kernel returns the PID of the init in pidns's own PID namespace. If the procfs shows
-        // another PID namespace, this PID can belong to a different process there.
+        // The kernel returns the init's PID in pidns's own PID namespace. In another PID namespace,
+        // this PID can belong to a different process.
         if self.procfs.own { namespace.tgid_from_pidns(Pid::INIT) } else { Err(Errno::NOTTY) }
     }
 
     /// Finds out whether a namespace has ever had an init.
     ///
-    /// A new thread enters the namespace, reads its own link `pid_for_children`, and exits without
-    /// creating a child. The kernel shows this link only if the namespace has had an init. Entering
-    /// requires `CAP_SYS_ADMIN`.
+    /// A new thread enters the namespace and reads its own link `pid_for_children`, which the
+    /// kernel shows only if the namespace has had an init. Entering requires `CAP_SYS_ADMIN`.
     fn had_init(&self, namespace: &NamespaceFd) -> Option<bool> {
-        // The new thread needs a procfs that shows pidns, in order to read its own link
-        // `pid_for_children`.
+        // The new thread reads its own link, so it needs a procfs that shows pidns.
         let procfs = self.own.as_ref().unwrap_or(&self.procfs);
         procfs.viewer?;
         let enter_and_read = || {
@@ -370,13 +363,12 @@ impl FollowUp for ProcSource {
 
     fn init_now(&self, namespace: &NamespaceFd) -> InitNow {
         if self.viewer_namespace == Some(namespace.inode()) {
-            // pidns itself is a member of this namespace. The kernel kills all members when the
-            // init terminates, so the init is alive.
+            // pidns is a member of this namespace. All members die with the init, so the init is
+            // alive.
             return InitNow::Living;
         }
         let Some(own) = self.own() else { return InitNow::Unknown };
-        // The init can exit just after the kernel returned its PID. In that case, ask the kernel
-        // again.
+        // If the init exits after the kernel returned its PID, ask the kernel again.
         for _ in 0..INIT_ATTEMPTS {
             let init = match namespace.tgid_from_pidns(Pid::INIT) {
                 Ok(init) => init,

@@ -1,4 +1,4 @@
-//! Builds a `Process` from a status file, and rereads the status of known processes.
+//! Builds a `Process` from a status file, and reads the status of known processes again.
 
 use std::ffi::CStr;
 
@@ -11,14 +11,13 @@ use crate::collect::kernel::sys::{namespace_link, read};
 use crate::collect::parse::{self, Status};
 use crate::model::{NamespaceId, Pid, Process};
 
-/// UID that the kernel shows for a user that it cannot map (`overflowuid`).
+/// UID that the kernel shows for an unmapped user (`overflowuid`).
 const NOBODY: u32 = 65534;
 
 /// PID of kthreadd, the parent of all kernel threads, in the initial PID namespace.
 const KTHREADD: u32 = 2;
 
-/// Returns `true` if a process still exists, and has the same PID in each of its PID namespaces as
-/// when it was read.
+/// Returns `true` if a process still exists.
 pub fn is_there(procfs: &Procfs, process: &Process) -> bool {
     current_status(procfs, process).is_some()
 }
@@ -41,7 +40,7 @@ pub fn text_now(procfs: &Procfs, process: &Process) -> Option<Vec<u8>> {
         let (base, name) = dir.file(c"status");
         read(base, name, &mut buffer)?;
         let status = parse::status(&buffer);
-        // Before Linux 4.1 there is no NSpid, so only the PID in the path identifies the process.
+        // Before Linux 4.1, the status has no NSpid line, so only the path identifies the process.
         let is_same =
             status.nspid == process.nspid || (status.nspid.is_empty() && process.nspid.len() <= 1);
         if is_same { Ok(()) } else { Err(Errno::SRCH) }
@@ -50,7 +49,7 @@ pub fn text_now(procfs: &Procfs, process: &Process) -> Option<Vec<u8>> {
     Some(buffer)
 }
 
-/// Reads the process that now has this PID: its status and start time, but not its namespace.
+/// Reads the status and start time of the process that now has this PID.
 pub fn read_now(procfs: &Procfs, pid: Pid) -> SysResult<Process> {
     let mut buffer = Vec::new();
     let mut dir = ProcessDir::open(procfs.fd(), pid)?;
@@ -62,15 +61,15 @@ pub fn read_now(procfs: &Procfs, pid: Pid) -> SysResult<Process> {
     Ok(Process { start_time: clock::start_time_in(&buffer), ..process })
 }
 
-/// Returns the start time of the process that now has this PID, if the start time can be read.
+/// Returns the start time of the process that now has this PID, if known.
 pub fn start_time_now(procfs: &Procfs, pid: Pid) -> Option<u64> {
     read_now(procfs, pid).ok()?.start_time
 }
 
 /// Builds a process from its parsed status.
 pub fn described(pid: Pid, status: Status, namespace: Option<NamespaceId>) -> Process {
-    // Before Linux 6.8 the status has no Kthread line. On such kernels, only kthreadd and its
-    // children are recognised as kernel threads.
+    // Before Linux 6.8, the status has no Kthread line. Then only kthreadd and its children count
+    // as kernel threads.
     let kernel_thread = status.kernel_thread.unwrap_or_else(|| {
         !status.has_memory
             && !matches!(status.state, 'Z' | 'X')
@@ -82,7 +81,7 @@ pub fn described(pid: Pid, status: Status, namespace: Option<NamespaceId>) -> Pr
         nspid: status.nspid,
         comm: status.comm,
         state: status.state,
-        // Every known kernel shows the UID, so this fallback is not expected to be used.
+        // Every known kernel shows the UID.
         uid: status.uid.unwrap_or(NOBODY),
         threads: status.threads,
         kernel_thread,
@@ -90,8 +89,8 @@ pub fn described(pid: Pid, status: Status, namespace: Option<NamespaceId>) -> Pr
     }
 }
 
-/// Returns the inode of the namespace to which a link of a process refers. Returns `None` if the
-/// process is gone, or if the link can't be read.
+/// Returns the inode of the namespace that a link of a process shows, or `None` if the link can't
+/// be read.
 pub fn namespace_of(
     procfs: &Procfs,
     process: &Process,

@@ -13,13 +13,12 @@ use crate::collect::kernel::sys::read_link;
 use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::model::{Pid, Process};
 
-/// For each process in `others` whose descriptors pidns may not read, adds the pipes that the
-/// process may have open. `ancestry` contains pidns and its ancestors, `chain` their pipes, and
-/// `others` their other children.
+/// For each process in `others` with unreadable descriptors, adds the pipes that the process may
+/// have open. `ancestry` contains pidns and its ancestors, `chain` their pipes, and `others` their
+/// other children.
 ///
-/// Skips a process if its session contains neither pidns nor an ancestor of pidns, because such a
-/// process may be a daemon. Adds a pipe only if pidns cannot see which process has the other end
-/// open.
+/// Skips processes outside the sessions of pidns and its ancestors, because they may be daemons.
+/// Adds a pipe only if pidns cannot see which process has the other end open.
 pub fn add_possible_pipes(
     procfs: &Procfs,
     ancestry: &[&Process],
@@ -44,8 +43,8 @@ pub fn add_possible_pipes(
     }
 }
 
-/// Returns `true` if pidns has no permission to read the descriptors of a process. The kernel
-/// requires the same permission for the link `exe`.
+/// Returns `true` if pidns may not read the descriptors of a process. Reading the link `exe`
+/// requires the same permission.
 pub fn is_unreadable(procfs: &Procfs, pid: Pid) -> bool {
     let link = ProcessDir::open(procfs.fd(), pid)
         .and_then(|dir| read_link(dir.as_fd(), c"exe", &mut [0; 256]).map(drop));
@@ -57,12 +56,12 @@ struct Ancestor<'a> {
     process: &'a Process,
     is_shell: bool,
     is_readable: bool,
-    /// The pipes that this process may have open. If its descriptors can't be read, these are the
-    /// pipes of its child, because the child may have inherited them.
+    /// The pipes of this process. If they can't be read, the pipes of its child, which may have
+    /// inherited them.
     pipes: Pipes,
 }
 
-/// The visible part of the pipeline that pidns belongs to.
+/// The part of pidns's pipeline that pidns can see.
 struct Pipeline<'a> {
     /// pidns and its ancestors.
     chain: Vec<Ancestor<'a>>,
@@ -89,8 +88,8 @@ impl<'a> Pipeline<'a> {
             let is_readable = !is_unreadable(procfs, process.pid);
             let is_shell = is_shell(procfs, process, waits);
             if !is_shell {
-                // Read all descriptors, because a CI agent can read the output of a step from any
-                // descriptor.
+                // Read all descriptors, because a CI agent can use any descriptor to read the
+                // output of a step.
                 other_ends.extend(&Pipes::of_all(procfs, process.pid));
             }
             let below = chain.last().filter(|_| !is_readable);
@@ -103,13 +102,11 @@ impl<'a> Pipeline<'a> {
         Self { chain, open, pid_max: procfs.pid_max() }
     }
 
-    /// Returns the pipes that `process` may have open, if pidns may not read its descriptors. Such
-    /// a pipe is one of these:
+    /// Returns the pipes that `process` may have open, if its descriptors are unreadable:
     ///
     /// - A pipe that the parent of `process` has created for itself, as in
-    ///   `exec > >(sudo tee log)`. The grandparent of `process` doesn't have this pipe.
-    /// - A pipe between two commands of a pipeline. The shell that starts the commands doesn't have
-    ///   this pipe. The shell starts the writer before the reader.
+    ///   `exec > >(sudo tee log)`. The grandparent doesn't have this pipe.
+    /// - A pipe between two commands of a pipeline. The parent, a shell, doesn't have this pipe.
     fn possible_pipes(&self, process: &Process, others: &[(&Process, Pipes)]) -> Pipes {
         let mut possible = Pipes::default();
         let level = self.chain.iter().position(|it| process.ppid == Some(it.process.pid));
@@ -118,9 +115,8 @@ impl<'a> Pipeline<'a> {
         };
         let child = level.checked_sub(1).and_then(|it| self.chain.get(it));
         let above = self.chain.get(level + 1);
-        // If a shell replaces itself with a program (`exec`), the shell's children become children
-        // of the program. These inherited children are older than all children that the program
-        // starts or adopts later.
+        // If a shell replaces itself with a program (`exec`), the program inherits the shell's
+        // children. They are older than all children that the program starts or adopts later.
         let is_first = child.is_none_or(|it| self.is_before(it.process, process) != Some(true));
         let may_have_been_shell = child.is_none() || above.is_some_and(|it| it.is_shell);
         if parent.is_shell || is_first && may_have_been_shell {

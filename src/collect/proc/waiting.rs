@@ -1,5 +1,5 @@
-//! Finds out why a process can't run or can't exit: because of its tracer, a stuck thread, or a
-//! frozen cgroup.
+//! Finds out whether a tracer, a stuck thread, or a frozen cgroup keeps a process from running or
+//! exiting.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -19,14 +19,15 @@ use crate::collect::kernel::sys::{read, read_own};
 use crate::collect::parse::{self, CgroupMount};
 use crate::model::{FrozenCgroup, Pid, Process, StoppedBy};
 
-/// Kernel functions that sleep in the state `TASK_KILLABLE`. SIGKILL ends such a sleep, although
-/// /proc shows it as uninterruptible. A compiler may inline a function, so the list also contains
-/// the callers. A compiler may add a suffix to a name, so only the beginning of a name is compared.
-/// Names that contain `killable`, such as `rpc_wait_bit_killable` (NFS), need no entry.
+/// Kernel functions in which SIGKILL ends the sleep of a thread (`TASK_KILLABLE`), although /proc
+/// shows an uninterruptible sleep.
 ///
-/// `request_wait_answer` (FUSE) is not in the list: SIGKILL does not end the wait for a request
-/// that the FUSE daemon has already read. `p9_client_rpc` (9P) is not in the list: after SIGKILL,
-/// it waits for the server once more.
+/// The list also contains callers, because a compiler may inline a function. Only the beginning of
+/// a name is compared, because a compiler may add a suffix. Names that contain `killable` need no
+/// entry.
+///
+/// `request_wait_answer` (FUSE) and `p9_client_rpc` (9P) are not in the list, because they may
+/// continue to wait after SIGKILL.
 const KILLABLE: [&[u8]; 16] = [
     // `vfork(2)` waits until the child executes a program or exits.
     b"wait_for_vfork_done",
@@ -37,7 +38,7 @@ const KILLABLE: [&[u8]; 16] = [
     // The owner of a userfaultfd has not handled a page fault, or has not read an event.
     b"handle_userfault",
     b"userfaultfd_event_wait_completion",
-    // The listener of a seccomp filter with the flag `WAIT_KILLABLE_RECV` has not answered.
+    // The listener of a seccomp filter (`WAIT_KILLABLE_RECV`) has not answered.
     b"seccomp_do_user_notification",
     b"__seccomp_filter",
     // A program such as a virus scanner has not yet permitted access to a file (fanotify).
@@ -46,31 +47,29 @@ const KILLABLE: [&[u8]; 16] = [
     b"autofs_wait",
     // A writer waits because too many pages are dirty.
     b"balance_dirty_pages",
-    // The memory cgroup is above its limit `memory.high`, or out of memory without an OOM killer.
+    // The memory cgroup is above its limit `memory.high`, or out of memory.
     b"mem_cgroup_handle_over_high",
     b"__mem_cgroup_handle_over_high",
     b"mem_cgroup_oom_synchronize",
-    // Free memory is low, so the thread waits until the kernel has reclaimed some.
+    // The thread waits until the kernel has reclaimed memory.
     b"throttle_direct_reclaim",
     // The metadata server of a Ceph file system has not answered.
     b"ceph_mdsc_wait_request",
 ];
 
 /// Maximum number of different cgroup files to read for one process. In cgroup version 1, each
-/// thread of a process can be in a different cgroup.
+/// thread can be in a different cgroup.
 const MAX_CGROUPS: usize = 64;
 
-/// Maximum number of cgroups to read on the way from a cgroup to the root cgroup, including the
-/// cgroup itself.
+/// Maximum number of cgroups to read from a cgroup to the root cgroup.
 const MAX_LEVELS: usize = 64;
 
-/// Returns the tracer of a process, if it has one and this procfs shows it.
+/// Returns the tracer of a process, if this procfs shows it.
 pub fn tracer(procfs: &Procfs, process: &Process) -> Option<Pid> {
     parse::tracer(&text_now(procfs, process)?).map(|tid| process_of(procfs, tid))
 }
 
-/// Returns the process of a thread. `TracerPid` is the TID of a thread, but advice must name a
-/// process, because only a whole process can be killed.
+/// Returns the PID of the process to which a thread belongs.
 fn process_of(procfs: &Procfs, tid: Pid) -> Pid {
     let mut status = Vec::new();
     let dir = ProcessDir::open(procfs.fd(), tid);
@@ -78,8 +77,8 @@ fn process_of(procfs: &Procfs, tid: Pid) -> Pid {
     read.ok().and_then(|()| parse::thread_group(&status)).unwrap_or(tid)
 }
 
-/// Returns the reason why all living threads of a process are stopped. Returns `None` if a thread
-/// is not stopped. Reads every thread, because `/proc/PID/status` shows only the leader's state.
+/// Returns the reason why all living threads of a process are stopped, or `None` if a thread is not
+/// stopped.
 pub fn stopped_by(procfs: &Procfs, process: &Process) -> Option<StoppedBy> {
     let (mut stopped, mut running) = (None, false);
     for_each_status(procfs, process, |_, _, text| match parse::status(text).state {
@@ -95,24 +94,23 @@ pub fn stopped_by(procfs: &Procfs, process: &Process) -> Option<StoppedBy> {
     })
 }
 
-/// How all living threads of a process sleep, if all of them are in uninterruptible sleep.
+/// Kinds of uninterruptible sleep of a whole process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sleep {
-    /// SIGKILL ends the sleep of at least one of them (`TASK_KILLABLE`).
+    /// SIGKILL ends the sleep of at least one thread (`TASK_KILLABLE`).
     Killable,
-    /// Not even SIGKILL ends the sleep of any of them.
+    /// SIGKILL can't end the sleep of any thread.
     Unkillable,
 }
 
-/// Returns how all living threads of a process sleep. Returns `None` unless all of them are in
-/// uninterruptible sleep.
+/// Returns how a process sleeps if all its living threads are in uninterruptible sleep, or `None`
+/// otherwise.
 pub fn sleep(procfs: &Procfs, process: &Process) -> Option<Sleep> {
     const SIGKILL: u64 = 1 << 8;
     let (mut sleep, mut awake) = (None, false);
     for_each_status(procfs, process, |_, task, text| match parse::status(text).state {
         'D' => {
-            // A thread to which the kernel has passed on SIGKILL is not in killable sleep, whatever
-            // the name of the kernel function suggests.
+            // A thread that already has a pending SIGKILL is not in killable sleep.
             let is_sent = parse::signals(text, b"SigPnd:").is_some_and(|it| it & SIGKILL != 0);
             if !is_sent && sleeps_killably(task) {
                 sleep = Some(Sleep::Killable);
@@ -125,8 +123,7 @@ pub fn sleep(procfs: &Procfs, process: &Process) -> Option<Sleep> {
     sleep.filter(|_| !awake)
 }
 
-/// Finds a thread that keeps its process from exiting. Prefers a thread in uninterruptible sleep to
-/// a traced thread.
+/// Finds a thread that keeps its process from exiting, preferably one in uninterruptible sleep.
 pub fn held_thread(procfs: &Procfs, process: &Process) -> Option<HeldThread> {
     if let Some(&tid) = uninterruptible_sleeps(procfs, process).keys().next() {
         return Some(HeldThread::Uninterruptible(tid));
@@ -140,8 +137,7 @@ pub fn held_thread(procfs: &Procfs, process: &Process) -> Option<HeldThread> {
     tracer.map(|tid| HeldThread::Traced(process_of(procfs, tid)))
 }
 
-/// Finds the threads of a process that are in uninterruptible sleep. Leaves out killable sleep
-/// (`TASK_KILLABLE`), because SIGKILL ends it.
+/// Finds the threads of a process in uninterruptible sleep that SIGKILL does not end.
 pub fn uninterruptible_sleeps(procfs: &Procfs, process: &Process) -> Sleeps {
     let mut sleeps = Sleeps::new();
     let read = for_each_status(procfs, process, |tid, task, text| {
@@ -152,8 +148,8 @@ pub fn uninterruptible_sleeps(procfs: &Procfs, process: &Process) -> Sleeps {
     read.map_or_else(Sleeps::new, |()| sleeps)
 }
 
-/// Calls `visit` with the TID, the directory and the status of each thread of a process. Returns
-/// `None` if the threads can't be listed, or if the process has exited.
+/// Calls `visit` with the TID, the directory and the status of each thread. Returns `None` if the
+/// threads can't be listed, or if the process has exited.
 fn for_each_status(
     procfs: &Procfs,
     process: &Process,
@@ -167,13 +163,12 @@ fn for_each_status(
         }
     };
     for_each_task(dir.as_fd(), visit).ok()?;
-    // The PID may have been reused before the directory was opened. Check that the directory
-    // belongs to `process`.
+    // Check that the directory belongs to `process`, because the PID may have been reused.
     is_there(procfs, process).then_some(())
 }
 
-/// Returns `true` if SIGKILL can end the sleep of a thread (`TASK_KILLABLE`). The name of the
-/// kernel function in which the thread sleeps (`wchan`) shows this.
+/// Returns `true` if SIGKILL can end the sleep of a thread. The kernel function in which the thread
+/// sleeps (`wchan`) shows this.
 fn sleeps_killably(task: BorrowedFd<'_>) -> bool {
     let mut function = Vec::new();
     read(task, c"wchan", &mut function).is_ok()
@@ -181,28 +176,25 @@ fn sleeps_killably(task: BorrowedFd<'_>) -> bool {
             || memmem::find(&function, b"killable").is_some())
 }
 
-/// Finds frozen cgroups. Reads the mount table only once, because it can be long. Caches the result
-/// for each cgroup, because thousands of processes can be in one cgroup.
+/// Finds frozen cgroups. Caches the results, because thousands of processes can be in one cgroup.
 #[derive(Debug)]
 pub struct Freezer {
     /// The cgroup hierarchies.
     mounts: Vec<CgroupMount>,
-    /// Maps the contents of a `/proc/PID/cgroup` file to the frozen cgroups among the listed
-    /// cgroups and their ancestors.
+    /// Frozen cgroups for the contents of each `/proc/PID/cgroup` file, including frozen ancestors.
     known: Mutex<HashMap<Vec<u8>, Vec<FrozenCgroup>>>,
 }
 
 impl Freezer {
-    /// Finds the cgroup hierarchies in pidns's own mount namespace, so that the paths of frozen
-    /// cgroups are valid in the user's shell.
+    /// Finds the cgroup hierarchies in pidns's own mount namespace, so that the user's shell can
+    /// use the paths of frozen cgroups.
     pub fn of_viewer() -> Self {
         let table = read_own(c"self/mountinfo").unwrap_or_default();
         let mounts = parse::cgroup_mounts(&table, "freezer").collect();
         Self { mounts, known: Mutex::default() }
     }
 
-    /// Returns the frozen cgroups that contain a thread of a process, directly or in a descendant
-    /// cgroup.
+    /// Returns the frozen cgroups that contain a thread of a process, directly or in a descendant.
     pub fn frozen_cgroups(&self, procfs: &Procfs, process: &Process) -> Vec<FrozenCgroup> {
         let Ok(dir) = ProcessDir::open(procfs.fd(), process.pid) else { return Vec::new() };
         let mut cgroups: Vec<Vec<u8>> = Vec::new();
@@ -229,7 +221,7 @@ impl Freezer {
         found
     }
 
-    /// Returns `true` if the version 2 cgroup of a process is frozen. `cgroups` is the contents of
+    /// Returns `true` if the version 2 cgroup of a process is frozen. `cgroups` is its
     /// `/proc/PID/cgroup`.
     pub fn is_frozen_cgroup(&self, cgroups: &[u8]) -> bool {
         let mut mounts = self.mounts.iter().filter(|it| it.is_v2());
@@ -241,11 +233,10 @@ impl Freezer {
         events.is_some_and(|events| memmem::find(&events, b"frozen 1").is_some())
     }
 
-    /// Returns the frozen cgroups that contain a thread, directly or in a descendant cgroup.
-    /// `cgroups` is the contents of `/proc/PID/task/TID/cgroup`.
+    /// Returns the frozen cgroups among the cgroups of a thread and their ancestors. `cgroups` is
+    /// the contents of `/proc/PID/task/TID/cgroup`.
     fn frozen(&self, cgroups: Vec<u8>) -> Vec<FrozenCgroup> {
-        // A thread that panics cannot leave the map half changed, so a poisoned lock can still be
-        // used.
+        // A panic can't leave the map half changed, so a poisoned lock can still be used.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let find = |is_v2| {
             let mut mounts = self.mounts.iter().filter(move |it| it.is_v2() == is_v2);
@@ -261,11 +252,11 @@ impl Freezer {
     }
 }
 
-/// Reads the cgroup at `path` and its closest ancestors, at most [`MAX_LEVELS`] cgroups in total.
-/// Returns the frozen cgroups.
+/// Returns the frozen cgroups among the cgroup at `path` and its closest ancestors. Reads at most
+/// [`MAX_LEVELS`] cgroups.
 fn frozen_above(mount: &CgroupMount, path: &[u8]) -> Vec<FrozenCgroup> {
     let (point, path) = (OsStr::from_bytes(&mount.point), OsStr::from_bytes(path));
-    // The root cgroup can't be frozen, so it has neither of these files.
+    // The root cgroup has neither of these files, because it can't be frozen.
     let file = if mount.is_v2() { "cgroup.freeze" } else { "freezer.self_freezing" };
     let is_frozen =
         |dir: &&Path| fs::read(dir.join(file)).is_ok_and(|value| value.starts_with(b"1"));
@@ -279,8 +270,8 @@ fn frozen_above(mount: &CgroupMount, path: &[u8]) -> Vec<FrozenCgroup> {
     above.map(name).collect()
 }
 
-/// Returns `true` if SIGTERM does not end a process: the process ignores SIGTERM, or it is an init
-/// that neither handles nor blocks SIGTERM. The kernel drops SIGTERM for such an init.
+/// Returns `true` if SIGTERM does not end a process. For an init that neither handles nor blocks
+/// SIGTERM, the kernel drops the signal.
 pub fn ignores_sigterm(procfs: &Procfs, process: &Process) -> bool {
     const SIGTERM: u64 = 1 << 14;
     let Some(status) = text_now(procfs, process) else { return false };

@@ -16,9 +16,8 @@ use crate::collect::kernel::blocked;
 use crate::collect::registry::descriptors_for_reading;
 use crate::model::Pid;
 
-/// Maximum number of processes handed to a thread at a time. With larger batches, the other threads
-/// would wait longer for a thread with a slow batch. With smaller batches, it would take longer to
-/// hand them over.
+/// Maximum number of processes in a batch for one thread. Larger batches distribute the work less
+/// evenly, and smaller batches take longer to hand over.
 const MAX_BATCH: usize = 32;
 
 /// Minimum batch size for processes that are slow to read (see [`read`]).
@@ -27,18 +26,18 @@ const MIN_BATCH: usize = 16;
 /// Number of batches that can be queued for each helper thread.
 const WAITING_BATCHES: usize = 4;
 
-/// Delay before helper threads are started. Starting threads takes a few tenths of a millisecond,
-/// and on an idle host, a single thread finishes the scan within this delay.
+/// Delay before helper threads are started. On an idle host, one thread finishes the scan within
+/// this delay.
 const HELPERS_AFTER: Duration = Duration::from_millis(1);
 
-/// Number of file descriptors for which the kernel allocates space before helper threads start (see
+/// Number of file descriptors for which space is allocated before helper threads start (see
 /// [`grow_descriptor_table`]).
 const DESCRIPTORS: u64 = 4096;
 
-/// Maximum number of file descriptors that one thread of a scan has open at a time.
+/// Maximum number of file descriptors that one thread has open at a time.
 const DESCRIPTORS_PER_THREAD: u64 = 16;
 
-/// A batch of processes that is handed to one thread.
+/// Processes that are handed to one thread together.
 type Batch = Vec<Target>;
 
 /// Reads every process that the procfs lists. The result is sorted by PID.
@@ -48,18 +47,16 @@ pub fn walk(scan: Scan<'_>) -> SysResult<ScanFindings> {
 
 /// Reads the given processes. The result is sorted by PID.
 pub fn read(scan: Scan<'_>, pids: &[Pid]) -> ScanFindings {
-    // The processes passed to this function are slow to read, so even a small batch is worth
-    // handing to a helper thread.
+    // These processes are slow to read, so even a small batch is worth handing to a helper thread.
     let size = (pids.len() / 8).clamp(MIN_BATCH, MAX_BATCH);
-    // `read_batches` fails only if the PIDs of a procfs can't be listed. Here the PIDs are given,
-    // so it can't fail.
+    // Only listing the PIDs can fail, and here the PIDs are given.
     read_batches(scan, size, pids.iter().map(|&pid| Ok(pid))).unwrap_or_default()
 }
 
 /// Reads processes while their PIDs are being listed.
 ///
-/// The calling thread lists the PIDs, and queues them in batches for the helper threads. If the
-/// queue is full, the calling thread reads the next batch itself.
+/// The calling thread queues the PIDs in batches for the helper threads. If the queue is full, the
+/// calling thread reads the next batch itself.
 fn read_batches(
     scan: Scan<'_>,
     size: usize,
@@ -108,24 +105,24 @@ fn read_batches(
     })
 }
 
-/// The subset of the processes that one call of a `list` function must list (see
-/// [`read_while_listing`]).
+/// The part of the processes that one call of a `list` function lists (see [`read_while_listing`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
     /// All processes.
     Whole,
-    /// One half of the processes; [`Second`](Self::Second) is the other half.
+    /// One half of the processes.
     First,
-    /// The half of the processes that [`First`](Self::First) leaves out.
+    /// The processes that [`First`](Self::First) leaves out.
     Second,
 }
 
 /// Lists processes with `list`, and reads each process as soon as it is listed. Returns the results
 /// of all calls of `list`, and the processes sorted by PID.
 ///
-/// Calls `list` in two threads, once for each half of the processes. If no second thread can be
-/// started, calls `list` once for all processes. `list` must pass every process of its [`Share`] to
-/// the callback.
+/// Two threads call `list`, each for one half of the processes. If no second thread can be started,
+/// `list` is called once for all processes.
+///
+/// `list` must pass every process of its [`Share`] to the callback.
 pub fn read_while_listing<T: Send>(
     scan: Scan<'_>,
     list: impl Fn(Share, &dyn Fn(Target)) -> T + Sync,
@@ -137,9 +134,8 @@ pub fn read_while_listing<T: Send>(
     thread::scope(|scope| {
         let mut helpers = Vec::new();
         for _ in 0..helper_count(scan) {
-            // If the helper thread receives a `Sender` through `start`, it first lists processes
-            // and sends them through this `Sender`. If `start` is dropped, the helper thread only
-            // reads processes.
+            // If the helper thread receives a `Sender` through `start`, it first lists processes.
+            // If `start` is dropped, it only reads processes.
             let (start, started) = mpsc::channel();
             let help = move || {
                 let listed = started.recv().ok().map(|sender| list(Share::Second, sender));
@@ -149,8 +145,7 @@ pub fn read_while_listing<T: Send>(
                 helpers.push((start, helper));
             }
         }
-        // The first helper thread lists half of the processes, and then reads processes. The other
-        // helper threads only read processes.
+        // Only the first helper thread lists processes. All helper threads read processes.
         let share = match helpers.first() {
             Some((start, _)) if start.send(sender.clone()).is_ok() => Share::First,
             _ => Share::Whole,
@@ -177,16 +172,15 @@ fn read_received(mut worker: Worker<'_>, batches: &Mutex<Receiver<Batch>>) -> Sc
     worker.finish()
 }
 
-/// Sorts the processes by PID. Each thread reads its processes in ascending order, so the list
-/// consists of a few sorted runs. A stable sort merges them in one pass.
+/// Sorts the processes by PID. The list consists of a few sorted runs, which a stable sort merges
+/// in one pass.
 fn sorted(mut found: ScanFindings) -> ScanFindings {
     found.processes.sort_by_key(|process| process.pid);
     found
 }
 
-/// Returns the number of helper threads to start, and enlarges the descriptor table for them. The
-/// number is limited because each thread needs file descriptors, and because too many threads would
-/// only wait for each other in the kernel.
+/// Returns the number of helper threads to start, and enlarges the descriptor table for them. Too
+/// many threads would only wait for each other in the kernel.
 fn helper_count(scan: Scan<'_>) -> usize {
     let useful = thread::available_parallelism().map_or(1, |cores| cores.get().min(8));
     let affordable = descriptors_for_reading() / DESCRIPTORS_PER_THREAD;
@@ -197,13 +191,11 @@ fn helper_count(scan: Scan<'_>) -> usize {
     threads - 1
 }
 
-/// Makes the kernel allocate a large descriptor table for this process: duplicates `fd` to a high
-/// number, and closes the duplicate at once. If that fails, the table grows when needed.
+/// Makes the kernel allocate a large descriptor table for this process. If that fails, the table
+/// grows when needed.
 ///
-/// The scan needs a descriptor for every namespace, so the table grows several times. Each time the
-/// table doubles in a process with several threads, the kernel waits a few milliseconds for an RCU
-/// grace period. With a single thread, the kernel does not wait, so call this function before other
-/// threads start.
+/// Must be called before other threads start: in a process with several threads, the kernel waits a
+/// few milliseconds (for RCU) each time the table grows.
 pub fn grow_descriptor_table(fd: impl AsFd) {
     let limit = getrlimit(Resource::Nofile).current.map_or(DESCRIPTORS, |it| it.min(DESCRIPTORS));
     if let Some(last) = limit.checked_sub(1).and_then(|last| i32::try_from(last).ok()) {

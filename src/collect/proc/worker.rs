@@ -1,5 +1,5 @@
-//! Reads the processes that are assigned to one thread of a scan. A process that changes while it
-//! is being read is read again.
+//! Reads the processes that are assigned to one thread of a scan, and reads a process again if it
+//! changed meanwhile.
 
 use std::time::{Duration, Instant};
 
@@ -11,13 +11,12 @@ use super::scan::{Scan, Target};
 use crate::model::{DiagnosticCode, Pid};
 
 /// Delays of the second and the third retry, measured from the first attempt to read a process. The
-/// first retry has no fixed delay: the thread reads its other processes before it.
+/// first retry has no fixed delay.
 const RETRIES: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(600)];
 
-/// Maximum number of late rounds. A late round follows the last regular attempt
-/// ([`Attempt::Final`]). It rereads each process whose last read failed with `ESRCH`, because such
-/// a process may still exist: another of its threads may have called `execve(2)` (see
-/// [`Worker::finish`]). If all rounds fail, the process is reported as unreadable.
+/// Maximum number of extra rounds after the last regular attempt. An extra round rereads each
+/// process that seemed to be gone (`ESRCH`), because it may still exist after `execve(2)` in one of
+/// its threads.
 const MAX_LATE_ROUNDS: usize = 16;
 
 /// Reads processes in one thread of a scan.
@@ -25,23 +24,21 @@ pub struct Worker<'a> {
     reader: ProcessReader<'a>,
     found: ScanFindings,
     attempt: Attempt,
-    /// Number of rounds so far after the last regular attempt; see [`MAX_LATE_ROUNDS`].
+    /// Number of extra rounds so far (see [`MAX_LATE_ROUNDS`]).
     late_rounds: usize,
     /// Processes that must be read again.
     retry: Vec<Target>,
-    /// Time at which a process was last added to `retry` after a failed first attempt. The delays
-    /// in [`RETRIES`] start at this time.
+    /// Time of the last failed first attempt. The delays in [`RETRIES`] start at this time.
     last_added: Instant,
 }
 
-/// The stage of a worker: the first attempt to read its processes, the retries, or the final
-/// attempt.
+/// The stage of a worker.
 #[derive(Clone, Copy, PartialEq)]
 enum Attempt {
     First,
     Retry,
-    /// The last regular attempt to read a process, or a late round (see [`MAX_LATE_ROUNDS`]).
-    /// Accepts the result even if it looks inconsistent.
+    /// The last regular attempt, or an extra round. Accepts the result even if it looks
+    /// inconsistent.
     Final,
 }
 
@@ -57,8 +54,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Reads the given processes. Processes that must be read again are left to
-    /// [`finish`](Self::finish).
+    /// Reads the given processes. [`finish`](Self::finish) repeats failed reads.
     pub fn read(&mut self, targets: impl IntoIterator<Item = Target>) {
         for Target { pid, none_open_since, init } in targets {
             match init.and_then(|init| self.reader.confirm_init(*init)) {
@@ -70,10 +66,8 @@ impl<'a> Worker<'a> {
 
     /// Reads the processes in `retry` again, and returns the results for all processes.
     ///
-    /// When a thread that is not the leader calls `execve(2)`, it takes over the leader's TID. For
-    /// a moment, the kernel still shows the old leader, which is exiting. A read at that moment
-    /// fails or returns wrong data: a link is not accessible, NSpid is empty or shows the old TID
-    /// of the thread, or the leader is gone.
+    /// A thread that calls `execve(2)` takes over the TID of the leader. Meanwhile, the kernel
+    /// still shows the old leader, which is exiting, so a read can fail or return wrong data.
     pub fn finish(mut self) -> ScanFindings {
         self.attempt = Attempt::Retry;
         while !self.retry.is_empty() {
@@ -94,7 +88,7 @@ impl<'a> Worker<'a> {
         self.found
     }
 
-    /// Reads one process. A process that exits before it has been read is left out.
+    /// Reads one process, unless it exits before it has been read.
     fn read_process(&mut self, pid: Pid, none_open_since: Option<u64>) {
         let is_final = self.attempt == Attempt::Final;
         let errno = match self.reader.read(pid, none_open_since, is_final) {
@@ -106,8 +100,8 @@ impl<'a> Worker<'a> {
             Err(errno) => errno,
         };
         let is_passing = match errno {
-            // No process has this PID. This error is temporary if a thread other than the leader is
-            // in `execve(2)`. If the second attempt also fails, the process has exited.
+            // No process has this PID. During `execve(2)`, this error is temporary. If the second
+            // attempt also fails, the process has exited.
             Errno::NOENT => self.attempt == Attempt::First,
             Errno::SRCH if self.late_rounds < MAX_LATE_ROUNDS => true,
             Errno::XDEV | Errno::AGAIN => !is_final,
