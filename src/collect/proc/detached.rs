@@ -15,8 +15,7 @@ use crate::model::{Pid, Process};
 /// Adds the descendants of the processes in `commands`, except daemons and their descendants.
 ///
 /// A daemon has left the session of its parent, and has no controlling terminal. Neither the daemon
-/// nor its descendants share a pipe with the commands. Pipes that the commands inherited from their
-/// parent do not count.
+/// nor its descendants share a pipe with the commands.
 pub fn add_attached_descendants(
     procfs: &Procfs,
     processes: &[Process],

@@ -41,8 +41,8 @@ const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(4), Duration::from_millis(16)];
 
-/// Number of command lines that may stay empty before a thread stops retrying. A command line is
-/// usually empty only for a moment, during `execve(2)`. But a process can leave it empty forever.
+/// Number of command lines that may stay empty before a thread stops retrying. A process can leave
+/// its command line empty forever.
 pub const PATIENCE: u32 = 16;
 
 /// Reads the details of one process.

@@ -21,14 +21,12 @@ use crate::model::{DiagnosticCode, EnvPattern, Process};
 const MAX_ENVIRONMENT: usize = 2 * 1024 * 1024;
 
 /// Pauses before empty environments are read again. The environment is empty while `execve(2)`
-/// loads a new program. Each pause serves all processes together, because a process can leave its
-/// environment empty forever.
+/// loads a new program.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(4)];
 
 /// Records which conditions the environment of each process meets.
 ///
-/// The kernel copies an environment from the memory of the process, which can block pidns (see
-/// [`blocked`](crate::collect::kernel::blocked)). So call this function only if the user requests
+/// Reading the memory of a process can block pidns. So call this function only if the user requests
 /// it.
 pub fn match_environments(
     procfs: &Procfs,

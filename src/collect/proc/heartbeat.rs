@@ -25,13 +25,12 @@ pub struct Step {
 ///
 /// A CI agent such as Jenkins starts an outer shell with two children. One child is the heartbeat,
 /// a background loop of `touch` and `sleep`. The other child is an inner shell, which runs the
-/// step's script. This function finds the nearest ancestor of pidns that is such an outer shell.
+/// step's script.
 ///
-/// A shell without a heartbeat or an inner shell is not accepted, because it may run the script
-/// itself. An init is not accepted, because its children may be orphans that it adopted.
+/// An init is not accepted as an outer shell, because it may have adopted its children.
 ///
-/// A job's own shell can look like an outer shell, as in `sh -c 'LOOP & sh check.sh'` with a loop
-/// of `touch` and `sleep`. pidns then mistakes the job's loop for a heartbeat.
+/// If a job's own shell starts such a loop and another shell (`sh -c 'LOOP & sh check.sh'`), pidns
+/// can mistake the job's loop for a heartbeat.
 pub fn step(
     procfs: &Procfs,
     processes: &[Process],
@@ -67,9 +66,8 @@ fn starts_heartbeat(arguments: &[u8]) -> bool {
     option == Some(b"-c") && calls(b"touch ") && calls(b"sleep ")
 }
 
-/// Returns the subshell `copy` and its descendants if they form a heartbeat: they run only `touch`,
-/// short `sleep`s, and copies of the subshell. Any other command means that the loop may belong to
-/// the job, such as a loop that waits for a server.
+/// Returns the subshell `copy` and its descendants if they form a heartbeat. A heartbeat runs only
+/// `touch`, short `sleep`s, and copies of the subshell.
 fn heartbeat(
     procfs: &Procfs,
     processes: &[Process],

@@ -48,10 +48,10 @@ enum ThreadsNow {
     Changed,
 }
 
-/// Determines whether any thread of a process is alive. The leader can exit long before the others.
+/// Determines whether any thread of a process is alive.
 ///
-/// One pass can miss a living thread: during `execve(2)`, it takes over the TID of the exiting
-/// leader. So two passes in a row must find only exiting threads.
+/// One pass can miss a living thread, because `execve(2)` can change its TID. So two passes in a
+/// row must find only exiting threads.
 fn life_by_threads(dir: BorrowedFd<'_>) -> SysResult<InitNow> {
     let mut exiting_before = false;
     for _ in 0..ATTEMPTS {
@@ -98,8 +98,6 @@ fn threads_now(dir: BorrowedFd<'_>) -> SysResult<ThreadsNow> {
 
 /// Determines whether the init with this PID is alive. Fails with `ESRCH` if no process has the
 /// PID, or if `is_init` returns `false`.
-///
-/// `is_init` must check that the PID still belongs to the init.
 pub fn life_of_pid(
     procfs: &Procfs,
     pid: Pid,

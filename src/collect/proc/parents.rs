@@ -12,8 +12,8 @@ const ROUNDS: usize = 8;
 
 /// Reads the parents that the scan missed, and rereads their children.
 ///
-/// The scan misses a parent that exits or starts during the scan. If the parent has exited,
-/// rereading the child shows its new parent. If the child has exited, it is removed from `found`.
+/// If the parent has exited, the child shows its new parent. If the child has exited, it is removed
+/// from `found`.
 pub fn find_missing(scan: Scan<'_>, found: &mut ScanFindings) {
     let mut before = BTreeSet::new();
     for _ in 0..ROUNDS {

@@ -45,8 +45,7 @@ pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
 }
 
 /// Returns the other processes in the pipelines of pidns and of its ancestors. Checks only the
-/// children of pidns and of its ancestors. Returns a child if pipes connect it to pidns or to an
-/// ancestor, directly or through other children.
+/// children of pidns and of its ancestors.
 fn pipeline(
     procfs: &Procfs,
     processes: &[Process],
@@ -66,9 +65,9 @@ fn pipeline(
     if pipes.is_empty() {
         return BTreeSet::new();
     }
-    // A child that a shell has just forked does not yet use its pipes as standard input and output,
-    // so read all its descriptors. Do the same for children of pidns: a shell may start processes
-    // for redirections, such as `2> >(cat)`, before it executes pidns.
+    // Read all descriptors of a child that a shell has just forked, because it does not yet use its
+    // pipes as standard input and output. Do the same for children of pidns, which may belong to
+    // redirections such as `2> >(cat)`.
     let is_starting = |it: &Process| {
         let is_child = |parent: &Process| it.ppid == Some(parent.pid) && it.comm == parent.comm;
         ancestry.first().is_some_and(|own| it.ppid == Some(own.pid))
@@ -131,12 +130,11 @@ fn children_of<'a>(
     children.into_values().flatten().collect()
 }
 
-/// For each ancestor of pidns that may adopt orphans, the children that it probably started itself.
-/// Inits and subreapers adopt orphans, and any ancestor except a shell may be a subreaper.
+/// The children that each ancestor of pidns probably started itself. Only ancestors that may adopt
+/// orphans are included: inits, and all processes except shells.
 ///
 /// The kernel lists children in the order in which they were forked or adopted. pidns assumes that
-/// an ancestor started all children listed before pidns (or before pidns's next ancestor), such as
-/// the earlier commands of pidns's pipeline.
+/// an ancestor started all children listed before pidns (or before pidns's next ancestor).
 ///
 /// An adopted orphan can also be listed before pidns. pidns recognizes such an orphan only if it is
 /// a session leader, or if it writes to a pipe whose reader is listed before the orphan.
@@ -178,11 +176,10 @@ impl Adopted {
     }
 }
 
-/// Returns the terminated children of pidns and of the shells in `ancestry`. [`pipeline`] can't
-/// find them, because their pipes can no longer be read.
+/// Returns the terminated children of pidns and of the shells in `ancestry`.
 ///
 /// pidns can have children that it did not start: a shell can start processes for redirections such
-/// as `< <(command)`, and then replace itself with pidns (`execve(2)`).
+/// as `< <(command)`, and then replace itself with pidns.
 fn ended_children(
     procfs: &Procfs,
     processes: &[Process],

@@ -31,7 +31,7 @@ pub struct Pipes {
     /// pipeline.
     pub may_be_daemon: bool,
     /// The pipes that this process writes to, and that an earlier sibling reads from. A shell
-    /// starts the writer of a pipe before the reader, so this process may be a daemon that
+    /// starts the writer of a pipe before the reader. So this process may be a daemon that
     /// inherited the pipe.
     pub late: HashSet<FileId>,
 }
@@ -42,16 +42,15 @@ impl Pipes {
         Self::of_descriptors(procfs, pid, |_| Ok(STANDARD.map(CString::from).into()))
     }
 
-    /// Finds the pipes among all open descriptors of a process. Reads the highest descriptor first:
-    /// a shell duplicates a pipe to a lower descriptor before it closes the original, so the pipe
-    /// can't be missed.
+    /// Finds the pipes among all open descriptors of a process. Reads the highest descriptor first,
+    /// because a shell moves pipes to lower descriptors.
     pub fn of_all(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |dir| Ok(paths(descriptors(dir)?)))
     }
 
-    /// Finds the pipes of pidns or a shell that may belong to its pipeline. Returns all pipes among
-    /// the standard descriptors. Among the higher descriptors, returns only write ends of anonymous
-    /// pipes, as in `exec 3> >(cat)`. Other pipes may lead to a server, as in `exec 3< <(server)`.
+    /// Finds the pipes of pidns or a shell that may belong to its pipeline: all pipes among the
+    /// standard descriptors, and write ends of anonymous pipes, as in `exec 3> >(cat)`. Other pipes
+    /// may lead to a server, as in `exec 3< <(server)`.
     pub fn of_shell(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |dir| {
             let is_passed_on = |fd: &u32| {
@@ -132,11 +131,8 @@ impl Pipes {
         self.read.is_empty() && self.written.is_empty()
     }
 
-    /// Returns `true` if `other` has the opposite end of a pipe in `self`.
-    ///
-    /// If so, also adds pipes of `other` to `self`. If `other` reads from the pipe, adds the pipes
-    /// that `other` writes to. If `other` writes to the pipe, adds the pipes that `other` reads
-    /// from.
+    /// Returns `true` if `other` has the opposite end of a pipe in `self`. If so, also adds the
+    /// pipes that lead from `other` to the next process of the pipeline.
     ///
     /// If `other` has only the same end of a pipe as `self`, it may be a daemon that inherited this
     /// end.

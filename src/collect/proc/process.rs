@@ -120,11 +120,8 @@ impl<'a> ProcessReader<'a> {
         }
     }
 
-    /// Confirms that an init found by the BPF program is still the init of its namespace, and reads
-    /// its cgroups. Returns `None` if the process must be read through /proc instead.
-    ///
-    /// A namespace has only one init in its lifetime, so comparing the PID and the namespace ID is
-    /// enough.
+    /// Confirms that an init found by BPF is still the init of its namespace, and reads its
+    /// cgroups. Returns `None` if the process must be read through /proc instead.
     pub fn confirm_init(&self, seen: SeenInit) -> Option<ReadProcess> {
         let SeenInit { process, ns_id, mount_namespace } = seen;
         let pid = process.pid;
@@ -260,8 +257,7 @@ impl<'a> ProcessReader<'a> {
     /// kernel thread, or if other files are needed.
     ///
     /// Reading only one file saves much time, because most processes of an idle host are kernel
-    /// threads. Kernel threads have only one PID, because they exist only in the initial PID
-    /// namespace.
+    /// threads.
     fn read_kernel_thread(&mut self, pid: Pid) -> Option<Process> {
         let mut dir = ProcessDir::by_path(self.scan.procfs.fd(), pid);
         let (base, name) = dir.file(c"stat");
@@ -292,9 +288,8 @@ impl<'a> ProcessReader<'a> {
         &mut self,
         open: &mut OpenProcess<'_>,
     ) -> SysResult<(Status, SysResult<Option<NamespaceId>>)> {
-        // Usually, the status is read first, because it may show that the link is not needed. For a
-        // process in a nested namespace, the status must be read after the link. If this is likely,
-        // read the link first, to avoid reading the status twice.
+        // In a nested namespace, the status must be read after the link. If the process is likely
+        // to be in one, read the link first, to avoid reading the status twice.
         let early =
             (self.last_was_nested || !self.scan.procfs.own).then(|| open.dir.pid_namespace());
         read_record(&open.status_file, &mut self.buffer)?;
@@ -371,9 +366,8 @@ impl<'a> ProcessReader<'a> {
         Ok(clock::start_time_in(&self.buffer))
     }
 
-    /// Opens the namespace of a process and keeps it open, so that its inode number can't be
-    /// reused. Returns `false` if the namespace is unknown or can't be opened. Fails with `ESRCH`
-    /// if the process is gone.
+    /// Opens the namespace of a process and keeps it open. Returns `false` if the namespace is
+    /// unknown or can't be opened. Fails with `ESRCH` if the process is gone.
     fn pin(&self, namespace: Option<NamespaceId>, open: &mut OpenProcess<'_>) -> SysResult<bool> {
         let Some(NamespaceId::Inode(inode)) = namespace else { return Ok(false) };
         if namespace == self.scan.namespace {

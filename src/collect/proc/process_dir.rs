@@ -96,10 +96,8 @@ pub fn still_there(status_file: &OwnedFd) -> Result<()> {
     rustix::io::pread(status_file, &mut [0; 1], 0).map(drop)
 }
 
-/// Runs `attempt`, and repeats it once if the process seems to be gone.
-///
-/// A living process seems to be gone if a thread other than the leader calls `execve(2)`: the old
-/// leader exits, and files opened before can't be read any more.
+/// Runs `attempt`, and repeats it once if the process seems to be gone. During `execve(2)` in a
+/// thread other than the leader, a living process can seem to be gone.
 pub fn try_twice<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     match attempt() {
         Err(errno) if is_gone(errno) => attempt(),
@@ -107,8 +105,8 @@ pub fn try_twice<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     }
 }
 
-/// Calls `read` for a file of a process, and retries once after an error. During `execve(2)`, the
-/// kernel can briefly deny access to a readable file.
+/// Reads a file of a process with `read`, and retries once after an error. During `execve(2)`, the
+/// kernel can briefly deny access.
 ///
 /// The outer result is `ESRCH` if the process is gone. Otherwise, the inner result is the result of
 /// `read`.

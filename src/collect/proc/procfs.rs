@@ -76,10 +76,8 @@ impl Procfs {
         Ok(Self { path, own: *own, viewer: *viewer, dir, uncovered })
     }
 
-    /// Returns a procfs that shows the same processes, but without mounts that cover files.
-    ///
-    /// Returns `None` if the kernel refuses to create such a procfs, or if `self` does not show
-    /// pidns's own PID namespace.
+    /// Returns a procfs that shows the same processes, but without mounts that cover files. Returns
+    /// `None` if there is no such procfs.
     pub fn uncovered(&self) -> Option<&Self> {
         let make = || {
             let dir = self.own.then(private_procfs)?.ok()?;

@@ -339,8 +339,8 @@ impl FollowUp for ProcSource {
 
     /// Finds out whether a namespace has ever had an init.
     ///
-    /// A new thread enters the namespace and reads its own link `pid_for_children`, which the
-    /// kernel shows only if the namespace has had an init. Entering requires `CAP_SYS_ADMIN`.
+    /// A new thread enters the namespace and reads its own link `pid_for_children`. The kernel
+    /// shows this link only if the namespace has had an init.
     fn had_init(&self, namespace: &NamespaceFd) -> Option<bool> {
         // The new thread reads its own link, so it needs a procfs that shows pidns.
         let procfs = self.own.as_ref().unwrap_or(&self.procfs);

@@ -81,7 +81,7 @@ pub fn described(pid: Pid, status: Status, namespace: Option<NamespaceId>) -> Pr
         nspid: status.nspid,
         comm: status.comm,
         state: status.state,
-        // Every known kernel shows the UID.
+        // Every known kernel shows the UID, so this fallback is not used.
         uid: status.uid.unwrap_or(NOBODY),
         threads: status.threads,
         kernel_thread,

@@ -18,7 +18,6 @@ use crate::model::{Pid, Process};
 /// other children.
 ///
 /// Skips processes outside the sessions of pidns and its ancestors, because they may be daemons.
-/// Adds a pipe only if pidns cannot see which process has the other end open.
 pub fn add_possible_pipes(
     procfs: &Procfs,
     ancestry: &[&Process],

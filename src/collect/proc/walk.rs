@@ -37,7 +37,6 @@ const DESCRIPTORS: u64 = 4096;
 /// Maximum number of file descriptors that one thread has open at a time.
 const DESCRIPTORS_PER_THREAD: u64 = 16;
 
-/// Processes that are handed to one thread together.
 type Batch = Vec<Target>;
 
 /// Reads every process that the procfs lists. The result is sorted by PID.
@@ -121,8 +120,6 @@ pub enum Share {
 ///
 /// Two threads call `list`, each for one half of the processes. If no second thread can be started,
 /// `list` is called once for all processes.
-///
-/// `list` must pass every process of its [`Share`] to the callback.
 pub fn read_while_listing<T: Send>(
     scan: Scan<'_>,
     list: impl Fn(Share, &dyn Fn(Target)) -> T + Sync,
@@ -191,11 +188,10 @@ fn helper_count(scan: Scan<'_>) -> usize {
     threads - 1
 }
 
-/// Makes the kernel allocate a large descriptor table for this process. If that fails, the table
-/// grows when needed.
+/// Makes the kernel allocate a large descriptor table for this process.
 ///
-/// Must be called before other threads start: in a process with several threads, the kernel waits a
-/// few milliseconds (for RCU) each time the table grows.
+/// Must be called before other threads start. In a process with several threads, the kernel waits a
+/// few milliseconds each time the table grows.
 pub fn grow_descriptor_table(fd: impl AsFd) {
     let limit = getrlimit(Resource::Nofile).current.map_or(DESCRIPTORS, |it| it.min(DESCRIPTORS));
     if let Some(last) = limit.checked_sub(1).and_then(|last| i32::try_from(last).ok()) {

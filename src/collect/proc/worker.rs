@@ -14,9 +14,8 @@ use crate::model::{DiagnosticCode, Pid};
 /// first retry has no fixed delay.
 const RETRIES: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(600)];
 
-/// Maximum number of extra rounds after the last regular attempt. An extra round rereads each
-/// process that seemed to be gone (`ESRCH`), because it may still exist after `execve(2)` in one of
-/// its threads.
+/// Maximum number of extra rounds after the last regular attempt. During `execve(2)`, a process can
+/// seem to be gone (`ESRCH`), so each extra round reads such processes again.
 const MAX_LATE_ROUNDS: usize = 16;
 
 /// Reads processes in one thread of a scan.
@@ -32,7 +31,6 @@ pub struct Worker<'a> {
     last_added: Instant,
 }
 
-/// The stage of a worker.
 #[derive(Clone, Copy, PartialEq)]
 enum Attempt {
     First,
@@ -66,8 +64,8 @@ impl<'a> Worker<'a> {
 
     /// Reads the processes in `retry` again, and returns the results for all processes.
     ///
-    /// A thread that calls `execve(2)` takes over the TID of the leader. Meanwhile, the kernel
-    /// still shows the old leader, which is exiting, so a read can fail or return wrong data.
+    /// During `execve(2)`, the kernel may still show the old leader, which is exiting. So a read
+    /// can fail or return wrong data.
     pub fn finish(mut self) -> ScanFindings {
         self.attempt = Attempt::Retry;
         while !self.retry.is_empty() {

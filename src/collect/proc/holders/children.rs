@@ -39,10 +39,8 @@ pub fn search(
     }
 }
 
-/// Finds the PID namespace for a thread's children if the link `pid_for_children` is missing.
-///
-/// The link is missing if the thread is exiting, or if the namespace has no init yet. In the second
-/// case, pidns can open the namespace through a pidfd.
+/// Finds the PID namespace for a thread's children if the link `pid_for_children` is missing. The
+/// thread is then exiting, or the namespace has no init yet.
 fn search_nascent(
     search: &HolderSearch<'_>,
     dir: BorrowedFd<'_>,
@@ -66,8 +64,7 @@ fn search_nascent(
     match namespace {
         Ok(fd) => {
             // If the link is still missing, the namespace has no init yet. If the link exists now,
-            // it is unknown whether the namespace has an init: the thread may have chosen another
-            // namespace (`setns(2)`).
+            // the thread may have chosen another namespace, so the state of this one is unknown.
             let is_missing = namespace_link(dir, FOR_CHILDREN, "pid") == Err(Errno::NOENT);
             let history = if is_missing { InitHistory::NoneYet } else { InitHistory::Unknown };
             add_holder(search, fd.inode(), tid, held, history, || Ok(fd), || true);

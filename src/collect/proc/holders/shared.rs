@@ -115,9 +115,8 @@ impl SearchedTables {
 }
 
 impl Tables {
-    /// Searches `order` for a thread's descriptor table. Like [`slice::binary_search`], returns the
-    /// position of the table, or the position at which to insert it. Returns `None` if kcmp(2)
-    /// fails.
+    /// Searches `order` for a thread's descriptor table, like [`slice::binary_search`]. Returns
+    /// `None` if kcmp(2) fails.
     fn position(&mut self, tid: Pid) -> Option<Result<usize, usize>> {
         loop {
             let mut failed = None;

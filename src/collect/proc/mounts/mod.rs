@@ -42,9 +42,8 @@ use table::MountTable;
 /// Maximum number of mount namespaces that are kept open for a later search.
 const MAX_MOUNTED: usize = 256;
 
-/// Maximum number of passes to find a thread in a mount namespace that all known threads have left.
-/// One pass is not enough, because the kernel can reuse the inode number for a short-lived mount
-/// namespace.
+/// Maximum number of attempts to find a thread in a mount namespace that all known threads have
+/// left.
 const MAX_PASSES: usize = 4;
 
 /// Maximum time that the search waits for the kernel's global mount lock (`namespace_sem`).
@@ -55,8 +54,7 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 const MAX_UNSEEN_TIME: Duration = Duration::from_secs(1);
 
 /// Searches each mount namespace that pidns can reach, and adds the bind mounts of PID namespaces
-/// to `found`. Must be called after the processes were read, because most mount namespaces are
-/// found through a process.
+/// to `found`. Must be called after the processes were read.
 pub fn search(
     procfs: &Procfs,
     namespace: Option<NamespaceId>,
@@ -299,8 +297,7 @@ impl MountSearch<'_> {
     /// Searches a mount namespace through the `mountinfo` files of `readers`. Returns `false` if
     /// all these threads have left the mount namespace.
     ///
-    /// Each thread sees only the mounts below its root directory. If no thread is likely to see all
-    /// mounts, adds a diagnostic.
+    /// If no thread is likely to see all mounts, adds a diagnostic.
     fn search_views(&mut self, inode: u64, readers: &[Reader]) -> bool {
         let mut roots = HashSet::new();
         let mut views = Vec::new();
@@ -338,8 +335,8 @@ impl MountSearch<'_> {
 
     /// Opens the mounted namespaces, keeps them open, and adds the mounts as holders.
     ///
-    /// The mount table is read again at the end, because the inode number of an unmounted namespace
-    /// can be reused. If a mount is still in the table, it belongs to the open namespace.
+    /// Before a namespace is opened, its inode number can be reused. So the mount table is read
+    /// again at the end.
     fn add_mounts<'r>(
         &mut self,
         table: &MountTable,

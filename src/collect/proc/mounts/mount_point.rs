@@ -27,13 +27,12 @@ pub fn root_of(namespace: &NamespaceFd) -> Result<OwnedFd> {
 
 /// Opens a namespace through its bind mount. `path` is resolved below the directory `root`.
 ///
-/// Any user can choose the path, so it may lead through a FUSE file system that never answers. So
-/// only the kernel's path cache is used (`RESOLVE_CACHED`, since Linux 5.12), which contains every
-/// mount point. Opening a device can have side effects, so the file is opened for reading only if
-/// it is a namespace.
+/// The path may lead through a FUSE file system that never answers. So the kernel must resolve it
+/// from its cache (`RESOLVE_CACHED`, since Linux 5.12), which contains every mount point. Opening a
+/// device can have side effects, so only a namespace is opened for reading.
 ///
-/// Fails with `ESTALE` if the path leads to anything else than the namespace with this inode, and
-/// with `EAGAIN` if the path is not in the kernel's cache.
+/// Fails with `ESTALE` if the path does not lead to the namespace with this inode. Fails with
+/// `EAGAIN` if the path is not in the kernel's cache.
 pub fn open_beneath(root: &OwnedFd, path: &[u8], inode: u64) -> Result<NamespaceFd> {
     if path == PATH_TOO_LONG {
         return Err(Errno::NAMETOOLONG);
