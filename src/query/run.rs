@@ -12,33 +12,30 @@ use crate::model::{
     Verdict,
 };
 
-/// The data that distinguishes the processes and namespaces of a command from all others on the
-/// host.
+/// The data that separates the processes and namespaces of a command from all others.
 #[derive(Clone, Debug)]
 pub struct RunScope {
-    /// The pidns process. As a subreaper, it adopts orphaned descendants of the command.
+    /// The pidns process, which adopts orphaned descendants of the command.
     pub reaper: Pid,
-    /// The processes in the command's cgroup. They are leftovers even if they do not descend from
-    /// pidns. Empty without `--cgroup`.
+    /// The processes in the command's cgroup. All of them are leftovers. Empty without `--cgroup`.
     pub members: BTreeSet<Pid>,
     /// The PID namespaces that were bind-mounted before the command started.
     pub mounted: MountedNamespaces,
-    /// Zombies that pidns cannot reap itself, and that still existed shortly after the scan. Other
-    /// zombies do not count as leftovers.
+    /// Zombies that pidns cannot reap, and that their parents have not reaped soon after the scan.
+    /// Other zombies are no leftovers.
     pub unreaped: BTreeSet<Pid>,
 }
 
 /// The processes and namespaces that a command left behind.
 #[derive(Debug)]
 pub struct Leftovers {
-    /// The leftover processes, the namespaces that contain leftovers, and the ancestors of those
-    /// namespaces.
+    /// The leftover processes, their namespaces, and the ancestors of these namespaces.
     pub graph: PidGraph,
-    /// The leftover namespaces: namespaces that the command created and that still exist.
+    /// The namespaces that the command created and that still exist.
     pub namespaces: BTreeSet<NamespaceId>,
-    /// `true` if pidns still has children that fork and exit too fast for a scan to read them.
+    /// `true` if pidns still has children, but they fork and exit too fast for a scan.
     pub unseen: bool,
-    /// Processes that are in a leftover namespace, but are not descendants of the command.
+    /// Processes in a leftover namespace that do not descend from the command.
     pub outsiders: Outsiders,
 }
 
@@ -51,10 +48,10 @@ pub struct RunReport {
     pub ended: Ended,
     /// Maximum time to wait for leftover processes to end.
     pub grace: Duration,
-    /// Time that pidns waited for leftover processes to end. A signal that asks pidns to exit can
-    /// end the wait before `grace` has passed.
+    /// Time that pidns waited for leftover processes to end. A signal can end the wait before
+    /// `grace` has passed.
     pub waited: Duration,
-    /// The codes that are denied: `pidns run` fails if a finding has such a code.
+    /// The codes that make `pidns run` fail.
     pub denied: BTreeSet<CheckCode>,
     /// The leftovers, or `None` if there are none.
     pub leftovers: Option<Leftovers>,
@@ -62,19 +59,19 @@ pub struct RunReport {
     pub uptime: Duration,
     /// Facts about the live host, for use in the advice.
     pub live: LiveFacts,
-    /// The result of `--kill`; `None` without `--kill`, or if no process was killed.
+    /// The result of `--kill`. `None` without `--kill`, or if no process was killed.
     pub killed: Option<Killed>,
 }
 
 impl RunReport {
-    /// Returns the findings about all leftovers. A leftover namespace that is dead or nascent has a
-    /// second finding, about its state.
+    /// Returns the findings about all leftovers. A dead or nascent namespace has two findings: as a
+    /// leftover, and about its state.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
         self.leftovers.as_ref().map(|left| left.findings(&self.denied)).unwrap_or_default()
     }
 
-    /// Returns the codes of the findings that make `pidns run` fail (`--deny`).
+    /// Returns the codes of the findings that make `pidns run` fail.
     #[must_use]
     pub fn violations(&self) -> BTreeSet<CheckCode> {
         let is_denied = |finding: &Finding| finding.verdict == Verdict::Deny;
@@ -89,8 +86,7 @@ impl RunReport {
 }
 
 impl Leftovers {
-    /// Finds the processes and namespaces that the command left behind. `snapshot` must have been
-    /// taken after the command ended.
+    /// Finds what the command left behind. `snapshot` must be newer than the end of the command.
     #[must_use]
     pub fn of(mut snapshot: Snapshot, scope: &RunScope) -> Self {
         snapshot.processes.retain(|it| !it.is_unreaped() || scope.unreaped.contains(&it.pid));
@@ -130,7 +126,7 @@ impl Leftovers {
         self.graph.processes().is_empty() && self.namespaces.is_empty() && !self.unseen
     }
 
-    /// Returns `true` if the init of a PID namespace is a leftover.
+    /// Returns `true` if a leftover process is the init of a PID namespace.
     #[must_use]
     pub fn has_init(&self) -> bool {
         self.made().any(|it| it.init.is_some())
@@ -143,8 +139,8 @@ impl Leftovers {
         self.graph.processes().iter().filter(is_root).collect()
     }
 
-    /// Returns the findings about all leftovers. A leftover namespace that is dead or nascent has a
-    /// second finding, about its state.
+    /// Returns the findings about all leftovers. A dead or nascent namespace has two findings: as a
+    /// leftover, and about its state.
     #[must_use]
     pub fn findings(&self, denied: &BTreeSet<CheckCode>) -> Vec<Finding> {
         let finding = |code, subject| {
@@ -172,14 +168,14 @@ impl Leftovers {
         findings
     }
 
-    /// Updates the outsiders (processes that do not descend from the command) from a snapshot taken
-    /// right before pidns kills the inits.
+    /// Updates the processes that the kernel will kill together with a leftover init. `later` is a
+    /// snapshot from right before the kill.
     pub fn update_outsiders(&mut self, later: &Snapshot, scope: &RunScope) {
         self.outsiders.update(later, &descendants(&later.processes, scope));
     }
 
-    /// Adds the outsiders (processes that do not descend from the command) that the kernel killed
-    /// together with the init of their PID namespace.
+    /// Adds the processes that the kernel killed together with the init of their PID namespace,
+    /// although they do not descend from the command.
     pub fn add_killed_outsiders(&mut self, killed: &mut Killed) {
         let (processes, parents) = mem::take(&mut self.outsiders).killed(killed);
         killed.outsiders = processes.iter().map(|it| it.pid).collect();
@@ -193,8 +189,8 @@ impl Leftovers {
     }
 }
 
-/// Sets `member_count` in each namespace. Must be called before processes that are not leftovers
-/// are removed from the snapshot, because the count includes them.
+/// Sets the `member_count` of each namespace. Must be called while the snapshot still contains all
+/// processes.
 fn count_members(snapshot: &mut Snapshot) {
     let mut counts: HashMap<_, usize> = HashMap::new();
     for id in snapshot.processes.iter().filter_map(|process| process.namespace) {
@@ -207,8 +203,7 @@ fn count_members(snapshot: &mut Snapshot) {
 
 /// Returns the members of the command's cgroup, and the descendants of pidns.
 fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
-    // `cgroup.procs` does not list zombies, so a zombie is treated as a member if its parent is a
-    // member.
+    // A zombie is a member if its parent is one, because `cgroup.procs` does not list zombies.
     let is_member = |it: &&Process| {
         let parent = it.ppid.filter(|_| it.is_unreaped());
         let members = &scope.members;
@@ -234,24 +229,21 @@ fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
     descendants
 }
 
-/// Returns the namespaces that the command created and that still exist.
+/// Returns the namespaces that the command created and that still exist, and their ancestors up to
+/// the namespace of pidns (excluded).
 ///
-/// A namespace with an init was created by the command if, and only if, its init descends from
-/// pidns. Members other than the init do not show who created the namespace, because a descendant
-/// of pidns can enter an existing namespace.
+/// A namespace with an init was created by the command if its init descends from pidns. Other
+/// members do not matter, because a process can enter an existing namespace.
 ///
-/// A namespace without an init counts as created by the command in these cases:
-///
-/// - A descendant of pidns is a member or keeps the namespace alive.
-/// - The namespace was bind-mounted while the command ran.
-///
-/// However, a namespace without an init counts as older than the command in these cases:
+/// A namespace without an init counts as older than the command in these cases:
 ///
 /// - pidns has inherited a descriptor of the namespace.
 /// - The namespace was bind-mounted before the command started, and is still mounted.
 ///
-/// The result includes the ancestors of the created namespaces, up to but not including the
-/// namespace of pidns.
+/// Otherwise, a namespace without an init counts as created by the command in these cases:
+///
+/// - A descendant of pidns is a member or keeps the namespace alive.
+/// - The namespace was bind-mounted while the command ran.
 fn made_namespaces(
     snapshot: &Snapshot,
     pids: &HashSet<Pid>,
@@ -260,8 +252,7 @@ fn made_namespaces(
     let is_held_by_descendant =
         |holder: &Holder| holder.pid().is_some_and(|pid| pids.contains(&pid));
     // Returns `Some(true)` for a mount that is older than the command, and `Some(false)` for a
-    // newer mount. Returns `None` if the holder is not a mount. Also returns `None` if the mount is
-    // in another mount namespace, because the earlier mounts of that namespace are unknown.
+    // newer mount. Returns `None` for other holders, and for mounts in another mount namespace.
     let is_old_mount = |namespace: &Namespace, holder: &Holder| match holder {
         Holder::Mount { path, mount_namespace } => {
             let is_own = Some(*mount_namespace) == scope.mounted.mount_namespace;
@@ -270,8 +261,7 @@ fn made_namespaces(
         }
         Holder::Fd { .. } | Holder::PidForChildren { .. } | Holder::File { .. } => None,
     };
-    // If pidns itself holds the namespace, it has inherited a descriptor of the namespace. So the
-    // namespace is older than the command.
+    // A descriptor that pidns has inherited is older than the command, and so is its namespace.
     let shows_age = |namespace: &Namespace, holder: &Holder| {
         holder.pid() == Some(scope.reaper) || is_old_mount(namespace, holder) == Some(true)
     };
@@ -407,7 +397,7 @@ mod tests {
         namespaces.push(namespace(10, None));
         namespaces.push(namespace(80, Some(70)));
         let mount = |path: &str| Holder::Mount { path: path.to_owned(), mount_namespace: 99 };
-        // Namespace 40 was mounted before the command started. The command mounted namespace 50. A
+        // Namespace 40 was mounted before the command started, and namespace 50 by the command. A
         // leftover process keeps namespace 60 alive. The command created namespace 80, whose parent
         // is 70.
         let held_by = |raw| Holder::Fd { pid: pid(raw), comm: None, fd: 3 };

@@ -1,6 +1,6 @@
-//! Filters a graph. The result is also a graph, so every output format can show it.
+//! Filters a graph. The result is also a graph, so all output formats can show it.
 //!
-//! The result includes the ancestors of each selected namespace, but not the ancestors' members.
+//! The ancestors of selected namespaces are part of the result, but without their members.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -15,19 +15,18 @@ use crate::model::{
     NamespaceState, NotFound, Pid, Process,
 };
 
-/// A filter for processes and namespaces. Selects only processes and namespaces that meet all
-/// conditions.
+/// A filter for processes and namespaces. They must meet all conditions.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// Select these processes and their namespaces. Also select the dead and nascent namespaces
-    /// that these processes keep alive.
+    /// The selected processes. Their namespaces are selected as well, and so are the dead and
+    /// nascent namespaces that they keep alive.
     pub pids: BTreeSet<Pid>,
-    /// `true` if the filter also selects relatives of each process in `pids`: its descendants, and
-    /// its ancestors in its own namespace.
+    /// `true` if the descendants of each process in `pids`, and its ancestors in its own namespace,
+    /// are selected as well.
     pub with_family: bool,
     /// Select only this namespace and its descendants.
     pub root: Option<NamespaceRef>,
-    /// Select only namespaces that are at most this many levels below a root.
+    /// Maximum depth of selected namespaces, in levels below a root.
     pub depth: Option<usize>,
     /// Which members of each namespace to show: all, only the init, or none.
     pub members: Members,
@@ -35,17 +34,16 @@ pub struct Selection {
     pub comm: Option<Glob>,
     /// Select only processes of this user.
     pub user: Option<User>,
-    /// Select only processes whose environment meets this condition. The scan must have evaluated
-    /// the condition.
+    /// The environment condition that selected processes meet. The scan must have evaluated it.
     pub env: Option<EnvPattern>,
-    /// Select only this container: its namespaces, their descendants, and its processes in other
+    /// The selected container: its namespaces, their descendants, and its processes in other
     /// namespaces. A namespace belongs to the container of its init.
     pub container: Option<ContainerPattern>,
     /// Select only namespaces in this state.
     pub state: Option<NamespaceState>,
 }
 
-/// Selects which members of a namespace are shown.
+/// The members of a namespace that are shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Members {
     /// All members, except those that another option filters out.
@@ -73,14 +71,14 @@ impl Members {
 }
 
 impl Selection {
-    /// Returns `true` if the filter has no condition, so everything is selected.
+    /// Returns `true` if the filter has no condition.
     #[must_use]
     pub fn is_everything(&self) -> bool {
         self.root.is_none() && self.criteria(None).is_empty()
     }
 
-    /// Returns the conditions in the form used in documents. `root` is the ID of the namespace that
-    /// `self.root` refers to.
+    /// Returns the conditions as they appear in documents. `root` is the ID of the namespace in
+    /// `self.root`.
     fn criteria(&self, root: Option<NamespaceId>) -> Vec<Criterion> {
         let root = root.map(|id| id.to_string());
         let members = (self.members != Members::All).then(|| self.members.name().to_owned());
@@ -106,14 +104,13 @@ impl Selection {
         .collect()
     }
 
-    /// Returns `true` if there is a condition on the processes themselves, not only on their
-    /// namespaces.
+    /// Returns `true` if there is a condition on processes, not only on their namespaces.
     fn is_by_process(&self) -> bool {
         !self.pids.is_empty() || self.comm.is_some() || self.user.is_some() || self.env.is_some()
     }
 
-    /// Returns `true` if the filter has the condition `root`, `depth` or `state`. Such a condition
-    /// excludes processes whose namespace is unknown.
+    /// Returns `true` if the filter has the condition `root`, `depth` or `state`. A process with an
+    /// unknown namespace does not meet them.
     fn is_by_namespace(&self) -> bool {
         self.root.is_some() || self.depth.is_some() || self.state.is_some()
     }
@@ -125,16 +122,16 @@ impl Selection {
             && self.env.as_ref().is_none_or(|pattern| process.has_environment(pattern))
     }
 
-    /// Fails if the pattern of `--container` is ambiguous.
+    /// Returns an error if the pattern of `--container` is ambiguous.
     ///
     /// # Errors
-    /// Returns the containers and pods that match an ambiguous pattern.
+    /// Returns the matching containers and pods.
     pub fn check_container(&self, graph: &PidGraph) -> Result<(), NotFound> {
         self.container.as_ref().map_or(Ok(()), |pattern| pattern.check(graph))
     }
 
-    /// Returns `true` if a process meets the conditions on namespaces and containers. `position` is
-    /// the [`Position`] of the process's namespace. `chosen` contains the selected containers.
+    /// Returns `true` if a process meets the conditions on namespaces and containers. `position`
+    /// belongs to the process's namespace. `chosen` contains the selected containers.
     fn takes_position(
         &self,
         process: &Process,
@@ -145,8 +142,8 @@ impl Selection {
             .map_or(process.namespace.is_none() && !self.is_by_namespace(), |position| {
                 position.in_reach
             });
-        // Several containers can share a PID namespace (Kubernetes: `shareProcessNamespace`,
-        // `hostPID`; Docker: `--pid`). So a process also matches if its own container is selected.
+        // Several containers can share a PID namespace (for example, with `docker run --pid`). So
+        // the process's own container counts as well.
         let is_inside = |chosen: &ChosenContainers<'_>| {
             process.other_container().is_some_and(|it| chosen.contains(it))
         };
@@ -157,12 +154,11 @@ impl Selection {
 
 /// Facts about a namespace that determine whether the filter selects it.
 struct Position {
-    /// Distance of the namespace from the selected root, in levels. If no root is selected, its
-    /// distance from the top level. `None` if the namespace is not in the subtree of the selected
-    /// root.
+    /// Number of levels between the selected root and the namespace. Without a selected root,
+    /// counts from the top level. `None` outside the subtree of the selected root.
     depth: Option<usize>,
-    /// `true` if the namespace or one of its ancestors belongs to the selected container, or if no
-    /// container is selected.
+    /// `true` if the namespace or one of its ancestors belongs to the selected container. Also
+    /// `true` without a selected container.
     contained: bool,
     /// `true` if the namespace meets the conditions `root`, `depth` and `state` of the filter.
     in_reach: bool,
@@ -171,7 +167,7 @@ struct Position {
 /// Returns the selected part of a graph.
 ///
 /// # Errors
-/// Returns an error if nothing is selected, or if the root of the selection doesn't exist.
+/// Fails if nothing is selected, or if the selected root does not exist.
 pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFound> {
     if selection.is_everything() {
         return Ok(graph);
@@ -185,14 +181,14 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
     if processes.is_empty() && namespaces.is_empty() {
         return Err(nothing_selected(&graph, selection, root));
     }
-    // Add the processes that keep the selected namespaces alive: a user who selects dead namespaces
-    // wants to see why they still exist.
+    // Add the processes that keep the selected namespaces alive. They explain why a dead namespace
+    // still exists.
     if selection.state.is_some() && !selection.is_by_process() {
         let selected = namespaces.iter().filter_map(|&id| graph.namespace(id));
         processes.extend(selected.flat_map(keepers));
     }
-    // Add the processes that should reap the selected zombies: a user who selects a zombie wants to
-    // know why it still exists.
+    // Add the processes that must reap the selected zombies. They explain why a zombie still
+    // exists.
     if !selection.pids.is_empty() {
         let zombies = processes.iter().filter_map(|&pid| graph.process(pid));
         let reapers = zombies.filter(|it| it.is_unreaped()).filter_map(Process::reaper);
@@ -206,7 +202,7 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
         processes.extend(reapers);
     }
     // Add the dead and nascent namespaces that the selected processes keep alive. A dead namespace
-    // may explain why a process cannot fork: its children would start there.
+    // may explain why a process cannot fork.
     if !selection.pids.is_empty() || selection.env.is_some() {
         namespaces.extend(kept_namespaces(&graph, &positions, &processes));
     }
@@ -216,8 +212,8 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
     Ok(retain(graph, selection, root, &namespaces, &processes))
 }
 
-/// Returns the selected part of a graph. If the selection matches nothing, returns an empty graph
-/// and the reason.
+/// Returns the selected part of a graph. If nothing is selected, returns an empty graph and the
+/// reason.
 #[must_use]
 pub fn part(graph: PidGraph, selection: &Selection) -> (PidGraph, Option<NotFound>) {
     let mut empty = graph.snapshot().without_lists();
@@ -232,8 +228,8 @@ pub fn part(graph: PidGraph, selection: &Selection) -> (PidGraph, Option<NotFoun
     }
 }
 
-/// Returns a copy of `selection`. If `with_family` is set, the copy also selects the relatives of
-/// each selected process: its descendants, and its ancestors in its own namespace.
+/// Returns a copy of `selection`. If `with_family` is set, the copy also contains the descendants
+/// of each selected process, and its ancestors in its own namespace.
 fn family(graph: &PidGraph, selection: &Selection) -> Selection {
     if !selection.with_family {
         return selection.clone();
@@ -270,8 +266,8 @@ fn selected_processes(
     graph.processes().iter().filter(is_selected).map(|process| process.pid).collect()
 }
 
-/// Returns the namespaces of the selected processes. If there are no conditions on processes, also
-/// returns all namespaces that meet the conditions on namespaces.
+/// Returns the namespaces of the selected processes. Without conditions on processes, also returns
+/// the other namespaces that meet the conditions on namespaces.
 fn selected_namespaces(
     graph: &PidGraph,
     selection: &Selection,
@@ -288,8 +284,8 @@ fn selected_namespaces(
     namespaces
 }
 
-/// Returns the error for a filter that selects nothing. If the user selected a single process that
-/// does not exist, the error names that process.
+/// Returns the error for a filter that selects nothing. If a single PID was selected and does not
+/// exist, the error names it.
 fn nothing_selected(
     graph: &PidGraph,
     selection: &Selection,
@@ -302,8 +298,8 @@ fn nothing_selected(
     }
 }
 
-/// Returns the namespaces that a process in `processes` keeps alive. Leaves out live namespaces,
-/// and namespaces that do not meet the conditions `root`, `depth` and `state` of the filter.
+/// Returns the namespaces that `processes` keep alive. Leaves out live namespaces, and namespaces
+/// that do not meet the conditions `root`, `depth` and `state`.
 fn kept_namespaces(
     graph: &PidGraph,
     positions: &HashMap<NamespaceId, Position>,
@@ -317,8 +313,8 @@ fn kept_namespaces(
     graph.snapshot().namespaces.iter().filter(is_kept).map(|namespace| namespace.id).collect()
 }
 
-/// Adds the ancestors of each namespace in `namespaces`. Stops below the first ancestor for which
-/// `is_in_reach` returns `false`.
+/// Adds the ancestors of each namespace in `namespaces`. Stops at an ancestor for which
+/// `is_in_reach` returns `false`, and leaves it out.
 fn add_ancestors(
     graph: &PidGraph,
     namespaces: &mut HashSet<NamespaceId>,
@@ -332,8 +328,8 @@ fn add_ancestors(
     }
 }
 
-/// Returns the part of a graph that contains `processes`, their namespaces, `namespaces`, and all
-/// ancestors of the namespaces.
+/// Returns the part of a graph with these namespaces and processes, the processes' namespaces, and
+/// the ancestors of all these namespaces.
 pub fn branches(
     graph: PidGraph,
     mut namespaces: HashSet<NamespaceId>,
@@ -371,9 +367,8 @@ fn positions(
     positions
 }
 
-/// Returns the processes that keep a namespace alive. These are its holders, and the processes that
-/// block its terminated init. If a blocking process is a zombie, its parent or tracer is included
-/// as well.
+/// Returns the processes that keep a namespace alive: its holders, and the processes that block its
+/// terminated init. For a blocking zombie, also returns its parent or tracer.
 pub fn keepers(namespace: &Namespace) -> impl Iterator<Item = Pid> {
     let live = namespace.state == NamespaceState::Live;
     let holders = namespace.holders.iter().filter_map(move |holder| match holder {
@@ -386,8 +381,8 @@ pub fn keepers(namespace: &Namespace) -> impl Iterator<Item = Pid> {
     holders.chain(blockers)
 }
 
-/// Removes everything from a graph except these namespaces and processes. A process stays only if
-/// its namespace stays or is unknown.
+/// Keeps only these namespaces and processes in a graph. If the namespace of a process is removed,
+/// the process is removed as well.
 fn retain(
     graph: PidGraph,
     selection: &Selection,
@@ -442,8 +437,7 @@ fn retain(
 }
 
 /// Returns the removed processes that are ancestors or tracers of remaining processes. The output
-/// needs these removed processes: it names the process that should reap a zombie, and a tree shows
-/// each process below its nearest remaining ancestor.
+/// names them, or needs them to draw process trees.
 fn relatives(graph: &PidGraph, is_shown: impl Fn(&Process) -> bool) -> Vec<Process> {
     let shown = graph.processes().iter().filter(|it| is_shown(it));
     let mut todo: Vec<Pid> = shown.flat_map(|it| [it.ppid, it.tracer()]).flatten().collect();
@@ -567,8 +561,7 @@ mod tests {
             shown(&Selection { state, ..all() }),
             Err("nothing matches container WEB and state dead".to_owned())
         );
-        // A namespace belongs to the container of its init, so selecting the container selects all
-        // members of the namespace.
+        // A namespace belongs to the container of its init, and so do all its members.
         let container = "3f2a".parse().ok();
         let inits = Selection { container, ..Selection::default() };
         assert_eq!(shown(&inits), Ok((vec![836, 179, 180], vec![6, 7])));

@@ -1,48 +1,47 @@
-//! Distinguishes lasting problems from transient states, by comparing two scans.
+//! Separates lasting problems from transient states, by comparing two scans.
 //!
 //! `pidns check` reports uninterruptible processes, zombies and dead namespaces only if two scans
-//! show them in the same state. These states usually end within milliseconds (or within a second,
-//! if an init polls for zombies).
+//! show them in the same state. Such a state usually ends within milliseconds. If an init polls for
+//! zombies, it takes up to a second.
 //!
-//! A process that writes to a disk may have woken up and slept again between the scans. The caller
-//! detects this case by comparing the numbers of context switches.
+//! A process that writes to a disk may wake up and sleep again between the scans. The caller
+//! detects this case by the number of context switches.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use crate::model::{Namespace, NamespaceId, NamespaceState, Pid, Process, Snapshot};
 
-/// Pause before the second scan, so that transient states can end.
+/// Pause before the second scan. Transient states can end during the pause.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Pause before the second scan if zombies may be reported. Some inits, such as supervisord, look
-/// for terminated children only once a second.
+/// for zombies only once a second.
 const ZOMBIE_PAUSE: Duration = Duration::from_millis(1100);
 
-/// Processes and namespaces that `pidns check` does not report, because their state is probably
-/// transient or harmless.
+/// Processes and namespaces in states that are probably transient or harmless. `pidns check` does
+/// not report these states.
 #[derive(Clone, Debug, Default)]
 pub struct Unsettled {
-    /// Processes whose state `pidns check` does not report:
+    /// Processes whose state is not reported:
     ///
     /// - zombies that will probably be reaped soon
     /// - processes in uninterruptible sleep that will probably wake up soon
     /// - processes in killable sleep (`TASK_KILLABLE`), which /proc shows as uninterruptible
     /// - processes whose leader thread is stopped while another thread is still running
     pub processes: BTreeSet<Pid>,
-    /// Dead namespaces that were not yet dead in the first scan.
+    /// Dead namespaces that were not dead in the first scan.
     pub dead: BTreeSet<NamespaceId>,
-    /// Namespaces whose terminated init is blocked (`blocked_by`), but was not yet blocked in the
-    /// first scan.
+    /// Namespaces with a blocked terminated init (`blocked_by`) that was not blocked in the first
+    /// scan.
     pub blocked: BTreeSet<NamespaceId>,
 }
 
-/// The zombies, the processes in uninterruptible sleep, and the dead namespaces that one scan
-/// found.
+/// Zombies, processes in uninterruptible sleep, and dead namespaces of one scan.
 #[derive(Clone, Debug, Default)]
 pub struct Transients {
     processes: HashSet<TransientState>,
-    /// Maps each dead namespace to its 64-bit ID from the kernel, if the ID could be read.
+    /// Maps each dead namespace to its 64-bit ID, if known.
     namespaces: HashMap<TransientNamespace, Option<u64>>,
 }
 
@@ -69,14 +68,14 @@ impl Transients {
         if reports_zombies && self.processes.iter().any(is_zombie) { ZOMBIE_PAUSE } else { PAUSE }
     }
 
-    /// Returns `true` if no process or namespace was in a transient state.
+    /// Returns `true` if no process or namespace is in a transient state.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.processes.is_empty() && self.namespaces.is_empty()
     }
 
-    /// Returns the processes and namespaces that entered a transient state after the first scan.
-    /// `pidns check` does not report them, because such a state may soon end.
+    /// Returns the processes and namespaces whose transient state began after the first scan. Such
+    /// a state may soon end.
     #[must_use]
     pub fn unsettled(&self, later: &Snapshot) -> Unsettled {
         let mut unsettled = Unsettled::default();
@@ -86,8 +85,7 @@ impl Transients {
             }
         }
         for ((id, is_blocked), ns_id) in later.namespaces.iter().filter_map(transient_namespace) {
-            // If one scan could not read the 64-bit ID of the namespace, assume that both scans
-            // found the same namespace.
+            // If a 64-bit ID is unknown, both scans probably found the same namespace.
             let is_same =
                 |&known: &Option<u64>| known == ns_id || known.is_none() || ns_id.is_none();
             let was = |is_blocked| self.namespaces.get(&(id, is_blocked)).is_some_and(is_same);
@@ -139,8 +137,8 @@ mod tests {
         let first = Transients::of(&host(&[(1, 'S', 1), (2, 'D', 1), (3, 'Z', 1), (4, 'D', 1)]));
         assert!(!first.is_empty());
         assert_eq!((first.pause(true), first.pause(false)), (ZOMBIE_PAUSE, PAUSE));
-        // Processes 2 and 3 keep their states, process 4 has become a zombie, and processes 5 and 6
-        // are new. Process 6 is running.
+        // Processes 2 and 3 keep their states. Process 4 has become a zombie. Processes 5 and 6 are
+        // new, and process 6 is running.
         let later =
             host(&[(1, 'S', 1), (2, 'D', 1), (3, 'Z', 1), (4, 'Z', 1), (5, 'D', 2), (6, 'R', 2)]);
         assert_eq!(raw(first.unsettled(&later).processes), [4, 5]);

@@ -8,15 +8,14 @@ use crate::model::{
     Level, Lineage, NamespaceId, NamespaceRef, NotFound, Pid, Process, Translation,
 };
 
-/// Finds the process that has the PID `pid` in the namespace `from`, and returns its PID in the
-/// namespace `to`.
+/// Returns the PID in the namespace `to` of the process that has the PID `pid` in the namespace
+/// `from`.
 ///
 /// `from` defaults to the namespace of the procfs. If `from` is given, `to` defaults to the
 /// namespace of the procfs. Otherwise, `to` defaults to the process's own namespace.
 ///
 /// # Errors
-/// Returns an error if the namespace or process doesn't exist, or if the process isn't visible in
-/// `to`.
+/// Fails if the namespace or process does not exist, or if the process is not visible in `to`.
 pub fn translate(
     graph: &PidGraph,
     pid: Pid,
@@ -29,8 +28,7 @@ pub fn translate(
     let from = from.map(|from| resolve_or_home(graph, from)).transpose()?;
     let process = match from {
         Some(from) if Some(from) != home => {
-            // A procfs does not show PIDs in the ancestors of its PID namespace, so pidns cannot
-            // look up such a PID.
+            // A procfs does not show PIDs in ancestors of its PID namespace.
             if home.is_some_and(|home| lineage.is_within(home, from)) {
                 return Err(NotFound::NotTold { pid, namespace: from });
             }
@@ -49,8 +47,7 @@ pub fn translate(
     Ok(Translation { pid, from: from.or(home), to, translated, levels })
 }
 
-/// Returns the ID of a namespace. Accepts the ID of the procfs's PID namespace even if a filter has
-/// removed this namespace from the graph.
+/// Returns the ID of a namespace. Accepts the procfs's PID namespace even if it was filtered out.
 fn resolve_or_home(graph: &PidGraph, namespace: NamespaceRef) -> Result<NamespaceId, NotFound> {
     match (namespace, graph.snapshot().procfs.namespace) {
         (NamespaceRef::Id(id), Some(home)) if id == home => Ok(home),
@@ -63,8 +60,8 @@ fn innermost(graph: &PidGraph, process: &Process) -> Result<Pid, NotFound> {
     let pid = process.pid;
     match (process.nspid.last(), process.namespace) {
         (Some(&own), _) => Ok(own),
-        // Before Linux 4.1, /proc/PID/status has no NSpid line, so the PID is known only if the
-        // process is in the namespace of the procfs.
+        // Before Linux 4.1, /proc/PID/status has no NSpid line. The PID is then known only in the
+        // namespace of the procfs.
         (None, Some(home)) if graph.snapshot().procfs.namespace == Some(home) => Ok(pid),
         (None, Some(namespace)) => Err(NotFound::NotTold { pid, namespace }),
         (None, None) => Err(NotFound::Ambiguous(pid)),
@@ -81,7 +78,7 @@ fn levels(graph: &PidGraph, lineage: &Lineage, process: &Process) -> Vec<Level> 
         levels.push(Level { namespace: None, pid: process.pid });
     }
     levels.reverse();
-    // The outermost PID always belongs to the namespace of the procfs that was read.
+    // The outermost PID always belongs to the namespace of the procfs.
     if let Some(outermost) = levels.first_mut() {
         outermost.namespace = graph.snapshot().procfs.namespace.or(outermost.namespace);
     }
@@ -100,8 +97,7 @@ fn number(
     }
     let (pid, namespace) = (process.pid, to);
     let own = process.namespace.ok_or(NotFound::Ambiguous(pid))?;
-    // If the namespace of a level is unknown, this namespace may be the target `to`, so the process
-    // may have a PID in the target.
+    // If a level's namespace is unknown, it may be `to`.
     let unknown = levels.iter().any(|level| level.namespace.is_none());
     Err(if unknown || lineage.is_within(own, to) {
         NotFound::NotTold { pid, namespace }
@@ -110,8 +106,8 @@ fn number(
     })
 }
 
-/// Finds the process that has this PID in a namespace. The process is a member of the namespace or
-/// of one of its descendants.
+/// Finds the process with this PID in a namespace. The process is a member of the namespace or of a
+/// descendant.
 fn process_in(graph: &PidGraph, namespace: NamespaceId, pid: Pid) -> Option<&Process> {
     let mut depths = HashMap::new();
     let mut todo = vec![(graph.namespace(namespace)?, 0)];
@@ -190,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_pid_that_this_procfs_does_not_show_is_an_error() {
-        // The procfs belongs to namespace 20, so it does not show PIDs in the outer namespace 10.
+        // The procfs belongs to namespace 20, so it shows no PIDs in the outer namespace 10.
         let mut inner = snapshot(
             vec![namespace(10, None), namespace(20, Some(10))],
             vec![process(&[2], Some(20)), process(&[3], None)],
@@ -218,8 +214,7 @@ mod tests {
             translated(&graph, 7, None, None),
             Err("this /proc does not show the PID of process 7 in pid:[4026532179]".to_owned())
         );
-        // Process 5 has three PIDs. Its second PID belongs to an unknown namespace, which may be
-        // namespace 20.
+        // The second PID of process 5 belongs to an unknown namespace, which may be namespace 20.
         let mut apart = snapshot(
             vec![namespace(10, None), namespace(20, None), namespace(30, None)],
             vec![process(&[1], Some(10)), process(&[5, 3, 1], Some(30))],

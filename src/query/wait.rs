@@ -1,5 +1,5 @@
-//! Decides when `pidns check --wait` ends. Changes a denied finding to a warning if the finding may
-//! soon disappear.
+//! Decides when `pidns check --wait` ends, and which denied findings are only warnings because they
+//! may soon disappear.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -16,35 +16,33 @@ use crate::model::{
 /// Pause between two checks with `--wait`.
 pub const RETRY: Duration = Duration::from_millis(200);
 
-/// Decides which denied findings remain denied when the same host is checked repeatedly. The other
-/// denied findings become warnings.
+/// Decides which denied findings remain denied in repeated checks. The others become warnings.
 ///
 /// A finding remains denied in two cases:
 ///
-/// - Every check so far has reported the finding.
-/// - The last two checks reported the finding, and its subject is probably not a replacement for
-///   another subject.
+/// - All checks so far have reported it.
+/// - The last two checks have reported it, and its subject has probably not replaced another
+///   subject.
 ///
-/// For example, a daemon may replace a worker: one process ends, and a similar one appears.
-/// Findings about the new worker or its descendants become warnings.
+/// For example, a daemon replaces a worker: one process ends, and a similar one appears. Findings
+/// about the new worker and its descendants become warnings.
 #[derive(Debug, Default)]
 pub struct LastingFindings {
     /// The findings with the verdict `Deny`.
     findings: History<FindingId, FindingKind>,
-    /// All processes of the host, including processes without findings: the replacement of a
-    /// process may have no finding itself, but descendants with findings.
+    /// All processes of the host. A process without findings can have descendants with findings.
     processes: History<ProcessId, ProcessKind>,
 }
 
-/// Records the items (findings or processes) that repeated checks found, to detect replacements. If
-/// an item disappears, a new item of the same kind may have replaced it.
+/// A record of the items (findings or processes) in repeated checks. If an item disappears, a new
+/// item of the same kind may be its replacement.
 #[derive(Debug)]
 struct History<Id, Kind> {
-    /// The items that every check so far has found. `None` before the first check.
+    /// The items that all checks so far have found. `None` before the first check.
     lasting: Option<HashSet<Id>>,
-    /// The items that the last check found, each with its kind.
+    /// The items of the last check, each with its kind.
     last: HashMap<Id, Kind>,
-    /// The kinds of items that disappeared between two consecutive checks.
+    /// The kinds of the items that have disappeared.
     ended: HashSet<Kind>,
 }
 
@@ -55,8 +53,7 @@ impl<Id, Kind> Default for History<Id, Kind> {
 }
 
 impl<Id: Clone + Eq + Hash, Kind: Eq + Hash> History<Id, Kind> {
-    /// Records the items that the current check found. Returns the items that the previous check
-    /// found.
+    /// Records the items of the current check. Returns the items of the previous check.
     fn add(&mut self, now: HashMap<Id, Kind>) -> HashSet<Id> {
         self.lasting = Some(match self.lasting.take() {
             None => now.keys().cloned().collect(),
@@ -73,13 +70,13 @@ impl<Id: Clone + Eq + Hash, Kind: Eq + Hash> History<Id, Kind> {
         ids
     }
 
-    /// Returns `true` if every check so far has found the item.
+    /// Returns `true` if all checks so far have found the item.
     fn has_lasted(&self, id: &Id) -> bool {
         self.lasting.as_ref().is_some_and(|lasting| lasting.contains(id))
     }
 
-    /// Returns `true` if the item may have replaced another item: an earlier check did not find it,
-    /// and an item of the same kind has disappeared.
+    /// Returns `true` if the item may be a replacement: it is not in all checks, and an item of the
+    /// same kind has disappeared.
     fn is_replacement(&self, id: &Id) -> bool {
         !self.has_lasted(id) && self.last.get(id).is_some_and(|kind| self.ended.contains(kind))
     }
@@ -88,8 +85,7 @@ impl<Id: Clone + Eq + Hash, Kind: Eq + Hash> History<Id, Kind> {
 /// PID and start time of a process.
 type ProcessId = (Pid, Option<u64>);
 
-/// Name and parent of a process. If a process ends, a new process with the same name and parent may
-/// be its replacement.
+/// Name and parent of a process. The replacement of a process has the same name and parent.
 type ProcessKind = (SmolStr, Option<Pid>);
 
 fn process_id(process: &Process) -> ProcessId {
@@ -104,11 +100,11 @@ type FindingId = (CheckCode, Identity);
 
 type FindingKind = (CheckCode, Kind);
 
-/// Identifies the subject of a finding across scans, even if its PID or inode is reused.
+/// The subject of a finding. It is identified across scans even if its PID or inode is reused.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Identity {
     Process(ProcessId),
-    /// ID of a namespace, and its 64-bit ID from the kernel, if known.
+    /// ID of a namespace, and its 64-bit ID if known.
     Namespace(NamespaceId, Option<u64>),
     /// Kind and scope of a limit.
     Limit(Option<(LimitKind, LimitScope)>),
@@ -132,14 +128,14 @@ impl Identity {
     }
 }
 
-/// The kind of a finding's subject. A subject may have replaced an earlier subject of the same
-/// kind. For example, a daemon can start a new worker after the old one has ended.
+/// The kind of a finding's subject. A new subject may be the replacement of an earlier one of the
+/// same kind, such as a new worker of a daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Kind {
     Process(ProcessKind),
-    /// All child namespaces of one parent. Contains the ID of the parent, if known.
+    /// All child namespaces of one parent. Contains the parent's ID, if known.
     Namespace(Option<NamespaceId>),
-    /// Only this subject. Used for a subject that cannot be replaced, such as a limit.
+    /// Only this subject, which cannot be replaced. A limit is an example.
     Same(Identity),
 }
 
@@ -156,13 +152,13 @@ impl Kind {
 }
 
 impl LastingFindings {
-    /// Changes denied findings to warnings if they may soon disappear. `host` is unfiltered, even
-    /// if `check` is filtered.
+    /// Changes denied findings to warnings if they may soon disappear. `host` is the unfiltered
+    /// host.
     ///
-    /// Returns `true` if the host must be checked again. There are two such cases:
+    /// Returns `true` if the host must be checked again. There are two cases:
     ///
     /// - A denied finding is new, and its subject has probably not replaced an earlier one. The
-    ///   next check shows whether it lasts.
+    ///   next check shows whether the finding lasts.
     /// - All denied findings have disappeared. The next check shows whether they are really gone,
     ///   because a scan can miss a process that is replaced during the scan.
     pub fn judge(&mut self, check: &mut Check, host: &PidGraph) -> bool {
@@ -192,8 +188,7 @@ impl LastingFindings {
         is_gone || denied.iter().any(is_undecided)
     }
 
-    /// Returns the processes that may have replaced a process with the same name and parent, and
-    /// the descendants of these processes.
+    /// Returns the processes that are probably replacements, and their descendants.
     fn replacements(&self, host: &PidGraph) -> HashSet<Pid> {
         let is_replacement = |it: &&Process| self.processes.is_replacement(&process_id(it));
         host.with_descendants(host.processes().iter().filter(is_replacement).map(|it| it.pid))
@@ -204,7 +199,7 @@ fn finding_id(graph: &PidGraph, finding: &Finding) -> FindingId {
     (finding.code, Identity::of(finding.subject, graph))
 }
 
-/// Returns the subject if it is a process, or the init of the subject if it is a namespace.
+/// Returns the process of a subject. For a namespace, returns its init.
 fn process_of(graph: &PidGraph, subject: Subject) -> Option<Pid> {
     match subject {
         Subject::Process(pid) => Some(pid),
@@ -219,12 +214,11 @@ mod tests {
     use crate::query::{Policy, Unsettled};
     use crate::testing::{namespace, process, snapshot};
 
-    /// A process name. The filter removes all processes with this name.
+    /// The name of processes that the filter removes.
     const HIDDEN: &str = "hidden";
 
-    /// Checks a host whose processes are all in uninterruptible sleep. The policy denies this
-    /// state. Returns the PIDs with denied findings, the PIDs with warnings, and `true` if another
-    /// check is needed.
+    /// Checks a host whose processes are all in uninterruptible sleep, which is denied. Returns the
+    /// PIDs with denied findings, the PIDs with warnings, and `true` if another check is needed.
     fn judge(
         lasting: &mut LastingFindings,
         processes: impl Iterator<Item = Process>,

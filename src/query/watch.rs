@@ -15,7 +15,7 @@ pub struct Round<'a> {
     pub captured_at: String,
     /// The start time of the scan in the host's time zone: hours, minutes and seconds.
     pub clock: String,
-    /// The local date, if this is the first report on this date; otherwise `None`.
+    /// The local date of this report. `None` if an earlier report has the same date.
     pub new_day: Option<String>,
     /// The host that is watched.
     pub host: &'a Host,
@@ -30,7 +30,7 @@ pub enum WatchEvent<'a> {
     Start(WatchStart<'a>),
     /// Processes or namespaces changed between two snapshots.
     Changes(&'a Diff),
-    /// Problems that end the watch (`--until`) have occurred.
+    /// Problems that end the watch (`--until`).
     Problems(&'a Check),
     /// A message about the watch itself.
     Notice(Notice),
