@@ -1,7 +1,7 @@
 //! The cgroup that `pidns run --cgroup` creates for its command (`cgroups(7)`, version 2).
 //!
-//! All descendants of the command are in this cgroup, whatever their parent, session or PID
-//! namespace is. A process leaves the cgroup only if it is moved to another one.
+//! All descendants of the command are in this cgroup, in any session or PID namespace. A process
+//! leaves the cgroup only if it is moved to another one.
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -20,19 +20,18 @@ use rustix::process::{Pid, getpid};
 
 use crate::error::Error;
 
-/// Number of names to try. A name may be in use: an earlier pidns process with the same PID may
-/// have been killed before it removed its cgroup.
+/// Number of names to try. A name can be in use if an earlier pidns process was killed before it
+/// removed its cgroup.
 const NAMES: u32 = 100;
 
-/// Number of attempts to remove the cgroup. After a process has terminated, its cgroup stays busy
-/// for a few milliseconds.
+/// Number of attempts to remove the cgroup. A cgroup stays busy for a few milliseconds after its
+/// last process has terminated.
 const ATTEMPTS: usize = 50;
 
 /// Pause between two attempts to remove the cgroup.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// A cgroup that is removed on drop. Processes that are still in it are moved to the cgroup of
-/// pidns.
+/// A cgroup that is removed on drop. Its remaining processes are moved to the cgroup of pidns.
 #[derive(Debug)]
 pub struct CommandCgroup {
     path: PathBuf,
@@ -46,16 +45,14 @@ impl CommandCgroup {
     /// Creates a cgroup below `parent`, the directory of pidns's own cgroup.
     ///
     /// # Errors
-    /// Returns an error if the cgroup cannot be created, for example without write access to
-    /// `parent`.
+    /// Fails if the cgroup cannot be created, for example without write access to `parent`.
     pub fn create(parent: &Path) -> Result<Self, Error> {
         let failed =
             |errno: Errno| Error::Cgroup { parent: parent.to_owned(), source: errno.into() };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let above = openat(CWD, parent, flags, Mode::empty()).map_err(failed)?;
         let file_system = fstatfs(&above).map_err(failed)?;
-        // The integer type of `f_type` depends on the architecture, so convert it before the
-        // comparison.
+        // Convert `f_type`, because its integer type depends on the architecture.
         if u64::try_from(file_system.f_type) != Ok(CGROUP2_SUPER_MAGIC) {
             let source = io::Error::other("another file system is mounted over cgroup version 2");
             return Err(Error::Cgroup { parent: parent.to_owned(), source });
@@ -79,25 +76,23 @@ impl CommandCgroup {
         Err(failed(Errno::EXIST))
     }
 
-    /// Returns the file to which a process writes 0 to move itself to this cgroup.
+    /// Returns the path of a file. A process that writes 0 to it moves itself to this cgroup.
     #[must_use]
     pub fn members_file(&self) -> PathBuf {
         self.path.join(MEMBERS)
     }
 
-    /// Returns `true` if a process in this cgroup, or in a cgroup below it, has not terminated.
+    /// Returns `true` if a process in this cgroup or its descendant cgroups is running.
     #[must_use]
     pub fn has_members(&self) -> bool {
         match read(self.dir.as_fd(), Path::new("cgroup.events")) {
             Ok(text) => String::from_utf8_lossy(&text).lines().any(|line| line == "populated 1"),
-            // If the cgroup is gone, it had no members: the kernel does not remove a cgroup that
-            // has members.
+            // A cgroup that is gone has no members, because the kernel removes only empty cgroups.
             Err(errno) => !matches!(errno, Errno::NOENT | Errno::NODEV),
         }
     }
 
-    /// Returns the processes in this cgroup and in the cgroups below it, except pidns. Zombies are
-    /// left out.
+    /// Returns the processes in this cgroup and its descendant cgroups, except pidns and zombies.
     #[must_use]
     pub fn members(&self) -> HashSet<Pid> {
         let mut members = self.all_members();
@@ -110,15 +105,15 @@ impl CommandCgroup {
         for cgroup in cgroups(&self.dir) {
             let text = read(self.dir.as_fd(), &cgroup.join(MEMBERS)).unwrap_or_default();
             let text = String::from_utf8_lossy(&text);
-            // Leave out processes that are not visible in the PID namespace of pidns. The kernel
-            // lists them as 0, which is not a valid PID.
+            // Leave out the PID 0. The kernel writes 0 for a process outside the PID namespace of
+            // pidns.
             members.extend(text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)));
         }
         members
     }
 
     /// Moves pidns back if the command has moved it to this cgroup. Otherwise, [`kill`](Self::kill)
-    /// would also kill pidns.
+    /// would kill pidns as well.
     ///
     /// # Errors
     /// Fails if pidns has no permission to move itself.
@@ -129,8 +124,8 @@ impl CommandCgroup {
         write(self.parent.as_fd(), MEMBERS, b"0")
     }
 
-    /// Kills all processes in this cgroup and its descendants (`cgroup.kill`, since Linux 5.14).
-    /// Does not miss processes that are being forked at that moment.
+    /// Kills all processes in this cgroup and its descendant cgroups (`cgroup.kill`). Kills
+    /// processes that are just being forked as well.
     ///
     /// # Errors
     /// Fails with `ENOENT` before Linux 5.14.
@@ -139,10 +134,10 @@ impl CommandCgroup {
         write(self.dir.as_fd(), "cgroup.kill", b"1")
     }
 
-    /// Moves all processes in this cgroup, and in the cgroups below it, to pidns's own cgroup.
+    /// Moves all processes in this cgroup and its descendant cgroups to pidns's own cgroup.
     fn move_members(&self) {
         for member in self.members() {
-            // Ignore errors: a process that has terminated in the meantime cannot be moved.
+            // Ignore errors: the process may have terminated in the meantime.
             let _ = write(self.parent.as_fd(), MEMBERS, member.to_string().as_bytes());
         }
     }
@@ -150,7 +145,7 @@ impl CommandCgroup {
     /// Removes the cgroups below this one, and then this one.
     fn remove(&self) -> SysResult<()> {
         for cgroup in cgroups(&self.dir).iter().skip(1).rev() {
-            // Ignore errors: a cgroup that still contains processes cannot be removed.
+            // Ignore errors: a cgroup with processes cannot be removed.
             let _ = unlinkat(&self.dir, cgroup, AtFlags::REMOVEDIR);
         }
         unlinkat(&self.parent, &self.name, AtFlags::REMOVEDIR)
@@ -175,14 +170,14 @@ impl Drop for CommandCgroup {
 /// The type of a cgroup version 2 file system in `statfs(2)`.
 const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
 
-/// The file that lists the processes in a cgroup. Writing a PID to the file moves the process to
-/// the cgroup.
+/// The file with the PIDs of a cgroup's processes. Writing a PID to it moves the process to the
+/// cgroup.
 const MEMBERS: &str = "cgroup.procs";
 
 /// Moves this process to a cgroup.
 ///
 /// # Errors
-/// Returns an error if this process has no permission to move itself.
+/// Fails if this process has no permission to move itself.
 pub fn join(members_file: &Path) -> io::Result<()> {
     // Never creates a file, unlike `fs::write`.
     OpenOptions::new().write(true).open(members_file)?.write_all(b"0")
@@ -204,8 +199,8 @@ fn write(dir: BorrowedFd<'_>, name: &str, value: &[u8]) -> SysResult<()> {
     rustix::io::write(&file, value).map(drop)
 }
 
-/// Returns the paths of a cgroup and of the cgroups below it, relative to the cgroup. Parents come
-/// before their children.
+/// Returns the relative paths of a cgroup and its descendant cgroups. Parents come before their
+/// children.
 fn cgroups(dir: &OwnedFd) -> Vec<PathBuf> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut found = vec![PathBuf::from(".")];

@@ -12,22 +12,22 @@ use super::{REAPING, SupervisedCommand};
 use crate::collect::Descendant;
 use crate::model::{Killed, Pid};
 
-/// Maximum time for which pidns repeats SIGKILL. Even processes that fork fast are gone after a few
-/// rounds. A process that survives this time is in uninterruptible sleep.
+/// Maximum time for which pidns repeats SIGKILL. A process that survives this time is in
+/// uninterruptible sleep.
 const KILLING: Duration = Duration::from_secs(10);
 
-/// Maximum pause between two rounds. SIGCHLD ends the pause early. The pause must be short, because
-/// no signal tells pidns that a descendant has forked.
+/// Maximum pause between two rounds. The pause is short, because no signal tells pidns that a
+/// descendant has forked.
 const ROUND: Duration = Duration::from_millis(20);
 
 /// Kills all descendants of the command, and all members of its cgroup. Sends SIGTERM, waits up to
 /// `grace`, and then sends SIGKILL. A signal that asks pidns to exit ends the wait early.
 ///
-/// Repeatedly looks for descendants to signal, because descendants can fork in the meantime. Gives
-/// up if pidns has no permission to signal any of the remaining descendants, or if the timeout
-/// expires (`grace` for SIGTERM, `KILLING` for SIGKILL).
+/// Sends each signal repeatedly, because descendants can fork in the meantime. Gives up after
+/// `grace` (SIGTERM) or `KILLING` (SIGKILL). Also gives up if pidns has no permission to signal any
+/// remaining descendant.
 ///
-/// Calls `before_sigkill` if descendants remain after SIGTERM.
+/// If descendants remain after SIGTERM, calls `before_sigkill`.
 pub fn kill(
     command: &mut SupervisedCommand,
     grace: Duration,
@@ -53,8 +53,8 @@ pub fn kill(
         let deadline = Instant::now() + KILLING;
         let members = kill_cgroup(command, deadline);
         if members.is_some() {
-            // `cgroup.kill` also kills members that pidns has no permission to signal. So clear
-            // `refused`. The next rounds add processes outside the cgroup to `refused` again.
+            // `cgroup.kill` needs no permission to signal the members. So forget the refused
+            // processes. The next rounds find those that remain.
             killed.refused.clear();
         }
         let time = deadline.saturating_duration_since(Instant::now());
@@ -66,8 +66,7 @@ pub fn kill(
     killed
 }
 
-/// Records the processes that are still running, and the zombies that have not been reaped within
-/// [`REAPING`].
+/// Records the processes that are still running, and the zombies that nobody has reaped in time.
 fn note_survivors(command: &mut SupervisedCommand, killed: &mut Killed) {
     let deadline = Instant::now() + REAPING;
     loop {
@@ -88,8 +87,8 @@ fn note_survivors(command: &mut SupervisedCommand, killed: &mut Killed) {
 }
 
 /// Kills all members of the command's cgroup at once, and returns their PIDs. Waits until they are
-/// gone, or until `deadline`. Returns `None` if the command has no cgroup of its own, or if the
-/// cgroup cannot be killed (before Linux 5.14).
+/// gone, or until `deadline`. Returns `None` without a cgroup, or if the cgroup cannot be killed
+/// (before Linux 5.14).
 fn kill_cgroup(command: &mut SupervisedCommand, deadline: Instant) -> Option<BTreeSet<Pid>> {
     let members = command.members()?;
     command.cgroup.as_ref()?.kill().ok()?;
@@ -110,15 +109,14 @@ enum Hurry {
 
 /// The result of [`repeat`].
 struct Signalled {
-    /// The processes to which the signal was sent, except those that had already terminated.
+    /// The running processes to which the signal was sent.
     sent: BTreeSet<Pid>,
-    /// `true` if pidns has permission to signal at least one remaining descendant.
+    /// `true` if a descendant remains that pidns has permission to signal.
     leaves_some: bool,
 }
 
-/// Repeatedly calls `send` for each descendant. If `send` fails for a running descendant, adds the
-/// descendant to `refused`. Returns when all running descendants are in `refused`, or when `time`
-/// has passed.
+/// Repeatedly calls `send` for each descendant. Adds running descendants to `refused` if `send`
+/// fails for them. Returns when no other running descendant is left, or when `time` has passed.
 fn repeat(
     command: &mut SupervisedCommand,
     time: Duration,
@@ -146,8 +144,8 @@ fn repeat(
                 }
                 ControlFlow::Continue(())
             });
-            // Stop if the walk found no running descendant, and cannot have missed one. All
-            // remaining descendants are then zombies that only their tracers can reap.
+            // Stop if certainly no descendant is running. Only zombies are left, which their
+            // tracers must reap.
             leaves_some = if living.is_empty() {
                 command.may_have_missed()
             } else {

@@ -2,8 +2,8 @@
 //! of SIGPIPE that pidns was started with.
 //!
 //! If the command must run in its own cgroup, or must die with pidns, pidns starts a second pidns
-//! process instead. The second process joins the cgroup, sets the parent-death signal, and then
-//! executes the command. The alternative, the standard library's `pre_exec`, is unsafe.
+//! process instead. This process joins the cgroup, sets the parent-death signal, and then executes
+//! the command. The standard library's `pre_exec` would need unsafe code.
 
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
@@ -26,10 +26,10 @@ use crate::error::Error;
 const NAME: &str = "pidns-launch";
 
 /// Starts a command with the signal mask that pidns inherited. If `dies_with_us` is `true`, the
-/// kernel kills the command when the thread that called `spawn` exits (`PR_SET_PDEATHSIG`).
+/// kernel kills the command when the calling thread exits (`PR_SET_PDEATHSIG`).
 ///
 /// # Errors
-/// Returns an error if the process cannot be started (for example, because /proc is not mounted).
+/// Fails if the process cannot be started, for example because /proc is not mounted.
 pub fn spawn(
     command: &[OsString],
     signals: &Signals,
@@ -44,13 +44,13 @@ pub fn spawn(
         return Ok(child);
     }
     // Start a second pidns process, which executes the command with `execvp(3)`. Unlike
-    // `posix_spawnp(3)`, `execvp` runs a script without `#!` in the shell. If `execvp` fails, the
-    // second process exits with status 126 or 127, as a shell does.
+    // `posix_spawnp(3)`, `execvp` also runs scripts without `#!`. On failure, the exit status is
+    // 126 or 127, as in a shell.
     let parent = if dies_with_us { getpid().as_raw_nonzero().get() } else { 0 };
     let members_file = members_file.unwrap_or(Path::new(""));
     let mut words = vec![NAME.into(), parent.to_string().into(), members_file.into()];
     words.extend_from_slice(command);
-    // The link /proc/self/exe refers to the running program even if its file has been replaced.
+    // /proc/self/exe works even if the program's file has been replaced.
     start(OsStr::new("/proc/self/exe"), &words, signals)
         .map_err(|source| Error::Run { what: "start a process by /proc/self/exe", source })
 }
@@ -61,8 +61,8 @@ fn start(program: &OsStr, words: &[OsString], signals: &Signals) -> io::Result<P
     let flags = PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF;
     attributes.set_flags(flags)?;
     attributes.set_sigmask(signals.mask_before())?;
-    // The Rust runtime has made pidns ignore SIGPIPE. Reset SIGPIPE for the command, unless it was
-    // already ignored when pidns started.
+    // The Rust runtime makes pidns ignore SIGPIPE. Restore the original disposition for the
+    // command.
     let reset = if raw_signals::was_sigpipe_ignored() { None } else { Some(NixSignal::SIGPIPE) };
     attributes.set_sigdefault(&reset.into_iter().collect::<SigSet>())?;
     let variables = env::vars_os().map(|(name, value)| [name, value].join(OsStr::new("=")));
@@ -84,8 +84,7 @@ pub fn is_asked_for(arguments: &[OsString]) -> bool {
     arguments.first().is_some_and(|name| name == NAME)
 }
 
-/// Executes the command in the second pidns process, which [`spawn`] started with these arguments.
-/// Returns only on failure.
+/// Executes the command in the second pidns process. Returns only on failure.
 #[must_use]
 pub fn launch(arguments: &[OsString]) -> Error {
     let [_, parent, members_file, command @ ..] = arguments else {
@@ -99,8 +98,7 @@ pub fn launch(arguments: &[OsString]) -> Error {
     {
         return Error::Run { what: "move the command to its cgroup", source };
     }
-    // The Rust runtime made this process ignore SIGPIPE. Restore the default action, unless SIGPIPE
-    // was already ignored when this process was started.
+    // The Rust runtime makes this process ignore SIGPIPE. Restore the original disposition.
     if !raw_signals::was_sigpipe_ignored() {
         raw_signals::reset_sigpipe();
     }
@@ -114,8 +112,8 @@ fn die_with(parent: &str) -> io::Result<()> {
         return Ok(());
     }
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    // The kernel sends no signal if the parent exited before PR_SET_PDEATHSIG was set. So check
-    // that the first pidns process is still the parent.
+    // If the parent exited before PR_SET_PDEATHSIG was set, the kernel sends no signal. So check
+    // the parent.
     if getppid().is_none_or(|pid| pid.as_raw_nonzero().get() != parent) {
         return Err(io::Error::other("pidns has ended"));
     }

@@ -1,14 +1,14 @@
 //! Runs a command, and supervises the command and its descendants.
 //!
 //! pidns is a *subreaper* (`PR_SET_CHILD_SUBREAPER` in `prctl(2)`, since Linux 3.4): the kernel
-//! reparents orphaned descendants to pidns, whatever their session or process group is. In a PID
-//! namespace that the command created, orphans are reparented to the namespace's init, which is
-//! also a descendant of pidns. So pidns has a child as long as any descendant is left. Without a
-//! child, `wait(2)` fails with `ECHILD`, so pidns need not scan /proc to learn that no descendant
-//! is left.
+//! reparents orphaned descendants to pidns, in any session or process group. In a PID namespace
+//! that the command created, the namespace's init adopts the orphans. The init is also a descendant
+//! of pidns.
 //!
-//! This method works only if all children of pidns belong to the command (see
-//! [`Descendants::adopts_others`]).
+//! So pidns has a child as long as any descendant is left. Without a child, `wait(2)` fails with
+//! `ECHILD`, so pidns need not scan /proc to learn that no descendant is left.
+//!
+//! All children of pidns must belong to the command (see [`Descendants::adopts_others`]).
 
 mod cgroup;
 pub mod kill;
@@ -44,46 +44,42 @@ pub use signals::end_by_sigint;
 #[derive(Debug)]
 pub struct SupervisedCommand {
     signals: Signals,
-    /// A signalfd for signals that ask pidns to exit. The signalfd is readable while such a signal
-    /// is pending.
+    /// A signalfd that is readable while a signal that asks pidns to exit is pending.
     exit_requests: SignalFd,
     reaper: Reaper,
     /// The cgroup of the command (`--cgroup`).
     cgroup: Option<CommandCgroup>,
     descendants: Descendants,
-    /// PID of the command. The kernel does not reuse this PID before pidns has reaped the command.
+    /// PID of the command. The kernel does not reuse it until pidns has reaped the command.
     command: RawPid,
     state: State,
-    /// The last request to exit: its signal, and the time at which pidns read the signal.
+    /// The last request to exit: the signal, and the time at which pidns read it.
     asked_to_exit: Option<(Signal, Instant)>,
-    /// `true` if pidns received a termination signal (such as SIGTERM) after the command ended.
+    /// `true` if a signal asked pidns to exit after the command ended.
     hurried: bool,
     /// The PID namespaces that were bind-mounted before the command started.
     mounted: MountedNamespaces,
 }
 
-/// Maximum number of signals to read, or of children to reap, in a row. Without this limit, a flood
-/// of terminated children could keep pidns from reading signals, and a flood of signals could keep
-/// it from reaping.
+/// Maximum number of signals to read, or of children to reap, in a row. A flood of signals must not
+/// stop pidns from reaping, and a flood of terminated children must not stop it from reading
+/// signals.
 const ROUND: usize = 1000;
 
-/// Maximum pause between two checks for descendants. SIGCHLD ends the pause early, unless pidns
-/// read the signal before the check.
+/// Maximum pause between two checks for descendants. SIGCHLD usually ends the pause early.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Time limit for a parent to reap a zombie. After this time, the zombie is treated as a leftover.
+/// Time that a parent has to reap a zombie. After this time, the zombie is a leftover.
 pub const REAPING: Duration = Duration::from_millis(100);
 
-/// For this long after a request to exit (such as SIGTERM), the same signal does not count as a new
-/// request. For example, `timeout(1)` sends its signal twice: to pidns, and to the whole process
-/// group. The second signal can arrive after the first one has ended the command.
+/// Time after a request to exit in which the same signal is not a new request. For example,
+/// `timeout(1)` sends its signal twice: to pidns, and to the whole process group.
 const REPEAT_WINDOW: Duration = Duration::from_millis(500);
 
-/// Number of descriptors that must be free before pidns starts a command. pidns needs them to find
-/// and kill leftover processes.
+/// Minimum number of free descriptors. pidns needs them to find and kill leftover processes.
 const SPARE_DESCRIPTORS: usize = 8;
 
-/// The children that are left after a round of reaping.
+/// The children that are left after reaping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Children {
     None,
@@ -97,7 +93,7 @@ enum Children {
 #[derive(Clone, Copy, Debug)]
 enum State {
     Running,
-    /// The command was stopped by this signal. pidns still has to stop itself with the same signal.
+    /// The command was stopped by this signal. pidns must still stop itself with the same signal.
     Stopped(Signal),
     Ended(Ended),
 }
@@ -109,12 +105,12 @@ impl SupervisedCommand {
     /// If `dies_with_us` is `true`, the kernel kills the command when pidns is killed, but not the
     /// command's descendants.
     ///
-    /// If `in_cgroup` is `true`, the command runs in a new cgroup. pidns treats all members of this
-    /// cgroup as descendants of the command.
+    /// If `in_cgroup` is `true`, the command runs in a new cgroup. All members of this cgroup count
+    /// as descendants of the command.
     ///
     /// # Errors
-    /// Returns an error if the process or the cgroup cannot be created, if /proc is not usable, or
-    /// if SIGCHLD is ignored.
+    /// Fails if the process or the cgroup cannot be created, if /proc is not usable, or if SIGCHLD
+    /// is ignored.
     pub fn start(command: &[OsString], dies_with_us: bool, in_cgroup: bool) -> Result<Self, Error> {
         let descendants = Descendants::open(Path::new("/proc"))?;
         let failed = |what| move |errno: Errno| Error::Run { what, source: errno.into() };
@@ -137,7 +133,7 @@ impl SupervisedCommand {
         let reaper = Reaper::start();
         let members_file = cgroup.as_ref().map(CommandCgroup::members_file);
         let command = launch::spawn(command, &signals, dies_with_us, members_file.as_deref())?;
-        // Raising the limit does not affect the command, which has already inherited the old limit.
+        // The command has already inherited the old limit.
         raise_descriptor_limit();
         Ok(Self {
             signals,
@@ -159,15 +155,15 @@ impl SupervisedCommand {
         &self.descendants
     }
 
-    /// Returns the PIDs of the members of the command's cgroup, as procfs shows them. Returns
-    /// `None` if the command has no cgroup of its own.
+    /// Returns the PIDs (in procfs) of the members of the command's cgroup. Returns `None` if the
+    /// command has no cgroup of its own.
     #[must_use]
     pub fn members(&self) -> Option<BTreeSet<Pid>> {
         let members = self.cgroup.as_ref()?.members().into_iter();
         Some(members.filter_map(|raw| Some(self.descendants.open_member(raw)?.pid)).collect())
     }
 
-    /// Visits the members of the command's cgroup, and then all other descendants of pidns. Stops
+    /// Visits the members of the command's cgroup, and then the other descendants of pidns. Stops
     /// when `visit` returns `Break`. See [`Descendants::walk`].
     fn walk(&self, mut visit: impl FnMut(&Descendant) -> ControlFlow<()>) {
         let cgroup = self.cgroup.as_ref();
@@ -176,8 +172,8 @@ impl SupervisedCommand {
         if members.iter().try_for_each(&mut visit).is_break() {
             return;
         }
-        // Also visit the descendants that are not members of the cgroup, for example because they
-        // were moved to another cgroup.
+        // Also visit the descendants outside the cgroup, because a process can be moved to another
+        // one.
         let visited: HashSet<Pid> = members.iter().map(|it| it.pid).collect();
         self.descendants.walk(|it| {
             if visited.contains(&it.pid) { ControlFlow::Continue(()) } else { visit(it) }
@@ -194,7 +190,7 @@ impl SupervisedCommand {
     /// mount keeps a namespace alive even without a process.
     ///
     /// # Errors
-    /// Returns an error if the mount table cannot be read.
+    /// Fails if the mount table cannot be read.
     pub fn has_new_mounts(&self) -> Result<bool, Error> {
         Ok(!self.descendants.mounted()?.points.is_subset(&self.mounted.points))
     }
@@ -202,11 +198,11 @@ impl SupervisedCommand {
     /// Reaps orphans and passes signals on to the command, until the command ends.
     ///
     /// # Errors
-    /// Returns an error if the kernel discarded the exit status of the command.
+    /// Fails if the kernel discarded the exit status of the command.
     pub fn wait_for_command(&mut self) -> Result<Ended, Error> {
         loop {
-            // Read signals before reaping children. The SIGCHLD of a child that terminates after
-            // `reap` then stays pending, and ends the next wait at once.
+            // Read signals first. If a child terminates after `reap`, its SIGCHLD is then still
+            // pending, and ends the next wait at once.
             for received in self.signals.iter().take(ROUND) {
                 note_exit_request(&mut self.asked_to_exit, received.signal);
                 received.pass_on(self.command, &self.descendants);
@@ -214,14 +210,13 @@ impl SupervisedCommand {
             let children = self.reap();
             match (self.state, children) {
                 (State::Ended(ended), _) => {
-                    // Discard signals that arrived before the command ended. For example, a Ctrl-C
+                    // Discard the signals from before the end of the command. For example, a Ctrl-C
                     // that terminated the command must not shorten the wait for its descendants.
                     for received in self.signals.iter().take(ROUND) {
                         note_exit_request(&mut self.asked_to_exit, received.signal);
                     }
                     if let Some(cgroup) = &self.cgroup {
-                        // Ignore errors: `CommandCgroup::kill` tries again to leave the cgroup, and
-                        // does not kill any process if pidns cannot leave.
+                        // Ignore errors: `CommandCgroup::kill` tries again to leave the cgroup.
                         let _ = cgroup.leave();
                     }
                     self.reaper.begin();
@@ -240,9 +235,8 @@ impl SupervisedCommand {
         }
     }
 
-    /// Waits up to `grace` for all descendants to exit. Returns `true` if no descendant is left.
-    /// The wait ends early if a signal asks pidns to exit, or if only zombies that pidns cannot
-    /// reap are left.
+    /// Waits up to `grace` for all descendants to exit. Returns `true` if none is left. Stops early
+    /// if a signal asks pidns to exit, or if only zombies are left that pidns cannot reap.
     pub fn wait_for_descendants(&mut self, grace: Duration) -> bool {
         let deadline = Instant::now().checked_add(grace);
         loop {
@@ -261,8 +255,7 @@ impl SupervisedCommand {
         }
     }
 
-    /// Returns `true` if all remaining descendants are zombies that pidns cannot reap, because they
-    /// are traced.
+    /// Returns `true` if only zombies are left that pidns cannot reap. They are traced.
     fn has_only_zombies(&self) -> bool {
         if self.has_members() {
             return false;
@@ -275,20 +268,19 @@ impl SupervisedCommand {
         !has_running && !self.may_have_missed()
     }
 
-    /// Returns `true` if a walk that found no running descendant may have missed one. All pending
+    /// Returns `true` if a walk without a running descendant may have missed one. All pending
     /// signals must have been read before the walk.
     ///
     /// A walk misses a running descendant only if the descendant's parent P exits during the walk.
     /// Let C be the child of pidns from which P descends, or P itself. If C had been running during
     /// the whole walk, the walk would have found C. So C exited during the walk, and the kernel
-    /// sent SIGCHLD to pidns. If no signal is pending, the walk has therefore missed no running
-    /// descendant.
+    /// sent SIGCHLD to pidns. Without a pending signal, the walk has therefore missed nothing.
     fn may_have_missed(&self) -> bool {
         self.has_members() || self.signals.is_pending()
     }
 
-    /// Reads all pending signals, and returns a descriptor that is readable as soon as another
-    /// signal asks pidns to exit.
+    /// Reads all pending signals. Returns a descriptor that becomes readable when another signal
+    /// asks pidns to exit.
     pub fn next_exit_request(&mut self) -> BorrowedFd<'_> {
         self.note_hurry();
         self.exit_requests.as_fd()
@@ -305,8 +297,8 @@ impl SupervisedCommand {
         self.cgroup.as_ref().is_some_and(CommandCgroup::has_members)
     }
 
-    /// Reads the signals that arrived after the command ended. Sets `hurried` if a signal asks
-    /// pidns to exit. Ignores a repetition of the last request (see [`REPEAT_WINDOW`]).
+    /// Reads the signals that arrived after the command ended. If one of them asks pidns to exit,
+    /// sets `hurried`.
     fn note_hurry(&mut self) {
         for received in self.signals.iter().take(ROUND) {
             self.hurried |= note_exit_request(&mut self.asked_to_exit, received.signal);
@@ -342,16 +334,15 @@ impl SupervisedCommand {
         } else if let Some(signal) = status.stopping_signal().and_then(Signal::from_named_raw)
             && [Signal::TSTP, Signal::TTIN, Signal::TTOU].contains(&signal)
         {
-            // Stop pidns as well, but only for job-control signals of the terminal. A process that
-            // sends SIGSTOP to the command would later send SIGCONT only to the command, so pidns
-            // would stay stopped.
+            // Stop pidns as well, but not for SIGSTOP. Whoever sends SIGSTOP to the command later
+            // sends SIGCONT only to the command, and pidns would stay stopped.
             self.state = State::Stopped(signal);
         }
     }
 }
 
-/// Returns an error if the hard limit on open files (`RLIMIT_NOFILE`) leaves fewer than
-/// [`SPARE_DESCRIPTORS`] free descriptors. `open` is any open descriptor.
+/// Returns an error if fewer than [`SPARE_DESCRIPTORS`] descriptors are free. `open` is any open
+/// descriptor.
 fn check_descriptors(open: BorrowedFd<'_>) -> SysResult<()> {
     let before = getrlimit(Resource::Nofile);
     raise_descriptor_limit();
@@ -362,8 +353,8 @@ fn check_descriptors(open: BorrowedFd<'_>) -> SysResult<()> {
     spare.map(drop)
 }
 
-/// Returns `true` if `signal` asks pidns to exit, and records this request in `last`. Returns
-/// `false` for a repetition of the last request (see [`REPEAT_WINDOW`]), and for all other signals.
+/// Returns `true` if `signal` asks pidns to exit, and records the request in `last`. If `signal`
+/// repeats the last request within [`REPEAT_WINDOW`], returns `false`.
 fn note_exit_request(last: &mut Option<(Signal, Instant)>, signal: Signal) -> bool {
     if !signals::asks_to_exit(signal) {
         return false;
@@ -371,8 +362,8 @@ fn note_exit_request(last: &mut Option<(Signal, Instant)>, signal: Signal) -> bo
     let now = Instant::now();
     let is_repeated =
         last.is_some_and(|(it, at)| it == signal && now.duration_since(at) < REPEAT_WINDOW);
-    // A repeated signal must not restart the `REPEAT_WINDOW`. Otherwise, a user who keeps pressing
-    // Ctrl-C could never make a new request to exit.
+    // A repeated signal does not extend the `REPEAT_WINDOW`. Otherwise, repeated Ctrl-C would never
+    // be a new request.
     if !is_repeated {
         *last = Some((signal, now));
     }

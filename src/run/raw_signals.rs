@@ -14,11 +14,11 @@ const MAX_SIGNAL: i32 = 64;
 /// The first two real-time signals, which the C library uses internally.
 const RESERVED: [i32; 2] = [32, 33];
 
-/// `true` if SIGPIPE was ignored when the program was executed.
+/// `true` if SIGPIPE was ignored when pidns was executed.
 static SIGPIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 
 /// Records whether SIGPIPE is ignored. Must be called before the Rust runtime starts, because the
-/// runtime ignores SIGPIPE.
+/// runtime always ignores SIGPIPE.
 pub extern "C" fn note_sigpipe() {
     SIGPIPE_WAS_IGNORED.store(is_ignored(libc::SIGPIPE), Ordering::Relaxed);
 }
@@ -36,7 +36,7 @@ pub fn is_ignored(signal: i32) -> bool {
     action.sa_sigaction == libc::SIG_IGN
 }
 
-/// Returns `true` if SIGPIPE was ignored when the program was executed.
+/// Returns `true` if SIGPIPE was ignored when pidns was executed.
 pub fn was_sigpipe_ignored() -> bool {
     SIGPIPE_WAS_IGNORED.load(Ordering::Relaxed)
 }
@@ -50,20 +50,19 @@ pub fn reset_sigpipe() {
 /// Reaps the terminated children of pidns. Makes the kernel reap all other children as soon as they
 /// terminate.
 ///
-/// pidns inherits children from a shell that replaces itself with pidns (`job & exec pidns`), or
-/// that gives pidns a process substitution as input. If pidns did not reap these children, it would
-/// report itself as the parent of zombies.
+/// A shell that replaces itself with pidns (`job & exec pidns`) leaves its children to pidns.
+/// Unless pidns reaped them, it would report itself as the parent of zombies.
 pub fn reap_inherited_children() {
-    // SAFETY: SIG_IGN is a valid disposition. Only `pidns run` waits for children, and it does not
-    // call this function.
+    // SAFETY: SIG_IGN is a valid disposition. Only `pidns run` waits for children, and never calls
+    // this function.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
-    // Without `__WALL`, wait(2) would skip children that do not send SIGCHLD when they terminate.
+    // `__WALL` includes children that do not send SIGCHLD when they terminate.
     let any_child = WaitOptions::from_bits_retain(libc::__WALL.cast_unsigned());
     while let Ok(Some(_)) = wait(WaitOptions::NOHANG | any_child) {}
 }
 
-/// Returns the signal with this number, which may be a real-time signal. Returns `None` for signals
-/// that the C library uses internally.
+/// Returns the signal with this number, even a real-time signal. Returns `None` for signals that
+/// the C library uses internally.
 #[must_use]
 pub fn signal(number: i32) -> Option<Signal> {
     let is_valid = (1..=MAX_SIGNAL).contains(&number) && !RESERVED.contains(&number);

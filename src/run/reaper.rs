@@ -1,7 +1,7 @@
 //! Reaps orphans in a second thread while pidns looks for leftover processes.
 //!
-//! Processes that fork and exit fast can leave tens of thousands of orphans a second. Unless pidns
-//! reaps them at once, they use up all PIDs.
+//! Processes that fork and exit fast leave tens of thousands of orphans a second. Unreaped orphans
+//! would use up all PIDs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,12 +11,11 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{WaitOptions, setpriority_process, wait};
 
-/// Time that the thread sleeps if pidns has no children. The thread does not exit: if pidns is the
-/// init of its PID namespace, it can get another child later.
+/// Pause after pidns had no children to wait for. As the init of a PID namespace, pidns can get new
+/// children later.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A thread that reaps every terminated child, from the call of [`begin`](Self::begin) until pidns
-/// exits.
+/// A thread that reaps every terminated child after [`begin`](Self::begin) is called.
 #[derive(Debug)]
 pub struct Reaper {
     thread: Option<Thread>,
@@ -25,8 +24,8 @@ pub struct Reaper {
 
 impl Reaper {
     /// Starts the thread, which waits for [`begin`](Self::begin). Must be called before the command
-    /// starts, because the command can use up all PIDs. If the thread cannot be started, only the
-    /// main thread reaps children.
+    /// starts, because the command can use up all PIDs. Without the thread, only the main thread
+    /// reaps children.
     pub fn start() -> Self {
         let has_begun = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&has_begun);
@@ -44,8 +43,8 @@ impl Reaper {
         Self { thread: thread.ok().map(|it| it.thread().clone()), has_begun }
     }
 
-    /// Begins to reap all children. The command must already have been reaped. Otherwise, its exit
-    /// status could be lost.
+    /// Begins to reap all children. The command must already have been reaped, or its exit status
+    /// could be lost.
     pub fn begin(&self) {
         self.has_begun.store(true, Ordering::Relaxed);
         if let Some(thread) = &self.thread {
@@ -54,8 +53,8 @@ impl Reaper {
     }
 }
 
-/// Raises the priority of this thread, so that it keeps up with processes that fork and exit fast,
-/// even during a scan. Does nothing if pidns lacks the permission.
+/// Raises the priority of this thread, if pidns has the permission. The thread must keep up with
+/// processes that fork and exit fast.
 pub(super) fn raise_priority() {
     let _ = setpriority_process(None, -20);
 }

@@ -19,13 +19,13 @@ const READER_WAIT: Duration = Duration::from_secs(5);
 /// The time between two attempts to open a FIFO.
 const RETRY_INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
-/// A report file that is open for writing. pidns opens the file before the command starts, but
-/// changes it only after the command has ended.
+/// An open report file. pidns opens it before the command starts, and changes it after the command
+/// has ended.
 #[derive(Debug)]
 pub struct ReportFile {
     path: PathBuf,
     file: File,
-    /// Identifies the file that was opened.
+    /// The metadata of the opened file, to identify it later.
     opened: Metadata,
     mode: WriteMode,
 }
@@ -37,21 +37,20 @@ pub enum WriteMode {
     Replace,
     /// The report is appended to the existing contents.
     Append,
-    /// Write at the current file offset. Used for an inherited descriptor, and for a file that is
-    /// not a regular file, such as a pipe or a terminal.
+    /// Write at the current file offset. Used for inherited descriptors, and for special files such
+    /// as pipes and terminals.
     Stream,
-    /// Open a FIFO after the command has ended, because no process has it open for reading yet. The
-    /// command may start the reader.
+    /// Open a FIFO after the command has ended. No process has it open for reading yet, but the
+    /// command may start a reader.
     Fifo,
 }
 
 impl ReportFile {
-    /// Opens a report file, or standard error for `-`. Uses [`WriteMode::Stream`] or
-    /// [`WriteMode::Fifo`] instead of `mode` for an inherited descriptor, and for a file that is not
-    /// a regular file.
+    /// Opens a report file, or standard error for `-`. For an inherited descriptor or a special
+    /// file, uses [`WriteMode::Stream`] or [`WriteMode::Fifo`] instead of `mode`.
     ///
     /// # Errors
-    /// Returns an error if the file cannot be written.
+    /// Fails if the file cannot be written.
     pub fn open(path: &Path, mode: WriteMode) -> Result<Self, Error> {
         let failed = |source| Error::Report { path: path.to_owned(), source };
         Self::try_open(path, mode).map_err(failed)
@@ -71,8 +70,8 @@ impl ReportFile {
             // Use standard error, because standard output belongs to the command.
             return opened_as(stderr?, WriteMode::Stream);
         }
-        // Opening a path such as /dev/fd/3 reopens the file at offset 0. So open the file for
-        // appending, to keep the existing contents.
+        // Opening a path such as /dev/fd/3 resets the file offset to 0. So open the file for
+        // appending, to keep its contents.
         let mode = if is_descriptor(path) { WriteMode::Stream } else { mode };
         let appends = mode != WriteMode::Replace;
         let mut options = OpenOptions::new();
@@ -88,8 +87,8 @@ impl ReportFile {
             Err(error) => return Err(error),
         };
         if file.opened.is_file() {
-            // If the command's output goes to the same file, write the report to the descriptor of
-            // the output. Otherwise, output and report would overwrite each other.
+            // If the command's output goes to the same file, use the descriptor of the output.
+            // Otherwise, output and report would overwrite each other.
             for standard in [stdout, stderr].into_iter().flatten() {
                 if is_same(&standard.metadata()?, &file.opened) {
                     return opened_as(standard, WriteMode::Stream);
@@ -100,7 +99,7 @@ impl ReportFile {
     }
 
     /// Returns an error if two reports go to the same file. Standard error (`-`) and character
-    /// devices, such as /dev/null, can take several reports.
+    /// devices, such as /dev/null, are allowed.
     ///
     /// # Errors
     /// Returns [`Error::Usage`] if two files are the same.
@@ -122,11 +121,10 @@ impl ReportFile {
     }
 
     /// Writes the report. If the command has removed the file, creates it again. Stops waiting for
-    /// a slow reader as soon as `stop` is readable.
+    /// a slow reader when `stop` is readable.
     ///
     /// # Errors
-    /// Returns an error if the report cannot be written, or if the command has replaced the file
-    /// with another one.
+    /// Fails if the report cannot be written, or if the command has replaced the file.
     pub fn write(
         self,
         stop: BorrowedFd<'_>,
@@ -149,8 +147,8 @@ impl ReportFile {
     }
 
     /// Returns the open report file. If the command has removed the file, creates it again. If the
-    /// command has replaced the file, returns an error: a symbolic link could make pidns overwrite a
-    /// file that the command has no permission to write.
+    /// command has replaced the file, returns an error, because a symbolic link could make pidns
+    /// overwrite a file that the command cannot write.
     fn current(&self, stop: BorrowedFd<'_>) -> io::Result<File> {
         if self.mode == WriteMode::Stream {
             return self.file.try_clone();
@@ -177,8 +175,8 @@ impl ReportFile {
     }
 }
 
-/// Opens a FIFO for writing. Waits until a process has it open for reading, but at most for
-/// [`READER_WAIT`], and only until `stop` is readable.
+/// Opens a FIFO for writing. Waits for a reader until [`READER_WAIT`] has passed, or until `stop`
+/// is readable.
 fn open_for_reader(path: &Path, stop: BorrowedFd<'_>) -> io::Result<File> {
     let start = Instant::now();
     loop {
@@ -194,8 +192,8 @@ fn open_for_reader(path: &Path, stop: BorrowedFd<'_>) -> io::Result<File> {
     }
 }
 
-/// Returns `true` if a FIFO could not be opened for writing because no process has it open for
-/// reading. The kernel returns the same error for a socket.
+/// Returns `true` if the error means that a FIFO has no reader. The kernel returns the same error
+/// for a socket.
 fn is_without_reader(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::NXIO)
 }

@@ -1,10 +1,9 @@
 //! Reads signals from a descriptor (`signalfd(2)`) instead of handling them asynchronously, and
 //! passes them on to the command.
 //!
-//! pidns blocks signals instead of installing handlers, because a command must inherit the
-//! dispositions of signals. For example, `nohup` makes a command ignore SIGHUP. If pidns installed
-//! a handler for an ignored signal, `execve(2)` would reset the signal to its default action, and
-//! the command would no longer ignore it.
+//! pidns blocks signals instead of installing handlers, so that the command inherits ignored
+//! signals. For example, `nohup` ignores SIGHUP. With a handler, `execve(2)` would reset SIGHUP to
+//! its default action, and the command would no longer ignore it.
 //!
 //! The kernel queues a blocked signal even if it is ignored, or if pidns is the init of its PID
 //! namespace.
@@ -22,8 +21,7 @@ use rustix::process::{Pid, Signal, getpid, kill_process};
 use super::raw_signals;
 use crate::collect::Descendants;
 
-/// Signals that the kernel sends because of a fault in pidns itself. pidns does not block them, so
-/// they terminate pidns.
+/// Signals that report a fault in pidns itself. pidns does not block them, so they terminate pidns.
 const FAULTS: [NixSignal; 6] = [
     NixSignal::SIGBUS,
     NixSignal::SIGFPE,
@@ -37,7 +35,7 @@ const FAULTS: [NixSignal; 6] = [
 const ENDING: [NixSignal; 3] = [NixSignal::SIGINT, NixSignal::SIGTERM, NixSignal::SIGHUP];
 
 /// Signals that ask `pidns run` to exit after the command has ended. pidns then stops waiting for
-/// leftover processes, and for slow readers of its output.
+/// leftover processes and slow readers.
 const EXIT_REQUESTS: [NixSignal; 4] =
     [NixSignal::SIGHUP, NixSignal::SIGINT, NixSignal::SIGQUIT, NixSignal::SIGTERM];
 
@@ -53,8 +51,8 @@ const OF_TERMINAL: [Signal; 8] = [
     Signal::WINCH,
 ];
 
-/// Signals that pidns does not pass on to the command if the kernel sent them: a child has changed
-/// state, or pidns has reached its CPU time limit.
+/// Signals that are not passed on if the kernel sent them. They mean that a child has changed
+/// state, or that pidns has reached its CPU time limit.
 const OF_PIDNS: [Signal; 2] = [Signal::CHILD, Signal::XCPU];
 
 /// The signals that this process blocks, and the signalfd to read them from.
@@ -70,16 +68,16 @@ pub struct Signals {
 pub struct Received {
     /// Number of the signal.
     pub signal: Signal,
-    /// `true` if the kernel sent the signal, for example because of Ctrl-C on a terminal.
+    /// `true` if the kernel sent the signal, for example because of Ctrl-C.
     from_kernel: bool,
-    /// The process that sent the signal. `None` if the sender was the kernel or a process outside
-    /// pidns's own PID namespace.
+    /// The process that sent the signal. `None` for the kernel, or for a process outside pidns's
+    /// PID namespace.
     sender: Option<Pid>,
 }
 
 impl Signals {
-    /// Blocks all signals except those that report a fault, such as SIGSEGV. The signals are
-    /// blocked in the calling thread, and in all threads that it starts later.
+    /// Blocks all signals except those that report a fault, such as SIGSEGV. Applies to the calling
+    /// thread, and to the threads that it starts later.
     pub fn block() -> io::Result<Self> {
         let mut taken = SigSet::all();
         for fault in FAULTS {
@@ -88,8 +86,8 @@ impl Signals {
         Self::of(&taken)
     }
 
-    /// Blocks the usual termination signals: SIGINT, SIGTERM and SIGHUP. A signal that was already
-    /// ignored when pidns started (`nohup`) stays ignored.
+    /// Blocks the usual termination signals: SIGINT, SIGTERM and SIGHUP. Signals that were already
+    /// ignored (`nohup`) stay ignored.
     pub fn block_ending() -> io::Result<Self> {
         Self::of(&ENDING.into_iter().filter(|it| is_heeded(*it)).collect())
     }
@@ -100,8 +98,7 @@ impl Signals {
         Ok(Self { fd, before })
     }
 
-    /// Returns a new signalfd for signals that ask pidns to exit. The signalfd is readable while
-    /// such a signal is pending.
+    /// Returns a signalfd that is readable while a signal that asks pidns to exit is pending.
     pub fn exit_requests() -> io::Result<SignalFd> {
         let requests = EXIT_REQUESTS.into_iter().filter(|it| is_heeded(*it)).collect();
         SignalFd::with_flags(&requests, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
@@ -117,8 +114,7 @@ impl Signals {
     /// Waits until a signal arrives or the timeout expires.
     pub fn wait(&self, timeout: Option<Duration>) {
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-        // Ignore errors: an error such as EINTR ends the wait early, but all callers wait in a
-        // loop.
+        // Ignore errors such as EINTR: they end the wait early, but all callers wait in a loop.
         let _ = poll(&mut [PollFd::new(&self.fd.as_fd(), PollFlags::IN)], timeout.as_ref());
     }
 
@@ -146,8 +142,7 @@ impl Signals {
             PollFd::new(&signals, PollFlags::IN),
             PollFd::from_borrowed_fd(output, PollFlags::empty()),
         ];
-        // Ignore errors: an error such as EINTR ends the wait early, but the caller waits in a
-        // loop.
+        // Ignore errors such as EINTR: they end the wait early, but the caller waits in a loop.
         let _ = poll(&mut polled, timeout.as_ref());
         let [_, output] = polled;
         output.revents().intersects(PollFlags::ERR | PollFlags::HUP)
@@ -166,8 +161,7 @@ impl Signals {
             let Some(signal) = number.and_then(raw_signals::signal) else { continue };
             return Some(Received {
                 signal,
-                // The signal code is positive for signals from the kernel (`SI_FROMKERNEL`), and 0
-                // or negative for signals from processes.
+                // The signal code is positive for signals from the kernel (`SI_FROMKERNEL`).
                 from_kernel: info.ssi_code > 0,
                 sender: i32::try_from(info.ssi_pid).ok().and_then(Pid::from_raw),
             });
@@ -177,38 +171,37 @@ impl Signals {
 
 impl Received {
     /// Passes the signal on to the command. Does nothing if the signal concerns pidns itself, or if
-    /// the command has already received it.
+    /// the command has received it already.
     pub fn pass_on(self, command: Pid, descendants: &Descendants) {
-        // The kernel reports pidns as the sender of a SIGPIPE or SIGXFSZ that pidns itself caused.
+        // The kernel names pidns as the sender of a SIGPIPE or SIGXFSZ that pidns has caused.
         let is_own = self.sender == Some(getpid())
             || self.signal == Signal::CHILD
             || (self.from_kernel && OF_PIDNS.contains(&self.signal));
         if !is_own && !self.has_reached(command, descendants) {
-            // A command that has terminated is a zombie until pidns reaps it, so this PID cannot
-            // belong to another process.
+            // The command's PID is not reused, because pidns has not reaped the command yet.
             let _ = kill_process(command, self.signal);
         }
     }
 
-    /// Returns `true` if the signal was sent to the process group of pidns, and the command is in
-    /// the same group.
+    /// Returns `true` if the signal went to the whole process group of pidns, and the command is in
+    /// this group.
     fn has_reached(self, command: Pid, descendants: &Descendants) -> bool {
         let Self { signal, from_kernel, sender } = self;
-        // Use nix, because rustix does not allow 0 as the ID of a process group or session. The
-        // kernel returns 0 if the leader is not visible in the PID namespace of pidns.
+        // Use nix, because rustix rejects the ID 0. The kernel returns 0 if the leader is outside
+        // the PID namespace of pidns.
         let nix_pid = |pid: Pid| nix::unistd::Pid::from_raw(pid.as_raw_nonzero().get());
         if getpgid(Some(nix_pid(command))) != getpgid(None) {
             return false;
         }
-        // When a terminal hangs up, the kernel sends SIGHUP only to the session leader. If pidns is
-        // the session leader, the command has not received the SIGHUP.
+        // When a terminal hangs up, the kernel sends SIGHUP only to the session leader. If this is
+        // pidns, the command has not received the SIGHUP.
         let is_session_leader = || getsid(None) == Ok(nix_pid(getpid()));
         match (from_kernel, sender) {
             (true, _) => {
                 OF_TERMINAL.contains(&signal) && (signal != Signal::HUP || !is_session_leader())
             }
-            // The command or one of its descendants probably used `kill 0`, as shell scripts do.
-            // `kill 0` signals the whole process group, including the command.
+            // Shell scripts use `kill 0`, which signals the whole process group. A signal from the
+            // command or its descendant was probably sent this way.
             (false, Some(sender)) => sender == command || descendants.contains(sender),
             (false, None) => false,
         }
@@ -226,17 +219,16 @@ fn is_heeded(signal: NixSignal) -> bool {
     !raw_signals::is_ignored(signal as i32)
 }
 
-/// Stops pidns with SIGTSTP, SIGTTIN or SIGTTOU, and returns when another process has continued it.
-/// Returns at once in an orphaned process group, because the kernel ignores these signals there.
+/// Stops pidns with SIGTSTP, SIGTTIN or SIGTTOU. Returns when pidns is continued. In an orphaned
+/// process group, returns at once, because the kernel ignores these signals there.
 pub fn stop_by(signal: Signal) {
     let Ok(signal) = NixSignal::try_from(signal.as_raw()) else { return };
-    // Ignore errors: if pidns cannot stop itself, it merely keeps running while the command is
-    // stopped.
+    // Ignore errors: if pidns cannot stop itself, it keeps running.
     take_action(signal);
 }
 
-/// Terminates this process with SIGINT. Returns only if SIGINT is ignored, or if pidns is the init
-/// of its PID namespace.
+/// Terminates this process with SIGINT. Returns if SIGINT is ignored, or if pidns is the init of
+/// its PID namespace.
 pub fn end_by_sigint() {
     take_action(NixSignal::SIGINT);
 }

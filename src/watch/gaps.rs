@@ -1,22 +1,21 @@
-//! Remembers the gaps that were reported, so that the watch reports a recurring gap only once. A
-//! gap is a reason why a snapshot or comparison is incomplete.
+//! Remembers the reported gaps, so that a recurring gap is reported only once. A gap is a reason
+//! why a snapshot or comparison is incomplete.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// A gap (a reason why snapshots are incomplete) ends after no snapshot has had it for this long.
+/// Time after which an absent gap has ended. A gap is a reason why snapshots are incomplete.
 const ENDS_AFTER: Duration = Duration::from_secs(60);
 
 /// The reasons why snapshots or comparisons from the past minute are incomplete.
 #[derive(Debug, Default)]
 pub struct Gaps {
     /// Maps the name of each gap (a reason why snapshots are incomplete) to the time of the last
-    /// snapshot with this gap. The map stays small, because the names consist of diagnostic codes
-    /// and error names.
+    /// snapshot with it.
     seen: BTreeMap<String, Instant>,
 }
 
-/// A change that the watch reports about gaps (reasons why snapshots are incomplete).
+/// A change to report about gaps (reasons why snapshots are incomplete).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GapChange {
     /// The snapshot has a new gap: no other snapshot from the past minute had this gap.
@@ -26,8 +25,7 @@ pub enum GapChange {
 }
 
 impl Gaps {
-    /// Records the gaps in a snapshot. Returns the [`GapChange`] that the watch must report, if
-    /// any.
+    /// Records the gaps in a snapshot. Returns the change that the watch must report, if any.
     pub fn note(
         &mut self,
         names: impl IntoIterator<Item = String>,

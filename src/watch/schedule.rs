@@ -1,20 +1,19 @@
-//! Decides when the rounds of a watch take place. All times are monotonic, so changes of the
-//! system's clock have no effect.
+//! Decides when the rounds of a watch take place. Uses monotonic time, so changes of the system's
+//! clock have no effect.
 
 use std::time::{Duration, Instant};
 
 /// Minimum time between two reports of skipped rounds.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// The rounds of a watch. A round is due at each multiple of the interval, but is skipped if an
+/// The rounds of a watch. A round is due at each multiple of the interval. A round is skipped if an
 /// earlier round is still running.
 #[derive(Debug)]
 pub struct Schedule {
     interval: Duration,
-    /// Time at which the next round is due, or `None` if the clock cannot represent a time that far
-    /// in the future.
+    /// Time at which the next round is due. `None` if the clock cannot represent that time.
     due: Option<Instant>,
-    /// The skipped rounds that have not been reported yet.
+    /// The skipped rounds since the last report.
     unreported: SkippedRounds,
     /// Time of the last report.
     reported_at: Option<Instant>,
@@ -27,8 +26,7 @@ pub struct Schedule {
 pub struct SkippedRounds {
     /// Number of skipped rounds.
     pub count: u64,
-    /// Duration of the longest round that caused other rounds to be skipped, measured from the time
-    /// at which the round was due.
+    /// Duration of the longest round that caused skipped rounds, measured from its due time.
     pub longest: Duration,
 }
 
@@ -40,8 +38,8 @@ impl Schedule {
         Self { interval, due: Some(now), unreported, reported_at: None, skipped: 0 }
     }
 
-    /// Returns the time at which the next round is due, or `None` if the clock cannot represent a
-    /// time that far in the future.
+    /// Returns the time at which the next round is due. Returns `None` if the clock cannot
+    /// represent that time.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
         self.due
@@ -53,8 +51,8 @@ impl Schedule {
         self.skipped
     }
 
-    /// Sets the time of the next round after a round has ended, and counts the rounds that are
-    /// skipped.
+    /// Sets the time of the next round, and counts the skipped rounds. Must be called at the end of
+    /// a round.
     pub fn end_round(&mut self, now: Instant) {
         let Some(due) = self.due else { return };
         let (took, interval) =
@@ -70,8 +68,8 @@ impl Schedule {
         self.due = left.and_then(|left| now.checked_add(Duration::from_nanos(left)));
     }
 
-    /// Returns the skipped rounds that have not been reported, if there are any. Returns `Some` at
-    /// most once a minute.
+    /// Returns the skipped rounds since the last report, if any. Returns `Some` at most once a
+    /// minute.
     pub fn take_report(&mut self, now: Instant) -> Option<SkippedRounds> {
         let is_early = self.reported_at.is_some_and(|at| now.saturating_duration_since(at) < QUIET);
         if self.unreported.count == 0 || is_early {
