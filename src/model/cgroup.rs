@@ -66,18 +66,15 @@ use super::{Container, Pod};
 
 /// The form of a container's cgroup path.
 enum PathFormat {
-    /// A name with a known prefix. systemd creates `PREFIX-ID.scope`. A runtime that gets a path in
-    /// systemd's syntax, but does not use systemd, creates `SLICE:PREFIX:ID`. `PREFIX-ID` is also
-    /// recognized if the ID has 64 hexadecimal digits.
+    /// A name with a known prefix: `PREFIX-ID.scope` from systemd, or `SLICE:PREFIX:ID` from a
+    /// runtime that parses systemd's syntax itself. `PREFIX-ID` also matches if the ID has 64
+    /// hexadecimal digits.
     Prefix(&'static str),
-    /// A fixed prefix, directly followed by the ID. For example, `lxc.payload.ID` has the prefix
-    /// `lxc.payload.`.
+    /// A fixed prefix, directly followed by the ID. Example: `lxc.payload.ID`.
     Start(&'static str),
-    /// The ID, directly followed by a fixed suffix. For example, `ID.libvirt-lxc` has the suffix
-    /// `.libvirt-lxc`.
+    /// The ID, directly followed by a fixed suffix. Example: `ID.libvirt-lxc`.
     End(&'static str),
-    /// `PARENT/ID` or `PARENT/PARENT/ID`: the ID below one or more parents. The parent `*` matches
-    /// any name.
+    /// `PARENT/ID` or `PARENT/PARENT/ID`. The parent `*` matches any name.
     Below(&'static [&'static str]),
 }
 
@@ -123,18 +120,16 @@ const RUNTIMES: [(&str, PathFormat, IdFormat); 23] = [
 /// Name of containerd's shim, the parent of each process that containerd starts in a container.
 pub const SHIM: &str = "containerd-shim";
 
-/// Name of the process that podman and CRI-O use as the parent of each process that they start in a
-/// container.
+/// Name of conmon, the parent of each process that podman or CRI-O starts in a container.
 pub const CONMON: &str = "conmon";
 
 /// Finds the innermost container in the contents of `/proc/PID/cgroup` (`cgroups(7)`). If there is
-/// no container, returns the systemd unit, unless `has_terminated` returns `true`. `parent` is the
-/// name of the process's parent.
+/// no container, returns the systemd unit. If `has_terminated` returns `true`, never returns a
+/// unit. `parent` is the name of the process's parent.
 ///
-/// After a process has terminated, the kernel reports only its version 2 path: the path in every
-/// version 1 hierarchy is the root cgroup. If the container used version 1, the remaining path may
-/// belong to an outer container, or to the service that started the container. So a systemd unit
-/// may be wrong for a terminated process.
+/// A unit may be wrong for a terminated process: the kernel reports its version 2 path, but the
+/// root cgroup in every version 1 hierarchy. If the container used version 1, the version 2 path
+/// may belong to an outer container, or to the service that started the container.
 #[must_use]
 pub fn of_cgroups(
     cgroups: &[u8],
@@ -147,8 +142,8 @@ pub fn of_cgroups(
         .map(CgroupMatch::into_container)
 }
 
-/// Finds the container in a cgroup path that [`cgroup_path`] has returned. If there is no
-/// container, returns the systemd unit. `parent` is the name of the process's parent.
+/// Finds the container in a path from [`cgroup_path`]. If there is no container, returns the
+/// systemd unit. `parent` is the name of the process's parent.
 #[must_use]
 pub fn of_path(path: &str, parent: Option<&str>) -> Option<Container> {
     let path = path.as_bytes();
@@ -158,10 +153,13 @@ pub fn of_path(path: &str, parent: Option<&str>) -> Option<Container> {
         .map(CgroupMatch::into_container)
 }
 
-/// Selects one path from the contents of `/proc/PID/cgroup`. The order of preference is: a path
-/// that names a container, a path that names a systemd unit, the version 2 path (unless it is the
-/// root cgroup), the deepest version 1 path. Removes the suffix ` (deleted)` of a removed cgroup.
-/// Returns `None` if the file contains no cgroup.
+/// Selects one path from the contents of `/proc/PID/cgroup`; `None` if there is no cgroup. Removes
+/// the suffix ` (deleted)` of a removed cgroup. The order of preference is:
+///
+/// 1. a path that names a container
+/// 2. a path that names a systemd unit
+/// 3. the version 2 path, unless it is the root cgroup
+/// 4. the deepest version 1 path
 #[must_use]
 pub fn cgroup_path(cgroups: &[u8]) -> Option<String> {
     if let Some(found) = innermost(cgroups, container).or_else(|| innermost(cgroups, unit)) {
@@ -190,13 +188,13 @@ struct Hierarchy<'a> {
 }
 
 /// Parses the lines of `/proc/PID/cgroup` (`ID:CONTROLLERS:PATH`), and skips malformed lines. A
-/// path can contain any byte except a newline, which the kernel does not allow in cgroup names.
+/// path can contain any byte except a newline.
 fn hierarchies(cgroups: &[u8]) -> impl Iterator<Item = Hierarchy<'_>> {
     cgroups.split(|&byte| byte == b'\n').filter_map(|line| {
         let path = line.splitn(3, |&byte| byte == b':').nth(2)?;
         let is_unified = line.starts_with(b"0::");
-        // If a zombie's version 2 cgroup has been removed, the kernel still reports its path,
-        // followed by " (deleted)" (`cgroup-v2.rst`, "Processes").
+        // For a removed version 2 cgroup, the kernel appends " (deleted)" to the path of a zombie
+        // (`cgroup-v2.rst`, "Processes").
         let removed = path.strip_suffix(b" (deleted)").filter(|_| is_unified);
         Some(Hierarchy { path: removed.unwrap_or(path), is_unified })
     })
@@ -221,24 +219,24 @@ impl<'a> CgroupMatch<'a> {
     }
 
     fn into_container(self) -> Container {
-        // If a cluster node is itself a container in a pod, the path contains several pods. The
-        // container belongs to the innermost pod.
+        // The container belongs to the innermost pod. A path contains several pods if a cluster
+        // node is itself a container in a pod.
         let pod = segments(self.path).rev().find_map(pod);
         let pod = pod.map(Pod::new);
         Container { pod, ..Container::new(self.runtime, &text(&self.id)) }
     }
 }
 
-/// Returns the deepest match in all hierarchies. If several matches are equally deep, returns the
-/// first. A shallower match may be an outer container, because in cgroup version 1, a runtime may
-/// create a container's cgroups in only some hierarchies.
+/// Returns the deepest match in all hierarchies, and the first of equally deep matches. A shallower
+/// match may be an outer container, because in cgroup version 1, a runtime may use only some
+/// hierarchies.
 fn innermost<'a>(
     cgroups: &'a [u8],
     name: fn(&'a [u8]) -> Option<CgroupMatch<'a>>,
 ) -> Option<CgroupMatch<'a>> {
     let mut last: &[u8] = b"/";
     let paths = hierarchies(cgroups).map(|hierarchy| hierarchy.path);
-    // Skip repeated paths: a process usually has the same path in most hierarchies.
+    // Skip repeated paths, because most hierarchies have the same path.
     let paths = paths.filter(|&path| std::mem::replace(&mut last, path) != path);
     paths.filter_map(name).reduce(|best, next| if next.depth > best.depth { next } else { best })
 }
@@ -263,16 +261,15 @@ fn container(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
 }
 
 /// Finds the container ID in a cgroup path that does not name the runtime. `name` is the last
-/// segment of `path`. Directly below the cgroup of a pod, `name` must be the ID: 64 hexadecimal
-/// digits or a UUID. Elsewhere, `name` must be `ID` or `PREFIX-ID.scope`, where the ID has 64
-/// hexadecimal digits.
+/// segment of `path`. In a pod, `name` must be 64 hexadecimal digits or a UUID. Elsewhere, `name`
+/// must be `ID` or `PREFIX-ID.scope`, with an ID of 64 hexadecimal digits.
 fn nameless<'a>(path: &[u8], name: &'a [u8]) -> Option<(&'static str, &'a [u8])> {
     if segments(path).rev().nth(1).and_then(pod).is_some() {
         return (IdFormat::Hex.fits(name) || is_pod_uid(name)).then_some(("kubernetes", name));
     }
     let scope = name.strip_suffix(b".scope").and_then(|scope| {
         let dash = scope.iter().rposition(|&byte| byte == b'-')?;
-        // A scope whose prefix ends with `conmon` contains the container's monitor, not the
+        // If the prefix ends with `conmon`, the scope contains the container's monitor, not the
         // container.
         let is_monitor = scope[..dash].ends_with(b"conmon");
         (!is_monitor).then_some(&scope[dash + 1..])
@@ -317,15 +314,15 @@ impl IdFormat {
             Self::BuildKit => {
                 id.len() == 25 && id.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'z'))
             }
-            // Reject an empty ID: a cgroup can be named just `lxc.payload.` or `runc-.scope`.
+            // Reject an empty ID, as in the cgroup names `lxc.payload.` and `runc-.scope`.
             Self::Name => !id.is_empty(),
         }
     }
 }
 
-/// Matches a path `/NAMESPACE/ID`: a containerd namespace and a container ID. containerd uses this
-/// form if its client sets no path. Other programs use the same form, so callers must also check
-/// that NAMESPACE is `default`, or that the parent process is a containerd shim.
+/// Matches a path `/NAMESPACE/ID`: a containerd namespace and a container ID. Other programs also
+/// use this form. Callers must check that NAMESPACE is `default`, or that the parent process is a
+/// containerd shim.
 fn containerd(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
     let mut names = segments(cgroup.strip_prefix(b"/")?);
     let (namespace, name) = (names.next()?, names.next()?);
@@ -358,8 +355,8 @@ fn machine(name: &[u8]) -> Option<(&'static str, Cow<'_, [u8]>)> {
     }
     let machine = unescape(name.strip_prefix(b"machine-")?.strip_suffix(b".scope")?);
     if let Some(libvirt) = machine.strip_prefix(b"lxc-") {
-        // If there is no number after `lxc-`, the runtime is ambiguous: either systemd-nspawn, or
-        // libvirt before version 1.3.
+        // Without a number after `lxc-`, the runtime is ambiguous: systemd-nspawn, or libvirt
+        // before version 1.3.
         let end = libvirt.iter().position(|&byte| byte == b'-')?;
         let (number, name) = (&libvirt[..end], &libvirt[end + 1..]);
         let is_numbered = !number.is_empty() && number.iter().all(u8::is_ascii_digit);
@@ -369,8 +366,8 @@ fn machine(name: &[u8]) -> Option<(&'static str, Cow<'_, [u8]>)> {
     (!is_foreign && !machine.is_empty()).then(|| ("systemd-nspawn", machine.into()))
 }
 
-/// Extracts the UID from `podUID` or `kubepods-burstable-podUID.slice`, in which underscores
-/// replace the hyphens of the UID.
+/// Extracts the UID from `podUID` or `kubepods-burstable-podUID.slice`. The latter has underscores
+/// instead of the UID's hyphens.
 fn pod(segment: &[u8]) -> Option<String> {
     let slice = segment.split(|&byte| byte == b':').next()?;
     let uid = match slice.strip_suffix(b".slice") {
@@ -384,15 +381,14 @@ fn pod(segment: &[u8]) -> Option<String> {
     String::from_utf8(uid).ok().filter(|_| is_uid)
 }
 
-/// Returns `true` for a UUID, and for the UID of a static pod, which is a hash of 32 digits.
+/// Returns `true` for a UUID, and for a hash of 32 digits (the UID of a static pod).
 fn is_pod_uid(uid: &[u8]) -> bool {
     let digits = uid.iter().filter(|byte| byte.is_ascii_hexdigit()).count();
     digits == 32 && uid.iter().all(|&byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
-/// Finds the innermost systemd service or scope in a cgroup path. Units can have PID namespaces
-/// (`PrivatePIDs=` in `systemd.exec(5)`). Does not decode escapes in the name, because
-/// `a\x2db.scope` and `a-b.scope` are different units.
+/// Finds the innermost systemd service or scope in a cgroup path. Keeps escapes in the name,
+/// because `a\x2db.scope` and `a-b.scope` are different units.
 fn unit(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
     ancestors(cgroup).find_map(|path| {
         let name = segments(path).next_back()?;
@@ -448,7 +444,7 @@ mod tests {
     const UID: &str = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
     const UNIT_UID: &str = "6ba7b810_9dad_11d1_80b4_00c04fd430c8";
 
-    /// Formats a container as `RUNTIME CONTAINER POD`. Replaces the IDs that the tests use with the
+    /// Formats a container as `RUNTIME CONTAINER POD`. Replaces the IDs of the tests with the
     /// placeholders `ID` and `UID`.
     fn say(found: Option<Container>) -> String {
         found.map_or("none".to_owned(), |found| {
@@ -472,14 +468,14 @@ mod tests {
         said
     }
 
-    /// Finds the container of a live process from its cgroups only, without the name of its parent
-    /// process.
+    /// Finds the container of a live process with these cgroups. The name of the parent process is
+    /// unknown.
     fn live(cgroups: &[u8]) -> Option<Container> {
         of_cgroups(cgroups, None, || false)
     }
 
-    /// Builds the contents of `/proc/PID/cgroup` for a host with cgroup versions 1 and 2. Each of
-    /// `places` is `HIERARCHY=PATH`. The path in other hierarchies is `/`.
+    /// Builds the contents of `/proc/PID/cgroup` for a host with cgroup versions 1 and 2. Each
+    /// place is `HIERARCHY=PATH`. All other hierarchies have the path `/`.
     fn hybrid(places: &[&str]) -> Vec<u8> {
         let hierarchies = ["pids", "memory", "freezer", "name=systemd", "unified"];
         let place = |name: &str| {
@@ -762,7 +758,7 @@ mod tests {
             let removed = format!("{place} (deleted)");
             assert_eq!(say(of_cgroups(&hybrid(&[&removed]), None, || true)), "docker ID -");
         }
-        // The cgroups below do not name a unit, so `has_terminated` must not be called.
+        // For these cgroups, `has_terminated` must not be called, because they do not name a unit.
         let never = || -> bool { panic!("asked") };
         assert_eq!(say(of_cgroups(&hybrid(&["pids=/docker/ID"]), None, never)), "docker ID -");
         assert_eq!(of_cgroups(&hybrid(&[]), None, never), None);

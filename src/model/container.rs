@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Number of digits to which a 64-digit ID is shortened, as in the runtimes' own tools.
+/// Number of digits of a shortened 64-digit ID, as in the runtimes' own tools.
 const SHORT_ID: usize = 12;
 
 /// The container or systemd unit that a cgroup path names.
@@ -33,8 +33,7 @@ impl Container {
         Self { runtime: runtime.to_owned(), id: id.to_owned(), name: None, pod: None }
     }
 
-    /// Returns `true` if `other` is the same container. Names are not compared, because the name of
-    /// either container may be unknown.
+    /// Returns `true` if `other` is the same container. Ignores names, because they may be unknown.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         (&self.runtime, &self.id) == (&other.runtime, &other.id)
@@ -47,8 +46,8 @@ impl Container {
         self.id.get(..SHORT_ID).filter(|_| is_hex).unwrap_or(&self.id)
     }
 
-    /// Returns `POD NAME`, where `POD` is the full name of the pod. If only one of the two names is
-    /// known, returns this name. If both are unknown, returns `None`.
+    /// Returns `POD NAME`, where `POD` is the full name of the pod. If one of the two names is
+    /// unknown, returns the other. If both are unknown, returns `None`.
     #[must_use]
     pub fn full_name(&self) -> Option<String> {
         match (self.pod.as_ref().and_then(Pod::full_name), &self.name) {

@@ -3,12 +3,11 @@
 use super::{Pid, keywords};
 
 /// A problem encountered during a scan. A snapshot has at most one diagnostic for each code and
-/// errno. The exception is [`DiagnosticCode::LimitsUnknown`], which occurs at most once for each
-/// kind of limit and reason.
+/// errno. [`DiagnosticCode::LimitsUnknown`] can occur once for each kind of limit and reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// The diagnostic code, in lower case with hyphens. If a later version of pidns wrote the
-    /// document, the code may not be in [`DiagnosticCode`].
+    /// The diagnostic code, in lower case with hyphens. A document from a later version of pidns
+    /// may contain a code that is not in [`DiagnosticCode`].
     pub code: String,
     /// Severity of the problem.
     pub severity: Severity,
@@ -21,8 +20,7 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// Returns `true` if the problem makes the snapshot incomplete. Also returns `true` for a code
-    /// that only later versions of pidns know.
+    /// Returns `true` if the problem makes the snapshot incomplete, or if the code is unknown.
     #[must_use]
     pub fn is_gap(&self) -> bool {
         DiagnosticCode::from_name(&self.code).is_none_or(DiagnosticCode::is_gap)
@@ -37,7 +35,7 @@ keywords! {
     }
 }
 
-/// The processes that may be missing from a snapshot, according to a diagnostic.
+/// The processes that may be missing from a snapshot because of a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hides {
     /// No process is missing from the snapshot.
@@ -48,8 +46,8 @@ pub enum Hides {
     Processes,
 }
 
-/// The advice printed with a diagnostic. If the kernel refused access (`EACCES` or `EPERM`), pidns
-/// instead prints the privileges that would permit access.
+/// The advice for a diagnostic. If the kernel refused access (`EACCES` or `EPERM`), pidns instead
+/// prints the privileges that permit access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Advice {
     /// No advice.
@@ -168,8 +166,8 @@ diagnostic_codes! {
         message: "cannot open {}, so parent and owner are unknown",
         advice: Advice::None,
     }
-    /// The kernel refused to report the parent of a namespace. pidns ignores the refusal if the
-    /// parent is outside pidns's own PID namespace, because the kernel always hides such a parent.
+    /// The kernel refused to report the parent of a namespace. Does not cover parents outside
+    /// pidns's own PID namespace, because the kernel always hides them.
     ParentUnreadable {
         name: "parent-unreadable",
         severity: Severity::Warning,
@@ -179,8 +177,8 @@ diagnostic_codes! {
         message: "cannot get the parents of {}",
         advice: Advice::None,
     }
-    /// The kernel refused to report the owner of a namespace. pidns ignores the refusal if the
-    /// owner is outside pidns's own user namespace, because the kernel always hides such an owner.
+    /// The kernel refused to report the owner of a namespace. Does not cover owners outside pidns's
+    /// own user namespace, because the kernel always hides them.
     OwnerUnreadable {
         name: "owner-unreadable",
         severity: Severity::Warning,
@@ -241,7 +239,7 @@ diagnostic_codes! {
         advice: Advice::Permission,
     }
     /// A process may have created a namespace for its children, but this kernel or this procfs does
-    /// not show such a namespace.
+    /// not show the namespace.
     NascentUnreadable {
         name: "nascent-unreadable",
         severity: Severity::Warning,
@@ -283,8 +281,8 @@ diagnostic_codes! {
             "to see all of them, run pidns as root on the host with Linux 6.12 or later",
         ),
     }
-    /// Mounts were not searched. Either pidns waited too long for the kernel's mount lock, or there
-    /// were too many new mount namespaces.
+    /// Mounts were not searched. pidns waited too long for the kernel's mount lock, or there were
+    /// too many new mount namespaces.
     MountsBusy {
         name: "mounts-busy",
         severity: Severity::Warning,
@@ -295,8 +293,8 @@ diagnostic_codes! {
                   mounts all the time",
         advice: Advice::None,
     }
-    /// The parents of some processes could not be read. Either /proc hides the parents, or they
-    /// changed repeatedly during the scan.
+    /// The parents of some processes could not be read. /proc hides the parents, or they changed
+    /// repeatedly during the scan.
     ParentProcessUnread {
         name: "parent-process-unread",
         severity: Severity::Warning,
@@ -347,8 +345,8 @@ diagnostic_codes! {
         message: "cannot read the mount, network and other namespaces of {}",
         advice: Advice::None,
     }
-    /// The cgroups of some processes cannot be read. pidns needs the cgroups of inits to find
-    /// containers. It reads other cgroups only on request.
+    /// The cgroups of some processes cannot be read. pidns reads the cgroups of inits to find
+    /// containers, and other cgroups only on request.
     CgroupUnreadable {
         name: "cgroup-unreadable",
         severity: Severity::Warning,
@@ -379,8 +377,8 @@ diagnostic_codes! {
         message: "cannot read the limits of {}",
         advice: Advice::None,
     }
-    /// The state of a namespace could not be determined: it is unknown whether the init is running,
-    /// has terminated, or was never started.
+    /// The state of a namespace could not be determined. Its init may be running, may have
+    /// terminated, or may never have been started.
     StateUnproved {
         name: "state-unproved",
         severity: Severity::Warning,
@@ -390,8 +388,8 @@ diagnostic_codes! {
         message: "cannot tell if the inits of {} are running",
         advice: Advice::Text("run pidns as root on the host, with the host's /proc"),
     }
-    /// A terminated init cannot be removed. Another process in its namespace is in uninterruptible
-    /// sleep, or is a zombie that must be reaped by a process outside the namespace.
+    /// A terminated init cannot be removed, because of another process in its namespace. This
+    /// process is in uninterruptible sleep, or is a zombie with a reaper outside the namespace.
     InitBlocked {
         name: "init-blocked",
         severity: Severity::Warning,
@@ -411,8 +409,8 @@ diagnostic_codes! {
         message: "{} do not reap their children",
         advice: Advice::Text("use an init that does, such as tini or docker run --init"),
     }
-    /// A thread other than the leader thread is in uninterruptible sleep. The process's state in
-    /// /proc does not show this, because it is the state of the leader thread.
+    /// A thread is in uninterruptible sleep. It is not the leader thread, so the state of the
+    /// process in /proc does not show this.
     ThreadUninterruptible {
         name: "thread-uninterruptible",
         severity: Severity::Warning,
@@ -470,7 +468,7 @@ impl DiagnosticCode {
         self.entry().is_gap
     }
 
-    /// Returns which processes may be missing from a snapshot that has a diagnostic with this code.
+    /// Returns the processes that may be missing from a snapshot with this diagnostic.
     #[must_use]
     pub fn hides(self) -> Hides {
         self.entry().hides

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 /// A condition on the environment of a process: `NAME`, or `NAME=VALUE`.
 ///
-/// The values of environment variables can be secrets, so pidns never shows or saves them. Even
-/// `Debug` does not print the value.
+/// pidns never shows or saves the values of environment variables, because they can be secrets.
+/// `Debug` does not print the value either.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EnvPattern {
     name: String,

@@ -23,8 +23,7 @@ pub enum Subject {
     Namespace(NamespaceId),
     /// A limit, given by its index in the snapshot's list of limits.
     Limit(usize),
-    /// The snapshot as a whole. The finding says that processes or namespaces may be missing from
-    /// it.
+    /// The snapshot as a whole, if it may lack processes or namespaces.
     Snapshot,
 }
 
@@ -43,7 +42,7 @@ keywords! {
 /// An entry of the table of check codes: the properties of all findings with this code.
 struct CheckCodeEntry {
     name: &'static str,
-    /// The verdict of `pidns check`, unless the policy has a rule for the code.
+    /// The verdict of `pidns check` if the policy has no rule for the code.
     default: Verdict,
     /// `true` if `pidns run` reports this code. `pidns check` reports all codes.
     in_run: bool,
@@ -55,8 +54,7 @@ const CHECK_AND_RUN: bool = true;
 /// Value of `in_run` for codes that only `pidns check` reports.
 const CHECK_ONLY: bool = false;
 
-/// The table of check codes. To add a check code, add an entry here and a function that finds the
-/// problem.
+/// The table of check codes. A new code needs an entry here, and a function that finds the problem.
 macro_rules! check_codes {
     ($($code:ident: $name:literal, $default:ident, $in_run:ident, $meaning:literal;)+) => {
         /// The code of a finding.
@@ -133,7 +131,7 @@ impl CheckCode {
         self.entry().meaning
     }
 
-    /// Returns the default verdict, which applies unless the policy has a rule for the code.
+    /// Returns the verdict that applies if the policy has no rule for the code.
     #[must_use]
     pub fn default_verdict(self) -> Verdict {
         self.entry().default

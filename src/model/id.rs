@@ -30,8 +30,8 @@ impl Pid {
     /// PID 1, the PID of every init in its own namespace.
     pub const INIT: Self = Self(NonZeroU32::MIN);
 
-    /// Returns the PID, or `None` for 0 and for numbers that do not fit in `pid_t`. For a process
-    /// that is not visible in the reader's PID namespace, the kernel reports 0.
+    /// Returns the PID, or `None` for a number that is not a valid PID. The kernel reports 0 for a
+    /// process outside the reader's PID namespace.
     #[must_use]
     pub fn new(raw: u32) -> Option<Self> {
         i32::try_from(raw).ok()?;
@@ -97,8 +97,8 @@ impl fmt::Display for Pid {
     }
 }
 
-/// A process's PIDs, outermost first: from the namespace that the procfs shows down to the
-/// process's own namespace (`NSpid` in `/proc/PID/status`). Empty before Linux 4.1.
+/// A process's PIDs, from the namespace of the procfs to the process's own namespace (`NSpid` in
+/// `/proc/PID/status`). Empty before Linux 4.1.
 pub type Nspid = SmallVec<[Pid; 6]>;
 
 /// The identity of a PID namespace, written as `readlink /proc/PID/ns/pid` prints it.
@@ -117,8 +117,8 @@ pub enum NamespaceId {
     /// A namespace with this inode on nsfs: `pid:[4026531836]`. The inode is unique among existing
     /// namespaces.
     Inode(u64),
-    /// A namespace whose inode could not be read: `pid:[?6]`. The number is the PID of the
-    /// namespace's init. If there is no init, it is the lowest PID of all members.
+    /// A namespace whose inode could not be read: `pid:[?6]`. The number is the PID of the init or,
+    /// if there is no init, the lowest PID of all members.
     Unread(Pid),
 }
 
@@ -132,8 +132,8 @@ impl NamespaceId {
         }
     }
 
-    /// Returns the ID as text. Does not use the slower `format!`, because a document contains an ID
-    /// for every process.
+    /// Returns the ID as text. Avoids the slower `format!`, because a document contains very many
+    /// IDs.
     #[must_use]
     pub fn text(self) -> SmolStr {
         let (prefix, number) = match self {
@@ -185,8 +185,8 @@ impl FromStr for NamespaceId {
         let inner = text.strip_prefix("pid:[").and_then(|rest| rest.strip_suffix(']'));
         let inner = inner.ok_or(ParseNamespaceIdError)?;
         let (unread, digits) = inner.strip_prefix('?').map_or((false, inner), |rest| (true, rest));
-        // Reject a leading plus, which `parse` would accept, and leading zeros, so that each ID has
-        // only one spelling.
+        // Reject a leading plus, which `parse` would accept. Also reject leading zeros, because
+        // each ID must have only one spelling.
         if !digits.starts_with(|c: char| matches!(c, '1'..='9')) {
             return Err(ParseNamespaceIdError);
         }
@@ -241,7 +241,7 @@ impl ParseNamespaceRefError {
         let inner = text.strip_prefix("pid:[").and_then(|inner| inner.strip_suffix(']'));
         let number = inner.unwrap_or(text).trim_start_matches(['@', ':', '?']);
         let digits = number.bytes().all(|byte| byte.is_ascii_digit());
-        // Report a number with leading zeros as malformed, even if it is also out of range.
+        // A number with leading zeros is malformed, even if it is also out of range.
         let plain = number == "0" || !number.starts_with('0');
         if digits && plain && !number.is_empty() { Self::Range } else { Self::Form }
     }

@@ -17,8 +17,8 @@ pub trait Keyword: Copy + 'static {
     fn meaning(self) -> &'static str;
 }
 
-/// Defines an enumeration that implements [`Keyword`]. The schema uses the doc comment of each
-/// value as its description.
+/// Defines an enumeration that implements [`Keyword`]. The schema contains the doc comment of each
+/// value.
 macro_rules! keywords {
     (
         $(#[$attribute:meta])*
@@ -55,8 +55,8 @@ macro_rules! keywords {
             }
 
             fn meaning(self) -> &'static str {
-                // `concat!` joins the lines of a doc comment, and each line begins with a space.
-                // Trim only the first space, because the others separate the lines.
+                // `concat!` joins the lines of a doc comment, each with a space at the beginning.
+                // Trim only the first space: the others separate the lines.
                 match self {
                     $(Self::$value => concat!($($meaning),+).trim_ascii_start(),)+
                 }

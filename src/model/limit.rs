@@ -14,8 +14,8 @@ struct LimitEntry {
     meaning: &'static str,
 }
 
-/// The table of limit kinds, in the order in which the kernel checks the limits: first for fork,
-/// then for new namespaces. To add a kind, add an entry here, and add code that reads its limits.
+/// The table of limit kinds, in the order in which the kernel checks them: first for fork, then for
+/// new namespaces. A new kind needs an entry here, and code that reads its limits.
 macro_rules! limits {
     ($($kind:ident: $name:literal, $error:literal, $meaning:literal;)+) => {
         /// A kind of limit.
@@ -73,8 +73,8 @@ impl LimitKind {
         matches!(self, Self::Nproc | Self::ThreadsMax | Self::PidMax | Self::PidsCgroup)
     }
 
-    /// Returns `true` if the limit makes fork fail, and `false` if it makes the creation of a PID
-    /// namespace fail.
+    /// Returns `true` if the limit makes fork fail. Returns `false` if the limit makes the creation
+    /// of a PID namespace fail.
     #[must_use]
     pub fn refuses_forks(self) -> bool {
         !matches!(self, Self::Nesting | Self::MaxPidNamespaces)
@@ -111,8 +111,8 @@ pub struct Limit {
     pub free: Option<u64>,
     /// `true` if the next fork or new namespace would be refused; `None` if unknown.
     pub full: Option<bool>,
-    /// Number of forks that the kernel has refused because of this limit; `None` if unknown, or if
-    /// the kernel does not count them.
+    /// Number of forks that the kernel has refused because of this limit; `None` if unknown or not
+    /// counted.
     pub refused: Option<u64>,
     /// The process, container or user with the most tasks.
     pub largest: Option<Consumer>,
@@ -147,9 +147,8 @@ impl Limit {
         }
     }
 
-    /// Sets `used` and `max`, and computes `free` and `full`. Use this only for kinds of limits
-    /// that are full when `used` equals `max`. If `max` is 0, the limit is full even if `used` is
-    /// unknown.
+    /// Sets `used` and `max`, and computes `free` and `full`. If `max` is 0, the limit is full even
+    /// if `used` is unknown. Use this only for limits that are full when `used` equals `max`.
     #[must_use]
     pub fn with_numbers(self, used: Option<u64>, max: Option<u64>) -> Self {
         let free = match (used, max) {
@@ -160,13 +159,13 @@ impl Limit {
         Self { used, max, free, full: free.map(|free| free == 0), ..self }
     }
 
-    /// Returns the processes that the report on this limit mentions.
+    /// Returns the processes in the report on this limit: the largest consumer, and the reaper.
     pub fn concerned(&self) -> impl Iterator<Item = Pid> + '_ {
         [&self.reaper, &self.largest].into_iter().flatten().filter_map(|it| it.pid)
     }
 
-    /// Returns the largest consumer if it has at least a fifth of the tasks. Returns a consumer
-    /// with a single task only if there are no other tasks.
+    /// Returns the largest consumer if it has at least a fifth of the tasks. A consumer with a
+    /// single task counts only if there are no other tasks.
     #[must_use]
     pub fn main_consumer(&self) -> Option<&Consumer> {
         let used = self.used?;

@@ -7,7 +7,7 @@ use super::{Namespace, NamespaceId};
 
 /// Finds the ancestors of namespaces by ID.
 ///
-/// There are no parent cycles: the kernel does not create them, and pidns rejects documents with
+/// There are no parent cycles: the kernel does not create any, and pidns rejects documents with
 /// parent cycles.
 #[derive(Clone, Debug, Default)]
 pub struct Lineage {

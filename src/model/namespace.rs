@@ -17,15 +17,14 @@ pub struct Namespace {
     pub ns_id: Option<u64>,
     /// The parent namespace; `None` for a root namespace, or if the parent is unknown.
     pub parent: Option<NamespaceId>,
-    /// `true` if the parent is one of the visible namespaces, but pidns could not determine which
-    /// one.
+    /// `true` if the parent is visible, but pidns could not determine which namespace it is.
     pub parent_unknown: bool,
     /// The state of the namespace.
     pub state: NamespaceState,
     /// The process with PID 1 in the namespace, if this process is visible.
     pub init: Option<Pid>,
     /// Number of all members, including those that a filter removed from the snapshot; `None` if
-    /// the snapshot contains all members.
+    /// all members are in the snapshot.
     pub member_count: Option<usize>,
     /// The owning user namespace; `None` if the kernel does not reveal it.
     pub owner: Option<Owner>,
@@ -46,8 +45,7 @@ impl Namespace {
         self.holders.iter().filter_map(|it| self.mount(it))
     }
 
-    /// Returns the bind mount that a holder of this namespace describes; `None` for other kinds of
-    /// holders.
+    /// Returns the bind mount of a holder of this namespace; `None` for other kinds of holders.
     #[must_use]
     pub fn mount(&self, holder: &Holder) -> Option<BindMount> {
         let Holder::Mount { path, mount_namespace } = holder else { return None };
@@ -184,9 +182,9 @@ pub struct BindMount {
     pub mount_namespace: u64,
 }
 
-/// Type of an open file that keeps a namespace alive, but is not an nsfs file. pidns searches for
-/// such files only with [`SearchScope::Kernel`](super::SearchScope::Kernel), and only if the
-/// namespace has no living init.
+/// Type of an open file that keeps a namespace alive, but is not an nsfs file. pidns finds such
+/// files only with [`SearchScope::Kernel`](super::SearchScope::Kernel), and only for a namespace
+/// without a living init.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HoldingFile {
     /// A pidfd that refers to a former process of the namespace (`pidfd_open(2)`).
@@ -196,8 +194,8 @@ pub enum HoldingFile {
     Socket,
     /// A listening UNIX socket. The process that called `listen(2)` was in the namespace.
     Listener,
-    /// A UNIX socket with an unreceived message (`unix(7)`). A descriptor in the message keeps the
-    /// namespace alive (`SCM_RIGHTS`).
+    /// A UNIX socket with an unreceived message (`unix(7)`). A descriptor in the message
+    /// (`SCM_RIGHTS`) keeps the namespace alive.
     InFlight,
     /// A UNIX socket with an unreceived message (`unix(7)`). The message contains the credentials
     /// of a process in the namespace (`SCM_CREDENTIALS`).
@@ -211,8 +209,8 @@ pub enum HoldingFile {
 /// all other processes of its namespace have been reaped (`zap_pid_ns_processes`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocker {
-    /// PID of a process that the terminated init waits for. This is the init itself if it is an
-    /// unreaped zombie, or if one of its threads cannot exit.
+    /// PID of a process that the terminated init waits for. The init itself, if it is an unreaped
+    /// zombie, or if one of its threads cannot exit.
     pub pid: Pid,
     /// Command name of the process.
     pub comm: SmolStr,

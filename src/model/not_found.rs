@@ -11,8 +11,7 @@ pub enum NotFound {
     Process {
         /// The PID that the user gave.
         pid: Pid,
-        /// The namespace in which `pid` was looked up; `None` for the namespace of the procfs that
-        /// was read.
+        /// The namespace in which `pid` was looked up; `None` for the namespace of the procfs.
         namespace: Option<NamespaceId>,
     },
     /// No namespace has this ID.
@@ -33,8 +32,7 @@ pub enum NotFound {
         /// The namespace in which the process is not visible.
         namespace: NamespaceId,
     },
-    /// The process may have a PID in this namespace, but the procfs that was read does not show
-    /// that PID.
+    /// The process may have a PID in this namespace, but the procfs does not show that PID.
     NotTold {
         /// PID of the process, as the procfs shows it. If the process was not found, the PID that
         /// the user gave.
@@ -57,11 +55,12 @@ pub enum NotFound {
 const NAMED: usize = 5;
 
 /// The kernel's upper limit for PIDs (`PID_MAX_LIMIT`). A number up to this limit is probably a
-/// PID, because the inodes of namespaces are far larger.
+/// PID: the inodes of namespaces are far larger.
 const MOST_PIDS: u64 = 1 << 22;
 
 impl NotFound {
-    /// If the given inode is so small that the user probably meant a PID, returns that PID.
+    /// Returns the PID that the user probably meant, if the given inode is too small for a
+    /// namespace.
     #[must_use]
     pub fn probably_meant(&self) -> Option<Pid> {
         let Self::Namespace(id) = self else { return None };

@@ -14,8 +14,8 @@ use super::{Container, EnvPattern, Evidence, NamespaceId, Nspid, Pid, ProcessSta
 pub struct Process {
     /// PID of the process in the namespace of the procfs that was read.
     pub pid: Pid,
-    /// PID of the parent; `None` if this procfs does not show the parent, or if pidns could not
-    /// read it. If the PID is set, an unfiltered snapshot contains the parent.
+    /// PID of the parent; `None` if the procfs does not show the parent, or if pidns could not read
+    /// it. If the parent is known, an unfiltered snapshot contains it.
     pub ppid: Option<Pid>,
     /// The process's own (innermost) namespace; `None` if unknown.
     pub namespace: Option<NamespaceId>,
@@ -33,20 +33,19 @@ pub struct Process {
     /// Number of threads (`Threads` in `/proc/PID/status`).
     pub threads: Option<NonZeroU32>,
     /// Start time in clock ticks (1/100 s) since boot, independent of time namespaces: field 22 of
-    /// `/proc/PID/stat`, minus the offset of the reader's time namespace. Boot ID, PID and start
-    /// time together identify a process uniquely.
+    /// `/proc/PID/stat`, minus the offset of the reader's time namespace. The boot ID, the PID and
+    /// the start time identify a process uniquely.
     pub start_time: Option<u64>,
     /// `true` if the process is a kernel thread.
     pub kernel_thread: bool,
     /// Source of the field `namespace`: the kernel reported the namespace, or pidns inferred it.
     pub evidence: Evidence,
-    /// Details of the process, if they were requested. Most runs request no details, so a `Box`
-    /// saves memory.
+    /// Details of the process, if requested. A `Box` saves memory, because most runs request none.
     pub details: Option<Box<ProcessDetails>>,
 }
 
 /// Properties of a process that most scans do not read. A property is `None` if it was not
-/// requested or could not be read.
+/// requested, or could not be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProcessDetails {
     /// Command line, one string for each argument (`/proc/PID/cmdline`). U+FFFD replaces invalid
@@ -55,22 +54,19 @@ pub struct ProcessDetails {
     /// Inodes of the process's mount, network, user and other namespaces. The keys are the names of
     /// the links in `/proc/PID/ns`: `mnt`, `net` and so on.
     pub namespaces: Option<BTreeMap<SmolStr, u64>>,
-    /// Path of the process's cgroup. If the process is in several hierarchies, pidns prefers a path
-    /// that names a container or unit, then the path in the version 2 hierarchy, then the deepest
-    /// path in a version 1 hierarchy.
+    /// Path of the process's cgroup. For a process in several hierarchies, the order of preference
+    /// is: a path that names a container or unit, the version 2 path, the deepest version 1 path.
     pub cgroup: Option<String>,
-    /// The container of the process, if it is not the container of the process's PID namespace.
-    /// Several containers can share a PID namespace, for example in a pod or with `docker run
-    /// --pid`.
+    /// The container of the process, if the process's PID namespace belongs to another container.
+    /// Containers can share a PID namespace, for example in a pod or with `docker run --pid`.
     pub container: Option<Container>,
-    /// PID of the process's tracer (`TracerPid`). Every scan reads it, but only for zombies and for
-    /// processes that a tracer has stopped (state `t`).
+    /// PID of the process's tracer (`TracerPid`). Read only for zombies, and for processes that a
+    /// tracer has stopped (state `t`).
     pub tracer: Option<Pid>,
-    /// `true` if the process is in a frozen cgroup. Not checked for every process: see
-    /// `collect/assemble/frozen.rs`.
+    /// `true` if the process is known to be in a frozen cgroup (see `collect/assemble/frozen.rs`).
     pub frozen: bool,
-    /// The patterns, from `--env` or from rules, that match the process's environment. Documents do
-    /// not contain this field.
+    /// The patterns of `--env` and of rules that match the process's environment. Not saved in
+    /// documents.
     pub environment: BTreeSet<EnvPattern>,
 }
 
@@ -122,8 +118,8 @@ impl Process {
         matches!(self.state, 'Z' | 'X')
     }
 
-    /// Returns `true` if all threads of the process have terminated, but nobody has reaped the
-    /// process. If the number of threads is unknown, checks only the leader thread.
+    /// Returns `true` if the process has terminated with all its threads, but has not been reaped.
+    /// If the number of threads is unknown, checks only the leader thread.
     #[must_use]
     pub fn is_unreaped(&self) -> bool {
         self.is_zombie() && self.threads.is_none_or(|threads| threads.get() == 1)
@@ -165,15 +161,16 @@ impl Process {
         self.details.as_ref()?.container.as_ref()
     }
 
-    /// Returns the process that must reap this process: the tracer if there is one, otherwise the
-    /// parent. The kernel hides a traced zombie from its parent (`wait_consider_task()`).
+    /// Returns the process that must reap this process. This is the tracer if there is one, because
+    /// the kernel hides a traced zombie from its parent (`wait_consider_task()`). Otherwise, this
+    /// is the parent.
     #[must_use]
     pub fn reaper(&self) -> Option<Pid> {
         self.tracer().or(self.ppid)
     }
 
-    /// Returns `true` if the process's environment matches this pattern. Returns `false` if the
-    /// scan did not look for the pattern.
+    /// Returns `true` if the scan searched for this pattern, and the process's environment matches
+    /// it.
     #[must_use]
     pub fn has_environment(&self, pattern: &EnvPattern) -> bool {
         self.details.as_ref().is_some_and(|details| details.environment.contains(pattern))

@@ -23,8 +23,8 @@ impl Ended {
         self == Self::Killed(2)
     }
 
-    /// Returns the exit status as a shell reports it: 128 plus the signal number if a signal
-    /// terminated the command.
+    /// Returns the exit status as a shell reports it. For a signal, this is 128 plus the signal
+    /// number.
     #[must_use]
     pub fn status(self) -> u8 {
         match self {
@@ -42,12 +42,12 @@ pub struct Killed {
     /// Processes to which pidns sent SIGTERM. pidns sends no signals to zombies.
     pub sigterm: BTreeSet<Pid>,
     /// Processes that received SIGKILL from pidns or from the kernel. pidns sends SIGKILL to
-    /// processes that survived SIGTERM or appeared later. If pidns kills the init of a PID
-    /// namespace, the kernel kills the other members, including processes that entered the
-    /// namespace from outside (nsenter, docker exec).
+    /// processes that survived SIGTERM or appeared later. After pidns kills an init, the kernel
+    /// kills the other members of its PID namespace, including those that entered from outside
+    /// (nsenter, docker exec).
     pub sigkill: BTreeSet<Pid>,
-    /// The processes in `sigkill` that do not descend from the command. The kernel killed them
-    /// together with an init.
+    /// The processes in `sigkill` that do not descend from the command. The kernel killed each of
+    /// them together with an init.
     #[serde(skip)]
     pub outsiders: BTreeSet<Pid>,
     /// Processes that pidns is not permitted to signal, such as processes of a set-user-ID program.
@@ -68,8 +68,8 @@ impl Killed {
     }
 }
 
-/// The start time and the PID of a process, for sorting processes by age. The PID breaks ties
-/// between processes that started in the same clock tick.
+/// The start time and the PID of a process, for sorting processes by age. The PID matters only for
+/// equal start times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessStart {
     /// Start time in clock ticks (1/100 s) since boot.
@@ -79,15 +79,15 @@ pub struct ProcessStart {
 }
 
 impl ProcessStart {
-    /// Returns `true` if this process started before `other`, or `None` if the order is unknown.
+    /// Returns `true` if this process started before `other`; `None` if the order is unknown.
     ///
-    /// Processes that started in the same clock tick (10 ms) are ordered by PID. The kernel assigns
-    /// PIDs in ascending order up to `pid_max`, and then continues at 300. So the process with the
-    /// lower PID started first, unless the PIDs wrapped around between the two starts.
+    /// If both processes started in the same clock tick (10 ms), compares their PIDs. The kernel
+    /// assigns PIDs in ascending order up to `pid_max`, and then continues at 300. So the process
+    /// with the lower PID started first, unless the PIDs wrapped around between the two starts.
     ///
-    /// For each of the two orders, computes how many PIDs the kernel would have assigned between
-    /// the two starts. An order with 16,384 PIDs or more is impossible, because no host starts that
-    /// many processes in one tick. The result is known if only one order is possible.
+    /// An order is impossible if the kernel would have assigned 16,384 PIDs or more between the two
+    /// starts, because no host starts that many processes in one tick. The result is known if only
+    /// one order is possible.
     #[must_use]
     pub fn is_before(self, other: Self, pid_max: Option<u32>) -> Option<bool> {
         const TOO_MANY: u32 = 1 << 14;
@@ -135,12 +135,11 @@ mod tests {
             // The PIDs have wrapped around to 300.
             (start(7, 32_767), start(7, 301), None, Some(true)),
             (start(7, 301), start(7, 32_767), low, Some(false)),
-            // The PIDs may have wrapped around between the two starts, so either process may have
-            // started first.
+            // The PIDs may have wrapped around, so either process may have started first.
             (start(7, 398), start(7, 301), Some(400), None),
             (start(7, 301), start(7, 398), Some(400), None),
             (start(7, 400), start(7, 401), None, None),
-            // PIDs below 300 are not assigned again after the PIDs have wrapped around.
+            // A process with a PID below 300 started before the PIDs wrapped around.
             (start(7, 299), start(7, 301), Some(400), Some(true)),
             (start(7, 299), start(7, 32_767), low, None),
         ] {

@@ -1,5 +1,5 @@
-//! Finds out which PID namespaces share network, IPC, UTS and mount namespaces with the host or
-//! with each other.
+//! Finds PID namespaces that share network, IPC, UTS and mount namespaces with the host or with
+//! each other.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,8 +9,7 @@ use super::{Container, Detail, Lineage, Namespace, NamespaceId, Pid, Process, Sn
 
 /// The types of namespaces that pidns compares, in display order.
 ///
-/// Most containers share their cgroup, time and user namespaces with the host, so pidns does not
-/// compare these types.
+/// Leaves out cgroup, time and user namespaces, because most containers share them with the host.
 const TYPES: [&str; 4] = ["net", "ipc", "uts", "mnt"];
 
 /// The lowest inode number of a namespace that was created after boot (`PROC_DYNAMIC_FIRST`). The
@@ -39,23 +38,21 @@ pub struct Shared {
 pub enum SharedWith {
     /// The host.
     Host,
-    /// One or more inits of other PID namespaces. Inits in descendants of the PID namespace do not
-    /// count.
+    /// One or more inits of other PID namespaces. Inits in descendants do not count.
     Namespaces {
-        /// The PID namespace to name in messages. This is the nearest ancestor whose init shares
-        /// the [`Shared::types`] namespaces. Without such an ancestor, it is another PID namespace
+        /// The PID namespace to name in messages: the nearest ancestor whose init shares the
+        /// [`Shared::types`] namespaces. If there is no such ancestor, any other PID namespace
         /// whose init shares them.
         first: NamespaceId,
         /// The container of the PID namespace `first`.
         container: Option<Container>,
-        /// Number of other PID namespaces, besides `first`, whose inits share the
-        /// [`Shared::types`] namespaces.
+        /// Number of further PID namespaces whose inits share the [`Shared::types`] namespaces.
         more: usize,
     },
 }
 
 /// The network, IPC, UTS and mount namespaces that the init of each PID namespace shares with the
-/// host or with other inits. Empty if the snapshot was taken without `--details namespaces`.
+/// host or with other inits. Empty without `--details namespaces`.
 #[derive(Clone, Debug, Default)]
 pub struct Sharing(HashMap<NamespaceId, Vec<Shared>>);
 
@@ -104,8 +101,8 @@ impl Sharing {
         Self(sharing)
     }
 
-    /// Returns the namespaces that the init of a PID namespace shares: first those shared with the
-    /// host, then those shared with other inits.
+    /// Returns the namespaces that the init of a PID namespace shares, first with the host, then
+    /// with other inits.
     #[must_use]
     pub fn of(&self, namespace: NamespaceId) -> &[Shared] {
         self.0.get(&namespace).map_or(&[], Vec::as_slice)
@@ -118,7 +115,7 @@ struct SharingGroup<'a> {
     members: Vec<&'a Namespace>,
 }
 
-/// Merges groups that have the same members into one group with several types.
+/// Merges groups with the same members into one group with several types.
 fn merged(groups: Vec<SharingGroup<'_>>) -> Vec<(Vec<&'static str>, Vec<&Namespace>)> {
     let mut places: HashMap<Vec<NamespaceId>, usize> = HashMap::new();
     let mut merged: Vec<(Vec<&'static str>, Vec<&Namespace>)> = Vec::new();
@@ -133,8 +130,7 @@ fn merged(groups: Vec<SharingGroup<'_>>) -> Vec<(Vec<&'static str>, Vec<&Namespa
     merged
 }
 
-/// Records that each member of a group shares its namespaces of the given types with the other
-/// members.
+/// Records that the members of a group share their namespaces of these types with each other.
 fn add_partners(
     types: &[&'static str],
     members: &[&Namespace],
@@ -164,7 +160,7 @@ fn other_namespaces(process: &Process) -> Option<&BTreeMap<SmolStr, u64>> {
     process.details.as_ref()?.namespaces.as_ref()
 }
 
-/// Returns the initial namespaces, if they are known: the namespaces of kthreadd or, failing that,
+/// Returns the initial namespaces, if known. These are the namespaces of kthreadd or, if unknown,
 /// of the host's init.
 fn host_namespaces(snapshot: &Snapshot) -> Option<&BTreeMap<SmolStr, u64>> {
     if snapshot.procfs.namespace != Some(INITIAL_PID_NAMESPACE) {
@@ -184,8 +180,8 @@ mod tests {
 
     const HOST: u64 = 0xEFFF_FFFC;
 
-    /// Returns a snapshot of a host with PID namespaces. Each tuple contains four inodes: the PID
-    /// namespace, its parent, and the network and IPC namespace of its init.
+    /// Returns a snapshot of a host with PID namespaces. Each tuple has four inodes: the PID
+    /// namespace, its parent, and the network and IPC namespaces of its init.
     fn host(inner: &[(u64, u64, u64, u64)]) -> Snapshot {
         let mut namespaces = vec![namespace(HOST, None)];
         let mut processes = vec![process(&[1], Some(HOST)), process(&[2], Some(HOST))];
@@ -233,8 +229,8 @@ mod tests {
         assert_eq!(shared(&sharing, 0xF000_0011), ["net host"]);
         assert!(sharing.of(NamespaceId::Inode(0xF000_0012)).is_empty());
         assert!(sharing.of(INITIAL_PID_NAMESPACE).is_empty());
-        // In the /proc of a container, process 2 is not kthreadd, and its namespaces are not the
-        // host's.
+        // In a container's /proc, process 2 is not kthreadd, and does not have the host's
+        // namespaces.
         let mut inside = snapshot.clone();
         inside.procfs.namespace = Some(NamespaceId::Inode(0xF000_0010));
         let sharing = Sharing::new(&inside);

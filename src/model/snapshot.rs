@@ -18,8 +18,8 @@ pub struct Snapshot {
     pub generator: (String, String),
     /// Start time of the scan: RFC 3339, UTC.
     pub captured_at: String,
-    /// Duration of the scan. `None` for a saved document. Documents do not contain the duration, so
-    /// that two scans of an unchanged host give the same document.
+    /// Duration of the scan; `None` for a saved document. Documents do not contain the duration,
+    /// because two scans of an unchanged host should give the same document.
     pub scan_duration: Option<Duration>,
     /// The host that was scanned.
     pub host: Host,
@@ -33,8 +33,8 @@ pub struct Snapshot {
     pub details: BTreeSet<Detail>,
     /// The filters applied since the scan; empty if the snapshot is not filtered.
     pub selected: Vec<Criterion>,
-    /// `false` if pidns may have missed something in the places that it searched, or if it inferred
-    /// facts that the kernel did not report.
+    /// `false` if pidns may have missed something in the searched places, or if it inferred facts
+    /// that the kernel did not report.
     pub complete: bool,
     /// All namespaces found.
     pub namespaces: Vec<Namespace>,
@@ -131,8 +131,8 @@ impl SearchScope {
     pub const OF_PROC: [Self; 5] =
         [Self::Processes, Self::Children, Self::Threads, Self::Fds, Self::Mounts];
 
-    /// Returns the default scopes: all scopes of /proc except `threads`. Searching threads takes
-    /// longest and finds the fewest namespaces.
+    /// Returns the default scopes: all scopes of /proc except `threads`, which takes longest and
+    /// finds the fewest namespaces.
     #[must_use]
     pub fn default_set() -> BTreeSet<Self> {
         Self::OF_PROC.into_iter().filter(|&scope| scope != Self::Threads).collect()
