@@ -1,8 +1,7 @@
 //! Simulates the processes and PID namespaces of a host, and an unprivileged view of them.
 //!
 //! A test applies random system calls to a [`Forest`], which contains all processes and namespaces.
-//! A [`Sight`] defines what a viewer may see. From the forest and the sight, this module computes a
-//! [`View`]: the result of a scan by this viewer.
+//! A [`Sight`] defines the visible part. A [`View`] is the result of a scan with this sight.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::num::NonZeroU32;
@@ -20,10 +19,9 @@ const MAX_TASKS: usize = 40; // at most 64, so that one u64 has a bit for each t
 const MAX_NAMESPACES: usize = 12;
 const MAX_DEPTH: usize = 5;
 
-/// A system call, or the exit of a process. `by` selects the running process that makes the call.
-/// `of` selects the running process that the call refers to. `skip` determines how many PIDs the
-/// kernel skips before it assigns a PID to the new process. A call that the kernel would refuse has
-/// no effect.
+/// A system call, or the exit of a process. `by` selects the running process that makes the call,
+/// and `of` the running process that the call refers to. `skip` is the number of PIDs that the
+/// kernel skips for a new process. If the kernel would refuse a call, the call has no effect.
 #[derive(Clone, Debug)]
 pub enum Call {
     /// `fork(2)`.
@@ -52,15 +50,15 @@ pub enum Call {
 }
 
 /// Generates up to `count` random system calls. `injecting` is the weight of the calls that can
-/// inject a process; all other calls together have the weight 20. An injected process is in a
-/// different namespace from its parent, and is not the init of a child namespace.
+/// inject a process: start it in another namespace than its parent's, and not as an init. All other
+/// calls together have the weight 20.
 pub fn calls(count: usize, injecting: u8) -> impl Strategy<Value = Vec<Call>> {
     let play = move |all: Vec<u32>| all.into_iter().map(|raw| call(raw, injecting)).collect();
     vec(any::<u32>(), 1..=count).prop_map(play)
 }
 
-/// Decodes a call from one random number, because a proptest strategy composed of many parts would
-/// be slower than the test itself.
+/// Decodes a call from one random number. A proptest strategy with many parts would be slower than
+/// the test itself.
 fn call(raw: u32, injecting: u8) -> Call {
     let [kind, by, with, skip] = raw.to_be_bytes();
     match kind % (20 + injecting) {
@@ -81,7 +79,7 @@ fn call(raw: u32, injecting: u8) -> Call {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Running,
-    /// A terminated init that waits until all other processes in its namespace are gone
+    /// A terminated init that waits for the other processes in its namespace to disappear
     /// (`zap_pid_ns_processes`).
     Waiting,
     Zombie,
@@ -117,8 +115,7 @@ pub struct PidNamespace {
     is_dead: bool,
 }
 
-/// All processes and namespaces of a simulated host. Tests compare the results of a scan with the
-/// forest.
+/// All processes and namespaces of a simulated host. Tests compare them with the results of a scan.
 #[derive(Debug)]
 pub struct Forest {
     pub namespaces: Vec<PidNamespace>,
@@ -126,8 +123,7 @@ pub struct Forest {
 }
 
 impl Forest {
-    /// Creates a forest with the initial namespace and its init, and applies the calls to the
-    /// forest.
+    /// Creates a forest with the initial namespace and its init, and applies the calls to it.
     pub fn grow(calls: &[Call]) -> Self {
         let initial =
             PidNamespace { parent: None, level: 0, init: Some(0), last_number: 1, is_dead: false };
@@ -189,8 +185,8 @@ impl Forest {
             Call::Enter { by, of, skip } => {
                 let (by, of) = (self.running(by), self.running(of));
                 let into = self.tasks[of].namespace;
-                // The kernel lets the caller enter only its own namespace and descendants of that
-                // namespace.
+                // The kernel lets the caller enter only its own namespace and that namespace's
+                // descendants.
                 if self.is_within(into, self.tasks[by].namespace) {
                     self.tasks[by].for_children = into;
                     self.fork(by, Some(by), into, skip);
@@ -237,13 +233,13 @@ impl Forest {
         }
     }
 
-    /// Returns the running process that `choice` selects. There is at least one: the init of the
-    /// initial namespace.
+    /// Returns the running process that `choice` selects. At least the init of the initial
+    /// namespace is running.
     fn running(&self, choice: u8) -> usize {
         let is_running = |&it: &usize| self.tasks[it].fate == Fate::Running;
         let count = (0..self.tasks.len()).filter(is_running).count();
-        // An odd `choice` selects one of the four newest processes, so that namespaces become
-        // deeply nested.
+        // An odd `choice` selects one of the four newest processes, because namespaces should
+        // become deeply nested.
         let number = usize::from(choice / 2);
         let nth = match choice % 2 {
             0 => number % count,
@@ -253,8 +249,8 @@ impl Forest {
     }
 
     /// Creates a namespace, like `copy_pid_ns` in the kernel. Returns `None` if the forest is too
-    /// large. Also returns `None` if the caller's children already start in another namespace,
-    /// because the kernel refuses such a call.
+    /// large. If the caller's children already start in another namespace, returns `None`, like the
+    /// kernel.
     fn make_namespace(&mut self, by: usize) -> Option<usize> {
         let task = &self.tasks[by];
         let level = self.namespaces[task.namespace].level + 1;
@@ -277,7 +273,7 @@ impl Forest {
     }
 
     /// Creates a process, like `copy_process` in the kernel. `skip` determines how many PIDs are
-    /// skipped, as if other processes or threads had taken them.
+    /// skipped.
     fn fork(&mut self, by: usize, parent: Option<usize>, namespace: usize, skip: u8) {
         if self.namespaces[namespace].is_dead || self.tasks.len() == MAX_TASKS {
             return;
@@ -325,8 +321,8 @@ impl Forest {
     }
 
     /// Returns the process that adopts the children of a terminated process, like `find_new_reaper`
-    /// in the kernel: the nearest running subreaper among its ancestors in the same namespace. If
-    /// there is no such subreaper, returns the namespace's init.
+    /// in the kernel: the nearest ancestor in the same namespace that is a running subreaper. If
+    /// there is none, returns the namespace's init.
     fn reaper(&self, of: usize) -> usize {
         let namespace = self.tasks[of].namespace;
         let mut at = self.tasks[of].parent;
@@ -339,9 +335,8 @@ impl Forest {
         self.namespaces[namespace].init.unwrap()
     }
 
-    /// Terminates all processes in a namespace and its descendants after the init has exited, like
-    /// `zap_pid_ns_processes` in the kernel. A process whose parent is outside these namespaces
-    /// becomes a zombie.
+    /// Terminates all processes in a namespace and its descendants, like `zap_pid_ns_processes` in
+    /// the kernel. A process with a parent outside these namespaces becomes a zombie.
     fn zap(&mut self, namespace: usize) {
         for task in 0..self.tasks.len() {
             if self.tasks[task].fate == Fate::Reaped
@@ -370,9 +365,9 @@ impl Forest {
         }
     }
 
-    /// Terminates each init whose wait is over. An exiting init waits until all other processes in
-    /// its namespace and in the descendant namespaces are gone. If the parent of the init is also a
-    /// waiting init, the init is then reaped. Otherwise, the init becomes a zombie.
+    /// Terminates each init that no longer waits: all other processes in its namespace and in the
+    /// descendant namespaces are gone. If the parent is also a waiting init, the init is reaped.
+    /// Otherwise, the init becomes a zombie.
     fn end_waiting(&mut self) {
         let waits = |tasks: &[Task], it: usize| tasks[it].fate == Fate::Waiting;
         loop {
@@ -402,7 +397,7 @@ pub struct Sight {
     mount: u8,
     /// The viewer is in the PID namespace of the running process that this number selects.
     ///
-    /// `None` simulates a seccomp filter that makes `NS_GET_PARENT` fail.
+    /// If `None`, `NS_GET_PARENT` fails, as it does with a seccomp filter.
     viewer: Option<u8>,
     /// A bit for each process: 1 if the viewer may not read the namespace link of this process.
     refused: u64,
@@ -410,7 +405,8 @@ pub struct Sight {
     held: u64,
     /// A bit for each process: 1 if the procfs hides this process.
     unseen: u64,
-    /// `true` if the kernel can report the init of a namespace (`NS_GET_TGID_FROM_PIDNS`).
+    /// `true` if the kernel supports `NS_GET_TGID_FROM_PIDNS`, which reports the init of a
+    /// namespace.
     tells_inits: bool,
 }
 
@@ -446,7 +442,7 @@ fn has(bits: u64, index: usize) -> bool {
     bits >> index & 1 == 1
 }
 
-/// The result of a scan. A real scan does not return the fields `mount` and `task_of`: tests need
+/// The result of a scan. Unlike a real scan, contains `mount` and `task_of`, because tests need
 /// them to compare the result with the forest.
 #[derive(Clone, Debug)]
 pub struct View {
@@ -463,8 +459,7 @@ pub struct View {
 }
 
 impl View {
-    /// Returns the result of a scan by a viewer that may see only a part of `forest`, as defined by
-    /// `sight`.
+    /// Returns the result of a scan of `forest` by a viewer with this `sight`.
     pub fn of(forest: &Forest, sight: &Sight) -> Self {
         let alive = |choice: u8| forest.tasks[forest.running(choice)].namespace;
         let mount = alive(sight.mount);
@@ -498,13 +493,13 @@ impl View {
             if task.fate == Fate::Zombie || task.leader_exited {
                 seen.state = 'Z';
             }
-            // If only the leader thread has exited, a second thread still exists. In a terminated
-            // init, the second thread waits until all other processes of the namespace are gone.
+            // If only the leader thread has exited, other threads exist. A terminated init has
+            // another thread that waits for the other processes of the namespace.
             let has_others = task.fate != Fate::Zombie && task.leader_exited;
             seen.threads = NonZeroU32::new(if has_others { 2 } else { 1 });
             if !is_told {
-                // The ID of a session or process group is the PID of its leader. The ID stays the
-                // same after the leader has exited.
+                // The ID of a session or process group is the PID of its leader, even after the
+                // leader has exited.
                 let shared = |leader: usize| {
                     let has_number =
                         forest.is_within(forest.tasks[leader].namespace, task.namespace);
@@ -530,8 +525,8 @@ impl View {
         view
     }
 
-    /// Adds the namespaces that the scan discovers. The kernel reports the parent of a namespace
-    /// only if the parent is the viewer's namespace or one of its descendants (`pidns_get_parent`).
+    /// Adds the namespaces that the scan discovers. The kernel reports a parent only if it is the
+    /// viewer's namespace or one of its descendants (`pidns_get_parent`).
     fn describe(
         &mut self,
         forest: &Forest,

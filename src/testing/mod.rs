@@ -42,8 +42,8 @@ pub fn process(nspid: &[u32], namespace: Option<u64>) -> Process {
     }
 }
 
-/// Returns a complete snapshot. A process whose PID in its own namespace is 1 becomes the init of
-/// that namespace.
+/// Returns a complete snapshot. Each process with PID 1 in its own namespace is the init of that
+/// namespace.
 pub fn snapshot(mut namespaces: Vec<Namespace>, processes: Vec<Process>) -> Snapshot {
     for init in processes.iter().filter(|it| it.nspid.last() == Some(&Pid::INIT)) {
         for namespace in namespaces.iter_mut().filter(|it| Some(it.id) == init.namespace) {
@@ -118,16 +118,14 @@ pub fn farm() -> Snapshot {
     farm
 }
 
-/// Returns the snapshot of [`farm`], except that the parent of the container's namespace is
-/// unknown.
+/// Returns the snapshot of [`farm`], but with an unknown parent of the container's namespace.
 pub fn detached_farm() -> Snapshot {
     let mut farm = farm();
     (farm.namespaces[1].parent, farm.namespaces[1].parent_unknown) = (None, true);
     farm
 }
 
-/// Returns sample limits of processes in [`farm`]. Each field has a value in at least one of the
-/// limits.
+/// Returns sample limits of processes in [`farm`]. Each field is set in at least one of them.
 pub fn limits() -> Vec<Limit> {
     let pids = [6, 7].into_iter().filter_map(Pid::new).collect();
     let largest = Consumer {
