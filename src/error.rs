@@ -51,16 +51,15 @@ pub enum Error {
     NotFound {
         /// The process or namespace that was not found.
         no: NotFound,
-        /// The reason why the process or namespace may exist even though it was not found; `None`
-        /// if it certainly does not exist.
+        /// The reason why the process or namespace may exist after all; `None` if it certainly does
+        /// not exist.
         caveat: Option<Caveat>,
     },
-    /// No process with this PID was found, but some processes have this PID in their own PID
-    /// namespaces.
+    /// No process has this PID, but some processes have it in their own PID namespaces.
     PidElsewhere {
         /// The PID.
         pid: Pid,
-        /// A sentence that names the processes that have this PID in their own PID namespaces.
+        /// A sentence that names the processes with this PID in their own PID namespaces.
         elsewhere: String,
     },
     /// The output could not be written.
@@ -86,7 +85,7 @@ pub enum Error {
         /// The underlying I/O error.
         source: io::Error,
     },
-    /// A cgroup for a command could not be created, because pidns does not see a cgroup v2
+    /// A cgroup for a command could not be created, because there is no visible cgroup v2
     /// hierarchy.
     NoCgroup,
     /// A command could not be executed.
@@ -98,14 +97,13 @@ pub enum Error {
     },
     /// The kernel would discard the exit status of a command, because SIGCHLD is ignored.
     StatusLost,
-    /// An error of `pidns run`. The exit status is the same as that of env(1): 126 or 127 if the
-    /// command could not be executed, and 125 for all other errors.
+    /// An error of `pidns run`. The exit status is that of env(1): 126 or 127 if the command could
+    /// not be executed, otherwise 125.
     OfRun(Box<Error>),
 }
 
 impl Error {
-    /// Creates [`Error::NotFound`], with a caveat if the process or namespace may exist although
-    /// the snapshot lacks it.
+    /// Creates [`Error::NotFound`]. If the process or namespace may exist after all, adds a caveat.
     #[must_use]
     pub fn not_found(no: NotFound, coverage: &Coverage) -> Self {
         let caveat = coverage.caveat(&no);
@@ -148,8 +146,8 @@ impl Error {
             | Self::NoCgroup
             | Self::StatusLost => Exit::Trouble,
             Self::Exec { source, .. } => {
-                // Use the exit statuses of shells and env(1): 127 if the command was not found, 126
-                // for any other error.
+                // Shells and env(1) use 127 if the command was not found, and 126 for any other
+                // error.
                 let not_found = source.kind() == io::ErrorKind::NotFound;
                 Exit::Command(if not_found { 127 } else { 126 })
             }

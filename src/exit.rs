@@ -16,11 +16,11 @@ pub enum Exit {
     /// Success, but the result may be incomplete, and `--strict` was given.
     Incomplete,
     /// The exit status of the command of `pidns run`. If a signal terminated the command, 128 plus
-    /// the signal number. If the command could not be executed, 126. If it was not found, 127.
+    /// the signal number. If the command was not found, 127. If it could not be executed, 126.
     Command(u8),
-    /// The command of `pidns run` succeeded, but left behind something that `--deny` forbids.
+    /// The command of `pidns run` succeeded, but left something behind that `--deny` forbids.
     LeftDenied,
-    /// `pidns run` itself failed, not the command. `env(1)` uses the same exit status if it fails.
+    /// A failure of `pidns run` itself. `env(1)` uses the same exit status for its own failures.
     RunTrouble,
 }
 

@@ -26,16 +26,14 @@ enum Node {
 pub struct PidGraph {
     snapshot: Snapshot,
     /// The nodes are in the order of the snapshot: namespaces first, then processes. Edges have no
-    /// data, because the kinds of the two nodes (namespace or process) determine the meaning of the
-    /// edge.
+    /// data, because the kinds of their two nodes determine their meaning.
     graph: DiGraph<Node, ()>,
-    /// Processes that a filter removed, if they are tracers or ancestors of remaining processes.
-    /// The key is the PID.
+    /// Tracers and ancestors of remaining processes that a filter removed, by PID.
     left_out: BTreeMap<Pid, Process>,
     /// Facts about the live host, for the advice in reports; empty for a saved document.
     live: LiveFacts,
-    /// Namespaces of other types (such as network namespaces) that inits of PID namespaces share
-    /// with the host or with each other.
+    /// Namespaces of other types (such as network namespaces) that inits share with the host or
+    /// with each other.
     sharing: Sharing,
 }
 
@@ -69,8 +67,8 @@ impl PidGraph {
                 this.graph.add_edge(parent, NodeIndex::new(index), ());
             }
         }
-        // Reuse the results of the last lookups, because successive processes often have the same
-        // namespace and parent.
+        // Reuse the last lookups, because successive processes often have the same namespace and
+        // parent.
         let (mut namespace, mut parent) = ((None, None), (None, None));
         for index in 0..processes {
             let Process { namespace: id, ppid, .. } = this.snapshot.processes[index];
@@ -100,8 +98,7 @@ impl PidGraph {
         self.snapshot
     }
 
-    /// Adds details of a process that were read after the scan. Does not replace details that the
-    /// process already has.
+    /// Adds details of a process that were read after the scan. Keeps details that it already has.
     pub fn add_details(&mut self, pid: Pid, later: ProcessDetails) {
         let Some(Node::Process(index)) = self.process_node(pid).map(|node| self.graph[node]) else {
             return;
@@ -131,21 +128,20 @@ impl PidGraph {
         self.snapshot.limits.as_ref()?.get(index)
     }
 
-    /// Adds processes that a filter removed: tracers and ancestors of the remaining processes.
+    /// Adds tracers and ancestors of the remaining processes that a filter removed.
     pub fn add_left_out(&mut self, processes: impl IntoIterator<Item = Process>) {
         self.left_out.extend(processes.into_iter().map(|process| (process.pid, process)));
     }
 
-    /// Returns the namespaces of other types (such as network namespaces) that inits of PID
-    /// namespaces share with the host or with each other.
+    /// Returns the namespaces of other types (such as network namespaces) that inits share with the
+    /// host or with each other.
     #[must_use]
     pub fn sharing(&self) -> &Sharing {
         &self.sharing
     }
 
     /// Replaces the result of [`sharing`](Self::sharing). For a filtered snapshot, pass the result
-    /// from the unfiltered graph, because the filter may have removed processes that share
-    /// namespaces.
+    /// from the unfiltered graph: the filter may have removed processes that share namespaces.
     pub fn set_sharing(&mut self, sharing: Sharing) {
         self.sharing = sharing;
     }
@@ -161,8 +157,7 @@ impl PidGraph {
         &self.live
     }
 
-    /// Finds a process by its PID. Also finds a process that a filter removed, if it is a tracer or
-    /// an ancestor of a remaining process.
+    /// Finds a process by its PID. Also finds tracers and ancestors that a filter removed.
     #[must_use]
     pub fn known_process(&self, pid: Pid) -> Option<&Process> {
         self.process(pid).or_else(|| self.left_out.get(&pid))
@@ -190,8 +185,7 @@ impl PidGraph {
         self.snapshot.namespaces.iter().filter(|namespace| self.parent(namespace).is_none())
     }
 
-    /// Returns the number of the namespace's ancestors; `None` if the parent of the namespace or of
-    /// an ancestor is unknown.
+    /// Returns the number of the namespace's ancestors; `None` if not all ancestors are known.
     #[must_use]
     pub fn level(&self, namespace: &Namespace) -> Option<usize> {
         let (mut top, mut level) = (namespace, 0);
@@ -256,7 +250,7 @@ impl PidGraph {
     }
 
     /// Returns all namespaces in tree order, each with the number of its known ancestors. Siblings
-    /// are sorted by ID. Root namespaces come before namespaces whose parent is unknown.
+    /// are sorted by ID. Namespaces with an unknown parent come last.
     #[must_use]
     pub fn tree(&self) -> Vec<(&Namespace, usize)> {
         let tops = [self.roots(), self.detached()].concat();

@@ -19,18 +19,17 @@ use crate::exit::Exit;
 pub enum Outcome {
     /// Everything was written.
     Taken,
-    /// The reader closed the pipe early, which is not an error.
+    /// The reader closed the pipe early. This is not an error.
     Closed,
-    /// pidns stopped waiting for a slow reader. Only [`write_until`] returns this.
+    /// pidns stopped waiting for a slow reader. Returned only by [`write_until`].
     Stopped,
 }
 
-/// Number of bytes that a pipe accepts without blocking whenever poll(2) reports it as writable
+/// Number of bytes that a pipe accepts without blocking if poll(2) reports it as writable
 /// (`PIPE_BUF`).
 const PIPE_BYTES: usize = 4096;
 
-/// Writes to standard output through a buffer. The buffer is flushed when it is full and at the
-/// end, not after each line.
+/// Writes to standard output through a buffer. Flushes the buffer when it is full and at the end.
 pub fn write(emit: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Outcome, Error> {
     write_to(Unbuffered::new(io::stdout().as_fd()), emit)
 }
@@ -47,6 +46,7 @@ pub fn write_until(
 /// readable.
 ///
 /// # Errors
+///
 /// Returns an error if writing fails, if the reader has closed the pipe, or if `stop` ended the
 /// wait.
 pub fn write_file_until(
@@ -85,7 +85,7 @@ fn write_buffered(
 ) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(64 * 1024, out);
     let written = emit(&mut out).and_then(|()| out.flush());
-    // Discard the rest of the buffer, because `drop` would try to write it again.
+    // Discard the rest of the buffer. Otherwise, `drop` would write it again.
     let _ = out.into_parts();
     written
 }
@@ -95,8 +95,8 @@ pub fn print(text: &[u8]) -> Result<Exit, Error> {
     write(|out| out.write_all(text)).map(|_| Exit::Success)
 }
 
-/// Writes a string with ANSI colours to standard output. Removes the colours if standard output is
-/// not a terminal, or if the environment turns colours off.
+/// Writes a string with ANSI colours to standard output. If standard output is not a terminal, or
+/// if the environment turns colours off, removes the colours.
 pub fn print_colored(text: &str) -> Result<Exit, Error> {
     let mut out = AutoStream::new(Vec::new(), AutoStream::choice(&io::stdout()));
     out.write_all(text.as_bytes()).map_err(Error::Write)?;
@@ -137,16 +137,15 @@ pub fn is_utf8() -> bool {
     locale.is_some_and(|locale| is_utf8_locale(&locale.to_string_lossy()))
 }
 
-/// Returns `true` if the name of a locale, such as `de_DE.UTF-8@euro`, specifies the character set
-/// UTF-8.
+/// Returns `true` if a locale name, such as `de_DE.UTF-8@euro`, specifies UTF-8.
 fn is_utf8_locale(locale: &str) -> bool {
     let Some((_, charset)) = locale.split_once('.') else { return false };
     let charset = charset.split('@').next().unwrap_or_default();
     charset.eq_ignore_ascii_case("UTF-8") || charset.eq_ignore_ascii_case("utf8")
 }
 
-/// Returns `true` if output should be coloured. [`ColorChoice::Auto`] means: only on a terminal,
-/// and only if the environment does not turn colours off.
+/// Returns `true` if output should be coloured. For [`ColorChoice::Auto`], returns `true` only on a
+/// terminal, and only if the environment does not turn colours off.
 #[must_use]
 pub fn is_colored(choice: ColorChoice) -> bool {
     let choice = match choice {
@@ -158,7 +157,7 @@ pub fn is_colored(choice: ColorChoice) -> bool {
 
 /// Writes a message to standard error, as one line.
 pub fn warn(message: impl fmt::Display) {
-    // Ignore errors: a failure to write to standard error cannot be reported anywhere.
+    // Ignore errors, because they cannot be reported anywhere.
     let _ = Unbuffered::new(io::stderr().as_fd()).write_all(&line(message));
 }
 
@@ -170,13 +169,13 @@ pub fn warn_until(stop: BorrowedFd<'_>, message: impl fmt::Display) {
 /// Writes several lines of text, such as a report, to standard error. Stops waiting for a slow
 /// reader as soon as `stop` is readable.
 pub fn warn_in_full_until(stop: BorrowedFd<'_>, text: &[u8]) {
-    // Ignore errors: a failure to write to standard error cannot be reported anywhere.
+    // Ignore errors, because they cannot be reported anywhere.
     let _ =
         Unbuffered { stop: Some(stop), ..Unbuffered::new(io::stderr().as_fd()) }.write_all(text);
 }
 
-/// Formats a message as one line. If the line is written with a single write, the output of other
-/// programs cannot split it.
+/// Formats a message as one line. A single write of the line keeps it intact between the output of
+/// other programs.
 fn line(message: impl fmt::Display) -> Vec<u8> {
     format!("pidns: {}\n", Sanitized(message)).into_bytes()
 }
@@ -201,11 +200,11 @@ impl StoppedWaiting {
 }
 
 /// An unbuffered writer to a descriptor. The standard library's `Stdout` flushes after each line.
-/// Its `Stdout` and `Stderr` also ignore `EBADF`, the error for a closed descriptor.
+/// Both `Stdout` and `Stderr` ignore `EBADF`, the error for a closed descriptor.
 struct Unbuffered<'fd> {
     fd: BorrowedFd<'fd>,
-    /// A descriptor that becomes readable when pidns must stop waiting for slow readers. After
-    /// that, a write that would block fails.
+    /// A descriptor that becomes readable when pidns must stop waiting for slow readers. A write
+    /// that would block then fails.
     stop: Option<BorrowedFd<'fd>>,
 }
 
@@ -213,8 +212,7 @@ impl<'fd> Unbuffered<'fd> {
     /// Blocks SIGXFSZ, so that a write beyond `RLIMIT_FSIZE` fails with `EFBIG`. Otherwise, SIGXFSZ
     /// would terminate pidns without a message.
     ///
-    /// Programs that pidns starts do not inherit the signal mask, because the standard library
-    /// clears it.
+    /// Child processes do not inherit the signal mask, because the standard library clears it.
     fn new(fd: BorrowedFd<'fd>) -> Self {
         // Blocking a signal fails only for invalid arguments.
         let _ = SigSet::from(Signal::SIGXFSZ).thread_block();
@@ -243,9 +241,9 @@ impl Write for Unbuffered<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut bytes = bytes;
         if self.stop.is_some() {
-            // `stop` cannot interrupt a blocking write. So write only as many bytes as a pipe
-            // accepts without blocking. Write whole lines if possible, so that output of other
-            // programs cannot appear within a line.
+            // Write only as many bytes as a pipe accepts without blocking, because `stop` cannot
+            // interrupt a blocking write. Prefer whole lines: the output of other programs cannot
+            // split them.
             if let Some(first) = bytes.get(..PIPE_BYTES) {
                 let end =
                     first.iter().rposition(|&byte| byte == b'\n').map_or(PIPE_BYTES, |at| at + 1);

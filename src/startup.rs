@@ -12,35 +12,32 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Resource, getrlimit};
 use rustix::stdio::{stderr, stdin, stdout};
 
-/// Stack size in bytes that is enough for pidns. It is also the standard library's default for new
+/// Stack size in bytes that is enough for pidns, and the standard library's default for new
 /// threads.
 const ENOUGH_STACK: usize = 2 * 1024 * 1024;
 
-/// Runs `main`. If the main thread has less stack than [`ENOUGH_STACK`], runs `main` in a new
-/// thread.
+/// Runs `main`, in a new thread if the main thread has less stack than [`ENOUGH_STACK`].
 ///
-/// `ulimit -s` limits only the main thread's stack. Other threads can have stacks of any size.
+/// `ulimit -s` limits only the main thread's stack.
 pub fn with_enough_stack(main: fn() -> ExitCode) -> ExitCode {
     let limit = getrlimit(Resource::Stack).current;
     if limit.is_some_and(|limit| limit < ENOUGH_STACK as u64)
         && let Ok(thread) = thread::Builder::new().stack_size(ENOUGH_STACK).spawn(main)
     {
-        // Block all signals in the main thread, so that the kernel delivers them to the new thread,
+        // Block all signals in the main thread. The kernel then delivers them to the new thread,
         // which runs the program.
         let _ = SigSet::all().thread_block();
         return thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     }
-    // If no thread can be created (RLIMIT_NPROC), use the main thread's small stack, which is
-    // usually enough.
+    // Without a new thread (RLIMIT_NPROC), use the main thread's small stack. It is usually enough.
     main()
 }
 
 /// Replaces standard descriptors that were closed when the program was executed (`pidns >&-`).
 /// Otherwise, a file opened later could become standard output and be overwritten.
 ///
-/// The replacement is the read end of a pipe without a writer. Reading from the replacement returns
-/// end-of-file, and writing to it fails with `EBADF`, as for a closed descriptor. The replacement
-/// is close-on-exec.
+/// The replacement is the read end of a pipe without a writer. Reading from it returns end-of-file.
+/// Writing to it fails with `EBADF`, as for a closed descriptor. It is close-on-exec.
 ///
 /// Without this function, the Rust runtime would open /dev/null for closed descriptors, and output
 /// would be lost without an error. pidns could not tell this /dev/null from one that the caller has
@@ -50,9 +47,8 @@ extern "C" fn replace_closed_descriptors() {
     while [stdin(), stdout(), stderr()].into_iter().any(is_closed)
         && let Ok((reader, _writer)) = pipe_with(PipeFlags::CLOEXEC)
     {
-        // The kernel assigns the lowest free descriptor number, so the read end of the pipe
-        // replaces the first closed standard descriptor. Keep the read end open. Dropping `_writer`
-        // closes the write end.
+        // The read end replaces the first closed standard descriptor, because the kernel assigns
+        // the lowest free number. Keep the read end open. Dropping `_writer` closes the write end.
         let _ = reader.into_raw_fd();
     }
 }
