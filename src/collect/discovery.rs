@@ -16,13 +16,9 @@ use crate::model::{Detail, Host, NamespaceId, Nspid, Pid, Process, Procfs, Searc
 pub const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 /// Everything that a source (/proc or BPF) found, as the kernel reported it.
-///
-/// The registry keeps every found namespace open, so that no inode number is reused before the
-/// snapshot is complete.
 #[derive(Debug)]
 pub struct Discovery {
-    /// The procfs to which all PIDs in this discovery refer. The namespace of the procfs is `None`
-    /// if unknown.
+    /// The procfs to which all PIDs in this discovery refer. Its namespace is `None` if unknown.
     pub procfs: Procfs,
     /// The scopes that were searched for namespaces.
     pub searched: BTreeSet<SearchScope>,
@@ -31,19 +27,18 @@ pub struct Discovery {
     pub host: Host,
     /// pidns's own PID namespace; `None` if unknown.
     pub viewer_namespace: Option<NamespaceId>,
-    /// `true` if pidns has `CAP_SYS_PTRACE` over every process. If so, additional privileges would
-    /// not reveal more data.
+    /// `true` if pidns has `CAP_SYS_PTRACE` over every process.
     pub viewer_may_trace_all: bool,
-    /// The processes, sorted by PID. A process whose namespace link could not be read has the
-    /// namespace `None`.
+    /// The processes, sorted by PID. If the namespace link of a process could not be read, its
+    /// namespace is `None`.
     pub processes: Vec<Process>,
-    /// The session and process group leaders of the processes whose namespace is `None`.
+    /// The session and process group leaders of the processes with an unknown namespace.
     pub leaders: HashMap<Pid, Leaders>,
     /// The contents of `/proc/PID/cgroup` of every init, if readable.
     pub cgroups: HashMap<Pid, Vec<u8>>,
     /// Inits that have terminated: all their threads have exited or are exiting.
     pub terminated: HashSet<Pid>,
-    /// Inits for which the source could not determine whether they have terminated.
+    /// Inits with an unknown state: they may have terminated.
     pub undecided: HashSet<Pid>,
     /// The holders of all namespaces.
     pub holders: HolderList,
@@ -55,15 +50,14 @@ pub struct Discovery {
 
 /// The questions that `assemble` may ask a source after the source has returned a [`Discovery`].
 pub trait FollowUp {
-    /// Returns `true` if this process still exists, and has the same PID at each level as when it
-    /// was read.
+    /// Returns `true` if this process still exists, with the same PIDs at all levels.
     fn is_there(&self, process: &Process) -> bool;
 
     /// Returns `true` if this process still exists and is a zombie.
     fn is_zombie(&self, process: &Process) -> bool;
 
-    /// Returns the tracer of this process; `None` if there is no tracer, or if the procfs does not
-    /// show the tracer.
+    /// Returns the PID of this process's tracer. Returns `None` if there is no tracer, or if the
+    /// procfs does not show it.
     fn tracer(&self, process: &Process) -> Option<Pid>;
 
     /// Returns a thread that keeps this process from exiting, if there is one.
@@ -75,31 +69,29 @@ pub trait FollowUp {
     /// Returns `true` if all living threads of this process are stopped.
     fn is_stopped(&self, process: &Process) -> bool;
 
-    /// Returns `true` if all living threads of this process are in uninterruptible sleep, so that
-    /// the process cannot reap a child. SIGKILL may be able to end the sleep.
+    /// Returns `true` if all living threads of this process are in uninterruptible sleep.
     fn is_uninterruptible(&self, process: &Process) -> bool;
 
     /// Returns `true` if this process is in a frozen cgroup.
     fn is_frozen(&self, process: &Process) -> bool;
 
-    /// Returns `true` if a process is frozen through its version 2 cgroup. `cgroups` is the
-    /// contents of `/proc/PID/cgroup`.
+    /// Returns `true` if a process is frozen through its version 2 cgroup. `cgroups` is the text of
+    /// `/proc/PID/cgroup`.
     fn is_frozen_cgroup(&self, cgroups: &[u8]) -> bool;
 
-    /// Returns the process with PID 1 in a namespace. Fails with `ESRCH` if this process does not
-    /// exist. Any other error means that its existence is unknown.
+    /// Returns the PID of a namespace's init. Fails with `ESRCH` only if the namespace has no init.
     fn init_of(&self, namespace: &NamespaceFd) -> SysResult<Pid>;
 
     /// Returns `true` if a namespace has ever had an init; `None` if this is unknown.
     fn had_init(&self, namespace: &NamespaceFd) -> Option<bool>;
 
-    /// Returns the current state of a namespace's init. Asks the kernel for PID 1 of the namespace,
-    /// so it also finds an init that started after /proc was listed.
+    /// Returns the current state of a namespace's init. Also finds an init that started after /proc
+    /// was listed.
     fn init_now(&self, namespace: &NamespaceFd) -> InitNow;
 
-    /// Lists /proc again. Returns the init of every namespace below the one that the procfs shows.
-    /// An init that exists during the whole call is never missing. Fails if a process could not be
-    /// read, because it may be an init.
+    /// Lists /proc again, and returns the inits of all nested PID namespaces. May miss an init that
+    /// starts or ends during the call. Fails if a process cannot be read, because it may be an
+    /// init.
     ///
     /// Used on kernels that do not support [`Self::init_now`].
     fn list_inits(&self) -> SysResult<Vec<ListedInit>>;
@@ -110,8 +102,7 @@ pub trait FollowUp {
 pub enum InitNow {
     /// At least one thread of the init is not exiting.
     Living,
-    /// All threads of the init have exited or are exiting. The init is a zombie, or waits until the
-    /// other processes of its namespace are reaped.
+    /// All threads of the init have exited or are exiting.
     Terminated,
     /// No process has PID 1 in the namespace.
     Absent,
@@ -129,9 +120,9 @@ pub enum HeldThread {
     Traced(Pid),
 }
 
-/// The threads of a process that are in uninterruptible sleep. Maps the TID of each thread to its
-/// number of context switches (`None` if unknown). If this number is the same in two maps, the
-/// thread has not woken up in between.
+/// The threads of a process that are in uninterruptible sleep. Maps each TID to the thread's number
+/// of context switches (`None` if unknown). As long as this number stays the same, the thread has
+/// not woken up.
 pub type Sleeps = BTreeMap<Pid, Option<u64>>;
 
 /// An init that [`FollowUp::list_inits`] found.

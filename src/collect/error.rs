@@ -1,5 +1,5 @@
-//! Defines the error that is returned if no snapshot can be made. (If only a part of the data
-//! cannot be read, the snapshot contains a diagnostic instead.)
+//! Defines the error for a scan that cannot produce a snapshot. If only a part of the data is
+//! unreadable, the snapshot contains a diagnostic instead.
 //!
 //! `Display` shows the failed operation and its path. It does not show the cause, which `source()`
 //! returns.
@@ -33,8 +33,8 @@ pub enum Error {
     Bpf(BpfUnavailable),
     /// The kernel has blocked pidns for too long.
     Blocked {
-        /// The processes that may hold the lock that blocks pidns. At least one of them holds the
-        /// lock.
+        /// The processes that may hold the lock for which pidns waits. At least one of them holds
+        /// it.
         by: BTreeSet<Pid>,
         /// `true` if pidns will scan again without the reads that were blocked.
         will_retry: bool,

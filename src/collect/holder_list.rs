@@ -1,8 +1,7 @@
 //! Collects the holders of namespaces, and limits their memory usage.
 //!
 //! At most [`MAX_HOLDERS`] holders of each kind are stored for each namespace. Further holders are
-//! only counted. If all holders together still take too much memory, this maximum is lowered, which
-//! affects only namespaces with many holders.
+//! only counted. If the holders still take too much memory, this maximum is lowered.
 //!
 //! Without limits, a user could make pidns use too much memory: a descriptor costs its user 8 bytes
 //! of kernel memory, but a holder takes ten times as much memory in pidns, and even more in the
@@ -15,9 +14,8 @@ use crate::model::Holder;
 /// Maximum number of holders of each kind that the list stores for one namespace.
 pub const MAX_HOLDERS: usize = 10_000;
 
-/// Maximum total size of the stored holders, in units of 64 bytes (see [`size`]). In a document,
-/// each unit takes at most 500 bytes. So all holders take less than half of the largest possible
-/// document.
+/// Maximum total size of the stored holders, in units of 64 bytes (see [`size`]). With this value,
+/// the holders take less than half of the largest possible output document.
 const MAX_SIZE: usize = 100_000;
 
 /// Minimum total size (see [`size`]) at which `push` checks the limits of the list.
@@ -68,13 +66,12 @@ impl HolderList {
         self.holders.iter()
     }
 
-    /// Removes the holders of each namespace for which `is_kept` returns `false`. `is_kept` takes
-    /// the inode of the namespace.
+    /// Keeps only the holders of the namespaces that `is_kept` selects by inode.
     pub fn retain_namespaces(&mut self, is_kept: impl Fn(u64) -> bool) {
         self.holders.retain(|&(inode, _)| is_kept(inode));
     }
 
-    /// Removes the holders for which `is_kept` returns `false`.
+    /// Keeps only the holders that `is_kept` selects.
     pub fn retain(&mut self, is_kept: impl Fn(&Holder) -> bool) {
         self.holders.retain(|(_, holder)| is_kept(holder));
     }
@@ -86,8 +83,8 @@ impl HolderList {
         (self.holders, self.left_out)
     }
 
-    /// Removes duplicates. Keeps only the first [`MAX_HOLDERS`] holders of each kind and namespace,
-    /// or fewer if the total size of all holders exceeds [`MAX_SIZE`].
+    /// Removes duplicates and excess holders. At most [`MAX_HOLDERS`] holders of each kind and
+    /// namespace remain, or fewer if the total size would exceed [`MAX_SIZE`].
     fn leave_out_excess(&mut self) {
         // In a sorted list, holders of the same kind and namespace are adjacent.
         self.holders.sort_unstable();

@@ -17,8 +17,7 @@ const MAX_DETAILS: usize = 3;
 struct Entry {
     pids: Vec<Pid>,
     count: usize,
-    /// Messages about individual occurrences, used instead of the general message of the diagnostic
-    /// code.
+    /// Messages about individual occurrences, shown instead of the default message.
     details: Vec<String>,
 }
 
@@ -42,8 +41,7 @@ pub struct DiagnosticLog {
 }
 
 impl DiagnosticLog {
-    /// Adds one occurrence of a problem. `pid` is `None` if the problem is not specific to a
-    /// process.
+    /// Adds one occurrence of a problem. `pid` is the affected process, if any.
     pub fn note(&mut self, code: DiagnosticCode, errno: Option<Errno>, pid: Option<Pid>) {
         self.note_of(code, errno, pid);
     }
@@ -60,8 +58,8 @@ impl DiagnosticLog {
         entry.pids.extend(pids);
     }
 
-    /// Adds one occurrence of a problem. `message` replaces the default message of the diagnostic
-    /// code. Only the first few of these messages are shown.
+    /// Adds one occurrence of a problem, with a message of its own. Only the first few messages of
+    /// each code are shown.
     pub fn note_as(
         &mut self,
         code: DiagnosticCode,
@@ -97,33 +95,31 @@ impl DiagnosticLog {
         self.entries.keys().any(|(_, noted)| *noted == Some(errno.raw_os_error()))
     }
 
-    /// If any process could not be read, returns the error for one such process.
+    /// Returns the error of an unreadable process, if there is one.
     pub fn unreadable(&self) -> Option<Errno> {
         let unreadable = DiagnosticCode::ProcessUnreadable;
         let mut codes = self.entries.keys().filter(|(code, _)| *code == unreadable);
         codes.find_map(|(_, errno)| errno.map(Errno::from_raw_os_error))
     }
 
-    /// Returns `true` if the scan may have missed an init. An init is missed if it is hidden, or if
-    /// its PIDs in inner namespaces are unknown.
+    /// Returns `true` if the scan may have missed the init of a namespace.
     pub fn hides_inits(&self) -> bool {
         self.entries.keys().any(|(code, _)| code.hides() != Hides::Nothing)
     }
 
-    /// Returns `true` if the snapshot is complete: no diagnostic says that something is missing or
-    /// was inferred.
+    /// Returns `true` if no diagnostic reports missing or inferred data.
     pub fn is_complete(&self) -> bool {
         !self.entries.keys().any(|(code, _)| code.is_gap())
     }
 
-    /// Returns one diagnostic per code and errno, with advice. `permission` is the advice for
-    /// errors caused by a missing permission.
+    /// Returns one diagnostic per code and errno. `permission` is the advice for errors caused by a
+    /// missing permission.
     pub fn into_diagnostics(self, permission: &str) -> Vec<Diagnostic> {
         let diagnostic = |((code, errno), mut entry): ((DiagnosticCode, Option<i32>), Entry)| {
             entry.pids.sort_unstable();
             entry.pids.dedup();
-            // A problem can occur several times in one process, so report the number of processes
-            // if their PIDs are known.
+            // A problem can occur several times in one process. If the PIDs are known, count
+            // processes instead of occurrences.
             let by_process = code.counts_processes() && !entry.pids.is_empty();
             let count = if by_process { entry.pids.len() } else { entry.count };
             let mut message = entry.message(code, count);

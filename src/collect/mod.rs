@@ -72,7 +72,7 @@ pub use unblocked::when_blocked;
 pub struct Request {
     /// The mount point of the procfs.
     pub procfs: PathBuf,
-    /// The scopes to search for namespaces. The processes' own namespaces are always read.
+    /// The scopes to search for namespaces, besides the processes' own namespaces.
     pub search: BTreeSet<SearchScope>,
     /// The optional details to read about every process.
     pub details: BTreeSet<Detail>,
@@ -96,8 +96,8 @@ pub struct Collected {
 pub enum CollectorUsed {
     /// The processes were read through BPF.
     Bpf,
-    /// The processes were read with the slower BPF program, which supports older kernels. The error
-    /// tells why the faster program could not be loaded.
+    /// The processes were read with the slower BPF program for older kernels. The value is the
+    /// reason why the faster program could not be loaded.
     BpfByHelper(Arc<LoadError>),
     /// The processes were read through /proc. The value is the reason why BPF was not used.
     Proc(BpfUnavailable),
@@ -146,8 +146,8 @@ impl Scanner {
     }
 }
 
-/// Takes a snapshot of the live host through the procfs that `descendants` has open. Ignores the
-/// path in `request`: the command of `pidns run` may have unmounted the procfs at this path.
+/// Takes a snapshot through the procfs that `descendants` has open. Ignores the path in `request`,
+/// because the command of `pidns run` may have unmounted the procfs there.
 pub fn collect_with(descendants: &Descendants, request: &Request) -> Result<Collected, Error> {
     collect_by(request, &mut SharedProgram::Unshared, || descendants.procfs().map(ProcSource::of))
 }
@@ -172,8 +172,8 @@ fn collect_by(
     collected
 }
 
-/// Takes a snapshot of the processes that `proc` shows. The scan began at `captured_at` (in RFC
-/// 3339 format), which is the same moment as `start` (on the monotonic clock).
+/// Takes a snapshot of the processes that `proc` shows. `captured_at` (in RFC 3339 format) and
+/// `start` (on the monotonic clock) are the start time of the scan.
 fn scan(
     request: &Request,
     program: &mut SharedProgram,
@@ -181,7 +181,7 @@ fn scan(
     (captured_at, start): (String, Instant),
 ) -> Result<Collected, Error> {
     let Request { collector, search, .. } = request;
-    // Remove the limits from the details of the scan: `Limits::of` reads the limits afterwards.
+    // The scan does not read limits. `Limits::of` reads the limits after the scan.
     let mut details = request.details.clone();
     let reads_limits = details.remove(&Detail::Limits);
     let details = &details;
@@ -197,8 +197,8 @@ fn scan(
     let (mut discovery, used) = match discovered {
         Ok(discovered) => discovered,
         Err(Error::Bpf(why)) if *collector != Collector::Bpf => {
-            // Scan again with a new registry: the first one may keep namespaces alive that would
-            // otherwise be gone.
+            // Scan again with a new registry. The old registry keeps namespaces alive that may no
+            // longer be in use.
             registry = NamespaceRegistry::default();
             (proc.discover(search, details, &registry)?, CollectorUsed::Proc(why))
         }
@@ -225,8 +225,7 @@ pub fn now() -> String {
     timestamp(SystemTime::now())
 }
 
-/// Formats a time as RFC 3339. A time outside the years 1970 to 9999 is replaced by the nearest
-/// time within them.
+/// Formats a time as RFC 3339. Times outside the years 1970 to 9999 are clamped.
 fn timestamp(time: SystemTime) -> String {
     const END_OF_9999: Duration = Duration::from_secs(253_402_300_799);
     let time = time.clamp(UNIX_EPOCH, UNIX_EPOCH + END_OF_9999);
@@ -236,12 +235,11 @@ fn timestamp(time: SystemTime) -> String {
 /// Raises the soft limit on open descriptors to the hard limit. pidns opens one descriptor per
 /// namespace, and a host may have thousands of namespaces.
 ///
-/// The usual soft limit, 1024, is for programs that use select(2), which pidns does not use.
+/// The usual soft limit, 1024, is for programs that use select(2). pidns does not use select(2).
 pub fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    // If the limit can't be raised, pidns leaves out processes that it can't open, and reports them
-    // in a diagnostic.
+    // If the limit can't be raised, a diagnostic reports the processes that can't be opened.
     let _ = setrlimit(Resource::Nofile, limit);
 }
 

@@ -22,26 +22,21 @@ use super::kernel::nsfs::NamespaceFd;
 /// Maximum number of file descriptors that are reserved for reading files in /proc.
 const FOR_READING: u64 = 128;
 
-/// Returns the number of descriptors that are reserved for reading files in /proc. It is at most a
+/// Returns the number of descriptors that are reserved for reading files in /proc: at most a
 /// quarter of the limit on open files (`RLIMIT_NOFILE`).
 pub fn descriptors_for_reading() -> u64 {
     getrlimit(Resource::Nofile).current.map_or(FOR_READING, |limit| FOR_READING.min(limit / 4))
 }
 
-/// Indicates whether a namespace has ever had an init. pidns infers this from the way in which it
-/// found the namespace: through a link, a descriptor or a mount.
+/// Indicates whether a namespace has ever had an init.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InitHistory {
-    /// It is unknown whether the namespace has ever had an init. The namespace was found through an
-    /// open descriptor or a mount, which can exist without an init.
+    /// Unknown, because the namespace was found only through a descriptor or a mount.
     #[default]
     Unknown,
-    /// The namespace had no init yet when the scan found it. A thread is about to create children
-    /// in this namespace, but has no link `pid_for_children`: the kernel shows this link only after
-    /// the namespace has had an init.
+    /// The namespace had no init yet when the scan found it.
     NoneYet,
-    /// The namespace has had an init: a link `ns/pid` or `pid_for_children` in /proc refers to the
-    /// namespace, or kernel memory shows that an init existed.
+    /// The namespace has or had an init.
     Existed,
 }
 
@@ -51,10 +46,9 @@ pub struct Registered {
     /// Descriptor of the namespace; `None` if the namespace could not be opened or kept open.
     pub fd: Option<NamespaceFd>,
     /// The inode of the parent, or the error if the kernel does not reveal the parent. Set only if
-    /// pidns closed this namespace because it was running out of descriptors.
+    /// the namespace was closed to save descriptors.
     pub closed_parent: Option<Result<u64>>,
-    /// The [`InitHistory`] of the namespace. If the namespace was found in several ways, this is
-    /// the most certain value.
+    /// The most certain [`InitHistory`] that the scan has found for the namespace.
     pub init_history: InitHistory,
 }
 
@@ -62,15 +56,13 @@ pub struct Registered {
 #[derive(Debug)]
 pub struct NamespaceRegistry {
     registered: Arc<Mutex<HashMap<u64, Registered>>>,
-    /// The lowest descriptor number that is reserved for reading files in /proc. The kernel always
-    /// assigns the lowest free number, so a new descriptor gets a reserved number only if all lower
-    /// numbers are in use.
+    /// Lowest descriptor number that is reserved for reading files in /proc. Only namespaces with a
+    /// lower descriptor number are kept open.
     first_for_reading: u64,
 }
 
 impl Default for NamespaceRegistry {
-    /// Creates an empty registry. The current limit on descriptors determines how many namespaces
-    /// it can keep open.
+    /// Creates an empty registry. The current limit on open descriptors determines its capacity.
     fn default() -> Self {
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let first_for_reading = limit - descriptors_for_reading().min(limit);
@@ -90,19 +82,16 @@ impl Default for NamespaceRegistry {
 }
 
 impl NamespaceRegistry {
-    /// Pins (keeps open) the namespace with the inode number `inode`. The caller has just read
-    /// `inode` from a link. If the namespace is not pinned yet, calls `open`, which must open the
-    /// link's target.
+    /// Pins (keeps open) the namespace that a link shows. `inode` is the inode number that the
+    /// caller has just read from the link.
     ///
-    /// If a namespace with this number is already pinned, calls `shows`, which must read the link
-    /// again and return `true` if it still shows `inode`. This check is needed because the link's
-    /// target may be gone, and the pinned namespace may be a newer one with the same number. The
-    /// number of a pinned namespace is not reused, so a link that still shows `inode` refers to the
-    /// pinned namespace.
+    /// If `inode` is not pinned yet, calls `open`, which must open the link's target. Otherwise,
+    /// calls `shows`, which must read the link again, and return `true` if it still shows `inode`.
+    /// Without this check, the link could have shown an older namespace with the same inode number.
     ///
     /// # Errors
-    /// `ESRCH` if the link now refers to another namespace; `EMFILE` if the registry may use no
-    /// more descriptors; otherwise the error from `open`. The namespace is recorded as found,
+    /// `ESRCH` if the link now refers to another namespace. `EMFILE` if the registry may use no
+    /// more descriptors. Otherwise, the error from `open`. The namespace is recorded as found,
     /// unless the error says that it is gone.
     pub fn pin(
         &self,
@@ -122,8 +111,8 @@ impl NamespaceRegistry {
             self.meet(inode, init);
             return if is_pinned { Ok(()) } else { Err(Errno::MFILE) };
         }
-        // The registry is not locked while the namespace is being opened. If two threads open the
-        // same namespace at once, the second descriptor is dropped.
+        // Do not lock the registry while `open` runs. If two threads open the same namespace at
+        // once, the second descriptor is dropped.
         match open() {
             Ok(fd) if fd.inode() == inode => self.keep(fd, init),
             Ok(_) => Err(Errno::SRCH),
@@ -136,9 +125,8 @@ impl NamespaceRegistry {
         }
     }
 
-    /// Adds an open namespace to the registry, which keeps it open. If the registry may use no more
-    /// descriptors, closes the namespace, records it and its ancestors as found, and fails with
-    /// `EMFILE`.
+    /// Adds an open namespace to the registry. If the registry may use no more descriptors, closes
+    /// the namespace, records it and its ancestors as found, and fails with `EMFILE`.
     pub fn keep(&self, fd: NamespaceFd, init: InitHistory) -> Result<()> {
         let inode = fd.inode();
         if fd.number() < self.first_for_reading {
@@ -172,8 +160,8 @@ impl NamespaceRegistry {
         self.lock().get(&inode).is_some_and(|registered| registered.fd.is_some())
     }
 
-    /// Returns `true` if the namespace with this inode and this 64-bit ID is pinned (kept open),
-    /// and if it has had an init.
+    /// Returns `true` if the namespace with this inode is pinned (kept open), has this 64-bit ID,
+    /// and has had an init.
     pub fn is_pinned_as(&self, inode: u64, ns_id: u64) -> bool {
         self.lock().get(&inode).is_some_and(|known| {
             known.init_history == InitHistory::Existed
@@ -181,8 +169,8 @@ impl NamespaceRegistry {
         })
     }
 
-    /// Returns the 64-bit ID of a pinned namespace, or the error of [`NamespaceFd::ns_id`]. Returns
-    /// `None` if the namespace is not pinned.
+    /// Returns the 64-bit ID of a namespace. Returns `None` if the namespace is not pinned (kept
+    /// open).
     pub fn ns_id(&self, inode: u64) -> Option<Result<u64>> {
         self.lock().get(&inode)?.fd.as_ref().map(NamespaceFd::ns_id)
     }
@@ -194,8 +182,7 @@ impl NamespaceRegistry {
         registered.init_history = registered.init_history.max(init);
     }
 
-    /// Drops every namespace that is not in `inodes`. This closes its descriptor, which would keep
-    /// the namespace alive.
+    /// Keeps only the namespaces in `inodes`, and closes all others.
     pub fn retain(&self, inodes: &HashSet<u64>) {
         self.lock().retain(|inode, _| inodes.contains(inode));
     }
@@ -214,8 +201,8 @@ impl NamespaceRegistry {
 
 /// Adds the ancestors of all namespaces in `registered`, even ancestors without a process.
 ///
-/// Returns the inode of each namespace's parent, or the error if the kernel does not reveal the
-/// parent.
+/// Returns a map from each namespace to the inode of its parent, or to the error if the kernel does
+/// not reveal the parent.
 pub fn climb(registered: &mut HashMap<u64, Registered>) -> HashMap<u64, Result<u64>> {
     let mut parents = HashMap::with_capacity(registered.len());
     let mut todo: Vec<u64> = registered.keys().copied().collect();
@@ -229,8 +216,8 @@ pub fn climb(registered: &mut HashMap<u64, Registered>) -> HashMap<u64, Result<u
         let parent = fd.parent();
         parents.insert(inode, parent.as_ref().map(NamespaceFd::inode).map_err(|&errno| errno));
         let Ok(parent) = parent else { continue };
-        // The namespace was created by a process in the parent namespace, so the parent namespace
-        // has had an init.
+        // A process in the parent namespace created the namespace, so the parent namespace has had
+        // an init.
         match registered.entry(parent.inode()) {
             Entry::Occupied(mut known) => {
                 let known = known.get_mut();

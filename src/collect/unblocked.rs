@@ -8,28 +8,25 @@ use super::error::Error;
 use super::kernel::blocked::{self, Blocked};
 use crate::model::Pid;
 
-/// pidns gives up when this many threads are blocked, including threads of earlier scans. If every
-/// attempt to take a snapshot is blocked, pidns gives up after about a minute.
+/// Maximum number of blocked threads, including threads of earlier scans. If every attempt is
+/// blocked, pidns reaches this number after about a minute.
 const MAX_BLOCKED: usize = 16;
 
 /// The function that warns the user that a process has blocked pidns.
 static WARN: OnceLock<fn(Error)> = OnceLock::new();
 
-/// Sets the function that warns the user if a process has blocked pidns. If no function is set,
-/// there is no warning.
+/// Sets the function that warns the user if a process has blocked pidns.
 pub fn when_blocked(warn: fn(Error)) {
     let _ = WARN.set(warn);
 }
 
-/// Calls `start`, runs the function that `start` returns in a new thread, and returns that
-/// function's result.
+/// Runs a function in a new thread, and returns the result. `start` prepares and returns the
+/// function.
 ///
-/// If a process that is being read blocks the thread, abandons the thread, and tries again in
-/// another thread. The new attempt reads only the lock-free files of processes that have blocked
-/// pidns (see `blocked`).
+/// If a process blocks the thread, abandons the thread, and tries again in another thread. The new
+/// attempt reads only the lock-free files of processes that have blocked pidns (see `blocked`).
 ///
-/// An abandoned thread keeps its memory, at most the memory of one scan, until it is no longer
-/// blocked. There are at most [`MAX_BLOCKED`] such threads.
+/// An abandoned thread keeps its memory until it is no longer blocked.
 ///
 /// # Errors
 /// Fails if `start` fails, if a process blocks a thread that reads only its lock-free files, or if

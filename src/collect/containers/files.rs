@@ -36,8 +36,8 @@ pub fn open_in_root(root: BorrowedFd<'_>, path: &str) -> SysResult<OwnedFd> {
     }
 }
 
-/// Reads a file. Returns `None` unless the file is a regular file that belongs to root or to
-/// `owner`, and is shorter than `limit`.
+/// Reads a regular file that belongs to root or to `owner`, and is shorter than `limit`. Returns
+/// `None` for any other file, or after an error.
 pub fn read(dir: BorrowedFd<'_>, name: &str, owner: u32, limit: usize) -> Option<Vec<u8>> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;

@@ -1,11 +1,13 @@
-//! Finds processes that are not in the same container as the init of their namespace. This happens
-//! if several containers share a namespace: in a pod, with `hostPID`, or with `docker run --pid`.
+//! Finds processes that are not in the same container as the init of their namespace. The cause is
+//! a namespace that several containers share: in a pod, with `hostPID`, or with `docker run --pid`.
 //!
 //! Reading the cgroup of every process would take longer than the rest of the scan. If the scan has
-//! not read the cgroups, this module reads only the cgroups of processes whose parent is in another
-//! PID namespace or is the monitor of a container runtime. The descendants of such a process are in
-//! its container. If several containers share a nested namespace, this module also reads the
-//! cgroups of the init's children, because the init adopts orphans of all these containers.
+//! not read the cgroups, this module reads the cgroup of a process only in two cases:
+//!
+//! - The parent is in another PID namespace, or is the monitor of a container runtime. The
+//!   descendants of the process are in the same container.
+//! - The parent is the init of a nested namespace that several containers share. An init adopts
+//!   orphans of all containers in its namespace.
 
 use std::collections::{HashMap, HashSet};
 
@@ -40,8 +42,8 @@ pub fn find(source: &ProcSource, snapshot: &mut Snapshot) {
     }
 }
 
-/// Returns the diagnostic about processes whose containers are unknown, because the time limit for
-/// reading cgroups has been reached.
+/// Returns the diagnostic for processes with an unknown container, because reading the cgroups took
+/// too long.
 fn too_slow(pids: Vec<Pid>) -> Diagnostic {
     let code = DiagnosticCode::CgroupUnreadable;
     let message = "the containers of some processes are unknown, because cgroups are nested so \
@@ -58,8 +60,8 @@ impl<'a> OwnContainers<'a> {
         Self(namespaces.iter().map(|namespace| (namespace.id, namespace)).collect())
     }
 
-    /// Returns the container that a process's cgroup shows. Returns `None` if the init of the
-    /// process's namespace is in the same container, or if the cgroup shows only a systemd unit.
+    /// Returns the container of a process, unless the init of the process's namespace is in the
+    /// same container. A systemd unit does not count as a container.
     fn other(
         &self,
         process: &Process,
@@ -77,8 +79,8 @@ fn is_init(process: &Process) -> bool {
     process.nspid.last() == Some(&Pid::INIT)
 }
 
-/// Finds processes that are not in the same container as the init of their namespace, by comparing
-/// cgroups. The scan must have read the cgroups of all processes (`--details cgroup`).
+/// Finds processes that are not in the container of their namespace's init. The scan must have read
+/// the cgroups of all processes (`--details cgroup`).
 fn by_details(processes: &[Process], own: &OwnContainers<'_>) -> Vec<(Pid, Container)> {
     let other = |process: &Process| {
         let parent = find_process(processes, process.ppid);
@@ -87,11 +89,10 @@ fn by_details(processes: &[Process], own: &OwnContainers<'_>) -> Vec<(Pid, Conta
     processes.iter().filter(|it| !is_init(it)).filter_map(other).collect()
 }
 
-/// Like [`by_details`], for a scan that has not read the cgroups. Reads the cgroup of a process
-/// only if the process may have entered another container's namespace. The descendants of such a
-/// process are assumed to be in the same container.
+/// Like [`by_details`], but reads only the cgroups of processes that may have entered another
+/// container's namespace. Assumes that their descendants are in the same container.
 ///
-/// Adds to `unread` the processes whose cgroups were not read because of the time limit.
+/// Adds a process to `unread` if the time limit prevents reading its cgroup.
 fn by_descent(
     source: &ProcSource,
     processes: &[Process],

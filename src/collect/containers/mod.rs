@@ -18,9 +18,8 @@ mod reader;
 use super::proc::ProcSource;
 use crate::model::Snapshot;
 
-/// Adds the names of all containers to a snapshot. Also adds the container of each process that is
-/// not in the same container as the init of its namespace. The processes in the snapshot must be
-/// sorted by PID.
+/// Adds container names to a snapshot. Also adds the container of each process that is not in the
+/// container of its namespace's init. The processes must be sorted by PID.
 pub fn describe(source: &ProcSource, snapshot: &mut Snapshot) {
     members::find(source, snapshot);
     names::read(source, snapshot);

@@ -34,7 +34,8 @@ impl RuntimeOwner {
 }
 
 impl Monitor {
-    /// Returns the process as a [`Monitor`]; `None` if its name is not the name of a known monitor.
+    /// Returns the process as a [`Monitor`]. Returns `None` if it does not have the name of a
+    /// monitor.
     pub fn of(process: &Process) -> Option<Self> {
         let comm = [cgroup::SHIM, cgroup::CONMON].into_iter().find(|it| *it == process.comm)?;
         Some(Self { pid: process.pid, comm, owner: RuntimeOwner::of(process) })

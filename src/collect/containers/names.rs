@@ -41,16 +41,15 @@ pub fn read(source: &ProcSource, snapshot: &mut Snapshot) {
     }
 }
 
-/// A guard that exists while a thread reads names. Only one guard can exist at a time, so `pidns
-/// watch` does not start a second thread if a file system hangs.
+/// A guard that exists while a thread reads names. At most one guard exists, so a file system that
+/// hangs blocks only one thread of `pidns watch`.
 struct NameReading;
 
 /// `true` while a [`NameReading`] exists.
 static IS_READING: AtomicBool = AtomicBool::new(false);
 
 impl NameReading {
-    /// Marks this thread as the one that reads names. Returns `None` if another thread is already
-    /// reading names.
+    /// Creates the guard. Returns `None` if another thread is reading names.
     fn start() -> Option<Self> {
         (!IS_READING.swap(true, Ordering::Relaxed)).then_some(Self)
     }
@@ -62,8 +61,7 @@ impl Drop for NameReading {
     }
 }
 
-/// Returns the containers whose runtime may keep their names in files. Each container is listed
-/// once.
+/// Lists the containers whose names may be in files of their runtime, each container once.
 fn nameless_containers(snapshot: &Snapshot) -> Vec<NamelessContainer> {
     let processes = &snapshot.processes;
     let monitor = |process: &Process| find(processes, process.ppid).and_then(Monitor::of);
@@ -87,8 +85,8 @@ fn nameless_containers(snapshot: &Snapshot) -> Vec<NamelessContainer> {
     wanted
 }
 
-/// The names that a thread has found so far; `None` once the time limit has passed. This is a
-/// mutex, because a channel would wake up the waiting thread for each name.
+/// The names that a thread has found so far; `None` after the time limit. A mutex, unlike a
+/// channel, does not wake up the waiting thread for each name.
 struct SharedNames(Mutex<Option<FoundNames>>);
 
 impl SharedNames {
@@ -123,9 +121,9 @@ fn read_all(mut reader: NameReader, wanted: &[NamelessContainer], names: &Shared
 /// The names found so far.
 #[derive(Default)]
 struct FoundNames {
-    /// The names of each container, and the runtime that stores these names. The key is the runtime
-    /// and the ID in the container's cgroup path. If the cgroup path does not name the runtime, the
-    /// key contains a placeholder (see [`is_unnamed`]).
+    /// Maps each container (its runtime and its ID) to its names and to the runtime that stores
+    /// these names. If the cgroup path does not name the runtime, the key contains a placeholder
+    /// (see [`is_unnamed`]).
     containers: HashMap<(String, String), (&'static str, Names)>,
     /// Maps the UID of each Kubernetes pod to its name and its Kubernetes namespace.
     pods: HashMap<String, (Option<String>, Option<String>)>,

@@ -57,17 +57,15 @@ const RUNTIMES: [RuntimeFiles; 4] = [
     RuntimeFiles { runtime: "podman", monitor: cgroup::CONMON, read: NameReader::podman },
 ];
 
-/// The values of `Container::runtime` if the cgroup does not name the runtime. The parent process
-/// of the container may still reveal the runtime.
+/// The placeholders in `Container::runtime` for a runtime that the cgroup path does not name.
 const UNNAMED: [&str; 2] = ["kubernetes", "unknown"];
 
-/// Returns `true` if `runtime` is the placeholder for a runtime that the cgroup path does not name.
+/// Returns `true` if `runtime` is a placeholder for an unknown runtime.
 pub fn is_unnamed(runtime: &str) -> bool {
     UNNAMED.contains(&runtime)
 }
 
-/// Returns `true` if this runtime may keep the names of its containers in files that pidns can
-/// read.
+/// Returns `true` if this runtime may store the names of its containers in files.
 pub fn has_names(runtime: &str) -> bool {
     is_unnamed(runtime) || RUNTIMES.iter().any(|files| files.runtime == runtime)
 }
@@ -75,8 +73,7 @@ pub fn has_names(runtime: &str) -> bool {
 /// A container whose names have not been read yet.
 pub struct NamelessContainer {
     pub container: Container,
-    /// The container's monitor; `None` if the parent of the container's first process is not a
-    /// monitor.
+    /// The monitor of the container, if there is one.
     pub monitor: Option<Monitor>,
 }
 
@@ -87,8 +84,8 @@ impl NamelessContainer {
         (!id.contains('/') && ![".", ".."].contains(&&**id)).then_some(id)
     }
 
-    /// Returns the UID and the PID namespace of the container's runtime. If the container has no
-    /// monitor, assumes that the runtime runs as root on the host.
+    /// Returns the UID and the PID namespace of the container's runtime. Without a monitor, assumes
+    /// root on the host.
     fn owner(&self) -> RuntimeOwner {
         self.monitor.map_or(RuntimeOwner::HOST, |monitor| monitor.owner)
     }
@@ -105,11 +102,11 @@ pub struct NameReader {
     root: Option<OwnedFd>,
     /// The PID and owner of each Docker daemon.
     daemons: Vec<(Pid, RuntimeOwner)>,
-    /// Maps the owner of Docker daemons (a user in a PID namespace) to the directories in which the
-    /// daemons store their containers.
+    /// Maps each owner of Docker daemons to the directories in which these daemons store
+    /// containers.
     docker: HashMap<RuntimeOwner, Vec<OwnedFd>>,
-    /// Cache: the parent directory of the last containerd bundle, and the owner of this bundle's
-    /// runtime. The bundle of the next container is often in the same directory.
+    /// Parent directory of the last containerd bundle that was read, and the owner of its runtime.
+    /// The next bundle is often in the same directory.
     bundles: Option<(OwnedFd, RuntimeOwner)>,
     /// For each user of podman, a map from the IDs of this user's containers to their names.
     podman: HashMap<RuntimeOwner, HashMap<String, String>>,
@@ -293,8 +290,8 @@ impl NameReader {
         open_base(self.procfs.fd(), process_file(pid, "root").ok()?).ok()
     }
 
-    /// Opens a directory by its path on the host that the procfs shows. That host may have a
-    /// different root directory than pidns.
+    /// Opens a directory below the host's root directory, which may differ from the root directory
+    /// of pidns.
     fn in_host(&self, path: &str) -> Option<OwnedFd> {
         open_in_root(self.root.as_ref()?.as_fd(), path).ok()
     }

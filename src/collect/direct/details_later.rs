@@ -17,9 +17,9 @@ use crate::collect::proc::procfs::Procfs;
 use crate::collect::unblocked::unless_blocked;
 use crate::model::{Detail, Pid, Process, ProcessDetails};
 
-/// Reads the requested details of processes that a scan has found. Leaves out details that can't be
-/// read, and processes that are gone. Also leaves out processes without a known start time, because
-/// their PIDs may have been reused.
+/// Reads details of processes that a scan has found. Leaves out unreadable details, and processes
+/// that are gone. Also leaves out processes with an unknown start time, because their PIDs may have
+/// been reused.
 pub fn read_details(
     procfs: &Path,
     processes: &[Process],
@@ -40,8 +40,8 @@ pub fn read_details(
 
 struct LaterDetails {
     procfs: Procfs,
-    /// Starts at [`PATIENCE`], and decreases by 1 if a command line is still empty after all
-    /// retries. At 0, this thread stops retrying.
+    /// Remaining number of empty command lines before this thread stops retrying. Starts at
+    /// [`PATIENCE`].
     patience: Cell<u32>,
     memory_waits: WaitLimit,
     cgroup_waits: WaitLimit,

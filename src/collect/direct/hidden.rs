@@ -15,9 +15,9 @@ pub const FREEING: Duration = Duration::from_millis(200);
 /// Returns the namespaces that still exist in the kernel. All `namespaces` must come from scans
 /// since the last boot.
 ///
-/// The check needs Linux 6.18, and `CAP_SYS_ADMIN` in the user namespaces that own the namespaces.
-/// Since Linux 6.19, a namespace is found only if a descriptor of the namespace itself keeps it
-/// alive, for example a descriptor in an unread socket message.
+/// Needs Linux 6.18, and `CAP_SYS_ADMIN` in the user namespaces that own the namespaces. Since
+/// Linux 6.19, finds a namespace only if a descriptor refers to it, for example in an unread socket
+/// message.
 #[must_use]
 pub fn still_in_kernel<'a>(
     namespaces: impl IntoIterator<Item = &'a Namespace>,

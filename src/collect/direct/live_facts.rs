@@ -48,8 +48,8 @@ impl LiveHost {
         })
     }
 
-    /// Returns the processes with a thread that has stayed in uninterruptible sleep since `earlier`
-    /// was read. Maps the PID of each process to the TID of such a thread, preferably the leader.
+    /// Finds threads that have stayed in uninterruptible sleep since `earlier`. Maps the PID of
+    /// each affected process to the TID of one such thread, preferably the leader.
     pub fn lasting_sleeps(
         &self,
         earlier: &BTreeMap<Pid, Sleeps>,
@@ -183,8 +183,8 @@ impl FactReader {
             if self.is_container_root(process) {
                 facts.container_roots.insert(process.pid);
             }
-            // nsenter(1) accepts only PIDs of the PID namespace that it runs in. The user is
-            // assumed to run it in the PID namespace of pidns.
+            // nsenter(1) accepts only PIDs of its own PID namespace. The user is assumed to run
+            // nsenter in the PID namespace of pidns.
             if self.procfs.own && !process.is_zombie() && !process.kernel_thread {
                 facts.enterable.insert(process.pid, self.keeps_user(process));
             }
@@ -234,9 +234,8 @@ impl FactReader {
         now.is_none_or(|now| now.is_unreaped() && !process.is_unreaped())
     }
 
-    /// Returns `true` if nsenter(1) cannot become root in the user namespace of a process, so it
-    /// needs `--preserve-credentials`. Returns `false` if the caller is already in that user
-    /// namespace.
+    /// Returns `true` if nsenter(1) needs `--preserve-credentials`, because it cannot become root
+    /// in the user namespace of this process.
     fn keeps_user(&self, process: &Process) -> bool {
         let Ok(dir) = ProcessDir::open(self.procfs.fd(), process.pid) else { return false };
         let theirs = namespace_link(dir.as_fd(), c"ns/user", "user").ok().flatten();

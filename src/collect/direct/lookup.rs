@@ -1,8 +1,9 @@
 //! Translates PIDs between namespaces with a few system calls, regardless of the number of
 //! processes.
 //!
-//! The ioctls need Linux 6.11. They take PIDs of the caller's namespace, so the procfs must show
-//! the PID namespace of pidns. If the ioctls can't translate a PID, all processes must be scanned.
+//! This module uses ioctls of nsfs (since Linux 6.11). The ioctls take PIDs of the caller's
+//! namespace, so the procfs must show the PID namespace of pidns. If the ioctls can't translate a
+//! PID, all processes must be scanned.
 
 use std::ffi::CString;
 use std::path::Path;
@@ -112,8 +113,8 @@ impl Translator {
         to: Option<&NamespaceHandle>,
     ) -> Result<Vec<Translation>, Failure> {
         // Keep both namespaces open until all PIDs are translated, so that their inodes can't be
-        // reused. If `to` can't be opened, do not fail yet. If the process is also missing, the
-        // error must be about the process.
+        // reused. If `to` can't be opened, do not fail yet, because a missing process must be
+        // reported first.
         let (from, to) = (self.open(from)?, self.open(to));
         pids.iter().map(|&pid| self.translate(pid, from.as_ref(), &to)).collect()
     }
@@ -143,13 +144,12 @@ impl Translator {
         Ok(Translation { pid, from, to: to.namespace, translated: to.pid, levels })
     }
 
-    /// Finds the process with the PID `pid` in the namespace `home`. Returns the PID of the process
-    /// in pidns's namespace, and its PIDs at every level, from pidns's namespace to the process's
-    /// own. `named` is the namespace that the user specified, if any. It is used only in the error
-    /// message.
+    /// Finds the process with the PID `pid` in the namespace `home`. Returns its PID in pidns's
+    /// namespace, and its PIDs at all levels, outermost first. `named` is the namespace that the
+    /// user specified, if any, for the error message.
     ///
-    /// The status file is opened first and read last. If the last read succeeds, everything read in
-    /// between belongs to the same process.
+    /// The status file is opened first and read last. If the last read succeeds, all data belongs
+    /// to the same process.
     fn levels(
         &self,
         pid: Pid,
@@ -163,7 +163,7 @@ impl Translator {
             Err(errno) => return Err(errno.into()),
         };
         let status = open(self.procfs.fd(), &process_file(known, "status")?)?;
-        // The ioctls accept TIDs too, and translate a TID to the PID of its process. So check that
+        // The ioctls also accept a TID, and translate it to the PID of its process. So check that
         // `pid` is not a TID.
         match home.tgid_in_pidns(known) {
             Ok(again) if again == pid => {}
@@ -176,8 +176,8 @@ impl Translator {
         // a thread that called `execve(2)` may have just replaced the leader.
         read_record(&status, &mut text)?;
         let nspid = parse::status(&text).nspid;
-        // A process with only one PID is a member of pidns's own namespace, so its namespace
-        // link isn't needed.
+        // If the process has only one PID, it is a member of pidns's own namespace, and its
+        // namespace link isn't needed.
         let namespaces = if nspid.len() == 1 { vec![id(&self.own)] } else { namespaces? };
         if nspid.len() != namespaces.len() {
             return Err(Failure::NeedsScan);
@@ -223,9 +223,8 @@ impl Translator {
         Ok(Some(opened))
     }
 
-    /// Opens a namespace by inode. No system call can do this, so the function reads the namespace
-    /// links of all processes until a link contains the inode. A scan would take at least four
-    /// times as long.
+    /// Opens a namespace by inode. Reads the namespace links of all processes, because no system
+    /// call finds a namespace by inode. A scan would take at least four times as long.
     fn find_by_inode(&self, inode: u64) -> Result<NamespaceFd, Failure> {
         if inode == self.own.inode() {
             return Ok(self.own.try_clone()?);

@@ -16,12 +16,11 @@ use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::status::namespace_of;
 use crate::model::{BindMount, LiveFacts, MountNamespace, MountNamespaceKeeper, Pid, Process};
 
-/// Adds facts about these bind mounts, and about the mount namespaces that contain them.
-/// `processes` are the processes in which to search for a way into a mount namespace.
+/// Adds facts about bind mounts, and about the mount namespaces that contain them. `processes` may
+/// provide access to these mount namespaces.
 ///
-/// Like nsenter(1), `umount -N` accepts only PIDs of the PID namespace that it runs in. So if
-/// `procfs` does not show pidns's own PID namespace, there are facts only about mounts in pidns's own
-/// mount namespace.
+/// If `procfs` does not show pidns's own PID namespace, adds only facts about mounts in pidns's own
+/// mount namespace. Like nsenter(1), `umount -N` accepts only PIDs of its own PID namespace.
 pub fn add(
     procfs: &Procfs,
     processes: &[Process],
@@ -58,8 +57,8 @@ pub fn add(
         .collect();
 }
 
-/// Finds what keeps each of these mount namespaces, which are given by their inodes. Prefers the
-/// processes in it, and then a descriptor.
+/// For each mount namespace in `wanted`, finds processes in it, otherwise a descriptor of it,
+/// otherwise a bind mount of it.
 fn find_keepers(
     procfs: &Procfs,
     processes: &[Process],
@@ -109,7 +108,7 @@ fn descriptors(procfs: &Procfs, pid: Pid) -> Result<DescriptorTable> {
     DescriptorTable::list(open_dir(dir.as_fd(), c"fd")?.as_fd())
 }
 
-/// Opens a mount namespace. Fails with `ESTALE` if the keeper no longer leads to it.
+/// Opens a mount namespace. Fails with `ESTALE` if `kept_by` now leads to another namespace.
 fn open(procfs: &Procfs, inode: u64, kept_by: &MountNamespaceKeeper) -> Result<NamespaceFd> {
     let opened = match kept_by {
         MountNamespaceKeeper::Processes(pids) => {
@@ -147,8 +146,8 @@ fn has_proc(root: &OwnedFd) -> bool {
     is_there.is_ok()
 }
 
-/// Returns `Some` if the path of a mount leads to another file, or probably does. The value is `true`
-/// if this is certain (see [`LiveFacts::covered`]).
+/// Returns `Some(true)` if the path of a mount leads to another file, and `Some(false)` if it
+/// probably does (see [`LiveFacts::covered`]).
 fn is_covered(root: &OwnedFd, mount: &BindMount) -> Option<bool> {
     match open_beneath(root, mount.path.as_bytes(), mount.inode).err()? {
         Errno::STALE | Errno::NOENT | Errno::NOTDIR | Errno::LOOP => Some(true),

@@ -1,5 +1,5 @@
-//! Finds the descendants of `pidns run`. This search is fast, so it can be repeated often. All
-//! other facts about these processes come from a scan.
+//! Finds the descendants of `pidns run`. The search is fast, so it can be repeated often. All other
+//! facts about the descendants come from a scan.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{CStr, CString, OsStr};
@@ -26,16 +26,16 @@ use crate::model::{MountedNamespaces, Pid, Process};
 
 /// Finds the descendants of this pidns process in a procfs.
 ///
-/// Some descendants may not belong to the command of `pidns run`. A shell with children can replace
-/// itself with pidns (`exec pidns`). If pidns is the init of its PID namespace, it adopts all
-/// orphans there. In these cases, [`adopts_others`](Self::adopts_others) returns `true`.
+/// Some descendants may not belong to the command of `pidns run`: children of a shell that replaced
+/// itself with pidns (`exec pidns`), and orphans that pidns adopts as the init of its PID
+/// namespace. In these cases, [`adopts_others`](Self::adopts_others) returns `true`.
 #[derive(Debug)]
 pub struct Descendants {
     procfs: Procfs,
     /// PID of this pidns process, as the procfs shows it.
     viewer: Pid,
-    /// Level of pidns's own PID namespace; the namespace that the procfs shows has level 0. Entry
-    /// `level` of a descendant's `NSpid` is its PID in pidns's own namespace.
+    /// Level of pidns's own PID namespace, counted from the namespace that the procfs shows. The
+    /// entry with this index in `NSpid` is a descendant's PID in pidns's own namespace.
     level: usize,
 }
 
@@ -46,8 +46,7 @@ pub struct Descendant {
     pub pid: Pid,
     /// `true` if the process has terminated and waits to be reaped.
     pub has_exited: bool,
-    /// `true` if pidns can reap the process. A zombie child that is traced can be reaped only by
-    /// its tracer.
+    /// `true` if pidns can reap the process. A traced zombie can be reaped only by its tracer.
     is_reapable: bool,
     /// A pidfd, which refers to this process even if its PID is reused. `None` before Linux 5.3.
     pidfd: Option<OwnedFd>,
@@ -66,17 +65,16 @@ impl Descendant {
         }
     }
 
-    /// Returns the PID, and the inode of the pidfd. Since Linux 6.9, each process has its own pidfd
-    /// inode, so a later process with the same PID has another inode. Before Linux 6.9, all pidfds
-    /// have the same inode.
+    /// Returns the PID and the inode of the pidfd. Since Linux 6.9, a later process with the same
+    /// PID has another inode.
     #[must_use]
     pub fn identity(&self) -> (Pid, Option<u64>) {
         let stat = self.pidfd.as_ref().and_then(|pidfd| fstat(pidfd).ok());
         (self.pid, stat.map(|stat| stat.st_ino))
     }
 
-    /// Returns `false` if the process has exited, because its PID may then belong to another
-    /// process. Without a pidfd, pidns cannot detect the exit, and the result is `true`.
+    /// Returns `false` if the process has exited, because its PID may have been reused. Without a
+    /// pidfd, always returns `true`.
     fn still_has_its_pid(&self) -> bool {
         let Some(pidfd) = &self.pidfd else { return true };
         // A pidfd becomes readable when all threads of its process have exited.
@@ -100,7 +98,7 @@ impl Descendants {
 
     /// Returns `true` if pidns may adopt orphans that do not descend from the command: it is the
     /// init of its PID namespace, or already has children. Must be called before the command is
-    /// started, because the command is also a child of pidns.
+    /// started.
     #[must_use]
     pub fn adopts_others(&self) -> bool {
         getpid().is_init()
@@ -145,25 +143,23 @@ impl Descendants {
         Ok(parse::cgroup_mounts(&table, "").find_map(below))
     }
 
-    /// Creates a [`Descendant`] for each PID that `list` returns. The PIDs must belong to pidns's
-    /// own PID namespace, even if the procfs shows another namespace, because pidns passes them to
-    /// system calls.
+    /// Opens each process whose PID `list` returns. The PIDs must be PIDs in pidns's own PID
+    /// namespace, even if the procfs shows another namespace.
     pub fn open_listed(&self, list: impl Fn() -> HashSet<RawPid>) -> Vec<Descendant> {
         let mut opened: Vec<_> =
             list().into_iter().filter_map(|raw| self.open_member(raw)).collect();
-        // Before the pidfd was opened, an unrelated process may have reused the PID. So list the
-        // PIDs again, and drop the PIDs that are missing from the second list.
+        // A PID may have been reused before its pidfd was opened. So list the PIDs again, and drop
+        // the processes that are missing from the second list.
         let again = list();
         opened.retain(|it| again.contains(&it.raw));
         opened
     }
 
-    /// Creates a [`Descendant`] from a PID in pidns's own PID namespace. Returns `None` if the
-    /// process is gone.
+    /// Opens a process by its PID in pidns's own PID namespace. Returns `None` if the process is
+    /// gone.
     ///
-    /// If the procfs shows another PID namespace, a pidfd (Linux 5.3) is needed to find the process
-    /// in the procfs. `NSpid` is not enough, because processes in different namespaces can have the
-    /// same PID.
+    /// If the procfs shows another PID namespace, also returns `None` before Linux 5.3. Only a
+    /// pidfd can identify the process in that procfs.
     #[must_use]
     pub fn open_member(&self, raw: RawPid) -> Option<Descendant> {
         let pidfd = pidfd_open(raw, PidfdFlags::empty()).ok();
@@ -178,8 +174,8 @@ impl Descendants {
         Some(Descendant { pid, has_exited: false, is_reapable: false, pidfd, raw })
     }
 
-    /// Returns `true` if this process ignores SIGCHLD. The kernel then discards the exit
-    /// status of its children (`wait(2)`).
+    /// Returns `true` if pidns ignores SIGCHLD, so that the kernel discards the exit status of its
+    /// children (`wait(2)`).
     pub fn are_forgotten(&self) -> Result<bool, Error> {
         const SIGCHLD: u64 = 1 << (Signal::CHILD.as_raw() - 1);
         let status = self.own_file(c"self/status")?;
@@ -210,8 +206,8 @@ impl Descendants {
         zombies
     }
 
-    /// Returns the descendants that the procfs hides (`hidepid=` in `proc(5)`). Leaves out
-    /// terminated processes. Only the PIDs of these descendants are known.
+    /// Returns the descendants that the procfs hides (`hidepid=` in `proc(5)`), except terminated
+    /// processes. Only their PIDs are known.
     #[must_use]
     pub fn hidden(&self) -> Vec<Process> {
         let mut hidden = Vec::new();
@@ -396,7 +392,7 @@ enum ChildState {
     Unknown,
 }
 
-/// Returns the state of a child of pidns. This works even if the procfs hides the child.
+/// Returns the state of a child of pidns, even if the procfs hides the child.
 fn child_state(pidfd: &OwnedFd) -> ChildState {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     match waitid(WaitId::PidFd(pidfd.as_fd()), options) {

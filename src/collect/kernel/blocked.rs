@@ -36,21 +36,19 @@ const TICK: Duration = Duration::from_secs(1);
 /// Number of consecutive checks without progress after which [`attempt`] abandons its work.
 const TICKS: u32 = 10;
 
-/// Used instead of [`TICKS`] while pidns avoids a process that has blocked a thread.
+/// Like [`TICKS`], but used if pidns already avoids another process.
 const FEWER_TICKS: u32 = 3;
 
-/// Time for which pidns avoids a process that has blocked a thread. The time starts when the thread
-/// ends. If pidns read the process again at once, the process could block every snapshot of
-/// `pidns watch`. With this value, one process delays pidns by about ten seconds in five minutes.
+/// Time for which pidns avoids a process that has blocked a thread, counted from the end of the
+/// thread. Without this pause, the process could block every snapshot of `pidns watch`.
 const AVOIDANCE: Duration = Duration::from_secs(300);
 
 /// Files in `/proc/PID` that can be read without waiting for a lock that the process can hold
 /// forever.
 const LOCK_FREE: [&[u8]; 4] = [b"cgroup", b"limits", b"mountinfo", b"status"];
 
-/// If pidns uses less CPU time than this between two checks, it may be blocked. If it makes
-/// progress, it uses much more. The checks themselves use up to 6 ms (measured in a virtual
-/// machine).
+/// CPU time that pidns exceeds between two checks if it makes progress. The checks themselves use
+/// up to 6 ms (measured in a virtual machine).
 const IDLE: Duration = Duration::from_millis(50);
 
 /// The calls of [`attempt`] that pidns abandoned because processes blocked them. pidns still avoids
@@ -73,8 +71,8 @@ pub struct Blocked {
     /// The processes that the blocked threads were reading. At least one of these processes holds
     /// the lock that blocks pidns.
     pub by: BTreeSet<Pid>,
-    /// `true` if `by` contains a process that pidns did not avoid before. From now on, pidns reads
-    /// only the [`LOCK_FREE`] files of this process, so another attempt may succeed.
+    /// `true` if `by` contains a process that pidns did not avoid before. pidns avoids it from now
+    /// on, so another attempt may succeed.
     pub is_new: bool,
 }
 
@@ -84,8 +82,8 @@ struct Work {
     is_abandoned: AtomicBool,
     /// One [`Reader`] for each worker thread.
     readers: Mutex<Vec<Arc<Reader>>>,
-    /// Functions to call when pidns abandons the blocked worker threads. Each function releases a
-    /// resource that a blocked thread would otherwise keep, such as open descriptors.
+    /// Functions to call if pidns abandons the work. Each function releases a resource that a
+    /// blocked thread would keep, such as open descriptors.
     releases: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
 }
 
@@ -104,25 +102,24 @@ struct Abandoned {
 /// means that there is no such process.
 #[derive(Default)]
 struct Reader {
-    /// The lower 32 bits are the PID of the process that the thread is reading. The upper 32 bits
-    /// are the number of [`Reading`]s that the thread has not dropped yet.
+    /// PID of the process that the thread is reading (lower 32 bits), and number of existing
+    /// [`Reading`]s of the thread (upper 32 bits).
     read: AtomicU64,
     /// PID of the second process while the thread compares two processes (`kcmp(2)`), otherwise 0.
-    /// The PID of the first process is in `read`.
     compared: AtomicU32,
 }
 
-/// Calls `call` in a new thread, and returns the result. If the thread is blocked while it reads a
-/// process, abandons the thread and returns [`Blocked`]. All further reads in the abandoned thread
-/// fail with `ECANCELED`, so `call` ends soon after the thread is no longer blocked.
+/// Calls `call` in a new thread, and returns the result. If a process blocks the thread, abandons
+/// the thread and returns [`Blocked`]. All further reads in the abandoned thread fail with
+/// `ECANCELED`.
 ///
-/// Returns `None` if no thread was started: the kernel refused it (`RLIMIT_NPROC`), or the address
-/// space is limited (`RLIMIT_AS`).
+/// Returns `None` if no thread can be started (`RLIMIT_NPROC`), or if the address space is limited
+/// (`RLIMIT_AS`).
 pub fn attempt<T: Send + 'static>(
     call: impl FnOnce() -> T + Send + 'static,
 ) -> Option<std::result::Result<T, Blocked>> {
-    // Do not start a thread if the address space is limited. The C library reserves 64 MiB of
-    // address space for the heap of a thread, so too little may be left for everything else.
+    // The C library reserves 64 MiB of address space for the heap of a thread. If the address space
+    // is limited, too little may be left for everything else.
     if getrlimit(Resource::As).current.is_some() {
         return None;
     }
@@ -130,8 +127,8 @@ pub fn attempt<T: Send + 'static>(
     let (running, end) = mpsc::channel();
     let entered = Arc::clone(&work);
     let thread = thread::Builder::new().spawn(move || {
-        // Hold `running` until `call` has returned. Dropping it disconnects the channel, which
-        // tells `Work::wait` that the thread has ended.
+        // Dropping `running` after `call` has returned tells `Work::wait` that the thread has
+        // ended.
         let _running = running;
         entered.enter();
         call()
@@ -172,9 +169,8 @@ pub fn when_abandoned(release: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// For each abandoned call of [`attempt`] that is still blocked, returns the processes that its
-/// threads were reading. Also forgets the calls that ended at least [`AVOIDANCE`] ago, so that
-/// pidns reads their processes again.
+/// Returns the processes that the threads of each abandoned and still blocked [`attempt`] were
+/// reading. Also stops avoiding processes if the time [`AVOIDANCE`] is over.
 pub fn still_blocked() -> Vec<BTreeSet<Pid>> {
     let mut abandoned = lock(&ABANDONED);
     let now = Instant::now();
@@ -237,14 +233,13 @@ impl Work {
         WORK.with(|work| _ = work.set(self));
     }
 
-    /// Waits until the work has ended or is blocked. Returns `None` if the work has ended,
-    /// otherwise the processes that its threads are reading.
+    /// Waits until the work has ended or is blocked. If it has ended, returns `None`. If it is
+    /// blocked, returns the processes that its threads are reading.
     ///
-    /// The work is considered blocked after [`TICKS`] consecutive checks without progress. If pidns
-    /// is already avoiding a process, [`FEWER_TICKS`] checks are enough. A check finds no progress
-    /// if the threads are still reading the same processes, and pidns has used almost no CPU time
-    /// since the last check. The checks are counted, because a time limit would also expire while
-    /// pidns is stopped or frozen.
+    /// The work is considered blocked after [`TICKS`] consecutive checks without progress
+    /// ([`FEWER_TICKS`] if pidns already avoids a process). A check finds no progress if the
+    /// threads still read the same processes, and pidns has used almost no CPU time. Checks are
+    /// counted, because a time limit would also expire while pidns is stopped or frozen.
     fn wait(&self, end: &Receiver<Infallible>) -> Option<BTreeSet<Pid>> {
         let enough = if avoided_count() == 0 { TICKS } else { FEWER_TICKS };
         let (mut used, mut reading, mut ticks) = (Duration::ZERO, BTreeSet::new(), 0);
@@ -281,8 +276,8 @@ impl Work {
 }
 
 impl Abandoned {
-    /// Returns `true` if pidns must avoid the processes in `by`. pidns avoids them until it notices
-    /// that the abandoned threads have ended, and then for another [`AVOIDANCE`].
+    /// Returns `true` if pidns must avoid the processes in `by`: until the abandoned threads have
+    /// ended, and for another [`AVOIDANCE`] afterwards.
     fn must_be_avoided(&mut self, now: Instant) -> bool {
         if self.end.try_recv() == Err(TryRecvError::Empty) {
             return true;
@@ -294,11 +289,11 @@ impl Abandoned {
 /// While this value exists, its thread is marked as reading a process.
 pub struct Reading {
     pid: u64,
-    /// PID of the process that the thread was reading when this `Reading` was created, or 0.
-    /// Dropping this `Reading` restores this PID.
+    /// PID of the process that the thread was reading before, or 0. Restored when this `Reading` is
+    /// dropped.
     outer_pid: u64,
-    /// Dropping a `Reading` updates the `Reader` of the current thread, so a `Reading` must not be
-    /// sent to another thread.
+    /// Prevents sending a `Reading` to another thread, because `drop` updates the `Reader` of the
+    /// current thread.
     not_send: PhantomData<*const ()>,
 }
 
@@ -330,8 +325,7 @@ impl Drop for Reading {
     }
 }
 
-/// Runs `compare`, which compares two processes: the process that this thread is reading, and
-/// `other`.
+/// Runs `compare`, which compares the process that this thread is reading with the process `other`.
 pub fn comparing<T>(other: Pid, compare: impl FnOnce() -> T) -> T {
     READER.with(|reader| {
         reader.compared.store(other.as_u32(), Ordering::Relaxed);

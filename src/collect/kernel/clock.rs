@@ -32,12 +32,11 @@ fn offset() -> Option<i64> {
     *OFFSET.get_or_init(|| read_offset().ok().flatten())
 }
 
-/// Ensures that every start time can be converted to the initial time namespace. If pidns's own
-/// time namespace makes this impossible, enters the initial time namespace, which `find_initial`
-/// opens.
+/// Enters the initial time namespace if the start times that pidns sees can't be converted exactly.
+/// `find_initial` opens the initial time namespace.
 ///
-/// Must be called before any start time is read. Has no effect if the kernel refuses `setns(2)`,
-/// because pidns has several threads or lacks `CAP_SYS_ADMIN`.
+/// Must be called before any start time is read. Has no effect if pidns has several threads or
+/// lacks `CAP_SYS_ADMIN`.
 pub fn make_exact(find_initial: impl FnOnce() -> Option<NamespaceFd>) {
     OFFSET.get_or_init(|| {
         let offset = read_offset().ok().flatten();
@@ -50,9 +49,9 @@ pub fn make_exact(find_initial: impl FnOnce() -> Option<NamespaceFd>) {
     });
 }
 
-/// Returns `true` if all start times that the kernel shows in a time namespace with this offset can
-/// be converted to the initial time namespace. If the offset is negative, the oldest start times
-/// are negative, and the kernel shows wrong numbers for them.
+/// Returns `true` if this offset of a time namespace (in nanoseconds) can be subtracted from all
+/// start times. With a negative offset, the kernel shows wrong start times for the oldest
+/// processes.
 fn is_exact(offset: i64) -> bool {
     offset >= 0 && offset % NANOSECONDS_PER_TICK == 0
 }

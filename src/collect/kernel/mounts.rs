@@ -76,9 +76,8 @@ impl<'a> ListedMounts<'a> {
 
     /// Finds the root of the mount tree. Returns `None` if there are no mounts.
     ///
-    /// `LSMT_ROOT` is not always the root of the mount tree. It can be a mount that covers the
-    /// root. In the caller's own mount namespace, it is the mount of the caller's root directory.
-    /// So the search starts at `LSMT_ROOT`, and goes from each mount to its parent.
+    /// Goes from each mount to its parent, because `LSMT_ROOT` can denote a mount that covers the
+    /// root, or the mount of the caller's root directory.
     fn topmost_mount(&self, namespace: &NamespaceFd, buffer: &mut Vec<u8>) -> Result<Option<u64>> {
         let mut root = [0];
         if is_own(namespace) {

@@ -96,9 +96,9 @@ impl NamespaceFd {
         self.inode
     }
 
-    /// Returns `true` if this is a PID namespace. The ioctl `NS_GET_NSTYPE` needs Linux 4.11. On
-    /// older kernels, or if a seccomp filter refuses the ioctl, the link text of the descriptor is
-    /// used. Fails if the link text does not show the type.
+    /// Returns `true` if this is a PID namespace. If the kernel does not report the type (before
+    /// Linux 4.11, or under a seccomp filter), uses the link text of the descriptor. Fails if the
+    /// link text does not show the type.
     pub fn is_pid_namespace(&self) -> io::Result<bool> {
         match self.kind() {
             Ok(kind) => Ok(kind == CLONE_NEWPID),
@@ -106,8 +106,7 @@ impl NamespaceFd {
         }
     }
 
-    /// Returns `true` if this is a mount namespace, and `false` if it is not or if the type is
-    /// unknown.
+    /// Returns `true` if this is a mount namespace; `false` if unknown.
     #[must_use]
     pub fn is_mount_namespace(&self) -> bool {
         self.kind() == Ok(CLONE_NEWNS)
@@ -121,9 +120,8 @@ impl NamespaceFd {
     }
 
     /// Returns `true` if the link text of the descriptor shows a PID namespace (`pid:[INODE]`).
-    ///
     /// Returns `None` if the link text is a path, because the descriptor was opened through a bind
-    /// mount. A path does not show the type of the namespace.
+    /// mount.
     fn is_pid_namespace_by_link(&self) -> Option<bool> {
         let mut link = [0; 64];
         let name = format!("{}\0", self.fd.as_raw_fd());
@@ -234,11 +232,10 @@ fn on_nsfs(fd: BorrowedFd<'_>) -> io::Result<FileId> {
     if id.device == device()? { Ok(id) } else { Err(Errno::NOTTY) }
 }
 
-/// Returns the device number of nsfs.
+/// Returns the device number of nsfs. A file is a namespace if its file system has this device
+/// number.
 ///
-/// There is only one nsfs, so a file is a namespace if its device number equals this one. Comparing
-/// device numbers sends no request to a FUSE daemon, so a daemon that never answers can't block
-/// pidns.
+/// Unlike `statfs(2)`, comparing device numbers can't block on a FUSE file system.
 pub fn device() -> io::Result<u64> {
     static DEVICE: OnceLock<u64> = OnceLock::new();
     if let Some(&device) = DEVICE.get() {
@@ -272,9 +269,9 @@ fn device_by_procfs() -> io::Result<u64> {
 /// Compares the descriptor tables of two threads (`kcmp(2)`, since Linux 3.5). `one` and `other`
 /// are TIDs in pidns's own PID namespace.
 ///
-/// Returns `Equal` if the threads share one descriptor table. `Less` and `Greater` sort the tables
-/// in an order that stays the same until the next boot. Fails with `ESRCH` if a thread is gone,
-/// with `EPERM` without ptrace access, and with `ENOSYS` if the kernel was built without `kcmp`.
+/// Returns `Equal` if the threads share one descriptor table. Otherwise, the order of two tables
+/// stays the same until the next boot. Fails with `ESRCH` if a thread is gone, with `EPERM` without
+/// ptrace access, and with `ENOSYS` if the kernel was built without `kcmp`.
 pub fn compare_descriptor_tables(one: Pid, other: Pid) -> io::Result<Ordering> {
     // SAFETY: kcmp(2) takes five numbers and touches no memory.
     let order = unsafe {
@@ -322,7 +319,7 @@ const NSFS_FILE_HANDLE_SIZE_VER0: u32 = 16;
 /// Type of file handles for nsfs.
 const FILEID_NSFS: i32 = 0xf1;
 
-/// Passed to `open_by_handle_at(2)` instead of a descriptor, to denote the root of nsfs.
+/// Stands for the root of nsfs in place of a descriptor (`open_by_handle_at(2)`).
 const FD_NSFS_ROOT: libc::c_int = -10003;
 
 /// Opens a PID namespace by its 64-bit ID and inode (since Linux 6.18).

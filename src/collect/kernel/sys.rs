@@ -211,8 +211,10 @@ fn mounted_procfs() -> SysResult<OwnedFd> {
 }
 
 /// Creates a detached procfs for pidns's own PID namespace, and opens its root directory with
-/// `O_PATH`. Unlike /proc, this procfs has an entry for pidns even after `nsenter -m` into a
-/// container, and other mounts do not cover its files. Needs `CAP_SYS_ADMIN` and Linux 5.2.
+/// `O_PATH`. Needs `CAP_SYS_ADMIN` and Linux 5.2.
+///
+/// Unlike /proc, this procfs has an entry for pidns even after `nsenter -m` into a container, and
+/// other mounts do not cover its files.
 pub fn private_procfs() -> SysResult<OwnedFd> {
     let context = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(context.as_fd())?;
@@ -259,9 +261,8 @@ pub(super) fn read_to_end_by(
     Err(Errno::FBIG)
 }
 
-/// Reads a file with a single read(2). Used for files that the kernel returns as a whole, such as
-/// `/proc/PID/status`. If the result is shorter than the buffer, it is complete. Otherwise, the
-/// file is read again with a larger buffer.
+/// Reads a file that the kernel returns as a whole, such as `/proc/PID/status`, with a single
+/// read(2). If the data fills the buffer, reads again with a larger buffer.
 pub fn read_record(file: &OwnedFd, buffer: &mut Vec<u8>) -> SysResult<()> {
     loop {
         buffer.clear();

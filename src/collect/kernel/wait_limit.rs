@@ -28,22 +28,20 @@ pub const MEMORY_WAIT: Duration = Duration::from_secs(3);
 /// Maximum time that pidns waits for the contents of slow `/proc/PID/cgroup` files.
 pub const CGROUP_WAIT: Duration = Duration::from_secs(2);
 
-/// Calls that take less time than this do not count towards a [`WaitLimit`]. Most calls take a few
+/// Minimum duration of a call that counts towards a [`WaitLimit`]. Most calls take a few
 /// microseconds.
 const SLOW: Duration = Duration::from_millis(10);
 
-/// Like [`SLOW`], but for reading `/proc/PID/cgroup`. This takes about 10 microseconds for an
-/// ordinary cgroup, and 8 milliseconds for a cgroup at nesting level 1,900.
+/// Like [`SLOW`], but for reading `/proc/PID/cgroup`. The read usually takes about 10 microseconds.
+/// For a cgroup at nesting level 1,900, it takes 8 milliseconds.
 const SLOW_CGROUP: Duration = Duration::from_millis(1);
 
-/// If at least this many processes have blocked pidns, pidns no longer reads the memory of any
-/// process. Without this rule, processes that share their memory could block pidns one after
-/// another.
+/// Number of avoided processes at which pidns stops reading the memory of all processes. Otherwise,
+/// processes that share their memory could block pidns one after another.
 const MAX_AVOIDED: usize = 3;
 
 thread_local! {
-    /// Run delay of this thread (the total time that it has waited for a CPU) at the last call of
-    /// [`new_run_delay`].
+    /// Total time that this thread had waited for a CPU at the last call of [`new_run_delay`].
     static RUN_DELAY: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
@@ -51,7 +49,7 @@ thread_local! {
 #[derive(Debug)]
 pub struct WaitLimit {
     limit: Duration,
-    /// Calls that take less time than this are not counted.
+    /// Minimum duration of a call that counts.
     slow: Duration,
     /// Total duration of the slow calls so far, in nanoseconds.
     waited: AtomicU64,
@@ -77,8 +75,8 @@ impl WaitLimit {
         Duration::from_nanos(self.waited.load(Ordering::Relaxed)) >= self.limit
     }
 
-    /// Calls `call`, which may take a long time. If earlier calls have used up the time limit,
-    /// fails with `EBUSY` instead.
+    /// Calls `call`, and counts its duration if it is slow. Fails with `EBUSY` if earlier calls
+    /// have used up the time limit.
     pub fn call<T>(&self, call: impl FnOnce() -> Result<T>) -> Result<T> {
         if self.is_reached() {
             return Err(Errno::BUSY);
@@ -87,9 +85,9 @@ impl WaitLimit {
         let result = call();
         let elapsed = started.elapsed();
         if elapsed >= self.slow {
-            // Subtract the thread's run delay (the time that it has waited for a CPU), which is
-            // long on a busy host. The delay may include time before this call, so the difference
-            // can be too small. But it is at least the CPU time that this call used.
+            // Subtract the time that the thread waited for a CPU, which is long on a busy host.
+            // That time may include waits before this call, so count at least the CPU time of this
+            // call.
             let used = cpu_time().saturating_sub(used_before);
             let waited = elapsed.saturating_sub(new_run_delay()).max(used);
             let waited = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
@@ -104,8 +102,7 @@ fn cpu_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
-/// Returns how long this thread has waited for a CPU (its run delay) since it last called this
-/// function.
+/// Returns the time that this thread has waited for a CPU since its last call of this function.
 fn new_run_delay() -> Duration {
     let text = read_own(c"thread-self/schedstat").unwrap_or_default();
     let delay = std::str::from_utf8(&text).ok().and_then(|it| it.split(' ').nth(1)?.parse().ok());
@@ -114,12 +111,10 @@ fn new_run_delay() -> Duration {
 }
 
 /// Reads the first `limit` bytes of a file, replacing the contents of `buffer`. Returns `false` if
-/// the file is longer.
+/// the file is longer. Fails with `EBUSY` if the time limit in `waits` has been reached.
 ///
-/// For some files, such as `/proc/PID/cmdline`, the kernel copies the contents from the memory of
-/// the process. It may wait for the `mmap_lock` at each page. So each read(2) reads only one page,
-/// and the time limit is checked before each read(2). Fails with `EBUSY` if the time limit in
-/// `waits` has been reached.
+/// Reads one page at a time, because the kernel may wait for the `mmap_lock` of the process at each
+/// page, for example in `/proc/PID/cmdline`.
 pub fn read_at_most(
     dir: BorrowedFd<'_>,
     name: &CStr,

@@ -59,9 +59,8 @@ impl CgroupTree {
         let mut innermost = None;
         let mut child: Option<usize> = None;
         for below in Path::new(below).ancestors().take(MAX_LEVELS) {
-            // If the parent of `child` is already in the tree, use it without building its path.
-            // Building paths is slow, and thousands of processes can be in the same deeply nested
-            // cgroup.
+            // If the parent of `child` is already in the tree, use it. Building the path of a
+            // deeply nested cgroup is slow.
             let known = child.and_then(|child| self.cgroups.get(child)?.parent);
             let index = known.unwrap_or_else(|| self.index_of(mount, point, root, below));
             innermost = innermost.or(Some(index));
@@ -140,16 +139,15 @@ impl PidsController {
     /// Reads the counters and the limits of the cgroups with these indices. Leaves out the root
     /// cgroup, cgroups without the pids controller, and removed cgroups.
     ///
-    /// The kernel takes a long time to look up the path of a deeply nested cgroup. So if a cgroup
-    /// is open, its parent is opened as `..`.
+    /// Opens the parent of an open cgroup as `..`, because looking up the path of a deeply nested
+    /// cgroup is slow.
     pub fn read_all(
         &self,
         indices: impl IntoIterator<Item = usize>,
     ) -> HashMap<usize, SysResult<CgroupNumbers>> {
         let mut left: HashSet<usize> = indices.into_iter().collect();
         let mut tips: Vec<usize> = left.iter().copied().collect();
-        // Sort by descending path length. The path of a child is longer than that of its parent, so
-        // children come before their parents.
+        // Sort by descending path length, so that children come before their parents.
         tips.sort_by_key(|&it| Reverse(self.cgroup(it).map(|it| it.dir.as_os_str().len())));
         let mut numbers = HashMap::new();
         for tip in tips {
@@ -202,8 +200,8 @@ impl PidsController {
     }
 }
 
-/// Reads the counters and the limit of a cgroup. Fails with `ENOENT` or `ENODEV` if it is the root
-/// cgroup, lacks the pids controller, or was removed.
+/// Reads the counters and the limit of a cgroup. Fails with `ENOENT` or `ENODEV` if the cgroup is
+/// the root cgroup, lacks the pids controller, or was removed.
 fn read_cgroup(dir: BorrowedFd<'_>) -> SysResult<CgroupNumbers> {
     let mut text = Vec::new();
     read(dir, c"pids.max", &mut text)?;

@@ -13,11 +13,10 @@ pub struct Consumers<'a> {
     processes: HashMap<Pid, &'a Process>,
     /// The processes that have terminated, but have not been reaped.
     unreaped: Vec<&'a Process>,
-    /// Maps each namespace to its container. If a namespace has no container, maps it to the
-    /// container of the nearest ancestor that has one.
+    /// Maps each namespace to its container, or otherwise to the container of its nearest ancestor
+    /// with a container.
     containers: HashMap<NamespaceId, &'a Container>,
-    /// Maps the UID of each user to the user's process with the most tasks, and to the number of
-    /// the user's zombies.
+    /// For each UID, the user's process with the most tasks, and the number of the user's zombies.
     users: HashMap<u32, Consumed>,
 }
 
@@ -50,8 +49,7 @@ impl<'a> Consumers<'a> {
         }
     }
 
-    /// Adds two facts to a limit: its largest consumer (the process, container or user with the
-    /// most tasks), and the number of zombies that count towards it.
+    /// Adds the largest consumer and the number of zombies to a limit.
     pub fn complete(&mut self, read: ReadLimit<'a>) -> Limit {
         let limit = read.limit;
         let consumed = match read.tasks {
@@ -77,8 +75,8 @@ impl<'a> Consumers<'a> {
         Limit { largest, zombies: Some(zombies), reaper, ..limit }
     }
 
-    /// Returns the number of zombies among `tasks`, the process that has to reap the most zombies,
-    /// and `largest` unchanged.
+    /// Counts the zombies among `tasks`, and finds the process that has to reap the most zombies.
+    /// Returns `largest` unchanged.
     fn consumed(&self, tasks: &[&Process], largest: Option<Consumer>) -> Consumed {
         let zombies = tasks.iter().filter(|it| it.is_unreaped());
         let reaper = most(zombies.clone().filter_map(|it| Some((it.reaper()?, 1))));
@@ -89,12 +87,11 @@ impl<'a> Consumers<'a> {
         }
     }
 
-    /// Adds the zombies of a cgroup to `tasks`, which contains the other processes of the cgroup.
-    /// `used` is the kernel's count of threads in the cgroup.
+    /// Adds the zombies of a cgroup to `tasks`, the other processes of the cgroup. `used` is the
+    /// kernel's count of threads in the cgroup.
     ///
-    /// If `tasks` already has `used` threads, adds nothing. Otherwise, adds every zombie whose
-    /// parent is in `tasks`, because a child starts in the cgroup of its parent. Returns `None` if
-    /// the result does not have `used` threads.
+    /// Assumes that a zombie is in the cgroup of its parent. Returns `None` if the result does not
+    /// have `used` threads.
     fn with_zombies(&self, mut tasks: Vec<&'a Process>, used: u64) -> Option<Vec<&'a Process>> {
         let pids: HashSet<Pid> = tasks.iter().map(|it| it.pid).collect();
         let count = |tasks: &[&Process]| tasks.iter().map(|it| threads(it)).sum::<u64>();

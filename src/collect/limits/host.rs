@@ -30,11 +30,11 @@ use crate::model::{
 /// `CAP_SYS_ADMIN` and `CAP_SYS_RESOURCE`: each exempts a process from `RLIMIT_NPROC`.
 const EXEMPT: u64 = 1 << 21 | 1 << 24;
 
-/// The overflow UID (`DEFAULT_OVERFLOWUID` in the kernel). The kernel shows it in place of each UID
-/// without a mapping in the viewer's user namespace.
+/// The UID that the kernel shows for a user without a mapping in the reader's user namespace
+/// (`DEFAULT_OVERFLOWUID` in the kernel).
 const OVERFLOW_UID: u32 = 65534;
 
-/// The part of a diagnostic that describes the cgroups that were not read within the time limit.
+/// Part of the diagnostic about cgroups that were not read within the time limit.
 const TOO_SLOW: &str = "that take too long to read, because they are nested deeply,";
 
 /// A process that can fork, with the facts that decide which limits apply to it.
@@ -60,20 +60,20 @@ pub struct LimitedHost<'a> {
     pub states: HashMap<NamespaceId, NamespaceState>,
     /// The processes whose limits are read.
     pub processes: Vec<LimitedProcess<'a>>,
-    /// For each process that a cgroup limits, the index of the innermost cgroup that limits it.
+    /// Maps each process to the index of the innermost cgroup that limits it.
     pub cgroups: HashMap<Pid, usize>,
     pub controller: PidsController,
     /// The kernel's own counters, or the reason why they can't be read.
     pub kernel: Result<KernelCounters, BpfUnavailable>,
-    /// Maps the PID of each process that may count towards `RLIMIT_NPROC` to the inode of its user
-    /// namespace. Empty if pidns could read the kernel's own task counts for each user.
+    /// Inodes of the user namespaces of processes that may count towards `RLIMIT_NPROC`. Empty if
+    /// pidns could read the kernel's own task counts.
     pub user_namespaces: HashMap<Pid, u64>,
     /// Inode of pidns's own user namespace.
     pub own_user_namespace: Option<u64>,
     /// The processes that ended before their limits were read.
     pub ended: Vec<Pid>,
-    /// UID of the host's root user, as pidns's user namespace maps it. [`OVERFLOW_UID`] if the
-    /// namespace does not map it.
+    /// UID of the host's root user in pidns's user namespace; [`OVERFLOW_UID`] if there is no
+    /// mapping.
     host_root: u32,
     procfs: Procfs,
     log: DiagnosticLog,
@@ -116,8 +116,7 @@ impl<'a> LimitedHost<'a> {
         this
     }
 
-    /// Returns diagnostics about processes that could not be read, and the PIDs of processes that
-    /// ended before their limits were read.
+    /// Returns the diagnostics, and the processes that ended before their limits were read.
     pub fn into_log(self) -> (DiagnosticLog, Vec<Pid>) {
         (self.log, self.ended)
     }
@@ -150,8 +149,8 @@ impl<'a> LimitedHost<'a> {
         self.snapshot.procfs.namespace.filter(|_| self.procfs.own)
     }
 
-    /// Returns messages about unknown limits: of PID namespaces and cgroups above the topmost
-    /// visible one, and of cgroups far above a process.
+    /// Returns messages about limits of PID namespaces and cgroups that pidns cannot see or does
+    /// not read.
     pub fn hidden_above(&self) -> impl Iterator<Item = &'static str> {
         let initial = Some(NamespaceId::Inode(INITIAL_PID_NAMESPACE));
         let hidden = [
@@ -196,8 +195,8 @@ impl<'a> LimitedHost<'a> {
             if let Ok(Some(index)) = cgroup {
                 self.cgroups.insert(pid, index);
             }
-            // Report a slow read of a cgroup even if the user did not ask about the process,
-            // because this process may use up most of a limit that the user asked about.
+            // Report a slow cgroup even if the user did not ask about the process. The process may
+            // count towards a limit that the user asked about.
             if let Err(why) = cgroup
                 && (is_wanted || why == TOO_SLOW)
             {
@@ -232,12 +231,12 @@ impl<'a> LimitedHost<'a> {
         }
     }
 
-    /// Returns the PID namespace in which a process creates its children. Call this function only
-    /// for processes that are not in the result of [`namespaces_for_children`].
+    /// Returns the PID namespace in which a process creates its children. Must not be called for a
+    /// process that [`namespaces_for_children`] returns.
     ///
-    /// If the scan found all holders, the result is the process's own namespace. Otherwise, this
-    /// function reads the link `pid_for_children`. Fails with `ENOENT` if the link is missing
-    /// because the namespace has no init yet, or if the snapshot does not contain the namespace.
+    /// If the scan found all holders, returns the process's own namespace. Otherwise, reads the
+    /// link `pid_for_children`. Fails with `ENOENT` if the link is missing, or if the snapshot does
+    /// not contain the namespace.
     fn namespace_for_children(
         &self,
         process: &Process,
@@ -273,10 +272,9 @@ impl<'a> LimitedHost<'a> {
         let is_initial = user_namespace == Ok(Some(INITIAL_USER_NAMESPACE));
         let has =
             |capabilities| parse::capabilities(&text).is_some_and(|it| it & capabilities != 0);
-        // The kernel exempts UID 0 of the initial user namespace from the limit, even in other user
-        // namespaces. If neither this UID nor the UID of the process is mapped in the viewer's user
-        // namespace, the kernel shows both as the overflow UID. Then pidns can't tell whether the
-        // process is exempt.
+        // The kernel exempts the host's root user from the limit. If neither this user nor the
+        // owner of the process has a mapping in pidns's user namespace, the kernel shows the
+        // overflow UID for both. In this case, pidns can't tell whether the process is exempt.
         let may_be_root = process.uid == self.host_root;
         let is_root = may_be_root && self.host_root != OVERFLOW_UID;
         let is_exempt = is_root || (is_initial && has(EXEMPT));
@@ -296,7 +294,7 @@ impl<'a> LimitedHost<'a> {
     }
 
     /// Reads the user namespaces of all processes that may count towards `RLIMIT_NPROC`. Does
-    /// nothing if pidns could read the kernel's own task counts for each user.
+    /// nothing if pidns could read the kernel's own task counts.
     fn read_user_namespaces(&mut self) {
         if self.kernel.as_ref().is_ok_and(|kernel| !kernel.users.is_empty()) {
             return;
@@ -314,8 +312,8 @@ impl<'a> LimitedHost<'a> {
 }
 
 /// Returns the index of the innermost cgroup that limits a process, or `None` if no cgroup limits
-/// it. Fails if pidns can't determine the cgroup. The error is the reason, to be inserted into the
-/// diagnostic "the limits of cgroups … are unknown".
+/// it. If the cgroup is unknown, fails with the reason, for the diagnostic "the limits of cgroups …
+/// are unknown".
 fn limiting_cgroup(
     controller: &mut PidsController,
     process: &Process,
@@ -347,8 +345,7 @@ fn note_unread(pid: Pid, errno: Errno, log: &mut DiagnosticLog, ended: &mut Vec<
     }
 }
 
-/// Maps each process whose children start in another PID namespace (`pid_for_children`) to that
-/// namespace.
+/// Finds the processes whose children start in another PID namespace (`pid_for_children`).
 fn namespaces_for_children(snapshot: &Snapshot) -> HashMap<Pid, NamespaceId> {
     let of = |id: NamespaceId, holder: &Holder| match holder {
         Holder::PidForChildren { pid, tid, .. } if pid == tid => Some((*pid, id)),

@@ -18,14 +18,12 @@ pub struct ReadLimit<'a> {
 pub enum Tasks<'a> {
     /// The limit does not count tasks.
     None,
-    /// The processes of a namespace or host, which share a limit. The largest consumer is a
-    /// container or a user, not a process.
+    /// The processes of a namespace or host. The largest consumer is a container or a user, not a
+    /// process.
     OfHost(Vec<&'a Process>),
-    /// The processes of a cgroup, which share a limit. The largest consumer is chosen among these
-    /// processes.
+    /// The processes of a cgroup. The largest consumer is one of these processes.
     OfGroup(Vec<&'a Process>),
-    /// The processes of the user with this UID. Several limits can refer to the same list, because
-    /// processes of one user can have different limits.
+    /// The processes of the user with this UID. Several limits of the user can refer to one list.
     OfUser(u32, Rc<[&'a Process]>),
     /// The processes of a version 1 cgroup, except zombies: /proc does not show the version 1
     /// cgroup of a zombie.

@@ -210,8 +210,8 @@ fn of_user(uid: u32, user_namespace: Option<u64>) -> LimitScope {
     LimitScope { uid: Some(uid), user_namespace, ..LimitScope::default() }
 }
 
-/// Returns the kernel's counts that apply to a process: first the counts of the process's user,
-/// then the counts of the owner of each user namespace that contains the process, innermost first.
+/// Returns the kernel's counts for the user of a process, followed by the counts for the owners of
+/// the user namespaces that contain the process, innermost first.
 fn counts<'h>(host: &'h LimitedHost<'_>, it: &LimitedProcess<'_>) -> Option<&'h [UserCount]> {
     let users = &host.kernel.as_ref().ok()?.users;
     users.get(&(it.user_namespace.ok()??, it.process.uid)).map(Vec::as_slice)
@@ -264,10 +264,9 @@ fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     });
     let mut read = merge_users(LimitKind::Nproc, limits);
     for ReadLimit { limit: Limit { scope, .. }, tasks, .. } in &mut read {
-        // List the tasks only for a limit of the initial user namespace. This limit counts all
-        // processes of the user, even those in other user namespaces. For any other limit, pidns
-        // would need the user namespace of each process, but /proc does not show the user namespace
-        // of a zombie.
+        // List the tasks only for limits of the initial user namespace, which count all processes
+        // of the user. For any other limit, pidns would need the user namespace of each process,
+        // but /proc does not show the user namespace of a zombie.
         if scope.user_namespace == Some(INITIAL_USER_NAMESPACE)
             && let Some((uid, processes)) = scope.uid.and_then(|uid| by_user.get_key_value(&uid))
         {

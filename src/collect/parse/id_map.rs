@@ -2,9 +2,8 @@
 
 use super::number::number;
 
-/// Returns the ID that ID 0 of a user namespace is mapped to. `map` is the text of `uid_map` or
-/// `gid_map`, and the result is a UID or GID in the reader's user namespace. Returns `None` if ID 0
-/// is not mapped.
+/// Returns the ID to which a user namespace maps ID 0, as seen from the reader's user namespace.
+/// `map` is the text of `uid_map` or `gid_map`. Returns `None` if ID 0 is not mapped.
 #[must_use]
 pub fn zero_maps_to(map: &[u8]) -> Option<u64> {
     map.split(|&byte| byte == b'\n').find_map(|line| {

@@ -20,8 +20,8 @@ pub enum MountedKind {
 /// terminating NUL byte.
 pub const PATH_MAX: usize = 4096;
 
-/// Placeholder for a mount point path longer than [`PATH_MAX`]. Such paths exist, because
-/// `PATH_MAX` limits only the paths in system calls, and not the depth of nested directories.
+/// Placeholder for a mount point path longer than [`PATH_MAX`]. Nested directories can have such
+/// paths, because `PATH_MAX` limits only the paths in system calls.
 pub const PATH_TOO_LONG: &[u8] = b"(path too long)";
 
 /// A bind mount of a namespace.
@@ -64,8 +64,8 @@ pub fn mount_ids(mountinfo: &[u8]) -> impl Iterator<Item = u64> {
     mountinfo.split(|&byte| byte == b'\n').filter_map(|line| number(Mount::parse(line)?.id))
 }
 
-/// Returns `true` if a mountinfo file lists a mount at `/`. If it does not, it belongs to a process
-/// in a `chroot(2)`, and lists only some of the mounts.
+/// Returns `true` if a mountinfo file lists a mount at `/`. Otherwise, the process is in a
+/// `chroot(2)`, and the file lists only some of the mounts.
 #[must_use]
 pub fn shows_root(mountinfo: &[u8]) -> bool {
     mountinfo.split(|&byte| byte == b'\n').filter_map(Mount::parse).any(|it| it.point == b"/")

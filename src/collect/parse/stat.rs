@@ -20,10 +20,9 @@ pub struct Stat<'a> {
     pub comm: &'a [u8],
     /// Letter of the process state, or `?` if it is missing.
     pub state: char,
-    /// PID of the parent, or `None` if the file shows 0 because this procfs doesn't show the
-    /// parent.
+    /// PID of the parent; `None` if this procfs doesn't show the parent.
     pub ppid: Option<Pid>,
-    /// PID of the session leader, or `None` if it is 0 because this procfs doesn't show the leader.
+    /// PID of the session leader; `None` if this procfs doesn't show the leader.
     pub session: Option<Pid>,
     /// `true` if the process has a controlling terminal.
     pub has_terminal: bool,
@@ -49,11 +48,10 @@ impl Stat<'_> {
     }
 }
 
-/// Parses `/proc/PID/stat`. Returns `None` if the text is malformed. The process name is in
-/// parentheses, and may contain parentheses, so it ends at the last closing parenthesis of the
-/// text.
+/// Parses `/proc/PID/stat`. Returns `None` if the text is malformed.
 #[must_use]
 pub fn stat(stat: &[u8]) -> Option<Stat<'_>> {
+    // The name is in parentheses, and can itself contain parentheses.
     let (begin, end) = (memchr(b'(', stat)?, memrchr(b')', stat)?);
     // The fields after the name start with field 3, and a space precedes each field.
     let mut fields = stat.get(end + 1..)?.split(|&byte| byte == b' ').skip(1);

@@ -19,8 +19,7 @@ pub struct Status {
     pub comm: SmolStr,
     /// First letter of `State`, or `?` if it is missing.
     pub state: char,
-    /// PID of the parent (`PPid`), or `None` if the file shows 0 because this procfs doesn't show
-    /// the parent.
+    /// PID of the parent (`PPid`); `None` if this procfs doesn't show the parent.
     pub ppid: Option<Pid>,
     /// Real UID, the first number of `Uid`.
     pub uid: Option<u32>,
@@ -28,8 +27,8 @@ pub struct Status {
     pub nspid: Nspid,
     /// `true` for a kernel thread (`Kthread`, since Linux 6.8).
     pub kernel_thread: Option<bool>,
-    /// `true` if the process has an address space (`Vm...` lines). Kernel threads do not have an
-    /// address space. An exiting process releases its address space before it becomes a zombie.
+    /// `true` if the process has an address space (`Vm...` lines). Kernel threads, zombies and some
+    /// exiting processes have none.
     pub has_memory: bool,
     /// Number of threads (`Threads`).
     pub threads: Option<NonZeroU32>,
@@ -123,8 +122,7 @@ fn threads(value: &[u8]) -> Option<NonZeroU32> {
     numbers(value).next().and_then(NonZeroU32::new)
 }
 
-/// Parses the PIDs at all levels (`NSpid`). If one PID is malformed, returns an empty list, because
-/// the other PIDs would look like a complete list.
+/// Parses the PIDs at all levels (`NSpid`). Returns an empty list if one PID is malformed.
 fn nspid(value: &[u8]) -> Nspid {
     let mut pids = Nspid::new();
     for word in words(value) {
@@ -154,9 +152,8 @@ pub fn leaders(status: &[u8]) -> Leaders {
     Leaders { session: leader(b"NSsid:"), group: leader(b"NSpgid:") }
 }
 
-/// Parses the value of `NSpgid` or `NSsid`. Returns the outermost PID of the leader of the process
-/// group or session. Returns `None` if the innermost PID is 0: the leader is then outside the
-/// process's own PID namespace.
+/// Parses the value of `NSpgid` or `NSsid`, and returns the outermost PID of the leader. Returns
+/// `None` if the leader is outside the process's own PID namespace (innermost PID 0).
 fn shared_leader(value: &[u8]) -> Option<Pid> {
     let mut numbers = numbers(value);
     let outermost = numbers.next()?;

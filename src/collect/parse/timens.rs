@@ -4,8 +4,8 @@ use super::number::{number, words};
 
 const NANOSECONDS_PER_SECOND: i64 = 1_000_000_000;
 
-/// Returns the offset that a time namespace adds to the boot-time clock, in nanoseconds. Returns
-/// `None` if the text is malformed.
+/// Returns the offset of a time namespace for the boot-time clock, in nanoseconds. Returns `None`
+/// if the text is malformed.
 #[must_use]
 pub fn boottime_offset(text: &[u8]) -> Option<i64> {
     let of_line = |line| {
