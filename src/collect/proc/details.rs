@@ -98,8 +98,8 @@ impl DetailReader<'_> {
         Ok(details)
     }
 
-    /// Reads the command line. The kernel copies it from the memory of the process, which can block
-    /// pidns (see [`blocked`](crate::collect::kernel::blocked)).
+    /// Reads the command line. The kernel copies a command line from the memory of the process,
+    /// which can block pidns.
     fn args(&self, has_memory: bool) -> SysResult<SysResult<Args>> {
         let mut bytes = Vec::new();
         let mut pauses = PAUSES.into_iter();
@@ -118,7 +118,7 @@ impl DetailReader<'_> {
             if !bytes.is_empty() || !has_memory {
                 return Ok(Ok(args));
             }
-            // The command line is empty while `execve(2)` loads the new program. So pause and try
+            // While `execve(2)` loads the new program, the command line is empty. Pause and try
             // again.
             still_there(self.status_file)?;
             let patience = self.patience.get();

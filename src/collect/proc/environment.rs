@@ -26,8 +26,8 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(4
 
 /// Records which conditions the environment of each process meets.
 ///
-/// Reading the memory of a process can block pidns. So call this function only if the user requests
-/// it.
+/// Call this function only if the user requests it, because reading the memory of a process can
+/// block pidns.
 pub fn match_environments(
     procfs: &Procfs,
     processes: &mut [Process],

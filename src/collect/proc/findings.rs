@@ -22,8 +22,8 @@ pub struct ScanFindings {
     pub holders: HolderList,
     /// Processes whose descriptor table was already searched for another process.
     pub sharers: Vec<Sharer>,
-    /// Threads (PID and TID) through which the mount table of each mount namespace can be read, by
-    /// inode.
+    /// Threads (PID and TID) in each mount namespace, by inode. A mount table is read through one
+    /// of them.
     pub readers: HashMap<u64, Vec<(Pid, Pid)>>,
     /// Open descriptors of mount namespaces: inode, PID and descriptor number.
     pub mount_namespace_fds: Vec<(u64, Pid, u32)>,

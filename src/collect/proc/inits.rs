@@ -50,8 +50,8 @@ enum ThreadsNow {
 
 /// Determines whether any thread of a process is alive.
 ///
-/// One pass can miss a living thread, because `execve(2)` can change its TID. So two passes in a
-/// row must find only exiting threads.
+/// One pass can miss a living thread, because `execve(2)` can change its TID. A process counts as
+/// terminated if two passes in a row find only exiting threads.
 fn life_by_threads(dir: BorrowedFd<'_>) -> SysResult<InitNow> {
     let mut exiting_before = false;
     for _ in 0..ATTEMPTS {
@@ -87,8 +87,8 @@ fn threads_now(dir: BorrowedFd<'_>) -> SysResult<ThreadsNow> {
     let mut status = Vec::new();
     read(dir, c"status", &mut status)?;
     let counted = parse::status(&status).threads.map_or(0, NonZeroU32::get);
-    // A living thread may have become the leader meanwhile (`execve(2)`). So read the state of the
-    // leader once more.
+    // Read the state of the leader once more, because a living thread may have become the leader
+    // (`execve(2)`).
     Ok(match task_is_exiting(dir)? {
         false => ThreadsNow::OneLives,
         true if counted == listed => ThreadsNow::AllExiting,

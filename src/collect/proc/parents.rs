@@ -18,7 +18,7 @@ pub fn find_missing(scan: Scan<'_>, found: &mut ScanFindings) {
     let mut before = BTreeSet::new();
     for _ in 0..ROUNDS {
         let orphans = orphans(found);
-        // Stop if the last round found none of the missing parents. They may be hidden (`hidepid`).
+        // Stop if the last round found none of the missing parents, because /proc may hide them.
         if orphans.is_empty() || orphans == before {
             return;
         }
@@ -30,8 +30,8 @@ pub fn find_missing(scan: Scan<'_>, found: &mut ScanFindings) {
     }
 }
 
-/// Returns each process whose parent was not found, as a pair of PID and parent PID. The processes
-/// must be sorted by PID.
+/// Returns the processes whose parent was not found, as pairs of PID and parent PID. The processes
+/// in `found` must be sorted by PID.
 fn orphans(found: &ScanFindings) -> BTreeSet<(Pid, Pid)> {
     let is_found = |pid| found.processes.binary_search_by_key(&pid, |it| it.pid).is_ok();
     let mut previous = None;

@@ -65,9 +65,9 @@ fn pipeline(
     if pipes.is_empty() {
         return BTreeSet::new();
     }
-    // Read all descriptors of a child that a shell has just forked, because it does not yet use its
-    // pipes as standard input and output. Do the same for children of pidns, which may belong to
-    // redirections such as `2> >(cat)`.
+    // Read all descriptors of a child that a shell has just forked, because its pipes are not yet
+    // its standard input and output. Also read all descriptors of the children of pidns, because a
+    // shell may have started them for redirections such as `2> >(cat)`.
     let is_starting = |it: &Process| {
         let is_child = |parent: &Process| it.ppid == Some(parent.pid) && it.comm == parent.comm;
         ancestry.first().is_some_and(|own| it.ppid == Some(own.pid))
@@ -130,14 +130,11 @@ fn children_of<'a>(
     children.into_values().flatten().collect()
 }
 
-/// The children that each ancestor of pidns probably started itself. Only ancestors that may adopt
-/// orphans are included: inits, and all processes except shells.
+/// The children that each ancestor of pidns probably started itself. Contains only ancestors that
+/// may adopt orphans: inits, and all other processes except shells.
 ///
 /// The kernel lists children in the order in which they were forked or adopted. pidns assumes that
 /// an ancestor started all children listed before pidns (or before pidns's next ancestor).
-///
-/// An adopted orphan can also be listed before pidns. pidns recognizes such an orphan only if it is
-/// a session leader, or if it writes to a pipe whose reader is listed before the orphan.
 struct Adopted(HashMap<Pid, Vec<Pid>>);
 
 impl Adopted {

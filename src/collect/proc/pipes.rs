@@ -30,9 +30,9 @@ pub struct Pipes {
     /// `true` if the process may be a daemon that inherited a pipe from an earlier command of the
     /// pipeline.
     pub may_be_daemon: bool,
-    /// The pipes that this process writes to, and that an earlier sibling reads from. A shell
-    /// starts the writer of a pipe before the reader. So this process may be a daemon that
-    /// inherited the pipe.
+    /// The pipes that this process writes to, and that an earlier sibling reads from. The process
+    /// may be a daemon that inherited the pipe, because a shell starts the writer before the
+    /// reader.
     pub late: HashSet<FileId>,
 }
 
@@ -131,11 +131,9 @@ impl Pipes {
         self.read.is_empty() && self.written.is_empty()
     }
 
-    /// Returns `true` if `other` has the opposite end of a pipe in `self`. If so, also adds the
-    /// pipes that lead from `other` to the next process of the pipeline.
-    ///
-    /// If `other` has only the same end of a pipe as `self`, it may be a daemon that inherited this
-    /// end.
+    /// Returns `true` if `other` reads from a pipe that `self` writes to, or writes to a pipe that
+    /// `self` reads from. In the first case, also adds the pipes that `other` writes to. In the
+    /// second case, also adds the pipes that `other` reads from.
     pub fn follow(&mut self, other: &Self) -> bool {
         let is_reader = !self.written.is_disjoint(&other.read);
         let mut written = other.written.difference(&other.late);

@@ -4,7 +4,7 @@
 //! `/proc/PID/status` always refers to the process for which it was opened. When this process is
 //! gone, reading the file fails.
 //!
-//! So pidns opens the status file first, then reads other files by path, and reads the status file
+//! pidns opens the status file first, then reads other files by path, and reads the status file
 //! last. If the last read succeeds, all data belongs to one process.
 
 use std::cell::Cell;
@@ -67,8 +67,8 @@ impl ReadProcess {
     }
 }
 
-/// Reads processes, one after the other. Consecutive PIDs often belong to similar processes, so the
-/// previous process suggests in which order to read the next one's files.
+/// Reads processes, one after the other. The previous process suggests in which order to read the
+/// files of the next one.
 pub struct ProcessReader<'a> {
     scan: Scan<'a>,
     searches_holders: bool,
@@ -236,8 +236,7 @@ impl<'a> ProcessReader<'a> {
         }
         let (mut cgroup, mut init) = (None, InitNow::Living);
         if is_init {
-            // Call `read_init` after `pin`, because its final check is cheaper if the namespace is
-            // open.
+            // Call `read_init` after `pin`, because `read_init` is faster if the namespace is open.
             (cgroup, init) = self.read_init(&process, has_memory, is_pinned, &mut open)?;
         }
         // If the start time differs, the data from BPF belongs to an earlier process with this PID.
@@ -464,8 +463,8 @@ pub fn read_cgroup(dir: &mut ProcessDir<'_>, waits: &WaitLimit) -> SysResult<Opt
     }
 }
 
-/// Returns the PIDs of a process before Linux 4.1, which has no NSpid. If the process is not in the
-/// PID namespace of the procfs, the PIDs are unknown, so the result is empty.
+/// Returns the PIDs of a process on kernels without NSpid (before Linux 4.1). The result is empty
+/// if the process is not in the PID namespace that the procfs shows.
 fn nspid_of_member(
     pid: Pid,
     procfs_namespace: Option<NamespaceId>,

@@ -65,8 +65,8 @@ impl<'a> ProcessDir<'a> {
         (self.procfs, path.unwrap_or(c""))
     }
 
-    /// Opens the directory `ns`, through which namespace links are then read. Fails with `EXDEV` if
-    /// another mount covers `ns`.
+    /// Opens the directory `ns`, to read namespace links through it. Fails with `EXDEV` if another
+    /// mount covers `ns`.
     pub fn open_namespaces(&mut self) -> Result<()> {
         let (base, name) = self.file(c"ns");
         let opened = open_base(base, name)?;
@@ -108,8 +108,8 @@ pub fn try_twice<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
 /// Reads a file of a process with `read`, and retries once after an error. During `execve(2)`, the
 /// kernel can briefly deny access.
 ///
-/// The outer result is `ESRCH` if the process is gone. Otherwise, the inner result is the result of
-/// `read`.
+/// If the process is gone, the outer result is `ESRCH`. Otherwise, the inner result is the result
+/// of `read`.
 pub fn read_twice<T>(
     status_file: &OwnedFd,
     mut read: impl FnMut() -> Result<T>,

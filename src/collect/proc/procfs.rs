@@ -34,8 +34,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Procfs {
     /// The path at which the procfs is mounted.
     pub path: PathBuf,
-    /// `true` if this procfs shows pidns's own PID namespace. If `false`, do not pass its PIDs to
-    /// system calls, which expect PIDs in pidns's own PID namespace.
+    /// `true` if this procfs shows pidns's own PID namespace. Only then may its PIDs be passed to
+    /// system calls.
     pub own: bool,
     /// PID of pidns itself in this procfs; `None` if this procfs does not show pidns.
     pub viewer: Option<Pid>,
@@ -59,8 +59,8 @@ impl Procfs {
         // The NSpid line has one PID for each level, from the PID namespace of the procfs to
         // pidns's own. A single PID means that they are the same.
         let own = match status.nspid.len() {
-            // Before Linux 4.1, there is no NSpid line. So compare the PID of pidns in this procfs
-            // with getpid(2).
+            // Before Linux 4.1, there is no NSpid line. Compare the PID of pidns in this procfs
+            // with the result of getpid(2).
             0 => viewer.is_some_and(|pid| pid.as_u32() == std::process::id()),
             levels => levels == 1,
         };
@@ -88,8 +88,8 @@ impl Procfs {
         self.uncovered.get_or_init(make).as_deref()
     }
 
-    /// Reads `kernel.pid_max` of pidns's own PID namespace, which is one more than the highest
-    /// possible PID. Returns `None` if the value is unknown.
+    /// Reads `kernel.pid_max` of pidns's own PID namespace: one more than the highest possible PID.
+    /// Returns `None` if the value is unknown.
     pub fn pid_max(&self) -> Option<u32> {
         let mut text = Vec::new();
         read(self.own.then(|| self.fd())?, c"sys/kernel/pid_max", &mut text).ok()?;
@@ -176,7 +176,7 @@ impl Procfs {
 fn open_root(path: &Path) -> SysResult<Option<OwnedFd>> {
     let open = |path: &Path| {
         let dir = fs::openat(CWD, path, READ | OFlags::DIRECTORY, Mode::empty())?;
-        // Subdirectories of a procfs have the same file system type, so check the inode, too.
+        // Also check the inode, because subdirectories of a procfs have the same file system type.
         let is_root =
             file_system(&dir)? == PROC_SUPER_MAGIC && fs::fstat(&dir)?.st_ino == PROC_ROOT_INO;
         Ok(is_root.then_some(dir))

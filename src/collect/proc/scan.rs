@@ -8,13 +8,13 @@ use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::collect::registry::NamespaceRegistry;
 use crate::model::{Detail, NamespaceId, Pid, Process, SearchScope};
 
-/// The parameters of a scan, which reads the processes of a procfs in several threads.
+/// The parameters of a scan.
 #[derive(Clone, Copy, Debug)]
 pub struct Scan<'a> {
     pub procfs: &'a Procfs,
     /// The PID namespace that the procfs shows; `None` if pidns could not open it.
     pub namespace: Option<NamespaceId>,
-    /// The scopes in which to search for namespaces, besides each process's own namespace.
+    /// The scopes in which to search for more namespaces.
     pub search: &'a BTreeSet<SearchScope>,
     /// The optional details to read about every process.
     pub details: &'a BTreeSet<Detail>,

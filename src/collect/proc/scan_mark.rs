@@ -1,14 +1,13 @@
 //! Marks a pidns process that is running a scan, so that other scans recognize it.
 //!
 //! A scan keeps open each namespace that it finds. Other scans must not report these descriptors as
-//! holders. So a scanning pidns process has a *scan mark*: an open, empty memfd (`memfd_create(2)`)
-//! with a well-known name, which the link `/proc/PID/fd/FD` shows.
+//! holders. For this reason, a scanning pidns process has a *scan mark*: an open, empty memfd
+//! (`memfd_create(2)`) with a well-known name.
 //!
 //! If a process has a scan mark, its descriptors with the flag `O_CLOEXEC` are not holders. pidns
-//! sets this flag on every descriptor that it opens. An inherited descriptor cannot have it.
+//! sets this flag on every descriptor that it opens. An inherited descriptor cannot have the flag.
 //!
-//! Any process can imitate the mark, so each mark is valid only for a short time after it was made
-//! or renewed.
+//! Any process can imitate a scan mark, so each mark is valid only for a short time.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};

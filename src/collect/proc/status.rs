@@ -68,8 +68,8 @@ pub fn start_time_now(procfs: &Procfs, pid: Pid) -> Option<u64> {
 
 /// Builds a process from its parsed status.
 pub fn described(pid: Pid, status: Status, namespace: Option<NamespaceId>) -> Process {
-    // Before Linux 6.8, the status has no Kthread line. Then only kthreadd and its children count
-    // as kernel threads.
+    // Before Linux 6.8, the status has no Kthread line. On such kernels, only kthreadd and its
+    // children count as kernel threads.
     let kernel_thread = status.kernel_thread.unwrap_or_else(|| {
         !status.has_memory
             && !matches!(status.state, 'Z' | 'X')

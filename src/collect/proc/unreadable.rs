@@ -55,8 +55,8 @@ struct Ancestor<'a> {
     process: &'a Process,
     is_shell: bool,
     is_readable: bool,
-    /// The pipes of this process. If they can't be read, the pipes of its child, which may have
-    /// inherited them.
+    /// The pipes of this process; if unreadable, the pipes of its child, which may have inherited
+    /// them.
     pipes: Pipes,
 }
 
@@ -64,7 +64,7 @@ struct Ancestor<'a> {
 struct Pipeline<'a> {
     /// pidns and its ancestors.
     chain: Vec<Ancestor<'a>>,
-    /// The pipes of which pidns sees only one end.
+    /// The pipes with only one visible end.
     open: Pipes,
     pid_max: Option<u32>,
 }
@@ -115,7 +115,8 @@ impl<'a> Pipeline<'a> {
         let child = level.checked_sub(1).and_then(|it| self.chain.get(it));
         let above = self.chain.get(level + 1);
         // If a shell replaces itself with a program (`exec`), the program inherits the shell's
-        // children. They are older than all children that the program starts or adopts later.
+        // children. The inherited children are older than all children that the program starts or
+        // adopts later.
         let is_first = child.is_none_or(|it| self.is_before(it.process, process) != Some(true));
         let may_have_been_shell = child.is_none() || above.is_some_and(|it| it.is_shell);
         if parent.is_shell || is_first && may_have_been_shell {

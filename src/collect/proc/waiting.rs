@@ -19,12 +19,12 @@ use crate::collect::kernel::sys::{read, read_own};
 use crate::collect::parse::{self, CgroupMount};
 use crate::model::{FrozenCgroup, Pid, Process, StoppedBy};
 
-/// Kernel functions in which SIGKILL ends the sleep of a thread (`TASK_KILLABLE`), although /proc
-/// shows an uninterruptible sleep.
+/// Kernel functions in which a thread waits until SIGKILL or an event (`TASK_KILLABLE`). /proc
+/// shows such a wait as uninterruptible sleep.
 ///
-/// The list also contains callers, because a compiler may inline a function. Only the beginning of
-/// a name is compared, because a compiler may add a suffix. Names that contain `killable` need no
-/// entry.
+/// Only the beginning of a name is compared, because a compiler may add a suffix. The list also
+/// contains callers, because a compiler may inline a function. Names that contain `killable` need
+/// no entry.
 ///
 /// `request_wait_answer` (FUSE) and `p9_client_rpc` (9P) are not in the list, because they may
 /// continue to wait after SIGKILL.
@@ -167,8 +167,8 @@ fn for_each_status(
     is_there(procfs, process).then_some(())
 }
 
-/// Returns `true` if SIGKILL can end the sleep of a thread. The kernel function in which the thread
-/// sleeps (`wchan`) shows this.
+/// Returns `true` if SIGKILL can end the sleep of a thread. Checks the kernel function in which the
+/// thread sleeps (`wchan`).
 fn sleeps_killably(task: BorrowedFd<'_>) -> bool {
     let mut function = Vec::new();
     read(task, c"wchan", &mut function).is_ok()

@@ -30,8 +30,7 @@ const WAITING_BATCHES: usize = 4;
 /// this delay.
 const HELPERS_AFTER: Duration = Duration::from_millis(1);
 
-/// Number of file descriptors for which space is allocated before helper threads start (see
-/// [`grow_descriptor_table`]).
+/// Size of the descriptor table before helper threads start (see [`grow_descriptor_table`]).
 const DESCRIPTORS: u64 = 4096;
 
 /// Maximum number of file descriptors that one thread has open at a time.
@@ -169,8 +168,8 @@ fn read_received(mut worker: Worker<'_>, batches: &Mutex<Receiver<Batch>>) -> Sc
     worker.finish()
 }
 
-/// Sorts the processes by PID. The list consists of a few sorted runs, which a stable sort merges
-/// in one pass.
+/// Sorts the processes by PID. A stable sort is fast, because the list consists of a few sorted
+/// runs.
 fn sorted(mut found: ScanFindings) -> ScanFindings {
     found.processes.sort_by_key(|process| process.pid);
     found

@@ -64,8 +64,8 @@ impl<'a> Worker<'a> {
 
     /// Reads the processes in `retry` again, and returns the results for all processes.
     ///
-    /// During `execve(2)`, the kernel may still show the old leader, which is exiting. So a read
-    /// can fail or return wrong data.
+    /// During `execve(2)`, the kernel may still show the old leader, which is exiting. A read can
+    /// then fail or return wrong data.
     pub fn finish(mut self) -> ScanFindings {
         self.attempt = Attempt::Retry;
         while !self.retry.is_empty() {

@@ -40,7 +40,7 @@ pub fn search(
 }
 
 /// Finds the PID namespace for a thread's children if the link `pid_for_children` is missing. The
-/// thread is then exiting, or the namespace has no init yet.
+/// link is missing if the thread is exiting, or if the namespace has no init yet.
 fn search_nascent(
     search: &HolderSearch<'_>,
     dir: BorrowedFd<'_>,

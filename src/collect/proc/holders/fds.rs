@@ -84,8 +84,8 @@ fn search_table(
             Err(_) => is_intact = false,
         }
     }
-    // A scanning pidns process opens and closes descriptors all the time. So a missing descriptor
-    // does not mean that it has released its table.
+    // A missing descriptor does not mean that a scanning pidns process has released its table,
+    // because the process opens and closes descriptors all the time.
     Ok(is_intact || held.is_scanner)
 }
 

@@ -39,8 +39,8 @@ pub fn search(search: &HolderSearch<'_>) -> Result<Held> {
     let leader_has_exited = search.process.is_zombie();
     let held = search_once(search, leader_has_exited)?;
     if held.leader_exits && !leader_has_exited {
-        // The leader has just exited, so search another thread. It may still share the leader's
-        // descriptors.
+        // The leader has just exited. Search another thread, because other threads may share the
+        // leader's descriptors.
         return search_once(search, true);
     }
     Ok(held)
@@ -131,8 +131,8 @@ fn search_thread(
         return Ok(());
     }
     if is_denied {
-        // The kernel refused to show `ns/mnt`. Reading `/proc/PID/fd` requires the same permission
-        // (ptrace access), so it would fail, too.
+        // The kernel refused to show `ns/mnt`. Reading `/proc/PID/fd` would also fail, because it
+        // requires the same permission (ptrace access).
         return search.refused(DiagnosticCode::FdsUnreadable, Errno::ACCESS, dir, held);
     }
     fds::search(search, dir, tid, held)

@@ -49,7 +49,7 @@ pub fn leave_out_released(
         holders.iter().map(|&(inode, _)| inode).filter(|it| !has_members.contains(it)).collect();
     remove_held(&mut released);
     // When a thread replaces its leader (`execve(2)`), /proc briefly shows no descriptors for the
-    // process. So pause and check again.
+    // process. Pause and check again.
     for pause in PAUSES {
         if released.is_empty() {
             return;
@@ -86,7 +86,7 @@ fn has_namespace_open(
         Ok(file) if file == held => return Ok(true),
         Err(errno) if !is_gone(errno) => return Err(errno),
         Ok(_) if !in_threads => return Ok(false),
-        // Each of the other threads may have its own descriptor table, so check them, too.
+        // Also check the other threads, because each thread may have its own descriptor table.
         Ok(_) | Err(_) => {}
     }
     let (mut found, mut threads) = (false, 0);
@@ -123,8 +123,7 @@ pub fn has_for_children(procfs: &Procfs, inode: u64, pid: Pid, tid: Pid) -> Resu
         }
     };
     match has(tid) {
-        // After `execve(2)` in a thread, the thread has the TID `pid`. So check the thread with
-        // that TID.
+        // If the thread has called `execve(2)`, it is now the leader, and its TID is `pid`.
         Err(errno) if is_gone(errno) && tid != pid => has(pid),
         other => other,
     }

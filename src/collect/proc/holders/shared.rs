@@ -81,8 +81,7 @@ impl SearchedTables {
     /// Adds a descriptor table that was searched completely.
     pub fn insert(&self, table: SearchedTable) {
         let mut tables = self.lock();
-        // Another thread of the scan may have added the same table meanwhile. In this case, skip
-        // the table.
+        // Skip the table if another thread of the scan has already added it.
         if let Some(Err(position)) = tables.position(table.tid) {
             let index = tables.tables.len();
             tables.order.insert(position, index);
@@ -90,8 +89,8 @@ impl SearchedTables {
         }
     }
 
-    /// For each process in `sharers`, adds a holder for each PID namespace open in the shared
-    /// table. Adds at most [`MAX_ADDED`] holders in total.
+    /// For each process in `sharers`, adds a holder for each PID namespace that is open in its
+    /// descriptor table. Adds at most [`MAX_ADDED`] holders in total.
     pub fn add_holders(&self, mut sharers: Vec<Sharer>, holders: &mut HolderList) {
         let Tables { tables, .. } = &*self.lock();
         sharers.sort_unstable();
@@ -129,8 +128,8 @@ impl Tables {
                 })
             });
             let Some((index, known)) = failed else { return Some(position) };
-            // One of the two threads has exited. If comparing `known` with itself fails, `known`
-            // has exited. In this case, remove its table from `order` and try again.
+            // If comparing `known` with itself fails, the thread `known` has exited. Remove its
+            // table from `order` and try again.
             if compare_descriptor_tables(known, known).is_ok() {
                 return None;
             }

@@ -335,8 +335,8 @@ impl MountSearch<'_> {
 
     /// Opens the mounted namespaces, keeps them open, and adds the mounts as holders.
     ///
-    /// Before a namespace is opened, its inode number can be reused. So the mount table is read
-    /// again at the end.
+    /// At the end, leaves out mounts that no longer exist, because their inode numbers may have
+    /// been reused before the namespaces were opened.
     fn add_mounts<'r>(
         &mut self,
         table: &MountTable,

@@ -27,12 +27,13 @@ pub fn root_of(namespace: &NamespaceFd) -> Result<OwnedFd> {
 
 /// Opens a namespace through its bind mount. `path` is resolved below the directory `root`.
 ///
-/// The path may lead through a FUSE file system that never answers. So the kernel must resolve it
-/// from its cache (`RESOLVE_CACHED`, since Linux 5.12), which contains every mount point. Opening a
-/// device can have side effects, so only a namespace is opened for reading.
-///
 /// Fails with `ESTALE` if the path does not lead to the namespace with this inode. Fails with
 /// `EAGAIN` if the path is not in the kernel's cache.
+///
+/// The path may lead through a FUSE file system that never answers. To avoid waiting, the kernel
+/// resolves the path only from its cache (`RESOLVE_CACHED`, since Linux 5.12), which contains every
+/// mount point. The file is opened for reading only if it is a namespace, because opening a device
+/// can have side effects.
 pub fn open_beneath(root: &OwnedFd, path: &[u8], inode: u64) -> Result<NamespaceFd> {
     if path == PATH_TOO_LONG {
         return Err(Errno::NAMETOOLONG);

@@ -19,7 +19,7 @@ use crate::collect::proc::process_dir::still_there;
 use crate::collect::proc::procfs::Procfs;
 use crate::model::Pid;
 
-/// A thread through which a mount namespace can be read: the PID of its process, and its TID.
+/// A thread in a mount namespace: the PID of its process, and its TID.
 pub type Reader = (Pid, Pid);
 
 /// Identifies a root directory by mount ID, device and inode.
