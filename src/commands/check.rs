@@ -123,9 +123,9 @@ fn complete_limits(snapshot: &mut Snapshot, origin: &cli::Origin) -> Result<bool
     Ok(!diagnostics.iter().any(Diagnostic::is_gap))
 }
 
-/// Decides how to report an empty selection. If the user named a namespace or process that does not
-/// exist, returns an error. If the snapshot may lack matching processes or namespaces, returns a
-/// warning. Otherwise, returns `None`.
+/// Decides how to report an empty selection. If a named namespace or process does not exist,
+/// returns an error. If the snapshot may be incomplete, returns a warning. Otherwise, returns
+/// `None`.
 fn clean(no: NotFound, coverage: Coverage) -> Result<Option<String>, Error> {
     let is_clean = matches!(no, NotFound::Selection(_));
     let error = Error::not_found(no, &coverage);

@@ -89,8 +89,8 @@ fn procfs(words: &[OsString]) -> PathBuf {
 
 /// Adds completers to the arguments whose values depend on the host.
 fn with_values(command: Command, listing: &Arc<Option<ProcessList>>) -> Command {
-    // This argument can also be a verb. Offer PIDs only after a digit, because thousands of PIDs
-    // would hide the verbs.
+    // Verbs are also possible here. Offer PIDs only after a digit, because thousands of PIDs would
+    // hide the verbs.
     let needs_digit = command.has_subcommands();
     let one_of = |offer: fn(&ProcessList, &str) -> Vec<CompletionCandidate>| {
         let listing = Arc::clone(listing);
@@ -145,10 +145,7 @@ fn namespaces(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
     }
 }
 
-/// Calls `word` for each process to get a word and its description. Returns the distinct words that
-/// start with `typed`.
-///
-/// Leaves out words with special characters of the shell, because any user can choose the name of a
+/// Returns the distinct words that start with `typed`. `word` returns the word and description of a
 /// process.
 fn words_of<'a>(
     listing: &'a ProcessList,

@@ -73,7 +73,7 @@ pub fn run(arguments: &Run, collector: Collector) -> Result<Exit, Error> {
 }
 
 /// Runs pidns again as a child, with the same arguments. The child adopts all orphans of the
-/// command. This process adopts only unrelated orphans, and ignores them.
+/// command.
 fn run_in_child(arguments: &Run) -> Result<Exit, Error> {
     let mut words = vec![OsString::from(OWN_PROGRAM)];
     words.extend(env::args_os().skip(1));
@@ -141,7 +141,7 @@ fn report(
 }
 
 /// Kills the leftovers. If an init is killed, the kernel also kills the other members of its PID
-/// namespace. Records the members that the command did not start (outsiders).
+/// namespace. Records these members if the command did not start them.
 fn kill_leftovers(
     command: &mut SupervisedCommand,
     grace: Duration,

@@ -16,7 +16,7 @@ use crate::model::Snapshot;
 /// Maximum number of file names with the same time.
 const SAME_NAME: u32 = 1000;
 
-/// The open directory for saved snapshots. It can be renamed during the watch.
+/// The open directory for saved snapshots. Renaming the directory does not matter.
 #[derive(Debug)]
 pub struct SaveDir {
     dir: OwnedFd,

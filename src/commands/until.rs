@@ -54,8 +54,8 @@ impl Until {
         scanner: &mut Scanner,
     ) -> Result<(Snapshot, Option<Check>), Error> {
         let Request { procfs, details, .. } = scanner.request().clone();
-        // `settle` is slow. It is needed only to confirm a problem, or to find problems of threads.
-        // So first check without `settle`, unless problems of threads can end the watch.
+        // `settle` is slow. The check needs `settle` only to confirm a problem, or to find problems
+        // of threads.
         let may_stop = || after.processes.iter().any(Process::has_exited_leader);
         let needs_threads = self.codes.contains(&CheckCode::Uninterruptible)
             || (self.codes.contains(&CheckCode::StoppedInit) && may_stop());

@@ -56,7 +56,8 @@ pub struct Check {
     /// The comparison with the earlier snapshot. `None` without an earlier snapshot, or with
     /// `--all`.
     earlier: Option<Earlier>,
-    /// Processes and namespaces whose state will probably end soon. Such states are not reported.
+    /// Processes and namespaces whose state will probably end soon. The check does not report their
+    /// state.
     unsettled: Unsettled,
 }
 
@@ -70,9 +71,9 @@ impl Check {
         this
     }
 
-    /// Checks the later graph of a comparison. Certainly new processes and namespaces are
-    /// leftovers. Problems that the earlier graph already had are left out unless `all` is set. If
-    /// the age of a problem is unknown, its finding is only a warning.
+    /// Checks the later graph of a comparison. Reports leftovers, and problems that the earlier graph
+    /// did not have. If `all` is set, also reports older problems. If the age of a problem is unknown,
+    /// its finding is only a warning.
     #[must_use]
     pub fn since(diff: Diff, unsettled: Unsettled, policy: &Policy, all: bool) -> Self {
         let leftovers = since::leftovers(&diff);
@@ -129,8 +130,8 @@ impl Check {
 
     /// Adds findings for the problems of threads.
     ///
-    /// Snapshots do not contain such problems, so a comparison cannot tell whether they are new. In
-    /// a comparison, such a finding is only a warning, unless its process is certainly new.
+    /// If there is an earlier snapshot, the age of these problems is unknown. Unless its process is
+    /// certainly new, a finding is then only a warning.
     pub fn add_thread_problems(&mut self, problems: ThreadProblems, policy: &Policy) {
         let ThreadProblems { stuck, stopped_inits } = problems;
         let stopped = stopped_inits.into_iter().map(|pid| (CheckCode::StoppedInit, pid));

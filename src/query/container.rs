@@ -8,10 +8,10 @@ use std::str::FromStr;
 use crate::graph::PidGraph;
 use crate::model::{Container, Namespace, NotFound, Process};
 
-/// A name of a container or pod, or the beginning of a container ID or pod UID.
+/// A name of a container or pod, or the beginning of a container ID or pod UID. The empty pattern
+/// matches every container.
 ///
-/// Names must match exactly. Case does not matter in IDs and UIDs, because most of them are
-/// hexadecimal numbers. The empty pattern matches every container.
+/// Names must match exactly. Case does not matter in IDs and UIDs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerPattern(String);
 

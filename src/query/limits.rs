@@ -17,9 +17,8 @@ pub struct LimitReport {
     pub graph: PidGraph,
     /// The requested processes. Empty if the limits of the whole host were requested.
     pub asked: BTreeSet<Pid>,
-    /// The limits to show: first the reached ones, then those not reached, then the unknown ones.
-    /// Among the reached limits, those of pidns itself come first. Among the limits not reached,
-    /// the highest percentage comes first.
+    /// The limits to show: reached limits, limits not reached, unknown limits. Reached limits of
+    /// pidns itself come first.
     pub limits: Vec<Limit>,
     /// Number of known limits, including limits that are not shown. A limit of the kind
     /// `InitTerminated` or `Nesting` counts only if it is reached, because pidns usually does not
@@ -98,8 +97,9 @@ fn is_of(limit: &Limit, pid: Option<Pid>) -> bool {
 
 /// Returns the process to name in a report on a limit, but never `own` (pidns itself).
 ///
-/// Returns the largest consumer if the limit applies to it. Otherwise, returns the process with the
-/// most children. Raising its `RLIMIT_NPROC` helps most, because future children inherit it.
+/// If the limit applies to the largest consumer, returns the consumer. Otherwise, returns the
+/// process with the most children. Raising its `RLIMIT_NPROC` helps most, because future children
+/// inherit it.
 #[must_use]
 pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option<Pid> {
     let consumer = limit.main_consumer().and_then(|it| it.pid);
@@ -111,9 +111,9 @@ pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option
     for parent in limit.pids.iter().filter_map(|pid| process(pid)?.ppid) {
         *children.entry(parent).or_default() += 1;
     }
-    // Prefer the process with the most children. Next, prefer a process whose parent is not an
-    // init, because it is probably not an orphan. Last, prefer the oldest process, because it may
-    // be an ancestor of the others.
+    // Prefer the process with the most children. Next, prefer a process that is not an orphan (a
+    // child of an init). Last, prefer the oldest process, because it may be an ancestor of the
+    // others.
     let rank = |pid: &Pid| {
         let parent = process(pid).and_then(|it| process(&it.ppid?));
         let is_orphan = parent.is_some_and(|it| it.nspid.last() == Some(&Pid::INIT));
@@ -129,9 +129,9 @@ pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option
     is_useful.then_some(first)
 }
 
-/// Sorts limits: first the reached ones, then those not reached, then the unknown ones. Among the
-/// reached limits, those of `own` (pidns itself) come first. Among the limits not reached, the
-/// highest percentage comes first. Equal limits stay in the order in which the kernel checks them.
+/// Sorts limits: reached limits, limits not reached, unknown limits. Reached limits of `own` (pidns
+/// itself) come first. Limits not reached are sorted by percentage, highest first. Equal limits
+/// stay in the order in which the kernel checks them.
 fn sort(limits: &mut [Limit], own: Option<Pid>) {
     limits.sort_by_key(|limit| {
         let is_full = limit.full == Some(true);

@@ -21,11 +21,11 @@ pub fn leave_out_observer(snapshot: &mut Snapshot, kernel_threads: bool) {
     }
 }
 
-/// Removes the record of the processes that ran only because the snapshot was taken. A comparison
-/// then does not ignore them.
+/// Empties the lists of processes that ran only because the snapshot was taken. A comparison
+/// ignores the processes in these lists.
 ///
-/// Use this function if one pidns process takes both snapshots. The record may then contain
-/// unrelated processes. For example, after `pidns watch &`, it may contain a later command of the
+/// Use this function if one pidns process takes both snapshots. The lists may then contain
+/// unrelated processes. After `pidns watch &`, for example, they may contain a later command of the
 /// shell.
 #[must_use]
 pub fn without_attendants(mut snapshot: Snapshot) -> Snapshot {
@@ -41,9 +41,9 @@ fn is_same(observer: &Observer, process: &Process) -> bool {
     observer.pid == process.pid && starts.is_none_or(|(one, other)| one == other)
 }
 
-/// Returns the processes that ran only because a snapshot was taken (the attendants), such as pidns
-/// itself, the other commands of its pipeline, and the shell of the CI step. A comparison must not
-/// report attendants as leftovers.
+/// Returns the attendants of a snapshot: the processes that ran only because the snapshot was
+/// taken. Examples are pidns itself, the other commands of its pipeline, and the shell of the CI
+/// step.
 ///
 /// `is_alone` returns `true` for a process that is not in the other snapshot of the comparison. A
 /// process in both snapshots, such as the CI agent, is not an attendant.
@@ -66,7 +66,7 @@ pub fn attendants(snapshot: &Snapshot, is_alone: impl Fn(Pid) -> bool) -> BTreeS
 }
 
 /// Returns the namespaces whose users all satisfy `is_user`. The users of a namespace are its
-/// running members. Without running members, its holders are its users. The users of its descendant
+/// running members. If there are none, its users are its holders. The users of descendant
 /// namespaces must satisfy `is_user`, too.
 pub fn namespaces_used_only_by(
     graph: &PidGraph,
@@ -197,7 +197,7 @@ mod tests {
         let raw = |pids: BTreeSet<Pid>| pids.into_iter().map(Pid::as_u32).collect::<Vec<_>>();
         assert_eq!(raw(attendants(&host(), |it| it != pid(1))), [3, 4]);
         assert_eq!(raw(attendants(&host(), |it| it == pid(3))), [0; 0], "the step is old");
-        // Process 3 is the heartbeat of the CI step: a background subshell. It is in both
+        // Process 3 is the heartbeat of the CI step: a background subshell. Process 3 is in both
         // snapshots, and has started process 10.
         let mut host = host();
         host.processes.push(Process { ppid: Some(pid(3)), ..process(&[10], Some(10)) });

@@ -18,7 +18,8 @@ pub struct Outsiders {
 }
 
 impl Outsiders {
-    /// Finds the outsiders in a snapshot. `pids` are the descendants of pidns.
+    /// Finds the outsiders in a snapshot: processes that do not descend from pidns, but that share
+    /// a PID namespace with an init that does. `pids` are the descendants of pidns.
     pub(super) fn of(snapshot: &Snapshot, pids: &HashSet<Pid>) -> Self {
         let mut this = Self::default();
         let inits = snapshot.namespaces.iter().filter_map(|it| Some((it.id, it.init?)));
@@ -41,8 +42,8 @@ impl Outsiders {
         this
     }
 
-    /// Updates the outsiders from a later snapshot. Removes a process if it has ended before its
-    /// inits, because the kernel did not kill it together with an init.
+    /// Updates the processes from a later snapshot. If a process ended before its inits, removes
+    /// it, because the kernel did not kill it together with an init.
     pub(super) fn update(&mut self, later: &Snapshot, pids: &HashSet<Pid>) {
         let now = Self::of(later, pids);
         let living: HashSet<Pid> = later.processes.iter().map(|it| it.pid).collect();
@@ -51,8 +52,8 @@ impl Outsiders {
         self.parents.extend(now.parents);
     }
 
-    /// Returns the outsiders that the kernel killed together with an init, and the parents of all
-    /// outsiders.
+    /// Returns the processes that the kernel killed together with an init, and the parents of all
+    /// processes in this record.
     pub(super) fn killed(self, killed: &Killed) -> (Vec<Process>, Vec<Process>) {
         let is_killed = |init: &Pid| {
             let is_signalled = killed.sigterm.contains(init) || killed.sigkill.contains(init);

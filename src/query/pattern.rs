@@ -32,7 +32,7 @@ impl FromStr for Glob {
     type Err = glob::PatternError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // The glob crate negates a set with `!` only. It accepts `**` only between slashes.
+        // The glob crate negates a set with `!` only, and accepts `**` only between slashes.
         let mut pattern = text.replace("[^", "[!");
         while pattern.contains("**") {
             pattern = pattern.replace("**", "*");

@@ -15,7 +15,7 @@ use crate::model::{
     NamespaceState, NotFound, Pid, Process,
 };
 
-/// A filter for processes and namespaces. They must meet all conditions.
+/// A filter for processes and namespaces. A selected process or namespace meets all conditions.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     /// The selected processes. Their namespaces are selected as well, and so are the dead and
@@ -181,14 +181,14 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
     if processes.is_empty() && namespaces.is_empty() {
         return Err(nothing_selected(&graph, selection, root));
     }
-    // Add the processes that keep the selected namespaces alive. They explain why a dead namespace
-    // still exists.
+    // Add the processes that keep the selected namespaces alive. The user wants to know why a dead
+    // namespace still exists.
     if selection.state.is_some() && !selection.is_by_process() {
         let selected = namespaces.iter().filter_map(|&id| graph.namespace(id));
         processes.extend(selected.flat_map(keepers));
     }
-    // Add the processes that must reap the selected zombies. They explain why a zombie still
-    // exists.
+    // Add the processes that must reap the selected zombies. The user wants to know why a zombie
+    // still exists.
     if !selection.pids.is_empty() {
         let zombies = processes.iter().filter_map(|&pid| graph.process(pid));
         let reapers = zombies.filter(|it| it.is_unreaped()).filter_map(Process::reaper);
@@ -313,8 +313,8 @@ fn kept_namespaces(
     graph.snapshot().namespaces.iter().filter(is_kept).map(|namespace| namespace.id).collect()
 }
 
-/// Adds the ancestors of each namespace in `namespaces`. Stops at an ancestor for which
-/// `is_in_reach` returns `false`, and leaves it out.
+/// Adds the ancestors of each namespace in `namespaces`, up to the first one for which
+/// `is_in_reach` returns `false` (excluded).
 fn add_ancestors(
     graph: &PidGraph,
     namespaces: &mut HashSet<NamespaceId>,

@@ -1,8 +1,8 @@
 //! Separates lasting problems from transient states, by comparing two scans.
 //!
 //! `pidns check` reports uninterruptible processes, zombies and dead namespaces only if two scans
-//! show them in the same state. Such a state usually ends within milliseconds. If an init polls for
-//! zombies, it takes up to a second.
+//! show them in the same state. A transient state usually ends within milliseconds. If an init
+//! polls for zombies, a zombie can last up to a second.
 //!
 //! A process that writes to a disk may wake up and sleep again between the scans. The caller
 //! detects this case by the number of context switches.
@@ -74,8 +74,8 @@ impl Transients {
         self.processes.is_empty() && self.namespaces.is_empty()
     }
 
-    /// Returns the processes and namespaces whose transient state began after the first scan. Such
-    /// a state may soon end.
+    /// Returns the processes and namespaces whose transient state began after the first scan. Their
+    /// state may soon end.
     #[must_use]
     pub fn unsettled(&self, later: &Snapshot) -> Unsettled {
         let mut unsettled = Unsettled::default();

@@ -20,9 +20,8 @@ pub const RETRY: Duration = Duration::from_millis(200);
 ///
 /// A finding remains denied in two cases:
 ///
-/// - All checks so far have reported it.
-/// - The last two checks have reported it, and its subject has probably not replaced another
-///   subject.
+/// - All checks so far have reported the finding.
+/// - The last two checks have reported the finding, and its subject is probably not a replacement.
 ///
 /// For example, a daemon replaces a worker: one process ends, and a similar one appears. Findings
 /// about the new worker and its descendants become warnings.
@@ -100,7 +99,7 @@ type FindingId = (CheckCode, Identity);
 
 type FindingKind = (CheckCode, Kind);
 
-/// The subject of a finding. It is identified across scans even if its PID or inode is reused.
+/// The identity of a finding's subject across scans, even if a PID or inode is reused.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Identity {
     Process(ProcessId),
@@ -155,12 +154,11 @@ impl LastingFindings {
     /// Changes denied findings to warnings if they may soon disappear. `host` is the unfiltered
     /// host.
     ///
-    /// Returns `true` if the host must be checked again. There are two cases:
+    /// Returns `true` if the host must be checked again, in two cases:
     ///
-    /// - A denied finding is new, and its subject has probably not replaced an earlier one. The
-    ///   next check shows whether the finding lasts.
-    /// - All denied findings have disappeared. The next check shows whether they are really gone,
-    ///   because a scan can miss a process that is replaced during the scan.
+    /// - A denied finding is new, and its subject is probably not a replacement.
+    /// - All denied findings have disappeared. A scan can miss a process that is replaced during
+    ///   the scan.
     pub fn judge(&mut self, check: &mut Check, host: &PidGraph) -> bool {
         let processes = host.processes().iter();
         self.processes.add(processes.map(|it| (process_id(it), process_kind(it))).collect());
@@ -217,8 +215,9 @@ mod tests {
     /// The name of processes that the filter removes.
     const HIDDEN: &str = "hidden";
 
-    /// Checks a host whose processes are all in uninterruptible sleep, which is denied. Returns the
-    /// PIDs with denied findings, the PIDs with warnings, and `true` if another check is needed.
+    /// Checks a host whose processes are all in uninterruptible sleep. The policy denies this
+    /// state. Returns the PIDs with denied findings, the PIDs with warnings, and `true` if another
+    /// check is needed.
     fn judge(
         lasting: &mut LastingFindings,
         processes: impl Iterator<Item = Process>,

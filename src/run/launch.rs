@@ -2,8 +2,8 @@
 //! of SIGPIPE that pidns was started with.
 //!
 //! If the command must run in its own cgroup, or must die with pidns, pidns starts a second pidns
-//! process instead. This process joins the cgroup, sets the parent-death signal, and then executes
-//! the command. The standard library's `pre_exec` would need unsafe code.
+//! process instead. The second process joins the cgroup, sets the parent-death signal, and then
+//! executes the command. The standard library's `pre_exec` would need unsafe code.
 
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
@@ -43,9 +43,8 @@ pub fn spawn(
     {
         return Ok(child);
     }
-    // Start a second pidns process, which executes the command with `execvp(3)`. Unlike
-    // `posix_spawnp(3)`, `execvp` also runs scripts without `#!`. On failure, the exit status is
-    // 126 or 127, as in a shell.
+    // Start a second pidns process that calls `execvp(3)`. Unlike `posix_spawnp(3)`, `execvp` also
+    // runs scripts without `#!`. On failure, the exit status is 126 or 127, as in a shell.
     let parent = if dies_with_us { getpid().as_raw_nonzero().get() } else { 0 };
     let members_file = members_file.unwrap_or(Path::new(""));
     let mut words = vec![NAME.into(), parent.to_string().into(), members_file.into()];

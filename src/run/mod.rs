@@ -72,7 +72,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Time that a parent has to reap a zombie. After this time, the zombie is a leftover.
 pub const REAPING: Duration = Duration::from_millis(100);
 
-/// Time after a request to exit in which the same signal is not a new request. For example,
+/// Time after a request to exit during which the same signal is not a new request. For example,
 /// `timeout(1)` sends its signal twice: to pidns, and to the whole process group.
 const REPEAT_WINDOW: Duration = Duration::from_millis(500);
 
@@ -255,7 +255,8 @@ impl SupervisedCommand {
         }
     }
 
-    /// Returns `true` if only zombies are left that pidns cannot reap. They are traced.
+    /// Returns `true` if all remaining descendants are traced zombies. pidns cannot reap traced
+    /// zombies.
     fn has_only_zombies(&self) -> bool {
         if self.has_members() {
             return false;

@@ -23,9 +23,8 @@ pub struct Reaper {
 }
 
 impl Reaper {
-    /// Starts the thread, which waits for [`begin`](Self::begin). Must be called before the command
-    /// starts, because the command can use up all PIDs. Without the thread, only the main thread
-    /// reaps children.
+    /// Starts the thread. The thread does nothing until [`begin`](Self::begin) is called. Must be
+    /// called before the command starts, because the command can use up all PIDs.
     pub fn start() -> Self {
         let has_begun = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&has_begun);

@@ -51,8 +51,8 @@ const OF_TERMINAL: [Signal; 8] = [
     Signal::WINCH,
 ];
 
-/// Signals that are not passed on if the kernel sent them. They mean that a child has changed
-/// state, or that pidns has reached its CPU time limit.
+/// Signals that are not passed on if the kernel sent them. The kernel sends them if a child has
+/// changed state, or if pidns has reached its CPU time limit.
 const OF_PIDNS: [Signal; 2] = [Signal::CHILD, Signal::XCPU];
 
 /// The signals that this process blocks, and the signalfd to read them from.
@@ -200,8 +200,8 @@ impl Received {
             (true, _) => {
                 OF_TERMINAL.contains(&signal) && (signal != Signal::HUP || !is_session_leader())
             }
-            // Shell scripts use `kill 0`, which signals the whole process group. A signal from the
-            // command or its descendant was probably sent this way.
+            // A signal from the command or its descendant was probably sent by `kill 0`, as in
+            // shell scripts. `kill 0` signals the whole process group, including the command.
             (false, Some(sender)) => sender == command || descendants.contains(sender),
             (false, None) => false,
         }

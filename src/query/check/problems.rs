@@ -65,9 +65,9 @@ fn find_in_namespaces(
 /// Finds limits with at least `warn_at` percent in use. Other check codes cover the kinds
 /// `InitTerminated` and `Nesting`.
 ///
-/// A maximum of 0 is not a problem, because an administrator sets it to forbid new PID namespaces.
-/// A maximum of 1 is normal for a service with one process. It is a problem only if the kernel has
-/// refused a fork.
+/// A maximum of 0 is ignored, because an administrator sets it to forbid new PID namespaces. A
+/// maximum of 1 is ignored unless the kernel has refused a fork, because some services have only
+/// one process.
 fn find_in_limits(graph: &PidGraph, warn_at: u64, found: &mut Vec<(CheckCode, Subject)>) {
     let is_reported = |it: &Limit| {
         !matches!(it.kind, LimitKind::InitTerminated | LimitKind::Nesting)

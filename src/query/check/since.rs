@@ -17,9 +17,9 @@ pub struct Earlier {
     had: HashSet<(CheckCode, Subject)>,
     /// Processes and namespaces whose problems may be old. Their findings are never denied:
     ///
-    /// - processes and namespaces that are only in the later snapshot, but may have existed before
+    /// - processes and namespaces that may be older than the earlier snapshot, but are not in it
     /// - namespaces whose state was unknown in the earlier snapshot
-    /// - processes that ran only because the snapshot was taken, and their namespaces
+    /// - processes that ran only because a snapshot was taken, and their namespaces
     undated: HashSet<Subject>,
     /// Processes and namespaces that certainly did not exist at the time of the earlier snapshot.
     new: HashSet<Subject>,

@@ -218,8 +218,8 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// Returns `true` if a process is older than the pidns process that took the first snapshot.
-    /// Such a process is not new, even if the first snapshot lacks it.
+    /// Returns `true` if a process is older than the pidns process that took the first snapshot. An
+    /// older process is not new, even if the first snapshot lacks it.
     fn predates(&self, process: &Process) -> bool {
         self.begin.is_some_and(|begin| begin.predates(process) == Some(true))
     }
@@ -363,8 +363,8 @@ fn host_relation(before: &Snapshot, after: &Snapshot) -> Result<Relation, Incomp
     }
 }
 
-/// Compares two processes with equal PIDs. They differ if their start times differ, or if their
-/// PIDs in inner namespaces differ.
+/// Compares two processes with equal PIDs. Different start times, or different PIDs in inner
+/// namespaces, mean different processes.
 fn same_lifetime(before: &Process, after: &Process) -> Sameness {
     let is_known = !before.nspid.is_empty() && !after.nspid.is_empty();
     if is_known && before.nspid != after.nspid {

@@ -21,10 +21,10 @@ pub struct TreeRow<'a> {
     pub level: usize,
     /// Number of siblings that follow this row.
     pub siblings_after: usize,
-    /// `true` if the row has child rows. They show the descendants of the row's first process.
+    /// `true` if the row has child rows. Child rows show descendants of the row's first process.
     pub has_children: bool,
-    /// `true` if a folded row (a row for several similar processes) is above this row. This row
-    /// then shows only descendants of the folded row's first process.
+    /// `true` if the row is below a row for several similar processes. The row then shows
+    /// descendants of the first of those processes only.
     pub of_each: bool,
     /// The position of the row's first process in a list of members or in a process tree.
     pub drawn: Drawn,

@@ -341,10 +341,9 @@ impl<'a> Folding<'a> {
 
 /// Selects the holders to show for a namespace:
 ///
-/// - For a namespace that is not live: all holders.
-/// - For the live namespace of the procfs: no holders.
-/// - For any other live namespace: all holders, except processes that only start their children in
-///   it. Processes such as `unshare --pid --fork` are common.
+/// - All holders, if the namespace is not live.
+/// - No holders, if the procfs shows the namespace.
+/// - Otherwise, all holders except processes that only start their children in the namespace.
 pub fn keeping<'a>(
     graph: &PidGraph,
     namespace: &'a Namespace,

@@ -22,7 +22,7 @@ pub enum Kinship {
     /// exec`. The related process is its parent outside the namespace.
     EnteredBy,
     /// The process entered its namespace from outside, and its parent exited. The related process
-    /// is an init outside the namespace, which adopted the process.
+    /// is the init outside the namespace that adopted the process.
     ReparentedTo,
     /// The related process is the parent. Used for a process in a tree that is not below its
     /// parent.
@@ -39,12 +39,11 @@ pub struct Relation<'a> {
     pub process: Option<&'a Process>,
 }
 
-/// Returns the relation that the line of `process` must mention, if any. For example, the line of a
-/// process that entered its namespace from outside names its parent. `find` looks up a process.
+/// Returns the relation that the line of `process` must mention, if any. `find` looks up a process.
 ///
-/// A process has entered its namespace from outside if its parent is in another namespace, and the
-/// process is not the init. Other processes have a parent in their own namespace, because its init
-/// adopts orphans.
+/// For example, the line of a process that entered its namespace from outside names its parent. The
+/// parent of other processes is in their own namespace, because the namespace's init adopts
+/// orphans.
 pub fn relation<'a>(
     process: &Process,
     drawn: Drawn,
