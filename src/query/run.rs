@@ -21,8 +21,8 @@ pub struct RunScope {
     pub members: BTreeSet<Pid>,
     /// The PID namespaces that were bind-mounted before the command started.
     pub mounted: MountedNamespaces,
-    /// Zombies that pidns cannot reap, and that their parents have not reaped soon after the scan.
-    /// Other zombies are no leftovers.
+    /// Zombies that pidns cannot reap, and that still exist shortly after the scan. Other zombies
+    /// do not count as leftovers.
     pub unreaped: BTreeSet<Pid>,
 }
 

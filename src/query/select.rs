@@ -109,8 +109,8 @@ impl Selection {
         !self.pids.is_empty() || self.comm.is_some() || self.user.is_some() || self.env.is_some()
     }
 
-    /// Returns `true` if the filter has the condition `root`, `depth` or `state`. A process with an
-    /// unknown namespace does not meet them.
+    /// Returns `true` if the filter has the condition `root`, `depth` or `state`. A process in an
+    /// unknown namespace does not meet these conditions.
     fn is_by_namespace(&self) -> bool {
         self.root.is_some() || self.depth.is_some() || self.state.is_some()
     }
@@ -561,7 +561,7 @@ mod tests {
             shown(&Selection { state, ..all() }),
             Err("nothing matches container WEB and state dead".to_owned())
         );
-        // A namespace belongs to the container of its init, and so do all its members.
+        // A namespace and all its members belong to the container of the init.
         let container = "3f2a".parse().ok();
         let inits = Selection { container, ..Selection::default() };
         assert_eq!(shown(&inits), Ok((vec![836, 179, 180], vec![6, 7])));

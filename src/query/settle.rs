@@ -32,8 +32,7 @@ pub struct Unsettled {
     pub processes: BTreeSet<Pid>,
     /// Dead namespaces that were not dead in the first scan.
     pub dead: BTreeSet<NamespaceId>,
-    /// Namespaces with a blocked terminated init (`blocked_by`) that was not blocked in the first
-    /// scan.
+    /// Namespaces whose terminated init became blocked (`blocked_by`) after the first scan.
     pub blocked: BTreeSet<NamespaceId>,
 }
 

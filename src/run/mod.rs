@@ -89,7 +89,6 @@ enum Children {
     Terminated,
 }
 
-/// The state of the command that pidns supervises.
 #[derive(Clone, Copy, Debug)]
 enum State {
     Running,
@@ -293,7 +292,6 @@ impl SupervisedCommand {
         self.has_members() || children != Children::None
     }
 
-    /// Returns `true` if a process is left in the command's cgroup.
     fn has_members(&self) -> bool {
         self.cgroup.as_ref().is_some_and(CommandCgroup::has_members)
     }

@@ -14,7 +14,6 @@ const MAX_SIGNAL: i32 = 64;
 /// The first two real-time signals, which the C library uses internally.
 const RESERVED: [i32; 2] = [32, 33];
 
-/// `true` if SIGPIPE was ignored when pidns was executed.
 static SIGPIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 
 /// Records whether SIGPIPE is ignored. Must be called before the Rust runtime starts, because the

@@ -13,10 +13,10 @@ use rustix::io::Errno;
 use crate::error::Error;
 use crate::output;
 
-/// How long a FIFO waits for a reader after the command has ended.
+/// Maximum time to wait for a reader of a FIFO after the command has ended.
 const READER_WAIT: Duration = Duration::from_secs(5);
 
-/// The time between two attempts to open a FIFO.
+/// Pause between two attempts to open a FIFO.
 const RETRY_INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
 /// An open report file. pidns opens it before the command starts, and changes it after the command

@@ -186,8 +186,8 @@ fn what_is_older_than_the_first_pidns_did_not_come() {
         process
     };
     let before = host(Vec::new());
-    // Process 50 took the first snapshot. Processes 7 and 60 started in the same clock tick: 7
-    // before process 50, 60 after it.
+    // Process 50 took the first snapshot. In the same clock tick, process 7 started before process
+    // 50, and process 60 after it.
     let after = host(vec![started(7, 9), started(8, 8), started(60, 9), started(9, 10)]);
     let came = |before: Snapshot, after: Snapshot| {
         let diff = compare(before, after);

@@ -164,8 +164,8 @@ impl<'a> Forest<'a> {
                     of_kernel_threads: subtrees[index].is_some_and(|it| it.of_kernel_threads),
                 }
             };
-            // Kernel threads share a row with their descendants if all of these are kernel threads,
-            // too.
+            // A kernel thread shares a row with its descendants if all descendants are kernel
+            // threads.
             let (threads, others): (Vec<usize>, Vec<usize>) = indices
                 .iter()
                 .partition(|&&it| subtrees[it].is_some_and(|it| it.of_kernel_threads));

@@ -63,8 +63,8 @@ struct Shape<'a> {
     evidence: Evidence,
     init: Option<&'a str>,
     runtime: Option<&'a str>,
-    /// UID and name of the namespace's owner. The flag is `true` if the user namespace is also that
-    /// of the parent.
+    /// UID and name of the namespace's owner. The flag is `true` if the namespace and its parent
+    /// belong to the same user namespace.
     owner: Option<(Option<u32>, Option<&'a SmolStr>, bool)>,
     member_count: Option<usize>,
     kernel_threads: usize,
