@@ -11,8 +11,7 @@ use super::log::DiagnosticLog;
 use super::parse::Leaders;
 use crate::model::{Detail, Host, NamespaceId, Nspid, Pid, Process, Procfs, SearchScope};
 
-/// Inode of the initial PID namespace, in which every process has a PID (`PROC_PID_INIT_INO` in
-/// the kernel, fixed since Linux 3.8).
+/// Inode of the initial PID namespace (`PROC_PID_INIT_INO` in the kernel, fixed since Linux 3.8).
 pub const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 /// Everything that a source (/proc or BPF) found, as the kernel reported it.

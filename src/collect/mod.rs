@@ -162,7 +162,7 @@ fn collect_by(
         let begin = (now(), Instant::now());
         raise_descriptor_limit();
         scan_mark::renew();
-        // Open the procfs before starting any thread: `open` may enter the initial time namespace
+        // Open the procfs before starting any thread. `open` may enter the initial time namespace
         // (see `clock`), and the kernel permits this only to a single-threaded process.
         let proc = open()?;
         let (request, mut program) = (request.clone(), loaded.clone());

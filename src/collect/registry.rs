@@ -68,8 +68,8 @@ impl Default for NamespaceRegistry {
         let first_for_reading = limit - descriptors_for_reading().min(limit);
         let registered = Arc::<Mutex<HashMap<u64, Registered>>>::default();
         let weak = Arc::downgrade(&registered);
-        // If pidns abandons a blocked thread of the scan, close the descriptors in the registry.
-        // Otherwise, they would keep their namespaces alive until the thread continues.
+        // If pidns abandons a blocked thread of the scan, close all descriptors in the registry, so
+        // that they do not keep namespaces alive.
         blocked::when_abandoned(move || {
             if let Some(registered) = weak.upgrade()
                 && let Ok(mut registered) = registered.try_lock()

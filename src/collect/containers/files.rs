@@ -23,8 +23,7 @@ pub fn open_base(dir: BorrowedFd<'_>, path: impl Arg) -> SysResult<OwnedFd> {
     fs::openat(dir, path, BASE, Mode::empty())
 }
 
-/// Opens the directory `path` below `root`, the root directory of another mount namespace. Absolute
-/// paths and symbolic links are relative to `root`, as after `chroot(2)`.
+/// Opens the directory `path` as if `root` were the root directory (`chroot(2)`).
 pub fn open_in_root(root: BorrowedFd<'_>, path: &str) -> SysResult<OwnedFd> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     match fs::openat2(root, path, BASE, Mode::empty(), resolve) {
@@ -52,15 +51,14 @@ pub fn read(dir: BorrowedFd<'_>, name: &str, owner: u32, limit: usize) -> Option
     if !is_regular || !is_short || ![0, owner].contains(&stat.st_uid) {
         return None;
     }
-    // One read(2) is enough, because the size is known. If the file grows after fstat(2), only its
-    // beginning is read, and parsing fails.
+    // One read(2) is enough, because the size is known.
     let mut bytes = Vec::with_capacity(usize::try_from(stat.st_size).ok()? + 1);
     rustix::io::read(reopen(&path, READ).ok()?, spare_capacity(&mut bytes)).ok()?;
     Some(bytes)
 }
 
-/// Calls `visit` with the name of each entry in a directory. Returns `None` if the directory is not
-/// owned by root, or can't be read.
+/// Calls `visit` with the name of each entry of a directory that root owns. Returns `None` for any
+/// other directory, or after an error.
 pub fn list(dir: BorrowedFd<'_>, mut visit: impl FnMut(&CStr)) -> Option<()> {
     let dir = fs::openat(dir, c".", READ | OFlags::DIRECTORY, Mode::empty()).ok()?;
     if fs::fstat(&dir).ok()?.st_uid != 0 {

@@ -12,8 +12,8 @@ pub struct Monitor {
     pub owner: RuntimeOwner,
 }
 
-/// The user and the PID namespace of a container runtime. The files of the runtime describe only
-/// containers that this user has started in this PID namespace.
+/// The user and the PID namespace of a container runtime. The runtime's files describe only the
+/// containers of this user and PID namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RuntimeOwner {
     /// User ID of the runtime's processes.

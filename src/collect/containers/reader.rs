@@ -164,8 +164,8 @@ impl NameReader {
         Some(Names { container: Some(name), ..Names::default() })
     }
 
-    /// Opens the directories in which Docker stores its containers. Also tries the default
-    /// directory, because containers can outlive the daemon (`live-restore`).
+    /// Opens the directories in which Docker stores its containers. On the host, also opens the
+    /// default directory, because containers can outlive their daemon (`live-restore`).
     fn docker_directories(&self, owner: RuntimeOwner) -> Vec<OwnedFd> {
         let daemons = self.daemons.iter().filter(|(_, it)| *it == owner);
         let mut directories: Vec<_> =

@@ -8,8 +8,7 @@ use std::time::Duration;
 use crate::collect::kernel::nsfs;
 use crate::model::{Namespace, NamespaceId};
 
-/// Time within which the kernel normally frees an unused namespace. A namespace that exists for
-/// longer is considered to be in use.
+/// Time within which the kernel normally frees an unused namespace.
 pub const FREEING: Duration = Duration::from_millis(200);
 
 /// Returns the namespaces that still exist in the kernel. All `namespaces` must come from scans

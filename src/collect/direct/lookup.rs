@@ -172,8 +172,8 @@ impl Translator {
         }
         let namespaces = self.lineage(known);
         let mut text = Vec::with_capacity(4096);
-        // After any error, fall back to a scan. Even ESRCH does not prove that the process is gone:
-        // a thread that called `execve(2)` may have just replaced the leader.
+        // After any error, fall back to a scan. ESRCH does not prove that the process is gone,
+        // because `execve(2)` in another thread can replace the leader.
         read_record(&status, &mut text)?;
         let nspid = parse::status(&text).nspid;
         // If the process has only one PID, it is a member of pidns's own namespace, and its

@@ -133,8 +133,8 @@ fn has_other_owner(procfs: &Procfs, namespace: &NamespaceFd) -> bool {
     own.and_then(|own| Ok(namespace.user_namespace()?.inode() != own)).unwrap_or(false)
 }
 
-/// Returns `true` if the directory `proc` in a root directory is a procfs that shows pidns. Gives up
-/// after a time limit, because the directory may be on a file system that never answers.
+/// Returns `true` if the directory `proc` in a root directory is a procfs that shows pidns. Returns
+/// `false` if the file system does not answer in time.
 fn has_proc(root: &OwnedFd) -> bool {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
     let flags = OFlags::PATH | OFlags::CLOEXEC;

@@ -191,8 +191,8 @@ impl Descendants {
         Ok(bytes)
     }
 
-    /// Returns the descendants whose leader thread has exited, except the children that pidns can
-    /// reap. Other threads of a descendant may still be running.
+    /// Returns the descendants whose leader thread has exited. Leaves out the children that pidns
+    /// can reap.
     #[must_use]
     pub fn zombies(&self) -> BTreeSet<Pid> {
         let mut zombies = BTreeSet::new();
@@ -281,8 +281,8 @@ impl Descendants {
         };
         let child = Descendant { pid, has_exited: false, is_reapable: false, pidfd, raw };
         if parent.is_none() {
-            // Check the pidfd before waitid(2). In the opposite order, a process that exits between
-            // the two checks would look like a zombie that pidns cannot reap.
+            // Check the pidfd before waitid(2). Otherwise, a process that exits between the two
+            // checks would look like a zombie that pidns cannot reap.
             let has_exited = !child.still_has_its_pid();
             match child.pidfd.as_ref().map_or(ChildState::Unknown, child_state) {
                 ChildState::NotReapable => return Some(Descendant { has_exited, ..child }),
@@ -294,8 +294,8 @@ impl Descendants {
             }
         }
         // Accept the process only if its parent is the expected parent or pidns, which adopts
-        // orphans. Read the status after opening the pidfd: if the PID was reused before the pidfd
-        // was opened, the status shows another parent.
+        // orphans. If the PID was reused before the pidfd was opened, the status shows another
+        // parent.
         let status = status(&self.procfs, pid)?;
         let is_child = status.ppid == Some(self.viewer);
         let is_grandchild = parent.is_some_and(|parent| {
@@ -318,9 +318,8 @@ impl Descendants {
         RawPid::from_raw(i32::try_from(raw.as_u32()).ok()?)
     }
 
-    /// Lists the children of all threads of a process (`/proc/PID/task/TID/children`, since Linux
-    /// 3.5). Returns an empty list if the process is gone. Returns `None` if the list cannot be
-    /// read, or if the kernel was built without `CONFIG_PROC_CHILDREN`.
+    /// Lists the children of a process (`/proc/PID/task/TID/children`, since Linux 3.5). Returns an
+    /// empty list if the process is gone. Returns `None` if the list cannot be read.
     fn children(&self, parent: Pid, buffer: &mut Vec<u8>) -> Option<Vec<Pid>> {
         let mut children = Vec::new();
         let tasks = process_file(parent, "task")

@@ -98,8 +98,8 @@ struct Abandoned {
     ended: Option<Instant>,
 }
 
-/// The process that a thread is reading, and the second process if the thread compares two. PID 0
-/// means that there is no such process.
+/// The processes that a thread is reading. The second process exists only while the thread compares
+/// two processes. PID 0 means no process.
 #[derive(Default)]
 struct Reader {
     /// PID of the process that the thread is reading (lower 32 bits), and number of existing
@@ -161,8 +161,8 @@ pub fn spawn_scoped<'scope, T: Send + 'scope>(
     })
 }
 
-/// Registers `release`, which is called if pidns abandons the work of this thread. `release` must
-/// not wait for a lock, because this thread may be blocked while it holds the lock.
+/// Registers a function that is called if pidns abandons the work of this thread. The function must
+/// not wait for a lock, because this thread may hold the lock while it is blocked.
 pub fn when_abandoned(release: impl FnOnce() + Send + 'static) {
     if let Some(work) = WORK.with(|work| work.get().cloned()) {
         lock(&work.releases).push(Box::new(release));
@@ -207,9 +207,9 @@ pub fn check(pid: Pid) -> Result<()> {
     if is_avoided(pid) { Err(Errno::BUSY) } else { Ok(()) }
 }
 
-/// Checks that this thread may open the file `path` of the process that it is reading. Fails with
-/// `EBUSY` if pidns avoids that process and `path` is not in [`LOCK_FREE`]. Fails with `ECANCELED`
-/// if the work of this thread was abandoned.
+/// Checks whether this thread may open the file `path` of the process that it is reading. Fails
+/// with `EBUSY` if pidns avoids the process, unless `path` is one of its [`LOCK_FREE`] files. Fails
+/// with `ECANCELED` if the work of this thread was abandoned.
 pub fn check_file(path: &[u8]) -> Result<()> {
     check_wanted()?;
     if avoided_count() == 0 {
@@ -316,8 +316,8 @@ impl Drop for Reading {
         let _ = READER.try_with(|reader| {
             let current = reader.read.load(Ordering::Relaxed);
             let count = (current >> 32).saturating_sub(1);
-            // The assignment `reading = Reading::of(pid)` creates the new `Reading` before it drops
-            // the old one. So this drop must not overwrite the PID of the new `Reading`.
+            // In `reading = Reading::of(pid)`, the new `Reading` is created before the old one is
+            // dropped. The drop must not overwrite the PID of the new `Reading`.
             let is_innermost = pid_of(current) == self.pid && self.outer_pid != 0;
             let pid = if is_innermost { self.outer_pid } else { pid_of(current) };
             reader.read.store(entry(count, pid), Ordering::Relaxed);

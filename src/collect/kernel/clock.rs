@@ -63,7 +63,7 @@ pub fn shows_all_start_times() -> bool {
 }
 
 /// Converts a start time from `/proc/PID/stat` to the clock of the initial time namespace. Returns
-/// `None` if the result cannot be computed.
+/// `None` if that is impossible.
 pub fn start_time(shown: u64) -> Option<u64> {
     let offset = offset().filter(|offset| offset % NANOSECONDS_PER_TICK == 0)?;
     // The kernel prints a negative start time as an unsigned number, which is above this limit.
@@ -97,9 +97,8 @@ fn read_offset() -> SysResult<Option<i64>> {
     if current == Some(INITIAL_TIME_NAMESPACE) {
         return Ok(Some(0));
     }
-    // `timens_offsets` shows the offset of the time namespace for pidns's children
-    // (`time_for_children`). pidns's own time namespace can be different: `unshare --time` changes
-    // only `time_for_children`, and on some kernels, execve(2) does not switch to it.
+    // `timens_offsets` shows the offset for pidns's children (`time_for_children`). pidns itself
+    // can have another offset, because `unshare --time` changes only `time_for_children`.
     if namespace_link(descriptors, c"../ns/time_for_children", "time")? != current {
         return Ok(None);
     }

@@ -32,7 +32,7 @@ const STATMOUNT_MNT_POINT: u64 = 0x10;
 const STATMOUNT_SIZE: usize = 512;
 
 /// Maximum size of the buffer for `statmount(2)`. The result contains two strings: the path of the
-/// mount point, and the root of the mount within nsfs, for example `pid:[4026531836]`.
+/// mount point, and a short root such as `pid:[4026531836]`.
 const MAX_STATMOUNT: usize = STATMOUNT_SIZE + PATH_MAX + 256;
 
 /// A mount namespace whose mounts have been listed with `listmount(2)`.
@@ -45,8 +45,8 @@ pub struct ListedMounts<'a> {
 }
 
 impl<'a> ListedMounts<'a> {
-    /// Reads all mounts of a mount namespace, and returns the bind mounts of PID and mount
-    /// namespaces. Fails with `EBUSY` if the time limit in `waits` has been reached.
+    /// Finds the bind mounts of PID and mount namespaces in a mount namespace. Fails with `EBUSY`
+    /// if the time limit in `waits` has been reached.
     pub fn list(namespace: &NamespaceFd, waits: &'a WaitLimit) -> Result<(Self, MountList)> {
         let this = Self { namespace_id: namespace.mount_namespace_id()?, waits };
         let mut found = MountList::default();

@@ -45,9 +45,8 @@ const KCMP_FILES: i32 = 2;
 const CLONE_NEWNS: i32 = 0x2_0000;
 const CLONE_NEWPID: i32 = 0x2000_0000;
 
-// System call number of statmount(2); listmount(2) has the next number. On most architectures,
-// statmount(2) is 457 and pidfd_open(2) is 434. Alpha, MIPS and x32 add the same offset to all
-// system call numbers.
+// System call numbers. On most architectures, statmount(2) is 457 and pidfd_open(2) is 434. Alpha,
+// MIPS and x32 add the same offset to all system call numbers.
 const STATMOUNT: libc::c_long = libc::SYS_pidfd_open + 23;
 const LISTMOUNT: libc::c_long = libc::SYS_pidfd_open + 24;
 

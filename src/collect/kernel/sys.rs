@@ -31,17 +31,17 @@ use crate::collect::parse;
 /// File system type of procfs, as `statfs(2)` reports it.
 pub const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 
-/// Flags for opening a file for reading. With these flags, opening a FIFO does not wait for its
-/// other end, and a terminal does not become the controlling terminal.
+/// Flags for opening a file for reading. Opening a FIFO does not wait for its other end, and a
+/// terminal does not become the controlling terminal.
 pub const READ: OFlags =
     OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
-/// Size limit for a file in `/proc/PID`. The longest possible file is a status with 65,536
-/// supplementary groups, about 700 KiB.
+/// Size limit for a file in `/proc/PID`. The longest file, a status with 65,536 supplementary
+/// groups, has about 700 KiB.
 const MAX_FILE: usize = 4 * 1024 * 1024;
 
-/// Size limit for mount tables. By default, a mount namespace has at most 100,000 mounts
-/// (`fs.mount-max`). With paths of 1,000 bytes, its mount table is half this size.
+/// Size limit for mount tables. With 100,000 mounts (the default of `fs.mount-max`) and paths of
+/// 1,000 bytes, a mount table is half this size.
 pub const MAX_MOUNTINFO: usize = 256 * 1024 * 1024;
 
 /// Returns the file system type of an open file, or of a file opened with `O_PATH`. Sends a request
@@ -155,8 +155,8 @@ fn open_within(dir: BorrowedFd<'_>, name: impl Arg + Copy, flags: OFlags) -> Sys
     }
 }
 
-/// Opens the file that an `O_PATH` descriptor refers to. The caller must know that this file is
-/// safe to open. Fails with `ENOSYS` if [`own_descriptors`] does.
+/// Opens the file that an `O_PATH` descriptor refers to. The file must be known to be safe to open.
+/// Fails with `ENOSYS` if [`own_descriptors`] does.
 pub fn reopen(path: &OwnedFd, flags: OFlags) -> SysResult<OwnedFd> {
     let mut number = itoa::Buffer::new();
     let name = number.format(path.as_raw_fd());
@@ -176,8 +176,8 @@ pub fn own_descriptors() -> SysResult<BorrowedFd<'static>> {
     Ok(DIR.get_or_init(|| dir).as_fd())
 }
 
-/// Returns the procfs that was mounted at /proc at the first call of this function. `pidns run`
-/// uses this procfs even if the command later unmounts /proc or mounts another procfs there.
+/// Returns the procfs that was mounted at /proc at the first call of this function. The command of
+/// `pidns run` may later unmount it.
 pub fn first_procfs() -> SysResult<BorrowedFd<'static>> {
     static DIR: OnceLock<OwnedFd> = OnceLock::new();
     if let Some(dir) = DIR.get() {
@@ -221,8 +221,8 @@ pub fn private_procfs() -> SysResult<OwnedFd> {
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
 }
 
-/// Opens a file on the file system of `dir`. The file may be on another mount of this file system.
-/// Fails with `EXDEV` if the file is on another file system.
+/// Opens a file on the file system of `dir`, even on another mount of it. Fails with `EXDEV` if the
+/// file is on another file system.
 pub fn open_on_device(dir: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> SysResult<OwnedFd> {
     let path = fs::openat(dir, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let device = |fd| FileId::of_descriptor(fd).map(|id| id.device);

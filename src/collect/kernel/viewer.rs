@@ -34,8 +34,8 @@ pub fn is_host_root() -> bool {
     may_trace_all() && may_load_bpf() && own == Ok(Some(INITIAL_PID_NAMESPACE))
 }
 
-/// Returns the number of bytes that pidns can still map before it reaches the limit of its address
-/// space (`RLIMIT_AS`). Returns `None` if there is no limit.
+/// Returns the number of bytes that pidns can still map before it reaches `RLIMIT_AS`. Returns
+/// `None` if there is no limit.
 pub fn free_address_space() -> Option<u64> {
     let limit = getrlimit(Resource::As).current?;
     let status = read_own(c"self/status").unwrap_or_default();
@@ -43,7 +43,7 @@ pub fn free_address_space() -> Option<u64> {
 }
 
 /// Returns `true` if pidns runs under a seccomp filter. The filter may kill pidns for a forbidden
-/// system call (`SECCOMP_RET_KILL_PROCESS`), and pidns cannot find out which calls it forbids.
+/// system call, and pidns cannot find out which calls are forbidden.
 pub fn has_seccomp_filter() -> bool {
     let status = read_own(c"self/status").unwrap_or_default();
     parse::seccomp_mode(&status).is_some_and(|mode| mode != 0)
@@ -54,8 +54,7 @@ fn has_everywhere(capability: CapabilitySet) -> bool {
         && capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))
 }
 
-/// Returns `true` if pidns is in the initial user namespace, and in the group with this GID. In any
-/// other user namespace, the GID can denote another group.
+/// Returns `true` if pidns is in the group with this GID of the initial user namespace.
 pub fn is_in_group(gid: u32) -> bool {
     is_in_initial_user_namespace()
         && (rustix::process::getegid().as_raw() == gid

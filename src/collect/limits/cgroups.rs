@@ -16,8 +16,8 @@ use crate::collect::parse::{self, CgroupMount, LimitMax};
 /// Inode of the initial cgroup namespace (`PROC_CGROUP_INIT_INO` in the kernel).
 const INITIAL_CGROUP_NAMESPACE: u64 = 0xEFFF_FFFB;
 
-/// Maximum number of cgroup levels to read for a process, starting from the process's own cgroup.
-/// Unprivileged users can nest thousands of cgroups in a delegated cgroup.
+/// Maximum number of cgroup levels to read for a process, starting from its own cgroup.
+/// Unprivileged users can nest thousands of cgroups.
 const MAX_LEVELS: usize = 64;
 
 /// The mounted cgroup hierarchies with the pids controller.
@@ -44,8 +44,8 @@ pub struct CgroupDir {
     parent: Option<usize>,
 }
 
-/// The cgroups of the processes that were read, and all ancestors of these cgroups. Each cgroup is
-/// stored only once, because the paths of nested cgroups are long.
+/// The cgroups of the processes that were read, and their ancestors. Each cgroup is stored only
+/// once, because the paths of nested cgroups are long.
 #[derive(Default)]
 struct CgroupTree {
     cgroups: Vec<CgroupDir>,
@@ -120,8 +120,8 @@ impl PidsController {
         Self { v1, v2, is_initial_namespace, cgroups: CgroupTree::default() }
     }
 
-    /// Returns `true` if limits of a cgroup's ancestors were left out, because the cgroup is nested
-    /// more than [`MAX_LEVELS`] levels deep.
+    /// Returns `true` if a cgroup has ancestors that were left out, because it is nested more than
+    /// [`MAX_LEVELS`] levels deep.
     pub fn is_truncated(&self, innermost: Option<usize>) -> bool {
         let outermost = self.climb(innermost).last();
         outermost.and_then(|index| self.cgroup(index)).is_some_and(|it| !it.is_topmost)

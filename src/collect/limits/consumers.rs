@@ -20,8 +20,8 @@ pub struct Consumers<'a> {
     users: HashMap<u32, Consumed>,
 }
 
-/// The largest consumer of a limit, and the number of zombies that count towards the limit. The
-/// largest consumer is the process, container or user with the most tasks.
+/// The largest consumer of a limit (the process, container or user with the most tasks), and the
+/// number of zombies that count towards the limit.
 #[derive(Clone)]
 struct Consumed {
     largest: Option<Consumer>,

@@ -228,8 +228,8 @@ fn by_user<'a>(host: &LimitedHost<'a>) -> HashMap<u32, Rc<[&'a Process]>> {
 
 fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     let by_user = by_user(host);
-    // The number of tasks for each user and user namespace. Processes with the same user and the
-    // same user namespace share this number, but can have different maximums.
+    // The number of tasks for each user and user namespace. Processes can share this number, but
+    // have different maximums.
     let mut counted = HashMap::new();
     let limits = host.processes.iter().filter(|it| !it.is_exempt).flat_map(|it| {
         let max =
@@ -242,8 +242,8 @@ fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
                 max,
             };
             // A user namespace inherits the limit of its creator. At each fork in the user
-            // namespace, the kernel also checks the creator's number of tasks against the inherited
-            // limit.
+            // namespace, the kernel also checks the inherited limit against the creator's number of
+            // tasks.
             let above = counts.iter().zip(counts.iter().skip(1)).filter_map(|(below, it)| {
                 let max = LimitMax::of_kernel(it.most_tasks);
                 let is_limited = max != LimitMax::Unlimited;
@@ -311,8 +311,8 @@ fn unreadable(errno: Errno) -> String {
 fn max_pid_namespaces<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     let name = c"sys/user/max_pid_namespaces";
     let own_max = host.sysctl(name).map(LimitMax::of_kernel);
-    // Leave out processes whose real and effective UIDs differ: the kernel counts a new namespace
-    // for the effective UID of its creator, but `counts` returns the counts for the real UID.
+    // Leave out processes whose real and effective UIDs differ. The kernel counts a new namespace
+    // for the effective UID, but `counts` uses the real UID.
     let limits = host.processes.iter().filter(|it| !it.is_setuid).flat_map(|it| {
         let subject = if let Some(counts) = counts(host, it) {
             let limit = |it: &UserCount| SubjectTo {

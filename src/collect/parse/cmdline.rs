@@ -4,8 +4,8 @@ use smol_str::SmolStr;
 
 /// Splits a command line into its arguments. A NUL byte ends each argument.
 ///
-/// The command line of zombies and kernel threads is empty. The last NUL may be missing if the
-/// process has overwritten its command line. Bytes that are not valid UTF-8 become U+FFFD.
+/// The command line of zombies and kernel threads is empty. Bytes that are not valid UTF-8 become
+/// U+FFFD.
 #[must_use]
 pub fn cmdline(bytes: &[u8]) -> Vec<SmolStr> {
     if bytes.is_empty() {

@@ -123,8 +123,7 @@ pub fn hidepid(mountinfo: &[u8], major: u32, minor: u32) -> Option<HidePid> {
 /// hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CgroupMount {
-    /// Name of the controller in cgroup version 1, such as `freezer`. Empty for cgroup version 2,
-    /// which has a single hierarchy for all controllers.
+    /// Name of the controller in cgroup version 1, such as `freezer`. Empty for cgroup version 2.
     pub controller: &'static str,
     /// Path of the cgroup at the root of the mount, as seen from the reader's cgroup namespace.
     pub root: Vec<u8>,

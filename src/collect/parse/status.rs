@@ -87,8 +87,7 @@ pub fn status(bytes: &[u8]) -> Status {
     status
 }
 
-/// Parses only `Pid`, which [`status`] skips. `Pid` shows which process the status belongs to, even
-/// on kernels without `NSpid` (before Linux 4.1).
+/// Parses only `Pid`, which [`status`] skips.
 #[must_use]
 pub fn status_pid(status: &[u8]) -> Option<Pid> {
     numbers(field(status, b"Pid:")?).next().and_then(Pid::new)
@@ -108,8 +107,8 @@ pub fn virtual_memory(status: &[u8]) -> Option<u64> {
     Some(u64::from(kibibytes) * 1024)
 }
 
-/// Finds `Threads`, which comes after about twenty lines about the address space. Few of these
-/// lines contain a `T`, so searching for `T` is faster than splitting the text into lines.
+/// Finds `Threads` after the lines about the address space. Few of these lines contain a `T`, so
+/// searching for `T` is faster than splitting the text into lines.
 fn threads_after_memory(lines: &[u8]) -> Option<NonZeroU32> {
     let value = memchr_iter(b'T', lines).find_map(|at| {
         let begins_line = at == 0 || lines.get(at - 1) == Some(&b'\n');
@@ -134,7 +133,7 @@ fn nspid(value: &[u8]) -> Nspid {
     pids
 }
 
-/// The leaders of a process's session and process group. A leader is `None` if it has no PID in the
+/// The leaders of a process's session and process group; `None` for a leader without a PID in the
 /// process's own namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Leaders {
@@ -144,8 +143,8 @@ pub struct Leaders {
     pub group: Option<Pid>,
 }
 
-/// Parses only the session ID and the process group ID (`NSsid` and `NSpgid`), which [`status`]
-/// skips. Needed only if the namespace link of the process can't be read.
+/// Parses only the session leader and the process group leader (`NSsid` and `NSpgid`), which
+/// [`status`] skips.
 #[must_use]
 pub fn leaders(status: &[u8]) -> Leaders {
     let leader = |name| field(status, name).and_then(shared_leader);
@@ -204,8 +203,8 @@ pub fn thread_group(status: &[u8]) -> Option<Pid> {
     numbers(field(status, b"Tgid:")?).next().and_then(Pid::new)
 }
 
-/// Parses only the number of context switches: the sum of `voluntary_ctxt_switches` and
-/// `nonvoluntary_ctxt_switches`. The sum increases each time the thread is switched out.
+/// Parses only the number of context switches, voluntary and involuntary. The number increases each
+/// time the thread is switched out.
 #[must_use]
 pub fn context_switches(status: &[u8]) -> Option<u64> {
     let count = |name| number::<u64>(field(status, name)?.trim_ascii());
