@@ -174,8 +174,8 @@ pub fn warn_in_full_until(stop: BorrowedFd<'_>, text: &[u8]) {
         Unbuffered { stop: Some(stop), ..Unbuffered::new(io::stderr().as_fd()) }.write_all(text);
 }
 
-/// Formats a message as one line. A single write of the line keeps it intact between the output of
-/// other programs.
+/// Formats a message as one line. Output of other programs cannot split it if it is written with a
+/// single write.
 fn line(message: impl fmt::Display) -> Vec<u8> {
     format!("pidns: {}\n", Sanitized(message)).into_bytes()
 }

@@ -37,11 +37,11 @@ pub fn with_enough_stack(main: fn() -> ExitCode) -> ExitCode {
 /// Otherwise, a file opened later could become standard output and be overwritten.
 ///
 /// The replacement is the read end of a pipe without a writer. Reading from it returns end-of-file.
-/// Writing to it fails with `EBADF`, as for a closed descriptor. It is close-on-exec.
+/// Writing to it fails with `EBADF`, as for a closed descriptor. The replacement is close-on-exec.
 ///
 /// Without this function, the Rust runtime would open /dev/null for closed descriptors, and output
-/// would be lost without an error. pidns could not tell this /dev/null from one that the caller has
-/// chosen. In a chroot without /dev/null, the runtime would abort.
+/// would be lost without an error. pidns could not distinguish this /dev/null from one that the
+/// caller has chosen. In a chroot without /dev/null, the runtime would abort.
 extern "C" fn replace_closed_descriptors() {
     let is_closed = |fd: BorrowedFd<'_>| fcntl_getfd(fd).is_err();
     while [stdin(), stdout(), stderr()].into_iter().any(is_closed)

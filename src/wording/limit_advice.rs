@@ -72,10 +72,8 @@ fn which_pids(adviser: &Adviser<'_>, limit: &Limit) -> String {
 }
 
 /// Returns a command that lists the tasks counted by a limit, or only the tasks of its main
-/// consumer. Returns `None` if there is no such command.
-///
-/// If the main consumer is a process with one task, also returns `None`, because the line about the
-/// limit already names this process.
+/// consumer. Returns `None` if there is no such command, or if the main consumer is a process with
+/// one task. The line about the limit already names such a process.
 fn tasks_command(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
     // The command shows the PID namespace of the user's shell. Suggest it only if the procfs shows
     // the same PID namespace.

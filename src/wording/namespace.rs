@@ -17,8 +17,8 @@ use crate::model::{
 };
 use crate::query::fold::{Folding, MemberRow, Siblings, TreeRow, keeping};
 
-/// Maximum number of holders that a line names for one namespace. The line shows the number of
-/// remaining holders.
+/// Maximum number of holders that a line names for one namespace. The remaining holders are only
+/// counted.
 const HOLDERS: usize = 3;
 
 /// The explanation of the arrow between two PIDs of a process (`a → b`).
@@ -41,8 +41,8 @@ pub fn is_wrong(snapshot: &Snapshot) -> bool {
 
 /// Describes the namespaces and processes of one graph.
 ///
-/// Similar namespaces can be folded into one line. The parameter `in_each` or `of_each` is `true`
-/// for lines below such a line, because they apply to each of the folded namespaces.
+/// A line can stand for several similar namespaces (folding). For lines below such a line, the
+/// parameter `in_each` or `of_each` is `true`.
 #[derive(Clone, Copy)]
 pub struct Describe<'a> {
     graph: &'a PidGraph,

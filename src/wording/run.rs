@@ -221,8 +221,8 @@ pub fn killed_text(killed: &Killed, graph: Option<&PidGraph>) -> String {
     text
 }
 
-/// Returns a phrase that names an outsider and its parent. An outsider does not descend from the
-/// command, but is in a PID namespace that the command created.
+/// Returns a phrase that names an outsider and its parent. An outsider is in a PID namespace that
+/// the command created, but does not descend from the command.
 fn outsider_text(graph: &PidGraph, pid: Pid) -> String {
     let name = ProcessRef::new(graph, pid, None);
     let process = graph.known_process(pid);

@@ -1,9 +1,9 @@
 //! Escapes text for terminals and CI logs. The names of processes and mount points can contain any
 //! characters, including control sequences and CI commands.
 //!
-//! This module escapes control characters, bidirectional and invisible characters, and characters
-//! that XML forbids. No existing library escapes all of them. Escapes for a single output format
-//! are in that format's module.
+//! Escapes control characters, bidirectional and invisible characters, and characters that XML
+//! forbids. No existing library escapes all of them. The module of each output format has its own
+//! escapes.
 
 use std::fmt::{self, Write as _};
 

@@ -1,9 +1,9 @@
 //! Writes metrics in a text format that OpenMetrics 1.0 and Prometheus (0.0.4) have in common.
 //!
-//! All metrics are gauges, because their syntax is the same in both formats. Prometheus ignores the
-//! lines `# UNIT` and `# EOF` of OpenMetrics, because they are comments there. The text is valid
-//! for Prometheus, the textfile collector of node_exporter, and `promtool check metrics`. The
-//! number of time series is small even on a host with very many namespaces.
+//! All metrics are gauges, because gauges have the same syntax in both formats. For Prometheus, the
+//! lines `# UNIT` and `# EOF` are comments. The text is also valid for the textfile collector of
+//! node_exporter, and for `promtool check metrics`. The number of time series is small even on a
+//! host with very many namespaces.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,8 +33,8 @@ pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
     out.flush()
 }
 
-/// Maximum number of namespaces with a time series of their own for the member count. The largest
-/// namespaces have one. All other namespaces share one time series.
+/// Maximum number of namespaces with their own time series for the member count. The largest
+/// namespaces come first. All other namespaces share one time series.
 const LARGEST: usize = 20;
 
 #[derive(Debug)]
@@ -184,8 +184,8 @@ fn namespaces(graph: &PidGraph) -> Vec<Sample> {
 /// alive.
 type Keeps = fn(&PidGraph, &Namespace) -> bool;
 
-/// The kinds of objects that can keep a namespace alive after its init has terminated: the label of
-/// each kind, and a function that looks for such objects.
+/// The kinds of objects that can keep a dead namespace alive, each as a label and a function that
+/// looks for such objects.
 const KEEPERS: [(&str, Keeps); 11] = [
     ("fd", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Fd { .. }))),
     ("mount", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Mount { .. }))),

@@ -1,10 +1,11 @@
 //! Writes the document as YAML 1.2, with the same fields as JSON.
 //!
-//! This project has its own YAML writer, because YAML libraries do not quote some strings, such as
-//! `no`, `1_000`, `12:30`, `2026-11-25` and `<<`. Readers may convert such strings to another type.
-//! This writer puts all strings in double quotes. Double-quoted YAML strings support all escapes of
-//! JSON, so `serde_json` can escape them. This module adds only line breaks, indentation and
-//! quotes.
+//! This project has its own YAML writer, because YAML libraries do not quote strings such as `no`,
+//! `1_000`, `12:30`, `2026-11-25` and `<<`. Readers may convert these strings to another type.
+//!
+//! This writer puts all strings in double quotes. `serde_json` can escape them, because
+//! double-quoted YAML strings support all escapes of JSON. This module adds only line breaks,
+//! indentation and quotes.
 
 use std::io::{self, Write};
 

@@ -60,8 +60,8 @@ fn write_limit(
     Ok(())
 }
 
-/// Returns `true` if the report shows the limit. Reports always show a limit that is reached or
-/// unknown. They show other limits only with a maximum, and never `InitTerminated`.
+/// Returns `true` if the report shows the limit. Reports show every limit that is reached or
+/// unknown. Of the others, reports show those with a maximum, except `InitTerminated`.
 fn is_shown(limit: &Limit) -> bool {
     let is_open = limit.full == Some(false);
     !(is_open && (limit.max.is_none() || limit.kind == LimitKind::InitTerminated))

@@ -1,7 +1,7 @@
 //! Draws lines as a tree, and wraps them at the width of the terminal.
 //!
-//! A line that is too long is broken between its parts, with a hanging indent. A part that is too
-//! long is broken after a space, or anywhere if it has no space.
+//! Breaks a long line between its parts, with a hanging indent. Breaks a long part after a space
+//! or, if it has none, at any character.
 
 use std::io::{self, Write};
 
@@ -276,9 +276,9 @@ impl<'o> TreeDrawer<'o> {
     }
 }
 
-/// Returns how many bytes of `text` to write on a line with `columns` columns. If not all fit, ends
-/// the line after the last space that fits. If no space fits, ends the line after any character.
-/// The line has at least one character.
+/// Returns how many bytes of `text` to write on a line with `columns` columns. Breaks a longer text
+/// after the last space that fits or, if there is none, at any character. The line always has at
+/// least one character.
 fn fitting(text: &str, columns: usize) -> usize {
     let (mut column, mut after_space) = (0, None);
     for (at, character) in text.char_indices() {

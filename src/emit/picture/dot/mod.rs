@@ -3,21 +3,21 @@
 //! This project has its own DOT writer, because every box is an HTML-like label. DOT libraries do
 //! not build or escape such labels.
 //!
-//! Graphviz would draw a large group of siblings as one long column of nodes. So such a group
-//! shares a shelf: a single node that arranges their boxes in columns. A group of siblings goes on
-//! a shelf if it has more than [`MOST_SEPARATE`] members, or if it is more than [`MOST_SEPARATE`]
-//! levels below the root. Siblings with children and siblings without children are separate groups.
-//! On a shelf, the box of a namespace contains the boxes of its children. Every namespace that is
-//! not on a shelf is a separate node, with an edge from its parent.
+//! Graphviz would draw a large group of siblings as one long column of nodes. Instead, the siblings
+//! share a shelf: a single node that arranges their boxes in columns. A group goes on a shelf if it
+//! has more than [`MOST_SEPARATE`] members, or if it is more than [`MOST_SEPARATE`] levels below
+//! the root. Siblings with children and siblings without children are separate groups. On a shelf,
+//! the box of a namespace contains the boxes of its children. All other namespaces are separate
+//! nodes, each with an edge from its parent.
 //!
 //! A namespace that a process keeps alive is a separate node even in a large group. On a shelf, an
-//! edge from the process to its box would cross other boxes. Such namespaces go on the shelf only
-//! if the group has more than [`MOST_SEPARATE`] of them, or if the group is too deep.
+//! edge from the process to its box would cross other boxes. If the group has more than
+//! [`MOST_SEPARATE`] such namespaces, or is too deep, they also go on the shelf.
 //!
-//! The SVG contains the state of each namespace, so that style sheets can select boxes by state.
-//! The class of a node is the state. A box on a shelf is a table, and tables cannot have a class,
-//! so every box also has the state in the attribute `target`. Graphviz turns this attribute into a
-//! link around the box. The link has no address, so a click on it does nothing.
+//! The SVG contains the state of each namespace, because style sheets can then select boxes by
+//! state. The class of a node is the state. A box on a shelf is a table, and tables cannot have a
+//! class. Every box therefore has the state in the attribute `target`. Graphviz turns this
+//! attribute into a link without an address.
 
 mod escape;
 mod table;
@@ -38,8 +38,8 @@ use crate::wording::phrase::{Clipped, Count, Symbols, more_processes, unplaced};
 use escape::quoted;
 use table::{BoxTable, Boxed, LINES, PART, StateLook, shelf};
 
-/// Maximum number of siblings that are drawn as separate nodes, and maximum level of such siblings.
-/// Beyond this, siblings share a shelf: a single node with many boxes.
+/// Maximum number of siblings to draw as separate nodes, and maximum level for doing so. All other
+/// siblings share a shelf: a single node with many boxes.
 const MOST_SEPARATE: usize = 6;
 
 /// Writes a graph.

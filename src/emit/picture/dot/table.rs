@@ -294,9 +294,9 @@ impl BoxTable {
 const INDENT: usize = 2;
 const NEXT_LINE: &str = "<br align=\"left\"/>  ";
 
-/// Returns how many of `characters` to write on a line with space for `room` characters. If not all
-/// fit, ends the line after the last space that fits. If no space fits, ends the line after any
-/// character. Always returns at least 1.
+/// Returns how many of `characters` to write on a line with space for `room` characters. Breaks a
+/// longer text after the last space that fits or, if there is none, at any character. Always
+/// returns at least 1.
 fn fitting(characters: &[char], room: usize) -> usize {
     if characters.len() <= room {
         return characters.len();

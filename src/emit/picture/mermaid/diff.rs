@@ -1,7 +1,7 @@
 //! Draws a comparison as a Mermaid chart of the changed branches.
 //!
-//! If the chart would be too large, each box shows only the number of changed processes. If it is
-//! still too large, some namespaces are left out, and an extra box shows how many.
+//! In a large chart, each box shows only the number of changed processes. In a very large chart,
+//! some namespaces are left out, and an extra box shows how many.
 
 use std::io::{self, Write};
 

@@ -1,6 +1,7 @@
 //! Draws the hierarchy as a Mermaid chart. Similar members and namespaces are always folded.
 //!
-//! If the chart would be too large, it is simplified in these steps. The boxes say what is missing.
+//! A chart that is too large is simplified in these steps. The boxes say what is missing.
+//!
 //! 1. Members are left out.
 //! 2. The deepest live namespaces are left out.
 //! 3. Siblings share a box if they are not live and have no children.

@@ -1,7 +1,7 @@
 //! Draws Mermaid flowcharts for Markdown on GitHub and other sites.
 //!
-//! GitHub renders a chart only if it has at most 500 edges and 50,000 characters. So callers leave
-//! out boxes until the chart [fits](Chart::fits).
+//! GitHub renders a chart only if it has at most 500 edges and 50,000 characters. Callers leave out
+//! boxes until the chart [fits](Chart::fits).
 
 pub mod diff;
 pub mod hierarchy;
