@@ -13,8 +13,8 @@ use super::{namespace, process};
 use crate::collect::parse::Leaders;
 use crate::model::{Namespace, NamespaceId, Pid, Process};
 
-/// Limits on the size of a forest. With low limits, tests are fast, and many namespaces have the
-/// same level and the same PIDs. So tests detect code that confuses two namespaces.
+/// Limits on the size of a forest. Low limits make tests fast. With low limits, many namespaces
+/// have the same level and the same PIDs, so tests detect code that confuses two namespaces.
 const MAX_TASKS: usize = 40; // at most 64, so that one u64 has a bit for each task
 const MAX_NAMESPACES: usize = 12;
 const MAX_DEPTH: usize = 5;
@@ -32,8 +32,8 @@ pub enum Call {
     CloneParent { by: u8, skip: u8 },
     /// `unshare(2)` with `CLONE_NEWPID`: the caller's next children start in a new namespace.
     Unshare { by: u8 },
-    /// Process `by` calls `setns(2)` and then `fork(2)`, as `nsenter(1)` does. The new process, and
-    /// later children of `by`, start in the PID namespace of process `of`.
+    /// `setns(2)` and then `fork(2)`, as in `nsenter(1)`. The new process, and later children of
+    /// `by`, start in the PID namespace of process `of`.
     Enter { by: u8, of: u8, skip: u8 },
     /// `setsid(2)`.
     SetSid { by: u8 },
