@@ -458,8 +458,8 @@ mod tests {
         path.replace("UNIT_UID", UNIT_UID).replace("UID", UID).replace("ID", ID)
     }
 
-    /// Finds the container of a live process with the version 2 cgroup `path`, and formats it with
-    /// [`say`]. Asserts that [`of_path`] finds the same container.
+    /// Finds the container of a live process with the version 2 cgroup `path`. Asserts that
+    /// [`of_path`] finds the same container.
     fn read(path: &str) -> String {
         let said = say(live(format!("0::{}\n", fill(path)).as_bytes()));
         let path = fill(path);

@@ -12,15 +12,15 @@ const SHORT_ID: usize = 12;
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "container"))]
 pub struct Container {
-    /// The runtime that created the container: docker, containerd, cri-o, podman, lxc (also for LXD
-    /// and Incus, which use the same paths), systemd-nspawn, buildkit, runc, crun or garden. If the
-    /// cgroup path does not name the runtime: kubernetes in a pod, otherwise unknown. For a systemd
-    /// unit: systemd. Later versions may add runtimes.
+    /// The runtime that created the container: docker, containerd, cri-o, podman, lxc,
+    /// systemd-nspawn, buildkit, runc, crun or garden. LXD and Incus also count as lxc, because
+    /// they use the same paths. For a systemd unit: systemd. If the cgroup path does not name the
+    /// runtime: kubernetes in a pod, otherwise unknown. Later versions may add runtimes.
     pub runtime: String,
     /// ID of the container in its runtime. Some runtimes, such as lxc, use the name as the ID.
     pub id: String,
-    /// Name of the container, from a file of the runtime. Null if the container has only an ID, or
-    /// if the file could not be read.
+    /// Name of the container, from a file of the runtime. Null if there is no name, or if the file
+    /// could not be read.
     pub name: Option<String>,
     /// The Kubernetes pod that contains the container, or null.
     pub pod: Option<Pod>,
@@ -63,8 +63,8 @@ impl Container {
     }
 }
 
-/// Examples: `docker web (5feceb66ffc8)`, `pod shop/web-0 app (containerd 99f3a16ea25b)` and,
-/// without a name, `docker 5feceb66ffc8`. The alternate form (`{:#}`) contains the full ID.
+/// Examples: `docker web (5feceb66ffc8)` and `pod shop/web-0 app (containerd 99f3a16ea25b)`.
+/// Without a name: `docker 5feceb66ffc8`. The alternate form (`{:#}`) contains the full ID.
 impl fmt::Display for Container {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let runtime = &self.runtime;

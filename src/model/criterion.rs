@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "criterion"))]
 pub struct Criterion {
     /// Name of the filter option: pid (for PIDs given as arguments), root, depth, members, comm,
-    /// user, env, container, state or descendants-of. `pidns run` uses descendants-of to select the
-    /// processes that descend from pidns itself. Later versions may add options.
+    /// user, env, container, state or descendants-of. In a report of `pidns run`, descendants-of
+    /// selects the descendants of pidns itself. Later versions may add options.
     pub by: FilterOption,
     /// The values of the option, as text. A namespace is identified by its ID.
     pub values: Vec<String>,

@@ -114,8 +114,8 @@ pub type Nspid = SmallVec<[Pid; 6]>;
     )
 )]
 pub enum NamespaceId {
-    /// A namespace with this inode on nsfs: `pid:[4026531836]`. The inode is unique among existing
-    /// namespaces.
+    /// A namespace with this inode on nsfs: `pid:[4026531836]`. No other existing namespace has the
+    /// same inode.
     Inode(u64),
     /// A namespace whose inode could not be read: `pid:[?6]`. The number is the PID of the init or,
     /// if there is no init, the lowest PID of all members.

@@ -107,7 +107,7 @@ pub struct Limit {
     /// The configured maximum; `None` if it is unlimited or unknown.
     pub max: Option<u64>,
     /// The number of tasks, PIDs, levels or namespaces that can still be added; `None` if unlimited
-    /// or unknown. Can be less than `max - used` (see [`LimitKind::PidMax`]).
+    /// or unknown. Sometimes less than `max - used` (see [`LimitKind::PidMax`]).
     pub free: Option<u64>,
     /// `true` if the next fork or new namespace would be refused; `None` if unknown.
     pub full: Option<bool>,
@@ -203,9 +203,9 @@ pub struct LimitScope {
     pub user: Option<SmolStr>,
     /// Inode of the user namespace.
     pub user_namespace: Option<u64>,
-    /// For nproc: inode of the user namespace that inherited this limit from its creator. An
-    /// inherited limit applies to the processes in that namespace, and cannot be changed. Null if
-    /// the limit is not inherited.
+    /// For nproc: inode of the user namespace that inherited this limit from its creator; null if
+    /// the limit is not inherited. An inherited limit applies to the processes in that namespace,
+    /// and cannot be changed.
     pub inherited_by: Option<u64>,
 }
 
@@ -225,8 +225,8 @@ pub struct Consumer {
     pub uid: Option<u32>,
     /// Name of the user with this UID; null if unknown.
     pub user: Option<SmolStr>,
-    /// Number of tasks that the process, container or user has. The tasks of a process include the
-    /// tasks of its child processes.
+    /// Number of tasks of the process, container or user. For a process, includes the tasks of its
+    /// child processes.
     pub tasks: u64,
 }
 

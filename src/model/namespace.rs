@@ -224,11 +224,11 @@ pub struct Blocker {
 keywords! {
     /// Reason why a killed process still exists.
     pub enum BlockReason("block_reason", "blocker with reason", "blockers with reason") {
-        /// The process has terminated, but has not been reaped by its parent or, if it is traced,
-        /// by its tracer.
+        /// The process has terminated, but has not been reaped by its parent. If it is traced, its
+        /// tracer must reap it first.
         Zombie = "zombie",
-        /// The process or one of its threads is in uninterruptible sleep (state D), which signals
-        /// do not interrupt.
+        /// The process or one of its threads is in uninterruptible sleep (state D). Signals have no
+        /// effect on it.
         Uninterruptible = "uninterruptible",
         /// A tracer holds a thread of the process. The thread is stopped just before its exit
         /// (PTRACE_EVENT_EXIT), or has terminated and must be reaped by the tracer.

@@ -34,8 +34,8 @@ pub enum NotFound {
     },
     /// The process may have a PID in this namespace, but the procfs does not show that PID.
     NotTold {
-        /// PID of the process, as the procfs shows it. If the process was not found, the PID that
-        /// the user gave.
+        /// PID of the process, as the procfs shows it; the PID that the user gave, if no process
+        /// was found.
         pid: Pid,
         /// The namespace in which the process's PID is unknown.
         namespace: NamespaceId,

@@ -21,8 +21,8 @@ pub struct Process {
     pub namespace: Option<NamespaceId>,
     /// The process's PIDs in all namespaces, outermost namespace first.
     pub nspid: Nspid,
-    /// Command name (`PR_SET_NAME`), with U+FFFD for invalid UTF-8. At most 15 bytes,
-    /// except for kernel threads.
+    /// Command name (`PR_SET_NAME`), with U+FFFD for invalid UTF-8. At most 15 bytes, except for
+    /// kernel threads.
     pub comm: SmolStr,
     /// State letter as in `ps(1)`: `S` for sleeping, `Z` for zombie and so on.
     pub state: char,

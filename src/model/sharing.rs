@@ -12,9 +12,9 @@ use super::{Container, Detail, Lineage, Namespace, NamespaceId, Pid, Process, Sn
 /// Leaves out cgroup, time and user namespaces, because most containers share them with the host.
 const TYPES: [&str; 4] = ["net", "ipc", "uts", "mnt"];
 
-/// The lowest inode number of a namespace that was created after boot (`PROC_DYNAMIC_FIRST`). The
-/// initial namespaces have fixed, lower inode numbers: IPC, UTS, user and PID since Linux 3.8, net
-/// and mnt since Linux 6.18.
+/// The lowest inode of a namespace that was created after boot (`PROC_DYNAMIC_FIRST`). The initial
+/// namespaces have lower, fixed inodes: IPC, UTS, user and PID since Linux 3.8, net and mnt since
+/// Linux 6.18.
 const FIRST_DYNAMIC: u64 = 0xF000_0000;
 
 /// The initial PID namespace (`PROC_PID_INIT_INO`).

@@ -96,11 +96,11 @@ pub struct Host {
 pub struct Procfs {
     /// Mount point of the procfs.
     pub path: String,
-    /// `true` if the procfs shows the PID namespace of pidns itself. Otherwise, the kernel may hide
-    /// the parents of some namespaces.
+    /// `true` if the procfs shows the PID namespace of pidns itself. If `false`, the kernel may
+    /// hide the parents of some namespaces.
     pub own: bool,
-    /// The PID namespace that the procfs shows: the first PID in every `nspid` belongs to this
-    /// namespace. Null if unknown.
+    /// The PID namespace that the procfs shows; null if unknown. The first PID in every `nspid`
+    /// belongs to this namespace.
     pub namespace: Option<NamespaceId>,
 }
 

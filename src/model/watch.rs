@@ -33,8 +33,7 @@ keywords! {
         /// The first snapshot already has problems with a code from --until. These problems do not
         /// end the watch.
         AlreadyThere = "already-there",
-        /// Two snapshots were saved: the last one before a problem occurred, and the first one with
-        /// the problem.
+        /// Two snapshots were saved: the last one before a problem, and the first one with it.
         Saved = "saved",
         /// A snapshot could not be saved.
         NotSaved = "not-saved",
