@@ -296,9 +296,9 @@ fn slow_cgroup_files_delay_the_search_for_containers_only_for_some_time() {
     let (inits, entered): (Vec<u32>, Vec<u32>) =
         sleeps.map(|it| it.pid).partition(|&pid| before.process(pid).nspid.last() == Some(&1));
     assert_eq!((inits.len(), entered.len()), (12, 12));
-    // Each read of their cgroups takes a quarter of a second.
+    // Each read of their cgroups takes half a second.
     let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=pread64:delay_enter=250000"]);
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=pread64:delay_enter=500000"]);
     for pid in inits.iter().chain(&entered) {
         command.args(["-P", &format!("/proc/{pid}/cgroup")]);
     }
