@@ -1,19 +1,19 @@
-//! Finds out why a terminated init still exists (`blocked_by` of a namespace): it waits for other
-//! processes, or no process has reaped it.
+//! Finds out why a terminated init still exists (`blocked_by` of a namespace).
 //!
-//! A terminating init kills all processes in its namespace and in all descendant namespaces, and
-//! waits until they are reaped (`zap_pid_ns_processes`). Then the parent of the init must reap the
-//! init. This usually takes only moments, but in three cases the wait can be long:
+//! A terminating init kills all other processes in its namespace and in all descendant namespaces,
+//! and waits until they are reaped (`zap_pid_ns_processes`). Then the parent of the init must reap
+//! the init. The init usually disappears within moments. In three cases, the init can remain for
+//! long:
 //!
 //! - The init is a zombie, and its parent does not reap it. The parent is always outside of the
 //!   namespace.
-//! - A process in or below the namespace is a zombie whose parent is outside. Only this parent can
-//!   reap the zombie, and the kernel does not kill the parent.
-//! - A process in or below the namespace, or one of its threads, is in uninterruptible sleep, so
-//!   SIGKILL has no effect yet.
+//! - A process in the namespace or in a descendant is a zombie, and its parent is outside. The
+//!   kernel does not kill the parent, and no other process can reap the zombie.
+//! - A thread in the namespace or in a descendant is in uninterruptible sleep, so SIGKILL has no
+//!   effect yet.
 //!
-//! The tracer of a traced process acts as its parent: only the tracer can reap a traced zombie, and
-//! the tracer can keep a killed process stopped (`PTRACE_EVENT_EXIT`).
+//! Only the tracer can reap a traced zombie. A tracer can also keep a killed process stopped
+//! (`PTRACE_EVENT_EXIT`).
 
 use std::cell::LazyCell;
 use std::collections::HashMap;
@@ -28,8 +28,8 @@ use crate::model::{
 /// Maximum number of blockers that the diagnostic lists for each namespace.
 const MAX_NAMED: usize = 3;
 
-/// Fills in `blocked_by` of every dead namespace whose init still exists. Must be called after the
-/// states, inits and tracers have been filled in. `processes` must be sorted by PID.
+/// Fills in `blocked_by` of each dead namespace that still has an init. The states, inits and
+/// tracers must already be filled in. `processes` must be sorted by PID.
 pub fn find_blockers(
     namespaces: &mut [Namespace],
     processes: &[Process],
@@ -48,11 +48,11 @@ pub fn find_blockers(
     if waiting.is_empty() {
         return;
     }
-    // Visit each process only once for all namespaces: a host that is shutting down can have
+    // Visit each process only once, not once per namespace. A host that is shutting down can have
     // thousands of processes and thousands of dead namespaces.
     for process in processes {
-        // Examine the threads of a process only once. It can have thousands of threads, and can
-        // block the inits of 32 nested namespaces.
+        // Examine the threads of each process at most once. A process can have thousands of
+        // threads, and can block the inits of 32 nested namespaces.
         let held_thread = LazyCell::new(|| held_thread(process));
         for id in process.namespace.into_iter().flat_map(|id| lineage.climb(id)) {
             let Some((init, blockers)) = waiting.get_mut(&id) else { continue };
@@ -70,8 +70,8 @@ pub fn find_blockers(
     }
 }
 
-/// Returns a blocker if `process` may block the terminated init of the namespace `dead` for a long
-/// time. The process must be in `dead` or in a descendant of `dead`.
+/// Returns a blocker if the terminated init of the namespace `dead` may have to wait long for
+/// `process`. The process must be in `dead` or in a descendant of `dead`.
 fn member_blocker(
     process: &Process,
     dead: NamespaceId,
@@ -79,15 +79,14 @@ fn member_blocker(
     lineage: &Lineage,
     held_thread: impl Fn() -> Option<HeldThread>,
 ) -> Option<Blocker> {
-    // An exiting init kills every process in or below its namespace, including parents and tracers.
-    // So a zombie or a traced process can block the init for long only if its parent or tracer is
-    // outside of the namespace.
+    // An exiting init kills all processes in its namespace and in descendants. A parent or tracer
+    // outside survives. It can leave a zombie unreaped, or keep a traced process stopped.
     let is_outside = |pid| {
         let namespace = find(processes, pid).map(|process| process.namespace);
         namespace.is_some_and(|id| !id.is_some_and(|id| lineage.is_within(id, dead)))
     };
     if process.is_unreaped() {
-        // A process without a visible parent (PPid 0) has a parent outside the PID namespace of the
+        // If the procfs shows no parent (PPid 0), the parent is outside the PID namespace of the
         // procfs, and therefore outside `dead`.
         let lasts = process.reaper().is_none_or(is_outside);
         return lasts.then(|| blocker(process, BlockReason::Zombie, process.reaper()));
@@ -104,8 +103,7 @@ fn member_blocker(
     }
 }
 
-/// Returns a blocker if a thread other than the leader (`held_thread`) prevents the process from
-/// being reaped. The leader must have exited.
+/// Returns a blocker if the zombie `process` has a thread that cannot exit yet (`held_thread`).
 fn thread_blocker(process: &Process, held_thread: Option<HeldThread>) -> Option<Blocker> {
     Some(match held_thread? {
         HeldThread::Uninterruptible(_) => blocker(process, BlockReason::Uninterruptible, None),
@@ -122,8 +120,7 @@ fn find(processes: &[Process], pid: Pid) -> Option<&Process> {
     processes.get(index)
 }
 
-/// Adds a diagnostic for every terminated init that waits for other processes. Skips zombie inits:
-/// they wait only for their parent, which usually reaps them within moments.
+/// Adds a diagnostic for every terminated init that waits for other processes.
 pub fn note_blocked_inits(
     namespaces: &[Namespace],
     processes: &[Process],
@@ -145,8 +142,8 @@ pub fn note_blocked_inits(
             namespace.id,
             named.join(", ")
         );
-        // The diagnostic lists the cause of each delay: the blocker's reaper if there is one,
-        // otherwise the blocker.
+        // The causes of the delay: the reaper of each blocker if known, otherwise the blocker
+        // itself.
         let culprits = blockers.iter().map(|blocker| blocker.reaper.unwrap_or(blocker.pid));
         log.note_as(DiagnosticCode::InitBlocked, message, culprits);
     }
@@ -205,8 +202,8 @@ mod tests {
         process
     }
 
-    /// Returns the namespaces and processes of a host with a shell (PID 5) and a dead namespace,
-    /// which has a child namespace. The init of the dead namespace has PID 10.
+    /// Returns the namespaces and processes of a host with a shell (PID 5), a dead namespace with
+    /// init 10, and a child of this namespace.
     fn model(init_state: char, others: Vec<Process>) -> (Vec<Namespace>, Vec<Process>) {
         let mut namespaces =
             vec![namespace(HOST, None), namespace(DEAD, Some(HOST)), namespace(BELOW, Some(DEAD))];

@@ -1,17 +1,19 @@
 //! Finds frozen processes, such as those of a paused container.
 //!
-//! With cgroup version 1, a frozen process is in uninterruptible sleep (state `D`). With version 2,
-//! it is in interruptible sleep (state `S`), like most other processes. Checking the cgroups of
-//! 1,000 sleeping inits would take 20 ms. So processes in interruptible sleep are checked only with
-//! `--details cgroup`, and only if the init of their namespace is in a frozen cgroup.
+//! With cgroup version 1, a frozen process is in uninterruptible sleep (state `D`), so all
+//! processes in state `D` are checked.
+//!
+//! With cgroup version 2, a frozen process is in interruptible sleep (state `S`), like most other
+//! processes. A process in state `S` is checked only with `--details cgroup`, and only if the init
+//! of its namespace is in a frozen cgroup. Checking the cgroups of 1,000 sleeping inits would take
+//! 20 ms.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::collect::discovery::FollowUp;
 use crate::model::{Detail, Namespace, NamespaceId, Pid, Process};
 
-/// Marks frozen processes. `details` contains the requested details. `cgroups` contains the text of
-/// `/proc/PID/cgroup` for every init.
+/// Marks frozen processes. `cgroups` contains the text of `/proc/PID/cgroup` for every init.
 pub fn find_frozen(
     source: &dyn FollowUp,
     details: &BTreeSet<Detail>,

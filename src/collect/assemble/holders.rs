@@ -9,13 +9,12 @@ use crate::collect::holder_list::{HolderList, MAX_HOLDERS};
 use crate::collect::log::DiagnosticLog;
 use crate::model::{DiagnosticCode, Namespace, NamespaceId, Process};
 
-/// Maximum number of namespaces without a known holder that the diagnostic lists by ID. All
-/// further namespaces are only counted.
+/// Maximum number of namespaces that the diagnostic lists by ID. Further namespaces are only
+/// counted.
 const MAX_NAMED: usize = 10;
 
-/// Fills in the holders of every namespace, sorted and without duplicates. (Duplicates occur if
-/// threads share descriptors, or if a chroot shows a mount twice.) Adds a diagnostic if holders
-/// were left out because of [`MAX_HOLDERS`]. `namespaces` must be sorted by ID.
+/// Fills in the holders of every namespace, sorted and without duplicates. If holders were left out
+/// because of [`MAX_HOLDERS`], adds a diagnostic. `namespaces` must be sorted by ID.
 pub fn attach_holders(namespaces: &mut [Namespace], holders: HolderList, log: &mut DiagnosticLog) {
     let (holders, left_out) = holders.finish();
     for (inode, holder) in holders {
@@ -32,9 +31,9 @@ pub fn attach_holders(namespaces: &mut [Namespace], holders: HolderList, log: &m
     }
 }
 
-/// Adds a diagnostic about namespaces whose holder is unknown. `in_kernel` contains the inodes of
-/// the namespaces that were found only in kernel memory. The diagnostic lists a namespace in
-/// `in_kernel` if it has no members, no children and no known holder.
+/// Adds a diagnostic that lists namespaces without a member, child or known holder. Checks only the
+/// namespaces that were found in kernel memory. `in_kernel` contains the inodes of these
+/// namespaces.
 pub fn note_without_known_holder(
     namespaces: &[Namespace],
     processes: &[Process],

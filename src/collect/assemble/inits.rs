@@ -17,9 +17,8 @@ pub fn attach_inits(
         let Some(index) = init.namespace.and_then(|id| index(namespaces, id)) else { continue };
         let cgroup = cgroups.get(&init.pid);
         namespaces[index].init = Some(init.pid);
-        // The kernel moves an exited leader to another cgroup even if other threads of the process
-        // are alive. So the cgroup of a zombie leader is not reliable, and `has_terminated` returns
-        // `true` for a zombie leader.
+        // A zombie leader counts as terminated, even if other threads are alive. The kernel has
+        // moved this leader to another cgroup, so its cgroup is not reliable.
         let has_terminated = || init.is_zombie() || terminated.contains(&init.pid);
         let parent = init.ppid.and_then(|ppid| {
             let index = processes.binary_search_by_key(&ppid, |process| process.pid).ok()?;

@@ -1,16 +1,16 @@
-//! Turns a [`Discovery`], the raw results of a scan, into a snapshot. `assemble` reads no files:
-//! all other data comes from the open namespaces of the registry and from [`FollowUp`].
+//! Turns a [`Discovery`] (the raw results of a scan) into a snapshot. Further data comes from the
+//! open namespaces of the registry and from [`FollowUp`].
 //!
 //! - `namespaces` asks the kernel for the properties of every namespace
-//! - `infer` fills in what the kernel does not reveal: the namespaces of processes and the parents
-//!   of namespaces
+//! - `infer` infers the namespaces of processes and the parents of namespaces if the kernel does
+//!   not reveal them
 //! - `inits` finds the init and the container of each namespace; `holders` adds the holders
 //! - `vanished` removes namespaces and processes that vanished during the scan
 //! - `state` determines whether a namespace is live, dead or nascent
 //! - `tracers` finds the tracers of zombies and stopped processes
 //! - `frozen` finds frozen processes
-//! - `blockers` finds the processes for which a terminated init is waiting; `zombies` finds inits
-//!   that do not reap zombies
+//! - `blockers` finds the processes that delay a terminated init; `zombies` finds inits that do not
+//!   reap zombies
 //! - `threads` finds processes with a thread in uninterruptible sleep
 //! - `parents` clears parents that are not in the snapshot
 //! - `users` fills in user names
@@ -96,9 +96,9 @@ pub fn assemble(
     }
 }
 
-/// Asks the kernel for the properties of all namespaces. Infers namespaces and parents that the
-/// kernel did not report. Returns the namespaces, sorted by ID, and the ID of the namespace that
-/// the procfs shows.
+/// Returns all namespaces, sorted by ID, and the ID of the namespace that the procfs shows. Infers
+/// namespaces and parents that the kernel did not report. Also fills in the namespaces of
+/// processes.
 fn place(
     source: &dyn FollowUp,
     registered: &HashMap<u64, Registered>,

@@ -23,41 +23,38 @@ pub struct Viewer {
     pub namespace: Option<NamespaceId>,
     /// `true` if the procfs belongs to pidns's own namespace.
     pub is_in_own_proc: bool,
-    /// `true` if pidns has `CAP_SYS_PTRACE` in the initial user namespace. The capability then
-    /// applies to every process.
+    /// `true` if pidns has `CAP_SYS_PTRACE` in the initial user namespace.
     pub may_trace_all: bool,
 }
 
 impl Viewer {
-    /// Returns `true` if pidns is in the initial PID namespace, the ancestor of all others.
+    /// Returns `true` if pidns is in the initial PID namespace.
     fn is_initial(&self) -> bool {
         self.namespace == Some(NamespaceId::Inode(INITIAL_PID_NAMESPACE))
     }
 }
 
-/// Namespaces whose parents a seccomp filter may have hidden.
+/// Namespaces with a parent that a seccomp filter may have hidden.
 ///
 /// `NS_GET_PARENT` returns `EPERM` for pidns's own namespace and for namespaces outside of it.
-/// pidns shows these namespaces as roots. But a seccomp filter may return `EPERM` for all
-/// namespaces:
+/// pidns shows these namespaces as roots. But `EPERM` can also come from a seccomp filter:
 ///
-/// - If pidns is in the initial namespace, it may see every parent, so `EPERM` comes from a filter.
-/// - If pidns is in another namespace and the kernel has reported at least one parent, there is no
-///   such filter. `EPERM` then means that the namespace is a root.
+/// - If pidns is in the initial namespace, it may see the parent of every other namespace. So
+///   `EPERM` comes from a filter.
+/// - If pidns is in another namespace and the kernel has reported a parent, there is no filter. So
+///   `EPERM` means that the namespace is a root.
 #[derive(Debug, Default)]
 pub struct RefusedParents {
-    /// The inodes of the namespaces whose parents the kernel refused to reveal.
+    /// Inodes of the namespaces for which `NS_GET_PARENT` failed with `EPERM`.
     pub inodes: HashSet<u64>,
-    /// `true` if pidns is in the initial namespace. The kernel then permits pidns to see the parent
-    /// of every other namespace.
+    /// `true` if pidns is in the initial namespace, so every other namespace has a visible parent.
     pub all_have_parents: bool,
-    /// `true` if every descendant of the namespace that the procfs shows is also a descendant of
-    /// pidns's own namespace. If so, the kernel lets pidns see the parents of these descendants, so
-    /// an `EPERM` from `NS_GET_PARENT` comes from a seccomp filter.
+    /// `true` if `EPERM` for a descendant of the procfs's namespace certainly comes from a seccomp
+    /// filter. The kernel lets pidns see the parents of all descendants of pidns's own namespace.
     pub is_certain: bool,
 }
 
-/// Finds the namespaces whose parents the kernel refused to reveal.
+/// Finds the namespaces with a parent that a seccomp filter may have hidden.
 pub fn refused_parents(parents: &Parents, viewer: &Viewer) -> RefusedParents {
     if !viewer.is_initial() && parents.values().any(Result::is_ok) {
         return RefusedParents::default();
@@ -95,8 +92,7 @@ fn namespace(
     let fd = registered.fd.as_ref();
     let parent = match parents.get(&inode) {
         Some(Ok(parent)) => Some(NamespaceId::Inode(*parent)),
-        // The namespace may be a root. The module `infer` finds out whether the namespace has a
-        // parent.
+        // The namespace may be a root. The module `infer` decides later whether it has a parent.
         Some(Err(Errno::PERM)) | None => None,
         Some(Err(errno)) => {
             log.note(DiagnosticCode::ParentUnreadable, Some(*errno), None);
@@ -120,13 +116,12 @@ fn namespace(
     }
 }
 
-/// Returns the user namespace that owns a PID namespace; `None` if pidns is not permitted to
-/// see the owner.
+/// Returns the owner of a PID namespace (a user namespace); `None` if unreadable.
 fn owner(fd: &NamespaceFd, viewer: &Viewer, log: &mut DiagnosticLog) -> Option<Owner> {
     let user = match fd.user_namespace() {
-        // `EPERM` normally means that the owner is outside of pidns's own user namespace, so it is
-        // not reported. But if `may_trace_all` is `true`, pidns is in the initial user namespace,
-        // which contains every owner. `EPERM` is then an error.
+        // `EPERM` normally means that the owner is outside of pidns's user namespace, so it is not
+        // reported. With `may_trace_all`, pidns is in the initial user namespace, which contains
+        // every owner, so `EPERM` is an error.
         Err(Errno::PERM) if !viewer.may_trace_all => return None,
         user => answer_or_note(user, DiagnosticCode::OwnerUnreadable, log)?,
     };
@@ -134,8 +129,8 @@ fn owner(fd: &NamespaceFd, viewer: &Viewer, log: &mut DiagnosticLog) -> Option<O
     Some(Owner { user_namespace: user.inode(), uid, user: None })
 }
 
-/// Returns the result of an ioctl. Reports an error as a diagnostic, unless the kernel is too old
-/// to support the ioctl.
+/// Returns the result of an ioctl; `None` on an error. Reports the error as a diagnostic, unless
+/// the kernel is too old to support the ioctl.
 fn answer_or_note<T>(
     answer: rustix::io::Result<T>,
     code: DiagnosticCode,
@@ -156,9 +151,8 @@ pub fn index(namespaces: &[Namespace], id: NamespaceId) -> Option<usize> {
     namespaces.binary_search_by_key(&id, |namespace| namespace.id).ok()
 }
 
-/// Fills in the namespace of each init whose namespace link is unreadable, if the scan found this
-/// namespace through a descriptor or a mount. For an open namespace, the kernel reveals the PID of
-/// the init without further permissions (`NS_GET_TGID_FROM_PIDNS`, since Linux 6.11).
+/// Fills in missing namespaces of inits: asks every open namespace for the PID of its init
+/// (`NS_GET_TGID_FROM_PIDNS`, since Linux 6.11).
 pub fn place_inits(
     source: &dyn FollowUp,
     registered: &HashMap<u64, Registered>,
@@ -175,8 +169,8 @@ pub fn place_inits(
         let index = processes.binary_search_by_key(&init, |process| process.pid);
         if let Some(process) = index.ok().map(|index| &mut processes[index])
             && is_unplaced(process)
-            // If the process is gone, its PID may have been reused, and the kernel's answer may
-            // refer to the new process.
+            // The PID may have been reused since the scan. If so, the kernel's answer refers to
+            // another process.
             && source.is_there(process)
         {
             process.namespace = Some(NamespaceId::Inode(inode));

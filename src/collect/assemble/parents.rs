@@ -1,12 +1,11 @@
-//! Clears each `ppid` whose process is not in the snapshot, so that every remaining `ppid` refers
-//! to a process.
+//! Clears each `ppid` that refers to no process in the snapshot.
 
 use crate::collect::discovery::FollowUp;
 use crate::collect::log::DiagnosticLog;
 use crate::model::{DiagnosticCode, Process};
 
-/// Clears the `ppid` of each process whose parent is not in `processes`. Adds a diagnostic about
-/// each of these processes that still exists. `processes` must be sorted by PID.
+/// Clears the `ppid` of each process without a parent in `processes`. If the process still exists,
+/// adds a diagnostic. `processes` must be sorted by PID.
 pub fn forget_missing(source: &dyn FollowUp, processes: &mut [Process], log: &mut DiagnosticLog) {
     for index in 0..processes.len() {
         let Some(parent) = processes[index].ppid else { continue };

@@ -2,21 +2,23 @@
 //! proof, the state is unknown.
 //!
 //! A namespace has at most one init in its lifetime. Once the init has terminated, the namespace is
-//! dead: the kernel no longer assigns PIDs in it (`zap_pid_ns_processes`). But a descendant of a
-//! dead namespace can be live. If it was created before the init terminated, a process from outside
-//! can still enter it (setns(2)) and start its init. So the state of a namespace depends only on
-//! the namespace's own init.
+//! dead: the kernel no longer assigns PIDs in it (`zap_pid_ns_processes`).
 //!
-//! If the scan found the init in /proc, the state is known: either the init was living, or all its
-//! threads were exiting, which is irreversible. If the scan did not find the init, it may still
-//! exist: /proc may hide the init, or the init may have started after /proc was listed. So pidns
-//! asks two questions, in this order:
+//! A descendant of a dead namespace can be live. A process from outside can enter an existing
+//! descendant (setns(2)) and start its init. So the state of a namespace depends only on its own
+//! init.
+//!
+//! If the scan found the init in /proc, the state of the init determines the state of the
+//! namespace.
+//!
+//! If the scan did not find the init, the init may still exist. It may be hidden, or may have
+//! started after /proc was listed. So pidns asks two questions, in this order:
 //!
 //! 1. Has the namespace ever had an init?
 //! 2. Does the namespace have an init now? If it has no init now but had one before, that init is
 //!    gone for good, and the namespace is dead.
 //!
-//! If pidns asked question 2 first, the namespace could get its first init between the questions.
+//! The order matters. In the reverse order, the first init could start between the two questions.
 //! pidns would then mistake this living init for one that is gone.
 
 use std::collections::{HashMap, HashSet};
@@ -38,16 +40,15 @@ pub struct StateInputs<'a> {
     pub processes: &'a [Process],
     /// The PIDs of terminated inits.
     pub terminated: &'a HashSet<Pid>,
-    /// The PIDs of inits that may have terminated: the scan could not find out whether they are
-    /// alive.
+    /// The PIDs of inits that may be alive or terminated.
     pub undecided: &'a HashSet<Pid>,
 }
 
-/// Sets the state of every namespace. The field `init` of each namespace must be filled in.
-/// `hides_inits` is `true` if there may be an init that the scan did not recognize.
+/// Sets the state of every namespace. The field `init` must already be filled in. `hides_inits` is
+/// `true` if the scan may have missed an init.
 ///
-/// Returns the dead namespaces whose init is gone. They have no members left, because an init
-/// exists until every other process of its namespace has been reaped.
+/// Returns the dead namespaces without an init. These namespaces have no members, because an init
+/// exists until all other members have been reaped.
 pub fn determine_states(
     namespaces: &mut [Namespace],
     inputs: &StateInputs<'_>,
@@ -79,8 +80,8 @@ pub fn note_unproved(namespaces: &[Namespace], log: &mut DiagnosticLog) {
     }
 }
 
-/// Determines the states of the namespaces whose inits the scan did not find. `open` contains their
-/// indices in `namespaces`. Returns the dead namespaces whose init has been reaped.
+/// Sets the state of each namespace without a known init. `open` contains the indices of these
+/// namespaces. Returns the dead namespaces without an init.
 fn prove(
     namespaces: &mut [Namespace],
     open: &[usize],
@@ -89,9 +90,8 @@ fn prove(
 ) -> HashSet<NamespaceId> {
     let lineage = Lineage::new(namespaces);
     let registered = |index: usize| inputs.registered.get(&namespaces[index].id.inode()?);
-    // Ask the first question (has the namespace ever had an init?) for all namespaces before the
-    // second question (does the namespace have an init now?). A single new listing of /proc can
-    // then answer the second question for all namespaces.
+    // First ask whether each namespace has ever had an init, then whether each has an init now. A
+    // single new listing of /proc can answer the second question for all namespaces.
     let had: Vec<_> = open.iter().map(|&at| had_init(registered(at), inputs.source)).collect();
     let now = |&at: &usize| {
         let fd = registered(at).and_then(|registered| registered.fd.as_ref());
@@ -128,13 +128,12 @@ fn had_init(registered: Option<&Registered>, source: &dyn FollowUp) -> Option<bo
     if registered.init_history == InitHistory::Existed {
         return Some(true);
     }
-    // Even if the namespace had no init when it was discovered, an init may have started and ended
-    // since then.
+    // An init may have started and ended since the namespace was discovered, so ask again.
     let answer = registered.fd.as_ref().and_then(|fd| source.had_init(fd));
     answer.or((registered.init_history == InitHistory::NoneYet).then_some(false))
 }
 
-/// Returns the state that follows from two answers: whether the namespace has ever had an init, and
+/// Returns the state of a namespace. `had` tells whether the namespace has ever had an init, `now`
 /// whether it has an init now.
 fn conclude(had: Option<bool>, now: InitNow) -> NamespaceState {
     match (had, now) {
@@ -149,8 +148,7 @@ fn conclude(had: Option<bool>, now: InitNow) -> NamespaceState {
 struct InitListing<'a> {
     /// The listed inits; `None` if the listing failed.
     inits: Option<Vec<ListedInit>>,
-    /// `false` if the listing may have missed an init, because the init is hidden or because its
-    /// PIDs in inner namespaces are unknown.
+    /// `false` if the listing may have missed an init.
     shows_all: bool,
     lineage: &'a Lineage,
     inputs: &'a StateInputs<'a>,
@@ -170,8 +168,8 @@ impl InitListing<'_> {
         }
     }
 
-    /// Returns `true` if the namespace `id` is known to be below the namespace that the procfs
-    /// shows. The procfs lists the init of such a namespace, unless `hidepid` hides the init.
+    /// Returns `true` if the namespace is certainly a descendant of the namespace that the procfs
+    /// shows.
     fn shows(&self, id: NamespaceId) -> bool {
         let Some(mount) = self.inputs.mount.filter(|&mount| mount != id) else { return false };
         mount == NamespaceId::Inode(INITIAL_PID_NAMESPACE) || self.lineage.is_within(id, mount)
@@ -199,9 +197,8 @@ impl InitListing<'_> {
     }
 }
 
-/// Changes the state of a dead namespace to unknown if a member still exists. An init exists until
-/// all other members are gone. So either the member's namespace was inferred incorrectly, or the
-/// init exists but is hidden.
+/// Changes the state of each namespace in `without_init` to unknown if a member still exists. The
+/// namespace of the member may have been inferred incorrectly, or the init may be hidden.
 fn doubt_namespaces_with_members(
     namespaces: &mut [Namespace],
     without_init: &mut HashMap<NamespaceId, usize>,

@@ -8,13 +8,13 @@ use crate::collect::discovery::FollowUp;
 use crate::collect::log::DiagnosticLog;
 use crate::model::{DiagnosticCode, Process, SearchScope};
 
-/// Pause before a thread in uninterruptible sleep is checked again. Most threads leave this state
-/// within milliseconds.
+/// Time between two checks of a thread in uninterruptible sleep. Most of these sleeps last only
+/// milliseconds.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Adds a diagnostic for each process with a thread that is in the same uninterruptible sleep at
-/// two successive checks. Does nothing unless the scan searches threads. Skips processes whose
-/// leader is in uninterruptible sleep, because they are already shown in state `D`.
+/// Adds a diagnostic for each process with a thread in a lasting uninterruptible sleep. Does
+/// nothing unless the scan searches threads. Skips processes in state `D`, because this state
+/// already shows the sleep.
 pub fn note_stuck_threads(
     source: &dyn FollowUp,
     searched: &BTreeSet<SearchScope>,

@@ -1,7 +1,7 @@
 //! Finds the tracers of zombies and of processes that a tracer has stopped.
 //!
-//! Other tracers are not looked up: the BPF program does not record them, and a scan through BPF
-//! must give the same result as a scan through /proc.
+//! Other tracers are not looked up. The BPF program does not record them, and a scan through /proc
+//! must give the same result as a scan through BPF.
 
 use crate::collect::discovery::FollowUp;
 use crate::model::Process;

@@ -11,8 +11,7 @@ use crate::model::{Namespace, Process};
 pub fn name_users(processes: &mut [Process], namespaces: &mut [Namespace]) {
     let mut names: HashMap<u32, Option<SmolStr>> = HashMap::new();
     let mut name = |uid: u32| names.entry(uid).or_insert_with(|| user_name(uid)).clone();
-    // Successive processes often belong to the same user, so the previous name is reused without a
-    // look-up.
+    // The UID and user name of the previous process. Successive processes often have the same user.
     let mut previous = (None, None);
     for process in processes {
         if previous.0 != Some(process.uid) {

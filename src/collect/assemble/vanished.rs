@@ -4,12 +4,12 @@ use std::collections::HashSet;
 
 use crate::model::{Lineage, Namespace, NamespaceId, Process};
 
-/// Removes each namespace that has no member and no holder, unless a descendant has a member or
-/// holder. pidns found such a namespace through a process or file that vanished during the scan,
-/// and now only pidns's own descriptor keeps the namespace alive.
+/// Removes each namespace without members and holders, unless a descendant has a member or holder.
+/// Only pidns's own descriptor still keeps the namespace alive, because the process or file through
+/// which pidns found it has vanished.
 ///
-/// `in_kernel` contains the inodes of namespaces that were found in kernel memory. They are not
-/// removed, because something other than pidns keeps them alive.
+/// Never removes a namespace with an inode in `in_kernel`. Such a namespace was found in kernel
+/// memory, so something other than pidns keeps it alive.
 pub fn leave_out_vanished(
     namespaces: &mut Vec<Namespace>,
     processes: &[Process],
@@ -102,8 +102,8 @@ mod tests {
         })
     }
 
-    /// Returns the expected result: the namespaces with an init, another member, a holder or an
-    /// entry in `in_kernel`, and all ancestors of these namespaces.
+    /// Returns the namespaces that must remain: all namespaces with an init, another member, a
+    /// holder or an entry in `in_kernel`, and the ancestors of these namespaces.
     fn shown(nodes: &[Node]) -> BTreeSet<NamespaceId> {
         let numbered = || (0..).zip(nodes);
         let has_reason =

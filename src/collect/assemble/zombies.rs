@@ -1,13 +1,12 @@
 //! Finds living inits that do not reap their children.
 //!
-//! If the parent of a process exits, the init of the namespace adopts the process and must reap it
-//! with wait(2). A program that was not written to be an init often does not do this, so zombies
-//! accumulate until PIDs run out. For terminated inits, see the module `blockers`.
+//! If a process loses its parent, the init of the namespace adopts the process and must reap it
+//! with wait(2). Many programs were not written to be an init, and do not reap adopted processes.
+//! Zombies then accumulate until PIDs run out. For terminated inits, see the module `blockers`.
 //!
-//! A stopped or frozen init is not reported, because it reaps its children as soon as it continues.
-//! An init in uninterruptible sleep is not reported, because it cannot reap a child before it wakes
-//! up. For example, an init that starts a process by `vfork(2)` sleeps until that process executes
-//! a program.
+//! Stopped and frozen inits are not reported, because they reap their children as soon as they
+//! continue. Inits in uninterruptible sleep are not reported, because they cannot reap before they
+//! wake up. For example, after `vfork(2)`, an init sleeps until its child executes a program.
 //!
 //! Traced zombies are ignored, because only the tracer can reap a traced zombie.
 
@@ -155,8 +154,8 @@ mod tests {
         Process { ppid, state: 'Z', threads: NonZeroU32::new(threads), ..process(nspid, Some(2)) }
     }
 
-    /// Returns the diagnostics (messages and PIDs) about a host with a shell (PID 5) and two
-    /// namespaces: a live one (its init has PID 6) and a dead one (its init has PID 7).
+    /// Returns the diagnostics (messages and PIDs) about a host with a shell (PID 5), a live
+    /// namespace with init 6, and a dead namespace with init 7.
     fn diagnostics(zombies: Vec<Process>, never_reaped: &'static [u32]) -> Vec<(String, Vec<u32>)> {
         let mut namespaces = vec![namespace(1, None), namespace(2, Some(1)), namespace(3, Some(1))];
         for (namespace, init) in namespaces.iter_mut().zip([1, 6, 7]) {

@@ -8,11 +8,10 @@ use crate::model::Pid;
 /// Index of the group for the PID namespace that the procfs shows.
 pub const MOUNT: usize = 0;
 
-/// A group of processes in the same namespace, and what is known about that namespace.
+/// Processes in the same namespace, and the known facts about this namespace.
 #[derive(Debug, Default)]
 pub struct Group {
-    /// Index of the group into which this group was merged, if any. The other group then represents
-    /// both.
+    /// Index of the group that this group was merged into; `None` if it was not merged.
     pub joined: Option<usize>,
     /// Level of the namespace, if known. The namespace that the procfs shows has level 0.
     pub level: Option<usize>,
@@ -21,14 +20,12 @@ pub struct Group {
     pub init: Option<Pid>,
     /// The lowest PID among the group's members.
     pub lowest: Option<Pid>,
-    /// `true` if the init is a zombie without other threads. The namespace then has no other
-    /// members. (A zombie init with other threads may still be waiting for members to end.)
+    /// `true` if the init is a zombie without other threads. The init is then the last member of
+    /// the namespace.
     pub has_zombie_init: bool,
-    /// `true` if the scan did not find the parent of a member. Other processes may then be missing,
-    /// too.
+    /// `true` if the scan did not find the parent of a member.
     pub has_unseen_parent: bool,
-    /// The PIDs in use in this namespace: the PIDs of its members, and of the members of its
-    /// descendants.
+    /// The PIDs in use in the namespace, by its own members or by members of its descendants.
     pub pids_in_use: HashSet<Pid>,
 }
 
@@ -82,9 +79,8 @@ impl Groups {
         top
     }
 
-    /// Returns the group of the parent namespace of `group`. If the parent is unknown, returns
-    /// [`MOUNT`] for level 1, and a new group for a deeper level. Returns `None` if `group` is
-    /// `MOUNT`, or if both the parent and the level are unknown.
+    /// Returns the group of the parent namespace. Adds a new group if necessary. Returns `None` for
+    /// [`MOUNT`], and for a group with neither a known parent nor a known level.
     pub fn parent(&mut self, group: usize) -> Option<usize> {
         let group = self.find(group);
         if let Some(parent) = self.all[group].parent {
@@ -105,15 +101,15 @@ impl Groups {
         while self.all[group].level? > level {
             let below = self.all[group].level?;
             group = self.parent(group)?;
-            // A group usually gets its level from its members. The group of an ancestor namespace
-            // may have no members, so derive its level from the level of its child (`below`).
+            // The group of an ancestor may have no members to show its level, so derive the level
+            // from the level of its child (`below`).
             self.all[group].level.get_or_insert(below - 1);
         }
         Some(group)
     }
 
-    /// Returns `false` if the known facts prove that two groups are in different namespaces.
-    /// Compares the namespaces of the groups, and the ancestors of these namespaces.
+    /// Returns `false` if two groups are certainly in different namespaces. Compares the known
+    /// facts about both namespaces and about their ancestors.
     pub fn agree(&mut self, one: usize, other: usize) -> bool {
         fn differ<T: PartialEq + Copy>(a: Option<T>, b: Option<T>) -> bool {
             a.is_some() && b.is_some() && a != b
@@ -132,8 +128,8 @@ impl Groups {
         }
     }
 
-    /// Merges two groups, then the groups of their parent namespaces, and so on. Does nothing if
-    /// the two groups are known to be in different namespaces.
+    /// Merges two groups, and the groups of their ancestor namespaces. Does nothing if the two
+    /// groups are certainly in different namespaces.
     pub fn join(&mut self, one: usize, other: usize) {
         if !self.agree(one, other) {
             return;

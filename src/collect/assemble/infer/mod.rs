@@ -6,24 +6,25 @@
 //! of these rules shows that they are in the same namespace:
 //!
 //! 1. A process with a single PID in `NSpid` is in the namespace that the procfs shows.
-//! 2. The parent of a process is in the namespace of the process or in an ancestor of that
-//!    namespace. (Only the process or one of its ancestors can choose its namespace. When a parent
-//!    exits, the kernel chooses a new parent in the same namespace or in an ancestor.) So if the
-//!    parent has the same level as the process, both are in the same namespace. If the parent has a
-//!    lower level, it is in the ancestor namespace at that level.
-//! 3. If the leader of a process's session or process group has a PID in the namespace of the
-//!    process, and is at the same level as the process, both are in the same namespace.
-//! 4. Every namespace has an init (PID 1), so a group without an init must be joined to a group
-//!    with an init. Candidates have the same level, may have the same parent, share no PID with the
-//!    group, and have an init that is not a zombie without other threads. (The kernel lets an init
-//!    become a zombie only when all other members are gone.) If there is exactly one candidate, it
-//!    is joined with the group. If there are several candidates, the processes are ambiguous. This
-//!    rule is used only if no process is hidden and no init has vanished during the scan.
-//! 5. A group with an init but without a known inode is a separate namespace, identified by its
-//!    init. But if the group may be in the same namespace as a group that has an inode and no init,
-//!    the group without an inode is ambiguous. Otherwise, pidns might show one namespace twice.
+//! 2. A parent is in the namespace of its child or in an ancestor of this namespace. If the parent
+//!    has the same level as the child, both are in the same namespace. If the parent has a lower
+//!    level, it is in the ancestor namespace at that level. (Only a process or one of its ancestors
+//!    can choose the namespace of the process. If a parent exits, the kernel chooses a new parent
+//!    in the same namespace or in an ancestor.)
+//! 3. The leader of a process's session or process group is visible in the namespace of the process
+//!    only if the leader is in this namespace or in a descendant. If a visible leader has the same
+//!    level as the process, both are in the same namespace.
+//! 4. Every process is in a namespace with an init (PID 1). If a group without an init has exactly
+//!    one candidate, the group is joined with the candidate. If there are several candidates, the
+//!    processes are ambiguous. A candidate has an init, has the same level, may have the same
+//!    parent, and shares no PID with the group. The init of a candidate is not a zombie without
+//!    other threads, because such an init is the last member of its namespace. Rule 4 is used only
+//!    if no process is hidden and no init has vanished during the scan.
+//! 5. A group may have an init but no known inode. If it may be in the same namespace as a group
+//!    with an inode and without an init, it is ambiguous. Otherwise, it is a separate namespace,
+//!    identified by its init.
 //!
-//! No rule overrides the kernel: groups that are known to be different namespaces are never joined.
+//! Groups are never joined if the kernel reports that their namespaces differ.
 
 mod groups;
 
@@ -43,23 +44,20 @@ use crate::model::{DiagnosticCode, Evidence, Namespace, NamespaceId, Pid, Proces
 pub struct Known<'a> {
     /// The PID namespace that the procfs shows; `None` if unknown.
     pub mount: Option<NamespaceId>,
-    /// The session leaders and process group leaders of the processes whose namespace could not be
-    /// read.
+    /// The session leader and process group leader of each process with an unreadable namespace.
     pub leaders: &'a HashMap<Pid, Leaders>,
     /// The PIDs of terminated inits.
     pub terminated: &'a HashSet<Pid>,
-    /// `true` if the viewer can see all processes. In this case, an init that the scan did not find
-    /// has exited during the scan.
+    /// `true` if the viewer can see all processes.
     pub all_seen: bool,
     /// Namespaces whose parents the kernel refused to reveal.
     pub refused_parents: &'a RefusedParents,
-    /// Returns `true` if the process still exists after the scan. An init outlives all other
-    /// members of its namespace. So if a member still exists, its init existed during the scan.
+    /// Returns `true` if the process still exists after the scan.
     pub is_there: &'a dyn Fn(&Process) -> bool,
 }
 
-/// Infers the missing namespaces of processes and the missing parents of namespaces. Also adds the
-/// namespaces that could not be read.
+/// Infers the missing namespaces of processes and the missing parents of namespaces. Adds the
+/// namespaces that could not be read to `namespaces`.
 ///
 /// Returns the namespace that the procfs shows. If the inode of this namespace is unknown, its ID
 /// contains the PID of a member.
@@ -95,20 +93,17 @@ struct Inference<'a> {
     known: &'a Known<'a>,
     groups: Groups,
     processes: &'a mut [Process],
-    /// For each process, the index of its group in `groups`. `None` if the level of the process is
-    /// unknown.
+    /// For each process, the index of its group; `None` if the level of the process is unknown.
     of_process: Vec<Option<usize>>,
-    /// Indices of the groups that have members and a known inode, but no known init. Filled in when
-    /// no more groups can be joined.
+    /// Indices of the groups with a known inode and level, but without a known init.
     inodes_without_init: Vec<usize>,
-    /// Cache of the results of `name`, keyed by group index. A result is `None` if the group's
-    /// namespace is ambiguous.
+    /// Cache of the results of `name`, keyed by group index; `None` for an ambiguous namespace.
     names: HashMap<usize, Option<NamespaceId>>,
 }
 
 impl<'a> Inference<'a> {
     /// Creates a group for each namespace that the kernel has reported, and adds the processes to
-    /// groups (rule 1 in the module documentation).
+    /// groups.
     fn new(processes: &'a mut [Process], namespaces: &[Namespace], known: &'a Known<'a>) -> Self {
         let mut groups = Groups::new();
         if let Some(inode) = known.mount.and_then(NamespaceId::inode) {
@@ -133,7 +128,7 @@ impl<'a> Inference<'a> {
         }
     }
 
-    /// Returns the index of a process's group in `groups`, and the number of PIDs of the process.
+    /// Returns the index of a process's group, and the number of PIDs of the process.
     fn group_of(&self, pid: Pid) -> Option<(usize, usize)> {
         let index = self.processes.binary_search_by_key(&pid, |process| process.pid).ok()?;
         Some((self.of_process[index]?, self.processes[index].nspid.len()))
@@ -171,7 +166,7 @@ impl<'a> Inference<'a> {
     }
 
     /// Joins each group without an init to a group with an init, if there is only one candidate
-    /// (rule 4). Repeats until nothing changes, because each join can rule out candidates for other
+    /// (rule 4). Repeats until nothing changes, because a join can exclude candidates for other
     /// groups.
     fn join_groups_without_init(&mut self) {
         self.collect_pids_in_use();
@@ -202,9 +197,9 @@ impl<'a> Inference<'a> {
         }
     }
 
-    /// Returns the groups without an init, each with its level, and the groups with an init, keyed
-    /// by level. Leaves out groups whose init is a zombie without other threads, because their
-    /// namespaces have no other processes.
+    /// Returns the groups without an init (each with its level), and the groups with an init (by
+    /// level). Leaves out groups with a zombie init (`has_zombie_init`), because their namespaces
+    /// have no other members.
     fn orphans_and_candidates(&self) -> (Vec<(usize, usize)>, GroupsByLevel) {
         let (mut orphans, mut with_init) = (Vec::new(), GroupsByLevel::new());
         for (index, group) in self.groups.all.iter().enumerate() {
@@ -220,16 +215,15 @@ impl<'a> Inference<'a> {
         (orphans, with_init)
     }
 
-    /// Returns `true` if the group's member with the lowest PID still exists. Does not check other
-    /// members.
+    /// Returns `true` if the group's member with the lowest PID still exists.
     fn has_living_member(&self, group: usize) -> bool {
         let index = |pid| self.processes.binary_search_by_key(&pid, |process| process.pid).ok();
         let member = self.groups.all[group].lowest.and_then(index);
         member.is_some_and(|member| (self.known.is_there)(&self.processes[member]))
     }
 
-    /// Fills in `pids_in_use` of all groups. A process has one PID in its own namespace, and one in
-    /// each ancestor namespace. Each PID is added to the group of its namespace.
+    /// Fills in `pids_in_use` of all groups. A process uses one PID in its own namespace and one in
+    /// each ancestor.
     fn collect_pids_in_use(&mut self) {
         for index in 0..self.processes.len() {
             let Some(group) = self.of_process[index] else { continue };
@@ -256,8 +250,8 @@ impl<'a> Inference<'a> {
             all.filter(|(_, group)| is_without_init(group)).map(|(index, _)| index).collect();
     }
 
-    /// Returns the ID of a group's namespace; `None` if the namespace is ambiguous. The ID is
-    /// determined once per group and never changes.
+    /// Returns the ID of a group's namespace; `None` if the namespace is ambiguous. Caches the
+    /// result.
     fn name(&mut self, group: usize) -> Option<NamespaceId> {
         let group = self.groups.find(group);
         if let Some(&name) = self.names.get(&group) {
@@ -268,7 +262,7 @@ impl<'a> Inference<'a> {
         name
     }
 
-    /// Determines the ID of a group's namespace (rule 5 in the module documentation).
+    /// Determines the ID of a group's namespace; `None` if the namespace is ambiguous (rule 5).
     fn identify(&mut self, group: usize) -> Option<NamespaceId> {
         let it = &self.groups.all[group];
         if let Some(inode) = it.inode {
@@ -281,12 +275,12 @@ impl<'a> Inference<'a> {
         if group == MOUNT {
             return Some(NamespaceId::Unread(lowest));
         }
-        // This group does not contain the init of its namespace.
+        // The group has no init.
         //
-        // - If no process is hidden, the init is in another group, but rule 4 (see the module
-        //   documentation) could not determine which one. So the namespace is ambiguous.
-        // - If processes are hidden, the init may be hidden, too. So treat the group as a separate
-        //   namespace, unless it may be in the same namespace as another group.
+        // - If no process is hidden, the init is in another group, but rule 4 found no single
+        //   candidate. So the namespace is ambiguous.
+        // - If processes are hidden, the init may be hidden, too. So the group is a separate
+        //   namespace, unless another group may be in the same namespace.
         let is_separate = !self.known.all_seen
             && !(0..self.groups.all.len()).any(|other| {
                 other != group
@@ -298,8 +292,8 @@ impl<'a> Inference<'a> {
         is_separate.then_some(NamespaceId::Unread(lowest))
     }
 
-    /// Returns `true` if `group` may be in the same namespace as a group with a known inode, but
-    /// without a known init. The inode of `group` is unknown.
+    /// Returns `true` if a group without an inode may be in the same namespace as a group in
+    /// `inodes_without_init`.
     fn may_have_inode(&mut self, group: usize) -> bool {
         if self.groups.all[group].has_zombie_init {
             return false;
@@ -321,8 +315,7 @@ impl<'a> Inference<'a> {
             let process = &mut self.processes[index];
             process.namespace = id;
             // A process with a single PID in `NSpid` is certainly in the namespace that the procfs
-            // shows. So if the inode of that namespace is known, do not mark the process's
-            // namespace as inferred.
+            // shows. So this namespace is not inferred if its inode is known.
             if process.nspid.len() != 1 || id.is_some_and(|id| id.inode().is_none()) {
                 process.evidence = Evidence::Inferred;
             }
@@ -385,8 +378,8 @@ impl<'a> Inference<'a> {
     }
 }
 
-/// Adds a process to the group of its namespace. If the namespace is unknown, adds the process to a
-/// new group. Returns the index of the group; `None` if the level of the process is unknown.
+/// Adds a process to the group of its namespace, or to a new group if the namespace is unknown.
+/// Returns the index of the group; `None` if the level of the process is unknown.
 fn add_process(groups: &mut Groups, process: &Process, terminated: &HashSet<Pid>) -> Option<usize> {
     let level = process.nspid.len().checked_sub(1)?;
     let index = match (level, process.namespace.and_then(NamespaceId::inode)) {

@@ -74,9 +74,8 @@ fn check(forest: &Forest, Inferred { view, mount }: &Inferred) -> Result<(), Str
     Ok(())
 }
 
-/// Runs the inference, and returns the namespaces of the `nested` processes, which are children of
-/// PID 1. Each of them comes with the inode of its namespace, or with `None` if its namespace link
-/// is unreadable.
+/// Runs the inference on PID 1 and its `nested` child processes, and returns the namespaces of
+/// these children. `nested` contains the namespace inode of each child; `None` if unreadable.
 fn place(nested: &[(Process, Option<u64>)], all_seen: bool) -> Vec<Option<String>> {
     let init = process(&[1], Some(1000));
     let nested_ones = nested.iter().map(|(it, inode)| Process {
@@ -220,9 +219,8 @@ proptest! {
         let view = View::of(&forest, &sight);
         let view_mount = view.mount;
         let seen = view.task_of.clone();
-        // An init exists until all other members of its namespace are gone. So if the scan found no
-        // init for the namespace of a process, or for an ancestor of this namespace, the process is
-        // gone.
+        // An init outlives all other members of its namespace. So a process is gone if its
+        // namespace or an ancestor has no init.
         let is_there = |process: &Process| {
             let own = forest.tasks[seen[&process.pid]].namespace;
             let mut above = successors(Some(own), |&it| forest.namespaces[it].parent);
@@ -257,8 +255,7 @@ proptest! {
 
 #[derive(Debug, Default)]
 struct Share {
-    /// Number of nested processes whose namespace link is unreadable, but whose namespace was
-    /// inferred.
+    /// Number of nested processes with an unreadable namespace link and an inferred namespace.
     placed: usize,
     /// Number of nested processes with an unreadable namespace link.
     open: usize,
@@ -292,14 +289,12 @@ fn two_thirds_of_processes_are_placed_despite_injected_processes() {
 proptest! {
     #![proptest_config(cases(1_000))]
 
-    /// Compares the inference with the oracle, which enumerates all possible worlds. A possible
-    /// world assigns processes to namespaces, and is consistent with the viewer's data. The
-    /// inference must find the namespace of a process if and only if all possible worlds assign the
-    /// process to this namespace.
+    /// Compares the inference with the oracle. The oracle enumerates all possible worlds:
+    /// assignments of processes to namespaces that are consistent with the viewer's data. The
+    /// inference must place a process in a namespace if and only if all possible worlds do.
     ///
-    /// The oracle considers all namespaces at once, but each rule of the inference compares only
-    /// two namespaces. With many processes, the oracle can find namespaces that the rules cannot
-    /// find. So this test uses few processes.
+    /// The test uses few processes. With many processes, the oracle can find namespaces that the
+    /// inference cannot find, because each rule of the inference compares only two namespaces.
     #[test]
     fn a_process_is_placed_only_if_all_possible_worlds_agree(
         calls in calls(16, 20),
@@ -338,8 +333,8 @@ proptest! {
     }
 }
 
-/// Returns `true` if `world` is correct: each process and the init that `world` assigns to it are
-/// in the same namespace of `forest`.
+/// Returns `true` if every process is in the same namespace of `forest` as the init that `world`
+/// assigns to it.
 fn is_truth(world: &World, view: &View, forest: &Forest) -> bool {
     let own = |at: usize| forest.tasks[view.task_of[&view.processes[at].pid]].namespace;
     (0..view.processes.len()).all(|at| world.home[at].is_none_or(|init| own(init) == own(at)))

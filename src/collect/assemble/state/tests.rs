@@ -90,16 +90,14 @@ impl FollowUp for Answers<'_> {
     }
 }
 
-/// A test case with the namespace that the procfs shows, and the tested namespace. By default, the
-/// scan finds no processes of the tested namespace.
+/// A test case: facts about the tested namespace, and answers to later questions.
 struct Case<'a> {
     init: Option<Pid>,
     is_terminated: bool,
     is_undecided: bool,
     init_history: InitHistory,
     is_pinned: bool,
-    /// `true` if the tested namespace is known to be a descendant of the namespace that the procfs
-    /// shows.
+    /// `true` if the tested namespace is known to be below the namespace that the procfs shows.
     is_below: bool,
     hides_inits: bool,
     processes: &'a [Process],
@@ -297,9 +295,9 @@ fn an_init_with_an_unreadable_link_may_belong_to_any_namespace_at_its_level() {
     let other = listed(&[9, 1], Some(2000), InitNow::Living);
     assert_eq!(state(other, &[]), NamespaceState::Dead);
     // The scan found process 9 in namespace 2000, which is not the tested namespace. The second
-    // listing of /proc contains an init with PID 9. If the inner PIDs of the init and of process 9
-    // are equal, the init is process 9, so it is not in the tested namespace. If the inner PIDs
-    // differ, PID 9 was reused, so the init may be in the tested namespace.
+    // listing of /proc contains an init with PID 9. If both have the same inner PIDs, they are the
+    // same process. If the inner PIDs differ, PID 9 was reused, and the init may be in the tested
+    // namespace.
     let placed = |nspid: &[u32]| [process(nspid, Some(2000))];
     assert_eq!(state(unread(&[9, 1]), &placed(&[9, 1])), NamespaceState::Dead);
     assert_eq!(state(unread(&[9, 1]), &placed(&[9, 4])), NamespaceState::Unknown);

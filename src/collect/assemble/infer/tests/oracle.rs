@@ -7,12 +7,11 @@ use std::num::NonZeroU32;
 use crate::model::{NamespaceId, Pid, Process};
 use crate::testing::forest::View;
 
-/// A PID namespace in a [`World`]: `None` for the namespace that the procfs shows, otherwise the
-/// index of the namespace's init in the list of processes. The viewer sees every process, so the
-/// list contains all inits.
+/// A PID namespace in a [`World`]: the index of its init in the list of processes; `None` for the
+/// namespace that the procfs shows.
 pub type Home = Option<usize>;
 
-/// A possible world: assigns a namespace to each process, and a parent to each namespace.
+/// An assignment of a namespace to each process, and of a parent to each namespace.
 #[derive(Clone, Debug, Default)]
 pub struct World {
     /// The namespace of each process, in the order of the processes.
@@ -46,16 +45,15 @@ impl World {
         homes
     }
 
-    /// Records the inode of a namespace. Returns `false` if this contradicts an inode recorded
-    /// earlier.
+    /// Records the inode of a namespace. Returns `false` if the inode contradicts an earlier
+    /// record.
     fn name(&mut self, inode: u64, home: Home) -> bool {
         let is_taken = |(&other, &named): (&u64, &Home)| named == home && other != inode;
         !self.by_inode.iter().any(is_taken) && *self.by_inode.entry(inode).or_insert(home) == home
     }
 
-    /// Records in `by_inode` all inodes that the viewer knows from namespace links, or from parent
-    /// namespaces that the kernel reported. Returns `false` if an inode contradicts this
-    /// assignment.
+    /// Fills in `by_inode` from namespace links and from the parents that the kernel reported.
+    /// Returns `false` if two inodes contradict each other.
     fn name_all(&mut self, view: &View) -> bool {
         let links = view.processes.iter().zip(self.home.clone());
         let mut links = links.filter_map(|(it, home)| Some((it.namespace?.inode()?, home)));
@@ -65,8 +63,8 @@ impl World {
         {
             return false;
         }
-        // If `by_inode` contains the inode of a namespace, and the kernel reported the inode of its
-        // parent, record the parent's inode. Repeat until no inode is added.
+        // Record the inode of each reported parent. Repeat until no inode is added, because the new
+        // parents may have reported parents themselves.
         loop {
             let before = self.by_inode.len();
             for namespace in &view.namespaces {
@@ -94,8 +92,8 @@ impl World {
             // namespace.
             let parent = process.ppid.and_then(|ppid| index(view, ppid));
             let is_below_parent = parent.is_none_or(|it| homes.contains(&self.home[it]));
-            // If the leader of a process's session or process group has a PID in the process's
-            // namespace, the leader is in that namespace or below it.
+            // A leader with a PID in the process's namespace is in this namespace or in a
+            // descendant.
             let leaders = view.leaders.get(&process.pid).copied().unwrap_or_default();
             let leaders_are_inside = [leaders.session, leaders.group]
                 .into_iter()
@@ -130,8 +128,8 @@ fn is_init(process: &Process) -> bool {
     process.nspid.last() == Some(&Pid::INIT)
 }
 
-/// Returns all assignments that are consistent with the view; `None` if more than `limit`
-/// assignments would have to be checked.
+/// Returns all assignments that are consistent with the view; `None` if there are more than `limit`
+/// assignments to check.
 pub fn possible_worlds(view: &View, limit: usize) -> Option<Vec<World>> {
     let inits_of_level = |level: usize| -> Vec<Home> {
         let is_of_level = |it: &Process| is_init(it) && it.nspid.len() == level + 1;
