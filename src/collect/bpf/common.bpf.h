@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0-only
 //
-// Declarations that all BPF programs share. Each program declares the fields of the
-// kernel's structs that it uses, and defines READ(to, field), which copies a field.
+// Declarations that all BPF programs share. Each program itself declares the kernel
+// structs that it uses, and defines READ(to, field), which copies a field.
 
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -40,6 +40,6 @@ UNUSED static long (*const loop)(u32 count, void *callback, void *context, u64 f
 
 // PIDTYPE_TGID in the kernel: the PID of the process, not of a thread.
 #define TGID 1
-// PIDNS_ADDING in the kernel: a flag that is stored with the count of PIDs. The kernel
-// clears it when the init of the namespace terminates.
+// PIDNS_ADDING in the kernel: a flag in the count of PIDs. The kernel clears this flag
+// when the init of the namespace terminates.
 #define MAY_ADD (1U << 31)

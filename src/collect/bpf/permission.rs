@@ -5,16 +5,15 @@ use std::fs;
 use super::unavailable::BpfUnavailable;
 use crate::collect::kernel::viewer;
 
-/// BPF is used only if at least this many bytes of address space are free. The kernel's type
-/// information (BTF) takes 5 to 10 MB.
+/// Minimum free address space for the use of BPF, in bytes. The kernel's type information (BTF)
+/// takes 5 to 10 MB.
 const MIN_ADDRESS_SPACE: u64 = 64 << 20;
 
 /// The file that shows the lockdown mode of the kernel (kernel_lockdown(7)).
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 
-/// Checks that pidns has the required capabilities. The kernel does not require `CAP_SYS_PTRACE`
-/// for loading a BPF program, but pidns does. Otherwise, BPF could show more than pidns may read in
-/// /proc.
+/// Checks that pidns has the required capabilities. pidns also requires `CAP_SYS_PTRACE`, so that
+/// BPF shows no more than pidns may read in /proc.
 pub fn check_capabilities() -> Result<(), BpfUnavailable> {
     if !viewer::may_trace_all() {
         return Err(BpfUnavailable::MissingCapability("CAP_SYS_PTRACE"));
@@ -26,7 +25,7 @@ pub fn check_capabilities() -> Result<(), BpfUnavailable> {
     Ok(())
 }
 
-/// Checks that BPF programs may read kernel memory. Lockdown in confidentiality mode forbids this
+/// Checks that kernel lockdown does not forbid BPF programs to read kernel memory
 /// (kernel_lockdown(7)).
 pub fn check_lockdown() -> Result<(), BpfUnavailable> {
     let text = fs::read_to_string(LOCKDOWN);
@@ -36,8 +35,8 @@ pub fn check_lockdown() -> Result<(), BpfUnavailable> {
     Ok(())
 }
 
-/// Checks that enough address space is left to load the kernel's BTF. Otherwise, an allocation
-/// could fail, which would abort pidns.
+/// Checks that enough address space is left for the kernel's type information (BTF). A failed
+/// allocation could abort pidns.
 pub fn check_address_space() -> Result<(), BpfUnavailable> {
     match viewer::free_address_space() {
         Some(free) if free < MIN_ADDRESS_SPACE => Err(BpfUnavailable::LittleMemory),

@@ -15,18 +15,16 @@ pub enum BpfUnavailable {
     NotRequested,
     /// The host has so few processes that BPF would not be noticeably faster.
     FewProcesses,
-    /// The requested procfs does not show pidns's own PID namespace. A task iterator visits only
-    /// the processes in pidns's own PID namespace.
+    /// The requested procfs does not show pidns's own PID namespace, but a task iterator visits
+    /// only the processes in that namespace.
     OtherProcfs,
     /// The number of processes is unknown, because pidns is not in the initial PID namespace.
-    /// procfs reports only the number of processes on the whole host.
     UnknownCount,
-    /// The user requested this data, which the BPF program does not collect.
+    /// The BPF program does not collect this data, which the user requested.
     NotCollected(&'static str),
     /// pidns lacks these capabilities in the initial user namespace.
     MissingCapability(&'static str),
-    /// The address space is limited, and too little of it is left for the kernel's type information
-    /// (BTF).
+    /// Too little address space is left for the kernel's type information (BTF).
     LittleMemory,
     /// pidns runs under a seccomp filter, so calling bpf(2) might kill pidns.
     SeccompFilter,
@@ -40,8 +38,7 @@ pub enum BpfUnavailable {
     NotLoadedBefore,
     /// The records that the BPF program wrote contradict each other or are malformed.
     Inconsistent,
-    /// The record about the pidns process itself has a wrong value in this field, so no record can
-    /// be trusted.
+    /// The record about pidns itself has a wrong value in this field, so no record can be trusted.
     WrongOwnRecord(&'static str),
 }
 

@@ -33,17 +33,16 @@ mod kind {
     pub const ENUM64: u32 = 19;
 }
 
-/// Only the offset of every `STRIDE`-th type is stored. A search for another type starts at the
-/// last stored offset before that type.
+/// Number of types per stored offset. A search for a type starts at the last stored offset before
+/// the type.
 const STRIDE: usize = 16;
 
-/// Maximum number of typedefs and qualifiers (such as `const`) around a type. Real types have only
-/// a few. The limit prevents an endless loop if invalid data contains a cycle.
+/// Maximum number of typedefs and qualifiers (such as `const`) around a type. The limit prevents an
+/// endless loop if invalid data contains a cycle.
 const MAX_QUALIFIERS: usize = 32;
 
-/// Maximum number of structs and unions to search for one member. `task_struct` contains about ten
-/// anonymous structs and unions. The limit prevents an endless loop if invalid data contains a
-/// cycle.
+/// Maximum number of structs and unions to search for one member. The limit prevents an endless
+/// loop if invalid data contains a cycle.
 const MAX_ANONYMOUS: usize = 256;
 
 /// Size of a pointer in bytes.
@@ -70,8 +69,7 @@ struct Type<'a> {
     has_widths: bool,
     /// Number of members, enumerators or parameters.
     count: usize,
-    /// The size of the type in bytes, or the ID of the type that it refers to, depending on the
-    /// kind.
+    /// Depending on the kind, the size in bytes, or the ID of the type that this type refers to.
     size_or_target: u32,
     /// The bytes after the common fields. Their meaning depends on the kind.
     rest: &'a [u8],
@@ -210,7 +208,7 @@ impl<'a> Btf<'a> {
 struct NameSearch<'a> {
     wanted: &'a [&'a [u8]],
     found: TypeIds,
-    /// Indexed by byte: `true` if a wanted name starts with this byte. Comparing the first byte
+    /// For each byte, `true` if a wanted name starts with this byte. A comparison of the first byte
     /// rules out nearly all other types.
     first: [bool; 256],
 }
@@ -224,8 +222,8 @@ impl<'a> NameSearch<'a> {
         Self { wanted, found: vec![None; wanted.len()], first }
     }
 
-    /// If the string at offset `name` in `strings` is a wanted name, records `id` as the type ID of
-    /// that name. Does not replace an ID that was recorded earlier.
+    /// Records `id` if the type's name is wanted and has no ID yet. `name` is the offset of the
+    /// type's name in `strings`.
     fn find(&mut self, strings: &[u8], name: u32, id: u32) {
         let Some(name) = offset(name).and_then(|name| strings.get(name..)) else { return };
         if !name.first().is_some_and(|&letter| self.first[usize::from(letter)]) {
@@ -273,8 +271,8 @@ impl<'a> Type<'a> {
         Some((found, length))
     }
 
-    /// Iterates over the members of a struct or union. Yields the offset of the member's name, and
-    /// the [`Member`]. A bit field yields `None` in place of a [`Member`].
+    /// Returns the members of a struct or union: the offset of each name, and the [`Member`];
+    /// `None` in place of a bit field.
     fn members(self) -> Option<impl Iterator<Item = (u32, Option<Member>)> + use<'a>> {
         if !matches!(self.kind, kind::STRUCT | kind::UNION) {
             return None;

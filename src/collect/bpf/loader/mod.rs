@@ -4,10 +4,9 @@
 //! file. Reading from the iterator's descriptor runs the program and returns the data that the
 //! program writes.
 //!
-//! The programs are compiled once, before pidns is released, but the offsets of struct fields
-//! differ between kernels. So the object file records which field each instruction accesses. The
-//! loader fills in the offset of this field in the running kernel (CO-RE, "compile once, run
-//! everywhere").
+//! The programs are compiled once, but the offsets of struct fields differ between kernels. The
+//! object file records which field each instruction accesses. The loader fills in the field's
+//! offset in the running kernel (CO-RE, "compile once, run everywhere").
 //!
 //! - `object` reads an object file and adapts a program to the running kernel
 //! - `btf` reads type information (BTF); `bytes` reads numbers and strings for `object` and `btf`
@@ -63,9 +62,9 @@ impl LoadedObject {
 pub struct IteratorProgram(OwnedFd);
 
 impl IteratorProgram {
-    /// Opens an iterator over all kernel objects of the program's type (such as tasks). Reading
-    /// from the iterator runs the program. `flags` are the status flags of the iterator's
-    /// descriptor, which the program can read.
+    /// Opens an iterator. Reading from the iterator runs the program for each kernel object of its
+    /// type, such as a task. The program can read `flags`, the status flags of the iterator's
+    /// descriptor.
     ///
     /// If `tid` is given, the iterator visits only the task with this TID. Before Linux 6.1, the
     /// kernel ignores `tid`, and the iterator visits all tasks.
@@ -93,8 +92,8 @@ pub struct RecordIterator(OwnedFd);
 impl RecordIterator {
     /// Reads all records and passes each record to `take`. Records are `size` bytes long.
     ///
-    /// Each read returns at most `at_once` records (and at most 32 KiB). Signals are handled only
-    /// between reads. So if a program takes a long time per record, use a small `at_once`.
+    /// Each read returns at most `at_once` records, and at most 32 KiB. A slow program needs a
+    /// small `at_once`, because signals are handled only between reads.
     pub fn read<E: From<LoadError>>(
         &self,
         size: usize,
@@ -106,8 +105,8 @@ impl RecordIterator {
             let length = match rustix::io::read(&self.0, &mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(length) => length,
-                // A read fails with EAGAIN after a million objects in a row without a record, and
-                // with EINTR if a signal arrives. The next read continues with the next object.
+                // EAGAIN means that a million objects in a row had no record. EINTR means that a
+                // signal arrived. The next read continues with the next object.
                 Err(Errno::AGAIN | Errno::INTR) => continue,
                 Err(errno) => {
                     return Err(LoadError::Call { call: "read(BPF iterator)", errno }.into());

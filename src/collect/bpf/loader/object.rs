@@ -22,36 +22,35 @@ use super::error::LoadError;
 /// Size of an instruction in bytes.
 const INSTRUCTION: usize = 8;
 
-/// Opcode of the instruction that loads a 64-bit constant. This instruction is twice as long as
-/// other instructions.
+/// Opcode for loading a 64-bit constant. An instruction with this opcode has twice the usual
+/// length.
 const LOAD_CONSTANT: u8 = 0x18;
 
-/// Value of the source register field in an instruction that loads the address of a function
-/// (`BPF_PSEUDO_FUNC`). The field is the upper half of the second byte.
+/// Source register value that marks the load of a function's address (`BPF_PSEUDO_FUNC`). The
+/// source register is the upper half of an instruction's second byte.
 const PSEUDO_FUNCTION: u8 = 4;
 
-/// Value of the source register field if the instruction loads the descriptor of a map
-/// (`BPF_PSEUDO_MAP_FD`).
+/// Source register value that marks the load of a map's descriptor (`BPF_PSEUDO_MAP_FD`).
 const PSEUDO_MAP: u8 = 1;
 
 /// Size of an ELF symbol in bytes.
 const SYMBOL: usize = 24;
 
-/// The kernel function (kfunc) that tells the verifier the type of a pointer (since Linux 6.2). A
-/// BPF program calls a kfunc by its BTF ID, which differs between kernels. So the object files
-/// contain [`RDONLY_CAST_PLACEHOLDER`] in place of the ID.
+/// The kernel function (kfunc) that tells the verifier the type of a pointer (since Linux 6.2).
 pub const RDONLY_CAST: &str = "bpf_rdonly_cast";
+/// Placeholder in the object files for the BTF ID of [`RDONLY_CAST`], which differs between
+/// kernels.
 const RDONLY_CAST_PLACEHOLDER: i32 = 0x7dcb_0001;
 
 /// Opcode of a call.
 const CALL: u8 = 0x85;
 
-/// Value of the source register field if the instruction calls a kfunc (`BPF_PSEUDO_KFUNC_CALL`).
+/// Source register value that marks the call of a kernel function (`BPF_PSEUDO_KFUNC_CALL`).
 const PSEUDO_KFUNC: u8 = 2;
 
-/// A call of a nonexistent helper function. If the kernel lacks an optional field, this call
-/// replaces the instructions that access the field. The verifier accepts the call because it is
-/// unreachable: the program first tests whether the field exists.
+/// A call of a nonexistent helper function, used in place of each access to an optional field that
+/// the kernel lacks. The verifier accepts the call, because the program first tests whether the
+/// field exists.
 const UNREACHABLE: [u8; INSTRUCTION] = [CALL, 0, 0, 0, 0x10, 0x23, 0xad, 0x0b];
 
 /// Kinds of CO-RE relocations (`bpf_core_relo_kind` in the kernel).
@@ -77,8 +76,8 @@ pub struct ProgramSpec<'a> {
 /// A program that was adapted to the running kernel.
 pub struct Program {
     pub instructions: Vec<u8>,
-    /// The function table of the program. Each entry contains the index of a function's first
-    /// instruction, and the ID of the function's type in [`Object::types`].
+    /// The function table: for each function, the index of its first instruction, and the ID of its
+    /// type in [`Object::types`].
     pub functions: Vec<u8>,
     /// BTF ID of the kernel function that [`ProgramSpec::iterator`] names.
     pub iterator: u32,
@@ -145,9 +144,8 @@ impl Object {
             };
             patch_value(&mut instructions, it.at, value).ok_or(LoadError::InvalidObject)?;
         }
-        // Report a missing field before a missing cast function. Without the cast function, pidns
-        // falls back to the object file for older kernels, but that object file needs the same
-        // fields.
+        // Report missing fields first. If only the cast function is missing, pidns falls back to
+        // the object file for older kernels, which needs the same fields.
         patch_casts(&mut instructions, cast).ok_or_else(|| missing(RDONLY_CAST.as_bytes()))?;
         let iterator = iterator.ok_or_else(|| missing(spec.iterator.as_bytes()))?;
         Ok(Program { instructions, functions, iterator })
@@ -171,11 +169,11 @@ impl Object {
         Some(RawProgram { instructions, functions, relocations })
     }
 
-    /// Relocates the instructions that refer to a function of the same program, or to the map.
-    /// Writes the distance to the function, or the descriptor of the map, into the instruction.
+    /// Fills in the instructions that refer to a function of the same program or to the map. Writes
+    /// the distance to the function, or the descriptor of the map, into each instruction.
     ///
-    /// Before relocation, an instruction that refers to a function contains the byte offset of the
-    /// function. The map is an undefined symbol in the object file.
+    /// In the object file, the map is an undefined symbol. An instruction that refers to a function
+    /// contains the function's offset in bytes.
     fn patch_addresses(&self, spec: ProgramSpec<'_>, instructions: &mut [u8]) -> Option<()> {
         let symbols = section(self.bytes, b".symtab")?;
         let relocations = section(self.bytes, format!(".rel{}", spec.section).as_bytes());
@@ -203,8 +201,8 @@ impl Object {
         Some(())
     }
 
-    /// Returns the records about one section from a table in `.BTF.ext`. At position `table_at`,
-    /// the header of `.BTF.ext` contains the offset of the table, and then its length.
+    /// Returns the records about one section from a table in `.BTF.ext`. `table_at` is the position
+    /// of the table's offset in the `.BTF.ext` header.
     fn extension_records(
         &self,
         own: &Btf<'static>,
@@ -228,11 +226,9 @@ impl Object {
     }
 }
 
-/// Position of the field `func_info_off` in the `.BTF.ext` header. The field contains the offset of
-/// the function table.
+/// Position of the function table's offset (`func_info_off`) in the `.BTF.ext` header.
 const FUNCTION_TABLE: usize = 8;
-/// Position of the field `core_relo_off` in the `.BTF.ext` header. The field contains the offset of
-/// the CO-RE relocation table.
+/// Position of the CO-RE relocation table's offset (`core_relo_off`) in the `.BTF.ext` header.
 const RELOCATION_TABLE: usize = 24;
 
 /// A CO-RE relocation: an instruction with a value that depends on the running kernel.
@@ -272,8 +268,8 @@ impl<'a> Relocation<'a> {
         self.access.split(':').skip(1).map(|step| step.parse().ok())
     }
 
-    /// Returns the offset of the field in the kernel's struct, whose type ID is `kernel_id`.
-    /// Returns `None` if the kernel's struct lacks the field or has a field of a different size.
+    /// Returns the offset of the field in the kernel's struct `kernel_id`; `None` if the field is
+    /// missing or has a different size there.
     fn find(&self, own: &Btf<'_>, kernel: &Btf<'_>, kernel_id: u32) -> Option<u32> {
         let (mut here, mut there) = (self.id, Member { offset: 0, type_id: kernel_id });
         for step in self.steps() {
@@ -290,8 +286,8 @@ impl<'a> Relocation<'a> {
                 there = Member { offset: there.offset.checked_add(inner.offset)?, ..inner };
             }
         }
-        // Do not compare the sizes of structs and arrays with those in the kernel, because the C
-        // sources declare only the fields and array elements that they use.
+        // The C sources declare structs and arrays only in part, so do not compare their sizes with
+        // the kernel's.
         let is_partial = own.member_at(here, 0).is_some() || own.element(here).is_some();
         (is_partial || own.size(here) == kernel.size(there.type_id)).then_some(there.offset)
     }
@@ -312,8 +308,8 @@ impl<'a> Relocation<'a> {
     }
 }
 
-/// Writes the type ID of [`RDONLY_CAST`] into all calls of that function. Returns `None` if the
-/// program calls the function but the kernel lacks it.
+/// Writes `id`, the BTF ID of [`RDONLY_CAST`], into all calls of this function. Returns `None` if
+/// there is a call but no ID.
 fn patch_casts(instructions: &mut [u8], id: Option<u32>) -> Option<()> {
     let mut at = 0;
     while let Some([opcode, registers, _, _, value @ ..]) =
@@ -328,8 +324,8 @@ fn patch_casts(instructions: &mut [u8], id: Option<u32>) -> Option<()> {
     Some(())
 }
 
-/// Writes a value into an instruction: into the offset of a load or store, or into the immediate of
-/// any other instruction. If `value` is `None`, replaces the instruction with [`UNREACHABLE`].
+/// Writes `value` into the offset of a load or store, or into the constant of any other
+/// instruction. If `value` is `None`, replaces the instruction with [`UNREACHABLE`].
 fn patch_value(instructions: &mut [u8], at: usize, value: Option<u32>) -> Option<()> {
     let instruction = instructions.get_mut(at..)?.first_chunk_mut::<INSTRUCTION>()?;
     let Some(value) = value else {

@@ -35,8 +35,7 @@ const BPF_F_MMAPABLE: u32 = 1 << 10;
 const BPF_PROG_TYPE_TRACING: u32 = 26;
 const BPF_TRACE_ITER: u32 = 28;
 
-/// License of the BPF programs, as declared to the kernel. The kernel allows some helper functions
-/// only in GPL programs. The first line of each C source permits use under the GPL.
+/// License of the BPF programs. The kernel allows some helper functions only in GPL programs.
 const LICENSE: &std::ffi::CStr = c"Dual MIT/GPL";
 
 /// The type information (BTF) of the running kernel.
@@ -54,8 +53,8 @@ impl KernelTypes {
     }
 
     fn open_file() -> io::Result<Self> {
-        // A FIFO or another file may be mounted over the BTF file. O_NONBLOCK prevents open(2) from
-        // waiting for the writer of a FIFO. The check below then rejects this file type.
+        // A FIFO may be mounted over the BTF file. O_NONBLOCK prevents open(2) from waiting for a
+        // writer. The check below then rejects the FIFO.
         let mut file =
             File::options().read(true).custom_flags(libc::O_NONBLOCK).open(KERNEL_TYPES)?;
         let metadata = file.metadata()?;
@@ -69,9 +68,8 @@ impl KernelTypes {
         if let Ok(mapping) = Mapping::new(file.as_fd(), length, libc::MAP_PRIVATE) {
             return Ok(Self::Mapped(mapping));
         }
-        // If the address space is limited (RLIMIT_AS), the allocation may fail. An ordinary
-        // allocation would abort pidns. `try_reserve_exact` returns an error instead, and pidns
-        // falls back to /proc.
+        // An ordinary allocation would abort pidns if the address space is limited (RLIMIT_AS).
+        // `try_reserve_exact` returns an error instead, and pidns falls back to /proc.
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(length).map_err(|_| Errno::NOMEM)?;
         file.by_ref().take(metadata.len()).read_to_end(&mut bytes)?;
@@ -242,8 +240,8 @@ fn length(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }
 
-/// A BPF map of type array, to which a BPF program writes. Since Linux 5.5, such an array can be
-/// mapped into memory.
+/// A BPF array, to which a BPF program writes. BPF arrays can be mapped into memory since Linux
+/// 5.5.
 pub struct Array {
     map: OwnedFd,
     length: usize,
@@ -265,19 +263,19 @@ impl Array {
         Ok(Self { map, length: element.saturating_mul(count) })
     }
 
-    /// Copies the contents of the array.
+    /// Returns a copy of the array.
     ///
     /// The array cannot change during the copy. The BPF program writes to the array only while its
-    /// iterator is read, and each read borrows the owner of the array. `copy` takes `&mut self`, so
-    /// it cannot run during a read.
+    /// iterator is read, and each read borrows the owner of the array. `&mut self` excludes this
+    /// borrow.
     pub fn copy(&mut self) -> Result<Vec<u8>, LoadError> {
         let mapping = Mapping::new(self.map.as_fd(), self.length, libc::MAP_SHARED);
         named("mmap(BPF array)", mapping).map(|mapping| mapping.to_vec())
     }
 }
 
-/// Creates a BPF hash map that only BPF programs use. Keys are `key` bytes long, and values are 8
-/// bytes long. The map holds at most `count` entries.
+/// Creates a BPF hash map for BPF programs, with at most `count` entries. Keys are `key` bytes
+/// long, and values are 8 bytes long.
 pub fn create_hash(key: u32, count: u32) -> Result<OwnedFd, LoadError> {
     let arguments = CreateMap {
         kind: BPF_MAP_TYPE_HASH,
@@ -295,9 +293,8 @@ impl AsFd for Array {
     }
 }
 
-/// Loads the type information (BTF) of an object file into the kernel. This is the first bpf(2)
-/// command of pidns, so it is the one that fails with `EPERM` if `CAP_BPF` is missing or a seccomp
-/// filter forbids bpf(2).
+/// Loads the type information (BTF) of an object file into the kernel. Fails with `EPERM` if
+/// `CAP_BPF` is missing or a seccomp filter forbids bpf(2).
 pub fn load_types(types: &[u8]) -> Result<OwnedFd, LoadError> {
     let arguments = LoadTypes {
         types: types.as_ptr(),
@@ -310,8 +307,8 @@ pub fn load_types(types: &[u8]) -> Result<OwnedFd, LoadError> {
     named(BPF_BTF_LOAD.1, bpf(BPF_BTF_LOAD.0, &arguments))
 }
 
-/// Loads a BPF program into the kernel, which verifies it. The program stays loaded as long as the
-/// returned descriptor is open.
+/// Loads a BPF program into the kernel. The program stays loaded while the returned descriptor is
+/// open.
 pub fn load_program(
     program: &Program,
     name: &str,
@@ -348,8 +345,8 @@ pub fn load_program(
         };
         bpf(BPF_PROG_LOAD.0, &arguments)
     };
-    // Do not request a log in the first attempt: the verifier needs more time to write the log than
-    // to verify the program.
+    // First load the program without a log, because writing the log takes longer than verifying the
+    // program.
     let errno = match load(&mut []) {
         Err(errno @ (Errno::ACCESS | Errno::INVAL | Errno::TOOBIG)) => errno,
         other => return named(BPF_PROG_LOAD.1, other),
@@ -360,16 +357,14 @@ pub fn load_program(
     }
     let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
     let text = String::from_utf8_lossy(log.get(..end).unwrap_or_default());
-    // The last line of the verifier's log contains statistics. The line before it contains the
-    // reason for the rejection.
+    // The reason for the rejection is the last line of the verifier's log before the statistics.
     let mut lines = text.lines().rev().filter(|line| !line.starts_with("processed "));
     let reason = lines.next().unwrap_or("the verifier gave no reason").to_owned();
     Err(LoadError::Rejected { errno, reason })
 }
 
-/// Opens an iterator for a BPF program. Reading from the iterator runs the program once per kernel
-/// object. If `tid` is given, the iterator visits only the task with this TID in pidns's PID
-/// namespace. Before Linux 6.1, the kernel ignores `tid`.
+/// Opens an iterator for a BPF program. If `tid` is given, the iterator visits only the task with
+/// this TID in pidns's PID namespace. Before Linux 6.1, the kernel ignores `tid`.
 pub fn open_iterator(program: &OwnedFd, tid: Option<u32>) -> Result<OwnedFd, LoadError> {
     let (tid, tid_size) = match &tid {
         Some(tid) => (ptr::from_ref(tid), 4),

@@ -48,13 +48,13 @@ struct task_struct {
     struct cred *real_cred;
 } KERNEL;
 
-// RESERVED_PIDS in the kernel. Once the next PID of a namespace (idr_next) is above this
-// value, the kernel allocates no PID below this value.
+// RESERVED_PIDS in the kernel. Once the next PID of a namespace (idr_next) is higher,
+// the kernel no longer allocates PIDs below this value.
 #define RESERVED 300
 // PID_MAX_LIMIT in the kernel on 64-bit machines.
 #define PID_MAX_LIMIT (1U << 22)
-// Maximum number of levels that climb() and climb_users() visit. The kernel's limit is
-// this high for user namespaces, and lower for PID namespaces.
+// Maximum number of nested namespaces to visit: the kernel's limit for user namespaces,
+// which is higher than the limit for PID namespaces.
 #define MOST_LEVELS 34
 // Maximum number of calls to count_next(). Each call examines at least 64 PIDs.
 #define MOST_STEPS (1 << 17)
@@ -64,9 +64,9 @@ struct task_struct {
 // Index of the element for tasks in `rlimit` and `rlimit_max` (UCOUNT_RLIMIT_NPROC).
 #define NPROC 0
 
-// A map whose keys are the namespaces or users that already have a record. Many tasks can
-// belong to the same namespace, but counting its PIDs takes a long time and must be done
-// only once. The loader creates a separate map for each program.
+// The namespaces or users that already have a record, as keys of a map. The map
+// prevents counting the PIDs of a namespace once for each of its tasks. The loader
+// creates a separate map for each program.
 extern char written __attribute__((nodebug));
 
 // Adds a key to `written`. Returns 0 if the key is there already, or if the map is full.
@@ -105,10 +105,10 @@ struct numbers {
     u32 level;
     u32 allocated; // PIDs in use
     u32 pid_max;   // 0 before Linux 6.14
-    u32 first;     // the lowest number that can be handed out
-    u32 used;      // numbers in use, from `first` on
-    u32 highest;   // the highest number in use
-    u32 is_whole;  // 1 if all numbers were counted
+    u32 first;     // the lowest PID that can be allocated
+    u32 used;      // PIDs in use, from `first` on
+    u32 highest;   // the highest PID in use
+    u32 is_whole;  // 1 if all PIDs were counted
 };
 
 // The state of the loops in pidns_numbers().
@@ -117,7 +117,7 @@ struct look {
     struct seq_file *seq;
     struct pid_namespace *at;
     void *head; // the root of the tree of numbers
-    u32 next;   // the next number to examine
+    u32 next;   // the next PID to examine
     u32 end;
 };
 
@@ -163,8 +163,7 @@ SECTION("numbers") static long climb(UNUSED u64 number, struct look *look) {
     return !parent;
 }
 
-// Writes a record about the namespace `look->at`, unless a record about this namespace has already
-// been written.
+// Writes a record about the namespace `look->at`, unless it already has a record.
 SECTION("numbers") NOINLINE static void write_numbers(struct look *look) {
     struct pid_namespace *at = look->at;
     struct numbers none = {};
@@ -187,14 +186,12 @@ SECTION("numbers") NOINLINE static void write_numbers(struct look *look) {
     seq_write(look->seq, &look->numbers, sizeof(look->numbers));
 }
 
-// Counts the PIDs in use in one leaf node of the namespace's IDR, starting at `next`. The
-// IDR tags free numbers with IDR_FREE. Returns 1 to end the loop when all numbers have
-// been examined.
+// Counts the PIDs in use in the next leaf node of the namespace's IDR. Returns 1 to end
+// the loop after the last PID.
 SECTION("numbers") static long count_next(UNUSED u64 step, struct look *look) {
-    // The fields are on the caller's stack, but read them with READ(). If they were read
-    // directly, the verifier would track their values, and check the loop again for each
-    // possible value. READ() copies them with a helper function, and the verifier treats
-    // such copies as unknown values.
+    // Read the fields with READ(), although they are on the caller's stack. Otherwise,
+    // the verifier would track their values, and check the loop again for each possible
+    // value.
     void *entry = 0;
     u32 next = 0, end = 0, used = 0, above = 32;
     READ(entry, look->head);
@@ -225,7 +222,8 @@ SECTION("numbers") static long count_next(UNUSED u64 step, struct look *look) {
         above = shift;
         READ(entry, *(void **)(node + OFFSET(xa_node, slots) + 8 * (next >> shift & 63)));
     }
-    // The tree has no node for `next`, so all numbers that such a node would cover are free.
+    // The tree has no node for `next`, so all numbers of the missing node are free.
+    // Skip them.
     u64 after = (((u64)next >> above) + 1) << above;
     look->next = after;
     look->numbers.is_whole = after >= end;
@@ -256,9 +254,9 @@ static long climb_users(u64 number, struct owner *owner);
 // A user in a user namespace.
 struct user { u32 inode, uid; };
 
-// Writes a record about the user of a process. Also writes a record about each user who
-// created the process's user namespace or one of its ancestors. Writes nothing if the
-// program has already visited a process of the same user.
+// Writes a record about the user of a process, and about each user who created the
+// process's user namespace or one of its ancestors. Does nothing if the user of the
+// process already has a record.
 SECTION("users") int pidns_users(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
     if (!task || !leader(task)) return 0;

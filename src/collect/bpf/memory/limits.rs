@@ -26,8 +26,8 @@ const NAMESPACE: u32 = 4;
 /// Size in bytes of the map key for a user (`struct user` in `limits.bpf.c`).
 const USER: u32 = 8;
 
-/// Maximum number of namespaces or users to read. This is the capacity of the map `written` of each
-/// program. If the map is full, the program skips further namespaces or users.
+/// Maximum number of namespaces or users to read: the capacity of the map `written` in each BPF
+/// program. Further namespaces or users are skipped.
 const MAX_RECORDED: u32 = 1 << 16;
 
 /// The counters that the kernel compares with its limits.
@@ -35,9 +35,9 @@ const MAX_RECORDED: u32 = 1 << 16;
 pub struct KernelCounters {
     /// Maps the inode of each PID namespace to the counters of its PIDs.
     pub numbers: HashMap<u64, PidNumbers>,
-    /// The counters that apply to each user. The key is the inode of a user namespace, and a UID.
-    /// The first counter is the user's own. The next counters belong to the creators of the user
-    /// namespace and of its ancestors, innermost first. Empty before Linux 5.19.
+    /// The counters that apply to each user, keyed by user namespace (inode) and UID. The first
+    /// counter is the user's own. The other counters belong to the creators of the user namespace
+    /// and of its ancestors, innermost first. Empty before Linux 5.19.
     pub users: HashMap<(u64, u32), Vec<UserCount>>,
 }
 
@@ -51,9 +51,9 @@ pub struct PidNumbers {
     /// `kernel.pid_max` of this namespace. `None` before Linux 6.14, because older kernels have one
     /// value for all namespaces.
     pub pid_max: Option<u32>,
-    /// The kernel will not allocate a PID below this number.
+    /// The lowest PID that the kernel may allocate.
     first: u32,
-    /// Number of PIDs in use, not counting PIDs below `first`.
+    /// Number of PIDs in use, from `first` on.
     used: u32,
     /// The highest PID in use.
     highest: u32,
@@ -89,8 +89,8 @@ pub struct UserCount {
     pub uid: u32,
     /// Number of the user's tasks, as counted for `RLIMIT_NPROC`.
     pub tasks: u64,
-    /// Maximum number of tasks. Valid only if `user_namespace` is an ancestor of the process's user
-    /// namespace (`above` is not 0). Otherwise, the process's own `RLIMIT_NPROC` applies.
+    /// Maximum of `tasks`; valid only if `above` is not 0. Otherwise, the process's own
+    /// `RLIMIT_NPROC` applies.
     pub most_tasks: u64,
     /// Number of PID namespaces charged to the user.
     pub namespaces: u64,
@@ -131,8 +131,8 @@ impl KernelCounters {
         };
         let mut this = Self::default();
         let numbers = load("numbers", "pidns_numbers", NAMESPACE)?;
-        // Read only one record at a time. Counting the PIDs of a large namespace takes a long time,
-        // and the kernel handles signals only between reads.
+        // Read one record at a time, because the kernel handles signals only between reads.
+        // Counting the PIDs of a large namespace takes a long time.
         numbers.open(OFlags::empty(), None)?.read(NUMBERS, 1, |record| {
             let (inode, numbers) = PidNumbers::read(record).ok_or(BpfUnavailable::Inconsistent)?;
             this.numbers.insert(inode, numbers);

@@ -69,8 +69,7 @@ struct bpf_iter__task_file {
 // The type of a PID namespace, as NS_GET_NSTYPE returns it (ioctl_nsfs(2)).
 #define CLONE_NEWPID 0x20000000
 #define AF_UNIX 1
-// The state of a listening socket. Despite the name, the kernel uses it for sockets of
-// all families.
+// The state of a listening socket of any family.
 #define TCP_LISTEN 10
 // File system types, see statfs(2).
 #define NSFS 0x6e736673
@@ -82,9 +81,8 @@ struct bpf_iter__task_file {
 #define MOST_NAMESPACES (1 << 20)
 // Maximum nesting depth (MAX_PID_NS_LEVEL in the kernel).
 #define MOST_LEVELS 32
-// Maximum number of messages to check per socket queue. With default settings, a queue
-// contains fewer messages. The limit keeps each read() of the iterator short, because
-// signals have no effect until read() returns.
+// Maximum number of messages to check per socket queue. The limit keeps each read() of
+// the iterator short, because signals have no effect until read() returns.
 #define MOST_MESSAGES 4096
 // Maximum number of descriptors per message (SCM_MAX_FD in the kernel).
 #define MOST_IN_MESSAGE 253
@@ -113,9 +111,8 @@ struct listed {
     u32 init;
 };
 
-// The map that contains the list of namespaces. The loader creates the map. `nodebug`
-// excludes the variable from the BTF, because the kernel rejects BTF with variables that
-// are declared but not defined.
+// The list of namespaces: a map that the loader creates. `nodebug` keeps the variable
+// out of the BTF, because the kernel rejects BTF with an undefined variable.
 extern char list __attribute__((nodebug));
 
 // The state of list_next(), which follows the kernel's circular list of namespaces.
@@ -140,8 +137,8 @@ static long list_next(u64 number, struct walk *walk);
 // descendants of this namespace.
 SECTION("namespaces") int pidns_namespaces(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
-    // The kernel runs this program for every task, but one run makes the whole list. So do
-    // nothing unless the task is the viewer (the task that reads from the iterator).
+    // The kernel runs this program for every task, but one run makes the whole list. So
+    // do nothing except for the viewer (the task that reads from the iterator).
     if (!task || (u64)task != get_current_task()) return 0;
     struct walk walk = {};
     struct pid *pid = 0;
@@ -156,9 +153,9 @@ SECTION("namespaces") int pidns_namespaces(struct bpf_iter__task *context) {
     return 0;
 }
 
-// Moves to the next namespace in the kernel's circular list. Appends it to the map `list`
-// if it is the viewer's namespace or a descendant. Returns 1 to end the loop at the
-// viewer's namespace, where the loop began.
+// Moves to the next namespace in the kernel's circular list. If it is the viewer's
+// namespace or a descendant, appends it to the map `list`. Returns 1 to end the loop at
+// the viewer's namespace, where the loop began.
 SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk) {
     struct pid_namespace *at = walk->at;
     struct list_head *next = 0;
@@ -174,8 +171,8 @@ SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk
     }
     if (!next) return 1;
     walk->at = at;
-    // The head of the list is not part of a namespace. For the head, this line reads
-    // unrelated memory into `ops`, and the comparison below skips the head.
+    // The head of the list is not part of a namespace. Its `ops` are unrelated memory,
+    // and the comparison below skips the head.
     READ(ops, at->ns.ops);
     if (ops != walk->ops) return 0;
     walk->above = at;
@@ -214,13 +211,14 @@ SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
 #define FOR_CHILDREN 6
 #define BY_LISTENER 7
 #define BY_MESSAGE 8
-// The descriptor refers to a socket whose queue was searched through another descriptor.
+// A descriptor of a socket with a queue that was already searched through another
+// descriptor.
 #define SAME_QUEUE 9
 // A record without a holder, written after each search of a socket's queue. It makes the
 // current read(2) return, so that signals are handled before the next search.
 #define SEARCHED_QUEUE 10
-// The task has a descriptor table. In this record, the field `fd` contains the ID of the
-// first task that was found with this table.
+// A task and its descriptor table. The field `fd` identifies the table: it contains the
+// ID of the first task that was found with the table.
 #define HAS_TABLE 11
 
 // A record about a holder: a task or descriptor that keeps a namespace alive.
@@ -290,9 +288,8 @@ INLINE void write_table(struct kept *kept, struct task_struct *task, struct seq_
     seq_write(seq, kept, sizeof(*kept));
 }
 
-// Writes a record for each namespace that a task keeps alive, unless the namespace has a
-// living init. Also writes a record about the task's descriptor table. The iterator also
-// visits exiting tasks.
+// Writes a record for each namespace that a task keeps alive, unless the namespace has
+// a living init. Also writes a record about the task's descriptor table.
 SECTION("tasks") int pidns_tasks(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
     if (!task) return 0;
@@ -339,8 +336,8 @@ INLINE void write(struct look *look, u32 by) {
     seq_write(look->seq, &look->kept, sizeof(look->kept));
 }
 
-// Searches the messages in a socket's queue, but only once, no matter how many
-// descriptors refer to the socket.
+// Searches the messages in a socket's queue, unless the queue was already searched
+// through another descriptor.
 INLINE void search_queue(struct look *look, struct sock *socket) {
     look->end = (void *)&socket->sk_receive_queue;
     READ(look->message, look->end->next);
@@ -423,9 +420,8 @@ SECTION("descriptors") int pidns_descriptors(struct bpf_iter__task_file *context
 // Writes a record about a namespace that a descriptor keeps alive, if the namespace
 // has no living init.
 SECTION("descriptors") static void keeps(struct look *look, struct pid_namespace *namespace, u32 by) {
-    // READ() hides the value of the count from the verifier. If the count were read
-    // directly from the caller's stack, the verifier would check the loops again for each
-    // possible value.
+    // Read the count with READ(), although it is on the caller's stack. Otherwise, the
+    // verifier would check the loops again for each possible value.
     u64 records = 0;
     READ(records, look->records);
     if (!namespace || namespace == look->last || records >= MOST_RECORDS) return;

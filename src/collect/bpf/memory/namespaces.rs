@@ -42,9 +42,8 @@ const LENGTH: usize = 8;
 /// `namespaces.bpf.c`).
 const OBJECT_KEY: u32 = 16;
 
-/// Maximum number of objects that a BPF program remembers, so that it searches each object only
-/// once. The objects are descriptor tables, or sockets with a queue. Any further object is searched
-/// again for each process or descriptor that refers to it.
+/// Maximum number of descriptor tables or sockets that a BPF program remembers, in order to search
+/// each only once. Further tables and sockets may be searched several times.
 const MAX_OBJECTS: u32 = 1 << 16;
 
 /// Maximum number of descriptors in [`FoundHolders::sharing`].
@@ -104,7 +103,7 @@ pub struct FoundHolder {
     pub kind: FoundHolderKind,
     /// PID of the task's process, or of the process that has the descriptor open.
     pub pid: Pid,
-    /// The task's ID. If the holder is a descriptor, the ID of a thread that has it open.
+    /// ID of the task, or of a thread that has the descriptor open.
     pub tid: Pid,
     /// File descriptor number; 0 if the holder is a task.
     pub fd: u32,
@@ -117,12 +116,9 @@ pub struct FoundHolder {
 #[derive(Debug, Default)]
 pub struct FoundHolders {
     pub found: Vec<FoundHolder>,
-    /// Descriptors of a socket whose queue was already searched through another descriptor. Every
-    /// descriptor of a socket keeps the same namespaces alive, see
-    /// [`share_queues`](Self::share_queues).
+    /// Descriptors of sockets with a queue that was already searched through another descriptor.
     sharing: Vec<SocketDescriptor>,
-    /// Tasks whose descriptor table was already searched through another task, see
-    /// [`share_tables`](Self::share_tables).
+    /// Tasks with a descriptor table that was already searched through another task.
     table_sharers: Vec<TableSharer>,
     /// Number of holders that were found but not added to `found`, because a limit was reached.
     pub left_out: usize,
@@ -145,7 +141,8 @@ struct Task {
     tid: Pid,
 }
 
-/// A task that shares a descriptor table with a task whose table was searched.
+/// A task, and another task with the same descriptor table. The table was searched through the
+/// other task (`searched`).
 #[derive(Clone, Copy, Debug)]
 struct TableSharer {
     task: Task,
@@ -155,8 +152,7 @@ struct TableSharer {
 /// A task and its descriptor table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct TableUser {
-    /// ID of the first task that the BPF program found with this descriptor table. Identifies the
-    /// table.
+    /// ID of the first task that was found with this descriptor table; identifies the table.
     first: Pid,
     task: Task,
 }
@@ -173,8 +169,8 @@ impl FoundHolders {
         }
     }
 
-    /// Each socket queue is searched through only one descriptor of the socket. For every other
-    /// descriptor of the socket (listed in `sharing`), adds a copy of the holders in the queue.
+    /// Adds the holders in each searched socket queue again, for every other descriptor of the same
+    /// socket (listed in `sharing`).
     pub fn share_queues(&mut self) {
         let mut in_queues: HashMap<u64, Vec<FoundHolder>> = HashMap::new();
         let is_queued = |it: &&FoundHolder| {
@@ -190,8 +186,8 @@ impl FoundHolders {
         }));
     }
 
-    /// Each descriptor table is searched through only one task. For every other task with the same
-    /// table (listed in `table_sharers`), adds a copy of the holders in the table.
+    /// Adds the holders in each searched descriptor table again, for every other task with the same
+    /// table (listed in `table_sharers`).
     pub fn share_tables(&mut self) {
         let mut in_tables: HashMap<Pid, Vec<FoundHolder>> = HashMap::new();
         let is_task = |it: &FoundHolder| {
@@ -208,8 +204,8 @@ impl FoundHolders {
         self.table_sharers = sharers;
     }
 
-    /// Returns the processes that share the descriptor table of a searched process. Maps the PID of
-    /// each sharing process to the PID of the searched process.
+    /// Maps each process with a shared descriptor table to the process through which the table was
+    /// searched.
     pub fn same_tables(&self) -> HashMap<Pid, Pid> {
         let is_leader = |task: Task| task.pid == task.tid;
         let sharers = self.table_sharers.iter();
@@ -299,9 +295,9 @@ impl KernelMemory {
         count.ok_or(BpfUnavailable::Inconsistent)
     }
 
-    /// Lists the holders of every namespace without a living init: the tasks and descriptors that
-    /// keep the namespace alive. Includes exiting tasks. Can be called only once, because the
-    /// programs remember which tables and queues they have visited.
+    /// Lists the tasks and descriptors that keep a namespace without a living init alive. Can be
+    /// called only once, because the BPF programs skip the tables and queues that they have already
+    /// visited.
     pub fn holders(&self) -> Result<FoundHolders, BpfUnavailable> {
         let mut holders = FoundHolders::default();
         let mut tables = Vec::new();
@@ -333,11 +329,11 @@ impl KernelMemory {
         Ok(holders)
     }
 
-    /// Searches the descriptor table of a task for descriptors that keep a namespace alive. Adds
-    /// them to `holders`, unless the namespace has a living init.
+    /// Searches the descriptor table of a task for holders of namespaces without a living init, and
+    /// adds them to `holders`.
     fn search_table(&self, task: Task, holders: &mut FoundHolders) -> Result<(), BpfUnavailable> {
-        // Read only one record at a time. The program may have to search a whole socket queue for
-        // one record, and the kernel handles signals only between reads.
+        // Read one record at a time, because the kernel handles signals only between reads. For one
+        // record, the program may search a whole socket queue.
         self.descriptors.open(OFlags::empty(), Some(task.tid.as_u32()))?.read(KEPT, 1, |record| {
             match HolderRecord::read(record).ok_or(BpfUnavailable::Inconsistent)? {
                 HolderRecord::FoundHolder(holder) => holders.add(holder),
@@ -388,14 +384,14 @@ impl MemoryNamespace {
     }
 }
 
-/// A record that the BPF programs write while they search for holders (tasks and descriptors that
-/// keep a namespace alive).
+/// A record from the BPF programs that search for holders (tasks and descriptors that keep a
+/// namespace alive).
 #[derive(Debug)]
 enum HolderRecord {
     FoundHolder(FoundHolder),
-    /// The descriptor refers to a socket whose queue has already been searched.
+    /// A descriptor of a socket with a queue that was already searched.
     SameQueue(SocketDescriptor),
-    /// The queue of a socket has been searched. This record has no data. It only makes the current
+    /// A record without data after each search of a socket's queue. The record makes the current
     /// `read(2)` return, so that signals are handled before the next search.
     SearchedQueue,
     HasTable(TableUser),

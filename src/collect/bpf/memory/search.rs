@@ -5,14 +5,14 @@
 //! about to free, and new namespaces whose first process is not visible in /proc yet. The search
 //! excludes both kinds in four steps:
 //!
-//! 1. Before /proc is read, list the namespaces without a living init. These are the candidates.
-//!    The following scan of /proc finds every candidate for which /proc shows a holder.
+//! 1. Before /proc is read, list the candidates: all namespaces without a living init. The
+//!    following scan of /proc finds every candidate for which /proc shows a holder.
 //! 2. Drop the candidates that were found through /proc. Close pidns's own descriptors of the other
-//!    candidates, because these descriptors keep the namespaces alive.
+//!    candidates, so that the kernel can free unused namespaces.
 //! 3. List the holders, wait until the kernel has freed unused namespaces, and list the namespaces
 //!    again. Report only candidates that have not changed.
-//! 4. Check in /proc that each holder still exists. This rules out exiting processes: they keep
-//!    their namespaces alive until they have ended, but /proc does not show these namespaces.
+//! 4. Check in /proc that each holder still exists. The check rules out exiting processes: they
+//!    keep their namespaces alive until they have ended, but /proc does not show these namespaces.
 
 use std::collections::{HashMap, HashSet};
 use std::thread;
@@ -35,7 +35,7 @@ use crate::model::{DiagnosticCode, Holder, HoldingFile, NamespaceId, Process};
 pub struct KernelSearch<'a> {
     proc: &'a ProcSource,
     memory: KernelMemory,
-    /// Candidates for the result: the namespaces that had no living init before /proc was read.
+    /// The namespaces without a living init, listed before /proc was read.
     before: Vec<MemoryNamespace>,
 }
 
@@ -51,8 +51,8 @@ impl<'a> KernelSearch<'a> {
         }
         let mut memory = KernelMemory::open()?;
         let mut before = memory.list()?;
-        // Try to open pidns's own namespace, which certainly exists. If this fails, no namespace
-        // can be opened by its ID.
+        // Check that namespaces can be opened by their ID, using pidns's own namespace, which
+        // certainly exists.
         let own = before.iter().find(|it| Some(it.inode) == proc.viewer_namespace());
         let own = own.ok_or(BpfUnavailable::WrongOwnRecord("namespace"))?;
         nsfs::open_by_handle(own.ns_id, own.inode).map_err(BpfUnavailable::NoOpenById)?;
@@ -86,9 +86,8 @@ impl<'a> KernelSearch<'a> {
         check_members_are_listed(&now, registry, &discovery.processes)?;
         let now = now.into_iter().filter(|it| it.init != InitState::Living);
         let now: HashMap<u64, MemoryNamespace> = now.map(|it| (it.ns_id, it)).collect();
-        // Drop the candidates that the kernel has freed. Also drop each candidate whose init has
-        // started or exited since the candidates were first listed, because the scan of /proc may
-        // have missed its members.
+        // Drop each candidate that has changed. The kernel has freed it, or its init has started or
+        // exited, so the scan of /proc may have missed its members.
         let unchanged = candidates.into_iter().filter(|it| now.get(&it.ns_id) == Some(it));
         self.add_namespaces(unchanged.collect(), registry, discovery)?;
         let is_shown = |it: &FoundHolder| {
@@ -130,10 +129,9 @@ impl<'a> KernelSearch<'a> {
         Ok(())
     }
 
-    /// Adds the found holders to `discovery`. Leaves out holders that pidns scans created, and
-    /// holders that /proc does not show because the process is exiting. If all holders of a
-    /// namespace are left out, the kernel is about to free the namespace, so the namespace is left
-    /// out, too.
+    /// Adds the found holders to `discovery`, except holders that pidns scans created, and holders
+    /// that /proc does not show because the process is exiting. If no holder of a namespace
+    /// remains, drops the namespace, because the kernel is about to free it.
     fn add_holders(&self, holders: FoundHolders, discovery: &mut Discovery) {
         let (mut going, mut held, mut of_scans) = (HashSet::new(), HashSet::new(), HashSet::new());
         discovery.holders.leave_out(holders.left_out);
@@ -158,9 +156,9 @@ impl<'a> KernelSearch<'a> {
         });
     }
 
-    /// Returns `true` if a pidns scan may have created the holder temporarily: it is a
-    /// close-on-exec descriptor, or the `pid_for_children` link of a thread other than the leader.
-    /// The caller must check that the holder belongs to a pidns process (this one or another).
+    /// Returns `true` if a pidns scan may have created the holder for a short time. Such a holder
+    /// is a close-on-exec descriptor, or the `pid_for_children` link of a thread other than the
+    /// leader. The caller must check that the process is a pidns process.
     fn is_temporary(&self, holder: &FoundHolder) -> bool {
         let FoundHolder { kind, pid, tid, fd, .. } = *holder;
         match kind {
@@ -172,8 +170,8 @@ impl<'a> KernelSearch<'a> {
         }
     }
 
-    /// Converts a found holder to a [`Holder`] of the model. Returns `None` if /proc does not
-    /// confirm that the holder still exists.
+    /// Converts a found holder to a [`Holder`]; `None` if /proc does not show that the holder still
+    /// exists.
     fn confirm(&self, found: &FoundHolder, processes: &[Process]) -> Option<Holder> {
         let FoundHolder { inode, kind, pid, tid, fd, file, .. } = *found;
         let process = processes.binary_search_by_key(&pid, |process| process.pid).ok()?;
@@ -204,9 +202,8 @@ fn reachable_namespaces(discovery: &Discovery) -> HashSet<u64> {
     members.chain(discovery.holders.iter().map(|(inode, _)| *inode)).collect()
 }
 
-/// Checks that the kernel's list of namespaces contains the namespaces of all processes. These
-/// namespaces exist, because pidns keeps them open. If one of them is missing, the list cannot be
-/// trusted.
+/// Returns an error if the kernel's list lacks the namespace of a process. The namespace certainly
+/// exists, because pidns keeps it open, so the list cannot be trusted.
 fn check_members_are_listed(
     now: &[MemoryNamespace],
     registry: &NamespaceRegistry,
@@ -241,8 +238,8 @@ fn still_listed(
     wanted.into_iter().filter(move |it| listed.contains(it))
 }
 
-/// Returns the init history of a listed namespace. If the namespace had no init when it was listed,
-/// its history is unknown, because an init may have started since then.
+/// Returns the init history of a listed namespace. Without an init, the history is unknown, because
+/// an init may have started since the listing.
 fn history(it: &MemoryNamespace) -> InitHistory {
     match it.init {
         InitState::Terminated => InitHistory::Existed,

@@ -1,16 +1,15 @@
 //! Decides whether `--collector auto` uses BPF on a host.
 
-/// A single scan uses BPF only if the host has at least this number of processes. BPF is then at
-/// least 30 ms faster than /proc, which a user can notice. With fewer processes, BPF is not used,
-/// because loading a BPF program can raise an alarm in a security monitor.
+/// Minimum number of processes at which a single scan uses BPF. BPF is then at least 30 ms faster
+/// than /proc, which a user can notice. With fewer processes, BPF is not worth it: loading a BPF
+/// program can raise an alarm in a security monitor.
 const MIN_PROCESSES: u64 = 2600;
 
 /// Minimum number of processes at which a single scan that also searches for holders uses BPF.
 const MIN_PROCESSES_WITH_HOLDERS: u64 = 1100;
 
-/// Repeated scans, such as those of `pidns watch`, use BPF only if the host has at least this
-/// number of processes. With this number, a scan of /proc takes about 10 ms of CPU time, so a scan
-/// every second uses 1 % of one CPU.
+/// Minimum number of processes at which repeated scans (such as those of `pidns watch`) use BPF.
+/// With this number, a scan of /proc every second uses 1 % of one CPU.
 const MIN_PROCESSES_REPEATED: u64 = 800;
 
 /// Minimum number of processes at which repeated scans that also search for holders use BPF.

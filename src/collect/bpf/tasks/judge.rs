@@ -1,18 +1,17 @@
 //! Decides which records of the BPF program can be trusted. Reads processes without a trusted
 //! record through /proc. The result is the same as if all processes had been read through /proc.
 //!
-//! A record identifies a namespace by its inode number, which the kernel may reuse as soon as the
-//! namespace is gone. pidns pins one namespace per inode number: it keeps the namespace open, so
-//! that its inode number is not reused. A record is trusted only if its namespaces are certainly
-//! the pinned namespaces:
+//! A record identifies a namespace by its inode number. The kernel may reuse this number as soon as
+//! the namespace is gone. So pidns pins one namespace per inode number: pidns keeps it open. A
+//! record is trusted only if its namespaces are certainly the pinned namespaces:
 //!
 //! - The record of a member is trusted only if its 64-bit namespace ID is the ID of the pinned
-//!   namespace. Before Linux 6.18, these IDs do not exist, and the start time of the namespace's
-//!   init is compared instead.
+//!   namespace. Before Linux 6.18, namespaces have no such ID, and pidns compares the start time of
+//!   the namespace's init instead.
 //! - If a process creates its children in another namespace, the 64-bit ID of that namespace must
-//!   match, too. Before Linux 6.18, such a record is never trusted.
-//! - The record of an init is verified by the /proc reader, which opens the init's namespace and
-//!   thereby pins it.
+//!   match, too. Before Linux 6.18, the record of this process is never trusted.
+//! - The record of an init is verified by the /proc reader, which opens and thereby pins the init's
+//!   namespace.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -28,16 +27,14 @@ use crate::model::{Holder, NamespaceId, Pid, Process, SearchScope};
 /// The records of a scan, and the verification results so far.
 pub struct TaskScan<'a> {
     search: &'a BTreeSet<SearchScope>,
-    /// The PIDs of all records, in the order in which the records were added. `judge` sorts them.
+    /// The PIDs of all records.
     pids: Vec<Pid>,
-    /// The findings about processes whose records are complete. pidns does not read these processes
-    /// through /proc. For each mount namespace, the findings also list processes through which the
-    /// mount table can be read.
+    /// The findings from complete records. pidns does not read these processes through /proc.
     trusted: ScanFindings,
     /// The processes that create their children in a namespace other than their own.
     for_children: Vec<ForChildren>,
-    /// The processes that `add` has returned. A process with exiting threads can have several
-    /// records, but is read through /proc only once.
+    /// The processes that `add` has returned. A process can have several records, but is read
+    /// through /proc only once.
     targets: HashSet<Pid>,
     /// The processes that must be read through /proc although their records seemed sufficient.
     retry: BTreeSet<Pid>,
@@ -174,8 +171,7 @@ impl<'a> TaskScan<'a> {
         mut found: ScanFindings,
         counts: &[Option<u64>],
     ) -> SysResult<ScanFindings> {
-        // The BPF iterator visits tasks in ascending PID order, but the kernel does not guarantee
-        // this order, so the PIDs must be sorted.
+        // Sort the PIDs, because the kernel does not guarantee the order of a BPF iterator.
         self.pids.sort_unstable();
         self.pids.dedup();
         self.retry_members(scan);
@@ -214,9 +210,9 @@ impl<'a> TaskScan<'a> {
         walk::read(scan, &Vec::from_iter(retry))
     }
 
-    /// Adds each process in `for_children` to `retry`, except processes whose `pid_for_children`
-    /// namespace is certainly pinned (kept open). An equal inode number is not enough, because the
-    /// kernel reuses inode numbers.
+    /// Adds each process in `for_children` to `retry`, unless its `pid_for_children` namespace is
+    /// certainly pinned (kept open). The inode number proves nothing, because the kernel reuses
+    /// inode numbers.
     fn retry_for_children(&mut self, scan: Scan<'_>) {
         for it in &self.for_children {
             if !scan.registry.is_pinned_as(it.inode, it.ns_id) {
@@ -225,9 +221,8 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Adds each process in `trusted` to `retry`, except processes whose namespace is certainly
-    /// pinned (kept open). An equal inode number is not enough, because the kernel reuses inode
-    /// numbers.
+    /// Adds each process in `trusted` to `retry`, unless its namespace is certainly pinned (kept
+    /// open). The inode number proves nothing, because the kernel reuses inode numbers.
     fn retry_members(&mut self, scan: Scan<'_>) {
         let unverified = |(&inode, namespace): (&u64, &RecordedNamespace)| {
             (!namespace.is_pinned(inode, scan)).then_some(NamespaceId::Inode(inode))
@@ -243,7 +238,7 @@ impl<'a> TaskScan<'a> {
 }
 
 impl RecordedNamespace {
-    /// Returns `true` if the pinned (open) namespace with this inode is known to be the recorded
+    /// Returns `true` if the pinned (open) namespace with this inode is certainly the recorded
     /// namespace.
     fn is_pinned(&self, inode: u64, scan: Scan<'_>) -> bool {
         if self.was_reused {
@@ -259,9 +254,9 @@ impl RecordedNamespace {
             return pinned_id == Ok(recorded_id);
         }
         // Before Linux 6.18, namespaces have no 64-bit ID, so compare the start time of the init.
-        // The BPF program recorded the init's PID and start time before pidns opened this PID in
-        // /proc and pinned its namespace. If the start time is still the same, the PID was not
-        // reused, so the pinned namespace is the recorded one.
+        // The BPF program recorded the init before pidns opened its PID in /proc and pinned its
+        // namespace. If the start time is still the same, the PID was not reused, and the pinned
+        // namespace is the recorded one.
         let Some((init, started)) = self.init else { return false };
         started.is_some() && start_time_now(scan.procfs, init) == started
     }

@@ -51,8 +51,8 @@ mod state {
 pub struct Record {
     /// The fields that a scan of /proc also reads, including the start time.
     pub process: Process,
-    /// The 64-bit ID of the process's PID namespace. The kernel never reuses such an ID. `None`
-    /// before Linux 6.18.
+    /// The 64-bit ID of the process's PID namespace, which is never reused. `None` before Linux
+    /// 6.18.
     pub ns_id: Option<u64>,
     /// Inode and 64-bit ID of the PID namespace in which the process creates its children. `None`
     /// if this is the process's own namespace, or if the scan does not search for holders.
@@ -62,12 +62,12 @@ pub struct Record {
     pub mount_namespace: Option<u64>,
     /// `true` if the process is the init of a descendant of pidns's namespace.
     pub is_init: bool,
-    /// `true` if the process still has an address space, which an exiting process releases early.
+    /// `true` if the process still has an address space. An exiting process releases it early.
     pub has_memory: bool,
-    /// `true` if the record is not sufficient, so the process must always be read through /proc.
+    /// `true` if the record is insufficient, so the process must be read through /proc.
     pub needs_proc: bool,
-    /// `true` if the process may keep alive a namespace other than its own. If the scan searches
-    /// for holders, such a process must be read through /proc.
+    /// `true` if the process may keep a namespace other than its own alive. A search for holders
+    /// must read this process through /proc.
     pub may_hold: bool,
     /// `true` if all descriptors of the process were searched and none of them refers to a
     /// namespace.
@@ -159,7 +159,7 @@ impl Record {
         let kernel_thread = fields.flags & flag::KERNEL_THREAD != 0;
         let is_zombie = fields.exit_state == state::ZOMBIE;
         // A record contains at most 15 bytes of the name. /proc may show a longer name for a kernel
-        // thread, and appends the current work to the name of a kernel worker.
+        // thread. For a kernel worker, /proc also appends the current work.
         let has_longer_name =
             kernel_thread && (fields.flags & flag::WORKER != 0 || name.len() == MAX_NAME);
         let is_exiting = fields.exit_state != 0 || fields.flags & flag::EXITING != 0;
@@ -202,12 +202,10 @@ impl Record {
 }
 
 /// Returns the letter that `/proc/PID/status` shows for the state of a process
-/// (`task_state_index()` in the kernel). Returns `None` for short-lived states, and for states that
-/// pidns does not know.
+/// (`task_state_index()` in the kernel); `None` for short-lived and unknown states.
 fn letter(state: u32, exit_state: u32) -> Option<char> {
     if state & !state::KNOWN != 0 {
-        // An exited task keeps the state TASK_DEAD (0x80). This bit is not in `KNOWN`, so zombies
-        // are recognized here.
+        // A zombie keeps the state TASK_DEAD (0x80), which is not in `KNOWN`.
         return (exit_state == state::ZOMBIE).then_some('Z');
     }
     let idle = state::UNINTERRUPTIBLE | state::NOLOAD;

@@ -27,15 +27,15 @@ use crate::model::{Collector, Detail, SearchScope};
 /// [`RDONLY_CAST`].
 const TASK: &[u8] = include_bytes!("task.bpf.o");
 
-/// The BPF program of [`TASK`], compiled for older kernels. This version is slower, because it
-/// calls a helper function to read each field.
+/// The object file for older kernels, compiled from the same source. Its program is slower, because
+/// it calls a helper function to read each field.
 const TASK_BY_HELPER: &[u8] = include_bytes!("task-by-helper.bpf.o");
 
 /// Maximum number of processes for which memory is allocated in advance.
 const MAX_PREALLOCATED: u64 = 1 << 16;
 
-/// Maximum number of records per read. The kernel handles signals only between reads, and the BPF
-/// program takes up to a few milliseconds per record. So this maximum is small.
+/// Maximum number of records per read. The number is small, because the kernel handles signals only
+/// between reads, and a record can take a few milliseconds.
 const RECORDS_AT_ONCE: usize = 64;
 
 /// Maximum number of attempts to verify the record of pidns itself. A correct record can differ
@@ -52,7 +52,7 @@ pub struct TaskProgram {
 }
 
 /// The BPF program that successive scans share. All scans must search the same scopes, because the
-/// scopes determine which program is loaded.
+/// program depends on the scopes.
 #[derive(Clone, Debug, Default)]
 pub enum SharedProgram {
     /// Only one scan is made, so the BPF program is not kept for later scans.
@@ -126,9 +126,8 @@ impl<'a> BpfSource<'a> {
         self.program.by_helper.clone()
     }
 
-    /// Checks the record of pidns itself. pidns knows the correct values, so this shows whether the
-    /// program reads the right fields in the kernel's memory. If the record is wrong, no process is
-    /// read through BPF.
+    /// Compares the record of pidns itself with the known values. A difference means that the
+    /// program reads the wrong kernel fields, so no process is read through BPF.
     fn check_own_record(&self) -> Result<(), BpfUnavailable> {
         let mut compared = Err("PID");
         for _ in 0..OWN_ATTEMPTS {
@@ -256,9 +255,8 @@ fn check_request(
     Ok(())
 }
 
-/// Loads the program in the section `section` of [`TASK`]. Falls back to [`TASK_BY_HELPER`] if the
-/// kernel rejects the program or lacks a function that the program calls. In this case, also
-/// returns the first error.
+/// Loads the program `section` of [`TASK`]. If the kernel rejects the program or lacks a function
+/// that it calls, loads [`TASK_BY_HELPER`] instead, and also returns the first error.
 fn load(section: &'static str) -> Result<(IteratorProgram, Option<LoadError>), LoadError> {
     let spec = ProgramSpec { section, name: "pidns_tasks", iterator: "bpf_iter_task", map: None };
     // Load the object file before anything else: loading it is cheap, and fails at once if the

@@ -82,26 +82,25 @@ static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 #define MOST_DESCRIPTORS (1 << 15)
 // Minimum capacity of a descriptor table.
 #define FEWEST_DESCRIPTORS 64
-// Flags of open(2). If pidns opens two iterators, it opens one with O_APPEND and the
-// other with O_NONBLOCK, so that is_anothers() can tell them apart. The flags have no
-// other effect.
+// Flags of open(2) that tell two simultaneous iterators apart, see is_anothers(). The
+// kernel ignores both flags for iterators.
 #define O_APPEND 02000
 #define O_NONBLOCK 04000
 // Maximum number of PIDs in a record. Processes with more PIDs are read through /proc.
 #define LEVELS 8
-// Mask for level numbers. The mask limits the range that the verifier assumes. It does
-// not change the numbers: the kernel's maximum is 32 (MAX_PID_NS_LEVEL).
+// Mask that tells the verifier the range of level numbers. The mask changes no number,
+// because the kernel's maximum is 32 (MAX_PID_NS_LEVEL).
 #define ANY_LEVEL 63
-// Size of a share of the processes, in consecutive PIDs. Two iterators process
+// Number of consecutive PIDs in a share of the processes. Two iterators process
 // alternate shares.
 #define SHARE 16
 
-// Bit of the field `more`: the process has, or may have, an open descriptor of a
-// namespace. Each bit of `more` is a reason to read the process through /proc.
+// Bit of the field `more`: the process may have an open descriptor of a namespace. Each
+// bit of `more` is a reason to read the process through /proc.
 #define HOLDS_DESCRIPTOR 1
-// Bit of the field `more`: while the record was being written, the process replaced or
-// released its struct nsproxy or files_struct, or a thread that called execve(2) was
-// taking the leader's place.
+// Bit of the field `more`: the process changed while the record was being written. It
+// replaced or released its struct nsproxy or files_struct, or a thread that called
+// execve(2) was taking the leader's place.
 #define CHANGED 2
 
 // A record about one process, decoded by record.rs.
@@ -133,10 +132,9 @@ struct table {
 
 static long look_at(u64 number, struct table *table);
 
-// Converts a pointer to a number by negating it. The number is 0 only for a null
-// pointer. Different pointers yield different numbers. The verifier checks all
-// subsequent code once for each possible origin of a pointer, but only once for a
-// number.
+// Converts a pointer to a unique number, which is 0 only for a null pointer. The
+// verifier checks all later code once for each possible origin of a pointer, but only
+// once for a number.
 INLINE u64 number_of(const void *pointer) {
     u64 number = -(u64)pointer;
     // Hides the origin of `number`, so that the compiler can't use `pointer` instead.
@@ -144,8 +142,8 @@ INLINE u64 number_of(const void *pointer) {
     return number;
 }
 
-// Returns 1 if a number is not 0. The function is branch-free: after a branch, the
-// verifier would check all later code twice.
+// Returns 1 if a number is not 0. The function is branch-free, because the verifier
+// would check all code after a branch twice.
 INLINE u32 is_set(u64 number) {
     u64 negative = -number;
     // Keeps the compiler from generating a branch.
@@ -181,9 +179,8 @@ INLINE u32 holds_descriptor(struct task_struct *task, struct signal_struct *sign
     // has no table any more, READ() returns a capacity of 0, and the subtraction wraps
     // around to a large number.
     if (count - FEWEST_DESCRIPTORS > MOST_DESCRIPTORS) return is_set(number_of(files)) * CHANGED;
-    // Leave a large shared table to the /proc reader, which searches it only once. This
-    // program would search it once per process. A table is shared if it has more users
-    // than the process has threads.
+    // Leave a large shared table to the /proc reader, which searches it once, not once
+    // per process. A table is shared if it has more users than the process has threads.
     READ(users, files->count);
     READ(living, signal->live);
     if (count > FEWEST_DESCRIPTORS && users > living) return HOLDS_DESCRIPTOR;
@@ -194,10 +191,9 @@ INLINE u32 holds_descriptor(struct task_struct *task, struct signal_struct *sign
     return table.holds | is_set(number_of(again) ^ number_of(files)) * CHANGED;
 }
 
-// Returns a nonzero number if another iterator reports this process. pidns uses one
-// iterator for all processes, or two iterators, each for half of the processes. If there
-// are two, one iterator has the flag O_APPEND, the other has O_NONBLOCK. The kernel
-// ignores both flags for iterators.
+// Returns a nonzero number if another iterator reports this process. If pidns uses two
+// iterators, each reports half of the processes. One iterator has the flag O_APPEND,
+// the other has O_NONBLOCK.
 INLINE int is_anothers(struct seq_file *output, struct task_struct *task) {
     u32 pid = task->tgid, flags = 0;
     struct file *iterator = 0;
@@ -252,9 +248,7 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
 #pragma unroll
         for (int i = 0; i < LEVELS; i++) record.nspid[i] = numbers[i].nr;
         record.pid = numbers[0].nr;
-        // The record begins with the PID in the viewer's namespace, because the iterator
-        // visits only processes that have such a PID. So numbers[0].ns is the viewer's
-        // namespace.
+        // numbers[0] is the process's PID in the viewer's namespace.
         viewers = numbers[0].ns;
     }
 
@@ -299,8 +293,8 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
         if (!is_other) record.more |= holds_descriptor(task, signal);
     }
 
-    // Read the parent last, because the code that reads it contains branches. The
-    // verifier checks all code after a branch once for each path through the branch.
+    // Read the parent last, because the verifier checks all code after a branch once
+    // for each path through the branch.
     struct task_struct *parent = 0;
     READ(parent, task->real_parent);
     if (!top) {
@@ -329,15 +323,15 @@ SECTION("processes") int pidns_processes(struct bpf_iter__task *context) {
     return write_record(context, 0);
 }
 
-// The program for a `--search` with other scopes than `processes`. It also searches
-// for holders.
+// The program for a search that includes holders: any `--search` with a scope other
+// than `processes`.
 SECTION("holders") int pidns_holders(struct bpf_iter__task *context) {
     return write_record(context, 1);
 }
 
-// Checks whether a descriptor refers to a namespace. If it does, returns 1, which
-// ends the loop over the descriptors. Skips the descriptor if its file or file system
-// was checked last, which is common for successive descriptors.
+// Checks whether a descriptor refers to a namespace. If so, returns 1 to end the loop
+// over the descriptors. Skips a descriptor with the same file or file system as the
+// last one that was checked.
 SECTION("holders") static long look_at(u64 number, struct table *table) {
     if (number % 64 == 0) READ_AT(table->bits, &table->open[number / 64]);
     u64 is_open = table->bits & 1;
