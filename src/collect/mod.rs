@@ -91,7 +91,7 @@ pub struct Collected {
     pub collector: CollectorUsed,
 }
 
-/// How the processes were read. This does not affect the contents of the snapshot.
+/// The method by which the processes were read. The method does not affect the snapshot.
 #[derive(Debug)]
 pub enum CollectorUsed {
     /// The processes were read through BPF.

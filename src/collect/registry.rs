@@ -87,7 +87,7 @@ impl NamespaceRegistry {
     ///
     /// If `inode` is not pinned yet, calls `open`, which must open the link's target. Otherwise,
     /// calls `shows`, which must read the link again, and return `true` if it still shows `inode`.
-    /// Without this check, the link could have shown an older namespace with the same inode number.
+    /// The check detects a link that had shown an older namespace with the same inode number.
     ///
     /// # Errors
     /// `ESRCH` if the link now refers to another namespace. `EMFILE` if the registry may use no

@@ -238,8 +238,8 @@ impl Descendants {
     }
 
     /// Visits every descendant, parents before their children, until `visit` breaks. May miss a
-    /// process that is forked or orphaned during the walk. To find all descendants, repeat the walk
-    /// until it finds no new ones.
+    /// process that is forked or orphaned during the walk. Repeat the walk until it finds no new
+    /// descendants.
     pub fn walk(&self, mut visit: impl FnMut(&Descendant) -> ControlFlow<()>) {
         let mut seen = HashSet::new();
         let mut buffer = Vec::new();

@@ -91,8 +91,8 @@ struct Work {
 struct Abandoned {
     /// The processes that the blocked threads were reading.
     by: BTreeSet<Pid>,
-    /// A channel that is disconnected when the abandoned threads have ended. It never contains a
-    /// message.
+    /// A channel without messages. The channel is disconnected when the abandoned threads have
+    /// ended.
     end: Receiver<Infallible>,
     /// The time when pidns noticed that the abandoned threads had ended; `None` before that.
     ended: Option<Instant>,
@@ -229,7 +229,7 @@ impl Work {
     /// abandoned.
     fn enter(self: Arc<Self>) {
         READER.with(|reader| lock(&self.readers).push(Arc::clone(reader)));
-        // This thread is new, so it has not been assigned to other work, and `set` does not fail.
+        // A new thread has not been assigned to other work, so `set` does not fail.
         WORK.with(|work| _ = work.set(self));
     }
 

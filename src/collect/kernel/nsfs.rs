@@ -134,8 +134,8 @@ impl NamespaceFd {
 
     /// Opens the parent namespace (since Linux 4.9).
     ///
-    /// Fails with `EPERM` if there is no parent, or if the parent is not the caller's PID namespace
-    /// or one of its descendants. Fails with `ENOTTY` on older kernels.
+    /// Fails with `EPERM` if there is no parent, or if the parent is outside the caller's PID
+    /// namespace. Fails with `ENOTTY` on older kernels.
     pub fn parent(&self) -> io::Result<Self> {
         // SAFETY: `self` refers to a file on nsfs, where NS_GET_PARENT takes no argument and
         // returns a new descriptor.
@@ -181,7 +181,7 @@ impl NamespaceFd {
     }
 
     /// Translates a PID in the caller's PID namespace to a PID in this PID namespace (since Linux
-    /// 6.11). For a TID, returns the PID of its process. Needs no permission to access the process.
+    /// 6.11). Returns the PID of the process even for a TID.
     ///
     /// Fails with `ESRCH` if there is no such process, or if it has no PID in this PID namespace.
     /// Fails with `ENOTTY` on older kernels.
@@ -323,11 +323,10 @@ const FD_NSFS_ROOT: libc::c_int = -10003;
 
 /// Opens a PID namespace by its 64-bit ID and inode (since Linux 6.18).
 ///
-/// Fails with `EPERM` if the caller lacks `CAP_SYS_ADMIN` in the user namespace that owns the PID
-/// namespace. The caller's own PID namespace does not require this capability. Fails with `ESTALE`
-/// if the namespace is gone. Since Linux 6.19, also fails with `ESTALE` if no task, descriptor or
-/// mount refers to the namespace. Fails with `EINVAL` for an impossible inode, and with `EBADF` on
-/// older kernels.
+/// Fails with `ESTALE` if the namespace is gone. Since Linux 6.19, also fails with `ESTALE` if no
+/// task, descriptor or mount refers to the namespace. Fails with `EPERM` if the caller lacks
+/// `CAP_SYS_ADMIN` in the owning user namespace (not needed for the caller's own PID namespace).
+/// Fails with `EINVAL` for an impossible inode, and with `EBADF` on older kernels.
 pub fn open_by_handle(ns_id: u64, inode: u64) -> io::Result<NamespaceFd> {
     let mut handle = FileHandle {
         bytes: NSFS_FILE_HANDLE_SIZE_VER0,
@@ -400,12 +399,12 @@ unsafe fn translate_by<const OPCODE: Opcode>(fd: impl AsFd, pid: Pid) -> io::Res
     u32::try_from(raw).ok().and_then(Pid::new).ok_or(Errno::SRCH)
 }
 
-/// Runs `call` in a new thread that has entered a mount namespace. In this thread, the root
-/// directory and the working directory are the root of that mount namespace.
+/// Runs `call` in a new thread that has entered a mount namespace. The root directory and the
+/// working directory of this thread are the root of the mount namespace.
 ///
-/// Fails with `EPERM` unless the caller has `CAP_SYS_ADMIN` in the user namespace that owns the
-/// mount namespace, and both `CAP_SYS_ADMIN` and `CAP_SYS_CHROOT` in the caller's user namespace.
-/// Fails with `EAGAIN` if no thread can be started.
+/// Fails with `EPERM` without `CAP_SYS_ADMIN` in the user namespace that owns the mount namespace,
+/// or without `CAP_SYS_ADMIN` and `CAP_SYS_CHROOT` in the caller's own. Fails with `EAGAIN` if no
+/// thread can be started.
 pub fn in_mount_namespace<T: Send>(
     namespace: &NamespaceFd,
     call: impl FnOnce() -> io::Result<T> + Send,
@@ -442,13 +441,13 @@ impl MountRequest {
     }
 }
 
-/// Writes the IDs of the mounts below `mount` to `ids`, in ascending order and starting after the
-/// ID `after` (`listmount(2)`). Returns the number of IDs. Since Linux 6.11, also works for mount
-/// namespaces other than the caller's.
+/// Lists the mounts below `mount` with `listmount(2)`. Writes the mount IDs above `after` to `ids`
+/// in ascending order, and returns their number. Since Linux 6.11, also works for other mount
+/// namespaces than the caller's.
 ///
-/// Fails with `EPERM` if the caller lacks `CAP_SYS_ADMIN` in the user namespace that owns the mount
-/// namespace. Fails with `ENOENT` if the mount namespace or the mount does not exist. Fails with
-/// `ENOSYS` on kernels without `listmount(2)`.
+/// Fails with `EPERM` without `CAP_SYS_ADMIN` in the user namespace that owns the mount namespace.
+/// Fails with `ENOENT` if the mount or the mount namespace does not exist. Fails with `ENOSYS` on
+/// kernels without `listmount(2)`.
 pub fn list_mounts(namespace: u64, mount: u64, after: u64, ids: &mut [u64]) -> io::Result<usize> {
     let request = MountRequest::new(namespace, mount, after);
     let (request, length) = (ptr::from_ref(&request), ids.len());

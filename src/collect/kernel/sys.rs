@@ -87,9 +87,9 @@ impl FileId {
         Self::stat(fd, c"", AtFlags::EMPTY_PATH)
     }
 
-    /// Calls `statx(2)` with `AT_STATX_DONT_SYNC`, so the kernel answers from its cache even for
-    /// network and FUSE file systems. The mask is empty, because a FUSE file system may refuse any
-    /// other mask. The kernel fills in the device and inode numbers anyway.
+    /// Calls `statx(2)` so that the kernel answers from its cache, even for network and FUSE file
+    /// systems. The mask is empty, because a FUSE file system may refuse any other mask. The kernel
+    /// always returns the device and inode numbers.
     fn stat(dir: BorrowedFd<'_>, name: impl Arg + Copy, flags: AtFlags) -> SysResult<Self> {
         match fs::statx(dir, name, flags | AtFlags::STATX_DONT_SYNC, StatxFlags::empty()) {
             Ok(stat) => Ok(Self {

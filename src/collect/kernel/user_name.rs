@@ -11,8 +11,8 @@ pub fn user_name(uid: u32) -> Option<SmolStr> {
 
 /// Returns the name of the user with this UID. Reads only `/etc/passwd`.
 ///
-/// In a statically linked program, the name lookup of glibc (`getpwuid`) is unsafe: it loads shared
-/// libraries of the host, and the program crashes if they come from a different glibc version.
+/// In a statically linked program, `getpwuid` of glibc can crash, because it loads shared libraries
+/// of the host that may come from a different glibc version.
 #[cfg(target_feature = "crt-static")]
 pub fn user_name(uid: u32) -> Option<SmolStr> {
     use std::sync::LazyLock;

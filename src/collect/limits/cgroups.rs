@@ -267,8 +267,7 @@ mod tests {
     fn only_a_deeply_nested_cgroup_is_truncated() {
         let mut controller = controller(true);
         // The first cgroup is nested deeper than `MAX_LEVELS`, so its list of ancestors is
-        // truncated. Looking up the second cgroup adds the missing ancestors to the tree, but not
-        // to the list of the first cgroup.
+        // truncated, even if the tree contains all ancestors.
         let indices = [MAX_LEVELS + 1, MAX_LEVELS - 1, 1].map(|levels| {
             let cgroup = controller.cgroup_of(format!("0::{}\n", "/x".repeat(levels)).as_bytes());
             let LimitingCgroup::Index(index) = cgroup else { panic!("is visible") };

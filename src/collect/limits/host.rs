@@ -272,9 +272,9 @@ impl<'a> LimitedHost<'a> {
         let is_initial = user_namespace == Ok(Some(INITIAL_USER_NAMESPACE));
         let has =
             |capabilities| parse::capabilities(&text).is_some_and(|it| it & capabilities != 0);
-        // The kernel exempts the host's root user from the limit. If neither this user nor the
-        // owner of the process has a mapping in pidns's user namespace, the kernel shows the
-        // overflow UID for both. In this case, pidns can't tell whether the process is exempt.
+        // The kernel exempts the host's root user from the limit. If both root and the owner of the
+        // process have no mapping in pidns's user namespace, the kernel shows the overflow UID for
+        // both, and pidns can't tell whether the process is exempt.
         let may_be_root = process.uid == self.host_root;
         let is_root = may_be_root && self.host_root != OVERFLOW_UID;
         let is_exempt = is_root || (is_initial && has(EXEMPT));
