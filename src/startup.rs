@@ -53,9 +53,8 @@ extern "C" fn replace_closed_descriptors() {
     }
 }
 
-/// The C library calls the functions in this section before `main`. Later, the Rust runtime opens
-/// /dev/null for closed standard descriptors, and ignores SIGPIPE. Safe Rust has no hook that runs
-/// before that.
+/// Functions that the C library calls before `main`. Safe Rust has no hook before the Rust runtime
+/// opens /dev/null for closed standard descriptors, and ignores SIGPIPE.
 //
 // SAFETY: each entry of the section must be a pointer to an `extern "C"` function that returns
 // nothing. Both entries are such pointers. The two functions ignore the arguments that the C

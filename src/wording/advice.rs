@@ -201,7 +201,6 @@ impl Adviser<'_> {
         }
     }
 
-    /// Returns the inode of a process's user namespace, if known.
     fn user_namespace(&self, pid: Pid) -> Option<u64> {
         let details = || self.graph.known_process(pid)?.details.as_ref()?.namespaces.as_ref();
         let in_details = || details()?.get("user").copied();

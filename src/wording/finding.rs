@@ -181,8 +181,6 @@ fn idle_process(check: &Check, pid: Pid) -> String {
     }
 }
 
-/// Returns a phrase that describes a process: its PIDs, command, age, parent, namespace and
-/// container.
 fn process_text(check: &Check, process: &Process, symbols: Symbols) -> String {
     let pids = Pids { process, symbols, all: false };
     let command = command(process, symbols == Symbols::ASCII);

@@ -13,10 +13,10 @@ pub enum KeptBy<'a> {
     Fd(ProcessRef<'a>, u32),
     /// The namespace is bind-mounted at this path, in the mount namespace with this inode.
     Mount(&'a str, u64),
-    /// Children of one thread of this process start in the namespace. The second field is the TID
-    /// of the thread (`None` for the main thread).
+    /// A process with a thread whose children start in the namespace, and the TID of the thread
+    /// (`None` for the main thread).
     PidForChildren(ProcessRef<'a>, Option<Pid>),
-    /// An open file of this kind keeps the namespace alive. The last field is the descriptor
+    /// A process, the kind of its open file that keeps the namespace alive, and the descriptor
     /// number.
     File(ProcessRef<'a>, HoldingFile, u32),
     /// The namespace has child namespaces.

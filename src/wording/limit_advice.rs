@@ -131,7 +131,6 @@ fn main_of(adviser: &Adviser<'_>, limit: &Limit) -> Option<Pid> {
     main.filter(|pid| !adviser.live.ended.contains(pid))
 }
 
-/// Returns the PID and the name of a process.
 fn name(adviser: &Adviser<'_>, pid: Pid) -> Sanitized<String> {
     Sanitized(ProcessRef::new(adviser.graph, pid, None).to_string())
 }

@@ -32,8 +32,8 @@ pub enum Emphasis {
 /// A part of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part<'a> {
-    /// Punctuation and spaces between the previous part and this part. If the line wraps here, a
-    /// line break replaces the spaces.
+    /// Punctuation and spaces in front of this part. A line break replaces the spaces if the line
+    /// wraps here.
     pub separator: &'static str,
     /// The reason why this part is highlighted.
     pub emphasis: Emphasis,

@@ -341,8 +341,7 @@ impl fmt::Display for NamedId<'_> {
     }
 }
 
-/// Returns a phrase such as "in pid:[4026532180]", followed by the container if the namespace
-/// belongs to one.
+/// Returns a phrase such as "in pid:[4026532180]", followed by the container if there is one.
 pub fn location(namespace: &Namespace) -> String {
     match &namespace.container {
         Some(container) => format!("in {}, {container}", namespace.id),

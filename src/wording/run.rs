@@ -19,8 +19,8 @@ use crate::query::{Leftovers, RunReport};
 /// Text about leftovers that exit before a scan can read them.
 pub const UNSEEN: &str = "processes that exit before they can be read, each leaving a child";
 
-/// Returns a message that names a leftover process or namespace, and advice on removing it. Returns
-/// no advice if `--kill` has already removed it.
+/// Returns a message that names a leftover, and advice on removing it. If `--kill` has already
+/// removed it, there is no advice.
 pub fn describe_leftover(report: &RunReport, finding: &Finding, symbols: Symbols) -> FindingText {
     let without_advice = |message: String| FindingText { message, advice: Vec::new() };
     let Some(leftovers) = &report.leftovers else { return without_advice(String::new()) };

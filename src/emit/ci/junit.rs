@@ -1,5 +1,5 @@
-//! Writes findings as JUnit XML, with one test case for each code. A test case fails if the policy
-//! denies a finding with this code. Warnings are written to the `system-out` of the test case.
+//! Writes findings as JUnit XML, with one test case for each code. If the policy denies a finding
+//! with a code, its test case fails. Warnings are in the `system-out` of the test case.
 
 use std::io::{self, Write};
 

@@ -1,6 +1,6 @@
-//! Writes a comparison as text: a tree of the changed branches. If a process or namespace has
-//! changed, its line begins with the mark of the change: `+`, `-`, `?` or `~`. All other lines
-//! begin with a space.
+//! Writes a comparison as text: a tree of the changed branches. The line of a changed process or
+//! namespace begins with the mark of the change: `+`, `-`, `?` or `~`. All other lines begin with a
+//! space.
 
 use std::io::{self, Write};
 

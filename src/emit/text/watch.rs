@@ -1,6 +1,6 @@
-//! Writes the events of `pidns watch` as a log. Each line begins with the local time, followed by a
-//! mark. The marks of changes are `+`, `-`, `?` and `~`, as in the output of `pidns diff`. The mark
-//! of a problem is `!`.
+//! Writes the events of `pidns watch` as a log. Each line begins with the local time and a mark.
+//! The mark of a change is `+`, `-`, `?` or `~`, as in the output of `pidns diff`. The mark of a
+//! problem is `!`.
 
 use std::io::{self, Write};
 
@@ -73,8 +73,7 @@ fn changes(diff: &Diff, log: &mut Log<'_, '_>) -> io::Result<()> {
     rows(&overlay, None, Some(ambiguous), log)
 }
 
-/// Writes the change of a namespace, the changes of its members, and the changes of its child
-/// namespaces.
+/// Writes the changes of a namespace, of its members, and of its child namespaces.
 fn namespace(
     overlay: &Overlay<'_>,
     node: OverlayNode,
