@@ -32,8 +32,7 @@ pub fn attach_holders(namespaces: &mut [Namespace], holders: HolderList, log: &m
 }
 
 /// Adds a diagnostic that lists namespaces without a member, child or known holder. Checks only the
-/// namespaces that were found in kernel memory. `in_kernel` contains the inodes of these
-/// namespaces.
+/// namespaces in `in_kernel`: the inodes of namespaces found in kernel memory.
 pub fn note_without_known_holder(
     namespaces: &[Namespace],
     processes: &[Process],

@@ -97,8 +97,7 @@ pub fn assemble(
 }
 
 /// Returns all namespaces, sorted by ID, and the ID of the namespace that the procfs shows. Infers
-/// namespaces and parents that the kernel did not report. Also fills in the namespaces of
-/// processes.
+/// any namespace and parent that the kernel did not report.
 fn place(
     source: &dyn FollowUp,
     registered: &HashMap<u64, Registered>,

@@ -13,8 +13,8 @@ use crate::model::{DiagnosticCode, Process, SearchScope};
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Adds a diagnostic for each process with a thread in a lasting uninterruptible sleep. Does
-/// nothing unless the scan searches threads. Skips processes in state `D`, because this state
-/// already shows the sleep.
+/// nothing unless the scan searches threads. Skips processes in state `D`, which already shows the
+/// sleep.
 pub fn note_stuck_threads(
     source: &dyn FollowUp,
     searched: &BTreeSet<SearchScope>,

@@ -5,11 +5,10 @@ use std::collections::HashSet;
 use crate::model::{Lineage, Namespace, NamespaceId, Process};
 
 /// Removes each namespace without members and holders, unless a descendant has a member or holder.
-/// Only pidns's own descriptor still keeps the namespace alive, because the process or file through
-/// which pidns found it has vanished.
+/// Only pidns's own descriptor still keeps the namespace alive.
 ///
-/// Never removes a namespace with an inode in `in_kernel`. Such a namespace was found in kernel
-/// memory, so something other than pidns keeps it alive.
+/// Never removes a namespace in `in_kernel` (the inodes of namespaces found in kernel memory),
+/// because something other than pidns keeps it alive.
 pub fn leave_out_vanished(
     namespaces: &mut Vec<Namespace>,
     processes: &[Process],

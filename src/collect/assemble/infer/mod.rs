@@ -198,8 +198,7 @@ impl<'a> Inference<'a> {
     }
 
     /// Returns the groups without an init (each with its level), and the groups with an init (by
-    /// level). Leaves out groups with a zombie init (`has_zombie_init`), because their namespaces
-    /// have no other members.
+    /// level). Leaves out groups with a zombie init (`has_zombie_init`).
     fn orphans_and_candidates(&self) -> (Vec<(usize, usize)>, GroupsByLevel) {
         let (mut orphans, mut with_init) = (Vec::new(), GroupsByLevel::new());
         for (index, group) in self.groups.all.iter().enumerate() {
@@ -279,7 +278,7 @@ impl<'a> Inference<'a> {
         //
         // - If no process is hidden, the init is in another group, but rule 4 found no single
         //   candidate. So the namespace is ambiguous.
-        // - If processes are hidden, the init may be hidden, too. So the group is a separate
+        // - If processes are hidden, the init may be hidden, too. The group is a separate
         //   namespace, unless another group may be in the same namespace.
         let is_separate = !self.known.all_seen
             && !(0..self.groups.all.len()).any(|other| {

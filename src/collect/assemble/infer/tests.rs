@@ -158,9 +158,9 @@ fn distinguishes_namespaces_at_the_same_level_by_their_parents() {
 
 #[test]
 fn a_session_links_a_process_to_its_leader() {
-    // nsenter(1) started processes 4 and 5 in the namespace whose init is process 2. The init
-    // adopted process 5, but the parent of process 4 is outside of the namespace. Process 4 is the
-    // session leader of process 5. Only this shows that both are in the same namespace.
+    // nsenter(1) started processes 4 and 5 in the namespace with init 2. The init adopted process
+    // 5. The parent of process 4 is outside of the namespace, but process 4 is the session leader
+    // of process 5. Only the session shows that both are in the same namespace.
     let adopted = Process { ppid: Pid::new(2), ..process(&[5, 3], None) };
     let outside = |nspid: &[u32]| Process { ppid: Some(Pid::INIT), ..process(nspid, None) };
     let mut processes = vec![
