@@ -169,8 +169,8 @@ impl Object {
         Some(RawProgram { instructions, functions, relocations })
     }
 
-    /// Fills in the instructions that refer to a function of the same program or to the map. Writes
-    /// the distance to the function, or the descriptor of the map, into each instruction.
+    /// Writes the distance to a function, or the descriptor of the map, into each instruction that
+    /// refers to the function or map.
     ///
     /// In the object file, the map is an undefined symbol. An instruction that refers to a function
     /// contains the function's offset in bytes.

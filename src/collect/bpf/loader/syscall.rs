@@ -265,9 +265,8 @@ impl Array {
 
     /// Returns a copy of the array.
     ///
-    /// The array cannot change during the copy. The BPF program writes to the array only while its
-    /// iterator is read, and each read borrows the owner of the array. `&mut self` excludes this
-    /// borrow.
+    /// The array cannot change during the copy: the BPF program writes to it only during a read of
+    /// the iterator, and a read excludes `&mut self`.
     pub fn copy(&mut self) -> Result<Vec<u8>, LoadError> {
         let mapping = Mapping::new(self.map.as_fd(), self.length, libc::MAP_SHARED);
         named("mmap(BPF array)", mapping).map(|mapping| mapping.to_vec())

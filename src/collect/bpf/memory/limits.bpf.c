@@ -64,7 +64,7 @@ struct task_struct {
 // Index of the element for tasks in `rlimit` and `rlimit_max` (UCOUNT_RLIMIT_NPROC).
 #define NPROC 0
 
-// The namespaces or users that already have a record, as keys of a map. The map
+// A map with a key for each namespace or user that already has a record. The map
 // prevents counting the PIDs of a namespace once for each of its tasks. The loader
 // creates a separate map for each program.
 extern char written __attribute__((nodebug));
@@ -125,10 +125,10 @@ static long count_next(u64 step, struct look *look);
 NOINLINE static void write_numbers(struct look *look);
 static long climb(u64 number, struct look *look);
 
-// Writes a record about the namespace in which this task creates its children. If the
-// task is the init of a namespace, also writes a record about that namespace. If the task
-// is pidns, also writes records about its own namespace and all ancestors. No namespace
-// gets two records.
+// Writes a record about the namespace in which this task creates its children. For the
+// init of a namespace, also writes a record about that namespace. For pidns, also
+// writes records about its own namespace and all ancestors. No namespace gets two
+// records.
 SECTION("numbers") int pidns_numbers(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
     if (!task) return 0;
@@ -255,8 +255,8 @@ static long climb_users(u64 number, struct owner *owner);
 struct user { u32 inode, uid; };
 
 // Writes a record about the user of a process, and about each user who created the
-// process's user namespace or one of its ancestors. Does nothing if the user of the
-// process already has a record.
+// process's user namespace or one of its ancestors. Skips the process if another
+// process of the same user was visited before.
 SECTION("users") int pidns_users(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
     if (!task || !leader(task)) return 0;

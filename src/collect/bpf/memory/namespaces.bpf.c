@@ -153,9 +153,9 @@ SECTION("namespaces") int pidns_namespaces(struct bpf_iter__task *context) {
     return 0;
 }
 
-// Moves to the next namespace in the kernel's circular list. If it is the viewer's
-// namespace or a descendant, appends it to the map `list`. Returns 1 to end the loop at
-// the viewer's namespace, where the loop began.
+// Moves to the next namespace in the kernel's circular list. If the namespace is the
+// viewer's or a descendant, appends it to the map `list`. Returns 1 to end the loop at
+// the viewer's namespace.
 SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk) {
     struct pid_namespace *at = walk->at;
     struct list_head *next = 0;
@@ -392,14 +392,13 @@ INLINE void look_at(struct look *look, struct file *file, int in_flight) {
         if (family != AF_UNIX) return;
         READ(state, socket->__sk_common.skc_state);
         READ(pid, socket->sk_peer_pid);
-        // `sk_peer_pid` contains the PID of the process at the other end of the
-        // connection. For a listening socket, it contains the PID of the process that
-        // called listen(2). This PID keeps its namespace alive.
+        // `sk_peer_pid` is the process at the other end of the connection. For a
+        // listening socket, `sk_peer_pid` is the process that called listen(2).
         u32 by = state == TCP_LISTEN ? BY_LISTENER : BY_SOCKET;
         keeps(look, namespace_of(pid), in_flight ? IN_FLIGHT : by);
-        // Do not search the queue of a socket that was found in an unread message,
-        // because BPF functions cannot be recursive. The queue of a listening socket
-        // contains connections instead of messages.
+        // Do not search the queue of a socket in an unread message, because BPF
+        // functions cannot be recursive. The queue of a listening socket contains
+        // connections, not messages.
         if (!in_flight && state != TCP_LISTEN) search_queue(look, socket);
     }
 }

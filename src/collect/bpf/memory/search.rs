@@ -129,9 +129,9 @@ impl<'a> KernelSearch<'a> {
         Ok(())
     }
 
-    /// Adds the found holders to `discovery`, except holders that pidns scans created, and holders
-    /// that /proc does not show because the process is exiting. If no holder of a namespace
-    /// remains, drops the namespace, because the kernel is about to free it.
+    /// Adds the found holders to `discovery`. Leaves out holders that pidns scans created, and
+    /// holders of exiting processes. If all found holders of a namespace are left out, drops the
+    /// namespace, because the kernel is about to free it.
     fn add_holders(&self, holders: FoundHolders, discovery: &mut Discovery) {
         let (mut going, mut held, mut of_scans) = (HashSet::new(), HashSet::new(), HashSet::new());
         discovery.holders.leave_out(holders.left_out);
@@ -156,9 +156,9 @@ impl<'a> KernelSearch<'a> {
         });
     }
 
-    /// Returns `true` if a pidns scan may have created the holder for a short time. Such a holder
-    /// is a close-on-exec descriptor, or the `pid_for_children` link of a thread other than the
-    /// leader. The caller must check that the process is a pidns process.
+    /// Returns `true` if a pidns scan may have created the holder: a close-on-exec descriptor, or
+    /// the `pid_for_children` link of a thread other than the leader. The caller must check that
+    /// the process is a pidns process.
     fn is_temporary(&self, holder: &FoundHolder) -> bool {
         let FoundHolder { kind, pid, tid, fd, .. } = *holder;
         match kind {

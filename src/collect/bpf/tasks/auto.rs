@@ -1,8 +1,8 @@
 //! Decides whether `--collector auto` uses BPF on a host.
 
 /// Minimum number of processes at which a single scan uses BPF. BPF is then at least 30 ms faster
-/// than /proc, which a user can notice. With fewer processes, BPF is not worth it: loading a BPF
-/// program can raise an alarm in a security monitor.
+/// than /proc. With fewer processes, pidns avoids BPF, because loading a BPF program can raise an
+/// alarm in a security monitor.
 const MIN_PROCESSES: u64 = 2600;
 
 /// Minimum number of processes at which a single scan that also searches for holders uses BPF.

@@ -89,9 +89,8 @@ impl<'a> TaskScan<'a> {
         let searches = |scope| self.search.contains(&scope);
         let for_children = record.for_children.filter(|_| searches(SearchScope::Children));
         let mount_namespace = record.mount_namespace.filter(|_| searches(SearchScope::Mounts));
-        // The inode number of a namespace may have been reused. Two kinds of namespaces can be
-        // verified only by their 64-bit ID (since Linux 6.18): the namespace of an init, and a
-        // `pid_for_children` namespace that differs from the process's own namespace.
+        // The inode number of a namespace may have been reused. The namespace of an init, and a
+        // `pid_for_children` namespace, can be verified only by the 64-bit ID (since Linux 6.18).
         let is_verifiable = if record.is_init {
             record.ns_id.is_some() && record.has_memory && for_children.is_none()
         } else {
@@ -163,8 +162,7 @@ impl<'a> TaskScan<'a> {
     /// Verifies the records, and reads every process without a trusted record through /proc.
     ///
     /// `found` contains the processes that the scan has already read through /proc. `counts`
-    /// contains the number of processes in the procfs: before the scan, and after each thread's
-    /// part of the scan.
+    /// contains the number of processes before the scan, and after each thread's part of the scan.
     pub fn judge(
         mut self,
         scan: Scan<'_>,
@@ -211,8 +209,7 @@ impl<'a> TaskScan<'a> {
     }
 
     /// Adds each process in `for_children` to `retry`, unless its `pid_for_children` namespace is
-    /// certainly pinned (kept open). The inode number proves nothing, because the kernel reuses
-    /// inode numbers.
+    /// certainly pinned (kept open).
     fn retry_for_children(&mut self, scan: Scan<'_>) {
         for it in &self.for_children {
             if !scan.registry.is_pinned_as(it.inode, it.ns_id) {
@@ -222,7 +219,7 @@ impl<'a> TaskScan<'a> {
     }
 
     /// Adds each process in `trusted` to `retry`, unless its namespace is certainly pinned (kept
-    /// open). The inode number proves nothing, because the kernel reuses inode numbers.
+    /// open).
     fn retry_members(&mut self, scan: Scan<'_>) {
         let unverified = |(&inode, namespace): (&u64, &RecordedNamespace)| {
             (!namespace.is_pinned(inode, scan)).then_some(NamespaceId::Inode(inode))
@@ -254,9 +251,8 @@ impl RecordedNamespace {
             return pinned_id == Ok(recorded_id);
         }
         // Before Linux 6.18, namespaces have no 64-bit ID, so compare the start time of the init.
-        // The BPF program recorded the init before pidns opened its PID in /proc and pinned its
-        // namespace. If the start time is still the same, the PID was not reused, and the pinned
-        // namespace is the recorded one.
+        // If the start time is still the same, the init's PID was not reused. The namespace that
+        // pidns opened through this PID is then the recorded one.
         let Some((init, started)) = self.init else { return false };
         started.is_some() && start_time_now(scan.procfs, init) == started
     }

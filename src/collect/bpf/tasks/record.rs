@@ -270,10 +270,9 @@ mod tests {
             (read.needs_proc, read.may_hold)
         };
         assert_eq!(with(19, 2), (false, false));
-        // Each pair changes one word of the record. Each change must make pidns read the process
-        // through /proc (`needs_proc`). The pairs stand for these cases, in this order: too many
-        // PIDs for a record; a short-lived state; the state EXIT_DEAD; the flag PF_EXITING; a
-        // kernel worker, whose name is longer in /proc.
+        // Each pair changes one word of the record, and must make pidns read the process through
+        // /proc (`needs_proc`). The cases: too many PIDs for a record; a short-lived state; the
+        // state EXIT_DEAD; the flag PF_EXITING; a kernel worker, with a longer name in /proc.
         for (at, value) in [(19, 9), (9, 0x200), (10, 0x10), (11, 0x4), (11, 0x20_0020)] {
             assert_eq!(with(at, value), (true, false), "{at} {value}");
         }

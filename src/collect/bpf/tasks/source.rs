@@ -74,9 +74,9 @@ pub struct BpfSource<'a> {
 }
 
 impl<'a> BpfSource<'a> {
-    /// Loads the BPF program for a search, unless `shared` contains it. Fails if BPF cannot be used
-    /// for this search. With [`Collector::Auto`], also fails if BPF would save little time, or if a
-    /// seccomp filter might kill pidns for calling bpf(2).
+    /// Loads the BPF program for a search, unless `shared` contains it. Returns an error if BPF
+    /// cannot be used. With [`Collector::Auto`], also returns an error if BPF would save little
+    /// time, or if a seccomp filter is active.
     pub fn open(
         proc: &'a ProcSource,
         collector: Collector,
@@ -204,8 +204,7 @@ impl<'a> BpfSource<'a> {
 }
 
 /// Returns an error if BPF cannot be used on this host or by this user. With [`Collector::Auto`],
-/// also fails if BPF would save little time, or if a seccomp filter might kill pidns for calling
-/// bpf(2).
+/// also returns an error if BPF would save little time, or if a seccomp filter is active.
 fn check_host(
     proc: &ProcSource,
     collector: Collector,

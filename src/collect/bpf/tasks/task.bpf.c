@@ -77,8 +77,8 @@ static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 // NSFS_MAGIC of statfs(2).
 #define NSFS 0x6e736673
 // Maximum capacity of a descriptor table that this program searches. Larger tables are
-// searched through /proc. The kernel handles signals only between reads of the iterator,
-// so each read must be short.
+// searched through /proc, because the kernel handles signals only between reads of the
+// iterator.
 #define MOST_DESCRIPTORS (1 << 15)
 // Minimum capacity of a descriptor table.
 #define FEWEST_DESCRIPTORS 64
@@ -98,9 +98,9 @@ static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 // Bit of the field `more`: the process may have an open descriptor of a namespace. Each
 // bit of `more` is a reason to read the process through /proc.
 #define HOLDS_DESCRIPTOR 1
-// Bit of the field `more`: the process changed while the record was being written. It
-// replaced or released its struct nsproxy or files_struct, or a thread that called
-// execve(2) was taking the leader's place.
+// Bit of the field `more`: the process changed while the record was being written. The
+// process replaced or released its struct nsproxy or files_struct, or a thread that
+// called execve(2) was taking the leader's place.
 #define CHANGED 2
 
 // A record about one process, decoded by record.rs.
@@ -175,9 +175,8 @@ INLINE u32 holds_descriptor(struct task_struct *task, struct signal_struct *sign
     READ(count, descriptors->max_fds);
     READ(table.files, descriptors->fd);
     READ(table.open, descriptors->open_fds);
-    // The capacity of a descriptor table is a multiple of 64 and at least 64. If the task
-    // has no table any more, READ() returns a capacity of 0, and the subtraction wraps
-    // around to a large number.
+    // The capacity of a descriptor table is a multiple of 64. If the task has no table
+    // any more, READ() returns 0, and the subtraction wraps around to a large number.
     if (count - FEWEST_DESCRIPTORS > MOST_DESCRIPTORS) return is_set(number_of(files)) * CHANGED;
     // Leave a large shared table to the /proc reader, which searches it once, not once
     // per process. A table is shared if it has more users than the process has threads.
@@ -192,8 +191,8 @@ INLINE u32 holds_descriptor(struct task_struct *task, struct signal_struct *sign
 }
 
 // Returns a nonzero number if another iterator reports this process. If pidns uses two
-// iterators, each reports half of the processes. One iterator has the flag O_APPEND,
-// the other has O_NONBLOCK.
+// iterators, one has the flag O_APPEND, the other has O_NONBLOCK, and each reports half
+// of the processes.
 INLINE int is_anothers(struct seq_file *output, struct task_struct *task) {
     u32 pid = task->tgid, flags = 0;
     struct file *iterator = 0;
@@ -206,10 +205,10 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     struct task_struct *task = context->task;
     if (!task) return 0;
     task = STRUCT(task_struct, task);
-    // Skip every thread that is not the leader, unless the thread is exiting. An exiting
-    // thread may be the former leader, because execve(2) in another thread swaps the IDs
-    // of that thread and the leader. If the iterator misses the new leader, the record of
-    // the former leader is the only evidence that the process exists.
+    // Skip threads other than the leader, except exiting threads. If another thread
+    // calls execve(2), it swaps its ID with the leader's. The iterator may then miss
+    // the new leader, and the record of the exiting former leader is the only evidence
+    // of the process.
     u64 is_other = task->pid ^ task->tgid;
     if (is_other && !(task->flags & EXITING)) return 0;
 
