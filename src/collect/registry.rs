@@ -125,8 +125,8 @@ impl NamespaceRegistry {
         }
     }
 
-    /// Adds an open namespace to the registry. If the registry may use no more descriptors, closes
-    /// the namespace, records it and its ancestors as found, and fails with `EMFILE`.
+    /// Adds an open namespace to the registry. If the registry has reached its descriptor limit,
+    /// closes the namespace, records it and its ancestors as found, and fails with `EMFILE`.
     pub fn keep(&self, fd: NamespaceFd, init: InitHistory) -> Result<()> {
         let inode = fd.inode();
         if fd.number() < self.first_for_reading {

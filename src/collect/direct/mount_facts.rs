@@ -133,7 +133,7 @@ fn has_other_owner(procfs: &Procfs, namespace: &NamespaceFd) -> bool {
     own.and_then(|own| Ok(namespace.user_namespace()?.inode() != own)).unwrap_or(false)
 }
 
-/// Returns `true` if the directory `proc` in a root directory is a procfs that shows pidns. Returns
+/// Returns `true` if `proc` in this root directory is a procfs in which pidns is visible. Returns
 /// `false` if the file system does not answer in time.
 fn has_proc(root: &OwnedFd) -> bool {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;

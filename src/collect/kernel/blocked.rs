@@ -276,8 +276,8 @@ impl Work {
 }
 
 impl Abandoned {
-    /// Returns `true` if pidns must avoid the processes in `by`: until the abandoned threads have
-    /// ended, and for another [`AVOIDANCE`] afterwards.
+    /// Returns `true` if pidns must still avoid the processes in `by`. The avoidance ends when
+    /// [`AVOIDANCE`] has elapsed since the end of the abandoned threads.
     fn must_be_avoided(&mut self, now: Instant) -> bool {
         if self.end.try_recv() == Err(TryRecvError::Empty) {
             return true;

@@ -442,8 +442,8 @@ impl MountRequest {
 }
 
 /// Lists the mounts below `mount` with `listmount(2)`. Writes the mount IDs above `after` to `ids`
-/// in ascending order, and returns their number. Since Linux 6.11, also works for other mount
-/// namespaces than the caller's.
+/// in ascending order, and returns their number. Since Linux 6.11, also works for mount namespaces
+/// other than the caller's.
 ///
 /// Fails with `EPERM` without `CAP_SYS_ADMIN` in the user namespace that owns the mount namespace.
 /// Fails with `ENOENT` if the mount or the mount namespace does not exist. Fails with `ENOSYS` on

@@ -312,8 +312,8 @@ impl<'a> LimitedHost<'a> {
 }
 
 /// Returns the index of the innermost cgroup that limits a process, or `None` if no cgroup limits
-/// it. If the cgroup is unknown, fails with the reason, for the diagnostic "the limits of cgroups …
-/// are unknown".
+/// it. If the cgroup is unknown, returns the reason as the error. The diagnostic "the limits of
+/// cgroups … are unknown" shows the reason.
 fn limiting_cgroup(
     controller: &mut PidsController,
     process: &Process,

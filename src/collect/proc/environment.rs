@@ -20,8 +20,8 @@ use crate::model::{DiagnosticCode, EnvPattern, Process};
 /// declare any part of its memory to be its environment (`PR_SET_MM_ENV_START` of `prctl(2)`).
 const MAX_ENVIRONMENT: usize = 2 * 1024 * 1024;
 
-/// Pauses before empty environments are read again. The environment is empty while `execve(2)`
-/// loads a new program.
+/// Wait time before each retry if an environment is empty. An environment is empty while
+/// `execve(2)` loads a new program.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(4)];
 
 /// Records which conditions the environment of each process meets.

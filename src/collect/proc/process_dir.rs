@@ -74,7 +74,7 @@ impl<'a> ProcessDir<'a> {
         Ok(())
     }
 
-    /// Reads the link `ns/pid`. Returns `None` if the link does not show a PID namespace.
+    /// Reads the link `ns/pid`. Returns `None` if its target is not a PID namespace.
     pub fn pid_namespace(&mut self) -> Result<Option<NamespaceId>> {
         if let Some(namespaces) = &self.namespaces {
             return Ok(namespace_link(namespaces.as_fd(), c"pid", "pid")?.map(NamespaceId::Inode));

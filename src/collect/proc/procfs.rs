@@ -147,8 +147,8 @@ impl Procfs {
         }
         let Ok(stat) = fs::fstat(&self.dir) else { return };
         let mut table = Vec::new();
-        // The mount options of this procfs are in pidns's mount table. Any procfs that shows pidns
-        // contains this table: try /proc first, then this procfs.
+        // The mount options of this procfs are in pidns's mount table. Any procfs in which pidns is
+        // visible contains this table: try /proc first, then this procfs.
         let mut read_table = |dir: BorrowedFd<'_>| {
             let file = open(dir, c"self/mountinfo").ok()?;
             read_to_end(&file, &mut table, MAX_MOUNTINFO).ok()

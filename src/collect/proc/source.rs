@@ -342,7 +342,7 @@ impl FollowUp for ProcSource {
     /// A new thread enters the namespace and reads its own link `pid_for_children`. The kernel
     /// shows this link only if the namespace has had an init.
     fn had_init(&self, namespace: &NamespaceFd) -> Option<bool> {
-        // The new thread reads its own link, so it needs a procfs that shows pidns.
+        // The new thread reads its own link, so it needs a procfs in which pidns is visible.
         let procfs = self.own.as_ref().unwrap_or(&self.procfs);
         procfs.viewer?;
         let enter_and_read = || {

@@ -47,7 +47,8 @@ pub fn walk(scan: Scan<'_>) -> SysResult<ScanFindings> {
 pub fn read(scan: Scan<'_>, pids: &[Pid]) -> ScanFindings {
     // These processes are slow to read, so even a small batch is worth handing to a helper thread.
     let size = (pids.len() / 8).clamp(MIN_BATCH, MAX_BATCH);
-    // Only listing the PIDs can fail, and here the PIDs are given.
+    // Listing the PIDs cannot fail here, because they are known. An error means that the work of
+    // this thread was abandoned, so the result is not needed.
     read_batches(scan, size, pids.iter().map(|&pid| Ok(pid))).unwrap_or_default()
 }
 

@@ -308,8 +308,8 @@ impl<'a> Relocation<'a> {
     }
 }
 
-/// Writes `id`, the BTF ID of [`RDONLY_CAST`], into all calls of this function. Returns `None` if
-/// there is a call but no ID.
+/// Patches every call to [`RDONLY_CAST`] with the function's BTF ID, `id`. Returns `None` if there
+/// is such a call but `id` is `None`.
 fn patch_casts(instructions: &mut [u8], id: Option<u32>) -> Option<()> {
     let mut at = 0;
     while let Some([opcode, registers, _, _, value @ ..]) =

@@ -169,8 +169,8 @@ impl FoundHolders {
         }
     }
 
-    /// Adds the holders in each searched socket queue again, for every other descriptor of the same
-    /// socket (listed in `sharing`).
+    /// For each descriptor in `sharing`, copies the holders that were found in the queue of the
+    /// same socket through another descriptor.
     pub fn share_queues(&mut self) {
         let mut in_queues: HashMap<u64, Vec<FoundHolder>> = HashMap::new();
         let is_queued = |it: &&FoundHolder| {
@@ -186,8 +186,8 @@ impl FoundHolders {
         }));
     }
 
-    /// Adds the holders in each searched descriptor table again, for every other task with the same
-    /// table (listed in `table_sharers`).
+    /// For each task in `table_sharers`, copies the holders that were found in the same descriptor
+    /// table through another task.
     pub fn share_tables(&mut self) {
         let mut in_tables: HashMap<Pid, Vec<FoundHolder>> = HashMap::new();
         let is_task = |it: &FoundHolder| {

@@ -175,8 +175,8 @@ INLINE u32 holds_descriptor(struct task_struct *task, struct signal_struct *sign
     READ(count, descriptors->max_fds);
     READ(table.files, descriptors->fd);
     READ(table.open, descriptors->open_fds);
-    // The capacity of a descriptor table is a multiple of 64. If the task has no table
-    // any more, READ() returns 0, and the subtraction wraps around to a large number.
+    // If the task no longer has a descriptor table, `count` is 0, and the subtraction wraps
+    // around to a large number. Otherwise, `count` is a multiple of 64.
     if (count - FEWEST_DESCRIPTORS > MOST_DESCRIPTORS) return is_set(number_of(files)) * CHANGED;
     // Leave a large shared table to the /proc reader, which searches it once, not once
     // per process. A table is shared if it has more users than the process has threads.
