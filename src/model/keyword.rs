@@ -6,8 +6,8 @@ pub trait Keyword: Copy + 'static {
     const VALUES: &'static [Self];
     /// Name of the enumeration in the published schemas.
     const LIST: &'static str;
-    /// The noun for objects with a value of this enumeration, in singular and plural. Example: the
-    /// message `2 limits "new"` is about two limits with the unknown value `new`.
+    /// Singular and plural noun for messages that count unknown values. Example: `limits` in the
+    /// message `2 limits "new"` (two limits have the unknown value `new`).
     const NOUNS: [&'static str; 2];
 
     /// Returns the name of this value.

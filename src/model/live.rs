@@ -85,9 +85,9 @@ pub enum MountNamespaceKeeper {
 /// The reason why a process is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoppedBy {
-    /// A signal, such as SIGSTOP. SIGCONT continues the process.
+    /// Stopped by a signal, such as SIGSTOP. SIGCONT continues the process.
     Signal,
-    /// A tracer, with its PID if known. Only the tracer can continue the process.
+    /// Stopped by a tracer, with its PID if known. Only the tracer can continue the process.
     Tracer(Option<Pid>),
 }
 

@@ -36,9 +36,9 @@ pub struct Shared {
 /// The host or the other inits that share namespaces with the init of a PID namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SharedWith {
-    /// The host.
+    /// Shared with the host.
     Host,
-    /// One or more inits of other PID namespaces. Inits in descendants do not count.
+    /// Shared with the inits of one or more other PID namespaces, not counting descendants.
     Namespaces {
         /// The PID namespace to name in messages: the nearest ancestor whose init shares the
         /// [`Shared::types`] namespaces. If there is no such ancestor, any other PID namespace

@@ -84,7 +84,8 @@ impl Transients {
             }
         }
         for ((id, is_blocked), ns_id) in later.namespaces.iter().filter_map(transient_namespace) {
-            // If a 64-bit ID is unknown, both scans probably found the same namespace.
+            // An inode can be reused, so compare the 64-bit IDs. If one of them is unknown, assume
+            // that both scans found the same namespace.
             let is_same =
                 |&known: &Option<u64>| known == ns_id || known.is_none() || ns_id.is_none();
             let was = |is_blocked| self.namespaces.get(&(id, is_blocked)).is_some_and(is_same);

@@ -114,7 +114,8 @@ fn a_namespace_is_matched_by_its_id_or_else_by_inode_and_init() {
     other.processes[0].start_time = Some(6);
     let again = ["- pid:[20] []", "+ pid:[20] []", "- 7 []", "+ 7 []"];
     assert_eq!(lines(&compare(one(), other.clone())), again);
-    // Without 64-bit IDs, the start times of the inits differ, so the namespaces do not match.
+    // If a 64-bit ID is unknown, the start times of the inits are compared. They differ here, so
+    // the namespaces do not match.
     other.namespaces[1].ns_id = None;
     assert_eq!(lines(&compare(one(), other.clone())), again);
     // A dead namespace never gets a new init, so the live namespace is a different one.

@@ -66,7 +66,7 @@ impl<'a> SubtreeNumbers<'a> {
     }
 }
 
-/// The number of a process's subtree. Processes with the same number can share a row.
+/// Identifies the subtree of a process. Processes with equal subtrees can share a row.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Numbered {
     number: usize,
