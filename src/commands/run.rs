@@ -206,7 +206,7 @@ fn open_reports(arguments: &Run) -> Result<Vec<(RunFormat, ReportFile)>, Error> 
 }
 
 /// Scans the host until leftovers are found, or until all descendants of the command have exited.
-/// Gives up after [`MAX_SCANS`] scans, or after the time [`SCANNING`].
+/// Gives up after [`MAX_SCANS`] scans, or once [`SCANNING`] has elapsed.
 fn find_leftovers(
     arguments: &Run,
     command: &mut SupervisedCommand,

@@ -37,11 +37,11 @@ pub enum WriteMode {
     Replace,
     /// The report is appended to the existing contents.
     Append,
-    /// Write at the current file offset. Used for inherited descriptors, and for special files such
-    /// as pipes and terminals.
+    /// The report is written at the current file offset. Used for inherited descriptors, and for
+    /// special files such as pipes and terminals.
     Stream,
-    /// Open a FIFO after the command has ended. No process has it open for reading yet, but the
-    /// command may start a reader.
+    /// A FIFO that no process has open for reading yet. pidns opens it after the command has ended,
+    /// because the command may start a reader.
     Fifo,
 }
 

@@ -493,8 +493,8 @@ impl View {
             if task.fate == Fate::Zombie || task.leader_exited {
                 seen.state = 'Z';
             }
-            // If only the leader thread has exited, other threads exist. A terminated init has
-            // another thread that waits for the other processes of the namespace.
+            // If only the leader has exited, the process has another thread. In a terminated init,
+            // that thread waits for the other processes of the namespace.
             let has_others = task.fate != Fate::Zombie && task.leader_exited;
             seen.threads = NonZeroU32::new(if has_others { 2 } else { 1 });
             if !is_told {

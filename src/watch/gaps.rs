@@ -15,7 +15,7 @@ pub struct Gaps {
     seen: BTreeMap<String, Instant>,
 }
 
-/// A change to report about gaps (reasons why snapshots are incomplete).
+/// A change in the gaps (reasons why snapshots are incomplete) that the watch must report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GapChange {
     /// The snapshot has a new gap: no other snapshot from the past minute had this gap.

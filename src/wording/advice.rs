@@ -336,8 +336,8 @@ impl Adviser<'_> {
             (_, Some(_)) => self.end_members(namespace, attendants, &is_leftover),
             (_, None) => Vec::new(),
         };
-        // Holders in the namespace need no steps of their own, because the steps for its members
-        // end them.
+        // A holder in the namespace needs no step of its own, because the steps that end the
+        // members also end the holder.
         let is_needed = |pid| {
             !attendants.contains(&pid)
                 && (namespace.init.is_none() || !self.is_within(pid, namespace))
