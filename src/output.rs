@@ -203,8 +203,8 @@ impl StoppedWaiting {
 /// Both `Stdout` and `Stderr` ignore `EBADF`, the error for a closed descriptor.
 struct Unbuffered<'fd> {
     fd: BorrowedFd<'fd>,
-    /// A descriptor that becomes readable when pidns must stop waiting for slow readers. A write
-    /// that would block then fails.
+    /// A descriptor that becomes readable when pidns must stop waiting for slow readers. From then
+    /// on, a write fails instead of blocking.
     stop: Option<BorrowedFd<'fd>>,
 }
 

@@ -108,8 +108,8 @@ fn with_values(command: Command, listing: &Arc<Option<ProcessList>>) -> Command 
             "user" => one_of(users),
             "container" => one_of(containers),
             "command" => ArgValueCompleter::new(Executable),
-            // `pidns run --deny` takes a fixed value, which clap completes. Elsewhere, these
-            // options take rules.
+            // `pidns run --deny` has a fixed list of values, which clap completes. For other verbs,
+            // these options take rules.
             "deny" | "warn" | "allow" | "until" if argument.get_possible_values().is_empty() => {
                 ArgValueCompleter::new(codes)
             }

@@ -32,8 +32,8 @@ use crate::watch::local_time::LocalTime;
 use crate::watch::schedule::Schedule;
 use crate::wording::watch as wording;
 
-/// Shortest `--interval` at which a watch asks the kernel about missing namespaces. At shorter
-/// intervals, a missing namespace counts as gone. The question takes up to 0.2 seconds.
+/// Shortest `--interval` at which a watch asks the kernel about missing namespaces, which takes up
+/// to 0.2 seconds. At shorter intervals, a missing namespace counts as gone.
 const MIN_INTERVAL_FOR_HIDDEN: Duration = Duration::from_secs(1);
 
 /// The reason why the watch ends.

@@ -130,8 +130,9 @@ impl Check {
 
     /// Adds findings for the problems of threads.
     ///
-    /// If there is an earlier snapshot, the age of these problems is unknown. Unless its process is
-    /// certainly new, a finding is then only a warning.
+    /// Snapshots contain only the states of leader threads. So in a comparison with an earlier
+    /// snapshot, the problem of another thread may be old. Its finding is only a warning, unless
+    /// the process is certainly new.
     pub fn add_thread_problems(&mut self, problems: ThreadProblems, policy: &Policy) {
         let ThreadProblems { stuck, stopped_inits } = problems;
         let stopped = stopped_inits.into_iter().map(|pid| (CheckCode::StoppedInit, pid));

@@ -16,15 +16,16 @@ use crate::model::{
 /// Pause between two checks with `--wait`.
 pub const RETRY: Duration = Duration::from_millis(200);
 
-/// Decides which denied findings remain denied in repeated checks. The others become warnings.
-///
-/// A finding remains denied in two cases:
-///
-/// - All checks so far have reported the finding.
-/// - The last two checks have reported the finding, and its subject is probably not a replacement.
+/// Changes denied findings to warnings if they may soon disappear.
 ///
 /// For example, a daemon replaces a worker: one process ends, and a similar one appears. Findings
 /// about the new worker and its descendants become warnings.
+///
+/// A finding stays denied in two cases:
+///
+/// - All checks so far have reported the finding.
+/// - The last two checks have reported the finding, and its process or namespace has probably not
+///   replaced a similar one.
 #[derive(Debug, Default)]
 pub struct LastingFindings {
     /// The findings with the verdict `Deny`.
@@ -156,7 +157,8 @@ impl LastingFindings {
     ///
     /// Returns `true` if the host must be checked again, in two cases:
     ///
-    /// - A denied finding is new, and its subject is probably not a replacement.
+    /// - A denied finding is new, and its process or namespace has probably not replaced a similar
+    ///   one.
     /// - All denied findings have disappeared. A scan can miss a process that is replaced during
     ///   the scan.
     pub fn judge(&mut self, check: &mut Check, host: &PidGraph) -> bool {

@@ -13,8 +13,8 @@ pub enum KeptBy<'a> {
     Fd(ProcessRef<'a>, u32),
     /// The namespace is bind-mounted at this path, in the mount namespace with this inode.
     Mount(&'a str, u64),
-    /// A process with a thread whose children start in the namespace, and the TID of the thread
-    /// (`None` for the main thread).
+    /// A thread of this process starts its children in the namespace. Contains the TID of the
+    /// thread (`None` for the main thread).
     PidForChildren(ProcessRef<'a>, Option<Pid>),
     /// A process, the kind of its open file that keeps the namespace alive, and the descriptor
     /// number.

@@ -40,7 +40,7 @@ pub fn read_details(
 
 struct LaterDetails {
     procfs: Procfs,
-    /// Remaining number of empty command lines before this thread stops retrying. Starts at
+    /// After this many more command lines have stayed empty, this thread stops retrying. Starts at
     /// [`PATIENCE`].
     patience: Cell<u32>,
     memory_waits: WaitLimit,

@@ -36,7 +36,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// Number of consecutive checks without progress after which [`attempt`] abandons its work.
 const TICKS: u32 = 10;
 
-/// Like [`TICKS`], but used if pidns already avoids another process.
+/// Replaces [`TICKS`] while pidns avoids a process that has blocked an earlier [`attempt`].
 const FEWER_TICKS: u32 = 3;
 
 /// Time for which pidns avoids a process that has blocked a thread, counted from the end of the

@@ -268,9 +268,11 @@ fn device_by_procfs() -> io::Result<u64> {
 /// Compares the descriptor tables of two threads (`kcmp(2)`, since Linux 3.5). `one` and `other`
 /// are TIDs in pidns's own PID namespace.
 ///
-/// Returns `Equal` if the threads share one descriptor table. Otherwise, the order of two tables
-/// stays the same until the next boot. Fails with `ESRCH` if a thread is gone, with `EPERM` without
-/// ptrace access, and with `ENOSYS` if the kernel was built without `kcmp`.
+/// Returns `Equal` if the threads share one descriptor table. Otherwise, the order is arbitrary, but
+/// stays the same until the next boot.
+///
+/// Fails with `ESRCH` if a thread is gone, with `EPERM` without ptrace access, and with `ENOSYS` if
+/// the kernel was built without `kcmp`.
 pub fn compare_descriptor_tables(one: Pid, other: Pid) -> io::Result<Ordering> {
     // SAFETY: kcmp(2) takes five numbers and touches no memory.
     let order = unsafe {

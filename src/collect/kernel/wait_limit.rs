@@ -36,8 +36,8 @@ const SLOW: Duration = Duration::from_millis(10);
 /// For a cgroup at nesting level 1,900, it takes 8 milliseconds.
 const SLOW_CGROUP: Duration = Duration::from_millis(1);
 
-/// Number of avoided processes at which pidns stops reading the memory of all processes. Otherwise,
-/// processes that share their memory could block pidns one after another.
+/// If pidns avoids this many processes because they have blocked it, it stops reading the memory of
+/// any process. Otherwise, processes that share their memory could block pidns one after another.
 const MAX_AVOIDED: usize = 3;
 
 thread_local! {

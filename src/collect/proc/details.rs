@@ -51,8 +51,8 @@ pub struct DetailReader<'a> {
     pub dir: BorrowedFd<'a>,
     /// The open file `/proc/PID/status`. Reading it fails once the process is gone.
     pub status_file: &'a OwnedFd,
-    /// Number of command lines that may still stay empty before this thread stops retrying (see
-    /// [`PATIENCE`]).
+    /// After this many more command lines have stayed empty, this thread stops retrying. Starts at
+    /// [`PATIENCE`].
     pub patience: &'a Cell<u32>,
     /// Limit on the total time that all threads wait for process memory.
     pub memory_waits: &'a WaitLimit,

@@ -7,8 +7,8 @@ use super::scan::Scan;
 use super::walk;
 use crate::model::Pid;
 
-/// Maximum number of rounds that read missing parents.
-const ROUNDS: usize = 8;
+/// Maximum number of searches for missing parents in a scan.
+const MAX_SEARCHES: usize = 8;
 
 /// Reads the parents that the scan missed, and rereads their children.
 ///
@@ -16,9 +16,9 @@ const ROUNDS: usize = 8;
 /// from `found`.
 pub fn find_missing(scan: Scan<'_>, found: &mut ScanFindings) {
     let mut before = BTreeSet::new();
-    for _ in 0..ROUNDS {
+    for _ in 0..MAX_SEARCHES {
         let orphans = orphans(found);
-        // Stop if the last round found none of the missing parents, because /proc may hide them.
+        // Stop if the last search found none of the missing parents, because /proc may hide them.
         if orphans.is_empty() || orphans == before {
             return;
         }

@@ -76,8 +76,8 @@ pub struct ProcessReader<'a> {
     buffer: Vec<u8>,
     last_was_nested: bool,
     last_was_kernel_thread: bool,
-    /// Number of command lines that may still stay empty before this thread stops retrying (see
-    /// [`PATIENCE`]).
+    /// After this many more command lines have stayed empty, this thread stops retrying. Starts at
+    /// [`PATIENCE`].
     patience: Cell<u32>,
 }
 

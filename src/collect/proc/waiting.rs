@@ -97,9 +97,9 @@ pub fn stopped_by(procfs: &Procfs, process: &Process) -> Option<StoppedBy> {
 /// Kinds of uninterruptible sleep of a whole process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sleep {
-    /// SIGKILL ends the sleep of at least one thread (`TASK_KILLABLE`).
+    /// SIGKILL wakes at least one thread (`TASK_KILLABLE`).
     Killable,
-    /// SIGKILL can't end the sleep of any thread.
+    /// SIGKILL can't wake any of the threads.
     Unkillable,
 }
 

@@ -266,8 +266,8 @@ impl<'a> Folding<'a> {
         shapes
     }
 
-    /// Returns the properties that a sibling needs to share a line with this namespace. Returns
-    /// `None` if the namespace must not be folded.
+    /// Returns the properties of a namespace. Siblings with equal properties can share a line.
+    /// Returns `None` if the namespace must not be folded.
     fn shape(
         &self,
         namespace: &'a Namespace,

@@ -314,7 +314,7 @@ impl<'a> Inference<'a> {
             let process = &mut self.processes[index];
             process.namespace = id;
             // A process with a single PID in `NSpid` is certainly in the namespace that the procfs
-            // shows. So this namespace is not inferred if its inode is known.
+            // shows. If the inode of that namespace is known, don't mark the result as inferred.
             if process.nspid.len() != 1 || id.is_some_and(|id| id.inode().is_none()) {
                 process.evidence = Evidence::Inferred;
             }

@@ -91,9 +91,9 @@ static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 // Mask that tells the verifier the range of level numbers. The mask changes no number,
 // because the kernel's maximum is 32 (MAX_PID_NS_LEVEL).
 #define ANY_LEVEL 63
-// Number of consecutive PIDs in a share of the processes. Two iterators process
-// alternate shares.
-#define SHARE 16
+// Number of consecutive PIDs in a block. If pidns uses two iterators, one reports the
+// even blocks, and the other reports the odd blocks.
+#define BLOCK 16
 
 // Bit of the field `more`: the process may have an open descriptor of a namespace. Each
 // bit of `more` is a reason to read the process through /proc.
@@ -198,7 +198,7 @@ INLINE int is_anothers(struct seq_file *output, struct task_struct *task) {
     struct file *iterator = 0;
     READ(iterator, STRUCT(seq_file, output)->file);
     READ(flags, STRUCT(file, iterator)->f_flags);
-    return flags & (pid / SHARE % 2 ? O_APPEND : O_NONBLOCK);
+    return flags & (pid / BLOCK % 2 ? O_APPEND : O_NONBLOCK);
 }
 
 INLINE int write_record(struct bpf_iter__task *context, int search) {
