@@ -268,8 +268,8 @@ fn device_by_procfs() -> io::Result<u64> {
 /// Compares the descriptor tables of two threads (`kcmp(2)`, since Linux 3.5). `one` and `other`
 /// are TIDs in pidns's own PID namespace.
 ///
-/// Returns `Equal` if the threads share one descriptor table. Otherwise, the order is arbitrary, but
-/// stays the same until the next boot.
+/// Returns `Equal` if the threads share one descriptor table. Otherwise, the order is arbitrary,
+/// but stays the same until the next boot.
 ///
 /// Fails with `ESRCH` if a thread is gone, with `EPERM` without ptrace access, and with `ENOSYS` if
 /// the kernel was built without `kcmp`.
