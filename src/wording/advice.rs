@@ -4,8 +4,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::engine;
-use super::sanitize::Sanitized;
-use super::shell::{guarded, shell_path, shell_word};
+use super::shell::{guarded, shell_comment, shell_path, shell_word};
 use super::subject::part_of;
 use super::unmount::{MOUNTS, Unmount, unmount};
 use crate::graph::PidGraph;
@@ -93,7 +92,9 @@ impl Adviser<'_> {
             || process.is_some_and(|it| it.nspid.last() == Some(&Pid::INIT));
         let signal = if needs_kill { "-KILL " } else { "" };
         let kill = match process.and_then(|it| part_of(self.graph, it)) {
-            Some(whole) => format!("kill {signal}{pid} # part of {}", Sanitized(whole)),
+            Some(whole) => {
+                format!("kill {signal}{pid} # part of {}", shell_comment(&whole.to_string()))
+            }
             None => format!("kill {signal}{pid}"),
         };
         let mut commands = self.thaw(pid);

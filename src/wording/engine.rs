@@ -4,8 +4,7 @@
 
 use std::path::Path;
 
-use super::sanitize::Sanitized;
-use super::shell::shell_word;
+use super::shell::{shell_comment, shell_word};
 use super::subject::container_of;
 use crate::graph::PidGraph;
 use crate::model::{Container, FrozenCgroup, Pid, Process, cgroup};
@@ -90,7 +89,7 @@ fn is_started_by_engine(graph: &PidGraph, process: &Process, container: &Contain
 fn command(verb: &str, container: &Container) -> String {
     let command = format!("{} {verb} {}", container.runtime, shell_word(container.short_id()));
     match &container.name {
-        Some(name) => format!("{command} # {}", Sanitized(name)),
+        Some(name) => format!("{command} # {}", shell_comment(name)),
         None => command,
     }
 }

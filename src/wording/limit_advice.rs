@@ -4,7 +4,7 @@ use super::advice::Adviser;
 use super::limit::{number, scope_text};
 use super::phrase::Count;
 use super::sanitize::Sanitized;
-use super::shell::{guarded, shell_word};
+use super::shell::{guarded, shell_comment, shell_word};
 use super::subject::ProcessRef;
 use crate::model::{Consumer, INITIAL_USER_NAMESPACE, Limit, LimitKind, LimitScope, Pid};
 use crate::query::main_process;
@@ -131,8 +131,8 @@ fn main_of(adviser: &Adviser<'_>, limit: &Limit) -> Option<Pid> {
     main.filter(|pid| !adviser.live.ended.contains(pid))
 }
 
-fn name(adviser: &Adviser<'_>, pid: Pid) -> Sanitized<String> {
-    Sanitized(ProcessRef::new(adviser.graph, pid, None).to_string())
+fn name(adviser: &Adviser<'_>, pid: Pid) -> String {
+    shell_comment(&ProcessRef::new(adviser.graph, pid, None).to_string())
 }
 
 /// Returns advice on raising the maximum of a limit. If this is not possible, advises the user to

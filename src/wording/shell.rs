@@ -33,6 +33,15 @@ fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"/._-+:@%,".contains(&byte)
 }
 
+/// Returns text for a comment after a command. Quotes text with special characters, because an
+/// interactive zsh does not treat `#` as the start of a comment by default.
+pub fn shell_comment(text: &str) -> String {
+    if text.bytes().all(|byte| byte == b' ' || is_plain(byte)) {
+        return text.to_owned();
+    }
+    shell_word(text)
+}
+
 /// Quotes text as a single word for a shell. Escapes harmful characters (see [`is_harmful`]) as
 /// `$'...'` (POSIX.1-2024), and the second character of a `##` or `::` that starts a CI command
 /// (see [`CiCommand`]).
@@ -77,6 +86,8 @@ mod tests {
         let hostile = "/run/a\nb\\n'\u{1b}1\u{202e}é";
         let word = shell_word(hostile);
         assert_eq!(word, "$'/run/a\\nb\\\\n\\'\\0331\\342\\200\\256é'");
+        assert_eq!(shell_comment("docker web-1"), "docker web-1");
+        assert_eq!(shell_comment("x;reboot"), "'x;reboot'");
         let script = format!("printf %s {word}");
         let output = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
         assert_eq!(output.stdout, hostile.as_bytes());
