@@ -121,6 +121,9 @@ fn end_keeper(inode: u64, kept_by: &MountNamespaceKeeper, why: String) -> String
                 end(&format!("{}{more}", shown.join(", ")), "them")
             }
         },
+        MountNamespaceKeeper::Fd(Pid::INIT, fd) => {
+            format!("{why}; fd {fd} of process 1 keeps mnt:[{inode}]")
+        }
         MountNamespaceKeeper::Fd(pid, fd) => {
             end(&pid.to_string(), "it") + &format!("; fd {fd} keeps mnt:[{inode}]")
         }
