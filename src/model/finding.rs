@@ -110,8 +110,8 @@ check_codes! {
         "A PID namespace near the limit of 32 nested levels.";
     TaskLimit: "task-limit", Deny, CHECK_ONLY,
         "A full limit: the kernel refuses every further task or PID namespace. A limit that is \
-         nearly full (--warn-at) is a warning. A limit with a maximum of 1 is reported only if the \
-         kernel has refused a fork because of it, as a service may be limited to one process.";
+         nearly full (--warn-at) is a warning. A limit of one task is reported only for a cgroup \
+         in which the kernel has refused a fork, as a service may be limited to one process.";
     UnknownState: "unknown-state", Warn, CHECK_ONLY,
         "A PID namespace whose state could not be determined.";
     Incomplete: "incomplete", Warn, CHECK_ONLY,

@@ -66,14 +66,14 @@ fn find_in_namespaces(
 /// `InitTerminated` and `Nesting`.
 ///
 /// A maximum of 0 is ignored, because an administrator sets it to forbid new PID namespaces. A
-/// maximum of 1 is ignored unless the kernel has refused a fork, because some services have only
-/// one process.
+/// maximum of one task is ignored unless the kernel has refused a fork, because some services have
+/// only one process.
 fn find_in_limits(graph: &PidGraph, warn_at: u64, found: &mut Vec<(CheckCode, Subject)>) {
     let is_reported = |it: &Limit| {
         !matches!(it.kind, LimitKind::InitTerminated | LimitKind::Nesting)
             && match it.max {
                 Some(0) => false,
-                Some(1) => it.refused.is_some_and(|times| times > 0),
+                Some(1) if it.kind.counts_tasks() => it.refused.is_some_and(|times| times > 0),
                 _ => true,
             }
             && it.percent().is_some_and(|percent| percent >= warn_at)
