@@ -819,10 +819,10 @@ fn a_daemon_that_an_init_has_adopted_is_not_in_its_pipeline() {
 fn a_descendant_of_a_command_in_the_pipeline_is_a_leftover_only_if_nothing_connects_it() {
     needs!(NamespaceOfItsOwn, Program("su"), Program("script"));
     let files = Workspace::new();
-    let outcome = |reader: &str| {
+    let outcome = |ready: &str, reader: &str| {
         let script = format!(
             "{PIDNS} -q -f json > before; \
-             {{ sleep 0.5; {PIDNS} -q check --since before; echo $?; }} 2>&1 | {reader}"
+             {{ sleep 0.5; {ready} {PIDNS} -q check --since before; echo $?; }} 2>&1 | {reader}"
         );
         let mut command = Command::new("unshare");
         command.args(["-pf", "--mount-proc", "--kill-child", "bash", "-c", &script]);
@@ -838,7 +838,7 @@ fn a_descendant_of_a_command_in_the_pipeline_is_a_leftover_only_if_nothing_conne
         "tee >(setsid -w cat > log)".to_owned(),
         format!("{{ script -qc 'sleep 605 {off}' log {off} & cat; kill $!; }}"),
     ] {
-        let text = outcome(&attached);
+        let text = outcome("", &attached);
         assert!(text.ends_with("0\n") && !text.contains("DENIED"), "{attached}: {text}");
     }
     for detached in [
@@ -846,7 +846,7 @@ fn a_descendant_of_a_command_in_the_pipeline_is_a_leftover_only_if_nothing_conne
         // The pipe is the output of the step.
         "{ setsid sleep 606 < /dev/null 2> /dev/null & cat; kill $!; }".to_owned(),
     ] {
-        let text = outcome(&detached);
+        let text = outcome("until pgrep -x sleep > log; do :; done;", &detached);
         assert_eq!(text.matches("DENIED leftover-process").count(), 1, "{detached}: {text}");
         assert!(text.contains(" sleep ") && text.ends_with("\n1\n"), "{detached}: {text}");
     }

@@ -37,7 +37,7 @@ pub struct Diff {
     pub after_part: Option<PidGraph>,
     /// The reason why the filter selects nothing in either graph. `None` if it selects something.
     pub nothing: Option<(NotFound, Coverage)>,
-    /// Whether both snapshots are known to be from the same boot of the same host.
+    /// Says if both snapshots are known to be from the same boot of the same host.
     pub relation: Relation,
     /// The namespaces that are new, gone or changed, sorted by ID.
     pub namespaces: Vec<NamespaceChange>,
