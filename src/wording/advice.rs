@@ -92,9 +92,7 @@ impl Adviser<'_> {
             || process.is_some_and(|it| it.nspid.last() == Some(&Pid::INIT));
         let signal = if needs_kill { "-KILL " } else { "" };
         let kill = match process.and_then(|it| part_of(self.graph, it)) {
-            Some(whole) => {
-                format!("kill {signal}{pid} # part of {}", shell_comment(&whole.to_string()))
-            }
+            Some(whole) => format!("kill {signal}{pid} # part of {}", shell_comment(&whole)),
             None => format!("kill {signal}{pid}"),
         };
         let mut commands = self.thaw(pid);

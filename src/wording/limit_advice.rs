@@ -162,7 +162,7 @@ fn raise(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
 fn start_elsewhere(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     let own = adviser.live.own_pid;
     let other = limit.pids.iter().find(|pid| Some(**pid) != own);
-    let who = other.map_or("this shell".to_owned(), |&pid| name(adviser, pid).to_string());
+    let who = other.map_or("this shell".to_owned(), |&pid| name(adviser, pid));
     vec![
         format!("start the process from another shell: children of {who} cannot start"),
         // The shell replaces itself with nsenter, which sets `pid_for_children` back to the shell's
