@@ -175,7 +175,7 @@ fn the_advice_stops_a_docker_container_that_restarts() {
     docker.client(&["exec", "-d", "old", "sleep", "603"]);
     let advice = advice_since(&docker, &before);
     let [kill] = &advice[..] else { panic!("{advice:?}") };
-    assert!(kill.starts_with("kill ") && kill.contains(" # part of docker old ("), "{kill}");
+    assert!(kill.starts_with("kill ") && kill.contains(" # part of 'docker old ("), "{kill}");
     stdout(&run(docker.command("bash").args(["-c", kill])));
     until("the leftover is gone", || advice_since(&docker, &before).is_empty());
 }
