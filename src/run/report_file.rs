@@ -154,15 +154,11 @@ impl ReportFile {
             return self.file.try_clone();
         }
         let replaced = || io::Error::other("the command has replaced the file");
-        if self.mode == WriteMode::Fifo {
-            let file = open_for_reader(&self.path, stop)?;
-            return if is_same(&file.metadata()?, &self.opened) {
-                Ok(file)
-            } else {
-                Err(replaced())
-            };
-        }
         match fs::metadata(&self.path) {
+            Ok(now) if is_same(&now, &self.opened) && self.mode == WriteMode::Fifo => {
+                let file = open_for_reader(&self.path, stop)?;
+                if is_same(&file.metadata()?, &self.opened) { Ok(file) } else { Err(replaced()) }
+            }
             Ok(now) if is_same(&now, &self.opened) => self.file.try_clone(),
             Ok(_) => Err(replaced()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => File::create_new(&self.path)
