@@ -1,6 +1,6 @@
 //! Finds the ancestors, siblings and descendants of processes, and recognizes shells.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::CString;
 use std::os::fd::AsFd as _;
 
@@ -79,8 +79,12 @@ pub fn children(procfs: &Procfs, parent: Pid) -> Vec<Pid> {
 pub fn restarted(procfs: &Procfs, processes: &[Process], ended: &[&Process]) -> BTreeSet<Pid> {
     let ended: Vec<_> = ended.iter().filter(|it| !it.is_zombie()).collect();
     let parents: BTreeSet<Pid> = ended.iter().filter_map(|it| it.ppid).collect();
-    let is_scanned = |pid: &Pid| processes.iter().any(|it| it.pid == *pid);
-    let new = parents.into_iter().flat_map(|it| children(procfs, it)).filter(|it| !is_scanned(it));
+    if parents.is_empty() {
+        return BTreeSet::new();
+    }
+    let scanned: HashSet<Pid> = processes.iter().map(|it| it.pid).collect();
+    let children = parents.into_iter().flat_map(|it| children(procfs, it));
+    let new = children.filter(|pid| !scanned.contains(pid));
     let new: Vec<Process> = new.filter_map(|it| read_now(procfs, it).ok()).collect();
     let is_replaced =
         |it: &Process| new.iter().any(|new| (new.ppid, &new.comm) == (it.ppid, &it.comm));
