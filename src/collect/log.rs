@@ -12,6 +12,9 @@ use crate::model::{Advice, Diagnostic, DiagnosticCode, Hides, Pid};
 /// Maximum number of detailed messages for each diagnostic code.
 const MAX_DETAILS: usize = 3;
 
+/// The reason why pidns did not read some of the cgroups.
+pub const NESTED_CGROUPS: &str = "cgroups are nested so deeply that reading them takes too long";
+
 /// All problems with the same code and errno.
 #[derive(Debug, Default)]
 struct Entry {
@@ -133,7 +136,7 @@ impl DiagnosticLog {
             let advice = match code.advice() {
                 _ if errno == covered => Some("something else is mounted there"),
                 _ if errno == busy && code == DiagnosticCode::CgroupUnreadable => {
-                    Some("cgroups are nested so deeply that reading them takes too long")
+                    Some(NESTED_CGROUPS)
                 }
                 _ if errno == busy => Some("locked for too long"),
                 _ if errno.is_some_and(|errno| denied.contains(&errno)) => Some(permission),

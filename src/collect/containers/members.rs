@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use super::monitor::{Monitor, find as find_process};
 use crate::collect::kernel::wait_limit::WaitLimit;
+use crate::collect::log::NESTED_CGROUPS;
 use crate::collect::proc::ProcSource;
 use crate::model::{
     Container, Detail, Diagnostic, DiagnosticCode, Namespace, NamespaceId, Pid, Process, Snapshot,
@@ -46,10 +47,9 @@ pub fn find(source: &ProcSource, snapshot: &mut Snapshot) {
 /// too long.
 fn too_slow(pids: Vec<Pid>) -> Diagnostic {
     let code = DiagnosticCode::CgroupUnreadable;
-    let message = "the containers of some processes are unknown, because cgroups are nested so \
-                   deeply that reading them takes too long";
+    let message = format!("the containers of some processes are unknown, because {NESTED_CGROUPS}");
     let (name, severity) = (code.name().to_owned(), code.severity());
-    Diagnostic { code: name, severity, message: message.to_owned(), errno: None, pids }
+    Diagnostic { code: name, severity, message, errno: None, pids }
 }
 
 /// All namespaces, keyed by ID. The `container` of a namespace is the container of its init.
