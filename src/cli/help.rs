@@ -34,7 +34,7 @@ Examples:
   pidns 4242         the namespaces that process 4242 is in
   pidns limits       limits that are full, and their main consumers (start here)
   pidns limits 4242  why process 4242 (such as another shell) cannot fork
-  exec pidns limits  why this shell cannot fork (pidns replaces the shell)";
+  exec pidns limits  why this shell cannot fork (this ends the shell)";
 
 /// Pairs of strings: an exit status and its meaning, or the purpose of an example and its command.
 type Terms = &'static [(&'static str, &'static str)];
@@ -162,12 +162,12 @@ leftover, except for the shell that runs the check, its ancestors, the other \
 commands of its pipeline, which a pipe must connect with standard input, output or error of \
 the check or one of its ancestors, and the heartbeat that \
 a CI agent such as Jenkins runs beside a step (touch, and sleep for at most ten seconds). \
-Descendants of the commands count as part of the pipeline, except daemons (setsid) that share no \
-pipe with it. \
+Descendants of the commands count as part of the pipeline, except daemons (setsid) that have \
+no terminal, and share no pipe with the pipeline. \
 A process whose descriptors pidns may not read, such as sudo tee log, is not a leftover if it \
 may have the other end of one of these pipes: its parent is the shell or program that could have \
-created the pipe, it is still in the session of the check or of an ancestor, and pidns sees no other process \
-at that end. Only root can tell such a process from a leftover. \
+created the pipe, it is still in the session of the check or of an ancestor, and pidns sees \
+no other process at that end. Only root can tell such a process from a leftover. \
 A PID namespace in which only these processes run is not a leftover. Nor is one without \
 processes if it is held open only by these processes, and all of them are new. \
 A process that has ended by the time of the verdict is not a leftover. \
@@ -186,7 +186,8 @@ With --wait, the check is repeated until it finds nothing to deny, or until the 
 is over. A problem is then denied only if every repetition since it appeared has \
 found it. Other problems cause warnings: for example, a process that replaced another \
 one of the same name and parent, and the descendants of that process, because a daemon may \
-replace its workers. A filter that hides a worker does not change the verdict about its descendants.
+replace its workers. A filter that hides a worker does not change the verdict about its \
+descendants.
 
 Each problem has a code. A rule denies, warns about or allows the problems with a \
 code. If several rules match the same problem, a rule for some processes \
