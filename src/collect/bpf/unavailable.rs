@@ -1,4 +1,4 @@
-//! The reasons why BPF cannot be used. `Display` shows all underlying errors on one line.
+//! The reasons why BPF cannot be used, each displayed on one line.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -15,8 +15,7 @@ pub enum BpfUnavailable {
     NotRequested,
     /// The host has so few processes that BPF would not be noticeably faster.
     FewProcesses,
-    /// The requested procfs does not show pidns's own PID namespace, but a task iterator visits
-    /// only the processes in that namespace.
+    /// The requested procfs does not show the PID namespace of pidns, which BPF reads.
     OtherProcfs,
     /// The number of processes is unknown, because pidns is not in the initial PID namespace.
     UnknownCount,

@@ -1,18 +1,16 @@
-//! Searches kernel memory for PID namespaces that cannot be found through /proc, and for their
-//! holders (the tasks and descriptors that keep them alive).
+//! Searches kernel memory for PID namespaces that cannot be found through /proc.
 //!
-//! Two kinds of namespaces in memory must not be reported: unused namespaces that the kernel is
-//! about to free, and new namespaces whose first process is not visible in /proc yet. The search
-//! excludes both kinds in four steps:
+//! The search also finds holders, which are tasks and descriptors that keep a namespace alive.
+//! Memory also contains unused namespaces that the kernel is about to free, and new namespaces
+//! without a visible process. Four steps exclude both kinds:
 //!
-//! 1. Before /proc is read, list the candidates: all namespaces without a living init. The
-//!    following scan of /proc finds every candidate for which /proc shows a holder.
-//! 2. Drop the candidates that were found through /proc. Close pidns's own descriptors of the other
-//!    candidates, so that the kernel can free unused namespaces.
-//! 3. List the holders, wait until the kernel has freed unused namespaces, and list the namespaces
-//!    again. Report only candidates that have not changed.
-//! 4. Check in /proc that each holder still exists. The check rules out exiting processes: they
-//!    keep their namespaces alive until they have ended, but /proc does not show these namespaces.
+//! 1. Before /proc is read, list the candidates, which are all namespaces without a living init.
+//! 2. After /proc was read, drop the candidates that were found there. Close pidns's own
+//!    descriptors of the other candidates, so that the kernel can free unused namespaces.
+//! 3. List the holders, and wait until the kernel has freed unused namespaces. List the namespaces
+//!    again, and drop each candidate that has changed.
+//! 4. Check in /proc that each holder still exists. An exiting process fails this check, although
+//!    it keeps its namespaces alive until it has ended.
 
 use std::collections::{HashMap, HashSet};
 use std::thread;
@@ -40,7 +38,7 @@ pub struct KernelSearch<'a> {
 }
 
 impl<'a> KernelSearch<'a> {
-    /// Starts the search. Must be called before /proc is read.
+    /// Starts the search before /proc is read.
     pub fn begin(proc: &'a ProcSource) -> Result<Self, BpfUnavailable> {
         if !proc.is_own() {
             return Err(BpfUnavailable::OtherProcfs);
@@ -51,8 +49,7 @@ impl<'a> KernelSearch<'a> {
         }
         let mut memory = KernelMemory::open()?;
         let mut before = memory.list()?;
-        // Check that namespaces can be opened by their ID, using pidns's own namespace, which
-        // certainly exists.
+        // Find pidns's own namespace, to test if namespaces can be opened by their ID.
         let own = before.iter().find(|it| Some(it.inode) == proc.viewer_namespace());
         let own = own.ok_or(BpfUnavailable::WrongOwnRecord("namespace"))?;
         nsfs::open_by_handle(own.ns_id, own.inode).map_err(BpfUnavailable::NoOpenById)?;
@@ -60,8 +57,7 @@ impl<'a> KernelSearch<'a> {
         Ok(Self { proc, memory, before })
     }
 
-    /// Adds the namespaces that only this search has found, and the holders of namespaces without a
-    /// living init. Must be called after /proc was read.
+    /// Ends the search after /proc was read, and adds its findings to `discovery`.
     pub fn finish(
         mut self,
         registry: &NamespaceRegistry,
@@ -86,8 +82,7 @@ impl<'a> KernelSearch<'a> {
         check_members_are_listed(&now, registry, &discovery.processes)?;
         let now = now.into_iter().filter(|it| it.init != InitState::Living);
         let now: HashMap<u64, MemoryNamespace> = now.map(|it| (it.ns_id, it)).collect();
-        // Drop each candidate that has changed. The kernel has freed it, or its init has started or
-        // exited, so the scan of /proc may have missed its members.
+        // If a namespace has changed, the scan of /proc may have missed its members.
         let unchanged = candidates.into_iter().filter(|it| now.get(&it.ns_id) == Some(it));
         self.add_namespaces(unchanged.collect(), registry, discovery)?;
         let is_shown = |it: &FoundHolder| {
@@ -105,8 +100,7 @@ impl<'a> KernelSearch<'a> {
         Ok(())
     }
 
-    /// Adds the namespaces in `found` to the result. Opens each namespace if possible, to keep it
-    /// alive.
+    /// Adds the namespaces in `found` to the result, and opens them if possible.
     fn add_namespaces(
         &mut self,
         found: Vec<MemoryNamespace>,
@@ -118,8 +112,7 @@ impl<'a> KernelSearch<'a> {
         if unopened.is_empty() {
             return Ok(());
         }
-        // A namespace that cannot be opened may have been freed, so check that the kernel still
-        // lists it.
+        // The kernel may have freed a namespace that cannot be opened, so list them again.
         let still = self.memory.list()?;
         for it in still_listed(unopened, still) {
             registry.meet(it.inode, history(&it));
@@ -129,9 +122,7 @@ impl<'a> KernelSearch<'a> {
         Ok(())
     }
 
-    /// Adds the found holders to `discovery`. Leaves out holders that pidns scans created, and
-    /// holders of exiting processes. If all found holders of a namespace are left out, drops the
-    /// namespace, because the kernel is about to free it.
+    /// Adds holders to `discovery`, except holders of pidns scans and of exiting processes.
     fn add_holders(&self, holders: FoundHolders, discovery: &mut Discovery) {
         let (mut going, mut held, mut of_scans) = (HashSet::new(), HashSet::new(), HashSet::new());
         discovery.holders.leave_out(holders.left_out);
@@ -151,27 +142,25 @@ impl<'a> KernelSearch<'a> {
                 going.insert(it.inode);
             }
         }
+        // If all found holders of a namespace were left out, the kernel is about to free it.
         discovery.in_kernel.retain(|inode| {
             held.contains(inode) || (!going.contains(inode) && !of_scans.contains(inode))
         });
     }
 
-    /// Returns `true` if a pidns scan may have created the holder: a close-on-exec descriptor, or
-    /// the `pid_for_children` link of a thread other than the leader. The caller must check that
-    /// the process is a pidns process.
+    /// Returns `true` if a pidns process may have created this holder for a scan.
     fn is_temporary(&self, holder: &FoundHolder) -> bool {
         let FoundHolder { kind, pid, tid, fd, .. } = *holder;
         match kind {
             FoundHolderKind::Member => false,
-            // A pidns scan temporarily changes `pid_for_children` of some threads (`setns(2)`), but
-            // never of a leader.
+            // A pidns scan changes `pid_for_children` of threads (setns(2)), but never of a leader.
             FoundHolderKind::ForChildren => pid != tid,
+            // All descriptors that a pidns scan opens are close-on-exec.
             _ => self.proc.is_close_on_exec(pid, fd),
         }
     }
 
-    /// Converts a found holder to a [`Holder`]; `None` if /proc does not show that the holder still
-    /// exists.
+    /// Converts a found holder to a [`Holder`], if /proc shows that the holder still exists.
     fn confirm(&self, found: &FoundHolder, processes: &[Process]) -> Option<Holder> {
         let FoundHolder { inode, kind, pid, tid, fd, file, .. } = *found;
         let process = processes.binary_search_by_key(&pid, |process| process.pid).ok()?;
@@ -202,8 +191,7 @@ fn reachable_namespaces(discovery: &Discovery) -> HashSet<u64> {
     members.chain(discovery.holders.iter().map(|(inode, _)| *inode)).collect()
 }
 
-/// Returns an error if the kernel's list lacks the namespace of a process. The namespace certainly
-/// exists, because pidns keeps it open, so the list cannot be trusted.
+/// Returns an error if the kernel's list lacks the namespace of a process.
 fn check_members_are_listed(
     now: &[MemoryNamespace],
     registry: &NamespaceRegistry,
@@ -212,14 +200,14 @@ fn check_members_are_listed(
     let listed: HashSet<(u64, u64)> = now.iter().map(|it| (it.inode, it.ns_id)).collect();
     let mut previous = None;
     for process in processes {
-        // Successive processes are often in the same namespace, so a namespace that was just
-        // checked is skipped.
+        // Skip a namespace that was just checked for the previous process.
         let Some(NamespaceId::Inode(inode)) =
             process.namespace.filter(|_| previous != process.namespace)
         else {
             continue;
         };
         previous = process.namespace;
+        // pidns keeps this namespace open, so a correct list contains it.
         if let Some(Ok(ns_id)) = registry.ns_id(inode)
             && !listed.contains(&(inode, ns_id))
         {
@@ -238,24 +226,21 @@ fn still_listed(
     wanted.into_iter().filter(move |it| listed.contains(it))
 }
 
-/// Returns the init history of a listed namespace. Without an init, the history is unknown, because
-/// an init may have started since the listing.
+/// Returns the init history of a listed namespace.
 fn history(it: &MemoryNamespace) -> InitHistory {
     match it.init {
         InitState::Terminated => InitHistory::Existed,
+        // An init may have started since the listing.
         InitState::Living | InitState::NotYet => InitHistory::Unknown,
     }
 }
 
-/// Adds a namespace to the result, and opens it to keep it alive. Returns `false` if the kernel
-/// reports that the namespace does not exist (`ESTALE`).
-///
-/// Since Linux 6.19, the kernel also returns `ESTALE` for an existing namespace if no task,
-/// descriptor or mount refers to it.
+/// Opens a namespace and adds it to the result, or returns `false` after `ESTALE`.
 fn pin(it: MemoryNamespace, registry: &NamespaceRegistry, discovery: &mut Discovery) -> bool {
     let opened = nsfs::open_by_handle(it.ns_id, it.inode);
     match opened.and_then(|fd| registry.keep(fd, history(&it))) {
         Ok(()) => {}
+        // Since Linux 6.19, a namespace without tasks, descriptors and mounts is stale, too.
         Err(Errno::STALE) => return false,
         Err(errno) => {
             registry.meet(it.inode, history(&it));

@@ -1,6 +1,6 @@
 //! Decodes the numbers in records that the BPF programs write.
 
-/// Splits bytes into `N` 32-bit numbers; `None` if there are not exactly `4 * N` bytes.
+/// Splits exactly `4 * N` bytes into `N` 32-bit numbers.
 pub fn words<const N: usize>(bytes: &[u8]) -> Option<[u32; N]> {
     let (words, rest) = bytes.as_chunks::<4>();
     let words: &[[u8; 4]; N] = words.try_into().ok().filter(|_| rest.is_empty())?;

@@ -1,17 +1,18 @@
-//! Decides which records of the BPF program can be trusted. Reads processes without a trusted
-//! record through /proc. The result is the same as if all processes had been read through /proc.
+//! Decides which records of the BPF program can be trusted.
 //!
-//! A record identifies a namespace by its inode number. The kernel may reuse this number as soon as
-//! the namespace is gone. So pidns pins one namespace per inode number: pidns keeps it open. A
-//! record is trusted only if its namespaces are certainly the pinned namespaces:
+//! Every process without a trusted record is read through /proc. The result is the same as if all
+//! processes had been read through /proc.
 //!
-//! - The record of a member is trusted only if its 64-bit namespace ID is the ID of the pinned
-//!   namespace. Before Linux 6.18, namespaces have no such ID, and pidns compares the start time of
-//!   the namespace's init instead.
+//! A record identifies a namespace by its inode number. The kernel may reuse the number as soon as
+//! the namespace is gone. Therefore, pidns pins one namespace per inode number, which means that
+//! pidns keeps it open. A record is trusted only if its namespaces are certainly the pinned
+//! namespaces:
+//!
+//! - The record of a member must contain the 64-bit ID of the pinned namespace. Before Linux 6.18,
+//!   namespaces have no 64-bit ID, and pidns compares the start time of the namespace's init.
 //! - If a process creates its children in another namespace, the 64-bit ID of that namespace must
-//!   match, too. Before Linux 6.18, the record of this process is never trusted.
-//! - The record of an init is verified by the /proc reader, which opens and thereby pins the init's
-//!   namespace.
+//!   match, too. Before Linux 6.18, the record of the process is never trusted.
+//! - The record of an init is verified by the /proc reader, which opens the init's namespace.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -29,18 +30,17 @@ pub struct TaskScan<'a> {
     search: &'a BTreeSet<SearchScope>,
     /// The PIDs of all records.
     pids: Vec<Pid>,
-    /// The findings from complete records. pidns does not read these processes through /proc.
+    /// The findings about processes that need not be read through /proc.
     trusted: ScanFindings,
     /// The processes that create their children in a namespace other than their own.
     for_children: Vec<ForChildren>,
-    /// The processes that `add` has returned. A process can have several records, but is read
-    /// through /proc only once.
+    /// The processes that `add` has returned.
     targets: HashSet<Pid>,
     /// The processes that must be read through /proc although their records seemed sufficient.
     retry: BTreeSet<Pid>,
     /// The namespaces that have members, keyed by inode.
     namespaces: HashMap<u64, RecordedNamespace>,
-    /// The namespace of the previous record: its [`NamespaceId`] and its 64-bit ID.
+    /// The [`NamespaceId`] and the 64-bit ID of the previous record's namespace.
     previous: (Option<NamespaceId>, Option<u64>),
 }
 
@@ -64,7 +64,7 @@ struct RecordedNamespace {
 }
 
 impl<'a> TaskScan<'a> {
-    /// Creates a scan without records. `capacity` is the expected number of records.
+    /// Creates a scan with memory for `capacity` records.
     pub fn new(search: &'a BTreeSet<SearchScope>, capacity: usize) -> Self {
         let trusted =
             ScanFindings { processes: Vec::with_capacity(capacity), ..ScanFindings::default() };
@@ -80,7 +80,7 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Adds a record. If the record's process must be read through /proc, returns that process.
+    /// Adds a record, and returns the process if it must be read through /proc.
     pub fn add(&mut self, record: Record) -> Option<Target> {
         let searches_holders = searches_holders(self.search);
         let pid = record.process.pid;
@@ -89,15 +89,14 @@ impl<'a> TaskScan<'a> {
         let searches = |scope| self.search.contains(&scope);
         let for_children = record.for_children.filter(|_| searches(SearchScope::Children));
         let mount_namespace = record.mount_namespace.filter(|_| searches(SearchScope::Mounts));
-        // The inode number of a namespace may have been reused. The namespace of an init, and a
-        // `pid_for_children` namespace, can be verified only by the 64-bit ID (since Linux 6.18).
+        // An init and `pid_for_children` need the 64-bit ID (Linux 6.18) to rule out inode reuse.
         let is_verifiable = if record.is_init {
             record.ns_id.is_some() && record.has_memory && for_children.is_none()
         } else {
             for_children.is_none_or(|(_, ns_id)| ns_id.is_some())
         };
         if record.needs_proc || !is_verifiable || (searches_holders && record.may_hold) {
-            // Return each process only once.
+            // A process can have several records, but must be read through /proc once.
             if !self.targets.insert(pid) {
                 return None;
             }
@@ -127,8 +126,7 @@ impl<'a> TaskScan<'a> {
     fn add_namespace(&mut self, process: &Process, ns_id: Option<u64>) {
         let Some(NamespaceId::Inode(inode)) = process.namespace else { return };
         let is_init = process.nspid.last() == Some(&Pid::INIT);
-        // Successive processes are often in the same namespace, so a namespace that was just added
-        // is skipped.
+        // Skip a namespace that was just added for the previous process.
         if self.previous == (process.namespace, ns_id) && !is_init {
             return;
         }
@@ -161,8 +159,8 @@ impl<'a> TaskScan<'a> {
 
     /// Verifies the records, and reads every process without a trusted record through /proc.
     ///
-    /// `found` contains the processes that the scan has already read through /proc. `counts`
-    /// contains the number of processes before the scan, and after each thread's part of the scan.
+    /// `found` contains the processes that were already read through /proc. `counts` are the
+    /// numbers of processes before the scan and after each thread's part of the scan.
     pub fn judge(
         mut self,
         scan: Scan<'_>,
@@ -175,10 +173,10 @@ impl<'a> TaskScan<'a> {
         self.retry_members(scan);
         self.retry_for_children(scan);
         found.merge(self.read_retries(scan));
-        // The BPF iterator may miss processes. If the procfs reported a different number of
-        // processes, list /proc and read the missing processes.
+        // Count all processes that were found, because a BPF iterator can miss processes.
         let others = found.processes.iter().filter(|it| self.pids.binary_search(&it.pid).is_err());
         let count = u64::try_from(self.pids.len() + others.count()).ok();
+        // Read the missing processes if /proc had more processes before or after the scan.
         if counts.iter().any(|&counted| counted.is_none() || counted != count) {
             let known: BTreeSet<Pid> = found.processes.iter().map(|it| it.pid).collect();
             let is_missing =
@@ -196,8 +194,7 @@ impl<'a> TaskScan<'a> {
         Ok(found)
     }
 
-    /// Discards the BPF records of the processes in `retry`, and reads these processes through
-    /// /proc instead.
+    /// Reads the processes in `retry` through /proc, and discards their BPF records.
     fn read_retries(&mut self, scan: Scan<'_>) -> ScanFindings {
         let retry = std::mem::take(&mut self.retry);
         if retry.is_empty() {
@@ -208,8 +205,7 @@ impl<'a> TaskScan<'a> {
         walk::read(scan, &Vec::from_iter(retry))
     }
 
-    /// Adds each process in `for_children` to `retry`, unless its `pid_for_children` namespace is
-    /// certainly pinned (kept open).
+    /// Adds processes with an unverified `pid_for_children` namespace to `retry`.
     fn retry_for_children(&mut self, scan: Scan<'_>) {
         for it in &self.for_children {
             if !scan.registry.is_pinned_as(it.inode, it.ns_id) {
@@ -218,8 +214,7 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Adds each process in `trusted` to `retry`, unless its namespace is certainly pinned (kept
-    /// open).
+    /// Adds processes in an unverified namespace to `retry`.
     fn retry_members(&mut self, scan: Scan<'_>) {
         let unverified = |(&inode, namespace): (&u64, &RecordedNamespace)| {
             (!namespace.is_pinned(inode, scan)).then_some(NamespaceId::Inode(inode))
@@ -235,25 +230,22 @@ impl<'a> TaskScan<'a> {
 }
 
 impl RecordedNamespace {
-    /// Returns `true` if the pinned (open) namespace with this inode is certainly the recorded
-    /// namespace.
+    /// Returns `true` if the recorded namespace is certainly the namespace that pidns has opened.
     fn is_pinned(&self, inode: u64, scan: Scan<'_>) -> bool {
         if self.was_reused {
             return false;
         }
         let Some(pinned_id) = scan.registry.ns_id(inode) else { return false };
-        // pidns itself is a member of this namespace, so the namespace existed during the whole
-        // scan.
+        // pidns itself is a member, so the namespace existed during the whole scan.
         if scan.namespace == Some(NamespaceId::Inode(inode)) {
             return true;
         }
         if let Some(recorded_id) = self.ns_id {
             return pinned_id == Ok(recorded_id);
         }
-        // Before Linux 6.18, namespaces have no 64-bit ID, so compare the start time of the init.
-        // If the start time is still the same, the init's PID was not reused. The namespace that
-        // pidns opened through this PID is then the recorded one.
+        // Before Linux 6.18, namespaces have no 64-bit ID, so check the init's start time.
         let Some((init, started)) = self.init else { return false };
+        // If the init's PID was not reused, pidns has opened the recorded namespace through it.
         started.is_some() && start_time_now(scan.procfs, init) == started
     }
 }

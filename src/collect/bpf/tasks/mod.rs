@@ -1,12 +1,12 @@
 //! Reads all processes through BPF, in a fraction of the time that reading /proc takes.
 //!
-//! A task iterator is a BPF program that the kernel runs once per task. The kernel has task
-//! iterators since Linux 5.8, but this one needs Linux 5.17. The program writes one record per
-//! process. For most processes, the record contains everything that pidns would read in /proc.
-//! Other threads read the remaining processes through /proc at the same time.
+//! A task iterator is a BPF program that the kernel runs once per task. This iterator needs Linux
+//! 5.17. The program writes one record per process. For most processes, the record contains
+//! everything that pidns would read in /proc. Other threads read the remaining processes through
+//! /proc at the same time.
 //!
-//! - `task.bpf.c` is the program; tests/bpf/build compiles it to `task.bpf.o`, and to
-//!   `task-by-helper.bpf.o` for kernels before Linux 6.2
+//! - `task.bpf.c` is the program, which tests/bpf/build compiles to `task.bpf.o` and, for kernels
+//!   before Linux 6.2, to `task-by-helper.bpf.o`
 //! - `source` checks whether BPF can be used, loads the program, and reads its records
 //! - `auto` decides on which hosts `--collector auto` uses BPF
 //! - `record` decodes a record into a process

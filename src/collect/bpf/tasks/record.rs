@@ -25,16 +25,15 @@ mod flag {
     pub const KERNEL_THREAD: u32 = 0x20_0000;
 }
 
-/// Bits of the field `more` of a record. Each bit is a reason to read the process through /proc.
+/// Bits of the field `more`, each a reason to read the process through /proc.
 mod more {
     pub const HOLDS_DESCRIPTOR: u32 = 1;
     pub const CHANGED: u32 = 2;
 }
 
-/// States of a task (`TASK_...` and `EXIT_...` in the kernel). Each state is one bit.
+/// Bits of a task's state (`TASK_...` and `EXIT_...` in the kernel).
 mod state {
-    /// The states that have a letter in `/proc/PID/status`. If several bits are set, the kernel
-    /// shows the letter of the highest bit.
+    /// Mask of the states that have a letter in `/proc/PID/status`.
     pub const SHOWN: u32 = 0x7f;
     pub const UNINTERRUPTIBLE: u32 = 0x2;
     pub const ZOMBIE: u32 = 0x20;
@@ -46,31 +45,26 @@ mod state {
     pub const KNOWN: u32 = SHOWN | WAKEKILL | NOLOAD | RTLOCK_WAIT | FREEZABLE | FROZEN;
 }
 
-/// A decoded record: a process as the BPF program saw it.
+/// A process as the BPF program saw it.
 #[derive(Debug)]
 pub struct Record {
     /// The fields that a scan of /proc also reads, including the start time.
     pub process: Process,
-    /// The 64-bit ID of the process's PID namespace, which is never reused. `None` before Linux
-    /// 6.18.
+    /// The 64-bit ID of the process's PID namespace (since Linux 6.18).
     pub ns_id: Option<u64>,
-    /// Inode and 64-bit ID of the PID namespace in which the process creates its children. `None`
-    /// if this is the process's own namespace, or if the scan does not search for holders.
+    /// Inode and 64-bit ID of the `pid_for_children` namespace, if it is not the process's own.
     pub for_children: Option<(u64, Option<u64>)>,
-    /// Inode of the process's mount namespace; `None` if the process has no mount namespace, or if
-    /// this scan does not search for holders.
+    /// Inode of the process's mount namespace, if the scan searches for holders.
     pub mount_namespace: Option<u64>,
     /// `true` if the process is the init of a descendant of pidns's namespace.
     pub is_init: bool,
-    /// `true` if the process still has an address space. An exiting process releases it early.
+    /// `true` if the process still has an address space.
     pub has_memory: bool,
     /// `true` if the record is insufficient, so the process must be read through /proc.
     pub needs_proc: bool,
-    /// `true` if the process may keep a namespace other than its own alive. A search for holders
-    /// must read this process through /proc.
+    /// `true` if the process may keep a namespace other than its own alive.
     pub may_hold: bool,
-    /// `true` if all descriptors of the process were searched and none of them refers to a
-    /// namespace.
+    /// `true` if it is certain that no descriptor of the process refers to a namespace.
     pub has_no_namespace_open: bool,
 }
 
@@ -149,7 +143,7 @@ impl Fields {
 }
 
 impl Record {
-    /// Decodes a record; `None` if the record is invalid.
+    /// Decodes a record, unless the record is invalid.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let fields = Fields::read(bytes)?;
         let name = bytes.get(SIZE - MAX_NAME - 1..)?;
@@ -158,8 +152,7 @@ impl Record {
         let letter = letter(fields.state, fields.exit_state);
         let kernel_thread = fields.flags & flag::KERNEL_THREAD != 0;
         let is_zombie = fields.exit_state == state::ZOMBIE;
-        // A record contains at most 15 bytes of the name. /proc may show a longer name for a kernel
-        // thread. For a kernel worker, /proc also appends the current work.
+        // For a kernel thread, /proc may show more than the record's 15 bytes of the name.
         let has_longer_name =
             kernel_thread && (fields.flags & flag::WORKER != 0 || name.len() == MAX_NAME);
         let is_exiting = fields.exit_state != 0 || fields.flags & flag::EXITING != 0;
@@ -180,8 +173,8 @@ impl Record {
                 || letter.is_none()
                 || more & more::CHANGED != 0
                 || (fields.exit_state == 0 && fields.flags & flag::EXITING != 0),
-            // A kernel thread keeps only its own namespace alive. If the leader has exited and
-            // other threads are alive, only /proc shows which namespaces the threads keep alive.
+            // If the leader has exited, only /proc shows the namespaces that other threads keep
+            // alive.
             may_hold: !kernel_thread && (more != 0 || (is_zombie && fields.living_threads != 0)),
             has_no_namespace_open: !is_exiting
                 && more & (more::HOLDS_DESCRIPTOR | more::CHANGED) == 0,
@@ -201,8 +194,7 @@ impl Record {
     }
 }
 
-/// Returns the letter that `/proc/PID/status` shows for the state of a process
-/// (`task_state_index()` in the kernel); `None` for short-lived and unknown states.
+/// Returns the state letter in `/proc/PID/status` (see `task_state_index()` in the kernel).
 fn letter(state: u32, exit_state: u32) -> Option<char> {
     if state & !state::KNOWN != 0 {
         // A zombie keeps the state TASK_DEAD (0x80), which is not in `KNOWN`.
@@ -270,18 +262,14 @@ mod tests {
             (read.needs_proc, read.may_hold)
         };
         assert_eq!(with(19, 2), (false, false));
-        // Each pair changes one word of the record, and must make pidns read the process through
-        // /proc (`needs_proc`). The cases: too many PIDs for a record; a short-lived state; the
-        // state EXIT_DEAD; the flag PF_EXITING; a kernel worker, with a longer name in /proc.
+        // The cases are too many PIDs, a short-lived state, EXIT_DEAD, PF_EXITING and a worker.
         for (at, value) in [(19, 9), (9, 0x200), (10, 0x10), (11, 0x4), (11, 0x20_0020)] {
             assert_eq!(with(at, value), (true, false), "{at} {value}");
         }
-        // In the field `more`, 1 means that the process has a namespace open, and 2 means that the
-        // process changed while the BPF program read it.
+        // Word 18 is the field `more` (1 is HOLDS_DESCRIPTOR, and 2 is CHANGED).
         assert_eq!(with(18, 1), (false, true));
         assert_eq!(with(18, 2), (true, true));
-        // The leader of the process has exited. Another thread is still running in the first case,
-        // but not in the second.
+        // The leader has exited, and another thread is still running in the first case.
         for (living, may_hold) in [(1, true), (0, false)] {
             let mut words = WORDS;
             (words[9], words[10], words[12]) = (0x80, 0x20, living);

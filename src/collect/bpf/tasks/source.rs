@@ -23,36 +23,30 @@ use crate::collect::proc::walk::{self, Share};
 use crate::collect::registry::NamespaceRegistry;
 use crate::model::{Collector, Detail, SearchScope};
 
-/// The object file that tests/bpf/build compiles from `task.bpf.c`, for kernels with
-/// [`RDONLY_CAST`].
+/// The object file of `task.bpf.c` for kernels with [`RDONLY_CAST`].
 const TASK: &[u8] = include_bytes!("task.bpf.o");
 
-/// The object file for older kernels, compiled from the same source. Its program is slower, because
-/// it calls a helper function to read each field.
+/// The slower object file of `task.bpf.c` for older kernels.
 const TASK_BY_HELPER: &[u8] = include_bytes!("task-by-helper.bpf.o");
 
 /// Maximum number of processes for which memory is allocated in advance.
 const MAX_PREALLOCATED: u64 = 1 << 16;
 
-/// Maximum number of records per read. The number is small, because the kernel handles signals only
-/// between reads, and a record can take a few milliseconds.
+/// Maximum number of records per read, during which the kernel handles no signals.
 const RECORDS_AT_ONCE: usize = 64;
 
-/// Maximum number of attempts to verify the record of pidns itself. A correct record can differ
-/// from /proc for a moment, for example if the parent of pidns ends.
+/// Maximum number of tries, because pidns's own record can briefly differ from /proc.
 const OWN_ATTEMPTS: usize = 3;
 
 /// A loaded BPF program that reads processes.
 #[derive(Debug)]
 pub struct TaskProgram {
     program: IteratorProgram,
-    /// The reason why the slower BPF program for older kernels is used; `None` if the faster
-    /// program is used.
+    /// The error that prevented the use of the faster BPF program, if any.
     by_helper: Option<Arc<LoadError>>,
 }
 
-/// The BPF program that successive scans share. All scans must search the same scopes, because the
-/// program depends on the scopes.
+/// The BPF program that successive scans of the same scopes share.
 #[derive(Clone, Debug, Default)]
 pub enum SharedProgram {
     /// Only one scan is made, so the BPF program is not kept for later scans.
@@ -74,9 +68,7 @@ pub struct BpfSource<'a> {
 }
 
 impl<'a> BpfSource<'a> {
-    /// Loads the BPF program for a search, unless `shared` contains it. Returns an error if BPF
-    /// cannot be used. With [`Collector::Auto`], also returns an error if BPF would save little
-    /// time, or if a seccomp filter is active.
+    /// Loads the BPF program for a search, unless `shared` contains it.
     pub fn open(
         proc: &'a ProcSource,
         collector: Collector,
@@ -120,14 +112,12 @@ impl<'a> BpfSource<'a> {
         Ok(source)
     }
 
-    /// Returns the reason why the slower BPF program for older kernels is used; `None` if the
-    /// faster program is used.
+    /// Returns the error that prevented the use of the faster BPF program, if any.
     pub fn by_helper(&self) -> Option<Arc<LoadError>> {
         self.program.by_helper.clone()
     }
 
-    /// Compares the record of pidns itself with the known values. A difference means that the
-    /// program reads the wrong kernel fields, so no process is read through BPF.
+    /// Compares the record of pidns itself with the values in /proc.
     fn check_own_record(&self) -> Result<(), BpfUnavailable> {
         let mut compared = Err("PID");
         for _ in 0..OWN_ATTEMPTS {
@@ -144,6 +134,7 @@ impl<'a> BpfSource<'a> {
                 break;
             }
         }
+        // A wrong value means that the BPF program reads the wrong kernel fields.
         compared.map_err(BpfUnavailable::WrongOwnRecord)
     }
 
@@ -171,16 +162,14 @@ impl<'a> BpfSource<'a> {
         })
     }
 
-    /// Runs the BPF program for one share of the processes. Adds the records to `tasks`, and calls
-    /// `read` for each process that must be read through /proc.
+    /// Runs the BPF program for one share of the processes, and adds the records to `tasks`.
     fn read_tasks<'s>(
         &self,
         share: Share,
         mut tasks: TaskScan<'s>,
         read: &dyn Fn(Target),
     ) -> Result<TaskScan<'s>, BpfUnavailable> {
-        // Two iterators can run at the same time. The BPF program tells them apart by their flags:
-        // see is_anothers() in `task.bpf.c`.
+        // The flags tell two simultaneous iterators apart (see is_anothers() in `task.bpf.c`).
         let flags = match share {
             Share::Whole => OFlags::empty(),
             Share::First => OFlags::APPEND,
@@ -190,8 +179,8 @@ impl<'a> BpfSource<'a> {
         iterator.read(record::SIZE, RECORDS_AT_ONCE, |record| {
             let mut record = Record::read(record).ok_or(BpfUnavailable::Inconsistent)?;
             if Some(record.process.pid) == self.proc.viewer() {
-                // Read pidns itself through /proc. The /proc reader ignores the descriptors that
-                // pidns has opened, but the BPF program would report them as holders.
+                // The /proc reader, unlike the BPF program, ignores descriptors of pidns's own
+                // scan.
                 record.needs_proc = true;
             }
             if let Some(target) = tasks.add(record) {
@@ -203,8 +192,7 @@ impl<'a> BpfSource<'a> {
     }
 }
 
-/// Returns an error if BPF cannot be used on this host or by this user. With [`Collector::Auto`],
-/// also returns an error if BPF would save little time, or if a seccomp filter is active.
+/// Returns an error if the host forbids BPF, or if [`Collector::Auto`] should avoid it.
 fn check_host(
     proc: &ProcSource,
     collector: Collector,
@@ -235,8 +223,7 @@ fn check_host(
     Ok(census)
 }
 
-/// Returns an error if the procfs does not belong to pidns's PID namespace, or if the BPF
-/// program cannot collect the requested data.
+/// Returns an error if BPF cannot collect the requested data from the requested procfs.
 fn check_request(
     proc: &ProcSource,
     search: &BTreeSet<SearchScope>,
@@ -254,12 +241,10 @@ fn check_request(
     Ok(())
 }
 
-/// Loads the program `section` of [`TASK`]. If the kernel rejects the program or lacks a function
-/// that it calls, loads [`TASK_BY_HELPER`] instead, and also returns the first error.
+/// Loads the program `section` of [`TASK`], or of [`TASK_BY_HELPER`] on older kernels.
 fn load(section: &'static str) -> Result<(IteratorProgram, Option<LoadError>), LoadError> {
     let spec = ProgramSpec { section, name: "pidns_tasks", iterator: "bpf_iter_task", map: None };
-    // Load the object file before anything else: loading it is cheap, and fails at once if the
-    // kernel does not permit BPF.
+    // Load the object file first, which fails quickly if the kernel does not permit BPF.
     let object = LoadedObject::load(TASK)?;
     let kernel = KernelTypes::open()?;
     match object.program(spec, &kernel) {

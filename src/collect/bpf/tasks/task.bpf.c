@@ -58,17 +58,16 @@ struct seq_file { struct file *file; } KERNEL;
 
 // Reads from an address whose type the verifier does not know.
 #define READ_AT(to, address) probe_read_kernel(&(to), sizeof(to), address)
-// STRUCT casts an address to a struct, and READ reads a field of a struct. The read is
-// volatile, because other processors may change the field at the same time.
+// Macros that cast an address to a struct, and read a field of a struct.
 #ifdef BY_HELPER
 #define STRUCT(name, address) ((struct name *)(address))
 #define READ(to, field) READ_AT(to, &(field))
 #else
-// rdonly_cast is a kfunc, not a helper. Its ID differs between kernels, so
-// this number is a placeholder that the loader replaces.
+// The loader replaces this number, because the ID of the kfunc differs between kernels.
 static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 #define STRUCT(name, address) \
     ((struct name *)rdonly_cast(address, __builtin_btf_type_id(*(struct name *)0, 1)))
+// The read is volatile, because other processors may change the field.
 #define READ(to, field) ((to) = *(volatile __typeof__(field) *)&(field))
 #endif
 
@@ -76,31 +75,23 @@ static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 #define EXITING 4
 // NSFS_MAGIC of statfs(2).
 #define NSFS 0x6e736673
-// Maximum capacity of a descriptor table that this program searches. Larger tables are
-// searched through /proc, because the kernel handles signals only between reads of the
-// iterator.
+// Maximum capacity of a searched descriptor table, because signals wait for the search.
 #define MOST_DESCRIPTORS (1 << 15)
 // Minimum capacity of a descriptor table.
 #define FEWEST_DESCRIPTORS 64
-// Flags of open(2) that tell two simultaneous iterators apart, see is_anothers(). The
-// kernel ignores both flags for iterators.
+// Flags of open(2) that the kernel ignores for iterators (see is_anothers()).
 #define O_APPEND 02000
 #define O_NONBLOCK 04000
-// Maximum number of PIDs in a record. Processes with more PIDs are read through /proc.
+// Maximum number of PIDs in a record.
 #define LEVELS 8
-// Mask that tells the verifier the range of level numbers. The mask changes no number,
-// because the kernel's maximum is 32 (MAX_PID_NS_LEVEL).
+// Mask that tells the verifier the range of level numbers (at most MAX_PID_NS_LEVEL, 32).
 #define ANY_LEVEL 63
-// Number of consecutive PIDs in a block. If pidns uses two iterators, one reports the
-// even blocks, and the other reports the odd blocks.
+// Number of consecutive PIDs in a block (two iterators report alternate blocks).
 #define BLOCK 16
 
-// Bit of the field `more`: the process may have an open descriptor of a namespace. Each
-// bit of `more` is a reason to read the process through /proc.
+// Bit of the field `more` for a process that may have a namespace open.
 #define HOLDS_DESCRIPTOR 1
-// Bit of the field `more`: the process changed while the record was being written. The
-// process replaced or released its struct nsproxy or files_struct, or a thread that
-// called execve(2) was taking the leader's place.
+// Bit of the field `more` for a process that changed while the record was being written.
 #define CHANGED 2
 
 // A record about one process, decoded by record.rs.
@@ -120,7 +111,7 @@ struct record {
     u64 comm[2];         // name: 16 bytes of text
 };
 
-// A descriptor table, and how far look_at() has searched it for namespaces.
+// A descriptor table, and the state of its search by look_at().
 struct table {
     struct file **files;
     u64 *open;
@@ -132,39 +123,36 @@ struct table {
 
 static long look_at(u64 number, struct table *table);
 
-// Converts a pointer to a unique number, which is 0 only for a null pointer. The
-// verifier checks all later code once for each possible origin of a pointer, but only
-// once for a number.
+// Converts a pointer to a unique number, which is 0 only for a null pointer.
 INLINE u64 number_of(const void *pointer) {
+    // For a pointer, the verifier checks later code once for each possible origin.
     u64 number = -(u64)pointer;
     // Hides the origin of `number`, so that the compiler can't use `pointer` instead.
     asm volatile("" : "+r"(number));
     return number;
 }
 
-// Returns 1 if a number is not 0. The function is branch-free, because the verifier
-// would check all code after a branch twice.
+// Returns 1 if a number is not 0.
 INLINE u32 is_set(u64 number) {
+    // A branch would make the verifier check all later code twice.
     u64 negative = -number;
     // Keeps the compiler from generating a branch.
     asm volatile("" : "+r"(negative));
     return (number | negative) >> 63;
 }
 
-// Returns the position of the highest set bit, counted from 1; 0 if no bit is set. Like
-// is_set(), this function is branch-free.
+// Returns the position of the highest set bit (1 to 64), or 0, without a branch.
 INLINE u32 length(u64 bits) {
     for (int i = 1; i < 64; i *= 2) bits |= bits >> i;
-    // Count the set bits in groups of two, four and eight bits. The multiplication adds
-    // the counts of all bytes, and leaves the sum in the top byte.
+    // Count the set bits in groups of two, four and eight bits.
     bits -= bits >> 1 & 0x5555555555555555;
     bits = (bits & 0x3333333333333333) + (bits >> 2 & 0x3333333333333333);
     bits = (bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0f;
+    // The top byte of the product is the sum of all bytes.
     return bits * 0x0101010101010101 >> 56;
 }
 
-// Searches the descriptors of a process for namespaces. Returns HOLDS_DESCRIPTOR,
-// CHANGED, both, or 0.
+// Searches the descriptors of a process for namespaces, and returns bits of `more`.
 INLINE u32 holds_descriptor(struct task_struct *task, struct signal_struct *signal) {
     struct files_struct *files = 0, *again = 0;
     READ(files, task->files);
@@ -175,29 +163,29 @@ INLINE u32 holds_descriptor(struct task_struct *task, struct signal_struct *sign
     READ(count, descriptors->max_fds);
     READ(table.files, descriptors->fd);
     READ(table.open, descriptors->open_fds);
-    // If the task no longer has a descriptor table, `count` is 0, and the subtraction wraps
-    // around to a large number. Otherwise, `count` is a multiple of 64.
+    // Without a descriptor table, `count` is 0, and the subtraction wraps to a large
+    // number.
     if (count - FEWEST_DESCRIPTORS > MOST_DESCRIPTORS) return is_set(number_of(files)) * CHANGED;
-    // Leave a large shared table to the /proc reader, which searches it once, not once
-    // per process. A table is shared if it has more users than the process has threads.
+    // The /proc reader searches a large shared table once, instead of once per process.
     READ(users, files->count);
     READ(living, signal->live);
+    // A shared table has more users than the process has threads.
     if (count > FEWEST_DESCRIPTORS && users > living) return HOLDS_DESCRIPTOR;
     u64 last = 0;
+    // `count` is a multiple of 64.
     READ_AT(last, &table.open[count / 64 - 1]);
     loop(count - 64 + length(last), look_at, &table, 0);
     READ(again, task->files);
     return table.holds | is_set(number_of(again) ^ number_of(files)) * CHANGED;
 }
 
-// Returns a nonzero number if another iterator reports this process. If pidns uses two
-// iterators, one has the flag O_APPEND, the other has O_NONBLOCK, and each reports half
-// of the processes.
+// Returns a nonzero number if another iterator reports this process.
 INLINE int is_anothers(struct seq_file *output, struct task_struct *task) {
     u32 pid = task->tgid, flags = 0;
     struct file *iterator = 0;
     READ(iterator, STRUCT(seq_file, output)->file);
     READ(flags, STRUCT(file, iterator)->f_flags);
+    // O_APPEND selects the even blocks, and O_NONBLOCK selects the odd blocks.
     return flags & (pid / BLOCK % 2 ? O_APPEND : O_NONBLOCK);
 }
 
@@ -205,11 +193,8 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     struct task_struct *task = context->task;
     if (!task) return 0;
     task = STRUCT(task_struct, task);
-    // Skip threads other than the leader, except exiting threads. If another thread
-    // calls execve(2), it swaps its ID with the leader's. The iterator may then miss
-    // the new leader, and the record of the exiting former leader is the only evidence
-    // of the process.
     u64 is_other = task->pid ^ task->tgid;
+    // After execve(2), the iterator may visit only the exiting former leader.
     if (is_other && !(task->flags & EXITING)) return 0;
 
     // The viewer is the task that reads from the iterator.
@@ -235,8 +220,7 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     record.levels = levels;
     record.more = is_set(is_other) * CHANGED;
     struct pid_namespace *viewers, *own = 0;
-    // The braces limit the lifetime of local variables. This saves stack space: a BPF
-    // program and its functions share 512 bytes.
+    // The braces save stack space (512 bytes for the program and its functions).
     {
         struct upid numbers[LEVELS] = {};
         u64 size = sizeof(numbers[0]) * (levels > LEVELS ? LEVELS : levels);
@@ -287,13 +271,12 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
         READ(record.children_namespace, children->ns.inum);
         if (EXISTS(own->ns.ns_id)) READ(record.children_ns_id, children->ns.ns_id);
         record.more |= is_set(number_of(again) ^ number_of(proxy)) * CHANGED;
-        // Only the leader's descriptors are searched. If the task is not the leader, the
-        // process is read through /proc anyway.
+        // If the task is not the leader, the process is read through /proc anyway.
         if (!is_other) record.more |= holds_descriptor(task, signal);
     }
 
-    // Read the parent last, because the verifier checks all code after a branch once
-    // for each path through the branch.
+    // Read the parent last, because the verifier checks code after a branch once per
+    // path.
     struct task_struct *parent = 0;
     READ(parent, task->real_parent);
     if (!top) {
@@ -322,15 +305,12 @@ SECTION("processes") int pidns_processes(struct bpf_iter__task *context) {
     return write_record(context, 0);
 }
 
-// The program for a search that includes holders: any `--search` with a scope other
-// than `processes`.
+// The program for any `--search` with a scope other than `processes`.
 SECTION("holders") int pidns_holders(struct bpf_iter__task *context) {
     return write_record(context, 1);
 }
 
-// Checks whether a descriptor refers to a namespace. If so, returns 1 to end the loop
-// over the descriptors. Skips a descriptor with the same file or file system as the
-// last one that was checked.
+// Returns 1, which ends the loop, if a descriptor refers to a namespace.
 SECTION("holders") static long look_at(u64 number, struct table *table) {
     if (number % 64 == 0) READ_AT(table->bits, &table->open[number / 64]);
     u64 is_open = table->bits & 1;
