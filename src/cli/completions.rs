@@ -1,5 +1,4 @@
-//! The completion scripts in `completions/`. To get candidates, each script runs `COMPLETE=SHELL
-//! pidns -- WORD...`.
+//! Shell completion scripts, which run `COMPLETE=SHELL pidns -- WORD...` to get candidates.
 
 use std::path::Path;
 

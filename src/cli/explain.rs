@@ -6,8 +6,7 @@ use clap::{Arg, Command, ValueEnum as _};
 use super::options::COLLECTOR;
 use crate::emit::Format;
 
-/// Describes the error in one line. The line ends with clap's suggestion if there is one, otherwise
-/// with a hint to read the help. `verb` is the verb on the command line, if any.
+/// Describes the error in one line, with clap's suggestion or a hint to read the help.
 pub(super) fn explain(error: &clap::Error, program: &Command, verb: Option<&str>) -> String {
     if let Some(line) = not_a_pid(error, program, verb) {
         return line;
@@ -42,11 +41,10 @@ pub(super) fn explain(error: &clap::Error, program: &Command, verb: Option<&str>
     }
 }
 
-/// If `argument` selects an output format in other tools (`--json`, or `-J` as in lsns(8)), returns
-/// the option of pidns for this format, such as `-f json`. Returns `None` if the verb does not
-/// support the format.
+/// Returns the option, such as `-f json`, for an argument of other tools, such as `--json`.
 fn format_meant(argument: &str, program: &Command, verb: Option<&str>) -> Option<String> {
     let name = match argument {
+        // lsns(8) and similar tools use `-J` for JSON.
         "-J" | "-j" => "json",
         long => long.strip_prefix("--")?,
     };
@@ -67,8 +65,7 @@ fn verb_with<'a>(argument: &str, program: &'a Command) -> Option<&'a str> {
     Some(verb.get_name())
 }
 
-/// Explains an argument that should be a PID but is not: a misplaced or misspelt verb, or the name
-/// of a process.
+/// Explains an argument that is a verb or a process name instead of a PID.
 fn not_a_pid(error: &clap::Error, program: &Command, verb: Option<&str>) -> Option<String> {
     if error.kind() != ErrorKind::ValueValidation {
         return None;
@@ -93,8 +90,7 @@ fn not_a_pid(error: &clap::Error, program: &Command, verb: Option<&str>) -> Opti
 
 /// Returns the verb that clap considers most similar to `word`.
 fn similar_verb(word: &str, program: &Command) -> Option<String> {
-    // clap does not suggest verbs for programs with positional arguments, such as pidns. So parse
-    // `word` with a clap command that has only verbs.
+    // clap suggests no verbs for a program with positional arguments, such as pidns.
     let only_verbs = Command::new("pidns")
         .disable_help_subcommand(true)
         .subcommands(program.get_subcommands().cloned());
@@ -102,8 +98,7 @@ fn similar_verb(word: &str, program: &Command) -> Option<String> {
     suggestion(&error).map(str::to_owned)
 }
 
-/// Returns the option, value or verb that clap suggests. If clap suggests several, returns the one
-/// most similar to the argument.
+/// Returns clap's best suggestion, which is an option, a value or a verb.
 fn suggestion(error: &clap::Error) -> Option<&str> {
     let kinds =
         [ContextKind::SuggestedArg, ContextKind::SuggestedValue, ContextKind::SuggestedSubcommand];
@@ -122,8 +117,7 @@ fn text(error: &clap::Error, kind: ContextKind) -> Option<&str> {
     }
 }
 
-/// Returns the first paragraph of clap's message as one line. The usage and the tips are in other
-/// paragraphs.
+/// Returns clap's message as one line, without the usage and the tips.
 fn first_paragraph(message: &str) -> String {
     let message = message.strip_prefix("error: ").unwrap_or(message);
     let lines = message.lines().map(str::trim);

@@ -1,5 +1,4 @@
-//! Parses the option `-f`, which selects the output format. Each verb supports different formats,
-//! and the option may precede the verb.
+//! Parses the global option `-f`, which selects the output format.
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -8,15 +7,12 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, ValueEnum};
 use super::help::STYLES;
 use crate::emit::CheckFormat;
 
-/// An enumeration of output formats. It must contain a format named `text`.
+/// An enumeration of output formats that has a format named `text`.
 pub trait Formats: ValueEnum + Send + Sync + 'static {}
 
 impl<F: ValueEnum + Send + Sync + 'static> Formats for F {}
 
 /// The output format that `-f` selects.
-///
-/// clap parses `-f` before it knows the verb. So `-f` accepts the formats of all verbs at first.
-/// Each verb then rejects the formats that it does not support.
 #[derive(Clone, Copy, Debug)]
 pub struct OutputFormat<F>(pub F);
 
@@ -28,13 +24,12 @@ fn names<F: Formats>() -> impl Iterator<Item = PossibleValue> {
 
 impl<F: Formats> Args for OutputFormat<F> {
     fn augment_args(command: Command) -> Command {
-        // `-f` is a global option, so the top-level command must accept the formats of every verb.
-        // Formats that a command does not support itself become hidden values. `CheckFormat`
-        // contains the formats of all verbs.
         let is_own =
             |other: &PossibleValue| names::<F>().any(|own| own.get_name() == other.get_name());
+        // Each format of a verb must be in `Format` or `CheckFormat`.
         let others = names::<CheckFormat>().filter(|other| !is_own(other));
         let option = Arg::new(ID).short('f').long(ID).value_name("FORMAT").help("Output format");
+        // `-f` may precede the verb, so accept the formats of other verbs as hidden values.
         let values =
             PossibleValuesParser::new(names::<F>().chain(others.map(|other| other.hide(true))));
         command.arg(option.global(true).default_value("text").value_parser(values))
@@ -48,10 +43,9 @@ impl<F: Formats> Args for OutputFormat<F> {
 impl<F: Formats> FromArgMatches for OutputFormat<F> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let name = matches.get_one::<String>(ID).map_or("text", String::as_str);
-        // If there is a verb, pidns uses only the verb's format. But clap also passes the value of
-        // `-f` to the top-level command, which may not support this format. So replace the value
-        // with `text`, which every command supports.
+        // clap also passes the verb's format to the top-level command, which may not support it.
         let name = if matches.subcommand_name().is_some() { "text" } else { name };
+        // The value may be a format of another verb.
         F::from_str(name, false).map(Self).map_err(|_| {
             let known = names::<F>().map(|format| format.get_name().to_owned()).collect();
             let command = Command::new("pidns").styles(STYLES);

@@ -1,7 +1,4 @@
-//! Checks global options for errors that clap misses.
-//!
-//! clap accepts every global option with every verb. It checks the options before the verb and the
-//! options after the verb separately, so it misses conflicts between them.
+//! Rejects unsupported and conflicting global options that clap accepts.
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
@@ -9,26 +6,22 @@ use clap::{Arg, ArgMatches, Command};
 #[cfg(doc)]
 use super::options::COLLECTOR;
 
-/// The verb `run`. No option may precede this verb. `run` has its own options `-f` and `-q`, but
-/// before the verb, clap would parse `-f` and `-q` as global options.
+/// The verb `run`, which no option may precede.
 pub(super) const RUN: &str = "run";
 
 pub(super) fn options(program: &Command) -> Vec<Arg> {
     program.get_arguments().filter(|option| option.is_global_set()).cloned().collect()
 }
 
-/// Removes unsupported global options from the help of a verb. clap adds a global option to every
-/// verb that does not define an option with the same name. So this function defines a hidden option
-/// with that name, and [`check`] rejects it on the command line.
+/// Hides the global options that a verb does not support from the verb's help.
 pub(super) fn hide_unused(verb: Command, global: Vec<Arg>) -> Command {
     let unused = global.into_iter().filter(|option| find(&verb, option).is_none());
+    // clap adds a global option to each verb that has no option with the same ID.
     let unused: Vec<Arg> = unused.map(|option| option.hide(true)).collect();
     verb.args(unused)
 }
 
-/// Rejects options that the verb does not support, conflicting options, and PIDs before the verb.
-/// Also rejects an option before the verb that conflicts with an option after the verb. `first` is
-/// the first command-line argument. The error message is one line.
+/// Rejects unsupported options, conflicting options, and PIDs before the verb.
 pub(super) fn check(
     program: &Command,
     matches: &ArgMatches,
@@ -36,6 +29,7 @@ pub(super) fn check(
 ) -> Result<(), String> {
     let (name, of_verb) = matches.subcommand().unwrap_or(("", matches));
     if let Some(verb) = program.find_subcommand(name) {
+        // Before the verb, clap would parse the options `-f` and `-q` of `run` as global options.
         if name == RUN && first != Some(RUN) {
             return Err("options of run must follow its name; see 'pidns run --help'".to_owned());
         }
@@ -85,11 +79,7 @@ fn unknown_option(
     unknown.get_long().map(|name| format!("--{name}"))
 }
 
-/// Finds two conflicting options on the command line.
-///
-/// `--collector` conflicts with options that read a saved document. This conflict is not declared
-/// to clap, because clap would report it even if the collector is set only by the environment
-/// variable [`COLLECTOR`].
+/// Finds two conflicting options on the command line, ignoring the variable [`COLLECTOR`].
 fn conflict<'a>(command: &'a Command, matches: &ArgMatches) -> Option<(&'a Arg, &'a Arg)> {
     let is_given = |option: &&Arg| is_given(matches, option.get_id().as_str());
     let find = |id: &str| command.get_arguments().find(|option| option.get_id() == id);
@@ -97,6 +87,7 @@ fn conflict<'a>(command: &'a Command, matches: &ArgMatches) -> Option<(&'a Arg, 
         let others = command.get_arg_conflicts_with(option);
         others.into_iter().find(is_given).map(|other| (option, other))
     });
+    // clap would report this conflict even if the environment sets the collector.
     of_clap.or_else(|| {
         let document = ["file", "after"].into_iter().filter_map(find).find(is_given)?;
         Some((document, find("collector").filter(is_given)?))

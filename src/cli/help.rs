@@ -1,4 +1,4 @@
-//! Help text, except the descriptions of options. The manual pages contain the same text.
+//! Texts of the help and the manual pages, except the descriptions of options.
 
 use clap::Command;
 use clap::builder::styling::{AnsiColor, Styles};
@@ -36,7 +36,7 @@ Examples:
   pidns limits 4242  why process 4242 (such as another shell) cannot fork
   exec pidns limits  why this shell cannot fork (this ends the shell)";
 
-/// Pairs of strings: an exit status and its meaning, or the purpose of an example and its command.
+/// Pairs of a term and its text, such as an exit status and its meaning.
 type Terms = &'static [(&'static str, &'static str)];
 
 /// The texts in the help and manual page of a verb, except the descriptions of its options.
@@ -403,8 +403,7 @@ pub(super) fn codes() -> impl Iterator<Item = (String, &'static str)> {
     })
 }
 
-/// Returns the examples and exit statuses for the end of the long help (`--help`) of pidns without
-/// a verb.
+/// Returns the examples and exit statuses for the end of `pidns --help`.
 pub(super) fn after_long_help() -> String {
     examples_and_status(&PROGRAM)
 }

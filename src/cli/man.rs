@@ -1,12 +1,9 @@
-//! Generates the manual pages from the command-line definition and the help texts: pidns(1), and
-//! one page for each verb.
-//!
-//! `clap_mangen` is not used, because it writes lines that mandoc(1) considers too long, and does
-//! not lay out paragraphs or lists of values.
+//! Generates the manual pages, such as pidns(1) and pidns-check(1), from the help texts.
 
 use std::io::{self, Write};
 
 use clap::{Arg, Command};
+// The crate `clap_mangen` neither wraps long lines nor lays out paragraphs.
 use roff::{Inline, Roff, bold, italic, roman};
 
 use super::help::{self, Texts};
@@ -18,7 +15,7 @@ use super::options::ADVANCED;
 /// The date of the last change to the text of the manual pages.
 const DATE: &str = "2026-11-30";
 
-/// Maximum length of a source line in bytes. mandoc(1) warns about longer lines.
+/// Length in bytes above which mandoc(1) warns about a source line.
 const WIDTH: usize = 80;
 
 /// Writes the manual page of a verb, or of pidns itself, in roff.
@@ -117,8 +114,7 @@ fn examples(roff: &mut Roff, texts: &Texts) {
     for (what, command) in texts.examples {
         roff.control("TP", []);
         wrapped(roff, &format!("{what}:"));
-        // The roff macro `EX` turns off filling, so troff does not break, hyphenate or justify the
-        // lines of a command.
+        // The roff macro `EX` prevents line breaks and hyphenation in a command.
         roff.control("EX", []);
         for line in command.split("; ") {
             roff.text([bold(line)]);
@@ -127,8 +123,7 @@ fn examples(roff: &mut Roff, texts: &Texts) {
     }
 }
 
-/// Writes the section OPTIONS: first the arguments, then the options. The advanced options are in a
-/// subsection.
+/// Writes the section OPTIONS, with the advanced options in a subsection.
 fn option_section(roff: &mut Roff, command: &Command) {
     let is_shown = |option: &&Arg| !option.is_hide_set();
     let under = |heading: Option<&'static str>| {
@@ -152,8 +147,7 @@ fn options<'a>(roff: &mut Roff, options: impl Iterator<Item = &'a Arg>) {
         let help = help.map(ToString::to_string).unwrap_or_default();
         for (index, paragraph) in help.split("\n\n").enumerate() {
             if index > 0 {
-                // The roff macro `IP` begins a paragraph with the same indentation as the text of
-                // the option.
+                // The roff macro `IP` begins a paragraph with the indentation of the option's text.
                 roff.control("IP", []);
             }
             wrapped(roff, paragraph);
@@ -173,7 +167,7 @@ fn options<'a>(roff: &mut Roff, options: impl Iterator<Item = &'a Arg>) {
     }
 }
 
-/// Returns the label of an option: its names, the name of its value, and its default.
+/// Returns the names of an option, the name of its value, and its default.
 fn label(option: &Arg) -> Vec<Inline> {
     if option.is_positional() {
         return vec![italic(option.to_string())];
@@ -210,8 +204,7 @@ fn list(roff: &mut Roff, terms: &[(&str, &str)]) {
     }
 }
 
-/// Writes paragraphs, which are separated by empty lines in `text`. A line of the form `TERM:
-/// MEANING`, indented by two spaces, becomes a list item.
+/// Writes text with paragraphs and indented lists.
 fn prose(roff: &mut Roff, text: &str) {
     let mut needs_break = false;
     for line in text.lines() {
@@ -247,8 +240,7 @@ fn verbatim(roff: &mut Roff, text: &str) {
 fn wrapped(roff: &mut Roff, text: &str) {
     let mut line = String::new();
     for word in text.split_whitespace() {
-        // The roff crate escapes hyphens and apostrophes, so each takes more than one byte in the
-        // output.
+        // The roff crate escapes hyphens and apostrophes, which makes them longer.
         let length =
             |text: &str| text.len() + text.matches('-').count() + 4 * text.matches('\'').count();
         if !line.is_empty() && length(&line) + 1 + length(word) > WIDTH {

@@ -3,8 +3,7 @@
 /// A list of terms with their meanings.
 pub(super) type Terms = &'static [(&'static str, &'static str)];
 
-/// Explanations of the notation in text and pictures. The terms are ASCII, because troff(1) reads
-/// only ASCII.
+/// Explanations of the notation in text and pictures, in ASCII for troff(1).
 pub(super) const READING: Terms = &[
     (
         "1219 -> 1 nginx",
@@ -149,7 +148,7 @@ allow:
   - leftover-process:comm=sccache
   - leftover-process:user=buildbot";
 
-/// The section SECURITY of the manual page. Each item is a paragraph.
+/// Paragraphs of the section SECURITY.
 pub(super) const SECURITY: &[&str] = &[
     "pidns runs with the privileges of its user, and a scan changes nothing. It reads files of the \
      procfs and never leaves the mount of that procfs. Descriptors, links and bind mounts are \
@@ -181,7 +180,7 @@ pub(super) const SECURITY: &[&str] = &[
      opened or looked up. Documents can contain secrets, such as process arguments.",
 ];
 
-/// The section LIMITS of the manual page. Each item is a paragraph.
+/// Paragraphs of the section LIMITS.
 pub(super) const LIMITS: &[&str] = &[
     "If \"complete\" is true in the document, pidns found everything in the places that it \
      searched, and did not have to infer anything. A namespace without processes can also be kept \

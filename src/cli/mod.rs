@@ -1,4 +1,4 @@
-//! Defines and parses the command line. No other module parses arguments.
+//! Defines and parses the command line.
 
 // The help texts contain pid:[INODE], which rustdoc would take for a link.
 #![allow(rustdoc::broken_intra_doc_links)]
@@ -66,10 +66,9 @@ pub struct Cli {
     /// Options for the source of the data.
     #[command(flatten)]
     pub input: Input,
-    /// The verb. Without a verb, pidns shows the hierarchy. This field must be the last: clap fills
-    /// the fields in order, and filling this field removes the verb from the parsed arguments. The
-    /// field `output` ([`OutputFormat`]) needs the verb, so it must be filled earlier.
+    /// The verb, or `None` to show the hierarchy.
     #[command(subcommand)]
+    // This field must be last, since filling it removes the verb, which `output` needs.
     pub command: Option<Command>,
 }
 
@@ -123,7 +122,7 @@ pub enum Parsed {
     Print(String),
 }
 
-/// Parses the arguments. If the arguments are wrong, the error explains the problem in one line.
+/// Parses the arguments, or explains in one line why they are wrong.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, Error> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let words: Vec<String> =
@@ -159,8 +158,7 @@ pub fn command() -> clap::Command {
     define(|_| true)
 }
 
-/// Defines the command line. Adds help texts and hidden options only to verbs for which `is_given`
-/// returns `true`. Adding them to every verb would take half of pidns's startup time.
+/// Defines the command line, with help for the verbs for which `is_given` returns `true`.
 fn define(is_given: impl Fn(&str) -> bool) -> clap::Command {
     let mut program = Cli::command();
     if std::env::var_os(options::COLLECTOR).is_some_and(|value| value.is_empty()) {
@@ -168,6 +166,7 @@ fn define(is_given: impl Fn(&str) -> bool) -> clap::Command {
         program = without_variable(program).mut_subcommands(without_variable);
     }
     let verbs: Vec<_> = program.get_subcommands().map(|it| it.get_name().to_owned()).collect();
+    // Help for every verb would take half of pidns's startup time.
     for verb in verbs.iter().filter(|verb| is_given(verb)) {
         let global = globals::options(&program);
         program = program.mut_subcommand(verb, |verb| {
@@ -192,8 +191,7 @@ pub fn man(verb: Option<&str>, page: &mut dyn Write) -> io::Result<()> {
     man::write(command(), verb, page)
 }
 
-/// Returns `true` if `--input` is given more than once. pidns rejects this, because it reads only
-/// one document.
+/// Returns `true` if `--input` is given more than once.
 fn names_two_documents(matches: &ArgMatches) -> bool {
     let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
     let files = matches.try_get_many::<PathBuf>("file").ok().flatten();
@@ -216,8 +214,7 @@ mod tests {
         parse(words.map(OsString::from)).map_err(|error| error.to_string())
     }
 
-    /// Asserts that `all` contains the values that the command line offers, with the same names and
-    /// in the same order.
+    /// Asserts that `all` has the values of the command line, with the same names and order.
     fn is_one_list<T: ValueEnum + Debug + PartialEq>(all: &[T], name: impl Fn(&T) -> Option<&str>) {
         assert_eq!(all, T::value_variants());
         for value in all {

@@ -1,4 +1,4 @@
-//! Options that several verbs share. These options are global: they may also precede the verb.
+//! Global options that several verbs share.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -47,15 +47,14 @@ impl Search {
         self.given().unwrap_or_else(SearchScope::default_set)
     }
 
-    /// Returns the scopes that `--search` requests, or `None` without `--search`. With the scope
-    /// `kernel`, also returns the default scopes, because a search of kernel memory finds only
-    /// namespaces that /proc does not show.
+    /// Returns the scopes that `--search` requests, or `None` without `--search`.
     pub(super) fn given(&self) -> Option<BTreeSet<SearchScope>> {
         if self.search.is_empty() {
             return None;
         }
         let asked = self.search.iter().flat_map(|scopes| scopes.0.iter().copied());
         let mut scopes: BTreeSet<_> = asked.chain([SearchScope::Processes]).collect();
+        // A search of kernel memory finds only namespaces that /proc does not show.
         if scopes.contains(&SearchScope::Kernel) {
             scopes.extend(SearchScope::default_set());
         }
@@ -120,12 +119,11 @@ impl Details {
 }
 
 impl Input {
-    /// Returns the scopes to search for namespaces. If limits are requested, adds the
-    /// `pid_for_children` links: the limits depend on the namespace in which a process creates its
-    /// children.
+    /// Returns the scopes to search for namespaces.
     #[must_use]
     pub fn search(&self) -> BTreeSet<SearchScope> {
         let mut scopes = self.search.scopes();
+        // The limits of a process depend on the namespace in which it creates its children.
         scopes.extend(self.details().contains(&Detail::Limits).then_some(SearchScope::Children));
         scopes
     }
@@ -137,7 +135,7 @@ impl Input {
     }
 }
 
-/// The source of the data: the live kernel, or a saved document.
+/// Options that select the live kernel or a saved document as the source of the data.
 #[derive(Debug, Args)]
 pub struct Origin {
     /// Read a saved document instead of the live kernel
@@ -166,7 +164,7 @@ pub struct Origin {
     pub collector: Collector,
 }
 
-/// Options that filter the result. A process or namespace must match all of them.
+/// Options that filter the result, combined with AND.
 #[derive(Debug, Args)]
 pub struct Select {
     /// Show only the branches of the tree that contain these processes
@@ -181,14 +179,14 @@ pub struct Select {
 }
 
 impl Select {
-    /// Converts the options to a filter. `root` is the namespace given by `--root`.
+    /// Converts the options to a filter, with `root` as the namespace given by `--root`.
     #[must_use]
     pub fn selection(&self, root: Option<NamespaceRef>) -> Selection {
         Selection { pids: self.pids.iter().copied().collect(), ..self.filter.selection(root) }
     }
 }
 
-/// Options that filter processes and namespaces. A process or namespace must match all of them.
+/// Options that filter processes and namespaces, combined with AND.
 #[derive(Debug, Args)]
 pub struct Filter {
     /// Show only this namespace and its descendants
@@ -242,7 +240,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Converts the options to a filter. `root` is the namespace given by `--root`.
+    /// Converts the options to a filter, with `root` as the namespace given by `--root`.
     #[must_use]
     pub fn selection(&self, root: Option<NamespaceRef>) -> Selection {
         Selection {
@@ -285,8 +283,7 @@ pub struct Output<F: Formats = Format> {
 }
 
 impl<F: Formats> Output<F> {
-    /// Returns the style of the output. `terminal` is `true` if standard output is a terminal.
-    /// `color` is `true` if the output should have colours.
+    /// Returns the style of the output on a terminal or elsewhere, with or without colours.
     #[must_use]
     pub fn style(&self, terminal: bool, color: bool) -> Style {
         Style {

@@ -39,8 +39,7 @@ impl FromStr for Interval {
     }
 }
 
-/// Parses a number of levels. The kernel allows only 32 nested levels, so a larger number selects
-/// all levels.
+/// Parses a number of levels, which may exceed the kernel's maximum of 32.
 pub(super) fn levels(text: &str) -> Result<u32, &'static str> {
     text.parse().map_err(|_| "not a number of levels (0 to 4294967295)")
 }
@@ -74,7 +73,7 @@ pub enum Schema {
     Policy,
 }
 
-/// A reference to a namespace on the command line: its ID, one of its processes, or an nsfs file.
+/// A reference to a namespace on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NamespaceArg {
     /// The ID of the namespace, or a process in the namespace.
@@ -91,13 +90,11 @@ impl FromStr for NamespaceArg {
     }
 }
 
-/// The values that one word of a comma-separated list selects: a single value, or all values of a
-/// group.
+/// The values that one word of a comma-separated list selects.
 #[derive(Clone, Debug)]
 pub(super) struct Words<T>(pub(super) Vec<T>);
 
-/// Parses one word of a list: the name of a value in `values` or `others`, or the name of `group`,
-/// which selects all `values`.
+/// Parses the name of a value, or the name of `group`, which selects all `values`.
 pub(super) fn words<T: ValueEnum + Send + Sync>(
     group: PossibleValue,
     values: &'static [T],
@@ -120,21 +117,21 @@ pub(super) fn run_code() -> impl TypedValueParser<Value = CheckCode> {
 /// A report file of `pidns run`.
 #[derive(Clone, Debug)]
 pub(super) struct ReportFile {
-    /// The format of the report; `None` for the format that `-f` selects.
+    /// The format of the report, or `None` for the format that `-f` selects.
     pub(super) format: Option<RunFormat>,
     pub(super) path: PathBuf,
 }
 
-/// Parses the argument `[FORMAT:]FILE`. If there is no colon, or if the text before the first colon does not
-/// consist of letters, as in `./a:b`, the whole argument is the path. Otherwise, this text must be a
-/// format, so that a misspelt format does not become part of a file name.
+/// Parses the argument `[FORMAT:]FILE`.
 pub(super) fn report_file() -> impl TypedValueParser<Value = ReportFile> {
     OsStringValueParser::new().try_map(|word: OsString| {
         let split = word.to_str().and_then(|word| word.split_once(':'));
         let is_name = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_alphabetic());
+        // An argument without a format, such as `./a:b`, is a path.
         let Some((name, path)) = split.filter(|(name, _)| is_name(name)) else {
             return Ok(ReportFile { format: None, path: word.into() });
         };
+        // A misspelt format must not become part of a file name.
         let Ok(format) = RunFormat::from_str(name, false) else {
             let names = RunFormat::value_variants().iter().filter_map(ValueEnum::to_possible_value);
             let names: Vec<_> = names.map(|it| it.get_name().to_owned()).collect();

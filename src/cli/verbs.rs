@@ -49,7 +49,7 @@ pub struct Translate {
 }
 
 impl Translate {
-    /// Returns the style of the output. `terminal` is `true` if standard output is a terminal.
+    /// Returns the style of the output on a terminal or elsewhere.
     #[must_use]
     pub fn style(&self, terminal: bool) -> Style {
         Style { pretty: self.pretty || terminal, terminal, ..Style::default() }
@@ -82,9 +82,9 @@ pub struct Run {
     deny: Vec<CheckCode>,
     /// Kill leftover processes: send SIGTERM, wait for another grace period, then send SIGKILL
     ///
-    /// If the init of a PID namespace is killed, the kernel also kills all other processes in the
-    /// namespace, including processes that entered it from outside (nsenter, docker exec). The
-    /// report names such processes.
+    /// If the init of a PID namespace is killed, the kernel kills all other processes in the
+    /// namespace. The report names the killed processes that entered the namespace from outside
+    /// (nsenter, docker exec).
     #[arg(long)]
     pub kill: bool,
     /// Grace period: time to wait for leftover processes to exit after CMD has ended
@@ -111,9 +111,9 @@ pub struct Run {
     ///
     /// A report in Markdown is appended to FILE, which can be "$GITHUB_STEP_SUMMARY". A report in
     /// another format replaces the contents of FILE after CMD has ended. If FILE is a pipe or the
-    /// same file as standard output (/dev/stdout), a report in any format is appended. If no process
-    /// reads from a FIFO yet, pidns opens it after CMD has ended, and then waits up to five seconds for
-    /// a reader.
+    /// same file as standard output (/dev/stdout), a report in any format is appended. If no
+    /// process reads from a FIFO yet, pidns opens it after CMD has ended, and then waits up to five
+    /// seconds for a reader.
     #[arg(long, value_name = "[FORMAT:]FILE", value_hint = ValueHint::FilePath,
         value_parser = report_file())]
     report: Vec<ReportFile>,
@@ -136,8 +136,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Returns the codes given with `--deny`. If a finding has one of these codes, `pidns run`
-    /// fails even if the command succeeds.
+    /// Returns the codes given with `--deny`, which make `pidns run` fail.
     #[must_use]
     pub fn denied(&self) -> BTreeSet<CheckCode> {
         self.deny.iter().copied().collect()
@@ -199,8 +198,7 @@ pub struct Diff {
 }
 
 impl Diff {
-    /// Returns the kinds of optional data that `--details` lists. If AFTER is omitted, the scan
-    /// also reads the kinds of data in the snapshot BEFORE.
+    /// Returns the kinds of optional data that `--details` lists.
     #[must_use]
     pub fn details(&self) -> BTreeSet<Detail> {
         self.details.details()
@@ -219,7 +217,7 @@ impl Diff {
 pub struct Check {
     /// Report processes and namespaces that are not in this earlier snapshot
     ///
-    /// BEFORE is a document of this host, saved without a filter: pidns saves nothing if a filter
+    /// BEFORE is a document of this host. Save it without a filter: pidns saves nothing if a filter
     /// such as --user matches nothing. The filters of the check apply to BEFORE, too.
     #[arg(long, value_name = "BEFORE", value_hint = ValueHint::FilePath)]
     pub since: Option<PathBuf>,
@@ -293,11 +291,11 @@ impl Check {
             .collect()
     }
 
-    /// Returns the places to search for namespaces. If an earlier scan has searched the places
-    /// `before`, these are searched, too, so that the snapshots can be compared.
+    /// Returns the places to search for namespaces, including those of the scan `before`.
     #[must_use]
     pub fn search(&self, before: Option<&BTreeSet<SearchScope>>) -> BTreeSet<SearchScope> {
         match before {
+            // Search at least the earlier places, so that the two snapshots can be compared.
             Some(before) => before | &self.search.given().unwrap_or_default(),
             None => self.search.scopes(),
         }
