@@ -1,19 +1,12 @@
-//! Finds out why a terminated init still exists (`blocked_by` of a namespace).
+//! Finds the processes that delay the end of a terminated init (`blocked_by` of a namespace).
 //!
-//! A terminating init kills all other processes in its namespace and in all descendant namespaces,
-//! and waits until they are reaped (`zap_pid_ns_processes`). Then the parent of the init must reap
-//! the init. The init usually disappears within moments. In three cases, the init can remain for
-//! long:
+//! An exiting init waits until all other processes in its namespace and in descendants are reaped
+//! (`zap_pid_ns_processes`). The init can remain for long in these cases:
 //!
-//! - The init is a zombie, and its parent does not reap it. The parent is always outside of the
-//!   namespace.
-//! - A process in the namespace or in a descendant is a zombie, and its parent is outside. The
-//!   kernel does not kill the parent, and no other process can reap the zombie.
-//! - A thread in the namespace or in a descendant is in uninterruptible sleep, so SIGKILL has no
-//!   effect yet.
-//!
-//! Only the tracer can reap a traced zombie. A tracer can also keep a killed process stopped
-//! (`PTRACE_EVENT_EXIT`).
+//! - The init is a zombie, and its parent does not reap it.
+//! - A zombie has a parent outside of these namespaces, which the exiting init does not kill.
+//! - A thread is in uninterruptible sleep, so SIGKILL has no effect yet.
+//! - A tracer does not reap a zombie, or keeps a killed process stopped (`PTRACE_EVENT_EXIT`).
 
 use std::cell::LazyCell;
 use std::collections::HashMap;
@@ -29,7 +22,7 @@ use crate::model::{
 const MAX_NAMED: usize = 3;
 
 /// Fills in `blocked_by` of each dead namespace that still has an init. The states, inits and
-/// tracers must already be filled in. `processes` must be sorted by PID.
+/// tracers must already be known.
 pub fn find_blockers(
     namespaces: &mut [Namespace],
     processes: &[Process],
@@ -48,11 +41,9 @@ pub fn find_blockers(
     if waiting.is_empty() {
         return;
     }
-    // Visit each process only once, not once per namespace. A host that is shutting down can have
-    // thousands of processes and thousands of dead namespaces.
+    // Visit each process once, instead of once for each of thousands of dead namespaces.
     for process in processes {
-        // Examine the threads of each process at most once. A process can have thousands of
-        // threads, and can block the inits of 32 nested namespaces.
+        // Examine the threads of a process once, even if it blocks 32 nested inits.
         let held_thread = LazyCell::new(|| held_thread(process));
         for id in process.namespace.into_iter().flat_map(|id| lineage.climb(id)) {
             let Some((init, blockers)) = waiting.get_mut(&id) else { continue };
@@ -70,8 +61,7 @@ pub fn find_blockers(
     }
 }
 
-/// Returns a blocker if the terminated init of the namespace `dead` may have to wait long for
-/// `process`. The process must be in `dead` or in a descendant of `dead`.
+/// Returns a blocker if a process in `dead` or in a descendant may delay the init for long.
 fn member_blocker(
     process: &Process,
     dead: NamespaceId,
@@ -79,15 +69,13 @@ fn member_blocker(
     lineage: &Lineage,
     held_thread: impl Fn() -> Option<HeldThread>,
 ) -> Option<Blocker> {
-    // An exiting init kills all processes in its namespace and in descendants. A parent or tracer
-    // outside survives. It can leave a zombie unreaped, or keep a traced process stopped.
+    // An exiting init does not kill a parent or tracer outside of its namespace.
     let is_outside = |pid| {
         let namespace = find(processes, pid).map(|process| process.namespace);
         namespace.is_some_and(|id| !id.is_some_and(|id| lineage.is_within(id, dead)))
     };
     if process.is_unreaped() {
-        // If the procfs shows no parent (PPid 0), the parent is outside the PID namespace of the
-        // procfs, and therefore outside `dead`.
+        // If the procfs shows no parent (PPid 0), the parent is outside of `dead`.
         let lasts = process.reaper().is_none_or(is_outside);
         return lasts.then(|| blocker(process, BlockReason::Zombie, process.reaper()));
     }
@@ -115,6 +103,7 @@ fn blocker(process: &Process, reason: BlockReason, reaper: Option<Pid>) -> Block
     Blocker { pid: process.pid, comm: process.comm.clone(), reason, reaper }
 }
 
+/// Finds a process by PID in a list sorted by PID.
 fn find(processes: &[Process], pid: Pid) -> Option<&Process> {
     let index = processes.binary_search_by_key(&pid, |process| process.pid).ok()?;
     processes.get(index)
@@ -142,8 +131,7 @@ pub fn note_blocked_inits(
             namespace.id,
             named.join(", ")
         );
-        // The causes of the delay: the reaper of each blocker if known, otherwise the blocker
-        // itself.
+        // The cause of the delay is the reaper, or the blocker if no reaper is known.
         let culprits = blockers.iter().map(|blocker| blocker.reaper.unwrap_or(blocker.pid));
         log.note_as(DiagnosticCode::InitBlocked, message, culprits);
     }
@@ -202,8 +190,7 @@ mod tests {
         process
     }
 
-    /// Returns the namespaces and processes of a host with a shell (PID 5), a dead namespace with
-    /// init 10, and a child of this namespace.
+    /// Returns a host with a shell (PID 5) and a dead namespace (init 10) that has a child.
     fn model(init_state: char, others: Vec<Process>) -> (Vec<Namespace>, Vec<Process>) {
         let mut namespaces =
             vec![namespace(HOST, None), namespace(DEAD, Some(HOST)), namespace(BELOW, Some(DEAD))];

@@ -1,5 +1,4 @@
-//! Adds each known holder to the namespace that it keeps alive, and reports namespaces without a
-//! known holder.
+//! Fills in the holders of namespaces, and reports namespaces without a known holder.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
@@ -9,12 +8,10 @@ use crate::collect::holder_list::{HolderList, MAX_HOLDERS};
 use crate::collect::log::DiagnosticLog;
 use crate::model::{DiagnosticCode, Namespace, NamespaceId, Process};
 
-/// Maximum number of namespaces that the diagnostic lists by ID. Further namespaces are only
-/// counted.
+/// Maximum number of namespaces that the diagnostic lists by ID.
 const MAX_NAMED: usize = 10;
 
-/// Fills in the holders of every namespace, sorted and without duplicates. If holders were left out
-/// because of [`MAX_HOLDERS`], adds a diagnostic. `namespaces` must be sorted by ID.
+/// Fills in the holders of all namespaces in a list sorted by ID.
 pub fn attach_holders(namespaces: &mut [Namespace], holders: HolderList, log: &mut DiagnosticLog) {
     let (holders, left_out) = holders.finish();
     for (inode, holder) in holders {
@@ -31,8 +28,7 @@ pub fn attach_holders(namespaces: &mut [Namespace], holders: HolderList, log: &m
     }
 }
 
-/// Adds a diagnostic that lists namespaces without a member, child or known holder. Checks only the
-/// namespaces in `in_kernel`: the inodes of namespaces found in kernel memory.
+/// Reports namespaces from kernel memory (`in_kernel`) without a member, child or holder.
 pub fn note_without_known_holder(
     namespaces: &[Namespace],
     processes: &[Process],
@@ -69,8 +65,7 @@ mod tests {
     use crate::model::{Holder, HoldingFile, Pid};
     use crate::testing::{namespace, process};
 
-    /// Applies `change` to five namespaces, and returns the diagnostic. Namespaces 2 to 5 are
-    /// children of namespace 1 and were found in kernel memory. Namespace 4 has a member.
+    /// Applies `change`, and returns the diagnostic about namespaces 2 to 5.
     fn message(change: impl FnOnce(&mut [Namespace])) -> Option<String> {
         let mut namespaces = vec![namespace(1, None)];
         namespaces.extend((2..=5).map(|inode| namespace(inode, Some(1))));

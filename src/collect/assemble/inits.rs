@@ -5,8 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::namespaces::index;
 use crate::model::{Namespace, Pid, Process, cgroup};
 
-/// Fills in `init` and `container` of every namespace. `namespaces` must be sorted by ID, and
-/// `processes` by PID.
+/// Fills in `init` and `container` of all namespaces, from lists sorted by ID and by PID.
 pub fn attach_inits(
     namespaces: &mut [Namespace],
     processes: &[Process],
@@ -17,8 +16,7 @@ pub fn attach_inits(
         let Some(index) = init.namespace.and_then(|id| index(namespaces, id)) else { continue };
         let cgroup = cgroups.get(&init.pid);
         namespaces[index].init = Some(init.pid);
-        // A zombie leader counts as terminated, even if other threads are alive. The kernel has
-        // moved this leader to another cgroup, so its cgroup is not reliable.
+        // The kernel moves a zombie leader to another cgroup, even if other threads live.
         let has_terminated = || init.is_zombie() || terminated.contains(&init.pid);
         let parent = init.ppid.and_then(|ppid| {
             let index = processes.binary_search_by_key(&ppid, |process| process.pid).ok()?;

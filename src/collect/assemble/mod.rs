@@ -1,19 +1,4 @@
-//! Turns a [`Discovery`] (the raw results of a scan) into a snapshot. Further data comes from the
-//! open namespaces of the registry and from [`FollowUp`].
-//!
-//! - `namespaces` asks the kernel for the properties of every namespace
-//! - `infer` infers the namespaces of processes and the parents of namespaces if the kernel does
-//!   not reveal them
-//! - `inits` finds the init and the container of each namespace; `holders` adds the holders
-//! - `vanished` removes namespaces and processes that vanished during the scan
-//! - `state` determines whether a namespace is live, dead or nascent
-//! - `tracers` finds the tracers of zombies and stopped processes
-//! - `frozen` finds frozen processes
-//! - `blockers` finds the processes that delay a terminated init; `zombies` finds inits that do not
-//!   reap zombies
-//! - `threads` finds processes with a thread in uninterruptible sleep
-//! - `parents` clears parents that are not in the snapshot
-//! - `users` fills in user names
+//! Turns a [`Discovery`], the raw results of a scan, into a snapshot.
 
 mod blockers;
 mod frozen;
@@ -36,7 +21,7 @@ use super::log::permission_advice;
 use super::registry::{self, NamespaceRegistry, Registered};
 use crate::model::{Namespace, NamespaceId, Procfs, Snapshot};
 
-/// Turns the results of a scan into a snapshot. `captured_at` is the start time of the scan.
+/// Turns the results of a scan, which began at `captured_at`, into a snapshot.
 pub fn assemble(
     source: &dyn FollowUp,
     registry: NamespaceRegistry,
@@ -96,8 +81,7 @@ pub fn assemble(
     }
 }
 
-/// Returns all namespaces, sorted by ID, and the ID of the namespace that the procfs shows. Infers
-/// any namespace and parent that the kernel did not report.
+/// Returns all namespaces, sorted by ID, and the namespace that the procfs shows.
 fn place(
     source: &dyn FollowUp,
     registered: &HashMap<u64, Registered>,

@@ -1,5 +1,4 @@
-//! Asks the kernel for the properties of each namespace that the scan found, such as the parent and
-//! the owner.
+//! Asks the kernel for properties of namespaces, such as the parent and the owner.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,8 +12,7 @@ use crate::model::{
     DiagnosticCode, Evidence, Namespace, NamespaceId, NamespaceState, Owner, Pid, Process,
 };
 
-/// Maps the inode of each namespace to the result of `NS_GET_PARENT`: the parent's inode or an
-/// error.
+/// The parent's inode or the error of `NS_GET_PARENT`, keyed by the namespace's inode.
 pub type Parents = HashMap<u64, rustix::io::Result<u64>>;
 
 /// The PID namespace and the permissions of pidns.
@@ -35,38 +33,32 @@ impl Viewer {
 }
 
 /// Namespaces with a parent that a seccomp filter may have hidden.
-///
-/// `NS_GET_PARENT` returns `EPERM` for pidns's own namespace and for namespaces outside of it.
-/// pidns shows these namespaces as roots. But `EPERM` can also come from a seccomp filter:
-///
-/// - If pidns is in the initial namespace, it may see the parent of every other namespace. So
-///   `EPERM` comes from a filter.
-/// - If pidns is in another namespace and the kernel has reported a parent, there is no filter. So
-///   `EPERM` means that the namespace is a root.
 #[derive(Debug, Default)]
 pub struct RefusedParents {
     /// Inodes of the namespaces for which `NS_GET_PARENT` failed with `EPERM`.
     pub inodes: HashSet<u64>,
     /// `true` if pidns is in the initial namespace, so every other namespace has a visible parent.
     pub all_have_parents: bool,
-    /// `true` if `EPERM` for a descendant of the procfs's namespace certainly comes from a seccomp
-    /// filter. The kernel lets pidns see the parents of all descendants of pidns's own namespace.
+    /// `true` if `EPERM` for a descendant of the procfs's namespace must come from seccomp.
     pub is_certain: bool,
 }
 
 /// Finds the namespaces with a parent that a seccomp filter may have hidden.
 pub fn refused_parents(parents: &Parents, viewer: &Viewer) -> RefusedParents {
+    // A reported parent proves that no filter hides parents, so `EPERM` means a root.
     if !viewer.is_initial() && parents.values().any(Result::is_ok) {
         return RefusedParents::default();
     }
     let is_refused = |&(&inode, parent): &(&u64, &rustix::io::Result<u64>)| {
         *parent == Err(Errno::PERM)
+            // `EPERM` is the normal answer for the initial namespace and for pidns's own.
             && inode != INITIAL_PID_NAMESPACE
             && viewer.namespace != Some(NamespaceId::Inode(inode))
     };
     RefusedParents {
         inodes: parents.iter().filter(is_refused).map(|(&inode, _)| inode).collect(),
         all_have_parents: viewer.is_initial(),
+        // The kernel reveals the parents of all descendants of pidns's own namespace.
         is_certain: viewer.is_initial() || viewer.is_in_own_proc,
     }
 }
@@ -92,7 +84,7 @@ fn namespace(
     let fd = registered.fd.as_ref();
     let parent = match parents.get(&inode) {
         Some(Ok(parent)) => Some(NamespaceId::Inode(*parent)),
-        // The namespace may be a root. The module `infer` decides later whether it has a parent.
+        // The module `infer` decides later if this namespace is a root.
         Some(Err(Errno::PERM)) | None => None,
         Some(Err(errno)) => {
             log.note(DiagnosticCode::ParentUnreadable, Some(*errno), None);
@@ -116,12 +108,10 @@ fn namespace(
     }
 }
 
-/// Returns the owner of a PID namespace (a user namespace); `None` if unreadable.
+/// Returns the user namespace that owns a PID namespace, if readable.
 fn owner(fd: &NamespaceFd, viewer: &Viewer, log: &mut DiagnosticLog) -> Option<Owner> {
     let user = match fd.user_namespace() {
-        // `EPERM` normally means that the owner is outside of pidns's user namespace, so it is not
-        // reported. With `may_trace_all`, pidns is in the initial user namespace, which contains
-        // every owner, so `EPERM` is an error.
+        // Without `may_trace_all`, the owner may be outside of pidns's user namespace.
         Err(Errno::PERM) if !viewer.may_trace_all => return None,
         user => answer_or_note(user, DiagnosticCode::OwnerUnreadable, log)?,
     };
@@ -129,8 +119,7 @@ fn owner(fd: &NamespaceFd, viewer: &Viewer, log: &mut DiagnosticLog) -> Option<O
     Some(Owner { user_namespace: user.inode(), uid, user: None })
 }
 
-/// Returns the result of an ioctl; `None` on an error. Reports the error as a diagnostic, unless
-/// the kernel is too old to support the ioctl.
+/// Returns the result of an ioctl, or reports the error.
 fn answer_or_note<T>(
     answer: rustix::io::Result<T>,
     code: DiagnosticCode,
@@ -138,6 +127,7 @@ fn answer_or_note<T>(
 ) -> Option<T> {
     match answer {
         Ok(answer) => Some(answer),
+        // The kernel is too old to support the ioctl.
         Err(Errno::NOTTY | Errno::INVAL) => None,
         Err(errno) => {
             log.note(code, Some(errno), None);
@@ -151,8 +141,7 @@ pub fn index(namespaces: &[Namespace], id: NamespaceId) -> Option<usize> {
     namespaces.binary_search_by_key(&id, |namespace| namespace.id).ok()
 }
 
-/// Fills in missing namespaces of inits: asks every open namespace for the PID of its init
-/// (`NS_GET_TGID_FROM_PIDNS`, since Linux 6.11).
+/// Fills in missing namespaces of inits (`NS_GET_TGID_FROM_PIDNS`, since Linux 6.11).
 pub fn place_inits(
     source: &dyn FollowUp,
     registered: &HashMap<u64, Registered>,
@@ -169,8 +158,7 @@ pub fn place_inits(
         let index = processes.binary_search_by_key(&init, |process| process.pid);
         if let Some(process) = index.ok().map(|index| &mut processes[index])
             && is_unplaced(process)
-            // The PID may have been reused since the scan. If so, the kernel's answer refers to
-            // another process.
+            // Another process may have reused the PID since the scan.
             && source.is_there(process)
         {
             process.namespace = Some(NamespaceId::Inode(inode));

@@ -4,8 +4,7 @@ use crate::collect::discovery::FollowUp;
 use crate::collect::log::DiagnosticLog;
 use crate::model::{DiagnosticCode, Process};
 
-/// Clears the `ppid` of each process without a parent in `processes`. If the process still exists,
-/// adds a diagnostic. `processes` must be sorted by PID.
+/// Clears each `ppid` that is not in `processes`, which must be sorted by PID.
 pub fn forget_missing(source: &dyn FollowUp, processes: &mut [Process], log: &mut DiagnosticLog) {
     for index in 0..processes.len() {
         let Some(parent) = processes[index].ppid else { continue };

@@ -1,25 +1,15 @@
-//! Determines whether each namespace is live, dead or nascent (without any init so far). Without
-//! proof, the state is unknown.
+//! Determines whether each namespace is live, dead or nascent (without any init so far).
 //!
-//! A namespace has at most one init in its lifetime. Once the init has terminated, the namespace is
-//! dead: the kernel no longer assigns PIDs in it (`zap_pid_ns_processes`).
+//! A namespace has at most one init in its lifetime. Once the init has terminated, the kernel
+//! assigns no more PIDs, so the namespace is dead (`zap_pid_ns_processes`).
 //!
-//! A descendant of a dead namespace can be live. A process from outside can enter an existing
-//! descendant (setns(2)) and start its init. So the state of a namespace depends only on its own
-//! init.
+//! A descendant of a dead namespace can be live. A process from outside can enter the descendant
+//! (setns(2)) and start its init.
 //!
-//! If the scan found the init in /proc, the state of the init determines the state of the
-//! namespace.
-//!
-//! If the scan did not find the init, the init may still exist. It may be hidden, or may have
-//! started after /proc was listed. So pidns asks two questions, in this order:
+//! If the scan did not find an init, the init may be hidden or new. So pidns asks two questions:
 //!
 //! 1. Has the namespace ever had an init?
-//! 2. Does the namespace have an init now? If it has no init now but had one before, that init is
-//!    gone for good, and the namespace is dead.
-//!
-//! The order matters. In the reverse order, the first init could start between the two questions.
-//! pidns would then mistake this living init for one that is gone.
+//! 2. Does the namespace have an init now?
 
 use std::collections::{HashMap, HashSet};
 
@@ -44,11 +34,7 @@ pub struct StateInputs<'a> {
     pub undecided: &'a HashSet<Pid>,
 }
 
-/// Sets the state of every namespace. The field `init` must already be filled in. `hides_inits` is
-/// `true` if the scan may have missed an init.
-///
-/// Returns the dead namespaces without an init. These namespaces have no members, because an init
-/// exists until all other members have been reaped.
+/// Sets the state of every namespace, and returns the dead namespaces without an init.
 pub fn determine_states(
     namespaces: &mut [Namespace],
     inputs: &StateInputs<'_>,
@@ -80,8 +66,7 @@ pub fn note_unproved(namespaces: &[Namespace], log: &mut DiagnosticLog) {
     }
 }
 
-/// Sets the state of each namespace without a known init. `open` contains the indices of these
-/// namespaces. Returns the dead namespaces without an init.
+/// Sets the states of the namespaces in `open`, the indices of those without a known init.
 fn prove(
     namespaces: &mut [Namespace],
     open: &[usize],
@@ -90,8 +75,7 @@ fn prove(
 ) -> HashSet<NamespaceId> {
     let lineage = Lineage::new(namespaces);
     let registered = |index: usize| inputs.registered.get(&namespaces[index].id.inode()?);
-    // First ask whether each namespace has ever had an init, then whether each has an init now. A
-    // single new listing of /proc can answer the second question for all namespaces.
+    // Ask about a past init first, since an init could start between the two questions.
     let had: Vec<_> = open.iter().map(|&at| had_init(registered(at), inputs.source)).collect();
     let now = |&at: &usize| {
         let fd = registered(at).and_then(|registered| registered.fd.as_ref());
@@ -99,6 +83,7 @@ fn prove(
     };
     let mut now: Vec<_> = open.iter().map(now).collect();
     let may_be_listed = |at: usize| namespaces[at].id.inode().is_some();
+    // A single new listing of /proc answers the second question for all namespaces.
     if open.iter().zip(&now).any(|(&at, &now)| now == InitNow::Unknown && may_be_listed(at)) {
         let listing = InitListing {
             inits: inputs.source.list_inits().ok(),
@@ -114,6 +99,7 @@ fn prove(
     for ((&at, had), now) in open.iter().zip(had).zip(now) {
         let namespace = &mut namespaces[at];
         namespace.state = conclude(had, now);
+        // An init outlives all other members, so this namespace has no members.
         if namespace.state == NamespaceState::Dead && now == InitNow::Absent {
             without_init.insert(namespace.id, at);
         }
@@ -122,7 +108,7 @@ fn prove(
     without_init.into_keys().collect()
 }
 
-/// Returns `true` if a namespace has ever had an init; `None` if unknown.
+/// Returns `true` if a namespace has ever had an init, or `None` if unknown.
 fn had_init(registered: Option<&Registered>, source: &dyn FollowUp) -> Option<bool> {
     let registered = registered?;
     if registered.init_history == InitHistory::Existed {
@@ -133,8 +119,7 @@ fn had_init(registered: Option<&Registered>, source: &dyn FollowUp) -> Option<bo
     answer.or((registered.init_history == InitHistory::NoneYet).then_some(false))
 }
 
-/// Returns the state of a namespace. `had` tells whether the namespace has ever had an init, `now`
-/// whether it has an init now.
+/// Combines the answers about a past init (`had`) and a current init (`now`).
 fn conclude(had: Option<bool>, now: InitNow) -> NamespaceState {
     match (had, now) {
         (_, InitNow::Living) => NamespaceState::Live,
@@ -146,7 +131,7 @@ fn conclude(had: Option<bool>, now: InitNow) -> NamespaceState {
 
 /// The inits found by a second listing of /proc.
 struct InitListing<'a> {
-    /// The listed inits; `None` if the listing failed.
+    /// The listed inits, unless the listing failed.
     inits: Option<Vec<ListedInit>>,
     /// `false` if the listing may have missed an init.
     shows_all: bool,
@@ -168,15 +153,13 @@ impl InitListing<'_> {
         }
     }
 
-    /// Returns `true` if the namespace is certainly a descendant of the namespace that the procfs
-    /// shows.
+    /// Returns `true` if the namespace is certainly below the namespace of the procfs.
     fn shows(&self, id: NamespaceId) -> bool {
         let Some(mount) = self.inputs.mount.filter(|&mount| mount != id) else { return false };
         mount == NamespaceId::Inode(INITIAL_PID_NAMESPACE) || self.lineage.is_within(id, mount)
     }
 
-    /// Returns `true` if a listed init with an unknown namespace may be the init of the namespace
-    /// `id`.
+    /// Returns `true` if an init with an unknown namespace may be the init of namespace `id`.
     fn may_be_init(&self, init: &ListedInit, id: NamespaceId) -> bool {
         if init.namespace.is_some() {
             return false;
@@ -185,7 +168,7 @@ impl InitListing<'_> {
         if level.is_some_and(|level| level + 1 != init.nspid.len()) {
             return false;
         }
-        // An init whose namespace has been inferred cannot be the init of another namespace.
+        // An init in an inferred namespace cannot be the init of another namespace.
         let placed = init.nspid.first().and_then(|pid| self.process(*pid));
         let placed = placed.filter(|it| it.nspid == init.nspid).and_then(|it| it.namespace);
         placed.is_none_or(|placed| placed == id)
@@ -197,8 +180,7 @@ impl InitListing<'_> {
     }
 }
 
-/// Changes the state of each namespace in `without_init` to unknown if a member still exists. The
-/// namespace of the member may have been inferred incorrectly, or the init may be hidden.
+/// Changes the state of each namespace in `without_init` with a living member to unknown.
 fn doubt_namespaces_with_members(
     namespaces: &mut [Namespace],
     without_init: &mut HashMap<NamespaceId, usize>,
@@ -212,6 +194,7 @@ fn doubt_namespaces_with_members(
         if let Some(&at) = without_init.get(&id)
             && inputs.source.is_there(process)
         {
+            // The init may be hidden, or the namespace of the member was inferred incorrectly.
             namespaces[at].state = NamespaceState::Unknown;
             without_init.remove(&id);
         }

@@ -1,5 +1,4 @@
-//! Groups of processes that are in the same namespace. The groups form a union-find structure.
-//! Joining two groups also joins the groups of their parent namespaces.
+//! Union-find structure for groups of processes in the same namespace.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,17 +10,16 @@ pub const MOUNT: usize = 0;
 /// Processes in the same namespace, and the known facts about this namespace.
 #[derive(Debug, Default)]
 pub struct Group {
-    /// Index of the group that this group was merged into; `None` if it was not merged.
+    /// Index of the group that this group was merged into, if any.
     pub joined: Option<usize>,
-    /// Level of the namespace, if known. The namespace that the procfs shows has level 0.
+    /// Level of the namespace, counted from the namespace that the procfs shows.
     pub level: Option<usize>,
     pub parent: Option<usize>,
     pub inode: Option<u64>,
     pub init: Option<Pid>,
     /// The lowest PID among the group's members.
     pub lowest: Option<Pid>,
-    /// `true` if the init is a zombie without other threads. The init is then the last member of
-    /// the namespace.
+    /// `true` if the init is a zombie without other threads, and thus the last member.
     pub has_zombie_init: bool,
     /// `true` if the scan did not find the parent of a member.
     pub has_unseen_parent: bool,
@@ -29,7 +27,7 @@ pub struct Group {
     pub pids_in_use: HashSet<Pid>,
 }
 
-/// The groups. All processes of a group are in the same namespace.
+/// Groups of processes, which are merged if they are in the same namespace.
 pub struct Groups {
     pub all: Vec<Group>,
     by_inode: HashMap<u64, usize>,
@@ -53,7 +51,7 @@ impl Groups {
         self.all.len() - 1
     }
 
-    /// Returns the group with this inode. Creates the group if there is none.
+    /// Returns or creates the group with this inode.
     pub fn with_inode(&mut self, inode: u64) -> usize {
         if let Some(&group) = self.by_inode.get(&inode) {
             return group;
@@ -69,8 +67,7 @@ impl Groups {
         while let Some(next) = self.all[top].joined {
             top = next;
         }
-        // Path compression: links every group on the path directly to the result, so later look-ups
-        // are faster.
+        // Link every group on the path directly to the representative (path compression).
         let mut step = group;
         while let Some(next) = self.all[step].joined {
             self.all[step].joined = Some(top);
@@ -79,13 +76,13 @@ impl Groups {
         top
     }
 
-    /// Returns the group of the parent namespace. Adds a new group if necessary. Returns `None` for
-    /// [`MOUNT`], and for a group with neither a known parent nor a known level.
+    /// Returns or creates the group of the parent namespace, if the parent or level is known.
     pub fn parent(&mut self, group: usize) -> Option<usize> {
         let group = self.find(group);
         if let Some(parent) = self.all[group].parent {
             return Some(self.find(parent));
         }
+        // The group `MOUNT` has level 0, and thus no parent.
         let level = self.all[group].level?.checked_sub(1)?;
         let parent = match level {
             0 => MOUNT,
@@ -101,15 +98,13 @@ impl Groups {
         while self.all[group].level? > level {
             let below = self.all[group].level?;
             group = self.parent(group)?;
-            // The group of an ancestor may have no members to show its level, so derive the level
-            // from the level of its child (`below`).
+            // An ancestor without members has no level yet, so derive it from its child.
             self.all[group].level.get_or_insert(below - 1);
         }
         Some(group)
     }
 
-    /// Returns `false` if two groups are certainly in different namespaces. Compares the known
-    /// facts about both namespaces and about their ancestors.
+    /// Returns `false` if two groups are certainly in different namespaces.
     pub fn agree(&mut self, one: usize, other: usize) -> bool {
         fn differ<T: PartialEq + Copy>(a: Option<T>, b: Option<T>) -> bool {
             a.is_some() && b.is_some() && a != b
@@ -128,8 +123,7 @@ impl Groups {
         }
     }
 
-    /// Merges two groups, and the groups of their ancestor namespaces. Does nothing if the two
-    /// groups are certainly in different namespaces.
+    /// Merges two groups and their ancestors, unless their namespaces certainly differ.
     pub fn join(&mut self, one: usize, other: usize) {
         if !self.agree(one, other) {
             return;

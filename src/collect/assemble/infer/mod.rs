@@ -1,28 +1,23 @@
-//! Infers data that the kernel does not reveal: the namespaces of processes with unreadable
-//! namespace links, and the parents of namespaces. Uses only facts that every viewer may read: PIDs
-//! at every level, parent processes, and the leaders of sessions and process groups.
+//! Infers the namespaces of processes and the parents of namespaces that the kernel hides.
 //!
-//! Processes that are certainly in the same namespace form a *group*. Two groups are joined if one
-//! of these rules shows that they are in the same namespace:
+//! The inference uses facts that every user may read. These are PIDs at every level, parent
+//! processes, and the leaders of sessions and process groups.
+//!
+//! Processes that are certainly in the same namespace form a *group*. These rules join groups:
 //!
 //! 1. A process with a single PID in `NSpid` is in the namespace that the procfs shows.
-//! 2. A parent is in the namespace of its child or in an ancestor of this namespace. If the parent
-//!    has the same level as the child, both are in the same namespace. If the parent has a lower
-//!    level, it is in the ancestor namespace at that level. (Only a process or one of its ancestors
-//!    can choose the namespace of the process. If a parent exits, the kernel chooses a new parent
-//!    in the same namespace or in an ancestor.)
-//! 3. The leader of a process's session or process group is visible in the namespace of the process
-//!    only if the leader is in this namespace or in a descendant. If a visible leader has the same
-//!    level as the process, both are in the same namespace.
-//! 4. Every process is in a namespace with an init (PID 1). If a group without an init has exactly
-//!    one candidate, the group is joined with the candidate. If there are several candidates, the
-//!    processes are ambiguous. A candidate has an init, has the same level, may have the same
-//!    parent, and shares no PID with the group. The init of a candidate is not a zombie without
-//!    other threads, because such an init is the last member of its namespace. Rule 4 is used only
-//!    if no process is hidden and no init has vanished during the scan.
-//! 5. A group may have an init but no known inode. If it may be in the same namespace as a group
-//!    with an inode and without an init, it is ambiguous. Otherwise, it is a separate namespace,
-//!    identified by its init.
+//! 2. A parent is in the namespace of its child or in an ancestor of this namespace. The level of
+//!    the parent shows in which one. (Only a process or one of its ancestors can choose the
+//!    namespace of the process. If a parent exits, the kernel chooses a new parent in the same
+//!    namespace or in an ancestor.)
+//! 3. A process can see the leader of its session or process group only if the leader is in the
+//!    process's namespace or in a descendant. If the leader has the same level, both are in the
+//!    same namespace.
+//! 4. Every process is in a namespace with an init (PID 1). A group without an init joins the group
+//!    with an init that may be in the same namespace. If there are several of these groups, the
+//!    processes are ambiguous.
+//! 5. A group with an init, but without an inode, is a separate namespace. If it may be in the same
+//!    namespace as a group with an inode, but without an init, the processes are ambiguous.
 //!
 //! Groups are never joined if the kernel reports that their namespaces differ.
 
@@ -42,7 +37,7 @@ use crate::model::{DiagnosticCode, Evidence, Namespace, NamespaceId, Pid, Proces
 
 /// The facts that the inference uses, besides the processes and namespaces themselves.
 pub struct Known<'a> {
-    /// The PID namespace that the procfs shows; `None` if unknown.
+    /// The PID namespace that the procfs shows, if known.
     pub mount: Option<NamespaceId>,
     /// The session leader and process group leader of each process with an unreadable namespace.
     pub leaders: &'a HashMap<Pid, Leaders>,
@@ -56,11 +51,7 @@ pub struct Known<'a> {
     pub is_there: &'a dyn Fn(&Process) -> bool,
 }
 
-/// Infers the missing namespaces of processes and the missing parents of namespaces. Adds the
-/// namespaces that could not be read to `namespaces`.
-///
-/// Returns the namespace that the procfs shows. If the inode of this namespace is unknown, its ID
-/// contains the PID of a member.
+/// Fills in missing namespaces and parents, and returns the namespace that the procfs shows.
 pub fn infer(
     processes: &mut [Process],
     namespaces: &mut Vec<Namespace>,
@@ -76,6 +67,7 @@ pub fn infer(
     }
     let mut inference = Inference::new(processes, namespaces, known);
     inference.join_relatives();
+    // Rule 4 is valid only if the scan has found every init.
     if known.all_seen {
         inference.join_groups_without_init();
     }
@@ -93,17 +85,16 @@ struct Inference<'a> {
     known: &'a Known<'a>,
     groups: Groups,
     processes: &'a mut [Process],
-    /// For each process, the index of its group; `None` if the level of the process is unknown.
+    /// The group of each process, if the level of the process is known.
     of_process: Vec<Option<usize>>,
     /// Indices of the groups with a known inode and level, but without a known init.
     inodes_without_init: Vec<usize>,
-    /// Cache of the results of `name`, keyed by group index; `None` for an ambiguous namespace.
+    /// Cache of the results of `name`, keyed by group index.
     names: HashMap<usize, Option<NamespaceId>>,
 }
 
 impl<'a> Inference<'a> {
-    /// Creates a group for each namespace that the kernel has reported, and adds the processes to
-    /// groups.
+    /// Creates a group for each known namespace, and adds the processes to groups.
     fn new(processes: &'a mut [Process], namespaces: &[Namespace], known: &'a Known<'a>) -> Self {
         let mut groups = Groups::new();
         if let Some(inode) = known.mount.and_then(NamespaceId::inode) {
@@ -134,8 +125,7 @@ impl<'a> Inference<'a> {
         Some((self.of_process[index]?, self.processes[index].nspid.len()))
     }
 
-    /// Joins the group of each process with the groups of its parent, its session leader and its
-    /// process group leader (rules 2 and 3).
+    /// Joins each process with its parent and its leaders (rules 2 and 3).
     fn join_relatives(&mut self) {
         for index in 0..self.processes.len() {
             let Some(group) = self.of_process[index] else { continue };
@@ -165,12 +155,11 @@ impl<'a> Inference<'a> {
         }
     }
 
-    /// Joins each group without an init to a group with an init, if there is only one candidate
-    /// (rule 4). Repeats until nothing changes, because a join can exclude candidates for other
-    /// groups.
+    /// Joins each group without an init to the only matching group with an init (rule 4).
     fn join_groups_without_init(&mut self) {
         self.collect_pids_in_use();
         loop {
+            // A join can exclude candidates for other groups, so find the candidates again.
             let (orphans, with_init) = self.orphans_and_candidates();
             let mut changed = false;
             for (orphan, level) in orphans {
@@ -185,6 +174,7 @@ impl<'a> Inference<'a> {
                 });
                 let only = candidates.next().filter(|_| candidates.next().is_none());
                 if let Some(candidate) = only
+                    // A living member proves that its init has not vanished during the scan.
                     && self.has_living_member(orphan)
                 {
                     self.groups.join(candidate, orphan);
@@ -197,12 +187,12 @@ impl<'a> Inference<'a> {
         }
     }
 
-    /// Returns the groups without an init (each with its level), and the groups with an init (by
-    /// level). Leaves out groups with a zombie init (`has_zombie_init`).
+    /// Returns the groups without an init, with their levels, and the candidates by level.
     fn orphans_and_candidates(&self) -> (Vec<(usize, usize)>, GroupsByLevel) {
         let (mut orphans, mut with_init) = (Vec::new(), GroupsByLevel::new());
         for (index, group) in self.groups.all.iter().enumerate() {
             let Some(level) = group.level.filter(|&level| level > 0) else { continue };
+            // A zombie init without other threads is the last member of its namespace.
             if group.joined.is_some() || group.has_zombie_init {
                 continue;
             }
@@ -221,12 +211,12 @@ impl<'a> Inference<'a> {
         member.is_some_and(|member| (self.known.is_there)(&self.processes[member]))
     }
 
-    /// Fills in `pids_in_use` of all groups. A process uses one PID in its own namespace and one in
-    /// each ancestor.
+    /// Fills in `pids_in_use` of all groups.
     fn collect_pids_in_use(&mut self) {
         for index in 0..self.processes.len() {
             let Some(group) = self.of_process[index] else { continue };
             let mut group = self.groups.find(group);
+            // A process uses a PID in its own namespace and in each ancestor.
             for level in (1..self.processes[index].nspid.len()).rev() {
                 let pid = self.processes[index].nspid[level];
                 self.groups.all[group].pids_in_use.insert(pid);
@@ -249,8 +239,7 @@ impl<'a> Inference<'a> {
             all.filter(|(_, group)| is_without_init(group)).map(|(index, _)| index).collect();
     }
 
-    /// Returns the ID of a group's namespace; `None` if the namespace is ambiguous. Caches the
-    /// result.
+    /// Returns the ID of a group's namespace, or `None` if the namespace is ambiguous.
     fn name(&mut self, group: usize) -> Option<NamespaceId> {
         let group = self.groups.find(group);
         if let Some(&name) = self.names.get(&group) {
@@ -261,7 +250,7 @@ impl<'a> Inference<'a> {
         name
     }
 
-    /// Determines the ID of a group's namespace; `None` if the namespace is ambiguous (rule 5).
+    /// Determines the ID of a group's namespace, unless the namespace is ambiguous (rule 5).
     fn identify(&mut self, group: usize) -> Option<NamespaceId> {
         let it = &self.groups.all[group];
         if let Some(inode) = it.inode {
@@ -274,12 +263,7 @@ impl<'a> Inference<'a> {
         if group == MOUNT {
             return Some(NamespaceId::Unread(lowest));
         }
-        // The group has no init.
-        //
-        // - If no process is hidden, the init is in another group, but rule 4 found no single
-        //   candidate. So the namespace is ambiguous.
-        // - If processes are hidden, the init may be hidden, too. The group is a separate
-        //   namespace, unless another group may be in the same namespace.
+        // A group without an init is a separate namespace only if its init may be hidden.
         let is_separate = !self.known.all_seen
             && !(0..self.groups.all.len()).any(|other| {
                 other != group
@@ -291,8 +275,7 @@ impl<'a> Inference<'a> {
         is_separate.then_some(NamespaceId::Unread(lowest))
     }
 
-    /// Returns `true` if a group without an inode may be in the same namespace as a group in
-    /// `inodes_without_init`.
+    /// Returns `true` if the group may be in the namespace of an inode without a known init.
     fn may_have_inode(&mut self, group: usize) -> bool {
         if self.groups.all[group].has_zombie_init {
             return false;
@@ -313,8 +296,7 @@ impl<'a> Inference<'a> {
             let id = self.of_process[index].and_then(|group| self.name(group));
             let process = &mut self.processes[index];
             process.namespace = id;
-            // A process with a single PID in `NSpid` is certainly in the namespace that the procfs
-            // shows. If the inode of that namespace is known, don't mark the result as inferred.
+            // A single PID in `NSpid` proves that the process is in the procfs's namespace.
             if process.nspid.len() != 1 || id.is_some_and(|id| id.inode().is_none()) {
                 process.evidence = Evidence::Inferred;
             }
@@ -358,8 +340,7 @@ impl<'a> Inference<'a> {
         namespace.parent = parent.and_then(|parent| self.name(parent));
         if namespace.parent.is_some() {
             namespace.evidence = Evidence::Inferred;
-            // A namespace without a known inode already has a diagnostic, so do not add another
-            // one.
+            // A namespace without a known inode already has a diagnostic.
             if inode.is_some() {
                 log.note(DiagnosticCode::ParentsInferred, None, None);
             }
@@ -377,8 +358,7 @@ impl<'a> Inference<'a> {
     }
 }
 
-/// Adds a process to the group of its namespace, or to a new group if the namespace is unknown.
-/// Returns the index of the group; `None` if the level of the process is unknown.
+/// Adds a process with a known level to a group, and returns the index of the group.
 fn add_process(groups: &mut Groups, process: &Process, terminated: &HashSet<Pid>) -> Option<usize> {
     let level = process.nspid.len().checked_sub(1)?;
     let index = match (level, process.namespace.and_then(NamespaceId::inode)) {

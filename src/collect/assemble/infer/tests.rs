@@ -1,5 +1,4 @@
-//! Tests the inference on random trees of processes with unreadable namespace links. Compares the
-//! results with the true namespaces, and with a slow and simple reference implementation (oracle).
+//! Tests the inference on random process trees with unreadable namespace links.
 
 use std::collections::HashMap;
 use std::iter::successors;
@@ -44,8 +43,7 @@ fn infer_all(mut view: View, all_seen: bool, is_there: &dyn Fn(&Process) -> bool
     Inferred { view, mount }
 }
 
-/// Compares the inferred namespaces and parents with those of `forest`. Returns an error that
-/// describes the first mistake.
+/// Compares the inferred data with `forest`, and returns the first mistake as an error.
 fn check(forest: &Forest, Inferred { view, mount }: &Inferred) -> Result<(), String> {
     let meant = |id| view.meant(forest, id);
     if let Some(mount) = mount.filter(|&it| meant(it) != view.mount) {
@@ -74,8 +72,7 @@ fn check(forest: &Forest, Inferred { view, mount }: &Inferred) -> Result<(), Str
     Ok(())
 }
 
-/// Runs the inference on PID 1 and its `nested` child processes, and returns the namespaces of
-/// these children. `nested` contains the namespace inode of each child; `None` if unreadable.
+/// Infers the namespaces of the children of PID 1 (`nested`, with their readable inodes).
 fn place(nested: &[(Process, Option<u64>)], all_seen: bool) -> Vec<Option<String>> {
     let init = process(&[1], Some(1000));
     let nested_ones = nested.iter().map(|(it, inode)| Process {
@@ -116,12 +113,12 @@ fn an_unread_init_may_belong_to_a_namespace_with_read_members() {
     let (one, other) = ((process(&[2, 1], None), None), (process(&[3, 1], None), None));
     let member = (process(&[4, 2], None), Some(1001));
     let read = || Some("pid:[1001]".to_owned());
-    // One of the two inits is the init of namespace 1001, but it is unknown which one.
+    // Either of the two inits may be the init of namespace 1001.
     let placed = place(&[one.clone(), other.clone(), member.clone()], true);
     assert_eq!(placed, [None, None, read()]);
-    // The init of namespace 1001 may be hidden, so it is unknown whether process 2 is that init.
+    // The init of namespace 1001 may be process 2 or a hidden process.
     assert_eq!(place(&[one.clone(), member.clone()], false), [None, read()]);
-    // Namespace 1001 has another member, so a zombie without other threads cannot be its init.
+    // A zombie init without other threads is the last member of its namespace.
     let zombie = (zombie(&[5, 1], 1), None);
     let placed = place(&[one.clone(), other, member.clone(), zombie], true);
     assert_eq!(placed, [None, None, read(), Some("pid:[?5]".to_owned())]);
@@ -132,8 +129,7 @@ fn an_unread_init_may_belong_to_a_namespace_with_read_members() {
 
 #[test]
 fn distinguishes_namespaces_at_the_same_level_by_their_parents() {
-    // Processes 4 and 5 are inits at the same level. Process 2 has started process 6 in the
-    // namespace of one of these two inits.
+    // Process 2 has started process 6 in the namespace of init 4 or of init 5.
     let child = |nspid: &[u32], parent| Process { ppid: Pid::new(parent), ..process(nspid, None) };
     let mut processes = vec![
         process(&[1], Some(1000)),
@@ -158,9 +154,7 @@ fn distinguishes_namespaces_at_the_same_level_by_their_parents() {
 
 #[test]
 fn a_session_links_a_process_to_its_leader() {
-    // nsenter(1) started processes 4 and 5 in the namespace with init 2. The init adopted process
-    // 5. The parent of process 4 is outside of the namespace, but process 4 is the session leader
-    // of process 5. Only the session shows that both are in the same namespace.
+    // Init 2 has adopted process 5, and process 4 is the session leader of process 5.
     let adopted = Process { ppid: Pid::new(2), ..process(&[5, 3], None) };
     let outside = |nspid: &[u32]| Process { ppid: Some(Pid::INIT), ..process(nspid, None) };
     let mut processes = vec![
@@ -183,6 +177,7 @@ fn a_session_links_a_process_to_its_leader() {
     let of_4 = |processes: &[Process]| processes[3].namespace;
     let (mut without, mut log) = (processes.clone(), DiagnosticLog::default());
     infer(&mut without, &mut namespaces.clone(), &known, &mut log);
+    // Without the session, process 4 may be in the namespace of init 2 or of init 3.
     assert_eq!(of_4(&without), None);
     let leaders = HashMap::from([leads(processes[4].pid, Pid::new(4))]);
     known.leaders = &leaders;
@@ -219,8 +214,7 @@ proptest! {
         let view = View::of(&forest, &sight);
         let view_mount = view.mount;
         let seen = view.task_of.clone();
-        // An init outlives all other members of its namespace. So a process is gone if its
-        // namespace or an ancestor has no init.
+        // A process has ended if its namespace or an ancestor has no init.
         let is_there = |process: &Process| {
             let own = forest.tasks[seen[&process.pid]].namespace;
             let mut above = successors(Some(own), |&it| forest.namespaces[it].parent);
@@ -289,14 +283,10 @@ fn two_thirds_of_processes_are_placed_despite_injected_processes() {
 proptest! {
     #![proptest_config(cases(1_000))]
 
-    /// Compares the inference with the oracle. The oracle enumerates all possible worlds:
-    /// assignments of processes to namespaces that are consistent with the viewer's data. The
-    /// inference must place a process in a namespace if and only if all possible worlds do.
-    ///
-    /// The test uses few processes. With many processes, the oracle can find namespaces that the
-    /// inference cannot find, because each rule of the inference compares only two namespaces.
+    /// Compares the inference with the oracle, which enumerates all possible worlds.
     #[test]
     fn a_process_is_placed_only_if_all_possible_worlds_agree(
+        // With more processes, the oracle would find namespaces that the inference cannot find.
         calls in calls(16, 20),
         sight in sights(),
     ) {
@@ -333,8 +323,7 @@ proptest! {
     }
 }
 
-/// Returns `true` if every process is in the same namespace of `forest` as the init that `world`
-/// assigns to it.
+/// Returns `true` if `world` assigns every process to its true namespace in `forest`.
 fn is_truth(world: &World, view: &View, forest: &Forest) -> bool {
     let own = |at: usize| forest.tasks[view.task_of[&view.processes[at].pid]].namespace;
     (0..view.processes.len()).all(|at| world.home[at].is_none_or(|init| own(init) == own(at)))

@@ -1,5 +1,4 @@
-//! Tests which state a namespace gets for each combination of known facts and answers from the
-//! kernel.
+//! Tests the state of a namespace for combinations of known facts and kernel answers.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -23,13 +22,13 @@ enum Question {
     ListInits,
 }
 
-/// Implements [`FollowUp`] with the same answers for every namespace. Records the called methods in
-/// `asked`.
+/// A [`FollowUp`] that gives the same answers for every namespace.
 struct Answers<'a> {
     had_init: Option<bool>,
     init_now: InitNow,
     listed: Option<&'a [ListedInit]>,
     is_there: bool,
+    /// The methods that were called, in order.
     asked: RefCell<Vec<Question>>,
 }
 
@@ -90,7 +89,7 @@ impl FollowUp for Answers<'_> {
     }
 }
 
-/// A test case: facts about the tested namespace, and answers to later questions.
+/// Facts about the tested namespace, and answers to later questions.
 struct Case<'a> {
     init: Option<Pid>,
     is_terminated: bool,
@@ -103,7 +102,7 @@ struct Case<'a> {
     processes: &'a [Process],
     had_init: Option<bool>,
     init_now: InitNow,
-    /// The inits found by a second listing of /proc; `None` if that listing fails.
+    /// The inits in the second listing of /proc, unless that listing fails.
     listed: Option<&'a [ListedInit]>,
     is_there: bool,
 }
@@ -127,8 +126,7 @@ impl Default for Case<'_> {
     }
 }
 
-/// The result of a test case: the state of the tested namespace, the [`FollowUp`] methods that were
-/// called, and whether the init of the namespace is gone.
+/// The result of a test case.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     state: NamespaceState,
@@ -213,8 +211,7 @@ fn an_init_that_only_the_last_question_finds_determines_the_state() {
         for init_history in [InitHistory::Unknown, InitHistory::NoneYet, InitHistory::Existed] {
             for had_init in [None, Some(false), Some(true)] {
                 for hides_inits in [false, true] {
-                    // The init is found in one of two ways: the kernel reports it, or a second
-                    // listing shows it.
+                    // The kernel reports the init, or a second listing of /proc shows it.
                     let case = Case { init_history, hides_inits, had_init, ..Case::default() };
                     let named = Case { init_now: now, ..case };
                     assert_eq!(named.state(), expected);
@@ -275,8 +272,7 @@ fn a_listing_that_may_miss_the_init_proves_nothing() {
     assert_eq!(hidden.state(), NamespaceState::Unknown);
     // The kernel's answer (`init_now`) is reliable even if /proc hides inits.
     assert_eq!(Case { init_now: InitNow::Absent, ..hidden }.state(), NamespaceState::Dead);
-    // A procfs lists only the processes in one namespace and its descendants. If the tested
-    // namespace may be outside this subtree, its init may be missing from the list.
+    // The tested namespace may be outside of the subtree that the procfs lists.
     let outside = Case { is_below: false, ..unable() };
     assert_eq!(outside.state(), NamespaceState::Unknown);
 }
@@ -289,17 +285,15 @@ fn an_init_with_an_unreadable_link_may_belong_to_any_namespace_at_its_level() {
     };
     let unread = |nspid: &[u32]| listed(nspid, None, InitNow::Living);
     assert_eq!(state(unread(&[9, 1]), &[]), NamespaceState::Unknown);
-    // A namespace is live only if its own init runs. In the next two cases, the init belongs to
-    // another namespace, because its level or inode differs.
+    // The level of this init differs from the level of the tested namespace.
     assert_eq!(state(unread(&[9, 2, 1]), &[]), NamespaceState::Dead);
+    // This init is in another namespace.
     let other = listed(&[9, 1], Some(2000), InitNow::Living);
     assert_eq!(state(other, &[]), NamespaceState::Dead);
-    // The scan found process 9 in namespace 2000, which is not the tested namespace. The second
-    // listing of /proc contains an init with PID 9. If both have the same inner PIDs, they are the
-    // same process. If the inner PIDs differ, PID 9 was reused, and the init may be in the tested
-    // namespace.
+    // The scan found process 9 in another namespace.
     let placed = |nspid: &[u32]| [process(nspid, Some(2000))];
     assert_eq!(state(unread(&[9, 1]), &placed(&[9, 1])), NamespaceState::Dead);
+    // Different inner PIDs show that another process has reused PID 9.
     assert_eq!(state(unread(&[9, 1]), &placed(&[9, 4])), NamespaceState::Unknown);
 }
 
@@ -313,8 +307,7 @@ fn a_living_member_contradicts_a_missing_init() {
         let there = Case { is_there: true, ..case }.run();
         assert_eq!((there.state, there.is_without_init), (NamespaceState::Unknown, false));
     }
-    // An exiting init waits until all other members have ended, so its namespace can still have
-    // living members.
+    // An exiting init waits until all other members of its namespace have ended.
     let waiting = Case { processes: &members, is_there: true, ..Case::default() };
     let waiting = Case { init_now: InitNow::Terminated, ..waiting };
     assert_eq!(waiting.state(), NamespaceState::Dead);

@@ -1,5 +1,4 @@
-//! Enumerates all assignments of processes to namespaces that are consistent with the viewer's
-//! data. The code is simple but slow, so it is suitable only for a few processes.
+//! Enumerates all possible assignments of a few processes to namespaces, by brute force.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
@@ -7,8 +6,7 @@ use std::num::NonZeroU32;
 use crate::model::{NamespaceId, Pid, Process};
 use crate::testing::forest::View;
 
-/// A PID namespace in a [`World`]: the index of its init in the list of processes; `None` for the
-/// namespace that the procfs shows.
+/// The index of a namespace's init, or `None` for the namespace that the procfs shows.
 pub type Home = Option<usize>;
 
 /// An assignment of a namespace to each process, and of a parent to each namespace.
@@ -45,15 +43,13 @@ impl World {
         homes
     }
 
-    /// Records the inode of a namespace. Returns `false` if the inode contradicts an earlier
-    /// record.
+    /// Records the inode of a namespace, and returns `false` on a contradiction.
     fn name(&mut self, inode: u64, home: Home) -> bool {
         let is_taken = |(&other, &named): (&u64, &Home)| named == home && other != inode;
         !self.by_inode.iter().any(is_taken) && *self.by_inode.entry(inode).or_insert(home) == home
     }
 
-    /// Fills in `by_inode` from namespace links and from the parents that the kernel reported.
-    /// Returns `false` if two inodes contradict each other.
+    /// Fills in `by_inode` from the view, and returns `false` on a contradiction.
     fn name_all(&mut self, view: &View) -> bool {
         let links = view.processes.iter().zip(self.home.clone());
         let mut links = links.filter_map(|(it, home)| Some((it.namespace?.inode()?, home)));
@@ -63,8 +59,7 @@ impl World {
         {
             return false;
         }
-        // Record the inode of each reported parent. Repeat until no inode is added, because the new
-        // parents may have reported parents themselves.
+        // Repeat until no inode is added, since a new parent may have a reported parent.
         loop {
             let before = self.by_inode.len();
             for namespace in &view.namespaces {
@@ -82,18 +77,15 @@ impl World {
         }
     }
 
-    /// Returns `true` if the kernel's rules for PID namespaces allow this assignment of processes
-    /// to namespaces.
+    /// Returns `true` if the kernel's rules for PID namespaces allow this assignment.
     fn is_possible(&self, view: &View) -> bool {
         let mut numbers = HashSet::new();
         view.processes.iter().enumerate().all(|(at, process)| {
             let homes = self.climb(self.home[at]);
-            // A process's parent is in the namespace of the process or in an ancestor of that
-            // namespace.
+            // A parent is in the namespace of its child or in an ancestor.
             let parent = process.ppid.and_then(|ppid| index(view, ppid));
             let is_below_parent = parent.is_none_or(|it| homes.contains(&self.home[it]));
-            // A leader with a PID in the process's namespace is in this namespace or in a
-            // descendant.
+            // A visible leader is in the namespace of the process or in a descendant.
             let leaders = view.leaders.get(&process.pid).copied().unwrap_or_default();
             let leaders_are_inside = [leaders.session, leaders.group]
                 .into_iter()
@@ -128,8 +120,7 @@ fn is_init(process: &Process) -> bool {
     process.nspid.last() == Some(&Pid::INIT)
 }
 
-/// Returns all assignments that are consistent with the view; `None` if there are more than `limit`
-/// assignments to check.
+/// Returns all worlds that fit the view, or `None` if there are over `limit` candidates.
 pub fn possible_worlds(view: &View, limit: usize) -> Option<Vec<World>> {
     let inits_of_level = |level: usize| -> Vec<Home> {
         let is_of_level = |it: &Process| is_init(it) && it.nspid.len() == level + 1;
