@@ -8,13 +8,10 @@ use crate::collect::discovery::FollowUp;
 use crate::collect::log::DiagnosticLog;
 use crate::model::{DiagnosticCode, Process, SearchScope};
 
-/// Time between two checks of a thread in uninterruptible sleep. Most of these sleeps last only
-/// milliseconds.
+/// Time between two checks of a sleeping thread, longer than most uninterruptible sleeps.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Adds a diagnostic for each process with a thread in a lasting uninterruptible sleep. Does
-/// nothing unless the scan searches threads. Skips processes in state `D`, which already shows the
-/// sleep.
+/// Adds a diagnostic for each process with a thread in a lasting uninterruptible sleep.
 pub fn note_stuck_threads(
     source: &dyn FollowUp,
     searched: &BTreeSet<SearchScope>,
@@ -24,6 +21,7 @@ pub fn note_stuck_threads(
     if !searched.contains(&SearchScope::Threads) {
         return;
     }
+    // Skip processes in state `D`, because their state already shows the sleep.
     let may_hide_one = |it: &&Process| {
         !it.kernel_thread && it.state != 'D' && it.threads.is_some_and(|threads| threads.get() > 1)
     };

@@ -1,7 +1,6 @@
 //! Finds the tracers of zombies and of processes that a tracer has stopped.
 //!
-//! Other tracers are not looked up. The BPF program does not record them, and a scan through /proc
-//! must give the same result as a scan through BPF.
+//! Ignores other tracers, so that scans through /proc and BPF give the same result.
 
 use crate::collect::discovery::FollowUp;
 use crate::model::Process;

@@ -11,7 +11,7 @@ use crate::model::{Namespace, Process};
 pub fn name_users(processes: &mut [Process], namespaces: &mut [Namespace]) {
     let mut names: HashMap<u32, Option<SmolStr>> = HashMap::new();
     let mut name = |uid: u32| names.entry(uid).or_insert_with(|| user_name(uid)).clone();
-    // The UID and user name of the previous process. Successive processes often have the same user.
+    // The UID and user name of the previous process, which often has the same user.
     let mut previous = (None, None);
     for process in processes {
         if previous.0 != Some(process.uid) {

@@ -4,11 +4,9 @@ use std::collections::HashSet;
 
 use crate::model::{Lineage, Namespace, NamespaceId, Process};
 
-/// Removes each namespace without members and holders, unless a descendant has a member or holder.
-/// Only pidns's own descriptor still keeps the namespace alive.
+/// Removes namespaces that only pidns's own descriptors keep alive.
 ///
-/// Never removes a namespace in `in_kernel` (the inodes of namespaces found in kernel memory),
-/// because something other than pidns keeps it alive.
+/// Namespaces found in kernel memory (inodes `in_kernel`) are in use and remain.
 pub fn leave_out_vanished(
     namespaces: &mut Vec<Namespace>,
     processes: &[Process],
@@ -31,6 +29,7 @@ pub fn leave_out_vanished(
         if vanished.contains(&namespace.id) {
             continue;
         }
+        // A namespace keeps its ancestors alive.
         for above in lineage.climb(namespace.id) {
             vanished.remove(&above);
         }
@@ -38,8 +37,7 @@ pub fn leave_out_vanished(
     namespaces.retain(|namespace| !vanished.contains(&namespace.id));
 }
 
-/// Removes the processes of the namespaces in `without_members`: these processes have vanished
-/// since they were read. Also removes these processes from the holders of other namespaces.
+/// Removes all processes of namespaces that lost their last member during the scan.
 pub fn leave_out_members(
     without_members: &HashSet<NamespaceId>,
     namespaces: &mut Vec<Namespace>,
@@ -76,9 +74,10 @@ mod tests {
     use crate::model::{Holder, NamespaceId, Pid};
     use crate::testing::{namespace, process};
 
-    /// A namespace in a random tree of namespaces. Its parent, if any, has a lower index.
+    /// A namespace in a random tree of namespaces.
     #[derive(Clone, Debug)]
     struct Node {
+        /// The index of the parent, which is lower than the index of this namespace.
         parent: Option<u64>,
         has_init: bool,
         is_held: bool,
@@ -89,8 +88,7 @@ mod tests {
     fn nodes() -> impl Strategy<Value = Vec<Node>> {
         proptest::collection::vec(any::<(u8, u16)>(), 1..16).prop_map(|all| {
             let node = |(at, (parent, reasons)): (u64, (u8, u16))| Node {
-                // The first namespace is a root. Each other namespace is a root with a probability
-                // of 1/4.
+                // Besides the first namespace, a quarter of the namespaces are roots.
                 parent: (parent % 4 != 0 && at > 0).then(|| u64::from(parent / 4) % at),
                 has_init: reasons % 8 == 0,
                 is_held: reasons / 8 % 8 == 0,
@@ -101,8 +99,7 @@ mod tests {
         })
     }
 
-    /// Returns the namespaces that must remain: all namespaces with an init, another member, a
-    /// holder or an entry in `in_kernel`, and the ancestors of these namespaces.
+    /// Returns the namespaces with a reason to remain, and all of their ancestors.
     fn shown(nodes: &[Node]) -> BTreeSet<NamespaceId> {
         let numbered = || (0..).zip(nodes);
         let has_reason =
@@ -127,8 +124,7 @@ mod tests {
         let mut namespaces = vec![namespace(1, None), namespace(2, Some(1)), namespace(3, Some(1))];
         namespaces.push(namespace(4, Some(1)));
         namespaces[0].init = Some(Pid::INIT);
-        // Process 7 is in namespace 2 and is the only holder of namespace 3. Processes 5 and 7 hold
-        // namespace 4.
+        // Process 7 is in namespace 2 and holds namespaces 3 and 4.
         namespaces[2].holders = vec![fd(7)];
         namespaces[3].holders = vec![fd(5), fd(7)];
         let mut processes = vec![process(&[5], Some(1)), process(&[7, 2], Some(2))];

@@ -1,14 +1,9 @@
 //! Finds living inits that do not reap their children.
 //!
-//! If a process loses its parent, the init of the namespace adopts the process and must reap it
-//! with wait(2). Many programs were not written to be an init, and do not reap adopted processes.
-//! Zombies then accumulate until PIDs run out. For terminated inits, see the module `blockers`.
+//! The init of a namespace must reap orphaned processes with wait(2). Many programs were not
+//! written to be an init. Their zombies accumulate until PIDs run out.
 //!
-//! Stopped and frozen inits are not reported, because they reap their children as soon as they
-//! continue. Inits in uninterruptible sleep are not reported, because they cannot reap before they
-//! wake up. For example, after `vfork(2)`, an init sleeps until its child executes a program.
-//!
-//! Traced zombies are ignored, because only the tracer can reap a traced zombie.
+//! The module `blockers` handles terminated inits.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
@@ -35,6 +30,7 @@ pub fn note_inits_that_do_not_reap(
 ) {
     // If only the leader of a process has exited, the process cannot be reaped yet.
     let can_be_reaped = |it: &&Process| it.is_zombie() && it.threads == Some(NonZeroU32::MIN);
+    // The reaper of a traced zombie is its tracer, not its parent.
     let zombies = processes.iter().filter(can_be_reaped).filter_map(|it| Some((it.reaper()?, it)));
     let zombies: Vec<_> = zombies.collect();
     if zombies.is_empty() {
@@ -51,6 +47,7 @@ pub fn note_inits_that_do_not_reap(
         let index = processes.binary_search_by_key(&pid, |process| process.pid);
         index.ok().and_then(|index| processes.get(index))
     };
+    // After vfork(2), a parent is in uninterruptible sleep until its child executes a program.
     let sleeps = |init| find(init).is_some_and(|it| source.is_uninterruptible(it));
     let mut asleep: HashSet<Pid> = by_init.keys().copied().collect();
     let start = Instant::now();
@@ -65,6 +62,7 @@ pub fn note_inits_that_do_not_reap(
     for (init, zombies) in by_init {
         let Some(namespace) = of_init.get(&init) else { continue };
         let process = find(init);
+        // An init that is blocked, stopped or frozen cannot reap its children yet.
         if asleep.contains(&init)
             || process.is_some_and(|it| source.is_stopped(it) || source.is_frozen(it))
         {
@@ -154,8 +152,7 @@ mod tests {
         Process { ppid, state: 'Z', threads: NonZeroU32::new(threads), ..process(nspid, Some(2)) }
     }
 
-    /// Returns the diagnostics (messages and PIDs) about a host with a shell (PID 5), a live
-    /// namespace with init 6, and a dead namespace with init 7.
+    /// Returns the diagnostics for a host with a shell (5), a live init (6) and a dead init (7).
     fn diagnostics(zombies: Vec<Process>, never_reaped: &'static [u32]) -> Vec<(String, Vec<u32>)> {
         let mut namespaces = vec![namespace(1, None), namespace(2, Some(1)), namespace(3, Some(1))];
         for (namespace, init) in namespaces.iter_mut().zip([1, 6, 7]) {
