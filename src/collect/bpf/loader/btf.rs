@@ -1,13 +1,9 @@
-//! Reads type information in the BPF Type Format (BTF): the kernel's types, and the types that an
-//! object file declares.
+//! Reads type information of the kernel or of an object file in the BPF Type Format (BTF).
 //!
-//! pidns does not use a library for this, because a library would slow down startup. aya searches
-//! the kernel's 150,000 types linearly for each name, which takes 85 to 180 ms. libbpf-rs takes 34
-//! ms, and needs a C compiler at build time. This module finds all names in one pass over the
-//! types.
+//! pidns does not use the library aya, which searches the kernel's 150,000 types once per name (85
+//! to 180 ms). This module finds all names in one pass.
 //!
-//! The ID of a type is its position in the type information, counted from 1. Type information is
-//! not trusted: every function returns `None` if the data is invalid.
+//! Type IDs count from 1. Every function returns `None` if the data is invalid.
 
 use super::bytes::{offset_at, part, text_at, u16_at, u32_at};
 
@@ -33,23 +29,19 @@ mod kind {
     pub const ENUM64: u32 = 19;
 }
 
-/// Number of types per stored offset. A search for a type starts at the last stored offset before
-/// the type.
+/// Number of types between two offsets in `Btf::starts`.
 const STRIDE: usize = 16;
 
-/// Maximum number of typedefs and qualifiers (such as `const`) around a type. The limit prevents an
-/// endless loop if invalid data contains a cycle.
+/// Maximum number of typedefs and qualifiers (such as `const`) around a type.
 const MAX_QUALIFIERS: usize = 32;
 
-/// Maximum number of structs and unions to search for one member. The limit prevents an endless
-/// loop if invalid data contains a cycle.
+/// Maximum number of structs and unions to search for one member.
 const MAX_ANONYMOUS: usize = 256;
 
 /// Size of a pointer in bytes.
 const POINTER: u32 = 8;
 
-/// The IDs of the types with the requested names, in the order of the request; `None` for a name
-/// that does not exist.
+/// For each requested name, the ID of the type with this name, if any.
 type TypeIds = Vec<Option<u32>>;
 
 /// The type information (BTF) of the kernel or of an object file.
@@ -60,7 +52,7 @@ pub struct Btf<'a> {
     starts: Vec<u32>,
 }
 
-/// A type in BTF: the fields that all kinds of types have in common, and the remaining bytes.
+/// A type in BTF.
 #[derive(Clone, Copy)]
 struct Type<'a> {
     name: u32,
@@ -69,9 +61,9 @@ struct Type<'a> {
     has_widths: bool,
     /// Number of members, enumerators or parameters.
     count: usize,
-    /// Depending on the kind, the size in bytes, or the ID of the type that this type refers to.
+    /// The size in bytes or the ID of the target type, depending on the kind.
     size_or_target: u32,
-    /// The bytes after the common fields. Their meaning depends on the kind.
+    /// The bytes after the common fields, such as the members of a struct.
     rest: &'a [u8],
 }
 
@@ -84,8 +76,7 @@ pub struct Member {
 }
 
 impl<'a> Btf<'a> {
-    /// Reads all types. Finds the structs and unions named in `structs`, and the functions named in
-    /// `functions`. If several types have the same name, uses the first of them.
+    /// Reads all types, and finds structs, unions and functions by name.
     pub fn read(
         bytes: &'a [u8],
         structs: &[&[u8]],
@@ -143,6 +134,7 @@ impl<'a> Btf<'a> {
     /// Returns the underlying type, without typedefs and qualifiers (such as `const`).
     fn unqualified(&self, id: u32) -> Option<Type<'a>> {
         let mut it = self.get(id)?;
+        // Invalid types can form a cycle.
         for _ in 0..MAX_QUALIFIERS {
             if !matches!(it.kind, kind::TYPEDEF..=kind::RESTRICT | kind::TYPE_TAG) {
                 return Some(it);
@@ -152,8 +144,7 @@ impl<'a> Btf<'a> {
         None
     }
 
-    /// Returns the size in bytes of a number, enum, pointer, struct or union; `None` for other
-    /// kinds.
+    /// Returns the size in bytes of a number, enum, pointer, struct or union.
     pub fn size(&self, id: u32) -> Option<u32> {
         let it = self.unqualified(id)?;
         match it.kind {
@@ -165,7 +156,7 @@ impl<'a> Btf<'a> {
         }
     }
 
-    /// Returns the type ID of an array's elements; `None` if the type is not an array.
+    /// Returns the element type of an array, or `None` if the type is not an array.
     pub fn element(&self, array: u32) -> Option<u32> {
         let it = self.unqualified(array)?;
         (it.kind == kind::ARRAY).then(|| u32_at(it.rest, 0))?
@@ -178,14 +169,14 @@ impl<'a> Btf<'a> {
         Some((self.text(name)?, member?.type_id))
     }
 
-    /// Finds a member of a struct or union by name, including members of anonymous structs and
-    /// unions inside it.
+    /// Finds a member by name, including members of nested anonymous structs and unions.
     pub fn member(&self, id: u32, name: &[u8]) -> Option<Member> {
         let mut left = MAX_ANONYMOUS;
         self.member_within(id, name, &mut left)
     }
 
     fn member_within(&self, id: u32, name: &[u8], left: &mut usize) -> Option<Member> {
+        // Invalid types can form a cycle.
         *left = left.checked_sub(1)?;
         let mut anonymous = Vec::new();
         for (text, member) in self.unqualified(id)?.members()? {
@@ -208,8 +199,7 @@ impl<'a> Btf<'a> {
 struct NameSearch<'a> {
     wanted: &'a [&'a [u8]],
     found: TypeIds,
-    /// For each byte, `true` if a wanted name starts with this byte. A comparison of the first byte
-    /// rules out nearly all other types.
+    /// For each byte value, `true` if a wanted name starts with this byte.
     first: [bool; 256],
 }
 
@@ -222,15 +212,16 @@ impl<'a> NameSearch<'a> {
         Self { wanted, found: vec![None; wanted.len()], first }
     }
 
-    /// Records `id` if the type's name is wanted and has no ID yet. `name` is the offset of the
-    /// type's name in `strings`.
+    /// Records the type `id` if its name, at offset `name` in `strings`, is wanted.
     fn find(&mut self, strings: &[u8], name: u32, id: u32) {
         let Some(name) = offset(name).and_then(|name| strings.get(name..)) else { return };
+        // A comparison of the first byte rules out nearly all types.
         if !name.first().is_some_and(|&letter| self.first[usize::from(letter)]) {
             return;
         }
         for (wanted, found) in self.wanted.iter().zip(&mut self.found) {
             if is_named(name, wanted) {
+                // If several types have the same name, keep the first.
                 found.get_or_insert(id);
             }
         }
@@ -238,8 +229,7 @@ impl<'a> NameSearch<'a> {
 }
 
 impl<'a> Type<'a> {
-    /// Returns three properties of the type at offset `at`: its kind, the offset of its name, and
-    /// its length in bytes.
+    /// Returns the kind, the offset of the name, and the length in bytes of the type at `at`.
     fn header(types: &[u8], at: usize) -> Option<(u32, u32, usize)> {
         let [n0, n1, n2, n3, i0, i1, i2, i3] = *types.get(at..)?.first_chunk()?;
         let info = u32::from_le_bytes([i0, i1, i2, i3]);
@@ -271,8 +261,7 @@ impl<'a> Type<'a> {
         Some((found, length))
     }
 
-    /// Returns the members of a struct or union: the offset of each name, and the [`Member`];
-    /// `None` in place of a bit field.
+    /// Returns the name offset of each member, and the [`Member`] unless it is a bit field.
     fn members(self) -> Option<impl Iterator<Item = (u32, Option<Member>)> + use<'a>> {
         if !matches!(self.kind, kind::STRUCT | kind::UNION) {
             return None;
@@ -322,8 +311,7 @@ mod tests {
 
     #[test]
     fn finds_a_member_inside_an_anonymous_union() {
-        // Type 4 is `struct outer { int a; union { int b; int list[3]; }; }`. Types 1 to 3 are the
-        // types of its members.
+        // Type 4 is `struct outer { int a; union { int b; int list[3]; }; }`.
         let words = [
             &INT[..],
             &[0, kind::ARRAY << 24, 0, 1, 1, 3],
@@ -346,8 +334,7 @@ mod tests {
 
     #[test]
     fn cyclic_types_end_the_search() {
-        // Type 1 is a typedef of itself. Type 2 is a struct with two anonymous members of its own
-        // type.
+        // Type 1 is a typedef of itself, and type 2 is a struct that contains itself twice.
         let words =
             [&[1, kind::TYPEDEF << 24, 1][..], &[5, kind::STRUCT << 24 | 2, 8, 0, 2, 0, 0, 2, 0]]
                 .concat();

@@ -1,5 +1,4 @@
-//! Reads little-endian numbers and NUL-terminated strings at an offset. Every function returns
-//! `None` if the data is too short.
+//! Reads numbers and strings at an offset, and returns `None` if the data is too short.
 
 pub fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..)?.first_chunk().map(|bytes| u16::from_le_bytes(*bytes))

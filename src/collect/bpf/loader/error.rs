@@ -1,5 +1,4 @@
-//! The reasons why a BPF program could not be loaded or run. `Display` shows all underlying errors
-//! on one line.
+//! The reasons why a BPF program could not be loaded or run.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -7,8 +6,7 @@ use std::io;
 
 use rustix::io::Errno;
 
-/// The file with the kernel's type information (BTF). Available since Linux 5.4, if the kernel was
-/// built with `CONFIG_DEBUG_INFO_BTF`.
+/// File of the kernel's type information (Linux 5.4 or later with `CONFIG_DEBUG_INFO_BTF`).
 pub const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
 
 /// The reason why a BPF program could not be loaded or run.
@@ -18,8 +16,7 @@ pub enum LoadError {
     UnreadableTypes(io::Error),
     /// The type information of the kernel is not valid BTF.
     InvalidTypes,
-    /// The kernel has no type, field or function with this name, or the field has a different size
-    /// than pidns expects.
+    /// The kernel lacks this type, field or function, or the size of the field differs.
     Missing(String),
     /// The object file built into pidns is invalid.
     InvalidObject,
@@ -34,7 +31,7 @@ pub enum LoadError {
     Rejected {
         /// The error that bpf(2) returned.
         errno: Errno,
-        /// The reason for the rejection: the last line of the verifier's log before the statistics.
+        /// The last line of the verifier's log before its statistics.
         reason: String,
     },
 }
@@ -69,4 +66,5 @@ impl fmt::Display for LoadError {
     }
 }
 
+// `Display` already shows the underlying error, so `source` must not return it.
 impl StdError for LoadError {}

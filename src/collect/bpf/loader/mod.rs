@@ -1,16 +1,16 @@
 //! Loads BPF iterator programs into the running kernel and reads their records.
 //!
-//! A BPF iterator is a program that the kernel runs once per object, such as a task or an open
-//! file. Reading from the iterator's descriptor runs the program and returns the data that the
-//! program writes.
+//! The kernel runs a BPF iterator program once per object, such as a task or an open file. Reading
+//! from the iterator's descriptor runs the program and returns its records.
 //!
-//! The programs are compiled once, but the offsets of struct fields differ between kernels. The
-//! object file records which field each instruction accesses. The loader fills in the field's
-//! offset in the running kernel (CO-RE, "compile once, run everywhere").
+//! The offsets of struct fields differ between kernels. The object file names the field that each
+//! instruction accesses, and the loader fills in the offset (CO-RE, "compile once, run
+//! everywhere").
 //!
 //! - `object` reads an object file and adapts a program to the running kernel
-//! - `btf` reads type information (BTF); `bytes` reads numbers and strings for `object` and `btf`
-//! - `syscall` calls bpf(2) and maps memory; no other file here has `unsafe` code
+//! - `btf` reads type information (BTF)
+//! - `bytes` reads numbers and strings for `object` and `btf`
+//! - `syscall` contains all `unsafe` code, which calls bpf(2) and maps memory
 //! - `error` defines the reasons why a program could not be loaded or run
 
 mod btf;
@@ -62,12 +62,10 @@ impl LoadedObject {
 pub struct IteratorProgram(OwnedFd);
 
 impl IteratorProgram {
-    /// Opens an iterator. Reading from the iterator runs the program for each kernel object of its
-    /// type, such as a task. The program can read `flags`, the status flags of the iterator's
-    /// descriptor.
+    /// Opens an iterator for all tasks, or for the task with the TID `tid`.
     ///
-    /// If `tid` is given, the iterator visits only the task with this TID. Before Linux 6.1, the
-    /// kernel ignores `tid`, and the iterator visits all tasks.
+    /// The program can read `flags`, the status flags of the iterator's descriptor. Before Linux
+    /// 6.1, the kernel ignores `tid`.
     pub fn open(&self, flags: OFlags, tid: Option<u32>) -> Result<RecordIterator, LoadError> {
         let iterator = syscall::open_iterator(&self.0, tid)?;
         fcntl_setfl(&iterator, flags)
@@ -75,8 +73,7 @@ impl IteratorProgram {
         Ok(RecordIterator(iterator))
     }
 
-    /// Runs the BPF program for all kernel objects of its type (such as tasks), and passes each
-    /// record to `take`. Records are `size` bytes long.
+    /// Runs the program, and passes each record of `size` bytes to `take`.
     pub fn read_records<E: From<LoadError>>(
         &self,
         size: usize,
@@ -86,27 +83,26 @@ impl IteratorProgram {
     }
 }
 
-/// An open BPF iterator. Its program writes records of a fixed size.
+/// An open BPF iterator that returns records of a fixed size.
 pub struct RecordIterator(OwnedFd);
 
 impl RecordIterator {
-    /// Reads all records and passes each record to `take`. Records are `size` bytes long.
+    /// Reads all records of `size` bytes, and passes each record to `take`.
     ///
-    /// Each read returns at most `at_once` records, and at most 32 KiB. A slow program needs a
-    /// small `at_once`, because signals are handled only between reads.
+    /// A slow program needs a small `at_once`, because signals are handled only between reads.
     pub fn read<E: From<LoadError>>(
         &self,
         size: usize,
         at_once: usize,
         mut take: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
+        // The kernel returns at most 32 KiB per read.
         let mut buffer = vec![0; size * at_once];
         loop {
             let length = match rustix::io::read(&self.0, &mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(length) => length,
-                // EAGAIN means that a million objects in a row had no record. EINTR means that a
-                // signal arrived. The next read continues with the next object.
+                // A million objects in a row had no record (EAGAIN), or a signal arrived (EINTR).
                 Err(Errno::AGAIN | Errno::INTR) => continue,
                 Err(errno) => {
                     return Err(LoadError::Call { call: "read(BPF iterator)", errno }.into());

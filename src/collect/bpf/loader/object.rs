@@ -1,17 +1,15 @@
 //! Reads the BPF object files built into pidns and adapts their programs to the running kernel.
 //!
-//! pidns does not use a library for this, because a library would slow down startup: aya takes 85
-//! to 180 ms. libbpf-rs takes 34 ms, and needs a C compiler at build time. This module and `btf`
-//! together take 2 to 3 ms.
+//! pidns does not use a library, because a library would slow down startup. aya takes 85 to 180 ms.
+//! libbpf-rs takes 34 ms, and needs a C compiler at build time. This module and `btf` together take
+//! 2 to 3 ms.
 //!
 //! An object file is an ELF file from clang (64 bits, little-endian) with these sections:
 //!
 //! - one section per program, named after the program, with its instructions (8 bytes each)
-//! - `.rel` followed by the program's name: lists the instructions that refer to a function of the
-//!   same program, or to a map
-//! - `.BTF`: describes the types that the source declares
-//! - `.BTF.ext`: contains a table of each program's functions, and a table of the instructions that
-//!   depend on the running kernel (CO-RE relocations)
+//! - `.rel` and the program's name: the instructions that refer to its functions or to a map
+//! - `.BTF`: the types that the source declares
+//! - `.BTF.ext`: the functions and the CO-RE relocations of each program
 
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
@@ -22,12 +20,10 @@ use super::error::LoadError;
 /// Size of an instruction in bytes.
 const INSTRUCTION: usize = 8;
 
-/// Opcode for loading a 64-bit constant. An instruction with this opcode has twice the usual
-/// length.
+/// Opcode of the double-length instruction that loads a 64-bit constant.
 const LOAD_CONSTANT: u8 = 0x18;
 
-/// Source register value that marks the load of a function's address (`BPF_PSEUDO_FUNC`). The
-/// source register is the upper half of an instruction's second byte.
+/// Source register value that marks the load of a function's address (`BPF_PSEUDO_FUNC`).
 const PSEUDO_FUNCTION: u8 = 4;
 
 /// Source register value that marks the load of a map's descriptor (`BPF_PSEUDO_MAP_FD`).
@@ -38,8 +34,7 @@ const SYMBOL: usize = 24;
 
 /// The kernel function (kfunc) that tells the verifier the type of a pointer (since Linux 6.2).
 pub const RDONLY_CAST: &str = "bpf_rdonly_cast";
-/// Placeholder in the object files for the BTF ID of [`RDONLY_CAST`], which differs between
-/// kernels.
+/// Placeholder in the object files for the BTF ID of [`RDONLY_CAST`].
 const RDONLY_CAST_PLACEHOLDER: i32 = 0x7dcb_0001;
 
 /// Opcode of a call.
@@ -48,9 +43,9 @@ const CALL: u8 = 0x85;
 /// Source register value that marks the call of a kernel function (`BPF_PSEUDO_KFUNC_CALL`).
 const PSEUDO_KFUNC: u8 = 2;
 
-/// A call of a nonexistent helper function, used in place of each access to an optional field that
-/// the kernel lacks. The verifier accepts the call, because the program first tests whether the
-/// field exists.
+/// The replacement for each access to an optional field that the kernel lacks.
+///
+/// A test for the field comes first, so the verifier never reaches this invalid call.
 const UNREACHABLE: [u8; INSTRUCTION] = [CALL, 0, 0, 0, 0x10, 0x23, 0xad, 0x0b];
 
 /// Kinds of CO-RE relocations (`bpf_core_relo_kind` in the kernel).
@@ -65,7 +60,7 @@ mod relocation {
 pub struct ProgramSpec<'a> {
     /// The section of the object file that contains the program.
     pub section: &'static str,
-    /// The program's name in the kernel, as `bpftool prog` lists it; at most 15 bytes.
+    /// The program's name in `bpftool prog`, at most 15 bytes.
     pub name: &'static str,
     /// The kernel function that declares the iterator's arguments, such as `bpf_iter_task`.
     pub iterator: &'static str,
@@ -76,8 +71,7 @@ pub struct ProgramSpec<'a> {
 /// A program that was adapted to the running kernel.
 pub struct Program {
     pub instructions: Vec<u8>,
-    /// The function table: for each function, the index of its first instruction, and the ID of its
-    /// type in [`Object::types`].
+    /// For each function, the index of its first instruction and its type ID in [`Object::types`].
     pub functions: Vec<u8>,
     /// BTF ID of the kernel function that [`ProgramSpec::iterator`] names.
     pub iterator: u32,
@@ -91,8 +85,7 @@ pub struct Object {
     extension: &'static [u8],
 }
 
-/// A program before its CO-RE relocations are applied. The addresses of its functions and of its
-/// map are already filled in.
+/// A program before its CO-RE relocations are applied.
 struct RawProgram {
     instructions: Vec<u8>,
     functions: Vec<u8>,
@@ -100,7 +93,7 @@ struct RawProgram {
 }
 
 impl Object {
-    /// Finds the sections of a BPF object file; `None` if the file is invalid.
+    /// Finds the sections of a BPF object file.
     pub fn read(bytes: &'static [u8]) -> Option<Self> {
         Some(Self {
             bytes,
@@ -109,8 +102,7 @@ impl Object {
         })
     }
 
-    /// Adapts a program to the running kernel. `kernel` is the type information (BTF) of that
-    /// kernel.
+    /// Adapts a program to the kernel with the type information (BTF) `kernel`.
     pub fn program(&self, spec: ProgramSpec<'_>, kernel: &[u8]) -> Result<Program, LoadError> {
         let missing = |name: &[u8]| LoadError::Missing(String::from_utf8_lossy(name).into_owned());
         let (own, ..) = Btf::read(self.types, &[], &[]).ok_or(LoadError::InvalidObject)?;
@@ -144,21 +136,19 @@ impl Object {
             };
             patch_value(&mut instructions, it.at, value).ok_or(LoadError::InvalidObject)?;
         }
-        // Report missing fields first. If only the cast function is missing, pidns falls back to
-        // the object file for older kernels, which needs the same fields.
+        // Report missing fields first, because the fallback without the cast needs the same fields.
         patch_casts(&mut instructions, cast).ok_or_else(|| missing(RDONLY_CAST.as_bytes()))?;
         let iterator = iterator.ok_or_else(|| missing(spec.iterator.as_bytes()))?;
         Ok(Program { instructions, functions, iterator })
     }
 
-    /// Reads a program, its functions and its relocations; `None` if the object file is invalid.
+    /// Reads a program, its functions and its relocations.
     fn raw_program(&self, spec: ProgramSpec<'_>, own: &Btf<'static>) -> Option<RawProgram> {
         let mut instructions = section(self.bytes, spec.section.as_bytes())?.to_vec();
         self.patch_addresses(spec, &mut instructions)?;
         let mut functions = Vec::new();
         for entry in self.extension_records(own, FUNCTION_TABLE, spec.section)? {
-            // The object file contains the function's offset in bytes, but the kernel expects the
-            // index of an instruction.
+            // The kernel expects the index of an instruction in place of an offset in bytes.
             let first = u32_at(entry, 0)? / u32::try_from(INSTRUCTION).ok()?;
             functions.extend(first.to_le_bytes());
             functions.extend(u32_at(entry, 4)?.to_le_bytes());
@@ -169,22 +159,19 @@ impl Object {
         Some(RawProgram { instructions, functions, relocations })
     }
 
-    /// Writes the distance to a function, or the descriptor of the map, into each instruction that
-    /// refers to the function or map.
-    ///
-    /// In the object file, the map is an undefined symbol. An instruction that refers to a function
-    /// contains the function's offset in bytes.
+    /// Fills in the distance to each referenced function, and the descriptor of the map.
     fn patch_addresses(&self, spec: ProgramSpec<'_>, instructions: &mut [u8]) -> Option<()> {
         let symbols = section(self.bytes, b".symtab")?;
         let relocations = section(self.bytes, format!(".rel{}", spec.section).as_bytes());
         for relocation in relocations.unwrap_or_default().chunks_exact(16) {
             let at = long_offset_at(relocation, 0)?;
             let symbol = offset_at(relocation, 12)?.checked_mul(SYMBOL)?;
+            // The map is an undefined symbol.
             let is_defined = u16_at(symbols, symbol.checked_add(6)?)? != 0;
             let (mark, value) = if is_defined {
+                // The object file contains the function's offset in bytes.
                 let start = i32::try_from(offset_at(instructions, at.checked_add(4)?)?).ok()?;
-                // The kernel expects the distance from the next instruction to the function, as a
-                // number of instructions.
+                // The kernel counts the distance in instructions, from the next instruction on.
                 let next = i32::try_from(at + INSTRUCTION).ok()?;
                 (PSEUDO_FUNCTION, (start - next) / i32::try_from(INSTRUCTION).ok()?)
             } else {
@@ -195,14 +182,14 @@ impl Object {
             if *opcode != LOAD_CONSTANT {
                 return None;
             }
+            // The source register is the upper half of this byte.
             *registers |= mark << 4;
             *constant = value.to_le_bytes();
         }
         Some(())
     }
 
-    /// Returns the records about one section from a table in `.BTF.ext`. `table_at` is the position
-    /// of the table's offset in the `.BTF.ext` header.
+    /// Returns the records about one section from a table in `.BTF.ext`.
     fn extension_records(
         &self,
         own: &Btf<'static>,
@@ -231,7 +218,7 @@ const FUNCTION_TABLE: usize = 8;
 /// Position of the CO-RE relocation table's offset (`core_relo_off`) in the `.BTF.ext` header.
 const RELOCATION_TABLE: usize = 24;
 
-/// A CO-RE relocation: an instruction with a value that depends on the running kernel.
+/// An instruction with a value that depends on the running kernel (CO-RE relocation).
 struct Relocation<'a> {
     /// Offset of the instruction, in bytes.
     at: usize,
@@ -241,7 +228,7 @@ struct Relocation<'a> {
     name: &'a [u8],
     /// The path from the struct to the field, as member numbers and array indices, such as `:1:0`.
     access: &'a str,
-    /// The kind of relocation: one of the constants in [`relocation`].
+    /// One of the constants in [`relocation`].
     kind: u32,
 }
 
@@ -253,8 +240,7 @@ impl<'a> Relocation<'a> {
             at: offset_at(entry, 0)?,
             id,
             name: own.name(id)?,
-            // The access string of a CO-RE relocation (such as `0:1:0`) begins with an index into
-            // an array of structs. Only index 0 is supported.
+            // The first number is an index into an array of structs, and must be 0.
             access: access.strip_prefix('0')?,
             kind: u32_at(entry, 12)?,
         })
@@ -268,8 +254,7 @@ impl<'a> Relocation<'a> {
         self.access.split(':').skip(1).map(|step| step.parse().ok())
     }
 
-    /// Returns the offset of the field in the kernel's struct `kernel_id`; `None` if the field is
-    /// missing or has a different size there.
+    /// Returns the field's offset in the kernel's struct, if the field has the same size there.
     fn find(&self, own: &Btf<'_>, kernel: &Btf<'_>, kernel_id: u32) -> Option<u32> {
         let (mut here, mut there) = (self.id, Member { offset: 0, type_id: kernel_id });
         for step in self.steps() {
@@ -286,8 +271,7 @@ impl<'a> Relocation<'a> {
                 there = Member { offset: there.offset.checked_add(inner.offset)?, ..inner };
             }
         }
-        // The C sources declare structs and arrays only in part, so do not compare their sizes with
-        // the kernel's.
+        // Do not compare structs and arrays, which the C sources declare only in part.
         let is_partial = own.member_at(here, 0).is_some() || own.element(here).is_some();
         (is_partial || own.size(here) == kernel.size(there.type_id)).then_some(there.offset)
     }
@@ -308,8 +292,7 @@ impl<'a> Relocation<'a> {
     }
 }
 
-/// Patches every call to [`RDONLY_CAST`] with the function's BTF ID, `id`. Returns `None` if there
-/// is such a call but `id` is `None`.
+/// Writes `id`, the BTF ID of [`RDONLY_CAST`], into every call to this function.
 fn patch_casts(instructions: &mut [u8], id: Option<u32>) -> Option<()> {
     let mut at = 0;
     while let Some([opcode, registers, _, _, value @ ..]) =
@@ -324,8 +307,7 @@ fn patch_casts(instructions: &mut [u8], id: Option<u32>) -> Option<()> {
     Some(())
 }
 
-/// Writes `value` into the offset of a load or store, or into the constant of any other
-/// instruction. If `value` is `None`, replaces the instruction with [`UNREACHABLE`].
+/// Writes `value` into an instruction, or [`UNREACHABLE`] in place of the instruction.
 fn patch_value(instructions: &mut [u8], at: usize, value: Option<u32>) -> Option<()> {
     let instruction = instructions.get_mut(at..)?.first_chunk_mut::<INSTRUCTION>()?;
     let Some(value) = value else {
@@ -333,6 +315,7 @@ fn patch_value(instructions: &mut [u8], at: usize, value: Option<u32>) -> Option
         return Some(());
     };
     let [opcode, _, offset @ .., _, _, _, _] = instruction;
+    // A load or store contains the value as its offset.
     if matches!(*opcode & 7, 1..=3) {
         *offset = i16::try_from(value).ok()?.to_le_bytes();
     } else {
@@ -385,8 +368,7 @@ mod tests {
             (LIMITS, "numbers", "bpf_iter_task"),
             (LIMITS, "users", "bpf_iter_task"),
         ];
-        // The tests do not load programs into the kernel, so any descriptor can stand in for the
-        // map's descriptor.
+        // No test loads a program, so the map can be any descriptor.
         let map: &'static std::fs::File =
             Box::leak(Box::new(std::fs::File::open("/dev/null").unwrap()));
         let map = Some(map.as_fd());
@@ -399,8 +381,7 @@ mod tests {
     #[test]
     fn finds_every_field_in_the_types_of_the_object_itself() {
         for (object, spec) in all() {
-            // The test uses the object file's BTF in place of the kernel's. This BTF contains all
-            // structs, but no kernel functions. So loading fails because a function is missing.
+            // The object file's own BTF contains all structs, but no kernel functions.
             let error = object.program(spec, object.types).err().map(|error| error.to_string());
             let missing = if ptr::eq(object.bytes, TASK) { RDONLY_CAST } else { spec.iterator };
             let expected = format!("this kernel has no {missing} in the form that pidns expects");
@@ -408,8 +389,7 @@ mod tests {
         }
     }
 
-    /// Loads the program in `section` for a kernel without the type or field `name`, and returns
-    /// the error message.
+    /// Returns the error for a kernel without the type or field `name`.
     fn error_without(section: &str, name: &[u8]) -> String {
         let (object, spec) = all().into_iter().find(|(_, it)| it.section == section).unwrap();
         let mut types = object.types.to_vec();
@@ -425,8 +405,7 @@ mod tests {
         let of_processes = |name: &[u8]| error_without("processes", name);
         assert!(of_processes(b"\0start_boottime\0").contains("task_struct.start_boottime"));
         assert!(of_processes(b"\0signal_struct\0").contains("signal_struct."));
-        // The program checks whether the field `ns_id` exists, so a missing `ns_id` is not an
-        // error. Loading fails for another reason: the test's BTF has no function `bpf_iter_task`.
+        // The field `ns_id` is optional, so the error names the missing function.
         assert!(of_processes(b"\0ns_id\0").contains("bpf_iter_task"));
     }
 
@@ -467,8 +446,7 @@ mod tests {
     fn patches_the_calls_of_the_cast_function_only() {
         let placeholder = RDONLY_CAST_PLACEHOLDER.to_le_bytes();
         let call = |registers, [a, b, c, d]: [u8; 4]| [CALL, registers, 0, 0, a, b, c, d];
-        // The code has three instructions: a load of a 64-bit constant, a call of a helper
-        // function, and `last`. The second half of the constant looks like a call.
+        // The second half of the 64-bit constant looks like a call of the cast function.
         let long = [[LOAD_CONSTANT, 1, 0, 0, 0, 0, 0, 0], call(0, placeholder)].concat();
         let code = |last: [u8; 8]| [&long[..], &call(0, [14, 0, 0, 0]), &last].concat();
         let (mut patched, mut none) = (code(call(0, placeholder)), code(call(0, [35, 0, 0, 0])));

@@ -1,5 +1,4 @@
-//! Calls bpf(2), and maps BPF arrays and the kernel's type information (BTF) into memory. All
-//! `unsafe` code of `bpf` is in this file.
+//! Contains all `unsafe` code of `bpf`, which calls bpf(2) and maps memory.
 
 #![allow(unsafe_code)]
 
@@ -15,7 +14,7 @@ use rustix::io::{Errno, Result as SysResult};
 use super::error::{KERNEL_TYPES, LoadError};
 use super::object::Program;
 
-/// Maximum size of the kernel's type information, in bytes. The usual size is 5 to 10 MB.
+/// Maximum size of the kernel's type information in bytes (usually 5 to 10 MB).
 const MAX_TYPES: u64 = 64 << 20;
 
 /// Size of the buffer for the verifier's log, in bytes.
@@ -35,7 +34,7 @@ const BPF_F_MMAPABLE: u32 = 1 << 10;
 const BPF_PROG_TYPE_TRACING: u32 = 26;
 const BPF_TRACE_ITER: u32 = 28;
 
-/// License of the BPF programs. The kernel allows some helper functions only in GPL programs.
+/// License of the BPF programs, including the GPL that some helper functions require.
 const LICENSE: &std::ffi::CStr = c"Dual MIT/GPL";
 
 /// The type information (BTF) of the running kernel.
@@ -53,8 +52,7 @@ impl KernelTypes {
     }
 
     fn open_file() -> io::Result<Self> {
-        // A FIFO may be mounted over the BTF file. O_NONBLOCK prevents open(2) from waiting for a
-        // writer. The check below then rejects the FIFO.
+        // O_NONBLOCK keeps open(2) from waiting if a FIFO is mounted over the BTF file.
         let mut file =
             File::options().read(true).custom_flags(libc::O_NONBLOCK).open(KERNEL_TYPES)?;
         let metadata = file.metadata()?;
@@ -68,9 +66,8 @@ impl KernelTypes {
         if let Ok(mapping) = Mapping::new(file.as_fd(), length, libc::MAP_PRIVATE) {
             return Ok(Self::Mapped(mapping));
         }
-        // An ordinary allocation would abort pidns if the address space is limited (RLIMIT_AS).
-        // `try_reserve_exact` returns an error instead, and pidns falls back to /proc.
         let mut bytes = Vec::new();
+        // With little address space (RLIMIT_AS), an ordinary allocation would abort pidns.
         bytes.try_reserve_exact(length).map_err(|_| Errno::NOMEM)?;
         file.by_ref().take(metadata.len()).read_to_end(&mut bytes)?;
         Ok(Self::Read(bytes))
@@ -109,9 +106,8 @@ impl Deref for Mapping {
 
     fn deref(&self) -> &[u8] {
         // SAFETY: `length` bytes are mapped for the lifetime of `self`, and all are initialized.
-        // The bytes do not change. The kernel's BTF file cannot be written and keeps its length. An
-        // array is mapped only during `Array::copy`, while the program that writes to the array is
-        // not running.
+        // The kernel's BTF file does not change. No program writes to an array during
+        // `Array::copy`.
         unsafe { slice::from_raw_parts(self.address.cast(), self.length) }
     }
 }
@@ -123,12 +119,11 @@ impl Drop for Mapping {
     }
 }
 
-/// The arguments of a bpf(2) command: the first fields of `union bpf_attr`. The kernel treats all
-/// later fields as zero.
+/// The arguments of a bpf(2) command, as the first fields of `union bpf_attr`.
 ///
 /// # Safety
-/// Each pointer must point to initialized memory of the given length, which is writable if the
-/// command writes to it.
+/// Each pointer must point to initialized memory of the given length. Memory that the command
+/// writes to must be writable.
 unsafe trait Arguments {}
 
 #[repr(C)]
@@ -153,8 +148,7 @@ struct LoadTypes {
     padding: u32,
 }
 
-// SAFETY: only `load_types` creates `LoadTypes`. The pointer to the types comes from a slice that
-// outlives the call. The log pointer is null.
+// SAFETY: only `load_types` creates `LoadTypes`, from a slice that outlives the call.
 unsafe impl Arguments for LoadTypes {}
 
 #[repr(C)]
@@ -194,14 +188,13 @@ struct CreateLink {
     target: u32,
     attach_type: u32,
     flags: u32,
-    /// The first field of `union bpf_iter_link_info`: the TID of the only task to visit.
+    /// The TID of the only task to visit (the first field of `union bpf_iter_link_info`).
     tid: *const u32,
     tid_size: u32,
     padding: u32,
 }
 
-// SAFETY: only `open_iterator` creates `CreateLink`, from a pointer that is null or outlives the
-// call.
+// SAFETY: only `open_iterator` creates `CreateLink`, and `tid` is null or outlives the call.
 unsafe impl Arguments for CreateLink {}
 
 #[repr(C)]
@@ -213,16 +206,14 @@ struct CreateIterator {
 // SAFETY: the struct contains no pointer.
 unsafe impl Arguments for CreateIterator {}
 
-/// Calls bpf(2) with a command that returns a new descriptor. The kernel sets close-on-exec on that
-/// descriptor.
+/// Calls bpf(2) and returns the new descriptor, which has the close-on-exec flag.
 fn bpf<A: Arguments>(command: libc::c_int, arguments: &A) -> SysResult<OwnedFd> {
+    // The kernel treats the fields of `union bpf_attr` beyond `size` as zero.
     let size = size_of::<A>();
-    // SAFETY: the kernel reads `size` bytes of the arguments and follows their pointers, which are
-    // valid by the contract of `Arguments`.
+    // SAFETY: `arguments` has `size` bytes, and `Arguments` guarantees valid pointers.
     let done = unsafe { libc::syscall(libc::SYS_bpf, command, ptr::from_ref(arguments), size) };
     match RawFd::try_from(done) {
-        // SAFETY: each bpf(2) command in this file returns a new descriptor, which no other code
-        // owns.
+        // SAFETY: each bpf(2) command in this file returns a new descriptor that nothing else owns.
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         _ => Err(last_error()),
     }
@@ -240,16 +231,14 @@ fn length(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }
 
-/// A BPF array, to which a BPF program writes. BPF arrays can be mapped into memory since Linux
-/// 5.5.
+/// A BPF array that can be mapped into memory (since Linux 5.5).
 pub struct Array {
     map: OwnedFd,
     length: usize,
 }
 
 impl Array {
-    /// Creates an array of `count` elements, filled with zeros. `element` is the size of an element
-    /// in bytes, a multiple of 8.
+    /// Creates an array of `count` zeroed elements of `element` bytes, a multiple of 8.
     pub fn new(element: usize, count: u32) -> Result<Self, LoadError> {
         let arguments = CreateMap {
             kind: BPF_MAP_TYPE_ARRAY,
@@ -264,17 +253,14 @@ impl Array {
     }
 
     /// Returns a copy of the array.
-    ///
-    /// The array cannot change during the copy: the BPF program writes to it only during a read of
-    /// the iterator, and a read excludes `&mut self`.
     pub fn copy(&mut self) -> Result<Vec<u8>, LoadError> {
+        // `&mut self` keeps the array's owner from running the program during the copy.
         let mapping = Mapping::new(self.map.as_fd(), self.length, libc::MAP_SHARED);
         named("mmap(BPF array)", mapping).map(|mapping| mapping.to_vec())
     }
 }
 
-/// Creates a BPF hash map for BPF programs, with at most `count` entries. Keys are `key` bytes
-/// long, and values are 8 bytes long.
+/// Creates a BPF hash map for `count` entries, with keys of `key` bytes and 8-byte values.
 pub fn create_hash(key: u32, count: u32) -> Result<OwnedFd, LoadError> {
     let arguments = CreateMap {
         kind: BPF_MAP_TYPE_HASH,
@@ -292,8 +278,9 @@ impl AsFd for Array {
     }
 }
 
-/// Loads the type information (BTF) of an object file into the kernel. Fails with `EPERM` if
-/// `CAP_BPF` is missing or a seccomp filter forbids bpf(2).
+/// Loads the type information (BTF) of an object file into the kernel.
+///
+/// Fails with `EPERM` if `CAP_BPF` is missing or a seccomp filter forbids bpf(2).
 pub fn load_types(types: &[u8]) -> Result<OwnedFd, LoadError> {
     let arguments = LoadTypes {
         types: types.as_ptr(),
@@ -306,8 +293,7 @@ pub fn load_types(types: &[u8]) -> Result<OwnedFd, LoadError> {
     named(BPF_BTF_LOAD.1, bpf(BPF_BTF_LOAD.0, &arguments))
 }
 
-/// Loads a BPF program into the kernel. The program stays loaded while the returned descriptor is
-/// open.
+/// Loads a BPF program, which stays loaded while the returned descriptor is open.
 pub fn load_program(
     program: &Program,
     name: &str,
@@ -344,8 +330,7 @@ pub fn load_program(
         };
         bpf(BPF_PROG_LOAD.0, &arguments)
     };
-    // First load the program without a log, because writing the log takes longer than verifying the
-    // program.
+    // Try without a log first, because writing the log takes longer than the verification.
     let errno = match load(&mut []) {
         Err(errno @ (Errno::ACCESS | Errno::INVAL | Errno::TOOBIG)) => errno,
         other => return named(BPF_PROG_LOAD.1, other),
@@ -362,9 +347,9 @@ pub fn load_program(
     Err(LoadError::Rejected { errno, reason })
 }
 
-/// Opens an iterator for a BPF program. If `tid` is given, the iterator visits only the task with
-/// this TID in pidns's PID namespace. Before Linux 6.1, the kernel ignores `tid`.
+/// Opens an iterator for all tasks, or for the task `tid` in pidns's PID namespace.
 pub fn open_iterator(program: &OwnedFd, tid: Option<u32>) -> Result<OwnedFd, LoadError> {
+    // Before Linux 6.1, the kernel ignores the TID.
     let (tid, tid_size) = match &tid {
         Some(tid) => (ptr::from_ref(tid), 4),
         None => (ptr::null(), 0),

@@ -48,35 +48,29 @@ struct task_struct {
     struct cred *real_cred;
 } KERNEL;
 
-// RESERVED_PIDS in the kernel. Once the next PID of a namespace (idr_next) is higher,
-// the kernel no longer allocates PIDs below this value.
+// RESERVED_PIDS in the kernel.
 #define RESERVED 300
 // PID_MAX_LIMIT in the kernel on 64-bit machines.
 #define PID_MAX_LIMIT (1U << 22)
-// Maximum number of nested namespaces to visit: the kernel's limit for user namespaces,
-// which is higher than the limit for PID namespaces.
+// The kernel's limit for nested user namespaces, higher than for PID namespaces.
 #define MOST_LEVELS 34
-// Maximum number of calls to count_next(). Each call examines at least 64 PIDs.
+// Maximum number of calls to count_next(), each for at least 64 PIDs.
 #define MOST_STEPS (1 << 17)
-// Index of the element for PID namespaces in the kernel's arrays `ucount` and
-// `ucount_max` (UCOUNT_PID_NAMESPACES).
+// Index of PID namespaces in `ucount` and `ucount_max` (UCOUNT_PID_NAMESPACES).
 #define PID_NAMESPACES 1
 // Index of the element for tasks in `rlimit` and `rlimit_max` (UCOUNT_RLIMIT_NPROC).
 #define NPROC 0
 
-// A map with a key for each namespace or user that already has a record. The map
-// prevents counting the PIDs of a namespace once for each of its tasks. The loader
-// creates a separate map for each program.
+// A map of the namespaces or users for which this program already wrote a record.
 extern char written __attribute__((nodebug));
 
-// Adds a key to `written`. Returns 0 if the key is there already, or if the map is full.
+// Adds a key to `written`, or returns 0 if the map has the key or is full.
 INLINE int is_first(const void *key) {
     u64 value = 0;
     return !update(&written, key, &value, BPF_NOEXIST);
 }
 
-// If `task` is the leader of a process, returns the struct pid of the process. Otherwise, returns
-// 0.
+// Returns the struct pid of a process if `task` is its leader, otherwise 0.
 INLINE struct pid *leader(struct task_struct *task) {
     struct signal_struct *signal = 0;
     struct pid *pid = 0, *process = 0;
@@ -86,9 +80,9 @@ INLINE struct pid *leader(struct task_struct *task) {
     return pid == process ? pid : 0;
 }
 
-// Returns the index of the most significant set bit. (Clang 14 fails to compile
-// __builtin_clzll() for BPF.)
+// Returns the index of the most significant set bit.
 INLINE u32 highest_bit(u64 bits) {
+    // Clang 14 fails to compile __builtin_clzll() for BPF.
     u32 number = 0;
     for (u32 half = 32; half; half /= 2) {
         if (bits >> half) {
@@ -125,10 +119,7 @@ static long count_next(u64 step, struct look *look);
 NOINLINE static void write_numbers(struct look *look);
 static long climb(u64 number, struct look *look);
 
-// Writes a record about the namespace in which this task creates its children. For the
-// init of a namespace, also writes a record about that namespace. For pidns, also
-// writes records about its own namespace and all ancestors. No namespace gets two
-// records.
+// Writes records about the namespaces in which a process is init or creates children.
 SECTION("numbers") int pidns_numbers(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
     if (!task) return 0;
@@ -144,22 +135,25 @@ SECTION("numbers") int pidns_numbers(struct bpf_iter__task *context) {
     READ(proxy, task->nsproxy);
     if (proxy) READ(children, proxy->pid_ns_for_children);
     if ((u64)task == get_current_task()) {
+        // This process is pidns, so include the ancestors of its namespace.
         loop(MOST_LEVELS, climb, &look, 0);
     } else if (number_in(pid, level, look.at) == 1) {
+        // The process is the init of its namespace.
         write_numbers(&look);
     }
+    // The process creates its children in this namespace.
     look.at = children;
     write_numbers(&look);
     return 0;
 }
 
-// Writes a record about a namespace, and moves to its parent. Returns 1 to end the loop if there is
-// no parent.
+// Writes a record about a namespace, and moves to its parent.
 SECTION("numbers") static long climb(UNUSED u64 number, struct look *look) {
     struct pid_namespace *at = look->at, *parent = 0;
     write_numbers(look);
     READ(parent, at->parent);
     look->at = parent;
+    // A return value of 1 ends the loop.
     return !parent;
 }
 
@@ -178,6 +172,7 @@ SECTION("numbers") NOINLINE static void write_numbers(struct look *look) {
     if (EXISTS(at->pid_max)) READ(look->numbers.pid_max, at->pid_max);
     READ(cursor, at->idr.idr_next);
     READ(look->head, at->idr.idr_rt.xa_head);
+    // If the next PID is above RESERVED, the kernel never allocates one below RESERVED.
     look->numbers.first = cursor > RESERVED ? RESERVED : 1;
     look->next = look->numbers.first;
     look->end = look->numbers.pid_max ? look->numbers.pid_max : PID_MAX_LIMIT;
@@ -186,12 +181,9 @@ SECTION("numbers") NOINLINE static void write_numbers(struct look *look) {
     seq_write(look->seq, &look->numbers, sizeof(look->numbers));
 }
 
-// Counts the PIDs in use in the next leaf node of the namespace's IDR. Returns 1 to end
-// the loop after the last PID.
+// Counts the PIDs in use in the next leaf node of the namespace's IDR.
 SECTION("numbers") static long count_next(UNUSED u64 step, struct look *look) {
-    // Read the fields with READ(), although they are on the caller's stack. Otherwise,
-    // the verifier would track their values, and check the loop again for each possible
-    // value.
+    // Without READ(), the verifier would check the loop again for each possible value.
     void *entry = 0;
     u32 next = 0, end = 0, used = 0, above = 32;
     READ(entry, look->head);
@@ -222,8 +214,7 @@ SECTION("numbers") static long count_next(UNUSED u64 step, struct look *look) {
         above = shift;
         READ(entry, *(void **)(node + OFFSET(xa_node, slots) + 8 * (next >> shift & 63)));
     }
-    // The tree has no node for `next`, so all numbers of the missing node are free.
-    // Skip them.
+    // Skip the missing node, because all of its PIDs are free.
     u64 after = (((u64)next >> above) + 1) << above;
     look->next = after;
     look->numbers.is_whole = after >= end;
@@ -254,9 +245,7 @@ static long climb_users(u64 number, struct owner *owner);
 // A user in a user namespace.
 struct user { u32 inode, uid; };
 
-// Writes a record about the user of a process, and about each user who created the
-// process's user namespace or one of its ancestors. Skips the process if another
-// process of the same user was visited before.
+// Writes records about a process's user and the creators of its user namespaces.
 SECTION("users") int pidns_users(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
     if (!task || !leader(task)) return 0;
@@ -275,8 +264,7 @@ SECTION("users") int pidns_users(struct bpf_iter__task *context) {
     return 0;
 }
 
-// Writes a record about a user in a user namespace. Then moves to the user who created
-// that namespace. Returns 1 to end the loop at the initial user namespace.
+// Writes a record about a user, and moves to the creator of the user namespace.
 SECTION("users") static long climb_users(u64 number, struct owner *owner) {
     struct ucounts *at = owner->at, *above = 0;
     struct user_namespace *namespace = 0;
@@ -291,5 +279,6 @@ SECTION("users") static long climb_users(u64 number, struct owner *owner) {
     READ(owner->count.most_tasks, namespace->rlimit_max[NPROC]);
     READ(above, namespace->ucounts);
     owner->at = above;
+    // The initial user namespace has no creator.
     return !above;
 }

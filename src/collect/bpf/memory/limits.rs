@@ -1,5 +1,4 @@
-//! Reads counters from kernel memory: the number of PIDs in use in each PID namespace, and each
-//! user's numbers of tasks and PID namespaces. The kernel compares these counters with its limits.
+//! Reads counters of PIDs, tasks and PID namespaces from kernel memory.
 
 use std::collections::HashMap;
 use std::os::fd::AsFd as _;
@@ -20,14 +19,13 @@ const NUMBERS: usize = 32;
 /// Size in bytes of a record about a user (`struct user_count` in `limits.bpf.c`).
 const USER_COUNT: usize = 48;
 
-/// Size in bytes of the map key for a namespace: an inode number.
+/// Size in bytes of the map key for a namespace (an inode number).
 const NAMESPACE: u32 = 4;
 
 /// Size in bytes of the map key for a user (`struct user` in `limits.bpf.c`).
 const USER: u32 = 8;
 
-/// Maximum number of namespaces or users to read: the capacity of the map `written` in each BPF
-/// program. Further namespaces or users are skipped.
+/// Maximum number of namespaces or users that a BPF program records.
 const MAX_RECORDED: u32 = 1 << 16;
 
 /// The counters that the kernel compares with its limits.
@@ -35,9 +33,10 @@ const MAX_RECORDED: u32 = 1 << 16;
 pub struct KernelCounters {
     /// Maps the inode of each PID namespace to the counters of its PIDs.
     pub numbers: HashMap<u64, PidNumbers>,
-    /// The counters that apply to each user, keyed by user namespace (inode) and UID. The first
-    /// counter is the user's own. The other counters belong to the creators of the user namespace
-    /// and of its ancestors, innermost first. Empty before Linux 5.19.
+    /// The counters for each user namespace (inode) and UID; empty before Linux 5.19.
+    ///
+    /// The user's own counter comes first. The creators of the user namespace and of its ancestors
+    /// follow, innermost first.
     pub users: HashMap<(u64, u32), Vec<UserCount>>,
 }
 
@@ -48,8 +47,7 @@ pub struct PidNumbers {
     pub level: u32,
     /// Number of PIDs in use.
     pub allocated: u32,
-    /// `kernel.pid_max` of this namespace. `None` before Linux 6.14, because older kernels have one
-    /// value for all namespaces.
+    /// The namespace's own `kernel.pid_max`, which exists since Linux 6.14.
     pub pid_max: Option<u32>,
     /// The lowest PID that the kernel may allocate.
     first: u32,
@@ -62,14 +60,13 @@ pub struct PidNumbers {
 }
 
 impl PidNumbers {
-    /// Returns the number of free PIDs below the limit `pid_max` (`kernel.pid_max`); `None` if
-    /// unknown.
+    /// Returns the number of free PIDs below `pid_max`, or `None` if unknown.
     pub fn free(&self, pid_max: u32) -> Option<u32> {
         let is_known = self.is_whole && self.highest < pid_max;
         is_known.then(|| pid_max.saturating_sub(self.first).saturating_sub(self.used))
     }
 
-    /// Decodes a record; `None` if the record is invalid.
+    /// Decodes a record about a PID namespace.
     fn read(bytes: &[u8]) -> Option<(u64, Self)> {
         let [inode, level, allocated, pid_max, first, used, highest, is_whole] = words(bytes)?;
         let pid_max = Some(pid_max).filter(|&it| it != 0);
@@ -79,8 +76,7 @@ impl PidNumbers {
     }
 }
 
-/// The kernel's counters and limits for the tasks and PID namespaces of one user in one user
-/// namespace.
+/// The kernel's counters and limits of one user in one user namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserCount {
     /// Inode of the user namespace.
@@ -89,8 +85,7 @@ pub struct UserCount {
     pub uid: u32,
     /// Number of the user's tasks, as counted for `RLIMIT_NPROC`.
     pub tasks: u64,
-    /// Maximum of `tasks`; valid only if `above` is not 0. Otherwise, the process's own
-    /// `RLIMIT_NPROC` applies.
+    /// Limit of `tasks`, unless the process's own `RLIMIT_NPROC` applies (`above` is 0).
     pub most_tasks: u64,
     /// Number of PID namespaces charged to the user.
     pub namespaces: u64,
@@ -101,7 +96,7 @@ pub struct UserCount {
 }
 
 impl UserCount {
-    /// Decodes a record; `None` if the record is invalid.
+    /// Decodes a record about a user.
     fn read(bytes: &[u8]) -> Option<Self> {
         let [t0, t1, l0, l1, n0, n1, m0, m1, uid, inode, above, _] = words(bytes)?;
         Some(Self {
@@ -131,8 +126,7 @@ impl KernelCounters {
         };
         let mut this = Self::default();
         let numbers = load("numbers", "pidns_numbers", NAMESPACE)?;
-        // Read one record at a time, because the kernel handles signals only between reads.
-        // Counting the PIDs of a large namespace takes a long time.
+        // Count one namespace per read, because signals are handled only between reads.
         numbers.open(OFlags::empty(), None)?.read(NUMBERS, 1, |record| {
             let (inode, numbers) = PidNumbers::read(record).ok_or(BpfUnavailable::Inconsistent)?;
             this.numbers.insert(inode, numbers);
@@ -142,8 +136,7 @@ impl KernelCounters {
             Err(LoadError::Missing(_)) => return Ok(this),
             users => users?,
         };
-        // The records about one user are consecutive. In the first record about each user, the
-        // field `above` is 0.
+        // The records for one user are consecutive, and `above` is 0 in the first record.
         let mut key = (0, 0);
         users.read_records(USER_COUNT, |record| {
             let count = UserCount::read(record).ok_or(BpfUnavailable::Inconsistent)?;
@@ -173,8 +166,7 @@ mod tests {
         assert_eq!(read(&[0xf000_0001, 1, 10, 310, 300, 9, 309, 1]).free(310), Some(1));
         let fresh = read(&[0xf000_0001, 1, 11, 0, 1, 11, 11, 1]);
         assert_eq!((fresh.pid_max, fresh.free(310)), (None, Some(298)));
-        // PID 11 is not below the limit of 11, but `used` also counts PID 11. So the number of used
-        // PIDs below the limit is unknown.
+        // `used` also counts PID 11, so the number of used PIDs below 11 is unknown.
         assert_eq!(fresh.free(11), None);
         assert_eq!(read(&[0xf000_0001, 1, 11, 310, 1, 11, 11, 0]).free(310), None);
         assert!(PidNumbers::read(&[0; 31]).is_none());

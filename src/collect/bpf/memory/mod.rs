@@ -1,12 +1,10 @@
-//! Reads two kinds of data from kernel memory: PID namespaces that a search of /proc cannot find
-//! (`--search kernel`), and the counters that the kernel compares with its limits (`pidns limits`).
+//! Reads PID namespaces (`--search kernel`) and counters (`pidns limits`) from kernel memory.
 //!
-//! - `namespaces.bpf.c` contains three BPF programs: one lists PID namespaces, the other two list
-//!   the tasks and the descriptors that keep namespaces alive
-//! - `namespaces` loads these programs and decodes the records that they write
+//! - `namespaces.bpf.c` lists PID namespaces, and the tasks and descriptors that keep them alive
+//! - `namespaces` loads the programs of `namespaces.bpf.c` and decodes their records
 //! - `search` decides which namespaces and holders to show
-//! - `limits.bpf.c` contains two BPF programs that write the counters for `pidns limits`; `limits`
-//!   loads them and decodes their records
+//! - `limits.bpf.c` reads the counters that the kernel compares with its limits
+//! - `limits` loads the programs of `limits.bpf.c` and decodes their records
 //! - `words` decodes the numbers in records
 
 pub mod limits;

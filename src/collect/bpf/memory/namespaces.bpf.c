@@ -76,18 +76,15 @@ struct bpf_iter__task_file {
 #define PIDFS 0x50494446
 #define PROCFS 0x9fa0
 #define SOCKFS 0x534f434b
-// Maximum number of namespaces to visit. No host has enough memory for more
-// namespaces.
+// Maximum number of namespaces to visit, more than any host has memory for.
 #define MOST_NAMESPACES (1 << 20)
 // Maximum nesting depth (MAX_PID_NS_LEVEL in the kernel).
 #define MOST_LEVELS 32
-// Maximum number of messages to check per socket queue. The limit keeps each read() of
-// the iterator short, because signals have no effect until read() returns.
+// Maximum number of messages to check per queue, since a long read() delays signals.
 #define MOST_MESSAGES 4096
 // Maximum number of descriptors per message (SCM_MAX_FD in the kernel).
 #define MOST_IN_MESSAGE 253
-// Maximum number of records per descriptor. The kernel accepts at most 32 KiB of output
-// for one descriptor.
+// Maximum number of records per descriptor (the kernel accepts 32 KiB of output).
 #define MOST_RECORDS 256
 
 // States of a namespace's init.
@@ -111,8 +108,8 @@ struct listed {
     u32 init;
 };
 
-// The list of namespaces: a map that the loader creates. `nodebug` keeps the variable
-// out of the BTF, because the kernel rejects BTF with an undefined variable.
+// The list of namespaces. Undefined variables need `nodebug`, because the kernel
+// rejects them in BTF.
 extern char list __attribute__((nodebug));
 
 // The state of list_next(), which follows the kernel's circular list of namespaces.
@@ -133,12 +130,10 @@ struct walk {
 static long climb(u64 number, struct walk *walk);
 static long list_next(u64 number, struct walk *walk);
 
-// Lists the PID namespace of the viewer (the task that reads from the iterator), and all
-// descendants of this namespace.
+// Lists the viewer's PID namespace and all of its descendants.
 SECTION("namespaces") int pidns_namespaces(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
-    // The kernel runs this program for every task, but one run makes the whole list. So
-    // do nothing except for the viewer (the task that reads from the iterator).
+    // The list is made once, for the task that reads from the iterator (the viewer).
     if (!task || (u64)task != get_current_task()) return 0;
     struct walk walk = {};
     struct pid *pid = 0;
@@ -153,9 +148,7 @@ SECTION("namespaces") int pidns_namespaces(struct bpf_iter__task *context) {
     return 0;
 }
 
-// Moves to the next namespace in the kernel's circular list. If the namespace is the
-// viewer's or a descendant, appends it to the map `list`. Returns 1 to end the loop at
-// the viewer's namespace.
+// Moves to the kernel's next namespace, and lists it if the viewer can see it.
 SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk) {
     struct pid_namespace *at = walk->at;
     struct list_head *next = 0;
@@ -171,8 +164,7 @@ SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk
     }
     if (!next) return 1;
     walk->at = at;
-    // The head of the list is not part of a namespace. Its `ops` are unrelated memory,
-    // and the comparison below skips the head.
+    // The comparison skips the head of the list, which is not part of a namespace.
     READ(ops, at->ns.ops);
     if (ops != walk->ops) return 0;
     walk->above = at;
@@ -187,12 +179,12 @@ SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk
             listed->init = init_of(at);
         }
     }
+    // The circular list ends with the viewer's namespace.
     walk->length.is_whole = at == walk->own;
     return walk->length.is_whole;
 }
 
-// Moves to the parent namespace. Returns 1 to end the loop if the parent is the
-// viewer's namespace, or if there is no parent.
+// Moves to the parent, and ends the loop at the viewer's namespace.
 SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
     struct pid_namespace *parent = 0;
     READ(parent, walk->above->parent);
@@ -214,15 +206,12 @@ SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
 // A descriptor of a socket with a queue that was already searched through another
 // descriptor.
 #define SAME_QUEUE 9
-// A record without a holder, written after each search of a socket's queue. It makes the
-// current read(2) return, so that signals are handled before the next search.
+// A record that ends the current read(2), so that signals are handled between queues.
 #define SEARCHED_QUEUE 10
-// A task and its descriptor table. The field `fd` identifies the table: it contains the
-// ID of the first task that was found with the table.
+// A task, and in `fd` the ID of the first task with the same descriptor table.
 #define HAS_TABLE 11
 
-// A record about a holder: a task or descriptor that keeps a namespace alive.
-// namespaces.rs decodes the record (`FoundHolder`).
+// A task or descriptor that keeps a namespace alive, decoded by namespaces.rs.
 struct kept {
     u64 ns_id;
     u64 file;          // inode number of the open file
@@ -239,8 +228,7 @@ INLINE void name(struct kept *kept, struct pid_namespace *namespace) {
     READ(kept->inode, namespace->ns.inum);
 }
 
-// Writes the PID and the thread ID of a task into a record; returns 0 if the task is
-// not visible in the viewer's namespace.
+// Writes a task's IDs into a record, or returns 0 if the viewer cannot see the task.
 INLINE int name_task(struct kept *kept, struct task_struct *task) {
     // The viewer is the task that reads from the iterator.
     struct task_struct *viewer = (void *)get_current_task();
@@ -258,18 +246,16 @@ INLINE int name_task(struct kept *kept, struct task_struct *task) {
     return kept->tid && kept->pid;
 }
 
-// A map of the objects (descriptor tables or sockets) that have been visited. The loader
-// creates a separate map for each program.
+// A map of the descriptor tables or sockets that this program has visited.
 extern char visited __attribute__((nodebug));
 
-// A key of the map `visited`: identifies a descriptor table or a socket.
+// A key of the map `visited` for a descriptor table or a socket.
 struct object {
     u64 address;
     u64 file; // inode number of a socket, which differs if the address was reused
 };
 
-// Writes a record about the descriptor table of a task, unless the task shares the
-// table with its thread group leader.
+// Writes a record about the table of a process, or of a thread with its own table.
 INLINE void write_table(struct kept *kept, struct task_struct *task, struct seq_file *seq) {
     struct task_struct *leader = 0;
     void *table = 0, *leaders = 0;
@@ -288,8 +274,7 @@ INLINE void write_table(struct kept *kept, struct task_struct *task, struct seq_
     seq_write(seq, kept, sizeof(*kept));
 }
 
-// Writes a record for each namespace that a task keeps alive, unless the namespace has
-// a living init. Also writes a record about the task's descriptor table.
+// Writes records about namespaces without a living init that a task keeps alive.
 SECTION("tasks") int pidns_tasks(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
     if (!task) return 0;
@@ -336,8 +321,7 @@ INLINE void write(struct look *look, u32 by) {
     seq_write(look->seq, &look->kept, sizeof(look->kept));
 }
 
-// Searches the messages in a socket's queue, unless the queue was already searched
-// through another descriptor.
+// Searches a socket's queue, unless it was searched through another descriptor.
 INLINE void search_queue(struct look *look, struct sock *socket) {
     look->end = (void *)&socket->sk_receive_queue;
     READ(look->message, look->end->next);
@@ -354,8 +338,7 @@ INLINE void search_queue(struct look *look, struct sock *socket) {
     write(look, SEARCHED_QUEUE);
 }
 
-// Checks whether an open file keeps a namespace alive. `in_flight` is 1 if the file is
-// in an unread message in a socket's queue.
+// Finds namespaces that an open file, or a file in a message, keeps alive.
 INLINE void look_at(struct look *look, struct file *file, int in_flight) {
     struct inode *inode = 0;
     struct super_block *file_system = 0;
@@ -392,13 +375,11 @@ INLINE void look_at(struct look *look, struct file *file, int in_flight) {
         if (family != AF_UNIX) return;
         READ(state, socket->__sk_common.skc_state);
         READ(pid, socket->sk_peer_pid);
-        // `sk_peer_pid` is the process at the other end of the connection. For a
-        // listening socket, `sk_peer_pid` is the process that called listen(2).
+        // The peer of a listening socket is the process that called listen(2).
         u32 by = state == TCP_LISTEN ? BY_LISTENER : BY_SOCKET;
         keeps(look, namespace_of(pid), in_flight ? IN_FLIGHT : by);
-        // Do not search the queue of a socket in an unread message, because BPF
-        // functions cannot be recursive. The queue of a listening socket contains
-        // connections, not messages.
+        // BPF functions cannot be recursive. A listening socket has no queue of
+        // messages.
         if (!in_flight && state != TCP_LISTEN) search_queue(look, socket);
     }
 }
@@ -416,11 +397,9 @@ SECTION("descriptors") int pidns_descriptors(struct bpf_iter__task_file *context
     return 0;
 }
 
-// Writes a record about a namespace that a descriptor keeps alive, if the namespace
-// has no living init.
+// Writes a record about a namespace that a descriptor keeps alive.
 SECTION("descriptors") static void keeps(struct look *look, struct pid_namespace *namespace, u32 by) {
-    // Read the count with READ(), although it is on the caller's stack. Otherwise, the
-    // verifier would check the loops again for each possible value.
+    // Without READ(), the verifier would check the loops again for each possible value.
     u64 records = 0;
     READ(records, look->records);
     if (!namespace || namespace == look->last || records >= MOST_RECORDS) return;
@@ -431,8 +410,7 @@ SECTION("descriptors") static void keeps(struct look *look, struct pid_namespace
     write(look, by);
 }
 
-// Checks whether the next message in a socket's queue keeps namespaces alive. Returns 1
-// to end the loop after the last message.
+// Checks the next message in a socket's queue for namespaces that it keeps alive.
 SECTION("descriptors") static long next_message(UNUSED u64 number, struct look *look) {
     struct sk_buff *message = 0;
     short count = 0;

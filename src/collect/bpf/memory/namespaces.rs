@@ -1,6 +1,6 @@
-//! Lists the PID namespaces in kernel memory. Also lists the holders of each namespace without a
-//! living init: the tasks and descriptors that keep the namespace alive. `search` decides which of
-//! these results to trust.
+//! Lists PID namespaces in kernel memory, and the holders of those without a living init.
+//!
+//! The module `search` decides which results to report.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -24,26 +24,23 @@ const OBJECT: &[u8] = include_bytes!("namespaces.bpf.o");
 /// Initial capacity of the list of namespaces, in elements.
 const CAPACITY: u32 = 4096;
 
-/// Maximum capacity of the list of namespaces. No host has enough memory for more namespaces.
+/// Maximum capacity of the list of namespaces, more than any host has memory for.
 const MAX_CAPACITY: u32 = 1 << 20;
 
 /// Size in bytes of each element in the list of namespaces (`struct listed` in `namespaces.bpf.c`).
 const LISTED: usize = 16;
 
-/// Size in bytes of a record about a task or descriptor that keeps a namespace alive (`struct kept`
-/// in `namespaces.bpf.c`).
+/// Size in bytes of a record about a holder (`struct kept` in `namespaces.bpf.c`).
 const KEPT: usize = 40;
 
-/// Size in bytes of the record that contains the number of listed namespaces (`walk.length` in
-/// `namespaces.bpf.c`).
+/// Size in bytes of the final record (`walk.length` in `namespaces.bpf.c`).
 const LENGTH: usize = 8;
 
 /// Key size in bytes of the maps that record visited objects (`struct object` in
 /// `namespaces.bpf.c`).
 const OBJECT_KEY: u32 = 16;
 
-/// Maximum number of descriptor tables or sockets that a BPF program remembers, in order to search
-/// each only once. Further tables and sockets may be searched several times.
+/// Maximum number of descriptor tables or sockets that a BPF program remembers as searched.
 const MAX_OBJECTS: u32 = 1 << 16;
 
 /// Maximum number of descriptors in [`FoundHolders::sharing`].
@@ -74,19 +71,15 @@ pub enum FoundHolderKind {
     Namespace,
     /// The descriptor is a pidfd of a process in the namespace.
     Pidfd,
-    /// The descriptor is a UNIX socket whose peer process is or was in the namespace.
+    /// The descriptor is a UNIX socket with a peer that is or was in the namespace.
     Socket,
-    /// The descriptor is a listening UNIX socket. The process that called listen(2) is or was in
-    /// the namespace.
+    /// The descriptor is a UNIX socket on which a process of the namespace called listen(2).
     Listener,
-    /// The descriptor is a UNIX socket with an unread message. The message contains a descriptor
-    /// that keeps the namespace alive.
+    /// An unread message in the UNIX socket has a descriptor that keeps the namespace alive.
     InFlight,
-    /// The descriptor is a UNIX socket with an unread message. The message contains the credentials
-    /// of its sender, which is or was in the namespace.
+    /// An unread message in the UNIX socket has a sender that is or was in the namespace.
     Message,
-    /// The descriptor refers to a file in the namespace's procfs, or in the /proc directory of a
-    /// process in the namespace.
+    /// The descriptor refers to the namespace's procfs, or to a member's /proc directory.
     Procfs,
     /// The task is in the namespace.
     Member,
@@ -94,8 +87,7 @@ pub enum FoundHolderKind {
     ForChildren,
 }
 
-/// A task or descriptor that keeps a namespace alive, found by a BPF program in kernel memory and
-/// not yet confirmed through /proc.
+/// A task or descriptor that keeps a namespace alive, not yet confirmed through /proc.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FoundHolder {
     pub ns_id: u64,
@@ -105,14 +97,13 @@ pub struct FoundHolder {
     pub pid: Pid,
     /// ID of the task, or of a thread that has the descriptor open.
     pub tid: Pid,
-    /// File descriptor number; 0 if the holder is a task.
+    /// File descriptor number, or 0 if the holder is a task.
     pub fd: u32,
-    /// Inode of the file to which the descriptor refers; 0 if the holder is a task.
+    /// Inode of the open file, or 0 if the holder is a task.
     pub file: u64,
 }
 
-/// The holders of all namespaces without a living init: the tasks and descriptors that keep these
-/// namespaces alive.
+/// The tasks and descriptors that keep namespaces without a living init alive.
 #[derive(Debug, Default)]
 pub struct FoundHolders {
     pub found: Vec<FoundHolder>,
@@ -141,8 +132,7 @@ struct Task {
     tid: Pid,
 }
 
-/// A task, and another task with the same descriptor table. The table was searched through the
-/// other task (`searched`).
+/// A task with a descriptor table that was searched through another task.
 #[derive(Clone, Copy, Debug)]
 struct TableSharer {
     task: Task,
@@ -152,7 +142,7 @@ struct TableSharer {
 /// A task and its descriptor table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct TableUser {
-    /// ID of the first task that was found with this descriptor table; identifies the table.
+    /// ID of the first task with this descriptor table, which identifies the table.
     first: Pid,
     task: Task,
 }
@@ -169,8 +159,7 @@ impl FoundHolders {
         }
     }
 
-    /// For each descriptor in `sharing`, copies the holders that were found in the queue of the
-    /// same socket through another descriptor.
+    /// Copies the holders in a shared socket's queue to each descriptor in `sharing`.
     pub fn share_queues(&mut self) {
         let mut in_queues: HashMap<u64, Vec<FoundHolder>> = HashMap::new();
         let is_queued = |it: &&FoundHolder| {
@@ -186,8 +175,7 @@ impl FoundHolders {
         }));
     }
 
-    /// For each task in `table_sharers`, copies the holders that were found in the same descriptor
-    /// table through another task.
+    /// Copies the holders in a shared descriptor table to each task in `table_sharers`.
     pub fn share_tables(&mut self) {
         let mut in_tables: HashMap<Pid, Vec<FoundHolder>> = HashMap::new();
         let is_task = |it: &FoundHolder| {
@@ -204,8 +192,7 @@ impl FoundHolders {
         self.table_sharers = sharers;
     }
 
-    /// Maps each process with a shared descriptor table to the process through which the table was
-    /// searched.
+    /// Maps each process with a shared descriptor table to the process that was searched.
     pub fn same_tables(&self) -> HashMap<Pid, Pid> {
         let is_leader = |task: Task| task.pid == task.tid;
         let sharers = self.table_sharers.iter();
@@ -213,8 +200,7 @@ impl FoundHolders {
         leaders.map(|it| (it.task.pid, it.searched.pid)).collect()
     }
 
-    /// For each pair `(holders, change)` in `copies`, adds `change(holder)` for every holder. Adds
-    /// at most [`MAX_HOLDERS`] copies per call, and counts the rest in `left_out`.
+    /// Adds changed copies of the holders in `copies`, at most [`MAX_HOLDERS`] per call.
     fn copy<'a, F: Fn(FoundHolder) -> FoundHolder>(
         &mut self,
         copies: impl Iterator<Item = (&'a [FoundHolder], F)>,
@@ -242,8 +228,7 @@ pub struct KernelMemory {
 }
 
 impl KernelMemory {
-    /// Loads the BPF programs. Fails on kernels older than Linux 6.18, which do not keep a list of
-    /// all namespaces.
+    /// Loads the BPF programs, which need the kernel's list of namespaces (since Linux 6.18).
     pub fn open() -> Result<Self, BpfUnavailable> {
         check_capabilities()?;
         check_lockdown()?;
@@ -273,8 +258,7 @@ impl KernelMemory {
                 let namespaces = elements.chunks_exact(LISTED).map(MemoryNamespace::read);
                 return namespaces.collect::<Option<_>>().ok_or(BpfUnavailable::Inconsistent);
             }
-            // The list was too short. The new list has room for twice as many namespaces, because
-            // more may be created before the next attempt.
+            // More namespaces may be created before the next attempt, so double the capacity.
             let capacity = count.saturating_mul(2).next_multiple_of(CAPACITY);
             if capacity > MAX_CAPACITY {
                 return Err(BpfUnavailable::Inconsistent);
@@ -283,8 +267,7 @@ impl KernelMemory {
         }
     }
 
-    /// Runs the BPF program that fills the list of namespaces. Returns the number of namespaces,
-    /// which may be larger than the capacity of the list.
+    /// Fills the list and returns the number of namespaces, which may exceed the capacity.
     fn fill_list(&self) -> Result<u32, BpfUnavailable> {
         let mut count = None;
         self.namespaces.read_records(LENGTH, |record| {
@@ -295,9 +278,9 @@ impl KernelMemory {
         count.ok_or(BpfUnavailable::Inconsistent)
     }
 
-    /// Lists the tasks and descriptors that keep a namespace without a living init alive. Can be
-    /// called only once, because the BPF programs skip the tables and queues that they have already
-    /// visited.
+    /// Lists the tasks and descriptors that keep namespaces without a living init alive.
+    ///
+    /// Must not be called twice, because the BPF programs skip queues that they have searched.
     pub fn holders(&self) -> Result<FoundHolders, BpfUnavailable> {
         let mut holders = FoundHolders::default();
         let mut tables = Vec::new();
@@ -313,8 +296,7 @@ impl KernelMemory {
         for users in tables.chunk_by(|one, other| one.first == other.first) {
             let mut searched = None;
             for &TableUser { task, .. } in users {
-                // The tasks in `users` had the same descriptor table when the BPF program ran. If
-                // this task has a different table by now, search that table, too.
+                // A task may have replaced its descriptor table since the BPF program ran.
                 match searched {
                     Some(searched) if have_same_table(searched, task) => {
                         holders.table_sharers.push(TableSharer { task, searched });
@@ -329,11 +311,9 @@ impl KernelMemory {
         Ok(holders)
     }
 
-    /// Searches the descriptor table of a task for holders of namespaces without a living init, and
-    /// adds them to `holders`.
+    /// Searches a task's descriptor table, and adds the holders to `holders`.
     fn search_table(&self, task: Task, holders: &mut FoundHolders) -> Result<(), BpfUnavailable> {
-        // Read one record at a time, because the kernel handles signals only between reads. For one
-        // record, the program may search a whole socket queue.
+        // Search one socket queue per read, because signals are handled only between reads.
         self.descriptors.open(OFlags::empty(), Some(task.tid.as_u32()))?.read(KEPT, 1, |record| {
             match HolderRecord::read(record).ok_or(BpfUnavailable::Inconsistent)? {
                 HolderRecord::FoundHolder(holder) => holders.add(holder),
@@ -371,7 +351,7 @@ fn load_list(
 }
 
 impl MemoryNamespace {
-    /// Decodes an element of the list of namespaces; `None` if the element is invalid.
+    /// Decodes an element of the list of namespaces.
     fn read(bytes: &[u8]) -> Option<Self> {
         let [low, high, inode, init] = words(bytes)?;
         let init = match init {
@@ -384,21 +364,19 @@ impl MemoryNamespace {
     }
 }
 
-/// A record from the BPF programs that search for holders (tasks and descriptors that keep a
-/// namespace alive).
+/// A record from the BPF programs that search for holders.
 #[derive(Debug)]
 enum HolderRecord {
     FoundHolder(FoundHolder),
     /// A descriptor of a socket with a queue that was already searched.
     SameQueue(SocketDescriptor),
-    /// A record without data after each search of a socket's queue. The record makes the current
-    /// `read(2)` return, so that signals are handled before the next search.
+    /// A record that ends the current `read(2)`, so that signals are handled between queues.
     SearchedQueue,
     HasTable(TableUser),
 }
 
 impl HolderRecord {
-    /// Decodes a record (`struct kept` in `namespaces.bpf.c`); `None` if the record is invalid.
+    /// Decodes a record (`struct kept` in `namespaces.bpf.c`).
     fn read(bytes: &[u8]) -> Option<Self> {
         let [low, high, file_low, file_high, inode, pid, tid, fd, kind, _] = words(bytes)?;
         let (pid, tid, file) = (Pid::new(pid)?, Pid::new(tid)?, long(file_low, file_high));
