@@ -13,9 +13,6 @@ use crate::collect::parse;
 use crate::model::{Pid, Process};
 
 /// Adds the descendants of the processes in `commands`, except daemons and their descendants.
-///
-/// A daemon has left the session of its parent, and has no controlling terminal. Neither the daemon
-/// nor its descendants share a pipe with the commands.
 pub fn add_attached_descendants(
     procfs: &Procfs,
     processes: &[Process],
@@ -53,6 +50,7 @@ pub fn add_attached_descendants(
         open.remove(&pid);
         pipes.extend(&Pipes::of_all(procfs, pid).without(&inherited));
     }
+    // A daemon and its descendants share no pipe with the commands.
     for daemon in detached.iter().filter(|tree| tree.is_subset(&open)) {
         commands.retain(|pid| !daemon.contains(pid));
     }

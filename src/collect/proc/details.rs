@@ -1,5 +1,4 @@
-//! Reads the optional details of a process: its command line, its cgroup, and its namespaces of
-//! other types (mount, network, user and so on).
+//! Reads the optional details of a process, such as its command line and its cgroup.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,12 +17,10 @@ use crate::collect::log::DiagnosticLog;
 use crate::collect::parse;
 use crate::model::{Detail, DiagnosticCode, Process, ProcessDetails, cgroup};
 
-/// Maximum number of bytes to read from a command line. A limit is needed because a process can
-/// declare any part of its memory to be its command line (`PR_SET_MM_ARG_START` of `prctl(2)`).
+/// Maximum number of bytes to read from a command line.
 const MAX_BYTES: usize = 32 * 1024;
 
-/// Maximum number of arguments to read from a command line. Even an empty argument uses 24 bytes of
-/// pidns's memory.
+/// Maximum number of arguments to read, because even an empty argument uses 24 bytes.
 const MAX_ARGS: usize = 2048;
 
 /// The links in `/proc/PID/ns`, except the link `pid`, each with its type name, such as `mnt`.
@@ -41,18 +38,16 @@ const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(4), Duration::from_millis(16)];
 
-/// Number of command lines that may stay empty before a thread stops retrying. A process can leave
-/// its command line empty forever.
+/// Number of command lines that may stay empty before a thread stops retrying.
 pub const PATIENCE: u32 = 16;
 
 /// Reads the details of one process.
 pub struct DetailReader<'a> {
     /// The open directory `/proc/PID`.
     pub dir: BorrowedFd<'a>,
-    /// The open file `/proc/PID/status`. Reading it fails once the process is gone.
+    /// The open file `/proc/PID/status`, which is unreadable once the process is gone.
     pub status_file: &'a OwnedFd,
-    /// After this many more command lines have stayed empty, this thread stops retrying. Starts at
-    /// [`PATIENCE`].
+    /// Number of command lines that may still stay empty before this thread stops retrying.
     pub patience: &'a Cell<u32>,
     /// Limit on the total time that all threads wait for process memory.
     pub memory_waits: &'a WaitLimit,
@@ -61,8 +56,7 @@ pub struct DetailReader<'a> {
 }
 
 impl DetailReader<'_> {
-    /// Reads the requested details. An unreadable detail is left out, and reported in `log`. Fails
-    /// with `ESRCH` if the process is gone.
+    /// Reads the requested details, or fails with `ESRCH` if the process is gone.
     pub fn read(
         &self,
         requested: &BTreeSet<Detail>,
@@ -98,12 +92,12 @@ impl DetailReader<'_> {
         Ok(details)
     }
 
-    /// Reads the command line. The kernel copies a command line from the memory of the process,
-    /// which can block pidns.
+    /// Reads the command line from the memory of the process, which can block pidns.
     fn args(&self, has_memory: bool) -> SysResult<SysResult<Args>> {
         let mut bytes = Vec::new();
         let mut pauses = PAUSES.into_iter();
         loop {
+            // `PR_SET_MM_ARG_START` can declare any memory of a process to be its command line.
             let waits = self.memory_waits;
             let read = || read_at_most(self.dir, c"cmdline", MAX_BYTES, &mut bytes, waits);
             let is_whole = match read_twice(self.status_file, read)? {
@@ -118,9 +112,9 @@ impl DetailReader<'_> {
             if !bytes.is_empty() || !has_memory {
                 return Ok(Ok(args));
             }
-            // While `execve(2)` loads the new program, the command line is empty. Pause and try
-            // again.
+            // The command line is empty while `execve(2)` loads the new program.
             still_there(self.status_file)?;
+            // A process can keep its command line empty forever.
             let patience = self.patience.get();
             let Some(pause) = pauses.next().filter(|_| patience > 0) else {
                 self.patience.set(patience.saturating_sub(1));
@@ -145,7 +139,7 @@ impl DetailReader<'_> {
         Ok(Ok(namespaces))
     }
 
-    /// Reads the cgroup path. Returns `None` if the kernel has no cgroups.
+    /// Reads the cgroup path, or returns `None` if the kernel has no cgroups.
     fn cgroup(&self) -> SysResult<SysResult<Option<String>>> {
         let mut bytes = Vec::new();
         let read = || self.cgroup_waits.call(|| read(self.dir, c"cgroup", &mut bytes));

@@ -16,24 +16,20 @@ use crate::collect::kernel::wait_limit::{WaitLimit, read_at_most};
 use crate::collect::log::DiagnosticLog;
 use crate::model::{DiagnosticCode, EnvPattern, Process};
 
-/// Maximum number of bytes to read from an environment. A limit is needed because a process can
-/// declare any part of its memory to be its environment (`PR_SET_MM_ENV_START` of `prctl(2)`).
+/// Maximum number of bytes to read from an environment.
 const MAX_ENVIRONMENT: usize = 2 * 1024 * 1024;
 
-/// Wait time before each retry if an environment is empty. An environment is empty while
-/// `execve(2)` loads a new program.
+/// Pauses before retries, because an environment is empty during `execve(2)`.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(4)];
 
 /// Records which conditions the environment of each process meets.
-///
-/// Call this function only if the user requests it, because reading the memory of a process can
-/// block pidns.
 pub fn match_environments(
     procfs: &Procfs,
     processes: &mut [Process],
     patterns: &BTreeSet<EnvPattern>,
     log: &mut DiagnosticLog,
 ) {
+    // Reading the memory of a process can block pidns, so avoid needless reads.
     if patterns.is_empty() {
         return;
     }
@@ -70,7 +66,7 @@ fn match_environment(
     match read_environment(procfs, process, bytes, waits) {
         Ok(loaded) => {
             let mut met = BTreeSet::new();
-            // Skip empty entries. A process that has overwritten its environment has many of them.
+            // A process that has overwritten its environment has many empty entries.
             for entry in bytes.split(|&byte| byte == 0).filter(|entry| !entry.is_empty()) {
                 met.extend(patterns.iter().filter(|it| it.matches(entry)).cloned());
             }
@@ -79,8 +75,7 @@ fn match_environment(
             }
             loaded
         }
-        // Don't report an error if the process is gone. The kernel can then return EACCES, even to
-        // root.
+        // If the process is gone, the kernel can return EACCES, even to root.
         Err(_) if !is_there(procfs, process) => Loaded::Yes,
         Err(errno) => {
             log.note(DiagnosticCode::EnvironmentUnreadable, Some(errno), Some(process.pid));
@@ -89,8 +84,7 @@ fn match_environment(
     }
 }
 
-/// Reads the environment of a process. Fails with `ESRCH` if the process is gone, with `EFBIG` if
-/// the environment is too long, and with `EBUSY` after the time limit.
+/// Reads the environment of a process, or fails with `ESRCH` if the process is gone.
 fn read_environment(
     procfs: &Procfs,
     process: &Process,
@@ -99,6 +93,7 @@ fn read_environment(
 ) -> SysResult<Loaded> {
     // All files are opened through this directory, so they belong to one process.
     let dir = ProcessDir::open(procfs.fd(), process.pid)?;
+    // `PR_SET_MM_ENV_START` can declare any memory of a process to be its environment.
     if !read_at_most(dir.as_fd(), c"environ", MAX_ENVIRONMENT, bytes, waits)? {
         return Err(Errno::FBIG);
     }

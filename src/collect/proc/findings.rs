@@ -10,8 +10,7 @@ use crate::collect::log::DiagnosticLog;
 use crate::collect::parse::Leaders;
 use crate::model::{Pid, Process};
 
-/// The results of a scan. Each field has the same meaning as in
-/// [`Discovery`](crate::collect::discovery::Discovery).
+/// The results of a scan, with fields as in [`Discovery`](crate::collect::discovery::Discovery).
 #[derive(Debug, Default)]
 pub struct ScanFindings {
     pub processes: Vec<Process>,
@@ -22,10 +21,9 @@ pub struct ScanFindings {
     pub holders: HolderList,
     /// Processes whose descriptor table was already searched for another process.
     pub sharers: Vec<Sharer>,
-    /// Threads (PID and TID) in each mount namespace, by inode. A mount table is read through one
-    /// of them.
+    /// PID and TID of the known threads in each mount namespace, by its inode.
     pub readers: HashMap<u64, Vec<(Pid, Pid)>>,
-    /// Open descriptors of mount namespaces: inode, PID and descriptor number.
+    /// Inode, PID and descriptor number of each mount namespace that a process has open.
     pub mount_namespace_fds: Vec<(u64, Pid, u32)>,
     pub log: DiagnosticLog,
 }

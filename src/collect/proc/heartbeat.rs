@@ -1,5 +1,4 @@
-//! Finds the heartbeat of a CI step: a background loop that updates a file every few seconds. The
-//! CI agent can then see that the step is still running.
+//! Finds the heartbeat of a CI step, a background loop that updates a file every few seconds.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +9,7 @@ use super::relatives::{
 use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::model::{Pid, Process};
 
-/// Maximum duration of each `sleep` in a heartbeat loop, in seconds. Jenkins uses `sleep 3`.
+/// Longest `sleep` in a heartbeat loop, in seconds (Jenkins uses `sleep 3`).
 const MAX_SLEEP: f64 = 10.0;
 
 /// A step of a CI job that has a heartbeat.
@@ -24,26 +23,24 @@ pub struct Step {
 /// Finds the CI step in which pidns runs, if the step has a heartbeat.
 ///
 /// A CI agent such as Jenkins starts an outer shell with two children. One child is the heartbeat,
-/// a background loop of `touch` and `sleep`. The other child is an inner shell, which runs the
-/// step's script.
+/// which shows the agent that the step is still running. The other child is an inner shell, which
+/// runs the step's script.
 ///
-/// An init is not accepted as an outer shell, because it may have adopted its children.
-///
-/// If a job's own shell starts such a loop and another shell (`sh -c 'LOOP & sh check.sh'`), pidns
-/// can mistake the job's loop for a heartbeat.
+/// pidns can mistake a similar loop in a job (`sh -c 'LOOP & sh check.sh'`) for a heartbeat.
 pub fn step(
     procfs: &Procfs,
     processes: &[Process],
     ancestry: &[&Process],
     waits: &WaitLimit,
 ) -> Option<Step> {
-    // Test whether each ancestor is the inner shell (`script`), and its parent the outer shell
-    // (`shell`). Skip pidns itself, which is the first entry of `ancestry`.
+    // The outer shell (`shell`) is the parent of the inner shell (`script`).
     let shells = ancestry.iter().skip(2);
+    // The first entry of `ancestry` is pidns itself.
     let scripts = ancestry.iter().skip(1);
     shells.zip(scripts).find_map(|(shell, script)| {
         let runs_script = is_shell(procfs, script, waits)
             && is_shell(procfs, shell, waits)
+            // An init may have adopted its children.
             && !is_init(shell)
             && arguments(procfs, shell.pid, waits).is_some_and(|it| starts_heartbeat(&it))
             && !is_subshell(procfs, script.pid, shell.pid, waits);
@@ -66,8 +63,7 @@ fn starts_heartbeat(arguments: &[u8]) -> bool {
     option == Some(b"-c") && calls(b"touch ") && calls(b"sleep ")
 }
 
-/// Returns the subshell `copy` and its descendants if they form a heartbeat. A heartbeat runs only
-/// `touch`, short `sleep`s, and copies of the subshell.
+/// Returns the subshell `copy` and its descendants if they form a heartbeat.
 fn heartbeat(
     procfs: &Procfs,
     processes: &[Process],
@@ -76,6 +72,7 @@ fn heartbeat(
 ) -> Option<BTreeSet<Pid>> {
     let mut family = BTreeSet::from([copy.pid]);
     add_descendants(processes, &mut family);
+    // A heartbeat runs only `touch`, short `sleep`s, and copies of the subshell.
     let is_harmless = |&pid: &Pid| {
         is_subshell(procfs, pid, copy.pid, waits)
             || arguments(procfs, pid, waits).is_some_and(|it| is_brief(&it))

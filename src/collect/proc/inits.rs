@@ -16,7 +16,7 @@ use crate::collect::kernel::sys::{is_gone, open, read, read_record};
 use crate::collect::parse;
 use crate::model::{NamespaceId, Pid, Process};
 
-/// Maximum number of passes over all threads of an init. Usually, two passes are enough.
+/// Maximum number of passes over all threads of an init (usually, two are enough).
 const ATTEMPTS: usize = 10;
 
 /// Pause before the next pass after a thread has started or exited.
@@ -24,13 +24,11 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// Determines whether an init is alive.
 pub fn life(procfs: &Procfs, init: &Process, has_memory: bool) -> InitNow {
-    // An exiting process releases its address space early, so a process that has one is alive.
-    // Kernel threads never have one, but are always alive.
+    // A process with memory is not exiting, and kernel threads are always alive.
     if has_memory || init.kernel_thread {
         return InitNow::Living;
     }
-    // The thread count includes a zombie leader, so a count of 1 means that no other thread is
-    // left.
+    // The thread count includes the zombie leader, so no other thread is left.
     if init.is_zombie() && init.threads == Some(NonZeroU32::MIN) {
         return InitNow::Terminated;
     }
@@ -49,14 +47,12 @@ enum ThreadsNow {
 }
 
 /// Determines whether any thread of a process is alive.
-///
-/// One pass can miss a living thread, because `execve(2)` can change its TID. A process counts as
-/// terminated if two passes in a row find only exiting threads.
 fn life_by_threads(dir: BorrowedFd<'_>) -> SysResult<InitNow> {
     let mut exiting_before = false;
     for _ in 0..ATTEMPTS {
         match threads_now(dir)? {
             ThreadsNow::OneLives => return Ok(InitNow::Living),
+            // One pass can miss a living thread, because `execve(2)` can change its TID.
             ThreadsNow::AllExiting if exiting_before => return Ok(InitNow::Terminated),
             ThreadsNow::AllExiting => exiting_before = true,
             ThreadsNow::Changed => {
@@ -87,8 +83,7 @@ fn threads_now(dir: BorrowedFd<'_>) -> SysResult<ThreadsNow> {
     let mut status = Vec::new();
     read(dir, c"status", &mut status)?;
     let counted = parse::status(&status).threads.map_or(0, NonZeroU32::get);
-    // Read the state of the leader once more, because a living thread may have become the leader
-    // (`execve(2)`).
+    // A living thread may have become the leader since the first check (`execve(2)`).
     Ok(match task_is_exiting(dir)? {
         false => ThreadsNow::OneLives,
         true if counted == listed => ThreadsNow::AllExiting,
@@ -96,8 +91,7 @@ fn threads_now(dir: BorrowedFd<'_>) -> SysResult<ThreadsNow> {
     })
 }
 
-/// Determines whether the init with this PID is alive. Fails with `ESRCH` if no process has the
-/// PID, or if `is_init` returns `false`.
+/// Determines whether an init is alive, or fails with `ESRCH` if `is_init` returns `false`.
 pub fn life_of_pid(
     procfs: &Procfs,
     pid: Pid,
@@ -116,8 +110,6 @@ pub fn life_of_pid(
 }
 
 /// Lists the inits of all descendants of the PID namespace that the procfs shows.
-///
-/// Fails if any process can't be read, and with `ENOTSUP` before Linux 4.1.
 pub fn list(procfs: &Procfs) -> SysResult<Vec<ListedInit>> {
     let mut inits = Vec::new();
     let mut buffer = Vec::with_capacity(4096);
@@ -132,7 +124,7 @@ pub fn list(procfs: &Procfs) -> SysResult<Vec<ListedInit>> {
     Ok(inits)
 }
 
-/// Reads a process. Returns `None` if it is not the init of a nested namespace.
+/// Reads a process, and returns it if it is the init of a nested namespace.
 fn nested_init(procfs: &Procfs, pid: Pid, text: &mut Vec<u8>) -> SysResult<Option<ListedInit>> {
     let mut dir = ProcessDir::by_path(procfs.fd(), pid);
     let (base, name) = dir.file(c"status");
@@ -140,14 +132,14 @@ fn nested_init(procfs: &Procfs, pid: Pid, text: &mut Vec<u8>) -> SysResult<Optio
     read_record(&status_file, text)?;
     let nspid = parse::status(text).nspid;
     match nspid.len() {
+        // Before Linux 4.1, there is no NSpid line.
         0 => return Err(Errno::NOTSUP),
         1 => return Ok(None),
         _ if nspid.last() != Some(&Pid::INIT) => return Ok(None),
         _ => {}
     }
     let link = dir.pid_namespace();
-    // If the status can still be read, the process still exists, so the link `ns/pid` belongs to
-    // it.
+    // A second read of the status proves that the link belongs to the same process.
     read_record(&status_file, text)?;
     let status = parse::status(text);
     let has_memory = status.has_memory;

@@ -1,5 +1,7 @@
-//! Reads processes and namespaces from a mounted procfs. This module reports the kernel's data
-//! unchanged; `assemble` draws conclusions from the data.
+//! Reads processes and namespaces from a mounted procfs.
+//!
+//! This module reports the kernel's data unchanged. The module `assemble` draws conclusions from
+//! the data.
 //!
 //! - `source`: the procfs as a source of snapshots
 //! - `procfs`: opens a procfs, lists its PIDs, and finds out whether it hides processes
@@ -13,15 +15,15 @@
 //! - `process_dir`: opens the files of a process
 //! - `status`, `details`: read parts of a process
 //! - `inits`: finds out whether an init is alive
-//! - `pipeline`: finds pidns itself and the processes that were started together with it
+//! - `pipeline`: finds pidns itself and its pipeline
 //! - `detached`: finds daemons among the descendants of the commands in the pipeline
-//! - `heartbeat`: finds the background loop that shows a CI agent that a step is still running
+//! - `heartbeat`: finds the background loop of a CI step
 //! - `pipes`: reads the pipes that a process has open
-//! - `unreadable`: guesses the pipes of processes whose descriptors pidns cannot read
+//! - `unreadable`: guesses the pipes of processes with unreadable descriptors
 //! - `relatives`: finds ancestors, siblings, descendants and shells
 //! - `environment`: checks whether the environment of a process meets given conditions
 //! - `waiting`: finds out why a process does not run or exit
-//! - `holders`: finds the namespaces, other than its own, that a process keeps alive
+//! - `holders`: finds the namespaces that a process keeps alive, except its own
 //! - `descriptor_table`: lists the descriptors of a process
 //! - `scan_mark`: recognizes the descriptors that a scan has opened
 //! - `mounts`: finds the namespaces that bind mounts keep alive

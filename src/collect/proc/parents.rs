@@ -11,9 +11,6 @@ use crate::model::Pid;
 const MAX_SEARCHES: usize = 8;
 
 /// Reads the parents that the scan missed, and rereads their children.
-///
-/// If the parent has exited, the child shows its new parent. If the child has exited, it is removed
-/// from `found`.
 pub fn find_missing(scan: Scan<'_>, found: &mut ScanFindings) {
     let mut before = BTreeSet::new();
     for _ in 0..MAX_SEARCHES {
@@ -22,6 +19,7 @@ pub fn find_missing(scan: Scan<'_>, found: &mut ScanFindings) {
         if orphans.is_empty() || orphans == before {
             return;
         }
+        // Each child may have a new parent by now, or may have exited.
         found.remove(&orphans.iter().map(|&(child, _)| child).collect());
         let again: BTreeSet<Pid> = orphans.iter().flat_map(|&(one, other)| [one, other]).collect();
         found.merge(walk::read(scan, &Vec::from_iter(again)));
@@ -30,9 +28,9 @@ pub fn find_missing(scan: Scan<'_>, found: &mut ScanFindings) {
     }
 }
 
-/// Returns the processes whose parent was not found, as pairs of PID and parent PID. The processes
-/// in `found` must be sorted by PID.
+/// Returns pairs of PID and parent PID for the processes with a missing parent.
 fn orphans(found: &ScanFindings) -> BTreeSet<(Pid, Pid)> {
+    // The scan has sorted the processes by PID.
     let is_found = |pid| found.processes.binary_search_by_key(&pid, |it| it.pid).is_ok();
     let mut previous = None;
     let mut orphans = BTreeSet::new();

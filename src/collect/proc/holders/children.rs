@@ -14,12 +14,10 @@ use crate::collect::proc::process_dir::{real_cause, task_is_exiting};
 use crate::collect::registry::InitHistory;
 use crate::model::{DiagnosticCode, Holder, NamespaceId, Pid, Process};
 
-/// Link to the PID namespace in which a thread creates its children, relative to `/proc/PID` or
-/// `/proc/PID/task/TID`.
+/// Link to the PID namespace in which a thread creates its children.
 const FOR_CHILDREN: &CStr = c"ns/pid_for_children";
 
-/// Finds the PID namespace in which a thread creates its children. `dir` is the directory of the
-/// thread. Fails with `ESRCH` if the process is gone.
+/// Finds the PID namespace in which the thread with the directory `dir` creates children.
 pub fn search(
     search: &HolderSearch<'_>,
     dir: BorrowedFd<'_>,
@@ -39,32 +37,31 @@ pub fn search(
     }
 }
 
-/// Finds the PID namespace for a thread's children if the link `pid_for_children` is missing. The
-/// link is missing if the thread is exiting, or if the namespace has no init yet.
+/// Finds the PID namespace for a thread's children if `pid_for_children` is missing.
 fn search_nascent(
     search: &HolderSearch<'_>,
     dir: BorrowedFd<'_>,
     tid: Pid,
     held: &mut Held,
 ) -> Result<()> {
+    // The link is missing if the thread is exiting, or if the namespace has no init yet.
     let is_exiting = || task_is_exiting(dir).unwrap_or(true);
     if is_exiting() {
         return search.still_there();
     }
+    // Unlike the link, a pidfd works before the namespace has an init.
     let namespace = if search.scan.procfs.own {
         open_by_tid(tid, tid != search.process.pid)
     } else {
         Err(Errno::NOTTY)
     };
-    // If the thread is still alive, its TID was not reused, so the pidfd and `namespace` belong to
-    // this thread.
+    // A living thread proves that its TID was not reused while `namespace` was opened.
     if is_exiting() {
         return search.still_there();
     }
     match namespace {
         Ok(fd) => {
-            // If the link is still missing, the namespace has no init yet. If the link exists now,
-            // the thread may have chosen another namespace, so the state of this one is unknown.
+            // If the link exists now, the thread may have chosen another namespace.
             let is_missing = namespace_link(dir, FOR_CHILDREN, "pid") == Err(Errno::NOENT);
             let history = if is_missing { InitHistory::NoneYet } else { InitHistory::Unknown };
             add_holder(search, fd.inode(), tid, held, history, || Ok(fd), || true);
@@ -81,8 +78,7 @@ fn search_nascent(
     }
 }
 
-/// Opens the PID namespace for a thread's children, and adds the thread as a holder. Does nothing
-/// if this is the process's own PID namespace.
+/// Adds a thread as a holder of the PID namespace in which it creates its children.
 fn add_holder(
     search: &HolderSearch<'_>,
     inode: u64,
@@ -104,8 +100,7 @@ fn add_holder(
     held.holders.push(inode, Holder::PidForChildren { pid, comm: Some(comm.clone()), tid });
 }
 
-/// Opens the PID namespace for a thread's children, through a pidfd. Unlike the link
-/// `pid_for_children`, a pidfd works before the namespace has an init.
+/// Opens the PID namespace for a thread's children through a pidfd.
 fn open_by_tid(tid: Pid, is_thread: bool) -> Result<NamespaceFd> {
     // The flag PIDFD_THREAD (since Linux 6.9) has the same value as O_EXCL.
     let flags = if is_thread {

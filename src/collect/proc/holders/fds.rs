@@ -1,8 +1,8 @@
-//! Searches a table of open descriptors for PID and mount namespaces.
+//! Searches descriptor tables for PID and mount namespaces.
 //!
-//! A namespace is recognized by the device and inode of the open file. The text of the link in
-//! `/proc/PID/fd` is not enough: for a file opened through a bind mount, the text is a path. pidns
-//! never opens a file of any other type.
+//! The device and inode of an open file identify a namespace. The link in `/proc/PID/fd` is not
+//! enough, because the link of a bind-mounted namespace is a path. pidns never opens a file of any
+//! other type.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -21,8 +21,7 @@ use crate::collect::proc::scan::Scan;
 use crate::collect::registry::InitHistory;
 use crate::model::{DiagnosticCode, Holder, Pid, Process};
 
-/// Searches all open descriptors of a thread, unless another process with the same descriptor table
-/// was searched before. Fails with `ESRCH` if the process is gone.
+/// Searches the descriptors of a thread, unless its descriptor table was already searched.
 pub fn search(
     search: &HolderSearch<'_>,
     thread: BorrowedFd<'_>,
@@ -40,8 +39,7 @@ pub fn search(
     }
     let mut namespaces = Vec::new();
     match search_table(search, thread, &mut namespaces, held) {
-        // The thread has no descriptor table: it is exiting, or another thread replaces it
-        // (`execve(2)`).
+        // The thread is exiting, or another thread is replacing it (`execve(2)`).
         Ok(false) => held.lost_table(task_is_exiting(thread).unwrap_or(true)),
         Ok(true) if is_large => {
             held.searched_tables.push(SearchedTable { pid, start_time, tid, namespaces });
@@ -54,8 +52,7 @@ pub fn search(
     Ok(())
 }
 
-/// Searches a descriptor table, and adds its results to `namespaces` and `held`. Returns `false` if
-/// the thread may have released the table.
+/// Searches a descriptor table, and returns `false` if the thread may have released it.
 fn search_table(
     search: &HolderSearch<'_>,
     thread: BorrowedFd<'_>,
@@ -84,13 +81,11 @@ fn search_table(
             Err(_) => is_intact = false,
         }
     }
-    // A missing descriptor does not mean that a scanning pidns process has released its table,
-    // because the process opens and closes descriptors all the time.
+    // A scanning pidns process opens and closes descriptors all the time.
     Ok(is_intact || held.is_scanner)
 }
 
-/// Opens the PID namespace of a descriptor, keeps it open, and returns its inode. Returns `None`
-/// for a namespace of another type. Fails if the descriptor no longer refers to `file`.
+/// Opens the PID namespace of a descriptor, keeps it open, and returns its inode.
 fn pid_namespace_of(
     search: &HolderSearch<'_>,
     thread: BorrowedFd<'_>,
@@ -100,19 +95,17 @@ fn pid_namespace_of(
     held: &mut Held,
 ) -> Result<Option<u64>> {
     let registry = search.scan.registry;
-    // Read the descriptor again, because the inode number may have been reused since `file` was
-    // read. An open namespace keeps its inode number, so a second match is reliable.
+    // A second match is reliable, because an open namespace keeps its inode number.
     if registry.is_pinned(file.inode) && FileId::of(table, name) == Ok(file) {
         return Ok(Some(file.inode));
     }
-    // If the link shows another type, such as `net:[INODE]`, skip the namespace. If the link shows
-    // a path, only opening the namespace reveals its type.
     let mut text = [0; 32];
     let text = read_link(table, name, &mut text)?;
     let shown = parse::namespace_link(text, "pid");
     if parse::namespace_link(text, "mnt") == Some(file.inode) {
         add_mount_namespace(name, file.inode, held);
     }
+    // The link of a bind-mounted namespace is a path that does not show the type.
     if shown.is_none() && text.first() != Some(&b'/') {
         return Ok(None);
     }

@@ -19,13 +19,11 @@ pub struct HolderSearch<'a> {
     pub process: &'a Process,
     /// The open directory `/proc/PID`.
     pub dir: BorrowedFd<'a>,
-    /// The open file `/proc/PID/status`. Reading it fails once the process is gone.
+    /// The open file `/proc/PID/status`, which is unreadable once the process is gone.
     pub status_file: &'a OwnedFd,
-    /// Capacity of the process's descriptor table; 0 after the leader has exited, `None` if
-    /// unknown.
+    /// Capacity of the process's descriptor table, or 0 after the leader has exited.
     pub descriptor_capacity: Option<u32>,
-    /// `true` if no descriptor of the process refers to a namespace, so searching them is not
-    /// needed.
+    /// `true` if no descriptor of the process refers to a namespace.
     pub has_none_open: bool,
     /// `true` if pidns may read everything about this process, so a denied read is worth retrying.
     pub expects_access: bool,
@@ -38,27 +36,24 @@ pub struct Held {
     pub holders: HolderList,
     /// The large descriptor tables that were searched.
     pub searched_tables: Vec<SearchedTable>,
-    /// Indices into [`SearchedTables`](super::SearchedTables) of tables that this process shares
-    /// with an earlier process.
+    /// Indices into [`SearchedTables`](super::SearchedTables) of tables that this process shares.
     pub shared_tables: Vec<usize>,
     /// The mount namespaces of the process's threads, each with the TID of a thread in it.
     pub mount_namespaces: Vec<(u64, Pid)>,
-    /// Mount namespaces that the process has open: inode and one descriptor number for each.
+    /// Inode and one descriptor number of each mount namespace that the process has open.
     pub mount_namespace_fds: BTreeMap<u64, u32>,
     /// Diagnostics for reads that failed during the search.
     pub log: DiagnosticLog,
-    /// `true` if the process should be read again, because data was missing or denied that may soon
-    /// be readable, for example after `execve(2)`.
+    /// `true` if a second read of the process may find data that was missing or denied.
     pub is_unsettled: bool,
     /// `true` if the leader thread is exiting, so another thread must be searched instead.
     pub leader_exits: bool,
-    /// `true` if the process is this pidns process, or another one that is running a scan.
+    /// `true` if the process is pidns itself, or another pidns process that runs a scan.
     pub is_scanner: bool,
 }
 
 impl Held {
-    /// Records that a thread's descriptor table disappeared during the search. `exiting` tells
-    /// whether the thread was exiting.
+    /// Records that a thread's descriptor table disappeared during the search.
     pub fn lost_table(&mut self, exiting: bool) {
         self.is_unsettled = true;
         self.leader_exits |= exiting;
@@ -76,7 +71,7 @@ impl HolderSearch<'_> {
         still_there(self.status_file)
     }
 
-    /// Records an error from reading a thread. Fails with `ESRCH` if the process is gone.
+    /// Records an error from reading a thread, or fails with `ESRCH` if the process is gone.
     pub fn refused(
         &self,
         code: DiagnosticCode,
@@ -91,8 +86,7 @@ impl HolderSearch<'_> {
         if is_gone || is_denied && self.expects_access {
             held.is_unsettled = true;
         }
-        // An exiting thread has already released its descriptors and namespaces, so this is not an
-        // error.
+        // An exiting thread has already released its descriptors and namespaces.
         if !is_gone || !task_is_exiting(thread).unwrap_or(true) {
             held.log.note(code, Some(errno), Some(self.process.pid));
         }

@@ -1,9 +1,8 @@
-//! Finds the PID namespaces that a process keeps alive, except its own. A process keeps a PID
-//! namespace alive if one of its threads creates children there, or if it has the namespace open as
-//! a file descriptor.
+//! Finds the namespaces that a process keeps alive, except its own.
 //!
-//! A descriptor or thread that goes away during the search is left out without a diagnostic. The
-//! module `mounts` searches for bind mounts, once in each mount namespace.
+//! A process keeps alive the namespaces that it has open, and the PID namespace in which it creates
+//! children. A descriptor or thread that goes away during the search is left out without a
+//! diagnostic. The module `mounts` searches for bind mounts.
 //!
 //! - `held`: the process to search, and the result
 //! - `children`: finds the namespace in which a thread creates its children
@@ -33,14 +32,12 @@ pub use held::{Held, HolderSearch};
 pub use shared::{SearchedTables, Sharer};
 use tables::DescriptorTables;
 
-/// Searches one process for PID namespaces that it keeps alive. Fails with `ESRCH` if the process
-/// is gone.
+/// Searches a process for namespaces, or fails with `ESRCH` if the process is gone.
 pub fn search(search: &HolderSearch<'_>) -> Result<Held> {
     let leader_has_exited = search.process.is_zombie();
     let held = search_once(search, leader_has_exited)?;
     if held.leader_exits && !leader_has_exited {
-        // The leader has just exited. Search another thread, because other threads may share the
-        // leader's descriptors.
+        // Another thread may share the descriptors of the leader, which has just exited.
         return search_once(search, true);
     }
     Ok(held)
@@ -54,8 +51,7 @@ fn search_once(search: &HolderSearch<'_>, leader_has_exited: bool) -> Result<Hel
         match living_thread(search.dir) {
             Ok(Some((tid, dir))) => thread = (tid, Some(dir)),
             Ok(None) => {
-                // The leader has exited, and no living thread was found. If other threads exist,
-                // one of them may be about to become the leader (`execve(2)`).
+                // Any other thread may be about to become the leader (`execve(2)`).
                 let is_alone = search.process.threads == Some(NonZeroU32::MIN);
                 held.is_unsettled = !(search.process.is_zombie() && is_alone);
                 search.still_there()?;
@@ -75,11 +71,9 @@ fn search_once(search: &HolderSearch<'_>, leader_has_exited: bool) -> Result<Hel
     Ok(held)
 }
 
-/// Searches every thread except `searched`. Each thread can have its own descriptor table and mount
-/// namespace (`unshare(2)`).
+/// Searches all other threads, because each thread may have called `unshare(2)`.
 fn search_other_threads(search: &HolderSearch<'_>, searched: Pid, held: &mut Held) -> Result<()> {
-    // Skip the other threads of a scanning pidns process, because they enter namespaces only
-    // briefly.
+    // The other threads of a scanning pidns process enter namespaces only briefly.
     let searches_fds = search.scan.search.contains(&SearchScope::Fds);
     if search.is_viewer() || held.is_scanner || (!searches_fds && is_scanning(search.dir)) {
         return Ok(());
@@ -103,8 +97,7 @@ fn search_other_threads(search: &HolderSearch<'_>, searched: Pid, held: &mut Hel
     }
 }
 
-/// Searches one thread for PID namespaces that it keeps alive. `reads_table` tells whether to
-/// search its descriptor table.
+/// Searches one thread for namespaces, and its descriptor table if `reads_table` is set.
 fn search_thread(
     search: &HolderSearch<'_>,
     dir: BorrowedFd<'_>,
@@ -113,7 +106,7 @@ fn search_thread(
     held: &mut Held,
 ) -> Result<()> {
     let searches = |scope| search.scan.search.contains(&scope);
-    // The scope `children` covers only the leader. The scope `threads` covers every thread.
+    // The scope `threads` extends the scope `children` to all threads.
     if searches(SearchScope::Children) || searches(SearchScope::Threads) {
         children::search(search, dir, tid, held)?;
     }
@@ -131,14 +124,13 @@ fn search_thread(
         return Ok(());
     }
     if is_denied {
-        // The kernel refused to show `ns/mnt`. Reading `/proc/PID/fd` would also fail, because it
-        // requires the same permission (ptrace access).
+        // Reading `/proc/PID/fd` requires the same permission as reading `ns/mnt` (ptrace access).
         return search.refused(DiagnosticCode::FdsUnreadable, Errno::ACCESS, dir, held);
     }
     fds::search(search, dir, tid, held)
 }
 
-/// Finds a thread that is not exiting. Returns its TID and its directory.
+/// Returns the TID and the directory of a thread that is not exiting.
 fn living_thread(dir: BorrowedFd<'_>) -> Result<Option<(Pid, OwnedFd)>> {
     let mut living = Ok(None);
     for_each_task(dir, |tid, task| match (task_is_exiting(task.as_fd()), &living) {

@@ -1,7 +1,7 @@
-//! Checks at the end of a scan which namespaces without members are still kept alive.
+//! Removes PID namespaces that processes have released during a scan.
 //!
-//! Another process can release a namespace during the scan, so that only pidns itself keeps it
-//! alive. Such a namespace is left out of the result. Mounts are not checked here.
+//! The kernel keeps a released namespace while pidns has it open. The module `mounts` checks the
+//! mounts.
 
 use std::collections::{BTreeSet, HashSet};
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -20,12 +20,10 @@ use crate::model::{Holder, NamespaceId, Pid, Process, SearchScope};
 const PAUSES: [Duration; 3] =
     [Duration::ZERO, Duration::from_micros(100), Duration::from_micros(500)];
 
-/// Maximum number of threads to check per process. A process with more threads is assumed to keep
-/// its namespaces alive.
+/// Maximum number of threads to check per process.
 const MAX_THREADS: usize = 64;
 
-/// Removes the holders of released namespaces from `holders`. A namespace is released if it has no
-/// members, and no holder still keeps it alive.
+/// Removes the holders of PID namespaces that have neither a member nor a current holder.
 pub fn leave_out_released(
     procfs: &Procfs,
     search: &BTreeSet<SearchScope>,
@@ -48,8 +46,7 @@ pub fn leave_out_released(
     let mut released: HashSet<u64> =
         holders.iter().map(|&(inode, _)| inode).filter(|it| !has_members.contains(it)).collect();
     remove_held(&mut released);
-    // When a thread replaces its leader (`execve(2)`), /proc briefly shows no descriptors for the
-    // process. Pause and check again.
+    // During `execve(2)` in a thread, /proc briefly shows no descriptors for the process.
     for pause in PAUSES {
         if released.is_empty() {
             return;
@@ -71,8 +68,7 @@ fn still_holds(procfs: &Procfs, in_threads: bool, inode: u64, holder: &Holder) -
     held.unwrap_or_else(|errno| !is_gone(errno))
 }
 
-/// Returns `true` if the descriptor `fd` of a process refers to the namespace. If `in_threads` is
-/// set, checks all threads.
+/// Returns `true` if `fd` refers to the namespace, in any thread if `in_threads` is set.
 fn has_namespace_open(
     procfs: &Procfs,
     in_threads: bool,
@@ -94,6 +90,7 @@ fn has_namespace_open(
         threads += 1;
         found = found || threads <= MAX_THREADS && file_behind(thread.as_fd(), fd) == Ok(held);
     })?;
+    // If there are too many threads, assume that the process still holds the namespace.
     Ok(found || threads > MAX_THREADS)
 }
 
@@ -104,7 +101,7 @@ pub fn has_file_open(procfs: &Procfs, pid: Pid, tid: Pid, fd: u32, inode: u64) -
     Ok(file_behind(thread.as_fd(), fd)?.inode == inode)
 }
 
-/// Identifies the file of a descriptor. `dir` is the directory of the process or thread.
+/// Identifies the file of a descriptor in the process or thread directory `dir`.
 fn file_behind(dir: BorrowedFd<'_>, fd: u32) -> Result<FileId> {
     let mut number = itoa::Buffer::new();
     FileId::of(open_base(dir, c"fd")?.as_fd(), number.format(fd))
@@ -117,8 +114,7 @@ pub fn has_for_children(procfs: &Procfs, inode: u64, pid: Pid, tid: Pid) -> Resu
         let thread = open_base(process.as_fd(), format!("task/{tid}").as_str())?;
         match namespace_link(thread.as_fd(), c"ns/pid_for_children", "pid") {
             Ok(shown) => Ok(shown == Some(inode)),
-            // The link is missing if the namespace has no init yet, or if the thread is exiting. An
-            // exiting thread does not keep the namespace alive.
+            // The link is missing if the thread is exiting, or if the namespace has no init yet.
             Err(_) => Ok(!task_is_exiting(thread.as_fd()).unwrap_or(false)),
         }
     };

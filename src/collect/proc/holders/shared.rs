@@ -1,8 +1,6 @@
-//! Records the large descriptor tables that a scan has searched, so that each table is searched
-//! only once.
+//! Records the large descriptor tables that a scan has searched, to search each only once.
 //!
-//! Thousands of processes can share one large descriptor table (`CLONE_FILES` of clone(2) without
-//! `CLONE_THREAD`). Searching the table for each of them would take very long.
+//! Thousands of processes can share one descriptor table (`CLONE_FILES` of `clone(2)`).
 
 use std::cmp::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,8 +14,7 @@ use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::status::start_time_now;
 use crate::model::{Holder, Pid};
 
-/// Capacity of the smallest descriptor tables. Searching such a table again is as fast as finding
-/// out that it is shared.
+/// Capacity up to which searching a table is as fast as comparing it (`kcmp(2)`).
 const SMALL: u32 = 64;
 
 /// Maximum number of holders to add for processes that share a searched descriptor table.
@@ -30,8 +27,7 @@ pub struct SearchedTables(Mutex<Tables>);
 #[derive(Debug, Default)]
 struct Tables {
     tables: Vec<SearchedTable>,
-    /// Indices into `tables`, in the order that kcmp(2) defines. Only tables with a living thread
-    /// are included, because kcmp(2) needs one.
+    /// Indices into `tables`, in the order that `kcmp(2)` defines.
     order: Vec<usize>,
 }
 
@@ -43,7 +39,7 @@ pub struct SearchedTable {
     pub start_time: Option<u64>,
     /// The thread through which the table was read.
     pub tid: Pid,
-    /// PID namespaces that are open in this table: inode and descriptor number.
+    /// Inode and descriptor number of each PID namespace that is open in this table.
     pub namespaces: Vec<(u64, u32)>,
 }
 
@@ -56,9 +52,9 @@ pub struct Sharer {
     pub table: usize,
 }
 
-/// Returns `false` if the descriptor table is known to be small. `capacity` is `FDSize` in
-/// `/proc/PID/status`, which is 0 after the leader has exited.
+/// Returns `true` if a descriptor table may be large.
 pub fn is_large(capacity: Option<u32>) -> bool {
+    // After the leader has exited, `FDSize` in `/proc/PID/status` is 0.
     capacity.is_none_or(|capacity| capacity == 0 || capacity > SMALL)
 }
 
@@ -89,8 +85,7 @@ impl SearchedTables {
         }
     }
 
-    /// For each process in `sharers`, adds a holder for each PID namespace that is open in its
-    /// descriptor table. Adds at most [`MAX_ADDED`] holders in total.
+    /// Adds holders for the PID namespaces in shared tables, up to [`MAX_ADDED`] in total.
     pub fn add_holders(&self, mut sharers: Vec<Sharer>, holders: &mut HolderList) {
         let Tables { tables, .. } = &*self.lock();
         sharers.sort_unstable();
@@ -114,8 +109,7 @@ impl SearchedTables {
 }
 
 impl Tables {
-    /// Searches `order` for a thread's descriptor table, like [`slice::binary_search`]. Returns
-    /// `None` if kcmp(2) fails.
+    /// Searches `order` for a thread's descriptor table, or returns `None` if `kcmp(2)` fails.
     fn position(&mut self, tid: Pid) -> Option<Result<usize, usize>> {
         loop {
             let mut failed = None;
@@ -128,11 +122,11 @@ impl Tables {
                 })
             });
             let Some((index, known)) = failed else { return Some(position) };
-            // If comparing `known` with itself fails, the thread `known` has exited. Remove its
-            // table from `order` and try again.
+            // If comparing `known` with itself fails, the thread `known` has exited.
             if compare_descriptor_tables(known, known).is_ok() {
                 return None;
             }
+            // `kcmp(2)` needs a living thread for each table.
             self.order.retain(|&it| it != index);
         }
     }

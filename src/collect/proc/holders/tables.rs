@@ -7,19 +7,18 @@ use crate::model::Pid;
 
 /// The different descriptor tables that the threads of one process use.
 pub struct DescriptorTables {
-    /// One thread for each descriptor table, in the order of `kcmp(2)`. `None` if `kcmp(2)` can't
-    /// be used, because the procfs does not show pidns's own PID namespace.
+    /// One thread for each descriptor table, in the order of `kcmp(2)`.
     threads: Option<Vec<Pid>>,
 }
 
 impl DescriptorTables {
-    /// Creates a set with the descriptor table of `thread`. `own` is `true` if the procfs shows
-    /// pidns's own PID namespace.
+    /// Creates a set with the descriptor table of `thread`.
     pub fn new(own: bool, thread: Pid) -> Self {
+        // `kcmp(2)` expects TIDs in pidns's own PID namespace.
         Self { threads: own.then(|| vec![thread]) }
     }
 
-    /// Inserts the descriptor table of a thread. Returns `false` if the table was already inserted.
+    /// Inserts the descriptor table of a thread, or returns `false` if it is already there.
     pub fn insert(&mut self, thread: Pid) -> bool {
         let Some(threads) = &mut self.threads else { return true };
         let mut failed = false;
