@@ -1,5 +1,4 @@
-//! Finds pidns itself in a scan, and its related processes: its ancestors, its tracer, the other
-//! processes of its pipeline, and the heartbeat of its CI step.
+//! Finds pidns itself in a scan, and related processes such as its ancestors and its pipeline.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -17,12 +16,10 @@ use crate::collect::kernel::sys::FileId;
 use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::model::{Observer, Pid, Process};
 
-/// Maximum number of children of one ancestor that are checked for pipes. The youngest children are
-/// checked first, because most older children of an init are services.
+/// Maximum number of children of one ancestor that are checked for pipes.
 const MAX_CHILDREN: usize = 256;
 
-/// Finds this pidns process in its own scan. `processes` must be sorted by PID. Returns `None` if
-/// the procfs does not show pidns.
+/// Finds pidns itself in `processes`, which must be sorted by PID.
 pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
     let pid = procfs.viewer?;
     let ancestry = ancestry(processes, pid);
@@ -44,8 +41,7 @@ pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
     })
 }
 
-/// Returns the other processes in the pipelines of pidns and of its ancestors. Checks only the
-/// children of pidns and of its ancestors.
+/// Returns the other processes in the pipelines of pidns and of its ancestors.
 fn pipeline(
     procfs: &Procfs,
     processes: &[Process],
@@ -65,11 +61,10 @@ fn pipeline(
     if pipes.is_empty() {
         return BTreeSet::new();
     }
-    // Read all descriptors of a child that a shell has just forked, because its pipes are not yet
-    // its standard input and output. Also read all descriptors of the children of pidns, because a
-    // shell may have started them for redirections such as `2> >(cat)`.
+    // The pipes of a newly forked child are not yet its standard input and output.
     let is_starting = |it: &Process| {
         let is_child = |parent: &Process| it.ppid == Some(parent.pid) && it.comm == parent.comm;
+        // A shell may have started children of pidns for redirections such as `2> >(cat)`.
         ancestry.first().is_some_and(|own| it.ppid == Some(own.pid))
             || ancestry
                 .iter()
@@ -107,8 +102,7 @@ fn connected(mut pipes: Pipes, mut others: Vec<(Pid, Pipes)>) -> BTreeSet<Pid> {
     found
 }
 
-/// Returns the [`MAX_CHILDREN`] youngest children of each parent, except ancestors of pidns, kernel
-/// threads, and zombies.
+/// Returns the [`MAX_CHILDREN`] youngest children of each parent, except ancestors of pidns.
 fn children_of<'a>(
     processes: &'a [Process],
     ancestry: &[&Process],
@@ -124,17 +118,14 @@ fn children_of<'a>(
         }
     }
     for children in children.values_mut() {
+        // Most older children of an init are services.
         children.sort_unstable_by_key(|it| std::cmp::Reverse((it.start_time, it.pid)));
         children.truncate(MAX_CHILDREN);
     }
     children.into_values().flatten().collect()
 }
 
-/// The children that each ancestor of pidns probably started itself. Contains only ancestors that
-/// may adopt orphans: inits, and all other processes except shells.
-///
-/// The kernel lists children in the order in which they were forked or adopted. pidns assumes that
-/// an ancestor started all children listed before pidns (or before pidns's next ancestor).
+/// The children that each ancestor of pidns probably started itself, by the ancestor's PID.
 struct Adopted(HashMap<Pid, Vec<Pid>>);
 
 impl Adopted {
@@ -142,10 +133,12 @@ impl Adopted {
         let mut next = None;
         let mut own = HashMap::new();
         for ancestor in ancestry {
+            // Shells don't adopt orphans, but any other process may be a child subreaper.
             let adopts =
                 is_init(ancestor) || (next.is_some() && !is_shell(procfs, ancestor, waits));
             if adopts {
                 let mut children = children(procfs, ancestor.pid);
+                // The kernel lists children in the order in which they were forked or adopted.
                 let index = children.iter().position(|&it| Some(it) == next);
                 children.truncate(index.unwrap_or(0));
                 own.insert(ancestor.pid, children);
@@ -155,8 +148,7 @@ impl Adopted {
         Self(own)
     }
 
-    /// Returns the pipes that a process writes to, and that a sibling listed before it reads from.
-    /// `others` must contain the siblings of the process.
+    /// Returns the pipes from a process to the siblings that the kernel lists before it.
     fn late(&self, (pid, pipes): &(Pid, Pipes), others: &[(Pid, Pipes)]) -> HashSet<FileId> {
         let mut lists = self.0.values();
         let earlier = lists.find_map(|own| own.get(..own.iter().position(|it| it == pid)?));
@@ -174,9 +166,6 @@ impl Adopted {
 }
 
 /// Returns the terminated children of pidns and of the shells in `ancestry`.
-///
-/// pidns can have children that it did not start: a shell can start processes for redirections such
-/// as `< <(command)`, and then replace itself with pidns.
 fn ended_children(
     procfs: &Procfs,
     processes: &[Process],
@@ -184,6 +173,7 @@ fn ended_children(
     waits: &WaitLimit,
 ) -> Vec<Pid> {
     let parents = ancestry.iter().enumerate();
+    // A shell can run `< <(command)` and then replace itself with pidns.
     let parents = parents.filter(|(index, it)| *index == 0 || is_shell(procfs, it, waits));
     let parents: BTreeSet<Pid> = parents.map(|(_, it)| it.pid).collect();
     let is_child = |it: &&Process| it.reaper().is_some_and(|it| parents.contains(&it));
@@ -227,7 +217,7 @@ mod tests {
         assert_eq!(connected(&readers), [4, 5]);
         let writers = [(4, pipes(&[3], &[1])), (5, pipes(&[], &[3]))];
         assert_eq!(connected(&writers), [4, 5]);
-        // Process 6 reads from pipe 1, as pidns does. Process 7 writes to pipe 2, as pidns does.
+        // Processes 6 and 7 use the same ends of pipes 1 and 2 as pidns.
         let daemons = [(4, pipes(&[2], &[])), (6, pipes(&[1], &[])), (7, pipes(&[], &[2]))];
         assert_eq!(connected(&daemons), [4]);
         // Process 4 may be a daemon that inherited the write end of pipe 1.

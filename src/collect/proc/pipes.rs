@@ -27,12 +27,9 @@ pub struct Pipes {
     pub read: HashSet<FileId>,
     /// The pipes that the process writes to.
     pub written: HashSet<FileId>,
-    /// `true` if the process may be a daemon that inherited a pipe from an earlier command of the
-    /// pipeline.
+    /// `true` if the process may be a daemon that inherited a pipe of the pipeline.
     pub may_be_daemon: bool,
-    /// The pipes that this process writes to, and that an earlier sibling reads from. The process
-    /// may be a daemon that inherited the pipe, because a shell starts the writer before the
-    /// reader.
+    /// The pipes that this process writes to, and that an earlier sibling reads from.
     pub late: HashSet<FileId>,
 }
 
@@ -42,15 +39,12 @@ impl Pipes {
         Self::of_descriptors(procfs, pid, |_| Ok(STANDARD.map(CString::from).into()))
     }
 
-    /// Finds the pipes among all open descriptors of a process. Reads the highest descriptor first,
-    /// because a shell moves pipes to lower descriptors.
+    /// Finds the pipes among all open descriptors of a process.
     pub fn of_all(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |dir| Ok(paths(descriptors(dir)?)))
     }
 
-    /// Finds the pipes of pidns or a shell that may belong to its pipeline: all pipes among the
-    /// standard descriptors, and write ends of anonymous pipes, as in `exec 3> >(cat)`. Other pipes
-    /// may lead to a server, as in `exec 3< <(server)`.
+    /// Finds the pipes of pidns or a shell that may belong to its pipeline.
     pub fn of_shell(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |dir| {
             let is_passed_on = |fd: &u32| {
@@ -59,13 +53,14 @@ impl Pipes {
                     .is_ok_and(|target| target.starts_with(b"pipe:"));
                 let is_written = statat(dir.as_fd(), &link, AtFlags::SYMLINK_NOFOLLOW)
                     .is_ok_and(|it| it.st_mode & 0o200 != 0);
+                // A read end above descriptor 2 may lead to a server, as in `exec 3< <(server)`.
                 *fd < 3 || is_pipe && is_written && !is_close_on_exec(dir.as_fd(), *fd)
             };
             Ok(paths(descriptors(dir)?.into_iter().filter(is_passed_on)))
         })
     }
 
-    /// Finds the pipes among the descriptors that `list` returns. Skips unreadable descriptors.
+    /// Finds the pipes among the descriptors that `list` returns.
     fn of_descriptors(
         procfs: &Procfs,
         pid: Pid,
@@ -76,8 +71,7 @@ impl Pipes {
         for name in list(&dir).unwrap_or_default() {
             let name = name.as_c_str();
             let Ok(Some(pipe)) = FileId::of_pipe(dir.as_fd(), name) else { continue };
-            // The permissions of the link show which end of the pipe is open. A process with the
-            // same end as pidns may be a daemon that inherited it.
+            // The permissions of the link show which end of the pipe is open.
             let Ok(link) = statat(dir.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
             if link.st_mode & 0o400 != 0 {
                 pipes.read.insert(pipe);
@@ -95,8 +89,7 @@ impl Pipes {
         self.written.extend(&other.written);
     }
 
-    /// For each pipe in `pipes`, except those in `inherited`, adds the other end. A younger process
-    /// gets only read ends, and an older process gets only write ends.
+    /// Adds the other end of each pipe in `pipes`, except the pipes in `inherited`.
     pub fn add_other_ends(
         &mut self,
         pipes: &Self,
@@ -106,6 +99,7 @@ impl Pipes {
         let is_new = |pipe: &&_| {
             inherited.is_none_or(|it| !it.read.contains(pipe) && !it.written.contains(pipe))
         };
+        // A shell starts the writer of a pipe before the reader.
         if is_younger != Some(false) {
             self.read.extend(pipes.written.iter().filter(is_new));
         }
@@ -131,11 +125,10 @@ impl Pipes {
         self.read.is_empty() && self.written.is_empty()
     }
 
-    /// Returns `true` if `other` reads from a pipe that `self` writes to, or writes to a pipe that
-    /// `self` reads from. In the first case, also adds the pipes that `other` writes to. In the
-    /// second case, also adds the pipes that `other` reads from.
+    /// Returns `true` if a pipe connects `other` with `self`, and adds the next pipes to `self`.
     pub fn follow(&mut self, other: &Self) -> bool {
         let is_reader = !self.written.is_disjoint(&other.read);
+        // A writer that was started after the reader may be a daemon that inherited the pipe.
         let mut written = other.written.difference(&other.late);
         let is_writer = !other.may_be_daemon && written.any(|pipe| self.read.contains(pipe));
         if is_reader {
@@ -154,6 +147,7 @@ fn descriptors(dir: &ProcessDir<'_>) -> SysResult<Vec<u32>> {
     let numbers = entries.filter_map(|entry| parse::entry(entry.file_name().to_bytes()));
     let mut numbers: Vec<u32> = numbers.take(MAX_DESCRIPTORS).collect();
     numbers.extend([0, 1, 2]);
+    // A shell moves pipes to lower descriptors, so the highest ones come first.
     numbers.sort_unstable_by_key(|&it| std::cmp::Reverse(it));
     Ok(numbers)
 }

@@ -1,11 +1,10 @@
 //! Reads one process, completely or not at all.
 //!
 //! Between two system calls, a process can exit, and its PID can be reused. An open
-//! `/proc/PID/status` always refers to the process for which it was opened. When this process is
-//! gone, reading the file fails.
+//! `/proc/PID/status` always refers to one process, and is unreadable once the process is gone.
 //!
-//! pidns opens the status file first, then reads other files by path, and reads the status file
-//! last. If the last read succeeds, all data belongs to one process.
+//! pidns reads the status file both first and last. If the last read succeeds, all data belongs to
+//! one process.
 
 use std::cell::Cell;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -35,12 +34,11 @@ use crate::model::{DiagnosticCode, NamespaceId, Nspid, Pid, Process};
 #[derive(Debug)]
 pub struct ReadProcess {
     pub process: Process,
-    /// The leaders of the session and process group; `None` unless the PID namespace was
-    /// unreadable.
+    /// The leaders of the session and process group, if the PID namespace was unreadable.
     pub leaders: Option<Leaders>,
-    /// The contents of `/proc/PID/cgroup`; `None` unless the process is an init.
+    /// The contents of `/proc/PID/cgroup`, if the process is an init.
     pub cgroup: Option<Vec<u8>>,
-    /// State of the process if it is an init; `Living` for all other processes.
+    /// State of an init, or `Living` for any other process.
     pub init: InitNow,
     /// The namespaces that the process keeps alive.
     pub held: Held,
@@ -67,8 +65,7 @@ impl ReadProcess {
     }
 }
 
-/// Reads processes, one after the other. The previous process suggests in which order to read the
-/// files of the next one.
+/// Reads processes, in a file order that depends on the previous process.
 pub struct ProcessReader<'a> {
     scan: Scan<'a>,
     searches_holders: bool,
@@ -76,8 +73,7 @@ pub struct ProcessReader<'a> {
     buffer: Vec<u8>,
     last_was_nested: bool,
     last_was_kernel_thread: bool,
-    /// After this many more command lines have stayed empty, this thread stops retrying. Starts at
-    /// [`PATIENCE`].
+    /// Number of command lines that may still stay empty before this thread stops retrying.
     patience: Cell<u32>,
 }
 
@@ -96,8 +92,7 @@ impl OpenProcess<'_> {
         still_there(&self.status_file)
     }
 
-    /// Fails with `EAGAIN`, so that the process is read again later. In the final attempt, returns
-    /// `Ok`.
+    /// Fails with `EAGAIN` to read the process again later, except in the final attempt.
     fn retry_later(&self) -> SysResult<()> {
         if self.is_final_attempt { Ok(()) } else { Err(Errno::AGAIN) }
     }
@@ -120,8 +115,7 @@ impl<'a> ProcessReader<'a> {
         }
     }
 
-    /// Confirms that an init found by BPF is still the init of its namespace, and reads its
-    /// cgroups. Returns `None` if the process must be read through /proc instead.
+    /// Adds cgroups to BPF's data about an init, or returns `None` if the data can't be confirmed.
     pub fn confirm_init(&self, seen: SeenInit) -> Option<ReadProcess> {
         let SeenInit { process, ns_id, mount_namespace } = seen;
         let pid = process.pid;
@@ -134,8 +128,7 @@ impl<'a> ProcessReader<'a> {
                 None
             }
         };
-        // The cgroup was read by path. Checking the namespace afterwards proves that the cgroup
-        // belongs to this init.
+        // The unchanged namespace proves that the cgroup, which was read by path, belongs to this init.
         let fd = self.namespace_of_init(&process, ns_id, &mut dir)?;
         self.scan.registry.keep(fd, InitHistory::Existed).ok()?;
         let mount_namespaces = mount_namespace.map(|inode| (inode, pid)).into_iter().collect();
@@ -160,17 +153,17 @@ impl<'a> ProcessReader<'a> {
         open_namespace(base, name).ok().filter(|fd| fd.ns_id() == Ok(ns_id))
     }
 
-    /// Reads one process. For `none_open_since`, see [`Target`](super::scan::Target).
+    /// Reads one process (see [`Target`](super::scan::Target) for `none_open_since`).
     ///
     /// Fails with `ENOENT` if there is no such process, and with `ESRCH` if the process went away.
-    /// Fails with `EXDEV` or `EAGAIN` if the process should be read again. Never fails with
-    /// `EAGAIN` if `is_final_attempt` is set.
+    /// Fails with `EXDEV` or `EAGAIN` if the process should be read again.
     pub fn read(
         &mut self,
         pid: Pid,
         none_open_since: Option<u64>,
         is_final_attempt: bool,
     ) -> SysResult<ReadProcess> {
+        // Most processes of an idle host are kernel threads, and each needs just one file.
         if self.last_was_kernel_thread
             && let Some(process) = self.read_kernel_thread(pid)
         {
@@ -192,8 +185,7 @@ impl<'a> ProcessReader<'a> {
         self.read_open(open, none_open_since).map_err(vanished)
     }
 
-    /// Reads a process again, through a procfs without mounts that cover its files. Returns `None`
-    /// if there is no such procfs, or if reading fails.
+    /// Reads a process again, through a procfs without mounts that cover its files.
     pub fn read_uncovered(&self, pid: Pid, none_open_since: Option<u64>) -> Option<ReadProcess> {
         let scan = Scan { procfs: self.scan.procfs.uncovered()?, ..self.scan };
         Self::new(scan).read(pid, none_open_since, true).ok()
@@ -212,8 +204,7 @@ impl<'a> ProcessReader<'a> {
         // Use the status text now, because the next read overwrites the buffer.
         let (status, link) = self.read_status_and_link(&mut open)?;
         let (status, namespace, leaders) = self.identify(&mut open, status, link)?;
-        // Keep the namespace open before reading anything slow, so that its inode number can't be
-        // reused.
+        // Pin the namespace before slow reads, so that its inode number can't be reused.
         let is_pinned = self.pin(namespace, &mut open)?;
         let is_init = status.nspid.last() == Some(&Pid::INIT);
         let (has_memory, capacity) = (status.has_memory, status.descriptor_capacity);
@@ -252,11 +243,7 @@ impl<'a> ProcessReader<'a> {
         self.searches_holders && details.is_empty() && procfs.own && namespace.is_some()
     }
 
-    /// Reads a kernel thread from `/proc/PID/stat` only. Returns `None` if the process is not a
-    /// kernel thread, or if other files are needed.
-    ///
-    /// Reading only one file saves much time, because most processes of an idle host are kernel
-    /// threads.
+    /// Reads `/proc/PID/stat`, and returns the process if it is a kernel thread.
     fn read_kernel_thread(&mut self, pid: Pid) -> Option<Process> {
         let mut dir = ProcessDir::by_path(self.scan.procfs.fd(), pid);
         let (base, name) = dir.file(c"stat");
@@ -281,34 +268,31 @@ impl<'a> ProcessReader<'a> {
         })
     }
 
-    /// Reads the status and the link `ns/pid` of the same process. The kernel may show the status
-    /// but refuse to show the link, so the link has its own result.
+    /// Reads the status of a process, and its link `ns/pid`, which the kernel may deny.
     fn read_status_and_link(
         &mut self,
         open: &mut OpenProcess<'_>,
     ) -> SysResult<(Status, SysResult<Option<NamespaceId>>)> {
-        // In a nested namespace, the status must be read after the link. If the process is likely
-        // to be in one, read the link first, to avoid reading the status twice.
+        // Reading the link first saves a second read of the status in a nested namespace.
         let early =
             (self.last_was_nested || !self.scan.procfs.own).then(|| open.dir.pid_namespace());
         read_record(&open.status_file, &mut self.buffer)?;
         let status = parse::status(&self.buffer);
         self.last_was_nested = status.nspid.len() > 1;
-        // If the procfs shows pidns's own PID namespace, a process with only one PID is a member of
-        // it.
+        // A single PID in NSpid proves that the process is in the procfs's namespace.
         if status.nspid.len() == 1 && self.scan.namespace.is_some() {
             return Ok((status, Ok(self.scan.namespace)));
         }
         if let Some(link) = early {
             return Ok((status, link));
         }
+        // A status read after the link proves that both belong to the same process.
         let link = open.dir.pid_namespace();
         read_record(&open.status_file, &mut self.buffer)?;
         Ok((parse::status(&self.buffer), link))
     }
 
-    /// Checks that the status file belongs to the listed PID, and adds the PIDs if they are
-    /// missing. The buffer must still contain the status text.
+    /// Checks that the status file belongs to the listed PID, and adds missing PIDs.
     fn identify(
         &mut self,
         open: &mut OpenProcess<'_>,
@@ -316,8 +300,7 @@ impl<'a> ProcessReader<'a> {
         link: SysResult<Option<NamespaceId>>,
     ) -> SysResult<(Status, Option<NamespaceId>, Option<Leaders>)> {
         let pid = open.pid;
-        // Root can bind-mount another process's status file over this one. Only the PID in the text
-        // shows this.
+        // Root can bind-mount another process's status file over this one.
         let shown = status.nspid.first().copied().or_else(|| parse::status_pid(&self.buffer));
         if shown.is_some_and(|shown| shown != pid) {
             return Err(Errno::XDEV);
@@ -337,8 +320,7 @@ impl<'a> ProcessReader<'a> {
         }
         Ok(match link {
             Ok(namespace) => (status, namespace, None),
-            // The status could still be read, so the process exists, and the kernel refuses to show
-            // its link.
+            // The process still exists, so the kernel refuses to show its link.
             Err(errno) => {
                 open.note(DiagnosticCode::NamespaceUnreadable, errno);
                 (status, None, Some(parse::leaders(&self.buffer)))
@@ -346,13 +328,12 @@ impl<'a> ProcessReader<'a> {
         })
     }
 
-    /// Returns `true` if pidns may read everything about this user's processes, so a denied read is
-    /// worth retrying.
+    /// Returns `true` if pidns may read everything about this user's processes.
     fn expects_access(&self, uid: impl Into<Option<u32>>) -> bool {
         self.may_trace_all || uid.into() == Some(rustix::process::geteuid().as_raw())
     }
 
-    /// Reads the start time of a process. Fails with `ESRCH` if the process is gone.
+    /// Reads the start time of a process, or fails with `ESRCH` if the process is gone.
     fn read_start_time(&mut self, open: &mut OpenProcess<'_>) -> SysResult<Option<u64>> {
         let buffer = &mut self.buffer;
         let stat = read_twice(&open.status_file, || {
@@ -365,8 +346,7 @@ impl<'a> ProcessReader<'a> {
         Ok(clock::start_time_in(&self.buffer))
     }
 
-    /// Opens the namespace of a process and keeps it open. Returns `false` if the namespace is
-    /// unknown or can't be opened. Fails with `ESRCH` if the process is gone.
+    /// Opens the namespace of a process and keeps it open, or returns `false` if it can't.
     fn pin(&self, namespace: Option<NamespaceId>, open: &mut OpenProcess<'_>) -> SysResult<bool> {
         let Some(NamespaceId::Inode(inode)) = namespace else { return Ok(false) };
         if namespace == self.scan.namespace {
@@ -375,13 +355,12 @@ impl<'a> ProcessReader<'a> {
         }
         let OpenProcess { dir, status_file, .. } = open;
         let (base, name) = dir.file(c"ns/pid");
-        // Check whether the process is gone. The kernel can then return EACCES, even to root.
+        // If the process is gone, the kernel can return EACCES, even to root.
         let open_link = || {
             open_namespace(base, name)
                 .map_err(|errno| still_there(status_file).err().unwrap_or(errno))
         };
-        // The link `ns/pid` can't have changed, because the open status file keeps the PID
-        // namespace alive.
+        // The open status file keeps the PID namespace alive, so the link can't have changed.
         match self.scan.registry.pin(inode, InitHistory::Existed, open_link, || true) {
             Ok(()) => Ok(true),
             Err(errno) if is_gone(errno) => Err(errno),
@@ -392,8 +371,7 @@ impl<'a> ProcessReader<'a> {
         }
     }
 
-    /// Reads the cgroups of an init, and whether it is alive. Fails with `ESRCH` if the init is
-    /// gone.
+    /// Reads the cgroups of an init, and determines whether the init is alive.
     fn read_init(
         &self,
         init: &Process,
@@ -407,17 +385,14 @@ impl<'a> ProcessReader<'a> {
             None
         });
         let now = inits::life(self.scan.procfs, init, has_memory);
-        // The files were read by path, so check that the PID still belongs to this init. If the
-        // namespace is open, checking the link `ns/pid` is enough, because a namespace has only one
-        // init.
+        // A namespace has only one init, so an unchanged link proves that the PID was not reused.
         if !is_pinned || open.dir.pid_namespace() != Ok(init.namespace) {
             open.still_there()?;
         }
         Ok((cgroup, now))
     }
 
-    /// Finds the namespaces that a process keeps alive, except its own. Fails with `ESRCH` if the
-    /// process is gone, and with `EAGAIN` if it should be read again.
+    /// Finds the namespaces that a process keeps alive, except its own.
     fn search_holders(
         &self,
         process: &Process,
@@ -442,8 +417,7 @@ impl<'a> ProcessReader<'a> {
         if held.is_unsettled {
             open.retry_later()?;
         }
-        // Record the searched descriptor tables, so that processes that share them need not be
-        // searched.
+        // Processes that share these descriptor tables need no search.
         for table in std::mem::take(&mut held.searched_tables) {
             scan.tables.insert(table);
         }
@@ -451,8 +425,7 @@ impl<'a> ProcessReader<'a> {
     }
 }
 
-/// Reads `/proc/PID/cgroup`. Returns `None` if the process is gone or the kernel has no cgroups.
-/// Fails with `EBUSY` after the time limit.
+/// Reads `/proc/PID/cgroup`, or returns `None` if the file does not exist.
 pub fn read_cgroup(dir: &mut ProcessDir<'_>, waits: &WaitLimit) -> SysResult<Option<Vec<u8>>> {
     let (base, name) = dir.file(c"cgroup");
     let mut text = Vec::with_capacity(4096);
@@ -463,8 +436,7 @@ pub fn read_cgroup(dir: &mut ProcessDir<'_>, waits: &WaitLimit) -> SysResult<Opt
     }
 }
 
-/// Returns the PIDs of a process on kernels without NSpid (before Linux 4.1). The result is empty
-/// if the process is not in the PID namespace that the procfs shows.
+/// Returns the PIDs of a process on kernels without NSpid (before Linux 4.1).
 fn nspid_of_member(
     pid: Pid,
     procfs_namespace: Option<NamespaceId>,

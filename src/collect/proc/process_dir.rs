@@ -27,8 +27,7 @@ pub struct ProcessDir<'a> {
 }
 
 impl<'a> ProcessDir<'a> {
-    /// Accesses the files of a process by path. If the PID is reused, later accesses show the new
-    /// process.
+    /// Accesses the files of a process by path, so a reused PID leads to the new process.
     pub fn by_path(procfs: BorrowedFd<'a>, pid: Pid) -> Self {
         let mut path = [0; 64];
         let mut number = itoa::Buffer::new();
@@ -39,8 +38,7 @@ impl<'a> ProcessDir<'a> {
         Self { opened: None, namespaces: None, procfs, path, base, _reading: Reading::of(pid) }
     }
 
-    /// Opens the directory `/proc/PID`. All further accesses refer to this process, even if its PID
-    /// is reused.
+    /// Opens the directory `/proc/PID`, which never leads to a new process with the same PID.
     pub fn open(procfs: BorrowedFd<'a>, pid: Pid) -> Result<Self> {
         let mut dir = Self::by_path(procfs, pid);
         let (base, name) = dir.file(c"");
@@ -49,8 +47,7 @@ impl<'a> ProcessDir<'a> {
         Ok(dir)
     }
 
-    /// Returns the arguments for opening a file with `openat(2)`: a directory descriptor and a
-    /// path.
+    /// Returns the directory descriptor and the path with which to open a file (`openat(2)`).
     pub fn file<'s>(&'s mut self, file: &'s CStr) -> (BorrowedFd<'s>, &'s CStr) {
         if let Some(dir) = &self.opened {
             return (dir.as_fd(), file);
@@ -65,8 +62,7 @@ impl<'a> ProcessDir<'a> {
         (self.procfs, path.unwrap_or(c""))
     }
 
-    /// Opens the directory `ns`, to read namespace links through it. Fails with `EXDEV` if another
-    /// mount covers `ns`.
+    /// Opens the directory `ns`, or fails with `EXDEV` if another mount covers it.
     pub fn open_namespaces(&mut self) -> Result<()> {
         let (base, name) = self.file(c"ns");
         let opened = open_base(base, name)?;
@@ -74,7 +70,7 @@ impl<'a> ProcessDir<'a> {
         Ok(())
     }
 
-    /// Reads the link `ns/pid`. Returns `None` if its target is not a PID namespace.
+    /// Reads the link `ns/pid`, or returns `None` if its target is not a PID namespace.
     pub fn pid_namespace(&mut self) -> Result<Option<NamespaceId>> {
         if let Some(namespaces) = &self.namespaces {
             return Ok(namespace_link(namespaces.as_fd(), c"pid", "pid")?.map(NamespaceId::Inode));
@@ -96,20 +92,16 @@ pub fn still_there(status_file: &OwnedFd) -> Result<()> {
     rustix::io::pread(status_file, &mut [0; 1], 0).map(drop)
 }
 
-/// Runs `attempt`, and repeats it once if the process seems to be gone. During `execve(2)` in a
-/// thread other than the leader, a living process can seem to be gone.
+/// Runs `attempt`, and repeats it once if the process seems to be gone.
 pub fn try_twice<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     match attempt() {
+        // During `execve(2)` in a thread, a living process can seem to be gone.
         Err(errno) if is_gone(errno) => attempt(),
         other => other,
     }
 }
 
-/// Reads a file of a process with `read`, and retries once after an error. During `execve(2)`, the
-/// kernel can briefly deny access.
-///
-/// If the process is gone, the outer result is `ESRCH`. Otherwise, the inner result is the result
-/// of `read`.
+/// Calls `read` at most twice. If the process is gone, the outer result is `ESRCH`.
 pub fn read_twice<T>(
     status_file: &OwnedFd,
     mut read: impl FnMut() -> Result<T>,
@@ -118,9 +110,10 @@ pub fn read_twice<T>(
         return Ok(Ok(value));
     }
     still_there(status_file)?;
+    // During `execve(2)`, the kernel can briefly deny access.
     let again = read();
     if again.is_err() {
-        // Check whether the process is gone. The kernel can then return EACCES, even to root.
+        // If the process is gone, the kernel can return EACCES, even to root.
         still_there(status_file)?;
     }
     Ok(again)
@@ -144,10 +137,10 @@ pub fn for_each_task(dir: BorrowedFd<'_>, mut visit: impl FnMut(Pid, OwnedFd)) -
     Ok(())
 }
 
-/// Returns `ESRCH` if the thread is gone, or `errno` otherwise. For a thread that is gone, the
-/// kernel can return `EACCES`, even to root.
+/// Returns `ESRCH` if the thread is gone, or `errno` otherwise.
 pub fn real_cause(errno: Errno, task: BorrowedFd<'_>) -> Errno {
     let is_gone = || read(task, c"stat", &mut Vec::new()).is_err_and(is_gone);
+    // If the thread is gone, the kernel can return EACCES, even to root.
     if errno == Errno::ACCESS && is_gone() { Errno::SRCH } else { errno }
 }
 

@@ -25,8 +25,7 @@ use crate::model::{DiagnosticCode, NamespaceId, Pid};
 /// Inode number of the root directory of every procfs (`PROC_ROOT_INO` in the kernel).
 const PROC_ROOT_INO: u64 = 1;
 
-/// Time limit for opening a procfs at a path from the user, because a file system on the path may
-/// not answer.
+/// Time limit for opening a procfs, because a file system on its path may not answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An open procfs.
@@ -34,10 +33,9 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Procfs {
     /// The path at which the procfs is mounted.
     pub path: PathBuf,
-    /// `true` if this procfs shows pidns's own PID namespace. Only then may its PIDs be passed to
-    /// system calls.
+    /// `true` if this procfs shows pidns's own PID namespace, so system calls accept its PIDs.
     pub own: bool,
-    /// PID of pidns itself in this procfs; `None` if this procfs does not show pidns.
+    /// PID of pidns itself in this procfs, or `None` if the procfs does not show pidns.
     pub viewer: Option<Pid>,
     dir: OwnedFd,
     /// Cached result of [`uncovered`](Self::uncovered).
@@ -56,11 +54,9 @@ impl Procfs {
         let mut link = [0; 16];
         let viewer = read_link(dir.as_fd(), c"self", &mut link).ok().and_then(parse::entry);
         let viewer = viewer.and_then(Pid::new);
-        // The NSpid line has one PID for each level, from the PID namespace of the procfs to
-        // pidns's own. A single PID means that they are the same.
+        // A single PID in NSpid means that this procfs shows pidns's own PID namespace.
         let own = match status.nspid.len() {
-            // Before Linux 4.1, there is no NSpid line. Compare the PID of pidns in this procfs
-            // with the result of getpid(2).
+            // Before Linux 4.1, there is no NSpid line, so compare with getpid(2).
             0 => viewer.is_some_and(|pid| pid.as_u32() == std::process::id()),
             levels => levels == 1,
         };
@@ -76,8 +72,7 @@ impl Procfs {
         Ok(Self { path, own: *own, viewer: *viewer, dir, uncovered })
     }
 
-    /// Returns a procfs that shows the same processes, but without mounts that cover files. Returns
-    /// `None` if there is no such procfs.
+    /// Returns a procfs that shows the same processes, without mounts that cover files.
     pub fn uncovered(&self) -> Option<&Self> {
         let make = || {
             let dir = self.own.then(private_procfs)?.ok()?;
@@ -88,8 +83,7 @@ impl Procfs {
         self.uncovered.get_or_init(make).as_deref()
     }
 
-    /// Reads `kernel.pid_max` of pidns's own PID namespace: one more than the highest possible PID.
-    /// Returns `None` if the value is unknown.
+    /// Reads `kernel.pid_max` of pidns's own PID namespace, the highest possible PID plus one.
     pub fn pid_max(&self) -> Option<u32> {
         let mut text = Vec::new();
         read(self.own.then(|| self.fd())?, c"sys/kernel/pid_max", &mut text).ok()?;
@@ -101,8 +95,7 @@ impl Procfs {
         self.dir.as_fd()
     }
 
-    /// Lists the PIDs of all processes, in ascending order. The list may include processes that
-    /// start while it is being read.
+    /// Lists all PIDs in ascending order, possibly with some that appear during the read.
     pub fn pids(&self) -> SysResult<impl Iterator<Item = SysResult<Pid>> + use<>> {
         let pid = |entry: SysResult<DirEntry>| match entry {
             Ok(entry) => parse::entry(entry.file_name().to_bytes()).and_then(Pid::new).map(Ok),
@@ -113,8 +106,7 @@ impl Procfs {
 
     /// Lists all entries of the root directory of the procfs.
     pub fn entries(&self) -> SysResult<Dir> {
-        // Open the directory again for each listing. Duplicated descriptors would share the file
-        // offset.
+        // Duplicated descriptors share the file offset, so open the directory again.
         Dir::new(open_dir(self.fd(), c".")?)
     }
 
@@ -129,8 +121,7 @@ impl Procfs {
         })
     }
 
-    /// Opens the PID namespace that this procfs shows, and keeps it open. Returns `None` if the
-    /// namespace can't be opened, or is not pidns's own PID namespace.
+    /// Opens pidns's own PID namespace and keeps it open, if this procfs shows it.
     pub fn pin_own_namespace(&self, registry: &NamespaceRegistry) -> Option<NamespaceId> {
         let name = c"self/ns/pid";
         let inode = self.own.then(|| namespace_link(self.fd(), name, "pid").ok().flatten())??;
@@ -147,8 +138,7 @@ impl Procfs {
         }
         let Ok(stat) = fs::fstat(&self.dir) else { return };
         let mut table = Vec::new();
-        // The mount options of this procfs are in pidns's mount table. Any procfs in which pidns is
-        // visible contains this table: try /proc first, then this procfs.
+        // Any procfs that shows pidns has its `mountinfo`, which shows the mount options.
         let mut read_table = |dir: BorrowedFd<'_>| {
             let file = open(dir, c"self/mountinfo").ok()?;
             read_to_end(&file, &mut table, MAX_MOUNTINFO).ok()
@@ -171,8 +161,7 @@ impl Procfs {
     }
 }
 
-/// Opens the root directory of a procfs. Returns `None` if `path` is anything else. Fails with
-/// `ETIMEDOUT` if a file system does not answer.
+/// Opens the root directory of a procfs, or returns `None` if `path` is another directory.
 fn open_root(path: &Path) -> SysResult<Option<OwnedFd>> {
     let open = |path: &Path| {
         let dir = fs::openat(CWD, path, READ | OFlags::DIRECTORY, Mode::empty())?;

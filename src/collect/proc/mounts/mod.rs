@@ -1,8 +1,8 @@
 //! Searches mount namespaces for bind mounts that keep PID namespaces alive.
 //!
-//! If pidns is in the initial PID namespace and has `CAP_SYS_ADMIN`, it can list all mount
-//! namespaces of the host (since Linux 6.12), even those without processes. Otherwise, it finds
-//! mount namespaces through processes, open descriptors, and bind mounts of mount namespaces.
+//! With `CAP_SYS_ADMIN` in the initial PID namespace, pidns can list all mount namespaces of the
+//! host (since Linux 6.12). Otherwise, pidns finds mount namespaces through processes, open
+//! descriptors and bind mounts.
 //!
 //! - `reader`: reads a mount namespace through a thread in it
 //! - `table`: reads the bind mounts in one mount namespace
@@ -42,19 +42,16 @@ use table::MountTable;
 /// Maximum number of mount namespaces that are kept open for a later search.
 const MAX_MOUNTED: usize = 256;
 
-/// Maximum number of attempts to find a thread in a mount namespace that all known threads have
-/// left.
+/// Maximum number of searches for new threads in mount namespaces.
 const MAX_PASSES: usize = 4;
 
 /// Maximum time that the search waits for the kernel's global mount lock (`namespace_sem`).
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
-/// Maximum CPU time for searching mount namespaces without a known thread. A limit is needed
-/// because processes can create mount namespaces faster than pidns searches them.
+/// Maximum CPU time for searching mount namespaces without a known thread.
 const MAX_UNSEEN_TIME: Duration = Duration::from_secs(1);
 
-/// Searches each mount namespace that pidns can reach, and adds the bind mounts of PID namespaces
-/// to `found`. Must be called after the processes were read.
+/// Adds the bind mounts of PID namespaces to `found`, which must contain all processes.
 pub fn search(
     procfs: &Procfs,
     namespace: Option<NamespaceId>,
@@ -74,12 +71,10 @@ pub fn search(
         mounted: HashMap::new(),
         unopened: HashMap::new(),
     };
-    // Outside the initial PID namespace, the kernel may refuse, or may list unrelated mount
-    // namespaces.
+    // Outside the initial PID namespace, the kernel may list unrelated mount namespaces.
     let is_initial = namespace == Some(NamespaceId::Inode(INITIAL_PID_NAMESPACE));
     if is_initial && search.search_all_of_host() {
-        // All mount namespaces of the host have been searched, so diagnostics about unreadable
-        // mount namespaces no longer apply.
+        // All mount namespaces were searched, so drop diagnostics about unreadable ones.
         search.found.log.forget(DiagnosticCode::MountsUnreadable);
     }
     search.search_namespaces_of_processes();
@@ -94,8 +89,7 @@ pub fn search(
 /// The state of a search of mount namespaces.
 struct MountSearch<'a> {
     procfs: &'a Procfs,
-    /// Limit on the total time that the search waits for the kernel's mount lock (see
-    /// [`MAX_WAIT`]).
+    /// Limit on the total time that the search waits for the kernel's mount lock.
     waits: &'a WaitLimit,
     registry: &'a NamespaceRegistry,
     found: &'a mut ScanFindings,
@@ -103,22 +97,19 @@ struct MountSearch<'a> {
     readers: HashMap<u64, Vec<Reader>>,
     /// Inodes of the mount namespaces that have been searched.
     searched: HashSet<u64>,
-    /// Mount namespaces found through a bind mount and not yet searched, by inode. At most
-    /// [`MAX_MOUNTED`], because each of them uses a descriptor.
+    /// Mount namespaces found through a bind mount and not yet searched, by inode.
     mounted: HashMap<u64, NamespaceFd>,
     /// Errors from opening mount namespaces through a bind mount, by inode.
     unopened: HashMap<u64, Errno>,
 }
 
 impl MountSearch<'_> {
-    /// Searches the mount namespaces in the kernel's list. Returns `true` if all mount namespaces
-    /// of the host were searched.
+    /// Searches all mount namespaces of the host, or returns `false` if any are missed.
     fn search_all_of_host(&mut self) -> bool {
         let Ok(own) = open_namespace(self.procfs.fd(), c"self/ns/mnt") else { return false };
         // Without CAP_SYS_ADMIN, the kernel's list is incomplete.
         let mut all = viewer::may_administer();
-        // Ignore the error: if listing the mounts fails, pidns later searches the mount namespace
-        // through its threads.
+        // If this fails, pidns later searches the mount namespace through its threads.
         all &= self.search_open(&own).is_ok();
         let mut unseen_time = Duration::ZERO;
         for backward in [false, true] {
@@ -132,6 +123,7 @@ impl MountSearch<'_> {
                 if self.waits.is_reached() {
                     return false;
                 }
+                // Processes can create mount namespaces faster than pidns searches them.
                 if unseen_time > MAX_UNSEEN_TIME {
                     self.found.log.note(DiagnosticCode::MountsBusy, None, None);
                     return false;
@@ -165,8 +157,7 @@ impl MountSearch<'_> {
             if inodes.is_empty() {
                 return;
             }
-            // All known threads have left the remaining mount namespaces. Look for new processes in
-            // these mount namespaces, such as a restarted daemon.
+            // New processes may be in these mount namespaces, such as a restarted daemon.
             self.find_readers_again(&inodes);
             inodes.retain(|inode| self.readers.contains_key(inode));
             inodes.retain(|&inode| !self.search_by_readers(inode));
@@ -200,8 +191,7 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Searches the mount namespaces found through bind mounts, including those found during this
-    /// search.
+    /// Searches the mount namespaces found through bind mounts until no new one is found.
     fn search_mounted_namespaces(&mut self) {
         loop {
             self.mounted.retain(|inode, _| !self.searched.contains(inode));
@@ -242,11 +232,11 @@ impl MountSearch<'_> {
         self.found.log.note_of(DiagnosticCode::MountsUnsearched, errno, pids);
     }
 
-    /// Searches an open mount namespace: lists its mounts, or else enters it and reads `mountinfo`.
-    /// Fails with `EBUSY` after the time limit for the kernel's mount lock.
+    /// Lists the mounts of an open mount namespace, or else enters it and reads `mountinfo`.
     fn search_open(&mut self, namespace: &NamespaceFd) -> Result<()> {
         let listed = MountTable::list(namespace, self.waits);
         let (table, mounts) = match listed {
+            // `EBUSY` means that the time limit for the mount lock is over.
             Err(errno) if errno != Errno::BUSY => MountTable::read_inside(namespace, self.waits)?,
             listed => listed?,
         };
@@ -270,16 +260,14 @@ impl MountSearch<'_> {
         Ok(())
     }
 
-    /// Searches a mount namespace through its known threads. Returns `false` if all of them have
-    /// left it.
+    /// Searches a mount namespace through its threads, or returns `false` if all have left.
     fn search_by_readers(&mut self, inode: u64) -> bool {
         if self.waits.is_reached() {
             return true;
         }
         let mut readers = self.readers.get(&inode).cloned().unwrap_or_default();
         readers.sort_unstable();
-        // Prefer opening the mount namespace, because a thread's `mountinfo` shows only the mounts
-        // below the thread's root directory.
+        // A thread's `mountinfo` omits the mounts outside the thread's root directory.
         for &reader in &readers {
             match open_mount_namespace(self.procfs, reader) {
                 Ok(namespace) if namespace.inode() == inode => match self.search_open(&namespace) {
@@ -294,10 +282,7 @@ impl MountSearch<'_> {
         self.search_views(inode, &readers)
     }
 
-    /// Searches a mount namespace through the `mountinfo` files of `readers`. Returns `false` if
-    /// all these threads have left the mount namespace.
-    ///
-    /// If no thread is likely to see all mounts, adds a diagnostic.
+    /// Searches the `mountinfo` of `readers`, or returns `false` if all have left the namespace.
     fn search_views(&mut self, inode: u64, readers: &[Reader]) -> bool {
         let mut roots = HashSet::new();
         let mut views = Vec::new();
@@ -317,6 +302,7 @@ impl MountSearch<'_> {
         }
         self.searched.insert(inode);
         views.sort_by_key(|view| std::cmp::Reverse((view.has_root, view.mount_ids.len())));
+        // The widest view is probably complete if it contains the mounts of all other views.
         let is_complete = views.first().is_some_and(|widest| {
             widest.has_root && views.iter().all(|view| view.mount_ids.is_subset(&widest.mount_ids))
         });
@@ -334,9 +320,6 @@ impl MountSearch<'_> {
     }
 
     /// Opens the mounted namespaces, keeps them open, and adds the mounts as holders.
-    ///
-    /// At the end, leaves out mounts that no longer exist, because their inode numbers may have
-    /// been reused before the namespaces were opened.
     fn add_mounts<'r>(
         &mut self,
         table: &MountTable,
@@ -363,6 +346,7 @@ impl MountSearch<'_> {
                 },
             }
         }
+        // If a mount is gone, its inode number may already belong to another namespace.
         table.retain_current(&mut mounts);
         for mount in mounts.extract_if(.., |mount| mount.kind == MountedKind::Mount) {
             self.unopened.extend(failed.remove(&mount.inode).map(|errno| (mount.inode, errno)));
@@ -372,8 +356,7 @@ impl MountSearch<'_> {
             .sort_unstable_by(|one, other| (one.inode, &one.path).cmp(&(other.inode, &other.path)));
         mounts.dedup_by(|one, other| (one.inode, &one.path) == (other.inode, &other.path));
         for mount in mounts {
-            // The namespace could not be opened through its bind mount, for example because another
-            // mount covers it. Record only the inode of the namespace.
+            // Another mount may cover the mount point, so record only the namespace's inode.
             if let Some(errno) = failed.remove(&mount.inode) {
                 let _ = self.registry.pin(
                     mount.inode,
@@ -389,7 +372,7 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Opens a namespace and keeps it open. Returns the error of `open` if it fails.
+    /// Opens a namespace and keeps it open, or returns the error of `open`.
     fn pin(&self, inode: u64, open: impl FnOnce() -> Result<NamespaceFd>) -> Result<()> {
         let mut cause = Errno::NOENT;
         let open = || {
@@ -424,8 +407,7 @@ fn cpu_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
-/// Opens the namespace of a process's descriptor. Fails with `ENOENT` if the descriptor does not
-/// refer to a namespace.
+/// Opens the namespace of a descriptor, or fails with `ENOENT` for any other file.
 pub fn open_descriptor(procfs: &Procfs, pid: Pid, fd: u32) -> Result<NamespaceFd> {
     let process = ProcessDir::open(procfs.fd(), pid)?;
     let table = open_base(process.as_fd(), c"fd")?;

@@ -25,34 +25,30 @@ pub fn root_of(namespace: &NamespaceFd) -> Result<OwnedFd> {
     in_mount_namespace(namespace, || fs::open("/", ROOT_FLAGS, Mode::empty()))
 }
 
-/// Opens a namespace through its bind mount. `path` is resolved below the directory `root`.
+/// Opens a namespace through its bind mount at `path` below the directory `root`.
 ///
 /// Fails with `ESTALE` if the path does not lead to the namespace with this inode. Fails with
 /// `EAGAIN` if the path is not in the kernel's cache.
-///
-/// The path may lead through a FUSE file system that never answers. To avoid waiting, the kernel
-/// resolves the path only from its cache (`RESOLVE_CACHED`, since Linux 5.12), which contains every
-/// mount point. The file is opened for reading only if it is a namespace, because opening a device
-/// can have side effects.
 pub fn open_beneath(root: &OwnedFd, path: &[u8], inode: u64) -> Result<NamespaceFd> {
     if path == PATH_TOO_LONG {
         return Err(Errno::NAMETOOLONG);
     }
     let path = CString::new(path).map_err(|_| Errno::INVAL)?;
+    // The cache contains every mount point. A FUSE file system can't block a cached lookup.
     let mut opened = Err(Errno::AGAIN);
     for _ in 0..ATTEMPTS {
         opened = open_path(root, &path, ResolveFlags::CACHED);
-        // `EAGAIN` can mean that a mount or rename happened meanwhile, so try again. Every other
-        // result is final.
+        // `EAGAIN` can mean that a mount or rename happened meanwhile, so try again.
         if opened.as_ref().err() != Some(&Errno::AGAIN) {
             break;
         }
     }
-    // This kernel does not support RESOLVE_CACHED, so a time limit is used instead.
+    // Before Linux 5.12, there is no `RESOLVE_CACHED`, so use a time limit instead.
     if opened.as_ref().err() == Some(&Errno::INVAL) {
         let root = rustix::io::fcntl_dupfd_cloexec(root, 0)?;
         opened = within(TIMEOUT, move || open_path(&root, &path, ResolveFlags::empty()));
     }
+    // `reopen` opens only namespaces, because opening a device can have side effects.
     match NamespaceFd::reopen(&opened?) {
         Ok(fd) if fd.inode() == inode => Ok(fd),
         Ok(_) | Err(Errno::NOTTY) => Err(Errno::STALE),

@@ -1,5 +1,4 @@
-//! Reads a mount namespace through a thread in it: opens the thread's root directory, and reads the
-//! mount table that the thread sees.
+//! Reads the root directory and the mount table of a thread in a mount namespace.
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -19,13 +18,13 @@ use crate::collect::proc::process_dir::still_there;
 use crate::collect::proc::procfs::Procfs;
 use crate::model::Pid;
 
-/// A thread in a mount namespace: the PID of its process, and its TID.
+/// PID and TID of a thread in a mount namespace.
 pub type Reader = (Pid, Pid);
 
 /// Identifies a root directory by mount ID, device and inode.
 pub type RootId = (u64, u64, u64);
 
-/// The part of a mount namespace that one thread sees: the mounts below its root directory.
+/// The mounts that one thread sees below its root directory.
 pub struct MountView<'a> {
     pub root: OwnedFd,
     pub table: MountTable<'a>,
@@ -38,10 +37,7 @@ pub struct MountView<'a> {
 }
 
 impl<'a> MountView<'a> {
-    /// Reads the mounts that one thread sees. Returns `None` if the thread's root directory is
-    /// already in `roots`.
-    ///
-    /// Fails with `ESRCH` if the thread is no longer in the mount namespace `mount_namespace`.
+    /// Reads the mounts that a thread sees, unless its root directory is already in `roots`.
     pub fn read(
         procfs: &Procfs,
         reader: Reader,
@@ -102,7 +98,7 @@ pub fn open_mount_namespace(procfs: &Procfs, reader: Reader) -> Result<Namespace
     in_thread_dir(procfs, reader, |dir| open_namespace(dir, c"ns/mnt"))
 }
 
-/// Calls `read` with the directory of a thread. Fails with `ESRCH` if the thread is gone.
+/// Calls `read` with a thread's directory, or fails with `ESRCH` if the thread is gone.
 fn in_thread_dir<T>(
     procfs: &Procfs,
     reader: Reader,
