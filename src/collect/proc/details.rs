@@ -97,8 +97,8 @@ impl DetailReader<'_> {
         let mut bytes = Vec::new();
         let mut pauses = PAUSES.into_iter();
         loop {
-            // `PR_SET_MM_ARG_START` can declare any memory of a process to be its command line.
             let waits = self.memory_waits;
+            // Limit the length, because any memory can be a command line (`PR_SET_MM_ARG_START`).
             let read = || read_at_most(self.dir, c"cmdline", MAX_BYTES, &mut bytes, waits);
             let is_whole = match read_twice(self.status_file, read)? {
                 Ok(is_whole) => is_whole,
@@ -112,9 +112,9 @@ impl DetailReader<'_> {
             if !bytes.is_empty() || !has_memory {
                 return Ok(Ok(args));
             }
-            // The command line is empty while `execve(2)` loads the new program.
+            // An empty command line can mean that `execve(2)` is still loading the new program.
             still_there(self.status_file)?;
-            // A process can keep its command line empty forever.
+            // Retries are limited, because a process can keep its command line empty forever.
             let patience = self.patience.get();
             let Some(pause) = pauses.next().filter(|_| patience > 0) else {
                 self.patience.set(patience.saturating_sub(1));

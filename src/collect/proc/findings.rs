@@ -21,7 +21,7 @@ pub struct ScanFindings {
     pub holders: HolderList,
     /// Processes whose descriptor table was already searched for another process.
     pub sharers: Vec<Sharer>,
-    /// PID and TID of the known threads in each mount namespace, by its inode.
+    /// PID and TID of the known threads in each mount namespace, by the namespace's inode.
     pub readers: HashMap<u64, Vec<(Pid, Pid)>>,
     /// Inode, PID and descriptor number of each mount namespace that a process has open.
     pub mount_namespace_fds: Vec<(u64, Pid, u32)>,

@@ -28,7 +28,7 @@ pub fn life(procfs: &Procfs, init: &Process, has_memory: bool) -> InitNow {
     if has_memory || init.kernel_thread {
         return InitNow::Living;
     }
-    // The thread count includes the zombie leader, so no other thread is left.
+    // A thread count of 1 includes the zombie leader, so no other thread is left.
     if init.is_zombie() && init.threads == Some(NonZeroU32::MIN) {
         return InitNow::Terminated;
     }

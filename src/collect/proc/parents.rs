@@ -19,7 +19,7 @@ pub fn find_missing(scan: Scan<'_>, found: &mut ScanFindings) {
         if orphans.is_empty() || orphans == before {
             return;
         }
-        // Each child may have a new parent by now, or may have exited.
+        // Read each child again, because it may have a new parent or may have exited.
         found.remove(&orphans.iter().map(|&(child, _)| child).collect());
         let again: BTreeSet<Pid> = orphans.iter().flat_map(|&(one, other)| [one, other]).collect();
         found.merge(walk::read(scan, &Vec::from_iter(again)));

@@ -125,7 +125,7 @@ impl Pipes {
         self.read.is_empty() && self.written.is_empty()
     }
 
-    /// Returns `true` if a pipe connects `other` with `self`, and adds the next pipes to `self`.
+    /// Adds the pipes of `other` and returns `true`, if a pipe connects `other` with `self`.
     pub fn follow(&mut self, other: &Self) -> bool {
         let is_reader = !self.written.is_disjoint(&other.read);
         // A writer that was started after the reader may be a daemon that inherited the pipe.

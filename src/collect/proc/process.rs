@@ -128,7 +128,7 @@ impl<'a> ProcessReader<'a> {
                 None
             }
         };
-        // The unchanged namespace proves that the cgroup, which was read by path, belongs to this init.
+        // An unchanged namespace proves that the cgroup, read by path, belongs to this init.
         let fd = self.namespace_of_init(&process, ns_id, &mut dir)?;
         self.scan.registry.keep(fd, InitHistory::Existed).ok()?;
         let mount_namespaces = mount_namespace.map(|inode| (inode, pid)).into_iter().collect();

@@ -95,7 +95,7 @@ impl Procfs {
         self.dir.as_fd()
     }
 
-    /// Lists all PIDs in ascending order, possibly with some that appear during the read.
+    /// Lists all PIDs in ascending order, possibly with PIDs that appear during the listing.
     pub fn pids(&self) -> SysResult<impl Iterator<Item = SysResult<Pid>> + use<>> {
         let pid = |entry: SysResult<DirEntry>| match entry {
             Ok(entry) => parse::entry(entry.file_name().to_bytes()).and_then(Pid::new).map(Ok),
@@ -138,7 +138,7 @@ impl Procfs {
         }
         let Ok(stat) = fs::fstat(&self.dir) else { return };
         let mut table = Vec::new();
-        // Any procfs that shows pidns has its `mountinfo`, which shows the mount options.
+        // The mount options are in `self/mountinfo` of any procfs that shows pidns.
         let mut read_table = |dir: BorrowedFd<'_>| {
             let file = open(dir, c"self/mountinfo").ok()?;
             read_to_end(&file, &mut table, MAX_MOUNTINFO).ok()

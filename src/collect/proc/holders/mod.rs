@@ -73,8 +73,8 @@ fn search_once(search: &HolderSearch<'_>, leader_has_exited: bool) -> Result<Hel
 
 /// Searches all other threads, because each thread may have called `unshare(2)`.
 fn search_other_threads(search: &HolderSearch<'_>, searched: Pid, held: &mut Held) -> Result<()> {
-    // The other threads of a scanning pidns process enter namespaces only briefly.
     let searches_fds = search.scan.search.contains(&SearchScope::Fds);
+    // The other threads of a scanning pidns process enter namespaces only briefly.
     if search.is_viewer() || held.is_scanner || (!searches_fds && is_scanning(search.dir)) {
         return Ok(());
     }

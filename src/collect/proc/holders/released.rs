@@ -23,7 +23,7 @@ const PAUSES: [Duration; 3] =
 /// Maximum number of threads to check per process.
 const MAX_THREADS: usize = 64;
 
-/// Removes the holders of PID namespaces that have neither a member nor a current holder.
+/// Removes a PID namespace from `holders` if it has no members and no current holder.
 pub fn leave_out_released(
     procfs: &Procfs,
     search: &BTreeSet<SearchScope>,

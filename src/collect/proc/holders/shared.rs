@@ -54,7 +54,7 @@ pub struct Sharer {
 
 /// Returns `true` if a descriptor table may be large.
 pub fn is_large(capacity: Option<u32>) -> bool {
-    // After the leader has exited, `FDSize` in `/proc/PID/status` is 0.
+    // The capacity (`FDSize` in `/proc/PID/status`) is 0 after the leader has exited.
     capacity.is_none_or(|capacity| capacity == 0 || capacity > SMALL)
 }
 

@@ -157,7 +157,7 @@ impl MountSearch<'_> {
             if inodes.is_empty() {
                 return;
             }
-            // New processes may be in these mount namespaces, such as a restarted daemon.
+            // Look for new processes in these mount namespaces, such as a restarted daemon.
             self.find_readers_again(&inodes);
             inodes.retain(|inode| self.readers.contains_key(inode));
             inodes.retain(|&inode| !self.search_by_readers(inode));
@@ -191,7 +191,7 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Searches the mount namespaces found through bind mounts until no new one is found.
+    /// Searches the mount namespaces found through bind mounts, until no more are found.
     fn search_mounted_namespaces(&mut self) {
         loop {
             self.mounted.retain(|inode, _| !self.searched.contains(inode));
@@ -267,7 +267,7 @@ impl MountSearch<'_> {
         }
         let mut readers = self.readers.get(&inode).cloned().unwrap_or_default();
         readers.sort_unstable();
-        // A thread's `mountinfo` omits the mounts outside the thread's root directory.
+        // Open the namespace if possible, because `mountinfo` omits mounts outside a thread's root.
         for &reader in &readers {
             match open_mount_namespace(self.procfs, reader) {
                 Ok(namespace) if namespace.inode() == inode => match self.search_open(&namespace) {

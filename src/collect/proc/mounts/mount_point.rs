@@ -34,9 +34,9 @@ pub fn open_beneath(root: &OwnedFd, path: &[u8], inode: u64) -> Result<Namespace
         return Err(Errno::NAMETOOLONG);
     }
     let path = CString::new(path).map_err(|_| Errno::INVAL)?;
-    // The cache contains every mount point. A FUSE file system can't block a cached lookup.
     let mut opened = Err(Errno::AGAIN);
     for _ in 0..ATTEMPTS {
+        // A FUSE file system can't block a lookup in the cache, which has every mount point.
         opened = open_path(root, &path, ResolveFlags::CACHED);
         // `EAGAIN` can mean that a mount or rename happened meanwhile, so try again.
         if opened.as_ref().err() != Some(&Errno::AGAIN) {
