@@ -1,8 +1,8 @@
 //! Opens the files of container runtimes.
 //!
-//! Root inside a container can replace such a file with anything. So a file is read only if it is a
-//! regular file, belongs to root or the runtime's user, and does not exceed a size limit. pidns
-//! does not follow symbolic links below the runtime's directory, and does not lock or write files.
+//! Root inside a container can replace these files. Therefore, pidns reads regular files only,
+//! checks the owner, and limits the size. pidns does not follow symbolic links below the runtime's
+//! directory. pidns does not lock or write files.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -17,8 +17,7 @@ use crate::collect::kernel::sys::{READ, reopen};
 /// Flags for opening a directory as the base of relative paths.
 const BASE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// Opens a directory as the base of relative paths. Follows symbolic links, including the magic
-/// links of a procfs.
+/// Opens a directory as the base of relative paths, following symbolic and magic links.
 pub fn open_base(dir: BorrowedFd<'_>, path: impl Arg) -> SysResult<OwnedFd> {
     fs::openat(dir, path, BASE, Mode::empty())
 }
@@ -35,8 +34,7 @@ pub fn open_in_root(root: BorrowedFd<'_>, path: &str) -> SysResult<OwnedFd> {
     }
 }
 
-/// Reads a regular file that belongs to root or to `owner`, and is shorter than `limit`. Returns
-/// `None` for any other file, or after an error.
+/// Reads a regular file that belongs to root or to `owner`, and is shorter than `limit`.
 pub fn read(dir: BorrowedFd<'_>, name: &str, owner: u32, limit: usize) -> Option<Vec<u8>> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
@@ -57,8 +55,7 @@ pub fn read(dir: BorrowedFd<'_>, name: &str, owner: u32, limit: usize) -> Option
     Some(bytes)
 }
 
-/// Calls `visit` with the name of each entry of a directory that root owns. Returns `None` for any
-/// other directory, or after an error.
+/// Calls `visit` with the name of each entry of a directory that root owns.
 pub fn list(dir: BorrowedFd<'_>, mut visit: impl FnMut(&CStr)) -> Option<()> {
     let dir = fs::openat(dir, c".", READ | OFlags::DIRECTORY, Mode::empty()).ok()?;
     if fs::fstat(&dir).ok()?.st_uid != 0 {

@@ -1,8 +1,8 @@
-//! Finds processes that are not in the same container as the init of their namespace. The cause is
-//! a namespace that several containers share: in a pod, with `hostPID`, or with `docker run --pid`.
+//! Finds processes that are not in the same container as the init of their namespace.
 //!
+//! Several containers share a namespace in a pod, with `hostPID`, or with `docker run --pid`.
 //! Reading the cgroup of every process would take longer than the rest of the scan. If the scan has
-//! not read the cgroups, this module reads the cgroup of a process only in two cases:
+//! not read the cgroups, this module reads the cgroup of a process in two cases:
 //!
 //! - The parent is in another PID namespace, or is the monitor of a container runtime. The
 //!   descendants of the process are in the same container.
@@ -22,7 +22,7 @@ use crate::model::{
     cgroup,
 };
 
-/// Sets the field `container` of each process that is not in the container of its namespace's init.
+/// Sets `container` for processes outside the container of their namespace's init.
 pub fn find(source: &ProcSource, snapshot: &mut Snapshot) {
     let own = OwnContainers::new(&snapshot.namespaces);
     let mut unread = Vec::new();
@@ -43,8 +43,7 @@ pub fn find(source: &ProcSource, snapshot: &mut Snapshot) {
     }
 }
 
-/// Returns the diagnostic for processes with an unknown container, because reading the cgroups took
-/// too long.
+/// Returns the diagnostic for cgroups that took too long to read.
 fn too_slow(pids: Vec<Pid>) -> Diagnostic {
     let code = DiagnosticCode::CgroupUnreadable;
     let message = format!("the containers of some processes are unknown, because {NESTED_CGROUPS}");
@@ -52,7 +51,7 @@ fn too_slow(pids: Vec<Pid>) -> Diagnostic {
     Diagnostic { code: name, severity, message, errno: None, pids }
 }
 
-/// All namespaces, keyed by ID. The `container` of a namespace is the container of its init.
+/// All namespaces, each with the container of its init.
 struct OwnContainers<'a>(HashMap<NamespaceId, &'a Namespace>);
 
 impl<'a> OwnContainers<'a> {
@@ -60,8 +59,7 @@ impl<'a> OwnContainers<'a> {
         Self(namespaces.iter().map(|namespace| (namespace.id, namespace)).collect())
     }
 
-    /// Returns the container of a process, unless the init of the process's namespace is in the
-    /// same container. A systemd unit does not count as a container.
+    /// Returns the container of a process, unless its namespace's init is in the same container.
     fn other(
         &self,
         process: &Process,
@@ -70,6 +68,7 @@ impl<'a> OwnContainers<'a> {
     ) -> Option<Container> {
         let found = cgroup::of_path(cgroup, parent.map(|it| it.comm.as_str()))?;
         let own = process.namespace.and_then(|id| self.0.get(&id)?.container.as_ref());
+        // A systemd unit does not count as a container.
         let is_other = !found.is_unit() && !own.is_some_and(|own| own.is_same(&found));
         is_other.then_some(found)
     }
@@ -79,8 +78,7 @@ fn is_init(process: &Process) -> bool {
     process.nspid.last() == Some(&Pid::INIT)
 }
 
-/// Finds processes that are not in the container of their namespace's init. The scan must have read
-/// the cgroups of all processes (`--details cgroup`).
+/// Finds processes outside their init's container, using the cgroups in the snapshot.
 fn by_details(processes: &[Process], own: &OwnContainers<'_>) -> Vec<(Pid, Container)> {
     let other = |process: &Process| {
         let parent = find_process(processes, process.ppid);
@@ -89,10 +87,7 @@ fn by_details(processes: &[Process], own: &OwnContainers<'_>) -> Vec<(Pid, Conta
     processes.iter().filter(|it| !is_init(it)).filter_map(other).collect()
 }
 
-/// Like [`by_details`], but reads only the cgroups of processes that may have entered another
-/// container's namespace. Assumes that their descendants are in the same container.
-///
-/// Adds a process to `unread` if the time limit prevents reading its cgroup.
+/// Finds processes outside their init's container, reading as few cgroups as possible.
 fn by_descent(
     source: &ProcSource,
     processes: &[Process],
@@ -102,6 +97,7 @@ fn by_descent(
     let waits = WaitLimit::of_cgroups();
     let mut read = |process: &Process, parent: &Process| {
         let cgroups = source.cgroups(process, &waits);
+        // The time limit for reading cgroups was reached.
         if cgroups == Err(Errno::BUSY) {
             unread.push(process.pid);
         }
@@ -126,8 +122,7 @@ fn by_descent(
     if shared.is_empty() {
         return Vec::new();
     }
-    // The init of a container adopts orphans of all containers in its namespace, so read the cgroup
-    // of each of its children.
+    // An init adopts orphans of all containers in its namespace, so check its children.
     for process in processes {
         let is_shared = process.nspid.len() > 1
             && process.namespace.is_some_and(|id| shared.contains(&id))

@@ -1,12 +1,13 @@
-//! After a scan, finds processes that are not in the same container as the init of their namespace.
-//! Also finds the names of containers and pods. On a host without containers, this module usually
-//! makes no system calls.
+//! Finds the containers of processes, and the names of containers and pods, after a scan.
 //!
-//! - `monitor` recognizes container monitors (containerd-shim and conmon), which are the parents of
-//!   the first processes of containers
-//! - `members` finds processes that are not in the same container as the init of their namespace
-//! - `names` finds names for all containers; `reader` locates the files of each runtime, `files`
-//!   opens them safely, and `parse` parses them
+//! On a host without containers, this module usually makes no system calls.
+//!
+//! - `monitor` recognizes container monitors (containerd-shim and conmon)
+//! - `members` finds processes that are not in the container of their namespace's init
+//! - `names` finds names for all containers
+//! - `reader` locates the files of each runtime
+//! - `files` opens the files of a runtime safely
+//! - `parse` parses the files of a runtime
 
 mod files;
 mod members;
@@ -18,8 +19,7 @@ mod reader;
 use super::proc::ProcSource;
 use crate::model::Snapshot;
 
-/// Adds container names to a snapshot. Also adds the container of each process that is not in the
-/// container of its namespace's init. The processes must be sorted by PID.
+/// Adds containers and their names to a snapshot with processes sorted by PID.
 pub fn describe(source: &ProcSource, snapshot: &mut Snapshot) {
     members::find(source, snapshot);
     names::read(source, snapshot);

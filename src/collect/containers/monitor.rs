@@ -1,5 +1,4 @@
-//! Recognizes container monitors (containerd-shim and conmon). A container runtime starts a monitor
-//! as the parent of a container's first process.
+//! Recognizes container monitors (containerd-shim and conmon).
 
 use crate::model::{NamespaceId, Pid, Process, cgroup};
 
@@ -7,18 +6,17 @@ use crate::model::{NamespaceId, Pid, Process, cgroup};
 #[derive(Clone, Copy, Debug)]
 pub struct Monitor {
     pub pid: Pid,
-    /// Name of the process: [`cgroup::SHIM`] or [`cgroup::CONMON`].
+    /// Name of the process, which is [`cgroup::SHIM`] or [`cgroup::CONMON`].
     pub comm: &'static str,
     pub owner: RuntimeOwner,
 }
 
-/// The user and the PID namespace of a container runtime. The runtime's files describe only the
-/// containers of this user and PID namespace.
+/// The user and the PID namespace of a container runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RuntimeOwner {
     /// User ID of the runtime's processes.
     pub uid: u32,
-    /// The PID namespace of the runtime; `None` for the namespace that the procfs shows.
+    /// The PID namespace of the runtime, or `None` for the namespace that the procfs shows.
     pub namespace: Option<NamespaceId>,
 }
 
@@ -34,8 +32,7 @@ impl RuntimeOwner {
 }
 
 impl Monitor {
-    /// Returns the process as a [`Monitor`]. Returns `None` if it does not have the name of a
-    /// monitor.
+    /// Returns the process as a [`Monitor`], if the process has the name of a monitor.
     pub fn of(process: &Process) -> Option<Self> {
         let comm = [cgroup::SHIM, cgroup::CONMON].into_iter().find(|it| *it == process.comm)?;
         Some(Self { pid: process.pid, comm, owner: RuntimeOwner::of(process) })

@@ -1,8 +1,7 @@
-//! Reads the names of containers and pods from local files of the container runtimes, never from a
-//! socket or an API.
+//! Reads the names of containers and pods from local files, never from a socket or an API.
 //!
-//! A separate thread reads the files, because a file can be on a network or FUSE file system that
-//! does not respond. Names that are not found within a time limit are left out.
+//! A separate thread reads the files, because a network or FUSE file system may not respond. Names
+//! that are not found within a time limit are left out.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +24,7 @@ pub fn read(source: &ProcSource, snapshot: &mut Snapshot) {
     let reading = (!wanted.is_empty()).then(NameReading::start).flatten();
     let (Some(reading), Ok(procfs)) = (reading, source.procfs()) else { return };
     let reader = NameReader::new(procfs, snapshot);
+    // Unlike a channel, a mutex does not wake up the waiting thread for each name.
     let names = Arc::new(SharedNames(Mutex::new(Some(FoundNames::default()))));
     let shared = Arc::clone(&names);
     // After the time limit, use the names that the thread has found so far.
@@ -41,16 +41,16 @@ pub fn read(source: &ProcSource, snapshot: &mut Snapshot) {
     }
 }
 
-/// A guard that exists while a thread reads names. At most one guard exists, so a file system that
-/// hangs blocks only one thread of `pidns watch`.
+/// A guard that exists while a thread reads names.
 struct NameReading;
 
 /// `true` while a [`NameReading`] exists.
 static IS_READING: AtomicBool = AtomicBool::new(false);
 
 impl NameReading {
-    /// Creates the guard. Returns `None` if another thread is reading names.
+    /// Creates the guard, unless another thread is reading names.
     fn start() -> Option<Self> {
+        // A file system that hangs must block only one thread of `pidns watch`.
         (!IS_READING.swap(true, Ordering::Relaxed)).then_some(Self)
     }
 }
@@ -85,8 +85,7 @@ fn nameless_containers(snapshot: &Snapshot) -> Vec<NamelessContainer> {
     wanted
 }
 
-/// The names that a thread has found so far; `None` after the time limit. A mutex, unlike a
-/// channel, does not wake up the waiting thread for each name.
+/// The names that a thread has found so far, or `None` after the time limit.
 struct SharedNames(Mutex<Option<FoundNames>>);
 
 impl SharedNames {
@@ -95,7 +94,7 @@ impl SharedNames {
     }
 }
 
-/// Reads the names of the containers in `wanted`. Stops when the time limit is reached.
+/// Reads the names of the containers in `wanted`, until the time limit is reached.
 fn read_all(mut reader: NameReader, wanted: &[NamelessContainer], names: &SharedNames) {
     let mut nameless_pods: HashSet<&str> = HashSet::new();
     for wanted in wanted {
@@ -121,9 +120,7 @@ fn read_all(mut reader: NameReader, wanted: &[NamelessContainer], names: &Shared
 /// The names found so far.
 #[derive(Default)]
 struct FoundNames {
-    /// Maps each container (its runtime and its ID) to its names and to the runtime that stores
-    /// these names. If the cgroup path does not name the runtime, the key contains a placeholder
-    /// (see [`is_unnamed`]).
+    /// Maps a container's runtime and ID to its names and to the runtime that stores them.
     containers: HashMap<(String, String), (&'static str, Names)>,
     /// Maps the UID of each Kubernetes pod to its name and its Kubernetes namespace.
     pods: HashMap<String, (Option<String>, Option<String>)>,
@@ -144,6 +141,7 @@ impl FoundNames {
     fn fill_in(&self, container: &mut Container) {
         let key = (container.runtime.clone(), container.id.clone());
         if let Some((runtime, names)) = self.containers.get(&key) {
+            // The cgroup path does not name the runtime, so use the runtime that stores the names.
             if is_unnamed(&container.runtime) {
                 (*runtime).clone_into(&mut container.runtime);
             }

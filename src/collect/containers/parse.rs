@@ -1,5 +1,4 @@
-//! Parses the files in which container runtimes store the names of containers. The files are
-//! untrusted input, because a runtime may run inside a container.
+//! Parses untrusted files in which container runtimes store the names of containers.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,7 +7,7 @@ use memchr::memmem;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
-/// Maximum length of a name in bytes, enough for Kubernetes names, which have at most 253 bytes.
+/// Maximum length of a name in bytes (Kubernetes allows 253 bytes).
 const MAX_NAME: usize = 255;
 
 /// Returns the name, unless it is empty or too long.
@@ -56,8 +55,7 @@ pub fn podman_names(json: &[u8]) -> HashMap<String, String> {
 /// Names of a container and its pod, from the files of the container runtime.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
-    /// Name of the container; `None` for a pause container, which only keeps the namespaces of a
-    /// pod alive.
+    /// Name of the container, or `None` for the pause container of a pod.
     pub container: Option<String>,
     /// UID of the pod.
     pub pod_uid: Option<String>,
@@ -67,12 +65,12 @@ pub struct Names {
     pub pod_namespace: Option<String>,
 }
 
-/// Returns the names of a container and its pod, from the annotations in `config.json` of a bundle.
+/// Returns the names in the annotations of a bundle's `config.json`.
 #[must_use]
 pub fn annotated_names(json: &[u8]) -> Names {
-    // Search for the annotations, because parsing the whole file is slow. The search does not find
-    // `KEY` inside a string, because quotes in strings are escaped.
+    // Search for the key, because parsing the whole file is slow.
     const KEY: &[u8] = b"\"annotations\":";
+    // Quotes in a JSON string are escaped, so the search finds no `KEY` inside a string.
     let value = memmem::find(json, KEY).and_then(|at| json.get(at + KEY.len()..));
     let annotations = value.and_then(|json| {
         Annotations::deserialize(&mut serde_json::Deserializer::from_slice(json)).ok()
@@ -90,8 +88,7 @@ pub fn annotated_names(json: &[u8]) -> Names {
     }
 }
 
-/// The annotations that contain names: the name of the container, and the UID, name and namespace
-/// of the pod.
+/// The annotations that contain names, in the order of [`CRI`] and [`CRI_O`].
 #[derive(Default)]
 struct Annotations {
     cri: [Option<String>; 4],
@@ -152,8 +149,8 @@ impl<'de> Deserialize<'de> for Annotations {
     }
 }
 
-/// Returns the UID, name and namespace of a pod, from the name of its directory in `/var/log/pods`
-/// (`NAMESPACE_NAME_UID`). See `BuildPodLogsDirectory` in
+/// Returns the UID, name and namespace in a pod's directory name (`NAMESPACE_NAME_UID`). See
+/// `BuildPodLogsDirectory` in
 /// <https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/kuberuntime/helpers.go>.
 #[must_use]
 pub fn pod_log_directory(name: &[u8]) -> Option<(String, String, String)> {
@@ -163,8 +160,7 @@ pub fn pod_log_directory(name: &[u8]) -> Option<(String, String, String)> {
     parts.next().is_none().then_some((uid, name, namespace))
 }
 
-/// Returns the value of the first option with one of these names in a command line. The value is
-/// the next argument, or the text after `NAME=`.
+/// Returns the value of the first option in `names` (`NAME VALUE` or `NAME=VALUE`).
 #[must_use]
 pub fn option<'a>(command_line: &'a [u8], names: &[&str]) -> Option<&'a str> {
     let mut arguments = command_line.split(|&byte| byte == 0);
@@ -205,9 +201,9 @@ mod tests {
         }
     }
 
-    /// Returns the names that `annotated_names` finds in a file with these annotations. Before the
-    /// annotations, the file contains a string that resembles annotations and must be ignored.
+    /// Returns the names that `annotated_names` finds in a file with these annotations.
     fn names(annotations: &str) -> [String; 4] {
+        // The parser must ignore a string that resembles annotations.
         let string = r#""\"annotations\":{\"nerdctl/name\":\"false\"}""#;
         let json =
             format!(r#"{{"process":{{"env":[{string}]}},"annotations":{annotations},"linux":"#);

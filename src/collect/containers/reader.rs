@@ -15,8 +15,7 @@ use crate::collect::kernel::wait_limit::{WaitLimit, read_at_most};
 use crate::collect::proc::procfs::Procfs;
 use crate::model::{Container, Pid, Snapshot, cgroup};
 
-/// Size limit for a configuration file. The file of a container is long if the container has many
-/// environment variables.
+/// Size limit for a container's configuration file, which contains its environment.
 const MAX_CONFIG: usize = 1 << 20;
 
 /// Size limit for a file with the names of all containers.
@@ -37,17 +36,17 @@ struct RuntimeFiles {
 
 /// The runtimes that store the names of their containers in files, and the paths of these files:
 ///
-/// - docker: `containers/ID/config.v2.json` in the data directory of the daemon (`--data-root` or
-///   `daemon.json`, by default `/var/lib/docker`). See `configFileName` in
+/// - docker: `containers/ID/config.v2.json` in the daemon's data directory. `--data-root` or
+///   `daemon.json` can set this directory, by default `/var/lib/docker`. See `configFileName` in
 ///   <https://github.com/moby/moby/blob/master/daemon/container/container.go>.
 /// - containerd: `config.json` in the bundle, which is the working directory of the shim. All
 ///   containers of a pod have the same shim, and their bundles are in the same directory. See
 ///   `NewBundle` in <https://github.com/containerd/containerd/blob/main/core/runtime/v2/bundle.go>.
-/// - cri-o: `config.json` in the bundle, whose path is an argument of conmon. See
+/// - cri-o: `config.json` in the bundle. The path of the bundle is an argument of conmon. See
 ///   <https://github.com/containers/conmon/blob/main/docs/conmon.8.md>.
-/// - podman: `containers.json` in the storage directory, or `volatile-containers.json` for
-///   containers that are removed when they end. With `transient_store`, the latter file is in the
-///   run directory. The arguments of conmon show both directories: the bundle is below the storage
+/// - podman: `containers.json` in the storage directory. Containers that are removed when they end
+///   are in `volatile-containers.json`. With `transient_store`, the latter file is in the run
+///   directory. The arguments of conmon show both directories: the bundle is below the storage
 ///   directory, and the PID file is below the run directory. See `newContainerStore` in
 ///   <https://github.com/containers/storage/blob/main/containers.go>.
 const RUNTIMES: [RuntimeFiles; 4] = [
@@ -84,8 +83,7 @@ impl NamelessContainer {
         (!id.contains('/') && ![".", ".."].contains(&&**id)).then_some(id)
     }
 
-    /// Returns the UID and the PID namespace of the container's runtime. Without a monitor, assumes
-    /// root on the host.
+    /// Returns the owner of the container's runtime, by default root on the host.
     fn owner(&self) -> RuntimeOwner {
         self.monitor.map_or(RuntimeOwner::HOST, |monitor| monitor.owner)
     }
@@ -98,17 +96,15 @@ impl NamelessContainer {
 /// Reads the names of containers from the files of their runtimes.
 pub struct NameReader {
     procfs: Procfs,
-    /// The host's root directory, in which the procfs is mounted as `proc`; `None` if unavailable.
+    /// The host's root directory, if the procfs is mounted there as `proc`.
     root: Option<OwnedFd>,
     /// The PID and owner of each Docker daemon.
     daemons: Vec<(Pid, RuntimeOwner)>,
-    /// Maps each owner of Docker daemons to the directories in which these daemons store
-    /// containers.
+    /// The directories in which the Docker daemons of each owner store containers.
     docker: HashMap<RuntimeOwner, Vec<OwnedFd>>,
-    /// Parent directory of the last containerd bundle that was read, and the owner of its runtime.
-    /// The next bundle is often in the same directory.
+    /// Parent directory of the last containerd bundle, and the owner of its runtime.
     bundles: Option<(OwnedFd, RuntimeOwner)>,
-    /// For each user of podman, a map from the IDs of this user's containers to their names.
+    /// The names of containers by their ID, for each user of podman.
     podman: HashMap<RuntimeOwner, HashMap<String, String>>,
 }
 
@@ -127,8 +123,7 @@ impl NameReader {
         }
     }
 
-    /// Reads the names of a container from the files of its runtime. Also returns the name of the
-    /// runtime.
+    /// Reads the names of a container, and returns them with the name of the runtime.
     pub fn read(&mut self, wanted: &NamelessContainer) -> Option<(&'static str, Names)> {
         let runtime = wanted.container.runtime.as_str();
         RUNTIMES.iter().find_map(|files| {
@@ -164,12 +159,12 @@ impl NameReader {
         Some(Names { container: Some(name), ..Names::default() })
     }
 
-    /// Opens the directories in which Docker stores its containers. On the host, also opens the
-    /// default directory, because containers can outlive their daemon (`live-restore`).
+    /// Opens the directories in which the Docker daemons of this owner store containers.
     fn docker_directories(&self, owner: RuntimeOwner) -> Vec<OwnedFd> {
         let daemons = self.daemons.iter().filter(|(_, it)| *it == owner);
         let mut directories: Vec<_> =
             daemons.filter_map(|(pid, owner)| self.docker_directory(*pid, owner.uid)).collect();
+        // Containers can outlive their daemon (`live-restore`), so use the default, too.
         if owner == RuntimeOwner::HOST {
             directories.extend(self.in_host("/var/lib/docker/containers"));
         }
@@ -216,6 +211,7 @@ impl NameReader {
         };
         // Only IDs of 64 digits are unique across all of containerd's namespaces.
         let is_unique = wanted.container.id.len() == 64;
+        // The next bundle is often in the same directory as the last bundle.
         let last = self.bundles.as_ref().filter(|(_, last)| is_unique && *last == owner);
         if let Some(names) = last.and_then(|(bundles, _)| read(bundles)) {
             return Some(names);
@@ -290,8 +286,7 @@ impl NameReader {
         open_base(self.procfs.fd(), process_file(pid, "root").ok()?).ok()
     }
 
-    /// Opens a directory below the host's root directory, which may differ from the root directory
-    /// of pidns.
+    /// Opens a directory below the host's root directory.
     fn in_host(&self, path: &str) -> Option<OwnedFd> {
         open_in_root(self.root.as_ref()?.as_fd(), path).ok()
     }

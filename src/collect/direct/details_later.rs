@@ -1,5 +1,4 @@
-//! Reads details of individual processes after a scan, such as the command line of a process that a
-//! report mentions.
+//! Reads details of individual processes after a scan, such as a command line for a report.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -17,9 +16,8 @@ use crate::collect::proc::procfs::Procfs;
 use crate::collect::unblocked::unless_blocked;
 use crate::model::{Detail, Pid, Process, ProcessDetails};
 
-/// Reads details of processes that a scan has found. Leaves out unreadable details, and processes
-/// that are gone. Also leaves out processes with an unknown start time, because their PIDs may have
-/// been reused.
+/// Reads details of processes that a scan has found. Leaves out processes that are gone, and
+/// details that are unreadable.
 pub fn read_details(
     procfs: &Path,
     processes: &[Process],
@@ -40,19 +38,18 @@ pub fn read_details(
 
 struct LaterDetails {
     procfs: Procfs,
-    /// After this many more command lines have stayed empty, this thread stops retrying. Starts at
-    /// [`PATIENCE`].
+    /// Empty command lines that this thread may still read again.
     patience: Cell<u32>,
     memory_waits: WaitLimit,
     cgroup_waits: WaitLimit,
 }
 
 impl LaterDetails {
-    /// Reads the requested details of one process. Returns `None` if the process is gone.
+    /// Reads the requested details of one process, unless the process is gone.
     fn of(&self, process: &Process, requested: &BTreeSet<Detail>) -> Option<ProcessDetails> {
+        // Without a start time, a reused PID would not be noticed.
         let start_time = process.start_time?;
-        // Everything read through the open directory belongs to the same process, so checking the
-        // start time once is enough.
+        // The open directory always belongs to the same process, so one check is enough.
         let dir = ProcessDir::open(self.procfs.fd(), process.pid).ok()?;
         let mut stat = Vec::new();
         read(dir.as_fd(), c"stat", &mut stat).ok()?;

@@ -1,5 +1,4 @@
-//! Finds namespaces that still exist although a scan no longer finds them. A pidfd, a socket, or a
-//! descriptor in an unread socket message (`SCM_RIGHTS`) keeps such a namespace alive.
+//! Finds namespaces that still exist although a scan no longer finds them.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -15,8 +14,8 @@ pub const FREEING: Duration = Duration::from_millis(200);
 /// since the last boot.
 ///
 /// Needs Linux 6.18, and `CAP_SYS_ADMIN` in the user namespaces that own the namespaces. Since
-/// Linux 6.19, finds a namespace only if a descriptor refers to it, for example in an unread socket
-/// message.
+/// Linux 6.19, a namespace is found only if a descriptor refers to it. A descriptor in an unread
+/// socket message (`SCM_RIGHTS`) is sufficient.
 #[must_use]
 pub fn still_in_kernel<'a>(
     namespaces: impl IntoIterator<Item = &'a Namespace>,

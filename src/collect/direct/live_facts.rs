@@ -1,5 +1,4 @@
-//! Looks up facts about individual processes and mounts after a scan. Advice to the user is based
-//! on these facts.
+//! Looks up facts about processes and mounts after a scan, as a basis for advice.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::os::fd::AsFd as _;
@@ -30,7 +29,7 @@ pub struct LiveHost {
 }
 
 impl LiveHost {
-    /// Opens the procfs that the scan has read. `path` is its mount point.
+    /// Opens the procfs at `path`, which the scan has read.
     pub fn open(path: &Path, processes: &[Process]) -> Result<Self, Error> {
         Ok(Self::of(Procfs::open(path)?, processes))
     }
@@ -48,8 +47,8 @@ impl LiveHost {
         })
     }
 
-    /// Finds threads that have stayed in uninterruptible sleep since `earlier`. Maps the PID of
-    /// each affected process to the TID of one such thread, preferably the leader.
+    /// Finds processes with a thread that has stayed in uninterruptible sleep since `earlier`. Maps
+    /// the PID of each process to the TID of the thread.
     pub fn lasting_sleeps(
         &self,
         earlier: &BTreeMap<Pid, Sleeps>,
@@ -75,8 +74,7 @@ impl LiveHost {
         })
     }
 
-    /// Returns the processes whose leader thread is stopped, while at least one other thread is
-    /// not.
+    /// Returns the processes with a stopped leader and at least one thread that is not stopped.
     pub fn partly_stopped(&self) -> Result<BTreeSet<Pid>, Error> {
         let may_run =
             |it: &Process| it.is_stopped() && it.threads.is_some_and(|threads| threads.get() > 1);
@@ -85,7 +83,7 @@ impl LiveHost {
         })
     }
 
-    /// Returns the inits whose leader thread has exited, and whose other threads are all stopped.
+    /// Returns the inits with an exited leader, if all other threads are stopped.
     pub fn stopped_inits(&self) -> Result<BTreeSet<Pid>, Error> {
         let may_be_stopped =
             |it: &Process| it.has_exited_leader() && it.nspid.last() == Some(&Pid::INIT);
@@ -183,8 +181,7 @@ impl FactReader {
             if self.is_container_root(process) {
                 facts.container_roots.insert(process.pid);
             }
-            // nsenter(1) accepts only PIDs of its own PID namespace. The user is assumed to run
-            // nsenter in the PID namespace of pidns.
+            // nsenter(1) accepts only PIDs of its own PID namespace, assumed to be that of pidns.
             if self.procfs.own && !process.is_zombie() && !process.kernel_thread {
                 facts.enterable.insert(process.pid, self.keeps_user(process));
             }
@@ -194,14 +191,13 @@ impl FactReader {
         facts
     }
 
-    /// Returns the processes in `ended` that a new process with the same name has probably
-    /// replaced.
+    /// Returns the ended processes that a process of the same name has probably replaced.
     fn restarted(&self, ended: &BTreeSet<Pid>) -> BTreeSet<Pid> {
         let ended: Vec<_> = self.processes.iter().filter(|it| ended.contains(&it.pid)).collect();
         restarted(&self.procfs, &self.processes, &ended)
     }
 
-    /// Returns the hard limit `RLIMIT_NPROC` of a process; `u64::MAX` if it is unlimited.
+    /// Returns the hard limit `RLIMIT_NPROC` of a process, or `u64::MAX` without a limit.
     fn hard_nproc(&self, process: &Process) -> Option<u64> {
         let dir = ProcessDir::open(self.procfs.fd(), process.pid).ok()?;
         let mut text = Vec::new();
@@ -210,20 +206,20 @@ impl FactReader {
         Some(hard.number().unwrap_or(u64::MAX))
     }
 
-    /// Returns `true` if a process is root in its user namespace and has `CAP_SYS_RESOURCE` there.
-    /// The kernel requires this capability for writing to /proc/sys/user.
+    /// Returns `true` if a process is root in its user namespace, with `CAP_SYS_RESOURCE`.
     fn is_container_root(&self, process: &Process) -> bool {
         let Ok(dir) = ProcessDir::open(self.procfs.fd(), process.pid) else { return false };
         let (mut status, mut map) = (Vec::new(), Vec::new());
         let is_read = read(dir.as_fd(), c"status", &mut status).is_ok()
             && read(dir.as_fd(), c"uid_map", &mut map).is_ok();
+        // The kernel requires this capability for writing to /proc/sys/user.
         let capability = CapabilitySet::SYS_RESOURCE.bits();
         is_read
             && parse::zero_maps_to(&map) == Some(process.uid.into())
             && parse::capabilities(&status).is_some_and(|it| it & capability != 0)
     }
 
-    /// Returns `true` if a process has ended since the scan: it is gone, or has become a zombie.
+    /// Returns `true` if a process has disappeared or become a zombie since the scan.
     fn has_ended(&self, process: &Process) -> bool {
         let now = read_now(&self.procfs, process.pid).ok();
         let is_same = |now: &Process| match process.start_time {
@@ -234,8 +230,7 @@ impl FactReader {
         now.is_none_or(|now| now.is_unreaped() && !process.is_unreaped())
     }
 
-    /// Returns `true` if nsenter(1) needs `--preserve-credentials`, because it cannot become root
-    /// in the user namespace of this process.
+    /// Returns `true` if nsenter(1) needs `--preserve-credentials` for this process.
     fn keeps_user(&self, process: &Process) -> bool {
         let Ok(dir) = ProcessDir::open(self.procfs.fd(), process.pid) else { return false };
         let theirs = namespace_link(dir.as_fd(), c"ns/user", "user").ok().flatten();
@@ -247,6 +242,7 @@ impl FactReader {
         let mut maps_root = |name| {
             read(dir.as_fd(), name, &mut map).is_ok_and(|()| parse::zero_maps_to(&map).is_some())
         };
+        // By default, nsenter(1) becomes root, which requires a mapping of UID 0 and GID 0.
         !geteuid().is_root() || !maps_root(c"uid_map") || !maps_root(c"gid_map")
     }
 }

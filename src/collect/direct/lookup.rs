@@ -1,9 +1,8 @@
-//! Translates PIDs between namespaces with a few system calls, regardless of the number of
-//! processes.
+//! Translates PIDs between namespaces with a few system calls, without a scan.
 //!
-//! This module uses ioctls of nsfs (since Linux 6.11). The ioctls take PIDs of the caller's
-//! namespace, so the procfs must show the PID namespace of pidns. If the ioctls can't translate a
-//! PID, all processes must be scanned.
+//! The ioctls of nsfs (since Linux 6.11) take PIDs of the caller's namespace. Therefore, the procfs
+//! must show the PID namespace of pidns. If the ioctls can't translate a PID, all processes must be
+//! scanned.
 
 use std::ffi::CString;
 use std::path::Path;
@@ -23,29 +22,27 @@ use crate::collect::proc::scan_mark;
 use crate::collect::unblocked::unless_blocked;
 use crate::model::{Level, NamespaceId, NamespaceRef, NotFound, Pid, Translation};
 
-/// A namespace given by the user. If the user gave a file, that file stays open, so that the inode
-/// can't be reused.
+/// A namespace given by the user.
 #[derive(Clone, Debug)]
 pub struct NamespaceHandle {
     /// The namespace that the user named.
     pub namespace: NamespaceRef,
+    /// The open file, which keeps the inode from being reused.
     file: Option<Arc<NamespaceFd>>,
 }
 
 impl NamespaceHandle {
-    /// Creates a handle for a namespace that the user specified by its ID or by the PID of a
-    /// member.
+    /// Creates a handle for a namespace given by its ID or by the PID of a member.
     #[must_use]
     pub fn by(namespace: NamespaceRef) -> Self {
         Self { namespace, file: None }
     }
 
-    /// Opens a namespace by the path of an nsfs file. Fails if the file is not a PID namespace.
+    /// Opens the nsfs file at `path`, and fails if the file is not a PID namespace.
     pub fn file(path: &Path) -> Result<Self, Error> {
         let failed = |errno: Errno| Error::read(path, errno);
         scan_mark::renew();
-        // The file is first opened with O_PATH, because opening a device or a FIFO has side
-        // effects.
+        // Open the file with O_PATH first, because opening a device or a FIFO has side effects.
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let opened = fs::openat(CWD, path, flags, Mode::empty()).map_err(failed)?;
         let fd = match NamespaceFd::reopen(&opened) {
@@ -58,8 +55,7 @@ impl NamespaceHandle {
     }
 }
 
-/// Translates `pids` from the namespace `from` to the namespace `to`. Returns `None` if a scan is
-/// needed to translate some of the PIDs.
+/// Translates PIDs between two namespaces, or returns `None` if a scan is needed.
 pub fn translate(
     procfs: &Path,
     pids: &[Pid],
@@ -87,7 +83,7 @@ pub fn translate(
 /// The reason why a PID could not be translated.
 #[derive(Clone)]
 enum Failure {
-    /// There is no such process or namespace, or the process has no PID in the namespace `to`.
+    /// The process or namespace doesn't exist, or the process has no PID in `to`.
     NotFound(NotFound),
     /// The ioctls can't translate the PID, but a scan may be able to.
     NeedsScan,
@@ -112,10 +108,9 @@ impl Translator {
         from: Option<&NamespaceHandle>,
         to: Option<&NamespaceHandle>,
     ) -> Result<Vec<Translation>, Failure> {
-        // Keep both namespaces open until all PIDs are translated, so that their inodes can't be
-        // reused. If `to` can't be opened, do not fail yet, because a missing process must be
-        // reported first.
+        // Keep both namespaces open until the end, so that their inodes can't be reused.
         let (from, to) = (self.open(from)?, self.open(to));
+        // `to` stays a `Result`, because a missing process must be reported first.
         pids.iter().map(|&pid| self.translate(pid, from.as_ref(), &to)).collect()
     }
 
@@ -144,12 +139,7 @@ impl Translator {
         Ok(Translation { pid, from, to: to.namespace, translated: to.pid, levels })
     }
 
-    /// Finds the process with the PID `pid` in the namespace `home`. Returns its PID in pidns's
-    /// namespace, and its PIDs at all levels, outermost first. `named` is the namespace that the
-    /// user specified, if any, for the error message.
-    ///
-    /// The status file is opened first and read last. If the last read succeeds, all data belongs
-    /// to the same process.
+    /// Returns a process's PID in pidns's namespace, and its PIDs at all levels, outermost first.
     fn levels(
         &self,
         pid: Pid,
@@ -162,9 +152,9 @@ impl Translator {
             Err(Errno::SRCH) => return Err(missing()),
             Err(errno) => return Err(errno.into()),
         };
+        // If this file can be read at the end, all data belongs to the same process.
         let status = open(self.procfs.fd(), &process_file(known, "status")?)?;
-        // The ioctls also accept a TID, and translate it to the PID of its process. So check that
-        // `pid` is not a TID.
+        // The ioctls accept a TID and translate it to a PID, so check that `pid` is not a TID.
         match home.tgid_in_pidns(known) {
             Ok(again) if again == pid => {}
             Ok(_) | Err(Errno::SRCH) => return Err(missing()),
@@ -172,12 +162,10 @@ impl Translator {
         }
         let namespaces = self.lineage(known);
         let mut text = Vec::with_capacity(4096);
-        // After any error, fall back to a scan. ESRCH does not prove that the process is gone,
-        // because `execve(2)` in another thread can replace the leader.
+        // Even ESRCH leads to a scan, because execve(2) in a thread can replace the leader.
         read_record(&status, &mut text)?;
         let nspid = parse::status(&text).nspid;
-        // If the process has only one PID, it is a member of pidns's own namespace, and its
-        // namespace link isn't needed.
+        // A process with one PID is in pidns's namespace, even if the link can't be read.
         let namespaces = if nspid.len() == 1 { vec![id(&self.own)] } else { namespaces? };
         if nspid.len() != namespaces.len() {
             return Err(Failure::NeedsScan);
@@ -190,8 +178,7 @@ impl Translator {
         Ok((known, levels))
     }
 
-    /// Returns the namespaces in which a process has a PID, from pidns's own namespace to the
-    /// process's own namespace.
+    /// Returns the namespaces from pidns's own namespace to the process's own namespace.
     fn lineage(&self, pid: Pid) -> Result<Vec<NamespaceId>, Failure> {
         let mut fd = open_namespace(self.procfs.fd(), &process_file(pid, "ns/pid")?)?;
         let mut lineage = vec![id(&fd)];
@@ -214,8 +201,7 @@ impl Translator {
                 return Err(Failure::NeedsScan);
             }
         };
-        // Accept only pidns's own namespace and its descendants, because a scan would find only
-        // these.
+        // Accept only pidns's own namespace and its descendants, as a scan does.
         let mut ancestor = opened.try_clone()?;
         while ancestor.inode() != self.own.inode() {
             ancestor = ancestor.parent()?;
@@ -223,12 +209,12 @@ impl Translator {
         Ok(Some(opened))
     }
 
-    /// Opens a namespace by inode. Reads the namespace links of all processes, because no system
-    /// call finds a namespace by inode. A scan would take at least four times as long.
+    /// Finds a namespace by inode in the namespace links of all processes, and opens it.
     fn find_by_inode(&self, inode: u64) -> Result<NamespaceFd, Failure> {
         if inode == self.own.inode() {
             return Ok(self.own.try_clone()?);
         }
+        // No system call finds a namespace by inode, and a scan takes at least four times as long.
         for pid in self.procfs.pids()? {
             let name = process_file(pid?, "ns/pid")?;
             if namespace_link(self.procfs.fd(), &name, "pid") == Ok(Some(inode))

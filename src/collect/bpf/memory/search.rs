@@ -112,7 +112,7 @@ impl<'a> KernelSearch<'a> {
         if unopened.is_empty() {
             return Ok(());
         }
-        // The kernel may have freed a namespace that cannot be opened, so list them again.
+        // The kernel may have freed the unopened namespaces, so check that it still lists them.
         let still = self.memory.list()?;
         for it in still_listed(unopened, still) {
             registry.meet(it.inode, history(&it));
@@ -240,7 +240,7 @@ fn pin(it: MemoryNamespace, registry: &NamespaceRegistry, discovery: &mut Discov
     let opened = nsfs::open_by_handle(it.ns_id, it.inode);
     match opened.and_then(|fd| registry.keep(fd, history(&it))) {
         Ok(()) => {}
-        // Since Linux 6.19, a namespace without tasks, descriptors and mounts is stale, too.
+        // Since Linux 6.19, ESTALE can mean that the namespace has no task, descriptor or mount.
         Err(Errno::STALE) => return false,
         Err(errno) => {
             registry.meet(it.inode, history(&it));

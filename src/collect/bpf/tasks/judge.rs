@@ -176,7 +176,7 @@ impl<'a> TaskScan<'a> {
         // Count all processes that were found, because a BPF iterator can miss processes.
         let others = found.processes.iter().filter(|it| self.pids.binary_search(&it.pid).is_err());
         let count = u64::try_from(self.pids.len() + others.count()).ok();
-        // Read the missing processes if /proc had more processes before or after the scan.
+        // If /proc had a different number of processes, read the missing processes.
         if counts.iter().any(|&counted| counted.is_none() || counted != count) {
             let known: BTreeSet<Pid> = found.processes.iter().map(|it| it.pid).collect();
             let is_missing =

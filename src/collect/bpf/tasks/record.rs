@@ -173,8 +173,7 @@ impl Record {
                 || letter.is_none()
                 || more & more::CHANGED != 0
                 || (fields.exit_state == 0 && fields.flags & flag::EXITING != 0),
-            // If the leader has exited, only /proc shows the namespaces that other threads keep
-            // alive.
+            // Only /proc shows the namespaces that the threads of an exited leader keep alive.
             may_hold: !kernel_thread && (more != 0 || (is_zombie && fields.living_threads != 0)),
             has_no_namespace_open: !is_exiting
                 && more & (more::HOLDS_DESCRIPTOR | more::CHANGED) == 0,

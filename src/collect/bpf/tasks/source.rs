@@ -179,8 +179,7 @@ impl<'a> BpfSource<'a> {
         iterator.read(record::SIZE, RECORDS_AT_ONCE, |record| {
             let mut record = Record::read(record).ok_or(BpfUnavailable::Inconsistent)?;
             if Some(record.process.pid) == self.proc.viewer() {
-                // The /proc reader, unlike the BPF program, ignores descriptors of pidns's own
-                // scan.
+                // The /proc reader, unlike the BPF program, ignores descriptors of this scan.
                 record.needs_proc = true;
             }
             if let Some(target) = tasks.add(record) {

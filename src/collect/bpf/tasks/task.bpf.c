@@ -163,8 +163,7 @@ INLINE u32 holds_descriptor(struct task_struct *task, struct signal_struct *sign
     READ(count, descriptors->max_fds);
     READ(table.files, descriptors->fd);
     READ(table.open, descriptors->open_fds);
-    // Without a descriptor table, `count` is 0, and the subtraction wraps to a large
-    // number.
+    // Without a descriptor table, `count` is 0, and the subtraction wraps around.
     if (count - FEWEST_DESCRIPTORS > MOST_DESCRIPTORS) return is_set(number_of(files)) * CHANGED;
     // The /proc reader searches a large shared table once, instead of once per process.
     READ(users, files->count);
@@ -275,8 +274,7 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
         if (!is_other) record.more |= holds_descriptor(task, signal);
     }
 
-    // Read the parent last, because the verifier checks code after a branch once per
-    // path.
+    // Read the parent last, because the verifier follows all paths of a branch.
     struct task_struct *parent = 0;
     READ(parent, task->real_parent);
     if (!top) {
