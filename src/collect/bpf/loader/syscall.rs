@@ -341,7 +341,7 @@ pub fn load_program(
     }
     let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
     let text = String::from_utf8_lossy(log.get(..end).unwrap_or_default());
-    // The reason for the rejection is the last line of the verifier's log before the statistics.
+    // The verifier's log ends with the reason for the rejection, followed by statistics.
     let mut lines = text.lines().rev().filter(|line| !line.starts_with("processed "));
     let reason = lines.next().unwrap_or("the verifier gave no reason").to_owned();
     Err(LoadError::Rejected { errno, reason })

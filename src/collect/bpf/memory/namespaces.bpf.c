@@ -5,11 +5,11 @@
 // alive, but leave out namespaces with a living init. The programs change nothing and
 // reveal no kernel addresses.
 //
-// The structs declare only the fields that are used; the loader fills in their offsets
-// in the running kernel. The programs run in an RCU read-side critical section, which
-// keeps PID namespaces in memory. Other objects may be freed meanwhile, so data read
-// from them may be wrong. pidns uses a record only if the namespace in the record is
-// also in the list.
+// The structs declare only the fields that are used. The loader fills in their offsets.
+//
+// The RCU read-side critical section of a program keeps PID namespaces in memory. Other
+// objects may be freed meanwhile, so their data may be wrong. pidns uses a record only
+// if the namespace in the record is also in the list.
 
 #include "common.bpf.h"
 #include "memory/memory.bpf.h"
@@ -203,8 +203,7 @@ SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
 #define FOR_CHILDREN 6
 #define BY_LISTENER 7
 #define BY_MESSAGE 8
-// A descriptor of a socket with a queue that was already searched through another
-// descriptor.
+// A descriptor of a socket with a queue that was already searched.
 #define SAME_QUEUE 9
 // A record that ends the current read(2), so that signals are handled between queues.
 #define SEARCHED_QUEUE 10
@@ -378,8 +377,7 @@ INLINE void look_at(struct look *look, struct file *file, int in_flight) {
         // The peer of a listening socket is the process that called listen(2).
         u32 by = state == TCP_LISTEN ? BY_LISTENER : BY_SOCKET;
         keeps(look, namespace_of(pid), in_flight ? IN_FLIGHT : by);
-        // BPF functions cannot be recursive. A listening socket has no queue of
-        // messages.
+        // BPF functions cannot be recursive. A listening socket queues no messages.
         if (!in_flight && state != TCP_LISTEN) search_queue(look, socket);
     }
 }
