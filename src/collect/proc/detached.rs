@@ -56,7 +56,7 @@ pub fn add_attached_descendants(
     }
 }
 
-/// Returns `true` if a process has left the session of its parent and has no controlling terminal.
+/// Returns `true` if a process has left its parent's session and has no terminal.
 fn is_detached(procfs: &Procfs, process: &Process) -> bool {
     let session = |pid| {
         let mut stat = Vec::new();

@@ -23,7 +23,7 @@ const MAX_BYTES: usize = 32 * 1024;
 /// Maximum number of arguments to read, because even an empty argument uses 24 bytes.
 const MAX_ARGS: usize = 2048;
 
-/// The links in `/proc/PID/ns`, except the link `pid`, each with its type name, such as `mnt`.
+/// The namespace links in `/proc/PID` except `ns/pid`, with their type names.
 const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
     (c"ns/cgroup", "cgroup"),
     (c"ns/ipc", "ipc"),

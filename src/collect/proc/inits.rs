@@ -1,5 +1,4 @@
-//! Finds out whether the init of a PID namespace is alive, and lists the inits of nested
-//! namespaces.
+//! Determines whether an init is alive, and lists the inits of nested namespaces.
 
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd as _, BorrowedFd};

@@ -61,7 +61,7 @@ fn pipeline(
     if pipes.is_empty() {
         return BTreeSet::new();
     }
-    // The pipes of a newly forked child are not yet its standard input and output.
+    // Read all descriptors of a newly forked child, which has yet to move its pipes.
     let is_starting = |it: &Process| {
         let is_child = |parent: &Process| it.ppid == Some(parent.pid) && it.comm == parent.comm;
         // A shell may have started children of pidns for redirections such as `2> >(cat)`.
@@ -93,7 +93,7 @@ fn pipeline(
     connected(pipes, others)
 }
 
-/// Returns the processes in `others` that are connected to `pipes`, directly or through each other.
+/// Returns the processes in `others` that `pipes` reach, directly or through each other.
 fn connected(mut pipes: Pipes, mut others: Vec<(Pid, Pipes)>) -> BTreeSet<Pid> {
     let mut found = BTreeSet::new();
     while let Some(index) = others.iter().position(|(_, other)| pipes.follow(other)) {

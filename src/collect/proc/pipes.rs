@@ -152,7 +152,7 @@ fn descriptors(dir: &ProcessDir<'_>) -> SysResult<Vec<u32>> {
     Ok(numbers)
 }
 
-/// Returns the paths of descriptors, such as `fd/3`, relative to the directory of the process.
+/// Returns the paths of descriptors in the directory of a process, such as `fd/3`.
 fn paths(descriptors: impl IntoIterator<Item = u32>) -> Vec<CString> {
     let path = |fd| CString::new(format!("fd/{fd}")).ok();
     descriptors.into_iter().filter_map(path).collect()

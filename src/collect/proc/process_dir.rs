@@ -12,7 +12,7 @@ use crate::collect::kernel::sys::{is_gone, namespace_link, open_base, open_dir, 
 use crate::collect::parse;
 use crate::model::{NamespaceId, Pid};
 
-/// The directory `/proc/PID` of a process, accessed by its path or through an open descriptor.
+/// The directory `/proc/PID`, accessed by its path or through an open descriptor.
 pub struct ProcessDir<'a> {
     /// The open directory `/proc/PID`, if it was opened.
     opened: Option<OwnedFd>,

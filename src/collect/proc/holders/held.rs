@@ -25,7 +25,7 @@ pub struct HolderSearch<'a> {
     pub descriptor_capacity: Option<u32>,
     /// `true` if no descriptor of the process refers to a namespace.
     pub has_none_open: bool,
-    /// `true` if pidns may read everything about this process, so a denied read is worth retrying.
+    /// `true` if pidns should retry denied reads, because it may read this process.
     pub expects_access: bool,
 }
 
