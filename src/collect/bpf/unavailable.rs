@@ -33,11 +33,11 @@ pub enum BpfUnavailable {
     NoOpenById(Errno),
     /// The BPF program could not be loaded or run.
     Load(LoadError),
-    /// The BPF program could not be loaded in an earlier scan by this pidns process.
+    /// The BPF program could not be loaded in an earlier scan.
     NotLoadedBefore,
     /// The records that the BPF program wrote contradict each other or are malformed.
     Inconsistent,
-    /// The record about pidns itself has a wrong value in this field, so no record can be trusted.
+    /// The record about pidns itself has a wrong value in this field.
     WrongOwnRecord(&'static str),
 }
 

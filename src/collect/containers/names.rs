@@ -61,7 +61,7 @@ impl Drop for NameReading {
     }
 }
 
-/// Lists the containers whose names may be in files of their runtime, each container once.
+/// Lists each container with a runtime that may store its name in a file.
 fn nameless_containers(snapshot: &Snapshot) -> Vec<NamelessContainer> {
     let processes = &snapshot.processes;
     let monitor = |process: &Process| find(processes, process.ppid).and_then(Monitor::of);

@@ -165,7 +165,7 @@ impl Translator {
         // Even ESRCH leads to a scan, because execve(2) in a thread can replace the leader.
         read_record(&status, &mut text)?;
         let nspid = parse::status(&text).nspid;
-        // A process with one PID is in pidns's namespace, even if the link can't be read.
+        // A process with one PID is in pidns's own namespace, so the link is not needed.
         let namespaces = if nspid.len() == 1 { vec![id(&self.own)] } else { namespaces? };
         if nspid.len() != namespaces.len() {
             return Err(Failure::NeedsScan);

@@ -36,7 +36,7 @@ pub struct TaskScan<'a> {
     for_children: Vec<ForChildren>,
     /// The processes that `add` has returned.
     targets: HashSet<Pid>,
-    /// The processes that must be read through /proc although their records seemed sufficient.
+    /// The processes to read through /proc although their records seemed sufficient.
     retry: BTreeSet<Pid>,
     /// The namespaces that have members, keyed by inode.
     namespaces: HashMap<u64, RecordedNamespace>,
@@ -59,7 +59,7 @@ struct RecordedNamespace {
     ns_id: Option<u64>,
     /// The PID of the namespace's init, and the init's start time.
     init: Option<(Pid, Option<u64>)>,
-    /// `true` if two namespaces had this inode number during the scan, one after the other.
+    /// `true` if two namespaces had this inode number during the scan.
     was_reused: bool,
 }
 
@@ -230,7 +230,7 @@ impl<'a> TaskScan<'a> {
 }
 
 impl RecordedNamespace {
-    /// Returns `true` if the recorded namespace is certainly the namespace that pidns has opened.
+    /// Returns `true` if pidns certainly keeps the recorded namespace open.
     fn is_pinned(&self, inode: u64, scan: Scan<'_>) -> bool {
         if self.was_reused {
             return false;

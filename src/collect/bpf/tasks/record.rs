@@ -64,7 +64,7 @@ pub struct Record {
     pub needs_proc: bool,
     /// `true` if the process may keep a namespace other than its own alive.
     pub may_hold: bool,
-    /// `true` if it is certain that no descriptor of the process refers to a namespace.
+    /// `true` if the BPF program found no open descriptor of a namespace.
     pub has_no_namespace_open: bool,
 }
 
