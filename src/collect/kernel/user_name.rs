@@ -2,20 +2,18 @@
 
 use smol_str::SmolStr;
 
-/// Returns the name of the user with this UID, from the system's name service (`nsswitch.conf(5)`).
+/// Returns the name of a user from the name service (`nsswitch.conf(5)`).
 #[cfg(not(target_feature = "crt-static"))]
 pub fn user_name(uid: u32) -> Option<SmolStr> {
     use nix::unistd::{Uid, User};
     Some(User::from_uid(Uid::from_raw(uid)).ok()??.name.into())
 }
 
-/// Returns the name of the user with this UID. Reads only `/etc/passwd`.
-///
-/// In a statically linked program, `getpwuid` of glibc can crash, because it loads shared libraries
-/// of the host that may come from a different glibc version.
+/// Returns the name of a user from `/etc/passwd`.
 #[cfg(target_feature = "crt-static")]
 pub fn user_name(uid: u32) -> Option<SmolStr> {
     use std::sync::LazyLock;
+    // `getpwuid` loads shared libraries of the host, which can crash a static program.
     static PASSWD: LazyLock<Vec<u8>> =
         LazyLock::new(|| std::fs::read("/etc/passwd").unwrap_or_default());
     name_in(&PASSWD, uid)

@@ -34,16 +34,14 @@ pub fn is_host_root() -> bool {
     may_trace_all() && may_load_bpf() && own == Ok(Some(INITIAL_PID_NAMESPACE))
 }
 
-/// Returns the number of bytes that pidns can still map before it reaches `RLIMIT_AS`. Returns
-/// `None` if there is no limit.
+/// Returns how many more bytes pidns can map under `RLIMIT_AS`, or `None` if unlimited.
 pub fn free_address_space() -> Option<u64> {
     let limit = getrlimit(Resource::As).current?;
     let status = read_own(c"self/status").unwrap_or_default();
     Some(limit.saturating_sub(parse::virtual_memory(&status).unwrap_or_default()))
 }
 
-/// Returns `true` if pidns runs under a seccomp filter. The filter may kill pidns for a forbidden
-/// system call, and pidns cannot find out which calls are forbidden.
+/// Returns `true` if a seccomp filter may kill pidns for a forbidden system call.
 pub fn has_seccomp_filter() -> bool {
     let status = read_own(c"self/status").unwrap_or_default();
     parse::seccomp_mode(&status).is_some_and(|mode| mode != 0)

@@ -1,13 +1,10 @@
 //! Limits how long pidns waits for the kernel.
 //!
-//! Any user can make pidns wait:
+//! Any user can delay a scan thousands of times:
 //!
-//! - for the `mmap_lock` of an address space, if processes that share it fork in a loop
-//! - for the global mount lock (`namespace_sem`), if processes copy a large mount namespace in a
-//!   loop
-//! - for the contents of `/proc/PID/cgroup`, if a process is in a deeply nested cgroup
-//!
-//! Each wait ends after some time, but a scan may have to wait thousands of times.
+//! - Processes that fork in a loop hold the `mmap_lock` of the address space that they share.
+//! - Processes that copy a large mount namespace in a loop hold the mount lock (`namespace_sem`).
+//! - The kernel takes milliseconds to show `/proc/PID/cgroup` for a deeply nested cgroup.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -28,16 +25,13 @@ pub const MEMORY_WAIT: Duration = Duration::from_secs(3);
 /// Maximum time that pidns waits for the contents of slow `/proc/PID/cgroup` files.
 pub const CGROUP_WAIT: Duration = Duration::from_secs(2);
 
-/// Minimum duration of a call that counts towards a [`WaitLimit`]. Most calls take a few
-/// microseconds.
+/// Minimum duration of a call that counts towards a [`WaitLimit`].
 const SLOW: Duration = Duration::from_millis(10);
 
-/// Like [`SLOW`], but for reading `/proc/PID/cgroup`. The read usually takes about 10 microseconds.
-/// For a cgroup at nesting level 1,900, it takes 8 milliseconds.
+/// Like [`SLOW`] for `/proc/PID/cgroup`, which takes 8 ms to read at nesting level 1,900.
 const SLOW_CGROUP: Duration = Duration::from_millis(1);
 
-/// If pidns avoids this many processes because they have blocked it, it stops reading the memory of
-/// any process. Otherwise, processes that share their memory could block pidns one after another.
+/// Number of processes that must block pidns before it stops reading process memory.
 const MAX_AVOIDED: usize = 3;
 
 thread_local! {
@@ -62,6 +56,7 @@ impl WaitLimit {
 
     /// Creates a limit on the total time for reading the memory of processes.
     pub fn of_memory() -> Self {
+        // Processes that share memory can block pidns one after another.
         let is_over = blocked::avoided_count() >= MAX_AVOIDED;
         Self::new(if is_over { Duration::ZERO } else { MEMORY_WAIT })
     }
@@ -75,8 +70,7 @@ impl WaitLimit {
         Duration::from_nanos(self.waited.load(Ordering::Relaxed)) >= self.limit
     }
 
-    /// Calls `call`, and counts its duration if it is slow. Fails with `EBUSY` if earlier calls
-    /// have used up the time limit.
+    /// Runs `call`, or fails with `EBUSY` if slow calls have used up the time limit.
     pub fn call<T>(&self, call: impl FnOnce() -> Result<T>) -> Result<T> {
         if self.is_reached() {
             return Err(Errno::BUSY);
@@ -85,10 +79,8 @@ impl WaitLimit {
         let result = call();
         let elapsed = started.elapsed();
         if elapsed >= self.slow {
-            // Subtract the time that the thread waited for a CPU, which is long on a busy host.
-            // That time may include waits before this call, so count at least the CPU time of this
-            // call.
             let used = cpu_time().saturating_sub(used_before);
+            // The run delay can include waits before this call, so count at least the CPU time.
             let waited = elapsed.saturating_sub(new_run_delay()).max(used);
             let waited = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
             self.waited.fetch_add(waited, Ordering::Relaxed);
@@ -110,11 +102,7 @@ fn new_run_delay() -> Duration {
     delay.saturating_sub(RUN_DELAY.replace(delay))
 }
 
-/// Reads the first `limit` bytes of a file, replacing the contents of `buffer`. Returns `false` if
-/// the file is longer. Fails with `EBUSY` if the time limit in `waits` has been reached.
-///
-/// Reads one page at a time, because the kernel may wait for the `mmap_lock` of the process at each
-/// page, for example in `/proc/PID/cmdline`.
+/// Reads the first `limit` bytes of a file, and returns `false` if the file is longer.
 pub fn read_at_most(
     dir: BorrowedFd<'_>,
     name: &CStr,
@@ -126,6 +114,7 @@ pub fn read_at_most(
     buffer.clear();
     let mut page = [0; 4096];
     while buffer.len() <= limit {
+        // The kernel may wait for the `mmap_lock` at each page, as in `/proc/PID/cmdline`.
         let read = waits.call(|| rustix::io::read(&file, &mut page))?;
         if read == 0 {
             return Ok(true);
@@ -136,8 +125,7 @@ pub fn read_at_most(
     Ok(false)
 }
 
-/// Reads an open `mountinfo` file to its end, replacing the contents of `buffer`. Fails with
-/// `EBUSY` if the time limit in `waits` has been reached.
+/// Reads an open `mountinfo` file to its end, or fails with `EBUSY` at the time limit.
 pub fn read_mountinfo(file: &OwnedFd, buffer: &mut Vec<u8>, waits: &WaitLimit) -> Result<()> {
     read_to_end_by(buffer, MAX_MOUNTINFO, |buffer| {
         waits.call(|| rustix::io::read(file, spare_capacity(buffer)))
