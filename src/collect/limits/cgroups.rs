@@ -16,8 +16,7 @@ use crate::collect::parse::{self, CgroupMount, LimitMax};
 /// Inode of the initial cgroup namespace (`PROC_CGROUP_INIT_INO` in the kernel).
 const INITIAL_CGROUP_NAMESPACE: u64 = 0xEFFF_FFFB;
 
-/// Maximum number of cgroup levels to read for a process, starting from its own cgroup.
-/// Unprivileged users can nest thousands of cgroups.
+/// Maximum number of nested cgroups to read per process, since any user can nest thousands.
 const MAX_LEVELS: usize = 64;
 
 /// The mounted cgroup hierarchies with the pids controller.
@@ -39,13 +38,11 @@ pub struct CgroupDir {
     pub is_v2: bool,
     /// `true` for the topmost visible cgroup.
     is_topmost: bool,
-    /// Index of the parent cgroup in the [`CgroupTree`]. `None` if this is the topmost visible
-    /// cgroup, or if its ancestors were left out.
+    /// Index of the parent cgroup in the [`CgroupTree`], if the tree contains the parent.
     parent: Option<usize>,
 }
 
-/// The cgroups of the processes that were read, and their ancestors. Each cgroup is stored only
-/// once, because the paths of nested cgroups are long.
+/// The cgroups of all processes and their ancestors, each stored once to save memory.
 #[derive(Default)]
 struct CgroupTree {
     cgroups: Vec<CgroupDir>,
@@ -53,14 +50,12 @@ struct CgroupTree {
 }
 
 impl CgroupTree {
-    /// Adds a cgroup and its ancestors, and returns the index of the cgroup. `below` is the path of
-    /// the cgroup relative to the mount point.
+    /// Adds the cgroup `below` the mount point, with its ancestors, and returns its index.
     fn add(&mut self, mount: &CgroupMount, point: &str, root: &str, below: &str) -> Option<usize> {
         let mut innermost = None;
         let mut child: Option<usize> = None;
         for below in Path::new(below).ancestors().take(MAX_LEVELS) {
-            // If the parent of `child` is already in the tree, use it. Building the path of a
-            // deeply nested cgroup is slow.
+            // Reuse a known parent, because building the path of a deeply nested cgroup is slow.
             let known = child.and_then(|child| self.cgroups.get(child)?.parent);
             let index = known.unwrap_or_else(|| self.index_of(mount, point, root, below));
             innermost = innermost.or(Some(index));
@@ -120,8 +115,7 @@ impl PidsController {
         Self { v1, v2, is_initial_namespace, cgroups: CgroupTree::default() }
     }
 
-    /// Returns `true` if a cgroup has ancestors that were left out, because it is nested more than
-    /// [`MAX_LEVELS`] levels deep.
+    /// Returns `true` if pidns left out ancestors of a cgroup because of [`MAX_LEVELS`].
     pub fn is_truncated(&self, innermost: Option<usize>) -> bool {
         let outermost = self.climb(innermost).last();
         outermost.and_then(|index| self.cgroup(index)).is_some_and(|it| !it.is_topmost)
@@ -136,11 +130,7 @@ impl PidsController {
         iter::successors(innermost, |&index| self.cgroup(index)?.parent).take(MAX_LEVELS)
     }
 
-    /// Reads the counters and the limits of the cgroups with these indices. Leaves out the root
-    /// cgroup, cgroups without the pids controller, and removed cgroups.
-    ///
-    /// Opens the parent of an open cgroup as `..`, because looking up the path of a deeply nested
-    /// cgroup is slow.
+    /// Reads the counters and limits of the cgroups at `indices` that have the pids controller.
     pub fn read_all(
         &self,
         indices: impl IntoIterator<Item = usize>,
@@ -156,11 +146,13 @@ impl PidsController {
                 let Some(cgroup) = self.cgroup(index) else { break };
                 let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
                 let dir = match &child {
+                    // Opening `..` is faster than looking up the path of a deeply nested cgroup.
                     Some(child) => openat(child, c"..", flags, Mode::empty()),
                     None => openat(CWD, &*cgroup.dir, flags, Mode::empty()),
                 };
                 let read = dir.as_ref().map_err(|&errno| errno);
                 match read.and_then(|dir| read_cgroup(dir.as_fd())) {
+                    // The cgroup is the root, was removed, or lacks the pids controller.
                     Err(Errno::NOENT | Errno::NODEV) => {}
                     read => drop(numbers.insert(index, read)),
                 }
@@ -176,8 +168,7 @@ impl PidsController {
         !self.is_initial_namespace || !mounts.iter().any(|mount| mount.root == b"/")
     }
 
-    /// Finds the cgroup that limits a process, and adds it to the tree. `cgroups` is the text of
-    /// `/proc/PID/cgroup`.
+    /// Parses `/proc/PID/cgroup`, and adds the cgroup that limits the process to the tree.
     pub fn cgroup_of(&mut self, cgroups: &[u8]) -> LimitingCgroup {
         let (mounts, controller) = match parse::cgroup_path(cgroups, "pids") {
             Some(_) => (&self.v1, "pids"),
@@ -200,8 +191,7 @@ impl PidsController {
     }
 }
 
-/// Reads the counters and the limit of a cgroup. Fails with `ENOENT` or `ENODEV` if the cgroup is
-/// the root cgroup, lacks the pids controller, or was removed.
+/// Reads the counters and the limit of a cgroup from its directory.
 fn read_cgroup(dir: BorrowedFd<'_>) -> SysResult<CgroupNumbers> {
     let mut text = Vec::new();
     read(dir, c"pids.max", &mut text)?;
@@ -266,8 +256,7 @@ mod tests {
     #[test]
     fn only_a_deeply_nested_cgroup_is_truncated() {
         let mut controller = controller(true);
-        // The first cgroup is nested deeper than `MAX_LEVELS`, so its list of ancestors is
-        // truncated, even if the tree contains all ancestors.
+        // The second cgroup adds the remaining ancestors of the first, which stays truncated.
         let indices = [MAX_LEVELS + 1, MAX_LEVELS - 1, 1].map(|levels| {
             let cgroup = controller.cgroup_of(format!("0::{}\n", "/x".repeat(levels)).as_bytes());
             let LimitingCgroup::Index(index) = cgroup else { panic!("is visible") };
@@ -341,8 +330,7 @@ mod tests {
             root: b"/".to_vec(),
             point: dir.path().as_os_str().as_encoded_bytes().to_vec(),
         };
-        // Create no files for `/a/gone`, which has been removed, and for `/`, which does not have
-        // the pids controller.
+        // Leave out `/a/gone`, a removed cgroup, and `/`, which lacks the pids controller.
         for (path, used) in [("a", 1), ("a/b", 2), ("a/b/c", 3), ("a/d", 4)] {
             let at = dir.path().join(path);
             fs::create_dir(&at).unwrap();

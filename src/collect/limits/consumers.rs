@@ -1,5 +1,4 @@
-//! For each limit, finds the largest consumer (a process, container or user), and the number of
-//! zombies that count towards the limit.
+//! For each limit, finds the largest consumer, and counts the zombies.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -13,17 +12,16 @@ pub struct Consumers<'a> {
     processes: HashMap<Pid, &'a Process>,
     /// The processes that have terminated, but have not been reaped.
     unreaped: Vec<&'a Process>,
-    /// Maps each namespace to its container, or otherwise to the container of its nearest ancestor
-    /// with a container.
+    /// The container of each namespace, or of its nearest ancestor that has a container.
     containers: HashMap<NamespaceId, &'a Container>,
     /// For each UID, the user's process with the most tasks, and the number of the user's zombies.
     users: HashMap<u32, Consumed>,
 }
 
-/// The largest consumer of a limit (the process, container or user with the most tasks), and the
-/// number of zombies that count towards the limit.
+/// The largest consumer of a limit, and the zombies that count towards the limit.
 #[derive(Clone)]
 struct Consumed {
+    /// The process, container or user with the most tasks.
     largest: Option<Consumer>,
     zombies: u64,
     /// The process that has to reap the most zombies.
@@ -75,8 +73,7 @@ impl<'a> Consumers<'a> {
         Limit { largest, zombies: Some(zombies), reaper, ..limit }
     }
 
-    /// Counts the zombies among `tasks`, and finds the process that has to reap the most zombies.
-    /// Returns `largest` unchanged.
+    /// Counts the zombies among `tasks`, and finds the process that has to reap the most.
     fn consumed(&self, tasks: &[&Process], largest: Option<Consumer>) -> Consumed {
         let zombies = tasks.iter().filter(|it| it.is_unreaped());
         let reaper = most(zombies.clone().filter_map(|it| Some((it.reaper()?, 1))));
@@ -87,24 +84,20 @@ impl<'a> Consumers<'a> {
         }
     }
 
-    /// Adds the zombies of a cgroup to `tasks`, the other processes of the cgroup. `used` is the
-    /// kernel's count of threads in the cgroup.
-    ///
-    /// Assumes that a zombie is in the cgroup of its parent. Returns `None` if the result does not
-    /// have `used` threads.
+    /// Returns `tasks` with the cgroup's zombies, or `None` if the threads don't add up to `used`.
     fn with_zombies(&self, mut tasks: Vec<&'a Process>, used: u64) -> Option<Vec<&'a Process>> {
         let pids: HashSet<Pid> = tasks.iter().map(|it| it.pid).collect();
         let count = |tasks: &[&Process]| tasks.iter().map(|it| threads(it)).sum::<u64>();
         if count(&tasks) == used {
             return Some(tasks);
         }
+        // Assume that a zombie is in the cgroup of its parent.
         let is_child = |it: &&&Process| it.ppid.is_some_and(|parent| pids.contains(&parent));
         tasks.extend(self.unreaped.iter().filter(is_child));
         (count(&tasks) == used).then_some(tasks)
     }
 
-    /// Returns the process with the most tasks. The count for a process includes the tasks of its
-    /// direct children.
+    /// Returns the process with the most tasks, counting the tasks of its direct children.
     fn largest_process(&self, tasks: &[&Process]) -> Option<Consumer> {
         let own = tasks.iter().map(|it| (it.pid, threads(it)));
         let of_parents = tasks.iter().filter_map(|it| Some((it.ppid?, threads(it))));
@@ -118,8 +111,7 @@ impl<'a> Consumers<'a> {
         Consumer { pid: Some(pid), comm, tasks, ..Consumer::default() }
     }
 
-    /// Returns the container or the user with the most tasks. A task in a container is counted for
-    /// the container, not for its user.
+    /// Returns the container, or the user outside of containers, with the most tasks.
     fn largest_group(&self, tasks: &[&Process]) -> Option<Consumer> {
         let groups = tasks.iter().map(|&it| {
             let of_namespace = || self.containers.get(&it.namespace?).copied();
@@ -136,17 +128,17 @@ impl<'a> Consumers<'a> {
     }
 }
 
-/// Returns the number of tasks of a process. A terminated process counts as one.
+/// Returns the number of tasks of a process, or 1 if the number is unknown.
 pub fn threads(process: &Process) -> u64 {
     process.threads.map_or(1, |threads| threads.get().into())
 }
 
-/// Adds up the numbers of each key, and returns the key with the largest sum. On a tie, returns the
-/// lowest key.
+/// Adds up the numbers of each key, and returns the key with the largest sum.
 fn most<K: Ord + Hash + Copy>(numbers: impl Iterator<Item = (K, u64)>) -> Option<(K, u64)> {
     let mut sums: HashMap<K, u64> = HashMap::new();
     for (key, number) in numbers {
         *sums.entry(key).or_default() += number;
     }
+    // `Reverse` selects the lowest key on a tie.
     sums.into_iter().max_by_key(|&(key, sum)| (sum, Reverse(key)))
 }

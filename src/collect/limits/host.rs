@@ -1,5 +1,4 @@
-//! Finds the limits that apply to the processes of a snapshot. Reads the cgroup, the user namespace
-//! and the resource limits of each process, and counters of the kernel.
+//! Reads the facts that decide which limits apply to each process of a snapshot.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::CStr;
@@ -27,11 +26,10 @@ use crate::model::{
     NamespaceState, Pid, Process, SearchScope, Snapshot,
 };
 
-/// `CAP_SYS_ADMIN` and `CAP_SYS_RESOURCE`: each exempts a process from `RLIMIT_NPROC`.
+/// The bits of `CAP_SYS_ADMIN` and `CAP_SYS_RESOURCE`, which exempt from `RLIMIT_NPROC`.
 const EXEMPT: u64 = 1 << 21 | 1 << 24;
 
-/// The UID that the kernel shows for a user without a mapping in the reader's user namespace
-/// (`DEFAULT_OVERFLOWUID` in the kernel).
+/// UID that the kernel shows for an unmapped user (`DEFAULT_OVERFLOWUID`).
 const OVERFLOW_UID: u32 = 65534;
 
 /// Part of the diagnostic about cgroups that were not read within the time limit.
@@ -40,11 +38,11 @@ const TOO_SLOW: &str = "that take too long to read, because they are nested deep
 /// A process that can fork, with the facts that decide which limits apply to it.
 pub struct LimitedProcess<'a> {
     pub process: &'a Process,
-    /// The PID namespace in which children of the process would start; `None` if unknown.
+    /// The PID namespace in which children of the process would start, if known.
     pub children_start_in: Option<NamespaceId>,
     /// Inode of the process's user namespace.
     pub user_namespace: SysResult<Option<u64>>,
-    /// Soft limit `RLIMIT_NPROC`; `None` if it could not be read or does not apply.
+    /// Soft limit `RLIMIT_NPROC`, if it is known and applies to the process.
     pub max_processes: Option<LimitMax>,
     /// `true` if `RLIMIT_NPROC` does not apply to the process.
     pub is_exempt: bool,
@@ -65,15 +63,13 @@ pub struct LimitedHost<'a> {
     pub controller: PidsController,
     /// The kernel's own counters, or the reason why they can't be read.
     pub kernel: Result<KernelCounters, BpfUnavailable>,
-    /// Inodes of the user namespaces of processes that may count towards `RLIMIT_NPROC`. Empty if
-    /// pidns could read the kernel's own task counts.
+    /// Inodes of user namespaces, read if the kernel's own task counts are unavailable.
     pub user_namespaces: HashMap<Pid, u64>,
     /// Inode of pidns's own user namespace.
     pub own_user_namespace: Option<u64>,
     /// The processes that ended before their limits were read.
     pub ended: Vec<Pid>,
-    /// UID of the host's root user in pidns's user namespace; [`OVERFLOW_UID`] if there is no
-    /// mapping.
+    /// UID of the host's root user in pidns's user namespace, or [`OVERFLOW_UID`] if unmapped.
     host_root: u32,
     procfs: Procfs,
     log: DiagnosticLog,
@@ -104,8 +100,7 @@ impl<'a> LimitedHost<'a> {
             user_namespaces: HashMap::new(),
             own_user_namespace,
             ended: Vec::new(),
-            // The host's root user owns the root directory of every procfs, so `st_uid` is the UID
-            // of this user in pidns's user namespace.
+            // The host's root user owns the root directory of every procfs.
             host_root: fstat(procfs.fd()).map_or(OVERFLOW_UID, |it| it.st_uid),
             controller: PidsController::of_viewer(),
             procfs,
@@ -149,8 +144,7 @@ impl<'a> LimitedHost<'a> {
         self.snapshot.procfs.namespace.filter(|_| self.procfs.own)
     }
 
-    /// Returns messages about limits of PID namespaces and cgroups that pidns cannot see or does
-    /// not read.
+    /// Returns messages about limits of PID namespaces and cgroups that pidns did not read.
     pub fn hidden_above(&self) -> impl Iterator<Item = &'static str> {
         let initial = Some(NamespaceId::Inode(INITIAL_PID_NAMESPACE));
         let hidden = [
@@ -175,8 +169,7 @@ impl<'a> LimitedHost<'a> {
     fn read_processes(&mut self, pids: Option<&BTreeSet<Pid>>) {
         let children_start_in = namespaces_for_children(self.snapshot);
         let mut without_cgroups: BTreeMap<_, Vec<Pid>> = BTreeMap::new();
-        // The processes that the user asked about have a time limit of their own, so the other
-        // processes can't use it up.
+        // Other processes must not use up the time limit of the requested processes.
         let (wanted_waits, other_waits) = (WaitLimit::of_cgroups(), WaitLimit::of_cgroups());
         let snapshot = self.snapshot;
         for process in snapshot.processes.iter().filter(|it| !it.kernel_thread) {
@@ -195,8 +188,7 @@ impl<'a> LimitedHost<'a> {
             if let Ok(Some(index)) = cgroup {
                 self.cgroups.insert(pid, index);
             }
-            // Report a slow cgroup even if the user did not ask about the process. The process may
-            // count towards a limit that the user asked about.
+            // Report each slow cgroup, since its tasks may count towards a requested limit.
             if let Err(why) = cgroup
                 && (is_wanted || why == TOO_SLOW)
             {
@@ -231,12 +223,7 @@ impl<'a> LimitedHost<'a> {
         }
     }
 
-    /// Returns the PID namespace in which a process creates its children. Must not be called for a
-    /// process that [`namespaces_for_children`] returns.
-    ///
-    /// If the scan found all holders, returns the process's own namespace. Otherwise, reads the
-    /// link `pid_for_children`. Fails with `ENOENT` if the link is missing, or if the snapshot does
-    /// not contain the namespace.
+    /// Finds the namespace for children of a process not in [`namespaces_for_children`].
     fn namespace_for_children(
         &self,
         process: &Process,
@@ -244,6 +231,7 @@ impl<'a> LimitedHost<'a> {
     ) -> SysResult<NamespaceId> {
         let has_all_holders =
             self.snapshot.complete && self.snapshot.searched.contains(&SearchScope::Children);
+        // A complete scan lists every `pid_for_children` link to another namespace.
         if let Some(own) = process.namespace.filter(|_| has_all_holders) {
             return Ok(own);
         }
@@ -252,8 +240,7 @@ impl<'a> LimitedHost<'a> {
         id.filter(|id| self.states.contains_key(id)).ok_or(Errno::NOENT)
     }
 
-    /// Reads one process. Fails with `ESRCH` if the process has ended, even if it has not been
-    /// reaped yet.
+    /// Reads a [`LimitedProcess`], or fails with `ESRCH` if the process has ended.
     fn limited(
         &self,
         process: &'a Process,
@@ -272,11 +259,10 @@ impl<'a> LimitedHost<'a> {
         let is_initial = user_namespace == Ok(Some(INITIAL_USER_NAMESPACE));
         let has =
             |capabilities| parse::capabilities(&text).is_some_and(|it| it & capabilities != 0);
-        // The kernel exempts the host's root user from the limit. If both root and the owner of the
-        // process have no mapping in pidns's user namespace, the kernel shows the overflow UID for
-        // both, and pidns can't tell whether the process is exempt.
         let may_be_root = process.uid == self.host_root;
+        // The overflow UID can mean the host's root user or another unmapped user.
         let is_root = may_be_root && self.host_root != OVERFLOW_UID;
+        // The kernel exempts the host's root user from `RLIMIT_NPROC`.
         let is_exempt = is_root || (is_initial && has(EXEMPT));
         let is_setuid = parse::is_setuid(&text);
         let mut max_processes = None;
@@ -293,9 +279,9 @@ impl<'a> LimitedHost<'a> {
         })
     }
 
-    /// Reads the user namespaces of all processes that may count towards `RLIMIT_NPROC`. Does
-    /// nothing if pidns could read the kernel's own task counts.
+    /// Reads the user namespaces of all processes that may count towards `RLIMIT_NPROC`.
     fn read_user_namespaces(&mut self) {
+        // The kernel's own task counts make the user namespaces unnecessary.
         if self.kernel.as_ref().is_ok_and(|kernel| !kernel.users.is_empty()) {
             return;
         }
@@ -311,9 +297,7 @@ impl<'a> LimitedHost<'a> {
     }
 }
 
-/// Returns the index of the innermost cgroup that limits a process, or `None` if no cgroup limits
-/// it. If the cgroup is unknown, returns the reason as the error. The diagnostic "the limits of
-/// cgroups … are unknown" shows the reason.
+/// Returns the index of the cgroup that limits a process, or the reason why it is unknown.
 fn limiting_cgroup(
     controller: &mut PidsController,
     process: &Process,
@@ -325,8 +309,7 @@ fn limiting_cgroup(
     if read == Err(Errno::BUSY) {
         return Err(TOO_SLOW);
     }
-    // With cgroup version 1, /proc reports the root cgroup for every zombie, so the real cgroup of
-    // a zombie is unknown.
+    // For a zombie, /proc shows the root cgroup in place of its version 1 cgroup.
     let is_hidden = process.is_zombie() && parse::cgroup_path(&text, "pids").is_some();
     let cgroups = read.ok().filter(|()| !is_hidden);
     match cgroups.map_or(LimitingCgroup::Hidden, |()| controller.cgroup_of(&text)) {

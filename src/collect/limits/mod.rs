@@ -1,10 +1,4 @@
-//! After a scan, reads the limits that can make fork(2) or the creation of a PID namespace fail.
-//!
-//! - `host`: finds out which limits apply to each process
-//! - `rows`: reads all limits, with one function for each kind of limit
-//! - `read_limit`: a limit, and the tasks that count towards it
-//! - `cgroups`: reads the pids controller
-//! - `consumers`: finds the largest consumer of a limit (a process, container or user)
+//! Reads the limits that can make fork(2) or the creation of a PID namespace fail.
 
 mod cgroups;
 mod consumers;
@@ -41,8 +35,9 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Reads the limits that apply to the processes in `pids`, or to all processes if `pids` is
-    /// `None`. The snapshot must come from a scan of this procfs that has just ended.
+    /// Reads the limits that apply to `pids`, or to all processes.
+    ///
+    /// The `snapshot` must come from a scan of this procfs that has just ended.
     pub fn read(
         procfs: &Path,
         collector: Collector,
@@ -86,7 +81,7 @@ impl Limits {
     }
 }
 
-/// Returns the diagnostics about unknown limits: one for each combination of limit kind and reason.
+/// Returns one diagnostic for each combination of limit kind and reason.
 fn unknown_limits(found: &[ReadLimit<'_>]) -> Vec<Diagnostic> {
     let mut counts: BTreeMap<(LimitKind, &str), usize> = BTreeMap::new();
     for read in found.iter().filter(|it| it.limit.full.is_none()) {

@@ -5,10 +5,10 @@ use std::rc::Rc;
 use crate::collect::parse::LimitMax;
 use crate::model::{Limit, Process};
 
-/// A limit that was read from the host. `Consumers::complete` then adds the largest consumer.
+/// A limit that was read from the host, without its largest consumer.
 pub struct ReadLimit<'a> {
     pub limit: Limit,
-    /// The reason why `full` is unknown; empty if it is known.
+    /// The reason why `full` is unknown, or an empty string if it is known.
     pub unknown_because: String,
     /// The processes whose tasks the limit counts.
     pub tasks: Tasks<'a>,
@@ -18,15 +18,13 @@ pub struct ReadLimit<'a> {
 pub enum Tasks<'a> {
     /// The limit does not count tasks.
     None,
-    /// The processes of a namespace or host. The largest consumer is a container or a user, not a
-    /// process.
+    /// The processes of a namespace or host, to be grouped by container or user.
     OfHost(Vec<&'a Process>),
-    /// The processes of a cgroup. The largest consumer is one of these processes.
+    /// The processes of a cgroup, including zombies.
     OfGroup(Vec<&'a Process>),
-    /// The processes of the user with this UID. Several limits of the user can refer to one list.
+    /// The processes of the user with this UID, shared by all limits of the user.
     OfUser(u32, Rc<[&'a Process]>),
-    /// The processes of a version 1 cgroup, except zombies: /proc does not show the version 1
-    /// cgroup of a zombie.
+    /// The processes of a version 1 cgroup, except zombies, which /proc shows in the root cgroup.
     WithoutZombies(Vec<&'a Process>),
 }
 

@@ -20,7 +20,7 @@ use crate::model::{
 
 type Reader = for<'a> fn(&LimitedHost<'a>) -> Vec<ReadLimit<'a>>;
 
-/// Returns one function for each kind of limit; each function reads all limits of its kind.
+/// Returns one function for each kind of limit, which reads all limits of that kind.
 pub fn readers() -> impl Iterator<Item = Reader> {
     LimitKind::ALL.iter().map(|kind| match kind {
         LimitKind::Nproc => nproc as Reader,
@@ -81,11 +81,10 @@ fn pid_max<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
         let mut limit = of_namespace(LimitKind::PidMax, id, pids);
         limit.file = (own == Some(id)).then(|| host.path(name));
         let numbers = numbers(host, id);
-        // The sysctl `kernel.pid_max` shows the maximum PID of pidns's own PID namespace. Before
-        // Linux 6.14, all PID namespaces have the same maximum.
         let max = match &numbers {
             Ok(PidNumbers { pid_max: Some(max), .. }) => Ok(LimitMax::At((*max).into())),
             Err(why) if own != Some(id) => Err(why.clone()),
+            // pidns reads its own namespace's `kernel.pid_max`, which is global before Linux 6.14.
             _ => own_max.clone(),
         };
         let number = max.as_ref().ok().and_then(|max| u32::try_from(max.number()?).ok());
@@ -192,8 +191,7 @@ fn merge_users<'a>(
     limits: impl Iterator<Item = (SubjectTo, Pid)>,
 ) -> Vec<ReadLimit<'a>> {
     let mut merged: BTreeMap<_, ReadLimit<'_>> = BTreeMap::new();
-    // A user can have thousands of limits, and the name service may ask a server. So look up each
-    // name only once.
+    // Look up each name once, because the name service may ask a server.
     let mut names = HashMap::new();
     for (SubjectTo { scope, used, max }, pid) in limits {
         let read = merged.entry((scope.clone(), max.clone().ok())).or_insert_with(|| {
@@ -210,8 +208,7 @@ fn of_user(uid: u32, user_namespace: Option<u64>) -> LimitScope {
     LimitScope { uid: Some(uid), user_namespace, ..LimitScope::default() }
 }
 
-/// Returns the kernel's counts for the user of a process, followed by the counts for the owners of
-/// the user namespaces that contain the process, innermost first.
+/// Returns the kernel's counts that apply to a process, the user's own count first.
 fn counts<'h>(host: &'h LimitedHost<'_>, it: &LimitedProcess<'_>) -> Option<&'h [UserCount]> {
     let users = &host.kernel.as_ref().ok()?.users;
     users.get(&(it.user_namespace.ok()??, it.process.uid)).map(Vec::as_slice)
@@ -228,8 +225,7 @@ fn by_user<'a>(host: &LimitedHost<'a>) -> HashMap<u32, Rc<[&'a Process]>> {
 
 fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     let by_user = by_user(host);
-    // The number of tasks for each user and user namespace. Processes can share this number, but
-    // have different maximums.
+    // Cache the number of tasks for each user in each user namespace.
     let mut counted = HashMap::new();
     let limits = host.processes.iter().filter(|it| !it.is_exempt).flat_map(|it| {
         let max =
@@ -241,9 +237,7 @@ fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
                 used: Ok(it.tasks),
                 max,
             };
-            // A user namespace inherits the limit of its creator. At each fork in the user
-            // namespace, the kernel also checks the inherited limit against the creator's number of
-            // tasks.
+            // At each fork, the kernel also checks the limits of the user namespaces' creators.
             let above = counts.iter().zip(counts.iter().skip(1)).filter_map(|(below, it)| {
                 let max = LimitMax::of_kernel(it.most_tasks);
                 let is_limited = max != LimitMax::Unlimited;
@@ -264,9 +258,8 @@ fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     });
     let mut read = merge_users(LimitKind::Nproc, limits);
     for ReadLimit { limit: Limit { scope, .. }, tasks, .. } in &mut read {
-        // List the tasks only for limits of the initial user namespace, which count all processes
-        // of the user. For any other limit, pidns would need the user namespace of each process,
-        // but /proc does not show the user namespace of a zombie.
+        // In the initial user namespace, all processes of the user count. In any other user
+        // namespace, /proc does not show which zombies count.
         if scope.user_namespace == Some(INITIAL_USER_NAMESPACE)
             && let Some((uid, processes)) = scope.uid.and_then(|uid| by_user.get_key_value(&uid))
         {
@@ -276,8 +269,7 @@ fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     read
 }
 
-/// Counts the tasks of a user in one user namespace. Used if pidns can't read the kernel's own
-/// count. `processes` are the user's processes in all user namespaces.
+/// Counts a user's tasks, if all `processes` of the user are in one user namespace.
 fn count_tasks(
     host: &LimitedHost<'_>,
     processes: &[&Process],
@@ -311,8 +303,7 @@ fn unreadable(errno: Errno) -> String {
 fn max_pid_namespaces<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     let name = c"sys/user/max_pid_namespaces";
     let own_max = host.sysctl(name).map(LimitMax::of_kernel);
-    // Leave out processes whose real and effective UIDs differ. The kernel counts a new namespace
-    // for the effective UID, but `counts` uses the real UID.
+    // The kernel charges a namespace to the effective UID, but `counts` uses the real UID.
     let limits = host.processes.iter().filter(|it| !it.is_setuid).flat_map(|it| {
         let subject = if let Some(counts) = counts(host, it) {
             let limit = |it: &UserCount| SubjectTo {
