@@ -2,12 +2,10 @@
 
 use smol_str::SmolStr;
 
-/// Splits a command line into its arguments. A NUL byte ends each argument.
-///
-/// The command line of zombies and kernel threads is empty. Bytes that are not valid UTF-8 become
-/// U+FFFD.
+/// Splits a command line into its arguments, and replaces invalid UTF-8 with U+FFFD.
 #[must_use]
 pub fn cmdline(bytes: &[u8]) -> Vec<SmolStr> {
+    // The command line of zombies and kernel threads is empty.
     if bytes.is_empty() {
         return Vec::new();
     }

@@ -8,8 +8,7 @@ pub fn descriptor_flags(text: &[u8]) -> Option<u32> {
     u32::from_str_radix(field(text, b"flags:")?, 8).ok()
 }
 
-/// Returns the PID of the process that a pidfd refers to, as shown in its fdinfo. Returns `None` if
-/// the process is gone, or has no PID in the PID namespace of the procfs.
+/// Returns the PID of a pidfd's process, or `None` if the process is gone or not visible.
 #[must_use]
 pub fn pidfd_process(text: &[u8]) -> Option<Pid> {
     field(text, b"Pid:")?.parse().ok().and_then(Pid::new)

@@ -2,8 +2,7 @@
 
 use super::number::number;
 
-/// Returns the ID to which a user namespace maps ID 0, as seen from the reader's user namespace.
-/// `map` is the text of `uid_map` or `gid_map`. Returns `None` if ID 0 is not mapped.
+/// Returns the ID in the reader's user namespace to which a user namespace maps ID 0.
 #[must_use]
 pub fn zero_maps_to(map: &[u8]) -> Option<u64> {
     map.split(|&byte| byte == b'\n').find_map(|line| {

@@ -12,14 +12,13 @@ pub enum LimitMax {
 }
 
 impl LimitMax {
-    /// Converts a limit from the kernel's representation. A very large number becomes
-    /// [`Unlimited`](Self::Unlimited).
+    /// Converts a kernel limit, treating very large numbers as [`Unlimited`](Self::Unlimited).
     #[must_use]
     pub fn of_kernel(max: u64) -> Self {
         if max < i64::MAX.unsigned_abs() { Self::At(max) } else { Self::Unlimited }
     }
 
-    /// Returns the maximum; `None` if it is unlimited.
+    /// Returns the maximum, or `None` for `Unlimited`.
     #[must_use]
     pub fn number(self) -> Option<u64> {
         match self {

@@ -2,15 +2,13 @@
 
 use super::number::number;
 
-/// Parses the name of an entry of `/proc`, `/proc/PID/task` or `/proc/PID/fd`. Returns `None` if
-/// the name is not a number.
+/// Parses a numeric entry name of `/proc`, `/proc/PID/task` or `/proc/PID/fd`.
 #[must_use]
 pub fn entry<N: TryFrom<u64>>(name: &[u8]) -> Option<N> {
     number(name)
 }
 
-/// Parses the text of a namespace link such as `pid:[4026531836]`, and returns the inode. Returns
-/// `None` if the namespace is not of type `kind`.
+/// Returns the inode in a link to a namespace of type `kind`, such as `pid:[4026531836]`.
 #[must_use]
 pub fn namespace_link(link: &[u8], kind: &str) -> Option<u64> {
     let inner = link.strip_prefix(kind.as_bytes())?.strip_prefix(b":[")?.strip_suffix(b"]")?;

@@ -1,6 +1,6 @@
-//! Parses the text formats of procfs, with one module for each format.
+//! Parses the text formats of procfs.
 //!
-//! The parsers are pure functions. They never panic, and allocate memory only for their results.
+//! The parsers never panic, and allocate memory only for their results.
 
 mod cmdline;
 mod fdinfo;

@@ -11,17 +11,14 @@ use super::number::number;
 pub enum MountedKind {
     /// A PID namespace.
     Pid,
-    /// A mount namespace. A bind mount of a mount namespace keeps it alive, together with all
-    /// mounts in it.
+    /// A mount namespace, which a bind mount keeps alive with all its mounts.
     Mount,
 }
 
-/// `PATH_MAX` in the kernel: the maximum length of a path that a system call accepts, including the
-/// terminating NUL byte.
+/// Maximum size of a path in a system call, including the terminating NUL byte.
 pub const PATH_MAX: usize = 4096;
 
-/// Placeholder for a mount point path longer than [`PATH_MAX`]. Nested directories can have such
-/// paths, because `PATH_MAX` limits only the paths in system calls.
+/// Placeholder for the path of a deeply nested mount point, which can exceed [`PATH_MAX`].
 pub const PATH_TOO_LONG: &[u8] = b"(path too long)";
 
 /// A bind mount of a namespace.
@@ -38,9 +35,7 @@ pub struct NamespaceMount {
 }
 
 impl NamespaceMount {
-    /// Creates a `NamespaceMount` from the fields of a mount on nsfs. `root` is the root of the
-    /// mount within nsfs, for example `pid:[4026531836]`. Returns `None` if `root` is neither a PID
-    /// namespace nor a mount namespace.
+    /// Creates a `NamespaceMount` if `root` names a PID or mount namespace (`pid:[4026531836]`).
     #[must_use]
     pub fn on_nsfs(id: u64, root: &[u8], path: &[u8]) -> Option<Self> {
         let of = |kind, name| Some((kind, namespace_link(root, name)?));
@@ -51,7 +46,7 @@ impl NamespaceMount {
     }
 }
 
-/// Finds the bind mounts of PID and mount namespaces. Malformed lines are skipped.
+/// Finds the bind mounts of PID and mount namespaces, and skips malformed lines.
 pub fn namespace_mounts(mountinfo: &[u8]) -> impl Iterator<Item = NamespaceMount> {
     mountinfo.split(|&byte| byte == b'\n').filter_map(|line| {
         let mount = Mount::parse(line).filter(|mount| mount.kind == b"nsfs")?;
@@ -64,8 +59,9 @@ pub fn mount_ids(mountinfo: &[u8]) -> impl Iterator<Item = u64> {
     mountinfo.split(|&byte| byte == b'\n').filter_map(|line| number(Mount::parse(line)?.id))
 }
 
-/// Returns `true` if a mountinfo file lists a mount at `/`. Otherwise, the process is in a
-/// `chroot(2)`, and the file lists only some of the mounts.
+/// Returns `true` if a mountinfo file lists a mount at `/`.
+///
+/// A file without this mount belongs to a process in a `chroot(2)`, and is incomplete.
 #[must_use]
 pub fn shows_root(mountinfo: &[u8]) -> bool {
     mountinfo.split(|&byte| byte == b'\n').filter_map(Mount::parse).any(|it| it.point == b"/")
@@ -90,8 +86,7 @@ pub enum HidePid {
     Ptraceable,
 }
 
-/// Finds the `hidepid` option of the procfs with this device number. Returns `None` if the
-/// mountinfo does not list that procfs.
+/// Finds the procfs with this device number, and returns its `hidepid` option.
 #[must_use]
 pub fn hidepid(mountinfo: &[u8], major: u32, minor: u32) -> Option<HidePid> {
     let mut device = [0; 24];
@@ -119,11 +114,10 @@ pub fn hidepid(mountinfo: &[u8], major: u32, minor: u32) -> Option<HidePid> {
     })
 }
 
-/// A mount of a cgroup hierarchy: the version 1 hierarchy of one controller, or the version 2
-/// hierarchy.
+/// A mount of a cgroup version 1 or version 2 hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CgroupMount {
-    /// Name of the controller in cgroup version 1, such as `freezer`. Empty for cgroup version 2.
+    /// Name of the version 1 controller, such as `freezer`, or empty for cgroup version 2.
     pub controller: &'static str,
     /// Path of the cgroup at the root of the mount, as seen from the reader's cgroup namespace.
     pub root: Vec<u8>,
@@ -137,8 +131,7 @@ impl CgroupMount {
     pub fn is_v2(&self) -> bool {
         self.controller.is_empty()
     }
-    /// Finds the cgroup of a process in this hierarchy. `cgroups` is the text of
-    /// `/proc/PID/cgroup`. Returns the path relative to the mount point, without a leading slash.
+    /// Finds a process's cgroup in `/proc/PID/cgroup`, as a path relative to the mount point.
     #[must_use]
     pub fn cgroup<'a>(&self, cgroups: &'a [u8]) -> Option<&'a [u8]> {
         let path = cgroup_path(cgroups, self.controller)?;
@@ -152,8 +145,7 @@ impl CgroupMount {
     }
 }
 
-/// Returns the path of a process's cgroup in the hierarchy of `controller` (see
-/// [`CgroupMount::controller`]). `cgroups` is the text of `/proc/PID/cgroup`.
+/// Finds the cgroup path for a [`CgroupMount::controller`] in a `/proc/PID/cgroup` file.
 #[must_use]
 pub fn cgroup_path<'a>(cgroups: &'a [u8], controller: &str) -> Option<&'a [u8]> {
     cgroups.split(|&byte| byte == b'\n').find_map(|line| {
@@ -207,8 +199,7 @@ impl<'a> Mount<'a> {
     }
 }
 
-/// Unescapes a path. The kernel writes space, tab, newline and backslash as a backslash and three
-/// octal digits, for example `\040`.
+/// Decodes the octal escapes in a path, such as `\040` for a space.
 fn unescape_octal(field: &[u8]) -> Vec<u8> {
     let mut path = Vec::with_capacity(field.len());
     let mut rest = field;

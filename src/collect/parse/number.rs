@@ -1,4 +1,4 @@
-//! Parses decimal numbers, and words separated by white space: the syntax of most procfs files.
+//! Parses words and decimal numbers, the syntax of most procfs files.
 
 /// Parses decimal numbers separated by white space, up to the first word that is not a number.
 pub fn numbers(value: &[u8]) -> impl Iterator<Item = u32> {
@@ -10,8 +10,7 @@ pub fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
 }
 
-/// Parses a word that consists of decimal digits only. Returns `None` if the number does not fit
-/// into `N`.
+/// Parses a word that consists of decimal digits only, if the number fits into `N`.
 pub fn number<N: TryFrom<u64>>(word: &[u8]) -> Option<N> {
     // Every number with 19 digits fits into 64 bits, but some numbers with 20 digits do not.
     if word.is_empty() || word.len() > 19 {

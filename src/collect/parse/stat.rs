@@ -16,13 +16,13 @@ const PF_KTHREAD: u32 = 0x0020_0000;
 pub struct Stat<'a> {
     /// PID of the process, as this procfs shows it.
     pub pid: Option<Pid>,
-    /// Name of the process. In this file, the kernel does not escape any characters in the name.
+    /// Name of the process, which the kernel does not escape in this file.
     pub comm: &'a [u8],
     /// Letter of the process state, or `?` if it is missing.
     pub state: char,
-    /// PID of the parent; `None` if this procfs doesn't show the parent.
+    /// PID of the parent, if this procfs shows the parent.
     pub ppid: Option<Pid>,
-    /// PID of the session leader; `None` if this procfs doesn't show the leader.
+    /// PID of the session leader, if this procfs shows the leader.
     pub session: Option<Pid>,
     /// `true` if the process has a controlling terminal.
     pub has_terminal: bool,
@@ -48,7 +48,7 @@ impl Stat<'_> {
     }
 }
 
-/// Parses `/proc/PID/stat`. Returns `None` if the text is malformed.
+/// Parses `/proc/PID/stat`, or returns `None` if the text is malformed.
 #[must_use]
 pub fn stat(stat: &[u8]) -> Option<Stat<'_>> {
     // The name is in parentheses, and can itself contain parentheses.
@@ -57,11 +57,11 @@ pub fn stat(stat: &[u8]) -> Option<Stat<'_>> {
     let mut fields = stat.get(end + 1..)?.split(|&byte| byte == b' ').skip(1);
     let state = fields.next().and_then(<[u8]>::first);
     let ppid = fields.next().and_then(number).and_then(Pid::new);
-    // Skips pgrp. The session is field 6.
+    // Skip field 5 (pgrp), and read field 6 (session).
     let session = fields.nth(1).and_then(number).and_then(Pid::new);
     // The number of the controlling terminal is field 7, and 0 if there is none.
     let has_terminal = fields.next()? != b"0";
-    // Skips tpgid. The flags are field 9.
+    // Skip field 8 (tpgid), and read field 9 (flags).
     let flags = number(fields.nth(1)?)?;
     Some(Stat {
         pid: numbers(stat.get(..begin)?).next().and_then(Pid::new),

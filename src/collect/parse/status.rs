@@ -1,6 +1,6 @@
 //! Parses `/proc/PID/status` (`proc_pid_status(5)`).
 //!
-//! Examines as few lines as possible, because a scan spends most of its user-space time here.
+//! A scan spends most of its user-space time here, so the parser examines few lines.
 
 use std::borrow::Cow;
 use std::num::NonZeroU32;
@@ -15,33 +15,32 @@ use crate::model::{MAX_LEVEL, Nspid, Pid};
 /// The fields of `/proc/PID/status` that pidns uses.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Status {
-    /// Name of the process (`Name`), unescaped. Bytes that are not UTF-8 become U+FFFD.
+    /// Unescaped name of the process (`Name`), with U+FFFD in place of invalid UTF-8.
     pub comm: SmolStr,
     /// First letter of `State`, or `?` if it is missing.
     pub state: char,
-    /// PID of the parent (`PPid`); `None` if this procfs doesn't show the parent.
+    /// PID of the parent (`PPid`), if this procfs shows the parent.
     pub ppid: Option<Pid>,
     /// Real UID, the first number of `Uid`.
     pub uid: Option<u32>,
-    /// PIDs of the process at all levels, outermost first (`NSpid`). Empty before Linux 4.1.
+    /// PIDs at all levels, outermost first (`NSpid`), or empty before Linux 4.1.
     pub nspid: Nspid,
     /// `true` for a kernel thread (`Kthread`, since Linux 6.8).
     pub kernel_thread: Option<bool>,
-    /// `true` if the process has an address space (`Vm...` lines). Kernel threads, zombies and some
-    /// exiting processes have none.
+    /// `true` if `Vm...` lines show that the process has an address space.
     pub has_memory: bool,
     /// Number of threads (`Threads`).
     pub threads: Option<NonZeroU32>,
-    /// Capacity of the descriptor table (`FDSize`): at least the number of open descriptors.
+    /// Capacity of the descriptor table (`FDSize`), at least the number of open descriptors.
     pub descriptor_capacity: Option<u32>,
 }
 
-/// Parses `/proc/PID/status`. If a field occurs twice, the first occurrence is used. A number that
-/// is malformed or too large is treated as missing.
+/// Parses `/proc/PID/status`, and treats malformed or too large numbers as missing.
 #[must_use]
 pub fn status(bytes: &[u8]) -> Status {
     let mut status = Status { state: '?', ..Status::default() };
     let mut seen = [false; 7];
+    // If a field occurs twice, the first occurrence counts.
     let mut first = |field: usize| !std::mem::replace(&mut seen[field], true);
     let mut start = 0;
     for end in memchr_iter(b'\n', bytes).chain([bytes.len()]) {
@@ -70,8 +69,7 @@ pub fn status(bytes: &[u8]) -> Status {
             [b'K', b't', b'h', b'r', b'e', b'a', b'd', b':', value @ ..] if first(5) => {
                 status.kernel_thread = numbers(value).next().map(|flag| flag != 0);
             }
-            // The `Vm...` lines come after all fields above. After the `Vm...` lines, only the
-            // number of threads is needed.
+            // After the `Vm...` lines, the number of threads is the last field to read.
             [b'V', b'm', ..] => {
                 status.has_memory = true;
                 status.threads = bytes.get(start..).and_then(threads_after_memory);
@@ -93,8 +91,7 @@ pub fn status_pid(status: &[u8]) -> Option<Pid> {
     numbers(field(status, b"Pid:")?).next().and_then(Pid::new)
 }
 
-/// Parses only the seccomp mode (`Seccomp`, since Linux 3.8), which [`status`] skips. The mode is 2
-/// if the process runs under a seccomp filter (see seccomp(2)).
+/// Parses the seccomp mode (`Seccomp`, since Linux 3.8), which is 2 under a filter.
 #[must_use]
 pub fn seccomp_mode(status: &[u8]) -> Option<u32> {
     numbers(field(status, b"Seccomp:")?).next()
@@ -107,8 +104,7 @@ pub fn virtual_memory(status: &[u8]) -> Option<u64> {
     Some(u64::from(kibibytes) * 1024)
 }
 
-/// Finds `Threads` after the lines about the address space. Few of these lines contain a `T`, so
-/// searching for `T` is faster than splitting the text into lines.
+/// Finds `Threads` by its first letter, which is faster than splitting the text into lines.
 fn threads_after_memory(lines: &[u8]) -> Option<NonZeroU32> {
     let value = memchr_iter(b'T', lines).find_map(|at| {
         let begins_line = at == 0 || lines.get(at - 1) == Some(&b'\n');
@@ -121,7 +117,7 @@ fn threads(value: &[u8]) -> Option<NonZeroU32> {
     numbers(value).next().and_then(NonZeroU32::new)
 }
 
-/// Parses the PIDs at all levels (`NSpid`). Returns an empty list if one PID is malformed.
+/// Parses the PIDs at all levels, or returns an empty list if any PID is malformed.
 fn nspid(value: &[u8]) -> Nspid {
     let mut pids = Nspid::new();
     for word in words(value) {
@@ -133,8 +129,7 @@ fn nspid(value: &[u8]) -> Nspid {
     pids
 }
 
-/// The leaders of a process's session and process group; `None` for a leader without a PID in the
-/// process's own namespace.
+/// The leaders of a process's session and process group, if its PID namespace shows them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Leaders {
     /// PID of the session leader (`NSsid`, since Linux 4.1).
@@ -143,25 +138,23 @@ pub struct Leaders {
     pub group: Option<Pid>,
 }
 
-/// Parses only the session leader and the process group leader (`NSsid` and `NSpgid`), which
-/// [`status`] skips.
+/// Parses the leaders of the session (`NSsid`) and the process group (`NSpgid`).
 #[must_use]
 pub fn leaders(status: &[u8]) -> Leaders {
     let leader = |name| field(status, name).and_then(shared_leader);
     Leaders { session: leader(b"NSsid:"), group: leader(b"NSpgid:") }
 }
 
-/// Parses the value of `NSpgid` or `NSsid`, and returns the outermost PID of the leader. Returns
-/// `None` if the leader is outside the process's own PID namespace (innermost PID 0).
+/// Returns the outermost PID in `NSpgid` or `NSsid`, unless the innermost PID is 0.
 fn shared_leader(value: &[u8]) -> Option<Pid> {
     let mut numbers = numbers(value);
     let outermost = numbers.next()?;
+    // The innermost PID is 0 if the leader is outside of the process's PID namespace.
     let innermost = numbers.last().unwrap_or(outermost);
     Pid::new(innermost).and(Pid::new(outermost))
 }
 
-/// Unescapes the process name (`Name`). The kernel escapes only newline and backslash. A name can
-/// contain any byte except NUL.
+/// Unescapes the process name, in which the kernel escapes newline and backslash.
 fn comm(escaped: &[u8]) -> SmolStr {
     if !escaped.contains(&b'\\') {
         return self::name(escaped);
@@ -181,7 +174,7 @@ fn comm(escaped: &[u8]) -> SmolStr {
     self::name(&name)
 }
 
-/// Converts an unescaped process name to text. Bytes that are not valid UTF-8 become U+FFFD.
+/// Converts an unescaped process name to text, with U+FFFD in place of invalid UTF-8.
 #[must_use]
 pub fn name(bytes: &[u8]) -> SmolStr {
     match String::from_utf8_lossy(bytes) {
@@ -190,8 +183,7 @@ pub fn name(bytes: &[u8]) -> SmolStr {
     }
 }
 
-/// Parses only the PID of the tracer (`TracerPid`), which [`status`] skips. Returns `None` if the
-/// process is not traced, or if this procfs does not show the tracer.
+/// Parses the PID of the tracer (`TracerPid`), if this procfs shows a tracer.
 #[must_use]
 pub fn tracer(status: &[u8]) -> Option<Pid> {
     numbers(field(status, b"TracerPid:")?).next().and_then(Pid::new)
@@ -203,22 +195,20 @@ pub fn thread_group(status: &[u8]) -> Option<Pid> {
     numbers(field(status, b"Tgid:")?).next().and_then(Pid::new)
 }
 
-/// Parses only the number of context switches, voluntary and involuntary. The number increases each
-/// time the thread is switched out.
+/// Parses the number of voluntary and involuntary context switches of the thread.
 #[must_use]
 pub fn context_switches(status: &[u8]) -> Option<u64> {
     let count = |name| number::<u64>(field(status, name)?.trim_ascii());
     count(b"voluntary_ctxt_switches:")?.checked_add(count(b"nonvoluntary_ctxt_switches:")?)
 }
 
-/// Parses a set of signals. `name` is `SigPnd:`, `SigBlk:`, `SigIgn:` or `SigCgt:`. The lowest
-/// bit of the result is signal 1.
+/// Parses the signal set `name`, such as `SigPnd:`, with signal 1 as the lowest bit.
 #[must_use]
 pub fn signals(status: &[u8], name: &[u8]) -> Option<u64> {
     bit_set(status, name)
 }
 
-/// Parses the effective capabilities (`CapEff`). The lowest bit of the result is capability 0.
+/// Parses the effective capabilities (`CapEff`), with capability 0 as the lowest bit.
 #[must_use]
 pub fn capabilities(status: &[u8]) -> Option<u64> {
     bit_set(status, b"CapEff:")
@@ -236,7 +226,7 @@ pub fn is_setuid(status: &[u8]) -> bool {
     uids.next() != uids.next()
 }
 
-/// Finds the value of a field that [`status`] skips. `name` ends with a colon.
+/// Finds the value of the field `name`, which ends with a colon.
 fn field<'a>(status: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     status.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(name))
 }

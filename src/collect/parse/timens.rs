@@ -4,14 +4,12 @@ use super::number::{number, words};
 
 const NANOSECONDS_PER_SECOND: i64 = 1_000_000_000;
 
-/// Returns the offset of a time namespace for the boot-time clock, in nanoseconds. Returns `None`
-/// if the text is malformed.
+/// Parses the offset of the boot-time clock, in nanoseconds.
 #[must_use]
 pub fn boottime_offset(text: &[u8]) -> Option<i64> {
     let of_line = |line| {
         let mut words = words(line);
-        // The first kernels with time namespaces show the number of the clock instead of its name:
-        // `CLOCK_BOOTTIME` is 7.
+        // The first kernels with time namespaces show `CLOCK_BOOTTIME` as its number, 7.
         let is_boottime = matches!(words.next()?, b"boottime" | b"7");
         let (seconds, nanoseconds) = (words.next()?, words.next()?);
         is_boottime.then_some((seconds, nanoseconds))
@@ -21,7 +19,7 @@ pub fn boottime_offset(text: &[u8]) -> Option<i64> {
         Some(digits) => -number::<i64>(digits)?,
         None => number(seconds)?,
     };
-    // Only the seconds can be negative: -0.5 s is shown as -1 s and 500,000,000 ns.
+    // For -0.5 s, the kernel shows -1 s and 500,000,000 ns.
     let nanoseconds = number::<i64>(nanoseconds).filter(|it| *it < NANOSECONDS_PER_SECOND)?;
     seconds.checked_mul(NANOSECONDS_PER_SECOND)?.checked_add(nanoseconds)
 }
