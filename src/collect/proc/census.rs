@@ -6,11 +6,9 @@ use rustix::io::Result as SysResult;
 use super::procfs::Procfs;
 use crate::collect::parse;
 
-/// Counts the processes of the host with one call of `statx(2)`. The link count of a procfs root
-/// directory is the number of its subdirectories: one for each process, and a few others.
+/// A cheap count of processes, from the link count of a procfs root directory.
 pub struct Census {
-    /// Number of subdirectories of the procfs root that do not belong to a process, or `None` if
-    /// unknown.
+    /// Number of subdirectories of the procfs root that are not processes, if known.
     other_dirs: Option<u64>,
 }
 
@@ -22,6 +20,7 @@ impl Census {
 
     /// Returns an upper bound for the number of processes, using only one system call.
     pub fn at_most(procfs: &Procfs) -> Option<u64> {
+        // The link count is the number of subdirectories, including one per process.
         let stat = statx(procfs.fd(), c"", AtFlags::EMPTY_PATH, StatxFlags::NLINK).ok()?;
         Some(stat.stx_nlink.into())
     }

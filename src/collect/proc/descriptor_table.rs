@@ -1,5 +1,4 @@
-//! Lists the descriptors of a process that refer to namespaces, and recognizes pidns processes that
-//! are running a scan.
+//! Lists the namespace descriptors of a process, and recognizes scanning pidns processes.
 
 use std::ffi::CString;
 use std::mem::MaybeUninit;
@@ -18,17 +17,16 @@ use crate::collect::parse;
 /// The descriptors of a process that refer to namespaces (files on nsfs).
 #[derive(Debug, Default)]
 pub struct DescriptorTable {
-    /// Descriptors that refer to namespaces: descriptor number and file.
+    /// Number and file of each descriptor that refers to a namespace.
     pub namespaces: Vec<(u32, FileId)>,
     /// `true` if the process is running a pidns scan (see `scan_mark`).
     pub has_scan_mark: bool,
-    /// `true` if the table is not empty, and every descriptor could be read. If `false`, the
-    /// process may have released the table.
+    /// `false` if the process may have released the table while it was read.
     pub is_intact: bool,
 }
 
 impl DescriptorTable {
-    /// Lists a descriptor table. `table` is the directory `/proc/PID/fd`.
+    /// Lists a descriptor table, given the directory `/proc/PID/fd`.
     pub fn list(table: BorrowedFd<'_>) -> Result<Self> {
         let nsfs = nsfs::device()?;
         let mut buffer = [MaybeUninit::uninit(); 4096];
@@ -48,8 +46,7 @@ impl DescriptorTable {
                     this.has_scan_mark |= scan_mark::is_mark(table, name, file);
                 }
                 Err(errno @ (Errno::ACCESS | Errno::PERM | Errno::NOMEM)) => return Err(errno),
-                // The descriptor has been closed, or its file can't be looked up. Lookups of
-                // namespace files never fail, so no namespace is missed.
+                // Lookups on nsfs never fail, so no open namespace descriptor is missed.
                 Err(_) => has_lost_one = true,
             }
         }
@@ -57,8 +54,7 @@ impl DescriptorTable {
         Ok(this)
     }
 
-    /// Returns the descriptors in `fds` that are still open. `table` is the directory
-    /// `/proc/PID/fd`.
+    /// Returns the descriptors in `fds` that are still open in the table `/proc/PID/fd`.
     pub fn of(table: BorrowedFd<'_>, fds: &[u32]) -> Self {
         let file = |&fd: &u32| Some((fd, FileId::of(table, &*file_name(fd)).ok()?));
         let namespaces = fds.iter().filter_map(file).collect();
@@ -71,15 +67,13 @@ pub fn file_name(fd: u32) -> CString {
     CString::new(fd.to_string()).unwrap_or_default()
 }
 
-/// Returns `true` if a process is running a pidns scan. `process` is the open directory
-/// `/proc/PID`.
+/// Returns `true` if the process of this `/proc/PID` directory is running a pidns scan.
 pub fn is_scanning(process: BorrowedFd<'_>) -> bool {
     let table = open_dir(process, c"fd").and_then(|table| DescriptorTable::list(table.as_fd()));
     table.is_ok_and(|table| table.has_scan_mark)
 }
 
-/// Returns `true` if `execve(2)` closes the descriptor. `process` is the directory of the process
-/// or thread.
+/// Returns `true` if `execve(2)` closes this descriptor of the process or thread.
 pub fn is_close_on_exec(process: BorrowedFd<'_>, fd: u32) -> bool {
     let mut text = Vec::new();
     let name = CString::new(format!("fdinfo/{fd}")).unwrap_or_default();
@@ -87,8 +81,7 @@ pub fn is_close_on_exec(process: BorrowedFd<'_>, fd: u32) -> bool {
     flags.is_some_and(|flags| flags & OFlags::CLOEXEC.bits() != 0)
 }
 
-/// Returns the namespace descriptors that pidns has inherited. Must be called before a scan,
-/// because a scan opens many namespaces.
+/// Returns the namespace descriptors that pidns inherited, if called before any scan.
 pub fn inherited(procfs: &Procfs) -> Vec<u32> {
     let list = || {
         let process = ProcessDir::open(procfs.fd(), procfs.viewer.ok_or(Errno::SRCH)?)?;
@@ -96,7 +89,6 @@ pub fn inherited(procfs: &Procfs) -> Vec<u32> {
         let fds = table.namespaces.into_iter().map(|(fd, _)| fd);
         Ok::<_, Errno>(fds.filter(|&fd| !is_close_on_exec(process.as_fd(), fd)).collect())
     };
-    // If listing pidns's own descriptors fails, an empty list does no harm: the scan does not find
-    // pidns either, or fails.
+    // On failure, the scan can't read pidns either, so an empty list is harmless.
     list().unwrap_or_default()
 }
