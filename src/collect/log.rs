@@ -1,6 +1,4 @@
-//! Collects diagnostics during a scan. Diagnostics with the same code and errno are merged, so a
-//! problem that affects thousands of processes results in only a few diagnostics. `model` contains
-//! the message for each code.
+//! Collects diagnostics during a scan, and merges those with the same code and errno.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -44,7 +42,7 @@ pub struct DiagnosticLog {
 }
 
 impl DiagnosticLog {
-    /// Adds one occurrence of a problem. `pid` is the affected process, if any.
+    /// Adds one occurrence of a problem, and the affected process if there is one.
     pub fn note(&mut self, code: DiagnosticCode, errno: Option<Errno>, pid: Option<Pid>) {
         self.note_of(code, errno, pid);
     }
@@ -61,8 +59,7 @@ impl DiagnosticLog {
         entry.pids.extend(pids);
     }
 
-    /// Adds one occurrence of a problem, with a message of its own. Only the first few messages of
-    /// each code are shown.
+    /// Adds one occurrence of a problem, with a message that replaces the default message.
     pub fn note_as(
         &mut self,
         code: DiagnosticCode,
@@ -115,14 +112,12 @@ impl DiagnosticLog {
         !self.entries.keys().any(|(code, _)| code.is_gap())
     }
 
-    /// Returns one diagnostic per code and errno. `permission` is the advice for errors caused by a
-    /// missing permission.
+    /// Returns one diagnostic per code and errno, with `permission` as advice for denied access.
     pub fn into_diagnostics(self, permission: &str) -> Vec<Diagnostic> {
         let diagnostic = |((code, errno), mut entry): ((DiagnosticCode, Option<i32>), Entry)| {
             entry.pids.sort_unstable();
             entry.pids.dedup();
-            // A problem can occur several times in one process. If the PIDs are known, count
-            // processes instead of occurrences.
+            // A problem can occur several times in a process, so count each process once.
             let by_process = code.counts_processes() && !entry.pids.is_empty();
             let count = if by_process { entry.pids.len() } else { entry.count };
             let mut message = entry.message(code, count);

@@ -1,24 +1,24 @@
-//! Reads the state of the running kernel into a [`Snapshot`]. Only this module opens /proc or asks
-//! the kernel about namespaces. This module imports only one other module of pidns: `model`.
+//! Reads the state of the running kernel into a [`Snapshot`].
 //!
-//! A source (`proc` or `bpf`) reads processes, and searches for namespaces. `assemble` turns the
-//! result, a `Discovery`, into a snapshot.
+//! This module contains all access to /proc and to namespaces, and imports only `model`.
 //!
-//! - `proc`: the source that reads /proc; `parse` parses the kernel's text formats
+//! A source (`proc` or `bpf`) finds processes and namespaces. `assemble` turns the result, a
+//! `Discovery`, into a snapshot.
+//!
+//! - `proc`: the source that reads /proc, with the parsers in `parse`
 //! - `bpf`: the source that uses BPF, and the search for namespaces in kernel memory
-//! - `discovery`: the result of a source, and the trait that `assemble` uses to ask the source for
-//!   more data
+//! - `discovery`: the result of a source, and the trait through which `assemble` reads more data
 //! - `assemble`: turns a discovery into a snapshot
-//! - `containers`: after a scan, finds the names of containers, and the processes that are not in
-//!   the container of their namespace's init
+//! - `containers`: finds container names, and processes outside of their init's container
 //! - `kernel`: system calls for nsfs and mounts, permissions of pidns, user names
-//! - `holder_list`: collects the holders of namespaces, and limits the memory that this takes
-//! - `mount_list`: collects the bind mounts of namespaces, and limits the memory that this takes
-//! - `registry`: keeps every namespace open, so that its inode number is not reused
-//! - `log`: collects diagnostics; `error`: the error if no snapshot can be made
+//! - `holder_list`: collects the holders of namespaces in limited memory
+//! - `mount_list`: collects the bind mounts of namespaces in limited memory
+//! - `registry`: keeps every namespace open, to prevent the reuse of its inode number
+//! - `log`: collects diagnostics
+//! - `error`: the error if no snapshot can be made
 //! - `direct`: answers individual questions without a full scan
 //! - `unblocked`: reads in a thread that pidns can abandon if a process blocks it
-//! - `limits`: after a scan, reads the limits that can make fork fail
+//! - `limits`: reads the limits that can make fork(2) fail, after a scan
 
 mod assemble;
 mod bpf;
@@ -78,7 +78,7 @@ pub struct Request {
     pub details: BTreeSet<Detail>,
     /// The conditions against which each process's environment is checked.
     pub environment: BTreeSet<EnvPattern>,
-    /// Selects how to read processes: through BPF, through /proc, or through the faster of the two.
+    /// The way to read processes (BPF, /proc, or the faster of the two).
     pub collector: Collector,
 }
 
@@ -91,15 +91,14 @@ pub struct Collected {
     pub collector: CollectorUsed,
 }
 
-/// The method by which the processes were read. The method does not affect the snapshot.
+/// The method by which the processes were read, which does not affect the snapshot.
 #[derive(Debug)]
 pub enum CollectorUsed {
     /// The processes were read through BPF.
     Bpf,
-    /// The processes were read with the slower BPF program for older kernels. The value is the
-    /// reason why the faster program could not be loaded.
+    /// The slower BPF program read the processes, because the faster program did not load.
     BpfByHelper(Arc<LoadError>),
-    /// The processes were read through /proc. The value is the reason why BPF was not used.
+    /// The processes were read through /proc, with the reason why BPF was not used.
     Proc(BpfUnavailable),
 }
 
@@ -113,13 +112,12 @@ impl fmt::Display for CollectorUsed {
     }
 }
 
-/// Takes a snapshot of the live host. If the kernel refuses to reveal a part of its state, the
-/// snapshot contains a diagnostic.
+/// Takes a snapshot of the live host, with diagnostics about all unreadable parts.
 pub fn collect(request: &Request) -> Result<Collected, Error> {
     collect_by(request, &mut SharedProgram::Unshared, || ProcSource::open(&request.procfs))
 }
 
-/// Takes several snapshots, one after another. Loads the BPF program only once.
+/// A scanner that loads the BPF program once for several snapshots.
 #[derive(Debug)]
 pub struct Scanner {
     request: Request,
@@ -146,9 +144,9 @@ impl Scanner {
     }
 }
 
-/// Takes a snapshot through the procfs that `descendants` has open. Ignores the path in `request`,
-/// because the command of `pidns run` may have unmounted the procfs there.
+/// Takes a snapshot through the procfs of `descendants`, ignoring the path in `request`.
 pub fn collect_with(descendants: &Descendants, request: &Request) -> Result<Collected, Error> {
+    // The command of `pidns run` may have unmounted the procfs at that path.
     collect_by(request, &mut SharedProgram::Unshared, || descendants.procfs().map(ProcSource::of))
 }
 
@@ -162,8 +160,7 @@ fn collect_by(
         let begin = (now(), Instant::now());
         raise_descriptor_limit();
         scan_mark::renew();
-        // Open the procfs before starting any thread. `open` may enter the initial time namespace
-        // (see `clock`), and the kernel permits this only to a single-threaded process.
+        // `open` may enter a time namespace, which requires a single-threaded process.
         let proc = open()?;
         let (request, mut program) = (request.clone(), loaded.clone());
         Ok(move || (scan(&request, &mut program, &proc, begin), program))
@@ -172,8 +169,7 @@ fn collect_by(
     collected
 }
 
-/// Takes a snapshot of the processes that `proc` shows. `captured_at` (in RFC 3339 format) and
-/// `start` (on the monotonic clock) are the start time of the scan.
+/// Takes a snapshot of the processes that `proc` shows.
 fn scan(
     request: &Request,
     program: &mut SharedProgram,
@@ -181,7 +177,7 @@ fn scan(
     (captured_at, start): (String, Instant),
 ) -> Result<Collected, Error> {
     let Request { collector, search, .. } = request;
-    // The scan does not read limits. `Limits::of` reads the limits after the scan.
+    // `Limits::of` reads the limits after the scan.
     let mut details = request.details.clone();
     let reads_limits = details.remove(&Detail::Limits);
     let details = &details;
@@ -197,8 +193,7 @@ fn scan(
     let (mut discovery, used) = match discovered {
         Ok(discovered) => discovered,
         Err(Error::Bpf(why)) if *collector != Collector::Bpf => {
-            // Scan again with a new registry. The old registry keeps namespaces alive that may no
-            // longer be in use.
+            // The old registry may keep namespaces alive that are no longer in use.
             registry = NamespaceRegistry::default();
             (proc.discover(search, details, &registry)?, CollectorUsed::Proc(why))
         }
@@ -219,25 +214,23 @@ fn scan(
     Ok(Collected { snapshot, collector: used })
 }
 
-/// Returns the current time in the format that snapshots use: RFC 3339, UTC.
+/// Returns the current time in UTC, in the RFC 3339 format of snapshots.
 #[must_use]
 pub fn now() -> String {
     timestamp(SystemTime::now())
 }
 
-/// Formats a time as RFC 3339. Times outside the years 1970 to 9999 are clamped.
+/// Formats a time as RFC 3339, clamped to the years 1970 to 9999.
 fn timestamp(time: SystemTime) -> String {
     const END_OF_9999: Duration = Duration::from_secs(253_402_300_799);
     let time = time.clamp(UNIX_EPOCH, UNIX_EPOCH + END_OF_9999);
     humantime::format_rfc3339_micros(time).to_string()
 }
 
-/// Raises the soft limit on open descriptors to the hard limit. pidns opens one descriptor per
-/// namespace, and a host may have thousands of namespaces.
-///
-/// The usual soft limit, 1024, is for programs that use select(2). pidns does not use select(2).
+/// Raises the soft limit on open descriptors, since each namespace needs a descriptor.
 pub fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
+    // The usual soft limit, 1024, protects users of select(2), which pidns does not call.
     limit.current = limit.maximum;
     // If the limit can't be raised, a diagnostic reports the processes that can't be opened.
     let _ = setrlimit(Resource::Nofile, limit);

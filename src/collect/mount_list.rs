@@ -1,8 +1,7 @@
-//! Collects the bind mounts of namespaces, and limits the memory that this takes.
+//! Collects the bind mounts of namespaces in limited memory.
 //!
-//! A user can easily create many bind mounts with long paths, because each one takes only a few
-//! hundred bytes of kernel memory. So for each namespace, the list contains each path only once,
-//! and at most [`MAX_HOLDERS`] paths.
+//! Any user can create many bind mounts with long paths. For each namespace, the list stores at
+//! most [`MAX_HOLDERS`] different paths.
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
