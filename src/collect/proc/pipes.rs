@@ -17,7 +17,7 @@ use crate::model::Pid;
 /// The descriptors that connect a process to its pipeline.
 const STANDARD: [&CStr; 3] = [c"fd/0", c"fd/1", c"fd/2"];
 
-/// Maximum number of descriptors to read per process, besides the standard descriptors.
+/// Maximum number of descriptors to read per process.
 const MAX_DESCRIPTORS: usize = 256;
 
 /// The pipes and FIFOs that a process has open.
@@ -141,15 +141,11 @@ impl Pipes {
     }
 }
 
-/// Returns the descriptors of a process in descending order.
+/// Returns the first descriptors of a process, as numbers.
 fn descriptors(dir: &ProcessDir<'_>) -> SysResult<Vec<u32>> {
     let entries = Dir::new(open_dir(dir.as_fd(), c"fd")?)?.flatten();
     let numbers = entries.filter_map(|entry| parse::entry(entry.file_name().to_bytes()));
-    let mut numbers: Vec<u32> = numbers.take(MAX_DESCRIPTORS).collect();
-    numbers.extend([0, 1, 2]);
-    // A shell moves pipes to lower descriptors, so the highest ones come first.
-    numbers.sort_unstable_by_key(|&it| std::cmp::Reverse(it));
-    Ok(numbers)
+    Ok(numbers.take(MAX_DESCRIPTORS).collect())
 }
 
 /// Returns the paths of descriptors in the directory of a process, such as `fd/3`.
