@@ -16,11 +16,7 @@ use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::status::namespace_of;
 use crate::model::{BindMount, LiveFacts, MountNamespace, MountNamespaceKeeper, Pid, Process};
 
-/// Adds facts about bind mounts, and about the mount namespaces that contain them. `processes` may
-/// provide access to these mount namespaces.
-///
-/// If `procfs` does not show pidns's own PID namespace, adds only facts about mounts in pidns's own
-/// mount namespace. Like nsenter(1), `umount -N` accepts only PIDs of its own PID namespace.
+/// Adds facts about bind mounts, and about the mount namespaces that contain them.
 pub fn add(
     procfs: &Procfs,
     processes: &[Process],
@@ -34,6 +30,7 @@ pub fn add(
     {
         roots.insert(own, root);
     }
+    // nsenter(1) and `umount -N` take PIDs of their own PID namespace.
     if procfs.own {
         let others = mounts.iter().map(|it| it.mount_namespace).filter(|&it| Some(it) != own);
         for (inode, kept_by) in find_keepers(procfs, processes, others.collect()) {
@@ -57,8 +54,7 @@ pub fn add(
         .collect();
 }
 
-/// For each mount namespace in `wanted`, finds processes in it, otherwise a descriptor of it,
-/// otherwise a bind mount of it.
+/// Finds processes, a descriptor or a bind mount of each mount namespace in `wanted`.
 fn find_keepers(
     procfs: &Procfs,
     processes: &[Process],
@@ -108,7 +104,7 @@ fn descriptors(procfs: &Procfs, pid: Pid) -> Result<DescriptorTable> {
     DescriptorTable::list(open_dir(dir.as_fd(), c"fd")?.as_fd())
 }
 
-/// Opens a mount namespace. Fails with `ESTALE` if `kept_by` now leads to another namespace.
+/// Opens the mount namespace with this inode through a process, descriptor or bind mount.
 fn open(procfs: &Procfs, inode: u64, kept_by: &MountNamespaceKeeper) -> Result<NamespaceFd> {
     let opened = match kept_by {
         MountNamespaceKeeper::Processes(pids) => {
@@ -118,6 +114,7 @@ fn open(procfs: &Procfs, inode: u64, kept_by: &MountNamespaceKeeper) -> Result<N
         MountNamespaceKeeper::Fd(pid, fd) => open_descriptor(procfs, *pid, *fd),
         MountNamespaceKeeper::Mount(path) => open_beneath(&open_root()?, path.as_bytes(), inode),
     };
+    // The PID, descriptor or path may lead to another namespace by now.
     opened.and_then(|it| if it.inode() == inode { Ok(it) } else { Err(Errno::STALE) })
 }
 
@@ -125,29 +122,27 @@ fn open_root() -> Result<OwnedFd> {
     fs::openat(CWD, "/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Returns `true` if this mount namespace and pidns's own belong to different user namespaces.
-/// Returns `false` if the owners are unknown.
+/// Returns `true` if this mount namespace and pidns's own have different owners.
 fn has_other_owner(procfs: &Procfs, namespace: &NamespaceFd) -> bool {
     let owner = |it: NamespaceFd| it.user_namespace().map(|it| it.inode());
     let own = open_namespace(procfs.fd(), c"self/ns/mnt").and_then(owner);
     own.and_then(|own| Ok(namespace.user_namespace()?.inode() != own)).unwrap_or(false)
 }
 
-/// Returns `true` if `proc` in this root directory is a procfs in which pidns is visible. Returns
-/// `false` if the file system does not answer in time.
+/// Returns `true` if `proc` in this root directory is a procfs in which pidns is visible.
 fn has_proc(root: &OwnedFd) -> bool {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let Ok(root) = rustix::io::fcntl_dupfd_cloexec(root, 0) else { return true };
     let is_there = within(TIMEOUT, move || {
         let proc = fs::openat2(&root, "proc", flags, Mode::empty(), resolve)?;
+        // Reading the link `self` fails if the procfs does not show pidns.
         fs::readlinkat(&proc, "self", Vec::new()).map(drop)
     });
     is_there.is_ok()
 }
 
-/// Returns `Some(true)` if the path of a mount leads to another file, and `Some(false)` if it
-/// probably does (see [`LiveFacts::covered`]).
+/// Checks if another mount covers the path of a bind mount (see [`LiveFacts::covered`]).
 fn is_covered(root: &OwnedFd, mount: &BindMount) -> Option<bool> {
     match open_beneath(root, mount.path.as_bytes(), mount.inode).err()? {
         Errno::STALE | Errno::NOENT | Errno::NOTDIR | Errno::LOOP => Some(true),

@@ -10,19 +10,18 @@ use crate::collect::kernel::user_name::user_name;
 use crate::collect::proc::procfs::Procfs;
 use crate::model::Pid;
 
-/// The processes that a procfs shows. Every call reads the procfs again, and facts that can't be
-/// read are left out silently.
+/// The processes that a procfs shows, read again at each call.
 #[derive(Debug)]
 pub struct ProcessList(Procfs);
 
 impl ProcessList {
-    /// Opens the procfs mounted at `path`. Returns `None` if there is no procfs.
+    /// Opens the procfs at `path`, or returns `None` if no procfs is mounted there.
     #[must_use]
     pub fn open(path: &Path) -> Option<Self> {
         Procfs::open(path).ok().map(Self)
     }
 
-    /// Returns the PIDs of all processes, in ascending order.
+    /// Returns all PIDs in ascending order, or an empty list if the procfs is unreadable.
     #[must_use]
     pub fn pids(&self) -> Vec<Pid> {
         let Ok(pids) = self.0.pids() else { return Vec::new() };
@@ -31,15 +30,14 @@ impl ProcessList {
         pids
     }
 
-    /// Returns the name of a process.
+    /// Returns the name of a process, if it is readable.
     #[must_use]
     pub fn comm(&self, pid: Pid) -> Option<String> {
         let comm = self.read(pid, "comm")?;
         Some(String::from_utf8_lossy(comm.strip_suffix(b"\n").unwrap_or(&comm)).into_owned())
     }
 
-    /// Returns the UID and the user name of a process's owner. If the user has no name, the UID is
-    /// used as the name.
+    /// Returns the UID of a process's owner, and the user name (or the UID as text).
     #[must_use]
     pub fn owner(&self, pid: Pid) -> Option<(u32, String)> {
         let name = process_file(pid, "").ok()?;

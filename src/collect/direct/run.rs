@@ -1,5 +1,4 @@
-//! Finds the descendants of `pidns run`. The search is fast, so it can be repeated often. All other
-//! facts about the descendants come from a scan.
+//! Finds the descendants of `pidns run` faster than a full scan.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{CStr, CString, OsStr};
@@ -25,17 +24,12 @@ use crate::collect::proc::procfs::Procfs;
 use crate::model::{MountedNamespaces, Pid, Process};
 
 /// Finds the descendants of this pidns process in a procfs.
-///
-/// Some descendants may not belong to the command of `pidns run`: children of a shell that replaced
-/// itself with pidns (`exec pidns`), and orphans that pidns adopts as the init of its PID
-/// namespace. In these cases, [`adopts_others`](Self::adopts_others) returns `true`.
 #[derive(Debug)]
 pub struct Descendants {
     procfs: Procfs,
     /// PID of this pidns process, as the procfs shows it.
     viewer: Pid,
-    /// Level of pidns's own PID namespace, counted from the namespace that the procfs shows. The
-    /// entry with this index in `NSpid` is a descendant's PID in pidns's own namespace.
+    /// Index in `NSpid` of a descendant's PID in pidns's own PID namespace.
     level: usize,
 }
 
@@ -46,16 +40,16 @@ pub struct Descendant {
     pub pid: Pid,
     /// `true` if the process has terminated and waits to be reaped.
     pub has_exited: bool,
-    /// `true` if pidns can reap the process. A traced zombie can be reaped only by its tracer.
+    /// `true` if pidns itself can reap the process.
     is_reapable: bool,
-    /// A pidfd, which refers to this process even if its PID is reused. `None` before Linux 5.3.
+    /// A pidfd of the process (since Linux 5.3).
     pidfd: Option<OwnedFd>,
     /// PID of the descendant in the PID namespace of pidns, for use in system calls.
     raw: RawPid,
 }
 
 impl Descendant {
-    /// Sends a signal. Fails with `EPERM` if pidns has no permission to signal the process.
+    /// Sends a signal to the process, and fails like kill(2).
     pub fn signal(&self, signal: Signal) -> SysResult<()> {
         match self.pidfd.as_ref().map(|pidfd| pidfd_send_signal(pidfd, signal)) {
             // A seccomp filter may block pidfd_send_signal(2), but allow kill(2).
@@ -65,16 +59,14 @@ impl Descendant {
         }
     }
 
-    /// Returns the PID and the inode of the pidfd. Since Linux 6.9, a later process with the same
-    /// PID has another inode.
+    /// Returns the PID and the pidfd's inode, which is unique to the process since Linux 6.9.
     #[must_use]
     pub fn identity(&self) -> (Pid, Option<u64>) {
         let stat = self.pidfd.as_ref().and_then(|pidfd| fstat(pidfd).ok());
         (self.pid, stat.map(|stat| stat.st_ino))
     }
 
-    /// Returns `false` if the process has exited, because its PID may have been reused. Without a
-    /// pidfd, always returns `true`.
+    /// Returns `true` unless the pidfd shows that the process has exited.
     fn still_has_its_pid(&self) -> bool {
         let Some(pidfd) = &self.pidfd else { return true };
         // A pidfd becomes readable when all threads of its process have exited.
@@ -87,8 +79,7 @@ impl Descendants {
     /// Opens the procfs mounted at `path`.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let procfs = Procfs::open(path)?;
-        // Open `/proc/self/fd` before the command can change the mounts. Ignore an error, because
-        // the scan will report it.
+        // Open `/proc/self/fd` before the command can unmount /proc (the scan reports errors).
         let _ = own_descriptors();
         let unseen = || Error::Read { path: path.join("self"), source: Errno::NOENT.into() };
         let viewer = procfs.viewer.ok_or_else(unseen)?;
@@ -96,12 +87,14 @@ impl Descendants {
         Ok(Self { procfs, viewer, level })
     }
 
-    /// Returns `true` if pidns may adopt orphans that do not descend from the command: it is the
-    /// init of its PID namespace, or already has children. Must be called before the command is
-    /// started.
+    /// Returns `true` if some descendants may not belong to the command of `pidns run`.
+    ///
+    /// Call this method before the command starts.
     #[must_use]
     pub fn adopts_others(&self) -> bool {
+        // The init of a PID namespace adopts orphans.
         getpid().is_init()
+            // After `exec pidns` in a shell, the children of the shell are children of pidns.
             || match self.children(self.viewer, &mut Vec::new()) {
                 Some(children) => !children.is_empty(),
                 None => has_children(),
@@ -131,8 +124,7 @@ impl Descendants {
         Ok(MountedNamespaces { mount_namespace, points })
     }
 
-    /// Returns the directory of this process's cgroup in the version 2 hierarchy. Returns `None` if
-    /// this hierarchy is not mounted or does not show the cgroup.
+    /// Returns the directory of this process's version 2 cgroup, or `None` if it is not visible.
     pub fn own_cgroup(&self) -> Result<Option<PathBuf>, Error> {
         let table = self.own_file(c"self/mountinfo")?;
         let cgroups = self.own_file(c"self/cgroup")?;
@@ -143,39 +135,31 @@ impl Descendants {
         Ok(parse::cgroup_mounts(&table, "").find_map(below))
     }
 
-    /// Opens each process whose PID `list` returns. The PIDs must be PIDs in pidns's own PID
-    /// namespace, even if the procfs shows another namespace.
+    /// Opens the processes that `list` returns as PIDs in pidns's own PID namespace.
     pub fn open_listed(&self, list: impl Fn() -> HashSet<RawPid>) -> Vec<Descendant> {
         let mut opened: Vec<_> =
             list().into_iter().filter_map(|raw| self.open_member(raw)).collect();
-        // A PID may have been reused before its pidfd was opened. So list the PIDs again, and drop
-        // the processes that are missing from the second list.
+        // A PID may have been reused before its pidfd was opened, so list the PIDs again.
         let again = list();
         opened.retain(|it| again.contains(&it.raw));
         opened
     }
 
-    /// Opens a process by its PID in pidns's own PID namespace. Returns `None` if the process is
-    /// gone.
-    ///
-    /// If the procfs shows another PID namespace, also returns `None` before Linux 5.3. Only a
-    /// pidfd can identify the process in that procfs.
+    /// Opens a process by its PID in pidns's own PID namespace.
     #[must_use]
     pub fn open_member(&self, raw: RawPid) -> Option<Descendant> {
         let pidfd = pidfd_open(raw, PidfdFlags::empty()).ok();
         let pid = if self.level == 0 {
             model_pid(raw)?
         } else {
-            // The fdinfo file of a pidfd contains the PID of the process in the namespace of this
-            // procfs.
+            // The `fdinfo` file of a pidfd shows the PID of the process in this procfs.
             let name = format!("self/fdinfo/{}", pidfd.as_ref()?.as_raw_fd());
             parse::pidfd_process(&self.own_file(&CString::new(name).ok()?).ok()?)?
         };
         Some(Descendant { pid, has_exited: false, is_reapable: false, pidfd, raw })
     }
 
-    /// Returns `true` if pidns ignores SIGCHLD, so that the kernel discards the exit status of its
-    /// children (`wait(2)`).
+    /// Returns `true` if pidns ignores SIGCHLD, so its children leave no zombies (`wait(2)`).
     pub fn are_forgotten(&self) -> Result<bool, Error> {
         const SIGCHLD: u64 = 1 << (Signal::CHILD.as_raw() - 1);
         let status = self.own_file(c"self/status")?;
@@ -191,8 +175,7 @@ impl Descendants {
         Ok(bytes)
     }
 
-    /// Returns the descendants whose leader thread has exited. Leaves out the children that pidns
-    /// can reap.
+    /// Returns the descendants whose leader thread has exited, except those that pidns can reap.
     #[must_use]
     pub fn zombies(&self) -> BTreeSet<Pid> {
         let mut zombies = BTreeSet::new();
@@ -206,8 +189,7 @@ impl Descendants {
         zombies
     }
 
-    /// Returns the descendants that the procfs hides (`hidepid=` in `proc(5)`), except terminated
-    /// processes. Only their PIDs are known.
+    /// Returns the living descendants that the procfs hides (`hidepid=` in `proc(5)`).
     #[must_use]
     pub fn hidden(&self) -> Vec<Process> {
         let mut hidden = Vec::new();
@@ -221,12 +203,10 @@ impl Descendants {
         hidden
     }
 
-    /// Returns `true` if the process with this PID is a descendant of pidns. `pid` is its PID in
-    /// the PID namespace of pidns.
+    /// Returns `true` if this PID (in the PID namespace of pidns) belongs to a descendant.
     #[must_use]
     pub fn contains(&self, pid: RawPid) -> bool {
-        // In a procfs of another namespace, `pid` may refer to a different process, so return
-        // `false`.
+        // In a procfs of another namespace, `pid` may refer to a different process.
         let mut ancestor = model_pid(pid).filter(|_| self.procfs.own);
         while let Some(pid) = ancestor {
             if pid == self.viewer {
@@ -237,9 +217,9 @@ impl Descendants {
         false
     }
 
-    /// Visits every descendant, parents before their children, until `visit` breaks. May miss a
-    /// process that is forked or orphaned during the walk. Repeat the walk until it finds no new
-    /// descendants.
+    /// Visits the descendants, parents before their children, until `visit` breaks.
+    ///
+    /// A walk may miss processes that are forked or orphaned during the walk.
     pub fn walk(&self, mut visit: impl FnMut(&Descendant) -> ControlFlow<()>) {
         let mut seen = HashSet::new();
         let mut buffer = Vec::new();
@@ -251,8 +231,7 @@ impl Descendants {
             });
             children.into_iter()
         };
-        // The ancestors of the next process, each with its children that are still to be visited.
-        // `None` is pidns itself.
+        // A stack of ancestors (`None` is pidns itself), each with its unvisited children.
         let mut ancestors = vec![(None, list(self.viewer))];
         while let Some((parent, children)) = ancestors.last_mut() {
             let Some(pid) = children.next() else {
@@ -270,8 +249,7 @@ impl Descendants {
         }
     }
 
-    /// Opens a process that was listed as a child of `parent`, or of pidns if `parent` is `None`.
-    /// Returns `None` if the process is gone, or if its parent is now neither `parent` nor pidns.
+    /// Opens a process that was listed as a child of `parent` (`None` is pidns itself).
     fn open_child(&self, pid: Pid, parent: Option<&Descendant>) -> Option<Descendant> {
         let raw = self.raw(pid)?;
         let pidfd = match pidfd_open(raw, PidfdFlags::empty()) {
@@ -281,8 +259,7 @@ impl Descendants {
         };
         let child = Descendant { pid, has_exited: false, is_reapable: false, pidfd, raw };
         if parent.is_none() {
-            // Check the pidfd before waitid(2). Otherwise, a process that exits between the two
-            // checks would look like a zombie that pidns cannot reap.
+            // Check this before waitid(2), in case the process exits between the two checks.
             let has_exited = !child.still_has_its_pid();
             match child.pidfd.as_ref().map_or(ChildState::Unknown, child_state) {
                 ChildState::NotReapable => return Some(Descendant { has_exited, ..child }),
@@ -293,10 +270,9 @@ impl Descendants {
                 ChildState::Unknown => {}
             }
         }
-        // Accept the process only if its parent is the expected parent or pidns, which adopts
-        // orphans. If the PID was reused before the pidfd was opened, the status shows another
-        // parent.
+        // If the PID was reused before the pidfd was opened, the status shows another parent.
         let status = status(&self.procfs, pid)?;
+        // A descendant becomes a child of pidns if pidns adopts it as an orphan.
         let is_child = status.ppid == Some(self.viewer);
         let is_grandchild = parent.is_some_and(|parent| {
             // If the parent has exited, its PID may belong to another process by now.
@@ -308,7 +284,7 @@ impl Descendants {
         (is_child || is_grandchild).then_some(Descendant { has_exited, is_reapable, ..child })
     }
 
-    /// Returns the PID of a process for use in system calls. `pid` is its PID in the procfs.
+    /// Converts a PID of the procfs to the PID for use in system calls.
     fn raw(&self, pid: Pid) -> Option<RawPid> {
         let raw = if self.level == 0 {
             pid
@@ -318,8 +294,7 @@ impl Descendants {
         RawPid::from_raw(i32::try_from(raw.as_u32()).ok()?)
     }
 
-    /// Lists the children of a process (`/proc/PID/task/TID/children`, since Linux 3.5). Returns an
-    /// empty list if the process is gone. Returns `None` if the list cannot be read.
+    /// Lists the children of a process through `/proc/PID/task/TID/children` (since Linux 3.5).
     fn children(&self, parent: Pid, buffer: &mut Vec<u8>) -> Option<Vec<Pid>> {
         let mut children = Vec::new();
         let tasks = process_file(parent, "task")
