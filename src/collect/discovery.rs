@@ -1,5 +1,4 @@
-//! Defines [`Discovery`], the result of a source (/proc or BPF). Also defines [`FollowUp`], the
-//! trait through which `assemble` requests more data from the source after the scan.
+//! Defines the data that a source (/proc or BPF) returns, and how to request more of it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -17,27 +16,26 @@ pub const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 /// Everything that a source (/proc or BPF) found, as the kernel reported it.
 #[derive(Debug)]
 pub struct Discovery {
-    /// The procfs to which all PIDs in this discovery refer. Its namespace is `None` if unknown.
+    /// The procfs to which all PIDs in this discovery refer.
     pub procfs: Procfs,
     /// The scopes that were searched for namespaces.
     pub searched: BTreeSet<SearchScope>,
     /// The optional details that were read.
     pub details: BTreeSet<Detail>,
     pub host: Host,
-    /// pidns's own PID namespace; `None` if unknown.
+    /// pidns's own PID namespace, if known.
     pub viewer_namespace: Option<NamespaceId>,
     /// `true` if pidns has `CAP_SYS_PTRACE` over every process.
     pub viewer_may_trace_all: bool,
-    /// The processes, sorted by PID. If the namespace link of a process could not be read, its
-    /// namespace is `None`.
+    /// The processes, sorted by PID.
     pub processes: Vec<Process>,
     /// The session and process group leaders of the processes with an unknown namespace.
     pub leaders: HashMap<Pid, Leaders>,
     /// The contents of `/proc/PID/cgroup` of every init, if readable.
     pub cgroups: HashMap<Pid, Vec<u8>>,
-    /// Inits that have terminated: all their threads have exited or are exiting.
+    /// Inits whose threads have all exited or are exiting.
     pub terminated: HashSet<Pid>,
-    /// Inits with an unknown state: they may have terminated.
+    /// Inits that may have terminated.
     pub undecided: HashSet<Pid>,
     /// The holders of all namespaces.
     pub holders: HolderList,
@@ -55,8 +53,7 @@ pub trait FollowUp {
     /// Returns `true` if this process still exists and is a zombie.
     fn is_zombie(&self, process: &Process) -> bool;
 
-    /// Returns the PID of this process's tracer. Returns `None` if there is no tracer, or if the
-    /// procfs does not show it.
+    /// Returns the PID of this process's tracer, if the procfs shows a tracer.
     fn tracer(&self, process: &Process) -> Option<Pid>;
 
     /// Returns a thread that keeps this process from exiting, if there is one.
@@ -74,25 +71,21 @@ pub trait FollowUp {
     /// Returns `true` if this process is in a frozen cgroup.
     fn is_frozen(&self, process: &Process) -> bool;
 
-    /// Returns `true` if a process is frozen through its version 2 cgroup. `cgroups` is the text of
-    /// `/proc/PID/cgroup`.
+    /// Returns `true` if the version 2 cgroup in this `/proc/PID/cgroup` text is frozen.
     fn is_frozen_cgroup(&self, cgroups: &[u8]) -> bool;
 
-    /// Returns the PID of a namespace's init. Fails with `ESRCH` only if the namespace has no init.
+    /// Returns the PID of a namespace's init, and fails with `ESRCH` only if there is no init.
     fn init_of(&self, namespace: &NamespaceFd) -> SysResult<Pid>;
 
-    /// Returns `true` if a namespace has ever had an init; `None` if this is unknown.
+    /// Returns `true` if a namespace has ever had an init, or `None` if unknown.
     fn had_init(&self, namespace: &NamespaceFd) -> Option<bool>;
 
-    /// Returns the current state of a namespace's init. Also finds an init that started after /proc
-    /// was listed.
+    /// Returns the state of a namespace's init, even if the init started after the scan.
     fn init_now(&self, namespace: &NamespaceFd) -> InitNow;
 
-    /// Lists /proc again, and returns the inits of all nested PID namespaces. May miss an init that
-    /// starts or ends during the call. Fails if a process cannot be read, because it may be an
-    /// init.
+    /// Lists the inits of all nested PID namespaces (for kernels without [`Self::init_now`]).
     ///
-    /// Used on kernels that do not support [`Self::init_now`].
+    /// The list may miss an init that starts or ends during the call.
     fn list_inits(&self) -> SysResult<Vec<ListedInit>>;
 }
 
@@ -114,14 +107,13 @@ pub enum InitNow {
 pub enum HeldThread {
     /// The thread with this TID is in uninterruptible sleep.
     Uninterruptible(Pid),
-    /// The thread is traced by the process with this PID. Only the tracer can reap the thread, or let
-    /// it exit.
+    /// The tracer with this PID must reap the thread or let it exit.
     Traced(Pid),
 }
 
-/// The threads of a process that are in uninterruptible sleep. Maps each TID to the thread's number
-/// of context switches (`None` if unknown). As long as this number stays the same, the thread has
-/// not woken up.
+/// Threads in uninterruptible sleep, by TID, with their number of context switches.
+///
+/// If the number of a thread has not changed, the thread has not woken up.
 pub type Sleeps = BTreeMap<Pid, Option<u64>>;
 
 /// An init that [`FollowUp::list_inits`] found.

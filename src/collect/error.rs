@@ -1,8 +1,4 @@
-//! Defines the error for a scan that cannot produce a snapshot. If only a part of the data is
-//! unreadable, the snapshot contains a diagnostic instead.
-//!
-//! `Display` shows the failed operation and its path. It does not show the cause, which `source()`
-//! returns.
+//! Defines the error for a scan that cannot produce even an incomplete snapshot.
 
 use std::collections::BTreeSet;
 use std::error::Error as StdError;
@@ -33,8 +29,7 @@ pub enum Error {
     Bpf(BpfUnavailable),
     /// The kernel has blocked pidns for too long.
     Blocked {
-        /// The processes that may hold the lock for which pidns waits. At least one of them holds
-        /// it.
+        /// The processes that may hold the lock for which pidns waits.
         by: BTreeSet<Pid>,
         /// `true` if pidns will scan again without the reads that were blocked.
         will_retry: bool,
@@ -48,6 +43,7 @@ impl Error {
     }
 }
 
+// `Display` leaves out the cause, which `source()` returns.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,11 +1,7 @@
 //! Collects the holders of namespaces, and limits their memory usage.
 //!
-//! At most [`MAX_HOLDERS`] holders of each kind are stored for each namespace. Further holders are
-//! only counted. If the holders still take too much memory, this maximum is lowered.
-//!
-//! Without limits, a user could make pidns use too much memory: a descriptor costs its user 8 bytes
-//! of kernel memory, but a holder takes ten times as much memory in pidns, and even more in the
-//! output document.
+//! Without limits, users could exhaust pidns's memory with descriptors. A descriptor costs its user
+//! 8 bytes of kernel memory, but pidns ten times as much.
 
 use std::mem::discriminant;
 
@@ -14,20 +10,19 @@ use crate::model::Holder;
 /// Maximum number of holders of each kind that the list stores for one namespace.
 pub const MAX_HOLDERS: usize = 10_000;
 
-/// Maximum total size of the stored holders, in units of 64 bytes (see [`size`]). With this value,
-/// the holders take less than half of the largest possible output document.
+/// Maximum total [`size`], so that holders take under half of the largest output document.
 const MAX_SIZE: usize = 100_000;
 
-/// Minimum total size (see [`size`]) at which `push` checks the limits of the list.
+/// Minimum total [`size`] at which `push` checks the limits of the list.
 const FIRST_CHECK: usize = 1 << 16;
 
 /// Holders, each with the inode of the namespace that it keeps alive.
 #[derive(Debug)]
 pub struct HolderList {
     holders: Vec<(u64, Holder)>,
-    /// Total size of the holders in the list, in units of 64 bytes (see [`size`]).
+    /// Total [`size`] of the holders in the list.
     size: usize,
-    /// Total size (see [`size`]) at which `push` next checks the limits of the list.
+    /// Total [`size`] at which `push` next checks the limits of the list.
     next_check: usize,
     left_out: usize,
 }
@@ -76,21 +71,20 @@ impl HolderList {
         self.holders.retain(|(_, holder)| is_kept(holder));
     }
 
-    /// Returns the holders, sorted by namespace and without duplicates, and the number of holders
-    /// that were left out.
+    /// Returns the sorted, deduplicated holders, and the number of holders that were left out.
     pub fn finish(mut self) -> (Vec<(u64, Holder)>, usize) {
         self.leave_out_excess();
         (self.holders, self.left_out)
     }
 
-    /// Removes duplicates and excess holders. At most [`MAX_HOLDERS`] holders of each kind and
-    /// namespace remain, or fewer if the total size would exceed [`MAX_SIZE`].
+    /// Removes duplicates, and the holders that exceed [`MAX_HOLDERS`] or [`MAX_SIZE`].
     fn leave_out_excess(&mut self) {
         // In a sorted list, holders of the same kind and namespace are adjacent.
         self.holders.sort_unstable();
         self.holders.dedup();
         let mut limit = MAX_HOLDERS;
         self.keep_first(limit);
+        // Keep at least one holder of each kind and namespace.
         while self.size > MAX_SIZE && limit > 1 {
             limit /= 2;
             self.keep_first(limit);
