@@ -1,17 +1,18 @@
-//! Detects if pidns is blocked while it reads a process, and avoids such reads from then on.
+//! Reads processes in threads that pidns abandons if they are blocked.
 //!
-//! If a FUSE file system does not answer, a process can hold one of its kernel locks forever. It
-//! holds `exec_update_lock` while `execve(2)` closes a file on that file system. It holds
-//! `mmap_lock` while it unmaps memory that must be written back to that file system. Processes that
-//! share an address space and fork in a loop can also cause long waits for `mmap_lock`. Reads of
-//! most files in `/proc/PID`, and `kcmp(2)`, wait for these locks without a time limit. Only a
-//! fatal signal to pidns, or its own `execve(2)`, ends the wait early. pidns can't know in advance
-//! whether a process holds a lock.
+//! If a FUSE file system does not answer, a process can hold these kernel locks forever:
 //!
-//! So [`attempt`] reads processes in a separate thread, and abandons the thread if it is blocked.
-//! The thread ends when it is no longer blocked, or when pidns ends. Until then, and for some time
-//! afterwards ([`AVOIDANCE`]), pidns avoids the processes that blocked the thread: it reads only
-//! their [`LOCK_FREE`] files.
+//! - `exec_update_lock`, while `execve(2)` closes a file on the file system
+//! - `mmap_lock`, while the process unmaps memory that must be written back to the file system
+//!
+//! Processes that share an address space and fork in a loop can cause long waits for `mmap_lock`.
+//!
+//! Most reads in `/proc/PID`, and `kcmp(2)`, wait for these locks without a time limit. Only a
+//! fatal signal to pidns, or an `execve(2)` of pidns, ends the wait. pidns cannot test if a process
+//! holds a lock.
+//!
+//! From then on, pidns avoids a process that has blocked a thread, and reads only its [`LOCK_FREE`]
+//! files. Otherwise, the process could block every snapshot of `pidns watch`.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -39,20 +40,16 @@ const TICKS: u32 = 10;
 /// Replaces [`TICKS`] while pidns avoids a process that has blocked an earlier [`attempt`].
 const FEWER_TICKS: u32 = 3;
 
-/// Time for which pidns avoids a process that has blocked a thread, counted from the end of the
-/// thread. Without this pause, the process could block every snapshot of `pidns watch`.
+/// Time during which pidns avoids a process after the blocked thread has ended.
 const AVOIDANCE: Duration = Duration::from_secs(300);
 
-/// Files in `/proc/PID` that can be read without waiting for a lock that the process can hold
-/// forever.
+/// Files in `/proc/PID` that can be read without `exec_update_lock` and `mmap_lock`.
 const LOCK_FREE: [&[u8]; 4] = [b"cgroup", b"limits", b"mountinfo", b"status"];
 
-/// CPU time that pidns exceeds between two checks if it makes progress. The checks themselves use
-/// up to 6 ms (measured in a virtual machine).
+/// Minimum CPU time per [`TICK`] that counts as progress (the checks use up to 6 ms).
 const IDLE: Duration = Duration::from_millis(50);
 
-/// The calls of [`attempt`] that pidns abandoned because processes blocked them. pidns still avoids
-/// these processes (see [`AVOIDANCE`]).
+/// Abandoned calls of [`attempt`] whose processes pidns still avoids.
 static ABANDONED: Mutex<Vec<Abandoned>> = Mutex::new(Vec::new());
 
 /// Number of processes in [`ABANDONED`].
@@ -66,13 +63,11 @@ thread_local! {
     static WORK: OnceCell<Arc<Work>> = const { OnceCell::new() };
 }
 
-/// Error: pidns has abandoned an [`attempt`], because a process blocked it.
+/// The error of an [`attempt`] that a process has blocked.
 pub struct Blocked {
-    /// The processes that the blocked threads were reading. At least one of these processes holds
-    /// the lock that blocks pidns.
+    /// The processes that the blocked threads were reading.
     pub by: BTreeSet<Pid>,
-    /// `true` if `by` contains a process that pidns did not avoid before. pidns avoids it from now
-    /// on, so another attempt may succeed.
+    /// `true` if `by` has a process that pidns did not avoid before, so a retry may succeed.
     pub is_new: bool,
 }
 
@@ -82,8 +77,7 @@ struct Work {
     is_abandoned: AtomicBool,
     /// One [`Reader`] for each worker thread.
     readers: Mutex<Vec<Arc<Reader>>>,
-    /// Functions to call if pidns abandons the work. Each function releases a resource that a
-    /// blocked thread would keep, such as open descriptors.
+    /// Functions that release the resources of blocked threads, such as open descriptors.
     releases: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
 }
 
@@ -91,35 +85,28 @@ struct Work {
 struct Abandoned {
     /// The processes that the blocked threads were reading.
     by: BTreeSet<Pid>,
-    /// A channel without messages. The channel is disconnected when the abandoned threads have
-    /// ended.
+    /// A channel that is disconnected when the abandoned threads have ended.
     end: Receiver<Infallible>,
-    /// The time when pidns noticed that the abandoned threads had ended; `None` before that.
+    /// The time when pidns noticed that the abandoned threads had ended.
     ended: Option<Instant>,
 }
 
-/// The processes that a thread is reading. The second process exists only while the thread compares
-/// two processes. PID 0 means no process.
+/// The one or two processes that a thread is reading (PID 0 means no process).
 #[derive(Default)]
 struct Reader {
-    /// PID of the process that the thread is reading (lower 32 bits), and number of existing
-    /// [`Reading`]s of the thread (upper 32 bits).
+    /// Number of [`Reading`]s (upper 32 bits), and PID of the process being read (lower 32 bits).
     read: AtomicU64,
-    /// PID of the second process while the thread compares two processes (`kcmp(2)`), otherwise 0.
+    /// PID of the second process while the thread compares two processes (`kcmp(2)`).
     compared: AtomicU32,
 }
 
-/// Calls `call` in a new thread, and returns the result. If a process blocks the thread, abandons
-/// the thread and returns [`Blocked`]. All further reads in the abandoned thread fail with
-/// `ECANCELED`.
+/// Calls `call` in a new thread, or fails with [`Blocked`] if a process blocks the thread.
 ///
-/// Returns `None` if no thread can be started (`RLIMIT_NPROC`), or if the address space is limited
-/// (`RLIMIT_AS`).
+/// Returns `None` if no thread can be started, or if `RLIMIT_AS` limits the address space.
 pub fn attempt<T: Send + 'static>(
     call: impl FnOnce() -> T + Send + 'static,
 ) -> Option<std::result::Result<T, Blocked>> {
-    // The C library reserves 64 MiB of address space for the heap of a thread. If the address space
-    // is limited, too little may be left for everything else.
+    // The C library reserves 64 MiB of address space for the heap of each thread.
     if getrlimit(Resource::As).current.is_some() {
         return None;
     }
@@ -127,8 +114,7 @@ pub fn attempt<T: Send + 'static>(
     let (running, end) = mpsc::channel();
     let entered = Arc::clone(&work);
     let thread = thread::Builder::new().spawn(move || {
-        // Dropping `running` after `call` has returned tells `Work::wait` that the thread has
-        // ended.
+        // `Work::wait` notices the end of the thread when the thread drops `running`.
         let _running = running;
         entered.enter();
         call()
@@ -137,6 +123,7 @@ pub fn attempt<T: Send + 'static>(
     Some(match work.wait(&end) {
         None => Ok(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))),
         Some(by) => {
+            // From now on, all reads in the thread fail with `ECANCELED`.
             work.abandon();
             let is_new = by.iter().any(|&pid| !is_avoided(pid));
             let mut abandoned = lock(&ABANDONED);
@@ -161,25 +148,26 @@ pub fn spawn_scoped<'scope, T: Send + 'scope>(
     })
 }
 
-/// Registers a function that is called if pidns abandons the work of this thread. The function must
-/// not wait for a lock, because this thread may hold the lock while it is blocked.
+/// Registers a function to call if pidns abandons this thread's work.
+///
+/// The function must not wait for a lock, because the blocked thread may hold the lock.
 pub fn when_abandoned(release: impl FnOnce() + Send + 'static) {
     if let Some(work) = WORK.with(|work| work.get().cloned()) {
         lock(&work.releases).push(Box::new(release));
     }
 }
 
-/// Returns the processes that the threads of each abandoned and still blocked [`attempt`] were
-/// reading. Also stops avoiding processes if the time [`AVOIDANCE`] is over.
+/// Returns the processes that each still blocked [`attempt`] was reading.
 pub fn still_blocked() -> Vec<BTreeSet<Pid>> {
     let mut abandoned = lock(&ABANDONED);
     let now = Instant::now();
+    // Stop avoiding the processes for which the time `AVOIDANCE` is over.
     abandoned.retain_mut(|it| it.must_be_avoided(now));
     count_avoided(&abandoned);
     abandoned.iter().filter(|it| it.ended.is_none()).map(|it| it.by.clone()).collect()
 }
 
-/// Returns the number of processes that pidns avoids, because reading them blocked a thread.
+/// Returns the number of processes that pidns avoids.
 pub fn avoided_count() -> usize {
     AVOIDED.load(Ordering::Relaxed)
 }
@@ -200,16 +188,13 @@ pub fn check_wanted() -> Result<()> {
     if is_unwanted { Err(Errno::CANCELED) } else { Ok(()) }
 }
 
-/// Fails with `EBUSY` if pidns avoids the process `pid`. Fails with `ECANCELED` if the work of this
-/// thread was abandoned.
+/// Fails like [`check_wanted`], or with `EBUSY` if pidns avoids this process.
 pub fn check(pid: Pid) -> Result<()> {
     check_wanted()?;
     if is_avoided(pid) { Err(Errno::BUSY) } else { Ok(()) }
 }
 
-/// Checks whether this thread may open the file `path` of the process that it is reading. Fails
-/// with `EBUSY` if pidns avoids the process, unless `path` is one of its [`LOCK_FREE`] files. Fails
-/// with `ECANCELED` if the work of this thread was abandoned.
+/// Fails like [`check`] if this thread may not open `path` of the process that it is reading.
 pub fn check_file(path: &[u8]) -> Result<()> {
     check_wanted()?;
     if avoided_count() == 0 {
@@ -225,29 +210,24 @@ pub fn check_file(path: &[u8]) -> Result<()> {
 }
 
 impl Work {
-    /// Registers the calling thread as a worker. All reads in the thread fail once `self` has been
-    /// abandoned.
+    /// Registers the calling thread as a worker, so that its reads fail after `abandon`.
     fn enter(self: Arc<Self>) {
         READER.with(|reader| lock(&self.readers).push(Arc::clone(reader)));
         // A new thread has not been assigned to other work, so `set` does not fail.
         WORK.with(|work| _ = work.set(self));
     }
 
-    /// Waits until the work has ended or is blocked. If it has ended, returns `None`. If it is
-    /// blocked, returns the processes that its threads are reading.
-    ///
-    /// The work is considered blocked after [`TICKS`] consecutive checks without progress
-    /// ([`FEWER_TICKS`] if pidns already avoids a process). A check finds no progress if the
-    /// threads still read the same processes, and pidns has used almost no CPU time. Checks are
-    /// counted, because a time limit would also expire while pidns is stopped or frozen.
+    /// Waits for the end of the work, or returns the processes that block the work.
     fn wait(&self, end: &Receiver<Infallible>) -> Option<BTreeSet<Pid>> {
         let enough = if avoided_count() == 0 { TICKS } else { FEWER_TICKS };
         let (mut used, mut reading, mut ticks) = (Duration::ZERO, BTreeSet::new(), 0);
+        // Count checks, because a time limit would also expire while pidns is stopped or frozen.
         while ticks < enough {
             if end.recv_timeout(TICK) == Err(RecvTimeoutError::Disconnected) {
                 return None;
             }
             let (used_now, reading_now) = (cpu_time(), self.being_read());
+            // Blocked threads keep reading the same processes, and use almost no CPU time.
             let is_blocked = !reading_now.is_empty()
                 && reading_now == reading
                 && used_now.saturating_sub(used) < IDLE;
@@ -276,8 +256,7 @@ impl Work {
 }
 
 impl Abandoned {
-    /// Returns `true` if pidns must still avoid the processes in `by`. The avoidance ends when
-    /// [`AVOIDANCE`] has elapsed since the end of the abandoned threads.
+    /// Returns `true` if pidns must still avoid the processes in `by`.
     fn must_be_avoided(&mut self, now: Instant) -> bool {
         if self.end.try_recv() == Err(TryRecvError::Empty) {
             return true;
@@ -289,11 +268,9 @@ impl Abandoned {
 /// While this value exists, its thread is marked as reading a process.
 pub struct Reading {
     pid: u64,
-    /// PID of the process that the thread was reading before, or 0. Restored when this `Reading` is
-    /// dropped.
+    /// PID of the process that the thread was reading before, or 0.
     outer_pid: u64,
-    /// Prevents sending a `Reading` to another thread, because `drop` updates the `Reader` of the
-    /// current thread.
+    /// Makes the type `!Send`, because `drop` updates the `Reader` of the current thread.
     not_send: PhantomData<*const ()>,
 }
 
@@ -311,13 +288,11 @@ impl Reading {
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        // When a thread ends, its `Reader` may be dropped before its last `Reading`. In this case,
-        // there is nothing to update.
+        // When a thread ends, its `Reader` may be dropped before its last `Reading`.
         let _ = READER.try_with(|reader| {
             let current = reader.read.load(Ordering::Relaxed);
             let count = (current >> 32).saturating_sub(1);
-            // In `reading = Reading::of(pid)`, the new `Reading` is created before the old one is
-            // dropped. The drop must not overwrite the PID of the new `Reading`.
+            // `reading = Reading::of(pid)` creates the new `Reading` before it drops the old one.
             let is_innermost = pid_of(current) == self.pid && self.outer_pid != 0;
             let pid = if is_innermost { self.outer_pid } else { pid_of(current) };
             reader.read.store(entry(count, pid), Ordering::Relaxed);
@@ -325,7 +300,7 @@ impl Drop for Reading {
     }
 }
 
-/// Runs `compare`, which compares the process that this thread is reading with the process `other`.
+/// Runs `compare`, which compares the process being read with the process `other`.
 pub fn comparing<T>(other: Pid, compare: impl FnOnce() -> T) -> T {
     READER.with(|reader| {
         reader.compared.store(other.as_u32(), Ordering::Relaxed);
@@ -344,8 +319,7 @@ fn pid_of(entry: u64) -> u64 {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic cannot leave a value in this module's mutexes half changed, so a poisoned mutex can
-    // still be used.
+    // A panic cannot leave these values half changed, so a poisoned mutex is still usable.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -1,10 +1,8 @@
-//! Converts start times from pidns's own time namespace to the initial time namespace
-//! (`time_namespaces(7)`).
+//! Converts start times to the clock of the initial time namespace (`time_namespaces(7)`).
 //!
 //! The kernel adds the offset of the reader's time namespace to the start time in `/proc/PID/stat`,
-//! and rounds the sum down to clock ticks. If the offset is a whole number of ticks, pidns
-//! subtracts it. Otherwise, the exact time is lost, so pidns tries to enter the initial time
-//! namespace.
+//! and rounds the sum down to clock ticks. If the offset is not a whole number of ticks, the exact
+//! start time is lost.
 
 use std::os::fd::AsFd as _;
 use std::sync::OnceLock;
@@ -24,7 +22,7 @@ pub const INITIAL_TIME_NAMESPACE: u64 = 0xEFFF_FFFA;
 /// Length of a clock tick in user space (`USER_HZ`).
 const NANOSECONDS_PER_TICK: i64 = 10_000_000;
 
-/// Offset of the boot-time clock in pidns's time namespace, in nanoseconds. `None` if unknown.
+/// Offset of the boot-time clock in pidns's time namespace, in nanoseconds.
 static OFFSET: OnceLock<Option<i64>> = OnceLock::new();
 
 /// Returns the offset of the boot-time clock in pidns's time namespace.
@@ -32,11 +30,9 @@ fn offset() -> Option<i64> {
     *OFFSET.get_or_init(|| read_offset().ok().flatten())
 }
 
-/// Enters the initial time namespace if the start times that pidns sees can't be converted exactly.
-/// `find_initial` opens the initial time namespace.
+/// Enters the initial time namespace if start times cannot be converted exactly.
 ///
-/// Must be called before any start time is read. Has no effect if pidns has several threads or
-/// lacks `CAP_SYS_ADMIN`.
+/// Call this function before any start time is read.
 pub fn make_exact(find_initial: impl FnOnce() -> Option<NamespaceFd>) {
     OFFSET.get_or_init(|| {
         let offset = read_offset().ok().flatten();
@@ -44,26 +40,24 @@ pub fn make_exact(find_initial: impl FnOnce() -> Option<NamespaceFd>) {
             return offset;
         }
         let kind = Some(LinkNameSpaceType::Time);
+        // setns(2) with a time namespace needs `CAP_SYS_ADMIN` and a single thread.
         let enter = |initial: NamespaceFd| move_into_link_name_space(initial.as_fd(), kind).ok();
         find_initial().and_then(enter).map_or(offset, |()| Some(0))
     });
 }
 
-/// Returns `true` if this offset of a time namespace (in nanoseconds) can be subtracted from all
-/// start times. With a negative offset, the kernel shows wrong start times for the oldest
-/// processes.
+/// Returns `true` if this offset (in nanoseconds) can be subtracted from all start times.
 fn is_exact(offset: i64) -> bool {
+    // With a negative offset, the kernel shows wrong start times for the oldest processes.
     offset >= 0 && offset % NANOSECONDS_PER_TICK == 0
 }
 
-/// Returns `true` if the start times of all processes can be converted to the initial time
-/// namespace.
+/// Returns `true` if the start times of all processes can be converted exactly.
 pub fn shows_all_start_times() -> bool {
     offset().is_some_and(is_exact)
 }
 
-/// Converts a start time from `/proc/PID/stat` to the clock of the initial time namespace. Returns
-/// `None` if that is impossible.
+/// Converts a start time in `/proc/PID/stat` to the clock of the initial time namespace.
 pub fn start_time(shown: u64) -> Option<u64> {
     let offset = offset().filter(|offset| offset % NANOSECONDS_PER_TICK == 0)?;
     // The kernel prints a negative start time as an unsigned number, which is above this limit.
@@ -71,13 +65,12 @@ pub fn start_time(shown: u64) -> Option<u64> {
     u64::try_from(shown - offset / NANOSECONDS_PER_TICK).ok()
 }
 
-/// Parses the start time in the contents of `/proc/PID/stat`, and converts it to the clock of the
-/// initial time namespace.
+/// Returns the start time in a `/proc/PID/stat` text, converted with [`start_time`].
 pub fn start_time_in(stat: &[u8]) -> Option<u64> {
     start_time(parse::stat(stat)?.start_time?)
 }
 
-/// Returns the time since boot in the initial time namespace; `None` if unknown.
+/// Returns the time since boot in the initial time namespace, if known.
 #[must_use]
 pub fn uptime() -> Option<Duration> {
     let now = Duration::try_from(clock_gettime(ClockId::Boottime)).ok()?;
@@ -86,8 +79,7 @@ pub fn uptime() -> Option<Duration> {
     if offset < 0 { now.checked_add(shift) } else { now.checked_sub(shift) }
 }
 
-/// Reads the offset of the boot-time clock. Returns `None` if the kernel does not show the offset
-/// of pidns's own time namespace.
+/// Reads the boot-time offset of pidns's own time namespace, if the kernel shows it.
 fn read_offset() -> SysResult<Option<i64>> {
     let descriptors = own_descriptors()?;
     let current = match namespace_link(descriptors, c"../ns/time", "time") {
@@ -97,8 +89,7 @@ fn read_offset() -> SysResult<Option<i64>> {
     if current == Some(INITIAL_TIME_NAMESPACE) {
         return Ok(Some(0));
     }
-    // `timens_offsets` shows the offset for pidns's children (`time_for_children`). pidns itself
-    // can have another offset, because `unshare --time` changes only `time_for_children`.
+    // `timens_offsets` shows the offset of `time_for_children`, not of pidns's own namespace.
     if namespace_link(descriptors, c"../ns/time_for_children", "time")? != current {
         return Ok(None);
     }

@@ -1,5 +1,4 @@
-//! Wraps system calls, and determines pidns's permissions and the clock offset of its time
-//! namespace. `blocked` detects calls that wait indefinitely for a lock.
+//! Wraps the system calls that pidns uses, and determines the permissions of pidns.
 
 pub mod blocked;
 pub mod clock;

@@ -1,8 +1,7 @@
 //! Lists the mounts of a mount namespace with `listmount(2)` and `statmount(2)`.
 //!
 //! `/proc/PID/mountinfo` shows only the mounts below the root directory of one process.
-//! `listmount(2)` also lists mounts that other mounts hide. `listmount(2)` and `statmount(2)` need
-//! Linux 6.11, and `CAP_SYS_ADMIN` in the user namespace that owns the mount namespace.
+//! `listmount(2)` shows all mounts, but needs Linux 6.11 and `CAP_SYS_ADMIN`.
 
 use rustix::fs::{self, AtFlags, CWD, StatxFlags};
 use rustix::io::{Errno, Result};
@@ -31,8 +30,7 @@ const STATMOUNT_MNT_POINT: u64 = 0x10;
 /// Size of the fixed part of `struct statmount`, which comes before the strings.
 const STATMOUNT_SIZE: usize = 512;
 
-/// Maximum size of the buffer for `statmount(2)`. The result contains two strings: the path of the
-/// mount point, and a short root such as `pid:[4026531836]`.
+/// Maximum buffer size for a `struct statmount` with a mount point and an nsfs root.
 const MAX_STATMOUNT: usize = STATMOUNT_SIZE + PATH_MAX + 256;
 
 /// A mount namespace whose mounts have been listed with `listmount(2)`.
@@ -45,8 +43,7 @@ pub struct ListedMounts<'a> {
 }
 
 impl<'a> ListedMounts<'a> {
-    /// Finds the bind mounts of PID and mount namespaces in a mount namespace. Fails with `EBUSY`
-    /// if the time limit in `waits` has been reached.
+    /// Finds the bind mounts of PID and mount namespaces in a mount namespace.
     pub fn list(namespace: &NamespaceFd, waits: &'a WaitLimit) -> Result<(Self, MountList)> {
         let this = Self { namespace_id: namespace.mount_namespace_id()?, waits };
         let mut found = MountList::default();
@@ -74,10 +71,7 @@ impl<'a> ListedMounts<'a> {
         self.namespace_mount(mount.id, buffer).is_ok_and(|now| now.as_ref() == Some(mount))
     }
 
-    /// Finds the root of the mount tree. Returns `None` if there are no mounts.
-    ///
-    /// Goes from each mount to its parent, because `LSMT_ROOT` can denote a mount that covers the
-    /// root, or the mount of the caller's root directory.
+    /// Finds the root of the mount tree, if there are any mounts.
     fn topmost_mount(&self, namespace: &NamespaceFd, buffer: &mut Vec<u8>) -> Result<Option<u64>> {
         let mut root = [0];
         if is_own(namespace) {
@@ -85,6 +79,7 @@ impl<'a> ListedMounts<'a> {
         } else if nsfs::list_mounts(self.namespace_id, LSMT_ROOT, 0, &mut root)? == 0 {
             return Ok(None);
         }
+        // `mount` may cover the root of the mount tree, or contain the root of a chroot(2).
         let [mut mount] = root;
         loop {
             let stat = self.stat(mount, STATMOUNT_MNT_BASIC, buffer)?;
@@ -96,7 +91,7 @@ impl<'a> ListedMounts<'a> {
         }
     }
 
-    /// Reads a mount. Returns `None` unless it is a bind mount of a PID or mount namespace.
+    /// Reads a mount, if it is a bind mount of a PID or mount namespace.
     fn namespace_mount(&self, mount: u64, buffer: &mut Vec<u8>) -> Result<Option<NamespaceMount>> {
         // Requesting the paths of a mount is slow, so they are requested only for nsfs mounts.
         let stat = match self.stat(mount, STATMOUNT_SB_BASIC, buffer) {
@@ -113,8 +108,7 @@ impl<'a> ListedMounts<'a> {
         }
         match stat {
             Ok(stat) => Ok(stat.root().and_then(|root| {
-                // If another mount covers the root of the mount tree, the mounts below the covered
-                // root have no path.
+                // Mounts below a covered root of the mount tree have no path.
                 let path = stat.mount_point().unwrap_or(b"(unreachable)");
                 NamespaceMount::on_nsfs(mount, root, path)
             })),
@@ -174,8 +168,7 @@ impl MountStat<'_> {
         self.has(STATMOUNT_MNT_ROOT).then(|| self.text(104))?
     }
 
-    /// Returns the path of the mount point, relative to the root of the mount namespace, or `None`
-    /// if the mount has no path.
+    /// Returns the path of the mount point, relative to the root of the mount namespace.
     fn mount_point(&self) -> Option<&[u8]> {
         self.has(STATMOUNT_MNT_POINT).then(|| self.text(108))?
     }
@@ -189,8 +182,7 @@ impl MountStat<'_> {
         self.0.get(at..)?.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes))
     }
 
-    /// Returns the string whose offset is stored at position `at`, or `None` if the string does not
-    /// end within the buffer.
+    /// Returns the NUL-terminated string whose offset is stored at position `at`.
     fn text(&self, at: usize) -> Option<&[u8]> {
         let offset = u32::from_ne_bytes(*self.0.get(at..)?.first_chunk()?);
         let start = STATMOUNT_SIZE.checked_add(usize::try_from(offset).ok()?)?;

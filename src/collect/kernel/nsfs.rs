@@ -1,7 +1,6 @@
 //! Opens namespaces as file descriptors, and calls the ioctls for namespaces (`ioctl_nsfs(2)`).
 //!
-//! An open descriptor keeps its namespace alive, so the kernel cannot reuse the namespace's inode
-//! number.
+//! An nsfs ioctl that the kernel does not know fails with `ENOTTY`.
 
 #![allow(unsafe_code)]
 
@@ -45,12 +44,11 @@ const KCMP_FILES: i32 = 2;
 const CLONE_NEWNS: i32 = 0x2_0000;
 const CLONE_NEWPID: i32 = 0x2000_0000;
 
-// System call numbers. On most architectures, statmount(2) is 457 and pidfd_open(2) is 434. Alpha,
-// MIPS and x32 add the same offset to all system call numbers.
+// The distance between these system call numbers is the same on all architectures.
 const STATMOUNT: libc::c_long = libc::SYS_pidfd_open + 23;
 const LISTMOUNT: libc::c_long = libc::SYS_pidfd_open + 24;
 
-/// An open namespace. The namespace stays alive as long as its descriptor is open.
+/// An open namespace, which stays alive and keeps its inode number until `fd` is closed.
 #[derive(Debug)]
 pub struct NamespaceFd {
     fd: OwnedFd,
@@ -59,16 +57,15 @@ pub struct NamespaceFd {
 }
 
 impl NamespaceFd {
-    /// Wraps an open descriptor of a namespace. Fails with `ENOTTY` if the descriptor does not
-    /// refer to a namespace.
+    /// Wraps an open descriptor, or fails with `ENOTTY` if it does not refer to a namespace.
     pub fn new(fd: OwnedFd) -> io::Result<Self> {
         let FileId { device, inode } = on_nsfs(fd.as_fd())?;
         Ok(Self { fd, device, inode })
     }
 
-    /// Opens the namespace that an `O_PATH` descriptor refers to. If the descriptor refers to any
-    /// other file, fails with `ENOTTY` without opening the file.
+    /// Opens the file of an `O_PATH` descriptor, or fails with `ENOTTY` if it is not a namespace.
     pub fn reopen(path: &OwnedFd) -> io::Result<Self> {
+        // Check the file first, because opening other files can have side effects.
         let FileId { device, inode } = on_nsfs(path.as_fd())?;
         Ok(Self { fd: sys::reopen(path, sys::READ)?, device, inode })
     }
@@ -95,17 +92,16 @@ impl NamespaceFd {
         self.inode
     }
 
-    /// Returns `true` if this is a PID namespace. If the kernel does not report the type (before
-    /// Linux 4.11, or under a seccomp filter), uses the link text of the descriptor. Fails if the
-    /// link text does not show the type.
+    /// Returns `true` if this is a PID namespace, and fails if its type is unknown.
     pub fn is_pid_namespace(&self) -> io::Result<bool> {
         match self.kind() {
             Ok(kind) => Ok(kind == CLONE_NEWPID),
+            // The kernel is older than Linux 4.11, or a seccomp filter refuses the ioctl.
             Err(errno) => self.is_pid_namespace_by_link().ok_or(errno),
         }
     }
 
-    /// Returns `true` if this is a mount namespace; `false` if unknown.
+    /// Returns `true` if this is known to be a mount namespace.
     #[must_use]
     pub fn is_mount_namespace(&self) -> bool {
         self.kind() == Ok(CLONE_NEWNS)
@@ -113,19 +109,17 @@ impl NamespaceFd {
 
     /// Returns the type of the namespace (since Linux 4.11).
     fn kind(&self) -> io::Result<i32> {
-        // SAFETY: `self` refers to a file on nsfs, where NS_GET_NSTYPE takes no argument and
-        // returns a number.
+        // SAFETY: on nsfs, NS_GET_NSTYPE takes no argument and returns a number.
         unsafe { ioctl(&self.fd, Call::<NS_GET_NSTYPE>(0)) }
     }
 
-    /// Returns `true` if the link text of the descriptor shows a PID namespace (`pid:[INODE]`).
-    /// Returns `None` if the link text is a path, because the descriptor was opened through a bind
-    /// mount.
+    /// Returns `true` if the link text of the descriptor is `pid:[INODE]` with the inode of `self`.
     fn is_pid_namespace_by_link(&self) -> Option<bool> {
         let mut link = [0; 64];
         let name = format!("{}\0", self.fd.as_raw_fd());
         let name = CStr::from_bytes_with_nul(name.as_bytes()).ok()?;
         let text = sys::read_link(sys::own_descriptors().ok()?, name, &mut link).ok()?;
+        // The link text is a path if the descriptor was opened through a bind mount.
         if text.first() == Some(&b'/') {
             return None;
         }
@@ -134,80 +128,61 @@ impl NamespaceFd {
 
     /// Opens the parent namespace (since Linux 4.9).
     ///
-    /// Fails with `EPERM` if there is no parent, or if the parent is outside the caller's PID
-    /// namespace. Fails with `ENOTTY` on older kernels.
+    /// Fails with `EPERM` if there is no parent in the caller's PID namespace.
     pub fn parent(&self) -> io::Result<Self> {
-        // SAFETY: `self` refers to a file on nsfs, where NS_GET_PARENT takes no argument and
-        // returns a new descriptor.
+        // SAFETY: on nsfs, NS_GET_PARENT takes no argument and returns a new descriptor.
         unsafe { open_by::<NS_GET_PARENT>(&self.fd) }
     }
 
     /// Opens the user namespace that owns this namespace (since Linux 4.9).
     ///
-    /// Fails with `EPERM` unless that user namespace is the caller's own or one of its descendants.
-    /// Fails with `ENOTTY` on older kernels.
+    /// Fails with `EPERM` unless the owner is the caller's user namespace or a descendant.
     pub fn user_namespace(&self) -> io::Result<Self> {
-        // SAFETY: `self` refers to a file on nsfs, where NS_GET_USERNS takes no argument and
-        // returns a new descriptor.
+        // SAFETY: on nsfs, NS_GET_USERNS takes no argument and returns a new descriptor.
         unsafe { open_by::<NS_GET_USERNS>(&self.fd) }
     }
 
-    /// Returns the UID of the creator of a user namespace, as mapped by the caller's user namespace
-    /// (since Linux 4.11).
-    ///
-    /// Fails with `EINVAL` for other types of namespaces, and with `ENOTTY` on older kernels.
+    /// Returns the UID of a user namespace's creator, as the caller sees it (since Linux 4.11).
     pub fn owner_uid(&self) -> io::Result<u32> {
-        // SAFETY: `self` refers to a file on nsfs, where NS_GET_OWNER_UID writes a uid_t. A uid_t
-        // is a u32 on every Linux architecture.
+        // SAFETY: on nsfs, NS_GET_OWNER_UID writes a uid_t, which is a u32 on all architectures.
         unsafe { ioctl(&self.fd, Getter::<NS_GET_OWNER_UID, u32>::new()) }
     }
 
-    /// Returns the 64-bit ID of the namespace (since Linux 6.18). The kernel never reuses such an
-    /// ID. Fails with `ENOTTY` on older kernels.
+    /// Returns the 64-bit ID of the namespace, which is never reused (since Linux 6.18).
     pub fn ns_id(&self) -> io::Result<u64> {
-        // SAFETY: `self` refers to a file on nsfs, where NS_GET_ID writes a u64.
+        // SAFETY: on nsfs, NS_GET_ID writes a u64.
         unsafe { ioctl(&self.fd, Getter::<NS_GET_ID, u64>::new()) }
     }
 
-    /// Translates a PID in this PID namespace to a PID in the caller's PID namespace (since Linux
-    /// 6.11).
+    /// Translates a PID in this PID namespace to a PID in the caller's (since Linux 6.11).
     ///
-    /// Fails with `ESRCH` if there is no such process, or if it has no PID in the caller's PID
-    /// namespace. Fails with `ENOTTY` on older kernels.
+    /// Fails with `ESRCH` if either namespace has no PID for the process.
     pub fn tgid_from_pidns(&self, inner: Pid) -> io::Result<Pid> {
-        // SAFETY: `self` refers to a file on nsfs, where NS_GET_TGID_FROM_PIDNS takes a PID by
-        // value and returns a PID.
+        // SAFETY: on nsfs, NS_GET_TGID_FROM_PIDNS takes a PID by value and returns a PID.
         unsafe { translate_by::<NS_GET_TGID_FROM_PIDNS>(&self.fd, inner) }
     }
 
-    /// Translates a PID in the caller's PID namespace to a PID in this PID namespace (since Linux
-    /// 6.11). Returns the PID of the process even for a TID.
+    /// Translates a PID or TID in the caller's PID namespace to a PID in this one (since Linux
+    /// 6.11).
     ///
-    /// Fails with `ESRCH` if there is no such process, or if it has no PID in this PID namespace.
-    /// Fails with `ENOTTY` on older kernels.
+    /// Fails with `ESRCH` if either namespace has no PID for the process.
     pub fn tgid_in_pidns(&self, pid: Pid) -> io::Result<Pid> {
-        // SAFETY: `self` refers to a file on nsfs, where NS_GET_TGID_IN_PIDNS takes a PID by value
-        // and returns a PID.
+        // SAFETY: on nsfs, NS_GET_TGID_IN_PIDNS takes a PID by value and returns a PID.
         unsafe { translate_by::<NS_GET_TGID_IN_PIDNS>(&self.fd, pid) }
     }
 
     /// Returns the ID of this mount namespace, for use with `listmount(2)` (since Linux 6.11).
-    ///
-    /// Fails with `EINVAL` for other types of namespaces, and with `ENOTTY` on older kernels.
     pub fn mount_namespace_id(&self) -> io::Result<u64> {
-        // SAFETY: `self` refers to a file on nsfs, where NS_GET_MNTNS_ID writes a u64.
+        // SAFETY: on nsfs, NS_GET_MNTNS_ID writes a u64.
         unsafe { ioctl(&self.fd, Getter::<NS_GET_MNTNS_ID, u64>::new()) }
     }
 
-    /// Opens the next mount namespace in the kernel's list of all mount namespaces, or the previous
-    /// one if `backward` is set (since Linux 6.12).
+    /// Opens the next (or previous) mount namespace in the kernel's list (since Linux 6.12).
     ///
-    /// Fails with `ENOENT` at the end of the list, with `EPERM` outside the initial PID namespace
-    /// or without `CAP_SYS_ADMIN`, and with `ENOTTY` on older kernels.
+    /// Fails with `ENOENT` at the end of the list. Fails with `EPERM` outside the initial PID
+    /// namespace or without `CAP_SYS_ADMIN`.
     pub fn next_mount_namespace(&self, backward: bool) -> io::Result<Self> {
-        // SAFETY: `self` refers to a file on nsfs. For such a file, NS_MNT_GET_NEXT and
-        // NS_MNT_GET_PREV return a new descriptor. If the argument is null, they do not write to
-        // memory.
+        // SAFETY: on nsfs, both ioctls return a new descriptor, and ignore a null argument.
         unsafe {
             if backward {
                 open_by::<NS_MNT_GET_PREV>(&self.fd)
@@ -224,17 +199,14 @@ impl AsFd for NamespaceFd {
     }
 }
 
-/// Identifies the file that a descriptor refers to. The descriptor may be `O_PATH`. Fails with
-/// `ENOTTY` if the file is not on nsfs.
+/// Identifies a file by its descriptor, or fails with `ENOTTY` if it is not on nsfs.
 fn on_nsfs(fd: BorrowedFd<'_>) -> io::Result<FileId> {
     let id = FileId::of_descriptor(fd)?;
+    // Unlike statfs(2), this comparison cannot block on a FUSE file system.
     if id.device == device()? { Ok(id) } else { Err(Errno::NOTTY) }
 }
 
-/// Returns the device number of nsfs. A file is a namespace if its file system has this device
-/// number.
-///
-/// Unlike `statfs(2)`, comparing device numbers can't block on a FUSE file system.
+/// Returns the device number of nsfs, the file system of all namespaces.
 pub fn device() -> io::Result<u64> {
     static DEVICE: OnceLock<u64> = OnceLock::new();
     if let Some(&device) = DEVICE.get() {
@@ -247,10 +219,9 @@ pub fn device() -> io::Result<u64> {
 /// Finds the device number of nsfs without opening a path (since Linux 6.11).
 fn device_by_pidfd() -> io::Result<u64> {
     let pidfd = pidfd_open(getpid(), PidfdFlags::empty())?;
-    // SAFETY: on a pidfd, this ioctl takes no argument and returns a new descriptor on nsfs. Older
-    // kernels return an error.
+    // SAFETY: on a pidfd, this ioctl takes no argument and returns a new descriptor.
     let raw = unsafe { ioctl(&pidfd, Call::<PIDFD_GET_PID_NAMESPACE>(0)) }?;
-    // SAFETY: the ioctl succeeded, so `raw` is a new descriptor that nothing else owns.
+    // SAFETY: `raw` is a new descriptor that nothing else owns.
     let own = unsafe { OwnedFd::from_raw_fd(raw) };
     Ok(FileId::of_descriptor(own.as_fd())?.device)
 }
@@ -265,14 +236,10 @@ fn device_by_procfs() -> io::Result<u64> {
     }
 }
 
-/// Compares the descriptor tables of two threads (`kcmp(2)`, since Linux 3.5). `one` and `other`
-/// are TIDs in pidns's own PID namespace.
+/// Compares the descriptor tables of two threads (`kcmp(2)`, since Linux 3.5).
 ///
-/// Returns `Equal` if the threads share one descriptor table. Otherwise, the order is arbitrary,
-/// but stays the same until the next boot.
-///
-/// Fails with `ESRCH` if a thread is gone, with `EPERM` without ptrace access, and with `ENOSYS` if
-/// the kernel was built without `kcmp`.
+/// The order of different tables is arbitrary, but stays the same until the next boot. Fails with
+/// `ESRCH` if a thread is gone, and with `EPERM` without ptrace access.
 pub fn compare_descriptor_tables(one: Pid, other: Pid) -> io::Result<Ordering> {
     // SAFETY: kcmp(2) takes five numbers and touches no memory.
     let order = unsafe {
@@ -286,25 +253,21 @@ pub fn compare_descriptor_tables(one: Pid, other: Pid) -> io::Result<Ordering> {
     }
 }
 
-/// Opens the PID namespace in which a process or thread creates its children (since Linux 6.11).
-/// Works even before the first child exists.
+/// Opens the PID namespace in which a process creates its children (since Linux 6.11).
 ///
-/// Fails with `ESRCH` if the process is gone or exiting, with `EACCES` without ptrace access, and
-/// with `ENOTTY` or `EINVAL` on older kernels.
+/// Works before the process has its first child. Fails with `ESRCH` if the process is gone or
+/// exiting, and with `EACCES` without ptrace access.
 pub fn pid_for_children(pidfd: &OwnedFd) -> io::Result<NamespaceFd> {
-    // SAFETY: on a pidfd, this ioctl takes no argument and returns a new descriptor on nsfs. Older
-    // kernels return an error.
+    // SAFETY: on a pidfd, this ioctl takes no argument and returns a new descriptor.
     unsafe { open_by::<PIDFD_GET_PID_FOR_CHILDREN_NAMESPACE>(pidfd) }
 }
 
-/// Opens the namespace that a link in /proc refers to. Fails with `ENOTTY` if the link refers to a
-/// file that is not a namespace.
+/// Opens the namespace of a link in /proc, or fails with `ENOTTY` for any other file.
 pub fn open_namespace(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<NamespaceFd> {
     NamespaceFd::reopen(&sys::open_linked(dir, name)?)
 }
 
-/// A file handle of a namespace, for `open_by_handle_at(2)`: a `struct file_handle` that contains a
-/// `struct nsfs_file_handle`.
+/// A `struct file_handle` that contains a `struct nsfs_file_handle` (`open_by_handle_at(2)`).
 #[repr(C)]
 struct FileHandle {
     bytes: u32,
@@ -325,10 +288,11 @@ const FD_NSFS_ROOT: libc::c_int = -10003;
 
 /// Opens a PID namespace by its 64-bit ID and inode (since Linux 6.18).
 ///
-/// Fails with `ESTALE` if the namespace is gone. Since Linux 6.19, also fails with `ESTALE` if no
-/// task, descriptor or mount refers to the namespace. Fails with `EPERM` if the caller lacks
-/// `CAP_SYS_ADMIN` in the owning user namespace (not needed for the caller's own PID namespace).
-/// Fails with `EINVAL` for an impossible inode, and with `EBADF` on older kernels.
+/// Fails with `ESTALE` if the namespace is gone. Since Linux 6.19, fails with `ESTALE` if no task,
+/// descriptor or mount refers to the namespace.
+///
+/// Fails with `EPERM` without `CAP_SYS_ADMIN` in the user namespace that owns the PID namespace.
+/// The caller's own PID namespace needs no capability.
 pub fn open_by_handle(ns_id: u64, inode: u64) -> io::Result<NamespaceFd> {
     let mut handle = FileHandle {
         bytes: NSFS_FILE_HANDLE_SIZE_VER0,
@@ -337,8 +301,7 @@ pub fn open_by_handle(ns_id: u64, inode: u64) -> io::Result<NamespaceFd> {
         ns_type: CLONE_NEWPID.cast_unsigned(),
         inode: u32::try_from(inode).map_err(|_| Errno::INVAL)?,
     };
-    // SAFETY: `bytes` is the size of the file handle without its header, so the kernel reads only
-    // within `handle`. The kernel returns a new descriptor.
+    // SAFETY: the kernel reads only `bytes` bytes after the header, all within `handle`.
     let raw = unsafe {
         libc::syscall(
             libc::SYS_open_by_handle_at,
@@ -350,11 +313,11 @@ pub fn open_by_handle(ns_id: u64, inode: u64) -> io::Result<NamespaceFd> {
     let Some(raw) = i32::try_from(raw).ok().filter(|&raw| raw >= 0) else {
         return Err(last_error());
     };
-    // SAFETY: the call succeeded, so `raw` is a new descriptor that nothing else owns.
+    // SAFETY: `raw` is a new descriptor that nothing else owns.
     NamespaceFd::new(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
-/// An ioctl that returns a number. Its argument, if any, is a number passed by value.
+/// An ioctl that takes a number by value (or no argument) and returns a number.
 struct Call<const OPCODE: Opcode>(u32);
 
 // SAFETY: the argument is a number, which the kernel does not use as a pointer.
@@ -382,39 +345,36 @@ unsafe impl<const OPCODE: Opcode> Ioctl for Call<OPCODE> {
 /// Calls an ioctl that opens a namespace.
 ///
 /// # Safety
-/// For the file `fd`, the ioctl `OPCODE` must take no argument, and must return a new descriptor or
-/// fail.
+/// On the file `fd`, the ioctl must take no argument, and return a new descriptor or fail.
 unsafe fn open_by<const OPCODE: Opcode>(fd: impl AsFd) -> io::Result<NamespaceFd> {
     // SAFETY: the caller guarantees that the ioctl takes no argument.
     let raw = unsafe { ioctl(fd, Call::<OPCODE>(0)) }?;
-    // SAFETY: the ioctl succeeded, so `raw` is a new descriptor that nothing else owns.
+    // SAFETY: the caller guarantees that `raw` is a new descriptor.
     NamespaceFd::new(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
 /// Calls an ioctl that takes a PID and returns a PID.
 ///
 /// # Safety
-/// For the file `fd`, the ioctl `OPCODE` must take a PID by value, and must return a PID or fail.
+/// On the file `fd`, the ioctl must take a PID by value, and return a PID or fail.
 unsafe fn translate_by<const OPCODE: Opcode>(fd: impl AsFd, pid: Pid) -> io::Result<Pid> {
     // SAFETY: the caller guarantees that the ioctl takes a PID by value.
     let raw = unsafe { ioctl(fd, Call::<OPCODE>(pid.as_u32())) }?;
     u32::try_from(raw).ok().and_then(Pid::new).ok_or(Errno::SRCH)
 }
 
-/// Runs `call` in a new thread that has entered a mount namespace. The root directory and the
-/// working directory of this thread are the root of the mount namespace.
+/// Runs `call` in a new thread that has entered a mount namespace.
 ///
-/// Fails with `EPERM` without `CAP_SYS_ADMIN` in the user namespace that owns the mount namespace,
-/// or without `CAP_SYS_ADMIN` and `CAP_SYS_CHROOT` in the caller's own. Fails with `EAGAIN` if no
-/// thread can be started.
+/// Fails with `EPERM` without `CAP_SYS_ADMIN` in the user namespace that owns the mount namespace.
+/// Fails with `EAGAIN` if no thread can be started.
 pub fn in_mount_namespace<T: Send>(
     namespace: &NamespaceFd,
     call: impl FnOnce() -> io::Result<T> + Send,
 ) -> io::Result<T> {
     let enter_and_call = || {
-        // SAFETY: `unshare(2)` gives the thread its own root and working directory. It does not
-        // change memory or descriptors.
+        // SAFETY: `unshare(2)` with `CLONE_FS` changes neither memory nor descriptors.
         unsafe { unshare_unsafe(UnshareFlags::FS) }?;
+        // setns(2) needs `CAP_SYS_ADMIN` and `CAP_SYS_CHROOT` in the caller's user namespace, too.
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))?;
         call()
     };
@@ -424,8 +384,7 @@ pub fn in_mount_namespace<T: Send>(
     })
 }
 
-/// The kernel's `struct mnt_id_req` as of Linux 6.11, which added the last field, the ID of the
-/// mount namespace.
+/// The kernel's `struct mnt_id_req` as of Linux 6.11 (with the ID of the mount namespace).
 #[repr(C)]
 struct MountRequest {
     size: u32,
@@ -443,31 +402,23 @@ impl MountRequest {
     }
 }
 
-/// Lists the mounts below `mount` with `listmount(2)`. Writes the mount IDs above `after` to `ids`
-/// in ascending order, and returns their number. Since Linux 6.11, also works for mount namespaces
-/// other than the caller's.
+/// Writes the IDs of the mounts below `mount` to `ids`, and returns their number.
 ///
-/// Fails with `EPERM` without `CAP_SYS_ADMIN` in the user namespace that owns the mount namespace.
-/// Fails with `ENOENT` if the mount or the mount namespace does not exist. Fails with `ENOSYS` on
-/// kernels without `listmount(2)`.
+/// The IDs are in ascending order, and above `after`. Fails with `EPERM` without `CAP_SYS_ADMIN` in
+/// the user namespace that owns the mount namespace. Fails with `ENOENT` if the mount is gone.
 pub fn list_mounts(namespace: u64, mount: u64, after: u64, ids: &mut [u64]) -> io::Result<usize> {
     let request = MountRequest::new(namespace, mount, after);
     let (request, length) = (ptr::from_ref(&request), ids.len());
-    // SAFETY: the request begins with its own size, and the kernel writes at
-    // most `length` IDs.
+    // SAFETY: the request begins with its size, and the kernel writes at most `length` IDs.
     let listed = unsafe { libc::syscall(LISTMOUNT, request, ids.as_mut_ptr(), length, 0) };
     usize::try_from(listed).map(|listed| listed.min(length)).map_err(|_| last_error())
 }
 
-/// Fills `buffer` with a `struct statmount` that contains the requested fields of a mount
-/// (`statmount(2)`). Since Linux 6.11, also works for mount namespaces other than the caller's.
-///
-/// Fails like [`list_mounts`], and with `EOVERFLOW` if the buffer is too small.
+/// Writes a `struct statmount` to `buffer`, or fails with `EOVERFLOW` if it does not fit.
 pub fn stat_mount(namespace: u64, mount: u64, fields: u64, buffer: &mut [u8]) -> io::Result<()> {
     let request = MountRequest::new(namespace, mount, fields);
     let (request, length) = (ptr::from_ref(&request), buffer.len());
-    // SAFETY: the request begins with its own size, and the kernel writes at
-    // most `length` bytes.
+    // SAFETY: the request begins with its size, and the kernel writes at most `length` bytes.
     let done = unsafe { libc::syscall(STATMOUNT, request, buffer.as_mut_ptr(), length, 0) };
     if done < 0 { Err(last_error()) } else { Ok(()) }
 }

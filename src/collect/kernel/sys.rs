@@ -1,14 +1,12 @@
 //! Opens and reads files of a procfs safely.
 //!
-//! A file in /proc can be dangerous to open: the root user of a container can mount any file over
-//! it, and a link in /proc can refer to any file that a process has open. Opening a FIFO, a device
-//! or a FUSE file has side effects and can block forever. So this module opens a file for reading
-//! only on the expected file system:
+//! In a container, the root user can mount any file over a file in /proc. A link in /proc can refer
+//! to any file that a process has open. Opening a FIFO, a device or a FUSE file has side effects,
+//! and can block forever. This module opens files as follows:
 //!
 //! - A file of a procfs is opened with `RESOLVE_NO_XDEV`, which fails if another mount covers the
 //!   file.
-//! - The target of a link is first opened with `O_PATH`, which sends no request to the file system
-//!   of the target.
+//! - The target of a link is first opened with `O_PATH`, which sends no request to its file system.
 //!
 //! Every read has a size limit.
 
@@ -31,24 +29,19 @@ use crate::collect::parse;
 /// File system type of procfs, as `statfs(2)` reports it.
 pub const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 
-/// Flags for opening a file for reading. Opening a FIFO does not wait for its other end, and a
-/// terminal does not become the controlling terminal.
+/// Flags for reading without waiting for a FIFO, and without getting a controlling terminal.
 pub const READ: OFlags =
     OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
-/// Size limit for a file in `/proc/PID`. The longest file, a status with 65,536 supplementary
-/// groups, has about 700 KiB.
+/// Size limit for a file in `/proc/PID` (a status with 65,536 groups has about 700 KiB).
 const MAX_FILE: usize = 4 * 1024 * 1024;
 
-/// Size limit for mount tables. With 100,000 mounts (the default of `fs.mount-max`) and paths of
-/// 1,000 bytes, a mount table is half this size.
+/// Size limit for mount tables, twice the size of 100,000 mounts with 1,000-byte paths.
 pub const MAX_MOUNTINFO: usize = 256 * 1024 * 1024;
 
-/// Returns the file system type of an open file, or of a file opened with `O_PATH`. Sends a request
-/// to the file system, so it blocks if a FUSE daemon does not answer.
+/// Returns the file system type of a file, but blocks if a FUSE daemon does not answer.
 pub fn file_system(fd: &OwnedFd) -> SysResult<u64> {
-    // The integer type of `f_type` depends on the architecture. The magic numbers fit in each of
-    // these types.
+    // The integer type of `f_type` depends on the architecture, but fits all magic numbers.
     #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast)]
     Ok(fs::fstatfs(fd)?.f_type as u64)
 }
@@ -63,34 +56,30 @@ pub struct FileId {
 }
 
 impl FileId {
-    /// Identifies the file at a path, following symbolic links. The file is not opened, and no
-    /// request is sent to its file system.
+    /// Identifies the file at a path (following symbolic links) without opening the file.
     pub fn of(dir: BorrowedFd<'_>, name: impl Arg + Copy) -> SysResult<Self> {
         blocked::check_file(b"fd")?;
         Self::stat(dir, name, AtFlags::empty())
     }
 
-    /// Identifies a pipe or FIFO by its path, following symbolic links. Returns `None` for any
-    /// other file. Fails with `ENOSYS` before Linux 4.11.
+    /// Identifies a pipe or FIFO by its path, or returns `None` for any other file.
     pub fn of_pipe(dir: BorrowedFd<'_>, name: impl Arg + Copy) -> SysResult<Option<Self>> {
         blocked::check_file(b"fd")?;
-        // The mask is empty, because the kernel always fills in the file type and the device and
-        // inode numbers.
+        // The kernel fills in the file type, device and inode even if the mask is empty.
         let stat = fs::statx(dir, name, AtFlags::STATX_DONT_SYNC, StatxFlags::empty())?;
         let device = fs::makedev(stat.stx_dev_major, stat.stx_dev_minor);
         let is_pipe = FileType::from_raw_mode(stat.stx_mode.into()) == FileType::Fifo;
         Ok(is_pipe.then_some(Self { device, inode: stat.stx_ino }))
     }
 
-    /// Identifies an open file. The descriptor may have been opened with `O_PATH`.
+    /// Identifies the file of a descriptor, which may be an `O_PATH` descriptor.
     pub fn of_descriptor(fd: BorrowedFd<'_>) -> SysResult<Self> {
         Self::stat(fd, c"", AtFlags::EMPTY_PATH)
     }
 
-    /// Calls `statx(2)` so that the kernel answers from its cache, even for network and FUSE file
-    /// systems. The mask is empty, because a FUSE file system may refuse any other mask. The kernel
-    /// always returns the device and inode numbers.
+    /// Identifies a file from the kernel's cache, even on network and FUSE file systems.
     fn stat(dir: BorrowedFd<'_>, name: impl Arg + Copy, flags: AtFlags) -> SysResult<Self> {
+        // The mask is empty, because a FUSE file system may refuse any other mask.
         match fs::statx(dir, name, flags | AtFlags::STATX_DONT_SYNC, StatxFlags::empty()) {
             Ok(stat) => Ok(Self {
                 device: fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
@@ -106,14 +95,13 @@ impl FileId {
     }
 }
 
-/// Opens a file of a procfs for reading. Fails with `EXDEV` if something is mounted over the file.
+/// Opens a file of a procfs for reading, or fails with `EXDEV` if a mount covers the file.
 pub fn open(dir: BorrowedFd<'_>, name: &CStr) -> SysResult<OwnedFd> {
     blocked::check_file(name.to_bytes())?;
     open_within(dir, name, READ)
 }
 
-/// Opens a directory of a procfs with `O_PATH`, which is cheaper than [`open_dir`]. The descriptor
-/// can be used as the base of relative paths, but not to list the directory.
+/// Opens a directory as the base of relative paths, which is cheaper than [`open_dir`].
 pub fn open_base(dir: BorrowedFd<'_>, name: impl Arg + Copy) -> SysResult<OwnedFd> {
     open_within(dir, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)
 }
@@ -123,8 +111,9 @@ pub fn open_dir(dir: BorrowedFd<'_>, name: &CStr) -> SysResult<OwnedFd> {
     open_within(dir, name, READ | OFlags::DIRECTORY)
 }
 
-/// Opens the target of a link in a procfs with `O_PATH`. The target can be any type of file. Fails
-/// with `EXDEV` if something is mounted over the directory that contains the link.
+/// Opens the target of a link in a procfs with `O_PATH`.
+///
+/// The target can be any type of file. Fails with `EXDEV` if a mount covers the link's directory.
 pub fn open_linked(dir: BorrowedFd<'_>, link: &CStr) -> SysResult<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let bytes = link.to_bytes();
@@ -138,8 +127,7 @@ pub fn open_linked(dir: BorrowedFd<'_>, link: &CStr) -> SysResult<OwnedFd> {
     }
 }
 
-/// Opens a file on the same mount as `dir`. Fails with `EXDEV` if the path leads to another mount,
-/// for example through a symbolic link.
+/// Opens a file on the mount of `dir`, or fails with `EXDEV` if the file is on another mount.
 fn open_within(dir: BorrowedFd<'_>, name: impl Arg + Copy, flags: OFlags) -> SysResult<OwnedFd> {
     match fs::openat2(dir, name, flags, Mode::empty(), ResolveFlags::NO_XDEV) {
         // The kernel is older than Linux 5.6, or a seccomp filter refuses openat2.
@@ -155,29 +143,26 @@ fn open_within(dir: BorrowedFd<'_>, name: impl Arg + Copy, flags: OFlags) -> Sys
     }
 }
 
-/// Opens the file that an `O_PATH` descriptor refers to. The file must be known to be safe to open.
-/// Fails with `ENOSYS` if [`own_descriptors`] does.
+/// Opens the file of an `O_PATH` descriptor, which must be known to be safe to open.
 pub fn reopen(path: &OwnedFd, flags: OFlags) -> SysResult<OwnedFd> {
     let mut number = itoa::Buffer::new();
     let name = number.format(path.as_raw_fd());
     fs::openat(own_descriptors()?, name, flags, Mode::empty())
 }
 
-/// Returns `/proc/self/fd`, the directory of pidns's own descriptors. If /proc has no entry for
-/// pidns itself, returns `self/fd` of a [`private_procfs`]. Fails with `ENOSYS` if a private procfs
-/// cannot be created.
+/// Returns the directory of pidns's own descriptors, in /proc or in a [`private_procfs`].
 pub fn own_descriptors() -> SysResult<BorrowedFd<'static>> {
     static DIR: OnceLock<OwnedFd> = OnceLock::new();
     if let Some(dir) = DIR.get() {
         return Ok(dir.as_fd());
     }
+    // After `nsenter -m` into a container, /proc may have no entry for pidns.
     let private = || open_base(private_procfs()?.as_fd(), c"self/fd");
     let dir = mounted_procfs().or_else(|_| private()).map_err(|_| Errno::NOSYS)?;
     Ok(DIR.get_or_init(|| dir).as_fd())
 }
 
-/// Returns the procfs that was mounted at /proc at the first call of this function. The command of
-/// `pidns run` may later unmount it.
+/// Returns the procfs at /proc, even after the command of `pidns run` has unmounted it.
 pub fn first_procfs() -> SysResult<BorrowedFd<'static>> {
     static DIR: OnceLock<OwnedFd> = OnceLock::new();
     if let Some(dir) = DIR.get() {
@@ -198,31 +183,26 @@ pub fn read_own(name: &CStr) -> SysResult<Vec<u8>> {
     Ok(text)
 }
 
-/// Returns the inode of pidns's own namespace of type `kind`. `link` is a path in the
-/// [`first_procfs`], such as `self/ns/user`.
+/// Returns the inode of pidns's own namespace at `link`, such as `self/ns/user`.
 pub fn own_namespace(link: &CStr, kind: &str) -> SysResult<Option<u64>> {
     namespace_link(first_procfs()?, link, kind)
 }
 
-/// Opens `self/fd` in the procfs mounted at /proc. Fails if that procfs has no entry for pidns
-/// itself.
+/// Opens `self/fd` in the procfs at /proc, if the procfs has an entry for pidns itself.
 fn mounted_procfs() -> SysResult<OwnedFd> {
     open_base(first_procfs()?, c"self/fd")
 }
 
-/// Creates a detached procfs for pidns's own PID namespace, and opens its root directory with
-/// `O_PATH`. Needs `CAP_SYS_ADMIN` and Linux 5.2.
+/// Creates an unmounted procfs for pidns's own PID namespace, so no mount covers its files.
 ///
-/// Unlike /proc, this procfs has an entry for pidns even after `nsenter -m` into a container, and
-/// other mounts do not cover its files.
+/// Needs `CAP_SYS_ADMIN` and Linux 5.2.
 pub fn private_procfs() -> SysResult<OwnedFd> {
     let context = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(context.as_fd())?;
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
 }
 
-/// Opens a file on the file system of `dir`, even on another mount of it. Fails with `EXDEV` if the
-/// file is on another file system.
+/// Opens a file, or fails with `EXDEV` if the file is not on the file system of `dir`.
 pub fn open_on_device(dir: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> SysResult<OwnedFd> {
     let path = fs::openat(dir, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let device = |fd| FileId::of_descriptor(fd).map(|id| id.device);
@@ -232,20 +212,17 @@ pub fn open_on_device(dir: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> SysRes
     reopen(&path, flags)
 }
 
-/// Reads a whole file into `buffer`, replacing its contents. Fails with `EFBIG` if the file is too
-/// long.
+/// Reads a whole file into `buffer`, or fails with `EFBIG` if the file is too long.
 pub fn read(dir: BorrowedFd<'_>, name: &CStr, buffer: &mut Vec<u8>) -> SysResult<()> {
     read_to_end(&open(dir, name)?, buffer, MAX_FILE)
 }
 
-/// Reads an open file to its end, replacing the contents of `buffer`. Fails with `EFBIG` if the
-/// data is at least `limit` bytes long.
+/// Reads an open file into `buffer`, or fails with `EFBIG` if the file reaches `limit` bytes.
 pub fn read_to_end(file: &OwnedFd, buffer: &mut Vec<u8>, limit: usize) -> SysResult<()> {
     read_to_end_by(buffer, limit, |buffer| rustix::io::read(file, spare_capacity(buffer)))
 }
 
-/// Like [`read_to_end`], but reads with the closure `read`. The closure appends data to its buffer,
-/// and returns 0 at the end of the file.
+/// Reads with a closure that appends data to its buffer, and returns 0 at the end.
 pub(super) fn read_to_end_by(
     buffer: &mut Vec<u8>,
     limit: usize,
@@ -261,8 +238,7 @@ pub(super) fn read_to_end_by(
     Err(Errno::FBIG)
 }
 
-/// Reads a file that the kernel returns as a whole, such as `/proc/PID/status`, with a single
-/// read(2). If the data fills the buffer, reads again with a larger buffer.
+/// Reads a file that the kernel returns in a single read(2), such as `/proc/PID/status`.
 pub fn read_record(file: &OwnedFd, buffer: &mut Vec<u8>) -> SysResult<()> {
     loop {
         buffer.clear();
@@ -273,22 +249,21 @@ pub fn read_record(file: &OwnedFd, buffer: &mut Vec<u8>) -> SysResult<()> {
         if buffer.capacity() > MAX_FILE {
             return Err(Errno::FBIG);
         }
+        // The file may be longer than the buffer, so read it again.
         buffer.reserve(buffer.capacity() * 2);
     }
 }
 
-/// Runs `call` in a separate thread with a time limit, because `call` may wait for a network or
-/// FUSE file system.
+/// Runs `call`, which may wait for a network or FUSE file system, with a time limit.
 ///
-/// Fails with `ETIMEDOUT` if `call` takes longer than `limit`; the thread then continues in the
-/// background. Fails with `EAGAIN` if no thread can be started.
+/// Fails with `ETIMEDOUT` after `limit`, while `call` continues in the background. Fails with
+/// `EAGAIN` if no thread can be started.
 pub fn within<T: Send + 'static>(
     limit: Duration,
     call: impl FnOnce() -> SysResult<T> + Send + 'static,
 ) -> SysResult<T> {
     let (sender, receiver) = mpsc::channel();
-    // If the time limit has expired, the receiver has been dropped. Sending then fails, and the
-    // result is discarded.
+    // After the time limit, `send` fails, and the result is discarded.
     let thread = thread::Builder::new().spawn(move || sender.send(call()));
     thread.map_err(|_| Errno::AGAIN)?;
     receiver.recv_timeout(limit).unwrap_or_else(|error| {
@@ -299,7 +274,7 @@ pub fn within<T: Send + 'static>(
     })
 }
 
-/// Reads the target of a symbolic link. A target that is longer than the buffer is truncated.
+/// Reads the target of a symbolic link, truncated to the size of `buffer`.
 pub fn read_link<'a>(
     dir: BorrowedFd<'_>,
     name: &CStr,
@@ -310,8 +285,7 @@ pub fn read_link<'a>(
     Ok(&buffer[..length])
 }
 
-/// Reads a namespace link, and returns the inode that it shows. Returns `None` if the namespace is
-/// not of type `kind`.
+/// Returns the inode in a namespace link, or `None` if its namespace is not of type `kind`.
 pub fn namespace_link(dir: BorrowedFd<'_>, name: &CStr, kind: &str) -> SysResult<Option<u64>> {
     let mut link = [0; 32];
     Ok(parse::namespace_link(read_link(dir, name, &mut link)?, kind))
