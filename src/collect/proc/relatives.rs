@@ -62,8 +62,7 @@ pub fn add_descendants(processes: &[Process], pids: &mut BTreeSet<Pid>) {
     }
 }
 
-/// Lists the children of a process's main thread, in the order in which they were forked or
-/// adopted. The list is empty if the children can't be read.
+/// Returns the children of a process's main thread, in the order of fork or adoption.
 pub fn children(procfs: &Procfs, parent: Pid) -> Vec<Pid> {
     let mut text = Vec::new();
     let name = CString::new(format!("{parent}/task/{parent}/children"));
@@ -74,8 +73,7 @@ pub fn children(procfs: &Procfs, parent: Pid) -> Vec<Pid> {
     text.split(u8::is_ascii_whitespace).filter_map(parse::entry).filter_map(Pid::new).collect()
 }
 
-/// Returns the processes in `ended` that a new process has probably replaced: their parent has a
-/// new child with the same name. `processes` are all processes of the scan.
+/// Returns the processes in `ended` that have a new sibling with the same name.
 pub fn restarted(procfs: &Procfs, processes: &[Process], ended: &[&Process]) -> BTreeSet<Pid> {
     let ended: Vec<_> = ended.iter().filter(|it| !it.is_zombie()).collect();
     let parents: BTreeSet<Pid> = ended.iter().filter_map(|it| it.ppid).collect();
@@ -104,8 +102,7 @@ pub fn has_ended(procfs: &Procfs, pid: Pid) -> bool {
             .map_or_else(is_gone, |it| it.threads.is_none_or(|it| it.get() == 1))
 }
 
-/// Returns `true` if a process is a shell. Checks the link `exe`. If the link can't be read, checks
-/// `comm` and the first argument.
+/// Returns `true` if a process is a shell.
 pub fn is_shell(procfs: &Procfs, process: &Process, waits: &WaitLimit) -> bool {
     let is_shell = |path: &[u8]| SHELLS.iter().any(|it| it.as_bytes() == file_name(path));
     let mut link = [0; 256];
@@ -113,6 +110,7 @@ pub fn is_shell(procfs: &Procfs, process: &Process, waits: &WaitLimit) -> bool {
     if let Ok(program) = dir.and_then(|dir| read_link(dir.as_fd(), c"exe", &mut link)) {
         return is_shell(program);
     }
+    // If the link `exe` can't be read, check `comm` and the first argument.
     let arguments = arguments(procfs, process.pid, waits).unwrap_or_default();
     let first = arguments.split(|&byte| byte == 0).next().unwrap_or_default();
     // The first argument of a login shell starts with a hyphen.
@@ -132,14 +130,14 @@ pub fn session(procfs: &Procfs, pid: Pid) -> Option<Pid> {
     parse::stat(&stat)?.session
 }
 
-/// Returns `true` if a shell has the same command line as its parent, so it is probably a forked
-/// copy.
+/// Returns `true` if a shell is probably a forked copy of its parent.
 pub fn is_subshell(procfs: &Procfs, shell: Pid, parent: Pid, waits: &WaitLimit) -> bool {
     let of = |pid| arguments(procfs, pid, waits);
+    // A forked copy has the same command line until it executes a program.
     of(shell).is_some_and(|text| of(parent) == Some(text))
 }
 
-/// Reads the start of the command line of a process. Each argument ends with a null byte.
+/// Reads the start of a command line, in which a null byte ends each argument.
 pub fn arguments(procfs: &Procfs, pid: Pid, waits: &WaitLimit) -> Option<Vec<u8>> {
     let mut text = Vec::new();
     let dir = ProcessDir::open(procfs.fd(), pid).ok()?;

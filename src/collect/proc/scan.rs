@@ -12,7 +12,7 @@ use crate::model::{Detail, NamespaceId, Pid, Process, SearchScope};
 #[derive(Clone, Copy, Debug)]
 pub struct Scan<'a> {
     pub procfs: &'a Procfs,
-    /// The PID namespace that the procfs shows; `None` if pidns could not open it.
+    /// The PID namespace that the procfs shows, if pidns could open it.
     pub namespace: Option<NamespaceId>,
     /// The scopes in which to search for more namespaces.
     pub search: &'a BTreeSet<SearchScope>,
@@ -27,7 +27,7 @@ pub struct Scan<'a> {
     pub tables: &'a SearchedTables,
 }
 
-/// Time limits for slow reads in a scan. Each limit applies to all threads together.
+/// Time limits for slow reads, shared by all threads of a scan.
 #[derive(Debug)]
 pub struct ScanWaits {
     /// Time limit for reading process memory.
@@ -53,8 +53,7 @@ impl ScanWaits {
 pub struct Target {
     /// PID of the process, as the procfs shows it.
     pub pid: Pid,
-    /// Start time of the process, if BPF found that its descriptors refer to no namespace. The
-    /// descriptors are not searched if /proc shows the same start time.
+    /// Start time of the process, if BPF found that it has no namespace open.
     pub none_open_since: Option<u64>,
     /// Data from BPF about a living init that keeps only its own namespace alive.
     pub init: Option<Box<SeenInit>>,
@@ -65,7 +64,7 @@ pub struct Target {
 pub struct SeenInit {
     /// The process, with the same values as if it had been read through /proc.
     pub process: Process,
-    /// The kernel's 64-bit ID of the init's PID namespace. The kernel never reuses such an ID.
+    /// The kernel's 64-bit ID of the init's PID namespace, which is never reused.
     pub ns_id: u64,
     /// Inode of the process's mount namespace, if the scan searches for bind mounts.
     pub mount_namespace: Option<u64>,

@@ -1,13 +1,13 @@
 //! Marks a pidns process that is running a scan, so that other scans recognize it.
 //!
-//! A scan keeps open each namespace that it finds. Other scans must not report these descriptors as
-//! holders. For this reason, a scanning pidns process has a *scan mark*: an open, empty memfd
-//! (`memfd_create(2)`) with a well-known name.
+//! A scan keeps open each namespace that it finds. Other scans must not report the scan's
+//! descriptors as holders. A *scan mark* is an open, empty memfd (`memfd_create(2)`) with a
+//! well-known name.
 //!
 //! If a process has a scan mark, its descriptors with the flag `O_CLOEXEC` are not holders. pidns
 //! sets this flag on every descriptor that it opens. An inherited descriptor cannot have the flag.
 //!
-//! Any process can imitate a scan mark, so each mark is valid only for a short time.
+//! A scan mark is valid for a short time, because any process can imitate the mark.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -25,23 +25,22 @@ const NAME: &str = "pidns-scan";
 /// Target of a `/proc/PID/fd/FD` link to a scan mark.
 const LINK: &[u8] = b"/memfd:pidns-scan (deleted)";
 
-/// Time for which a scan mark is valid. A scan takes far less time, even on a busy host.
+/// Time for which a scan mark is valid, far longer than a scan takes.
 const LIFETIME: Duration = Duration::from_secs(10);
 
-/// The scan mark of this pidns process: an open memfd.
+/// The memfd that serves as the scan mark of this pidns process.
 struct ScanMark {
     file: OwnedFd,
     /// Device number that the kernel reports for every file created with `memfd_create(2)`.
     device: u64,
 }
 
-/// Returns the scan mark of this pidns process, or `None` if the memfd can't be created. The first
-/// call creates the scan mark.
+/// Returns the scan mark of this pidns process, and creates it at the first call.
 fn own() -> Option<&'static ScanMark> {
     static MARK: OnceLock<Option<ScanMark>> = OnceLock::new();
     let make = || {
         let make = |flags| memfd_create(NAME, MemfdFlags::CLOEXEC | flags);
-        // Linux 6.3 and later log a warning without this flag. Older kernels reject it.
+        // Linux 6.3 and later log a warning without this flag, but older kernels reject it.
         let file = make(MemfdFlags::NOEXEC_SEAL).or_else(|_| make(MemfdFlags::empty())).ok()?;
         let device = FileId::of_descriptor(file.as_fd()).ok()?.device;
         Some(ScanMark { file, device })
@@ -49,18 +48,15 @@ fn own() -> Option<&'static ScanMark> {
     MARK.get_or_init(make).as_ref()
 }
 
-/// Creates or renews the scan mark of this pidns process. Must be called before namespaces are
-/// opened.
+/// Creates or renews the scan mark, which must happen before the scan opens namespaces.
 pub fn renew() {
     if let Some(mark) = own() {
-        // `fchmod` sets the change time (`ctime`) to the current time. No process can set `ctime`
-        // to a chosen time.
+        // `fchmod` updates `ctime`, which no process can set to a chosen time.
         let _ = fchmod(&mark.file, Mode::RUSR);
     }
 }
 
-/// Returns `true` if a descriptor refers to a valid scan mark. `table` is the open directory
-/// `/proc/PID/fd`.
+/// Returns `true` if the descriptor `name` in a `/proc/PID/fd` directory is a valid scan mark.
 pub fn is_mark(table: BorrowedFd<'_>, name: &CStr, file: FileId) -> bool {
     let mut text = [0; LINK.len() + 1];
     own().is_some_and(|own| own.device == file.device)

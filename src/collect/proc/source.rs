@@ -41,20 +41,19 @@ use crate::model::{
     SearchScope,
 };
 
-/// Maximum number of attempts to find and read the init of a namespace. An attempt fails if the
-/// init exits meanwhile.
+/// Maximum number of attempts to find and read the init of a namespace.
 const INIT_ATTEMPTS: usize = 3;
 
 /// A mounted procfs as a source of snapshots.
 pub struct ProcSource {
     procfs: Procfs,
-    /// The procfs at /proc; set only if it shows pidns's own PID namespace, but `procfs` does not.
+    /// The procfs at /proc, if it shows pidns's own PID namespace and `procfs` does not.
     own: Option<Procfs>,
     /// Inode of pidns's own PID namespace.
     viewer_namespace: Option<u64>,
     /// The namespace descriptors that pidns has inherited.
     inherited: Vec<u32>,
-    /// Finds frozen cgroups. Created on first use.
+    /// The search for frozen cgroups, created on first use.
     freezer: OnceLock<Freezer>,
 }
 
@@ -87,8 +86,7 @@ impl ProcSource {
         self.procfs.own
     }
 
-    /// Returns the contents of `/proc/PID/cgroup`, or `None` if the process is gone. Fails with
-    /// `EBUSY` after the time limit.
+    /// Returns the contents of `/proc/PID/cgroup`, or fails with `EBUSY` after the time limit.
     pub fn cgroups(&self, process: &Process, waits: &WaitLimit) -> SysResult<Option<Vec<u8>>> {
         let cgroups = read_cgroup(&mut self.process_dir(process.pid)?, waits)?;
         Ok(cgroups.filter(|_| self.is_there(process)))
@@ -130,8 +128,7 @@ impl ProcSource {
         census.count(&self.procfs)
     }
 
-    /// Checks that `seen` describes pidns itself. Fails with the name of the first field that
-    /// differs from /proc.
+    /// Compares `seen` with pidns's own process, and fails with the first field that differs.
     pub fn is_viewer(&self, seen: &Process) -> Result<(), &'static str> {
         let mut shown = status::read_now(&self.procfs, seen.pid).map_err(|_| "PID")?;
         shown.namespace = self.viewer_namespace.map(NamespaceId::Inode);
@@ -251,8 +248,7 @@ impl ProcSource {
         if searches_holders(search) && !clock::shows_all_start_times() {
             note_unknown_start_times(&mut found);
         }
-        // Search the mounts after the processes, because most mount namespaces are found through a
-        // process.
+        // Search the mounts last, because processes lead to most mount namespaces.
         if search.contains(&SearchScope::Mounts) {
             mounts::search(procfs, namespace, registry, &mut found);
         }
@@ -332,15 +328,11 @@ impl FollowUp for ProcSource {
     }
 
     fn init_of(&self, namespace: &NamespaceFd) -> SysResult<Pid> {
-        // The kernel returns the init's PID in pidns's own PID namespace. In another PID namespace,
-        // this PID can belong to a different process.
+        // The kernel returns a PID of pidns's own namespace, so `procfs` must show that namespace.
         if self.procfs.own { namespace.tgid_from_pidns(Pid::INIT) } else { Err(Errno::NOTTY) }
     }
 
-    /// Finds out whether a namespace has ever had an init.
-    ///
-    /// A new thread enters the namespace and reads its own link `pid_for_children`. The kernel
-    /// shows this link only if the namespace has had an init.
+    /// Returns `true` if the namespace has ever had an init, or `None` if unknown.
     fn had_init(&self, namespace: &NamespaceFd) -> Option<bool> {
         // The new thread reads its own link, so it needs a procfs in which pidns is visible.
         let procfs = self.own.as_ref().unwrap_or(&self.procfs);
@@ -348,6 +340,7 @@ impl FollowUp for ProcSource {
         let enter_and_read = || {
             let kind = Some(LinkNameSpaceType::ProcessID);
             move_into_link_name_space(namespace.as_fd(), kind).ok()?;
+            // The kernel shows this link if the namespace has had an init.
             let link = c"thread-self/ns/pid_for_children";
             match namespace_link(procfs.fd(), link, "pid") {
                 Ok(shown) => shown.map(|inode| inode == namespace.inode()),
@@ -355,6 +348,7 @@ impl FollowUp for ProcSource {
                 Err(_) => None,
             }
         };
+        // Entering a namespace affects the calling thread, so use a temporary thread.
         thread::scope(|scope| {
             let entered = thread::Builder::new().spawn_scoped(scope, enter_and_read).ok()?;
             entered.join().ok().flatten()
@@ -363,8 +357,7 @@ impl FollowUp for ProcSource {
 
     fn init_now(&self, namespace: &NamespaceFd) -> InitNow {
         if self.viewer_namespace == Some(namespace.inode()) {
-            // pidns is a member of this namespace. All members die with the init, so the init is
-            // alive.
+            // All members of a namespace die with the init, and pidns is a living member.
             return InitNow::Living;
         }
         let Some(own) = self.own() else { return InitNow::Unknown };
@@ -375,8 +368,7 @@ impl FollowUp for ProcSource {
                 Err(Errno::SRCH) if self.is_within_viewers(namespace) => return InitNow::Absent,
                 Err(_) => return InitNow::Unknown,
             };
-            // A namespace has only one init in its lifetime. So if the kernel returns the same PID
-            // before and after pidns opens `/proc/PID`, the open directory belongs to the init.
+            // If the init still has this PID, the open `/proc/PID` belongs to the init.
             let is_init = || namespace.tgid_from_pidns(Pid::INIT) == Ok(init);
             match inits::life_of_pid(own, init, is_init) {
                 Ok(now) => return now,

@@ -27,12 +27,12 @@ pub fn is_zombie(procfs: &Procfs, process: &Process) -> bool {
     current_status(procfs, process).is_some_and(|status| matches!(status.state, 'Z' | 'X'))
 }
 
-/// Reads the status of a process again. Returns `None` if the process is gone.
+/// Reads the status of a process again, if the process still exists.
 fn current_status(procfs: &Procfs, process: &Process) -> Option<Status> {
     text_now(procfs, process).map(|text| parse::status(&text))
 }
 
-/// Reads the file `/proc/PID/status` of a process again. Returns `None` if the process is gone.
+/// Reads `/proc/PID/status` of a process again, if the process still exists.
 pub fn text_now(procfs: &Procfs, process: &Process) -> Option<Vec<u8>> {
     let mut buffer = Vec::new();
     let mut dir = ProcessDir::by_path(procfs.fd(), process.pid);
@@ -68,8 +68,7 @@ pub fn start_time_now(procfs: &Procfs, pid: Pid) -> Option<u64> {
 
 /// Builds a process from its parsed status.
 pub fn described(pid: Pid, status: Status, namespace: Option<NamespaceId>) -> Process {
-    // Before Linux 6.8, the status has no Kthread line. On such kernels, only kthreadd and its
-    // children count as kernel threads.
+    // Before Linux 6.8, the status has no Kthread line, so look for kthreadd and its children.
     let kernel_thread = status.kernel_thread.unwrap_or_else(|| {
         !status.has_memory
             && !matches!(status.state, 'Z' | 'X')
@@ -89,8 +88,7 @@ pub fn described(pid: Pid, status: Status, namespace: Option<NamespaceId>) -> Pr
     }
 }
 
-/// Returns the inode of the namespace that a link of a process shows, or `None` if the link can't
-/// be read.
+/// Returns the inode of the namespace that a link of a process shows, if readable.
 pub fn namespace_of(
     procfs: &Procfs,
     process: &Process,

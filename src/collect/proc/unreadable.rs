@@ -1,5 +1,4 @@
-//! Guesses which pipes a process has open if pidns cannot read its descriptors. An example is
-//! `sudo tee log` in the pipeline of an ordinary user.
+//! Guesses the pipes of processes with unreadable descriptors, such as `sudo tee log`.
 
 use std::os::fd::AsFd as _;
 
@@ -13,11 +12,10 @@ use crate::collect::kernel::sys::read_link;
 use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::model::{Pid, Process};
 
-/// For each process in `others` with unreadable descriptors, adds the pipes that the process may
-/// have open. `ancestry` contains pidns and its ancestors, `chain` their pipes, and `others` their
-/// other children.
+/// Adds the pipes that processes in `others` with unreadable descriptors may have open.
 ///
-/// Skips processes outside the sessions of pidns and its ancestors, because they may be daemons.
+/// `ancestry` contains pidns and its ancestors, `chain` their pipes, and `others` their other
+/// children.
 pub fn add_possible_pipes(
     procfs: &Procfs,
     ancestry: &[&Process],
@@ -26,6 +24,7 @@ pub fn add_possible_pipes(
     waits: &WaitLimit,
 ) {
     let sessions: Vec<_> = ancestry.iter().map(|it| session(procfs, it.pid)).collect();
+    // A process in another session may be a daemon.
     let may_belong =
         |pid: Pid| is_unreadable(procfs, pid) && sessions.contains(&session(procfs, pid));
     let may_belong: Vec<bool> = others.iter().map(|(it, _)| may_belong(it.pid)).collect();
@@ -42,9 +41,9 @@ pub fn add_possible_pipes(
     }
 }
 
-/// Returns `true` if pidns may not read the descriptors of a process. Reading the link `exe`
-/// requires the same permission.
+/// Returns `true` if pidns may not read the descriptors of a process.
 pub fn is_unreadable(procfs: &Procfs, pid: Pid) -> bool {
+    // Reading `exe` requires the same permission as reading descriptors.
     let link = ProcessDir::open(procfs.fd(), pid)
         .and_then(|dir| read_link(dir.as_fd(), c"exe", &mut [0; 256]).map(drop));
     matches!(link, Err(Errno::ACCESS | Errno::PERM))
@@ -55,8 +54,7 @@ struct Ancestor<'a> {
     process: &'a Process,
     is_shell: bool,
     is_readable: bool,
-    /// The pipes of this process; if unreadable, the pipes of its child, which may have inherited
-    /// them.
+    /// The pipes of this process, or of its child if this process is unreadable.
     pipes: Pipes,
 }
 
@@ -87,10 +85,10 @@ impl<'a> Pipeline<'a> {
             let is_readable = !is_unreadable(procfs, process.pid);
             let is_shell = is_shell(procfs, process, waits);
             if !is_shell {
-                // Read all descriptors, because a CI agent can use any descriptor to read the
-                // output of a step.
+                // A CI agent can use any descriptor to read the output of a step.
                 other_ends.extend(&Pipes::of_all(procfs, process.pid));
             }
+            // The child may have inherited the pipes of an unreadable process.
             let below = chain.last().filter(|_| !is_readable);
             let pipes = below.map_or(pipes, |below| &below.pipes).clone();
             chain.push(Ancestor { process, is_shell, is_readable, pipes });
@@ -101,11 +99,7 @@ impl<'a> Pipeline<'a> {
         Self { chain, open, pid_max: procfs.pid_max() }
     }
 
-    /// Returns the pipes that `process` may have open, if its descriptors are unreadable:
-    ///
-    /// - A pipe that the parent of `process` has created for itself, as in
-    ///   `exec > >(sudo tee log)`. The grandparent doesn't have this pipe.
-    /// - A pipe between two commands of a pipeline. The parent, a shell, doesn't have this pipe.
+    /// Returns the pipes that `process` may have open, if its descriptors are unreadable.
     fn possible_pipes(&self, process: &Process, others: &[(&Process, Pipes)]) -> Pipes {
         let mut possible = Pipes::default();
         let level = self.chain.iter().position(|it| process.ppid == Some(it.process.pid));
@@ -114,15 +108,15 @@ impl<'a> Pipeline<'a> {
         };
         let child = level.checked_sub(1).and_then(|it| self.chain.get(it));
         let above = self.chain.get(level + 1);
-        // If a shell replaces itself with a program (`exec`), the program inherits the shell's
-        // children. The inherited children are older than all children that the program starts or
-        // adopts later.
+        // After `exec`, the children of the former shell are older than those of the program.
         let is_first = child.is_none_or(|it| self.is_before(it.process, process) != Some(true));
         let may_have_been_shell = child.is_none() || above.is_some_and(|it| it.is_shell);
+        // The parent may have created a pipe for itself, as in `exec > >(sudo tee log)`.
         if parent.is_shell || is_first && may_have_been_shell {
             let inherited = above.filter(|it| it.is_readable).map(|it| &it.pipes);
             possible.add_other_ends(&parent.pipes, inherited, None);
         }
+        // A shell does not keep the pipe between two commands of a pipeline.
         if parent.is_shell {
             let inherited = Some(&parent.pipes).filter(|_| parent.is_readable);
             let is_sibling = |it: &&Process| it.ppid == process.ppid && it.pid != process.pid;

@@ -1,5 +1,4 @@
-//! Finds out whether a tracer, a stuck thread, or a frozen cgroup keeps a process from running or
-//! exiting.
+//! Finds tracers, stuck threads and frozen cgroups that block a process.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -19,15 +18,13 @@ use crate::collect::kernel::sys::{read, read_own};
 use crate::collect::parse::{self, CgroupMount};
 use crate::model::{FrozenCgroup, Pid, Process, StoppedBy};
 
-/// Kernel functions in which a thread waits until SIGKILL or an event (`TASK_KILLABLE`). /proc
-/// shows such a wait as uninterruptible sleep.
+/// Kernel functions in which SIGKILL ends an uninterruptible sleep (`TASK_KILLABLE`).
 ///
 /// Only the beginning of a name is compared, because a compiler may add a suffix. The list also
 /// contains callers, because a compiler may inline a function. Names that contain `killable` need
 /// no entry.
 ///
-/// `request_wait_answer` (FUSE) and `p9_client_rpc` (9P) are not in the list, because they may
-/// continue to wait after SIGKILL.
+/// `request_wait_answer` (FUSE) and `p9_client_rpc` (9P) may continue to wait after SIGKILL.
 const KILLABLE: [&[u8]; 16] = [
     // `vfork(2)` waits until the child executes a program or exits.
     b"wait_for_vfork_done",
@@ -57,8 +54,7 @@ const KILLABLE: [&[u8]; 16] = [
     b"ceph_mdsc_wait_request",
 ];
 
-/// Maximum number of different cgroup files to read for one process. In cgroup version 1, each
-/// thread can be in a different cgroup.
+/// Maximum number of different cgroup files to read for one process.
 const MAX_CGROUPS: usize = 64;
 
 /// Maximum number of cgroups to read from a cgroup to the root cgroup.
@@ -77,8 +73,7 @@ fn process_of(procfs: &Procfs, tid: Pid) -> Pid {
     read.ok().and_then(|()| parse::thread_group(&status)).unwrap_or(tid)
 }
 
-/// Returns the reason why all living threads of a process are stopped, or `None` if a thread is not
-/// stopped.
+/// Returns the reason why a process is stopped, if all its living threads are stopped.
 pub fn stopped_by(procfs: &Procfs, process: &Process) -> Option<StoppedBy> {
     let (mut stopped, mut running) = (None, false);
     for_each_status(procfs, process, |_, _, text| match parse::status(text).state {
@@ -103,8 +98,7 @@ pub enum Sleep {
     Unkillable,
 }
 
-/// Returns how a process sleeps if all its living threads are in uninterruptible sleep, or `None`
-/// otherwise.
+/// Returns the kind of sleep, if all living threads are in uninterruptible sleep.
 pub fn sleep(procfs: &Procfs, process: &Process) -> Option<Sleep> {
     const SIGKILL: u64 = 1 << 8;
     let (mut sleep, mut awake) = (None, false);
@@ -148,8 +142,7 @@ pub fn uninterruptible_sleeps(procfs: &Procfs, process: &Process) -> Sleeps {
     read.map_or_else(Sleeps::new, |()| sleeps)
 }
 
-/// Calls `visit` with the TID, the directory and the status of each thread. Returns `None` if the
-/// threads can't be listed, or if the process has exited.
+/// Calls `visit` with the TID, the directory and the status of each thread.
 fn for_each_status(
     procfs: &Procfs,
     process: &Process,
@@ -167,8 +160,7 @@ fn for_each_status(
     is_there(procfs, process).then_some(())
 }
 
-/// Returns `true` if SIGKILL can end the sleep of a thread. Checks the kernel function in which the
-/// thread sleeps (`wchan`).
+/// Returns `true` if SIGKILL can end the sleep of a thread.
 fn sleeps_killably(task: BorrowedFd<'_>) -> bool {
     let mut function = Vec::new();
     read(task, c"wchan", &mut function).is_ok()
@@ -176,7 +168,7 @@ fn sleeps_killably(task: BorrowedFd<'_>) -> bool {
             || memmem::find(&function, b"killable").is_some())
 }
 
-/// Finds frozen cgroups. Caches the results, because thousands of processes can be in one cgroup.
+/// A search for frozen cgroups that caches its results.
 #[derive(Debug)]
 pub struct Freezer {
     /// The cgroup hierarchies.
@@ -186,9 +178,9 @@ pub struct Freezer {
 }
 
 impl Freezer {
-    /// Finds the cgroup hierarchies in pidns's own mount namespace, so that the user's shell can
-    /// use the paths of frozen cgroups.
+    /// Finds the cgroup hierarchies in pidns's own mount namespace.
     pub fn of_viewer() -> Self {
+        // The user's shell can use the paths of pidns's own mount namespace.
         let table = read_own(c"self/mountinfo").unwrap_or_default();
         let mounts = parse::cgroup_mounts(&table, "freezer").collect();
         Self { mounts, known: Mutex::default() }
@@ -198,6 +190,7 @@ impl Freezer {
     pub fn frozen_cgroups(&self, procfs: &Procfs, process: &Process) -> Vec<FrozenCgroup> {
         let Ok(dir) = ProcessDir::open(procfs.fd(), process.pid) else { return Vec::new() };
         let mut cgroups: Vec<Vec<u8>> = Vec::new();
+        // In cgroup version 1, each thread can be in a different cgroup.
         let visit = |_, task: OwnedFd| {
             let mut text = Vec::new();
             if cgroups.len() < MAX_CGROUPS
@@ -221,8 +214,7 @@ impl Freezer {
         found
     }
 
-    /// Returns `true` if the version 2 cgroup of a process is frozen. `cgroups` is its
-    /// `/proc/PID/cgroup`.
+    /// Returns `true` if `cgroups` (`/proc/PID/cgroup`) names a frozen version 2 cgroup.
     pub fn is_frozen_cgroup(&self, cgroups: &[u8]) -> bool {
         let mut mounts = self.mounts.iter().filter(|it| it.is_v2());
         let found = mounts.find_map(|it| Some((it, it.cgroup(cgroups)?)));
@@ -233,8 +225,7 @@ impl Freezer {
         events.is_some_and(|events| memmem::find(&events, b"frozen 1").is_some())
     }
 
-    /// Returns the frozen cgroups among the cgroups of a thread and their ancestors. `cgroups` is
-    /// the contents of `/proc/PID/task/TID/cgroup`.
+    /// Returns the frozen cgroups among those in `/proc/PID/task/TID/cgroup` and their ancestors.
     fn frozen(&self, cgroups: Vec<u8>) -> Vec<FrozenCgroup> {
         // A panic can't leave the map half changed, so a poisoned lock can still be used.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -252,8 +243,7 @@ impl Freezer {
     }
 }
 
-/// Returns the frozen cgroups among the cgroup at `path` and its closest ancestors. Reads at most
-/// [`MAX_LEVELS`] cgroups.
+/// Returns the frozen cgroups among the cgroup at `path` and its closest ancestors.
 fn frozen_above(mount: &CgroupMount, path: &[u8]) -> Vec<FrozenCgroup> {
     let (point, path) = (OsStr::from_bytes(&mount.point), OsStr::from_bytes(path));
     // The root cgroup has neither of these files, because it can't be frozen.
@@ -270,12 +260,12 @@ fn frozen_above(mount: &CgroupMount, path: &[u8]) -> Vec<FrozenCgroup> {
     above.map(name).collect()
 }
 
-/// Returns `true` if SIGTERM does not end a process. For an init that neither handles nor blocks
-/// SIGTERM, the kernel drops the signal.
+/// Returns `true` if SIGTERM does not end a process.
 pub fn ignores_sigterm(procfs: &Procfs, process: &Process) -> bool {
     const SIGTERM: u64 = 1 << 14;
     let Some(status) = text_now(procfs, process) else { return false };
     let has = |name: &[u8]| parse::signals(&status, name).is_some_and(|set| set & SIGTERM != 0);
     let is_init = process.nspid.last() == Some(&Pid::INIT);
+    // The kernel drops SIGTERM if an init neither handles nor blocks the signal.
     has(b"SigIgn:") || (is_init && !has(b"SigCgt:") && !has(b"SigBlk:"))
 }

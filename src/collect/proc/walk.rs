@@ -16,8 +16,7 @@ use crate::collect::kernel::blocked;
 use crate::collect::registry::descriptors_for_reading;
 use crate::model::Pid;
 
-/// Maximum number of processes in a batch for one thread. Larger batches distribute the work less
-/// evenly, and smaller batches take longer to hand over.
+/// Maximum number of processes in a batch, a trade-off between even load and overhead.
 const MAX_BATCH: usize = 32;
 
 /// Minimum batch size for processes that are slow to read (see [`read`]).
@@ -26,8 +25,7 @@ const MIN_BATCH: usize = 16;
 /// Number of batches that can be queued for each helper thread.
 const WAITING_BATCHES: usize = 4;
 
-/// Delay before helper threads are started. On an idle host, one thread finishes the scan within
-/// this delay.
+/// Delay before helper threads start, long enough to scan an idle host without them.
 const HELPERS_AFTER: Duration = Duration::from_millis(1);
 
 /// Size of the descriptor table before helper threads start (see [`grow_descriptor_table`]).
@@ -38,24 +36,20 @@ const DESCRIPTORS_PER_THREAD: u64 = 16;
 
 type Batch = Vec<Target>;
 
-/// Reads every process that the procfs lists. The result is sorted by PID.
+/// Reads every process that the procfs lists, and sorts the result by PID.
 pub fn walk(scan: Scan<'_>) -> SysResult<ScanFindings> {
     read_batches(scan, MAX_BATCH, scan.procfs.pids()?)
 }
 
-/// Reads the given processes. The result is sorted by PID.
+/// Reads the given processes, and sorts the result by PID.
 pub fn read(scan: Scan<'_>, pids: &[Pid]) -> ScanFindings {
-    // These processes are slow to read, so even a small batch is worth handing to a helper thread.
+    // These processes are slow to read, so use smaller batches.
     let size = (pids.len() / 8).clamp(MIN_BATCH, MAX_BATCH);
-    // Listing the PIDs cannot fail here, because they are known. An error means that the work of
-    // this thread was abandoned, so the result is not needed.
+    // If pidns no longer waits for this thread, an empty result will do.
     read_batches(scan, size, pids.iter().map(|&pid| Ok(pid))).unwrap_or_default()
 }
 
-/// Reads processes while their PIDs are being listed.
-///
-/// The calling thread queues the PIDs in batches for the helper threads. If the queue is full, the
-/// calling thread reads the next batch itself.
+/// Reads processes while the calling thread still lists their PIDs.
 fn read_batches(
     scan: Scan<'_>,
     size: usize,
@@ -87,6 +81,7 @@ fn read_batches(
             if batch.is_empty() {
                 break;
             }
+            // If the queue is full, this thread reads the batch itself.
             match sender.try_send(batch) {
                 Ok(()) => {}
                 Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) => {
@@ -104,7 +99,7 @@ fn read_batches(
     })
 }
 
-/// The part of the processes that one call of a `list` function lists (see [`read_while_listing`]).
+/// The processes that one call of `list` covers (see [`read_while_listing`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
     /// All processes.
@@ -115,11 +110,9 @@ pub enum Share {
     Second,
 }
 
-/// Lists processes with `list`, and reads each process as soon as it is listed. Returns the results
-/// of all calls of `list`, and the processes sorted by PID.
+/// Lists processes with `list`, and reads each process as soon as it is listed.
 ///
-/// Two threads call `list`, each for one half of the processes. If no second thread can be started,
-/// `list` is called once for all processes.
+/// Returns the result of each call of `list`, and the processes sorted by PID.
 pub fn read_while_listing<T: Send>(
     scan: Scan<'_>,
     list: impl Fn(Share, &dyn Fn(Target)) -> T + Sync,
@@ -131,8 +124,7 @@ pub fn read_while_listing<T: Send>(
     thread::scope(|scope| {
         let mut helpers = Vec::new();
         for _ in 0..helper_count(scan) {
-            // If the helper thread receives a `Sender` through `start`, it first lists processes.
-            // If `start` is dropped, it only reads processes.
+            // A helper thread lists processes first if it receives a `Sender` through `start`.
             let (start, started) = mpsc::channel();
             let help = move || {
                 let listed = started.recv().ok().map(|sender| list(Share::Second, sender));
@@ -142,7 +134,7 @@ pub fn read_while_listing<T: Send>(
                 helpers.push((start, helper));
             }
         }
-        // Only the first helper thread lists processes. All helper threads read processes.
+        // If a helper thread lists the second half, this thread lists the first half.
         let share = match helpers.first() {
             Some((start, _)) if start.send(sender.clone()).is_ok() => Share::First,
             _ => Share::Whole,
@@ -169,16 +161,16 @@ fn read_received(mut worker: Worker<'_>, batches: &Mutex<Receiver<Batch>>) -> Sc
     worker.finish()
 }
 
-/// Sorts the processes by PID. A stable sort is fast, because the list consists of a few sorted
-/// runs.
+/// Sorts the processes by PID.
 fn sorted(mut found: ScanFindings) -> ScanFindings {
+    // A stable sort is fast, because the list consists of a few sorted runs.
     found.processes.sort_by_key(|process| process.pid);
     found
 }
 
-/// Returns the number of helper threads to start, and enlarges the descriptor table for them. Too
-/// many threads would only wait for each other in the kernel.
+/// Returns the number of helper threads, and enlarges the descriptor table for them.
 fn helper_count(scan: Scan<'_>) -> usize {
+    // More threads would wait for each other in the kernel.
     let useful = thread::available_parallelism().map_or(1, |cores| cores.get().min(8));
     let affordable = descriptors_for_reading() / DESCRIPTORS_PER_THREAD;
     let threads = usize::try_from(affordable).unwrap_or(useful).clamp(1, useful);
@@ -188,11 +180,9 @@ fn helper_count(scan: Scan<'_>) -> usize {
     threads - 1
 }
 
-/// Makes the kernel allocate a large descriptor table for this process.
-///
-/// Must be called before other threads start. In a process with several threads, the kernel waits a
-/// few milliseconds each time the table grows.
+/// Enlarges the descriptor table of this process, which must be done before threads start.
 pub fn grow_descriptor_table(fd: impl AsFd) {
+    // With several threads, the kernel waits some milliseconds each time the table grows.
     let limit = getrlimit(Resource::Nofile).current.map_or(DESCRIPTORS, |it| it.min(DESCRIPTORS));
     if let Some(last) = limit.checked_sub(1).and_then(|last| i32::try_from(last).ok()) {
         let _ = rustix::io::fcntl_dupfd_cloexec(fd, last);

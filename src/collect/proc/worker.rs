@@ -1,5 +1,4 @@
-//! Reads the processes that are assigned to one thread of a scan, and reads a process again if it
-//! changed meanwhile.
+//! Reads the processes that one thread of a scan receives, and repeats failed reads.
 
 use std::time::{Duration, Instant};
 
@@ -10,12 +9,10 @@ use super::process::ProcessReader;
 use super::scan::{Scan, Target};
 use crate::model::{DiagnosticCode, Pid};
 
-/// Delays of the second and the third retry, measured from the first attempt to read a process. The
-/// first retry has no fixed delay.
+/// Delays of the second and the third retry, measured from the first attempt.
 const RETRIES: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(600)];
 
-/// Maximum number of extra rounds after the last regular attempt. During `execve(2)`, a process can
-/// seem to be gone (`ESRCH`), so each extra round reads such processes again.
+/// Maximum number of extra rounds for processes that `execve(2)` may hide (`ESRCH`).
 const MAX_LATE_ROUNDS: usize = 16;
 
 /// Reads processes in one thread of a scan.
@@ -27,7 +24,7 @@ pub struct Worker<'a> {
     late_rounds: usize,
     /// Processes that must be read again.
     retry: Vec<Target>,
-    /// Time of the last failed first attempt. The delays in [`RETRIES`] start at this time.
+    /// Time of the last failed first attempt, from which [`RETRIES`] are measured.
     last_added: Instant,
 }
 
@@ -35,8 +32,7 @@ pub struct Worker<'a> {
 enum Attempt {
     First,
     Retry,
-    /// The last regular attempt, or an extra round. Accepts the result even if it looks
-    /// inconsistent.
+    /// The last regular attempt or an extra round, which accepts inconsistent results.
     Final,
 }
 
@@ -52,7 +48,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Reads the given processes. [`finish`](Self::finish) repeats failed reads.
+    /// Reads the given processes, and leaves failed reads to [`finish`](Self::finish).
     pub fn read(&mut self, targets: impl IntoIterator<Item = Target>) {
         for Target { pid, none_open_since, init } in targets {
             match init.and_then(|init| self.reader.confirm_init(*init)) {
@@ -63,11 +59,9 @@ impl<'a> Worker<'a> {
     }
 
     /// Reads the processes in `retry` again, and returns the results for all processes.
-    ///
-    /// During `execve(2)`, the kernel may still show the old leader, which is exiting. A read can
-    /// then fail or return wrong data.
     pub fn finish(mut self) -> ScanFindings {
         self.attempt = Attempt::Retry;
+        // During `execve(2)`, the exiting old leader can make a read fail or return wrong data.
         while !self.retry.is_empty() {
             for Target { pid, none_open_since, .. } in std::mem::take(&mut self.retry) {
                 self.read_process(pid, none_open_since);
@@ -98,8 +92,7 @@ impl<'a> Worker<'a> {
             Err(errno) => errno,
         };
         let is_passing = match errno {
-            // No process has this PID. During `execve(2)`, this error is temporary. If the second
-            // attempt also fails, the process has exited.
+            // During `execve(2)`, the first attempt can fail although the process exists.
             Errno::NOENT => self.attempt == Attempt::First,
             Errno::SRCH if self.late_rounds < MAX_LATE_ROUNDS => true,
             Errno::XDEV | Errno::AGAIN => !is_final,
