@@ -17,8 +17,8 @@ use crate::model::{self, Criterion, NamespaceId, Observer, Procfs, keywords};
 keywords! {
     /// Kind of record in the output of `pidns -f ndjson`.
     pub enum SnapshotRecordKind("record_kind", "record of kind", "records of kind") {
-        /// All fields of the document except its lists `namespaces`, `processes`, `limits` and
-        /// `diagnostics`. There is exactly one such record for each snapshot.
+        /// All fields of the document except `namespaces`, `processes`, `limits` and `diagnostics`.
+        /// Each snapshot has exactly one record of this kind.
         Snapshot = "snapshot",
         /// An entry in the list `namespaces`.
         Namespace = "namespace",
@@ -31,12 +31,13 @@ keywords! {
     }
 }
 
-/// A line of `pidns -f ndjson`: one part of one host's snapshot. Lines from several hosts may be
-/// mixed in any order. `record` is the kind of the record. The data is in the field named after
-/// this kind, in the same form as in the document. Each snapshot has one record of kind `snapshot`,
-/// whose field `counts` contains the number of records of every other kind. Later 1.x versions of
-/// the schema may add fields, but will never rename or remove a field, or change its type. Readers
-/// must ignore unknown fields, and records of unknown kinds.
+/// A line of `pidns -f ndjson`. Each line is a record with one part of a host's snapshot. The lines
+/// of several hosts may be mixed in any order. The field `record` is the kind of the record. The
+/// data is in the field named after this kind, in the same form as in the document. Each snapshot
+/// has one record of kind `snapshot`. The field `counts` of that record contains the number of
+/// records of every other kind. Later 1.x versions of the schema may add fields. Existing fields
+/// will stay, with the same names and types. Readers must ignore unknown fields, and records of
+/// unknown kinds.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -77,7 +78,7 @@ pub struct SnapshotSummary {
     pub generator: Generator,
     /// The procfs that was read.
     pub procfs: Procfs,
-    /// The pidns process that took the snapshot; null if the procfs does not show it.
+    /// The pidns process that took the snapshot, or null if the procfs does not show it.
     pub observer: Option<Observer>,
     /// The places that were searched for namespaces.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
@@ -85,10 +86,9 @@ pub struct SnapshotSummary {
     /// The requested process details.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub details: Vec<Word<model::Detail>>,
-    /// The filters applied since the scan; empty if the snapshot is not filtered.
+    /// The filters applied since the scan, or an empty list if there are none.
     pub selected: Vec<Criterion>,
-    /// False if pidns may have missed something in the places that it searched, or if it inferred
-    /// facts that the kernel did not report.
+    /// False if something may be missing in the searched places, or if a fact is inferred.
     pub complete: bool,
     /// The topmost visible namespaces, sorted by ID.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
@@ -97,8 +97,7 @@ pub struct SnapshotSummary {
     pub counts: Counts,
 }
 
-/// The number of records of each kind, except `snapshot`. Readers can use these numbers to detect
-/// lost records.
+/// The number of records of each kind except `snapshot`, to detect lost records.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "counts"))]
@@ -107,15 +106,14 @@ pub struct Counts {
     pub namespace: usize,
     /// Number of records of kind `process`.
     pub process: usize,
-    /// Number of records of kind `limit`; null if limits were not requested.
+    /// Number of records of kind `limit`, or null if limits were not requested.
     #[serde(default)]
     pub limit: Option<usize>,
     /// Number of records of kind `diagnostic`.
     pub diagnostic: usize,
 }
 
-/// Writes the NDJSON records of a graph: first the record of kind `snapshot`, then the records for
-/// the lists. Stops at the first error from `write`.
+/// Writes the NDJSON records of a graph, and returns the first error from `write`.
 pub fn write_records<E>(
     graph: &PidGraph,
     write: impl FnMut(&Record<'_, SnapshotContent<'_>>) -> Result<(), E>,

@@ -1,5 +1,4 @@
-//! The serde type of the output of `pidns translate`: the PID of a process in another PID
-//! namespace.
+//! The serde type for the JSON output of `pidns translate`.
 
 use serde::Serialize;
 
@@ -8,10 +7,10 @@ use crate::model;
 /// Schema version of the translations that this program writes.
 const TRANSLATION_VERSION: &str = "1.0";
 
-/// A process's PID in another PID namespace, as written by `pidns translate -f json`. For several
-/// PIDs, the output is a sequence of such objects. Each object is on one line, unless the output is
-/// indented. Later 1.x versions of the schema may add fields, but will never rename or remove a
-/// field, or change its type.
+/// A process's PID in another PID namespace, as written by `pidns translate -f json`. The output
+/// for several PIDs is a sequence of these objects, not an array. Each object is on one line,
+/// unless the output is indented. Later 1.x versions of the schema may add fields. Existing fields
+/// will stay, with the same names and types.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Translation<'a> {

@@ -12,8 +12,7 @@ pub fn too_large() -> Invalid {
     Invalid::at("", format!("larger than {} MiB", MAX_SIZE >> 20))
 }
 
-/// If the document and this program have different schema versions, adds both versions to an error.
-/// This difference may be the cause of the error.
+/// Adds the schema versions of the document and the program to the error, if they differ.
 pub fn with_version(error: Invalid, version: &str) -> Invalid {
     if version == SCHEMA_VERSION {
         return error;
@@ -27,8 +26,7 @@ pub fn with_version(error: Invalid, version: &str) -> Invalid {
 pub fn check_version(version: &str) -> Result<(), Invalid> {
     let minor = version.strip_prefix("1.").unwrap_or_default();
     let is_number = minor.bytes().all(|it| it.is_ascii_digit());
-    // The minor version must be a number without leading zeros. Its length is limited, because
-    // error messages quote the version.
+    // Limit the length of the minor version, because error messages quote the version.
     if matches!(minor.len(), 1..=9) && is_number && (minor == "0" || !minor.starts_with('0')) {
         return Ok(());
     }

@@ -1,5 +1,4 @@
-//! Serde types for the records of `pidns watch`. The doc comments are the descriptions in the
-//! published schema.
+//! Serde types for the records of `pidns watch`, with doc comments for the published schema.
 
 use serde::Serialize;
 
@@ -24,7 +23,7 @@ pub struct WatchHeader {
     generator: Generator,
     /// Time in seconds from the start of one scan to the start of the next.
     interval: f64,
-    /// The rules given with --until. The watch ends when a new problem matches a rule.
+    /// The rules given with --until, which end the watch if a new problem matches a rule.
     until: Vec<String>,
     /// Time in seconds after which the watch ends (--for), or null.
     #[serde(rename = "for")]
@@ -45,7 +44,7 @@ pub struct WatchHeader {
 struct Caveat {
     /// Machine-readable code of the caveat.
     code: Word<model::WatchCaveat>,
-    /// Human-readable description. Its wording may change at any time.
+    /// Human-readable description, which may change at any time.
     message: &'static str,
 }
 
@@ -55,18 +54,18 @@ struct Caveat {
 pub struct Notice {
     /// Machine-readable code of the notice.
     code: Word<NoticeCode>,
-    /// Human-readable description. Its wording may change at any time.
+    /// Human-readable description, which may change at any time.
     message: String,
-    /// Number of rounds or problems in the message; null if the message contains no number.
+    /// Number of rounds or problems in the message, or null if the message contains no number.
     count: Option<u64>,
-    /// Paths of the files that pidns has written. Bytes that are not UTF-8 are replaced by U+FFFD.
+    /// Paths of the files that pidns wrote, with U+FFFD for invalid UTF-8.
     files: Vec<String>,
 }
 
 keywords! {
     /// Kind of record in the output of `pidns watch -f ndjson`.
     pub enum WatchRecordKind("watch_record_kind", "record of kind", "records of kind") {
-        /// The first record: the beginning of the watch.
+        /// The first record, written at the start of the watch.
         Watch = "watch",
         /// A namespace that appeared, disappeared or changed.
         NamespaceChange = "namespace_change",
@@ -79,7 +78,7 @@ keywords! {
     }
 }
 
-/// The content of a record. [`DatedContent`] adds the field `since` to it.
+/// The content of a record, except the field `since`.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -97,16 +96,15 @@ pub enum WatchContent<'a> {
     Notice(Notice),
 }
 
-/// A line of `pidns watch -f ndjson`. `record` is the kind of the record. The data is in the field
-/// named after this kind. Changes have the same form as in `pidns diff -f json`, and findings as in
-/// `pidns check -f json`. Later 1.x versions of the schema may add fields, but will never rename or
-/// remove a field, or change its type. Readers must ignore unknown fields, and records of unknown
-/// kinds.
+/// A line of `pidns watch -f ndjson`. The field `record` is the kind of the record. The data is in
+/// the field named after this kind. Changes have the same form as in `pidns diff -f json`. Findings
+/// have the same form as in `pidns check -f json`. Later 1.x versions of the schema may add fields.
+/// Existing fields will stay, with the same names and types. Readers must ignore unknown fields,
+/// and records of unknown kinds.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DatedContent<'a> {
-    /// For a change: start time of the previous scan. The change happened between the two scans.
-    /// Null for other records.
+    /// Start time of the last scan before the change, or null if the record is not a change.
     since: Option<Timestamp>,
     #[serde(flatten)]
     content: WatchContent<'a>,
@@ -126,8 +124,7 @@ impl RecordContent for DatedContent<'_> {
     }
 }
 
-/// Writes the records of a round. `explain` supplies the text for each finding. Stops at the first
-/// error from `write`.
+/// Writes the records of a round, and returns the first error from `write`.
 pub fn write_watch_records<E>(
     round: &Round<'_>,
     explain: impl Fn(&Check, &model::Finding) -> Explained,

@@ -53,8 +53,7 @@ pub fn namespaces(graph: &PidGraph) -> impl Iterator<Item = Namespace> + Clone {
     graph.tree().into_iter().map(move |(it, _)| namespace(graph, it))
 }
 
-/// Converts a namespace to the serde type. The graph supplies its level, parent, children and
-/// members.
+/// Converts a namespace of this graph to the serde type.
 pub fn namespace(graph: &PidGraph, namespace: &model::Namespace) -> Namespace {
     let members: Vec<_> = graph.members(namespace).iter().map(|member| member.pid).collect();
     Namespace {
