@@ -9,15 +9,14 @@ use crate::wording::run::{describe_leftover, run_heading};
 
 /// The findings of `check` or `run`, each with its description.
 pub struct CiFindings<'a> {
-    /// The verb (subcommand) of pidns: `check` or `run`.
+    /// The subcommand of pidns (`check` or `run`).
     pub verb: &'static str,
     /// The codes that `verb` can report.
     pub codes: Vec<CheckCode>,
-    /// A summary of all findings: one sentence without a full stop.
+    /// A summary of all findings in one sentence, without a full stop.
     pub summary: String,
     pub findings: Vec<(Finding, FindingText)>,
-    /// Returns the graph to show with the findings. Returns `None` if the command of `pidns run`
-    /// left nothing behind.
+    /// Returns the graph to show with the findings, or `None` for a run without leftovers.
     pub branches: Box<dyn Fn() -> Option<PidGraph> + 'a>,
 }
 

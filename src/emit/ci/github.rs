@@ -1,7 +1,4 @@
-//! Writes findings as workflow commands for GitHub Actions. GitHub shows them as annotations.
-//!
-//! Escapes the same characters as `escapeData` and `escapeProperty` in GitHub's toolkit:
-//! <https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts>.
+//! Writes findings as GitHub Actions workflow commands, which GitHub shows as annotations.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,8 +12,7 @@ use crate::wording::phrase::Count;
 /// Maximum number of errors, and of warnings, that GitHub shows for a step.
 const ANNOTATIONS: usize = 10;
 
-/// Writes errors and warnings, at most ten of each. If there are more than ten errors, the tenth
-/// gives the number of omitted errors for each code. The same applies to warnings.
+/// Writes at most ten errors and at most ten warnings.
 pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
     for (verdict, command) in [(Verdict::Deny, "error"), (Verdict::Warn, "warning")] {
         let of_verdict = || all.findings.iter().filter(|(finding, _)| finding.verdict == verdict);
@@ -31,6 +27,7 @@ pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
         for finding in findings.iter().filter(|finding| !shown.contains(finding)) {
             *left_out.entry(finding.code).or_default() += 1;
         }
+        // The last annotation counts the omitted findings of each code.
         if !left_out.is_empty() {
             let counts: Vec<_> = left_out
                 .iter()
@@ -43,12 +40,12 @@ pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Selects the findings to annotate. If there are too many, takes one finding of each code in turn,
-/// and leaves one annotation for the number of omitted findings.
+/// Selects the findings to annotate.
 fn shown(findings: &[Finding]) -> BTreeSet<Finding> {
     if findings.len() <= ANNOTATIONS {
         return findings.iter().copied().collect();
     }
+    // Rank the findings within each code, to take one finding of each code in turn.
     let mut ranks: BTreeMap<CheckCode, usize> = BTreeMap::new();
     let mut ranked: Vec<_> = findings
         .iter()
@@ -59,10 +56,11 @@ fn shown(findings: &[Finding]) -> BTreeSet<Finding> {
         })
         .collect();
     ranked.sort_unstable();
+    // Leave one annotation for the number of omitted findings.
     ranked.into_iter().map(|(_, finding)| finding).take(ANNOTATIONS - 1).collect()
 }
 
-/// The message of a workflow command. `Display` escapes the message.
+/// The message of a workflow command, which `Display` escapes.
 struct Data<'a>(&'a str);
 
 impl fmt::Display for Data<'_> {
@@ -71,7 +69,7 @@ impl fmt::Display for Data<'_> {
     }
 }
 
-/// A property of a workflow command. `Display` escapes the property.
+/// A property of a workflow command, which `Display` escapes.
 struct Property<'a>(&'a str);
 
 impl fmt::Display for Property<'_> {
@@ -80,6 +78,7 @@ impl fmt::Display for Property<'_> {
     }
 }
 
+/// Escapes characters in the same way as `escapeData` in GitHub's `actions/toolkit`.
 fn escape(text: &str, escaped: &[char], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for c in text.chars() {
         if escaped.contains(&c) {

@@ -1,5 +1,4 @@
-//! Writes findings as JUnit XML, with one test case for each code. If the policy denies a finding
-//! with a code, its test case fails. Warnings are in the `system-out` of the test case.
+//! Writes findings as JUnit XML, with one test case for each code.
 
 use std::io::{self, Write};
 

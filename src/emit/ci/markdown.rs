@@ -1,5 +1,4 @@
-//! Writes findings for the summary of a CI job: a Markdown table, followed by a Mermaid diagram of
-//! the namespaces and processes with problems.
+//! Writes findings as Markdown with a Mermaid diagram, for the summary of a CI job.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -13,13 +12,13 @@ use crate::wording::finding::FindingText;
 /// Maximum number of rows in the table.
 const ROWS: usize = 500;
 
-/// Maximum size in bytes. GitHub rejects a job summary of more than 1 MiB.
+/// Maximum size of a job summary on GitHub, in bytes.
 const SIZE: usize = 1 << 20;
 
 /// Number of bytes reserved for all lines outside the table and the diagram.
 const OTHER_LINES: usize = 1000;
 
-/// Writes a heading. If there are findings, also writes a table and a diagram.
+/// Writes a heading, followed by a table and a diagram of any findings.
 pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "### pidns {}: {}", all.verb, Cell(&all.summary))?;
     if all.findings.is_empty() {
@@ -50,8 +49,7 @@ fn row(finding: Finding, text: &FindingText) -> String {
     format!("| {verdict} | {code} | {message} | {} |\n", advice.join("<br>"))
 }
 
-/// Returns a Mermaid code block with the namespaces of the findings. Returns an empty vector if
-/// there are none.
+/// Returns a Mermaid code block with the namespaces of the findings.
 fn picture(all: &CiFindings<'_>) -> io::Result<Vec<u8>> {
     let branches = (all.branches)().filter(|it| !it.snapshot().namespaces.is_empty());
     let Some(branches) = branches else { return Ok(Vec::new()) };
@@ -62,8 +60,7 @@ fn picture(all: &CiFindings<'_>) -> io::Result<Vec<u8>> {
     Ok(picture)
 }
 
-/// Text in a table cell. `Display` replaces ASCII punctuation with character references, because
-/// Markdown and HTML would interpret it.
+/// Text in a table cell, which `Display` escapes for Markdown and HTML.
 struct Cell<'a>(&'a str);
 
 impl fmt::Display for Cell<'_> {

@@ -1,4 +1,4 @@
-//! Formats for CI systems: GitHub annotations, JUnit XML and Markdown.
+//! Output formats for findings in CI systems.
 
 pub mod findings;
 pub mod github;

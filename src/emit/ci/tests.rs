@@ -6,8 +6,7 @@ use crate::model::{Holder, NamespaceState, Pid, Snapshot};
 use crate::query::{Check, Policy, Unsettled};
 use crate::testing::{farm, process};
 
-/// Returns the test snapshot `farm()` with a stopped init, and with twelve zombies that have a
-/// hostile name.
+/// Returns `farm()` with a stopped init and twelve zombies with hostile names.
 fn troubled() -> Snapshot {
     let mut snapshot = farm();
     let namespace = snapshot.processes[3].namespace;

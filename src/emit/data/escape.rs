@@ -1,14 +1,13 @@
 //! Escapes harmful characters in the double-quoted strings of JSON and YAML.
 //!
-//! `serde_json` escapes control characters only up to U+001F. Terminals also interpret higher
-//! control characters, and YAML readers treat some of them as line breaks.
+//! `serde_json` leaves control characters above U+001F unescaped, although terminals and YAML
+//! readers interpret them.
 
 use std::io::{self, Write};
 
 use crate::wording::sanitize::{CiCommand, is_harmful};
 
-/// The notation for characters above U+FFFF. JSON and YAML use the same escapes for all other
-/// characters.
+/// The escape notation for characters above U+FFFF.
 #[derive(Clone, Copy)]
 pub enum Notation {
     /// One escape for each half of the character's surrogate pair, as in `\ud83d\ude00`.
@@ -17,13 +16,8 @@ pub enum Notation {
     Yaml,
 }
 
-/// A writer that escapes each [harmful](is_harmful) character, and the second character of each [CI
-/// command](CiCommand). A JSON or YAML parser restores the original characters.
-///
-/// The writer does not parse the text, because these characters occur only inside strings.
-///
-/// The writer checks many bytes together, because this is faster. Callers must call
-/// [`flush`](Write::flush) at the end.
+/// A writer that escapes [harmful](is_harmful) characters and [CI commands](CiCommand). Callers
+/// must call [`flush`](Write::flush) at the end.
 pub struct Escaping<W> {
     out: W,
     notation: Notation,
@@ -32,7 +26,7 @@ pub struct Escaping<W> {
     seen: CiCommand,
 }
 
-/// Size of the buffer in bytes. A larger buffer is not faster.
+/// Size of the buffer in bytes (a larger buffer is not faster).
 const BUFFER: usize = 64 * 1024;
 
 impl<W: Write> Escaping<W> {
@@ -44,10 +38,9 @@ impl<W: Write> Escaping<W> {
     #[cold]
     fn write_buffer(&mut self) -> io::Result<()> {
         const DEL: u8 = 0x7f;
-        // If all bytes are below DEL, no character is harmful, because `serde_json` has already
-        // escaped the control characters up to U+001F. The loop has no branches, so the compiler
-        // vectorises it.
+        // The compiler vectorises this fold, because it has no branches.
         let is_ascii = self.buffer.iter().fold(0, |most, &byte| most.max(byte)) < DEL;
+        // Bytes below DEL are harmless, because `serde_json` escapes control characters.
         if is_ascii && !self.buffer.contains(&b'#') {
             self.out.write_all(&self.buffer)?;
             self.seen = CiCommand::Other;
@@ -55,6 +48,7 @@ impl<W: Write> Escaping<W> {
             let text = std::str::from_utf8(&self.buffer).map_err(io::Error::other)?;
             let mut written = 0;
             for (at, c) in text.char_indices() {
+                // Harmful characters occur only inside strings, so an escape is always valid.
                 if !self.seen.is_completed_by(c) && (c == '\n' || !is_harmful(c)) {
                     continue;
                 }

@@ -1,4 +1,4 @@
-//! Formats for programs: JSON, NDJSON, YAML and OpenMetrics.
+//! Machine-readable output formats.
 
 pub mod escape;
 pub mod json;

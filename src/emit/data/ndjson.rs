@@ -1,7 +1,4 @@
 //! Writes the document as newline-delimited JSON, one record per line.
-//!
-//! Each line is a complete JSON text. Users can concatenate the files of several hosts with `cat`,
-//! and load the result into a database or log collector without conversion.
 
 use std::io::{self, Write};
 

@@ -1,9 +1,4 @@
-//! Writes metrics in a text format that OpenMetrics 1.0 and Prometheus (0.0.4) have in common.
-//!
-//! All metrics are gauges, because gauges have the same syntax in both formats. For Prometheus, the
-//! lines `# UNIT` and `# EOF` are comments. The text is also valid for the textfile collector of
-//! node_exporter, and for `promtool check metrics`. The number of time series is small even on a
-//! host with very many namespaces.
+//! Writes metrics in the syntax that OpenMetrics 1.0 and Prometheus 0.0.4 share.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,13 +23,13 @@ pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
     let mut registry = Registry::with_prefix(env!("CARGO_PKG_NAME"));
     registry.register_collector(Box::new(Families(families(graph))));
     let mut text = String::new();
+    // Prometheus reads the lines `# UNIT` and `# EOF` of OpenMetrics as comments.
     encode(&mut text, &registry).map_err(io::Error::other)?;
     out.write_all(text.as_bytes())?;
     out.flush()
 }
 
-/// Maximum number of namespaces with their own time series for the member count. The largest
-/// namespaces come first. All other namespaces share one time series.
+/// Maximum number of namespaces with their own time series for the member count.
 const LARGEST: usize = 20;
 
 #[derive(Debug)]
@@ -59,14 +54,14 @@ enum Value {
     Percent(u32),
 }
 
-/// All metrics of a snapshot. The samples have a fixed order. In the metric types of
-/// `prometheus-client`, the order is random.
+/// Metrics with samples in a fixed order, unlike the `Family` of `prometheus-client`.
 #[derive(Debug)]
 struct Families(Vec<Family>);
 
 impl Collector for Families {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         for Family { name, help, unit, samples } in &self.0 {
+            // Gauges have the same syntax in OpenMetrics and Prometheus.
             let mut family =
                 encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
             for Sample { labels, value } in samples {
@@ -135,7 +130,7 @@ const NAMESPACE_MEMBERS: &str = "Processes that are members of the PID namespace
 const LIMIT_USED: &str = "How full the fullest limit of each kind is, 1 if the next fork or PID \
      namespace would be refused";
 
-/// Returns the highest utilization for each kind of limit. Omits kinds with unknown utilization.
+/// Returns the highest utilization of each kind of limit, if known.
 fn limits_used(limits: &[Limit]) -> Vec<Sample> {
     let fullest = |kind: &LimitKind| {
         let percent =
@@ -162,12 +157,12 @@ fn processes(graph: &PidGraph) -> Vec<Sample> {
     [false, true].map(sample).into()
 }
 
-/// Returns the number of namespaces in each state at each level. Includes zeros, because a time
-/// series should drop to 0 instead of ending.
+/// Returns the number of namespaces in each state at each level.
 fn namespaces(graph: &PidGraph) -> Vec<Sample> {
     let mut counts: BTreeMap<(Option<usize>, NamespaceState), usize> = BTreeMap::new();
     for (namespace, _) in graph.tree() {
         let level = graph.level(namespace);
+        // Include zeros, because a time series should drop to 0 instead of ending.
         for state in NamespaceState::ALL {
             *counts.entry((level, state)).or_default() += usize::from(namespace.state == state);
         }
@@ -180,12 +175,10 @@ fn namespaces(graph: &PidGraph) -> Vec<Sample> {
     counts.into_iter().map(sample).collect()
 }
 
-/// A function that returns `true` if one kind of object, such as a descriptor, keeps the namespace
-/// alive.
+/// A function that returns `true` if an object of one kind keeps the namespace alive.
 type Keeps = fn(&PidGraph, &Namespace) -> bool;
 
-/// The kinds of objects that can keep a dead namespace alive, each as a label and a function that
-/// looks for such objects.
+/// The label and the test for each kind of object that can keep a dead namespace alive.
 const KEEPERS: [(&str, Keeps); 11] = [
     ("fd", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Fd { .. }))),
     ("mount", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Mount { .. }))),
@@ -207,8 +200,7 @@ fn has_file(namespace: &Namespace, wanted: HoldingFile) -> bool {
     namespace.holders.iter().any(is_it)
 }
 
-/// Returns the number of dead namespaces that each kind of object in [`KEEPERS`] keeps alive. The
-/// last sample counts the dead namespaces without a known object that keeps them alive.
+/// Returns the number of dead namespaces that each kind of object keeps alive.
 fn dead_namespaces(graph: &PidGraph) -> Vec<Sample> {
     let is_dead = |namespace: &&Namespace| namespace.state == NamespaceState::Dead;
     let dead: Vec<&Namespace> = graph.snapshot().namespaces.iter().filter(is_dead).collect();
@@ -221,12 +213,12 @@ fn dead_namespaces(graph: &PidGraph) -> Vec<Sample> {
         sample(keeper, dead.iter().filter(|it| keeps(graph, it)).count())
     };
     let mut samples: Vec<Sample> = KEEPERS.map(of_keeper).into();
+    // Count the dead namespaces without a known object that keeps them alive.
     samples.push(sample("unseen", dead.iter().filter(|it| is_unseen(it)).count()));
     samples
 }
 
-/// Returns the member counts of the largest namespaces, and the total member count of all other
-/// namespaces.
+/// Returns the member counts of the largest namespaces, and the total of all others.
 fn members(graph: &PidGraph) -> Vec<Sample> {
     let count_of = |it: &Namespace| it.member_count.unwrap_or_else(|| graph.members(it).len());
     let namespaces = graph.snapshot().namespaces.iter();
@@ -372,8 +364,7 @@ mod tests {
         assert_eq!(members.len(), LARGEST + 1);
         assert!(members[0].starts_with("pidns_namespace_members{namespace=\"pid:[129]\","));
         assert!(members[0].ends_with("} 30"), "{}", members[0]);
-        // The last series adds up the smallest namespaces: ten namespaces with 1 to 10 members, and
-        // the host's namespace with 1 member.
+        // The last series adds up ten namespaces with 1 to 10 members, and the host's with 1.
         assert!(members[LARGEST].contains("{namespace=\"other\","), "{}", members[LARGEST]);
         assert!(members[LARGEST].ends_with("} 56"), "{}", members[LARGEST]);
     }

@@ -1,11 +1,7 @@
 //! Writes the document as YAML 1.2, with the same fields as JSON.
 //!
-//! This project has its own YAML writer, because YAML libraries do not quote strings such as `no`,
-//! `1_000`, `12:30`, `2026-11-25` and `<<`. Readers may convert these strings to another type.
-//!
-//! This writer puts all strings in double quotes. `serde_json` can escape them, because
-//! double-quoted YAML strings support all escapes of JSON. This module adds only line breaks,
-//! indentation and quotes.
+//! All strings are in double quotes. YAML libraries do not quote strings such as `no`, `1_000` and
+//! `12:30`. Some readers convert unquoted strings to another type.
 
 use std::io::{self, Write};
 
@@ -21,23 +17,23 @@ pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
     write_object(&document(graph), out)
 }
 
-/// Writes an object. Does not support other values: [`Block`] would write a space before them.
+/// Writes a value, which must serialize as an object.
 pub fn write_object(object: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     let mut out = Escaping::new(out, Notation::Yaml);
+    // At the top level, `Block` writes white space before all values except objects.
     object.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Block::default()))?;
     out.write_all(b"\n")?;
     out.flush()
 }
 
-/// Formats JSON values in the block style of YAML: one line for each entry of a collection.
+/// A `serde_json` formatter for YAML, with one line for each entry of a collection.
 #[derive(Default)]
 struct Block {
     /// The collections that enclose the current value, outermost first.
     open: Vec<Collection>,
     /// `true` if the current collection has no entries yet.
     empty: bool,
-    /// The characters of the current key so far; `None` outside a key. The buffer is necessary,
-    /// because quotes depend on the complete key.
+    /// The current key, buffered because quotes depend on the complete key.
     key: Option<String>,
 }
 
@@ -140,6 +136,7 @@ impl Formatter for Block {
         escape: CharEscape,
     ) -> io::Result<()> {
         let Some(key) = &mut self.key else {
+            // Double-quoted YAML strings support all escapes of JSON.
             return CompactFormatter.write_char_escape(writer, escape);
         };
         let mut escaped = Vec::new();
@@ -200,9 +197,9 @@ impl Formatter for Block {
     }
 }
 
-/// Returns `true` if the key needs no quotes: it consists of lower-case letters and underscores,
-/// and is not a word such as `yes` or `null`.
+/// Returns `true` if the key needs no quotes in YAML.
 fn is_plain(key: &str) -> bool {
+    // Some YAML readers convert these words to booleans or null.
     const OTHER: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
     !key.is_empty()
         && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
