@@ -78,7 +78,7 @@ impl TranslationFormat {
     /// All formats, in the order in which the help lists them.
     pub const ALL: [Self; 2] = [Self::Text, Self::Json];
 
-    /// Writes translations in this format. JSON output is a sequence of objects, not an array.
+    /// Writes translations in this format, each as one line of text or one JSON object.
     pub fn emit(
         self,
         translations: &[Translation],
@@ -255,8 +255,7 @@ impl WatchFormat {
     }
 }
 
-/// Describes a finding for a format other than text: the message, the advice, and the command that
-/// enters the namespace.
+/// Returns a finding's message, its advice, and the command that enters its namespace.
 fn describe(check: &Check, finding: &Finding) -> Explained {
     let text = finding::describe(check, finding, Symbols::UNICODE);
     (text.message, text.advice, finding::enter(check, finding))

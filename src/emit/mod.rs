@@ -1,7 +1,4 @@
-//! Writes graphs, comparisons and reports in the output formats. Each format has its own file.
-//!
-//! This module only writes to the given writer. It does not access other files, the terminal or the
-//! kernel.
+//! Writes graphs, comparisons and reports to a writer, without other access to the system.
 
 mod ci;
 mod data;

@@ -1,5 +1,4 @@
-//! Merges the two snapshots of a comparison into one tree of namespaces, for display. Only branches
-//! with a change are shown.
+//! Merges the two snapshots of a comparison into one tree of the changed branches.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,11 +10,12 @@ use crate::wording::line::Line;
 use crate::wording::phrase::{Symbols, unplaced};
 use crate::wording::report::{ReportRow, fold};
 
-/// A namespace in the merged tree. The ID is from the second snapshot. If the second snapshot does
-/// not contain the namespace, the ID is from the first.
+/// A namespace in the merged tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OverlayNode {
+    /// ID in the second snapshot.
     After(NamespaceId),
+    /// ID in the first snapshot, if the second does not contain the namespace.
     Before(NamespaceId),
 }
 
@@ -23,11 +23,11 @@ pub enum OverlayNode {
 pub struct Overlay<'a> {
     pub diff: &'a Diff,
     changes: HashMap<OverlayNode, &'a NamespaceChange>,
-    /// The changed processes in each namespace. The key is `None` if the namespace is unknown.
+    /// The changed processes in each namespace (`None` if the namespace is unknown).
     rows: HashMap<Option<OverlayNode>, Vec<ReportRow<'a>>>,
-    /// The children of each namespace. The key is `None` for the root namespaces.
+    /// The children of each namespace, and the root namespaces (key `None`).
     children: HashMap<Option<OverlayNode>, Vec<OverlayNode>>,
-    /// The nodes to show: nodes with a change, and their ancestors.
+    /// The nodes with a change, and their ancestors.
     shown: HashSet<OverlayNode>,
 }
 
@@ -122,8 +122,7 @@ impl<'a> Overlay<'a> {
         self.rows.get(&node).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Appends the heading of a namespace to `line`: its ID, and its change if there is one. For
-    /// `None`, appends a heading for processes in an unknown namespace.
+    /// Appends the heading of a namespace, or of the processes in an unknown namespace.
     pub fn heading(&self, node: Option<OverlayNode>, line: &mut Line) {
         let Some(node) = node else {
             let count = self.rows(None).iter().map(|row| row.processes.len()).sum();

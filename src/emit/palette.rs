@@ -1,14 +1,11 @@
 //! The colours of text on a terminal.
-//!
-//! No text colour is legible on all common backgrounds, so each style with a colour also sets the
-//! background. Text without a style keeps the terminal's own colours. The styles do not use the
-//! first 16 of the 256 colours, because terminals redefine them.
 
 use anstyle::{Ansi256Color, Color, Style};
 
 use crate::query::Happened;
 use crate::wording::line::Emphasis;
 
+// No colour is below 16, because terminals redefine the first 16 of the 256 colours.
 const BLACK: u8 = 16;
 const WHITE: u8 = 231;
 const DARK_GREEN: u8 = 22;
@@ -18,6 +15,7 @@ const DARK_RED: u8 = 124;
 const YELLOW: u8 = 220;
 const GREY: u8 = 240;
 
+/// Returns a style with both colours, because no text colour is legible on all backgrounds.
 const fn on(foreground: u8, background: u8) -> Style {
     Style::new()
         .fg_color(Some(Color::Ansi256(Ansi256Color(foreground))))
@@ -50,8 +48,7 @@ pub const fn change(happened: Happened) -> Style {
 mod tests {
     use super::*;
 
-    /// Returns the relative luminance (WCAG 2.1) of a colour. Panics for the first 16 colours,
-    /// whose luminance depends on the terminal.
+    /// Returns the relative luminance (WCAG 2.1) of a colour.
     fn luminance(color: Color) -> f64 {
         let Color::Ansi256(Ansi256Color(index @ 16..)) = color else {
             panic!("{color:?} looks different on every terminal")
@@ -86,7 +83,7 @@ mod tests {
 
     #[test]
     fn no_text_colour_is_legible_on_every_background() {
-        // The backgrounds to test: black, white, and the backgrounds of the two Solarized themes.
+        // Black, white, and the backgrounds of the two Solarized themes.
         let grounds = [[0x00_u8; 3], [0xff; 3], [0x00, 0x2b, 0x36], [0xfd, 0xf6, 0xe3]];
         let grounds = grounds.map(|channels| {
             let linear = channels.map(|channel| (f64::from(channel) / 255.0).powf(2.2));

@@ -1,7 +1,4 @@
-//! Escapes text in HTML-like labels and quoted attributes of Graphviz.
-//!
-//! HTML escaping libraries do not handle Graphviz's own sequences, such as `\N` for the name of a
-//! node.
+//! Escapes text for Graphviz, because HTML escaping libraries ignore sequences such as `\N`.
 
 use std::fmt::{self, Write as _};
 use std::io;
@@ -17,8 +14,7 @@ pub fn quoted(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\\n")
 }
 
-/// A writer of HTML-like labels. Names must be written with [`text`](Self::text), which escapes
-/// them.
+/// A writer of HTML-like labels for Graphviz.
 pub struct Html<'a>(pub &'a mut dyn io::Write);
 
 impl Html<'_> {
@@ -32,7 +28,7 @@ impl Html<'_> {
         self.put(format_args!("{}", Distinct(text)))
     }
 
-    /// Escapes text for labels, and writes it. The text must already be escaped for terminals.
+    /// Writes text that is already escaped for terminals, with escapes for labels.
     pub fn escaped(&mut self, text: &str) -> io::Result<()> {
         self.put(format_args!("{text}"))
     }
@@ -77,8 +73,7 @@ impl Entities<'_> {
     }
 }
 
-/// Returns the escape sequence for a byte that must be escaped in a label, or `None` for any other
-/// byte.
+/// Returns the escape sequence for a byte, or `None` if labels may contain the byte.
 fn entity(byte: u8) -> Option<&'static str> {
     match byte {
         b'&' => Some("&amp;"),

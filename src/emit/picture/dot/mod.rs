@@ -1,23 +1,10 @@
-//! Draws the hierarchy for Graphviz: one box per namespace, and edges from parents to children.
+//! Draws the hierarchy for Graphviz, with one box per namespace and edges from the parents.
 //!
-//! This project has its own DOT writer, because every box is an HTML-like label. DOT libraries do
-//! not build or escape such labels.
+//! This project has its own DOT writer, because DOT libraries do not escape HTML-like labels.
 //!
-//! Graphviz would draw a large group of siblings as one long column of nodes. Instead, the siblings
-//! share a shelf: a single node that arranges their boxes in columns. A group goes on a shelf if it
-//! has more than [`MOST_SEPARATE`] members, or if it is more than [`MOST_SEPARATE`] levels below
-//! the root. Siblings with children and siblings without children are separate groups. On a shelf,
-//! the box of a namespace contains the boxes of its children. All other namespaces are separate
-//! nodes, each with an edge from its parent.
-//!
-//! A namespace that a process keeps alive is a separate node even in a large group. On a shelf, an
-//! edge from the process to its box would cross other boxes. If the group has more than
-//! [`MOST_SEPARATE`] such namespaces, or is too deep, they also go on the shelf.
-//!
-//! The SVG contains the state of each namespace, because style sheets can then select boxes by
-//! state. The class of a node is the state. A box on a shelf is a table, and tables cannot have a
-//! class. Every box therefore has the state in the attribute `target`. Graphviz turns this
-//! attribute into a link without an address.
+//! Large or deep groups of siblings share a shelf. A shelf is one node that arranges the boxes of
+//! its namespaces in columns. Without shelves, Graphviz would draw a large group as one long
+//! column.
 
 mod escape;
 mod table;
@@ -38,8 +25,7 @@ use crate::wording::phrase::{Clipped, Count, Symbols, more_processes, unplaced};
 use escape::quoted;
 use table::{BoxTable, Boxed, LINES, PART, StateLook, shelf};
 
-/// Maximum number of siblings to draw as separate nodes, and maximum level for doing so. All other
-/// siblings share a shelf: a single node with many boxes.
+/// Maximum number and maximum level of siblings that are drawn as separate nodes.
 const MOST_SEPARATE: usize = 6;
 
 /// Writes a graph.
@@ -66,8 +52,7 @@ struct Picture<'a, 'o> {
     describe: Describe<'a>,
     graph: &'a PidGraph,
     out: &'o mut dyn Write,
-    /// Processes that keep a namespace alive. An edge connects each such process with the
-    /// namespace.
+    /// Processes with an edge to the namespace that they keep alive.
     keepers: HashSet<Pid>,
     /// The name of the node that shows each namespace.
     nodes: HashMap<NamespaceId, String>,
@@ -106,9 +91,11 @@ impl<'a> Picture<'a, '_> {
         let (leaves, trees): (Vec<_>, Vec<_>) = siblings.iter().partition(|it| is_leaf(it));
         let mut on_shelf: Vec<&Siblings<'a>> = Vec::new();
         let mut separate_nodes: Vec<&Siblings<'a>> = Vec::new();
+        // Decide separately for siblings with children and siblings without children.
         for kind in [leaves, trees] {
             let many = kind.len() > MOST_SEPARATE || level > MOST_SEPARATE;
             let (held, free): (Vec<_>, Vec<_>) = kind.into_iter().partition(|it| self.is_held(it));
+            // An edge from a process to a namespace on a shelf would cross other boxes.
             let few_held = held.len() <= MOST_SEPARATE && level <= MOST_SEPARATE;
             if many { &mut on_shelf } else { &mut separate_nodes }.extend(free);
             if many && !few_held { &mut on_shelf } else { &mut separate_nodes }.extend(held);
@@ -185,8 +172,7 @@ impl<'a> Picture<'a, '_> {
         self.out.write_all(b">];\n")?;
         let first = siblings.first().and_then(|it| it.first());
         let (Some(parent), Some(first)) = (parent, first) else { return Ok(()) };
-        // The edge ends at the left side of the node. If the node has only one box, the edge ends
-        // at the heading of that box.
+        // The edge to a node with a single box ends at the heading of the box.
         let headport = match siblings {
             [_] => format!("{}:w", port(first.id)),
             _ => "w".to_owned(),
@@ -194,8 +180,7 @@ impl<'a> Picture<'a, '_> {
         self.edge(parent, &node, &headport, first)
     }
 
-    /// Creates the box for a namespace, or for several namespaces that are folded into one box. If
-    /// `on_shelf` is `true`, the box also contains the boxes of the child namespaces.
+    /// Creates the box for a namespace, or for several namespaces that are folded.
     fn boxed(
         &mut self,
         siblings: &Siblings<'a>,
@@ -214,6 +199,7 @@ impl<'a> Picture<'a, '_> {
             // Set the attributes on the table of the box, because the node has several boxes.
             table.attribute("id", &namespace.id.text())?;
             table.attribute("tooltip", &self.tooltip(siblings))?;
+            // Style sheets select boxes by `target`, because a table cannot have a class.
             table.attribute("target", &class(namespace))?;
         }
         table.start(&port(namespace.id))?;
@@ -311,8 +297,7 @@ impl<'a> Picture<'a, '_> {
             let Some(node) = self.nodes.get(&namespace.id) else { continue };
             let mut drawn = HashSet::new();
             for pid in self.describe.kept_by(namespace).iter().filter_map(KeptBy::pid) {
-                // If a process keeps the namespace alive through several descriptors, draw only one
-                // edge.
+                // Draw only one edge for a process with several descriptors of the namespace.
                 if !drawn.insert(pid) {
                     continue;
                 }
@@ -327,8 +312,7 @@ impl<'a> Picture<'a, '_> {
         Ok(())
     }
 
-    /// Returns a tooltip with the details that are not in the box. Truncates long names, because
-    /// Graphviz limits a line of its input to 16 KiB.
+    /// Returns a tooltip with the details that are not in the box.
     fn tooltip(&self, siblings: &Siblings<'a>) -> String {
         let namespaces: &[&Namespace] = match siblings {
             Siblings::One(namespace) => &[namespace],
@@ -340,6 +324,7 @@ impl<'a> Picture<'a, '_> {
             let _ = write!(text, "{}{}", if index == 0 { "" } else { "\n" }, namespace.id);
             if let Some(container) = &namespace.container {
                 let container = format!("{container:#}");
+                // Clip long names, because Graphviz limits a line of its input to 16 KiB.
                 let _ = write!(text, ", {}", Clipped(&container, 4 * PART));
             }
             if let Some(owner) = &namespace.owner {
@@ -386,8 +371,7 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    /// Returns a snapshot of a host with `count` child namespaces that cannot be folded. The first
-    /// child namespace has a child.
+    /// Returns a host with `count` dissimilar child namespaces and one grandchild.
     fn many(count: u64) -> Snapshot {
         let mut namespaces = vec![namespace(10, None), namespace(1000, Some(11))];
         let mut processes = vec![process(&[1], Some(10)), process(&[2000, 2, 1], Some(1000))];
@@ -407,7 +391,7 @@ mod tests {
         assert_eq!(few.matches(" -> \"pid").count(), 8);
         let shelf = dot(many(8));
         assert!(shelf.contains("  \"pid:[10]\" -> \"in pid:[10]\" [tailport=\"n10:e\""), "{shelf}");
-        // Siblings without children share a node. The sibling with a child is a separate node.
+        // The namespace with a child is a separate node.
         assert!(shelf.contains("  \"pid:[10]\" -> \"pid:[11]\" ["), "{shelf}");
         assert!(shelf.contains("  \"pid:[11]\" -> \"pid:[1000]\" ["), "{shelf}");
         assert_eq!(shelf.matches(" -> ").count(), 3);

@@ -1,4 +1,4 @@
-//! Creates the boxes of a picture: tables in HTML-like labels.
+//! Creates the boxes of a picture as tables in HTML-like labels.
 
 use std::io::{self, Write as _};
 
@@ -12,12 +12,10 @@ use crate::wording::sanitize::Distinct;
 /// Maximum number of characters in a line of a box.
 pub const LINE: usize = 45;
 
-/// Maximum number of characters in a part of a line, such as a container's name. Longer parts are
-/// truncated.
+/// Maximum number of characters in a part of a line, such as a container's name.
 pub const PART: usize = 180;
 
-/// Maximum number of lines in a list, such as a list of members. A longer list ends with the number
-/// of remaining entries.
+/// Maximum number of lines in a list, such as a list of members.
 pub const LINES: usize = 40;
 
 /// Intended width-to-height ratio of a shelf (a table that arranges boxes in columns).
@@ -28,8 +26,7 @@ const CHARACTER: f64 = 6.0;
 /// Average height of a line, in points.
 const LINE_HEIGHT: f64 = 13.0;
 
-/// The box style for namespaces in one state, and its explanation in the legend. Dead namespaces
-/// have the widest border, because the picture may be printed in black and white.
+/// The style of the boxes for namespaces in one state.
 pub struct StateLook {
     pub state: NamespaceState,
     pub class: &'static str,
@@ -53,6 +50,7 @@ pub const LOOKS: [StateLook; 4] = [
         class: "dead",
         fill: "#f6c9c6",
         color: "#b3261e",
+        // A wide border marks dead namespaces even in black and white.
         border: 4,
         legend: DEAD_MEANS,
     },
@@ -96,8 +94,7 @@ pub struct Boxed {
     pub height: f64,
 }
 
-/// Arranges boxes in columns of similar height, each filled from top to bottom. Returns a single
-/// box unchanged.
+/// Arranges boxes in columns of similar height, each filled from top to bottom.
 pub fn shelf(mut boxes: Vec<Boxed>) -> Boxed {
     if boxes.len() == 1
         && let Some(only) = boxes.pop()
@@ -124,8 +121,7 @@ pub fn shelf(mut boxes: Vec<Boxed>) -> Boxed {
             column += boxed.height;
             wide = wide.max(boxed.width);
         }
-        // Add empty rows. Without them, Graphviz would stretch the boxes to the height of the
-        // column.
+        // Without empty rows, Graphviz would stretch the boxes to the height of the column.
         html.extend(b"<tr><td cellpadding=\"0\"></td></tr>".repeat(FILLERS));
         html.extend(b"</table></td>");
         left -= column;
@@ -141,8 +137,7 @@ pub fn shelf(mut boxes: Vec<Boxed>) -> Boxed {
 const COLUMN: &[u8] =
     b"<td valign=\"top\"><table border=\"0\" cellborder=\"0\" cellspacing=\"0\" cellpadding=\"2\">";
 
-/// Number of empty rows at the end of a column, and of empty cells at the end of a row. They take
-/// up most of the spare space, because Graphviz spreads it evenly.
+/// Number of empty rows or cells that take most of the space that Graphviz spreads evenly.
 pub const FILLERS: usize = 20;
 
 /// Builds a box as an HTML-like table.
@@ -176,7 +171,7 @@ impl BoxTable {
         }
     }
 
-    /// Adds an attribute to the table of the box. The value may have several lines.
+    /// Adds an attribute to the table of the box, with a value of one or more lines.
     pub fn attribute(&mut self, name: &str, value: &str) -> io::Result<()> {
         let mut html = Html(&mut self.html);
         html.markup(" ")?;
@@ -205,8 +200,7 @@ impl BoxTable {
         self.html.write_all(b"</td></tr>")
     }
 
-    /// Adds a line for members. If the member keeps a namespace alive, `keeper` is its PID, and the
-    /// edge to the namespace starts at this line.
+    /// Adds a line for members, with a port for edges if `keeper` keeps a namespace alive.
     pub fn member(&mut self, keeper: Option<Pid>, line: &Line) -> io::Result<()> {
         match keeper {
             Some(pid) => {
@@ -247,7 +241,7 @@ impl BoxTable {
         })
     }
 
-    /// Writes a line, wrapped if it is too long. Returns the number of lines written.
+    /// Wraps and writes a line, and returns the number of lines written.
     fn text(&mut self, line: &Line) -> io::Result<usize> {
         let (mut column, mut lines) = (0, 1);
         let mut longest = self.longest;
@@ -294,13 +288,13 @@ impl BoxTable {
 const INDENT: usize = 2;
 const NEXT_LINE: &str = "<br align=\"left\"/>  ";
 
-/// Returns how many of `characters` to write on a line with space for `room` characters. Breaks a
-/// longer text after the last space that fits or, if there is none, at any character. Always
-/// returns at least 1.
+/// Returns the number of characters to write on a line with `room` free columns.
 fn fitting(characters: &[char], room: usize) -> usize {
     if characters.len() <= room {
         return characters.len();
     }
+    // Break after the last space that fits.
     let space = characters.iter().take(room).rposition(|&character| character == ' ');
+    // The loop in `text` would not end if a line had no characters.
     space.map_or(room, |at| at + 1).max(1)
 }

@@ -1,4 +1,4 @@
-//! Writes the label of the whole picture: title, legend and diagnostics.
+//! Writes the picture's label, with title, legend and diagnostics.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -15,8 +15,7 @@ const TABLE: &str = "<table border=\"0\" cellborder=\"0\" cellspacing=\"2\" cell
 /// The markup that begins a line of the title.
 const TITLE_LINE: &str = "<tr><td align=\"left\">";
 
-/// Writes the label of the picture. `has_edges` is `true` if edges show which processes keep
-/// namespaces alive.
+/// Writes the label, with a legend for dotted edges if `has_edges` is `true`.
 pub fn write(
     snapshot: &Snapshot,
     describe: &Describe<'_>,
@@ -69,7 +68,7 @@ fn diagnostics(snapshot: &Snapshot, html: &mut Html<'_>) -> io::Result<()> {
     }
 }
 
-/// Writes the legend as a nested table. Explains only styles that occur in the picture.
+/// Writes a legend of the styles that occur in the picture.
 fn legend(
     snapshot: &Snapshot,
     describe: &Describe<'_>,

@@ -1,7 +1,4 @@
 //! Draws a comparison as a Mermaid chart of the changed branches.
-//!
-//! In a large chart, each box shows only the number of changed processes. In a very large chart,
-//! some namespaces are left out, and an extra box shows how many.
 
 use std::io::{self, Write};
 
@@ -21,12 +18,13 @@ const STYLES: [(&str, &str); 5] = [
     ("changed", "fill:#f7e8b2,stroke:#8a6d00,stroke-width:2px,color:#000"),
 ];
 
-/// Writes the most detailed chart within GitHub's limits. Always folds similar processes.
+/// Writes the most detailed chart within GitHub's limits.
 pub fn write(diff: &Diff, out: &mut dyn Write) -> io::Result<()> {
     let overlay = Overlay::new(diff, Symbols::UNICODE, true);
     let mut chart = draw(&overlay, true, EDGES);
     let mut most = EDGES;
     while !chart.fits() && most > 0 {
+        // Leave out the processes first, and namespaces if the chart is still too large.
         chart = draw(&overlay, false, most);
         most /= 2;
     }
@@ -41,7 +39,7 @@ fn draw(overlay: &Overlay<'_>, members: bool, most: usize) -> Chart {
     let roots = overlay.children(None).into_iter().rev();
     let mut todo: Vec<_> = roots.map(|node| (node, None)).collect();
     while let Some((node, parent)) = todo.pop() {
-        // The parent of a box always has a box, because parents are visited before their children.
+        // The parent has a box, because parents are visited before their children.
         let number = if chart.boxes < most {
             Some(add_namespace(&mut chart, overlay, Some(node), members, parent))
         } else {
@@ -51,6 +49,7 @@ fn draw(overlay: &Overlay<'_>, members: bool, most: usize) -> Chart {
         let children = overlay.children(Some(node)).into_iter().rev();
         todo.extend(children.map(|child| (child, number)));
     }
+    // Draw one box for all processes with an ambiguous namespace.
     if !overlay.rows(None).is_empty() {
         add_namespace(&mut chart, overlay, None, members, None);
     }
@@ -64,8 +63,7 @@ fn draw(overlay: &Overlay<'_>, members: bool, most: usize) -> Chart {
     chart
 }
 
-/// Adds the box for a namespace, and returns the number of the box. For `None`, the box contains
-/// the processes with an ambiguous namespace.
+/// Adds the box for a namespace, and returns the number of the box.
 fn add_namespace(
     chart: &mut Chart,
     overlay: &Overlay<'_>,
@@ -97,8 +95,7 @@ fn add_namespace(
     chart.add(class, &lines, parent)
 }
 
-/// Returns the line that `describe` writes. For a change, the line begins with the sign of the
-/// change, such as `+`.
+/// Returns the line that `describe` writes, with the mark of the change in front.
 fn marked(happened: Option<Happened>, describe: impl FnOnce(&mut Line)) -> Line {
     let mut line = Line::default();
     if let Some(happened) = happened {
@@ -144,8 +141,7 @@ mod tests {
         assert!(picture(farm(), farm()).contains("n0[\"No difference: 5 processes and"));
     }
 
-    /// Returns a snapshot of a host with `namespaces` child namespaces and `processes` processes in
-    /// total.
+    /// Returns a host with this number of child namespaces and of processes.
     fn host(namespaces: u64, processes: u32) -> Snapshot {
         let mut all = vec![namespace(10, None)];
         all.extend((11..11 + namespaces).map(|inode| namespace(inode, Some(10))));

@@ -1,11 +1,4 @@
-//! Draws the hierarchy as a Mermaid chart. Similar members and namespaces are always folded.
-//!
-//! A chart that is too large is simplified in these steps. The boxes say what is missing.
-//!
-//! 1. Members are left out.
-//! 2. The deepest live namespaces are left out.
-//! 3. Siblings share a box if they are not live and have no children.
-//! 4. The chart is a single box with the number of namespaces and processes.
+//! Draws the hierarchy as a Mermaid chart.
 
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -39,7 +32,9 @@ pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
     let whole = draw(Detail { members: true, depth: deepest, apart: true });
     let chart = whole.or_else(|| {
         let depths = || (0..=deepest).rev();
+        // Leave out all members, and the deepest live namespaces if necessary.
         let less = |apart| depths().find_map(|depth| draw(Detail { members: false, depth, apart }));
+        // If the chart is still too large, combine siblings that are not live.
         less(true).or_else(|| less(false))
     });
     let text = chart.unwrap_or_else(|| HierarchyChart::counts_only(&folding));
@@ -53,7 +48,7 @@ struct Detail {
     members: bool,
     /// Live namespaces below this level are left out.
     depth: usize,
-    /// `true` if each namespace that is not live has its own box. Otherwise, siblings share a box.
+    /// `true` if all namespaces that are not live have separate boxes.
     apart: bool,
 }
 
@@ -61,14 +56,14 @@ struct HierarchyChart<'a, 'f> {
     folding: &'f Folding<'a>,
     describe: Describe<'a>,
     detail: Detail,
-    /// Namespaces that are shown at any depth: namespaces that are not live, and their ancestors.
+    /// The namespaces that are not live and their ancestors, which are shown at any depth.
     always: HashSet<NamespaceId>,
     chart: Chart,
     line: Line,
 }
 
 impl<'a, 'f> HierarchyChart<'a, 'f> {
-    /// Draws a chart with this amount of detail. Returns `None` if the chart is too large.
+    /// Draws a chart, or returns `None` if the chart is too large.
     fn draw(folding: &'f Folding<'a>, detail: Detail) -> Option<String> {
         let mut hierarchy = Self::new(folding, detail);
         hierarchy.siblings(&folding.tops(), None, 0, false)?;
@@ -106,8 +101,7 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
         Self { folding, describe, detail, always, chart, line: Line::default() }
     }
 
-    /// Adds boxes for `siblings` and their descendants. `parent` is the number of the parent's box,
-    /// or `None` at the top level. Returns `None` if the chart becomes too large.
+    /// Adds boxes for siblings and their descendants, or returns `None` if the chart is too large.
     fn siblings(
         &mut self,
         siblings: &[Siblings<'a>],
@@ -161,8 +155,7 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
         self.chart.add(first.state.name(), &lines, parent);
     }
 
-    /// Adds the box for a namespace, or for several namespaces that are folded into one box.
-    /// Returns the number of the box, or `None` if the chart is too large.
+    /// Adds one box for a namespace or for folded namespaces, and returns its number.
     fn namespaces(
         &mut self,
         siblings: &Siblings<'a>,
@@ -221,16 +214,13 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
         let number = self.chart.add("unknown", &lines, None);
         self.chart.add_class(number, INFERRED);
         if number > 0 {
-            // Place the box for processes with an ambiguous namespace below the first box.
-            // Elsewhere, an edge would cross it.
+            // Place the box below the first box, because an edge would cross it elsewhere.
             self.chart.place_below(number, 0);
         }
     }
 }
 
-/// Returns the direction of the chart. Most charts run from left to right, because most hierarchies
-/// are wider than they are deep. A deep chart runs from top to bottom, because a web page would
-/// shrink it to the width of the page.
+/// Returns the direction of the chart.
 fn direction(graph: &PidGraph) -> &'static str {
     let mut counts: Vec<usize> = Vec::new();
     for (_, level) in graph.tree() {
@@ -240,6 +230,7 @@ fn direction(graph: &PidGraph) -> &'static str {
         }
     }
     let widest = counts.iter().copied().max().unwrap_or(0);
+    // A web page would shrink a deep chart that runs from left to right.
     if counts.len() > MOST_BESIDE && counts.len() > widest { "TB" } else { "LR" }
 }
 
@@ -285,8 +276,7 @@ mod tests {
         assert!(chart.contains("  n0 ~~~ n3\n") && !chart.contains("--> n3"), "{chart}");
     }
 
-    /// Returns a snapshot of a host with `count` child namespaces that cannot be folded. The last
-    /// `dead` of them are dead.
+    /// Returns a host with `count` dissimilar child namespaces, the last `dead` of them dead.
     fn many(count: u64, dead: u64) -> Snapshot {
         let mut namespaces = vec![namespace(10, None)];
         let mut processes = vec![process(&[1], Some(10))];

@@ -1,7 +1,4 @@
 //! Draws Mermaid flowcharts for Markdown on GitHub and other sites.
-//!
-//! GitHub renders a chart only if it has at most 500 edges and 50,000 characters. Callers leave out
-//! boxes until the chart [fits](Chart::fits).
 
 pub mod diff;
 pub mod hierarchy;
@@ -13,9 +10,9 @@ use crate::wording::line::Line;
 use crate::wording::phrase::more_processes;
 use crate::wording::sanitize::Distinct;
 
-/// Maximum number of edges in a chart, well below GitHub's limit.
+/// Maximum number of edges in a chart, below GitHub's limit of 500.
 const EDGES: usize = 450;
-/// Maximum number of characters in a chart, well below GitHub's limit.
+/// Maximum number of characters in a chart, below GitHub's limit of 50,000.
 const CHARACTERS: usize = 45_000;
 
 /// Maximum number of lines in a box.
@@ -24,11 +21,10 @@ const LINES: usize = 12;
 /// Maximum number of characters in a line of a box.
 const LINE: usize = 45;
 
-/// Maximum number of characters in a part of a line, such as a container's name. Longer parts are
-/// truncated.
+/// Maximum number of characters in a part of a line, such as a container's name.
 const PART: usize = 120;
 
-/// Sets the width for wrapping to 450 pixels. Mermaid's default is 200 pixels.
+/// The directive that wraps lines at 450 pixels instead of Mermaid's default of 200.
 const WIDTH: &str = r#"%%{init: {"flowchart": {"wrappingWidth": 450}}}%%"#;
 
 struct Chart {
@@ -41,7 +37,7 @@ struct Chart {
 }
 
 impl Chart {
-    /// Creates an empty chart. `title` and `description` are for screen readers.
+    /// Creates an empty chart with a title and a description for screen readers.
     fn new(direction: &str, title: &str, description: &str) -> Self {
         let text = format!(
             "{WIDTH}\nflowchart {direction}\n  accTitle: {}\n  accDescr: {}\n",
@@ -97,16 +93,13 @@ impl Chart {
     }
 }
 
-/// Adds rows of processes to the lines of a box. Each row has the number of its processes. If some
-/// rows do not fit, the last line is the number of remaining processes.
+/// Adds rows of processes, each with its number of processes, to the lines of a box.
 fn add_rows(rows: Vec<(Line, usize)>, lines: &mut Vec<String>) {
     let total = rows.iter().map(|(_, count)| count).sum();
     add_list(rows, total, LINES, |left| more_processes(left).to_string(), lines);
 }
 
-/// Adds a list of `total` items to the lines of a box, until the box has `limit` lines. Each row
-/// has the number of its items. If some rows do not fit, the last line is `more(left)`, where
-/// `left` is the number of remaining items.
+/// Adds rows, each with its number of items, to a box of at most `limit` lines.
 fn add_list(
     rows: impl IntoIterator<Item = (Line, usize)>,
     total: usize,
@@ -130,7 +123,7 @@ fn add_list(
     }
 }
 
-/// Wraps a line between its parts, and adds the result to the lines of a box. Truncates long parts.
+/// Wraps a line between its parts, and adds the result to the lines of a box.
 fn wrap(line: &Line, lines: &mut Vec<String>) {
     let mut current = String::new();
     let mut column = 0;
@@ -156,7 +149,7 @@ fn wrap(line: &Line, lines: &mut Vec<String>) {
     lines.push(current);
 }
 
-/// Text for a title. `Display` replaces special characters with numeric character codes.
+/// Text for a title, in which `Display` encodes special characters.
 struct Title<'a>(&'a str);
 
 impl fmt::Display for Title<'_> {
@@ -173,10 +166,7 @@ fn encode(character: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-/// A line of text in a box. `Display` replaces special characters with numeric character codes.
-///
-/// Mermaid decodes the codes before it interprets `\n` (line break), `$$x$$` (formula) and
-/// `fa:fa-bell` (icon). So `Display` splits these sequences with an invisible element (`<wbr/>`).
+/// A line of text in a box, in which `Display` encodes special characters.
 struct Label<'a>(&'a str);
 
 impl fmt::Display for Label<'_> {
@@ -185,6 +175,7 @@ impl fmt::Display for Label<'_> {
         let end = text.trim_end_matches(' ').len();
         for character in text.get(..end).unwrap_or_default().chars() {
             encode(character, f)?;
+            // Split `\n`, `$$` and `fa:fa-bell`, which Mermaid interprets after decoding the codes.
             if ['\\', '$', '-'].contains(&character) {
                 f.write_str("<wbr/>")?;
             }
