@@ -1,5 +1,4 @@
-//! Reads other processes in a separate thread. If a process blocks that thread, pidns abandons the
-//! thread (see `blocked`).
+//! Reads processes in a separate thread, and replaces the thread if a process blocks it.
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -8,8 +7,7 @@ use super::error::Error;
 use super::kernel::blocked::{self, Blocked};
 use crate::model::Pid;
 
-/// Maximum number of blocked threads, including threads of earlier scans. If every attempt is
-/// blocked, pidns reaches this number after about a minute.
+/// Maximum number of blocked threads, including threads of earlier scans.
 const MAX_BLOCKED: usize = 16;
 
 /// The function that warns the user that a process has blocked pidns.
@@ -20,17 +18,15 @@ pub fn when_blocked(warn: fn(Error)) {
     let _ = WARN.set(warn);
 }
 
-/// Runs a function in a new thread, and returns the result. `start` prepares and returns the
-/// function.
+/// Runs the function that `start` returns in a new thread, and returns the function's result.
 ///
-/// If a process blocks the thread, abandons the thread, and tries again in another thread. The new
-/// attempt reads only the lock-free files of processes that have blocked pidns (see `blocked`).
-///
-/// An abandoned thread keeps its memory until it is no longer blocked.
+/// If a process blocks the thread, tries again in another thread. The new thread reads only the
+/// lock-free files of the blocking process (see `blocked`). A blocked thread keeps its memory until
+/// it can continue.
 ///
 /// # Errors
-/// Fails if `start` fails, if a process blocks a thread that reads only its lock-free files, or if
-/// [`MAX_BLOCKED`] threads are blocked.
+/// Fails if `start` fails, if a process blocks a second thread, or if [`MAX_BLOCKED`] threads are
+/// blocked.
 pub fn unless_blocked<T, F>(start: impl Fn() -> Result<F, Error>) -> Result<T, Error>
 where
     T: Send + 'static,
@@ -38,14 +34,12 @@ where
 {
     retry(MAX_BLOCKED, blocked::still_blocked(), || match blocked::attempt(start()?) {
         Some(result) => Ok(result),
-        // No thread could be started, so read in this thread. pidns cannot detect that a process
-        // blocks this thread.
+        // Without a new thread, read in this thread and risk that a process blocks it.
         None => Ok(Ok(start()?())),
     })
 }
 
-/// Calls `attempt` until a call is not blocked. Gives up when `max` threads are blocked. `blockers`
-/// has an entry for each blocked thread.
+/// Calls `attempt` until a call is not blocked, or until `blockers` has `max` entries.
 fn retry<T>(
     max: usize,
     mut blockers: Vec<BTreeSet<Pid>>,
@@ -77,9 +71,7 @@ mod tests {
         Pid::new(raw).unwrap()
     }
 
-    /// Calls `retry` with a maximum of three blocked threads. `before` threads are already blocked.
-    /// Attempt number `success` is the first that does not block. Returns the result and the number
-    /// of attempts.
+    /// Calls `retry` with `before` blocked threads until attempt number `success` succeeds.
     fn retry_up_to_three(before: u32, success: u32) -> (Result<(), String>, u32) {
         let attempts = Cell::new(0);
         let blockers = (1..=before).map(|it| [pid(it)].into()).collect();

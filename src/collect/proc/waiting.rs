@@ -24,7 +24,8 @@ use crate::model::{FrozenCgroup, Pid, Process, StoppedBy};
 /// contains callers, because a compiler may inline a function. Names that contain `killable` need
 /// no entry.
 ///
-/// `request_wait_answer` (FUSE) and `p9_client_rpc` (9P) may continue to wait after SIGKILL.
+/// The list excludes `request_wait_answer` (FUSE) and `p9_client_rpc` (9P), which may ignore
+/// SIGKILL.
 const KILLABLE: [&[u8]; 16] = [
     // `vfork(2)` waits until the child executes a program or exits.
     b"wait_for_vfork_done",
