@@ -1,4 +1,4 @@
-//! Serde types for checks. The doc comments are the descriptions in the published schema.
+//! Serde types for checks, with the schema descriptions as doc comments.
 
 use std::iter::once;
 
@@ -33,8 +33,7 @@ pub struct CheckReport<'a> {
     host: Host,
     #[serde(flatten)]
     head: CheckSummary,
-    /// The problems found: first the problems that the policy denies, then the warnings. Each group
-    /// is sorted by code.
+    /// The denied problems and then the warnings, each group sorted by code.
     findings: Vec<CheckFinding<'a>>,
 }
 
@@ -54,8 +53,7 @@ pub struct CheckSummary {
     /// Number of problems that are left out because the earlier snapshot already had them (see
     /// --all).
     older: usize,
-    /// True if the filter matches nothing on the host, not even pidns itself. The filter may
-    /// contain a typo.
+    /// True if the filter (perhaps with a typo) matches nothing on the host, not even pidns.
     nothing_matches: bool,
     /// Number of denied findings. If it is not 0, the exit status is 1.
     denied: usize,
@@ -73,26 +71,23 @@ pub struct CheckFinding<'a> {
     verdict: Word<Verdict>,
     /// Human-readable description. Its wording may change at any time.
     message: String,
-    /// Human-readable advice: commands or hints.
+    /// Human-readable advice, as commands or hints.
     advice: Vec<String>,
-    /// Command that starts a shell in the namespaces of the process. If the finding is about a PID
-    /// namespace, the command uses the namespaces of its init. Null if the process is in the PID
-    /// namespace that the procfs shows, or if pidns does not know such a command.
+    /// Command that starts a shell in the namespaces of the process, or of the PID namespace's
+    /// init. Null if the process is in the PID namespace that the procfs shows, or if pidns knows
+    /// no command.
     enter: Option<String>,
-    /// PID of the process that the finding is about; null if the finding is not about a process.
+    /// PID of the process that the finding is about, or null.
     pid: Option<Pid>,
-    /// ID of the namespace that the finding is about; null if the finding is not about a namespace.
+    /// ID of the namespace that the finding is about, or null.
     namespace_id: Option<NamespaceId>,
     /// Age of the process in seconds; null if unknown.
     age: Option<f64>,
-    /// The process that the finding is about, in the same form as in `pidns -f json`; null if the
-    /// finding is not about a process.
+    /// The process that the finding is about, as in `pidns -f json`, or null.
     process: Option<Process<'a>>,
-    /// The namespace that the finding is about, in the same form as in `pidns -f json`; null if the
-    /// finding is not about a namespace.
+    /// The namespace that the finding is about, as in `pidns -f json`, or null.
     namespace: Option<Namespace>,
-    /// The limit that the finding is about, in the same form as in `pidns -f json`; null if the
-    /// finding is not about a limit.
+    /// The limit that the finding is about, as in `pidns -f json`, or null.
     limit: Option<Limit>,
 }
 
@@ -132,10 +127,10 @@ impl RecordContent for CheckContent<'_> {
     }
 }
 
-/// The text for a finding: the message, the advice, and the command that enters the namespace.
+/// The message, the advice and the command that enters the namespace, for a finding.
 pub type Explained = (String, Vec<String>, Option<String>);
 
-/// Converts a check to a document. `explain` supplies the text for each finding.
+/// Converts a check to a document, with the texts from `explain`.
 pub fn check(
     check: &query::Check,
     explain: impl Fn(&model::Finding) -> Explained,
@@ -150,8 +145,7 @@ pub fn check(
     }
 }
 
-/// Writes the NDJSON records of a check. `explain` supplies the text for each finding. Stops at the
-/// first error from `write`.
+/// Writes the NDJSON records of a check, with the texts from `explain`.
 pub fn write_check_records<E>(
     check: &query::Check,
     explain: impl Fn(&model::Finding) -> Explained,
