@@ -22,7 +22,7 @@ use crate::query::{
     Rule, Selection, leave_out_observer,
 };
 
-/// Prints the findings of a check. The exit status is 1 if a finding is denied.
+/// Prints the findings, and returns exit status 1 if a finding is denied.
 pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
     let (output, origin) = (&arguments.output, &arguments.origin);
     let mut policy = Policy::default();
@@ -36,7 +36,7 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
     view::check_stdin(arguments.since.as_deref(), origin.file.as_deref())?;
     let load = |path: &Path| view::load_document(path, origin.host.as_deref(), output.quiet);
     let before = arguments.since.as_deref().map(load).transpose()?;
-    // `None` means no time limit: the clock cannot represent such a late time.
+    // A time that the clock cannot represent means no time limit.
     let deadline = Instant::now().checked_add(arguments.wait());
     let mut lasting = LastingFindings::default();
     let mut is_over = false;
@@ -63,8 +63,7 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
     Ok(view::exit_status(check.count(Verdict::Deny) > 0, is_complete, output.strict))
 }
 
-/// Runs one check. Returns its result, the reasons why the check may have missed problems, and all
-/// processes of the host, even those that the filter removes.
+/// Returns the result of a check, reasons why problems may be missing, and all processes.
 fn check_once(
     arguments: &cli::Check,
     before: Option<&Snapshot>,
@@ -75,8 +74,7 @@ fn check_once(
     let Settled { snapshot: mut after, unsettled, threads } =
         load_settled(arguments, before, policy)?;
     let has_all_limits = complete_limits(&mut after, origin)?;
-    // Keep all processes, because advice may name a process that the filter removes, such as a
-    // parent that does not reap its zombies.
+    // Keep all processes, because advice may name a process that the filter removes.
     let processes = after.processes.clone();
     let host = PidGraph::new(Snapshot { processes, ..after.without_lists() });
     let whole = (!selection.is_everything()).then(|| after.clone());
@@ -95,8 +93,7 @@ fn check_once(
         let (graph, nothing) = query::part(graph, selection);
         (Check::new(graph, unsettled, policy), nothing.map(|no| (no, coverage)))
     };
-    // Filter the whole snapshot, with pidns in it. After a clean CI job, a correct filter may match
-    // only pidns.
+    // Include pidns, because a correct filter may match nothing else after a clean CI job.
     let matches_nothing = |whole| query::part(PidGraph::new(whole), selection).1.is_some();
     check.nothing_matches = nothing.is_some() && whole.is_some_and(matches_nothing);
     let gap = nothing.map(|(no, coverage)| clean(no, coverage)).transpose()?.flatten();
@@ -110,7 +107,7 @@ fn check_once(
     Ok((check, gap.into_iter().chain(unknown).collect(), host))
 }
 
-/// Adds the limits to a snapshot of the live host. Returns `false` if some limits are unknown.
+/// Adds the limits to a live snapshot, and returns `false` if some limits are unknown.
 fn complete_limits(snapshot: &mut Snapshot, origin: &cli::Origin) -> Result<bool, Error> {
     if origin.file.is_some() {
         let code = DiagnosticCode::LimitsUnknown.name();
@@ -123,14 +120,14 @@ fn complete_limits(snapshot: &mut Snapshot, origin: &cli::Origin) -> Result<bool
     Ok(!diagnostics.iter().any(Diagnostic::is_gap))
 }
 
-/// Decides how to report an empty selection. If a named namespace or process does not exist,
-/// returns an error. If the snapshot may be incomplete, returns a warning. Otherwise, returns
-/// `None`.
+/// Returns an error, a warning or `None` for a filter that matches nothing.
 fn clean(no: NotFound, coverage: Coverage) -> Result<Option<String>, Error> {
     let is_clean = matches!(no, NotFound::Selection(_));
     let error = Error::not_found(no, &coverage);
     match error {
+        // A named namespace or process does not exist.
         _ if !is_clean => Err(error),
+        // The snapshot may be incomplete.
         Error::NotFound { caveat: Some(Caveat::Part | Caveat::NoCgroups), .. } => {
             Ok(Some(error.one_line()))
         }
@@ -138,8 +135,7 @@ fn clean(no: NotFound, coverage: Coverage) -> Result<Option<String>, Error> {
     }
 }
 
-/// Loads a snapshot. If a process or namespace of the live host may be in a transient state, also
-/// takes a second snapshot to find out.
+/// Loads a snapshot, and confirms transient states of the live host with a second scan.
 fn load_settled(
     arguments: &cli::Check,
     before: Option<&Snapshot>,
@@ -163,7 +159,7 @@ fn read_policy(path: &Path) -> Result<Vec<(Verdict, Rule)>, Error> {
     let failed = |source| Error::Read { path: path.to_owned(), source };
     let mut text = Vec::new();
     let file = File::open(path).map_err(failed)?;
-    // Read one byte more than allowed, so that `document::policy` detects a file that is too large.
+    // Read one byte too many, so that `document::policy` detects a file that is too large.
     file.take(document::MAX_POLICY_SIZE + 1).read_to_end(&mut text).map_err(failed)?;
     document::policy(&text).map_err(|source| Error::Invalid { path: path.to_owned(), source })
 }

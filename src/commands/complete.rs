@@ -1,7 +1,4 @@
-//! Prints completion candidates for the shell's completion script.
-//!
-//! The module lists processes without a full scan, because the user is waiting. Unreadable
-//! processes and namespaces are left out without a message.
+//! Prints completion candidates for the shell, without messages about unreadable processes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -23,12 +20,10 @@ use crate::exit::Exit;
 use crate::model::{CheckCode, Collector, Container, Pid, Pod, Process, SearchScope};
 use crate::output;
 
-/// The environment variable that selects the shell. `COMPLETE=bash pidns` prints the completion
-/// script. `COMPLETE=bash pidns -- WORD...` prints the candidates for the last word.
+/// The environment variable that selects the shell, as in `COMPLETE=bash pidns -- WORD...`.
 const VARIABLE: &str = "COMPLETE";
 
-/// Prints the completion script or the candidates. Returns `None` if pidns was not started for
-/// completion.
+/// Prints the completion script or the candidates, if pidns was started for completion.
 pub fn complete(arguments: &[OsString]) -> Result<Option<Exit>, Error> {
     let shell = std::env::var_os(VARIABLE).filter(|shell| !shell.is_empty() && shell != "0");
     let Some(shell) = shell else { return Ok(None) };
@@ -47,11 +42,11 @@ pub fn complete(arguments: &[OsString]) -> Result<Option<Exit>, Error> {
     .map(Some)
 }
 
-/// Returns the completion candidates for the last of `words`, one per line: the value, a tab, and
-/// the description. `words` begins with the program name.
+/// Returns the candidates for the last of `words` as lines of value, tab and description.
 fn candidates(words: Vec<OsString>) -> String {
     let Some((last, before)) = words.split_last() else { return String::new() };
     let is_empty = last.is_empty();
+    // The user is waiting, so list the processes without a full scan.
     let listing = Arc::new(ProcessList::open(&procfs(before)));
     let mut command = with_values(cli::command(), &listing);
     let (last, directory) = (words.len() - 1, std::env::current_dir().ok());
@@ -63,7 +58,7 @@ fn candidates(words: Vec<OsString>) -> String {
     }
     let mut lines = String::new();
     for candidate in &offered {
-        // Leave out values with control characters: a newline would split a candidate.
+        // A newline or another control character would break the list of candidates.
         let value = candidate.get_value().to_str();
         let Some(value) = value.filter(|it| !it.contains(char::is_control)) else { continue };
         let help = candidate.get_help().map(ToString::to_string).unwrap_or_default();
@@ -73,7 +68,7 @@ fn candidates(words: Vec<OsString>) -> String {
     lines
 }
 
-/// Returns the value of `--procfs` in a command line. The default is `/proc`.
+/// Returns the value of `--procfs` in a command line, by default `/proc`.
 fn procfs(words: &[OsString]) -> PathBuf {
     let mut named = None;
     let mut words = words.iter().filter_map(|word| word.to_str());
@@ -89,8 +84,7 @@ fn procfs(words: &[OsString]) -> PathBuf {
 
 /// Adds completers to the arguments whose values depend on the host.
 fn with_values(command: Command, listing: &Arc<Option<ProcessList>>) -> Command {
-    // Verbs are also possible here. Offer PIDs only after a digit, because thousands of PIDs would
-    // hide the verbs.
+    // Thousands of PIDs would hide the verbs, so offer PIDs after the first digit.
     let needs_digit = command.has_subcommands();
     let one_of = |offer: fn(&ProcessList, &str) -> Vec<CompletionCandidate>| {
         let listing = Arc::clone(listing);
@@ -108,8 +102,7 @@ fn with_values(command: Command, listing: &Arc<Option<ProcessList>>) -> Command 
             "user" => one_of(users),
             "container" => one_of(containers),
             "command" => ArgValueCompleter::new(Executable),
-            // `pidns run --deny` has a fixed list of values, which clap completes. For other verbs,
-            // these options take rules.
+            // clap itself completes the fixed list of values of `pidns run --deny`.
             "deny" | "warn" | "allow" | "until" if argument.get_possible_values().is_empty() => {
                 ArgValueCompleter::new(codes)
             }
@@ -136,7 +129,7 @@ fn pids_by_digit(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate>
     if typed.is_empty() { Vec::new() } else { pids(listing, "", typed) }
 }
 
-/// Returns candidates for a namespace: processes (`@PID`) or nsfs files.
+/// Returns candidates for a namespace, either processes (`@PID`) or nsfs files.
 fn namespaces(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
     match typed.strip_prefix('@') {
         Some(digits) => pids(listing, "@", digits),
@@ -145,8 +138,7 @@ fn namespaces(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
     }
 }
 
-/// Returns the distinct words that start with `typed`. `word` returns the word and description of a
-/// process.
+/// Calls `word` for each process, and returns the distinct words that start with `typed`.
 fn words_of<'a>(
     listing: &'a ProcessList,
     typed: &str,
@@ -155,8 +147,7 @@ fn words_of<'a>(
     offer(typed, listing.pids().into_iter().filter_map(word))
 }
 
-/// Returns the distinct words that start with `typed`. Leaves out words with special characters of
-/// the shell.
+/// Returns the distinct words that start with `typed` and have no special characters.
 fn offer(typed: &str, offered: impl Iterator<Item = (String, String)>) -> Vec<CompletionCandidate> {
     let is_plain = |byte| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-' | b'+' | b'/');
     let mut words = BTreeMap::new();
@@ -207,15 +198,14 @@ fn containers(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
     offer(typed, own.chain(others).flat_map(names))
 }
 
-/// Returns candidates for a rule of `pidns check`: the codes that start with `typed`.
+/// Returns the codes of `pidns check` that start with `typed`.
 fn codes(typed: &OsStr) -> Vec<CompletionCandidate> {
     let typed = typed.to_string_lossy();
     let meant = CheckCode::ALL.iter().filter(|code| code.name().starts_with(&*typed));
     meant.map(|code| candidate(code.name().to_owned(), code.meaning().to_owned())).collect()
 }
 
-/// Completes the command of `pidns run`. The first word is an executable. The other words are
-/// files.
+/// Completer for the executable and the files in the command of `pidns run`.
 struct Executable;
 
 impl ValueCompleter for Executable {

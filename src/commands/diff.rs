@@ -12,7 +12,7 @@ use crate::model::{Detail, Namespace, NamespaceId, Snapshot};
 use crate::output::{self, Outcome};
 use crate::query::{Diff, DiffCaveat, DiffScope};
 
-/// Prints the differences. The exit status is 1 if there are differences.
+/// Prints the differences, and returns exit status 1 if there are differences.
 pub fn diff(arguments: &cli::Diff) -> Result<Exit, Error> {
     let output = &arguments.output;
     let origin = arguments.origin();

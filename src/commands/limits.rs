@@ -14,10 +14,7 @@ use crate::output;
 use crate::query::{Coverage, LimitReport};
 use crate::wording::limit::namesake_text;
 
-/// Prints the limits. The exit status is 1 if a limit is reached.
-///
-/// # Errors
-/// Fails if no limit could be read, or if a requested process does not exist.
+/// Prints the limits, and returns exit status 1 if a limit is reached.
 pub fn limits(arguments: &cli::Limits) -> Result<Exit, Error> {
     let (output, origin) = (&arguments.output, &arguments.origin);
     let asked: BTreeSet<Pid> = arguments.pids.iter().copied().collect();
@@ -48,8 +45,7 @@ pub fn limits(arguments: &cli::Limits) -> Result<Exit, Error> {
     Ok(view::exit_status(report.full() > 0, snapshot.complete, output.strict))
 }
 
-/// Loads a snapshot with the limits of the processes in `asked`. If `asked` is empty, loads the
-/// limits of all processes.
+/// Loads a snapshot with the limits of `asked`, or of all processes if `asked` is empty.
 fn load(arguments: &cli::Limits, asked: &BTreeSet<Pid>) -> Result<Snapshot, Error> {
     let origin = &arguments.origin;
     let details = asked.is_empty().then_some(Detail::Limits).into_iter().collect();

@@ -1,4 +1,4 @@
-//! Checks of the live host: the steps that `pidns check` and `pidns watch --until` share.
+//! Checks the live host for `pidns check` and `pidns watch --until`.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,12 +9,10 @@ use crate::error::Error;
 use crate::model::{Detail, Process, Snapshot};
 use crate::query::{Check, Policy, ThreadProblems, Transients, Unsettled};
 
-/// A snapshot to check, with the problems of its threads, and with the states that may be
-/// transient.
+/// A snapshot to check, with its thread problems and its transient states.
 pub struct Settled {
     pub snapshot: Snapshot,
-    /// Processes and namespaces whose problems are not reported, because their state is probably
-    /// transient.
+    /// Processes and namespaces to leave out, because their state is probably transient.
     pub unsettled: Unsettled,
     pub threads: ThreadProblems,
 }
@@ -26,9 +24,7 @@ impl Settled {
     }
 }
 
-/// Separates lasting problems from transient states. If a process or namespace is in such a state,
-/// pauses and takes a second snapshot. The check reports a transient state only if both snapshots
-/// show it.
+/// Takes a second snapshot if the first snapshot shows states that may be transient.
 pub fn settle(
     first: Snapshot,
     procfs: &Path,
@@ -47,20 +43,19 @@ pub fn settle(
     thread::sleep(transients.pause(reports_zombies));
     let snapshot = load()?;
     let live = LiveHost::open(procfs, &snapshot.processes)?;
+    // A state that both snapshots show is not transient.
     let mut unsettled = transients.unsettled(&snapshot);
     let mut stuck = live.lasting_sleeps(&sleeps)?;
     let has_woken = |it: &&Process| it.state == 'D' && stuck.get(&it.pid) != Some(&it.pid);
     unsettled.processes.extend(snapshot.processes.iter().filter(has_woken).map(|it| it.pid));
     unsettled.processes.extend(live.partly_stopped()?);
-    // Leave out leader threads: the state of a process is the state of its leader.
+    // Leave out leaders, because the state of a process is the state of its leader.
     stuck.retain(|pid, tid| pid != tid);
     let threads = ThreadProblems { stuck, stopped_inits: live.stopped_inits()? };
     Ok(Settled { snapshot, unsettled, threads })
 }
 
-/// Adds data from the live host to a check: problems of threads, details of processes, and facts
-/// for advice. Removes the findings about leftovers that have ended. `processes` are all processes
-/// of the scan.
+/// Adds thread problems, process details and facts for advice from the live host.
 pub fn add_live_facts(
     check: &mut Check,
     threads: ThreadProblems,
@@ -72,9 +67,11 @@ pub fn add_live_facts(
     check.uptime = collect::uptime();
     check.add_thread_problems(threads, policy);
     add_details(check, details, procfs)?;
+    // `processes` contains all processes of the host, even those that a filter removes.
     let live = LiveHost::open(procfs, processes)?;
     let mut concerned = check.concerned();
     concerned.extend(check.inits());
+    // Adds the facts, and removes the findings about leftovers that have ended.
     check.add_live_facts(live.facts(&concerned, &check.mounts())?);
     Ok(())
 }

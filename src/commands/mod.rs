@@ -1,5 +1,4 @@
-//! The verbs (subcommands), each in its own file. Most verbs load snapshots, pass them to a query
-//! and print the result.
+//! Implements the verbs (subcommands), each in its own file.
 
 mod check;
 mod complete;

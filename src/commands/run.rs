@@ -22,8 +22,7 @@ use crate::run::report_file::{ReportFile, WriteMode};
 use crate::run::{REAPING, SupervisedCommand, end_by_sigint, kill};
 use crate::wording::run::killed_text;
 
-/// Maximum number of scans for leftovers. More scans would not find processes that fork and exit
-/// too fast.
+/// Maximum number of scans for leftovers, which may fork and exit too fast to be found.
 const MAX_SCANS: usize = 5;
 
 /// Time after which pidns starts no further scan for leftovers.
@@ -32,12 +31,7 @@ const SCANNING: Duration = Duration::from_secs(1);
 /// The path of the running program, even if its file has been replaced.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
-/// Runs a command, and exits with its status. Reports the processes and namespaces that the command
-/// left behind. `collector` selects how pidns takes snapshots.
-///
-/// # Errors
-/// Fails if the command could not be started. Also fails if the command succeeded, but pidns could
-/// not look for leftovers.
+/// Runs a command, reports its leftovers, and returns the command's exit status.
 pub fn run(arguments: &Run, collector: Collector) -> Result<Exit, Error> {
     if Descendants::open(Path::new("/proc"))?.adopts_others() {
         return run_in_child(arguments);
@@ -72,8 +66,7 @@ pub fn run(arguments: &Run, collector: Collector) -> Result<Exit, Error> {
     Ok(Exit::Command(ended.status()))
 }
 
-/// Runs pidns again as a child, with the same arguments. The child adopts all orphans of the
-/// command.
+/// Runs pidns again as a child, which adopts all orphans of the command.
 fn run_in_child(arguments: &Run) -> Result<Exit, Error> {
     let mut words = vec![OsString::from(OWN_PROGRAM)];
     words.extend(env::args_os().skip(1));
@@ -85,7 +78,7 @@ fn run_in_child(arguments: &Run) -> Result<Exit, Error> {
     Ok(Exit::Command(ended.status()))
 }
 
-/// Reports the leftovers. With `--kill`, also kills them. Returns `true` if a finding is denied.
+/// Reports the leftovers, kills them with `--kill`, and returns `true` if a finding is denied.
 fn report(
     arguments: &Run,
     collector: Collector,
@@ -140,8 +133,7 @@ fn report(
     Ok(!report.violations().is_empty())
 }
 
-/// Kills the leftovers. If an init is killed, the kernel also kills the other members of its PID
-/// namespace. Records these members if the command did not start them.
+/// Kills the leftovers, and records other processes that the kernel kills with an init.
 fn kill_leftovers(
     command: &mut SupervisedCommand,
     grace: Duration,
@@ -169,8 +161,7 @@ fn kill_leftovers(
     killed
 }
 
-/// Writes the report to standard error and to the report files. Stops waiting for slow readers when
-/// `stop` is readable.
+/// Writes the reports, and gives up slow readers when `stop` becomes readable.
 fn write_reports(
     arguments: &Run,
     report: &RunReport,
@@ -194,8 +185,7 @@ fn open_reports(arguments: &Run) -> Result<Vec<(RunFormat, ReportFile)>, Error> 
     let mut formats = Vec::new();
     let mut files = Vec::new();
     for (format, path) in arguments.reports() {
-        // Append a Markdown report: its file can be $GITHUB_STEP_SUMMARY, which may already have
-        // contents.
+        // Append Markdown, because $GITHUB_STEP_SUMMARY may already have contents.
         let appends = format == RunFormat::Markdown;
         let mode = if appends { WriteMode::Append } else { WriteMode::Replace };
         formats.push(format);
@@ -205,8 +195,7 @@ fn open_reports(arguments: &Run) -> Result<Vec<(RunFormat, ReportFile)>, Error> 
     Ok(formats.into_iter().zip(files).collect())
 }
 
-/// Scans the host until leftovers are found, or until all descendants of the command have exited.
-/// Gives up after [`MAX_SCANS`] scans, or once [`SCANNING`] has elapsed.
+/// Scans the host until leftovers are found, or until no descendants of the command exist.
 fn find_leftovers(
     arguments: &Run,
     command: &mut SupervisedCommand,
@@ -236,10 +225,10 @@ fn find_leftovers(
     }
 }
 
-/// Finds facts for advice on removing namespaces. Searches all processes of the host, because any
-/// process in a mount namespace can be used to enter it.
+/// Finds facts for advice on removing namespaces.
 fn live_facts(snapshot: &Snapshot, command: &SupervisedCommand) -> Result<LiveFacts, Error> {
     let mounts = snapshot.namespaces.iter().flat_map(Namespace::mounts).collect();
+    // Search all processes, because any member of a mount namespace can be used to enter it.
     let live = LiveHost::of(command.descendants().procfs()?, &snapshot.processes);
     let keepers = snapshot.namespaces.iter().flat_map(keepers).collect();
     Ok(live.facts(&keepers, &mounts)?)
@@ -267,7 +256,7 @@ fn scope(command: &SupervisedCommand) -> RunScope {
     }
 }
 
-/// Returns the output style. Text wraps after `width` columns.
+/// Returns the output style for text that wraps after `width` columns.
 fn style(arguments: &Run, width: Option<usize>) -> Style {
     let ascii = arguments.ascii || !output::is_utf8();
     Style { pretty: true, ascii, width, ..Style::default() }

@@ -16,7 +16,7 @@ use crate::model::Snapshot;
 /// Maximum number of file names with the same time.
 const SAME_NAME: u32 = 1000;
 
-/// The open directory for saved snapshots. Renaming the directory does not matter.
+/// The directory for saved snapshots, kept open in case it is renamed.
 #[derive(Debug)]
 pub struct SaveDir {
     dir: OwnedFd,
@@ -24,7 +24,7 @@ pub struct SaveDir {
 }
 
 impl SaveDir {
-    /// Opens the directory. Fails if pidns cannot create files in it.
+    /// Opens the directory, and checks that pidns can create files in it.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let failed = |errno: Errno| Error::Report { path: path.to_owned(), source: errno.into() };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -34,8 +34,7 @@ impl SaveDir {
         Ok(Self { dir, path: path.to_owned() })
     }
 
-    /// Saves a snapshot as a JSON document in a new file, and returns the path. The file name
-    /// contains `word` and the time of the snapshot.
+    /// Saves a snapshot in a new JSON file with `word` in its name, and returns the path.
     pub fn save(&self, snapshot: &Snapshot, word: &str) -> Result<PathBuf, Error> {
         let (file, name) = self.create(&snapshot.captured_at, word)?;
         let path = self.path.join(&name);
@@ -49,7 +48,7 @@ impl SaveDir {
         Ok(path)
     }
 
-    /// Creates a new file, and returns its name. Never opens an existing file.
+    /// Creates a file that does not exist yet, and returns the file and its name.
     fn create(&self, captured_at: &str, word: &str) -> Result<(File, String), Error> {
         // Remove `-` and `:`, because scp(1) takes the text before a colon for a host name.
         let time = captured_at.replace(['-', ':'], "");

@@ -89,8 +89,7 @@ fn warn_missing(missing: &[Pid]) {
     output::warn(format_args!("no process {}", missing.join(" ")));
 }
 
-/// Adds the limits that these processes have reached. Leaves out unreadable limits without a
-/// message, because the user did not ask for limits.
+/// Adds the limits that these processes have reached.
 fn add_full_limits(
     snapshot: &mut Snapshot,
     pids: &BTreeSet<Pid>,
@@ -98,6 +97,7 @@ fn add_full_limits(
 ) -> Result<(), Error> {
     if !pids.is_empty() && snapshot.limits.is_none() {
         let read = Limits::read(&origin.procfs, origin.collector, snapshot, Some(pids))?;
+        // The user did not ask for limits, so ignore unreadable limits.
         let is_full = |limit: &Limit| limit.full == Some(true);
         snapshot.limits = Some(read.limits.into_iter().filter(is_full).collect());
     }

@@ -12,15 +12,12 @@ use crate::model::SearchScope;
 use crate::output;
 use crate::query::{self, Coverage};
 
-/// Prints the PIDs of processes in another namespace. Uses the kernel's translation if possible
-/// (Linux 6.11 or later). Otherwise, takes a snapshot.
-///
-/// # Errors
-/// Fails if a requested process does not exist. Prints nothing in that case.
+/// Prints the PIDs of processes in another namespace, or nothing if a process is missing.
 pub fn translate(arguments: &Translate) -> Result<Exit, Error> {
     let Translate { pids, from, to, origin, .. } = arguments;
     let from = view::handle(from.as_ref(), origin)?;
     let to = view::handle(to.as_ref(), origin)?;
+    // The kernel translates PIDs since Linux 6.11.
     let from_kernel = match &origin.file {
         Some(_) => None,
         None => collect::translate(&origin.procfs, pids, from.as_ref(), to.as_ref())?,

@@ -17,13 +17,12 @@ use crate::query::{
 pub struct Until {
     policy: Policy,
     codes: BTreeSet<CheckCode>,
-    /// The first snapshot of the watch. Its problems do not end the watch.
+    /// The first snapshot of the watch, the baseline for new problems.
     first: Snapshot,
 }
 
 impl Until {
-    /// Creates the condition. `first` is the first snapshot of the watch, and `request` describes
-    /// its scan.
+    /// Creates the condition from the first snapshot of the watch and the request of its scan.
     pub fn new(rules: &[Rule], first: &Snapshot, request: &Request) -> Result<Self, Error> {
         let codes: BTreeSet<_> = rules.iter().map(Rule::code).collect();
         let mut first = without_attendants(first.clone());
@@ -45,8 +44,7 @@ impl Until {
         Check::new(graph, Unsettled::default(), &self.policy).findings.len()
     }
 
-    /// Checks a snapshot for problems. If the problems may be transient, takes another snapshot.
-    /// Returns the last snapshot, and the problems if there are any.
+    /// Returns a snapshot with its problems, after a second scan if they may be transient.
     pub fn check(
         &self,
         after: Snapshot,
@@ -54,8 +52,7 @@ impl Until {
         scanner: &mut Scanner,
     ) -> Result<(Snapshot, Option<Check>), Error> {
         let Request { procfs, details, .. } = scanner.request().clone();
-        // `settle` is slow. The check needs `settle` only to confirm a problem, or to find problems
-        // of threads.
+        // `settle` is slow, so call it to confirm a problem or to find problems of threads.
         let may_stop = || after.processes.iter().any(Process::has_exited_leader);
         let needs_threads = self.codes.contains(&CheckCode::Uninterruptible)
             || (self.codes.contains(&CheckCode::StoppedInit) && may_stop());

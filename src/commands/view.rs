@@ -1,5 +1,4 @@
-//! Functions that several verbs (subcommands) share: load a snapshot, find a namespace, choose the
-//! output style.
+//! Loads snapshots, finds namespaces and chooses styles for several verbs (subcommands).
 
 use std::collections::BTreeSet;
 use std::env;
@@ -45,7 +44,7 @@ pub fn collect(request: &Request) -> Result<Snapshot, Error> {
     collect::collect(request).map(snapshot).map_err(Error::from)
 }
 
-/// Returns the snapshot. In debug mode, also prints the name of the collector.
+/// Returns the snapshot, and prints the collector's name in debug mode.
 pub fn snapshot(collected: Collected) -> Snapshot {
     if env::var_os(DEBUG).is_some_and(|value| !value.is_empty() && value != "0") {
         output::warn(format_args!("collector: {}", collected.collector));
@@ -53,10 +52,7 @@ pub fn snapshot(collected: Collected) -> Snapshot {
     collected.snapshot
 }
 
-/// Reads a saved document. The path `-` means standard input. If the document has several
-/// snapshots, `host` selects one.
-///
-/// Prints a warning if the document has values that this version of pidns does not know.
+/// Reads the snapshot of `host` from a saved document, or from standard input (`-`).
 pub fn load_document(path: &Path, host: Option<&str>, quiet: bool) -> Result<Snapshot, Error> {
     let failed = |source| Error::Read { path: path.to_owned(), source };
     let input: Box<dyn BufRead> = if is_stdin(path) {
@@ -67,6 +63,7 @@ pub fn load_document(path: &Path, host: Option<&str>, quiet: bool) -> Result<Sna
     let (snapshot, ignored) = document::read_from(input, host)
         .map_err(failed)?
         .map_err(|source| Error::Invalid { path: path.to_owned(), source })?;
+    // The document has values that this version of pidns does not know.
     if !ignored.is_empty() && !quiet {
         output::warn(format_args!("{}: ignored {ignored}", path.display()));
     }
@@ -86,9 +83,6 @@ fn is_stdin(path: &Path) -> bool {
 }
 
 /// Returns a handle for the namespace that an argument refers to.
-///
-/// The handle keeps an nsfs file open. The kernel then cannot reuse the inode of the namespace
-/// during the scan.
 pub fn handle(
     namespace: Option<&NamespaceArg>,
     origin: &Origin,
@@ -96,6 +90,7 @@ pub fn handle(
     Ok(match (namespace, &origin.file) {
         (None, _) => None,
         (Some(NamespaceArg::Ref(namespace)), _) => Some(NamespaceHandle::by(*namespace)),
+        // The open file keeps the kernel from reusing the inode during the scan.
         (Some(NamespaceArg::File(path)), None) => Some(NamespaceHandle::file(path)?),
         (Some(NamespaceArg::File(path)), Some(document)) => {
             return Err(Error::Usage(format!(
@@ -107,8 +102,7 @@ pub fn handle(
     })
 }
 
-/// Returns the error for two snapshots that cannot be compared. `after` is `None` if the second
-/// snapshot is the live host.
+/// Returns the error for incomparable snapshots, with `None` for the live host.
 pub fn incomparable(why: Incomparable, before: &Path, after: Option<&Path>) -> Error {
     Error::Incomparable { before: before.to_owned(), after: after.map(Path::to_owned), why }
 }
@@ -124,9 +118,7 @@ pub fn style<F: Formats>(output: &Output<F>, no_fold: bool) -> Style {
     }
 }
 
-/// Returns the exit status of a verb. `is_no` is `true` for a negative result, such as a difference
-/// in `pidns diff`. If `strict` is set and the view is incomplete, returns [`Exit::Incomplete`]
-/// instead of success.
+/// Returns the exit status, with `is_no` for a negative result such as a difference.
 pub fn exit_status(is_no: bool, is_complete: bool, strict: bool) -> Exit {
     match is_no {
         true => Exit::No,

@@ -32,8 +32,7 @@ use crate::watch::local_time::LocalTime;
 use crate::watch::schedule::Schedule;
 use crate::wording::watch as wording;
 
-/// Shortest `--interval` at which a watch asks the kernel about missing namespaces, which takes up
-/// to 0.2 seconds. At shorter intervals, a missing namespace counts as gone.
+/// Shortest `--interval` with a search for missing namespaces, which takes up to 0.2 seconds.
 const MIN_INTERVAL_FOR_HIDDEN: Duration = Duration::from_secs(1);
 
 /// The reason why the watch ends.
@@ -52,8 +51,7 @@ enum End {
     Stopped,
 }
 
-/// Reports changes until the watch ends. With `--until`, the exit status is 1 if no selected
-/// problem has occurred.
+/// Reports changes, and returns exit status 1 if `--until` has found no problem.
 pub fn watch(arguments: &cli::Watch) -> Result<Exit, Error> {
     let signals = Signals::block_ending()
         .map_err(|source| Error::Run { what: "take signals (signalfd)", source })?;
@@ -178,7 +176,7 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    /// Waits for the next round. Returns the reason for the end of the watch, if it must end.
+    /// Waits for the next round, or returns the reason to end the watch.
     fn wait(&self) -> Option<End> {
         let times = [self.schedule.due(), self.end_at];
         let until = times.into_iter().flatten().min();
@@ -226,6 +224,7 @@ impl<'a> Watcher<'a> {
     /// Compares a snapshot with the previous one.
     fn compare(&self, after: &Snapshot) -> Result<Diff, Error> {
         let asks = self.arguments.interval() >= MIN_INTERVAL_FOR_HIDDEN;
+        // At shorter intervals, a missing namespace counts as gone.
         let hidden = if asks { hidden(&self.before, after) } else { BTreeSet::new() };
         let [one, other] = [&self.before, after].map(|it| without_attendants(it.clone()));
         let mut diff = Diff::between(one, other, &self.scope).map_err(incomparable)?;
@@ -237,7 +236,7 @@ impl<'a> Watcher<'a> {
         Ok(diff)
     }
 
-    /// Reports the results of a round. Returns the reason for the end of the watch, if it must end.
+    /// Reports the results of a round, and returns the reason if the watch must end.
     fn report(&mut self, look: Look) -> Result<Option<End>, Error> {
         let Look { after, diff, problems } = look;
         self.taken += 1;
@@ -271,7 +270,7 @@ impl<'a> Watcher<'a> {
         Ok(written.or(end))
     }
 
-    /// Reports the first snapshot. Returns the reason for the end of the watch, if it must end.
+    /// Reports the first snapshot, and returns the reason if the watch must end.
     fn report_start(&mut self) -> Result<Option<End>, Error> {
         let first = self.before.clone();
         let mut shown = first.clone();
@@ -295,8 +294,7 @@ impl<'a> Watcher<'a> {
         self.write(&first.captured_at, &first.host, events)
     }
 
-    /// Reports the end of the watch. Reports nothing if writing would block: a slow reader must not
-    /// keep pidns from exiting.
+    /// Reports the end of the watch, unless a slow reader would block pidns.
     fn report_end(&mut self, why: &str) -> Result<(), Error> {
         if !output::is_writable() {
             return Ok(());
@@ -324,8 +322,7 @@ impl<'a> Watcher<'a> {
         notices
     }
 
-    /// Returns a notice if a new gap has appeared, or if all gaps have ended. A gap is a reason why
-    /// data is incomplete.
+    /// Returns a notice if data is incomplete for a new reason, or is complete again.
     fn gap_notice(&mut self, snapshot: &Snapshot, diff: Option<&Diff>) -> Option<Notice> {
         let gaps = snapshot.diagnostics.iter().filter(|it| it.is_gap());
         let names = gaps.map(|it| format!("{} {:?}", it.code, it.errno));
@@ -358,7 +355,7 @@ impl<'a> Watcher<'a> {
         Some(notice(NoticeCode::RoundsSkipped, message, Some(skipped.count)))
     }
 
-    /// Writes events. Returns the reason for the end of the watch, if it must end.
+    /// Writes events, and returns the reason if the watch must end.
     fn write(
         &mut self,
         captured_at: &str,
