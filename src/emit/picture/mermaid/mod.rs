@@ -32,7 +32,7 @@ struct Chart {
     boxes: usize,
     edges: usize,
     classes: HashSet<&'static str>,
-    /// The length of the text already counted by [`fits`](Self::fits), in characters and in bytes.
+    /// Number of characters and bytes that [`fits`](Self::fits) has already counted.
     counted: (usize, usize),
 }
 
