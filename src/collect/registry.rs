@@ -30,7 +30,7 @@ pub fn descriptors_for_reading() -> u64 {
 /// Indicates whether a namespace has ever had an init.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InitHistory {
-    /// Unknown, because the namespace was found only through a descriptor or a mount.
+    /// Unknown for a namespace that was found through a descriptor or a mount.
     #[default]
     Unknown,
     /// The namespace had no init yet when the scan found it.
@@ -196,7 +196,7 @@ pub fn climb(registered: &mut HashMap<u64, Registered>) -> HashMap<u64, Result<u
     while let Some(inode) = todo.pop() {
         let Some(known) = registered.get(&inode) else { continue };
         let Some(fd) = &known.fd else {
-            // The ancestors of this namespace were recorded when its descriptor was closed.
+            // `keep` has already recorded the ancestors of a closed namespace.
             parents.extend(known.closed_parent.map(|parent| (inode, parent)));
             continue;
         };

@@ -62,7 +62,7 @@ pub struct Target {
 /// A living init that the BPF program found.
 #[derive(Debug)]
 pub struct SeenInit {
-    /// The process, with the same values as if it had been read through /proc.
+    /// The process, with the values that /proc shows.
     pub process: Process,
     /// The kernel's 64-bit ID of the init's PID namespace, which is never reused.
     pub ns_id: u64,

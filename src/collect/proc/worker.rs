@@ -80,7 +80,7 @@ impl<'a> Worker<'a> {
         self.found
     }
 
-    /// Reads one process, unless it exits before it has been read.
+    /// Reads one process, unless the process exits first.
     fn read_process(&mut self, pid: Pid, none_open_since: Option<u64>) {
         let is_final = self.attempt == Attempt::Final;
         let errno = match self.reader.read(pid, none_open_since, is_final) {
