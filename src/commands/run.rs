@@ -40,7 +40,7 @@ pub fn run(arguments: &Run, collector: Collector) -> Result<Exit, Error> {
         // The kernel has named this process `exe`, after the last path component of `OWN_PROGRAM`.
         let _ = rustix::thread::set_name(c"pidns");
     }
-    // Open the report files first, so that the command does not run if a report cannot be written.
+    // If a report cannot be opened, fail before the command runs.
     let reports = open_reports(arguments)?;
     let mut command =
         SupervisedCommand::start(&arguments.command, arguments.kill, arguments.cgroup)?;

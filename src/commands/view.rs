@@ -16,7 +16,7 @@ use crate::model::{Detail, EnvPattern, SearchScope, Snapshot};
 use crate::output;
 use crate::query::Incomparable;
 
-/// If this environment variable is set and not 0, pidns reports which collector it used.
+/// Environment variable that makes pidns print the name of its collector.
 const DEBUG: &str = "PIDNS_DEBUG";
 
 /// Takes a snapshot of the live host, or reads the saved document.
@@ -70,7 +70,7 @@ pub fn load_document(path: &Path, host: Option<&str>, quiet: bool) -> Result<Sna
     Ok(snapshot)
 }
 
-/// Returns an error if both documents are standard input, which can be read only once.
+/// Returns an error if both documents are standard input.
 pub fn check_stdin(before: Option<&Path>, after: Option<&Path>) -> Result<(), Error> {
     if before.is_some_and(is_stdin) && after.is_some_and(is_stdin) {
         return Err(Error::Usage("only one of two documents can be standard input".to_owned()));

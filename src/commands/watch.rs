@@ -112,7 +112,7 @@ impl<'a> Watcher<'a> {
         let save = arguments.save.as_deref().map(SaveDir::open).transpose()?;
         let (procfs, collector) = (arguments.procfs.clone(), arguments.collector);
         let origin = Origin { procfs, file: None, host: None, collector };
-        // Keep the handle only in this function, because an open handle keeps its namespace alive.
+        // An open handle keeps its namespace alive, so this function drops the handle.
         let root = view::handle(arguments.filter.root.as_ref(), &origin)?;
         let mut scope = DiffScope {
             selection: arguments.filter.selection(root.as_ref().map(|root| root.namespace)),
@@ -126,7 +126,7 @@ impl<'a> Watcher<'a> {
         let graph = PidGraph::new(before.clone());
         let root = scope.selection.root.map(|root| query::resolve(&graph, root)).transpose();
         let root = root.map_err(not_found)?;
-        // The kernel can reuse a PID or an inode, so resolve `--root` only once.
+        // The kernel can reuse a PID or an inode, so resolve `--root` once.
         scope.selection.root = root.map(NamespaceRef::Id);
         scope.selection.check_container(&graph).map_err(not_found)?;
         match query::part(graph, &scope.selection) {
