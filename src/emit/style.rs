@@ -15,7 +15,7 @@ pub struct Style {
     pub pretty: bool,
     /// `true` if the output is a terminal.
     pub terminal: bool,
-    /// Number of columns after which text output wraps; `None` if it does not wrap.
+    /// Maximum number of columns of text output, or `None` if it does not wrap.
     pub width: Option<usize>,
     /// `true` if text and pictures show each process and namespace on a line of its own.
     pub unfolded: bool,

@@ -1,4 +1,4 @@
-//! Pictures: Graphviz DOT and Mermaid.
+//! Pictures in the formats Graphviz DOT and Mermaid.
 
 pub mod dot;
 pub mod mermaid;

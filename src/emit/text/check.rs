@@ -1,5 +1,4 @@
-//! Writes findings as human-readable text, each with advice on how to solve the problem. Denied
-//! findings come first.
+//! Writes findings as human-readable text, each with advice.
 
 use std::io::{self, Write};
 
@@ -9,7 +8,7 @@ use crate::query::Check;
 use crate::wording::finding::{describe, summary};
 use crate::wording::line::Emphasis;
 
-/// Writes a line for each finding. If there is advice, writes it on a second line.
+/// Writes each finding on a line, and its advice on a second line.
 pub fn write(check: &Check, style: Style, out: &mut dyn Write) -> io::Result<()> {
     for finding in &check.findings {
         let (word, emphasis) = match finding.verdict {

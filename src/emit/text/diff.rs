@@ -1,6 +1,4 @@
-//! Writes a comparison as text: a tree of the changed branches. The line of a changed process or
-//! namespace begins with the mark of the change: `+`, `-`, `?` or `~`. All other lines begin with a
-//! space.
+//! Writes a comparison as a tree of the changed branches, with a mark on each change.
 
 use std::io::{self, Write};
 
@@ -62,8 +60,7 @@ impl DiffTree<'_, '_> {
         self.lines.push(TreeLine { place, has_children, mark, line });
     }
 
-    /// Adds the lines for the changed processes of a namespace. `more` is the number of child
-    /// namespaces that follow these lines.
+    /// Adds the lines for changed processes, before the lines of `more` child namespaces.
     fn rows(&mut self, node: Option<OverlayNode>, level: usize, more: usize) {
         let rows = self.overlay.rows(node);
         for (index, row) in rows.iter().enumerate() {
@@ -97,8 +94,7 @@ mod tests {
         expected.assert_eq(&String::from_utf8(out).unwrap());
     }
 
-    /// Returns a changed copy of the test snapshot `farm()`: the container was killed, and another
-    /// container was started.
+    /// Returns a copy of `farm()` in which one container has ended and another has started.
     fn later() -> Snapshot {
         let mut later = farm();
         let (shim, init) = (2, 3);

@@ -1,4 +1,4 @@
-//! Writes limits as human-readable text: first the limits that are reached, each with advice.
+//! Writes limits as human-readable text, with advice for each limit that is reached.
 
 use std::io::{self, Write};
 
@@ -10,9 +10,7 @@ use crate::wording::limit::{failure, limit_text, limits_summary, namesake_lines,
 use crate::wording::limit_advice::limit_advice;
 use crate::wording::line::Emphasis;
 
-/// Writes the limits with advice, a summary, and the reasons why limits are unknown. Also names
-/// other processes with a requested PID in their own namespace, because the user may have meant one
-/// of them.
+/// Writes the limits, a summary, and the reasons why limits are unknown.
 pub fn write(report: &LimitReport, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let adviser = Adviser { graph: &report.graph, live: &report.live };
     let shown: Vec<&Limit> = report.limits.iter().filter(|it| is_shown(it)).collect();
@@ -32,14 +30,14 @@ pub fn write(report: &LimitReport, style: Style, out: &mut dyn Write) -> io::Res
     if let Some(hint) = hint {
         writeln!(out, "{hint}")?;
     }
+    // The user may have meant a process with this PID in its own PID namespace.
     for line in namesake_lines(report) {
         writeln!(out, "{}", Sanitized(line))?;
     }
     Ok(())
 }
 
-/// Writes one limit. If the limit is reached, the line begins with the resulting [`failure`],
-/// followed by `also`.
+/// Writes one limit, with advice if the limit is reached.
 fn write_limit(
     limit: &Limit,
     also: &str,
@@ -60,8 +58,7 @@ fn write_limit(
     Ok(())
 }
 
-/// Returns `true` if the report shows the limit. Reports show every limit that is reached or
-/// unknown. Of the others, reports show those with a maximum, except `InitTerminated`.
+/// Returns `true` if the text output shows this limit.
 fn is_shown(limit: &Limit) -> bool {
     let is_open = limit.full == Some(false);
     !(is_open && (limit.max.is_none() || limit.kind == LimitKind::InitTerminated))

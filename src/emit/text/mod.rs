@@ -1,5 +1,4 @@
-//! Human-readable text: the hierarchy, the reports of `diff`, `run` and `check`, and
-//! the log of `watch`.
+//! Human-readable text of the hierarchy, of reports, and of the log of `watch`.
 
 pub mod check;
 pub mod diff;

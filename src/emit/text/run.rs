@@ -1,5 +1,4 @@
-//! Writes the report of `pidns run` as human-readable text: a tree of the processes and namespaces
-//! that the command left behind.
+//! Writes the report of `pidns run` as a tree of leftover processes and namespaces.
 
 use std::io::{self, Write};
 
@@ -19,6 +18,7 @@ pub fn write(report: &RunReport, style: Style, out: &mut dyn Write) -> io::Resul
     sentence(&format!("pidns: {}", run_heading(report)), style, out)?;
     let Some(leftovers) = &report.leftovers else { return Ok(()) };
     let mut tree = RunTree { report, leftovers, style, lines: Vec::new() };
+    // The line of a leftover init already shows its namespace.
     let namespaces: Vec<_> = leftovers.made().filter(|it| !has_init(leftovers, it)).collect();
     let others = namespaces.len() + usize::from(leftovers.unseen);
     tree.processes(&leftovers.roots(), others);
@@ -54,8 +54,7 @@ fn sentence(text: &str, style: Style, out: &mut dyn Write) -> io::Result<()> {
     TreeDrawer::new(style, 0, out).sentence(&line)
 }
 
-/// Returns `true` if the init of the namespace is a leftover. The namespace then has no line of its
-/// own, because the line for the init contains its ID.
+/// Returns `true` if the init of the namespace is a leftover.
 fn has_init(leftovers: &Leftovers, namespace: &Namespace) -> bool {
     namespace.init.is_some_and(|init| leftovers.graph.process(init).is_some())
 }
@@ -73,12 +72,9 @@ impl<'a> RunTree<'a> {
         self.lines.push(TreeLine { place, has_children, mark: None, line });
     }
 
-    /// Adds the processes in `roots`, which are siblings, and their descendants. `more` is the
-    /// number of siblings after the last process in `roots`.
-    ///
-    /// This function is not recursive, because deeply nested processes could overflow the stack.
-    /// `todo` contains the rows that have not been added yet.
+    /// Adds the lines of sibling processes and their descendants, before `more` later siblings.
     fn processes(&mut self, roots: &[&'a Process], more: usize) {
+        // Recursion over deeply nested processes could overflow the stack.
         let mut todo = self.rows(roots, 0, more);
         while let Some((row, place)) = todo.pop() {
             let mut line = Line::default();

@@ -1,6 +1,4 @@
-//! Writes the hierarchy as a tree with a line for each namespace. Below a namespace are its
-//! holders, its members with their PIDs at every level, and its child namespaces. In the nested
-//! style, each member is below its parent process.
+//! Writes the hierarchy as a tree of namespaces, with their holders and members.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
@@ -20,15 +18,13 @@ use crate::wording::namespace::{ARROW_MEANS, DEAD_MEANS, Describe, INFERRED_MEAN
 use crate::wording::phrase::{Count, Symbols, unplaced};
 use crate::wording::sharing::add_sharing;
 
-/// Maximum number of holders to list for a namespace. The remaining holders are only counted.
+/// Maximum number of holders to list for a namespace.
 const HOLDERS: usize = 40;
 
 /// Maximum number of `nsenter` commands to show.
 const ENTRANCES: usize = 3;
 
-/// Maximum level of indentation. Lines at deeper levels also have this indentation, and name the
-/// parent process. The maximum is necessary, because a chain of 10,000 processes would be
-/// unreadable and slow to draw.
+/// Maximum level of indentation, because deeper trees are unreadable and slow to draw.
 const DEEPEST: usize = 36;
 
 /// Writes a graph.
@@ -92,7 +88,7 @@ impl<'a> Hierarchy<'a, '_> {
         let of_each = in_each || matches!(siblings, Siblings::Alike(_));
         let mut holders = if of_each { Vec::new() } else { self.describe.kept_by(namespace) };
         let most = if self.folding.folds() { HOLDERS } else { usize::MAX };
-        // If only one holder remains, show it: its line takes no more space than "kept by 1 more".
+        // A single remaining holder takes no more lines than "kept by 1 more".
         let more = holders.len().checked_sub(most).filter(|&more| more > 1);
         if more.is_some() {
             holders.truncate(most);
@@ -142,8 +138,7 @@ impl<'a> Hierarchy<'a, '_> {
         if full.is_empty() { Ok(()) } else { self.draw(Place::ROOT, false) }
     }
 
-    /// Draws the members of a namespace, indented to `level`. `more` is the number of lines at this
-    /// level after the members.
+    /// Draws the members of a namespace, before `more` later lines at the same level.
     fn members(
         &mut self,
         rows: Vec<TreeRow<'a>>,
@@ -160,14 +155,14 @@ impl<'a> Hierarchy<'a, '_> {
             };
             let mut has_children = row.has_children;
             if place.level >= deepest && row.level > 0 {
-                // This row and all deeper rows are drawn at the maximum level. A next row of at
-                // least the same depth is therefore drawn as a sibling.
+                // All rows at or below the maximum level are drawn as siblings.
                 let is_followed = rows.peek().is_some_and(|next| level + next.level >= deepest);
                 place.branch = Branch::before(usize::from(is_followed));
                 has_children = false;
             }
             if place.level > deepest {
                 place.level = deepest;
+                // `Below(None)` makes the line name the parent process.
                 row.drawn = Drawn::Below(None);
             }
             self.describe.tree_row(&row, of_each, &mut self.line);
@@ -188,8 +183,7 @@ impl<'a> Hierarchy<'a, '_> {
         self.members(rows, 0, 0, false)
     }
 
-    /// Writes the last lines: the counts, and explanations of arrows, `DEAD` and `inferred` if they
-    /// occur.
+    /// Writes the counts, and explains the arrow, `DEAD` and `inferred` if they occur.
     fn last_lines(&mut self) -> io::Result<()> {
         let snapshot = self.graph.snapshot();
         self.draw(Place::ROOT, false)?;
@@ -480,8 +474,7 @@ mod tests {
         );
     }
 
-    /// Returns a snapshot of a host with one container. The container contains zombies, processes
-    /// that entered from outside, and workers with one child each.
+    /// Returns a snapshot of a container with zombies, workers and processes from outside.
     fn trees() -> Snapshot {
         let (host, inner) = (10, 20);
         let member = |nspid: &[u32], ppid, comm: &str| Process {
@@ -592,7 +585,7 @@ mod tests {
         assert!(folded.contains("sleep × 5 like this: "), "{folded}");
         let expected = "   └─ sleep, child of sleep\n      ├─ sleep\n      └─ sleep\n";
         assert!(folded.contains(expected), "{folded}");
-        // Make one namespace different: its third process becomes a child of the second.
+        // In one namespace, make the third process a child of the second.
         let last = processes.last_mut().unwrap();
         last.ppid = Pid::new(last.pid.as_u32() - 1);
         let folded = text(snapshot(containers, processes), style);

@@ -1,7 +1,4 @@
-//! Draws lines as a tree, and wraps them at the width of the terminal.
-//!
-//! Breaks a long line between its parts, with a hanging indent. Breaks a long part after a space
-//! or, if it has none, at any character.
+//! Draws lines as a tree, and wraps long lines with a hanging indent.
 
 use std::io::{self, Write};
 
@@ -23,7 +20,7 @@ struct Glyphs {
 const UNICODE: Glyphs = Glyphs { inner: "├─ ", last: "└─ ", bar: "│" };
 const ASCII: Glyphs = Glyphs { inner: "|- ", last: "`- ", bar: "|" };
 
-/// Width of a branch in columns. Each level is indented by at most this many columns.
+/// Width of a branch, and maximum indentation per level, in columns.
 const BRANCH: usize = 3;
 
 /// Minimum number of columns for the text of a line, even if the line is deeply indented.
@@ -35,7 +32,7 @@ const NOMINAL_WIDTH: usize = 80;
 /// The kind of branch in front of a line of the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Branch {
-    /// No branch: the line of a root. Its children have level 0.
+    /// The line of a root, which has no branch.
     Root,
     /// The line is followed by siblings.
     Inner,
@@ -116,9 +113,9 @@ pub struct TreeDrawer<'o> {
 }
 
 impl<'o> TreeDrawer<'o> {
-    /// Prepares to draw a tree with `depth` levels. In a deep tree, the indentation per level is
-    /// smaller, because text needs half of the width.
+    /// Prepares to draw a tree with `depth` levels.
     pub fn new(style: Style, depth: usize, out: &'o mut dyn Write) -> Self {
+        // A deep tree has less indentation per level, because text needs half of the width.
         let half = style.width.unwrap_or(NOMINAL_WIDTH) / 2;
         Self {
             out,
@@ -131,12 +128,12 @@ impl<'o> TreeDrawer<'o> {
         }
     }
 
-    /// Draws a line that is not part of the tree. An empty `Line` becomes a blank line.
+    /// Draws a line that is not part of the tree.
     pub fn sentence(&mut self, line: &Line) -> io::Result<()> {
         self.line(Place::ROOT, false, None, line)
     }
 
-    /// Draws a line of a log: a time, a mark, and text that wraps with a hanging indent.
+    /// Draws a log line with its time, mark and text.
     pub fn log_line(&mut self, time: &str, mark: Mark, line: &Line) -> io::Result<()> {
         let Mark { sign, style } = mark;
         let start = " ".repeat(time.width() + " + ".len());
@@ -205,8 +202,7 @@ impl<'o> TreeDrawer<'o> {
         Ok(())
     }
 
-    /// Writes a line from `column` on, wrapped at `width`. Each continuation line begins with
-    /// `start`.
+    /// Writes a line from `column` on, and begins each continuation line with `start`.
     fn wrapped_text(
         &mut self,
         line: &Line,
@@ -250,7 +246,7 @@ impl<'o> TreeDrawer<'o> {
                 write!(self.out, "{style}{fits}{style:#}")?;
                 return Ok(column + fits.width());
             }
-            // Remove the space at the end: a line break replaces it.
+            // The line break replaces the space at the end.
             let fits = fits.strip_suffix(' ').unwrap_or(fits);
             write!(self.out, "{style}{fits}{style:#}\n{start}")?;
             (rest, column) = (more, start.width());
@@ -276,13 +272,12 @@ impl<'o> TreeDrawer<'o> {
     }
 }
 
-/// Returns how many bytes of `text` to write on a line with `columns` columns. Breaks a longer text
-/// after the last space that fits or, if there is none, at any character. The line always has at
-/// least one character.
+/// Returns the number of bytes of `text` to write on a line with `columns` columns.
 fn fitting(text: &str, columns: usize) -> usize {
     let (mut column, mut after_space) = (0, None);
     for (at, character) in text.char_indices() {
         column += character.width().unwrap_or(0);
+        // A line has at least one character, even if it is too wide.
         if column > columns && at > 0 {
             return after_space.unwrap_or(at);
         }

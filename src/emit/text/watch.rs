@@ -1,6 +1,4 @@
-//! Writes the events of `pidns watch` as a log. Each line begins with the local time and a mark.
-//! The mark of a change is `+`, `-`, `?` or `~`, as in the output of `pidns diff`. The mark of a
-//! problem is `!`.
+//! Writes the events of `pidns watch` as a log, each line with a time and a mark.
 
 use std::io::{self, Write};
 
@@ -91,7 +89,7 @@ fn namespace(
     children.into_iter().try_for_each(|child| namespace(overlay, child, false, log))
 }
 
-/// Writes the changed processes of a namespace. `location` is a phrase that names the namespace.
+/// Writes the changed processes of a namespace, which the phrase `location` names.
 fn rows(
     overlay: &Overlay<'_>,
     node: Option<OverlayNode>,
