@@ -1,7 +1,4 @@
 //! The error type of the program, with messages and exit statuses.
-//!
-//! The message (`Display`) names the operation that failed, and the file or object. The cause is
-//! not part of the message: `source()` returns it.
 
 use std::error::Error as StdError;
 use std::ffi::OsString;
@@ -18,7 +15,7 @@ use crate::query::{Caveat, Coverage, Incomparable};
 /// An error that ends the program.
 #[derive(Debug)]
 pub enum Error {
-    /// The arguments are invalid. The message gives the reason.
+    /// The arguments are invalid for this reason.
     Usage(String),
     /// A file could not be read.
     Read {
@@ -34,13 +31,13 @@ pub enum Error {
         /// The reason why the file is invalid, and the position of the error in the file.
         source: Invalid,
     },
-    /// None of the requested limits could be read. The message gives the reason.
+    /// None of the requested limits could be read, for this reason.
     NoLimits(String),
     /// Two snapshots could not be compared.
     Incomparable {
         /// The file with the first snapshot.
         before: PathBuf,
-        /// The file with the second snapshot; `None` for the live host.
+        /// The file with the second snapshot, or `None` for the live host.
         after: Option<PathBuf>,
         /// The reason why the snapshots cannot be compared.
         why: Incomparable,
@@ -51,8 +48,7 @@ pub enum Error {
     NotFound {
         /// The process or namespace that was not found.
         no: NotFound,
-        /// The reason why the process or namespace may exist after all; `None` if it certainly does
-        /// not exist.
+        /// The reason why the process or namespace may exist although it was not found.
         caveat: Option<Caveat>,
     },
     /// No process has this PID, but some processes have it in their own PID namespaces.
@@ -97,13 +93,12 @@ pub enum Error {
     },
     /// The kernel would discard the exit status of a command, because SIGCHLD is ignored.
     StatusLost,
-    /// An error of `pidns run`. The exit status is that of env(1): 126 or 127 if the command could
-    /// not be executed, otherwise 125.
+    /// An error of `pidns run`, with the exit statuses of env(1).
     OfRun(Box<Error>),
 }
 
 impl Error {
-    /// Creates [`Error::NotFound`]. If the process or namespace may exist after all, adds a caveat.
+    /// Creates [`Error::NotFound`], with a caveat if the snapshot has gaps.
     #[must_use]
     pub fn not_found(no: NotFound, coverage: &Coverage) -> Self {
         let caveat = coverage.caveat(&no);
@@ -166,6 +161,7 @@ impl From<collect::Error> for Error {
     }
 }
 
+/// Formats the message without its cause, which `source()` returns.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

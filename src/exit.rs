@@ -5,22 +5,19 @@ use std::process::ExitCode;
 /// An exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Success. Without `--strict`, a result that may be incomplete also counts as success.
+    /// Success, including results that may be incomplete if `--strict` was not given.
     Success,
-    /// A negative result. For example, a process was not found, `pidns diff` found a difference, or
-    /// `pidns check` found a problem that the policy denies.
+    /// A negative result, such as a missing process, a difference or a denied problem.
     No,
-    /// Wrong arguments, unreadable or invalid input, an unusable /proc, or output that could not be
-    /// written.
+    /// Invalid arguments, unusable input, an unusable /proc, or a failed write.
     Trouble,
     /// Success, but the result may be incomplete, and `--strict` was given.
     Incomplete,
-    /// The exit status of the command of `pidns run`. If a signal terminated the command, 128 plus
-    /// the signal number. If the command was not found, 127. If it could not be executed, 126.
+    /// The exit status of the command of `pidns run`, as a shell reports it in `$?`.
     Command(u8),
     /// The command of `pidns run` succeeded, but left something behind that `--deny` forbids.
     LeftDenied,
-    /// A failure of `pidns run` itself. `env(1)` uses the same exit status for its own failures.
+    /// A failure of `pidns run` itself, with the exit status that env(1) uses.
     RunTrouble,
 }
 

@@ -1,9 +1,4 @@
-//! The namespace hierarchy as a graph.
-//!
-//! Namespaces and processes are nodes. A namespace has edges to its child namespaces and to its
-//! members. A process has edges to its child processes. No other module uses petgraph. Functions
-//! return sorted lists of model values, because petgraph returns neighbours in reverse order of
-//! insertion.
+//! Represents the namespace hierarchy as a graph, and hides petgraph from other modules.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -14,7 +9,7 @@ use crate::model::{
     Limit, LiveFacts, Namespace, NamespaceId, Pid, Process, ProcessDetails, Sharing, Snapshot,
 };
 
-/// A node of the graph: an index into the list of namespaces or processes of the snapshot.
+/// A node of the graph, as an index into the snapshot's namespaces or processes.
 #[derive(Clone, Copy, Debug)]
 enum Node {
     Namespace(usize),
@@ -25,20 +20,18 @@ enum Node {
 #[derive(Debug)]
 pub struct PidGraph {
     snapshot: Snapshot,
-    /// The nodes are in the order of the snapshot: namespaces first, then processes. Edges have no
-    /// data, because the kinds of their two nodes determine their meaning.
+    /// Edges lead from namespaces to child namespaces and members, and from processes to children.
     graph: DiGraph<Node, ()>,
     /// Tracers and ancestors of remaining processes that a filter removed, by PID.
     left_out: BTreeMap<Pid, Process>,
-    /// Facts about the live host, for the advice in reports; empty for a saved document.
+    /// Facts about the live host, which are empty for a saved document.
     live: LiveFacts,
-    /// Namespaces of other types (such as network namespaces) that inits share with the host or
-    /// with each other.
+    /// Namespaces of other types that inits share with the host or with each other.
     sharing: Sharing,
 }
 
 impl PidGraph {
-    /// Builds the graph. The lists of the snapshot may be in any order.
+    /// Builds the graph of a snapshot, and sorts the lists of the snapshot.
     #[must_use]
     pub fn new(mut snapshot: Snapshot) -> Self {
         snapshot.namespaces.sort_unstable_by_key(|namespace| namespace.id);
@@ -49,6 +42,7 @@ impl PidGraph {
         let (namespaces, processes) = (snapshot.namespaces.len(), snapshot.processes.len());
         let mut graph = DiGraph::with_capacity(namespaces + processes, namespaces + 2 * processes);
         for index in 0..namespaces {
+            // The lookups need the nodes in the order of the snapshot, namespaces first.
             graph.add_node(Node::Namespace(index));
         }
         for index in 0..processes {
@@ -86,19 +80,19 @@ impl PidGraph {
         this
     }
 
-    /// Returns the snapshot. Its namespaces and processes are sorted by ID.
+    /// Returns the snapshot, with namespaces and processes sorted by ID.
     #[must_use]
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
 
-    /// Returns the snapshot. Its namespaces and processes are sorted by ID.
+    /// Returns the snapshot, with namespaces and processes sorted by ID.
     #[must_use]
     pub fn into_snapshot(self) -> Snapshot {
         self.snapshot
     }
 
-    /// Adds details of a process that were read after the scan. Keeps details that it already has.
+    /// Adds details from a later reading, without replacing known details.
     pub fn add_details(&mut self, pid: Pid, later: ProcessDetails) {
         let Some(Node::Process(index)) = self.process_node(pid).map(|node| self.graph[node]) else {
             return;
@@ -133,16 +127,15 @@ impl PidGraph {
         self.left_out.extend(processes.into_iter().map(|process| (process.pid, process)));
     }
 
-    /// Returns the namespaces of other types (such as network namespaces) that inits share with the
-    /// host or with each other.
+    /// Returns the namespaces of other types that inits share with the host or with each other.
     #[must_use]
     pub fn sharing(&self) -> &Sharing {
         &self.sharing
     }
 
-    /// Replaces the result of [`sharing`](Self::sharing). For a filtered snapshot, pass the result
-    /// from the unfiltered graph: the filter may have removed processes that share namespaces.
+    /// Replaces the result of [`sharing`](Self::sharing) with that of the unfiltered graph.
     pub fn set_sharing(&mut self, sharing: Sharing) {
+        // A filter may have removed processes that share namespaces.
         self.sharing = sharing;
     }
 
@@ -157,7 +150,7 @@ impl PidGraph {
         &self.live
     }
 
-    /// Finds a process by its PID. Also finds tracers and ancestors that a filter removed.
+    /// Finds a process by its PID, even a tracer or ancestor that a filter removed.
     #[must_use]
     pub fn known_process(&self, pid: Pid) -> Option<&Process> {
         self.process(pid).or_else(|| self.left_out.get(&pid))
@@ -169,7 +162,7 @@ impl PidGraph {
         self.namespace_node(id).and_then(|node| self.as_namespace(node))
     }
 
-    /// Returns the roots: the namespaces that have no visible parent.
+    /// Returns the root namespaces, which have no visible parent.
     #[must_use]
     pub fn roots(&self) -> Vec<&Namespace> {
         self.tops().filter(|top| !top.parent_unknown).collect()
@@ -185,7 +178,7 @@ impl PidGraph {
         self.snapshot.namespaces.iter().filter(|namespace| self.parent(namespace).is_none())
     }
 
-    /// Returns the number of the namespace's ancestors; `None` if not all ancestors are known.
+    /// Returns the number of ancestors, or `None` if some ancestors are unknown.
     #[must_use]
     pub fn level(&self, namespace: &Namespace) -> Option<usize> {
         let (mut top, mut level) = (namespace, 0);
@@ -195,7 +188,7 @@ impl PidGraph {
         (!top.parent_unknown).then_some(level)
     }
 
-    /// Returns the parent namespace; `None` for a root, or if the parent is unknown.
+    /// Returns the parent namespace, or `None` for a root or an unknown parent.
     #[must_use]
     pub fn parent(&self, namespace: &Namespace) -> Option<&Namespace> {
         let node = self.namespace_node(namespace.id)?;
@@ -207,6 +200,7 @@ impl PidGraph {
     #[must_use]
     pub fn children(&self, namespace: &Namespace) -> Vec<&Namespace> {
         let mut children = self.below(namespace, |node| self.as_namespace(node));
+        // petgraph returns neighbours in reverse order of insertion.
         children.sort_unstable_by_key(|child| child.id);
         children
     }
@@ -249,10 +243,10 @@ impl PidGraph {
         self.snapshot.processes.iter().filter(|process| process.namespace.is_none())
     }
 
-    /// Returns all namespaces in tree order, each with the number of its known ancestors. Siblings
-    /// are sorted by ID. Namespaces with an unknown parent come last.
+    /// Returns all namespaces in tree order, each with its number of known ancestors.
     #[must_use]
     pub fn tree(&self) -> Vec<(&Namespace, usize)> {
+        // Namespaces with an unknown parent come last.
         let tops = [self.roots(), self.detached()].concat();
         let mut todo: Vec<_> = tops.into_iter().rev().map(|top| (top, 0)).collect();
         let mut tree = Vec::with_capacity(self.snapshot.namespaces.len());

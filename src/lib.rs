@@ -1,9 +1,9 @@
 //! Shows the PID namespace hierarchy of a Linux host as text, data or a picture.
 //!
 //! This library is only for the program `pidns`, and its API is not stable. Semantic versioning
-//! applies only to the command line and the document (see the README and `schemas/`).
+//! covers the command line and the documents (see the README and `schemas/`).
 //!
-//! Modules do not import each other in cycles. Data passes through these stages in one direction:
+//! Modules do not import each other in cycles. Data passes through these stages in order:
 //!
 //! | stage | module |
 //! |---|---|
@@ -39,8 +39,7 @@ use cli::{Command, Parsed};
 use error::Error;
 use exit::Exit;
 
-/// Runs the program with these arguments. Writes the result to standard output, and warnings to
-/// standard error.
+/// Runs the program with these arguments, and writes the result and the warnings.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Error> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     if run::launch::is_asked_for(&arguments) {
