@@ -1,8 +1,7 @@
 //! Finds the container of a process from its cgroup path.
 //!
-//! Anyone who may create cgroups can choose their names, so the result is only for display. Do not
-//! base decisions about permissions on it. This module is part of the model, because saved
-//! documents also contain cgroup paths.
+//! Users can choose the names of cgroups, so never derive permissions from the result. Saved
+//! documents contain cgroup paths, so this module is part of the model.
 //!
 //! Sources of the path formats, looked up in November 2026 unless noted otherwise:
 //! - docker, with the cgroupfs and the systemd driver: `withCgroups` in
@@ -66,15 +65,13 @@ use super::{Container, Pod};
 
 /// The form of a container's cgroup path.
 enum PathFormat {
-    /// A name with a known prefix: `PREFIX-ID.scope` from systemd, or `SLICE:PREFIX:ID` from a
-    /// runtime that parses systemd's syntax itself. `PREFIX-ID` also matches if the ID has 64
-    /// hexadecimal digits.
+    /// `PREFIX-ID.scope`, `SLICE:PREFIX:ID`, or `PREFIX-ID` with 64 hexadecimal digits.
     Prefix(&'static str),
-    /// A fixed prefix, directly followed by the ID. Example: `lxc.payload.ID`.
+    /// A fixed prefix, directly followed by the ID, as in `lxc.payload.ID`.
     Start(&'static str),
-    /// The ID, directly followed by a fixed suffix. Example: `ID.libvirt-lxc`.
+    /// The ID, directly followed by a fixed suffix, as in `ID.libvirt-lxc`.
     End(&'static str),
-    /// `PARENT/ID` or `PARENT/PARENT/ID`. The parent `*` matches any name.
+    /// `PARENT/ID` or `PARENT/PARENT/ID`, with `*` for any parent.
     Below(&'static [&'static str]),
 }
 
@@ -90,7 +87,7 @@ enum IdFormat {
     Name,
 }
 
-/// Runtimes with the formats of their cgroup paths and IDs. The first match wins.
+/// Formats of the runtimes' cgroup paths and IDs, in order of precedence.
 const RUNTIMES: [(&str, PathFormat, IdFormat); 23] = [
     ("docker", Prefix("docker"), IdFormat::Hex),
     ("docker", Below(&["docker"]), IdFormat::Hex),
@@ -123,13 +120,9 @@ pub const SHIM: &str = "containerd-shim";
 /// Name of conmon, the parent of each process that podman or CRI-O starts in a container.
 pub const CONMON: &str = "conmon";
 
-/// Finds the innermost container in the contents of `/proc/PID/cgroup` (`cgroups(7)`). If there is
-/// no container, returns the systemd unit. If `has_terminated` returns `true`, never returns a
-/// unit. `parent` is the name of the process's parent.
+/// Finds the innermost container in `/proc/PID/cgroup`, otherwise the systemd unit.
 ///
-/// A unit may be wrong for a terminated process: the kernel reports its version 2 path, but the
-/// root cgroup in every version 1 hierarchy. If the container used version 1, the version 2 path
-/// may belong to an outer container, or to the service that started the container.
+/// `parent` is the name of the parent process.
 #[must_use]
 pub fn of_cgroups(
     cgroups: &[u8],
@@ -138,12 +131,12 @@ pub fn of_cgroups(
 ) -> Option<Container> {
     innermost(cgroups, container)
         .or_else(|| innermost(cgroups, containerd).filter(|_| parent == Some(SHIM)))
+        // The unit may be wrong after termination, when all version 1 paths are `/`.
         .or_else(|| innermost(cgroups, unit).filter(|_| !has_terminated()))
         .map(CgroupMatch::into_container)
 }
 
-/// Finds the container in a path from [`cgroup_path`]. If there is no container, returns the
-/// systemd unit. `parent` is the name of the process's parent.
+/// Finds the container in a path from [`cgroup_path`], otherwise the systemd unit.
 #[must_use]
 pub fn of_path(path: &str, parent: Option<&str>) -> Option<Container> {
     let path = path.as_bytes();
@@ -153,8 +146,7 @@ pub fn of_path(path: &str, parent: Option<&str>) -> Option<Container> {
         .map(CgroupMatch::into_container)
 }
 
-/// Selects one path from the contents of `/proc/PID/cgroup`; `None` if there is no cgroup. Removes
-/// the suffix ` (deleted)` of a removed cgroup. The order of preference is:
+/// Selects a path from the contents of `/proc/PID/cgroup`, in this order of preference:
 ///
 /// 1. a path that names a container
 /// 2. a path that names a systemd unit
@@ -187,14 +179,13 @@ struct Hierarchy<'a> {
     is_unified: bool,
 }
 
-/// Parses the lines of `/proc/PID/cgroup` (`ID:CONTROLLERS:PATH`), and skips malformed lines. A
-/// path can contain any byte except a newline.
+/// Parses the lines of `/proc/PID/cgroup` (`ID:CONTROLLERS:PATH`), skipping malformed lines.
 fn hierarchies(cgroups: &[u8]) -> impl Iterator<Item = Hierarchy<'_>> {
     cgroups.split(|&byte| byte == b'\n').filter_map(|line| {
+        // The path can contain colons.
         let path = line.splitn(3, |&byte| byte == b':').nth(2)?;
         let is_unified = line.starts_with(b"0::");
-        // For a removed version 2 cgroup, the kernel appends " (deleted)" to the path of a zombie
-        // (`cgroup-v2.rst`, "Processes").
+        // The kernel marks a zombie's removed version 2 cgroup (`cgroup-v2.rst`, "Processes").
         let removed = path.strip_suffix(b" (deleted)").filter(|_| is_unified);
         Some(Hierarchy { path: removed.unwrap_or(path), is_unified })
     })
@@ -219,17 +210,14 @@ impl<'a> CgroupMatch<'a> {
     }
 
     fn into_container(self) -> Container {
-        // The container belongs to the innermost pod. A path contains several pods if a cluster
-        // node is itself a container in a pod.
+        // A cluster node can itself be a container in a pod, so take the innermost pod.
         let pod = segments(self.path).rev().find_map(pod);
         let pod = pod.map(Pod::new);
         Container { pod, ..Container::new(self.runtime, &text(&self.id)) }
     }
 }
 
-/// Returns the deepest match in all hierarchies, and the first of equally deep matches. A shallower
-/// match may be an outer container, because in cgroup version 1, a runtime may use only some
-/// hierarchies.
+/// Returns the deepest match in all hierarchies, or the first of equally deep matches.
 fn innermost<'a>(
     cgroups: &'a [u8],
     name: fn(&'a [u8]) -> Option<CgroupMatch<'a>>,
@@ -238,6 +226,7 @@ fn innermost<'a>(
     let paths = hierarchies(cgroups).map(|hierarchy| hierarchy.path);
     // Skip repeated paths, because most hierarchies have the same path.
     let paths = paths.filter(|&path| std::mem::replace(&mut last, path) != path);
+    // A shallower match may be an outer container, because version 1 hierarchies can differ.
     paths.filter_map(name).reduce(|best, next| if next.depth > best.depth { next } else { best })
 }
 
@@ -260,17 +249,14 @@ fn container(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
         .or_else(in_default)
 }
 
-/// Finds the container ID in a cgroup path that does not name the runtime. `name` is the last
-/// segment of `path`. In a pod, `name` must be 64 hexadecimal digits or a UUID. Elsewhere, `name`
-/// must be `ID` or `PREFIX-ID.scope`, with an ID of 64 hexadecimal digits.
+/// Finds the container ID in `name`, the last segment of a path without a runtime's name.
 fn nameless<'a>(path: &[u8], name: &'a [u8]) -> Option<(&'static str, &'a [u8])> {
     if segments(path).rev().nth(1).and_then(pod).is_some() {
         return (IdFormat::Hex.fits(name) || is_pod_uid(name)).then_some(("kubernetes", name));
     }
     let scope = name.strip_suffix(b".scope").and_then(|scope| {
         let dash = scope.iter().rposition(|&byte| byte == b'-')?;
-        // If the prefix ends with `conmon`, the scope contains the container's monitor, not the
-        // container.
+        // A scope such as `crio-conmon-ID` contains the monitor of a container.
         let is_monitor = scope[..dash].ends_with(b"conmon");
         (!is_monitor).then_some(&scope[dash + 1..])
     });
@@ -288,6 +274,7 @@ impl PathFormat {
                 if let Some(scope) = name.strip_suffix(b".scope") {
                     return after(scope);
                 }
+                // A runtime that parses systemd's syntax itself writes `SLICE:PREFIX:ID`.
                 let mut parts = name.splitn(3, |&byte| byte == b':').skip(1);
                 match (parts.next(), parts.next()) {
                     (Some(middle), Some(id)) if middle == prefix => Some(id),
@@ -320,9 +307,9 @@ impl IdFormat {
     }
 }
 
-/// Matches a path `/NAMESPACE/ID`: a containerd namespace and a container ID. Other programs also
-/// use this form. Callers must check that NAMESPACE is `default`, or that the parent process is a
-/// containerd shim.
+/// Matches `/NAMESPACE/ID`, a form that other programs use, too.
+///
+/// Callers must check that NAMESPACE is `default`, or that the parent is containerd's shim.
 fn containerd(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
     let mut names = segments(cgroup.strip_prefix(b"/")?);
     let (namespace, name) = (names.next()?, names.next()?);
@@ -342,12 +329,7 @@ fn is_identifier(name: &[u8]) -> bool {
         && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
 }
 
-/// Returns the runtime and the container's name for `machine-NAME.scope` or
-/// `systemd-nspawn@NAME.service`.
-///
-/// Returns `None` for a virtual machine. libvirt registers both containers and virtual machines
-/// with systemd-machined. The NAME of a container begins with `lxc-`, the NAME of a virtual machine
-/// with `qemu-`.
+/// Matches `machine-NAME.scope` and `systemd-nspawn@NAME.service`, except virtual machines.
 fn machine(name: &[u8]) -> Option<(&'static str, Cow<'_, [u8]>)> {
     let instance = name.strip_prefix(b"systemd-nspawn@");
     if let Some(instance) = instance.and_then(|rest| rest.strip_suffix(b".service")) {
@@ -355,24 +337,24 @@ fn machine(name: &[u8]) -> Option<(&'static str, Cow<'_, [u8]>)> {
     }
     let machine = unescape(name.strip_prefix(b"machine-")?.strip_suffix(b".scope")?);
     if let Some(libvirt) = machine.strip_prefix(b"lxc-") {
-        // Without a number after `lxc-`, the runtime is ambiguous: systemd-nspawn, or libvirt
-        // before version 1.3.
+        // A machine name without a number may come from systemd-nspawn, or from libvirt before 1.3.
         let end = libvirt.iter().position(|&byte| byte == b'-')?;
         let (number, name) = (&libvirt[..end], &libvirt[end + 1..]);
         let is_numbered = !number.is_empty() && number.iter().all(u8::is_ascii_digit);
         return (is_numbered && !name.is_empty()).then(|| ("lxc", name.to_vec().into()));
     }
+    // libvirt registers virtual machines with these prefixes.
     let is_foreign = [&b"qemu-"[..], b"libvirt-"].iter().any(|driver| machine.starts_with(driver));
     (!is_foreign && !machine.is_empty()).then(|| ("systemd-nspawn", machine.into()))
 }
 
-/// Extracts the UID from `podUID` or `kubepods-burstable-podUID.slice`. The latter has underscores
-/// instead of the UID's hyphens.
+/// Extracts the UID from `podUID` or `kubepods-burstable-podUID.slice`.
 fn pod(segment: &[u8]) -> Option<String> {
     let slice = segment.split(|&byte| byte == b':').next()?;
     let uid = match slice.strip_suffix(b".slice") {
         Some(slice) => {
             let pod = slice.windows(4).rposition(|window| window == b"-pod")?;
+            // Slice names contain underscores instead of the hyphens of the UID.
             slice[pod + 4..].iter().map(|&byte| if byte == b'_' { b'-' } else { byte }).collect()
         }
         None => slice.strip_prefix(b"pod")?.to_vec(),
@@ -387,8 +369,7 @@ fn is_pod_uid(uid: &[u8]) -> bool {
     digits == 32 && uid.iter().all(|&byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
-/// Finds the innermost systemd service or scope in a cgroup path. Keeps escapes in the name,
-/// because `a\x2db.scope` and `a-b.scope` are different units.
+/// Finds the innermost systemd service or scope in a cgroup path.
 fn unit(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
     ancestors(cgroup).find_map(|path| {
         let name = segments(path).next_back()?;
@@ -396,6 +377,7 @@ fn unit(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
         let stem = name.strip_suffix(b".service").or_else(|| name.strip_suffix(b".scope"))?;
         // `init.scope` contains systemd itself.
         let is_unit = !stem.is_empty() && name != b"init.scope";
+        // Keep escapes, because `a\x2db.scope` and `a-b.scope` are different units.
         is_unit.then(|| CgroupMatch::new("systemd", name.into(), path, cgroup))
     })
 }
@@ -417,7 +399,7 @@ fn text(name: &[u8]) -> String {
     String::from_utf8_lossy(name).into_owned()
 }
 
-/// Decodes systemd's escapes in a machine name: `a\x2db` becomes `a-b` (`systemd.unit(5)`).
+/// Decodes systemd's escapes in a machine name, such as `\x2d` (`systemd.unit(5)`).
 fn unescape(name: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(name.len());
     let mut rest = name;
@@ -444,8 +426,7 @@ mod tests {
     const UID: &str = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
     const UNIT_UID: &str = "6ba7b810_9dad_11d1_80b4_00c04fd430c8";
 
-    /// Formats a container as `RUNTIME CONTAINER POD`. Replaces the IDs of the tests with the
-    /// placeholders `ID` and `UID`.
+    /// Formats a container as `RUNTIME CONTAINER POD`, with placeholders for the test's IDs.
     fn say(found: Option<Container>) -> String {
         found.map_or("none".to_owned(), |found| {
             let pod = found.pod.map_or("-".to_owned(), |pod| pod.uid.replace(UID, "UID"));
@@ -458,8 +439,7 @@ mod tests {
         path.replace("UNIT_UID", UNIT_UID).replace("UID", UID).replace("ID", ID)
     }
 
-    /// Finds the container of a live process with the version 2 cgroup `path`. Asserts that
-    /// [`of_path`] finds the same container.
+    /// Finds the container of a version 2 path, and asserts that [`of_path`] agrees.
     fn read(path: &str) -> String {
         let said = say(live(format!("0::{}\n", fill(path)).as_bytes()));
         let path = fill(path);
@@ -468,14 +448,12 @@ mod tests {
         said
     }
 
-    /// Finds the container of a live process with these cgroups. The name of the parent process is
-    /// unknown.
+    /// Finds the container of a live process with an unknown parent.
     fn live(cgroups: &[u8]) -> Option<Container> {
         of_cgroups(cgroups, None, || false)
     }
 
-    /// Builds the contents of `/proc/PID/cgroup` for a host with cgroup versions 1 and 2. Each
-    /// place is `HIERARCHY=PATH`. All other hierarchies have the path `/`.
+    /// Builds `/proc/PID/cgroup` with the paths in `places`, each as `HIERARCHY=PATH`.
     fn hybrid(places: &[&str]) -> Vec<u8> {
         let hierarchies = ["pids", "memory", "freezer", "name=systemd", "unified"];
         let place = |name: &str| {
@@ -740,10 +718,9 @@ mod tests {
             assert_eq!((of("bash"), say(live(&cgroups))), ("none".into(), "none".into()));
         }
         assert_eq!(say(of_path("/prod/web", Some(SHIM))), "containerd web -");
-        // A path below `/default` belongs to containerd even if the parent process is unknown. A
-        // Docker path belongs to Docker even if the parent process is a containerd shim, because
-        // Docker also uses this shim.
+        // A path below `/default` belongs to containerd even if the parent is unknown.
         assert_eq!(say(live(&hybrid(&["memory=/default/web"]))), "containerd web -");
+        // Docker also uses containerd's shim.
         let docker = hybrid(&["pids=/docker/ID"]);
         assert_eq!(say(of_cgroups(&docker, Some(SHIM), || false)), "docker ID -");
     }
@@ -769,8 +746,7 @@ mod tests {
         assert_eq!(read("/system.slice/runc-web.scope (deleted)"), "runc web -");
         assert_eq!(read("/lxc/web (deleted)"), "lxc web -");
         assert_eq!(read("/default/web (deleted)"), "containerd web -");
-        // The kernel appends " (deleted)" only to version 2 paths. In a version 1 path, the text is
-        // part of the container's name.
+        // In a version 1 path, " (deleted)" is part of the container's name.
         let named = hybrid(&["pids=/lxc/web (deleted)"]);
         assert_eq!(say(live(&named)), "lxc web (deleted) -");
     }

@@ -13,14 +13,14 @@ const SHORT_ID: usize = 12;
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "container"))]
 pub struct Container {
     /// The runtime that created the container: docker, containerd, cri-o, podman, lxc,
-    /// systemd-nspawn, buildkit, runc, crun or garden. LXD and Incus also count as lxc, because
-    /// they use the same paths. For a systemd unit: systemd. If the cgroup path does not name the
-    /// runtime: kubernetes in a pod, otherwise unknown. Later versions may add runtimes.
+    /// systemd-nspawn, buildkit, runc, crun or garden. LXD and Incus use the paths of lxc, and
+    /// count as lxc. A systemd unit has the runtime systemd. If the cgroup path does not name the
+    /// runtime, the value is kubernetes in a pod, and unknown elsewhere. Later versions may add
+    /// runtimes.
     pub runtime: String,
-    /// ID of the container in its runtime. Some runtimes, such as lxc, use the name as the ID.
+    /// ID of the container, which is its name in runtimes such as lxc.
     pub id: String,
-    /// Name of the container, from a file of the runtime. Null if there is no name, or if the file
-    /// could not be read.
+    /// Name of the container from a file of the runtime, or null if absent or unreadable.
     pub name: Option<String>,
     /// The Kubernetes pod that contains the container, or null.
     pub pod: Option<Pod>,
@@ -33,7 +33,7 @@ impl Container {
         Self { runtime: runtime.to_owned(), id: id.to_owned(), name: None, pod: None }
     }
 
-    /// Returns `true` if `other` is the same container. Ignores names, because they may be unknown.
+    /// Returns `true` if `other` is the same container, even if a name is unknown.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         (&self.runtime, &self.id) == (&other.runtime, &other.id)
@@ -46,8 +46,7 @@ impl Container {
         self.id.get(..SHORT_ID).filter(|_| is_hex).unwrap_or(&self.id)
     }
 
-    /// Returns `POD NAME`, where `POD` is the full name of the pod. If one of the two names is
-    /// unknown, returns the other. If both are unknown, returns `None`.
+    /// Returns the known names as `POD NAME`, `POD` or `NAME`.
     #[must_use]
     pub fn full_name(&self) -> Option<String> {
         match (self.pod.as_ref().and_then(Pod::full_name), &self.name) {
@@ -63,8 +62,7 @@ impl Container {
     }
 }
 
-/// Examples: `docker web (5feceb66ffc8)` and `pod shop/web-0 app (containerd 99f3a16ea25b)`.
-/// Without a name: `docker 5feceb66ffc8`. The alternate form (`{:#}`) contains the full ID.
+/// Formats a container as `docker web (5feceb66ffc8)`, or with the full ID for `{:#}`.
 impl fmt::Display for Container {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let runtime = &self.runtime;
@@ -83,11 +81,11 @@ impl fmt::Display for Container {
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "pod"))]
 pub struct Pod {
-    /// UID of the pod. The UID of a static pod is a hash.
+    /// UID of the pod, which is a hash for a static pod.
     pub uid: String,
-    /// Name of the pod, from a file of the runtime or from /var/log/pods; null if unknown.
+    /// Name of the pod from a file of the runtime or /var/log/pods, or null if unknown.
     pub name: Option<String>,
-    /// Kubernetes namespace of the pod; null if unknown.
+    /// Kubernetes namespace of the pod, or null if unknown.
     pub namespace: Option<String>,
 }
 
