@@ -1,8 +1,8 @@
-//! Collectors: the sources from which pidns can read the live host.
+//! The collectors, which read the live host through /proc or BPF.
 
 use clap::ValueEnum;
 
-/// A source of data about the live host. All collectors produce the same document.
+/// A source of data about the live host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Collector {
     /// Use BPF if it is available and saves at least 30 ms, otherwise /proc

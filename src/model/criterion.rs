@@ -11,7 +11,7 @@ pub struct Criterion {
     /// user, env, container, state or descendants-of. In a report of `pidns run`, descendants-of
     /// selects the descendants of pidns itself. Later versions may add options.
     pub by: FilterOption,
-    /// The values of the option, as text. A namespace is identified by its ID.
+    /// The values of the option as text, with IDs for namespaces.
     pub values: Vec<String>,
 }
 
@@ -32,13 +32,13 @@ pub enum FilterOption {
     Comm,
     /// `--user`.
     User,
-    /// `--env`. A document contains only the name of the variable, not its value.
+    /// `--env`, saved without the value of the variable.
     Env,
     /// `--container`.
     Container,
     /// `--state`.
     State,
-    /// Only the processes that a command left behind: the descendants of `pidns run`.
+    /// The descendants of `pidns run`, which its command left behind.
     DescendantsOf,
     /// An option from a later version of pidns.
     Other(String),

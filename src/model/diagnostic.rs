@@ -2,12 +2,10 @@
 
 use super::{Pid, keywords};
 
-/// A problem encountered during a scan. A snapshot has at most one diagnostic for each code and
-/// errno. [`DiagnosticCode::LimitsUnknown`] can occur once for each kind of limit and reason.
+/// A problem encountered during a scan, usually once for each code and errno.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// The diagnostic code, in lower case with hyphens. A document from a later version of pidns
-    /// may contain a code that is not in [`DiagnosticCode`].
+    /// Name of the [`DiagnosticCode`], or a code from a later version of pidns.
     pub code: String,
     /// Severity of the problem.
     pub severity: Severity,
@@ -46,8 +44,7 @@ pub enum Hides {
     Processes,
 }
 
-/// The advice for a diagnostic. If the kernel refused access (`EACCES` or `EPERM`), pidns instead
-/// prints the privileges that permit access.
+/// The advice for a diagnostic, used unless the kernel refused access (`EACCES`, `EPERM`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Advice {
     /// No advice.
@@ -81,14 +78,14 @@ impl Counted {
     }
 }
 
-/// An entry of the table of diagnostic codes: the properties of all diagnostics with this code.
+/// The properties of all diagnostics with one code.
 struct DiagnosticEntry {
     name: &'static str,
     severity: Severity,
     is_gap: bool,
     hides: Hides,
     counted: Counted,
-    /// The message. `{}` is replaced with the count, such as `3 processes`.
+    /// The message, with `{}` for the count, such as `3 processes`.
     message: &'static str,
     advice: Advice,
 }
@@ -166,8 +163,7 @@ diagnostic_codes! {
         message: "cannot open {}, so parent and owner are unknown",
         advice: Advice::None,
     }
-    /// The kernel refused to report the parent of a namespace. Does not cover parents outside
-    /// pidns's own PID namespace, because the kernel always hides them.
+    /// The kernel refused to report a parent within pidns's own PID namespace.
     ParentUnreadable {
         name: "parent-unreadable",
         severity: Severity::Warning,
@@ -177,8 +173,7 @@ diagnostic_codes! {
         message: "cannot get the parents of {}",
         advice: Advice::None,
     }
-    /// The kernel refused to report the owner of a namespace. Does not cover owners outside pidns's
-    /// own user namespace, because the kernel always hides them.
+    /// The kernel refused to report an owner within pidns's own user namespace.
     OwnerUnreadable {
         name: "owner-unreadable",
         severity: Severity::Warning,
@@ -238,8 +233,7 @@ diagnostic_codes! {
         message: "the namespaces of {} are ambiguous",
         advice: Advice::Permission,
     }
-    /// A process may have created a namespace for its children, but this kernel or this procfs does
-    /// not show the namespace.
+    /// pidns cannot tell if a process has created a namespace for its children.
     NascentUnreadable {
         name: "nascent-unreadable",
         severity: Severity::Warning,
@@ -281,8 +275,7 @@ diagnostic_codes! {
             "to see all of them, run pidns as root on the host with Linux 6.12 or later",
         ),
     }
-    /// Mounts were not searched. pidns waited too long for the kernel's mount lock, or there were
-    /// too many new mount namespaces.
+    /// Mounts were not searched, because mounts or mount namespaces changed all the time.
     MountsBusy {
         name: "mounts-busy",
         severity: Severity::Warning,
@@ -293,8 +286,7 @@ diagnostic_codes! {
                   mounts all the time",
         advice: Advice::None,
     }
-    /// The parents of some processes could not be read. /proc hides the parents, or they changed
-    /// repeatedly during the scan.
+    /// The parents of some processes are hidden, or changed repeatedly during the scan.
     ParentProcessUnread {
         name: "parent-process-unread",
         severity: Severity::Warning,
@@ -345,8 +337,7 @@ diagnostic_codes! {
         message: "cannot read the mount, network and other namespaces of {}",
         advice: Advice::None,
     }
-    /// The cgroups of some processes cannot be read. pidns reads the cgroups of inits to find
-    /// containers, and other cgroups only on request.
+    /// The cgroups of some processes cannot be read.
     CgroupUnreadable {
         name: "cgroup-unreadable",
         severity: Severity::Warning,
@@ -356,8 +347,7 @@ diagnostic_codes! {
         message: "cannot read the cgroups of {}",
         advice: Advice::None,
     }
-    /// The environments of some processes cannot be read. pidns reads environments only for `--env`
-    /// and for rules with `env=`.
+    /// The environments of some processes cannot be read.
     EnvironmentUnreadable {
         name: "environment-unreadable",
         severity: Severity::Warning,
@@ -367,7 +357,7 @@ diagnostic_codes! {
         message: "cannot read the environments of {}",
         advice: Advice::None,
     }
-    /// Some of the requested limits could not be read.
+    /// Some of the requested limits of one kind could not be read.
     LimitsUnknown {
         name: "limits-unknown",
         severity: Severity::Warning,
@@ -377,8 +367,7 @@ diagnostic_codes! {
         message: "cannot read the limits of {}",
         advice: Advice::None,
     }
-    /// The state of a namespace could not be determined. Its init may be running, may have
-    /// terminated, or may never have been started.
+    /// The init of a namespace may be running, may have terminated, or may never have started.
     StateUnproved {
         name: "state-unproved",
         severity: Severity::Warning,
@@ -388,8 +377,7 @@ diagnostic_codes! {
         message: "cannot tell if the inits of {} are running",
         advice: Advice::Text("run pidns as root on the host, with the host's /proc"),
     }
-    /// A terminated init cannot be removed, because of another process in its namespace. This
-    /// process is in uninterruptible sleep, or is a zombie with a reaper outside the namespace.
+    /// Another process in the namespace keeps a terminated init from being removed.
     InitBlocked {
         name: "init-blocked",
         severity: Severity::Warning,
@@ -409,8 +397,7 @@ diagnostic_codes! {
         message: "{} do not reap their children",
         advice: Advice::Text("use an init that does, such as tini or docker run --init"),
     }
-    /// A thread is in uninterruptible sleep. It is not the leader thread, so the state of the
-    /// process in /proc does not show this.
+    /// A thread that is not the leader is in uninterruptible sleep.
     ThreadUninterruptible {
         name: "thread-uninterruptible",
         severity: Severity::Warning,
@@ -430,11 +417,11 @@ diagnostic_codes! {
         message: "holders of {} are left out",
         advice: Advice::None,
     }
-    /// A namespace was found in kernel memory, but its holders were not found. The snapshot still
-    /// counts as complete, because it contains the namespace.
+    /// A namespace was found in kernel memory, but no holder of it was found.
     HeldUnseen {
         name: "held-unseen",
         severity: Severity::Warning,
+        // The snapshot contains the namespace, so nothing is missing.
         is_gap: false,
         hides: Hides::Nothing,
         counted: Counted::Namespaces,

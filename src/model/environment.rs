@@ -3,14 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A condition on the environment of a process: `NAME`, or `NAME=VALUE`.
-///
-/// pidns never shows or saves the values of environment variables, because they can be secrets.
-/// `Debug` does not print the value either.
+/// A condition `NAME` or `NAME=VALUE` on the environment of a process.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EnvPattern {
     name: String,
-    /// The value to match. `None` matches every value.
+    /// The value to match, or `None` for any value.
     value: Option<String>,
 }
 
@@ -29,6 +26,7 @@ impl EnvPattern {
     }
 }
 
+/// Hides the value, which can be a secret.
 impl fmt::Debug for EnvPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;

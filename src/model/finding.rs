@@ -2,11 +2,10 @@
 
 use super::{Keyword, NamespaceId, Pid, keywords};
 
-/// A problem on a host, or a leftover (a process or namespace that a command left behind). Findings
-/// are sorted by verdict, then by code.
+/// A problem on a host, or a process or namespace that a command left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
-    /// The policy's verdict on the problem.
+    /// The policy's verdict on the problem, and the first sort key of findings.
     pub verdict: Verdict,
     /// Code of the problem.
     pub code: CheckCode,
@@ -30,7 +29,7 @@ pub enum Subject {
 keywords! {
     /// The verdict of a policy on a finding.
     pub enum Verdict("verdict", "verdict", "verdicts") {
-        /// The finding makes the check fail: the exit status is 1.
+        /// The finding makes the check fail with exit status 1.
         Deny = "deny",
         /// The finding is reported, but does not make the check fail.
         Warn = "warn",
@@ -39,12 +38,12 @@ keywords! {
     }
 }
 
-/// An entry of the table of check codes: the properties of all findings with this code.
+/// The properties of all findings with one code.
 struct CheckCodeEntry {
     name: &'static str,
     /// The verdict of `pidns check` if the policy has no rule for the code.
     default: Verdict,
-    /// `true` if `pidns run` reports this code. `pidns check` reports all codes.
+    /// `true` if `pidns run` also reports this code.
     in_run: bool,
     meaning: &'static str,
 }
@@ -54,7 +53,7 @@ const CHECK_AND_RUN: bool = true;
 /// Value of `in_run` for codes that only `pidns check` reports.
 const CHECK_ONLY: bool = false;
 
-/// The table of check codes. A new code needs an entry here, and a function that finds the problem.
+/// The table of check codes, each of which needs a function that finds the problem.
 macro_rules! check_codes {
     ($($code:ident: $name:literal, $default:ident, $in_run:ident, $meaning:literal;)+) => {
         /// The code of a finding.

@@ -9,11 +9,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 use smol_str::{SmolStr, SmolStrBuilder};
 
-/// Maximum nesting level below the initial PID namespace (`MAX_PID_NS_LEVEL` in the kernel). A
-/// process has at most `MAX_LEVEL + 1` PIDs, one for each level.
+/// Maximum level below the initial PID namespace (`MAX_PID_NS_LEVEL` in the kernel).
 pub const MAX_LEVEL: usize = 32;
 
-/// A process or thread ID: positive, and at most `i32::MAX` because `pid_t` is signed.
+/// A positive process or thread ID, at most `i32::MAX` because `pid_t` is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "pid"))]
@@ -30,11 +29,11 @@ impl Pid {
     /// PID 1, the PID of every init in its own namespace.
     pub const INIT: Self = Self(NonZeroU32::MIN);
 
-    /// Returns the PID, or `None` for a number that is not a valid PID. The kernel reports 0 for a
-    /// process outside the reader's PID namespace.
+    /// Returns the PID, or `None` for 0 and for numbers above `i32::MAX`.
     #[must_use]
     pub fn new(raw: u32) -> Option<Self> {
         i32::try_from(raw).ok()?;
+        // The kernel reports 0 for a process outside the reader's PID namespace.
         NonZeroU32::new(raw).map(Self)
     }
 
@@ -97,8 +96,7 @@ impl fmt::Display for Pid {
     }
 }
 
-/// A process's PIDs, from the namespace of the procfs to the process's own namespace (`NSpid` in
-/// `/proc/PID/status`). Empty before Linux 4.1.
+/// A process's PIDs (`NSpid`) from the procfs's namespace inwards, empty before Linux 4.1.
 pub type Nspid = SmallVec<[Pid; 6]>;
 
 /// The identity of a PID namespace, written as `readlink /proc/PID/ns/pid` prints it.
@@ -114,11 +112,9 @@ pub type Nspid = SmallVec<[Pid; 6]>;
     )
 )]
 pub enum NamespaceId {
-    /// A namespace with this inode on nsfs: `pid:[4026531836]`. No other existing namespace has the
-    /// same inode.
+    /// A namespace with this inode on nsfs, written `pid:[4026531836]`.
     Inode(u64),
-    /// A namespace whose inode could not be read: `pid:[?6]`. The number is the PID of the init or,
-    /// if there is no init, the lowest PID of all members.
+    /// A namespace with an unknown inode, identified by its init's PID or lowest member PID.
     Unread(Pid),
 }
 
@@ -132,14 +128,14 @@ impl NamespaceId {
         }
     }
 
-    /// Returns the ID as text. Avoids the slower `format!`, because a document contains very many
-    /// IDs.
+    /// Returns the ID as text.
     #[must_use]
     pub fn text(self) -> SmolStr {
         let (prefix, number) = match self {
             Self::Inode(inode) => ("pid:[", inode),
             Self::Unread(pid) => ("pid:[?", pid.as_u32().into()),
         };
+        // `format!` is slower, and a document contains very many IDs.
         let mut text = SmolStrBuilder::new();
         text.push_str(prefix);
         text.push_str(itoa::Buffer::new().format(number));
@@ -185,8 +181,7 @@ impl FromStr for NamespaceId {
         let inner = text.strip_prefix("pid:[").and_then(|rest| rest.strip_suffix(']'));
         let inner = inner.ok_or(ParseNamespaceIdError)?;
         let (unread, digits) = inner.strip_prefix('?').map_or((false, inner), |rest| (true, rest));
-        // Reject a leading plus, which `parse` would accept. Also reject leading zeros, because
-        // each ID must have only one spelling.
+        // Each ID has one spelling, but `parse` accepts a leading plus and leading zeros.
         if !digits.starts_with(|c: char| matches!(c, '1'..='9')) {
             return Err(ParseNamespaceIdError);
         }
@@ -202,9 +197,9 @@ impl FromStr for NamespaceId {
 /// A PID namespace as specified by the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NamespaceRef {
-    /// The ID of the namespace: `4026531836`, `pid:[4026531836]` or `pid:[?6]`.
+    /// The ID, written `4026531836`, `pid:[4026531836]` or `pid:[?6]`.
     Id(NamespaceId),
-    /// The namespace of the process with this PID: `@PID`.
+    /// The namespace of the process with this PID, written `@PID`.
     Of(Pid),
     /// The namespace with this 64-bit ID (see `NS_GET_ID`), written `:NS_ID` as for `nsenter(1)`.
     NsId(u64),

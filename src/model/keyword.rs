@@ -6,8 +6,7 @@ pub trait Keyword: Copy + 'static {
     const VALUES: &'static [Self];
     /// Name of the enumeration in the published schemas.
     const LIST: &'static str;
-    /// Singular and plural noun for messages that count unknown values. Example: `limits` in the
-    /// message `2 limits "new"` (two limits have the unknown value `new`).
+    /// Singular and plural noun for messages about unknown values, such as `limits`.
     const NOUNS: [&'static str; 2];
 
     /// Returns the name of this value.
@@ -17,8 +16,7 @@ pub trait Keyword: Copy + 'static {
     fn meaning(self) -> &'static str;
 }
 
-/// Defines an enumeration that implements [`Keyword`]. The schema contains the doc comment of each
-/// value.
+/// Defines a [`Keyword`] enumeration with schema descriptions from its doc comments.
 macro_rules! keywords {
     (
         $(#[$attribute:meta])*
@@ -55,8 +53,7 @@ macro_rules! keywords {
             }
 
             fn meaning(self) -> &'static str {
-                // `concat!` joins the lines of a doc comment, each with a space at the beginning.
-                // Trim only the first space: the others separate the lines.
+                // Each line of a doc comment begins with a space, which must stay between lines.
                 match self {
                     $(Self::$value => concat!($($meaning),+).trim_ascii_start(),)+
                 }

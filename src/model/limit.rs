@@ -14,8 +14,7 @@ struct LimitEntry {
     meaning: &'static str,
 }
 
-/// The table of limit kinds, in the order in which the kernel checks them: first for fork, then for
-/// new namespaces. A new kind needs an entry here, and code that reads its limits.
+/// The table of limit kinds, in the order in which the kernel checks them.
 macro_rules! limits {
     ($($kind:ident: $name:literal, $error:literal, $meaning:literal;)+) => {
         /// A kind of limit.
@@ -60,8 +59,7 @@ limits! {
 }
 
 impl LimitKind {
-    /// Returns the name of the error that system calls return when this limit is reached, such as
-    /// `EAGAIN`.
+    /// Returns the name of the error of system calls at this limit, such as `EAGAIN`.
     #[must_use]
     pub fn error(self) -> &'static str {
         self.entry().error
@@ -73,8 +71,7 @@ impl LimitKind {
         matches!(self, Self::Nproc | Self::ThreadsMax | Self::PidMax | Self::PidsCgroup)
     }
 
-    /// Returns `true` if the limit makes fork fail. Returns `false` if the limit makes the creation
-    /// of a PID namespace fail.
+    /// Returns `true` if the limit refuses forks, `false` if it refuses new PID namespaces.
     #[must_use]
     pub fn refuses_forks(self) -> bool {
         !matches!(self, Self::Nesting | Self::MaxPidNamespaces)
@@ -104,22 +101,19 @@ pub struct Limit {
     pub scope: LimitScope,
     /// The number of tasks, PIDs, levels or namespaces in use.
     pub used: Option<u64>,
-    /// The configured maximum; `None` if it is unlimited or unknown.
+    /// The configured maximum, or `None` if unlimited or unknown.
     pub max: Option<u64>,
-    /// The number of tasks, PIDs, levels or namespaces that can still be added; `None` if unlimited
-    /// or unknown. Sometimes less than `max - used` (see [`LimitKind::PidMax`]).
+    /// The number still available, for [`LimitKind::PidMax`] sometimes less than `max - used`.
     pub free: Option<u64>,
-    /// `true` if the next fork or new namespace would be refused; `None` if unknown.
+    /// `true` if the next fork or new namespace would be refused, or `None` if unknown.
     pub full: Option<bool>,
-    /// Number of forks that the kernel has refused because of this limit; `None` if unknown or not
-    /// counted.
+    /// Number of forks that the kernel refused, or `None` if unknown or not counted.
     pub refused: Option<u64>,
     /// The process, container or user with the most tasks.
     pub largest: Option<Consumer>,
     /// Number of zombies among the tasks.
     pub zombies: Option<u64>,
-    /// The process that must reap the most zombies counted by this limit. Its field `tasks` is the
-    /// number of zombies that the process must reap.
+    /// The process that must reap the most zombies, with their number in `tasks`.
     pub reaper: Option<Consumer>,
     /// The file that contains the maximum.
     pub file: Option<String>,
@@ -147,11 +141,11 @@ impl Limit {
         }
     }
 
-    /// Sets `used` and `max`, and computes `free` and `full`. If `max` is 0, the limit is full even
-    /// if `used` is unknown. Use this only for limits that are full when `used` equals `max`.
+    /// Sets the numbers of a limit that is full when `used` equals `max`.
     #[must_use]
     pub fn with_numbers(self, used: Option<u64>, max: Option<u64>) -> Self {
         let free = match (used, max) {
+            // A maximum of 0 is reached even if the usage is unknown.
             (_, Some(0)) => Some(0),
             (Some(used), Some(max)) => Some(max.saturating_sub(used)),
             _ => None,
@@ -159,22 +153,22 @@ impl Limit {
         Self { used, max, free, full: free.map(|free| free == 0), ..self }
     }
 
-    /// Returns the processes in the report on this limit: the largest consumer, and the reaper.
+    /// Returns the PIDs of the reaper and of the largest consumer.
     pub fn concerned(&self) -> impl Iterator<Item = Pid> + '_ {
         [&self.reaper, &self.largest].into_iter().flatten().filter_map(|it| it.pid)
     }
 
-    /// Returns the largest consumer if it has at least a fifth of the tasks. A consumer with a
-    /// single task counts only if there are no other tasks.
+    /// Returns the largest consumer if it has at least a fifth of the tasks.
     #[must_use]
     pub fn main_consumer(&self) -> Option<&Consumer> {
         let used = self.used?;
         let is_main =
+            // A single task matters only if the limit counts no other task.
             |it: &&Consumer| it.tasks.saturating_mul(5) >= used && (it.tasks > 1 || used <= 1);
         self.largest.as_ref().filter(is_main)
     }
 
-    /// Returns the percentage of the limit that is in use; `None` if unknown.
+    /// Returns the percentage of the limit in use, or `None` if unknown.
     #[must_use]
     pub fn percent(&self) -> Option<u64> {
         match (self.full?, self.used, self.free) {
@@ -187,8 +181,8 @@ impl Limit {
     }
 }
 
-/// The namespace, cgroup or user that a limit applies to. All fields are always present; a field is
-/// null if it does not apply. For a limit on the whole host, all fields are null.
+/// The namespace, cgroup or user that a limit applies to. All fields are always present. Fields
+/// that do not apply are null. A limit on the whole host has only null fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "limit_scope"))]
@@ -199,18 +193,18 @@ pub struct LimitScope {
     pub cgroup: Option<String>,
     /// UID of the user, as seen from pidns's user namespace.
     pub uid: Option<u32>,
-    /// Name of the user with this UID; null if unknown.
+    /// Name of the user with this UID, or null if unknown.
     pub user: Option<SmolStr>,
     /// Inode of the user namespace.
     pub user_namespace: Option<u64>,
-    /// For nproc: inode of the user namespace that inherited this limit from its creator; null if
-    /// the limit is not inherited. An inherited limit applies to the processes in that namespace,
-    /// and cannot be changed.
+    /// For nproc, the inode of the user namespace that inherited this limit from its creator. Null
+    /// if the limit is not inherited. An inherited limit applies to the processes in that user
+    /// namespace, and cannot be changed.
     pub inherited_by: Option<u64>,
 }
 
-/// A process, container or user, and its number of tasks. All fields are always present; a field
-/// is null if it does not apply.
+/// A process, container or user, and its number of tasks. All fields are always present. Fields
+/// that do not apply are null.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "consumer"))]
@@ -223,10 +217,9 @@ pub struct Consumer {
     pub container: Option<Container>,
     /// UID of the user, as seen from pidns's user namespace.
     pub uid: Option<u32>,
-    /// Name of the user with this UID; null if unknown.
+    /// Name of the user with this UID, or null if unknown.
     pub user: Option<SmolStr>,
-    /// Number of tasks of the process, container or user. For a process, includes the tasks of its
-    /// child processes.
+    /// Number of tasks, which for a process includes the tasks of its child processes.
     pub tasks: u64,
 }
 

@@ -5,10 +5,7 @@ use std::iter::successors;
 
 use super::{Namespace, NamespaceId};
 
-/// Finds the ancestors of namespaces by ID.
-///
-/// There are no parent cycles: the kernel does not create any, and pidns rejects documents with
-/// parent cycles.
+/// The parents of namespaces, for finding ancestors by ID.
 #[derive(Clone, Debug, Default)]
 pub struct Lineage {
     parents: HashMap<NamespaceId, NamespaceId>,
@@ -24,6 +21,7 @@ impl Lineage {
 
     /// Iterates over a namespace and its ancestors, innermost first.
     pub fn climb(&self, id: NamespaceId) -> impl Iterator<Item = NamespaceId> {
+        // The iterator ends, because pidns rejects documents with parent cycles.
         successors(Some(id), |id| self.parents.get(id).copied())
     }
 
