@@ -1,7 +1,6 @@
-//! The data model: plain values that do not depend on the host.
+//! The data model: plain values without access to the host.
 //!
-//! The model imports no other module. The lists of a [`Snapshot`] may be in any order, so code that
-//! displays a list must sort it.
+//! The model imports no other module. Code that displays a list of a [`Snapshot`] must sort it.
 
 pub mod cgroup;
 mod container;

@@ -10,12 +10,11 @@ use super::{Container, NamespaceId, Pid, keywords};
 pub struct Namespace {
     /// The ID of the namespace, unique within a snapshot.
     pub id: NamespaceId,
-    /// Device number of nsfs, the file system of the namespace; `None` if the namespace could not
-    /// be opened.
+    /// Device number of nsfs, or `None` if the namespace could not be opened.
     pub device: Option<u64>,
     /// The kernel's 64-bit ID, never reused during a boot (`NS_GET_ID`, since Linux 6.18).
     pub ns_id: Option<u64>,
-    /// The parent namespace; `None` for a root namespace, or if the parent is unknown.
+    /// The parent namespace, or `None` for a root or an unknown parent.
     pub parent: Option<NamespaceId>,
     /// `true` if the parent is visible, but pidns could not determine which namespace it is.
     pub parent_unknown: bool,
@@ -23,10 +22,9 @@ pub struct Namespace {
     pub state: NamespaceState,
     /// The process with PID 1 in the namespace, if this process is visible.
     pub init: Option<Pid>,
-    /// Number of all members, including those that a filter removed from the snapshot; `None` if
-    /// all members are in the snapshot.
+    /// Number of members before filtering, or `None` if no member was removed.
     pub member_count: Option<usize>,
-    /// The owning user namespace; `None` if the kernel does not reveal it.
+    /// The owning user namespace, or `None` if the kernel does not reveal it.
     pub owner: Option<Owner>,
     /// Descriptors, mounts and threads that keep the namespace alive.
     pub holders: Vec<Holder>,
@@ -34,8 +32,7 @@ pub struct Namespace {
     pub blocked_by: Vec<Blocker>,
     /// The container named in the cgroup path of the namespace's init.
     pub container: Option<Container>,
-    /// Evidence for the namespace's identity and parent: reported by the kernel, or inferred by
-    /// pidns.
+    /// Evidence for the namespace's identity and parent.
     pub evidence: Evidence,
 }
 
@@ -45,7 +42,7 @@ impl Namespace {
         self.holders.iter().filter_map(|it| self.mount(it))
     }
 
-    /// Returns the bind mount of a holder of this namespace; `None` for other kinds of holders.
+    /// Returns the holder's bind mount, or `None` if the holder is not a mount.
     #[must_use]
     pub fn mount(&self, holder: &Holder) -> Option<BindMount> {
         let Holder::Mount { path, mount_namespace } = holder else { return None };
@@ -53,7 +50,7 @@ impl Namespace {
         Some(BindMount { inode, path, mount_namespace })
     }
 
-    /// Creates a namespace with this ID. Its other properties are unknown.
+    /// Creates a namespace with this ID and unknown properties.
     #[must_use]
     pub fn unread(id: NamespaceId) -> Self {
         Self {
@@ -91,8 +88,7 @@ keywords! {
 }
 
 keywords! {
-    /// Source of the information about a process's namespace, or about a namespace's identity and
-    /// parent.
+    /// Source of the information about a namespace, or about a process's namespace.
     pub enum Evidence("evidence", "kind of evidence", "kinds of evidence") {
         /// The kernel reported the namespace.
         Kernel = "kernel",
@@ -109,8 +105,7 @@ pub const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 pub struct Owner {
     /// Inode of the user namespace.
     pub user_namespace: u64,
-    /// UID of the user that created the user namespace, as seen in pidns's own user namespace
-    /// (`NS_GET_OWNER_UID`, since Linux 4.11).
+    /// UID of the user namespace's creator, as pidns sees it (`NS_GET_OWNER_UID`, Linux 4.11).
     pub uid: Option<u32>,
     /// Name of the user with this UID, if known.
     pub user: Option<SmolStr>,
@@ -142,7 +137,7 @@ pub enum Holder {
         pid: Pid,
         /// Command name of the process.
         comm: Option<SmolStr>,
-        /// TID of the thread; equal to `pid` for the leader thread.
+        /// TID of the thread, equal to `pid` for the leader thread.
         tid: Pid,
     },
     /// An open file, other than the namespace's nsfs file, that keeps the namespace alive.
@@ -159,7 +154,7 @@ pub enum Holder {
 }
 
 impl Holder {
-    /// Returns the process that keeps the namespace alive; `None` for a mount.
+    /// Returns the process that keeps the namespace alive, or `None` for a mount.
     #[must_use]
     pub fn pid(&self) -> Option<Pid> {
         match self {
@@ -182,9 +177,10 @@ pub struct BindMount {
     pub mount_namespace: u64,
 }
 
-/// Type of an open file that keeps a namespace alive, but is not an nsfs file. pidns finds such
-/// files only with [`SearchScope::Kernel`](super::SearchScope::Kernel), and only for a namespace
-/// without a living init.
+/// Type of an open file, except nsfs files, that keeps a namespace alive.
+///
+/// [`SearchScope::Kernel`](super::SearchScope::Kernel) finds these files for namespaces without a
+/// living init.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HoldingFile {
     /// A pidfd that refers to a former process of the namespace (`pidfd_open(2)`).
@@ -192,46 +188,39 @@ pub enum HoldingFile {
     /// A connected UNIX socket whose peer was a process in the namespace (`SO_PEERCRED`, see
     /// `unix(7)`).
     Socket,
-    /// A listening UNIX socket. The process that called `listen(2)` was in the namespace.
+    /// A UNIX socket on which a process in the namespace called `listen(2)`.
     Listener,
-    /// A UNIX socket with an unreceived message (`unix(7)`). A descriptor in the message
-    /// (`SCM_RIGHTS`) keeps the namespace alive.
+    /// A UNIX socket with a descriptor in an unreceived message (`SCM_RIGHTS`, `unix(7)`).
     InFlight,
-    /// A UNIX socket with an unreceived message (`unix(7)`). The message contains the credentials
-    /// of a process in the namespace (`SCM_CREDENTIALS`).
+    /// A UNIX socket with a member's credentials in an unreceived message (`SCM_CREDENTIALS`).
     Message,
-    /// A file or directory in a procfs of the namespace, or in the `/proc/PID` directory of a
-    /// process that was in the namespace.
+    /// A file or directory in the namespace's procfs, or in a former member's `/proc/PID`.
     Procfs,
 }
 
-/// A process that blocks the removal of a terminated init. The kernel removes an init only after
-/// all other processes of its namespace have been reaped (`zap_pid_ns_processes`).
+/// A process that blocks the removal of a terminated init (see `zap_pid_ns_processes`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocker {
-    /// PID of a process that the terminated init waits for. The init itself, if it is an unreaped
-    /// zombie, or if one of its threads cannot exit.
+    /// PID of the process, which may be the init itself, for example as an unreaped zombie.
     pub pid: Pid,
     /// Command name of the process.
     pub comm: SmolStr,
     /// The reason why the process still exists.
     pub reason: BlockReason,
-    /// The process that must reap or release this process: the tracer if there is one, otherwise
-    /// the parent. `None` if unknown, or if `reason` is `Uninterruptible`.
+    /// The tracer or parent that must reap or release this process, if known.
     pub reaper: Option<Pid>,
 }
 
 keywords! {
     /// Reason why a killed process still exists.
     pub enum BlockReason("block_reason", "blocker with reason", "blockers with reason") {
-        /// The process has terminated, but has not been reaped by its parent. If it is traced, its
-        /// tracer must reap it first.
+        /// The process has terminated, but its parent has not reaped it. If the process is traced,
+        /// the tracer must reap it first.
         Zombie = "zombie",
-        /// The process or one of its threads is in uninterruptible sleep (state D). Signals have no
-        /// effect on it.
+        /// A thread of the process is in uninterruptible sleep (state D), which signals cannot end.
         Uninterruptible = "uninterruptible",
-        /// A tracer holds a thread of the process. The thread is stopped just before its exit
-        /// (PTRACE_EVENT_EXIT), or has terminated and must be reaped by the tracer.
+        /// A tracer has stopped a thread before its exit (PTRACE_EVENT_EXIT), or must reap a
+        /// thread.
         Traced = "traced",
     }
 }

@@ -11,7 +11,7 @@ pub enum NotFound {
     Process {
         /// The PID that the user gave.
         pid: Pid,
-        /// The namespace in which `pid` was looked up; `None` for the namespace of the procfs.
+        /// The namespace that `pid` belongs to, or `None` for the namespace of the procfs.
         namespace: Option<NamespaceId>,
     },
     /// No namespace has this ID.
@@ -34,8 +34,7 @@ pub enum NotFound {
     },
     /// The process may have a PID in this namespace, but the procfs does not show that PID.
     NotTold {
-        /// PID of the process, as the procfs shows it; the PID that the user gave, if no process
-        /// was found.
+        /// PID in the namespace of the procfs, or the PID from the user if no process was found.
         pid: Pid,
         /// The namespace in which the process's PID is unknown.
         namespace: NamespaceId,
@@ -51,16 +50,14 @@ pub enum NotFound {
     Selection(Vec<Criterion>),
 }
 
-/// Maximum number of items that a message lists: option values, or containers and pods.
+/// Maximum number of items that a message lists.
 const NAMED: usize = 5;
 
-/// The kernel's upper limit for PIDs (`PID_MAX_LIMIT`). A number up to this limit is probably a
-/// PID: the inodes of namespaces are far larger.
+/// The kernel's upper limit for PIDs (`PID_MAX_LIMIT`), far below the inodes of namespaces.
 const MOST_PIDS: u64 = 1 << 22;
 
 impl NotFound {
-    /// Returns the PID that the user probably meant, if the given inode is too small for a
-    /// namespace.
+    /// Returns the inode as a PID if it is too small for a namespace.
     #[must_use]
     pub fn probably_meant(&self) -> Option<Pid> {
         let Self::Namespace(id) = self else { return None };

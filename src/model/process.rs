@@ -9,22 +9,20 @@ use smol_str::SmolStr;
 
 use super::{Container, EnvPattern, Evidence, NamespaceId, Nspid, Pid, ProcessStart, keywords};
 
-/// A process: a thread group, identified by the PID of its leader.
+/// A process (thread group), identified by the PID of its leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
     /// PID of the process in the namespace of the procfs that was read.
     pub pid: Pid,
-    /// PID of the parent; `None` if the procfs does not show the parent, or if pidns could not read
-    /// it. If the parent is known, an unfiltered snapshot contains it.
+    /// PID of the parent, if known. An unfiltered snapshot contains every known parent.
     pub ppid: Option<Pid>,
-    /// The process's own (innermost) namespace; `None` if unknown.
+    /// The process's own (innermost) namespace, or `None` if unknown.
     pub namespace: Option<NamespaceId>,
     /// The process's PIDs in all namespaces, outermost namespace first.
     pub nspid: Nspid,
-    /// Command name (`PR_SET_NAME`), with U+FFFD for invalid UTF-8. At most 15 bytes, except for
-    /// kernel threads.
+    /// Command name (`PR_SET_NAME`), usually at most 15 bytes, with U+FFFD for invalid UTF-8.
     pub comm: SmolStr,
-    /// State letter as in `ps(1)`: `S` for sleeping, `Z` for zombie and so on.
+    /// State letter as in `ps(1)`, for example `S` (sleeping) or `Z` (zombie).
     pub state: char,
     /// Real user ID, as seen in pidns's own user namespace.
     pub uid: u32,
@@ -32,41 +30,33 @@ pub struct Process {
     pub user: Option<SmolStr>,
     /// Number of threads (`Threads` in `/proc/PID/status`).
     pub threads: Option<NonZeroU32>,
-    /// Start time in clock ticks (1/100 s) since boot, independent of time namespaces: field 22 of
-    /// `/proc/PID/stat`, minus the offset of the reader's time namespace. The boot ID, the PID and
-    /// the start time identify a process uniquely.
+    /// Start time in clock ticks (1/100 s) since boot, without the time namespace's offset.
     pub start_time: Option<u64>,
     /// `true` if the process is a kernel thread.
     pub kernel_thread: bool,
-    /// Source of the field `namespace`: the kernel reported the namespace, or pidns inferred it.
+    /// Evidence for the field `namespace`.
     pub evidence: Evidence,
-    /// Details of the process, if requested. A `Box` saves memory, because most runs request none.
+    /// Details of the process, in a `Box` to save memory, because most runs request none.
     pub details: Option<Box<ProcessDetails>>,
 }
 
-/// Properties of a process that most scans do not read. A property is `None` if it was not
-/// requested, or could not be read.
+/// Optional properties of a process, each `None` if not requested or not readable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProcessDetails {
-    /// Command line, one string for each argument (`/proc/PID/cmdline`). U+FFFD replaces invalid
-    /// UTF-8. Empty for kernel threads and terminated processes.
+    /// Arguments (`/proc/PID/cmdline`), with U+FFFD for invalid UTF-8. Empty for kernel threads and
+    /// terminated processes.
     pub args: Option<Vec<SmolStr>>,
-    /// Inodes of the process's mount, network, user and other namespaces. The keys are the names of
-    /// the links in `/proc/PID/ns`: `mnt`, `net` and so on.
+    /// Maps names of links in `/proc/PID/ns`, such as `net`, to the inodes of the namespaces.
     pub namespaces: Option<BTreeMap<SmolStr, u64>>,
-    /// Path of the process's cgroup. For a process in several hierarchies, the order of preference
-    /// is: a path that names a container or unit, the version 2 path, the deepest version 1 path.
+    /// Path of the process's cgroup, as [`cgroup_path`](super::cgroup::cgroup_path) selects it.
     pub cgroup: Option<String>,
-    /// The container of the process, if the process's PID namespace belongs to another container.
-    /// Containers can share a PID namespace, for example in a pod or with `docker run --pid`.
+    /// The process's container, if its PID namespace belongs to another container (as in a pod).
     pub container: Option<Container>,
-    /// PID of the process's tracer (`TracerPid`). Read only for zombies, and for processes that a
-    /// tracer has stopped (state `t`).
+    /// PID of the tracer (`TracerPid`), read for zombies and processes in state `t`.
     pub tracer: Option<Pid>,
     /// `true` if the process is known to be in a frozen cgroup (see `collect/assemble/frozen.rs`).
     pub frozen: bool,
-    /// The patterns of `--env` and of rules that match the process's environment. Not saved in
-    /// documents.
+    /// The requested patterns that match the process's environment, not saved in documents.
     pub environment: BTreeSet<EnvPattern>,
 }
 
@@ -86,12 +76,12 @@ keywords! {
 }
 
 impl Detail {
-    /// The details that are read for each process: all except `Limits`.
+    /// The details that are read for each process.
     pub const OF_PROCESSES: [Self; 3] = [Self::Args, Self::Namespaces, Self::Cgroup];
 }
 
 impl Process {
-    /// Creates a process with this PID. Its other properties are unknown.
+    /// Creates a process with this PID and unknown properties.
     #[must_use]
     pub fn unread(pid: Pid) -> Self {
         Self {
@@ -111,15 +101,13 @@ impl Process {
         }
     }
 
-    /// Returns `true` if the leader thread has terminated (state `Z` or `X`). Other threads may
-    /// still be running (see [`is_unreaped`](Self::is_unreaped)).
+    /// Returns `true` if the leader thread has terminated, even if other threads are running.
     #[must_use]
     pub fn is_zombie(&self) -> bool {
         matches!(self.state, 'Z' | 'X')
     }
 
-    /// Returns `true` if the process has terminated with all its threads, but has not been reaped.
-    /// If the number of threads is unknown, checks only the leader thread.
+    /// Returns `true` if the process has terminated with all its threads and is not yet reaped.
     #[must_use]
     pub fn is_unreaped(&self) -> bool {
         self.is_zombie() && self.threads.is_none_or(|threads| threads.get() == 1)
@@ -161,16 +149,14 @@ impl Process {
         self.details.as_ref()?.container.as_ref()
     }
 
-    /// Returns the process that must reap this process. This is the tracer if there is one, because
-    /// the kernel hides a traced zombie from its parent (`wait_consider_task()`). Otherwise, this
-    /// is the parent.
+    /// Returns the process that must reap this process.
     #[must_use]
     pub fn reaper(&self) -> Option<Pid> {
+        // The kernel hides a traced zombie from its parent (`wait_consider_task()`).
         self.tracer().or(self.ppid)
     }
 
-    /// Returns `true` if the scan searched for this pattern, and the process's environment matches
-    /// it.
+    /// Returns `true` if the scan found this pattern in the process's environment.
     #[must_use]
     pub fn has_environment(&self, pattern: &EnvPattern) -> bool {
         self.details.as_ref().is_some_and(|details| details.environment.contains(pattern))

@@ -23,8 +23,7 @@ impl Ended {
         self == Self::Killed(2)
     }
 
-    /// Returns the exit status as a shell reports it. For a signal, this is 128 plus the signal
-    /// number.
+    /// Returns the exit status as a shell reports it.
     #[must_use]
     pub fn status(self) -> u8 {
         match self {
@@ -34,8 +33,7 @@ impl Ended {
     }
 }
 
-/// The processes that pidns tried to kill. Their PIDs belong to the same PID namespace as the PIDs
-/// in `document`.
+/// The processes that pidns tried to kill, with PIDs in the same namespace as in `document`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "killed"))]
 pub struct Killed {
@@ -43,11 +41,10 @@ pub struct Killed {
     pub sigterm: BTreeSet<Pid>,
     /// Processes that received SIGKILL from pidns or from the kernel. pidns sends SIGKILL to
     /// processes that survived SIGTERM or appeared later. After pidns kills an init, the kernel
-    /// kills the other members of its PID namespace, including those that entered from outside
-    /// (nsenter, docker exec).
+    /// kills the other members of its PID namespace, even members that entered through nsenter or
+    /// docker exec.
     pub sigkill: BTreeSet<Pid>,
-    /// The processes in `sigkill` that do not descend from the command. The kernel killed each of
-    /// them together with an init.
+    /// Processes in `sigkill` that do not descend from the command, killed along with an init.
     #[serde(skip)]
     pub outsiders: BTreeSet<Pid>,
     /// Processes that pidns is not permitted to signal, such as processes of a set-user-ID program.
@@ -68,8 +65,7 @@ impl Killed {
     }
 }
 
-/// The start time and the PID of a process, for sorting processes by age. The PID matters only for
-/// equal start times.
+/// Start time and PID of a process, for ordering processes by age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessStart {
     /// Start time in clock ticks (1/100 s) since boot.
@@ -79,18 +75,12 @@ pub struct ProcessStart {
 }
 
 impl ProcessStart {
-    /// Returns `true` if this process started before `other`; `None` if the order is unknown.
-    ///
-    /// If both processes started in the same clock tick (10 ms), compares their PIDs. The kernel
-    /// assigns PIDs in ascending order up to `pid_max`, and then continues at 300. So the process
-    /// with the lower PID started first, unless the PIDs wrapped around between the two starts.
-    ///
-    /// An order is impossible if the kernel would have assigned 16,384 PIDs or more between the two
-    /// starts, because no host starts that many processes in one tick. The result is known if only
-    /// one order is possible.
+    /// Returns `true` if this process started before `other`, or `None` if the order is unknown.
     #[must_use]
     pub fn is_before(self, other: Self, pid_max: Option<u32>) -> Option<bool> {
+        // No host starts this many processes in one clock tick (10 ms).
         const TOO_MANY: u32 = 1 << 14;
+        // After `pid_max`, the kernel continues to assign PIDs from 300 (`RESERVED_PIDS`).
         const FIRST_AGAIN: u32 = 300;
         match self.ticks.cmp(&other.ticks) {
             Ordering::Less => return Some(true),
@@ -100,6 +90,7 @@ impl ProcessStart {
         }
         let (pid, other_pid) = (self.pid.as_u32(), other.pid.as_u32());
         let (low, high) = (pid.min(other_pid), pid.max(other_pid));
+        // The lower PID is older, unless the PIDs wrapped around between the two starts.
         let can_ascend = high - low < TOO_MANY;
         let above = pid_max.map_or(0, |max| max.saturating_sub(high));
         let can_restart = low

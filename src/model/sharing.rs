@@ -1,5 +1,4 @@
-//! Finds PID namespaces that share network, IPC, UTS and mount namespaces with the host or with
-//! each other.
+//! Finds namespaces that the inits of PID namespaces share with the host or with each other.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,14 +6,12 @@ use smol_str::SmolStr;
 
 use super::{Container, Detail, Lineage, Namespace, NamespaceId, Pid, Process, Snapshot};
 
-/// The types of namespaces that pidns compares, in display order.
+/// The types of namespaces to compare, in display order.
 ///
-/// Leaves out cgroup, time and user namespaces, because most containers share them with the host.
+/// Most containers share the cgroup, time and user namespaces of the host.
 const TYPES: [&str; 4] = ["net", "ipc", "uts", "mnt"];
 
-/// The lowest inode of a namespace that was created after boot (`PROC_DYNAMIC_FIRST`). The initial
-/// namespaces have lower, fixed inodes: IPC, UTS, user and PID since Linux 3.8, net and mnt since
-/// Linux 6.18.
+/// The lowest inode of a namespace that was created after boot (`PROC_DYNAMIC_FIRST`).
 const FIRST_DYNAMIC: u64 = 0xF000_0000;
 
 /// The initial PID namespace (`PROC_PID_INIT_INO`).
@@ -23,8 +20,7 @@ const INITIAL_PID_NAMESPACE: NamespaceId = NamespaceId::Inode(0xEFFF_FFFC);
 /// PID of kthreadd, the first kernel thread, in the initial PID namespace.
 const KTHREADD: u32 = 2;
 
-/// Namespaces that the init of a PID namespace shares with the host, or with the inits of other PID
-/// namespaces.
+/// Namespaces that the init of a PID namespace shares with the host or with other inits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shared {
     /// The types of the shared namespaces.
@@ -40,9 +36,7 @@ pub enum SharedWith {
     Host,
     /// Shared with the inits of one or more other PID namespaces, not counting descendants.
     Namespaces {
-        /// The PID namespace to name in messages: the nearest ancestor whose init shares the
-        /// [`Shared::types`] namespaces. If there is no such ancestor, any other PID namespace
-        /// whose init shares them.
+        /// The PID namespace to name in messages, preferably the nearest ancestor.
         first: NamespaceId,
         /// The container of the PID namespace `first`.
         container: Option<Container>,
@@ -51,13 +45,12 @@ pub enum SharedWith {
     },
 }
 
-/// The network, IPC, UTS and mount namespaces that the init of each PID namespace shares with the
-/// host or with other inits. Empty without `--details namespaces`.
+/// The shared namespaces of each init, empty without `--details namespaces`.
 #[derive(Clone, Debug, Default)]
 pub struct Sharing(HashMap<NamespaceId, Vec<Shared>>);
 
 impl Sharing {
-    /// Compares the namespaces of all inits. Takes time linear in the number of inits.
+    /// Compares the namespaces of all inits, in time linear in the number of inits.
     #[must_use]
     pub fn new(snapshot: &Snapshot) -> Self {
         if !snapshot.details.contains(&Detail::Namespaces) {
@@ -71,6 +64,7 @@ impl Sharing {
             .collect();
         known.retain(|(namespace, _)| namespace.id != INITIAL_PID_NAMESPACE);
         known.sort_unstable_by_key(|(namespace, _)| namespace.id);
+        // Before Linux 6.18, the initial net and mnt namespaces do not have a fixed inode.
         let host = host_namespaces(snapshot);
         let is_host = |kind: &str, inode: u64| {
             inode < FIRST_DYNAMIC || host.and_then(|host| host.get(kind)) == Some(&inode)
@@ -101,8 +95,7 @@ impl Sharing {
         Self(sharing)
     }
 
-    /// Returns the namespaces that the init of a PID namespace shares, first with the host, then
-    /// with other inits.
+    /// Returns the shared namespaces of an init, starting with those shared with the host.
     #[must_use]
     pub fn of(&self, namespace: NamespaceId) -> &[Shared] {
         self.0.get(&namespace).map_or(&[], Vec::as_slice)
@@ -160,8 +153,7 @@ fn other_namespaces(process: &Process) -> Option<&BTreeMap<SmolStr, u64>> {
     process.details.as_ref()?.namespaces.as_ref()
 }
 
-/// Returns the initial namespaces, if known. These are the namespaces of kthreadd or, if unknown,
-/// of the host's init.
+/// Returns the initial namespaces (of kthreadd or of the host's init), if known.
 fn host_namespaces(snapshot: &Snapshot) -> Option<&BTreeMap<SmolStr, u64>> {
     if snapshot.procfs.namespace != Some(INITIAL_PID_NAMESPACE) {
         return None;
@@ -180,8 +172,7 @@ mod tests {
 
     const HOST: u64 = 0xEFFF_FFFC;
 
-    /// Returns a snapshot of a host with PID namespaces. Each tuple has four inodes: the PID
-    /// namespace, its parent, and the network and IPC namespaces of its init.
+    /// Returns a snapshot with PID namespaces (inode, parent, the init's net and IPC inodes).
     fn host(inner: &[(u64, u64, u64, u64)]) -> Snapshot {
         let mut namespaces = vec![namespace(HOST, None)];
         let mut processes = vec![process(&[1], Some(HOST)), process(&[2], Some(HOST))];
@@ -229,8 +220,7 @@ mod tests {
         assert_eq!(shared(&sharing, 0xF000_0011), ["net host"]);
         assert!(sharing.of(NamespaceId::Inode(0xF000_0012)).is_empty());
         assert!(sharing.of(INITIAL_PID_NAMESPACE).is_empty());
-        // In a container's /proc, process 2 is not kthreadd, and does not have the host's
-        // namespaces.
+        // In a container's /proc, process 2 is not kthreadd.
         let mut inside = snapshot.clone();
         inside.procfs.namespace = Some(NamespaceId::Inode(0xF000_0010));
         let sharing = Sharing::new(&inside);

@@ -1,4 +1,4 @@
-//! A snapshot: the result of one scan, with its time, host and scope.
+//! The result of one scan, with its time, host and scope.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,32 +16,29 @@ use super::{
 pub struct Snapshot {
     /// Name and version of the program that took the snapshot.
     pub generator: (String, String),
-    /// Start time of the scan: RFC 3339, UTC.
+    /// Start time of the scan (RFC 3339, UTC).
     pub captured_at: String,
-    /// Duration of the scan; `None` for a saved document. Documents do not contain the duration,
-    /// because two scans of an unchanged host should give the same document.
+    /// Duration of the scan, never saved, so that an unchanged host gives the same document.
     pub scan_duration: Option<Duration>,
     /// The host that was scanned.
     pub host: Host,
     /// The procfs that was read.
     pub procfs: Procfs,
-    /// The pidns process that took the snapshot; `None` if the procfs does not show it.
+    /// The pidns process that took the snapshot, if the procfs shows it.
     pub observer: Option<Observer>,
     /// The places that were searched for namespaces.
     pub searched: BTreeSet<SearchScope>,
     /// The requested process details.
     pub details: BTreeSet<Detail>,
-    /// The filters applied since the scan; empty if the snapshot is not filtered.
+    /// The filters applied since the scan, empty for an unfiltered snapshot.
     pub selected: Vec<Criterion>,
-    /// `false` if pidns may have missed something in the searched places, or if it inferred facts
-    /// that the kernel did not report.
+    /// `false` if pidns inferred facts, or may have missed something in the searched places.
     pub complete: bool,
     /// All namespaces found.
     pub namespaces: Vec<Namespace>,
     /// All processes found.
     pub processes: Vec<Process>,
-    /// Limits that can make fork(2) or the creation of a PID namespace fail; `None` if they were
-    /// not read.
+    /// Limits that can make fork(2) or the creation of a PID namespace fail, if they were read.
     pub limits: Option<Vec<Limit>>,
     /// Problems encountered during the scan.
     pub diagnostics: Vec<Diagnostic>,
@@ -99,7 +96,7 @@ pub struct Procfs {
     /// `true` if the procfs shows the PID namespace of pidns itself. If `false`, the kernel may
     /// hide the parents of some namespaces.
     pub own: bool,
-    /// The PID namespace that the procfs shows; null if unknown. The first PID in every `nspid`
+    /// The PID namespace that the procfs shows, or null if unknown. The first PID in every `nspid`
     /// belongs to this namespace.
     pub namespace: Option<NamespaceId>,
 }
@@ -131,8 +128,7 @@ impl SearchScope {
     pub const OF_PROC: [Self; 5] =
         [Self::Processes, Self::Children, Self::Threads, Self::Fds, Self::Mounts];
 
-    /// Returns the default scopes: all scopes of /proc except `threads`, which takes longest and
-    /// finds the fewest namespaces.
+    /// Returns the scopes of /proc without `threads`, which takes long and finds few namespaces.
     #[must_use]
     pub fn default_set() -> BTreeSet<Self> {
         Self::OF_PROC.into_iter().filter(|&scope| scope != Self::Threads).collect()

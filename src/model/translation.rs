@@ -8,13 +8,13 @@ use super::{NamespaceId, Pid};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Translation {
-    /// The PID to translate: a PID in the namespace `from`.
+    /// The PID to translate, a PID in the namespace `from`.
     pub pid: Pid,
-    /// The source namespace; null if its ID is unknown.
+    /// The source namespace, or null if its ID is unknown.
     pub from: Option<NamespaceId>,
-    /// The target namespace; null if its ID is unknown.
+    /// The target namespace, or null if its ID is unknown.
     pub to: Option<NamespaceId>,
-    /// The translated PID: the PID of the process in the namespace `to`.
+    /// The PID of the process in the namespace `to`.
     pub translated: Pid,
     /// The PIDs of the process, one for each namespace in which it is visible. The first PID
     /// belongs to the namespace of the procfs. The last PID belongs to the process's own namespace.
@@ -26,7 +26,7 @@ pub struct Translation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "level"))]
 pub struct Level {
-    /// The namespace in which the process has this PID; null if the ID of the namespace is unknown.
+    /// The namespace of this PID, or null if the ID of the namespace is unknown.
     pub namespace: Option<NamespaceId>,
     /// The process's PID in this namespace.
     pub pid: Pid,
