@@ -1,4 +1,4 @@
-//! Writes to standard output and standard error. No other module writes to these descriptors.
+//! All writes to standard output and standard error go through this module.
 
 use std::fmt;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
@@ -19,17 +19,16 @@ use crate::exit::Exit;
 pub enum Outcome {
     /// Everything was written.
     Taken,
-    /// The reader closed the pipe early. This is not an error.
+    /// The reader closed the pipe early, which is not an error.
     Closed,
-    /// pidns stopped waiting for a slow reader. Returned only by [`write_until`].
+    /// pidns stopped waiting for a slow reader (only in [`write_until`]).
     Stopped,
 }
 
-/// Number of bytes that a pipe accepts without blocking if poll(2) reports it as writable
-/// (`PIPE_BUF`).
+/// Number of bytes that a writable pipe accepts without blocking (`PIPE_BUF`).
 const PIPE_BYTES: usize = 4096;
 
-/// Writes to standard output through a buffer. Flushes the buffer when it is full and at the end.
+/// Writes to standard output through a buffer.
 pub fn write(emit: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Outcome, Error> {
     write_to(Unbuffered::new(io::stdout().as_fd()), emit)
 }
@@ -42,13 +41,11 @@ pub fn write_until(
     write_to(Unbuffered { stop: Some(stop), ..Unbuffered::new(io::stdout().as_fd()) }, emit)
 }
 
-/// Writes to a file, terminal or pipe. Stops waiting for a slow reader as soon as `stop` is
-/// readable.
+/// Writes to a file, but stops waiting for a slow reader as soon as `stop` is readable.
 ///
 /// # Errors
 ///
-/// Returns an error if writing fails, if the reader has closed the pipe, or if `stop` ended the
-/// wait.
+/// Returns an error if `stop` ended the wait.
 pub fn write_file_until(
     file: BorrowedFd<'_>,
     stop: BorrowedFd<'_>,
@@ -85,7 +82,7 @@ fn write_buffered(
 ) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(64 * 1024, out);
     let written = emit(&mut out).and_then(|()| out.flush());
-    // Discard the rest of the buffer. Otherwise, `drop` would write it again.
+    // Discard the rest of the buffer, so that `drop` does not write it again.
     let _ = out.into_parts();
     written
 }
@@ -95,8 +92,7 @@ pub fn print(text: &[u8]) -> Result<Exit, Error> {
     write(|out| out.write_all(text)).map(|_| Exit::Success)
 }
 
-/// Writes a string with ANSI colours to standard output. If standard output is not a terminal, or
-/// if the environment turns colours off, removes the colours.
+/// Writes text with ANSI colours to standard output, or without colours if they are off.
 pub fn print_colored(text: &str) -> Result<Exit, Error> {
     let mut out = AutoStream::new(Vec::new(), AutoStream::choice(&io::stdout()));
     out.write_all(text.as_bytes()).map_err(Error::Write)?;
@@ -144,11 +140,11 @@ fn is_utf8_locale(locale: &str) -> bool {
     charset.eq_ignore_ascii_case("UTF-8") || charset.eq_ignore_ascii_case("utf8")
 }
 
-/// Returns `true` if output should be coloured. For [`ColorChoice::Auto`], returns `true` only on a
-/// terminal, and only if the environment does not turn colours off.
+/// Returns `true` if output should be coloured.
 #[must_use]
 pub fn is_colored(choice: ColorChoice) -> bool {
     let choice = match choice {
+        // Detects a terminal, and reads `NO_COLOR` and similar environment variables.
         ColorChoice::Auto => AutoStream::choice(&io::stdout()),
         choice => choice,
     };
@@ -166,16 +162,14 @@ pub fn warn_until(stop: BorrowedFd<'_>, message: impl fmt::Display) {
     warn_in_full_until(stop, &line(message));
 }
 
-/// Writes several lines of text, such as a report, to standard error. Stops waiting for a slow
-/// reader as soon as `stop` is readable.
+/// Writes text to standard error, but stops waiting for a slow reader if `stop` is readable.
 pub fn warn_in_full_until(stop: BorrowedFd<'_>, text: &[u8]) {
     // Ignore errors, because they cannot be reported anywhere.
     let _ =
         Unbuffered { stop: Some(stop), ..Unbuffered::new(io::stderr().as_fd()) }.write_all(text);
 }
 
-/// Formats a message as one line. Output of other programs cannot split it if it is written with a
-/// single write.
+/// Formats a message as one line, so that a single write can print it.
 fn line(message: impl fmt::Display) -> Vec<u8> {
     format!("pidns: {}\n", Sanitized(message)).into_bytes()
 }
@@ -199,20 +193,16 @@ impl StoppedWaiting {
     }
 }
 
-/// An unbuffered writer to a descriptor. The standard library's `Stdout` flushes after each line.
-/// Both `Stdout` and `Stderr` ignore `EBADF`, the error for a closed descriptor.
+/// An unbuffered writer that reports closed descriptors (`EBADF`). The standard library's `Stdout`
+/// and `Stderr` ignore closed descriptors, and `Stdout` flushes each line.
 struct Unbuffered<'fd> {
     fd: BorrowedFd<'fd>,
-    /// A descriptor that becomes readable when pidns must stop waiting for slow readers. From then
-    /// on, a write fails instead of blocking.
+    /// A descriptor that is readable when a write must fail instead of blocking.
     stop: Option<BorrowedFd<'fd>>,
 }
 
 impl<'fd> Unbuffered<'fd> {
-    /// Blocks SIGXFSZ, so that a write beyond `RLIMIT_FSIZE` fails with `EFBIG`. Otherwise, SIGXFSZ
-    /// would terminate pidns without a message.
-    ///
-    /// Child processes do not inherit the signal mask, because the standard library clears it.
+    /// Creates a writer, and blocks SIGXFSZ, so that writes beyond `RLIMIT_FSIZE` return an error.
     fn new(fd: BorrowedFd<'fd>) -> Self {
         // Blocking a signal fails only for invalid arguments.
         let _ = SigSet::from(Signal::SIGXFSZ).thread_block();
@@ -241,10 +231,9 @@ impl Write for Unbuffered<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut bytes = bytes;
         if self.stop.is_some() {
-            // Write only as many bytes as a pipe accepts without blocking, because `stop` cannot
-            // interrupt a blocking write. Prefer whole lines: the output of other programs cannot
-            // split them.
+            // `stop` cannot interrupt a blocking write, so write no more than a pipe accepts.
             if let Some(first) = bytes.get(..PIPE_BYTES) {
+                // End at a line break, so that output of other programs does not split a line.
                 let end =
                     first.iter().rposition(|&byte| byte == b'\n').map_or(PIPE_BYTES, |at| at + 1);
                 bytes = bytes.get(..end).unwrap_or(bytes);
@@ -253,9 +242,7 @@ impl Write for Unbuffered<'_> {
         }
         loop {
             match rustix::io::write(self.fd, bytes) {
-                // The pipe or terminal is full, and another program has set O_NONBLOCK on the
-                // shared open file description. If the reader closes the pipe, `wait` returns, and
-                // the next write fails.
+                // Another program has set O_NONBLOCK on the shared open file description.
                 Err(Errno::AGAIN) => self.wait()?,
                 written => return Ok(written?),
             }
