@@ -1,4 +1,4 @@
-//! Finds problems in a graph. A policy decides the verdict on each problem: deny, warn or allow.
+//! Finds problems in a graph, each with a verdict from a policy.
 
 mod problems;
 mod since;
@@ -21,7 +21,7 @@ use crate::model::{
 use problems::problems;
 use since::Earlier;
 
-/// Problems of threads. Snapshots contain only the states of leader threads.
+/// Problems of threads whose states are not in a snapshot.
 #[derive(Clone, Debug, Default)]
 pub struct ThreadProblems {
     /// Maps each process with a thread in uninterruptible sleep to the TID of one such thread.
@@ -41,29 +41,24 @@ pub struct Check {
     pub caveats: BTreeSet<DiffCaveat>,
     /// Number of problems left out because the earlier snapshot already had them.
     pub older: usize,
-    /// `true` if the filter matches nothing on the host, not even pidns itself. The cause may be a
-    /// typo.
+    /// `true` if the filter matches nothing on the host, probably because of a typo.
     pub nothing_matches: bool,
-    /// Time since boot when the snapshot was taken; `None` for a saved document.
+    /// Time since boot at the snapshot, or `None` for a saved document.
     pub uptime: Option<Duration>,
-    /// The findings with the verdict deny, followed by the warnings. Each group is sorted by code.
+    /// The findings, sorted by verdict (deny first) and code.
     pub findings: Vec<Finding>,
     /// Facts about the live host, for the advice in reports.
     pub live: LiveFacts,
-    /// The processes that ran only because the later snapshot was taken, such as pidns itself.
-    /// Empty if there is no earlier snapshot.
+    /// Processes that ran because the later snapshot was taken, such as pidns itself.
     pub attendants: BTreeSet<Pid>,
-    /// The comparison with the earlier snapshot. `None` without an earlier snapshot, or with
-    /// `--all`.
+    /// The comparison with the earlier snapshot, `None` without one or with `--all`.
     earlier: Option<Earlier>,
-    /// Processes and namespaces whose state will probably end soon. The check does not report their
-    /// state.
+    /// Processes and namespaces in transient states, which the check does not report.
     unsettled: Unsettled,
 }
 
 impl Check {
-    /// Checks a graph for problems. Leaves out the states of processes and namespaces in
-    /// `unsettled`, because these states will probably end soon.
+    /// Checks a graph, but ignores the transient states in `unsettled`.
     #[must_use]
     pub fn new(graph: PidGraph, unsettled: Unsettled, policy: &Policy) -> Self {
         let mut this = Self::unchecked(graph, unsettled);
@@ -71,9 +66,7 @@ impl Check {
         this
     }
 
-    /// Checks the later graph of a comparison. Reports leftovers, and problems that the earlier graph
-    /// did not have. If `all` is set, also reports older problems. If the age of a problem is unknown,
-    /// its finding is only a warning.
+    /// Checks the later graph for leftovers and new problems (or for all problems, if `all`).
     #[must_use]
     pub fn since(diff: Diff, unsettled: Unsettled, policy: &Policy, all: bool) -> Self {
         let leftovers = since::leftovers(&diff);
@@ -88,6 +81,7 @@ impl Check {
         found.extend(leftovers);
         this.findings = this.verdicts(found, policy);
         for finding in &mut this.findings {
+            // The problem may be old, so do not deny it.
             if this.earlier.as_ref().is_some_and(|it| it.may_have_had(finding.subject)) {
                 finding.verdict = finding.verdict.max(Verdict::Warn);
             }
@@ -129,10 +123,6 @@ impl Check {
     }
 
     /// Adds findings for the problems of threads.
-    ///
-    /// Snapshots contain only the states of leader threads. So in a comparison with an earlier
-    /// snapshot, the problem of another thread may be old. Its finding is only a warning, unless
-    /// the process is certainly new.
     pub fn add_thread_problems(&mut self, problems: ThreadProblems, policy: &Policy) {
         let ThreadProblems { stuck, stopped_inits } = problems;
         let stopped = stopped_inits.into_iter().map(|pid| (CheckCode::StoppedInit, pid));
@@ -142,6 +132,7 @@ impl Check {
         let found = self.leave_out_older(found, policy);
         let mut findings = self.verdicts(found, policy);
         for finding in &mut findings {
+            // The problem may be old, because snapshots contain the states of leader threads.
             if self.earlier.as_ref().is_some_and(|it| !it.is_new(finding.subject)) {
                 finding.verdict = finding.verdict.max(Verdict::Warn);
             }
@@ -151,17 +142,14 @@ impl Check {
         self.live.stuck_threads = stuck;
     }
 
-    /// Adds facts about the live host. Removes the findings about leftovers that have ended and
-    /// were not restarted.
-    ///
-    /// A zombie counts as ended. If it is not reaped, the next check reports it under the code
-    /// `zombie`.
+    /// Adds facts about the live host, and removes the findings about ended leftovers.
     pub fn add_live_facts(&mut self, facts: LiveFacts) {
         let stuck_threads = std::mem::take(&mut self.live.stuck_threads);
         self.live = LiveFacts { stuck_threads, ..facts };
         // A process that writes to a disk is often in uninterruptible sleep, but only briefly.
         self.live.unkillable.retain(|pid| !self.unsettled.processes.contains(pid));
         let graph = &self.graph;
+        // A zombie counts as ended, because the next check reports it under the code `zombie`.
         let ended: BTreeSet<Pid> =
             self.live.ended.difference(&self.live.restarted).copied().collect();
         if ended.is_empty() {
@@ -180,8 +168,7 @@ impl Check {
         });
     }
 
-    /// Changes the verdict `Deny` to `Warn`, except for findings for which `is_denied` returns
-    /// `true`.
+    /// Changes `Deny` to `Warn` in findings for which `is_denied` returns `false`.
     pub(super) fn deny_only(&mut self, is_denied: impl Fn(&PidGraph, &Finding) -> bool) {
         for finding in &mut self.findings {
             if !is_denied(&self.graph, finding) {
@@ -259,8 +246,7 @@ impl Check {
         processes.filter_map(|it| self.graph.namespace(it.namespace?)?.init).collect()
     }
 
-    /// Returns the part of the graph to show with the findings: namespaces with findings, their
-    /// ancestors, and the [`concerned`](Self::concerned) processes.
+    /// Returns the part of the graph that a report shows with the findings.
     #[must_use]
     pub fn branches(&self) -> PidGraph {
         let namespaces = self.findings.iter().filter_map(|finding| match finding.subject {

@@ -8,15 +8,11 @@ use std::str::FromStr;
 use crate::graph::PidGraph;
 use crate::model::{Container, Namespace, NotFound, Process};
 
-/// A name of a container or pod, or the beginning of a container ID or pod UID. The empty pattern
-/// matches every container.
-///
-/// Names must match exactly. Case does not matter in IDs and UIDs.
+/// A name of a container or pod, or the beginning of a container ID or pod UID.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerPattern(String);
 
-/// How a pattern matches a container or its pod. A full name or ID takes precedence over a prefix.
-/// For example, `fe` is the container named `fe`, even if another container's ID starts with `fe`.
+/// The part of a container or pod that a pattern matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Match {
     /// Name or full ID of the container.
@@ -74,27 +70,25 @@ impl ContainerPattern {
     }
 
     fn is_prefix_of(&self, text: &str) -> bool {
+        // The empty pattern is a prefix of every ID.
         let start = text.as_bytes().get(..self.0.len());
         start.is_some_and(|start| start.eq_ignore_ascii_case(self.0.as_bytes()))
     }
 
-    /// Finds the containers that match the pattern. A full name or ID takes precedence over a
-    /// prefix.
+    /// Finds the containers that match the pattern.
     #[must_use]
     pub fn choose<'a>(&self, graph: &'a PidGraph) -> ChosenContainers<'a> {
         let mut matches: Vec<_> =
             containers(graph).filter_map(|it| Some((self.find(it)?, it))).collect();
         if matches.iter().any(|(found, _)| !found.is_prefix()) {
+            // A container named `fe` takes precedence over a container ID that begins with `fe`.
             matches.retain(|(found, _)| !found.is_prefix());
         }
         let keys = matches.iter().map(|(_, it)| (it.runtime.as_str(), it.id.as_str())).collect();
         ChosenContainers { matches, keys }
     }
 
-    /// Returns an error if the pattern is ambiguous in a graph.
-    ///
-    /// # Errors
-    /// Returns the matching containers and pods.
+    /// Returns an error with all meanings of the pattern if it is ambiguous.
     pub fn check(&self, graph: &PidGraph) -> Result<(), NotFound> {
         let ChosenContainers { matches, .. } = self.choose(graph);
         let Some(&(_, first)) = matches.first().filter(|_| !self.0.is_empty()) else {

@@ -12,18 +12,16 @@ pub enum Caveat {
     Incomplete,
     /// The document was filtered, and the filter may have removed the process or namespace.
     Part,
-    /// The user searched for a container in a snapshot without cgroups. Without cgroups, a
-    /// container is known only if an init of a PID namespace is in it.
+    /// Without cgroups, the snapshot lacks containers that share a PID namespace.
     NoCgroups,
 }
 
-/// The gaps in a snapshot: the parts of the host that the snapshot does not cover.
+/// The reasons why processes or namespaces may be missing from a snapshot.
 #[derive(Clone, Copy, Debug)]
 pub struct Coverage {
-    /// The reason why processes may be missing. `None` if the snapshot contains all processes.
+    /// The reason why processes may be missing, if any.
     processes: Option<Caveat>,
-    /// The reason why processes or namespaces may be missing. `None` if the snapshot contains all
-    /// of them.
+    /// The reason why processes or namespaces may be missing, if any.
     all: Option<Caveat>,
     /// The reason why a search for the processes of a container may miss some of them.
     containers: Option<Caveat>,
@@ -61,8 +59,7 @@ impl Coverage {
         self.all.is_none()
     }
 
-    /// Returns the reason why a process or namespace may exist although it was not found. Returns
-    /// `None` if it certainly does not exist.
+    /// Returns the reason why a missing process or namespace may exist, if there is one.
     #[must_use]
     pub fn caveat(&self, no: &NotFound) -> Option<Caveat> {
         match no {

@@ -1,11 +1,9 @@
-//! Compares two snapshots, and finds the processes and namespaces that are new, gone or changed.
+//! Finds the processes and namespaces that differ between two snapshots.
 //!
-//! Processes match if boot ID, PID and start time are equal. Namespaces match if their 64-bit IDs
-//! are equal. Before Linux 6.18, namespaces have no such ID, so pidns compares their inodes and
-//! inits. The inode alone is not enough, because the kernel reuses inodes.
+//! Processes match by boot ID, PID and start time. Namespaces match by 64-bit ID. Before Linux
+//! 6.18, namespaces match by inode and init, because the kernel reuses inodes.
 //!
-//! If some of this data is missing, pidns compares the rest. The match is then called weak, because
-//! it may be wrong.
+//! A match with missing data is called weak, and may be wrong.
 
 mod change;
 mod compare;
@@ -33,33 +31,29 @@ pub struct Diff {
     pub before: PidGraph,
     /// The second graph.
     pub after: PidGraph,
-    /// The part of the second graph that the filter selects. `None` without a filter.
+    /// The part of the second graph that the filter selects, or `None` without a filter.
     pub after_part: Option<PidGraph>,
-    /// The reason why the filter selects nothing in either graph. `None` if it selects something.
+    /// The error if the filter selects nothing in either graph.
     pub nothing: Option<(NotFound, Coverage)>,
-    /// Says if both snapshots are known to be from the same boot of the same host.
+    /// The relation between the boots of the two snapshots, such as the same boot.
     pub relation: Relation,
     /// The namespaces that are new, gone or changed, sorted by ID.
     pub namespaces: Vec<NamespaceChange>,
-    /// The processes that are new, gone or changed, sorted by PID. For a reused PID, the old
-    /// process comes first.
+    /// The processes that are new, gone or changed, sorted by PID, older processes first.
     pub processes: Vec<ProcessChange>,
     /// The numbers of uncertain matches between the two graphs.
     pub weak: WeakMatches,
-    /// Facts about the live host, for advice. Empty if the second snapshot is a saved document.
+    /// Facts about the live host for advice, empty if the second snapshot is a saved document.
     pub live: LiveFacts,
     /// The processes that ran only because the second snapshot was taken, including pidns itself.
     pub attendants: BTreeSet<Pid>,
-    /// Maps the IDs of namespaces in the first graph to their IDs in the second graph. Contains
-    /// only the namespaces that are in both graphs.
+    /// Maps the IDs of namespaces in the first graph to their IDs in the second graph.
     counterparts: HashMap<NamespaceId, NamespaceId>,
     /// `true` if the first snapshot certainly contains all processes of its time.
     has_all_processes: bool,
-    /// `true` if the first snapshot certainly contains all namespaces that the second scan could
-    /// find. A namespace that is only in the second snapshot is then certainly new.
+    /// `true` if the first snapshot contains all namespaces that the second scan could find.
     has_all_namespaces: bool,
-    /// Start time and PID of the pidns process that took the first snapshot. `None` if unknown, or
-    /// if the snapshots may be in the wrong order.
+    /// Start of the earlier pidns process, if the order of the snapshots is certain.
     begin: Option<Begin>,
 }
 
@@ -73,7 +67,7 @@ pub struct DiffScope {
 }
 
 impl Diff {
-    /// Compares the selected parts of two snapshots. Leaves out the pidns processes that took them.
+    /// Compares the selected parts of two snapshots, except the pidns processes.
     pub fn between(
         mut before: Snapshot,
         mut after: Snapshot,
@@ -91,12 +85,10 @@ impl Diff {
             after.selected.clone_from(&after_part.snapshot().selected);
             parts = Some((before_part, after_part));
         }
-        // Compare the whole snapshots, and filter only the changes. Otherwise, a process would look
-        // gone if its name changed and no longer matched the filter.
+        // Filter after the comparison, so that a renamed process does not look gone.
         let mut diff = Self::new(PidGraph::new(before), PidGraph::new(after))?;
         diff.nothing = nothing;
-        // Both snapshots look filtered once `selected` is set, but they are complete. So restore
-        // the earlier coverage.
+        // The graphs are not filtered, although `selected` is set, so restore the coverage.
         diff.note_coverage(covered_before);
         if let Some((before_part, after_part)) = parts {
             diff.select(&before_part, &after_part);
@@ -168,8 +160,7 @@ impl Diff {
         self.begin.is_some_and(|begin| begin.predates(process) == Some(false))
     }
 
-    /// Keeps only the changes of selected processes and namespaces. `before` and `after` are the
-    /// selected parts of the two graphs.
+    /// Keeps the changes of processes and namespaces in the selected parts of the graphs.
     fn select(&mut self, before: &PidGraph, after: &PidGraph) {
         let process = |graph: &PidGraph, pid: Option<Pid>| {
             pid.is_some_and(|pid| graph.process(pid).is_some())
@@ -191,8 +182,7 @@ impl Diff {
         });
     }
 
-    /// Marks namespaces as hidden: they still exist, but the second graph lacks them. `hidden`
-    /// contains their IDs in the first graph.
+    /// Marks namespaces of the first graph that exist, but are missing from the second graph.
     pub fn hide(&mut self, hidden: &BTreeSet<NamespaceId>) {
         for change in &mut self.namespaces {
             change.hidden = change.before.is_some_and(|id| hidden.contains(&id));
@@ -205,8 +195,7 @@ impl Diff {
         !self.namespaces.is_empty() || !self.processes.is_empty()
     }
 
-    /// Converts the ID of a namespace in the first graph to its ID in the second graph. Returns
-    /// `None` if the namespace is not in the second graph.
+    /// Converts the ID of a namespace in the first graph to its ID in the second graph, if any.
     #[must_use]
     pub fn counterpart(&self, before: NamespaceId) -> Option<NamespaceId> {
         self.counterparts.get(&before).copied()
@@ -235,11 +224,11 @@ impl Diff {
         .collect()
     }
 
-    /// Returns the [`caveats`](Self::caveats) that can make an old process or namespace look new. A
-    /// gap in the second graph cannot, so it is left out.
+    /// Returns the [`caveats`](Self::caveats) that can make an old process or namespace look new.
     #[must_use]
     pub fn caveats_about_new(&self) -> BTreeSet<DiffCaveat> {
         let mut caveats = self.caveats();
+        // A gap in the second graph does not make an old process look new.
         if self.before.snapshot().has_all_but_limits() {
             caveats.remove(&DiffCaveat::Incomplete);
         }

@@ -12,8 +12,7 @@ use crate::query::settle::Unsettled;
 /// Maximum number of levels that are still available below a deeply nested namespace.
 const DEEP_LEVELS_LEFT: usize = 4;
 
-/// Finds the problems in a graph. Leaves out processes and namespaces in `unsettled`, because their
-/// states will probably end soon. A limit is a problem if at least `warn_at` percent is in use.
+/// Finds the problems in a graph, but ignores the transient states in `unsettled`.
 pub fn problems(
     graph: &PidGraph,
     unsettled: &Unsettled,
@@ -62,17 +61,15 @@ fn find_in_namespaces(
     }
 }
 
-/// Finds limits with at least `warn_at` percent in use. Other check codes cover the kinds
-/// `InitTerminated` and `Nesting`.
-///
-/// A maximum of 0 is ignored, because an administrator sets it to forbid new PID namespaces. A
-/// maximum of one task is ignored unless the kernel has refused a fork, because some services have
-/// only one process.
+/// Finds limits with at least `warn_at` percent in use.
 fn find_in_limits(graph: &PidGraph, warn_at: u64, found: &mut Vec<(CheckCode, Subject)>) {
     let is_reported = |it: &Limit| {
+        // Other check codes report these kinds.
         !matches!(it.kind, LimitKind::InitTerminated | LimitKind::Nesting)
             && match it.max {
+                // An administrator sets a maximum of 0 to forbid new PID namespaces.
                 Some(0) => false,
+                // A maximum of one task is normal for a service with a single process.
                 Some(1) if it.kind.counts_tasks() => it.refused.is_some_and(|times| times > 0),
                 _ => true,
             }
@@ -88,8 +85,7 @@ fn find_in_processes(
     unsettled: &Unsettled,
     found: &mut Vec<(CheckCode, Subject)>,
 ) {
-    // The diagnostics name the inits that do not reap their children, except inits that are frozen
-    // or slow.
+    // The collector names the inits that do not reap, unless they are frozen or slow.
     let diagnostics = graph.snapshot().diagnostics.iter();
     let code = DiagnosticCode::InitDoesNotReap.name();
     let inits: HashSet<Pid> =

@@ -15,19 +15,14 @@ use crate::query::settle::Unsettled;
 pub struct Earlier {
     /// Problems that are in both snapshots.
     had: HashSet<(CheckCode, Subject)>,
-    /// Processes and namespaces whose problems may be old. Their findings are never denied:
-    ///
-    /// - processes and namespaces that may be older than the earlier snapshot, but are not in it
-    /// - namespaces whose state was unknown in the earlier snapshot
-    /// - processes that ran only because a snapshot was taken, and their namespaces
+    /// Processes and namespaces whose problems may be older than the earlier snapshot.
     undated: HashSet<Subject>,
     /// Processes and namespaces that certainly did not exist at the time of the earlier snapshot.
     new: HashSet<Subject>,
 }
 
 impl Earlier {
-    /// Compares the problems of the two graphs in `diff`. A limit is a problem if at least
-    /// `warn_at` percent is in use.
+    /// Compares the problems of the two graphs in `diff`.
     pub fn of(diff: &Diff, warn_at: u64) -> Self {
         let came: HashSet<Pid> = came(diff).0.collect();
         let is_old = |pid: &Pid| diff.before.process(*pid).is_some() && !came.contains(pid);
@@ -48,6 +43,7 @@ impl Earlier {
             pids.filter(|pid| !is_old(pid)).map(Subject::Process).collect();
         undated.extend(diff.after.snapshot().namespaces.iter().map(|it| Subject::Namespace(it.id)));
         let new: HashSet<Subject> = new_subjects(diff).collect();
+        // Remove the processes and namespaces whose age is known.
         for dated in old_namespaces.map(Subject::Namespace).chain(new.iter().copied()) {
             undated.remove(&dated);
         }
@@ -64,20 +60,18 @@ impl Earlier {
         self.new.contains(&subject)
     }
 
-    /// Returns `true` if this process or namespace may be older than the earlier snapshot, and may
-    /// have had the same problems then.
+    /// Returns `true` if the problems of this process or namespace may be old.
     pub fn may_have_had(&self, subject: Subject) -> bool {
         self.undated.contains(&subject)
     }
 }
 
-/// Returns the later graph. With a filter, returns only the part that the filter selects.
+/// Returns the graph of the second snapshot, filtered as the options say.
 fn checked(diff: &Diff) -> &PidGraph {
     diff.after_part.as_ref().unwrap_or(&diff.after)
 }
 
-/// Returns the index of the same limit in the checked graph. Returns `None` if the limit is gone,
-/// has another maximum, or was not yet reached in the earlier graph but is now.
+/// Returns the later index of a limit, or `None` if the limit changed or became full.
 fn later_limit(diff: &Diff, index: usize) -> Option<usize> {
     let earlier = diff.before.limit(index)?;
     let mut scope = earlier.scope.clone();
@@ -86,21 +80,20 @@ fn later_limit(diff: &Diff, index: usize) -> Option<usize> {
     }
     let was_full = earlier.full == Some(true);
     let is_same = |it: &Limit| {
-        // Compare the maximum as well. A user can have several RLIMIT_NPROC limits, because each
-        // process has its own.
+        // A user can have several RLIMIT_NPROC limits, which differ in their maximum.
         (it.kind, &it.scope, it.max) == (earlier.kind, &scope, earlier.max)
+            // A limit that has become full is a new problem.
             && (was_full || it.full != Some(true))
     };
     checked(diff).snapshot().limits.iter().flatten().position(is_same)
 }
 
-/// Returns the selected processes and namespaces that are certainly new. Leaves out zombies,
-/// because the code `zombie` covers them. Leaves out kernel threads, because a command does not
-/// start them.
+/// Returns the selected processes and namespaces that are certainly new.
 pub fn leftovers(diff: &Diff) -> Vec<(CheckCode, Subject)> {
     let graph = checked(diff);
     let code = |subject| match subject {
         Subject::Process(pid) => {
+            // The code `zombie` covers zombies, and a command does not start kernel threads.
             let is_left = |it: &&Process| !it.is_unreaped() && !it.kernel_thread;
             let process = graph.process(pid).filter(is_left);
             process.map(|_| CheckCode::LeftoverProcess)

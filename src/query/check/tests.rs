@@ -40,7 +40,7 @@ fn troubled() -> Snapshot {
         process.state = state;
         process.ppid = Pid::new(1);
     }
-    // Process 4 is not a zombie: its leader thread has terminated, but another thread is running.
+    // Process 4 still has a running thread, so it is not a zombie.
     processes[3].threads = std::num::NonZeroU32::new(2);
     let mut snapshot = snapshot(namespaces, processes);
     snapshot.complete = false;
@@ -118,13 +118,11 @@ fn scoped_rules_win_then_later_lists_then_allow() {
         (&[&[(Deny, "zombie"), (Allow, "zombie:comm=sl*p")]], Allow),
         (&[&[(Allow, "zombie"), (Deny, "zombie:comm=sl*p")]], Deny),
         (&[&[(Deny, "zombie:comm=sl*p")], &[(Allow, "zombie")]], Deny),
-        // Between two rules of the same kind, the rule in the later list takes precedence. Options
-        // can thus override a policy file.
+        // Of two rules with a scope, or two without, the rule in the later list takes precedence.
         (&[&[(Allow, "zombie")], &[(Deny, "zombie")]], Deny),
         (&[&[(Allow, "zombie:user=0")], &[(Deny, "zombie:comm=sleep")]], Deny),
         (&[&[(Deny, "zombie")], &[(Allow, "dead-namespace")]], Deny),
-        // A rule applies only if its scope contains the zombie. The zombie is named `sleep` and
-        // belongs to user 0.
+        // The scope of a rule must contain the zombie, a process `sleep` of user 0.
         (&[&[(Deny, "zombie:comm=other")]], Warn),
         (&[&[(Deny, "zombie:user=root")]], Deny),
         (&[&[(Deny, "zombie:user=7")]], Warn),
@@ -156,7 +154,7 @@ fn new_processes_and_namespaces_are_leftovers() {
     let mut before = after.clone();
     before.processes.retain(|process| ![2, 3, 4].map(pid).contains(&process.pid));
     before.namespaces.pop();
-    // Processes 2, 3 and 4 are new. Process 3 is a zombie.
+    // Processes 2 and 4 and the zombie 3 are new.
     let diff = Diff::new(PidGraph::new(before), PidGraph::new(after)).unwrap();
     let check = Check::since(diff, Unsettled::default(), &Policy::default(), false);
     let denied: Vec<_> = check
@@ -165,8 +163,7 @@ fn new_processes_and_namespaces_are_leftovers() {
         .filter(|it| it.verdict == Verdict::Deny)
         .map(|it| it.code.name())
         .collect();
-    // The earlier snapshot already had the blocked init. All other findings are only warnings by
-    // default.
+    // The blocked init is not denied, because the earlier snapshot already had it.
     assert_eq!(denied, ["leftover-process", "leftover-process", "leftover-namespace"]);
     assert_eq!(check.count(Verdict::Deny), 3);
     assert_eq!(check.since.as_deref(), Some("2026-11-23T14:28:00.123456Z"));
@@ -232,8 +229,7 @@ fn a_stuck_thread_is_denied_only_in_a_new_process() {
         let mut after = troubled();
         after.complete = true;
         let mut before = after.clone();
-        // Process 4 is new. The leader thread of process 2 is in uninterruptible sleep in both
-        // snapshots.
+        // Process 4 is new, and process 2 is stuck in both snapshots.
         before.processes.retain(|it| it.pid != pid(4));
         change(&mut before);
         let diff = Diff::new(PidGraph::new(before), PidGraph::new(after)).unwrap();
@@ -309,8 +305,7 @@ fn branches_contain_only_what_findings_concern() {
     let check = Check::new(PidGraph::new(host), Unsettled::default(), &Policy::default());
     let branches = check.branches();
     let pids: Vec<_> = branches.processes().iter().map(|it| it.pid.as_u32()).collect();
-    // Process 20 is the zombie, process 1 is its parent, and process 4 keeps the dead namespace
-    // alive.
+    // Process 1 is the parent of the zombie 20, and process 4 holds the dead namespace.
     assert_eq!(pids, [1, 4, 20]);
     let namespaces: Vec<_> = branches.tree().iter().map(|(it, _)| it.id.to_string()).collect();
     assert_eq!(namespaces, ["pid:[4026531836]", "pid:[4026532179]", "pid:[4026532180]"]);
