@@ -45,7 +45,7 @@ pub fn write_until(
 ///
 /// # Errors
 ///
-/// Returns an error if `stop` ended the wait.
+/// Returns an error if writing fails, or if `stop` ends the wait.
 pub fn write_file_until(
     file: BorrowedFd<'_>,
     stop: BorrowedFd<'_>,

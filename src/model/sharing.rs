@@ -8,7 +8,7 @@ use super::{Container, Detail, Lineage, Namespace, NamespaceId, Pid, Process, Sn
 
 /// The types of namespaces to compare, in display order.
 ///
-/// Most containers share the cgroup, time and user namespaces of the host.
+/// Excludes the cgroup, time and user namespaces, which most containers share with the host.
 const TYPES: [&str; 4] = ["net", "ipc", "uts", "mnt"];
 
 /// The lowest inode of a namespace that was created after boot (`PROC_DYNAMIC_FIRST`).

@@ -43,7 +43,7 @@ pub struct Check {
     pub older: usize,
     /// `true` if the filter matches nothing on the host, probably because of a typo.
     pub nothing_matches: bool,
-    /// Time since boot at the snapshot, or `None` for a saved document.
+    /// Time since boot when the snapshot was taken, or `None` for a saved document.
     pub uptime: Option<Duration>,
     /// The findings, sorted by verdict (deny first) and code.
     pub findings: Vec<Finding>,

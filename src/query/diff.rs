@@ -45,7 +45,7 @@ pub struct Diff {
     pub weak: WeakMatches,
     /// Facts about the live host for advice, empty if the second snapshot is a saved document.
     pub live: LiveFacts,
-    /// The processes that ran only because the second snapshot was taken, including pidns itself.
+    /// Processes that ran because the second snapshot was taken, such as pidns itself.
     pub attendants: BTreeSet<Pid>,
     /// Maps the IDs of namespaces in the first graph to their IDs in the second graph.
     counterparts: HashMap<NamespaceId, NamespaceId>,
