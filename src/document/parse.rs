@@ -1,7 +1,4 @@
-//! Parses untrusted JSON and YAML, and detects the format from the content.
-//!
-//! Both parsers stream values and build no tree, so the memory is proportional to the size of the
-//! text. The nesting depth and the length of error messages are limited. YAML aliases are rejected.
+//! Parses untrusted JSON or YAML in memory proportional to the size of the text.
 
 use std::fmt::{self, Write as _};
 
@@ -10,13 +7,10 @@ use serde_yaml::Error;
 use serde_yaml::budget::BudgetBreach;
 use serde_yaml::options::{DuplicateKeyPolicy, MergeKeyPolicy};
 
-/// Maximum nesting depth, the same as the built-in limit of `serde_json`. Documents need only five
-/// levels.
+/// Maximum nesting depth, the same as the built-in limit of `serde_json`.
 const MAX_DEPTH: usize = 128;
 
-/// Maximum number of values and keys in a YAML text. This is enough for 100,000 processes. For each
-/// value or key, the YAML library needs up to 0.5 µs of CPU time, ten times as much as
-/// `serde_json`.
+/// Maximum number of YAML nodes, which limits the CPU time but allows 100,000 processes.
 const MAX_YAML_NODES: usize = 5_000_000;
 
 /// The error message for a file that contains more text after the document.
@@ -25,8 +19,7 @@ const SECOND_DOCUMENT: &str = "contains more than one document";
 /// The error for an invalid document, with the path of the invalid value.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Invalid {
-    /// Path of the invalid value, such as `processes[17].namespace`; empty if the error
-    /// concerns the whole text.
+    /// Path of the invalid value, such as `processes[17].namespace`, or empty for the whole text.
     place: String,
     problem: String,
 }
@@ -50,22 +43,20 @@ impl Invalid {
         self
     }
 
-    /// Changes the location in an error from a document to an NDJSON record. `place` takes the path
-    /// of the invalid value in the document, and returns its path in the record and the line number
-    /// of the record.
+    /// Replaces the path in a document with the path and line number of an NDJSON record.
     pub(super) fn in_line(self, place: impl FnOnce(&str) -> (String, u64)) -> Self {
         let (place, line) = place(&self.place);
         Self { place, problem: format!("{} at line {line}", self.problem) }
     }
 
-    /// Converts an error from a parser. Removes the path `place` from the beginning of the message,
-    /// because `Display` adds the path again. Shortens long messages, because they may quote the
-    /// whole file.
+    /// Converts a parser's error, and shortens its message.
     fn found(place: &str, error: &dyn fmt::Display) -> Self {
         const LONG: usize = 120;
         let message = error.to_string();
+        // `Display` adds the path again.
         let message = message.strip_prefix(&format!("{place}: ")).unwrap_or(&message);
         let is_long = |text: &str| text.chars().nth(LONG).is_some();
+        // A long message may quote the whole file.
         let problem = match message.rsplit_once(", expected ") {
             _ if !is_long(message) => message.to_owned(),
             Some((_, expected)) if !is_long(expected) => format!("is not {expected}"),
@@ -86,7 +77,7 @@ impl fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
-/// Text for an error message. `Display` truncates the text to 60 characters.
+/// Text that `Display` truncates to 60 characters.
 pub(super) struct Cut<'a>(pub(super) &'a str);
 
 impl fmt::Display for Cut<'_> {
@@ -102,7 +93,7 @@ impl fmt::Display for Cut<'_> {
     }
 }
 
-/// Parses a line that contains one JSON value. `number` is the line number for errors.
+/// Parses line `number`, which must contain one JSON value.
 pub(super) fn parse_line<'de, T: Deserialize<'de>>(
     line: &'de [u8],
     number: u64,
@@ -112,8 +103,7 @@ pub(super) fn parse_line<'de, T: Deserialize<'de>>(
     let read = read.map_err(|error| (error.path().to_string(), error.into_inner()));
     let read = read.and_then(|it| json.end().map(|()| it).map_err(|error| (String::new(), error)));
     read.map_err(|(place, error)| {
-        // The parser gets a single line and therefore reports line 1, so replace the line number in
-        // the error.
+        // The parser sees a single line, so replace its line number.
         let (message, column) = (error.to_string(), error.column());
         let here = format!(" at line {} column {column}", error.line());
         let message = message.strip_suffix(&here).unwrap_or(&message);
@@ -150,17 +140,15 @@ fn parse_yaml<T: DeserializeOwned>(text: &[u8], max_nodes: usize) -> Result<T, I
         budget: serde_yaml::budget! {
             max_depth: MAX_DEPTH,
             flow_nesting_limit: MAX_DEPTH,
-            // Reject aliases: they could expand to any size, and pidns never writes them.
+            // Reject aliases, because they could expand to any size.
             max_anchors: 0,
             max_aliases: 0,
             max_nodes: max_nodes,
-            // These counts need no separate limits: they cannot be large, because the number of
-            // nodes and the size of the text are limited.
+            // The number of nodes and the size of the text already limit these counts.
             max_events: usize::MAX,
             max_total_scalar_bytes: usize::MAX,
         },
-        // Leave duplicate keys to the serde types, which reject them. Duplicate keys in values that
-        // pidns ignores are accepted.
+        // Leave duplicate keys to the serde types, which reject them.
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         merge_keys: MergeKeyPolicy::AsOrdinary,
         strict_booleans: true,
@@ -176,8 +164,7 @@ fn parse_yaml<T: DeserializeOwned>(text: &[u8], max_nodes: usize) -> Result<T, I
     read.map_err(|error| {
         let problem = match &error {
             Error::MultipleDocuments { .. } => SECOND_DOCUMENT,
-            // Replace these messages of the YAML library, because they mention the library's
-            // options.
+            // The library's own messages mention the library's options.
             Error::Budget { breach, .. } => match breach {
                 BudgetBreach::Anchors { .. } | BudgetBreach::Aliases { .. } => {
                     "anchors and aliases are not supported"
@@ -188,8 +175,7 @@ fn parse_yaml<T: DeserializeOwned>(text: &[u8], max_nodes: usize) -> Result<T, I
                 // Use the message that `serde_json` uses for this error.
                 _ => "recursion limit exceeded",
             },
-            // Almost any text is valid YAML. If the text does not parse to an object, it is
-            // probably not a pidns document.
+            // Most text files are valid YAML, but not an object.
             Error::Unexpected { expected: "mapping start", .. } if place == "." => {
                 return Invalid::at("", "is not a pidns document");
             }

@@ -17,30 +17,27 @@ use records::{Origin, is_record, read_records};
 
 pub(super) use records::RecordLine;
 
-/// Reads an untrusted document in JSON or YAML, or the NDJSON records of one snapshot. Detects the
-/// format from the content.
+/// Reads an untrusted document (JSON or YAML), or the NDJSON records of one snapshot.
 ///
-/// The snapshot is as consistent as the result of a live scan. Ignores fields that this version
-/// does not know. Also accepts unknown values of enumerations that later versions may extend, and
-/// returns them as [`UnknownWords`].
+/// The snapshot is as consistent as the result of a live scan. Unknown fields are ignored. Unknown
+/// values of open lists are returned as [`UnknownWords`].
 ///
 /// # Errors
-/// Fails if the text is larger than [`MAX_SIZE`], has an unsupported major version, does not match
-/// the schema, contradicts itself, or contains records from several snapshots.
+/// Fails if the text is larger than [`MAX_SIZE`] or has an unsupported major version. Fails if the
+/// text violates the schema, contradicts itself, or contains several snapshots.
 pub fn read(text: &[u8]) -> Result<(model::Snapshot, UnknownWords), Invalid> {
     read_from(text, None).unwrap_or_else(|error| Err(Invalid::at("", error.to_string())))
 }
 
 /// Reads a document from a stream, like [`read()`].
 ///
-/// The stream may contain NDJSON records from any number of snapshots. `host` selects one snapshot
-/// by host name or boot ID. To select one of several snapshots of a host, add `@` and the beginning
-/// of the snapshot's time: `web-1@2026-11-23`. Records from other snapshots take no memory and do
-/// not count towards the size limit.
+/// The stream may contain NDJSON records of several snapshots. `host` selects one snapshot by host
+/// name or boot ID. The suffix `@TIME` selects one of several snapshots of a host. TIME may be a
+/// prefix (`web-1@2026-11-23`). Records of other snapshots take no memory, and do not count towards
+/// the size limit.
 ///
 /// # Errors
-/// The outer error means that the stream could not be read. The inner error means that its content
-/// is invalid.
+/// The outer error is a read error of the stream. The inner error is invalid content.
 pub fn read_from(
     mut input: impl BufRead,
     host: Option<&str>,
@@ -85,7 +82,7 @@ fn read_document(text: &[u8]) -> Result<(model::Snapshot, UnknownWords), Invalid
         into_model::snapshot(document, UnknownWords::default())
     });
     read.map_err(|error| {
-        // Check the version first: an unsupported version explains any other error.
+        // An unsupported version explains any other error.
         match parse::<Version>(text) {
             Err(error) => error,
             Ok(Version { schema_version: version }) => match check_version(&version) {
@@ -176,8 +173,7 @@ mod tests {
         }
     }
 
-    /// Writes `whole` as a document, changes one value, and reads the document back. Returns the
-    /// error without its line number.
+    /// Returns the error for `whole` with one changed value, without the line number.
     fn spoiled(whole: &model::Snapshot, pointer: &str, value: Value) -> String {
         let mut bad = written(whole.clone());
         *bad.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value;

@@ -23,20 +23,19 @@ pub fn check_lists(document: &Document) -> Result<(), Invalid> {
     once("observer.attendants", &observer.attendants)
 }
 
-/// Returns `true` if the document was not filtered. A filter can remove namespaces and processes
-/// that other fields refer to.
+/// Returns `true` if the document is unfiltered, and must contain all that it refers to.
 fn is_whole(document: &Document) -> bool {
     document.selected.is_empty()
 }
 
-/// Checks the namespaces and returns their depths. Requires each parent to precede its children,
-/// which also rules out parent cycles.
+/// Checks the namespaces and returns their depths.
 pub fn check_namespaces(document: &Document) -> Result<HashMap<NamespaceId, Depth>, Invalid> {
     let mut depths: HashMap<NamespaceId, Depth> = HashMap::with_capacity(document.namespaces.len());
     let mut children: HashMap<NamespaceId, Vec<NamespaceId>> = HashMap::new();
     let mut roots = Vec::new();
     for (index, namespace) in document.namespaces.iter().enumerate() {
         let at = |field: &str| format!("namespaces[{index}].{field}");
+        // Each parent must precede its children, which rules out parent cycles.
         let depth = depth_of(document, index, &depths)?;
         if namespace.inode.map(|inode| inode.0) != namespace.id.inode() {
             return Err(Invalid::at(at("inode"), "does not match the id"));
@@ -67,8 +66,7 @@ pub fn check_namespaces(document: &Document) -> Result<HashMap<NamespaceId, Dept
     Ok(depths)
 }
 
-/// Returns the depth of the namespace at `index`. `depths` contains the depths of all namespaces
-/// before `index`. Fails if the parent is not in `depths`, or if the field `level` is wrong.
+/// Computes a namespace's depth from its parent's depth, and checks the field `level`.
 fn depth_of(
     document: &Document,
     index: usize,
@@ -107,8 +105,7 @@ fn depth_of(
     Ok(depth)
 }
 
-/// Checks that the processes match the member lists of the namespaces, and that each process has
-/// one PID for each level.
+/// Checks the members of each namespace, and the number of PIDs of each process.
 pub fn check_processes(
     document: &Document,
     depths: &HashMap<NamespaceId, Depth>,
@@ -134,14 +131,13 @@ pub fn check_processes(
         let Some(depth) = depths.get(&id) else {
             return Err(Invalid::at(at("namespace"), format!("no namespace {id}")));
         };
-        // If the number of namespaces above a root is unknown, infer it from the first process in
-        // the root's tree. All other processes in the tree must have an `nspid` that agrees with
-        // this number. An empty `nspid` is valid, because it comes from a kernel before Linux 4.1.
+        // If the number of levels above a root is unknown, infer it from the first process.
         let expected = match depth.below_procfs {
             Some(below) => below + 1,
             None if numbers <= depth.level => depth.level + 1,
             None => depth.level + *pids.entry(depth.root).or_insert_with(|| numbers - depth.level),
         };
+        // An empty `nspid` comes from a kernel before Linux 4.1.
         if numbers != 0 && numbers != expected {
             let problem = format!("has {numbers} PIDs, but {expected} are expected");
             return Err(Invalid::at(at("nspid"), problem));
@@ -155,8 +151,7 @@ pub fn check_processes(
             let problem = "does not list the processes that have it as namespace";
             return Err(Invalid::at(at("members"), problem));
         }
-        // The init must be a member of the namespace. The only exception is a filtered document
-        // that does not contain the init at all.
+        // The init must be a member, unless a filter removed it.
         let elsewhere = |init| is_whole(document) || seen.contains(&init);
         if namespace.init.is_some_and(|init| !named.contains(&init) && elsewhere(init)) {
             return Err(Invalid::at(at("init"), "is not a member"));
@@ -176,11 +171,9 @@ pub struct Depth {
     pub root: NamespaceId,
     /// Distance of the namespace from `root`, in levels.
     pub level: usize,
-    /// `true` if `root` is known to have no parent. Only then is `level` the level in the whole
-    /// hierarchy.
+    /// `true` if `level` counts from a namespace that is known to have no parent.
     pub is_level: bool,
-    /// Number of levels below the namespace that the procfs shows: 0 for that namespace itself, 1
-    /// for its children, and so on. `None` if that namespace is not an ancestor.
+    /// Number of levels below the procfs's namespace, or `None` outside its subtree.
     pub below_procfs: Option<usize>,
 }
 

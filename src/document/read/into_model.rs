@@ -6,8 +6,7 @@ use crate::document::parse::Invalid;
 use crate::document::snapshot::{Blocker, Diagnostic, Document, Holder, HolderKind, Namespace};
 use crate::model;
 
-/// Converts a document to the model. Returns an error if the document contradicts itself. Adds
-/// unknown values of enumerations to `unknown`.
+/// Checks that a document is consistent, and converts it to the model.
 pub fn snapshot(
     document: Document,
     mut unknown: UnknownWords,
@@ -92,8 +91,7 @@ fn namespace(
     })
 }
 
-/// Converts a holder to the model. Returns `None` if the kind is unknown. `place` returns the
-/// holder's path in the document, for error messages.
+/// Converts a holder to the model, or returns `None` for an unknown kind.
 fn holder(
     holder: Holder,
     place: impl Fn() -> String,
@@ -127,7 +125,7 @@ fn holder(
     }))
 }
 
-/// Converts a blocker to the model. Returns `None` for an unknown reason.
+/// Converts a blocker to the model, or returns `None` for an unknown reason.
 fn blocker(blocker: Blocker, unknown: &mut UnknownWords) -> Option<model::Blocker> {
     Some(model::Blocker {
         pid: blocker.pid,
@@ -137,7 +135,7 @@ fn blocker(blocker: Blocker, unknown: &mut UnknownWords) -> Option<model::Blocke
     })
 }
 
-/// Converts a diagnostic to the model. An unknown severity becomes a warning.
+/// Converts a diagnostic to the model, as a warning if its severity is unknown.
 fn diagnostic(diagnostic: Diagnostic, unknown: &mut UnknownWords) -> model::Diagnostic {
     model::Diagnostic {
         code: diagnostic.code.0,

@@ -1,6 +1,4 @@
-//! Reads one snapshot from NDJSON. The records may belong to many snapshots and hosts.
-//!
-//! Records from other snapshots are skipped line by line, so the input may be larger than memory.
+//! Reads one snapshot from NDJSON, line by line, so the input may be larger than memory.
 
 mod origin;
 
@@ -57,9 +55,7 @@ impl Identity<'_> {
     }
 }
 
-/// A record of a snapshot, for reading only. This is not an enum, because the error messages for an
-/// enum would not contain the path of the invalid value. So each kind of content has an optional
-/// field.
+/// A record of a snapshot, for reading only.
 #[derive(Deserialize)]
 #[serde(remote = "Self")]
 pub(in crate::document) struct RecordLine {
@@ -67,6 +63,7 @@ pub(in crate::document) struct RecordLine {
     captured_at: Timestamp,
     host: Host,
     record: Word<SnapshotRecordKind>,
+    // Errors for an enum would not contain the path of the invalid value.
     #[serde(default, deserialize_with = "present")]
     snapshot: Option<SnapshotSummary>,
     #[serde(default, deserialize_with = "present")]
@@ -79,11 +76,9 @@ pub(in crate::document) struct RecordLine {
     diagnostic: Option<Diagnostic>,
 }
 
-/// Returns `true` if a line is an NDJSON record, and `false` if it is the start of a document. Only
-/// a record has a field `record`. Stops at the first field that decides the result.
+/// Returns `true` if a line is an NDJSON record, not the start of a document.
 pub fn is_record(line: &[u8]) -> bool {
-    /// A visitor that stores the result of [`is_record`], and stops the parser with an error as
-    /// soon as the result is known.
+    /// A visitor that stores the result, and stops the parser with an error.
     struct Fields<'a>(&'a mut bool);
 
     impl<'de> Visitor<'de> for Fields<'_> {
@@ -112,7 +107,7 @@ pub fn is_record(line: &[u8]) -> bool {
 
     let mut found = false;
     let mut json = serde_json::Deserializer::from_slice(without_mark(line));
-    // Ignore parse errors: the caller parses the whole line later, and reports its errors.
+    // Ignore parse errors, because the caller parses the line again.
     let _ = serde::Deserializer::deserialize_map(&mut json, Fields(&mut found));
     found
 }
@@ -164,18 +159,16 @@ struct SummaryRecord {
     line: u64,
 }
 
-/// The state of the reader: the selection, and the records read so far.
+/// The user's selection, and the records read so far.
 #[derive(Default)]
 struct Records<'a> {
-    /// The snapshot that the user selected, as `HOST` or `HOST@TIME` (see [`Label::matches`]).
-    /// `None` if the user did not select a snapshot.
+    /// The user's selection, as `HOST` or `HOST@TIME` (see [`Label::matches`]).
     host: Option<&'a str>,
-    /// The snapshot to read; `None` until a record of a matching snapshot is found.
+    /// The snapshot to read, or `None` before the first matching record.
     chosen: Option<Origin>,
     /// Snapshots other than `chosen` that match the selection.
     rivals: Vec<Origin>,
-    /// The first few snapshots that do not match the selection. If no snapshot matches, the error
-    /// lists them.
+    /// The first few snapshots that do not match the selection, for the error message.
     strangers: Vec<Origin>,
     /// Total size in bytes of the lines that belong to the selected snapshot.
     kept: u64,
@@ -187,8 +180,7 @@ struct Records<'a> {
     unknown: UnknownWords,
 }
 
-/// Reads one snapshot from NDJSON records. `line` is the first record, already read from `input`.
-/// `number` is its line number.
+/// Reads one snapshot from `line` (line `number` of the input) and the rest of `input`.
 pub fn read_records(
     mut line: Vec<u8>,
     mut number: u64,
@@ -197,8 +189,7 @@ pub fn read_records(
 ) -> io::Result<Result<(model::Snapshot, UnknownWords), Invalid>> {
     let mut records = Records { host, ..Records::default() };
     loop {
-        // Remove the line end, because the parser would report an error at the line end as an error
-        // in the next line.
+        // Trim the line end, or the parser reports an error there for the next line.
         let text = without_mark(&line).trim_ascii_end();
         if line.len() as u64 > MAX_SIZE {
             return Ok(Err(too_large()));
@@ -260,9 +251,7 @@ impl Records<'_> {
         }
     }
 
-    /// Returns `true` if a record belongs to the chosen snapshot: the first snapshot that matches
-    /// the selection. If a second snapshot matches, the selection is ambiguous, and the method
-    /// returns `false` for this record and all later records.
+    /// Returns `true` if a record belongs to the first snapshot that matches the selection.
     fn is_chosen(&mut self, label: Label<'_>) -> bool {
         let note = |others: &mut Vec<Origin>| {
             if others.len() < NAMED && others.iter().all(|other| other.label() != label) {
@@ -270,6 +259,7 @@ impl Records<'_> {
             }
         };
         match &self.chosen {
+            // With a second match, the selection is ambiguous, and reading will fail.
             Some(chosen) if chosen.label() == label => self.rivals.is_empty(),
             _ if self.host.is_some_and(|host| !label.matches(host)) => {
                 note(&mut self.strangers);
@@ -281,7 +271,7 @@ impl Records<'_> {
             }
             Some(_) => {
                 note(&mut self.rivals);
-                // Reading will fail because the selection is ambiguous, so free the memory.
+                // Free the memory, because reading will fail.
                 self.namespaces = RecordList::default();
                 self.processes = RecordList::default();
                 self.limits = RecordList::default();
@@ -317,8 +307,7 @@ impl Records<'_> {
             let problem = format!("contains {counts} for {name}, not {}", summary.counts);
             return Err(Invalid::at("", problem));
         }
-        // Sort the namespaces by their number of ancestors, so that parents come before their
-        // children. Do not sort by the field `level`, because it can be null.
+        // Sort parents before children by number of ancestors, because `level` can be null.
         let items = self.namespaces.items.iter();
         let parents: HashMap<NamespaceId, NamespaceId> =
             items.filter_map(|it| Some((it.id, it.parent?))).collect();
@@ -373,8 +362,7 @@ struct Lines {
 }
 
 impl Lines {
-    /// Converts a path in the document to a path in an NDJSON record. Also returns the line number
-    /// of the record.
+    /// Returns the path and line number of a record for a path in the document.
     fn find(&self, place: &str) -> (String, u64) {
         let entry = |list: &str, lines: &[u64], kind: &str| {
             let (index, rest) = place.strip_prefix(list)?.strip_prefix('[')?.split_once(']')?;

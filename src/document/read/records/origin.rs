@@ -58,8 +58,7 @@ impl<'a> Label<'a> {
         self.hostname.or(self.boot_id).unwrap_or("an unnamed host")
     }
 
-    /// Returns `true` if `host` selects the snapshot. `host` is a host name or a boot ID,
-    /// optionally followed by `@` and a prefix of the snapshot's time.
+    /// Returns `true` if `host` (name or boot ID, optional `@TIME`) selects the snapshot.
     pub fn matches(self, host: &str) -> bool {
         let is_name = |name| self.hostname == Some(name) || self.boot_id == Some(name);
         let at = host.rsplit_once('@');
@@ -79,8 +78,7 @@ impl<'a> Label<'a> {
 /// Maximum number of snapshots that an error lists.
 pub const NAMED: usize = 3;
 
-/// Returns the error for a selection that matches no snapshot. The error lists some existing
-/// snapshots.
+/// Returns the error for a selection without a match, with some existing snapshots.
 pub fn no_snapshot_of(host: &str, existing: &[Origin], and_more: bool) -> Invalid {
     let mut names: Vec<String> = Vec::new();
     for origin in existing {
@@ -90,8 +88,7 @@ pub fn no_snapshot_of(host: &str, existing: &[Origin], and_more: bool) -> Invali
         }
     }
     let names = names.join(", ");
-    // If there is only one snapshot, show its time, because the user may have given the right host
-    // name but a wrong time.
+    // The user may have given the right host name but a wrong time.
     let times = match existing {
         [one] if host.contains('@') => format!(" of {}", Cut(&one.captured_at)),
         _ => String::new(),
@@ -100,8 +97,7 @@ pub fn no_snapshot_of(host: &str, existing: &[Origin], and_more: bool) -> Invali
     Invalid::at("", format!("contains no snapshot of {}, only of {names}{times}{more}", Cut(host)))
 }
 
-/// Returns the error for a selection that matches several snapshots. The error says how to select
-/// one of these snapshots.
+/// Returns the error if several snapshots match, with advice on how to select one.
 pub fn several(chosen: &Origin, rivals: &[Origin]) -> Invalid {
     let all = || std::iter::once(chosen).chain(rivals).map(Origin::label);
     let differ =

@@ -32,8 +32,7 @@ fn error_of(text: &str, host: Option<&str>) -> String {
     read_from(text.as_bytes(), host).unwrap().unwrap_err().to_string()
 }
 
-/// Reads the text, and returns `true` if the result equals `snapshot`. Asserts that the text
-/// contains no unknown enumeration values.
+/// Returns `true` if the text reads as `snapshot` without unknown values.
 fn reads_as(text: &str, host: Option<&str>, snapshot: Snapshot) -> bool {
     let (read, unknown) = read_from(text.as_bytes(), host).unwrap().unwrap();
     assert_eq!(unknown, UnknownWords::default());
