@@ -1,7 +1,4 @@
-//! The published schemas (JSON Schema 2020-12).
-//!
-//! Tests generate the schemas from the serde types, and compare them with the files in the
-//! repository.
+//! The published schemas (JSON Schema 2020-12), which tests generate from the serde types.
 
 /// Schema of the document that `pidns -f json` writes.
 pub const SCHEMA: &str = include_str!("../../schemas/pidns-1.schema.json");

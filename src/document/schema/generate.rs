@@ -28,9 +28,7 @@ pub fn schema_of<T: JsonSchema>(id: &str, title: &str) -> String {
     text
 }
 
-/// Replaces integer formats such as `uint32` with a minimum and a maximum. Joins the lines of
-/// descriptions. Removes default values, because the schema describes only the documents that pidns
-/// writes.
+/// Replaces integer formats with ranges, joins lines of descriptions, and removes defaults.
 fn tidy(value: &mut Value) {
     match value {
         Value::Object(object) => {
@@ -40,6 +38,7 @@ fn tidy(value: &mut Value) {
             if let Some(Value::String(text)) = object.shift_remove("description") {
                 object.shift_insert(0, "description".to_owned(), text.into());
             }
+            // The schema describes documents that pidns writes, with every field present.
             object.shift_remove("default");
             let maximum = match object.get("format").and_then(Value::as_str) {
                 Some("uint32") => Some(json!(u32::MAX)),
@@ -111,10 +110,10 @@ pub(crate) fn required_holder_fields() -> Value {
     ])
 }
 
-/// Makes the fields for a record's content optional, and requires only the field that `record`
-/// names. This replaces `oneOf`, which would reject records of unknown kinds.
+/// Requires only the content field that the field `record` names.
 pub(crate) fn content_by_kind(record: &mut Schema) {
     let mut rules = Vec::new();
+    // A `oneOf` would reject records of unknown kinds.
     for mut variant in record.remove("oneOf").as_ref().and_then(Value::as_array).cloned().unwrap() {
         let description = variant["description"].take();
         for (kind, mut field) in variant["properties"].as_object().cloned().unwrap() {

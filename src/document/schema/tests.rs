@@ -99,8 +99,7 @@ fn records() -> Vec<Value> {
     records
 }
 
-/// Returns an unfiltered snapshot with a value in every field, except the fields that only a filter
-/// sets.
+/// Returns an unfiltered snapshot with a value in every field that needs no filter.
 fn whole() -> model::Snapshot {
     let mut whole = everything();
     whole.selected.clear();
@@ -166,8 +165,7 @@ fn comparisons_are_valid_and_all_fields_have_descriptions() {
     assert_described(&schema, &value);
 }
 
-/// Asserts that `records` are valid, that no record is valid without its content, and that all
-/// records together contain the same data as the document `whole`.
+/// Asserts that the records are valid, need their content, and equal the document `whole`.
 fn assert_records_equal(schema: &str, records: &[Value], whole: &Value, lists: &[(&str, &str)]) {
     let schema: Value = serde_json::from_str(schema).unwrap();
     let mut head = whole.clone();
@@ -281,8 +279,7 @@ struct Visit<'a> {
     part: &'a Value,
 }
 
-/// Calls `see` for every value in a document, once for each part of the schema that applies to the
-/// value.
+/// Calls `see` for each value and each part of the schema that applies to the value.
 fn walk<'a>(schema: &'a Value, visit: Visit<'a>, see: &mut impl FnMut(&Visit<'a>)) {
     see(&visit);
     let Visit { pointer, value, part } = visit;
@@ -291,8 +288,7 @@ fn walk<'a>(schema: &'a Value, visit: Visit<'a>, see: &mut impl FnMut(&Visit<'a>
         let part = schema.pointer(reference.strip_prefix('#').unwrap()).unwrap();
         walk(schema, same(part), see);
     }
-    // A nullable field, and a field that accepts unknown values, has an `anyOf` with alternatives.
-    // Skip the alternative `null`, and the `const` alternatives for known values.
+    // Skip the alternatives for null and for known values.
     for branch in part["anyOf"].as_array().into_iter().flatten() {
         if !value.is_null() && branch["type"] != "null" && branch.get("const").is_none() {
             walk(schema, same(branch), see);
@@ -321,8 +317,7 @@ fn all_fields_have_descriptions_and_are_present_in_schema_order() {
     assert_described(&schema(), &written(everything()));
 }
 
-/// Asserts that the schema describes each field, and that the document has at least one value for
-/// each field.
+/// Asserts that each field has a description in the schema and a value in the document.
 fn assert_described(schema: &Value, document: &Value) {
     let mut without_value = BTreeSet::new();
     let mut with_value = BTreeSet::new();
@@ -369,8 +364,7 @@ const TEXTS: [&str; 21] = [
     "7D0F5A5E-4B43-4A0B-9F3C-1C5F4F1D2A3B",
 ];
 
-/// Returns replacements for a value. Most replacements violate the part of the schema that applies
-/// to the value.
+/// Returns replacements for a value, most of them invalid under the value's schema.
 fn violations(visit: &Visit) -> Vec<Value> {
     let mut bad = Vec::new();
     for (keyword, says) in visit.part.as_object().unwrap() {
@@ -431,9 +425,7 @@ fn violations(visit: &Visit) -> Vec<Value> {
     bad
 }
 
-/// Returns `true` if `one` lacks fields of `other`, and all these fields are optional. Earlier
-/// versions of pidns did not write the optional fields, so the reader accepts documents without
-/// them.
+/// Returns `true` if `one` lacks fields of `other`, all of them optional for the reader.
 fn lacks_optional_fields(one: &Value, other: &Value) -> bool {
     let (Some(one), Some(other)) = (one.as_object(), other.as_object()) else { return false };
     let absent: Vec<_> = other.keys().filter(|name| !one.contains_key(*name)).collect();
@@ -460,9 +452,7 @@ fn is_nullable(name: &str) -> bool {
     any(&schema(), name)
 }
 
-/// Changes one part of a value at a time. Asserts that `reads` rejects every change that violates
-/// the schema, with an error that names the changed part. Returns the number of different parts of
-/// the schema that were violated.
+/// Asserts that `reads` rejects all violations, and returns the number of violated parts.
 fn assert_all_rejected(
     schema: &Value,
     value: &Value,
@@ -474,8 +464,7 @@ fn assert_all_rejected(
     let mut seen = BTreeSet::new();
     let whole = Visit { pointer: String::new(), value, part: schema };
     walk(schema, whole, &mut |visit| {
-        // To save time, try only one of several similar list elements. Their pointers differ only
-        // in digits.
+        // To save time, try one of several similar list elements.
         let field: String = visit.pointer.chars().filter(|c| !c.is_ascii_digit()).collect();
         let sort = (visit.value.is_null(), visit.value.get("kind").map(Value::to_string));
         if !seen.insert((field, std::ptr::from_ref(visit.part), sort)) {
@@ -522,9 +511,7 @@ fn the_reader_rejects_all_invalid_records() {
         let tried = assert_all_rejected(&record_schema(), record, |record| {
             let mut all = all.clone();
             all[index] = record.clone();
-            // If a test changes the host or time of a record, the record belongs to another
-            // snapshot. Reading then fails because there are several snapshots. Count this failure
-            // as a rejection of the field `host`.
+            // A changed host or time is reported as a second snapshot, not as an invalid field.
             let lines: Vec<_> = all.iter().map(Value::to_string).collect();
             let error = read(lines.join("\n").as_bytes()).err()?.to_string();
             Some(error.replace("contains snapshots of several ", "host: "))
