@@ -1,4 +1,4 @@
-//! Serde types for comparisons. The doc comments are the descriptions in the published schema.
+//! Serde types for comparisons, with the schema's descriptions as doc comments.
 
 use std::iter::once;
 
@@ -20,12 +20,10 @@ use crate::query::{
 /// Schema version of the comparisons that this program writes.
 const DIFF_VERSION: &str = "1.0";
 
-/// The differences between two documents, or between a document and the live host, as written by
-/// `pidns diff -f json`. Later 1.x versions of the schema may add fields, but will never rename or
-/// remove a field, or change its type. They may also add values to enumerations that are described
-/// as open lists.
-// This struct is generic over its long lists, so that each element is created only when it is
-// written.
+/// The output of `pidns diff -f json`: the differences between two documents, or between a document
+/// and the live host. Later 1.x versions may add fields, and values to open lists. No 1.x version
+/// renames or removes a field, or changes a field's type.
+// The lists are generic, so that `Lazy` can create each element when it is written.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Comparison<N = Vec<NamespaceChange>, P = Vec<ProcessChange<'static>>> {
@@ -36,8 +34,8 @@ pub struct Comparison<N = Vec<NamespaceChange>, P = Vec<ProcessChange<'static>>>
     head: DiffSummary,
     /// The namespaces that were added, removed or changed, sorted by ID.
     namespaces: N,
-    /// The processes that were added, removed or changed, sorted by PID. If a removed process and
-    /// an added process have the same PID, the removed process comes first.
+    /// The processes that were added, removed or changed, sorted by PID. If a PID was reused, the
+    /// removed process comes first.
     processes: P,
 }
 
@@ -51,16 +49,15 @@ pub struct DiffSummary {
     before: ComparedSnapshot,
     /// The second snapshot.
     after: ComparedSnapshot,
-    /// The relation between the snapshots: `same-boot` or `boot-unknown`.
+    /// Relation between the snapshots (`same-boot` or `boot-unknown`).
     relation: Word<Relation>,
-    /// `true` if there are differences; the exit status is then 1.
+    /// `true` if there are differences (exit status 1).
     differs: bool,
     /// Reasons why the list of changes may be wrong or incomplete.
     caveats: Vec<Caveat>,
 }
 
-/// One of the two compared snapshots. Its namespaces, processes, limits and diagnostics are left
-/// out.
+/// A compared snapshot, without its namespaces, processes, limits and diagnostics.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "side"))]
 pub struct ComparedSnapshot {
@@ -74,10 +71,9 @@ pub struct ComparedSnapshot {
     searched: Vec<Word<model::SearchScope>>,
     /// The requested process details.
     details: Vec<Word<model::Detail>>,
-    /// The filters applied since the scan; empty if the snapshot is not filtered.
+    /// The filters applied since the scan, or an empty list for an unfiltered snapshot.
     selected: Vec<Criterion>,
-    /// False if pidns may have missed something in the places that it searched, or if it inferred
-    /// facts that the kernel did not report.
+    /// False if pidns inferred facts, or may have missed something in the searched places.
     complete: bool,
 }
 
@@ -87,7 +83,7 @@ pub struct ComparedSnapshot {
 pub struct Caveat {
     /// Machine-readable code of the caveat.
     code: Word<DiffCaveat>,
-    /// Human-readable description. Its wording may change at any time.
+    /// Human-readable description (its wording may change at any time).
     message: &'static str,
 }
 
@@ -95,20 +91,19 @@ pub struct Caveat {
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "namespace_change"))]
 pub struct NamespaceChange {
-    /// ID of the namespace in the second snapshot. If the namespace is missing from the second
-    /// snapshot, its ID in the first snapshot.
+    /// ID of the namespace in the second snapshot, or in the first if the second lacks it.
     id: NamespaceId,
     /// The type of change.
     change: Word<Happened>,
-    /// The properties that changed; empty unless the namespace is in both snapshots.
+    /// The properties that changed, empty unless the namespace is in both snapshots.
     fields: Vec<Word<NamespaceField>>,
     /// New members of the namespace, sorted by PID.
     members_came: Vec<Pid>,
     /// Former members of the namespace, sorted by PID.
     members_went: Vec<Pid>,
-    /// The namespace's entry in the first document; null if the namespace is new.
+    /// The namespace's entry in the first document, or null if the namespace is new.
     before: Option<Namespace>,
-    /// The namespace's entry in the second document; null if the namespace is gone or hidden.
+    /// The namespace's entry in the second document, or null if the namespace is gone or hidden.
     after: Option<Namespace>,
 }
 
@@ -120,18 +115,18 @@ pub struct ProcessChange<'a> {
     pid: Pid,
     /// The type of change.
     change: Word<Happened>,
-    /// The properties that changed; empty unless the process is in both snapshots.
+    /// The properties that changed, empty unless the process is in both snapshots.
     fields: Vec<Word<ProcessField>>,
-    /// The process's entry in the first document; null if the process is new.
+    /// The process's entry in the first document, or null if the process is new.
     before: Option<Process<'a>>,
-    /// The process's entry in the second document; null if the process is gone.
+    /// The process's entry in the second document, or null if the process is gone.
     after: Option<Process<'a>>,
 }
 
 keywords! {
     /// Kind of record in the output of `pidns diff -f ndjson`.
     pub enum DiffRecordKind("diff_record_kind", "record of kind", "records of kind") {
-        /// All fields of the document except `namespaces` and `processes`. This record comes first.
+        /// The first record, with all fields of the document except `namespaces` and `processes`.
         Comparison = "comparison",
         /// An entry in the list `namespaces`.
         NamespaceChange = "namespace_change",
@@ -140,10 +135,10 @@ keywords! {
     }
 }
 
-/// A line of `pidns diff -f ndjson`. `record` is the kind of the record. The data is in the field
-/// named after this kind, in the same form as in `pidns diff -f json`. Later 1.x versions of the
-/// schema may add fields, but will never rename or remove a field, or change its type. Readers must
-/// ignore unknown fields, and records of unknown kinds.
+/// A line of `pidns diff -f ndjson`. The field `record` names the kind of the record. The field
+/// with the name of the kind contains the data, as in `pidns diff -f json`. Readers must ignore
+/// unknown fields, and records of unknown kinds. Later 1.x versions may add fields. No 1.x version
+/// renames or removes a field, or changes a field's type.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -180,7 +175,7 @@ pub fn diff(diff: &Diff) -> impl Serialize {
     }
 }
 
-/// Writes the NDJSON records of a comparison. Stops at the first error from `write`.
+/// Passes the NDJSON records of a comparison to `write` until `write` fails.
 pub fn write_diff_records<E>(
     diff: &Diff,
     write: impl FnMut(&Record<'_, DiffContent<'_>>) -> Result<(), E>,
@@ -239,8 +234,7 @@ impl From<DiffCaveat> for Caveat {
     }
 }
 
-/// Converts a namespace in a graph to the serde type. Returns `None` if the graph does not contain
-/// the namespace.
+/// Converts a namespace of a graph to the serde type.
 fn at(graph: &PidGraph, id: NamespaceId) -> Option<Namespace> {
     graph.namespace(id).map(|it| namespace(graph, it))
 }

@@ -7,7 +7,7 @@ use super::scalars::Errno;
 use crate::model::{self, Consumer, LimitKind, LimitScope, Pid};
 
 /// A limit that can make fork(2) or the creation of a PID namespace fail. All fields are always
-/// present; a field is null if it is unknown or does not apply.
+/// present. A field is null if it is unknown or does not apply.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "limit"))]
@@ -17,38 +17,35 @@ pub struct Limit {
     pub kind: Word<LimitKind>,
     /// The namespace, cgroup or user that the limit applies to.
     pub scope: LimitScope,
-    /// Current usage: the number of PIDs for pid_max, levels for nesting, PID namespaces for
-    /// max_pid_namespaces, and tasks for other limits. Threads and zombies count as tasks.
+    /// Current usage in PIDs (pid_max), levels (nesting), PID namespaces (max_pid_namespaces) or
+    /// tasks (other limits). Threads and zombies count as tasks.
     pub used: Option<u64>,
-    /// The configured maximum; null if it is unlimited or unknown. For pid_max, the highest
-    /// possible PID is one less than the maximum.
+    /// The configured maximum, or null if unlimited or unknown. For pid_max, the highest PID is
+    /// `max` minus 1.
     pub max: Option<u64>,
-    /// Number of tasks, PIDs, levels or namespaces that can still be added; null if unlimited or
-    /// unknown. For pid_max, it can be less than `max` minus `used`: after the highest PID, the
+    /// Number of tasks, PIDs, levels or namespaces that can still be added. Null if unlimited or
+    /// unknown. For pid_max, `free` can be less than `max` minus `used`. After the highest PID, the
     /// kernel continues at 300, not at 1.
     pub free: Option<u64>,
-    /// True if the next fork or new PID namespace would fail; null if unknown. If `full` is false
-    /// and `max` is null, there is no maximum. If `max` is 0, `full` is true, even if `used` is
-    /// null.
+    /// True if the next fork or new PID namespace would fail, or null if unknown. If `full` is
+    /// false and `max` is null, there is no maximum. If `max` is 0, `full` is true even if `used`
+    /// is null.
     pub full: Option<bool>,
-    /// For pids_cgroup: how often the kernel has refused a fork because of this limit
-    /// (pids.events). In cgroup version 1, the kernel counts the refusal in the cgroup of the
-    /// forking process, even if the limit of an ancestor cgroup was reached. Null for other limits.
+    /// Number of forks that the kernel refused because of a pids_cgroup limit (pids.events). Null
+    /// for other limits. In cgroup version 1, the kernel counts a refusal in the cgroup of the
+    /// forking process, even if the limit of an ancestor cgroup was reached.
     pub refused: Option<u64>,
-    /// The error of a system call that fails because of this limit: EAGAIN or ENOMEM for fork,
-    /// ENOSPC for the creation of a PID namespace.
+    /// The error if this limit is reached (EAGAIN or ENOMEM for fork, ENOSPC for a PID namespace).
     pub error: Errno,
     /// The process, container or user with the most tasks.
     pub largest: Option<Consumer>,
     /// Number of zombies among the tasks that this limit counts.
     pub zombies: Option<u64>,
-    /// The process that must reap the most zombies counted by this limit. Its field `tasks` is the
-    /// number of zombies that the process must reap.
+    /// The process that must reap the most zombies under this limit (`tasks` is their number).
     pub reaper: Option<Consumer>,
     /// The file that contains the maximum.
     pub file: Option<String>,
-    /// The processes that the limit applies to, sorted. A filtered document contains only the
-    /// selected processes.
+    /// The processes that the limit applies to, sorted, and filtered if the document is filtered.
     pub pids: Vec<Pid>,
 }
 
@@ -73,7 +70,7 @@ impl From<&model::Limit> for Limit {
 }
 
 impl Limit {
-    /// Converts the limit to the model. Returns `None` for an unknown kind.
+    /// Converts the limit to the model, or returns `None` for an unknown kind.
     pub fn into_model(self, unknown: &mut UnknownWords) -> Option<model::Limit> {
         Some(model::Limit {
             kind: self.kind.known(unknown)?,

@@ -1,5 +1,4 @@
-//! Serde types for the output of `pidns limits`. The doc comments are the descriptions in the
-//! published schema.
+//! Serde types for `pidns limits`, with the schema's descriptions as doc comments.
 
 use std::iter::once;
 
@@ -15,10 +14,9 @@ use crate::query;
 /// Schema version of the documents that `pidns limits` writes.
 const LIMITS_VERSION: &str = "1.0";
 
-/// Limits that can make fork(2) or the creation of a PID namespace fail, as written by `pidns
-/// limits -f json`. Later 1.x versions of the schema may add fields, but will never rename or
-/// remove a field, or change its type. They may also add values to enumerations that are described
-/// as open lists.
+/// The output of `pidns limits -f json`: limits that can make fork(2) or the creation of a PID
+/// namespace fail. Later 1.x versions may add fields, and values to open lists. No 1.x version
+/// renames or removes a field, or changes a field's type.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LimitsReport {
@@ -31,8 +29,8 @@ pub struct LimitsReport {
     host: Host,
     #[serde(flatten)]
     head: LimitsSummary,
-    /// The limits: full limits first, then the others in descending order of usage. For the whole
-    /// host, only limits that are at least 80 % used.
+    /// The full limits, then the other limits in descending order of usage. For the whole host, the
+    /// list contains only limits that are at least 80 % used.
     limits: Vec<Limit>,
     /// Problems encountered during the scan, one entry for each combination of code and errno.
     diagnostics: Vec<Diagnostic>,
@@ -44,13 +42,11 @@ pub struct LimitsReport {
 pub struct LimitsSummary {
     /// The program that wrote the document.
     generator: Generator,
-    /// False if pidns may have missed something in the places that it searched, or if it inferred
-    /// facts that the kernel did not report.
+    /// False if pidns inferred facts, or may have missed something in the searched places.
     complete: bool,
-    /// The processes whose limits were requested. Empty if the limits of the whole host were
-    /// requested.
+    /// The processes whose limits were requested, or an empty list for the whole host.
     pids: Vec<Pid>,
-    /// Number of limits whose field `full` is true. If it is not 0, the exit status is 1.
+    /// Number of limits whose field `full` is true (exit status 1 if there are any).
     full: usize,
     /// Number of limits that pidns could not check (`full` is null). A document about the whole
     /// host does not list these limits.
@@ -60,8 +56,7 @@ pub struct LimitsSummary {
 keywords! {
     /// Kind of record in the output of `pidns limits -f ndjson`.
     pub enum LimitsRecordKind("limits_record_kind", "record of kind", "records of kind") {
-        /// The first record: all fields of the document except the lists `limits` and
-        /// `diagnostics`.
+        /// The first record, with all fields of the document except `limits` and `diagnostics`.
         Limits = "limits",
         /// An entry in the list `limits`.
         Limit = "limit",
@@ -70,10 +65,10 @@ keywords! {
     }
 }
 
-/// A line of `pidns limits -f ndjson`. `record` is the kind of the record. The data is in the field
-/// named after this kind, in the same form as in `pidns limits -f json`. Later 1.x versions of the
-/// schema may add fields, but will never rename or remove a field, or change its type. Readers must
-/// ignore unknown fields, and records of unknown kinds.
+/// A line of `pidns limits -f ndjson`. The field `record` names the kind of the record. The field
+/// with the name of the kind contains the data, as in `pidns limits -f json`. Readers must ignore
+/// unknown fields, and records of unknown kinds. Later 1.x versions may add fields. No 1.x version
+/// renames or removes a field, or changes a field's type.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -112,8 +107,7 @@ pub fn limits(report: &query::LimitReport) -> LimitsReport {
     }
 }
 
-/// Writes the NDJSON records of the result of `pidns limits`. Stops at the first error from
-/// `write`.
+/// Passes the NDJSON records of `pidns limits` to `write` until `write` fails.
 pub fn write_limits_records<E>(
     report: &query::LimitReport,
     write: impl FnMut(&Record<'_, LimitsContent>) -> Result<(), E>,

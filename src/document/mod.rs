@@ -1,9 +1,8 @@
-//! The documents that pidns reads and writes (JSON, NDJSON and YAML), and their published schemas.
+//! Reads and writes documents in JSON, NDJSON and YAML, and contains their published schemas.
 //!
 //! Lists are flat, and entries refer to each other by ID, so `jq` needs no recursion. All fields
-//! are always present, and unknown values are null. Later 1.x versions may add fields, but will
-//! never rename or remove a field, or change its type. NDJSON contains the same data as one record
-//! per line, for logs and for databases with many hosts.
+//! are always present, and unknown values are null. Later 1.x versions may add fields. No 1.x
+//! version renames or removes a field, or changes a field's type.
 
 mod check;
 mod diff;

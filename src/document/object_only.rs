@@ -1,7 +1,4 @@
-//! Deserializes structs from JSON and YAML objects only.
-//!
-//! The implementations that serde derives also accept an array with the values of the fields. The
-//! schema does not allow such arrays.
+//! Makes serde reject arrays in place of objects, as the schemas do.
 
 use std::fmt;
 
@@ -56,9 +53,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for ObjectVisitor<V> {
     }
 }
 
-/// Implements the serde traits for types with `serde(remote = "Self")`, for which serde derives
-/// only inherent functions. The implementations call these functions. Deserialization accepts only
-/// objects (maps).
+/// Implements the serde traits with the functions that `serde(remote = "Self")` derives.
 macro_rules! objects {
     ($($type:ty),+ $(,)?) => {$(
         impl<'de> Deserialize<'de> for $type {

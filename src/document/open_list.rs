@@ -1,5 +1,4 @@
-//! The serde type for a value of an open list, and the unknown values in a document. An open list
-//! is an enumeration to which later versions of pidns may add values.
+//! Serde type for open lists, the enumerations that later versions of pidns may extend.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +11,7 @@ use smol_str::SmolStr;
 use super::parse::Cut;
 use crate::model::{self, Keyword};
 
-/// A value of an open list: an enumeration to which later versions of pidns may add values.
+/// A value of an open list, an enumeration that later versions of pidns may extend.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Word<T> {
     /// A value that this version of pidns knows.
@@ -22,8 +21,7 @@ pub enum Word<T> {
 }
 
 impl<T: Keyword> Word<T> {
-    /// Returns the value if it is known. Otherwise, adds the value to `unknown`, and returns
-    /// `None`.
+    /// Returns a known value, or counts an unknown value in `unknown`.
     pub fn known(self, unknown: &mut UnknownWords) -> Option<T> {
         match self {
             Self::Known(value) => Some(value),
@@ -36,8 +34,7 @@ impl<T: Keyword> Word<T> {
 }
 
 impl Word<model::Evidence> {
-    /// Returns the kind of evidence. If the value is unknown, adds it to `unknown` and returns
-    /// `Inferred`, the weaker kind.
+    /// Returns the kind of evidence, or `Inferred` if the value is unknown.
     pub fn certainty(self, unknown: &mut UnknownWords) -> model::Evidence {
         self.known(unknown).unwrap_or(model::Evidence::Inferred)
     }
@@ -58,16 +55,15 @@ impl<T: Keyword> Serialize for Word<T> {
     }
 }
 
-/// Regular expression in the schema for a value of an open list (an enumeration that later versions
-/// may extend). Accepts the same strings as `is_word`.
+/// Regular expression for the strings that `is_word` accepts.
 #[cfg(test)]
 pub const SPELLING: &str = "^[a-z][a-z0-9_-]{0,63}$";
 
-/// Returns `true` if `text` is a valid value of an open list, in this or a later version of pidns.
-/// The length is limited to 64 bytes, because pidns prints unknown values.
+/// Returns `true` if `text` can be a value of an open list in any version of pidns.
 fn is_word(text: &str) -> bool {
     let letter = |c: char| c.is_ascii_lowercase();
     let other = |c: char| letter(c) || c.is_ascii_digit() || c == '_' || c == '-';
+    // The length is limited, because pidns prints unknown values.
     text.len() <= 64 && text.starts_with(letter) && text.chars().all(other)
 }
 
@@ -98,9 +94,7 @@ impl<'de, T: Keyword> Deserialize<'de> for Word<T> {
     }
 }
 
-/// The unknown values in a document from a later version of pidns, and how often each value occurs.
-/// Examples are unknown kinds of holders, which the reader omits, and unknown states of namespaces,
-/// which it replaces with `Unknown`.
+/// Counts of the unknown values that the reader left out or replaced.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnknownWords(BTreeMap<([&'static str; 2], SmolStr), usize>);
 
@@ -112,8 +106,7 @@ impl UnknownWords {
     }
 }
 
-/// Lists the first few unknown values, each with its count: `2 holders of kind "io_uring", 1
-/// namespace state "frozen"`.
+/// Lists a few unknown values with their counts, such as `2 holders of kind "io_uring"`.
 impl fmt::Display for UnknownWords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const NAMED: usize = 5;

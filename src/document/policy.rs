@@ -1,4 +1,4 @@
-//! The serde type of policies. The doc comments are the descriptions in the published schema.
+//! Serde type of policies, with the schema's descriptions as doc comments.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,15 +7,15 @@ use crate::model::Verdict;
 use crate::query::{ParseRuleError, Rule};
 
 /// A policy in YAML or JSON, as read by `pidns check --policy`. A rule is a check code, optionally
-/// with a scope that limits the rule to some processes and namespaces: `zombie:comm=GLOB`,
-/// `zombie:ns=NS`, `zombie:container=NAME`, `zombie:user=NAME`, `zombie:cgroup=GLOB`,
-/// `zombie:env=NAME`. Rules with a scope take precedence over rules without a scope. Among rules of
-/// the same sort, allow takes precedence over warn, and warn over deny.
+/// with a scope: `zombie:comm=GLOB`, `zombie:ns=NS`, `zombie:container=NAME`, `zombie:user=NAME`,
+/// `zombie:cgroup=GLOB`, `zombie:env=NAME`. A scope limits the rule to some processes and
+/// namespaces. Rules with a scope take precedence over rules without a scope. Among rules of the
+/// same sort, allow takes precedence over warn, and warn over deny.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PolicyFile {
-    /// Rules that select the findings to deny. A denied finding makes the check fail.
+    /// Rules that select the findings to deny, which make the check fail.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     deny: Vec<String>,
     /// Rules that select the findings to report without making the check fail.

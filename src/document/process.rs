@@ -10,30 +10,29 @@ use super::open_list::{UnknownWords, Word};
 use super::scalars::{Inode, StateLetter, nspid};
 use crate::model::{self, Container, NamespaceId, Nspid, Pid};
 
-/// A process: a thread group, identified by the PID of its leader.
+/// A process (a thread group, identified by the PID of its leader).
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "process"))]
 pub struct Process<'a> {
     /// PID of the process in the PID namespace that the procfs shows.
     pub pid: Pid,
-    /// PID of the parent process; null if there is no parent, if the procfs does not show the
-    /// parent, or if pidns could not read it (diagnostic parent-process-unread). If the PID is not
-    /// null, an unfiltered document also contains the parent.
+    /// PID of the parent process. Null if there is no parent, if the procfs does not show the
+    /// parent, or if pidns could not read the parent (diagnostic parent-process-unread). If the PID
+    /// is not null, an unfiltered document contains the parent.
     pub ppid: Option<Pid>,
-    /// The process's own (innermost) PID namespace; null if unknown.
+    /// The process's own (innermost) PID namespace, or null if unknown.
     pub namespace: Option<NamespaceId>,
-    /// PIDs of the process (NSpid in proc_pid_status(5)): first the PID in the namespace that the
-    /// procfs shows, then the PID at each level below, down to the process's own namespace. Empty
+    /// PIDs of the process, one for each level (NSpid in proc_pid_status(5)). The first PID is in
+    /// the namespace that the procfs shows. The last PID is in the process's own namespace. Empty
     /// before Linux 4.1.
     #[serde(serialize_with = "nspid::serialize", deserialize_with = "nspid::deserialize")]
     #[cfg_attr(test, schemars(with = "Vec<Pid>", length(max = 33)))]
     pub nspid: Nspid,
-    /// Command name, at most 15 bytes except for kernel threads. Invalid UTF-8 is replaced by
-    /// U+FFFD.
+    /// Command name, at most 15 bytes except for kernel threads, with U+FFFD for invalid UTF-8.
     pub comm: SmolStr,
-    /// Command line, one string for each argument (/proc/PID/cmdline). Invalid UTF-8 is replaced by
-    /// U+FFFD. Empty for kernel threads and terminated processes. Truncated to 32 KiB and 2,048
+    /// Command line, one string for each argument (/proc/PID/cmdline). U+FFFD replaces invalid
+    /// UTF-8. Empty for kernel threads and terminated processes. Truncated to 32 KiB and 2,048
     /// arguments (diagnostic args-cut). Null if not requested (see `details`) or unreadable.
     pub args: Option<Cow<'a, [SmolStr]>>,
     /// State letter as in ps(1): R running, S sleeping, D uninterruptible sleep, Z zombie, T
@@ -41,48 +40,47 @@ pub struct Process<'a> {
     pub state: StateLetter,
     /// Real user ID, as seen in pidns's own user namespace.
     pub uid: u32,
-    /// Name of the user with this UID; null if unknown.
+    /// Name of the user with this UID, or null if unknown.
     pub user: Option<SmolStr>,
-    /// Number of threads (Threads in proc_pid_status(5)); null if unknown, for example for a
+    /// Number of threads (Threads in proc_pid_status(5)). Null if unknown, for example for a
     /// terminated process.
     pub threads: Option<std::num::NonZeroU32>,
-    /// Start time in clock ticks (1/100 s) since boot, independent of time namespaces: field 22 of
-    /// proc_pid_stat(5), minus the offset of pidns's time namespace. `host.boot_id`, `pid` and
-    /// `start_time` together identify a process uniquely. Null if the start time was not read, for
-    /// example with --search processes. Also null if it is unknown (diagnostic
+    /// Start time in clock ticks (1/100 s) since boot, independent of time namespaces. The value is
+    /// field 22 of proc_pid_stat(5) minus the offset of pidns's time namespace. `host.boot_id`,
+    /// `pid` and `start_time` together identify a process uniquely. Null if the start time was not
+    /// read, for example with --search processes. Null if the start time is unknown (diagnostic
     /// start-time-unreadable).
     pub start_time: Option<u64>,
     /// `true` for a kernel thread.
     pub kernel_thread: bool,
     /// Inodes of the process's mount, network, user and other namespaces. The keys are the names of
-    /// the links in /proc/PID/ns: mnt, net and so on. Types that the kernel does not support are
+    /// the links in /proc/PID/ns, such as mnt and net. Types that the kernel does not support are
     /// missing. For a terminated process, most types are missing. Null if not requested (see
     /// `details`) or unreadable.
     #[serde(default, deserialize_with = "inodes")]
     #[cfg_attr(test, schemars(with = "Option<BTreeMap<String, Inode>>"))]
     pub namespaces: Option<Cow<'a, BTreeMap<SmolStr, u64>>>,
-    /// Path of the process's cgroup. If the process is in several hierarchies, pidns prefers a path
-    /// that names a container or unit, then the path in the version 2 hierarchy, then the deepest
-    /// path in a version 1 hierarchy. Null if not requested (see `details`) or unreadable.
+    /// Path of the process's cgroup. If there are several hierarchies, pidns prefers a path that
+    /// names a container or unit. The second choice is the path in the version 2 hierarchy. The
+    /// last choice is the deepest path in a version 1 hierarchy. Null if not requested (see
+    /// `details`) or unreadable.
     pub cgroup: Option<Cow<'a, str>>,
-    /// The container of the process, if it is not the container of the process's PID namespace;
-    /// otherwise null. Several containers can share a PID namespace, for example in a pod or with
-    /// `docker run --pid`. Without `--details cgroup`, pidns finds this container only if the
-    /// process or one of its ancestors has entered the namespace or was started by a container
-    /// runtime.
+    /// The container of the process. Null without a container, or if the process's PID namespace
+    /// has the same container. Several containers can share a PID namespace, for example in a pod
+    /// or with `docker run --pid`. Without `--details cgroup`, pidns finds the container only if
+    /// the process or an ancestor has entered the namespace or was started by a container runtime.
     pub container: Option<Cow<'a, Container>>,
     /// PID of the process's tracer (TracerPid in proc_pid_status(5)). A traced zombie can be reaped
-    /// only by its tracer. pidns reads this field only for zombies, and for processes that are
-    /// stopped by a tracer. Null for other processes, or if there is no tracer.
+    /// only by its tracer. pidns reads this field for zombies, and for processes that are stopped
+    /// by a tracer. Null for other processes, or if there is no tracer.
     #[serde(default)]
     pub tracer: Option<Pid>,
     /// `true` if the process is in a frozen cgroup, such as that of a paused container. pidns
-    /// checks this for processes in state D, because cgroup version 1 puts frozen processes into
-    /// this state. With `--details cgroup` or `--container`, pidns also checks the members of a
-    /// namespace whose init is in a frozen cgroup of version 2. `false` for processes that pidns
-    /// does not check.
+    /// checks processes in state D, because cgroup version 1 puts frozen processes into this state.
+    /// With `--details cgroup` or `--container`, pidns checks the members of a namespace if the
+    /// init is in a frozen cgroup of version 2. `false` for processes that pidns does not check.
     pub frozen: bool,
-    /// Source of the field `namespace`: the kernel reported the namespace, or pidns inferred it.
+    /// Source of the field `namespace` (reported by the kernel, or inferred by pidns).
     pub evidence: Word<model::Evidence>,
 }
 
@@ -113,7 +111,7 @@ impl<'a> From<&'a model::Process> for Process<'a> {
 }
 
 impl Process<'_> {
-    /// Converts the process to the model. Adds unknown values of enumerations to `unknown`.
+    /// Converts the process to the model, and counts unknown values in `unknown`.
     pub fn into_model(self, unknown: &mut UnknownWords) -> model::Process {
         let details = model::ProcessDetails {
             args: self.args.map(Cow::into_owned),
@@ -142,7 +140,7 @@ impl Process<'_> {
     }
 }
 
-/// Deserializes a map from namespace types to inodes. Uses [`Inode`] to reject invalid inodes.
+/// Deserializes a map from namespace types to inodes, and rejects invalid inodes.
 fn inodes<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Cow<'static, BTreeMap<SmolStr, u64>>>, D::Error> {

@@ -1,4 +1,4 @@
-//! NDJSON records and their envelope: the fields that records of all kinds have in common.
+//! NDJSON records and their envelope (the fields that all kinds of records have).
 
 use serde::Serialize;
 
@@ -7,17 +7,16 @@ use super::scalars::Timestamp;
 use super::snapshot::Host;
 use crate::model::{self, Keyword, Snapshot};
 
-/// The content of an NDJSON record: an enumeration with one variant for each kind of record.
+/// The content of an NDJSON record (an enumeration with one variant for each kind).
 pub trait RecordContent: Serialize {
-    /// The kinds of records. In a serialized record, the name of the kind is also the key of the
-    /// content.
+    /// The kind of record, which names the field with the content.
     type Kind: Keyword;
 
     /// Returns the kind of this record.
     fn kind(&self) -> Self::Kind;
 }
 
-/// A line of NDJSON: the content of one record, with the identity of its snapshot.
+/// A line of NDJSON, with the content of one record and the identity of its snapshot.
 #[derive(Serialize)]
 #[serde(bound = "T: RecordContent")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -34,19 +33,19 @@ pub struct Record<'a, T: RecordContent> {
     /// Version of the schema.
     #[cfg_attr(test, schemars(regex(pattern = r"^1\.(0|[1-9][0-9]*)$")))]
     schema_version: &'static str,
-    /// Start time of the scan; in a comparison, start time of the second scan. `host` and
-    /// `captured_at` together identify the snapshot of a record.
+    /// Start time of the scan (in a comparison, of the second scan). `host` and `captured_at`
+    /// together identify the snapshot of a record.
     captured_at: &'a Timestamp,
     /// The host that was scanned.
     host: &'a Host,
-    /// Kind of the record. This is also the name of the field that holds the record's content.
+    /// Kind of the record, and name of the field that holds the record's content.
     #[serde(rename = "record")]
     kind: Word<T::Kind>,
     #[serde(flatten)]
     content: T,
 }
 
-/// The envelope: the fields that all records of one snapshot share.
+/// The fields that all records of one snapshot have in common.
 pub struct Envelope {
     schema_version: &'static str,
     captured_at: Timestamp,
@@ -59,8 +58,7 @@ impl Envelope {
         Self::at(schema_version, &snapshot.captured_at, &snapshot.host)
     }
 
-    /// Creates the envelope for all records of one scan. `host` is the scanned host, and
-    /// `captured_at` is the start time of the scan.
+    /// Creates the envelope for a scan of `host` that started at `captured_at`.
     pub fn at(schema_version: &'static str, captured_at: &str, host: &model::Host) -> Self {
         Self {
             schema_version,
@@ -69,8 +67,7 @@ impl Envelope {
         }
     }
 
-    /// Wraps each item of `contents` in a record, and passes the record to `write`. Stops at the
-    /// first error from `write`.
+    /// Passes each item of `contents` as a record to `write`, until `write` fails.
     pub fn write_each<T: RecordContent, E>(
         &self,
         contents: impl IntoIterator<Item = T>,

@@ -1,4 +1,4 @@
-//! Serde types for run reports. The doc comments are the descriptions in the published schema.
+//! Serde types for run reports, with the schema's descriptions as doc comments.
 
 use serde::{Serialize, Serializer};
 
@@ -12,10 +12,9 @@ use crate::query;
 /// Schema version of the run reports that this program writes.
 const RUN_VERSION: &str = "1.0";
 
-/// The processes and namespaces that a command left behind, as written by `pidns run -f json
-/// --report FILE`. Later 1.x versions of the schema may add fields, but will never rename or remove
-/// a field, or change its type. They may also add values to enumerations that are described as open
-/// lists.
+/// The output of `pidns run -f json --report FILE`: the processes and namespaces that a command
+/// left behind. Later 1.x versions may add fields, and values to open lists. No 1.x version renames
+/// or removes a field, or changes a field's type.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunReport<'a> {
@@ -26,8 +25,7 @@ pub struct RunReport<'a> {
     generator: Generator,
     /// The command with its arguments.
     command: &'a [String],
-    /// Exit status of the command as a shell reports it: 128 plus the signal number if a signal
-    /// terminated the command.
+    /// Exit status of the command, or 128 plus the signal number if a signal terminated it.
     status: u8,
     /// Number of the signal that terminated the command, or null.
     signal: Option<u8>,
@@ -39,10 +37,10 @@ pub struct RunReport<'a> {
     /// namespace. For example, a dead namespace has two entries: `dead-namespace` and
     /// `leftover-namespace`.
     findings: Vec<RunFinding>,
-    /// The processes that were killed (--kill); null without --kill, or if no process was killed.
+    /// The processes that were killed (--kill), or null if no process was killed.
     killed: Option<&'a Killed>,
-    /// A document in the format of `pidns -f json`, with the leftover processes, the leftover
-    /// namespaces, and the ancestors of these namespaces. Null if there are no leftovers.
+    /// The leftover processes and namespaces, as a document in the format of `pidns -f json`. The
+    /// document includes the ancestors of leftover namespaces. Null if there are no leftovers.
     #[cfg_attr(test, schemars(with = "Option<super::snapshot::Document>"))]
     document: Option<LeftoverDocument<'a>>,
 }
@@ -55,12 +53,12 @@ struct RunFinding {
     code: Word<CheckCode>,
     /// `true` if problems with this code are denied (--deny).
     denied: bool,
-    /// PID of the leftover process. Null if the leftover is a namespace, or if the finding stands
-    /// for leftover processes that exited before pidns could read them.
+    /// PID of the leftover process. Null for a namespace, and for processes that exited before
+    /// pidns could read them.
     pid: Option<Pid>,
-    /// ID of the leftover namespace; null if the finding is about processes.
+    /// ID of the leftover namespace, or null if the finding is about processes.
     namespace: Option<NamespaceId>,
-    /// Age of the process in seconds; null if unknown.
+    /// Age of the process in seconds, or null if unknown.
     age: Option<f64>,
 }
 

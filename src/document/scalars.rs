@@ -1,5 +1,4 @@
-//! Serde types that check the format of single values, such as inodes and times. The model uses
-//! plain strings and numbers for these values.
+//! Serde types that check the format of single values, such as inodes and times.
 
 use std::fmt;
 
@@ -7,8 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::parse::Cut;
 
-/// Inode of a namespace on nsfs. No two existing namespaces have the same inode, but the kernel may
-/// reuse the inode of a removed namespace.
+/// Inode of a namespace on nsfs, unique until the kernel reuses it for a later namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u64")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "inode"))]

@@ -1,8 +1,6 @@
-//! Serde types for snapshots.
+//! Serde types for snapshots, with the schema's descriptions as doc comments.
 //!
-//! The doc comments are the descriptions in the published schema. For types with `serde(remote =
-//! "Self")`, `object_only.rs` implements the serde traits, and accepts only JSON objects. New
-//! fields in later 1.x versions must be nullable or lists, because older documents lack them.
+//! New fields in 1.x versions must be nullable or lists, because older documents lack them.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use smol_str::SmolStr;
@@ -14,12 +12,11 @@ use super::scalars::{BootId, Code, Errno, Inode, Timestamp};
 use crate::model::{self, Container, Criterion, NamespaceId, Observer, Pid, Procfs, keywords};
 
 /// The PID namespace hierarchy of a Linux host, as written by `pidns -f json` and `pidns -f yaml`.
-/// The lists are flat, and entries refer to each other by ID. Later 1.x versions of the schema may
-/// add fields, but will never rename or remove a field, or change its type. They may also add
-/// values to enumerations that are described as open lists. Readers must ignore unknown fields and
-/// values.
-// This struct is generic over its long lists, so that each element is created only when it is
-// written.
+/// The lists are flat, and entries refer to each other by ID. Readers must ignore unknown fields
+/// and values. Later 1.x versions may add fields, and values to open lists. No 1.x version renames
+/// or removes a field, or changes a field's type.
+// The lists are generic, so that `Lazy` can create each element when it is written.
+// `object_only.rs` implements the serde traits for types with `remote = "Self"`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -29,44 +26,41 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     pub schema_version: String,
     /// The program that wrote the document.
     pub generator: Generator,
-    /// Start time of the scan: RFC 3339, UTC, with at most nine decimal places (pidns writes six).
+    /// Start time of the scan in UTC (RFC 3339 with up to nine decimals, six from pidns).
     pub captured_at: Timestamp,
     /// The host that was scanned.
     pub host: Host,
     /// The procfs that was read.
     pub procfs: Procfs,
-    /// The pidns process that took the snapshot; null if the procfs does not show it.
+    /// The pidns process that took the snapshot, or null if the procfs does not show it.
     pub observer: Option<Observer>,
     /// The places that were searched for namespaces.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub searched: Vec<Word<model::SearchScope>>,
-    /// The requested details. Fields for other details are null.
-    // Documents from the first versions of pidns lack the fields `details`, `selected` and
-    // `blocked_by`.
+    /// The requested details (fields for other details are null).
     #[serde(default)]
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub details: Vec<Word<model::Detail>>,
-    /// The filters applied since the scan, in order; empty if the document is not filtered. In a
+    /// The filters applied since the scan, in order. An unfiltered document has an empty list. In a
     /// filtered document, `init`, `ppid`, `procfs.namespace` and the PIDs in `holders`,
     /// `blocked_by` and `diagnostics` may refer to removed processes and namespaces. The fields
     /// `complete` and `diagnostics` still describe the whole scan. The ancestors of selected
-    /// namespaces are included without their members. If --root selected a new root namespace, its
-    /// level is 0, and it has no parent.
+    /// namespaces are included without their members. If --root selected a new root namespace, the
+    /// new root has level 0 and no parent.
     #[serde(default)]
     pub selected: Vec<Criterion>,
-    /// False if pidns may have missed something in its search, or if it inferred facts that the
-    /// kernel did not report. The reasons are in `diagnostics`.
+    /// False if pidns inferred facts, or may have missed something (see `diagnostics`).
     pub complete: bool,
     /// The topmost visible namespaces, sorted by ID.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub roots: Vec<NamespaceId>,
-    /// All namespaces in tree order: parents before their children, siblings sorted by inode. If
-    /// the document is filtered, only the selected namespaces and their ancestors (see `selected`).
+    /// All namespaces, with parents before their children, and siblings sorted by inode. A filtered
+    /// document contains only the selected namespaces and their ancestors (see `selected`).
     pub namespaces: N,
-    /// All processes, sorted by PID. A filtered document contains only the selected processes.
+    /// All processes, or the selected processes in a filtered document, sorted by PID.
     pub processes: P,
-    /// Limits that can make fork(2) or the creation of a PID namespace fail. If the document is
-    /// filtered, only the limits of the selected processes. Null if limits were not requested (see
+    /// Limits that can make fork(2) or the creation of a PID namespace fail. A filtered document
+    /// contains only the limits of the selected processes. Null if limits were not requested (see
     /// `details`).
     #[serde(default)]
     pub limits: Option<Vec<Limit>>,
@@ -104,8 +98,7 @@ pub struct Host {
     pub hostname: Option<String>,
     /// Kernel release, as returned by uname(2).
     pub kernel_release: Option<String>,
-    /// Random ID of the boot (/proc/sys/kernel/random/boot_id); null if it could not be read or is
-    /// not a UUID.
+    /// Random ID of the boot (/proc/sys/kernel/random/boot_id), or null if unreadable or invalid.
     pub boot_id: Option<BootId>,
 }
 
@@ -114,48 +107,40 @@ pub struct Host {
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "namespace"))]
 pub struct Namespace {
-    /// ID of the namespace, unique within a document. Other fields refer to the namespace by this
-    /// ID.
+    /// ID of the namespace, unique within a document, for references from other fields.
     pub id: NamespaceId,
-    /// Inode of the namespace on nsfs; null if it could not be read.
+    /// Inode of the namespace on nsfs, or null if it could not be read.
     pub inode: Option<Inode>,
-    /// Device number of nsfs, the file system of the namespace; null if the namespace could not be
-    /// opened.
+    /// Device number of the namespace's nsfs, or null if the namespace could not be opened.
     pub device: Option<u64>,
-    /// The kernel's 64-bit ID of the namespace (NS_GET_ID); null before Linux 6.18. IDs are not
-    /// reused until the next reboot. Programs that store numbers as doubles lose digits above 2^53.
+    /// The kernel's 64-bit ID of the namespace (NS_GET_ID). Null before Linux 6.18. The kernel does
+    /// not reuse IDs until the next reboot. Programs that store numbers as doubles lose digits
+    /// above 2^53.
     pub ns_id: Option<u64>,
-    /// 0 for a root namespace, otherwise the level of the parent plus one; null if an ancestor is
-    /// unknown.
-    // Reject a document without the field `level`. Otherwise, serde would read null, which means
-    // that an ancestor is unknown.
+    /// Number of ancestors (0 for a root namespace), or null if an ancestor is unknown.
+    // Serde would read a missing `level` as null, so require the field.
     #[serde(deserialize_with = "Option::deserialize")]
     #[cfg_attr(test, schemars(range(max = 32)))]
     pub level: Option<usize>,
-    /// The parent namespace; null for a root namespace, or if the parent is unknown.
+    /// The parent namespace, or null for a root namespace or an unknown parent.
     pub parent: Option<NamespaceId>,
     /// The child namespaces, sorted by inode.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub children: Vec<NamespaceId>,
-    /// State of the namespace. It is `live` only if pidns saw the init running, or if the kernel
-    /// confirmed that the init is running.
+    /// State of the namespace, `live` only if pidns or the kernel confirmed that the init runs.
     pub state: Word<model::NamespaceState>,
-    /// The process with PID 1 in this namespace; null if there is no such process, or if it is not
-    /// visible.
+    /// The process with PID 1 in this namespace, or null if it does not exist or is not visible.
     pub init: Option<Pid>,
-    /// The members, sorted by PID: the processes whose own (innermost) namespace is this namespace.
+    /// The members (processes with this as their own, innermost namespace), sorted by PID.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub members: Vec<Pid>,
-    /// Number of members. In a filtered document, `member_count` can exceed the length of
-    /// `members`.
+    /// Number of members, which can exceed the length of `members` in a filtered document.
     #[serde(default, deserialize_with = "present")]
     #[cfg_attr(test, schemars(with = "usize"))]
     pub member_count: Option<usize>,
-    /// The user namespace that owns the PID namespace; null if the kernel does not reveal the
-    /// owner.
+    /// The user namespace that owns the PID namespace, or null if the kernel does not reveal it.
     pub owner: Option<Owner>,
-    /// The holders that pidns found: descriptors, mounts and threads that keep the namespace alive
-    /// even if it has no members.
+    /// Known descriptors, mounts and threads that keep the namespace alive even without members.
     pub holders: Vec<Holder>,
     /// The processes that block the removal of the namespace's terminated init. The kernel removes
     /// an init only after all other processes of the namespace have been reaped. Empty if the init
@@ -164,56 +149,52 @@ pub struct Namespace {
     pub blocked_by: Vec<Blocker>,
     /// The container named in the cgroup path of the namespace's init, or null.
     pub container: Option<Container>,
-    /// Source of the namespace's identity and parent: the kernel reported them, or pidns inferred
-    /// them.
+    /// Source of the identity and parent (reported by the kernel, or inferred by pidns).
     pub evidence: Word<model::Evidence>,
 }
 
-/// The user namespace that owns a PID namespace (NS_GET_USERNS, since Linux 4.9; see
-/// user_namespaces(7)).
+/// The user namespace that owns a PID namespace (user_namespaces(7), NS_GET_USERNS since Linux
+/// 4.9).
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "owner"))]
 pub struct Owner {
     /// Inode of the user namespace.
     pub user_namespace: Inode,
-    /// UID of the user that created the user namespace, as seen in pidns's own user namespace
-    /// (NS_GET_OWNER_UID); null before Linux 4.11.
+    /// UID of the creator, as seen in pidns's user namespace (NS_GET_OWNER_UID since Linux 4.11).
     pub uid: Option<u32>,
-    /// Name of the user with this UID; null if unknown.
+    /// Name of the user with this UID, or null if unknown.
     pub user: Option<SmolStr>,
 }
 
 keywords! {
     /// Kind of holder.
     pub enum HolderKind("holder_kind", "holder of kind", "holders of kind") {
-        /// An open file descriptor that refers to the namespace: descriptor `fd` of process `pid`.
+        /// An open file descriptor (`fd` of process `pid`) that refers to the namespace.
         Fd = "fd",
         /// A bind mount of the namespace's nsfs file, at `path` in `mount_namespace`.
         Mount = "mount",
         /// A thread (`tid` of process `pid`) that creates its children in the namespace
         /// (/proc/PID/task/TID/ns/pid_for_children, since Linux 4.12).
         PidForChildren = "pid_for_children",
-        /// A pidfd (`fd` of process `pid`) for a terminated process of the namespace. pidns finds
-        /// holders of the kinds `pidfd`, `socket`, `listener`, `in_flight`, `message` and
-        /// `procfs_file` only with `--search kernel`, and only for namespaces without a living
-        /// init.
+        /// A pidfd (`fd` of process `pid`) for a terminated process of the namespace. Only
+        /// `--search kernel` finds holders of the kinds `pidfd`, `socket`, `listener`, `in_flight`,
+        /// `message` and `procfs_file`. The search covers namespaces without a living init.
         Pidfd = "pidfd",
-        /// A connected UNIX socket (`fd` of process `pid`). At the time of the connection, its peer
-        /// was in the namespace (SO_PEERCRED).
+        /// A connected UNIX socket (`fd` of process `pid`) with a peer from the namespace
+        /// (SO_PEERCRED).
         Socket = "socket",
-        /// A listening UNIX socket (`fd` of process `pid`). The process that called listen(2) was
-        /// in the namespace.
+        /// A UNIX socket (`fd` of process `pid`) on which a process in the namespace called
+        /// listen(2).
         Listener = "listener",
         /// A UNIX socket (`fd` of process `pid`) with an unreceived message. A descriptor in the
         /// message keeps the namespace alive (SCM_RIGHTS).
         InFlight = "in_flight",
-        /// A UNIX socket (`fd` of process `pid`) with an unreceived message that contains the
-        /// credentials of a process in the namespace (SCM_CREDENTIALS).
+        /// A UNIX socket (`fd` of process `pid`) with unreceived credentials from the namespace
+        /// (SCM_CREDENTIALS).
         Message = "message",
         /// An open file or directory (`fd` of process `pid`) in a procfs. Either the procfs belongs
-        /// to the namespace, or the file is in the /proc/PID directory of a former member of the
-        /// namespace.
+        /// to the namespace, or the file is in the /proc/PID directory of a former member.
         ProcfsFile = "procfs_file",
     }
 }
@@ -227,19 +208,19 @@ keywords! {
 pub struct Holder {
     /// The kind of holder.
     pub kind: Word<HolderKind>,
-    /// PID of the holding process; null for a mount.
+    /// PID of the holding process, or null for a mount.
     pub pid: Option<Pid>,
-    /// For `pid_for_children`: the thread ID, equal to `pid` for the leader thread.
+    /// The thread ID for `pid_for_children` (equal to `pid` for the leader thread).
     pub tid: Option<Pid>,
-    /// Command name of the holding process; null if unknown.
+    /// Command name of the holding process, or null if unknown.
     pub comm: Option<SmolStr>,
-    /// The descriptor number in the process; null for `mount` and `pid_for_children`.
+    /// The descriptor number in the process, or null for `mount` and `pid_for_children`.
     pub fd: Option<u32>,
-    /// For `mount`: the mount point, as seen in `mount_namespace`. `(unreachable)` if the mount
-    /// point has no path, because another mount covers the root directory. `(path too long)` if the
+    /// The mount point for `mount`, as seen in `mount_namespace`. `(unreachable)` if another mount
+    /// covers the root directory, so that the mount point has no path. `(path too long)` if the
     /// path has 4,096 bytes or more.
     pub path: Option<String>,
-    /// For `mount`: the inode of the mount namespace that contains the mount.
+    /// Inode of the mount namespace that contains the mount (for `mount`).
     pub mount_namespace: Option<Inode>,
 }
 
@@ -255,8 +236,8 @@ pub struct Blocker {
     pub comm: SmolStr,
     /// The reason why the process still exists.
     pub reason: Word<model::BlockReason>,
-    /// The process that must reap or release this process: the tracer if there is one, otherwise
-    /// the parent. Null if unknown, or if `reason` is `uninterruptible`.
+    /// The process that must reap or release this process (the tracer if there is one, otherwise
+    /// the parent). Null if unknown, or if `reason` is `uninterruptible`.
     pub reaper: Option<Pid>,
 }
 
@@ -266,15 +247,13 @@ pub struct Blocker {
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "diagnostic"))]
 pub struct Diagnostic {
     /// Machine-readable code.
-    // In the schema, a description that lists all codes replaces this doc comment.
     #[cfg_attr(test, schemars(extend("description" = super::schema::description_of_codes())))]
     pub code: Code,
     /// Severity of the diagnostic.
     pub severity: Word<model::Severity>,
-    /// Human-readable description. Its wording may change at any time.
+    /// Human-readable description (its wording may change at any time).
     pub message: String,
-    /// Name of the system error that caused the problem, such as EACCES, or its number if the name
-    /// is unknown. Null if the cause was not a system error.
+    /// Name or number of the causing system error (such as EACCES), or null if there was none.
     pub errno: Option<Errno>,
     /// The processes that the problem concerns.
     pub pids: Vec<Pid>,
