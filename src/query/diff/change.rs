@@ -7,13 +7,12 @@ keywords! {
     pub enum Relation("relation", "relation", "relations") {
         /// Both snapshots are from the same boot of the same host.
         SameBoot = "same-boot",
-        /// At least one of the snapshots has no boot ID; pidns assumes that both snapshots are from
-        /// the same boot.
+        /// A boot ID is missing, so pidns assumes that both snapshots are from the same boot.
         BootUnknown = "boot-unknown",
     }
 }
 
-/// The reason why two snapshots cannot be compared: equal PIDs may belong to different processes.
+/// A reason why two snapshots cannot be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Incomparable {
     /// The snapshots are from different boots of a host.
@@ -36,8 +35,7 @@ impl Incomparable {
     }
 }
 
-/// The numbers of uncertain matches between two graphs. Identifying data, such as the start time,
-/// is missing for these matches.
+/// The numbers of uncertain matches between two graphs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WeakMatches {
     /// Number of namespaces that were matched by inode only, or without the start time of the init.
@@ -46,52 +44,48 @@ pub struct WeakMatches {
     pub processes: usize,
 }
 
-/// A process that differs between two graphs. If `before` is `None`, the process is new. If `after`
-/// is `None`, the process is gone.
+/// A process that differs between two graphs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessChange {
-    /// PID of the process in the first graph.
+    /// PID in the first graph, or `None` for a new process.
     pub before: Option<Pid>,
-    /// PID of the process in the second graph.
+    /// PID in the second graph, or `None` for a process that is gone.
     pub after: Option<Pid>,
-    /// The fields that changed. Empty unless the process is in both graphs.
+    /// The changed fields of a process that is in both graphs.
     pub fields: Vec<ProcessField>,
 }
 
-/// A namespace that differs between two graphs. If `before` is `None`, the namespace is new. If
-/// `after` is `None`, the namespace is gone.
+/// A namespace that differs between two graphs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamespaceChange {
-    /// ID of the namespace in the first graph.
+    /// ID in the first graph, or `None` for a new namespace.
     pub before: Option<NamespaceId>,
-    /// ID of the namespace in the second graph.
+    /// ID in the second graph, or `None` for a namespace that is gone or hidden.
     pub after: Option<NamespaceId>,
-    /// The fields that changed. Empty unless the namespace is in both graphs.
+    /// The changed fields of a namespace that is in both graphs.
     pub fields: Vec<NamespaceField>,
     /// Processes that are members of the namespace only in the second graph, sorted by PID.
     pub members_came: Vec<Pid>,
     /// Processes that are members of the namespace only in the first graph, sorted by PID.
     pub members_went: Vec<Pid>,
-    /// `true` if the namespace is missing from the second graph, but still exists in the kernel.
-    /// See [`Diff::hide`](super::Diff::hide).
+    /// `true` if the kernel still has the namespace, although the second graph lacks it.
     pub hidden: bool,
 }
 
 keywords! {
     /// A property of a process that can change.
     pub enum ProcessField("process_field", "field", "fields") {
-        /// The process's namespace. The kernel never moves a process to another namespace, so this
-        /// field changes only if the namespace is unknown in one of the snapshots.
+        /// The process's namespace, if it is unknown in one of the snapshots. The kernel never
+        /// moves a process to another namespace.
         Namespace = "namespace",
-        /// The process's parent (ppid). It changes, for example, when the parent exits.
+        /// The process's parent (ppid), which changes when the parent exits.
         Parent = "parent",
-        /// The process's command name. It changes, for example, when the process executes another
-        /// program.
+        /// The process's command name, which changes when the process executes another program.
         Comm = "comm",
         /// The process's real user ID.
         User = "user",
-        /// The process's state: running, stopped, traced or terminated. Sleeping and waiting count
-        /// as running.
+        /// The process's state: running, stopped, traced or terminated. A sleeping or waiting
+        /// process counts as running.
         State = "state",
     }
 }
@@ -99,10 +93,10 @@ keywords! {
 keywords! {
     /// A property of a namespace that can change.
     pub enum NamespaceField("namespace_field", "field", "fields") {
-        /// The namespace's state: live, dead, nascent or unknown.
+        /// The namespace's state (live, dead, nascent or unknown).
         State = "state",
-        /// The namespace's parent. The kernel never changes the parent of a namespace, so this
-        /// field changes only if the parent is unknown in one of the snapshots.
+        /// The namespace's parent, if it is unknown in one of the snapshots. The kernel never
+        /// changes the parent of a namespace.
         Parent = "parent",
         /// The namespace's members.
         Members = "members",
@@ -116,11 +110,11 @@ keywords! {
         Came = "came",
         /// The process or namespace is only in the first snapshot.
         Went = "went",
-        /// The namespace is missing from the second snapshot, but still exists in the kernel. The
-        /// namespace is kept alive by a holder that /proc does not show, such as a descriptor in an
-        /// unread socket message. Detected only if the second snapshot is of the live host, on
-        /// Linux 6.18 or later. Since Linux 6.19, detected only if a descriptor keeps the namespace
-        /// alive.
+        /// The namespace is missing from the second snapshot, but the kernel still has it. The
+        /// namespace has a holder that /proc does not show, such as a descriptor in an unread
+        /// socket message. pidns detects hidden namespaces if the second snapshot is of the live
+        /// host, on Linux 6.18 or later. Since Linux 6.19, pidns detects a hidden namespace only if
+        /// a descriptor keeps it alive.
         Hidden = "hidden",
         /// The process or namespace is in both snapshots, but some of its properties differ.
         Changed = "changed",
@@ -138,7 +132,7 @@ impl Happened {
 }
 
 impl ProcessChange {
-    /// Returns the kind of change: the process is new, gone or changed.
+    /// Returns the kind of change (new, gone or changed).
     #[must_use]
     pub fn happened(&self) -> Happened {
         Happened::of(self.before, self.after)
@@ -146,7 +140,7 @@ impl ProcessChange {
 }
 
 impl NamespaceChange {
-    /// Returns the kind of change: the namespace is new, gone, hidden or changed.
+    /// Returns the kind of change (new, gone, hidden or changed).
     #[must_use]
     pub fn happened(&self) -> Happened {
         match Happened::of(self.before, self.after) {
@@ -167,11 +161,11 @@ keywords! {
         OtherSelection = "other-selection",
         /// At least one snapshot does not contain a boot ID.
         BootUnknown = "boot-unknown",
-        /// Some namespaces were matched only by inode, because `ns_id` and the start time of the
-        /// init are unknown. Such a match may be wrong: the kernel reuses inodes.
+        /// Some namespaces were matched by inode only, since `ns_id` and the start time of the init
+        /// are unknown. The kernel reuses inodes, so the match can be wrong.
         WeakNamespaces = "weak-namespaces",
-        /// Some processes were matched only by PID and namespace, because `start_time` is unknown.
-        /// Such a match may be wrong: the kernel reuses PIDs.
+        /// Some processes were matched by PID and namespace only, since `start_time` is unknown.
+        /// The kernel reuses PIDs, so the match can be wrong.
         WeakProcesses = "weak-processes",
     }
 }

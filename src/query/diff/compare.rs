@@ -42,7 +42,7 @@ pub struct Begin {
 }
 
 impl Begin {
-    /// Returns `true` if a process is older than this pidns process. Returns `None` if unknown.
+    /// Returns `true` if a process is older than this pidns process, or `None` if unknown.
     pub fn predates(self, process: &Process) -> Option<bool> {
         process.start()?.is_before(self.start, self.pid_max)
     }
@@ -53,12 +53,10 @@ pub struct Comparison<'a> {
     before: &'a PidGraph,
     after: &'a PidGraph,
     pub relation: Relation,
-    /// Maps the IDs of namespaces in the first graph to their IDs in the second graph. Contains
-    /// only the namespaces that are in both graphs.
+    /// Maps each namespace of the first graph to the same namespace in the second graph.
     pub counterparts: HashMap<NamespaceId, NamespaceId>,
     pub weak: WeakMatches,
-    /// Start time and PID of the pidns process that took the first snapshot. `None` if a start time
-    /// is missing, or if the snapshots may be in the wrong order.
+    /// Start time and PID of the pidns process that took the first snapshot.
     pub begin: Option<Begin>,
     /// The processes that ran only because the first or the second snapshot was taken
     /// ([`attendants`]).
@@ -114,8 +112,7 @@ impl<'a> Comparison<'a> {
         both.is_none_or(|(one, other)| self.same_process(one, other) == Sameness::Other)
     }
 
-    /// Returns `true` if the PIDs of both graphs can be compared: both procfs mounts belong to the
-    /// same PID namespace, or one of the namespaces is unknown.
+    /// Returns `true` unless the two procfs mounts belong to different PID namespaces.
     fn is_one_procfs(&self) -> bool {
         let procfs = |graph: &PidGraph| graph.snapshot().procfs.namespace;
         let (Some(before), Some(after)) = (procfs(self.before), procfs(self.after)) else {
@@ -218,13 +215,13 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// Returns `true` if a process is older than the pidns process that took the first snapshot. An
-    /// older process is not new, even if the first snapshot lacks it.
+    /// Returns `true` if a process is older than the pidns process that took the first snapshot.
     fn predates(&self, process: &Process) -> bool {
         self.begin.is_some_and(|begin| begin.predates(process) == Some(true))
     }
 
     fn came(&mut self, process: &Process) {
+        // A process older than the first snapshot is not new, even if that snapshot lacks it.
         if self.predates(process) || self.attendants[1].contains(&process.pid) {
             return;
         }
@@ -329,12 +326,12 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// Returns the start time and PID of the pidns process that took `before`. Returns `None` if a
-/// start time is missing, or if `after` may be the older snapshot.
+/// Returns the start time and PID of the pidns process that took `before`, if known.
 fn begin(before: &Snapshot, after: &Snapshot) -> Option<Begin> {
     let start = |snapshot: &Snapshot| snapshot.observer.as_ref()?.start();
     let pid_max = pid_max(after);
     let (before, after) = (start(before)?, start(after)?);
+    // If `after` may be the older snapshot, start times do not prove that a process is new.
     let is_later = after.is_before(before, pid_max) == Some(false);
     is_later.then_some(Begin { start: before, pid_max })
 }
@@ -351,11 +348,10 @@ fn pid_max(snapshot: &Snapshot) -> Option<u32> {
 /// Compares the hosts and boots of two snapshots.
 fn host_relation(before: &Snapshot, after: &Snapshot) -> Result<Relation, Incomparable> {
     let (one, other) = (&before.host, &after.host);
-    // Different boot IDs with equal host names mean a reboot. Different boot IDs with different
-    // host names mean another host. With equal boot IDs, ignore the host names, because a container
-    // can have its own.
+    // If the boot IDs differ, equal host names mean a reboot of one host.
     let is_one_host = one.hostname.is_none() || one.hostname == other.hostname;
     match (&one.boot_id, &other.boot_id) {
+        // A container on the same host can have another host name.
         (Some(one), Some(other)) if one == other => Ok(Relation::SameBoot),
         (Some(_), Some(_)) if is_one_host => Err(Incomparable::OtherBoot),
         (Some(_), Some(_)) => Err(Incomparable::OtherHost),
@@ -363,8 +359,7 @@ fn host_relation(before: &Snapshot, after: &Snapshot) -> Result<Relation, Incomp
     }
 }
 
-/// Compares two processes with equal PIDs. Different start times, or different PIDs in inner
-/// namespaces, mean different processes.
+/// Compares two processes with equal PIDs by start time and PIDs in inner namespaces.
 fn same_lifetime(before: &Process, after: &Process) -> Sameness {
     let is_known = !before.nspid.is_empty() && !after.nspid.is_empty();
     if is_known && before.nspid != after.nspid {
@@ -376,13 +371,13 @@ fn same_lifetime(before: &Process, after: &Process) -> Sameness {
     }
 }
 
-/// Returns the process state. Running, sleeping and waiting are all `R`, because processes switch
-/// between these states all the time.
+/// Returns the process state, or `R` for a state that changes frequently.
 fn phase(process: &Process) -> char {
     match process.state {
         _ if process.is_unreaped() => 'Z',
         _ if process.has_exited_leader() => 'L',
         stopped @ ('T' | 't') => stopped,
+        // Processes switch between running, sleeping and waiting all the time.
         _ => 'R',
     }
 }

@@ -10,7 +10,7 @@ fn compare(before: Snapshot, after: Snapshot) -> Diff {
     Diff::new(PidGraph::new(before), PidGraph::new(after)).unwrap()
 }
 
-/// Returns a snapshot of a host with an init and these processes. Adds missing start times.
+/// Returns a snapshot with an init and these processes.
 fn host(processes: Vec<Process>) -> Snapshot {
     let mut processes = processes;
     processes.push(process(&[1], Some(10)));
@@ -50,8 +50,7 @@ fn a_graph_does_not_differ_from_itself() {
     assert!(!diff.differs());
     assert_eq!(diff.relation, Relation::SameBoot);
     assert_eq!(lines(&diff), Vec::<String>::new());
-    // The five processes match only weakly, because their start times are unknown. The namespaces
-    // match exactly, because they have 64-bit IDs.
+    // The five processes match only weakly, because their start times are unknown.
     assert_eq!(diff.weak, WeakMatches { namespaces: 0, processes: 5 });
     let caveats: Vec<_> = diff.caveats().into_iter().collect();
     assert_eq!(caveats, [DiffCaveat::Incomplete, DiffCaveat::WeakProcesses]);
@@ -114,8 +113,7 @@ fn a_namespace_is_matched_by_its_id_or_else_by_inode_and_init() {
     other.processes[0].start_time = Some(6);
     let again = ["- pid:[20] []", "+ pid:[20] []", "- 7 []", "+ 7 []"];
     assert_eq!(lines(&compare(one(), other.clone())), again);
-    // If a 64-bit ID is unknown, the start times of the inits are compared. They differ here, so
-    // the namespaces do not match.
+    // If a 64-bit ID is unknown, different start times of the inits mean different namespaces.
     other.namespaces[1].ns_id = None;
     assert_eq!(lines(&compare(one(), other.clone())), again);
     // A dead namespace never gets a new init, so the live namespace is a different one.
@@ -187,8 +185,7 @@ fn what_is_older_than_the_first_pidns_did_not_come() {
         process
     };
     let before = host(Vec::new());
-    // Process 50 took the first snapshot. In the same clock tick, process 7 started before process
-    // 50, and process 60 after it.
+    // In the same clock tick, process 7 started before pidns (PID 50), and process 60 after it.
     let after = host(vec![started(7, 9), started(8, 8), started(60, 9), started(9, 10)]);
     let came = |before: Snapshot, after: Snapshot| {
         let diff = compare(before, after);
@@ -211,7 +208,7 @@ fn what_is_older_than_the_first_pidns_did_not_come() {
 fn a_process_with_a_low_pid_is_new_if_pids_have_started_again() {
     let started = |raw| Process { start_time: Some(9), ..process(&[raw], Some(10)) };
     let before = seen_by(host(Vec::new()), 32_700, 9);
-    // The clock tick of both snapshots is the same. Between them, the PIDs wrapped around to 300.
+    // Between the snapshots, in one clock tick, the PIDs wrapped around to 300.
     let after = seen_by(host(vec![started(310), started(32_600)]), 320, 9);
     assert_eq!(lines(&compare(before, after)), ["~ pid:[10] [Members]", "+ 310 []"]);
 }
@@ -233,8 +230,7 @@ fn attendants_of_either_snapshot_are_no_differences() {
         });
         host(made.collect())
     };
-    // Shells 20 and 40 run the CI steps. Processes 21 and 41 are background processes of these
-    // steps.
+    // Shells 20 and 40 run the CI steps, with background processes 21 and 41.
     let before = attended(&[20], other(&[20, 21, 22]), 25);
     let after = attended(&[40], other(&[40, 41, 42]), 45);
     let expected = ["~ pid:[10] [Members]", "- 22 []", "+ 42 []"];
@@ -268,8 +264,7 @@ fn a_gone_namespace_that_is_still_in_the_kernel_is_hidden() {
 fn a_process_that_leaves_the_selection_is_not_gone() {
     let before = host(vec![process(&[7], Some(10)), process(&[8], Some(10))]);
     let mut after = before.clone();
-    // Process 7 has another name in the second snapshot, so the filter no longer selects it.
-    // Process 9 is new.
+    // Process 7 no longer matches the filter, because its name has changed.
     after.processes[0].comm = "bash".into();
     after.processes.push(process(&[9], Some(10)));
     after.processes.last_mut().unwrap().start_time = Some(6);
