@@ -1,7 +1,4 @@
 //! Nests the members of a namespace under their parents, as pstree(1) does.
-//!
-//! Takes time linear in the number of members. Does not recurse, because the trees of a saved
-//! document can be very deep.
 
 use std::collections::HashMap;
 
@@ -17,21 +14,20 @@ use crate::model::{NamespaceId, Pid, Process};
 pub struct TreeRow<'a> {
     /// The processes of the row.
     pub row: MemberRow<'a>,
-    /// Depth of the row in the tree; 0 at the top.
+    /// Depth of the row in the tree, 0 at the top.
     pub level: usize,
     /// Number of siblings that follow this row.
     pub siblings_after: usize,
-    /// `true` if the row has child rows. Child rows show descendants of the row's first process.
+    /// `true` if the row has child rows.
     pub has_children: bool,
-    /// `true` if the row is below a row for several similar processes. The row then shows
-    /// descendants of the first of those processes only.
+    /// `true` if the row is below a row that stands for several similar processes.
     pub of_each: bool,
     /// The position of the row's first process in a list of members or in a process tree.
     pub drawn: Drawn,
 }
 
 impl<'a> TreeRow<'a> {
-    /// Creates a flat list: all rows are at level 0.
+    /// Creates a flat list with all rows at level 0.
     pub fn list(rows: Vec<MemberRow<'a>>) -> Vec<Self> {
         let count = rows.len();
         let place = |(index, row)| Self {
@@ -46,7 +42,7 @@ impl<'a> TreeRow<'a> {
     }
 }
 
-/// A process and its descendants. Processes with equal subtrees can share a row.
+/// A key for a process and its descendants, which is equal for similar subtrees.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Subtree<'a> {
     /// The kind of a process, and the numbers of its children's subtrees in ascending order.
@@ -55,7 +51,7 @@ enum Subtree<'a> {
     KernelThreads,
 }
 
-/// Assigns a number to each subtree. Equal subtrees get the same number.
+/// Assigns the same number to equal subtrees.
 #[derive(Default)]
 pub(super) struct SubtreeNumbers<'a>(HashMap<Subtree<'a>, usize>);
 
@@ -66,19 +62,19 @@ impl<'a> SubtreeNumbers<'a> {
     }
 }
 
-/// Identifies the subtree of a process. Processes with equal subtrees can share a row.
+/// The number that [`SubtreeNumbers`] has assigned to a subtree.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Numbered {
     number: usize,
     of_kernel_threads: bool,
 }
 
-/// The members of a namespace as process trees. A member is identified by its index in `members`.
+/// The members of a namespace as process trees, identified by their index in `members`.
 pub(super) struct Forest<'a> {
     graph: &'a PidGraph,
     /// The members, sorted by PID.
     members: Vec<&'a Process>,
-    /// For each member, the index of its parent in the tree. `None` for the root of a tree.
+    /// For each member, the index of its parent in the tree, or `None` for a root.
     above: Vec<Option<usize>>,
     /// For each member, the indexes of its children in the tree, sorted by PID.
     children: Vec<Vec<usize>>,
@@ -87,12 +83,10 @@ pub(super) struct Forest<'a> {
 }
 
 impl<'a> Forest<'a> {
-    /// Arranges members as trees. `members` must be sorted by PID.
-    ///
-    /// If a member's parent was filtered out, the member is below its nearest remaining ancestor.
-    /// If a member's parent is in another namespace, the member is the root of a tree.
+    /// Arranges `members`, which must be sorted by PID, as trees.
     pub(super) fn new(graph: &'a PidGraph, members: Vec<&'a Process>) -> Self {
         let mut ancestors = Ancestors { graph, members: &members, removed: HashMap::new() };
+        // A member whose parent was filtered out is below its nearest remaining ancestor.
         let mut above: Vec<_> = members.iter().map(|member| ancestors.nearest(member)).collect();
         cut_cycles(&mut above);
         let mut children = vec![Vec::new(); members.len()];
@@ -103,9 +97,7 @@ impl<'a> Forest<'a> {
         Self { graph, members, above, children, tops }
     }
 
-    /// Numbers the subtrees. Equal subtrees get the same number: their structure is equal, and
-    /// `kind_of` returns the same kinds for their members. A subtree with a process that must not
-    /// be folded gets `None`.
+    /// Returns the number of each member's subtree, or `None` if the subtree must not be folded.
     pub(super) fn subtrees(
         &self,
         numbers: &mut SubtreeNumbers<'a>,
@@ -139,14 +131,12 @@ impl<'a> Forest<'a> {
         subtrees
     }
 
-    /// Returns the numbers of the trees. Equal trees have the same number. Returns `None` if a tree
-    /// has no number.
+    /// Returns the numbers of the trees, or `None` if a tree has no number.
     pub(super) fn tops(&self, subtrees: &[Option<Numbered>]) -> Option<Vec<usize>> {
         self.tops.iter().map(|&top| subtrees[top].map(|it| it.number)).collect()
     }
 
-    /// Returns the rows of the trees, from top to bottom. Below a folded row, the rows show only
-    /// the subtree of its first process. The subtrees of its other processes are equal.
+    /// Returns the rows of the trees, from top to bottom.
     pub(super) fn rows(
         &self,
         subtrees: &[Option<Numbered>],
@@ -164,8 +154,7 @@ impl<'a> Forest<'a> {
                     of_kernel_threads: subtrees[index].is_some_and(|it| it.of_kernel_threads),
                 }
             };
-            // A kernel thread shares a row with its descendants if all descendants are kernel
-            // threads.
+            // A kernel thread shares a row with descendants that are all kernel threads.
             let (threads, others): (Vec<usize>, Vec<usize>) = indices
                 .iter()
                 .partition(|&&it| subtrees[it].is_some_and(|it| it.of_kernel_threads));
@@ -190,8 +179,10 @@ impl<'a> Forest<'a> {
             rows.into_iter().rev()
         };
         let mut rows = Vec::new();
+        // A stack replaces recursion, because a saved document can contain very deep trees.
         let mut todo: Vec<TreeRow<'a>> = siblings(&self.tops, 0, false).collect();
         while let Some(row) = todo.pop() {
+            // Show only the first subtree of a folded row, since the others are equal.
             if let Some(first) = self.first(&row.row).filter(|_| row.has_children) {
                 let of_each = row.of_each || matches!(row.row, MemberRow::Alike(_));
                 todo.extend(siblings(&self.children[first], row.level + 1, of_each));
@@ -248,6 +239,7 @@ impl Ancestors<'_, '_> {
             // Mark the process as visited, so that a parent cycle ends the search.
             self.removed.insert(pid, None);
             passed.push(pid);
+            // The search ends at a process of another namespace.
             next = self.parent_within(pid, process.namespace);
         };
         for pid in passed {
@@ -256,17 +248,15 @@ impl Ancestors<'_, '_> {
         found
     }
 
-    /// Returns the parent of the process `pid`. Returns `None` if the process is not in
-    /// `namespace`.
+    /// Returns the parent of the process `pid`, unless the process is outside of `namespace`.
     fn parent_within(&self, pid: Pid, namespace: Option<NamespaceId>) -> Option<Pid> {
         self.graph.known_process(pid).filter(|it| it.namespace == namespace)?.ppid
     }
 }
 
-/// Breaks parent cycles: one process of each cycle becomes the root of a tree. Documents written by
-/// pidns contain no such cycles.
+/// Turns one process of each parent cycle of a saved document into a root.
 fn cut_cycles(above: &mut [Option<usize>]) {
-    // For each process, the number of the walk that visited it. 0 means not visited.
+    // For each process, the number of the walk that visited it, or 0 if unvisited.
     let mut visited = vec![0; above.len()];
     for start in 0..above.len() {
         let walk = start + 1;

@@ -1,4 +1,4 @@
-//! Puts the members of a namespace into rows: similar members share a row.
+//! Puts the members of a namespace into rows, one for all similar members.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -9,8 +9,7 @@ use super::relation::{Drawn, Kinship, relation};
 use crate::graph::PidGraph;
 use crate::model::{Pid, Process, ProcessDetails};
 
-/// Maximum number of similar members or siblings with a row of their own. A larger number of them
-/// shares one row.
+/// Maximum number of similar members or siblings that each have their own row.
 pub const MOST_APART: usize = 3;
 
 /// One or more members of a namespace that are shown on one row.
@@ -18,7 +17,7 @@ pub const MOST_APART: usize = 3;
 pub enum MemberRow<'a> {
     /// A single process.
     One(&'a Process),
-    /// More than [`MOST_APART`] processes that differ only in their PIDs. An init comes first.
+    /// More than [`MOST_APART`] processes that differ only in their PIDs.
     Alike(Vec<&'a Process>),
     /// Several kernel threads.
     KernelThreads(Vec<&'a Process>),
@@ -34,7 +33,7 @@ impl<'a> MemberRow<'a> {
     }
 }
 
-/// A simplified process state. Every state that needs no attention is [`Ordinary`](Self::Ordinary).
+/// A simplified process state, with one value for all states that need no attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Condition {
     /// The process is running, sleeping or waiting.
@@ -72,15 +71,13 @@ pub(super) struct MemberKind<'a> {
     condition: Condition,
     /// ID of the process's container, if it is not the container of the namespace.
     container: Option<&'a str>,
-    /// The relation to the parent or tracer that the row mentions, and the name of the parent or
-    /// tracer.
+    /// Relation to the parent or tracer on the row, and the name of that process.
     relation: Option<(Kinship, &'a str)>,
     /// The arguments of the process, if requested (`--details args`).
     args: Option<&'a [SmolStr]>,
 }
 
-/// A lookup of parents that caches the last result. Consecutive processes often have the same
-/// parent, and the lookup is slow.
+/// A lookup of parents that caches the last result, because siblings share a parent.
 pub(super) struct ParentCache<'a> {
     graph: &'a PidGraph,
     last: Option<(Pid, Option<&'a Process>)>,
@@ -117,8 +114,7 @@ impl<'a> MemberKind<'a> {
         }
     }
 
-    /// Replaces the container ID with an empty string. Namespaces of different containers can then
-    /// share a line.
+    /// Hides the container ID, so that namespaces of different containers can share a line.
     pub(super) fn of_any_container(mut self) -> Self {
         self.container = self.container.map(|_| "");
         self
@@ -136,7 +132,7 @@ impl<'a> MemberKind<'a> {
     }
 }
 
-/// The key of a group of similar members. The members of a large group share a row.
+/// The key of a group of similar members.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum MemberGroup<'a> {
     Kind(MemberKind<'a>),
@@ -144,8 +140,9 @@ pub(super) enum MemberGroup<'a> {
 }
 
 impl<'a> MemberGroup<'a> {
-    /// Returns the group of a process. A zombie kernel thread is in a group of zombies.
+    /// Returns the group of a process.
     pub(super) fn new(process: &Process, kind: MemberKind<'a>) -> Self {
+        // A zombie kernel thread belongs to a group of zombies.
         if process.kernel_thread && kind.condition != Condition::Zombie {
             Self::KernelThreads
         } else {
@@ -154,7 +151,7 @@ impl<'a> MemberGroup<'a> {
     }
 }
 
-/// The order of a namespace's rows: first the init, then unusual members, then all other members.
+/// The sort key for the rows of a namespace.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
     Init,
@@ -172,11 +169,11 @@ impl Rank {
     }
 }
 
-/// A member of a namespace, with its rank and its group. Members of a large group share a row. A
-/// member without a group has its own row.
+/// A member of a namespace, with its rank and its group.
 pub(super) struct RankedMember<'a, G> {
     pub(super) process: &'a Process,
     pub(super) rank: Rank,
+    /// Key of the members that can share a row, or `None` if the member has its own row.
     pub(super) group: Option<G>,
     /// `true` if the group consists of kernel threads.
     pub(super) of_kernel_threads: bool,
@@ -187,12 +184,11 @@ pub(super) struct RankedMember<'a, G> {
 struct GroupRow {
     members: usize,
     of_kernel_threads: bool,
-    /// Index of the row; `None` until the row is created.
+    /// Index of the row, or `None` until the row is created.
     row: Option<usize>,
 }
 
-/// Puts members into rows, sorted by rank: init, unusual members, other members. Within a rank, the
-/// order of `members` is kept.
+/// Puts members into rows, which are sorted by rank but otherwise keep their order.
 pub(super) fn rows<'a, G: Copy + Eq + Hash>(members: &[RankedMember<'a, G>]) -> Vec<MemberRow<'a>> {
     let mut groups: HashMap<G, GroupRow> = HashMap::new();
     for member in members {
@@ -213,6 +209,7 @@ pub(super) fn rows<'a, G: Copy + Eq + Hash>(members: &[RankedMember<'a, G>]) -> 
             Some((first, MemberRow::Alike(alike))) => {
                 *first = rank.min(*first);
                 alike.push(process);
+                // An init is the first process of its row.
                 if rank == Rank::Init {
                     alike.rotate_right(1);
                 }

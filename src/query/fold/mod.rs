@@ -1,15 +1,12 @@
 //! Folds similar members of a namespace, and similar sibling namespaces, into one line.
 //!
-//! All text and picture formats use this folding. It takes linear time.
+//! All text and picture formats share this folding, which takes linear time.
 //!
-//! Some processes are never folded:
+//! These processes always have their own line:
 //!
 //! - processes that the user selected by PID or `--comm`
 //! - processes that the output names as holders of a namespace
 //! - processes that block a terminated init (`blocked_by`), and the processes that must reap them
-//!
-//! Other processes are folded only with similar processes. For example, a zombie is not folded with
-//! running processes. An init is always the first process of its row.
 
 mod forest;
 mod member;
@@ -63,21 +60,17 @@ struct Shape<'a> {
     evidence: Evidence,
     init: Option<&'a str>,
     runtime: Option<&'a str>,
-    /// UID and name of the namespace's owner. The flag is `true` if the namespace and its parent
-    /// belong to the same user namespace.
+    /// UID and name of the owner, and `true` if the parent namespace has the same user namespace.
     owner: Option<(Option<u32>, Option<&'a SmolStr>, bool)>,
     member_count: Option<usize>,
     kernel_threads: usize,
-    /// Types of the namespaces that the init shares with the host (`true`) or with other inits
-    /// (`false`).
+    /// Namespace types that the init shares with the host (`true`) or other inits (`false`).
     shared: Vec<(&'a [&'static str], bool)>,
     members: Vec<(MemberKind<'a>, usize)>,
     holders: Vec<HolderKind<'a>>,
-    /// For each process tree, the number of its shape, in ascending order. Equal trees have the
-    /// same number. Empty if members are shown as a list.
+    /// The number of each process tree's shape, in ascending order.
     trees: Vec<usize>,
-    /// For each child namespace, the number of its shape, in ascending order. Equal shapes have the
-    /// same number.
+    /// The number of each child namespace's shape, in ascending order.
     children: Vec<usize>,
 }
 
@@ -88,25 +81,23 @@ type HolderKind<'a> = (u8, Option<&'a str>);
 #[derive(Debug)]
 pub struct Folding<'a> {
     graph: &'a PidGraph,
-    /// `true` if similar processes share a line. The same applies to similar sibling namespaces.
+    /// `true` if similar processes, and similar sibling namespaces, share a line.
     folds: bool,
     /// `true` if members are shown as process trees.
     nests: bool,
     /// Processes that always have their own row.
     apart: HashSet<Pid>,
-    /// Maps each folded namespace to the number of its [`Shape`]. Siblings with the same number
-    /// share a line.
+    /// Maps each folded namespace to the number of its [`Shape`].
     alike: HashMap<NamespaceId, usize>,
 }
 
 impl<'a> Folding<'a> {
-    /// Folds a graph. If `folds` is `false`, each process and namespace has its own line.
+    /// Folds a graph for output as lists of members, if `folds` is set.
     pub fn new(graph: &'a PidGraph, folds: bool) -> Self {
         Self::build(graph, folds, false)
     }
 
-    /// Folds a graph for output as process trees. Processes with equal subtrees share a line. If
-    /// `folds` is `false`, each process and namespace has its own line.
+    /// Folds a graph for output as process trees, if `folds` is set.
     pub fn of_trees(graph: &'a PidGraph, folds: bool) -> Self {
         Self::build(graph, folds, true)
     }
@@ -119,7 +110,7 @@ impl<'a> Folding<'a> {
         let snapshot = graph.snapshot();
         for Criterion { by, values } in &snapshot.selected {
             match by {
-                // Do not fold the selected processes. Other processes of their trees can be folded.
+                // A tree also contains relatives of the selected processes, which can be folded.
                 FilterOption::Pid if nests => {
                     this.apart.extend(values.iter().filter_map(|pid| pid.parse::<Pid>().ok()));
                 }
@@ -140,8 +131,7 @@ impl<'a> Folding<'a> {
             }
         }
         this.alike = this.find_alike();
-        // The line of a single live namespace names its holders, so do not fold them. A line for
-        // several namespaces does not name holders.
+        // Do not fold the holders that the line of a single live namespace names.
         for namespace in &snapshot.namespaces {
             if namespace.state == NamespaceState::Live && !this.alike.contains_key(&namespace.id) {
                 this.apart.extend(keeping(graph, namespace).filter_map(Holder::pid));
@@ -155,8 +145,7 @@ impl<'a> Folding<'a> {
         self.graph
     }
 
-    /// Returns `true` if similar processes share a line. The same applies to similar sibling
-    /// namespaces.
+    /// Returns `true` if similar processes, and similar sibling namespaces, share a line.
     pub fn folds(&self) -> bool {
         self.folds
     }
@@ -188,8 +177,7 @@ impl<'a> Folding<'a> {
         siblings
     }
 
-    /// Returns the members of a namespace in this order: init, unusual members, other members. Each
-    /// group is sorted by PID.
+    /// Returns the rows of a namespace, with the init and unusual members first.
     pub fn members(&self, namespace: &Namespace) -> Vec<MemberRow<'a>> {
         self.rows(&self.graph.members(namespace), namespace.init)
     }
@@ -242,8 +230,7 @@ impl<'a> Folding<'a> {
         Rank::new(kind, Some(process.pid) == init, self.apart.contains(&process.pid))
     }
 
-    /// Maps each namespace to the number of its [`Shape`]. Leaves out namespaces with too few
-    /// siblings of the same shape.
+    /// Maps each namespace with enough siblings of the same shape to the shape's number.
     fn find_alike(&self) -> HashMap<NamespaceId, usize> {
         let tree = self.graph.tree();
         let mut numbers: HashMap<Shape<'a>, usize> = HashMap::new();
@@ -266,8 +253,7 @@ impl<'a> Folding<'a> {
         shapes
     }
 
-    /// Returns the properties of a namespace. Siblings with equal properties can share a line.
-    /// Returns `None` if the namespace must not be folded.
+    /// Returns the shape of a namespace, or `None` if the namespace must not be folded.
     fn shape(
         &self,
         namespace: &'a Namespace,
@@ -323,8 +309,7 @@ impl<'a> Folding<'a> {
         })
     }
 
-    /// Returns the numbers of a namespace's process trees, in ascending order. Equal trees have the
-    /// same number. Returns `None` if a member must not be folded.
+    /// Returns the sorted numbers of the process trees, or `None` if a member must not be folded.
     fn trees(
         &self,
         members: Vec<&'a Process>,
@@ -339,11 +324,11 @@ impl<'a> Folding<'a> {
     }
 }
 
-/// Selects the holders to show for a namespace:
+/// Returns the holders to show for a namespace:
 ///
-/// - All holders, if the namespace is not live.
-/// - No holders, if the procfs shows the namespace.
-/// - Otherwise, all holders except processes that only start their children in the namespace.
+/// - If the namespace is not live, all holders.
+/// - If the procfs shows the namespace, no holders.
+/// - Otherwise, all holders except processes that only start children in the namespace.
 pub fn keeping<'a>(
     graph: &PidGraph,
     namespace: &'a Namespace,
@@ -523,7 +508,7 @@ mod tests {
             change(&mut snapshot);
             assert_eq!(lines(snapshot), [1, 4], "change {index}");
         }
-        // Namespaces fold even if their user namespaces differ. Most containers have their own.
+        // Containers fold even if each has its own user namespace.
         let mut snapshot = containers();
         for (index, container) in snapshot.namespaces.iter_mut().skip(1).enumerate() {
             container.owner.as_mut().unwrap().user_namespace = 100 + index as u64;

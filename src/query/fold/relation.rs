@@ -2,48 +2,41 @@
 
 use crate::model::{Pid, Process};
 
-/// The place of a process's line: in a list, or in a tree.
+/// The place of a process's line, in a list or in a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drawn {
     /// A line in the list of all members of a namespace.
     Listed,
-    /// A line in a process tree, below the line of the process with this PID. `None` at the top.
+    /// A line in a process tree, below the process with this PID or at the top (`None`).
     Below(Option<Pid>),
 }
 
-/// The relation of a process to its *related process*: the parent or tracer that its line mentions.
+/// The relation between a process and the parent or tracer that its line mentions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kinship {
-    /// The process is a zombie. The related process is its parent, which does not reap it.
+    /// A zombie, and the parent that does not reap it.
     ZombieOf,
-    /// The process is a zombie. The related process is its tracer, which does not reap it.
+    /// A zombie, and the tracer that does not reap it.
     TracedBy,
-    /// The process entered its namespace from outside, for example through nsenter(1) or `docker
-    /// exec`. The related process is its parent outside the namespace.
+    /// A process that entered its namespace (nsenter(1), `docker exec`), and its parent outside.
     EnteredBy,
-    /// The process entered its namespace from outside, and its parent exited. The related process
-    /// is the init outside the namespace that adopted the process.
+    /// A process that entered its namespace, and the init outside that adopted it.
     ReparentedTo,
-    /// The related process is the parent. Used for a process in a tree that is not below its
-    /// parent.
+    /// A process and its parent, which is not the process above it in the tree.
     ChildOf,
 }
 
-/// A related process: the parent or tracer that a process's line mentions.
+/// The parent or tracer that the line of a process mentions.
 #[derive(Clone, Copy, Debug)]
 pub struct Relation<'a> {
     pub kinship: Kinship,
-    /// PID of the related process.
+    /// PID of the parent or tracer.
     pub pid: Pid,
-    /// The related process; `None` if the snapshot does not contain it.
+    /// The parent or tracer, or `None` if the snapshot does not contain it.
     pub process: Option<&'a Process>,
 }
 
-/// Returns the relation that the line of `process` must mention, if any. `find` looks up a process.
-///
-/// For example, the line of a process that entered its namespace from outside names its parent. The
-/// parent of other processes is in their own namespace, because the namespace's init adopts
-/// orphans.
+/// Returns the parent or tracer that the line of `process` must mention, if any.
 pub fn relation<'a>(
     process: &Process,
     drawn: Drawn,
@@ -62,14 +55,14 @@ pub fn relation<'a>(
     let may_have_entered = process.namespace.is_some()
         && process.nspid.len() > 1
         && process.nspid.last() != Some(&Pid::INIT);
-    // In a list, the container is named instead of the parent if it is not the namespace's
-    // container.
+    // In a list, a container other than the namespace's is named instead of the parent.
     let needs_parent = may_have_entered && process.other_container().is_none();
     if is_below_parent || (drawn == Drawn::Listed && !needs_parent) {
         return None;
     }
     let pid = process.ppid?;
     let parent = find(pid);
+    // The init adopts orphans, so a process with an outside parent has entered the namespace.
     let is_outside = |it: &Process| it.namespace.is_some() && it.namespace != process.namespace;
     let kinship = match parent {
         Some(outside) if may_have_entered && is_outside(outside) => {
