@@ -9,34 +9,29 @@ use crate::model::{Limit, LimitKind, LiveFacts, Pid, Process};
 /// Minimum usage, in percent, of the limits that `pidns limits` shows without PIDs.
 const CLOSE_PERCENT: u64 = 80;
 
-/// The limits of the requested processes. If no processes were requested, the limits of the host
-/// that are reached or nearly reached.
+/// A report on limits of the requested processes or of the whole host.
 #[derive(Debug)]
 pub struct LimitReport {
     /// The graph of the host.
     pub graph: PidGraph,
-    /// The requested processes. Empty if the limits of the whole host were requested.
+    /// The requested processes, or empty for the whole host.
     pub asked: BTreeSet<Pid>,
-    /// The limits to show: reached limits, limits not reached, unknown limits. Reached limits of
-    /// pidns itself come first.
+    /// The limits to show, with reached limits first and unknown limits last.
     pub limits: Vec<Limit>,
-    /// Number of known limits, including limits that are not shown. A limit of the kind
-    /// `InitTerminated` or `Nesting` counts only if it is reached, because pidns usually does not
-    /// read it.
+    /// Number of known limits, including limits that are not shown.
     pub known: usize,
     /// Number of unknown limits (`full` is `None`), including limits that are not shown.
     pub unknown: usize,
-    /// The kinds of the unknown limits that apply to pidns itself. A kind can occur more than once.
+    /// The kinds of the unknown limits that apply to pidns itself, possibly with duplicates.
     pub unknown_own: Vec<LimitKind>,
-    /// PID of pidns itself; `None` for a saved document.
+    /// PID of pidns itself, or `None` for a saved document.
     pub own: Option<Pid>,
     /// Facts about live processes, for use in the advice.
     pub live: LiveFacts,
 }
 
 impl LimitReport {
-    /// Picks the limits that apply to the processes in `asked`. If `asked` is empty, picks the
-    /// limits of the host that are reached or nearly reached. `own` is the PID of pidns.
+    /// Picks the limits of the processes in `asked`, or of the whole host if `asked` is empty.
     #[must_use]
     pub fn new(graph: PidGraph, asked: BTreeSet<Pid>, own: Option<Pid>) -> Self {
         let all = graph.snapshot().limits.iter().flatten();
@@ -46,10 +41,12 @@ impl LimitReport {
         let unknown = limits.iter().filter(|it| it.full.is_none());
         let unknown_own = unknown.clone().filter(|it| is_of(it, own)).map(|it| it.kind).collect();
         let unknown = unknown.count();
+        // pidns usually does not read these limits, so they count only if they are reached.
         let is_in_hierarchy =
             |it: &Limit| matches!(it.kind, LimitKind::InitTerminated | LimitKind::Nesting);
         let is_known = |it: &Limit| it.full.is_some_and(|full| full || !is_in_hierarchy(it));
         let known = limits.iter().filter(|it| is_known(it)).count();
+        // For the whole host, show only limits that are reached or nearly reached.
         if asked.is_empty() {
             limits.retain(|it| it.percent().is_some_and(|percent| percent >= CLOSE_PERCENT));
         }
@@ -72,7 +69,7 @@ impl LimitReport {
         self.limits.iter().filter(|it| it.full == Some(true)).count()
     }
 
-    /// Returns the processes that the advice mentions. Only reached limits need advice.
+    /// Returns the processes that the advice on reached limits mentions.
     #[must_use]
     pub fn concerned(&self) -> BTreeSet<Pid> {
         let full = self.limits.iter().filter(|it| it.full == Some(true));
@@ -81,8 +78,7 @@ impl LimitReport {
     }
 }
 
-/// Returns the processes that have this PID in their own namespace, but another PID in the procfs.
-/// The newest process comes first.
+/// Returns other processes with this PID in their own namespace, the newest first.
 #[must_use]
 pub fn namesakes(processes: &[Process], pid: Pid) -> Vec<&Process> {
     let is_namesake = |it: &&Process| it.pid != pid && it.nspid.last() == Some(&pid);
@@ -95,11 +91,7 @@ fn is_of(limit: &Limit, pid: Option<Pid>) -> bool {
     pid.is_some_and(|pid| limit.pids.contains(&pid))
 }
 
-/// Returns the process to name in a report on a limit, but never `own` (pidns itself).
-///
-/// If the limit applies to the largest consumer, returns the consumer. Otherwise, returns the
-/// process with the most children. Raising its `RLIMIT_NPROC` helps most, because future children
-/// inherit it.
+/// Returns the process that a report on a limit names, which is never `own` (pidns itself).
 #[must_use]
 pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option<Pid> {
     let consumer = limit.main_consumer().and_then(|it| it.pid);
@@ -107,36 +99,33 @@ pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option
         return Some(pid);
     }
     let process = |pid: &Pid| graph.known_process(*pid);
+    // Raising the `RLIMIT_NPROC` of a parent helps most, because new children inherit it.
     let mut children: HashMap<Pid, usize> = HashMap::new();
     for parent in limit.pids.iter().filter_map(|pid| process(pid)?.ppid) {
         *children.entry(parent).or_default() += 1;
     }
-    // Prefer the process with the most children. Next, prefer a process that is not an orphan (a
-    // child of an init). Last, prefer the oldest process, because it may be an ancestor of the
-    // others.
+    // Prefer the process with the most children, next a non-orphan, and last the oldest process.
     let rank = |pid: &Pid| {
         let parent = process(pid).and_then(|it| process(&it.ppid?));
         let is_orphan = parent.is_some_and(|it| it.nspid.last() == Some(&Pid::INIT));
+        // The oldest process may be an ancestor of the others.
         let started = process(pid).and_then(|it| it.start_time).unwrap_or(u64::MAX);
         (children.get(pid).copied().unwrap_or(0), !is_orphan, Reverse((started, *pid)))
     };
     let others = limit.pids.iter().copied().filter(|&pid| Some(pid) != own);
     let first = others.max_by_key(rank)?;
-    // A process without children probably did not start the tasks that use up the limit. If the
-    // limit applies to pidns, the shell that started the tasks may have replaced itself with pidns
-    // (`exec`).
+    // After `exec pidns` in a shell, a process without children is probably not the cause.
     let is_useful = children.contains_key(&first) || !is_of(limit, own);
     is_useful.then_some(first)
 }
 
-/// Sorts limits: reached limits, limits not reached, unknown limits. Reached limits of `own` (pidns
-/// itself) come first. Limits not reached are sorted by percentage, highest first. Equal limits
-/// stay in the order in which the kernel checks them.
+/// Sorts reached limits first (those of `own` before others), and unknown limits last.
 fn sort(limits: &mut [Limit], own: Option<Pid>) {
     limits.sort_by_key(|limit| {
         let is_full = limit.full == Some(true);
         let percent = limit.percent().filter(|_| !is_full);
         let is_foreign = is_full && !is_of(limit, own);
+        // Limit kinds are in the order in which the kernel checks them.
         (!is_full, limit.full.is_none(), is_foreign, Reverse(percent), limit.kind)
     });
 }
@@ -151,8 +140,7 @@ mod tests {
         Pid::new(raw).unwrap()
     }
 
-    /// Calls [`main_process`] for a limit. Each process is a PID, a parent and a start time.
-    /// `largest` is the PID and the number of tasks of the largest consumer.
+    /// Calls [`main_process`] for processes given as PID, parent and start time.
     fn main_of(processes: &[[u32; 3]], largest: (u32, u64), own: Option<u32>) -> Option<u32> {
         let mut all = vec![process(&[1], Some(10))];
         all.extend(processes.iter().map(|&[raw, parent, start]| Process {
@@ -173,15 +161,14 @@ mod tests {
 
     #[test]
     fn the_main_process_starts_most_of_the_others() {
-        // Shell 30 started processes 5 and 6 after the PIDs wrapped around. Process 4 is an orphan.
+        // Shell 30 started processes 5 and 6 after the PIDs wrapped around.
         let shell = [[4, 1, 1], [5, 30, 20], [6, 30, 21], [30, 20, 10]];
         assert_eq!(main_of(&shell, (30, 3), None), Some(30));
         assert_eq!(main_of(&shell, (4, 1), None), Some(30));
         assert_eq!(main_of(&[[4, 1, 1], [5, 30, 20], [30, 20, 10]], (4, 2), None), Some(4));
-        // PID 30 is now pidns: the shell ran `exec pidns`.
+        // The shell (process 30) has run `exec pidns`.
         assert_eq!(main_of(&shell, (30, 3), Some(30)), None);
-        // Each process has at most one child. Process 30 is the oldest, and an ancestor of the
-        // others.
+        // Process 30 is the oldest process, and an ancestor of the others.
         let chain = [[30, 20, 10], [6, 30, 11], [5, 6, 12]];
         assert_eq!(main_of(&chain, (7, 1), None), Some(30));
         assert_eq!(main_of(&[[4, 1, 1], [30, 20, 10]], (4, 1), None), Some(30));

@@ -1,17 +1,18 @@
-//! Finds the processes that ran only because a snapshot was taken. A comparison ignores them.
+//! Finds the processes that ran only because a snapshot was taken.
 
 use std::collections::BTreeSet;
 
 use crate::graph::PidGraph;
 use crate::model::{Holder, NamespaceId, Observer, Pid, Process, Snapshot};
 
-/// Removes the pidns process that took a snapshot, and the limits that apply only to it. Unless
-/// `kernel_threads` is set, also removes kernel threads, because they come and go at any time.
+/// Removes the pidns process that took a snapshot, and kernel threads unless requested.
 pub fn leave_out_observer(snapshot: &mut Snapshot, kernel_threads: bool) {
     let observer = snapshot.observer.as_ref();
     let is_observer = |it: &Process| observer.is_some_and(|observer| is_same(observer, it));
     let own = snapshot.processes.iter().find(|it| is_observer(it)).map(|it| it.pid);
+    // Kernel threads come and go at any time, so a comparison ignores them by default.
     snapshot.processes.retain(|it| Some(it.pid) != own && (kernel_threads || !it.kernel_thread));
+    // Remove the limits that apply only to pidns.
     if let (Some(own), Some(limits)) = (own, &mut snapshot.limits) {
         limits.retain_mut(|limit| {
             let applied = limit.pids.len();
@@ -21,12 +22,9 @@ pub fn leave_out_observer(snapshot: &mut Snapshot, kernel_threads: bool) {
     }
 }
 
-/// Empties the lists of processes that ran only because the snapshot was taken. A comparison
-/// ignores the processes in these lists.
+/// Empties the lists of processes that a comparison ignores.
 ///
-/// Use this function if one pidns process takes both snapshots. The lists may then contain
-/// unrelated processes. After `pidns watch &`, for example, they may contain a later command of the
-/// shell.
+/// If one pidns process takes both snapshots, the lists can contain a later command of its shell.
 #[must_use]
 pub fn without_attendants(mut snapshot: Snapshot) -> Snapshot {
     if let Some(observer) = &mut snapshot.observer {
@@ -41,33 +39,26 @@ fn is_same(observer: &Observer, process: &Process) -> bool {
     observer.pid == process.pid && starts.is_none_or(|(one, other)| one == other)
 }
 
-/// Returns the attendants of a snapshot: the processes that ran only because the snapshot was
-/// taken. Examples are pidns itself, the other commands of its pipeline, and the shell of the CI
-/// step.
+/// Returns the processes that ran only because the snapshot was taken, such as pidns itself.
 ///
-/// `is_alone` returns `true` for a process that is not in the other snapshot of the comparison. A
-/// process in both snapshots, such as the CI agent, is not an attendant.
-///
-/// A CI agent such as Jenkins can run a heartbeat during a step: a subshell that starts a new
-/// `sleep` every few seconds. If the shell of the step is not in the other snapshot, all heartbeat
-/// processes are attendants. Otherwise, only the children of a heartbeat process in both snapshots
-/// are attendants.
+/// `is_alone` returns `true` for a process that is not in the other snapshot.
 pub fn attendants(snapshot: &Snapshot, is_alone: impl Fn(Pid) -> bool) -> BTreeSet<Pid> {
     let Some(observer) = &snapshot.observer else { return BTreeSet::new() };
     let is_new_step = observer.step.is_some_and(&is_alone);
+    // The heartbeat of a CI step is a subshell that starts a new `sleep` every few seconds.
     let is_old_heartbeat = |pid| observer.companions.contains(&pid) && !is_alone(pid);
     let parent = |pid| snapshot.processes.iter().find(|it| it.pid == pid)?.ppid;
+    // If both snapshots have the step, the children of an old heartbeat are attendants.
     let is_attendant = |&&pid: &&Pid| is_new_step || parent(pid).is_some_and(is_old_heartbeat);
     let companions = observer.companions.iter().filter(is_attendant);
     let own_pid_is_reused = snapshot.processes.iter().any(|it| it.pid == observer.pid);
     let own = (!own_pid_is_reused).then_some(observer.pid);
     let others = observer.attendants.iter().chain(companions).copied();
+    // A process in both snapshots, such as the CI agent, is not an attendant.
     others.filter(|&pid| is_alone(pid)).chain(own).collect()
 }
 
-/// Returns the namespaces whose users all satisfy `is_user`. The users of a namespace are its
-/// running members. If there are none, its users are its holders. The users of descendant
-/// namespaces must satisfy `is_user`, too.
+/// Returns the namespaces whose users all satisfy `is_user`.
 pub fn namespaces_used_only_by(
     graph: &PidGraph,
     is_user: impl Fn(Pid) -> bool,
@@ -80,12 +71,14 @@ pub fn namespaces_used_only_by(
         let running = members.into_iter().filter(|it| !it.is_unreaped()).map(|it| it.pid);
         let running: Vec<Pid> = running.chain(namespace.init).collect();
         let children = graph.children(namespace);
+        // Without running members, the holders are the users of the namespace.
         let is_used_by_these = if running.is_empty() {
             let is_held = !namespace.holders.is_empty() || !children.is_empty();
             is_held && namespace.holders.iter().all(|it| Holder::pid(it).is_some_and(&is_user))
         } else {
             has_all_members && running.iter().all(|&pid| is_user(pid))
         };
+        // The processes in descendant namespaces are users, too.
         if is_used_by_these && children.iter().all(|it| found.contains(&it.id)) {
             found.insert(namespace.id);
         }
@@ -103,8 +96,7 @@ mod tests {
         Pid::new(raw).unwrap()
     }
 
-    /// Returns a snapshot that pidns (process 8) took in a CI step. Process 3 is the heartbeat of
-    /// the step: a background subshell.
+    /// Returns a snapshot that pidns (process 8) took in a CI step with heartbeat process 3.
     fn host() -> Snapshot {
         let mut processes: Vec<_> = [1, 7, 8, 9].map(|it| process(&[it], Some(10))).into();
         for process in &mut processes {
@@ -197,8 +189,7 @@ mod tests {
         let raw = |pids: BTreeSet<Pid>| pids.into_iter().map(Pid::as_u32).collect::<Vec<_>>();
         assert_eq!(raw(attendants(&host(), |it| it != pid(1))), [3, 4]);
         assert_eq!(raw(attendants(&host(), |it| it == pid(3))), [0; 0], "the step is old");
-        // Process 3 is the heartbeat of the CI step: a background subshell. Process 3 is in both
-        // snapshots, and has started process 10.
+        // The heartbeat (process 3) is in both snapshots, and has started process 10.
         let mut host = host();
         host.processes.push(Process { ppid: Some(pid(3)), ..process(&[10], Some(10)) });
         host.observer.as_mut().unwrap().companions.push(pid(10));

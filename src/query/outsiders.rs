@@ -1,7 +1,7 @@
-//! Finds the processes that `pidns run --kill` kills although they do not descend from the command.
+//! Finds the processes from outside the command that `pidns run --kill` kills as well.
 //!
-//! If pidns kills the init of a PID namespace, the kernel also kills all other members. Some of
-//! them may have entered the namespace from outside, for example through nsenter(1).
+//! The kernel kills all members of a PID namespace together with its init. A member can come from
+//! outside, for example through nsenter(1).
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -18,8 +18,7 @@ pub struct Outsiders {
 }
 
 impl Outsiders {
-    /// Finds the outsiders in a snapshot: processes that do not descend from pidns, but that share
-    /// a PID namespace with an init that does. `pids` are the descendants of pidns.
+    /// Finds the outsiders in a snapshot, given the descendants of pidns (`pids`).
     pub(super) fn of(snapshot: &Snapshot, pids: &HashSet<Pid>) -> Self {
         let mut this = Self::default();
         let inits = snapshot.namespaces.iter().filter_map(|it| Some((it.id, it.init?)));
@@ -42,18 +41,17 @@ impl Outsiders {
         this
     }
 
-    /// Updates the processes from a later snapshot. If a process ended before its inits, removes
-    /// it, because the kernel did not kill it together with an init.
+    /// Updates the processes from a later snapshot.
     pub(super) fn update(&mut self, later: &Snapshot, pids: &HashSet<Pid>) {
         let now = Self::of(later, pids);
         let living: HashSet<Pid> = later.processes.iter().map(|it| it.pid).collect();
+        // A process that ended before its inits was not killed together with them.
         self.found.retain(|_, (_, inits)| !inits.is_subset(&living));
         self.found.extend(now.found);
         self.parents.extend(now.parents);
     }
 
-    /// Returns the processes that the kernel killed together with an init, and the parents of all
-    /// processes in this record.
+    /// Returns the processes that the kernel killed with an init, and all recorded parents.
     pub(super) fn killed(self, killed: &Killed) -> (Vec<Process>, Vec<Process>) {
         let is_killed = |init: &Pid| {
             let is_signalled = killed.sigterm.contains(init) || killed.sigkill.contains(init);

@@ -6,8 +6,7 @@ use std::str::FromStr;
 
 use crate::model::Process;
 
-/// A pattern for process names. `*`, `?`, `[a-z]` and `[!a-z]` work as in the shell. A backslash
-/// has no special meaning. `[*]` matches a literal `*`.
+/// A shell pattern for names, in which `[*]` matches `*` and a backslash is literal.
 #[derive(Clone, Debug)]
 pub struct Glob {
     text: String,

@@ -1,4 +1,4 @@
-//! Applies a policy: rules that deny, warn about, or allow findings.
+//! Applies the rules that deny, warn about, or allow findings.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,8 +10,7 @@ use crate::model::{
     CheckCode, EnvPattern, Namespace, NamespaceRef, Pid, Process, Subject, Verdict,
 };
 
-/// A rule that selects findings by their check code. `CODE` matches all findings with this code.
-/// `CODE:KEY=VALUE` matches only those in the scope `KEY=VALUE`.
+/// A rule for all findings with a check code, or for those in a scope (`CODE:KEY=VALUE`).
 #[derive(Clone, Debug)]
 pub struct Rule {
     code: CheckCode,
@@ -190,17 +189,11 @@ fn owns(user: &User, namespace: &Namespace, init: Option<&Process>) -> bool {
         })
 }
 
-/// An ordered set of rules. If several rules match a finding, the order of precedence is:
-///
-/// 1. A rule with a scope takes precedence over a rule without a scope.
-/// 2. A rule in a later list takes precedence over a rule in an earlier list.
-/// 3. Allow takes precedence over warn, and warn over deny.
-///
-/// If no rule matches, the finding's code has a default verdict.
+/// Lists of rules that decide the verdict on each finding.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     lists: Vec<Vec<(Verdict, Rule)>>,
-    /// Minimum usage, in percent, of a limit that is reported. `None` for the default.
+    /// Minimum usage of a reported limit in percent, or `None` for the default.
     pub warn_at: Option<u64>,
 }
 
@@ -208,8 +201,7 @@ pub struct Policy {
 pub(super) const WARN_AT: u64 = 90;
 
 impl Policy {
-    /// Creates a policy that denies the findings that match one of these rules. All other findings
-    /// are allowed.
+    /// Creates a policy that denies the findings of these rules, and allows all others.
     #[must_use]
     pub fn only(rules: Vec<Rule>) -> Self {
         let allow = CheckCode::ALL.iter().map(|code| {
@@ -232,8 +224,7 @@ impl Policy {
         self.scopes().any(needs)
     }
 
-    /// Returns `true` if the user asked for a check of limits (a rule that denies `task-limit`, or
-    /// `--warn-at`).
+    /// Returns `true` if the user asked for a check of limits (by a rule or `--warn-at`).
     #[must_use]
     pub fn asks_for_limits(&self) -> bool {
         let denies = |(verdict, rule): &(Verdict, Rule)| {
@@ -257,15 +248,18 @@ impl Policy {
     /// Returns the verdict on a finding.
     pub(super) fn verdict(&self, graph: &PidGraph, code: CheckCode, subject: Subject) -> Verdict {
         let best = |is_scoped: bool| {
+            // A later list takes precedence over an earlier list.
             self.lists.iter().rev().find_map(|rules| {
                 let matches = |rule: &Rule| {
                     rule.code == code
                         && rule.scope.is_some() == is_scoped
                         && rule.scope.as_ref().is_none_or(|scope| scope.contains(graph, subject))
                 };
+                // Allow takes precedence over warn, and warn over deny.
                 rules.iter().filter(|(_, rule)| matches(rule)).map(|(verdict, _)| *verdict).max()
             })
         };
+        // A rule with a scope takes precedence over a rule without a scope.
         best(true).or_else(|| best(false)).unwrap_or(code.default_verdict())
     }
 }

@@ -6,7 +6,7 @@ use crate::model::{NamespaceId, NamespaceRef, NotFound};
 /// Returns the ID of the namespace that the user specified.
 ///
 /// # Errors
-/// Fails if the namespace or process does not exist, or if the process's namespace is ambiguous.
+/// Fails if nothing matches, or if the process's namespace is ambiguous.
 pub fn resolve(graph: &PidGraph, namespace: NamespaceRef) -> Result<NamespaceId, NotFound> {
     match namespace {
         NamespaceRef::Id(id) => {

@@ -17,12 +17,11 @@ use crate::model::{
 pub struct RunScope {
     /// The pidns process, which adopts orphaned descendants of the command.
     pub reaper: Pid,
-    /// The processes in the command's cgroup. All of them are leftovers. Empty without `--cgroup`.
+    /// The processes in the command's cgroup, which are all leftovers.
     pub members: BTreeSet<Pid>,
     /// The PID namespaces that were bind-mounted before the command started.
     pub mounted: MountedNamespaces,
-    /// Zombies that pidns cannot reap, and that still exist shortly after the scan. Other zombies
-    /// do not count as leftovers.
+    /// The zombies that pidns cannot reap, and that still exist shortly after the scan.
     pub unreaped: BTreeSet<Pid>,
 }
 
@@ -48,8 +47,7 @@ pub struct RunReport {
     pub ended: Ended,
     /// Maximum time to wait for leftover processes to end.
     pub grace: Duration,
-    /// Time that pidns waited for leftover processes to end. A signal can end the wait before
-    /// `grace` has passed.
+    /// Time that pidns waited for leftover processes to end, which a signal can shorten.
     pub waited: Duration,
     /// The codes that make `pidns run` fail.
     pub denied: BTreeSet<CheckCode>,
@@ -59,13 +57,12 @@ pub struct RunReport {
     pub uptime: Duration,
     /// Facts about the live host, for use in the advice.
     pub live: LiveFacts,
-    /// The result of `--kill`. `None` without `--kill`, or if no process was killed.
+    /// The result of `--kill`, or `None` if no process was killed.
     pub killed: Option<Killed>,
 }
 
 impl RunReport {
-    /// Returns the findings about all leftovers. A dead or nascent namespace has two findings: as a
-    /// leftover, and about its state.
+    /// Returns the findings about all leftovers.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
         self.leftovers.as_ref().map(|left| left.findings(&self.denied)).unwrap_or_default()
@@ -86,7 +83,7 @@ impl RunReport {
 }
 
 impl Leftovers {
-    /// Finds what the command left behind. `snapshot` must be newer than the end of the command.
+    /// Finds the leftovers in `snapshot`, which must be newer than the end of the command.
     #[must_use]
     pub fn of(mut snapshot: Snapshot, scope: &RunScope) -> Self {
         snapshot.processes.retain(|it| !it.is_unreaped() || scope.unreaped.contains(&it.pid));
@@ -139,8 +136,7 @@ impl Leftovers {
         self.graph.processes().iter().filter(is_root).collect()
     }
 
-    /// Returns the findings about all leftovers. A dead or nascent namespace has two findings: as a
-    /// leftover, and about its state.
+    /// Returns the findings about all leftovers.
     #[must_use]
     pub fn findings(&self, denied: &BTreeSet<CheckCode>) -> Vec<Finding> {
         let finding = |code, subject| {
@@ -159,6 +155,7 @@ impl Leftovers {
         for namespace in self.made() {
             let mut find = |code| findings.push(finding(code, Subject::Namespace(namespace.id)));
             find(CheckCode::LeftoverNamespace);
+            // A dead or nascent namespace has a second finding, about its state.
             match namespace.state {
                 NamespaceState::Dead => find(CheckCode::DeadNamespace),
                 NamespaceState::Nascent => find(CheckCode::NascentNamespace),
@@ -168,14 +165,12 @@ impl Leftovers {
         findings
     }
 
-    /// Updates the processes that the kernel will kill together with a leftover init. `later` is a
-    /// snapshot from right before the kill.
+    /// Updates the outsiders from a snapshot right before the kill (`later`).
     pub fn update_outsiders(&mut self, later: &Snapshot, scope: &RunScope) {
         self.outsiders.update(later, &descendants(&later.processes, scope));
     }
 
-    /// Adds the processes that the kernel killed together with the init of their PID namespace,
-    /// although they do not descend from the command.
+    /// Adds the outsiders that the kernel killed together with an init.
     pub fn add_killed_outsiders(&mut self, killed: &mut Killed) {
         let (processes, parents) = mem::take(&mut self.outsiders).killed(killed);
         killed.outsiders = processes.iter().map(|it| it.pid).collect();
@@ -189,8 +184,7 @@ impl Leftovers {
     }
 }
 
-/// Sets the `member_count` of each namespace. Must be called while the snapshot still contains all
-/// processes.
+/// Sets the `member_count` of each namespace of a snapshot that is not yet filtered.
 fn count_members(snapshot: &mut Snapshot) {
     let mut counts: HashMap<_, usize> = HashMap::new();
     for id in snapshot.processes.iter().filter_map(|process| process.namespace) {
@@ -229,21 +223,7 @@ fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
     descendants
 }
 
-/// Returns the namespaces that the command created and that still exist, and their ancestors up to
-/// the namespace of pidns (excluded).
-///
-/// A namespace with an init was created by the command if its init descends from pidns. Other
-/// members do not matter, because a process can enter an existing namespace.
-///
-/// A namespace without an init counts as older than the command in these cases:
-///
-/// - pidns has inherited a descriptor of the namespace.
-/// - The namespace was bind-mounted before the command started, and is still mounted.
-///
-/// Otherwise, a namespace without an init counts as created by the command in these cases:
-///
-/// - A descendant of pidns is a member or keeps the namespace alive.
-/// - The namespace was bind-mounted while the command ran.
+/// Returns the remaining namespaces that the command created, and their ancestors.
 fn made_namespaces(
     snapshot: &Snapshot,
     pids: &HashSet<Pid>,
@@ -251,8 +231,7 @@ fn made_namespaces(
 ) -> BTreeSet<NamespaceId> {
     let is_held_by_descendant =
         |holder: &Holder| holder.pid().is_some_and(|pid| pids.contains(&pid));
-    // Returns `Some(true)` for a mount that is older than the command, and `Some(false)` for a
-    // newer mount. Returns `None` for other holders, and for mounts in another mount namespace.
+    // Returns `None` unless `holder` is a mount in the mount namespace of pidns.
     let is_old_mount = |namespace: &Namespace, holder: &Holder| match holder {
         Holder::Mount { path, mount_namespace } => {
             let is_own = Some(*mount_namespace) == scope.mounted.mount_namespace;
@@ -266,6 +245,7 @@ fn made_namespaces(
         holder.pid() == Some(scope.reaper) || is_old_mount(namespace, holder) == Some(true)
     };
     let is_older = |namespace: &Namespace| match namespace.init {
+        // Members other than the init may have entered an older namespace.
         Some(init) => !pids.contains(&init),
         None => namespace.holders.iter().any(|it| shows_age(namespace, it)),
     };
@@ -294,6 +274,7 @@ fn made_namespaces(
     let mut made = BTreeSet::new();
     for namespace in snapshot.namespaces.iter().filter(is_made) {
         if home.is_some_and(|home| lineage.is_within(namespace.id, home)) {
+            // Include the ancestors up to the namespace of pidns (excluded).
             let ancestors = lineage.climb(namespace.id).take_while(|&id| !is_outside(id));
             made.extend(ancestors.filter(|id| !older.contains(id)));
         }
@@ -395,17 +376,16 @@ mod tests {
         let mut namespaces: Vec<_> =
             [20, 30, 40, 50, 60, 70].map(|it| namespace(it, Some(10))).into();
         namespaces.push(namespace(10, None));
+        // The command created namespace 80 as a child of namespace 70.
         namespaces.push(namespace(80, Some(70)));
         let mount = |path: &str| Holder::Mount { path: path.to_owned(), mount_namespace: 99 };
-        // Namespace 40 was mounted before the command started, and namespace 50 by the command. A
-        // leftover process keeps namespace 60 alive. The command created namespace 80, whose parent
-        // is 70.
         let held_by = |raw| Holder::Fd { pid: pid(raw), comm: None, fd: 3 };
-        // Namespace 90 was mounted before the command started, and pidns has inherited a descriptor
-        // of namespace 100.
+        // Namespaces 90 and 100 are older than the command.
         namespaces.extend([90, 100].map(|it| namespace(it, Some(10))));
         namespaces[8].holders = vec![mount("/run/older"), held_by(8)];
+        // Process 5 (pidns) has inherited a descriptor of namespace 100.
         namespaces[9].holders = vec![held_by(5), held_by(8)];
+        // The command mounted namespace 50, but not namespace 40.
         namespaces[2].holders = vec![mount("/run/before")];
         namespaces[3].holders = vec![mount("/run/new")];
         namespaces[4].holders = vec![held_by(8)];

@@ -1,6 +1,4 @@
-//! Filters a graph. The result is also a graph, so all output formats can show it.
-//!
-//! The ancestors of selected namespaces are part of the result, but without their members.
+//! Filters a graph into a smaller graph, which all output formats can show.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -15,29 +13,27 @@ use crate::model::{
     NamespaceState, NotFound, Pid, Process,
 };
 
-/// A filter for processes and namespaces. A selected process or namespace meets all conditions.
+/// A filter for the processes and namespaces that meet all its conditions.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// The selected processes. Their namespaces are selected as well, and so are the dead and
-    /// nascent namespaces that they keep alive.
+    /// The selected processes. The result also contains their namespaces, and the dead or nascent
+    /// namespaces that they keep alive.
     pub pids: BTreeSet<Pid>,
-    /// `true` if the descendants of each process in `pids`, and its ancestors in its own namespace,
-    /// are selected as well.
+    /// `true` to select the descendants, and the ancestors in the same namespace, of `pids`.
     pub with_family: bool,
     /// Select only this namespace and its descendants.
     pub root: Option<NamespaceRef>,
     /// Maximum depth of selected namespaces, in levels below a root.
     pub depth: Option<usize>,
-    /// Which members of each namespace to show: all, only the init, or none.
+    /// The members of each namespace that are shown.
     pub members: Members,
     /// Select only processes with a matching name.
     pub comm: Option<Glob>,
     /// Select only processes of this user.
     pub user: Option<User>,
-    /// The environment condition that selected processes meet. The scan must have evaluated it.
+    /// The environment condition of selected processes, which the scan must have evaluated.
     pub env: Option<EnvPattern>,
-    /// The selected container: its namespaces, their descendants, and its processes in other
-    /// namespaces. A namespace belongs to the container of its init.
+    /// The selected container, with its namespaces, their descendants, and its processes.
     pub container: Option<ContainerPattern>,
     /// Select only namespaces in this state.
     pub state: Option<NamespaceState>,
@@ -77,8 +73,7 @@ impl Selection {
         self.root.is_none() && self.criteria(None).is_empty()
     }
 
-    /// Returns the conditions as they appear in documents. `root` is the ID of the namespace in
-    /// `self.root`.
+    /// Returns the conditions as they appear in documents.
     fn criteria(&self, root: Option<NamespaceId>) -> Vec<Criterion> {
         let root = root.map(|id| id.to_string());
         let members = (self.members != Members::All).then(|| self.members.name().to_owned());
@@ -109,8 +104,7 @@ impl Selection {
         !self.pids.is_empty() || self.comm.is_some() || self.user.is_some() || self.env.is_some()
     }
 
-    /// Returns `true` if the filter has the condition `root`, `depth` or `state`. A process in an
-    /// unknown namespace does not meet these conditions.
+    /// Returns `true` if there is a condition that an unknown namespace cannot meet.
     fn is_by_namespace(&self) -> bool {
         self.root.is_some() || self.depth.is_some() || self.state.is_some()
     }
@@ -122,16 +116,12 @@ impl Selection {
             && self.env.as_ref().is_none_or(|pattern| process.has_environment(pattern))
     }
 
-    /// Returns an error if the pattern of `--container` is ambiguous.
-    ///
-    /// # Errors
-    /// Returns the matching containers and pods.
+    /// Returns the matching containers and pods as an error if `--container` is ambiguous.
     pub fn check_container(&self, graph: &PidGraph) -> Result<(), NotFound> {
         self.container.as_ref().map_or(Ok(()), |pattern| pattern.check(graph))
     }
 
-    /// Returns `true` if a process meets the conditions on namespaces and containers. `position`
-    /// belongs to the process's namespace. `chosen` contains the selected containers.
+    /// Returns `true` if a process meets the conditions on its namespace and container.
     fn takes_position(
         &self,
         process: &Process,
@@ -142,8 +132,7 @@ impl Selection {
             .map_or(process.namespace.is_none() && !self.is_by_namespace(), |position| {
                 position.in_reach
             });
-        // Several containers can share a PID namespace (for example, with `docker run --pid`). So
-        // the process's own container counts as well.
+        // Containers can share a PID namespace (`docker run --pid`), so check the process, too.
         let is_inside = |chosen: &ChosenContainers<'_>| {
             process.other_container().is_some_and(|it| chosen.contains(it))
         };
@@ -154,11 +143,9 @@ impl Selection {
 
 /// Facts about a namespace that determine whether the filter selects it.
 struct Position {
-    /// Number of levels between the selected root and the namespace. Without a selected root,
-    /// counts from the top level. `None` outside the subtree of the selected root.
+    /// Number of levels below the root, or `None` for a namespace outside the selected root.
     depth: Option<usize>,
-    /// `true` if the namespace or one of its ancestors belongs to the selected container. Also
-    /// `true` without a selected container.
+    /// `true` if no container is selected, or if the namespace is within the selected container.
     contained: bool,
     /// `true` if the namespace meets the conditions `root`, `depth` and `state` of the filter.
     in_reach: bool,
@@ -181,14 +168,12 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
     if processes.is_empty() && namespaces.is_empty() {
         return Err(nothing_selected(&graph, selection, root));
     }
-    // Add the processes that keep the selected namespaces alive. The user wants to know why a dead
-    // namespace still exists.
+    // To explain why a dead namespace still exists, add the processes that keep it alive.
     if selection.state.is_some() && !selection.is_by_process() {
         let selected = namespaces.iter().filter_map(|&id| graph.namespace(id));
         processes.extend(selected.flat_map(keepers));
     }
-    // Add the processes that must reap the selected zombies. The user wants to know why a zombie
-    // still exists.
+    // To explain why a zombie still exists, add the process that must reap it.
     if !selection.pids.is_empty() {
         let zombies = processes.iter().filter_map(|&pid| graph.process(pid));
         let reapers = zombies.filter(|it| it.is_unreaped()).filter_map(Process::reaper);
@@ -201,19 +186,18 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
         namespaces.extend(reapers.iter().filter_map(|&pid| graph.process(pid)?.namespace));
         processes.extend(reapers);
     }
-    // Add the dead and nascent namespaces that the selected processes keep alive. A dead namespace
-    // may explain why a process cannot fork.
+    // Add the non-live namespaces that the processes keep alive, which can make fork(2) fail.
     if !selection.pids.is_empty() || selection.env.is_some() {
         namespaces.extend(kept_namespaces(&graph, &positions, &processes));
     }
+    // The ancestors of selected namespaces are shown without their members.
     add_ancestors(&graph, &mut namespaces, |parent| {
         positions.get(&parent).is_some_and(|position| position.depth.is_some())
     });
     Ok(retain(graph, selection, root, &namespaces, &processes))
 }
 
-/// Returns the selected part of a graph. If nothing is selected, returns an empty graph and the
-/// reason.
+/// Returns the selected part of a graph, or an empty graph and the error of [`select`].
 #[must_use]
 pub fn part(graph: PidGraph, selection: &Selection) -> (PidGraph, Option<NotFound>) {
     let mut empty = graph.snapshot().without_lists();
@@ -228,8 +212,7 @@ pub fn part(graph: PidGraph, selection: &Selection) -> (PidGraph, Option<NotFoun
     }
 }
 
-/// Returns a copy of `selection`. If `with_family` is set, the copy also contains the descendants
-/// of each selected process, and its ancestors in its own namespace.
+/// Returns `selection` with the relatives of its processes, if `with_family` is set.
 fn family(graph: &PidGraph, selection: &Selection) -> Selection {
     if !selection.with_family {
         return selection.clone();
@@ -266,8 +249,7 @@ fn selected_processes(
     graph.processes().iter().filter(is_selected).map(|process| process.pid).collect()
 }
 
-/// Returns the namespaces of the selected processes. Without conditions on processes, also returns
-/// the other namespaces that meet the conditions on namespaces.
+/// Returns the namespaces that are selected or contain a selected process.
 fn selected_namespaces(
     graph: &PidGraph,
     selection: &Selection,
@@ -276,6 +258,7 @@ fn selected_namespaces(
 ) -> HashSet<NamespaceId> {
     let mut namespaces: HashSet<NamespaceId> =
         processes.iter().filter_map(|&pid| graph.process(pid)?.namespace).collect();
+    // Without conditions on processes, a namespace needs no selected member.
     if !selection.is_by_process() {
         let selected =
             positions.iter().filter(|(_, position)| position.in_reach && position.contained);
@@ -284,13 +267,13 @@ fn selected_namespaces(
     namespaces
 }
 
-/// Returns the error for a filter that selects nothing. If a single PID was selected and does not
-/// exist, the error names it.
+/// Returns the error for a filter that selects nothing.
 fn nothing_selected(
     graph: &PidGraph,
     selection: &Selection,
     root: Option<NamespaceId>,
 ) -> NotFound {
+    // The error names a single selected process that does not exist.
     let only_pid = selection.pids.first().filter(|_| selection.pids.len() == 1);
     match only_pid {
         Some(&pid) if graph.process(pid).is_none() => NotFound::Process { pid, namespace: None },
@@ -298,8 +281,7 @@ fn nothing_selected(
     }
 }
 
-/// Returns the namespaces that `processes` keep alive. Leaves out live namespaces, and namespaces
-/// that do not meet the conditions `root`, `depth` and `state`.
+/// Returns the namespaces that `processes` keep alive, unless they are live or filtered out.
 fn kept_namespaces(
     graph: &PidGraph,
     positions: &HashMap<NamespaceId, Position>,
@@ -313,8 +295,7 @@ fn kept_namespaces(
     graph.snapshot().namespaces.iter().filter(is_kept).map(|namespace| namespace.id).collect()
 }
 
-/// Adds the ancestors of each namespace in `namespaces`, up to the first one for which
-/// `is_in_reach` returns `false` (excluded).
+/// Adds the ancestors of each namespace while `is_in_reach` returns `true`.
 fn add_ancestors(
     graph: &PidGraph,
     namespaces: &mut HashSet<NamespaceId>,
@@ -328,8 +309,7 @@ fn add_ancestors(
     }
 }
 
-/// Returns the part of a graph with these namespaces and processes, the processes' namespaces, and
-/// the ancestors of all these namespaces.
+/// Returns these namespaces and processes of a graph, with all ancestor namespaces.
 pub fn branches(
     graph: PidGraph,
     mut namespaces: HashSet<NamespaceId>,
@@ -367,8 +347,7 @@ fn positions(
     positions
 }
 
-/// Returns the processes that keep a namespace alive: its holders, and the processes that block its
-/// terminated init. For a blocking zombie, also returns its parent or tracer.
+/// Returns the processes that keep a namespace alive, as holders or as blockers of its init.
 pub fn keepers(namespace: &Namespace) -> impl Iterator<Item = Pid> {
     let live = namespace.state == NamespaceState::Live;
     let holders = namespace.holders.iter().filter_map(move |holder| match holder {
@@ -377,12 +356,12 @@ pub fn keepers(namespace: &Namespace) -> impl Iterator<Item = Pid> {
         Holder::Mount { .. } => None,
     });
     let blockers = namespace.blocked_by.iter();
+    // A blocking zombie stays until its parent or tracer reaps it.
     let blockers = blockers.flat_map(|blocker| blocker.reaper.into_iter().chain([blocker.pid]));
     holders.chain(blockers)
 }
 
-/// Keeps only these namespaces and processes in a graph. If the namespace of a process is removed,
-/// the process is removed as well.
+/// Removes all namespaces and processes that are not in these sets.
 fn retain(
     graph: PidGraph,
     selection: &Selection,
@@ -436,8 +415,7 @@ fn retain(
     part
 }
 
-/// Returns the removed processes that are ancestors or tracers of remaining processes. The output
-/// names them, or needs them to draw process trees.
+/// Returns the removed ancestors and tracers of remaining processes, for the output.
 fn relatives(graph: &PidGraph, is_shown: impl Fn(&Process) -> bool) -> Vec<Process> {
     let shown = graph.processes().iter().filter(|it| is_shown(it));
     let mut todo: Vec<Pid> = shown.flat_map(|it| [it.ppid, it.tracer()]).flatten().collect();
@@ -462,8 +440,7 @@ mod tests {
 
     const CONTAINER: NamespaceId = NamespaceId::Inode(4_026_532_179);
 
-    /// Applies a selection to the test snapshot `farm()`. Returns the PIDs in each namespace,
-    /// outermost namespace first.
+    /// Applies a selection to `farm()`, and returns the PIDs in each namespace.
     fn left(selection: &Selection) -> Vec<(u64, Vec<u32>)> {
         let graph = select(PidGraph::new(farm()), selection).unwrap();
         let tree = graph.tree();
