@@ -68,7 +68,7 @@ pub fn write(graph: &PidGraph, style: Style, out: &mut dyn Write) -> io::Result<
 struct Hierarchy<'a, 'o> {
     describe: Describe<'a>,
     folding: &'o Folding<'a>,
-    /// The member rows of each namespace that has not been drawn yet, in the nested style.
+    /// Member rows of the namespaces that are not drawn yet, in the nested style.
     rows: HashMap<NamespaceId, Vec<TreeRow<'a>>>,
     graph: &'a PidGraph,
     style: Style,
@@ -77,7 +77,7 @@ struct Hierarchy<'a, 'o> {
 }
 
 impl<'a> Hierarchy<'a, '_> {
-    /// Draws a namespace, or several namespaces folded into one line, and everything below them.
+    /// Draws one namespace, or a line of folded namespaces, and all lines below.
     fn namespaces(
         &mut self,
         siblings: &Siblings<'a>,

@@ -23,10 +23,10 @@ const ASCII: Glyphs = Glyphs { inner: "|- ", last: "`- ", bar: "|" };
 /// Width of a branch, and maximum indentation per level, in columns.
 const BRANCH: usize = 3;
 
-/// Minimum number of columns for the text of a line, even if the line is deeply indented.
+/// Minimum number of columns for text, even on a deeply indented line.
 const LEAST: usize = 20;
 
-/// Width in columns for which the indentation is computed if text does not wrap.
+/// Width in columns that determines the indentation if text does not wrap.
 const NOMINAL_WIDTH: usize = 80;
 
 /// The kind of branch in front of a line of the tree.
@@ -41,7 +41,7 @@ pub enum Branch {
 }
 
 impl Branch {
-    /// Returns the kind of branch for a line with this number of later siblings.
+    /// Returns the branch of a line that has this number of later siblings.
     pub fn before(siblings: usize) -> Self {
         if siblings == 0 { Self::Last } else { Self::Inner }
     }
@@ -63,7 +63,7 @@ impl Place {
     }
 }
 
-/// A character at the start of a line, before the branch, such as `+` for a new process.
+/// A character before the branch of a line, such as `+` for a new process.
 #[derive(Clone, Copy)]
 pub struct Mark {
     pub sign: char,
@@ -71,7 +71,7 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// Returns the mark for a line about a change, or a space if nothing changed.
+    /// Returns the mark for a change, or a space if nothing changed.
     pub fn of_change(happened: Option<Happened>, style: Style) -> Self {
         let color = match happened.filter(|_| style.color) {
             None => anstyle::Style::new(),
@@ -84,7 +84,7 @@ impl Mark {
 /// One line of a tree that [`draw`] writes.
 pub struct TreeLine {
     pub place: Place,
-    /// `true` if the line has child lines, so that a vertical bar leads to them.
+    /// `true` if a vertical bar leads from the line to child lines.
     pub has_children: bool,
     pub mark: Option<Mark>,
     pub line: Line,
@@ -250,8 +250,7 @@ impl<'o> TreeDrawer<'o> {
             let fits = fits.strip_suffix(' ').unwrap_or(fits);
             write!(self.out, "{style}{fits}{style:#}\n{start}")?;
             (rest, column) = (more, start.width());
-            // No line may begin with `::`, because GitHub would execute it as a command in the log
-            // of a CI job.
+            // A line that begins with `::` would be a command in the log of a GitHub CI job.
             if let Some(colon) = more.trim_start().strip_prefix("::") {
                 write!(self.out, "{style}:\\x3a{style:#}")?;
                 (rest, column) = (colon, column + ":\\x3a".len());
