@@ -51,11 +51,11 @@ pub enum Error {
         /// The reason why the process or namespace may exist although it was not found.
         caveat: Option<Caveat>,
     },
-    /// No process has this PID, but some processes have it in their own PID namespaces.
+    /// No process has this PID, except in inner PID namespaces.
     PidElsewhere {
         /// The PID.
         pid: Pid,
-        /// A sentence that names the processes with this PID in their own PID namespaces.
+        /// A sentence that names the processes with this PID in their own namespaces.
         elsewhere: String,
     },
     /// The output could not be written.
@@ -81,8 +81,7 @@ pub enum Error {
         /// The underlying I/O error.
         source: io::Error,
     },
-    /// A cgroup for a command could not be created, because there is no visible cgroup v2
-    /// hierarchy.
+    /// No cgroup for a command could be created, because cgroup version 2 is not visible.
     NoCgroup,
     /// A command could not be executed.
     Exec {

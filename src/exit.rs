@@ -15,7 +15,7 @@ pub enum Exit {
     Incomplete,
     /// The exit status of the command of `pidns run`, as a shell reports it in `$?`.
     Command(u8),
-    /// The command of `pidns run` succeeded, but left something behind that `--deny` forbids.
+    /// Success of the command of `pidns run`, with leftovers that `--deny` forbids.
     LeftDenied,
     /// A failure of `pidns run` itself, with the exit status that env(1) uses.
     RunTrouble,

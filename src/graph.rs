@@ -61,8 +61,7 @@ impl PidGraph {
                 this.graph.add_edge(parent, NodeIndex::new(index), ());
             }
         }
-        // Reuse the last lookups, because successive processes often have the same namespace and
-        // parent.
+        // Successive processes often have the same namespace and parent.
         let (mut namespace, mut parent) = ((None, None), (None, None));
         for index in 0..processes {
             let Process { namespace: id, ppid, .. } = this.snapshot.processes[index];
