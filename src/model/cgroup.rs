@@ -114,7 +114,7 @@ const RUNTIMES: [(&str, PathFormat, IdFormat); 23] = [
     ("garden", Below(&["garden"]), IdFormat::Name),
 ];
 
-/// Name of containerd's shim, the parent of each process that containerd starts in a container.
+/// Name of containerd's shim, the parent of each process started in a container.
 pub const SHIM: &str = "containerd-shim";
 
 /// Name of conmon, the parent of each process that podman or CRI-O starts in a container.
@@ -256,7 +256,7 @@ fn nameless<'a>(path: &[u8], name: &'a [u8]) -> Option<(&'static str, &'a [u8])>
     }
     let scope = name.strip_suffix(b".scope").and_then(|scope| {
         let dash = scope.iter().rposition(|&byte| byte == b'-')?;
-        // A scope such as `crio-conmon-ID` contains the monitor of a container.
+        // `crio-conmon-ID.scope` contains the monitor of a container.
         let is_monitor = scope[..dash].ends_with(b"conmon");
         (!is_monitor).then_some(&scope[dash + 1..])
     });
@@ -363,7 +363,7 @@ fn pod(segment: &[u8]) -> Option<String> {
     String::from_utf8(uid).ok().filter(|_| is_uid)
 }
 
-/// Returns `true` for a UUID, and for a hash of 32 digits (the UID of a static pod).
+/// Returns `true` for a UUID, or for the 32-digit hash of a static pod.
 fn is_pod_uid(uid: &[u8]) -> bool {
     let digits = uid.iter().filter(|byte| byte.is_ascii_hexdigit()).count();
     digits == 32 && uid.iter().all(|&byte| byte.is_ascii_hexdigit() || byte == b'-')
@@ -735,7 +735,7 @@ mod tests {
             let removed = format!("{place} (deleted)");
             assert_eq!(say(of_cgroups(&hybrid(&[&removed]), None, || true)), "docker ID -");
         }
-        // For these cgroups, `has_terminated` must not be called, because they do not name a unit.
+        // `has_terminated` must not be called for cgroups without a unit.
         let never = || -> bool { panic!("asked") };
         assert_eq!(say(of_cgroups(&hybrid(&["pids=/docker/ID"]), None, never)), "docker ID -");
         assert_eq!(of_cgroups(&hybrid(&[]), None, never), None);
@@ -779,7 +779,7 @@ mod tests {
             (b"0::/a/b (deleted)\n", Some("/a/b")),
             (b"3:pids:/a/b/c\n0::/a\n", Some("/a")),
             (b"3:pids:/a\n2:memory:/a/b\n1:cpu:/c/d\n0::/\n", Some("/a/b")),
-            // A path that names a container or unit is preferred to other paths.
+            // A path with a container or unit takes precedence.
             (b"3:pids:/lxc/web/init.scope\n0::/a/b/c\n", Some("/lxc/web/init.scope")),
             (b"3:pids:/a/b/c\n1:name=systemd:/a/b.scope\n0::/a\n", Some("/a/b.scope")),
             (b"3:pids:/default/web\n1:cpu:/x/y/z\n0::/\n", Some("/default/web")),

@@ -296,8 +296,7 @@ diagnostic_codes! {
         message: "the parents of {} could not be read (ppid is null)",
         advice: Advice::None,
     }
-    /// The start times of processes cannot be read, or cannot be converted to the initial time
-    /// namespace.
+    /// The start times of processes cannot be read or converted to the initial time namespace.
     StartTimeUnreadable {
         name: "start-time-unreadable",
         severity: Severity::Warning,
@@ -317,7 +316,7 @@ diagnostic_codes! {
         message: "cannot read the command lines of {}",
         advice: Advice::None,
     }
-    /// The requested command lines of some processes are truncated, because they are too long.
+    /// The requested command lines of some processes are truncated.
     ArgsCut {
         name: "args-cut",
         severity: Severity::Warning,
@@ -387,7 +386,7 @@ diagnostic_codes! {
         message: "{} cannot be removed",
         advice: Advice::None,
     }
-    /// The children of a living init stay zombies, because the init does not wait for its children.
+    /// A living init does not reap its children, which stay zombies.
     InitDoesNotReap {
         name: "init-does-not-reap",
         severity: Severity::Warning,

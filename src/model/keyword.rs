@@ -1,6 +1,6 @@
-//! Enumerations whose values have a name in documents and on the command line.
+//! Enumerations with names for their values in documents and on the command line.
 
-/// An enumeration whose values have a name in documents and on the command line.
+/// An enumeration with names for its values in documents and on the command line.
 pub trait Keyword: Copy + 'static {
     /// All values, in the order in which help and schemas list them.
     const VALUES: &'static [Self];

@@ -1,5 +1,4 @@
-//! Limits that can make fork(2) or the creation of a PID namespace fail, and the table of their
-//! kinds.
+//! Limits on processes and PID namespaces, and the table of limit kinds.
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -9,7 +8,7 @@ use super::{Container, Keyword, NamespaceId, Pid};
 /// The properties that all limits of one kind have in common.
 struct LimitEntry {
     name: &'static str,
-    /// Name of the error that system calls return when this limit is reached, such as `EAGAIN`.
+    /// Name of the error of system calls at this limit, such as `EAGAIN`.
     error: &'static str,
     meaning: &'static str,
 }
@@ -163,7 +162,7 @@ impl Limit {
     pub fn main_consumer(&self) -> Option<&Consumer> {
         let used = self.used?;
         let is_main =
-            // A single task matters only if the limit counts no other task.
+            // A consumer with one of several tasks is not worth naming.
             |it: &&Consumer| it.tasks.saturating_mul(5) >= used && (it.tasks > 1 || used <= 1);
         self.largest.as_ref().filter(is_main)
     }

@@ -8,12 +8,11 @@ use super::{BindMount, Pid};
 /// Facts about live processes and mounts for advice, empty for a saved document.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LiveFacts {
-    /// The frozen processes, each with the frozen cgroups that contain it.
+    /// The frozen processes, each with its frozen cgroups.
     pub frozen: BTreeMap<Pid, Vec<FrozenCgroup>>,
-    /// Processes that SIGTERM does not terminate, because they ignore it, or are inits without a
-    /// handler.
+    /// Processes that ignore SIGTERM, including inits without a handler.
     pub ignore_sigterm: BTreeSet<Pid>,
-    /// Processes with a terminated leader thread, and with other threads that are all stopped.
+    /// Processes with a terminated leader thread, and with all living threads stopped.
     pub stopped: BTreeMap<Pid, StoppedBy>,
     /// Processes with all living threads in uninterruptible sleep.
     pub uninterruptible: BTreeSet<Pid>,
@@ -23,7 +22,7 @@ pub struct LiveFacts {
     pub ended: BTreeSet<Pid>,
     /// Processes in `ended` that their parent has probably replaced with a new process.
     pub restarted: BTreeSet<Pid>,
-    /// For each process with threads in uninterruptible sleep, the TID of one such thread.
+    /// TID of a thread in uninterruptible sleep, for each process that has one.
     pub stuck_threads: BTreeMap<Pid, Pid>,
     /// Processes that nsenter(1) can enter, with `true` for `--preserve-credentials`.
     pub enterable: BTreeMap<Pid, bool>,
@@ -54,8 +53,7 @@ pub struct MountNamespace {
     pub kept_by: MountNamespaceKeeper,
     /// `true` if the kernel may lock mounts in this namespace (`mount_namespaces(7)`).
     pub may_lock_mounts: bool,
-    /// `true` if umount(8) finds no `/proc/self/mountinfo` in the mount namespace, and therefore
-    /// fails.
+    /// `true` if the mount namespace lacks `/proc/self/mountinfo`, which umount(8) needs.
     pub lacks_proc: bool,
 }
 
