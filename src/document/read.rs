@@ -82,7 +82,7 @@ fn read_document(text: &[u8]) -> Result<(model::Snapshot, UnknownWords), Invalid
         into_model::snapshot(document, UnknownWords::default())
     });
     read.map_err(|error| {
-        // An unsupported version explains any other error.
+        // An unsupported version explains every other error, so check the version.
         match parse::<Version>(text) {
             Err(error) => error,
             Ok(Version { schema_version: version }) => match check_version(&version) {

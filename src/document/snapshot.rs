@@ -131,7 +131,7 @@ pub struct Namespace {
     pub state: Word<model::NamespaceState>,
     /// The process with PID 1 in this namespace, or null if it does not exist or is not visible.
     pub init: Option<Pid>,
-    /// The members (processes with this as their own, innermost namespace), sorted by PID.
+    /// The members (processes in this namespace, not in its descendants), sorted by PID.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub members: Vec<Pid>,
     /// Number of members, which can exceed the length of `members` in a filtered document.
@@ -253,7 +253,7 @@ pub struct Diagnostic {
     pub severity: Word<model::Severity>,
     /// Human-readable description (its wording may change at any time).
     pub message: String,
-    /// Name or number of the causing system error (such as EACCES), or null if there was none.
+    /// Name (such as EACCES) or number of the system error, or null if there was none.
     pub errno: Option<Errno>,
     /// The processes that the problem concerns.
     pub pids: Vec<Pid>,

@@ -23,7 +23,7 @@ pub fn check_lists(document: &Document) -> Result<(), Invalid> {
     once("observer.attendants", &observer.attendants)
 }
 
-/// Returns `true` if the document is unfiltered, and must contain all that it refers to.
+/// Returns `true` if the document was not filtered.
 fn is_whole(document: &Document) -> bool {
     document.selected.is_empty()
 }
@@ -59,6 +59,7 @@ pub fn check_namespaces(document: &Document) -> Result<HashMap<NamespaceId, Dept
             return Err(Invalid::at(place, "does not list the namespaces that have it as parent"));
         }
     }
+    // A filter may have removed the namespace of the procfs.
     let absent = document.procfs.namespace.filter(|id| !depths.contains_key(id));
     if let Some(id) = absent.filter(|_| is_whole(document)) {
         return Err(Invalid::at("procfs.namespace", format!("no namespace {id}")));

@@ -63,7 +63,7 @@ pub(in crate::document) struct RecordLine {
     captured_at: Timestamp,
     host: Host,
     record: Word<SnapshotRecordKind>,
-    // Errors for an enum would not contain the path of the invalid value.
+    // Unlike an enum, optional fields keep the path of an invalid value in errors.
     #[serde(default, deserialize_with = "present")]
     snapshot: Option<SnapshotSummary>,
     #[serde(default, deserialize_with = "present")]

@@ -110,7 +110,7 @@ pub(crate) fn required_holder_fields() -> Value {
     ])
 }
 
-/// Requires only the content field that the field `record` names.
+/// Makes the schema require the content field that `record` names.
 pub(crate) fn content_by_kind(record: &mut Schema) {
     let mut rules = Vec::new();
     // A `oneOf` would reject records of unknown kinds.

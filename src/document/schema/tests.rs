@@ -425,7 +425,7 @@ fn violations(visit: &Visit) -> Vec<Value> {
     bad
 }
 
-/// Returns `true` if `one` lacks fields of `other`, all of them optional for the reader.
+/// Returns `true` if `one` lacks only optional fields of `other`.
 fn lacks_optional_fields(one: &Value, other: &Value) -> bool {
     let (Some(one), Some(other)) = (one.as_object(), other.as_object()) else { return false };
     let absent: Vec<_> = other.keys().filter(|name| !one.contains_key(*name)).collect();

@@ -78,7 +78,7 @@ impl<'a> Label<'a> {
 /// Maximum number of snapshots that an error lists.
 pub const NAMED: usize = 3;
 
-/// Returns the error for a selection without a match, with some existing snapshots.
+/// Returns the error for a selection that matches none of the `existing` snapshots.
 pub fn no_snapshot_of(host: &str, existing: &[Origin], and_more: bool) -> Invalid {
     let mut names: Vec<String> = Vec::new();
     for origin in existing {
