@@ -38,9 +38,9 @@ impl Incomparable {
 /// The numbers of uncertain matches between two graphs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WeakMatches {
-    /// Number of namespaces that were matched by inode only, or without the start time of the init.
+    /// Number of namespaces matched by inode only, or without the start time of the init.
     pub namespaces: usize,
-    /// Number of processes that were matched by PID and namespace only, without the start time.
+    /// Number of processes matched by PID and namespace only.
     pub processes: usize,
 }
 
@@ -64,9 +64,9 @@ pub struct NamespaceChange {
     pub after: Option<NamespaceId>,
     /// The changed fields of a namespace that is in both graphs.
     pub fields: Vec<NamespaceField>,
-    /// Processes that are members of the namespace only in the second graph, sorted by PID.
+    /// PIDs of the namespace's new members, in ascending order.
     pub members_came: Vec<Pid>,
-    /// Processes that are members of the namespace only in the first graph, sorted by PID.
+    /// PIDs of the namespace's former members, in ascending order.
     pub members_went: Vec<Pid>,
     /// `true` if the kernel still has the namespace, although the second graph lacks it.
     pub hidden: bool,

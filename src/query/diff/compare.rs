@@ -58,8 +58,7 @@ pub struct Comparison<'a> {
     pub weak: WeakMatches,
     /// Start time and PID of the pidns process that took the first snapshot.
     pub begin: Option<Begin>,
-    /// The processes that ran only because the first or the second snapshot was taken
-    /// ([`attendants`]).
+    /// For each graph, the processes that a comparison ignores ([`attendants`]).
     pub attendants: [BTreeSet<Pid>; 2],
     /// Maps the ID of a namespace in the second graph to its new members.
     members_came: HashMap<NamespaceId, Vec<Pid>>,
