@@ -22,7 +22,7 @@ pub struct TreeRow<'a> {
     pub has_children: bool,
     /// `true` if the row is below a row that stands for several similar processes.
     pub of_each: bool,
-    /// The position of the row's first process in a list of members or in a process tree.
+    /// The position of the row's first process, in a list or in a tree.
     pub drawn: Drawn,
 }
 
@@ -45,7 +45,7 @@ impl<'a> TreeRow<'a> {
 /// A key for a process and its descendants, which is equal for similar subtrees.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Subtree<'a> {
-    /// The kind of a process, and the numbers of its children's subtrees in ascending order.
+    /// The kind of a process, and the sorted numbers of the children's subtrees.
     Process(MemberKind<'a>, Vec<usize>),
     /// A kernel thread whose descendants are all kernel threads.
     KernelThreads,
@@ -179,7 +179,7 @@ impl<'a> Forest<'a> {
             rows.into_iter().rev()
         };
         let mut rows = Vec::new();
-        // A stack replaces recursion, because a saved document can contain very deep trees.
+        // Recursion could overflow the stack on a very deep tree in a saved document.
         let mut todo: Vec<TreeRow<'a>> = siblings(&self.tops, 0, false).collect();
         while let Some(row) = todo.pop() {
             // Show only the first subtree of a folded row, since the others are equal.
@@ -216,11 +216,11 @@ fn index_of(members: &[&Process], pid: Pid) -> Option<usize> {
     members.binary_search_by_key(&pid, |member| member.pid).ok()
 }
 
-/// Finds the nearest ancestor of a process among `members`, the members of a namespace.
+/// A search for the nearest ancestor of a process among the members of a namespace.
 struct Ancestors<'a, 'm> {
     graph: &'a PidGraph,
     members: &'m [&'a Process],
-    /// Maps a process that is not in `members` to the index of its nearest ancestor in `members`.
+    /// Maps a process outside `members` to the index of the nearest ancestor in `members`.
     removed: HashMap<Pid, Option<usize>>,
 }
 
@@ -254,7 +254,7 @@ impl Ancestors<'_, '_> {
     }
 }
 
-/// Turns one process of each parent cycle of a saved document into a root.
+/// Breaks the parent cycles that a saved document can contain.
 fn cut_cycles(above: &mut [Option<usize>]) {
     // For each process, the number of the walk that visited it, or 0 if unvisited.
     let mut visited = vec![0; above.len()];

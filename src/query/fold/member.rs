@@ -1,4 +1,4 @@
-//! Puts the members of a namespace into rows, one for all similar members.
+//! Puts the members of a namespace into rows, and similar members into one row.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -12,7 +12,7 @@ use crate::model::{Pid, Process, ProcessDetails};
 /// Maximum number of similar members or siblings that each have their own row.
 pub const MOST_APART: usize = 3;
 
-/// One or more members of a namespace that are shown on one row.
+/// One or more members of a namespace on one row.
 #[derive(Debug, PartialEq, Eq)]
 pub enum MemberRow<'a> {
     /// A single process.

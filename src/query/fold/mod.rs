@@ -32,7 +32,7 @@ pub use relation::{Drawn, Kinship, Relation, relation};
 pub enum Siblings<'a> {
     /// One namespace.
     One(&'a Namespace),
-    /// Similar live namespaces, folded because there are more than [`MOST_APART`] of them.
+    /// More than [`MOST_APART`] similar live namespaces.
     Alike(Vec<&'a Namespace>),
 }
 
@@ -114,7 +114,7 @@ impl<'a> Folding<'a> {
                 FilterOption::Pid if nests => {
                     this.apart.extend(values.iter().filter_map(|pid| pid.parse::<Pid>().ok()));
                 }
-                // Every remaining process was selected by the user, so do not fold any.
+                // The user has selected every remaining process, so do not fold any.
                 FilterOption::Pid | FilterOption::Comm => {
                     this.apart.extend(snapshot.processes.iter().map(|process| process.pid));
                 }
@@ -150,7 +150,7 @@ impl<'a> Folding<'a> {
         self.folds
     }
 
-    /// Returns the root namespaces, then the namespaces whose parent is unknown.
+    /// Returns the root namespaces, followed by the namespaces with an unknown parent.
     pub fn tops(&self) -> Vec<Siblings<'a>> {
         self.siblings([self.graph.roots(), self.graph.detached()].concat())
     }
@@ -182,7 +182,7 @@ impl<'a> Folding<'a> {
         self.rows(&self.graph.members(namespace), namespace.init)
     }
 
-    /// Returns the processes whose namespace is ambiguous.
+    /// Returns the processes with an ambiguous namespace.
     pub fn unplaced(&self) -> Vec<MemberRow<'a>> {
         self.rows(&self.graph.unplaced().collect::<Vec<_>>(), None)
     }
@@ -207,7 +207,7 @@ impl<'a> Folding<'a> {
         self.nested(self.graph.members(namespace), namespace.init)
     }
 
-    /// Returns the processes whose namespace is ambiguous, as trees or as a list.
+    /// Returns the processes with an ambiguous namespace, as trees or as a list.
     pub fn unplaced_tree_rows(&self) -> Vec<TreeRow<'a>> {
         self.nested(self.graph.unplaced().collect(), None)
     }
@@ -358,7 +358,7 @@ mod tests {
 
     const HOST: u64 = 10;
 
-    /// Returns, for each row of a namespace, the number of processes, their name and the first PID.
+    /// Returns the number of processes, their name and the first PID of each row.
     fn rows(snapshot: Snapshot, inode: u64) -> Vec<(usize, String, u32)> {
         let graph = PidGraph::new(snapshot);
         let folding = Folding::new(&graph, true);
@@ -461,7 +461,7 @@ mod tests {
         assert_eq!(unfolded.members(graph.roots()[0]).len(), 9);
     }
 
-    /// Returns a snapshot of a host with five containers, each of which runs one process.
+    /// Returns a snapshot of a host with five containers of one process each.
     fn containers() -> Snapshot {
         let inodes = [20, 30, 40, 50, 60];
         let mut namespaces = vec![namespace(HOST, None)];

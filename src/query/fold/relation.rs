@@ -55,7 +55,7 @@ pub fn relation<'a>(
     let may_have_entered = process.namespace.is_some()
         && process.nspid.len() > 1
         && process.nspid.last() != Some(&Pid::INIT);
-    // In a list, a container other than the namespace's is named instead of the parent.
+    // In a list, the name of a different container replaces the name of the parent.
     let needs_parent = may_have_entered && process.other_container().is_none();
     if is_below_parent || (drawn == Drawn::Listed && !needs_parent) {
         return None;
