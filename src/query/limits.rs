@@ -41,7 +41,7 @@ impl LimitReport {
         let unknown = limits.iter().filter(|it| it.full.is_none());
         let unknown_own = unknown.clone().filter(|it| is_of(it, own)).map(|it| it.kind).collect();
         let unknown = unknown.count();
-        // pidns usually does not read these limits, so they count only if they are reached.
+        // pidns rarely reads these limits, so count them only if they are reached.
         let is_in_hierarchy =
             |it: &Limit| matches!(it.kind, LimitKind::InitTerminated | LimitKind::Nesting);
         let is_known = |it: &Limit| it.full.is_some_and(|full| full || !is_in_hierarchy(it));

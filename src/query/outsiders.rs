@@ -7,11 +7,10 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::model::{Killed, Lineage, Pid, Process, Snapshot};
 
-/// Processes that do not descend from the command, but are in a PID namespace whose init does.
+/// Members of the command's PID namespaces that do not descend from the command.
 #[derive(Debug, Default)]
 pub struct Outsiders {
-    /// For each PID, the process, and the inits of its PID namespaces that descend from the
-    /// command.
+    /// For each PID, the process and the leftover inits of its PID namespaces.
     found: BTreeMap<Pid, (Process, HashSet<Pid>)>,
     /// The parents of the processes in `found`.
     parents: BTreeMap<Pid, Process>,

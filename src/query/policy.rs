@@ -40,11 +40,9 @@ enum RuleScope {
     Comm(Glob),
     /// A single namespace and its members.
     Namespace(NamespaceRef),
-    /// The container's namespaces, their members, and the container's processes in other
-    /// namespaces.
+    /// The container's namespaces and their members, and the container's processes elsewhere.
     Container(ContainerPattern),
-    /// Processes of this user, namespaces owned by this user, and namespaces whose init runs as
-    /// this user.
+    /// Processes and namespaces of this user, and namespaces whose init runs as this user.
     User(User),
     /// Processes with a matching cgroup path, and namespaces whose init has a matching cgroup path.
     Cgroup(Glob),

@@ -197,7 +197,7 @@ fn count_members(snapshot: &mut Snapshot) {
 
 /// Returns the members of the command's cgroup, and the descendants of pidns.
 fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
-    // A zombie is a member if its parent is one, because `cgroup.procs` does not list zombies.
+    // Treat the zombies of members as members, because `cgroup.procs` does not list zombies.
     let is_member = |it: &&Process| {
         let parent = it.ppid.filter(|_| it.is_unreaped());
         let members = &scope.members;
@@ -240,7 +240,7 @@ fn made_namespaces(
         }
         Holder::Fd { .. } | Holder::PidForChildren { .. } | Holder::File { .. } => None,
     };
-    // A descriptor that pidns has inherited is older than the command, and so is its namespace.
+    // If pidns inherited a descriptor of a namespace, the namespace predates the command.
     let shows_age = |namespace: &Namespace, holder: &Holder| {
         holder.pid() == Some(scope.reaper) || is_old_mount(namespace, holder) == Some(true)
     };

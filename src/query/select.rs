@@ -19,7 +19,7 @@ pub struct Selection {
     /// The selected processes. The result also contains their namespaces, and the dead or nascent
     /// namespaces that they keep alive.
     pub pids: BTreeSet<Pid>,
-    /// `true` to select the descendants, and the ancestors in the same namespace, of `pids`.
+    /// `true` to include the descendants of `pids`, and the ancestors in the same namespace.
     pub with_family: bool,
     /// Select only this namespace and its descendants.
     pub root: Option<NamespaceRef>,
@@ -33,7 +33,7 @@ pub struct Selection {
     pub user: Option<User>,
     /// The environment condition of selected processes, which the scan must have evaluated.
     pub env: Option<EnvPattern>,
-    /// The selected container, with its namespaces, their descendants, and its processes.
+    /// The selected container, with its processes, its namespaces and their descendants.
     pub container: Option<ContainerPattern>,
     /// Select only namespaces in this state.
     pub state: Option<NamespaceState>,
@@ -99,7 +99,7 @@ impl Selection {
         .collect()
     }
 
-    /// Returns `true` if there is a condition on processes, not only on their namespaces.
+    /// Returns `true` if the filter has a condition on processes themselves.
     fn is_by_process(&self) -> bool {
         !self.pids.is_empty() || self.comm.is_some() || self.user.is_some() || self.env.is_some()
     }
@@ -186,7 +186,7 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
         namespaces.extend(reapers.iter().filter_map(|&pid| graph.process(pid)?.namespace));
         processes.extend(reapers);
     }
-    // Add the non-live namespaces that the processes keep alive, which can make fork(2) fail.
+    // To explain fork(2) errors, add the non-live namespaces that the processes keep alive.
     if !selection.pids.is_empty() || selection.env.is_some() {
         namespaces.extend(kept_namespaces(&graph, &positions, &processes));
     }
