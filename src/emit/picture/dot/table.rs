@@ -33,7 +33,8 @@ pub struct StateLook {
     pub fill: &'static str,
     pub color: &'static str,
     pub border: u8,
-    pub legend: &'static str,
+    /// Explanation of the state in the legend.
+    pub meaning: &'static str,
 }
 
 pub const LOOKS: [StateLook; 4] = [
@@ -43,7 +44,7 @@ pub const LOOKS: [StateLook; 4] = [
         fill: "#d6e6f5",
         color: "#4a6785",
         border: 1,
-        legend: "live: its init runs",
+        meaning: "its init runs",
     },
     StateLook {
         state: NamespaceState::Dead,
@@ -52,7 +53,7 @@ pub const LOOKS: [StateLook; 4] = [
         color: "#b3261e",
         // A wide border marks dead namespaces even in black and white.
         border: 4,
-        legend: DEAD_MEANS,
+        meaning: DEAD_MEANS,
     },
     StateLook {
         state: NamespaceState::Nascent,
@@ -60,7 +61,7 @@ pub const LOOKS: [StateLook; 4] = [
         fill: "#f7e8b2",
         color: "#8a6d00",
         border: 2,
-        legend: "nascent: no process has started in it yet",
+        meaning: "no process has started in it yet",
     },
     StateLook {
         state: NamespaceState::Unknown,
@@ -68,7 +69,7 @@ pub const LOOKS: [StateLook; 4] = [
         fill: "#e6d9f0",
         color: "#6b4c86",
         border: 2,
-        legend: "unknown: cannot tell whether its init runs",
+        meaning: "cannot tell whether its init runs",
     },
 ];
 

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use super::escape::Html;
 use super::table::{FILLERS, LINE, LINES, LOOKS, PART};
 use crate::model::{Evidence, NamespaceState, Snapshot};
-use crate::wording::namespace::{ARROW_MEANS, DEAD_MEANS, Describe, INFERRED_MEANS};
+use crate::wording::namespace::{ARROW_MEANS, Describe, INFERRED_MEANS};
 use crate::wording::phrase::{Clipped, Count};
 
 /// The markup that begins the tables of the title and the legend.
@@ -116,11 +116,7 @@ fn legend_rows(
         let only = namespaces.iter().all(|it| it.state == NamespaceState::Live);
         if occurs && !only {
             let cell = swatch(look.fill, look.color, look.border, "solid");
-            let means = match look.state {
-                NamespaceState::Dead => format!("dead: {DEAD_MEANS}"),
-                _ => look.legend.to_owned(),
-            };
-            row(&|html| html.markup(&cell), &means)?;
+            row(&|html| html.markup(&cell), &format_args!("{}: {}", look.class, look.meaning))?;
         }
     }
     let inferred = namespaces.iter().any(|it| it.evidence == Evidence::Inferred);
