@@ -504,7 +504,7 @@ fn the_reader_rejects_all_invalid_documents() {
 #[test]
 fn the_reader_rejects_all_invalid_records() {
     let all = records();
-    for kind in ["snapshot", "namespace", "process", "diagnostic"] {
+    for kind in ["snapshot", "namespace", "process", "limit", "diagnostic"] {
         // Find the longest record of this kind.
         let of_kind = all.iter().enumerate().filter(|(_, record)| record["record"] == kind);
         let (index, record) = of_kind.max_by_key(|(_, it)| it.to_string().len()).unwrap();
