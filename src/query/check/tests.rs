@@ -118,7 +118,7 @@ fn scoped_rules_win_then_later_lists_then_allow() {
         (&[&[(Deny, "zombie"), (Allow, "zombie:comm=sl*p")]], Allow),
         (&[&[(Allow, "zombie"), (Deny, "zombie:comm=sl*p")]], Deny),
         (&[&[(Deny, "zombie:comm=sl*p")], &[(Allow, "zombie")]], Deny),
-        // Of two rules with a scope, or two without, the rule in the later list takes precedence.
+        // The rule in the later list wins, if both rules have a scope or neither has one.
         (&[&[(Allow, "zombie")], &[(Deny, "zombie")]], Deny),
         (&[&[(Allow, "zombie:user=0")], &[(Deny, "zombie:comm=sleep")]], Deny),
         (&[&[(Deny, "zombie")], &[(Allow, "dead-namespace")]], Deny),
