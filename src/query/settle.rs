@@ -1,34 +1,28 @@
-//! Separates lasting problems from transient states, by comparing two scans.
+//! Finds problems that may be transient, by comparing two scans.
 //!
-//! `pidns check` reports uninterruptible processes, zombies and dead namespaces only if two scans
-//! show them in the same state. A transient state usually ends within milliseconds. If an init
-//! polls for zombies, a zombie can last up to a second.
-//!
-//! A process that writes to a disk may wake up and sleep again between the scans. The caller
-//! detects this case by the number of context switches.
+//! A process that writes to a disk may wake up and sleep again between the scans.
+//! The caller detects this case by the count of context switches.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use crate::model::{Namespace, NamespaceId, NamespaceState, Pid, Process, Snapshot};
 
-/// Pause before the second scan. Transient states can end during the pause.
+/// Pause before the second scan, in which transient states can end.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Pause before the second scan if zombies may be reported. Some inits, such as supervisord, look
-/// for zombies only once a second.
+/// Pause if there are zombies, which inits such as supervisord reap once a second.
 const ZOMBIE_PAUSE: Duration = Duration::from_millis(1100);
 
-/// Processes and namespaces in states that are probably transient or harmless. `pidns check` does
-/// not report these states.
+/// Processes and namespaces with states that are probably transient or harmless.
 #[derive(Clone, Debug, Default)]
 pub struct Unsettled {
-    /// Processes whose state is not reported:
+    /// Processes with a state that `pidns check` does not report:
     ///
     /// - zombies that will probably be reaped soon
     /// - processes in uninterruptible sleep that will probably wake up soon
     /// - processes in killable sleep (`TASK_KILLABLE`), which /proc shows as uninterruptible
-    /// - processes whose leader thread is stopped while another thread is still running
+    /// - processes with a stopped leader thread and another running thread
     pub processes: BTreeSet<Pid>,
     /// Dead namespaces that were not dead in the first scan.
     pub dead: BTreeSet<NamespaceId>,
@@ -73,8 +67,7 @@ impl Transients {
         self.processes.is_empty() && self.namespaces.is_empty()
     }
 
-    /// Returns the processes and namespaces whose transient state began after the first scan. Their
-    /// state may soon end.
+    /// Returns the processes and namespaces with a transient state that is new in `later`.
     #[must_use]
     pub fn unsettled(&self, later: &Snapshot) -> Unsettled {
         let mut unsettled = Unsettled::default();
@@ -84,8 +77,7 @@ impl Transients {
             }
         }
         for ((id, is_blocked), ns_id) in later.namespaces.iter().filter_map(transient_namespace) {
-            // An inode can be reused, so compare the 64-bit IDs. If one of them is unknown, assume
-            // that both scans found the same namespace.
+            // An inode can be reused, so compare the 64-bit IDs if both are known.
             let is_same =
                 |&known: &Option<u64>| known == ns_id || known.is_none() || ns_id.is_none();
             let was = |is_blocked| self.namespaces.get(&(id, is_blocked)).is_some_and(is_same);
@@ -137,8 +129,7 @@ mod tests {
         let first = Transients::of(&host(&[(1, 'S', 1), (2, 'D', 1), (3, 'Z', 1), (4, 'D', 1)]));
         assert!(!first.is_empty());
         assert_eq!((first.pause(true), first.pause(false)), (ZOMBIE_PAUSE, PAUSE));
-        // Processes 2 and 3 keep their states. Process 4 has become a zombie. Processes 5 and 6 are
-        // new, and process 6 is running.
+        // Process 4 has become a zombie, processes 5 and 6 are new, and 6 is running.
         let later =
             host(&[(1, 'S', 1), (2, 'D', 1), (3, 'Z', 1), (4, 'Z', 1), (5, 'D', 2), (6, 'R', 2)]);
         assert_eq!(raw(first.unsettled(&later).processes), [4, 5]);

@@ -8,14 +8,13 @@ use crate::model::{
     Level, Lineage, NamespaceId, NamespaceRef, NotFound, Pid, Process, Translation,
 };
 
-/// Returns the PID in the namespace `to` of the process that has the PID `pid` in the namespace
-/// `from`.
+/// Translates the PID `pid` of a process from the namespace `from` to the namespace `to`.
 ///
-/// `from` defaults to the namespace of the procfs. If `from` is given, `to` defaults to the
-/// namespace of the procfs. Otherwise, `to` defaults to the process's own namespace.
+/// A missing namespace defaults to the procfs's namespace. If both are missing, `to` defaults
+/// to the process's own namespace.
 ///
 /// # Errors
-/// Fails if the namespace or process does not exist, or if the process is not visible in `to`.
+/// Fails if the process or a namespace does not exist, or if the process is not visible in `to`.
 pub fn translate(
     graph: &PidGraph,
     pid: Pid,
@@ -47,9 +46,10 @@ pub fn translate(
     Ok(Translation { pid, from: from.or(home), to, translated, levels })
 }
 
-/// Returns the ID of a namespace. Accepts the procfs's PID namespace even if it was filtered out.
+/// Returns the ID of a namespace.
 fn resolve_or_home(graph: &PidGraph, namespace: NamespaceRef) -> Result<NamespaceId, NotFound> {
     match (namespace, graph.snapshot().procfs.namespace) {
+        // A filter may have removed the procfs's namespace from the graph.
         (NamespaceRef::Id(id), Some(home)) if id == home => Ok(home),
         _ => resolve(graph, namespace),
     }
@@ -60,8 +60,7 @@ fn innermost(graph: &PidGraph, process: &Process) -> Result<Pid, NotFound> {
     let pid = process.pid;
     match (process.nspid.last(), process.namespace) {
         (Some(&own), _) => Ok(own),
-        // Before Linux 4.1, /proc/PID/status has no NSpid line. The PID is then known only in the
-        // namespace of the procfs.
+        // Without NSpid (before Linux 4.1), the PID is known in the procfs's namespace only.
         (None, Some(home)) if graph.snapshot().procfs.namespace == Some(home) => Ok(pid),
         (None, Some(namespace)) => Err(NotFound::NotTold { pid, namespace }),
         (None, None) => Err(NotFound::Ambiguous(pid)),
@@ -106,9 +105,9 @@ fn number(
     })
 }
 
-/// Finds the process with this PID in a namespace. The process is a member of the namespace or of a
-/// descendant.
+/// Returns the process with this PID in `namespace`.
 fn process_in(graph: &PidGraph, namespace: NamespaceId, pid: Pid) -> Option<&Process> {
+    // A process also has a PID in each ancestor of its own namespace.
     let mut depths = HashMap::new();
     let mut todo = vec![(graph.namespace(namespace)?, 0)];
     while let Some((namespace, depth)) = todo.pop() {

@@ -1,5 +1,4 @@
-//! Decides when `pidns check --wait` ends, and which denied findings are only warnings because they
-//! may soon disappear.
+//! Decides when `pidns check --wait` ends, and changes transient problems to warnings.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -16,29 +15,21 @@ use crate::model::{
 /// Pause between two checks with `--wait`.
 pub const RETRY: Duration = Duration::from_millis(200);
 
-/// Changes denied findings to warnings if they may soon disappear.
+/// A record of repeated checks that tells lasting findings from transient ones.
 ///
-/// For example, a daemon replaces a worker: one process ends, and a similar one appears. Findings
-/// about the new worker and its descendants become warnings.
-///
-/// A finding stays denied in two cases:
-///
-/// - All checks so far have reported the finding.
-/// - The last two checks have reported the finding, and its process or namespace has probably not
-///   replaced a similar one.
+/// If a daemon replaces a worker, for example, findings about the new worker become warnings.
 #[derive(Debug, Default)]
 pub struct LastingFindings {
     /// The findings with the verdict `Deny`.
     findings: History<FindingId, FindingKind>,
-    /// All processes of the host. A process without findings can have descendants with findings.
+    /// All processes of the host, which may have descendants with findings.
     processes: History<ProcessId, ProcessKind>,
 }
 
-/// A record of the items (findings or processes) in repeated checks. If an item disappears, a new
-/// item of the same kind may be its replacement.
+/// A record of the items (findings or processes) in repeated checks.
 #[derive(Debug)]
 struct History<Id, Kind> {
-    /// The items that all checks so far have found. `None` before the first check.
+    /// The items that all checks so far have found.
     lasting: Option<HashSet<Id>>,
     /// The items of the last check, each with its kind.
     last: HashMap<Id, Kind>,
@@ -53,7 +44,7 @@ impl<Id, Kind> Default for History<Id, Kind> {
 }
 
 impl<Id: Clone + Eq + Hash, Kind: Eq + Hash> History<Id, Kind> {
-    /// Records the items of the current check. Returns the items of the previous check.
+    /// Records the items of this check, and returns the items of the previous check.
     fn add(&mut self, now: HashMap<Id, Kind>) -> HashSet<Id> {
         self.lasting = Some(match self.lasting.take() {
             None => now.keys().cloned().collect(),
@@ -75,8 +66,7 @@ impl<Id: Clone + Eq + Hash, Kind: Eq + Hash> History<Id, Kind> {
         self.lasting.as_ref().is_some_and(|lasting| lasting.contains(id))
     }
 
-    /// Returns `true` if the item may be a replacement: it is not in all checks, and an item of the
-    /// same kind has disappeared.
+    /// Returns `true` if the item may have replaced an item of the same kind.
     fn is_replacement(&self, id: &Id) -> bool {
         !self.has_lasted(id) && self.last.get(id).is_some_and(|kind| self.ended.contains(kind))
     }
@@ -85,7 +75,7 @@ impl<Id: Clone + Eq + Hash, Kind: Eq + Hash> History<Id, Kind> {
 /// PID and start time of a process.
 type ProcessId = (Pid, Option<u64>);
 
-/// Name and parent of a process. The replacement of a process has the same name and parent.
+/// Name and parent, which a process and its replacement have in common.
 type ProcessKind = (SmolStr, Option<Pid>);
 
 fn process_id(process: &Process) -> ProcessId {
@@ -128,14 +118,13 @@ impl Identity {
     }
 }
 
-/// The kind of a finding's subject. A new subject may be the replacement of an earlier one of the
-/// same kind, such as a new worker of a daemon.
+/// The properties that a finding's subject and its replacement have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Kind {
     Process(ProcessKind),
-    /// All child namespaces of one parent. Contains the parent's ID, if known.
+    /// The parent of a namespace, if known.
     Namespace(Option<NamespaceId>),
-    /// Only this subject, which cannot be replaced. A limit is an example.
+    /// A subject that cannot be replaced, such as a limit.
     Same(Identity),
 }
 
@@ -152,15 +141,9 @@ impl Kind {
 }
 
 impl LastingFindings {
-    /// Changes denied findings to warnings if they may soon disappear. `host` is the unfiltered
-    /// host.
+    /// Changes denied findings to warnings if they may soon disappear.
     ///
-    /// Returns `true` if the host must be checked again, in two cases:
-    ///
-    /// - A denied finding is new, and its process or namespace has probably not replaced a similar
-    ///   one.
-    /// - All denied findings have disappeared. A scan can miss a process that is replaced during
-    ///   the scan.
+    /// Returns `true` if another check is needed. `host` is the unfiltered host.
     pub fn judge(&mut self, check: &mut Check, host: &PidGraph) -> bool {
         let processes = host.processes().iter();
         self.processes.add(processes.map(|it| (process_id(it), process_kind(it))).collect());
@@ -171,6 +154,7 @@ impl LastingFindings {
         let now = denied.iter().map(|(id, &subject)| (id.clone(), kind(id, subject))).collect();
         let last = self.findings.add(now);
         let replacements = self.replacements(host);
+        // A replacement will probably end soon, as its predecessor did.
         let may_last = |graph: &PidGraph, id: &FindingId, subject| {
             let is_replaced =
                 || process_of(graph, subject).is_some_and(|it| replacements.contains(&it));
@@ -181,6 +165,7 @@ impl LastingFindings {
             let id = finding_id(graph, it);
             has_been(&id) && may_last(graph, &id, it.subject)
         });
+        // A scan can miss a process that is replaced during the scan.
         let is_gone = denied.is_empty() && !last.is_empty();
         let is_undecided = |(id, &subject): (&FindingId, &Subject)| {
             !has_been(id) && may_last(&check.graph, id, subject)
@@ -199,7 +184,7 @@ fn finding_id(graph: &PidGraph, finding: &Finding) -> FindingId {
     (finding.code, Identity::of(finding.subject, graph))
 }
 
-/// Returns the process of a subject. For a namespace, returns its init.
+/// Returns the process of a subject, or the init of a namespace.
 fn process_of(graph: &PidGraph, subject: Subject) -> Option<Pid> {
     match subject {
         Subject::Process(pid) => Some(pid),
@@ -217,9 +202,7 @@ mod tests {
     /// The name of processes that the filter removes.
     const HIDDEN: &str = "hidden";
 
-    /// Checks a host whose processes are all in uninterruptible sleep. The policy denies this
-    /// state. Returns the PIDs with denied findings, the PIDs with warnings, and `true` if another
-    /// check is needed.
+    /// Returns the denied PIDs, the PIDs with warnings, and `true` if another check is needed.
     fn judge(
         lasting: &mut LastingFindings,
         processes: impl Iterator<Item = Process>,
@@ -284,7 +267,7 @@ mod tests {
         };
         // Worker 12 of daemon 11 has child 13.
         assert_eq!(judge(&[(12, 1, 11), (13, 1, 12)]), (vec![12, 13], vec![], false));
-        // Worker 14 has replaced worker 12. Process 17 is a worker of another daemon.
+        // Worker 14 has replaced worker 12, and daemon 16 has started worker 17.
         let second = [(14, 2, 11), (15, 2, 14), (17, 2, 16)];
         assert_eq!(judge(&second), (vec![], vec![14, 15, 17], true));
         assert_eq!(judge(&second), (vec![17], vec![14, 15], false));

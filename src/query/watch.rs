@@ -13,9 +13,9 @@ use crate::model::{Host, Notice};
 pub struct Round<'a> {
     /// Start time of the round's scan, in RFC 3339 format, UTC.
     pub captured_at: String,
-    /// The start time of the scan in the host's time zone: hours, minutes and seconds.
+    /// The scan's start time in the host's time zone, as hours, minutes and seconds.
     pub clock: String,
-    /// The local date of this report. `None` if an earlier report has the same date.
+    /// The local date, unless an earlier report has the same date.
     pub new_day: Option<String>,
     /// The host that is watched.
     pub host: &'a Host,
