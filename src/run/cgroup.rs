@@ -1,7 +1,4 @@
 //! The cgroup that `pidns run --cgroup` creates for its command (`cgroups(7)`, version 2).
-//!
-//! All descendants of the command are in this cgroup, in any session or PID namespace. A process
-//! leaves the cgroup only if it is moved to another one.
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -20,18 +17,16 @@ use rustix::process::{Pid, getpid};
 
 use crate::error::Error;
 
-/// Number of names to try. A name can be in use if an earlier pidns process was killed before it
-/// removed its cgroup.
+/// Number of names to try, as a killed pidns process leaves its cgroup behind.
 const NAMES: u32 = 100;
 
-/// Number of attempts to remove the cgroup. A cgroup stays busy for a few milliseconds after its
-/// last process has terminated.
+/// Attempts to remove the cgroup, which stays busy briefly after its last process exits.
 const ATTEMPTS: usize = 50;
 
 /// Pause between two attempts to remove the cgroup.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// A cgroup that is removed on drop. Its remaining processes are moved to the cgroup of pidns.
+/// A cgroup that is removed on drop, after its processes are moved to the parent.
 #[derive(Debug)]
 pub struct CommandCgroup {
     path: PathBuf,
@@ -43,9 +38,6 @@ pub struct CommandCgroup {
 
 impl CommandCgroup {
     /// Creates a cgroup below `parent`, the directory of pidns's own cgroup.
-    ///
-    /// # Errors
-    /// Fails if the cgroup cannot be created, for example without write access to `parent`.
     pub fn create(parent: &Path) -> Result<Self, Error> {
         let failed =
             |errno: Errno| Error::Cgroup { parent: parent.to_owned(), source: errno.into() };
@@ -76,7 +68,7 @@ impl CommandCgroup {
         Err(failed(Errno::EXIST))
     }
 
-    /// Returns the path of a file. A process that writes 0 to it moves itself to this cgroup.
+    /// Returns the file to which a process writes 0 to join this cgroup.
     #[must_use]
     pub fn members_file(&self) -> PathBuf {
         self.path.join(MEMBERS)
@@ -87,7 +79,7 @@ impl CommandCgroup {
     pub fn has_members(&self) -> bool {
         match read(self.dir.as_fd(), Path::new("cgroup.events")) {
             Ok(text) => String::from_utf8_lossy(&text).lines().any(|line| line == "populated 1"),
-            // A cgroup that is gone has no members, because the kernel removes only empty cgroups.
+            // The kernel never removes a cgroup that has members.
             Err(errno) => !matches!(errno, Errno::NOENT | Errno::NODEV),
         }
     }
@@ -105,18 +97,13 @@ impl CommandCgroup {
         for cgroup in cgroups(&self.dir) {
             let text = read(self.dir.as_fd(), &cgroup.join(MEMBERS)).unwrap_or_default();
             let text = String::from_utf8_lossy(&text);
-            // Leave out the PID 0. The kernel writes 0 for a process outside the PID namespace of
-            // pidns.
+            // Skip the PID 0, which stands for a process outside pidns's PID namespace.
             members.extend(text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)));
         }
         members
     }
 
-    /// Moves pidns back if the command has moved it to this cgroup. Otherwise, [`kill`](Self::kill)
-    /// would kill pidns as well.
-    ///
-    /// # Errors
-    /// Fails if pidns has no permission to move itself.
+    /// Moves pidns to the parent cgroup if the command has moved it to this cgroup.
     pub fn leave(&self) -> SysResult<()> {
         if !self.all_members().contains(&getpid()) {
             return Ok(());
@@ -124,20 +111,18 @@ impl CommandCgroup {
         write(self.parent.as_fd(), MEMBERS, b"0")
     }
 
-    /// Kills all processes in this cgroup and its descendant cgroups (`cgroup.kill`). Kills
-    /// processes that are just being forked as well.
-    ///
-    /// # Errors
-    /// Fails with `ENOENT` before Linux 5.14.
+    /// Kills all processes in this cgroup and below, even while processes fork.
     pub fn kill(&self) -> SysResult<()> {
+        // The command may have moved pidns to this cgroup.
         self.leave()?;
+        // `cgroup.kill` exists since Linux 5.14.
         write(self.dir.as_fd(), "cgroup.kill", b"1")
     }
 
     /// Moves all processes in this cgroup and its descendant cgroups to pidns's own cgroup.
     fn move_members(&self) {
         for member in self.members() {
-            // Ignore errors: the process may have terminated in the meantime.
+            // The process may have terminated in the meantime.
             let _ = write(self.parent.as_fd(), MEMBERS, member.to_string().as_bytes());
         }
     }
@@ -145,7 +130,7 @@ impl CommandCgroup {
     /// Removes the cgroups below this one, and then this one.
     fn remove(&self) -> SysResult<()> {
         for cgroup in cgroups(&self.dir).iter().skip(1).rev() {
-            // Ignore errors: a cgroup with processes cannot be removed.
+            // A cgroup with processes cannot be removed.
             let _ = unlinkat(&self.dir, cgroup, AtFlags::REMOVEDIR);
         }
         unlinkat(&self.parent, &self.name, AtFlags::REMOVEDIR)
@@ -170,14 +155,10 @@ impl Drop for CommandCgroup {
 /// The type of a cgroup version 2 file system in `statfs(2)`.
 const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
 
-/// The file with the PIDs of a cgroup's processes. Writing a PID to it moves the process to the
-/// cgroup.
+/// The file that lists a cgroup's processes, and accepts PIDs of processes to move there.
 const MEMBERS: &str = "cgroup.procs";
 
 /// Moves this process to a cgroup.
-///
-/// # Errors
-/// Fails if this process has no permission to move itself.
 pub fn join(members_file: &Path) -> io::Result<()> {
     // Never creates a file, unlike `fs::write`.
     OpenOptions::new().write(true).open(members_file)?.write_all(b"0")
@@ -199,8 +180,7 @@ fn write(dir: BorrowedFd<'_>, name: &str, value: &[u8]) -> SysResult<()> {
     rustix::io::write(&file, value).map(drop)
 }
 
-/// Returns the relative paths of a cgroup and its descendant cgroups. Parents come before their
-/// children.
+/// Returns the relative paths of a cgroup and its descendants, parents first.
 fn cgroups(dir: &OwnedFd) -> Vec<PathBuf> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut found = vec![PathBuf::from(".")];

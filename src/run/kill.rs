@@ -1,4 +1,4 @@
-//! Kills the leftover processes of a command through pidfds: first SIGTERM, then SIGKILL.
+//! Kills the leftover processes of a command through pidfds.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
@@ -12,22 +12,16 @@ use super::{REAPING, SupervisedCommand};
 use crate::collect::Descendant;
 use crate::model::{Killed, Pid};
 
-/// Maximum time for which pidns repeats SIGKILL. A process that survives this time is in
-/// uninterruptible sleep.
+/// Maximum time to wait for killed processes, which may be in uninterruptible sleep.
 const KILLING: Duration = Duration::from_secs(10);
 
-/// Maximum pause between two rounds. The pause is short, because no signal tells pidns that a
-/// descendant has forked.
+/// Maximum pause between rounds, as no signal tells pidns that a descendant has forked.
 const ROUND: Duration = Duration::from_millis(20);
 
-/// Kills all descendants of the command, and all members of its cgroup. Sends SIGTERM, waits up to
-/// `grace`, and then sends SIGKILL. A signal that asks pidns to exit ends the wait early.
+/// Kills all descendants of the command, and all members of its cgroup.
 ///
-/// Sends each signal repeatedly, because descendants can fork in the meantime. Gives up after
-/// `grace` (SIGTERM) or `KILLING` (SIGKILL). Also gives up if pidns has no permission to signal any
-/// remaining descendant.
-///
-/// If descendants remain after SIGTERM, calls `before_sigkill`.
+/// Sends SIGTERM, waits up to `grace`, and then sends SIGKILL. A request to exit ends the wait
+/// early. If processes remain after SIGTERM, calls `before_sigkill`.
 pub fn kill(
     command: &mut SupervisedCommand,
     grace: Duration,
@@ -53,8 +47,7 @@ pub fn kill(
         let deadline = Instant::now() + KILLING;
         let members = kill_cgroup(command, deadline);
         if members.is_some() {
-            // `cgroup.kill` needs no permission to signal the members. So forget the refused
-            // processes. The next rounds find those that remain.
+            // `cgroup.kill` needs no permission to signal the members.
             killed.refused.clear();
         }
         let time = deadline.saturating_duration_since(Instant::now());
@@ -66,7 +59,7 @@ pub fn kill(
     killed
 }
 
-/// Records the processes that are still running, and the zombies that nobody has reaped in time.
+/// Records the running processes, and the zombies that are left after [`REAPING`].
 fn note_survivors(command: &mut SupervisedCommand, killed: &mut Killed) {
     let deadline = Instant::now() + REAPING;
     loop {
@@ -86,9 +79,7 @@ fn note_survivors(command: &mut SupervisedCommand, killed: &mut Killed) {
     }
 }
 
-/// Kills all members of the command's cgroup at once, and returns their PIDs. Waits until they are
-/// gone, or until `deadline`. Returns `None` without a cgroup, or if the cgroup cannot be killed
-/// (before Linux 5.14).
+/// Kills all members of the command's cgroup, waits for them, and returns their PIDs.
 fn kill_cgroup(command: &mut SupervisedCommand, deadline: Instant) -> Option<BTreeSet<Pid>> {
     let members = command.members()?;
     command.cgroup.as_ref()?.kill().ok()?;
@@ -115,8 +106,7 @@ struct Signalled {
     leaves_some: bool,
 }
 
-/// Repeatedly calls `send` for each descendant. Adds running descendants to `refused` if `send`
-/// fails for them. Returns when no other running descendant is left, or when `time` has passed.
+/// Repeats `send` for all descendants until they are gone or `time` has passed.
 fn repeat(
     command: &mut SupervisedCommand,
     time: Duration,
@@ -144,8 +134,7 @@ fn repeat(
                 }
                 ControlFlow::Continue(())
             });
-            // Stop if certainly no descendant is running. Only zombies are left, which their
-            // tracers must reap.
+            // Zombies need no signal, so stop unless the walk may have missed a process.
             leaves_some = if living.is_empty() {
                 command.may_have_missed()
             } else {

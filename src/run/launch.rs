@@ -1,9 +1,7 @@
-//! Starts the command with `posix_spawn(3)`. The command gets the signal mask and the disposition
-//! of SIGPIPE that pidns was started with.
+//! Starts the command with `posix_spawn(3)`, or through a second pidns process.
 //!
-//! If the command must run in its own cgroup, or must die with pidns, pidns starts a second pidns
-//! process instead. The second process joins the cgroup, sets the parent-death signal, and then
-//! executes the command. The standard library's `pre_exec` would need unsafe code.
+//! The second process joins the cgroup, sets the parent-death signal, and executes the command. The
+//! standard library's `pre_exec` would need unsafe code.
 
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
@@ -25,8 +23,10 @@ use crate::error::Error;
 /// The `argv[0]` of a pidns process that [`spawn`] started.
 const NAME: &str = "pidns-launch";
 
-/// Starts a command with the signal mask that pidns inherited. If `dies_with_us` is `true`, the
-/// kernel kills the command when the calling thread exits (`PR_SET_PDEATHSIG`).
+/// Starts a command with the signal mask that pidns inherited.
+///
+/// If `dies_with_us` is `true`, the kernel kills the command when the calling thread exits
+/// (`PR_SET_PDEATHSIG`).
 ///
 /// # Errors
 /// Fails if the process cannot be started, for example because /proc is not mounted.
@@ -43,10 +43,9 @@ pub fn spawn(
     {
         return Ok(child);
     }
-    // Start a second pidns process that calls `execvp(3)`. Unlike `posix_spawnp(3)`, `execvp` also
-    // runs scripts without `#!`. On failure, the exit status is 126 or 127, as in a shell.
     let parent = if dies_with_us { getpid().as_raw_nonzero().get() } else { 0 };
     let members_file = members_file.unwrap_or(Path::new(""));
+    // A second process calls `execvp(3)`, which runs scripts that `posix_spawnp(3)` refuses.
     let mut words = vec![NAME.into(), parent.to_string().into(), members_file.into()];
     words.extend_from_slice(command);
     // /proc/self/exe works even if the program's file has been replaced.
@@ -54,14 +53,13 @@ pub fn spawn(
         .map_err(|source| Error::Run { what: "start a process by /proc/self/exe", source })
 }
 
-/// Starts a program. `words` are its arguments, including `argv[0]`.
+/// Starts a program with the arguments `words`, including `argv[0]`.
 fn start(program: &OsStr, words: &[OsString], signals: &Signals) -> io::Result<Pid> {
     let mut attributes = PosixSpawnAttr::init()?;
     let flags = PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF;
     attributes.set_flags(flags)?;
     attributes.set_sigmask(signals.mask_before())?;
-    // The Rust runtime makes pidns ignore SIGPIPE. Restore the original disposition for the
-    // command.
+    // The Rust runtime has made pidns ignore SIGPIPE.
     let reset = if raw_signals::was_sigpipe_ignored() { None } else { Some(NixSignal::SIGPIPE) };
     attributes.set_sigdefault(&reset.into_iter().collect::<SigSet>())?;
     let variables = env::vars_os().map(|(name, value)| [name, value].join(OsStr::new("=")));
@@ -83,7 +81,7 @@ pub fn is_asked_for(arguments: &[OsString]) -> bool {
     arguments.first().is_some_and(|name| name == NAME)
 }
 
-/// Executes the command in the second pidns process. Returns only on failure.
+/// Executes the command in the second pidns process, or returns the error.
 #[must_use]
 pub fn launch(arguments: &[OsString]) -> Error {
     let [_, parent, members_file, command @ ..] = arguments else {
@@ -97,29 +95,28 @@ pub fn launch(arguments: &[OsString]) -> Error {
     {
         return Error::Run { what: "move the command to its cgroup", source };
     }
-    // The Rust runtime makes this process ignore SIGPIPE. Restore the original disposition.
+    // The Rust runtime has made this process ignore SIGPIPE.
     if !raw_signals::was_sigpipe_ignored() {
         raw_signals::reset_sigpipe();
     }
     Error::Exec { command: command.first().cloned().unwrap_or_default(), source: execute(command) }
 }
 
-/// Makes the kernel kill this process when its parent exits. Does nothing if `parent` is 0.
+/// Makes the kernel kill this process when `parent` exits, unless `parent` is 0.
 fn die_with(parent: &str) -> io::Result<()> {
     let parent: i32 = parent.parse().map_err(io::Error::other)?;
     if parent == 0 {
         return Ok(());
     }
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    // If the parent exited before PR_SET_PDEATHSIG was set, the kernel sends no signal. So check
-    // the parent.
+    // The kernel sends no signal for a parent that has already exited.
     if getppid().is_none_or(|pid| pid.as_raw_nonzero().get() != parent) {
         return Err(io::Error::other("pidns has ended"));
     }
     Ok(())
 }
 
-/// Executes a command. Unlike the standard library's `exec`, keeps the disposition of SIGPIPE.
+/// Executes a command, but keeps SIGPIPE's disposition, unlike `CommandExt::exec`.
 fn execute(command: &[OsString]) -> io::Error {
     let words: Result<Vec<CString>, _> = command.iter().cloned().map(c_string).collect();
     match words {

@@ -1,12 +1,8 @@
 //! Runs a command, and supervises the command and its descendants.
 //!
-//! pidns is a *subreaper* (`PR_SET_CHILD_SUBREAPER` in `prctl(2)`, since Linux 3.4): the kernel
-//! reparents orphaned descendants to pidns, in any session or process group. In a PID namespace
-//! that the command created, the namespace's init adopts the orphans. The init is also a descendant
-//! of pidns.
-//!
-//! So pidns has a child as long as any descendant is left. Without a child, `wait(2)` fails with
-//! `ECHILD`, so pidns need not scan /proc to learn that no descendant is left.
+//! pidns is a subreaper (`prctl(2)`, since Linux 3.4), so it adopts orphaned descendants. In a
+//! nested PID namespace, the init adopts orphans and is itself a descendant of pidns. If `wait(2)`
+//! fails with `ECHILD`, no descendant is left.
 //!
 //! All children of pidns must belong to the command (see [`Descendants::adopts_others`]).
 
@@ -44,16 +40,16 @@ pub use signals::end_by_sigint;
 #[derive(Debug)]
 pub struct SupervisedCommand {
     signals: Signals,
-    /// A signalfd that is readable while a signal that asks pidns to exit is pending.
+    /// A signalfd for the signals that ask pidns to exit.
     exit_requests: SignalFd,
     reaper: Reaper,
     /// The cgroup of the command (`--cgroup`).
     cgroup: Option<CommandCgroup>,
     descendants: Descendants,
-    /// PID of the command. The kernel does not reuse it until pidns has reaped the command.
+    /// PID of the command, which the kernel does not reuse until pidns reaps the command.
     command: RawPid,
     state: State,
-    /// The last request to exit: the signal, and the time at which pidns read it.
+    /// The last request to exit, and the time at which pidns read it.
     asked_to_exit: Option<(Signal, Instant)>,
     /// `true` if a signal asked pidns to exit after the command ended.
     hurried: bool,
@@ -61,22 +57,21 @@ pub struct SupervisedCommand {
     mounted: MountedNamespaces,
 }
 
-/// Maximum number of signals to read, or of children to reap, in a row. A flood of signals must not
-/// stop pidns from reaping, and a flood of terminated children must not stop it from reading
-/// signals.
+/// Maximum number of signals to read, or of children to reap, in a row.
+///
+/// A flood of signals must not stop pidns from reaping, and vice versa.
 const ROUND: usize = 1000;
 
-/// Maximum pause between two checks for descendants. SIGCHLD usually ends the pause early.
+/// Maximum pause between two checks for descendants, which SIGCHLD usually ends early.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Time that a parent has to reap a zombie. After this time, the zombie is a leftover.
+/// Time that a parent has to reap a zombie before the zombie counts as a leftover.
 pub const REAPING: Duration = Duration::from_millis(100);
 
-/// Time after a request to exit during which the same signal is not a new request. For example,
-/// `timeout(1)` sends its signal twice: to pidns, and to the whole process group.
+/// Time in which a repeated request to exit is ignored, as `timeout(1)` sends two signals.
 const REPEAT_WINDOW: Duration = Duration::from_millis(500);
 
-/// Minimum number of free descriptors. pidns needs them to find and kill leftover processes.
+/// Number of free descriptors needed to find and kill leftover processes.
 const SPARE_DESCRIPTORS: usize = 8;
 
 /// The children that are left after reaping.
@@ -92,24 +87,20 @@ enum Children {
 #[derive(Clone, Copy, Debug)]
 enum State {
     Running,
-    /// The command was stopped by this signal. pidns must still stop itself with the same signal.
+    /// The command was stopped by this signal, and pidns must stop, too.
     Stopped(Signal),
     Ended(Ended),
 }
 
 impl SupervisedCommand {
-    /// Starts a command. The command inherits the descriptors, process group, session, terminal and
-    /// signal mask that pidns was started with.
+    /// Starts a command with the process group and signal mask that pidns was started with.
     ///
-    /// If `dies_with_us` is `true`, the kernel kills the command when pidns is killed, but not the
-    /// command's descendants.
-    ///
-    /// If `in_cgroup` is `true`, the command runs in a new cgroup. All members of this cgroup count
-    /// as descendants of the command.
+    /// If `dies_with_us` is `true`, the kernel kills the command when pidns is killed. If
+    /// `in_cgroup` is `true`, the members of the command's new cgroup count as descendants.
     ///
     /// # Errors
-    /// Fails if the process or the cgroup cannot be created, if /proc is not usable, or if SIGCHLD
-    /// is ignored.
+    /// Fails if the process or cgroup cannot be created, /proc is not usable, or SIGCHLD is
+    /// ignored.
     pub fn start(command: &[OsString], dies_with_us: bool, in_cgroup: bool) -> Result<Self, Error> {
         let descendants = Descendants::open(Path::new("/proc"))?;
         let failed = |what| move |errno: Errno| Error::Run { what, source: errno.into() };
@@ -154,16 +145,14 @@ impl SupervisedCommand {
         &self.descendants
     }
 
-    /// Returns the PIDs (in procfs) of the members of the command's cgroup. Returns `None` if the
-    /// command has no cgroup of its own.
+    /// Returns the members of the command's cgroup, with their PIDs in the procfs.
     #[must_use]
     pub fn members(&self) -> Option<BTreeSet<Pid>> {
         let members = self.cgroup.as_ref()?.members().into_iter();
         Some(members.filter_map(|raw| Some(self.descendants.open_member(raw)?.pid)).collect())
     }
 
-    /// Visits the members of the command's cgroup, and then the other descendants of pidns. Stops
-    /// when `visit` returns `Break`. See [`Descendants::walk`].
+    /// Visits the cgroup's members and pidns's descendants, until `visit` returns `Break`.
     fn walk(&self, mut visit: impl FnMut(&Descendant) -> ControlFlow<()>) {
         let cgroup = self.cgroup.as_ref();
         let members = cgroup.map(|cgroup| self.descendants.open_listed(|| cgroup.members()));
@@ -171,9 +160,8 @@ impl SupervisedCommand {
         if members.iter().try_for_each(&mut visit).is_break() {
             return;
         }
-        // Also visit the descendants outside the cgroup, because a process can be moved to another
-        // one.
         let visited: HashSet<Pid> = members.iter().map(|it| it.pid).collect();
+        // A descendant may have been moved out of the cgroup.
         self.descendants.walk(|it| {
             if visited.contains(&it.pid) { ControlFlow::Continue(()) } else { visit(it) }
         });
@@ -185,11 +173,7 @@ impl SupervisedCommand {
         &self.mounted
     }
 
-    /// Returns `true` if a PID namespace has been bind-mounted since the command started. A bind
-    /// mount keeps a namespace alive even without a process.
-    ///
-    /// # Errors
-    /// Fails if the mount table cannot be read.
+    /// Returns `true` if a PID namespace has been bind-mounted since the command started.
     pub fn has_new_mounts(&self) -> Result<bool, Error> {
         Ok(!self.descendants.mounted()?.points.is_subset(&self.mounted.points))
     }
@@ -200,8 +184,7 @@ impl SupervisedCommand {
     /// Fails if the kernel discarded the exit status of the command.
     pub fn wait_for_command(&mut self) -> Result<Ended, Error> {
         loop {
-            // Read signals first. If a child terminates after `reap`, its SIGCHLD is then still
-            // pending, and ends the next wait at once.
+            // Read signals before `reap`, so that a later SIGCHLD ends the wait at once.
             for received in self.signals.iter().take(ROUND) {
                 note_exit_request(&mut self.asked_to_exit, received.signal);
                 received.pass_on(self.command, &self.descendants);
@@ -209,13 +192,13 @@ impl SupervisedCommand {
             let children = self.reap();
             match (self.state, children) {
                 (State::Ended(ended), _) => {
-                    // Discard the signals from before the end of the command. For example, a Ctrl-C
-                    // that terminated the command must not shorten the wait for its descendants.
+                    // A Ctrl-C that ended the command must not shorten the wait for its
+                    // descendants.
                     for received in self.signals.iter().take(ROUND) {
                         note_exit_request(&mut self.asked_to_exit, received.signal);
                     }
                     if let Some(cgroup) = &self.cgroup {
-                        // Ignore errors: `CommandCgroup::kill` tries again to leave the cgroup.
+                        // `CommandCgroup::kill` tries again to leave the cgroup.
                         let _ = cgroup.leave();
                     }
                     self.reaper.begin();
@@ -234,8 +217,9 @@ impl SupervisedCommand {
         }
     }
 
-    /// Waits up to `grace` for all descendants to exit. Returns `true` if none is left. Stops early
-    /// if a signal asks pidns to exit, or if only zombies are left that pidns cannot reap.
+    /// Waits up to `grace` for all descendants to exit, and returns `true` if none is left.
+    ///
+    /// A request to exit ends the wait early.
     pub fn wait_for_descendants(&mut self, grace: Duration) -> bool {
         let deadline = Instant::now().checked_add(grace);
         loop {
@@ -254,8 +238,7 @@ impl SupervisedCommand {
         }
     }
 
-    /// Returns `true` if all remaining descendants are traced zombies. pidns cannot reap traced
-    /// zombies.
+    /// Returns `true` if all descendants are zombies, which their tracers must reap.
     fn has_only_zombies(&self) -> bool {
         if self.has_members() {
             return false;
@@ -268,25 +251,21 @@ impl SupervisedCommand {
         !has_running && !self.may_have_missed()
     }
 
-    /// Returns `true` if a walk without a running descendant may have missed one. All pending
-    /// signals must have been read before the walk.
+    /// Returns `true` if a walk that found no running descendant may be incomplete.
     ///
-    /// A walk misses a running descendant only if the descendant's parent P exits during the walk.
-    /// Let C be the child of pidns from which P descends, or P itself. If C had been running during
-    /// the whole walk, the walk would have found C. So C exited during the walk, and the kernel
-    /// sent SIGCHLD to pidns. Without a pending signal, the walk has therefore missed nothing.
+    /// All pending signals must have been read before the walk. If a walk misses all running
+    /// descendants, a child of pidns has exited during the walk. The exit sends SIGCHLD to pidns.
     fn may_have_missed(&self) -> bool {
         self.has_members() || self.signals.is_pending()
     }
 
-    /// Reads all pending signals. Returns a descriptor that becomes readable when another signal
-    /// asks pidns to exit.
+    /// Returns a descriptor that becomes readable at the next request to exit.
     pub fn next_exit_request(&mut self) -> BorrowedFd<'_> {
         self.note_hurry();
         self.exit_requests.as_fd()
     }
 
-    /// Reaps terminated children. Returns `true` if a descendant remains.
+    /// Reaps terminated children, and returns `true` if a descendant remains.
     pub fn is_anything_left(&mut self) -> bool {
         let children = self.reap();
         self.has_members() || children != Children::None
@@ -296,8 +275,7 @@ impl SupervisedCommand {
         self.cgroup.as_ref().is_some_and(CommandCgroup::has_members)
     }
 
-    /// Reads the signals that arrived after the command ended. If one of them asks pidns to exit,
-    /// sets `hurried`.
+    /// Reads the pending signals, and sets `hurried` if a signal asks pidns to exit.
     fn note_hurry(&mut self) {
         for received in self.signals.iter().take(ROUND) {
             self.hurried |= note_exit_request(&mut self.asked_to_exit, received.signal);
@@ -333,15 +311,13 @@ impl SupervisedCommand {
         } else if let Some(signal) = status.stopping_signal().and_then(Signal::from_named_raw)
             && [Signal::TSTP, Signal::TTIN, Signal::TTOU].contains(&signal)
         {
-            // Stop pidns as well, but not for SIGSTOP. Whoever sends SIGSTOP to the command later
-            // sends SIGCONT only to the command, and pidns would stay stopped.
+            // Stop pidns as well. After a SIGSTOP, nobody would continue pidns.
             self.state = State::Stopped(signal);
         }
     }
 }
 
-/// Returns an error if fewer than [`SPARE_DESCRIPTORS`] descriptors are free. `open` is any open
-/// descriptor.
+/// Returns an error if fewer than [`SPARE_DESCRIPTORS`] descriptors are free.
 fn check_descriptors(open: BorrowedFd<'_>) -> SysResult<()> {
     let before = getrlimit(Resource::Nofile);
     raise_descriptor_limit();
@@ -352,8 +328,7 @@ fn check_descriptors(open: BorrowedFd<'_>) -> SysResult<()> {
     spare.map(drop)
 }
 
-/// Returns `true` if `signal` asks pidns to exit, and records the request in `last`. If `signal`
-/// repeats the last request within [`REPEAT_WINDOW`], returns `false`.
+/// Returns `true` if `signal` is a new request to exit, and records it in `last`.
 fn note_exit_request(last: &mut Option<(Signal, Instant)>, signal: Signal) -> bool {
     if !signals::asks_to_exit(signal) {
         return false;
@@ -361,8 +336,7 @@ fn note_exit_request(last: &mut Option<(Signal, Instant)>, signal: Signal) -> bo
     let now = Instant::now();
     let is_repeated =
         last.is_some_and(|(it, at)| it == signal && now.duration_since(at) < REPEAT_WINDOW);
-    // A repeated signal does not extend the `REPEAT_WINDOW`. Otherwise, repeated Ctrl-C would never
-    // be a new request.
+    // Keep the old time, so that repeated Ctrl-C becomes a new request in the end.
     if !is_repeated {
         *last = Some((signal, now));
     }

@@ -1,5 +1,4 @@
-//! Converts signal numbers, and reads and changes signal dispositions. The safe interfaces of nix
-//! and rustix lack real-time signals, or cannot change dispositions.
+//! Handles real-time signals and dispositions, for which nix and rustix have no safe API.
 
 #![allow(unsafe_code)]
 
@@ -16,8 +15,7 @@ const RESERVED: [i32; 2] = [32, 33];
 
 static SIGPIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 
-/// Records whether SIGPIPE is ignored. Must be called before the Rust runtime starts, because the
-/// runtime always ignores SIGPIPE.
+/// Records whether SIGPIPE is ignored, before the Rust runtime ignores it.
 pub extern "C" fn note_sigpipe() {
     SIGPIPE_WAS_IGNORED.store(is_ignored(libc::SIGPIPE), Ordering::Relaxed);
 }
@@ -26,8 +24,7 @@ pub extern "C" fn note_sigpipe() {
 #[must_use]
 pub fn is_ignored(signal: i32) -> bool {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: with a null pointer as the new action, sigaction(2) only writes the current action to
-    // `action`. If the call fails, `action` stays all zero, which is a valid `sigaction`.
+    // SAFETY: with a null pointer, sigaction(2) only writes to `action`. All zero is a valid value.
     let action = unsafe {
         libc::sigaction(signal, ptr::null(), action.as_mut_ptr());
         action.assume_init()
@@ -40,19 +37,18 @@ pub fn was_sigpipe_ignored() -> bool {
     SIGPIPE_WAS_IGNORED.load(Ordering::Relaxed)
 }
 
-/// Restores the default action of SIGPIPE. (The Rust runtime ignores SIGPIPE.)
+/// Restores the default action of SIGPIPE, which the Rust runtime ignores.
 pub fn reset_sigpipe() {
-    // SAFETY: SIG_DFL is a valid disposition, and this program does not rely on a SIGPIPE handler.
+    // SAFETY: SIG_DFL is a valid disposition, and this program has no SIGPIPE handler.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
-/// Reaps the terminated children of pidns. Makes the kernel reap all other children as soon as they
-/// terminate.
+/// Reaps the children of a shell that replaced itself with pidns (`job & exec pidns`).
 ///
-/// A shell that replaces itself with pidns (`job & exec pidns`) leaves its children to pidns.
-/// Unless pidns reaped them, it would report itself as the parent of zombies.
+/// Unreaped children would appear in the report as zombies of pidns.
 pub fn reap_inherited_children() {
-    // SAFETY: SIG_IGN is a valid disposition. Only `pidns run` waits for children, and never calls
+    // With SIG_IGN, the kernel reaps children as soon as they terminate.
+    // SAFETY: SIG_IGN is a valid disposition. `pidns run`, which waits for children, never calls
     // this function.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
     // `__WALL` includes children that do not send SIGCHLD when they terminate.
@@ -60,12 +56,11 @@ pub fn reap_inherited_children() {
     while let Ok(Some(_)) = wait(WaitOptions::NOHANG | any_child) {}
 }
 
-/// Returns the signal with this number, even a real-time signal. Returns `None` for signals that
-/// the C library uses internally.
+/// Returns the signal with this number, unless the C library uses it internally.
 #[must_use]
 pub fn signal(number: i32) -> Option<Signal> {
     let is_valid = (1..=MAX_SIGNAL).contains(&number) && !RESERVED.contains(&number);
-    // SAFETY: the number is a signal number, and the C library does not use the signal internally.
+    // SAFETY: the number is valid, and the C library does not use the signal internally.
     is_valid.then(|| unsafe { Signal::from_raw_unchecked(number) })
 }
 

@@ -1,7 +1,6 @@
 //! Reaps orphans in a second thread while pidns looks for leftover processes.
 //!
-//! Processes that fork and exit fast leave tens of thousands of orphans a second. Unreaped orphans
-//! would use up all PIDs.
+//! A command can leave tens of thousands of orphans a second, and use up all PIDs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,8 +10,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{WaitOptions, setpriority_process, wait};
 
-/// Pause after pidns had no children to wait for. As the init of a PID namespace, pidns can get new
-/// children later.
+/// Pause while pidns has no children, as an init can adopt processes later.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A thread that reaps every terminated child after [`begin`](Self::begin) is called.
@@ -23,8 +21,7 @@ pub struct Reaper {
 }
 
 impl Reaper {
-    /// Starts the thread. The thread does nothing until [`begin`](Self::begin) is called. Must be
-    /// called before the command starts, because the command can use up all PIDs.
+    /// Starts the idle thread, before the command can use up all PIDs.
     pub fn start() -> Self {
         let has_begun = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&has_begun);
@@ -42,8 +39,7 @@ impl Reaper {
         Self { thread: thread.ok().map(|it| it.thread().clone()), has_begun }
     }
 
-    /// Begins to reap all children. The command must already have been reaped, or its exit status
-    /// could be lost.
+    /// Begins to reap all children. The command must already have been reaped.
     pub fn begin(&self) {
         self.has_begun.store(true, Ordering::Relaxed);
         if let Some(thread) = &self.thread {
@@ -52,8 +48,7 @@ impl Reaper {
     }
 }
 
-/// Raises the priority of this thread, if pidns has the permission. The thread must keep up with
-/// processes that fork and exit fast.
+/// Raises this thread's priority, if permitted, to keep up with processes that fork fast.
 pub(super) fn raise_priority() {
     let _ = setpriority_process(None, -20);
 }

@@ -19,8 +19,7 @@ const READER_WAIT: Duration = Duration::from_secs(5);
 /// Pause between two attempts to open a FIFO.
 const RETRY_INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
-/// An open report file. pidns opens it before the command starts, and changes it after the command
-/// has ended.
+/// A report file, opened before the command starts and written after its end.
 #[derive(Debug)]
 pub struct ReportFile {
     path: PathBuf,
@@ -37,20 +36,16 @@ pub enum WriteMode {
     Replace,
     /// The report is appended to the existing contents.
     Append,
-    /// The report is written at the current file offset. Used for inherited descriptors, and for
-    /// special files such as pipes and terminals.
+    /// The report is written at the current offset of a descriptor or special file.
     Stream,
-    /// A FIFO that no process has open for reading yet. pidns opens it after the command has ended,
-    /// because the command may start a reader.
+    /// A FIFO that is opened after the command has ended, as the command may start a reader.
     Fifo,
 }
 
 impl ReportFile {
-    /// Opens a report file, or standard error for `-`. For an inherited descriptor or a special
-    /// file, uses [`WriteMode::Stream`] or [`WriteMode::Fifo`] instead of `mode`.
+    /// Opens a report file, or standard error for `-`.
     ///
-    /// # Errors
-    /// Fails if the file cannot be written.
+    /// If the path is a descriptor or a special file, ignores `mode`.
     pub fn open(path: &Path, mode: WriteMode) -> Result<Self, Error> {
         let failed = |source| Error::Report { path: path.to_owned(), source };
         Self::try_open(path, mode).map_err(failed)
@@ -70,8 +65,7 @@ impl ReportFile {
             // Use standard error, because standard output belongs to the command.
             return opened_as(stderr?, WriteMode::Stream);
         }
-        // Opening a path such as /dev/fd/3 resets the file offset to 0. So open the file for
-        // appending, to keep its contents.
+        // Opening a path such as /dev/fd/3 resets the file offset, so open it for appending.
         let mode = if is_descriptor(path) { WriteMode::Stream } else { mode };
         let appends = mode != WriteMode::Replace;
         let mut options = OpenOptions::new();
@@ -87,8 +81,7 @@ impl ReportFile {
             Err(error) => return Err(error),
         };
         if file.opened.is_file() {
-            // If the command's output goes to the same file, use the descriptor of the output.
-            // Otherwise, output and report would overwrite each other.
+            // With two descriptors, the report and the command's output would overwrite each other.
             for standard in [stdout, stderr].into_iter().flatten() {
                 if is_same(&standard.metadata()?, &file.opened) {
                     return opened_as(standard, WriteMode::Stream);
@@ -98,12 +91,9 @@ impl ReportFile {
         Ok(file)
     }
 
-    /// Returns an error if two reports go to the same file. Standard error (`-`) and character
-    /// devices, such as /dev/null, are allowed.
-    ///
-    /// # Errors
-    /// Returns [`Error::Usage`] if two files are the same.
+    /// Returns [`Error::Usage`] if two reports go to the same file.
     pub fn refuse_same(files: &[Self]) -> Result<(), Error> {
+        // Standard error and devices such as /dev/null can be shared.
         let files: Vec<_> = files
             .iter()
             .filter(|it| it.path != Path::new("-") && !it.opened.file_type().is_char_device())
@@ -120,8 +110,7 @@ impl ReportFile {
         Ok(())
     }
 
-    /// Writes the report. If the command has removed the file, creates it again. Stops waiting for
-    /// a slow reader when `stop` is readable.
+    /// Writes the report, but stops waiting for a slow reader when `stop` is readable.
     ///
     /// # Errors
     /// Fails if the report cannot be written, or if the command has replaced the file.
@@ -146,9 +135,7 @@ impl ReportFile {
         written.map_err(|source| Error::Report { path: self.path, source })
     }
 
-    /// Returns the open report file. If the command has removed the file, creates it again. If the
-    /// command has replaced the file, returns an error, because a symbolic link could make pidns
-    /// overwrite a file that the command cannot write.
+    /// Returns the open report file, or creates it again if the command has removed it.
     fn current(&self, stop: BorrowedFd<'_>) -> io::Result<File> {
         if self.mode == WriteMode::Stream {
             return self.file.try_clone();
@@ -160,6 +147,7 @@ impl ReportFile {
                 if is_same(&file.metadata()?, &self.opened) { Ok(file) } else { Err(replaced()) }
             }
             Ok(now) if is_same(&now, &self.opened) => self.file.try_clone(),
+            // A symbolic link could make pidns overwrite a file that the command cannot write.
             Ok(_) => Err(replaced()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => File::create_new(&self.path)
                 .map_err(|error| match error.kind() {
@@ -171,8 +159,7 @@ impl ReportFile {
     }
 }
 
-/// Opens a FIFO for writing. Waits for a reader until [`READER_WAIT`] has passed, or until `stop`
-/// is readable.
+/// Waits for a reader of a FIFO, and opens the FIFO for writing.
 fn open_for_reader(path: &Path, stop: BorrowedFd<'_>) -> io::Result<File> {
     let start = Instant::now();
     loop {
@@ -188,8 +175,7 @@ fn open_for_reader(path: &Path, stop: BorrowedFd<'_>) -> io::Result<File> {
     }
 }
 
-/// Returns `true` if the error means that a FIFO has no reader. The kernel returns the same error
-/// for a socket.
+/// Returns `true` for `ENXIO`, the error of a FIFO without a reader, and of a socket.
 fn is_without_reader(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::NXIO)
 }
