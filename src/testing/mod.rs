@@ -42,8 +42,7 @@ pub fn process(nspid: &[u32], namespace: Option<u64>) -> Process {
     }
 }
 
-/// Returns a complete snapshot. Each process with PID 1 in its own namespace is the init of that
-/// namespace.
+/// Returns a complete snapshot, and sets the init of each namespace.
 pub fn snapshot(mut namespaces: Vec<Namespace>, processes: Vec<Process>) -> Snapshot {
     for init in processes.iter().filter(|it| it.nspid.last() == Some(&Pid::INIT)) {
         for namespace in namespaces.iter_mut().filter(|it| Some(it.id) == init.namespace) {
@@ -76,7 +75,7 @@ pub fn snapshot(mut namespaces: Vec<Namespace>, processes: Vec<Process>) -> Snap
     }
 }
 
-/// Returns a snapshot of a host with one container, whose namespace has a dead child namespace.
+/// Returns a snapshot of a host with a container and a dead namespace in the container.
 pub fn farm() -> Snapshot {
     const ID: &str = "3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a";
     let (host, container, dead) = (4_026_531_836, 4_026_532_179, 4_026_532_180);
@@ -125,7 +124,7 @@ pub fn detached_farm() -> Snapshot {
     farm
 }
 
-/// Returns sample limits of processes in [`farm`]. Each field is set in at least one of them.
+/// Returns sample limits of [`farm`], with each field set in at least one limit.
 pub fn limits() -> Vec<Limit> {
     let pids = [6, 7].into_iter().filter_map(Pid::new).collect();
     let largest = Consumer {

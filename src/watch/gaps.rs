@@ -1,31 +1,29 @@
-//! Remembers the reported gaps, so that a recurring gap is reported only once. A gap is a reason
-//! why a snapshot or comparison is incomplete.
+//! Suppresses repeated reports of a gap (a reason why a snapshot is incomplete).
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Time after which an absent gap has ended. A gap is a reason why snapshots are incomplete.
+/// Time without a gap (a reason why snapshots are incomplete) until the gap has ended.
 const ENDS_AFTER: Duration = Duration::from_secs(60);
 
 /// The reasons why snapshots or comparisons from the past minute are incomplete.
 #[derive(Debug, Default)]
 pub struct Gaps {
-    /// Maps the name of each gap (a reason why snapshots are incomplete) to the time of the last
-    /// snapshot with it.
+    /// Time when each gap (a reason why snapshots are incomplete) was last seen, by name.
     seen: BTreeMap<String, Instant>,
 }
 
 /// A change in the gaps (reasons why snapshots are incomplete) that the watch must report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GapChange {
-    /// The snapshot has a new gap: no other snapshot from the past minute had this gap.
+    /// The snapshot has a gap that no other snapshot from the past minute had.
     New,
     /// All gaps have ended, so the snapshots are complete again.
     Ended,
 }
 
 impl Gaps {
-    /// Records the gaps in a snapshot. Returns the change that the watch must report, if any.
+    /// Records the gaps in a snapshot, and returns the change that the watch must report.
     pub fn note(
         &mut self,
         names: impl IntoIterator<Item = String>,

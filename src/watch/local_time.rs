@@ -12,8 +12,7 @@ pub struct LocalTime {
 }
 
 impl LocalTime {
-    /// Converts a time in RFC 3339 format to local time. The time zone is that of the variable
-    /// `TZ`, or of `/etc/localtime`.
+    /// Converts a time in RFC 3339 format to the time zone of `TZ` or `/etc/localtime`.
     #[must_use]
     pub fn of(timestamp: &str) -> Self {
         match DateTime::parse_from_rfc3339(timestamp) {

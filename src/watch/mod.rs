@@ -1,5 +1,4 @@
-//! Helpers of `pidns watch`: the schedule of its rounds, a record of reported gaps (reasons why a
-//! snapshot is incomplete), and local time.
+//! Helpers of `pidns watch` for its schedule, its reports and local time.
 
 pub mod gaps;
 pub mod local_time;

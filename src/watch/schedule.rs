@@ -1,17 +1,15 @@
-//! Decides when the rounds of a watch take place. Uses monotonic time, so changes of the system's
-//! clock have no effect.
+//! Schedules the rounds of a watch, unaffected by changes to the system clock.
 
 use std::time::{Duration, Instant};
 
 /// Minimum time between two reports of skipped rounds.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// The rounds of a watch. A round is due at each multiple of the interval. A round is skipped if an
-/// earlier round is still running.
+/// The schedule of a watch, with a round due at each multiple of the interval.
 #[derive(Debug)]
 pub struct Schedule {
     interval: Duration,
-    /// Time at which the next round is due. `None` if the clock cannot represent that time.
+    /// Time of the next round, or `None` if the clock cannot represent it.
     due: Option<Instant>,
     /// The skipped rounds since the last report.
     unreported: SkippedRounds,
@@ -38,8 +36,7 @@ impl Schedule {
         Self { interval, due: Some(now), unreported, reported_at: None, skipped: 0 }
     }
 
-    /// Returns the time at which the next round is due. Returns `None` if the clock cannot
-    /// represent that time.
+    /// Returns the time of the next round, or `None` if the clock cannot represent it.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
         self.due
@@ -51,8 +48,7 @@ impl Schedule {
         self.skipped
     }
 
-    /// Sets the time of the next round, and counts the skipped rounds. Must be called at the end of
-    /// a round.
+    /// Records the end of a round, counts the skipped rounds, and schedules the next.
     pub fn end_round(&mut self, now: Instant) {
         let Some(due) = self.due else { return };
         let (took, interval) =
@@ -63,13 +59,12 @@ impl Schedule {
             self.unreported.count = self.unreported.count.saturating_add(missed);
             self.unreported.longest = self.unreported.longest.max(took);
         }
-        // Rounds are due at multiples of the interval. `left` is the time until the next one.
+        // The next round is due at the next multiple of the interval, `left` from now.
         let left = u64::try_from(interval - took.as_nanos() % interval).ok();
         self.due = left.and_then(|left| now.checked_add(Duration::from_nanos(left)));
     }
 
-    /// Returns the skipped rounds since the last report, if any. Returns `Some` at most once a
-    /// minute.
+    /// Returns the rounds skipped since the last report, at most once a minute.
     pub fn take_report(&mut self, now: Instant) -> Option<SkippedRounds> {
         let is_early = self.reported_at.is_some_and(|at| now.saturating_duration_since(at) < QUIET);
         if self.unreported.count == 0 || is_early {
