@@ -1,5 +1,4 @@
-//! Advice on how to solve a problem, usually as shell commands. An explanation is a shell comment
-//! (`# ...`) after the command, because users may copy the whole line.
+//! Advice on problems, usually shell commands that users can copy as whole lines.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -19,7 +18,7 @@ pub const USE_REAPING_INIT: &str = "use an init that reaps its children, such as
 /// The advice for a namespace whose state pidns cannot determine.
 const RUN_ON_HOST: &str = "run pidns as root on the host, with the host's /proc";
 
-/// The same advice for root on the host.
+/// The advice for root on the host if the state of a namespace is unknown.
 const SEARCH_KERNEL: &str = "run pidns with --search kernel";
 
 /// Maximum number of commands to suggest for one namespace.
@@ -29,7 +28,7 @@ const COMMANDS: usize = 10;
 pub struct Adviser<'a> {
     /// The graph that contains the processes and namespaces.
     pub graph: &'a PidGraph,
-    /// Facts about the live host; empty for a saved document.
+    /// Facts about the live host, or an empty value for a saved document.
     pub live: &'a LiveFacts,
 }
 
@@ -38,7 +37,7 @@ pub struct Adviser<'a> {
 enum Cause<'a> {
     /// The process does not reap its child or tracee with this PID.
     Unreaped(Pid),
-    /// The process keeps the namespace alive through its open file descriptor with this number.
+    /// The process has this descriptor open, which keeps the namespace alive.
     Holds(&'a Namespace, u32),
     /// The process keeps a namespace alive because its children would start there.
     PidForChildren,
@@ -65,11 +64,7 @@ impl Step {
 }
 
 impl Adviser<'_> {
-    /// Returns the commands that kill a process. A shell comment names the service or container of
-    /// the process, because users should usually stop that as a whole.
-    ///
-    /// Returns an empty list for a kernel thread, for an ended process, and for pidns itself. If
-    /// SIGKILL has no effect, returns the advice of [`wake`](Self::wake).
+    /// Returns the commands that kill a process, or an empty list if none is suitable.
     pub fn end(&self, pid: Pid) -> Vec<String> {
         let process = self.graph.known_process(pid);
         let has_ended = self.live.ended.contains(&pid);
@@ -81,16 +76,17 @@ impl Adviser<'_> {
             let warning = format!("{pid} is the init here: killing it would end every process");
             return vec![self.with_pid(&warning)];
         }
+        // SIGKILL does not wake a process in uninterruptible sleep.
         if self.live.unkillable.contains(&pid) {
             return self.wake(pid);
         }
-        // A process needs SIGKILL if it ignores SIGTERM, is stopped, or is an init. A stopped
-        // process handles SIGTERM only after it is continued. For an init without a handler, the
-        // kernel drops SIGTERM.
         let needs_kill = self.live.ignore_sigterm.contains(&pid)
+            // A stopped process handles SIGTERM only after it is continued.
             || self.stopped_by(pid).is_some()
+            // The kernel drops SIGTERM for an init without a handler.
             || process.is_some_and(|it| it.nspid.last() == Some(&Pid::INIT));
         let signal = if needs_kill { "-KILL " } else { "" };
+        // Users should usually stop the whole service or container instead.
         let kill = match process.and_then(|it| part_of(self.graph, it)) {
             Some(whole) => format!("kill {signal}{pid} # part of {}", shell_comment(&whole)),
             None => format!("kill {signal}{pid}"),
@@ -100,9 +96,7 @@ impl Adviser<'_> {
         commands
     }
 
-    /// Returns the commands that end a leftover process. If its whole container was left behind,
-    /// the command stops the container. For the monitor of several containers, returns an empty
-    /// list, because the monitor ends after its containers.
+    /// Returns the commands that end a leftover process, or its container if that is a leftover.
     pub fn end_leftover(&self, pid: Pid, is_leftover: &dyn Fn(Pid) -> bool) -> Vec<String> {
         let end = self.end(pid);
         let is_endable = !end.is_empty() && !self.live.unkillable.contains(&pid);
@@ -114,12 +108,12 @@ impl Adviser<'_> {
                 commands.push(self.with_pid(&stop));
                 commands
             }),
+            // A monitor of several containers ends after its containers.
             [..] => Vec::new(),
         }
     }
 
-    /// Adds the PID namespace of the procfs to the advice, because the PIDs are valid only there.
-    /// If pidns itself is in that PID namespace, returns the advice unchanged.
+    /// Adds the PID namespace in which the PIDs are valid, unless pidns is in that namespace.
     pub fn with_pid(&self, advice: &str) -> String {
         let procfs = &self.graph.snapshot().procfs;
         match procfs.namespace {
@@ -129,8 +123,7 @@ impl Adviser<'_> {
         }
     }
 
-    /// Returns the commands that kill a process. If killing it may be wrong, returns a warning with
-    /// the reason instead.
+    /// Returns commands that kill a process, or a warning if killing it may be wrong.
     fn end_unless_in_doubt(&self, pid: Pid, cause: Cause<'_>) -> Step {
         let commands = self.end(pid);
         if commands.is_empty() || pid == Pid::INIT || self.live.unkillable.contains(&pid) {
@@ -145,27 +138,14 @@ impl Adviser<'_> {
         Step::EndIfUnneeded(pid, self.with_pid(&warning))
     }
 
-    /// Returns the reason why killing a process may be wrong, as a phrase; `None` if there is no
-    /// such reason.
+    /// Returns the reason why killing a process may be wrong, as a phrase.
     ///
-    /// The process may still be needed. For example, a CI agent that starts jobs by `unshare(2)`
-    /// and `fork(2)` keeps the PID namespace of a job alive through `pid_for_children`.
-    ///
-    /// Another user may want an administrator to kill the process. A user can make a process look
-    /// responsible in these ways:
-    ///
-    /// - With `CLONE_PARENT`, a user's process can make its own parent, such as a daemon, the
-    ///   parent of a new child. With `PTRACE_TRACEME`, the child can make the daemon its tracer. If
-    ///   the child runs a set-user-ID program, its UID does not show which user started it.
-    /// - A user can send a descriptor to a daemon (`SCM_RIGHTS`). A user can also connect to a
-    ///   daemon that opens a pidfd of each client (`SO_PEERPIDFD`).
-    ///
-    /// The owner of a PID namespace may not show which user sent a descriptor. If the owner is the
-    /// initial user namespace, root has created the PID namespace, but its processes can belong to
-    /// any user. Most containers and set-user-ID sandboxes have such a PID namespace.
+    /// A user can make a daemon look responsible, so that an administrator kills the daemon.
     fn doubt(&self, pid: Pid, cause: Cause<'_>) -> Option<String> {
         let process = self.graph.known_process(pid);
         match cause {
+            // A user can make a daemon the parent (CLONE_PARENT) or tracer (PTRACE_TRACEME) of a
+            // child.
             Cause::Unreaped(child) => {
                 let uids = process.zip(self.graph.known_process(child));
                 match uids {
@@ -173,13 +153,17 @@ impl Adviser<'_> {
                     Some((parent, it)) if it.uid != parent.uid && it.uid != 0 => {
                         Some(format!("{child} belongs to user {}", user(it)))
                     }
+                    // The UID of a set-user-ID program does not show which user started the
+                    // program.
                     _ => Some(format!("another user may have started {child}")),
                 }
             }
+            // A user can make a daemon hold a descriptor through SCM_RIGHTS or SO_PEERPIDFD.
             Cause::Holds(namespace, fd) => {
                 let Some(owner) = &namespace.owner else {
                     return Some(format!("fd {fd} may come from another user"));
                 };
+                // Root created the PID namespace, but its processes can belong to any user.
                 if owner.user_namespace == INITIAL_USER_NAMESPACE {
                     return Some(format!("fd {fd} may come from a process in the namespace"));
                 }
@@ -196,6 +180,7 @@ impl Adviser<'_> {
                 };
                 Some(format!("fd {fd} may come from {from}"))
             }
+            // For example, a CI agent starts jobs by unshare(2) and fork(2).
             Cause::PidForChildren => Some("it may also do other work".to_owned()),
         }
     }
@@ -206,11 +191,7 @@ impl Adviser<'_> {
         self.live.user_namespaces.get(&pid).copied().or_else(in_details)
     }
 
-    /// Returns commands that cause a zombie to be reaped by `reaper`, or by another process:
-    ///
-    /// - If `reaper` is frozen or stopped, the commands thaw or continue it.
-    /// - If `reaper` is uninterruptible, the command shows what it waits for.
-    /// - Otherwise, the commands kill `reaper`.
+    /// Returns commands that make `reaper` reap a zombie, or kill `reaper` as a last resort.
     pub fn make_reap(&self, reaper: Pid, zombie: Pid) -> Step {
         let thaw = self.thaw(reaper);
         if !thaw.is_empty() {
@@ -223,9 +204,7 @@ impl Adviser<'_> {
         self.go_on(reaper).unwrap_or_else(end)
     }
 
-    /// Returns the commands that continue a stopped process; `None` if the process is not stopped.
-    /// If a tracer has stopped the process, the commands kill the tracer, because SIGCONT has no
-    /// effect.
+    /// Returns the commands that continue a process, or `None` if it is not stopped.
     pub fn go_on(&self, pid: Pid) -> Option<Step> {
         let stopped_by = self.stopped_by(pid)?;
         if self.live.ended.contains(&pid) {
@@ -233,6 +212,7 @@ impl Adviser<'_> {
         }
         Some(match stopped_by {
             StoppedBy::Tracer(None) => Step::Other(Vec::new()),
+            // SIGCONT has no effect on a process that its tracer has stopped.
             StoppedBy::Tracer(Some(tracer)) => {
                 self.end_unless_in_doubt(tracer, Cause::Unreaped(pid))
             }
@@ -250,8 +230,7 @@ impl Adviser<'_> {
         }
     }
 
-    /// Returns the commands that wake a process in uninterruptible sleep, or that show the kernel
-    /// function in which it waits.
+    /// Returns commands that wake a process in uninterruptible sleep, or show why it sleeps.
     pub fn wake(&self, pid: Pid) -> Vec<String> {
         let thaw = self.thaw(pid);
         if !thaw.is_empty() || self.live.ended.contains(&pid) {
@@ -301,11 +280,7 @@ impl Adviser<'_> {
         steps.collect()
     }
 
-    /// Returns the command that starts a shell in a PID namespace. The shell enters all namespaces
-    /// of `process` or, if this is not possible, of the init.
-    ///
-    /// Returns `None` for a saved document, for the PID namespace of the procfs, and for a
-    /// namespace that cannot be entered.
+    /// Returns the command that starts a shell in the namespaces of `process` or of the init.
     pub fn enter(&self, namespace: NamespaceId, process: Option<Pid>) -> Option<String> {
         let own = self.graph.snapshot().procfs.namespace;
         let namespace = self.graph.namespace(namespace).filter(|it| Some(it.id) != own)?;
@@ -321,23 +296,22 @@ impl Adviser<'_> {
         Some(guarded(pid, "pid", namespace.id.inode()?, &command))
     }
 
-    /// Returns the commands that free a namespace by removing its members and holders. Leaves out
-    /// the processes in `attendants`, because they end soon.
+    /// Returns the commands that free a namespace by removing its members and holders.
     pub fn release(
         &self,
         namespace: &Namespace,
         attendants: &BTreeSet<Pid>,
         is_leftover: impl Fn(Pid) -> bool,
     ) -> Vec<String> {
-        // A terminated init ignores signals. Suggest commands that let the init finish exiting.
         let mut steps = match (namespace.state, namespace.init) {
+            // A terminated init ignores signals.
             (NamespaceState::Dead, Some(_)) => self.unblock_steps(namespace),
             (_, Some(_)) => self.end_members(namespace, attendants, &is_leftover),
             (_, None) => Vec::new(),
         };
-        // A holder in the namespace needs no step of its own, because the steps that end the
-        // members also end the holder.
+        // The steps that end the members also end a holder in the namespace.
         let is_needed = |pid| {
+            // Attendants (processes that run because of pidns) end soon.
             !attendants.contains(&pid)
                 && (namespace.init.is_none() || !self.is_within(pid, namespace))
         };
@@ -363,22 +337,19 @@ impl Adviser<'_> {
         combine(steps)
     }
 
-    /// Returns the advice for a namespace in unknown state, including notes on bind mounts that
-    /// another mount covers.
+    /// Returns the advice for a namespace in unknown state.
     pub fn find_state(&self, namespace: &Namespace) -> Vec<String> {
         let snapshot = self.graph.snapshot();
         let has_searched = snapshot.searched.contains(&SearchScope::Kernel);
         let is_host_root = self.live.is_host_root && snapshot.procfs.own;
         let run = if is_host_root && !has_searched { SEARCH_KERNEL } else { RUN_ON_HOST };
+        // No command can remove a bind mount that another mount covers.
         let covered = namespace.mounts().filter(|it| self.live.covered.contains_key(it));
         let notes = covered.filter_map(|it| unmount(&it, self.live)).map(Unmount::text);
         std::iter::once(run.to_owned()).chain(notes.take(MOUNTS)).collect()
     }
 
-    /// Returns the steps that kill the members of a namespace, except `attendants`, which end soon.
-    /// Usually, the only step is to kill the init, because the kernel then kills the other members.
-    /// If the init is in `attendants`, there are steps for the other members and for the descendant
-    /// namespaces.
+    /// Returns the steps that kill the members of a namespace, except `attendants`.
     fn end_members(
         &self,
         namespace: &Namespace,
@@ -388,6 +359,7 @@ impl Adviser<'_> {
         let (mut steps, mut todo) = (Vec::new(), vec![namespace]);
         let end = |pid| Step::Kill(pid, self.end_leftover(pid, is_leftover));
         while let Some(namespace) = todo.pop() {
+            // The kernel kills all members when the init ends (see pid_namespaces(7)).
             if let Some(init) = namespace.init.filter(|it| !attendants.contains(it)) {
                 steps.push(end(init));
                 continue;
@@ -407,17 +379,17 @@ impl Adviser<'_> {
         std::iter::successors(own, |it| self.graph.parent(it)).any(|it| it.id == namespace.id)
     }
 
-    /// Returns advice on how to make a process close a file. Never suggests killing a process
-    /// because of its connections or unread messages, because any user can connect to a daemon or
-    /// send it messages.
+    /// Returns advice on how to make a process close a file.
     fn close(&self, namespace: &Namespace, file: HoldingFile, pid: Pid, fd: u32) -> Step {
         if self.live.ended.contains(&pid) {
             return Step::Other(Vec::new());
         }
         match file {
+            // Any user can connect to a daemon, so never suggest killing the daemon.
             HoldingFile::Socket => Step::Other(vec![self.with_pid(&format!(
                 "end the process at the other end of socket {fd} of {pid} (ss -xp shows both ends)"
             ))]),
+            // Any user can send messages to a daemon, so never suggest killing the daemon.
             HoldingFile::Message | HoldingFile::InFlight => {
                 let advice = format!("let {pid} read its socket {fd} empty, or close it");
                 Step::Other(vec![self.with_pid(&advice)])
@@ -434,8 +406,7 @@ fn user(process: &Process) -> String {
     process.user.as_ref().map_or_else(|| process.uid.to_string(), ToString::to_string)
 }
 
-/// Returns the commands of all steps without duplicates, but at most [`COMMANDS`]. A warning about
-/// a process replaces the commands that kill it.
+/// Returns the commands of all steps without duplicates, but at most [`COMMANDS`].
 fn combine(steps: Vec<Step>) -> Vec<String> {
     let in_doubt = steps.iter().filter_map(|step| match step {
         Step::EndIfUnneeded(pid, _) => Some(*pid),
@@ -445,6 +416,7 @@ fn combine(steps: Vec<Step>) -> Vec<String> {
     let mut warned = HashSet::new();
     let mut commands: Vec<String> = Vec::new();
     for step in steps {
+        // A warning about a process replaces the commands that kill the process.
         let is_left_out = match &step {
             Step::Kill(pid, _) => in_doubt.contains(pid),
             Step::EndIfUnneeded(pid, _) => !warned.insert(*pid),
@@ -465,7 +437,7 @@ mod tests {
     use crate::model::Snapshot;
     use crate::testing::farm;
 
-    /// Returns the advice for the first process of the container in [`farm`], and for its monitor.
+    /// Returns the advice for a container's first process in [`farm`], and for its monitor.
     fn advice(cgroup: &str, oldest: u32, change: impl FnOnce(&mut Snapshot)) -> [String; 2] {
         let mut host = farm();
         let id = host.namespaces[1].container.as_ref().unwrap().id.clone();

@@ -26,8 +26,7 @@ pub fn is_more_than_members(change: &NamespaceChange) -> bool {
         || change.fields.iter().any(|field| *field != NamespaceField::Members)
 }
 
-/// Returns a phrase with the numbers of new, gone, hidden and changed processes and PID namespaces,
-/// or a phrase that says there is no difference.
+/// Returns a summary with the numbers of changed processes and PID namespaces.
 pub fn summary(diff: &Diff) -> String {
     if !diff.differs() {
         let is_attendant = |it: &&Process| diff.attendants.contains(&it.pid);
@@ -44,8 +43,7 @@ pub fn summary(diff: &Diff) -> String {
     sentences.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// Returns a sentence with the number of changes, such as `Processes: 1 came, 2 went.` Returns
-/// `None` if there are no changes.
+/// Returns a sentence with the number of changes of each kind, if there are any.
 fn counts(one: &str, many: &str, happened: impl Iterator<Item = Happened>) -> Option<String> {
     let happened: Vec<Happened> = happened.collect();
     let kinds = [
@@ -64,7 +62,7 @@ fn counts(one: &str, many: &str, happened: impl Iterator<Item = Happened>) -> Op
     (!counts.is_empty()).then(|| format!("{noun}: {}.", counts.join(", ")))
 }
 
-/// Adds a namespace and its change to `line`. If `change` is `None`, adds only the namespace's ID.
+/// Adds a namespace and its change to `line`, or only its ID if `change` is `None`.
 pub fn namespace_change(
     diff: &Diff,
     graph: &PidGraph,
@@ -131,9 +129,9 @@ pub fn process_change<'a>(
     })
 }
 
-/// Returns the process state. Returns `None` for sleeping, running and waiting, because `pidns
-/// diff` treats them as one state.
+/// Returns the process state, or `None` if the process is running or waiting.
 fn compared_state(process: &Process) -> Option<&'static str> {
+    // `pidns diff` treats running and waiting (R, S, D, I) as one state.
     process_state(process).filter(|_| process.state != 'D')
 }
 

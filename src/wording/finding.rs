@@ -17,7 +17,7 @@ use crate::query::Check;
 
 /// The text of a finding.
 pub struct FindingText {
-    /// Names the subject of the finding (such as a process), and describes the problem.
+    /// The subject of the finding, such as a process, and its problem.
     pub message: String,
     /// Ways to solve the problem, usually commands.
     pub advice: Vec<String>,
@@ -31,7 +31,7 @@ impl FindingText {
     }
 }
 
-/// Returns a summary such as `2 denied, 1 warning; 3 older problems left out (--all)`.
+/// Returns a summary such as `2 denied, 1 warning`.
 pub fn summary(check: &Check) -> String {
     let (denied, warned) = (check.count(Verdict::Deny), check.count(Verdict::Warn));
     let warnings = if warned == 1 { "warning" } else { "warnings" };
@@ -73,8 +73,7 @@ pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingTe
             .limit(index)
             .map_or_else(|| without_advice(String::new()), |limit| limit_finding(check, limit)),
         Subject::Snapshot => {
-            // List only diagnostics that make the view incomplete. Other diagnostics have their own
-            // findings.
+            // Diagnostics that leave the view complete have their own findings.
             let diagnostics = graph.snapshot().diagnostics.iter().filter(|it| it.is_gap());
             let reasons: Vec<_> = diagnostics.map(|it| it.message.as_str()).collect();
             let reasons =
@@ -84,8 +83,7 @@ pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingTe
     }
 }
 
-/// Returns the command that enters the namespace of a finding or of its process. Returns `None` if
-/// the namespace cannot be entered.
+/// Returns the command that enters the namespace of a finding, if this is possible.
 pub fn enter(check: &Check, finding: &Finding) -> Option<String> {
     let (namespace, process) = match finding.subject {
         Subject::Process(pid) => (check.graph.process(pid)?.namespace?, Some(pid)),
@@ -165,8 +163,7 @@ fn process_finding(
     FindingText { message, advice }
 }
 
-/// Returns the beginning of a sentence about a process that must reap another process: its name. If
-/// the process cannot run, adds the reason, such as frozen or stopped.
+/// Returns the name of a process and, if the process cannot run, the reason.
 fn idle_process(check: &Check, pid: Pid) -> String {
     let process = ProcessRef::new(&check.graph, pid, None);
     let adviser = Adviser { graph: &check.graph, live: &check.live };

@@ -1,5 +1,4 @@
-//! Phrases for the holders of a namespace: descriptors, mounts and threads that keep the namespace
-//! alive.
+//! Phrases for the holders of a namespace, such as descriptors and bind mounts.
 
 use super::line::Line;
 use super::subject::ProcessRef;
@@ -13,11 +12,9 @@ pub enum KeptBy<'a> {
     Fd(ProcessRef<'a>, u32),
     /// The namespace is bind-mounted at this path, in the mount namespace with this inode.
     Mount(&'a str, u64),
-    /// A thread of this process starts its children in the namespace. Contains the TID of the
-    /// thread (`None` for the main thread).
+    /// A thread with this TID (`None` for the main thread) starts its children in the namespace.
     PidForChildren(ProcessRef<'a>, Option<Pid>),
-    /// A process, the kind of its open file that keeps the namespace alive, and the descriptor
-    /// number.
+    /// An open file of this kind, with this descriptor number, keeps the namespace alive.
     File(ProcessRef<'a>, HoldingFile, u32),
     /// The namespace has child namespaces.
     Children,
@@ -42,8 +39,7 @@ impl<'a> KeptBy<'a> {
         }
     }
 
-    /// Returns the PID of the process that keeps the namespace alive; `None` if it is not a
-    /// process.
+    /// Returns the PID of the holder if it is a process.
     pub fn pid(&self) -> Option<Pid> {
         match self {
             Self::Fd(process, _) | Self::PidForChildren(process, _) | Self::File(process, ..) => {
@@ -97,14 +93,12 @@ impl<'a> KeptBy<'a> {
     }
 }
 
-/// Returns the known reasons why a namespace still exists. Leaves out holders that [`keeping()`]
-/// does not return.
+/// Returns the known reasons why a namespace still exists, filtered by [`keeping()`].
 pub fn kept_by<'a>(graph: &'a PidGraph, namespace: &'a Namespace) -> Vec<KeptBy<'a>> {
     let holders = keeping(graph, namespace);
     let mut reasons: Vec<KeptBy<'a>> = holders.map(|it| KeptBy::holder(graph, it)).collect();
-    // Child namespaces may keep the namespace alive, because each child refers to its parent in the
-    // kernel.
     if reasons.is_empty() && namespace.state != NamespaceState::Live {
+        // In the kernel, each child namespace holds a reference to its parent.
         if !graph.children(namespace).is_empty() {
             reasons.push(KeptBy::Children);
         } else if is_held_unseen(graph, namespace) {
@@ -114,13 +108,13 @@ pub fn kept_by<'a>(graph: &'a PidGraph, namespace: &'a Namespace) -> Vec<KeptBy<
     reasons
 }
 
-/// Returns `true` if a search of kernel memory found no holder of this namespace. Returns `false`
-/// for a filtered snapshot, because the filter may have removed child namespaces.
+/// Returns `true` if a search of kernel memory found no holder of this namespace.
 fn is_held_unseen(graph: &PidGraph, namespace: &Namespace) -> bool {
     let snapshot = graph.snapshot();
     let has_no_process = matches!(namespace.state, NamespaceState::Dead | NamespaceState::Nascent);
     has_no_process
         && namespace.init.is_none()
+        // A filter may have removed child namespaces from the snapshot.
         && snapshot.selected.is_empty()
         && snapshot.searched.contains(&SearchScope::Kernel)
 }

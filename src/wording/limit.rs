@@ -1,4 +1,4 @@
-//! Phrases for limits: how much of a limit is in use, and which call fails if it is reached.
+//! Phrases for the usage of limits, and for the calls that fail at a full limit.
 
 use std::fmt::Write as _;
 
@@ -24,9 +24,7 @@ pub fn failure(kind: LimitKind) -> String {
     format!("{call} fails with \"{error}\"")
 }
 
-/// Returns a phrase about the usage of a limit, with the number of refused forks and the number of
-/// zombies. If there are no zombies and at least half of the limit is in use, the phrase names the
-/// largest consumer.
+/// Returns a phrase about the usage of a limit, with its zombies or its main consumer.
 pub fn limit_text(graph: &PidGraph, limit: &Limit) -> String {
     let mut text = numbers_text(limit);
     if let Some(refused @ 1..) = limit.refused {
@@ -50,8 +48,7 @@ pub fn limit_text(graph: &PidGraph, limit: &Limit) -> String {
     text
 }
 
-/// Returns a phrase with the name of a consumer and the number of its tasks. If the number includes
-/// the tasks of its children, the phrase says so.
+/// Returns a phrase with the number of tasks of a consumer, such as `7 has 6 of them`.
 fn share_text(graph: &PidGraph, consumer: &Consumer) -> String {
     let process = consumer.pid.and_then(|pid| graph.known_process(pid));
     let own = process.map(|it| it.threads.map_or(1, |threads| threads.get().into()));
@@ -63,7 +60,7 @@ fn share_text(graph: &PidGraph, consumer: &Consumer) -> String {
     }
 }
 
-/// Converts a count to `usize`. A count that does not fit becomes `usize::MAX`.
+/// Converts a count to `usize`, or to `usize::MAX` if it does not fit.
 pub(super) fn number(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
@@ -104,13 +101,12 @@ fn numbers_text(limit: &Limit) -> String {
                 None => Ok(()),
             };
             let _ = write!(text, " (kernel.pid_max {max}");
-            // If more than a tenth of the PIDs are neither used nor free, add the reason: once PIDs
-            // have wrapped around, the kernel does not assign PIDs below 300 (RESERVED_PIDS).
             let numbers = limit.used.zip(limit.free).zip(limit.max);
             if let Some(((used, free), max)) = numbers
                 && used.saturating_add(free).saturating_add(max / 10) < max
             {
                 let last = max.saturating_sub(1);
+                // After a wraparound, the kernel skips PIDs below 300 (RESERVED_PIDS).
                 let _ = write!(text, "; the kernel now assigns only PIDs 300 to {last}");
             }
             text + ")"
@@ -144,16 +140,13 @@ fn consumer_text(consumer: &Consumer) -> String {
 }
 
 /// Returns a summary with the numbers of full limits and unknown limits.
-///
-/// In a report about the whole host without a full limit, the summary begins with the unknown
-/// limits of pidns itself. The user's shell has the same limits, so they may be the reason for a
-/// failed fork.
 pub fn limits_summary(report: &LimitReport) -> String {
     let of = asked_text(report).map_or(String::new(), |who| format!(" of {who}"));
     if !of.is_empty() && report.limits.is_empty() {
         return format!("No limit applies to{}.", of.trim_start_matches(" of"));
     }
     let full = report.full();
+    // Unknown limits of the user's shell may be the reason for a failed fork.
     let of_shell = shell_text(report).filter(|_| full == 0 && report.asked.is_empty());
     let unknown = report.unknown;
     let rest = match unknown {
@@ -175,11 +168,9 @@ pub fn limits_summary(report: &LimitReport) -> String {
     format!("{}{known}{rest}.", of_shell.unwrap_or_default())
 }
 
-/// Returns a sentence with the number of unknown limits, and the number of those that apply to the
-/// user's shell. Returns `None` if none of them applies to the shell.
-///
-/// A limit that applies to pidns also applies to the shell that started pidns.
+/// Returns a sentence about the unknown limits that apply to the user's shell, if any.
 fn shell_text(report: &LimitReport) -> Option<String> {
+    // The limits of pidns also apply to the shell that started pidns.
     let mut kinds: Vec<_> = report.unknown_own.iter().map(|it| it.keyword()).collect();
     kinds.dedup();
     let (all, own, kinds) = (report.unknown, report.unknown_own.len(), kinds.join(", "));
@@ -199,8 +190,7 @@ fn shell_text(report: &LimitReport) -> Option<String> {
     })
 }
 
-/// Returns a hint on how to run pidns so that it can read more limits. Returns `None` for a saved
-/// document, or if pidns already runs as root on the host.
+/// Returns a hint on how to read more limits, unless pidns runs as root on the host.
 pub fn unknown_hint(report: &LimitReport) -> Option<&'static str> {
     report.own.filter(|_| !report.live.is_host_root)?;
     Some(if report.asked.is_empty() {
@@ -219,8 +209,7 @@ fn are(count: usize) -> &'static str {
     if count == 1 { "is" } else { "are" }
 }
 
-/// Returns the name of the requested process or, if there are several, their number. Returns `None`
-/// for a report about the whole host.
+/// Returns a phrase that names the requested process, or counts several processes.
 fn asked_text(report: &LimitReport) -> Option<String> {
     match report.asked.len() {
         0 => None,
@@ -229,17 +218,15 @@ fn asked_text(report: &LimitReport) -> Option<String> {
     }
 }
 
-/// Returns a line for each requested PID that is ambiguous. The line lists the [`namesakes`]:
-/// processes with the same PID in their own PID namespace.
+/// Returns a line for each requested PID that has [`namesakes`] in other PID namespaces.
 pub fn namesake_lines(report: &LimitReport) -> Vec<String> {
     let line = |&pid| namesake_text(pid, "also ", report.graph.processes());
     report.asked.iter().filter_map(line).collect()
 }
 
-/// Returns a phrase that names the [`namesakes`] of a PID, such as "7 is {also}the PID of 42 sh in
-/// pid:[10]; pidns limits 42". Returns `None` if the PID has no namesakes. The user may have meant
-/// a namesake: in a shell, `$$` is the PID in the shell's own namespace.
+/// Returns a phrase that names the [`namesakes`] of a PID, if there are any.
 pub fn namesake_text(pid: Pid, also: &str, processes: &[Process]) -> Option<String> {
+    // The user may mean a namesake, for example with `$$` in a container's shell.
     let namesakes = namesakes(processes, pid);
     let shown = namesakes.get(..NAMESAKES).unwrap_or(&namesakes);
     let name = |it: &&Process| {

@@ -1,4 +1,4 @@
-//! Advice for limits that are reached: how to raise a limit, and which tasks to end.
+//! Advice on how to raise a limit that is reached, and which tasks to end.
 
 use super::advice::Adviser;
 use super::limit::{number, scope_text};
@@ -15,8 +15,7 @@ const MAX_PID_MAX: u64 = 1 << 22;
 /// New maximum to suggest for a limit if its current usage is unknown.
 const FALLBACK_MAX: u64 = 1024;
 
-/// Returns advice for a limit that is reached: how to get zombies reaped, how to raise the limit,
-/// or which tasks to end.
+/// Returns advice on how to raise a limit that is reached, or how to reduce its usage.
 pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     let reaper = limit.reaper.as_ref().filter(|_| limit.zombies.is_some_and(|it| it > 0));
     let reaper = reaper.and_then(|it| adviser.graph.process(it.pid?));
@@ -27,8 +26,7 @@ pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     });
     advice.extend(raise(adviser, limit));
     let or = |advice: &[String]| if advice.is_empty() { "" } else { "or " };
-    // A `pid_max` limit without a file belongs to a PID namespace other than pidns's own. `raise`
-    // then already advises the user to end a process.
+    // For another PID namespace's `pid_max`, `raise` has already advised ending a process.
     let is_foreign = limit.kind == LimitKind::PidMax && limit.file.is_none();
     if let Some(end) = end_tasks(adviser, limit).filter(|_| !is_foreign) {
         advice.push(format!("{}{end}", or(&advice)));
@@ -39,8 +37,7 @@ pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     advice
 }
 
-/// Returns the advice to end enough tasks, and a command that lists candidates. Returns `None` if
-/// ending tasks would not help.
+/// Returns the advice to end tasks of a limit, with a command that lists the tasks.
 fn end_tasks(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
     let is_possible = limit.kind.counts_tasks() && limit.max != Some(0);
     let scope = Sanitized(scope_text(&limit.scope));
@@ -59,24 +56,21 @@ fn end_tasks(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
 
 /// Returns a phrase that says which processes to end if `pid_max` is reached.
 fn which_pids(adviser: &Adviser<'_>, limit: &Limit) -> String {
-    // The used and the free PIDs usually add up to the maximum minus 1, because nothing has PID 0.
-    // If the sum is lower, the kernel no longer assigns PIDs below 300 (RESERVED_PIDS).
+    // The normal sum is the maximum minus 1, because no process has PID 0.
     let counted = limit.used.zip(limit.free).map(|(used, free)| used.saturating_add(free));
     if counted.zip(limit.max).is_some_and(|(counted, max)| counted.saturating_add(1) < max) {
+        // After a wraparound, the kernel skips PIDs below 300 (RESERVED_PIDS).
         return " whose PID there is 300 or higher".to_owned();
     }
-    // Never suggest ending the init: all other processes of the namespace would end.
     let namespace = limit.scope.namespace.and_then(|id| adviser.graph.namespace(id));
     let init = namespace.and_then(|it| it.init);
+    // Ending the init would end all other processes of the namespace.
     init.map_or(String::new(), |init| format!(" other than its init {init}"))
 }
 
-/// Returns a command that lists the tasks counted by a limit, or only the tasks of its main
-/// consumer. Returns `None` if there is no such command, or if the main consumer is a process with
-/// one task. The line about the limit already names such a process.
+/// Returns a command that lists the tasks of a limit, or of its main consumer.
 fn tasks_command(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
-    // The command shows the PID namespace of the user's shell. Suggest it only if the procfs shows
-    // the same PID namespace.
+    // In the user's shell, a pidns command would show another PID namespace.
     if !adviser.graph.snapshot().procfs.own {
         return None;
     }
@@ -89,6 +83,7 @@ fn tasks_command(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
     };
     let main = limit.main_consumer();
     match (limit.scope.namespace, main) {
+        // The line about the limit already names this process.
         (_, Some(Consumer { tasks: 1, pid: Some(_), .. })) => None,
         (Some(id), _) if limit.file.is_none() => {
             Some(format!("pidns --root {} --no-fold", id.inode()?))
@@ -102,11 +97,10 @@ fn tasks_command(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
         (_, Some(Consumer { uid, user: name, pid: None, .. })) => {
             user(&LimitScope { uid: *uid, user: name.clone(), ..LimitScope::default() })
         }
-        // `pidns --user` lists all tasks of a user. Suggest it only for the initial user namespace
-        // and pidns's own: limits of other user namespaces count only some of the user's tasks.
         _ => {
             let own = live.own_pid.and_then(|pid| live.user_namespaces.get(&pid).copied());
             let inode = limit.scope.user_namespace;
+            // A limit of another user namespace does not count all tasks of the user.
             let is_whole =
                 inode == Some(INITIAL_USER_NAMESPACE) || (inode.is_some() && inode == own);
             user(&limit.scope).filter(|_| is_whole)
@@ -114,8 +108,7 @@ fn tasks_command(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
     }
 }
 
-/// Returns the maximum to suggest for a limit: twice the current maximum or twice the number in
-/// use, whichever is larger.
+/// Returns the maximum to suggest for a limit, usually twice the current maximum.
 fn raised(limit: &Limit) -> Option<u64> {
     let doubled = limit.max.map(|max| match limit.used {
         Some(used) => max.max(used).saturating_mul(2).max(1),
@@ -125,7 +118,7 @@ fn raised(limit: &Limit) -> Option<u64> {
     doubled.map(|value| if is_pid_max { value.min(MAX_PID_MAX) } else { value })
 }
 
-/// Returns the process whose limit should be raised; `None` if it has ended.
+/// Returns the process to raise a limit for, unless it has ended.
 fn main_of(adviser: &Adviser<'_>, limit: &Limit) -> Option<Pid> {
     let main = main_process(adviser.graph, limit, adviser.live.own_pid);
     main.filter(|pid| !adviser.live.ended.contains(pid))
@@ -135,8 +128,7 @@ fn name(adviser: &Adviser<'_>, pid: Pid) -> String {
     shell_comment(&ProcessRef::new(adviser.graph, pid, None).to_string())
 }
 
-/// Returns advice on raising the maximum of a limit. If this is not possible, advises the user to
-/// start the process from another shell or PID namespace.
+/// Returns advice on how to raise a limit, or how to start the process elsewhere.
 fn raise(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     match (limit.kind, &limit.file, raised(limit)) {
         (LimitKind::InitTerminated, ..) => start_elsewhere(adviser, limit),
@@ -157,16 +149,14 @@ fn raise(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     }
 }
 
-/// Returns advice for processes whose children cannot start, because the init of the children's
-/// namespace has terminated.
+/// Returns advice for processes that cannot start children in a dead PID namespace.
 fn start_elsewhere(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     let own = adviser.live.own_pid;
     let other = limit.pids.iter().find(|pid| Some(**pid) != own);
     let who = other.map_or("this shell".to_owned(), |&pid| name(adviser, pid));
     vec![
         format!("start the process from another shell: children of {who} cannot start"),
-        // The shell replaces itself with nsenter, which sets `pid_for_children` back to the shell's
-        // own PID namespace. nsenter then replaces itself with a new shell, without forking.
+        // The shell cannot fork, so nsenter replaces the shell and resets `pid_for_children`.
         "or in a shell with this limit, as root (replaces the shell): \
          exec nsenter --pid=/proc/self/ns/pid --no-fork sh"
             .to_owned(),
@@ -198,19 +188,18 @@ fn raise_foreign_pid_max(adviser: &Adviser<'_>, limit: &Limit, value: u64) -> Ve
     advice
 }
 
-/// Returns advice on raising the `max_pid_namespaces` of a user namespace other than pidns's own.
-///
-/// Only a process in that user namespace can raise the limit. Never suggest nsenter, because the
-/// owner of the user namespace could control the process that nsenter starts.
+/// Returns advice on raising `max_pid_namespaces` of another user namespace.
 fn raise_foreign_namespaces(adviser: &Adviser<'_>, limit: &Limit, value: u64) -> Option<String> {
     let inode = limit.scope.user_namespace?;
     let file = "/proc/sys/user/max_pid_namespaces";
     let main = main_of(adviser, limit);
     let live = adviser.live;
+    // Only a process in the user namespace can write its `max_pid_namespaces`.
     let may_raise = |pid: &Pid| {
         live.user_namespaces.get(pid) == Some(&inode) && live.container_roots.contains(pid)
     };
     if let Some(pid) = main.filter(may_raise) {
+        // The owner of the user namespace could control a suggested nsenter process.
         let who = name(adviser, pid);
         let advice =
             format!("as root of user:[{inode}], for example in {who}: echo {value} > {file}");
@@ -220,8 +209,7 @@ fn raise_foreign_namespaces(adviser: &Adviser<'_>, limit: &Limit, value: u64) ->
     Some(format!("ask root of user:[{inode}]{which} to write {value} to {file}"))
 }
 
-/// Returns the PID of the process whose `RLIMIT_NPROC` should be raised, its current hard limit,
-/// and a command that raises the limit. Returns `None` if no such process is known.
+/// Returns the process to raise `RLIMIT_NPROC` for, its hard limit, and the command.
 fn prlimit(adviser: &Adviser<'_>, limit: &Limit) -> Option<(Pid, Option<u64>, String)> {
     let pid = main_of(adviser, limit)?;
     let hard = adviser.live.hard_nproc.get(&pid).copied();
@@ -252,7 +240,7 @@ fn raise_nproc(adviser: &Adviser<'_>, limit: &Limit, value: u64) -> Vec<String> 
     advice
 }
 
-/// Returns advice on raising the hard limit of `RLIMIT_NPROC`, if pidns lacks CAP_SYS_RESOURCE.
+/// Returns advice on raising the hard limit of `RLIMIT_NPROC` with CAP_SYS_RESOURCE.
 fn raise_hard_nproc(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
     if limit.kind != LimitKind::Nproc
         || limit.scope.inherited_by.is_some()

@@ -1,12 +1,10 @@
-//! Builds a line of text from parts. Output formats wrap a line only between its parts.
-//!
-//! All parts share one buffer, so reusing a cleared `Line` saves an allocation.
+//! Builds a line of text from parts, so that the line can wrap between the parts.
 
 use std::fmt::{self, Write as _};
 
 use super::phrase::Count;
 
-/// Maximum number of list items on a line. If there are more, the line ends with their number.
+/// Maximum number of list items that a line shows.
 pub const LISTED: usize = 8;
 
 /// The reason why a part of a line is highlighted.
@@ -24,16 +22,14 @@ pub enum Emphasis {
     Entered,
     /// A fact that pidns inferred because the kernel did not report it.
     Inferred,
-    /// A shell command for users to copy. The command is already escaped for a terminal. More
-    /// escapes would change its meaning.
+    /// A shell command for users to copy, which must not be escaped again.
     Command,
 }
 
 /// A part of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part<'a> {
-    /// Punctuation and spaces in front of this part. A line break replaces the spaces if the line
-    /// wraps here.
+    /// Punctuation before this part, with spaces that a line break may replace.
     pub separator: &'static str,
     /// The reason why this part is highlighted.
     pub emphasis: Emphasis,
@@ -49,13 +45,13 @@ pub struct Line {
 }
 
 impl Line {
-    /// Removes all parts.
+    /// Removes all parts, but keeps the buffer for reuse.
     pub fn clear(&mut self) {
         self.text.clear();
         self.parts.clear();
     }
 
-    /// Adds a part to the line. `separator` comes before the part.
+    /// Adds `separator` and a part to the line.
     pub fn part(&mut self, separator: &'static str, emphasis: Emphasis, text: fmt::Arguments<'_>) {
         // Writing to a String cannot fail.
         let _ = self.text.write_fmt(text);
@@ -67,7 +63,7 @@ impl Line {
         self.part(separator, Emphasis::Plain, text);
     }
 
-    /// Adds a shell command. A line wraps only after `&&`, where a shell allows a line break.
+    /// Adds a shell command, divided after each `&&`, where a shell allows line breaks.
     pub fn command(&mut self, separator: &'static str, command: &str) {
         let mut rest = command;
         let mut separator = separator;
@@ -78,15 +74,14 @@ impl Line {
         self.part(separator, Emphasis::Command, format_args!("{rest}"));
     }
 
-    /// Adds each word of a sentence as a separate part, so that the line can wrap between words.
+    /// Adds each word of a sentence as a separate part, so that lines can wrap between words.
     pub fn words(&mut self, separator: &'static str, text: &str) {
         for (index, word) in text.split(' ').enumerate() {
             self.plain(if index == 0 { separator } else { " " }, format_args!("{word}"));
         }
     }
 
-    /// Adds a part for each of the first [`LISTED`] items, and a part with the number of remaining
-    /// items.
+    /// Adds the first [`LISTED`] items as parts, and the number of remaining items.
     pub fn list(
         &mut self,
         separator: &'static str,
@@ -101,7 +96,7 @@ impl Line {
         }
     }
 
-    /// Returns the parts in order. Callers must ignore the separator of the first part.
+    /// Returns the parts in order, with a first separator that callers must ignore.
     pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
         let mut start = 0;
         self.parts.iter().map(move |&(separator, emphasis, end)| {

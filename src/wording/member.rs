@@ -1,4 +1,4 @@
-//! Describes the members of a namespace. Processes on the same row have one description.
+//! Describes the members of a namespace in rows of similar processes.
 
 use std::fmt;
 
@@ -24,13 +24,12 @@ impl<'a> MemberText<'a> {
         Self { graph: folding.graph(), folds: folding.folds(), symbols }
     }
 
-    /// Adds a description of the row's processes to `line`, including anything unusual about them.
+    /// Adds a row to `line`, without PIDs if it stands for several namespaces (`of_each`).
     pub fn row(&self, row: &MemberRow<'a>, of_each: bool, line: &mut Line) {
         self.describe(row, Drawn::Listed, of_each, false, line);
     }
 
-    /// Adds the description of a row of a process tree to `line`. If the row is below a line for
-    /// several folded namespaces, `of_each` is `true`.
+    /// Adds a tree row to `line`, without PIDs if it stands for several namespaces (`of_each`).
     pub fn tree_row(&self, row: &TreeRow<'a>, of_each: bool, line: &mut Line) {
         self.describe(&row.row, row.drawn, of_each || row.of_each, row.has_children, line);
     }
@@ -117,14 +116,14 @@ impl<'a> MemberText<'a> {
         }
     }
 
-    /// Adds the container of a process to `line`, if the process's namespace belongs to another
-    /// container. In a tree, leaves it out if the parent process is in the same container.
+    /// Adds the container of a process to `line`, if it is not the namespace's container.
     fn guest(&self, process: &Process, drawn: Drawn, of_each: bool, line: &mut Line) {
         let Some(container) = process.other_container() else { return };
         let above = match drawn {
             Drawn::Below(above) => above.and_then(|pid| self.graph.process(pid)),
             Drawn::Listed => None,
         };
+        // In a tree, the row above already names the container.
         if above.and_then(Process::other_container).is_some_and(|it| it.is_same(container)) {
             return;
         }
@@ -137,8 +136,7 @@ impl<'a> MemberText<'a> {
         }
     }
 
-    /// Returns the PID and name of the parent or tracer that all processes of a row have. If the
-    /// PIDs differ, returns only the name.
+    /// Returns the PID and name of a row's parent or tracer, or only the name if PIDs differ.
     fn relative(&self, row: &MemberRow<'a>, named: Relation<'a>, of_each: bool) -> String {
         let is_named = |it: &&Process| [it.ppid, it.tracer()].contains(&Some(named.pid));
         match named.process {
@@ -149,12 +147,11 @@ impl<'a> MemberText<'a> {
         }
     }
 
-    /// Adds the arguments, namespaces and cgroup of a process to `line`. Leaves out namespaces that
-    /// the process shares with its init (see [`compared_to`](Self::compared_to)), and a cgroup that
-    /// pidns read only for `--container`.
+    /// Adds the arguments, unusual namespaces and cgroup of a process to `line`.
     fn details(&self, process: &Process, line: &mut Line) {
         Self::args(process, line);
         let Some(details) = &process.details else { return };
+        // Leave out the namespaces that the process shares with its init.
         let usual =
             self.compared_to(process).and_then(|init| init.details.as_ref()?.namespaces.as_ref());
         for (name, inode) in details.namespaces.iter().flatten() {
@@ -163,6 +160,7 @@ impl<'a> MemberText<'a> {
             }
         }
         let selected = &self.graph.snapshot().selected;
+        // `--container` reads cgroups to select processes, not to show the cgroups.
         let is_by_container =
             selected.iter().any(|criterion| criterion.by == FilterOption::Container);
         let is_shown = !is_by_container || self.graph.snapshot().details.contains(&Detail::Cgroup);
@@ -171,8 +169,7 @@ impl<'a> MemberText<'a> {
         }
     }
 
-    /// Returns the init to compare a process with: the init of its PID namespace. For an init, this
-    /// is the init of the parent PID namespace.
+    /// Returns the init of a process's PID namespace or, for an init, of the parent namespace.
     fn compared_to(&self, process: &Process) -> Option<&'a Process> {
         let namespace = self.graph.namespace(process.namespace?)?;
         let init = namespace.init.filter(|&init| init != process.pid);
@@ -180,7 +177,7 @@ impl<'a> MemberText<'a> {
         self.graph.known_process(init)
     }
 
-    /// Adds the arguments of a process to `line`, in parentheses. Each argument is a separate part.
+    /// Adds the arguments of a process to `line` in parentheses, one part each.
     fn args(process: &Process, line: &mut Line) {
         let args = process.details.as_ref().and_then(|details| details.args.as_deref());
         let args = args.unwrap_or_default();
@@ -197,8 +194,7 @@ impl<'a> MemberText<'a> {
     }
 }
 
-/// Displays the container of a process in another container's PID namespace. If both containers are
-/// in the same pod, leaves out the pod.
+/// Displays the container of a process in another container's PID namespace.
 pub struct OtherContainer<'a> {
     pub container: &'a Container,
     pub namespace: &'a Namespace,
@@ -209,6 +205,7 @@ impl fmt::Display for OtherContainer<'_> {
         let Self { container, namespace } = self;
         let pod_of = |container: &Container| container.pod.as_ref().map(|pod| pod.uid.clone());
         let pod = namespace.container.as_ref().and_then(pod_of);
+        // Leave out the pod if both containers are in the same pod.
         match container.name.as_ref().filter(|_| pod.is_some() && pod == pod_of(container)) {
             Some(name) => write!(f, "{name} ({} {})", container.runtime, container.short_id()),
             None => container.fmt(f),

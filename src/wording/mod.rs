@@ -1,4 +1,4 @@
-//! English phrases for human-readable output. Each phrase is defined once, for all output formats.
+//! English phrases for human-readable output, shared by all output formats.
 
 pub mod advice;
 pub mod change;

@@ -1,6 +1,4 @@
-//! Describes namespaces and their members, for text and picture formats.
-//!
-//! Does not escape the lines, because each format escapes them in its own way.
+//! Describes namespaces and their members, in text that the output formats must escape.
 
 use std::cell::Cell;
 use std::fmt::{self, Write as _};
@@ -17,8 +15,7 @@ use crate::model::{
 };
 use crate::query::fold::{Folding, MemberRow, Siblings, TreeRow, keeping};
 
-/// Maximum number of holders that a line names for one namespace. The remaining holders are only
-/// counted.
+/// Maximum number of holders that a line names for one namespace.
 const HOLDERS: usize = 3;
 
 /// The explanation of the arrow between two PIDs of a process (`a → b`).
@@ -31,8 +28,7 @@ pub const DEAD_MEANS: &str =
 /// The explanation of the word `inferred`.
 pub const INFERRED_MEANS: &str = "derived from PIDs, because the kernel did not report it";
 
-/// Returns `true` if the view is incomplete, a namespace is not live, or a process has an ambiguous
-/// namespace.
+/// Returns `true` if the view is incomplete, or a namespace is ambiguous or not live.
 pub fn is_wrong(snapshot: &Snapshot) -> bool {
     !snapshot.complete
         || snapshot.namespaces.iter().any(|it| it.state != NamespaceState::Live)
@@ -41,8 +37,7 @@ pub fn is_wrong(snapshot: &Snapshot) -> bool {
 
 /// Describes the namespaces and processes of one graph.
 ///
-/// A line can stand for several similar namespaces (folding). For lines below such a line, the
-/// parameter `in_each` or `of_each` is `true`.
+/// The parameters `in_each` and `of_each` are `true` below a line for several namespaces.
 #[derive(Clone, Copy)]
 pub struct Describe<'a> {
     graph: &'a PidGraph,
@@ -55,8 +50,7 @@ impl<'a> Describe<'a> {
         Self { graph: folding.graph(), symbols, members: MemberText::new(folding, symbols) }
     }
 
-    /// Adds to `line` a description of a namespace, or of several namespaces that are folded into
-    /// one line. Problems come first.
+    /// Adds one or several folded namespaces to `line`, without IDs if `in_each` is `true`.
     pub fn heading(&self, siblings: &Siblings<'a>, in_each: bool, line: &mut Line) {
         match siblings {
             Siblings::One(namespace) if in_each => {
@@ -75,12 +69,13 @@ impl<'a> Describe<'a> {
     fn summary(&self, namespace: &'a Namespace, separator: &'static str, line: &mut Line) {
         let separators = Cell::new(separator);
         let next = || separators.replace(", ");
+        // A problem comes first in the line.
         if namespace.state != NamespaceState::Live {
             self.state(namespace, next, line);
             separators.set("; ");
         }
         let init = namespace.init.and_then(|init| self.graph.process(init));
-        // Do not name the init of the outermost namespace: it is always PID 1.
+        // The init of the outermost namespace is always PID 1, so do not name it.
         match (init, namespace.init) {
             (Some(init), _) if init.nspid.len() > 1 => {
                 line.part(next(), Emphasis::Name, format_args!("{}", Comm(&init.comm)));
@@ -134,8 +129,7 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Adds a phrase to `line` with the reason why a terminated init cannot finish exiting, and the
-    /// process that causes it.
+    /// Adds to `line` the reason why a terminated init cannot finish exiting.
     fn stuck(&self, namespace: &Namespace, init: Pid, separator: &'static str, line: &mut Line) {
         let mut dead = |separator, text: fmt::Arguments<'_>| {
             line.part(separator, Emphasis::Dead, text);
@@ -224,11 +218,11 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Returns the owner of a namespace, if it is unexpected. The expected owner is the owner of
-    /// the parent namespace. For a root namespace, it is the root user.
+    /// Returns the owner of a namespace, unless the parent namespace has the same owner.
     fn owner(&self, namespace: &'a Namespace) -> Option<OwnerText<'a>> {
         let owner = namespace.owner.as_ref()?;
         let Some(parent) = self.graph.parent(namespace) else {
+            // Root is the usual owner of a namespace without a parent.
             return (owner.uid != Some(0)).then_some(OwnerText { owner, user_namespace: false });
         };
         let above = parent.owner.as_ref();
@@ -238,8 +232,7 @@ impl<'a> Describe<'a> {
         (!same_user || apart).then_some(OwnerText { owner, user_namespace: same_user })
     }
 
-    /// Adds a description of several folded namespaces to `line`: their number, their common
-    /// properties and, if `in_each` is `false`, their IDs.
+    /// Adds to `line` the number, common properties and IDs of several folded namespaces.
     fn folded(&self, namespaces: &[&'a Namespace], in_each: bool, line: &mut Line) {
         let Some(first) = namespaces.first() else { return };
         let (count, times) = (Count(namespaces.len()), self.symbols.times);
@@ -250,8 +243,7 @@ impl<'a> Describe<'a> {
             None => line.part("", Emphasis::Name, format_args!("{count} namespaces")),
         }
         line.plain(" ", format_args!("like this"));
-        // If `in_each` is `true`, do not show IDs: the line is about the children of several folded
-        // namespaces, and each has other children.
+        // With `in_each`, the line describes the children of several namespaces at once.
         if !in_each {
             line.list(": ", namespaces.iter().map(|namespace| NamedId(namespace)));
         }
@@ -275,23 +267,22 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Adds a description of the row's processes to `line`. See [`MemberText::row`].
+    /// Adds a description of the row's processes to `line` (see [`MemberText::row`]).
     pub fn row(&self, row: &MemberRow<'a>, of_each: bool, line: &mut Line) {
         self.members.row(row, of_each, line);
     }
 
-    /// Adds the text of a process-tree row to `line`. See [`MemberText::tree_row`].
+    /// Adds the text of a process-tree row to `line` (see [`MemberText::tree_row`]).
     pub fn tree_row(&self, row: &TreeRow<'a>, of_each: bool, line: &mut Line) {
         self.members.tree_row(row, of_each, line);
     }
 
-    /// Returns all known reasons why a namespace still exists. See [`kept_by()`].
+    /// Returns all known reasons why a namespace still exists (see [`kept_by()`]).
     pub fn kept_by(&self, namespace: &'a Namespace) -> Vec<KeptBy<'a>> {
         kept_by(self.graph, namespace)
     }
 
-    /// Returns a phrase with the number of namespaces, the number in each state except live, and
-    /// the number of processes.
+    /// Returns a phrase with the number of namespaces (by state) and of processes.
     pub fn counts(&self) -> String {
         let snapshot = self.graph.snapshot();
         let mut text = namespaces(snapshot.namespaces.len()).to_string();
@@ -316,16 +307,14 @@ impl<'a> Describe<'a> {
         text
     }
 
-    /// Returns the PIDs of a process with more than one PID, as an example for the explanation of
-    /// the arrow (`→`).
+    /// Returns several PIDs of one process, as an example of the arrow (`→`).
     pub fn example(&self) -> Option<Pids<'a>> {
         let process = self.graph.processes().iter().find(|process| process.nspid.len() > 1)?;
         Some(self.members.pids(process))
     }
 }
 
-/// Displays the ID of a namespace, and the name of its container. If the name is unknown, displays
-/// the container's ID.
+/// Displays the ID of a namespace, and the name or ID of its container.
 struct NamedId<'a>(&'a Namespace);
 
 impl fmt::Display for NamedId<'_> {
@@ -368,8 +357,7 @@ impl fmt::Display for OwnerText<'_> {
     }
 }
 
-/// Adds a description of a namespace to `line`: its ID, its state, and the reasons why it still
-/// exists.
+/// Adds to `line` a namespace's ID, its state, and the reasons why it still exists.
 pub fn namespace_line(graph: &PidGraph, namespace: &Namespace, line: &mut Line) {
     line.plain("", format_args!("{}", namespace.id));
     let (emphasis, state) = match namespace.state {

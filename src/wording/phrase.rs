@@ -1,4 +1,4 @@
-//! Building blocks of phrases: symbols, counts and truncated text.
+//! Building blocks of phrases, such as counts and truncated text.
 
 use std::fmt::{self, Write as _};
 
@@ -41,7 +41,7 @@ impl fmt::Display for Count {
     }
 }
 
-/// A number with a noun. The fields are the number, the singular and the plural.
+/// A number, with the singular and the plural of its noun.
 pub struct Counted(pub usize, pub &'static str, pub &'static str);
 
 impl fmt::Display for Counted {
@@ -61,7 +61,7 @@ pub fn namespaces(count: usize) -> Counted {
     Counted(count, "PID namespace", "PID namespaces")
 }
 
-/// Returns a phrase that says how many processes have an ambiguous namespace.
+/// Returns a phrase with the number of processes in ambiguous namespaces.
 pub fn unplaced(count: usize) -> Counted {
     Counted(
         count,
@@ -70,7 +70,7 @@ pub fn unplaced(count: usize) -> Counted {
     )
 }
 
-/// Text that is truncated for display. The second field is the maximum number of characters.
+/// Text that is truncated to this number of characters for display.
 pub struct Clipped<'a>(pub &'a str, pub usize);
 
 impl fmt::Display for Clipped<'_> {

@@ -9,24 +9,22 @@ use crate::model::Process;
 use crate::query::Happened;
 use crate::query::fold::MOST_APART;
 
-/// A row of a report. Similar processes can share a row.
+/// A row of a report for one process or several similar processes.
 pub struct ReportRow<'a> {
-    /// The type of change that the processes have in common; `None` if the report is not a
-    /// comparison.
+    /// The kind of change to the processes, or `None` in a report of `pidns run`.
     pub happened: Option<Happened>,
-    /// The processes on this row. Only [`fold()`] creates rows with several processes.
+    /// The processes on this row, a single one unless [`fold()`] has merged rows.
     pub processes: Vec<&'a Process>,
     /// The command line that the processes have in common.
     pub command: String,
     /// Facts that apply to every process in the row.
     pub facts: Vec<String>,
-    /// `true` if no rows are below this row. Only a leaf may be folded.
+    /// `true` if no rows are below this row, so that it may be folded.
     pub is_leaf: bool,
 }
 
 impl ReportRow<'_> {
-    /// Adds a description of the row to `line`: PIDs, command and facts, and finally the fact
-    /// `last`.
+    /// Adds the row's PIDs, command and facts to `line`, with the fact `last` at the end.
     pub fn describe(&self, last: Option<&str>, symbols: Symbols, line: &mut Line) {
         let (first_word, words) = match self.command.split_once(' ') {
             Some((first_word, words)) => (first_word, Some(words)),
@@ -54,8 +52,7 @@ impl ReportRow<'_> {
     }
 }
 
-/// Replaces equal rows with a single row at the position of the first, if there are more than
-/// [`MOST_APART`].
+/// Merges equal leaf rows into the first, if there are more than [`MOST_APART`] of them.
 pub fn fold(rows: Vec<ReportRow<'_>>) -> Vec<ReportRow<'_>> {
     let key = |row: &ReportRow<'_>| {
         row.is_leaf.then(|| (row.happened, row.command.clone(), row.facts.clone()))

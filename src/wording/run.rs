@@ -19,8 +19,7 @@ use crate::query::{Leftovers, RunReport};
 /// Text about leftovers that exit before a scan can read them.
 pub const UNSEEN: &str = "processes that exit before they can be read, each leaving a child";
 
-/// Returns a message that names a leftover, and advice on removing it. If `--kill` has already
-/// removed it, there is no advice.
+/// Returns the message about a leftover, with advice if the leftover still exists.
 pub fn describe_leftover(report: &RunReport, finding: &Finding, symbols: Symbols) -> FindingText {
     let without_advice = |message: String| FindingText { message, advice: Vec::new() };
     let Some(leftovers) = &report.leftovers else { return without_advice(String::new()) };
@@ -50,7 +49,7 @@ pub fn describe_leftover(report: &RunReport, finding: &Finding, symbols: Symbols
     }
 }
 
-/// Returns a phrase for the effect of `--kill` on a process, and advice on how to end the process.
+/// Returns the effect of `--kill` on a process as a phrase, and advice on ending it.
 fn outcome(
     killed: Option<&Killed>,
     process: &Process,
@@ -63,8 +62,7 @@ fn outcome(
     };
     let is_unreaped = killed.is_some_and(|it| it.unreaped.contains(&pid));
     let is_over = |it: &Killed| !it.remaining.contains(&pid);
-    // A process that was already a zombie is in neither `sigterm` nor `sigkill`, because signals
-    // have no effect on it.
+    // Signals have no effect on zombies, so `sigterm` and `sigkill` contain no zombies.
     if process.is_unreaped() {
         return match killed {
             Some(killed) if is_over(killed) && !is_unreaped => {
@@ -105,8 +103,7 @@ fn process_text(
     }
 }
 
-/// Returns the heading of the report of `pidns run`: how the command ended, and the numbers of
-/// leftover processes and namespaces.
+/// Returns the heading with the end of the command and the numbers of leftovers.
 pub fn run_heading(report: &RunReport) -> String {
     let name = report.command.first().map_or("the command", String::as_str);
     let mut text = match report.ended {
@@ -146,7 +143,7 @@ pub fn run_heading(report: &RunReport) -> String {
     text
 }
 
-/// Returns the facts that the report of `pidns run` shows about a leftover process, except its age.
+/// Returns the facts about a leftover process for the report, without its age.
 pub fn run_facts(leftovers: &Leftovers, process: &Process) -> Vec<String> {
     let graph = &leftovers.graph;
     let mut facts = Vec::new();
@@ -170,7 +167,7 @@ pub fn run_facts(leftovers: &Leftovers, process: &Process) -> Vec<String> {
     facts
 }
 
-/// Returns a phrase that says how old the oldest of `processes` is.
+/// Returns a phrase with the age of the oldest process, such as `up to 3 d old`.
 pub fn run_age(report: &RunReport, processes: &[&Process]) -> Option<String> {
     let oldest = processes.iter().filter_map(|process| report.age(process)).max()?;
     Some(match processes {
@@ -179,9 +176,7 @@ pub fn run_age(report: &RunReport, processes: &[&Process]) -> Option<String> {
     })
 }
 
-/// Returns a phrase about the effect of `pidns run --kill`: how many processes were killed, which
-/// ones pidns was not permitted to signal, and which ones are still running or unreaped. `graph`
-/// supplies the process names; it is `None` if the scan failed.
+/// Returns a phrase about the effect of `pidns run --kill`, with names from `graph`.
 pub fn killed_text(killed: &Killed, graph: Option<&PidGraph>) -> String {
     let has_ended = |pid: &&Pid| !killed.remaining.contains(*pid);
     let all = killed.sigterm.union(&killed.sigkill).filter(has_ended).count();
@@ -221,8 +216,7 @@ pub fn killed_text(killed: &Killed, graph: Option<&PidGraph>) -> String {
     text
 }
 
-/// Returns a phrase that names an outsider and its parent. An outsider is in a PID namespace that
-/// the command created, but does not descend from the command.
+/// Returns a phrase that names an outsider (not a descendant of the command) and its parent.
 fn outsider_text(graph: &PidGraph, pid: Pid) -> String {
     let name = ProcessRef::new(graph, pid, None);
     let process = graph.known_process(pid);

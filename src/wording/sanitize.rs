@@ -1,9 +1,4 @@
-//! Escapes text for terminals and CI logs. The names of processes and mount points can contain any
-//! characters, including control sequences and CI commands.
-//!
-//! Escapes control characters, bidirectional and invisible characters, and characters that XML
-//! forbids. No existing library escapes all of them. The module of each output format has its own
-//! escapes.
+//! Escapes untrusted text, such as process names, for terminals and CI logs.
 
 use std::fmt::{self, Write as _};
 
@@ -16,8 +11,7 @@ impl<T: fmt::Display> fmt::Display for Sanitized<T> {
     }
 }
 
-/// [`Sanitized`] text with doubled backslashes, so that different names look different. A newline
-/// becomes `\n`. A backslash followed by an `n` becomes `\\n`.
+/// [`Sanitized`] text with doubled backslashes, so that different names look different.
 pub struct Distinct<T>(pub T);
 
 impl<T: fmt::Display> fmt::Display for Distinct<T> {
@@ -36,8 +30,7 @@ impl<T: fmt::Display> fmt::Display for Ascii<T> {
     }
 }
 
-/// A writer that escapes every character for which `escapes` returns `true`. Also escapes the
-/// second character of a `##` or `::` that starts a CI command.
+/// A writer that escapes CI commands, and each character for which `escapes` is `true`.
 struct Filter<W, F> {
     out: W,
     escapes: F,
@@ -73,10 +66,6 @@ impl<W: fmt::Write, F: Fn(char) -> bool> fmt::Write for Filter<W, F> {
 }
 
 /// Finds CI commands (output that the CI system executes) in a text, one character at a time.
-///
-/// Azure Pipelines (`##vso[`), TeamCity (`##teamcity[`) and older GitHub runners (`##[`) find
-/// commands anywhere in a line. GitHub also finds `::` at the start of a line, possibly after
-/// whitespace. Escaping the second character of the `##` or `::` disables the command.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum CiCommand {
     /// The text so far is empty or whitespace.
@@ -91,12 +80,13 @@ pub enum CiCommand {
 }
 
 impl CiCommand {
-    /// Processes the next character of the text. Returns `true` if it completes the `##` or `::` of
-    /// a CI command.
+    /// Returns `true` if the next character completes the `##` or `::` of a CI command.
     pub fn is_completed_by(&mut self, c: char) -> bool {
         let (next, is_complete) = match (*self, c) {
             (Self::Hash, '#') | (Self::Colon, ':') => (Self::Other, true),
+            // Azure (`##vso[`), TeamCity and old GitHub runners find `##` anywhere in a line.
             (_, '#') => (Self::Hash, false),
+            // GitHub finds `::` only at the start of a line, possibly after whitespace.
             (Self::Blank, ':') => (Self::Colon, false),
             (Self::Blank, c) if c.is_whitespace() => (Self::Blank, false),
             // Skip non-ASCII characters, because a CI system may ignore invisible characters.
@@ -108,10 +98,9 @@ impl CiCommand {
     }
 }
 
-/// Returns `true` for control characters (C0, DEL, C1), line and paragraph separators,
-/// noncharacters that XML forbids, and format characters (general category Cf), such as
-/// bidirectional overrides.
+/// Returns `true` for control, format and separator characters, and those that XML forbids.
 pub fn is_harmful(c: char) -> bool {
+    // No existing library recognizes all of these characters.
     c.is_control()
         || matches!(c,
             '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}'

@@ -1,5 +1,4 @@
-//! Phrases about the namespaces that the init of a PID namespace shares with the host or with other
-//! inits (for example, a network namespace).
+//! Phrases about namespaces that several inits share, such as a network namespace.
 
 use super::line::Line;
 use super::phrase::Count;
@@ -7,11 +6,7 @@ use crate::graph::PidGraph;
 use crate::model::SharedWith;
 use crate::query::fold::Siblings;
 
-/// Adds a phrase to `line` for the namespaces that the init of a PID namespace shares, such as
-/// "shares net, ipc with the host".
-///
-/// For several folded PID namespaces, the phrase only says "other namespaces", because each init
-/// usually shares with a different PID namespace.
+/// Adds to `line` the namespaces that an init shares, such as "shares net with the host".
 pub fn add_sharing(graph: &PidGraph, siblings: &Siblings<'_>, in_each: bool, line: &mut Line) {
     let Some(namespace) = siblings.first() else { return };
     let of_each = in_each || matches!(siblings, Siblings::Alike(_));
@@ -22,6 +17,7 @@ pub fn add_sharing(graph: &PidGraph, siblings: &Siblings<'_>, in_each: bool, lin
         };
         match &shared.with {
             SharedWith::Host => part(format_args!("the host")),
+            // The inits of folded namespaces usually share with different namespaces.
             SharedWith::Namespaces { .. } if of_each => part(format_args!("other namespaces")),
             SharedWith::Namespaces { first, container, more } => {
                 let first = match container {

@@ -21,10 +21,9 @@ pub fn shell_path(path: &Path) -> String {
     }
 }
 
-/// Returns a command that runs `command` only if the process `pid` is still in the namespace
-/// `inode` of type `kind`. Without this check, `command` could enter the wrong namespace, because a
-/// user can end the process and reuse its PID.
+/// Returns a command that runs `command` only if `pid` is still in this namespace.
 pub fn guarded(pid: Pid, kind: &str, inode: u64, command: &str) -> String {
+    // A user can end the process and reuse its PID in another namespace.
     format!("[ \"$(readlink /proc/{pid}/ns/{kind})\" = '{kind}:[{inode}]' ] && {command}")
 }
 
@@ -33,18 +32,16 @@ fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"/._-+:@%,".contains(&byte)
 }
 
-/// Returns text for a comment after a command. Quotes text with special characters, because an
-/// interactive zsh does not treat `#` as the start of a comment by default.
+/// Returns text for a comment after a command, quoted if it has special characters.
 pub fn shell_comment(text: &str) -> String {
     if text.bytes().all(|byte| byte == b' ' || is_plain(byte)) {
         return text.to_owned();
     }
+    // An interactive zsh does not treat `#` as the start of a comment by default.
     shell_word(text)
 }
 
-/// Quotes text as a single word for a shell. Escapes harmful characters (see [`is_harmful`]) as
-/// `$'...'` (POSIX.1-2024), and the second character of a `##` or `::` that starts a CI command
-/// (see [`CiCommand`]).
+/// Quotes text as a single word for a shell, and escapes harmful characters and CI commands.
 pub fn shell_word(text: &str) -> String {
     if !text.is_empty() && text.bytes().all(is_plain) {
         return text.to_owned();
@@ -53,6 +50,7 @@ pub fn shell_word(text: &str) -> String {
     if !text.contains(|c| seen.is_completed_by(c) || is_harmful(c)) {
         return format!("'{}'", text.replace('\'', "'\\''"));
     }
+    // The quotes `$'...'` (POSIX.1-2024) allow escape sequences.
     let mut word = "$'".to_owned();
     let mut seen = CiCommand::Other;
     for character in text.chars() {
@@ -62,8 +60,8 @@ pub fn shell_word(text: &str) -> String {
             '\\' | '\'' => word.extend(['\\', character]),
             _ if is_command || is_harmful(character) => {
                 for byte in character.encode_utf8(&mut [0; 4]).bytes() {
-                    // Always write three digits, because the shell would treat a following digit as
-                    // part of the escape. Writing to a String cannot fail.
+                    // With fewer digits, the shell would read a following digit as part of the
+                    // escape.
                     let _ = write!(word, "\\{byte:03o}");
                 }
             }

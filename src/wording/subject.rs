@@ -1,4 +1,4 @@
-//! Phrases that describe a process. All reports use these phrases.
+//! Phrases that describe a process, for all reports.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,14 +7,13 @@ use super::phrase::Symbols;
 use crate::graph::PidGraph;
 use crate::model::{Container, Pid, Process, cgroup};
 
-/// Maximum number of PIDs of a process to show. If there are more, the PIDs in the middle are left
-/// out.
+/// Maximum number of PIDs of a process to show.
 const LEVELS: usize = 4;
 
-/// Maximum length of a command line in characters. Longer command lines are truncated.
+/// Maximum number of characters of a command line to show.
 const COMMAND: usize = 60;
 
-/// The name of a process, for display. An empty name is displayed as `(no name)`.
+/// The name of a process for display, with `(no name)` for an empty name.
 pub struct Comm<'a>(pub &'a str);
 
 impl fmt::Display for Comm<'_> {
@@ -30,7 +29,7 @@ pub struct ProcessRef<'a> {
 }
 
 impl<'a> ProcessRef<'a> {
-    /// Creates a reference to a process. If `comm` is `None`, the name comes from the graph.
+    /// Creates a reference to a process, with its name from `comm` or the graph.
     pub fn new(graph: &'a PidGraph, pid: Pid, comm: Option<&'a str>) -> Self {
         let seen = || graph.known_process(pid).map(|process| &*process.comm);
         Self { pid, comm: comm.or_else(seen) }
@@ -52,13 +51,13 @@ impl fmt::Display for ProcessRef<'_> {
     }
 }
 
-/// The PIDs of a process, for display. The PID in the outermost namespace comes first.
+/// The PIDs of a process for display, from the outermost namespace to the innermost.
 pub struct Pids<'a> {
     /// The process whose PIDs are displayed.
     pub process: &'a Process,
     /// The symbols to use for the arrow and the ellipsis.
     pub symbols: Symbols,
-    /// `true` if every PID is shown. Otherwise, the middle of a long list is left out.
+    /// `true` if a long list of PIDs is shown in full.
     pub all: bool,
 }
 
@@ -79,7 +78,7 @@ impl fmt::Display for Pids<'_> {
     }
 }
 
-/// Returns the beginning of the command line. If there is none, as for a zombie, returns the name.
+/// Returns the beginning of the command line, or the name if there is no command line.
 pub fn command(process: &Process, ascii: bool) -> String {
     let args = process.details.as_ref().and_then(|details| details.args.as_ref());
     let Some(args) = args.filter(|args| !args.is_empty()) else {
@@ -93,7 +92,7 @@ pub fn command(process: &Process, ascii: bool) -> String {
     }
 }
 
-/// Returns the process state as a phrase, if it is frozen, stopped, uninterruptible or terminated.
+/// Returns a phrase for an unusual process state, such as frozen or stopped.
 pub fn process_state(process: &Process) -> Option<&'static str> {
     match process.state {
         _ if process.is_unreaped() => Some("zombie"),
@@ -106,7 +105,7 @@ pub fn process_state(process: &Process) -> Option<&'static str> {
     }
 }
 
-/// Returns the container of a process or, if unknown, the container of the process's namespace.
+/// Returns the container of a process or, if unknown, of the process's namespace.
 pub fn container_of<'a>(graph: &'a PidGraph, process: &'a Process) -> Option<&'a Container> {
     let of_namespace = || graph.namespace(process.namespace?)?.container.as_ref();
     process.other_container().or_else(of_namespace).filter(|it| !it.is_unit())
@@ -118,7 +117,7 @@ pub fn part_of(graph: &PidGraph, process: &Process) -> Option<String> {
     let own = namespace.and_then(|namespace| namespace.container.as_ref());
     let found = cgroup::of_path(process.cgroup()?, None);
     let is_found = |it: &&Container| found.as_ref().is_some_and(|found| found.is_same(it));
-    // Prefer the container in the graph, because it may have a name. `found` has only an ID.
+    // The container in the graph may have a name, unlike `found`.
     if let Some(container) = process.other_container().or_else(|| own.filter(is_found)) {
         return Some(container.to_string());
     }
@@ -127,8 +126,7 @@ pub fn part_of(graph: &PidGraph, process: &Process) -> Option<String> {
         // Leave out systemd scopes, such as login sessions, because they are not services.
         let is_service = |name: &&str| name.ends_with(".service");
         let unit = Some(found.id).filter(|it| is_service(&it.as_str()))?;
-        // Add the user manager (`user@UID.service`), because a user's service can have the same
-        // name as a system service.
+        // A user's service can have the name of a system service, so add `user@UID.service`.
         let outer = process.cgroup()?.split('/').find(is_service).filter(|it| *it != unit);
         return Some(outer.map_or(unit.clone(), |outer| format!("{unit} in {outer}")));
     }

@@ -9,9 +9,9 @@ pub const MOUNTS: usize = 3;
 
 /// Advice about one bind mount.
 pub enum Unmount {
-    /// A shell command that unmounts it.
+    /// A shell command that unmounts a bind mount.
     Command(String),
-    /// A sentence, because no command can safely unmount it. In a shell, the sentence does nothing.
+    /// A sentence that does nothing in a shell, for a mount that no command can remove.
     Note(String),
 }
 
@@ -35,20 +35,9 @@ pub fn add_umounts(namespace: &Namespace, facts: &LiveFacts, line: &mut Line) {
     }
 }
 
-/// Returns the command that unmounts a path in a mount namespace. If the command would fail or
-/// would remove another mount, returns a note instead.
-///
-/// If pidns is in another mount namespace, the command enters the mount namespace of the path. For
-/// a saved document, the command does not, because the current mount namespaces are unknown.
-///
-/// The command runs the host's `umount`, because the owner of a mount namespace can replace the
-/// programs in it. `umount` switches to the mount namespace (`-N`), and runs no helper program
-/// (`-i`). Without `-n`, it would open `/run/mount/utab.lock` there. If this file were a symbolic
-/// link, its target would become readable for everyone.
-///
-/// Returns `None` for a path such as `(unreachable)`, and for a mount namespace that no command can
-/// enter.
+/// Returns the command that unmounts a bind mount, or a note if no command can.
 pub fn unmount(mount: &BindMount, facts: &LiveFacts) -> Option<Unmount> {
+    // A path such as `(unreachable)` cannot be unmounted.
     if !mount.path.starts_with('/') {
         return None;
     }
@@ -61,12 +50,17 @@ pub fn unmount(mount: &BindMount, facts: &LiveFacts) -> Option<Unmount> {
         }));
     }
     let path = shell_word(&mount.path);
+    // In a saved document, the current mount namespaces are unknown.
     if facts.own_mount_namespace.is_none_or(|own| own == inode) {
         return Some(Unmount::Command(format!("umount {path}")));
     }
+    // The owner of the mount namespace can replace its programs, so run the host's umount.
     let command = match &namespace?.kept_by {
         MountNamespaceKeeper::Processes(pids) => {
             let pid = *pids.first()?;
+            // `-i` keeps umount from running helper programs of the mount namespace. `-n` keeps
+            // umount from opening `/run/mount/utab.lock`, which would make the target of a symbolic
+            // link readable for everyone.
             guarded(pid, "mnt", inode, &format!("umount -i -n -N {pid} {path}"))
         }
         MountNamespaceKeeper::Fd(pid, fd) => enter_file(&format!("/proc/{pid}/fd/{fd}"), mount),
@@ -83,7 +77,7 @@ fn enter_file(file: &str, mount: &BindMount) -> String {
     format!("[ \"$(stat -Lc %i {file})\" = {inode} ] && umount -i -n -N {file} {path}")
 }
 
-/// Returns a sentence with the reason why umount(8) cannot remove a mount; `None` if it can.
+/// Returns a sentence with the reason why umount(8) cannot remove a mount.
 fn obstacle(
     mount: &BindMount,
     namespace: Option<&MountNamespace>,
@@ -103,8 +97,7 @@ fn obstacle(
     Some(format!("no command removes {}: {why}", shell_word(&mount.path)))
 }
 
-/// Returns advice for a mount that no command can unmount: end the keeper of its mount namespace.
-/// `why` is the reason why no command can unmount it.
+/// Returns the advice to end the keeper of a mount namespace, with the reason `why`.
 fn end_keeper(inode: u64, kept_by: &MountNamespaceKeeper, why: String) -> String {
     let end = |pids: &str, it| format!("end {pids} only if nothing needs {it}: {why}");
     match kept_by {

@@ -8,7 +8,7 @@ use super::phrase::{Count, Counted, namespaces, processes};
 use crate::model::{CheckCode, WatchCaveat};
 use crate::query::WatchStart;
 
-/// Returns a phrase that says which changes the watch may miss.
+/// Returns a phrase about the changes that the watch may miss.
 pub fn caveat(caveat: WatchCaveat) -> &'static str {
     match caveat {
         WatchCaveat::ShortLived => {
@@ -17,7 +17,7 @@ pub fn caveat(caveat: WatchCaveat) -> &'static str {
     }
 }
 
-/// Returns the first line of the log, which says what is watched, on which host, and how often.
+/// Returns the first line of the log, with the watched host and the interval.
 pub fn start(start: &WatchStart<'_>) -> Line {
     let snapshot = start.first.snapshot();
     let mut text = format!(
@@ -37,8 +37,7 @@ pub fn start(start: &WatchStart<'_>) -> Line {
     line
 }
 
-/// Returns a phrase with the number of skipped rounds and the reason. `longest` is the duration of
-/// the longest round.
+/// Returns a phrase with the number of skipped rounds and the longest round's duration.
 pub fn rounds_skipped(skipped: u64, longest: Duration, interval: Duration) -> String {
     format!(
         "skipped {}: a snapshot took {:.2} s, and the interval is {}",
@@ -48,13 +47,12 @@ pub fn rounds_skipped(skipped: u64, longest: Duration, interval: Duration) -> St
     )
 }
 
-/// Returns a phrase for the first successful snapshot after `failed` rounds without a snapshot.
+/// Returns a phrase for the first snapshot after `failed` rounds without a snapshot.
 pub fn scan_works(failed: u64) -> String {
     format!("snapshots work again, after {} without one", rounds(failed))
 }
 
-/// Returns a phrase for a watch that waits for new problems with these `codes`. `count` is the
-/// number of such problems in the first snapshot.
+/// Returns a phrase with the awaited `codes` and the number of problems at the start.
 pub fn already_there(count: usize, codes: &[CheckCode]) -> String {
     let codes: Vec<_> = codes.iter().map(|code| code.name()).collect();
     let codes = codes.join(" or ");
@@ -62,14 +60,13 @@ pub fn already_there(count: usize, codes: &[CheckCode]) -> String {
     format!("waiting for a new {codes}; {problems} already here ('pidns check' lists them)")
 }
 
-/// Returns a phrase that says which files were saved.
+/// Returns a phrase with the names of the saved files.
 pub fn saved(files: &[impl AsRef<Path>]) -> String {
     let files: Vec<_> = files.iter().map(|file| file.as_ref().display().to_string()).collect();
     format!("saved {}", files.join(" and "))
 }
 
-/// Returns the last line of the log: the reason why the watch ended (such as "by SIGINT"), the
-/// number of snapshots, and the number of skipped rounds.
+/// Returns the last line of the log, with the reason for the end, such as "by SIGINT".
 pub fn ended(why: &str, taken: u64, skipped: u64) -> String {
     let snapshots = Counted(usize::try_from(taken).unwrap_or(usize::MAX), "snapshot", "snapshots");
     if skipped == 0 {
