@@ -76,7 +76,7 @@ impl Adviser<'_> {
             let warning = format!("{pid} is the init here: killing it would end every process");
             return vec![self.with_pid(&warning)];
         }
-        // SIGKILL does not wake a process in uninterruptible sleep.
+        // SIGKILL has no effect on a process in unkillable sleep.
         if self.live.unkillable.contains(&pid) {
             return self.wake(pid);
         }

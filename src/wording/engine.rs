@@ -24,7 +24,7 @@ pub fn ended_with<'a>(graph: &'a PidGraph, process: &'a Process) -> Vec<&'a Proc
     inside
 }
 
-/// Returns the command that stops the container of a process, if its init is a leftover.
+/// Returns the command that stops a process's container, if the init is a leftover.
 pub fn stop(
     graph: &PidGraph,
     process: &Process,
@@ -58,7 +58,7 @@ pub fn unpause(graph: &PidGraph, pid: Pid, frozen: &FrozenCgroup) -> Option<Stri
     is_its_cgroup.then(|| command("unpause", container))
 }
 
-/// Returns the container of a process, if its engine runs as root in the procfs's namespace.
+/// Returns a process's container, if the engine runs as root in the procfs's namespace.
 fn engine_container<'a>(graph: &'a PidGraph, process: &'a Process) -> Option<&'a Container> {
     let container = container_of(graph, process)?;
     let parent = |it: &&Process| graph.known_process(it.ppid?);

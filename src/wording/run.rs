@@ -62,7 +62,7 @@ fn outcome(
     };
     let is_unreaped = killed.is_some_and(|it| it.unreaped.contains(&pid));
     let is_over = |it: &Killed| !it.remaining.contains(&pid);
-    // Signals have no effect on zombies, so `sigterm` and `sigkill` contain no zombies.
+    // A process that was already a zombie is in neither `sigterm` nor `sigkill`.
     if process.is_unreaped() {
         return match killed {
             Some(killed) if is_over(killed) && !is_unreaped => {
