@@ -1,12 +1,8 @@
-//! Reads signals from a descriptor (`signalfd(2)`) instead of handling them asynchronously, and
-//! passes them on to the command.
+//! Reads signals from a descriptor (`signalfd(2)`), and passes them on to the command.
 //!
-//! pidns blocks signals instead of installing handlers, so that the command inherits ignored
-//! signals. For example, `nohup` ignores SIGHUP. With a handler, `execve(2)` would reset SIGHUP to
-//! its default action, and the command would no longer ignore it.
-//!
-//! The kernel queues a blocked signal even if it is ignored, or if pidns is the init of its PID
-//! namespace.
+//! pidns installs no handlers, because `execve(2)` resets a handled signal to its default action.
+//! The command must inherit the signals that `nohup(1)` ignores. The kernel queues blocked signals,
+//! even if they are ignored or pidns is an init.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -21,7 +17,7 @@ use rustix::process::{Pid, Signal, getpid, kill_process};
 use super::raw_signals;
 use crate::collect::Descendants;
 
-/// Signals that report a fault in pidns itself. pidns does not block them, so they terminate pidns.
+/// Signals that report a fault in pidns itself, and must terminate pidns.
 const FAULTS: [NixSignal; 6] = [
     NixSignal::SIGBUS,
     NixSignal::SIGFPE,
@@ -34,8 +30,7 @@ const FAULTS: [NixSignal; 6] = [
 /// The signals that [`Signals::block_ending`] blocks.
 const ENDING: [NixSignal; 3] = [NixSignal::SIGINT, NixSignal::SIGTERM, NixSignal::SIGHUP];
 
-/// Signals that ask `pidns run` to exit after the command has ended. pidns then stops waiting for
-/// leftover processes and slow readers.
+/// Signals that ask pidns to stop waiting for leftover processes and slow readers.
 const EXIT_REQUESTS: [NixSignal; 4] =
     [NixSignal::SIGHUP, NixSignal::SIGINT, NixSignal::SIGQUIT, NixSignal::SIGTERM];
 
@@ -51,8 +46,7 @@ const OF_TERMINAL: [Signal; 8] = [
     Signal::WINCH,
 ];
 
-/// Signals that are not passed on if the kernel sent them. The kernel sends them if a child has
-/// changed state, or if pidns has reached its CPU time limit.
+/// Kernel signals about pidns itself or its children, which are not passed on.
 const OF_PIDNS: [Signal; 2] = [Signal::CHILD, Signal::XCPU];
 
 /// The signals that this process blocks, and the signalfd to read them from.
@@ -70,14 +64,12 @@ pub struct Received {
     pub signal: Signal,
     /// `true` if the kernel sent the signal, for example because of Ctrl-C.
     from_kernel: bool,
-    /// The process that sent the signal. `None` for the kernel, or for a process outside pidns's
-    /// PID namespace.
+    /// The sending process, if it is visible in pidns's PID namespace.
     sender: Option<Pid>,
 }
 
 impl Signals {
-    /// Blocks all signals except those that report a fault, such as SIGSEGV. Applies to the calling
-    /// thread, and to the threads that it starts later.
+    /// Blocks all signals except fault signals, in this thread and the threads that it starts.
     pub fn block() -> io::Result<Self> {
         let mut taken = SigSet::all();
         for fault in FAULTS {
@@ -86,8 +78,7 @@ impl Signals {
         Self::of(&taken)
     }
 
-    /// Blocks the usual termination signals: SIGINT, SIGTERM and SIGHUP. Signals that were already
-    /// ignored (`nohup`) stay ignored.
+    /// Blocks SIGINT, SIGTERM and SIGHUP, unless they are ignored (`nohup(1)`).
     pub fn block_ending() -> io::Result<Self> {
         Self::of(&ENDING.into_iter().filter(|it| is_heeded(*it)).collect())
     }
@@ -98,7 +89,7 @@ impl Signals {
         Ok(Self { fd, before })
     }
 
-    /// Returns a signalfd that is readable while a signal that asks pidns to exit is pending.
+    /// Returns a signalfd for the signals that ask pidns to exit.
     pub fn exit_requests() -> io::Result<SignalFd> {
         let requests = EXIT_REQUESTS.into_iter().filter(|it| is_heeded(*it)).collect();
         SignalFd::with_flags(&requests, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
@@ -114,7 +105,7 @@ impl Signals {
     /// Waits until a signal arrives or the timeout expires.
     pub fn wait(&self, timeout: Option<Duration>) {
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-        // Ignore errors such as EINTR: they end the wait early, but all callers wait in a loop.
+        // An early end (EINTR) does no harm, as all callers wait in a loop.
         let _ = poll(&mut [PollFd::new(&self.fd.as_fd(), PollFlags::IN)], timeout.as_ref());
     }
 
@@ -131,8 +122,7 @@ impl Signals {
         self.fd.as_fd()
     }
 
-    /// Waits until a signal arrives, `output` is closed at the other end, or the timeout expires.
-    /// Returns `true` if `output` is closed.
+    /// Waits for a signal or a hang-up of `output`, and returns `true` after a hang-up.
     #[must_use]
     pub fn wait_while_open(&self, output: BorrowedFd<'_>, timeout: Option<Duration>) -> bool {
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
@@ -142,7 +132,7 @@ impl Signals {
             PollFd::new(&signals, PollFlags::IN),
             PollFd::from_borrowed_fd(output, PollFlags::empty()),
         ];
-        // Ignore errors such as EINTR: they end the wait early, but the caller waits in a loop.
+        // An early end (EINTR) does no harm, as the caller waits in a loop.
         let _ = poll(&mut polled, timeout.as_ref());
         let [_, output] = polled;
         output.revents().intersects(PollFlags::ERR | PollFlags::HUP)
@@ -170,8 +160,7 @@ impl Signals {
 }
 
 impl Received {
-    /// Passes the signal on to the command. Does nothing if the signal concerns pidns itself, or if
-    /// the command has received it already.
+    /// Passes the signal on, unless it concerns pidns itself or has reached the command.
     pub fn pass_on(self, command: Pid, descendants: &Descendants) {
         // The kernel names pidns as the sender of a SIGPIPE or SIGXFSZ that pidns has caused.
         let is_own = self.sender == Some(getpid())
@@ -183,25 +172,21 @@ impl Received {
         }
     }
 
-    /// Returns `true` if the signal went to the whole process group of pidns, and the command is in
-    /// this group.
+    /// Returns `true` if the signal went to the process group of pidns and the command.
     fn has_reached(self, command: Pid, descendants: &Descendants) -> bool {
         let Self { signal, from_kernel, sender } = self;
-        // Use nix, because rustix rejects the ID 0. The kernel returns 0 if the leader is outside
-        // the PID namespace of pidns.
+        // rustix rejects the ID 0, which stands for a leader outside pidns's PID namespace.
         let nix_pid = |pid: Pid| nix::unistd::Pid::from_raw(pid.as_raw_nonzero().get());
         if getpgid(Some(nix_pid(command))) != getpgid(None) {
             return false;
         }
-        // When a terminal hangs up, the kernel sends SIGHUP only to the session leader. If this is
-        // pidns, the command has not received the SIGHUP.
+        // When a terminal hangs up, the kernel sends SIGHUP to the session leader only.
         let is_session_leader = || getsid(None) == Ok(nix_pid(getpid()));
         match (from_kernel, sender) {
             (true, _) => {
                 OF_TERMINAL.contains(&signal) && (signal != Signal::HUP || !is_session_leader())
             }
-            // A signal from the command or its descendant was probably sent by `kill 0`, as in
-            // shell scripts. `kill 0` signals the whole process group, including the command.
+            // A process of the command has probably used `kill 0`, which signals the process group.
             (false, Some(sender)) => sender == command || descendants.contains(sender),
             (false, None) => false,
         }
@@ -214,26 +199,24 @@ pub fn asks_to_exit(signal: Signal) -> bool {
     EXIT_REQUESTS.into_iter().any(|it| it as i32 == signal.as_raw() && is_heeded(it))
 }
 
-/// Returns `false` for a signal that was already ignored when pidns was started (`nohup`).
+/// Returns `true` unless the signal was ignored when pidns was started (`nohup(1)`).
 fn is_heeded(signal: NixSignal) -> bool {
     !raw_signals::is_ignored(signal as i32)
 }
 
-/// Stops pidns with SIGTSTP, SIGTTIN or SIGTTOU. Returns when pidns is continued. In an orphaned
-/// process group, returns at once, because the kernel ignores these signals there.
+/// Stops pidns with SIGTSTP, SIGTTIN or SIGTTOU, until pidns is continued.
 pub fn stop_by(signal: Signal) {
     let Ok(signal) = NixSignal::try_from(signal.as_raw()) else { return };
-    // Ignore errors: if pidns cannot stop itself, it keeps running.
+    // The kernel ignores stop signals in an orphaned process group.
     take_action(signal);
 }
 
-/// Terminates this process with SIGINT. Returns if SIGINT is ignored, or if pidns is the init of
-/// its PID namespace.
+/// Terminates pidns with SIGINT, unless SIGINT is ignored or pidns is an init.
 pub fn end_by_sigint() {
     take_action(NixSignal::SIGINT);
 }
 
-/// Sends a signal to this thread, and unblocks the signal briefly so that it takes effect.
+/// Sends a signal to this thread, and unblocks the signal briefly.
 fn take_action(signal: NixSignal) {
     let set = SigSet::from(signal);
     let _ = nix::sys::signal::raise(signal);
