@@ -1,7 +1,4 @@
 //! Simulates the processes and PID namespaces of a host, and an unprivileged view of them.
-//!
-//! A test applies random system calls to a [`Forest`], which contains all processes and namespaces.
-//! A [`Sight`] defines the visible part. A [`View`] is the result of a scan with this sight.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::num::NonZeroU32;
@@ -13,31 +10,30 @@ use super::{namespace, process};
 use crate::collect::parse::Leaders;
 use crate::model::{Namespace, NamespaceId, Pid, Process};
 
-/// Limits on the size of a forest. Low limits make tests fast. With low limits, many namespaces
-/// have the same level and the same PIDs, so tests detect code that confuses two namespaces.
+/// Limits that keep tests fast, and make namespaces with equal levels and PIDs likely.
 const MAX_TASKS: usize = 40; // at most 64, so that one u64 has a bit for each task
 const MAX_NAMESPACES: usize = 12;
 const MAX_DEPTH: usize = 5;
 
-/// A system call, or the exit of a process. `by` selects the running process that makes the call,
-/// and `of` the running process that the call refers to. `skip` is the number of PIDs that the
-/// kernel skips for a new process. If the kernel would refuse a call, the call has no effect.
+/// A system call of a process, or its exit.
+///
+/// `by` selects the calling process, and `of` the process that the call refers to. `skip` is the
+/// number of PIDs that the kernel skips. A call that the kernel would refuse has no effect.
 #[derive(Clone, Debug)]
 pub enum Call {
     /// `fork(2)`.
     Fork { by: u8, skip: u8 },
     /// `clone(2)` with `CLONE_NEWPID`.
     CloneNewPid { by: u8, skip: u8 },
-    /// `clone(2)` with `CLONE_PARENT`: the new process is a sibling of the caller.
+    /// `clone(2)` with `CLONE_PARENT`, which creates a sibling of the caller.
     CloneParent { by: u8, skip: u8 },
-    /// `unshare(2)` with `CLONE_NEWPID`: the caller's next children start in a new namespace.
+    /// `unshare(2)` with `CLONE_NEWPID`, which affects the caller's next children.
     Unshare { by: u8 },
-    /// `setns(2)` and then `fork(2)`, as in `nsenter(1)`. The new process, and later children of
-    /// `by`, start in the PID namespace of process `of`.
+    /// `setns(2)` to the PID namespace of process `of`, and then `fork(2)`, as in `nsenter(1)`.
     Enter { by: u8, of: u8, skip: u8 },
     /// `setsid(2)`.
     SetSid { by: u8 },
-    /// `setpgid(2)`: the caller joins the process group of process `of`, or starts its own group.
+    /// `setpgid(2)` to join the process group of process `of`, or to start a new group.
     SetPgid { by: u8, of: u8, leads: u8 },
     /// `PR_SET_CHILD_SUBREAPER` of `prctl(2)`.
     SetSubreaper { by: u8 },
@@ -49,16 +45,15 @@ pub enum Call {
     Wait { by: u8 },
 }
 
-/// Generates up to `count` random system calls. `injecting` is the weight of the calls that can
-/// inject a process: start it in another namespace than its parent's, and not as an init. All other
-/// calls together have the weight 20.
+/// Generates up to `count` random calls.
+///
+/// `injecting` is the weight of calls that can inject a process into a namespace.
 pub fn calls(count: usize, injecting: u8) -> impl Strategy<Value = Vec<Call>> {
     let play = move |all: Vec<u32>| all.into_iter().map(|raw| call(raw, injecting)).collect();
     vec(any::<u32>(), 1..=count).prop_map(play)
 }
 
-/// Decodes a call from one random number. A proptest strategy with many parts would be slower than
-/// the test itself.
+/// Decodes a call from a random number, which is faster than a strategy with many parts.
 fn call(raw: u32, injecting: u8) -> Call {
     let [kind, by, with, skip] = raw.to_be_bytes();
     match kind % (20 + injecting) {
@@ -70,6 +65,7 @@ fn call(raw: u32, injecting: u8) -> Call {
         16 => Call::ExitLeader { by },
         17 | 18 => Call::Exit { by },
         19 => Call::Wait { by },
+        // These calls can inject a process into a namespace from outside.
         20 => Call::Unshare { by },
         21 => Call::CloneParent { by, skip },
         _ => Call::Enter { by, of: with, skip },
@@ -79,8 +75,7 @@ fn call(raw: u32, injecting: u8) -> Call {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Running,
-    /// A terminated init that waits for the other processes in its namespace to disappear
-    /// (`zap_pid_ns_processes`).
+    /// A terminated init that waits for the rest of its namespace (`zap_pid_ns_processes`).
     Waiting,
     Zombie,
     Reaped,
@@ -108,14 +103,14 @@ pub struct Task {
 pub struct PidNamespace {
     pub parent: Option<usize>,
     level: usize,
-    /// Index of the namespace's first process; `None` if no process has been started yet.
+    /// Index of the namespace's first process, if any has been started.
     pub init: Option<usize>,
     last_number: u32,
-    /// `true` if the init has terminated, so that no more PIDs are assigned in the namespace.
+    /// `true` if the init has terminated, so the kernel assigns no more PIDs.
     is_dead: bool,
 }
 
-/// All processes and namespaces of a simulated host. Tests compare them with the results of a scan.
+/// A simulated host with all its processes and namespaces.
 #[derive(Debug)]
 pub struct Forest {
     pub namespaces: Vec<PidNamespace>,
@@ -185,8 +180,7 @@ impl Forest {
             Call::Enter { by, of, skip } => {
                 let (by, of) = (self.running(by), self.running(of));
                 let into = self.tasks[of].namespace;
-                // The kernel lets the caller enter only its own namespace and that namespace's
-                // descendants.
+                // `setns(2)` allows the caller's own namespace and its descendants.
                 if self.is_within(into, self.tasks[by].namespace) {
                     self.tasks[by].for_children = into;
                     self.fork(by, Some(by), into, skip);
@@ -233,13 +227,12 @@ impl Forest {
         }
     }
 
-    /// Returns the running process that `choice` selects. At least the init of the initial
-    /// namespace is running.
+    /// Returns the running process that `choice` selects.
     fn running(&self, choice: u8) -> usize {
         let is_running = |&it: &usize| self.tasks[it].fate == Fate::Running;
+        // At least the init of the initial namespace is running.
         let count = (0..self.tasks.len()).filter(is_running).count();
-        // An odd `choice` selects one of the four newest processes, because namespaces should
-        // become deeply nested.
+        // An odd `choice` selects a new process, so that namespaces become deeply nested.
         let number = usize::from(choice / 2);
         let nth = match choice % 2 {
             0 => number % count,
@@ -248,12 +241,11 @@ impl Forest {
         (0..self.tasks.len()).filter(is_running).nth(nth).unwrap()
     }
 
-    /// Creates a namespace, like `copy_pid_ns` in the kernel. Returns `None` if the forest is too
-    /// large. If the caller's children already start in another namespace, returns `None`, like the
-    /// kernel.
+    /// Creates a namespace, like `copy_pid_ns` in the kernel, unless the forest is full.
     fn make_namespace(&mut self, by: usize) -> Option<usize> {
         let task = &self.tasks[by];
         let level = self.namespaces[task.namespace].level + 1;
+        // The kernel refuses if the caller's children already start in another namespace.
         if task.for_children != task.namespace
             || level > MAX_DEPTH
             || self.namespaces.len() == MAX_NAMESPACES
@@ -272,8 +264,7 @@ impl Forest {
         Some(self.namespaces.len() - 1)
     }
 
-    /// Creates a process, like `copy_process` in the kernel. `skip` determines how many PIDs are
-    /// skipped.
+    /// Creates a process, like `copy_process` in the kernel.
     fn fork(&mut self, by: usize, parent: Option<usize>, namespace: usize, skip: u8) {
         if self.namespaces[namespace].is_dead || self.tasks.len() == MAX_TASKS {
             return;
@@ -320,9 +311,7 @@ impl Forest {
         self.end_waiting();
     }
 
-    /// Returns the process that adopts the children of a terminated process, like `find_new_reaper`
-    /// in the kernel: the nearest ancestor in the same namespace that is a running subreaper. If
-    /// there is none, returns the namespace's init.
+    /// Returns the process that adopts the children of `of`, like the kernel's `find_new_reaper`.
     fn reaper(&self, of: usize) -> usize {
         let namespace = self.tasks[of].namespace;
         let mut at = self.tasks[of].parent;
@@ -335,8 +324,7 @@ impl Forest {
         self.namespaces[namespace].init.unwrap()
     }
 
-    /// Terminates all processes in a namespace and its descendants, like `zap_pid_ns_processes` in
-    /// the kernel. A process with a parent outside these namespaces becomes a zombie.
+    /// Terminates all processes in a namespace and its descendants (`zap_pid_ns_processes`).
     fn zap(&mut self, namespace: usize) {
         for task in 0..self.tasks.len() {
             if self.tasks[task].fate == Fate::Reaped
@@ -355,6 +343,7 @@ impl Forest {
             self.tasks[task].fate = match parent_inside {
                 _ if self.namespaces[own].init == Some(task) => Fate::Waiting,
                 Some(_) => Fate::Reaped,
+                // A parent outside the namespaces must reap the process.
                 None => Fate::Zombie,
             };
         }
@@ -365,9 +354,7 @@ impl Forest {
         }
     }
 
-    /// Terminates each init that no longer waits: all other processes in its namespace and in the
-    /// descendant namespaces are gone. If the parent is also a waiting init, the init is reaped.
-    /// Otherwise, the init becomes a zombie.
+    /// Ends the wait of each init if the rest of its namespace is gone.
     fn end_waiting(&mut self) {
         let waits = |tasks: &[Task], it: usize| tasks[it].fate == Fate::Waiting;
         loop {
@@ -376,6 +363,7 @@ impl Forest {
                     && !self.is_populated(self.tasks[task].namespace, Some(task))
             });
             let Some(done) = done else { return };
+            // A waiting init reaps its children.
             let reaped = self.tasks[done].parent.is_some_and(|it| waits(&self.tasks, it));
             self.tasks[done].fate = if reaped { Fate::Reaped } else { Fate::Zombie };
         }
@@ -393,20 +381,17 @@ impl Forest {
 /// Defines which part of a forest the viewer (a simulated pidns process) can see.
 #[derive(Clone, Debug)]
 pub struct Sight {
-    /// The procfs shows the PID namespace of the running process that this number selects.
+    /// Selects a running process in the PID namespace that the procfs shows.
     mount: u8,
-    /// The viewer is in the PID namespace of the running process that this number selects.
-    ///
-    /// If `None`, `NS_GET_PARENT` fails, as it does with a seccomp filter.
+    /// Selects a running process in the viewer's PID namespace, if `NS_GET_PARENT` works.
     viewer: Option<u8>,
-    /// A bit for each process: 1 if the viewer may not read the namespace link of this process.
+    /// A bit for each process, set if the viewer cannot read its namespace link.
     refused: u64,
-    /// A bit for each namespace: 1 if the scan finds an open descriptor of this namespace.
+    /// A bit for each namespace, set if the scan finds an open descriptor of the namespace.
     held: u64,
-    /// A bit for each process: 1 if the procfs hides this process.
+    /// A bit for each process, set if the procfs hides the process.
     unseen: u64,
-    /// `true` if the kernel supports `NS_GET_TGID_FROM_PIDNS`, which reports the init of a
-    /// namespace.
+    /// `true` if the kernel reports the init of a namespace (`NS_GET_TGID_FROM_PIDNS`).
     tells_inits: bool,
 }
 
@@ -442,8 +427,7 @@ fn has(bits: u64, index: usize) -> bool {
     bits >> index & 1 == 1
 }
 
-/// The result of a scan. Unlike a real scan, contains `mount` and `task_of`, because tests need
-/// them to compare the result with the forest.
+/// The result of a scan, with `mount` and `task_of` for comparison with the forest.
 #[derive(Clone, Debug)]
 pub struct View {
     pub processes: Vec<Process>,
@@ -493,13 +477,11 @@ impl View {
             if task.fate == Fate::Zombie || task.leader_exited {
                 seen.state = 'Z';
             }
-            // If only the leader has exited, the process has another thread. In a terminated init,
-            // that thread waits for the other processes of the namespace.
+            // A leader thread that exited alone leaves another thread, even in a waiting init.
             let has_others = task.fate != Fate::Zombie && task.leader_exited;
             seen.threads = NonZeroU32::new(if has_others { 2 } else { 1 });
             if !is_told {
-                // The ID of a session or process group is the PID of its leader, even after the
-                // leader has exited.
+                // The ID of a session or group is its leader's PID, even after the leader's exit.
                 let shared = |leader: usize| {
                     let has_number =
                         forest.is_within(forest.tasks[leader].namespace, task.namespace);
@@ -525,8 +507,7 @@ impl View {
         view
     }
 
-    /// Adds the namespaces that the scan discovers. The kernel reports a parent only if it is the
-    /// viewer's namespace or one of its descendants (`pidns_get_parent`).
+    /// Adds the namespaces that the scan discovers.
     fn describe(
         &mut self,
         forest: &Forest,
@@ -542,6 +523,7 @@ impl View {
         met.extend(self.known_mount.map(|_| self.mount));
         let told = |of: usize| {
             let parent = forest.namespaces[of].parent?;
+            // The kernel reports a parent within the viewer's namespace (`pidns_get_parent`).
             forest.is_within(parent, viewer?).then_some(parent)
         };
         let mut todo: Vec<usize> = met.iter().copied().collect();
