@@ -46,8 +46,8 @@ extern "C" fn replace_closed_descriptors() {
 
 /// Functions that the C library calls before the Rust runtime starts.
 //
-// SAFETY: `.init_array` needs pointers to `extern "C"` functions that return nothing. Both functions
-// ignore the arguments of the C library. Both functions work without the Rust runtime.
+// SAFETY: `.init_array` needs pointers to `extern "C"` functions that return nothing. The functions
+// ignore the arguments of the C library, and work without the Rust runtime.
 #[allow(unsafe_code)]
 #[used]
 #[unsafe(link_section = ".init_array")]

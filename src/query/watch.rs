@@ -17,9 +17,9 @@ pub struct Round<'a> {
     pub clock: String,
     /// The local date, unless an earlier report has the same date.
     pub new_day: Option<String>,
-    /// The host that is watched.
+    /// The watched host.
     pub host: &'a Host,
-    /// The events, in the order in which they are reported.
+    /// The events, in the order of the report.
     pub events: Vec<WatchEvent<'a>>,
 }
 

@@ -80,7 +80,7 @@ enum Children {
     None,
     /// All remaining children are running.
     Running,
-    /// Reaping stopped after [`ROUND`] children, so other terminated children may be left.
+    /// Reaping stopped after [`ROUND`] children, and more terminated children may be left.
     Terminated,
 }
 
