@@ -268,7 +268,7 @@ fn a_dead_namespace_whose_state_was_unknown_is_only_warned_about() {
 }
 
 /// Commands that run `$C`, a command of pidns, as CI scripts do.
-const PIPELINES: [&str; 11] = [
+const PIPELINES: [&str; 13] = [
     "$C",
     "exec 3> >(cat > /dev/null); timeout 9 $C; s=$?; exec 3>&-; wait $!; exit $s",
     "strace -Df -o /dev/null $C",
@@ -282,6 +282,8 @@ const PIPELINES: [&str; 11] = [
      until [ \"$(</proc/$!/comm)\" = tee ]; do :; done; \
      timeout 9 $C >&8 8>&-; s=$?; exec 8>&-; wait $!; exit $s",
     "true | timeout 9 bash -c \"true; $C\" 2>&1 | grep . | tee log",
+    "cat <($C | sort -r; echo ${PIPESTATUS[0]} > status); exit $(<status)",
+    "rm -f fifo; mkfifo fifo; cat fifo & $C > fifo; s=$?; wait $!; exit $s",
 ];
 
 #[test]
@@ -456,6 +458,43 @@ fn a_daemon_that_reads_the_output_of_the_step_is_a_leftover() {
 }
 
 #[test]
+fn the_pipeline_of_a_shell_that_has_redirected_itself_is_no_leftover() {
+    needs!(NamespaceOfItsOwn, Program("busybox"), Program("zsh"));
+    let files = Workspace::new();
+    let check = "$P check -q --since before > out; echo $? > status";
+    let group = "{ $P check -q --since before; echo $? > status; } > out";
+    let run = |shell: &str, script: &str| {
+        files.write("script", script);
+        files.write("status", "");
+        in_own_namespace(&files, &shell.replace("$S", "script"));
+        (files.read("status"), files.read("out"))
+    };
+    for (shell, script) in [
+        ("dash $S | cat", check),
+        ("busybox sh $S | cat", check),
+        ("bash $S | cat", group),
+        ("zsh $S | cat", group),
+        ("bash -c 'exec > >(cat); . ./$S'", group),
+        ("{ echo; sleep 0.5; } | dash $S", &format!("while read -r _; do {check}; done < before")),
+        // zsh starts a process that copies the output.
+        ("zsh -c 'bash $S > copy | cat'", check),
+    ] {
+        let (status, out) = run(shell, script);
+        assert_eq!((&*status, &*out), ("0\n", "Nothing is wrong.\n"), "{shell}: {script}");
+    }
+    // A coprocess is a leftover.
+    let script = format!("coproc cat; until pgrep -x cat > copy; do :; done; {group}");
+    let (status, out) = run("bash $S < before > copy 2>&1", &script);
+    assert!(status == "1\n" && out.contains(" cat "), "{out}");
+    // So is a server that has inherited the read end of the pipe from a CI agent.
+    let script = "exec 9< /proc/self/fd/1; sleep 60 > /dev/null 2>&1 & \
+                  until pgrep -x sleep > /dev/null; do :; done; $P check -q --since before";
+    let out = in_own_namespace(&files, script).stdout;
+    let out = String::from_utf8_lossy(&out);
+    assert!(out.starts_with("DENIED") && out.contains(" sleep "), "{out}");
+}
+
+#[test]
 fn a_server_that_writes_to_another_descriptor_of_the_shell_is_a_leftover() {
     needs!(NamespaceOfItsOwn);
     let files = Workspace::new();
@@ -559,7 +598,7 @@ fn a_job_whose_leader_thread_has_exited_is_a_leftover() {
 /// Pipelines in which pidns may not read the descriptors of some commands. `$C` is the check, `$CAT` is
 /// a program that changes its user, as sudo does, and `$U` changes root to an ordinary user. The
 /// first word is the user who runs the pipeline.
-const FOREIGN: [(&str, &str); 14] = [
+const FOREIGN: [(&str, &str); 16] = [
     ("nobody", "$C | $CAT"),
     ("nobody", "{ true; $C; } | $CAT"),
     ("nobody", "true | timeout 9 $C | cat | $CAT | cat"),
@@ -574,6 +613,8 @@ const FOREIGN: [(&str, &str); 14] = [
     ("root", "timeout 9 $U $C | cat | cat"),
     ("root", "timeout 9 $U $C > >(cat)"),
     ("root", "exec > >(cat); true; $U $C; exit $?"),
+    ("root", "su nobody -s /bin/sh -c \"sleep 0.2; $C\" | su nobody -s /bin/sh -c cat"),
+    ("root", "exec > >(su nobody -s /bin/sh -c cat); $U sh -c \"sleep 0.2; $C\"; exit $?"),
 ];
 
 #[test]

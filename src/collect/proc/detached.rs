@@ -1,6 +1,6 @@
 //! Finds daemons among the descendants of the commands in pidns's pipeline.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::os::fd::AsFd as _;
 
 use super::pipes::Pipes;
@@ -8,14 +8,17 @@ use super::process_dir::ProcessDir;
 use super::procfs::Procfs;
 use super::relatives::add_descendants;
 use super::unreadable::is_unreadable;
-use crate::collect::kernel::sys::read;
+use crate::collect::kernel::sys::{FileId, read};
 use crate::collect::parse;
 use crate::model::{Pid, Process};
 
 /// Adds the descendants of the processes in `commands`, except daemons and their descendants.
+///
+/// `written` are the pipes that pidns and its ancestors write to.
 pub fn add_attached_descendants(
     procfs: &Procfs,
     processes: &[Process],
+    written: &HashSet<FileId>,
     commands: &mut BTreeSet<Pid>,
 ) {
     let parents = processes.iter().filter(|it| commands.contains(&it.pid));
@@ -44,7 +47,10 @@ pub fn add_attached_descendants(
     }
     // A connected process may connect others, as in `setsid sh -c 'cat | setsid tee log'`.
     let is_connected = |pid: Pid, pipes: &Pipes| {
-        is_unreadable(procfs, pid) || Pipes::of(procfs, pid).without(&inherited).has_pipe_of(pipes)
+        let own = Pipes::of(procfs, pid);
+        // pidns may be unable to read the command that started the reader of its output.
+        let reads_output = !own.read.is_disjoint(written);
+        reads_output || is_unreadable(procfs, pid) || own.without(&inherited).has_pipe_of(pipes)
     };
     while let Some(pid) = open.iter().copied().find(|&pid| is_connected(pid, &pipes)) {
         open.remove(&pid);

@@ -19,14 +19,24 @@ use crate::model::{Observer, Pid, Process};
 /// Maximum number of children of one ancestor that are checked for pipes.
 const MAX_CHILDREN: usize = 256;
 
+/// The pipelines of pidns and of its ancestors.
+#[derive(Default)]
+struct Pipeline {
+    /// PIDs of the other commands in the pipelines.
+    commands: BTreeSet<Pid>,
+    /// The pipes that pidns and its ancestors write to.
+    written: HashSet<FileId>,
+}
+
 /// Finds pidns itself in `processes`, which must be sorted by PID.
 pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
     let pid = procfs.viewer?;
     let ancestry = ancestry(processes, pid);
     let waits = WaitLimit::of_memory();
     let start_time = ancestry.first().and_then(|it| it.start_time);
-    let mut attendants = pipeline(procfs, processes, &ancestry, &waits);
-    add_attached_descendants(procfs, processes, &mut attendants);
+    let Pipeline { commands: mut attendants, written } =
+        pipeline(procfs, processes, &ancestry, &waits);
+    add_attached_descendants(procfs, processes, &written, &mut attendants);
     attendants.extend(ended_children(procfs, processes, &ancestry, &waits));
     attendants.extend(ancestry.iter().filter_map(|it| it.ppid));
     attendants.extend(ancestry.first().and_then(|it| waiting::tracer(procfs, it)));
@@ -47,37 +57,30 @@ fn pipeline(
     processes: &[Process],
     ancestry: &[&Process],
     waits: &WaitLimit,
-) -> BTreeSet<Pid> {
+) -> Pipeline {
+    let is_shell = |process: &Process| is_shell(procfs, process, waits);
     let chain = ancestry.iter().enumerate().map(|(index, process)| {
-        let is_own_or_shell = index == 0 || is_shell(procfs, process, waits);
-        let of = if is_own_or_shell { Pipes::of_shell } else { Pipes::of };
+        let of = if index == 0 || is_shell(process) { Pipes::of_shell } else { Pipes::of };
         of(procfs, process.pid)
     });
-    let chain: Vec<Pipes> = chain.collect();
+    let mut chain: Vec<Pipes> = chain.collect();
+    for (process, pipes) in ancestry.iter().zip(&mut chain).skip(1) {
+        if is_shell(process) {
+            pipes.extend(&Pipes::saved(procfs, process.pid));
+        }
+    }
     let mut pipes = Pipes::default();
     for it in &chain {
         pipes.extend(it);
     }
     if pipes.is_empty() {
-        return BTreeSet::new();
+        return Pipeline::default();
     }
-    // Read all descriptors of a newly forked child, which has yet to move its pipes.
-    let is_starting = |it: &Process| {
-        let is_child = |parent: &Process| it.ppid == Some(parent.pid) && it.comm == parent.comm;
-        // A shell may have started children of pidns for redirections such as `2> >(cat)`.
-        ancestry.first().is_some_and(|own| it.ppid == Some(own.pid))
-            || ancestry
-                .iter()
-                .any(|parent| is_child(parent) && is_subshell(procfs, it.pid, parent.pid, waits))
-    };
-    // An init that is not a shell does not start pipelines.
-    let parents = ancestry.iter().copied().filter(|it| !is_init(it) || is_shell(procfs, it, waits));
-    let others = children_of(processes, ancestry, &parents.collect::<Vec<_>>()).into_iter();
-    let others = others.map(|it| {
-        let of = if is_starting(it) { Pipes::of_all } else { Pipes::of };
-        (it, of(procfs, it.pid))
-    });
-    let mut others: Vec<_> = others.collect();
+    let mut others = children_with_pipes(procfs, processes, ancestry, waits);
+    if let Some(own) = ancestry.first() {
+        add_readers(procfs, own.pid, &pipes.written, &mut others);
+    }
+    let written = pipes.written.clone();
     add_possible_pipes(procfs, ancestry, &chain, &mut others, waits);
     let adopted = Adopted::of(procfs, ancestry, waits);
     let others = others.into_iter().filter(|(_, pipes)| !pipes.is_empty());
@@ -90,7 +93,58 @@ fn pipeline(
     for ((_, pipes), late) in others.iter_mut().zip(late) {
         pipes.late = late;
     }
-    connected(pipes, others)
+    Pipeline { commands: connected(pipes, others), written }
+}
+
+/// Returns the other children of the processes in `ancestry`, with their pipes.
+fn children_with_pipes<'a>(
+    procfs: &Procfs,
+    processes: &'a [Process],
+    ancestry: &[&Process],
+    waits: &WaitLimit,
+) -> Vec<(&'a Process, Pipes)> {
+    // A forked copy of a shell has yet to move its pipes, or copies data between them (zsh).
+    let is_starting = |it: &Process| {
+        // A shell may have started children of pidns for redirections such as `2> >(cat)`.
+        ancestry.first().is_some_and(|own| it.ppid == Some(own.pid))
+            // The copied shell may have replaced itself with the parent of the copy.
+            || ancestry.iter().any(|shell| {
+                it.comm == shell.comm && is_subshell(procfs, it.pid, shell.pid, waits)
+            })
+    };
+    // An init that is not a shell does not start pipelines.
+    let parents = ancestry.iter().copied().filter(|it| !is_init(it) || is_shell(procfs, it, waits));
+    let children = children_of(processes, ancestry, &parents.collect::<Vec<_>>()).into_iter();
+    let children = children.map(|it| {
+        let of = if is_starting(it) { Pipes::of_all } else { Pipes::of };
+        (it, of(procfs, it.pid))
+    });
+    children.collect()
+}
+
+/// Adds the pipes that a process reads from a higher descriptor, as in `cat fifo`.
+///
+/// `written` are the pipes that pidns and its ancestors write to.
+fn add_readers(
+    procfs: &Procfs,
+    own: Pid,
+    written: &HashSet<FileId>,
+    others: &mut [(&Process, Pipes)],
+) {
+    // If pidns has a pipe's read end, too, both may have inherited it from the CI agent.
+    let inherited = Pipes::of_all(procfs, own).read;
+    let has_reader = |pipe: &FileId| {
+        inherited.contains(pipe) || others.iter().any(|(_, it)| it.read.contains(pipe))
+    };
+    let written = others.iter().flat_map(|(_, it)| &it.written).chain(written);
+    let open: HashSet<FileId> = written.filter(|it| !has_reader(it)).copied().collect();
+    if open.is_empty() {
+        return;
+    }
+    for (process, pipes) in others {
+        let all = Pipes::of_all(procfs, process.pid);
+        pipes.read.extend(all.read.intersection(&open));
+    }
 }
 
 /// Returns the processes in `others` that `pipes` reach, directly or through each other.

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
+use std::ops::Range;
 use std::os::fd::AsFd as _;
 
 use rustix::fs::{AtFlags, Dir, statat};
@@ -16,6 +17,9 @@ use crate::model::Pid;
 
 /// The descriptors that connect a process to its pipeline.
 const STANDARD: [&CStr; 3] = [c"fd/0", c"fd/1", c"fd/2"];
+
+/// The descriptors at which shells keep redirected ones. Coprocesses of Bash have higher ones.
+const SAVED: Range<u32> = 10..48;
 
 /// Maximum number of descriptors to read per process.
 const MAX_DESCRIPTORS: usize = 256;
@@ -57,6 +61,14 @@ impl Pipes {
                 *fd < 3 || is_pipe && is_written && !is_close_on_exec(dir.as_fd(), *fd)
             };
             Ok(paths(descriptors(dir)?.into_iter().filter(is_passed_on)))
+        })
+    }
+
+    /// Finds the pipes that a shell keeps aside during a redirection, as in `{ true; } > file`.
+    pub fn saved(procfs: &Procfs, pid: Pid) -> Self {
+        Self::of_descriptors(procfs, pid, |dir| {
+            let is_saved = |fd: &u32| SAVED.contains(fd) && is_close_on_exec(dir.as_fd(), *fd);
+            Ok(paths(descriptors(dir)?.into_iter().filter(is_saved)))
         })
     }
 
