@@ -330,6 +330,41 @@ fn names_podman_containers() {
     );
 }
 
+/// Runs checks in containers, which must not report their own clients.
+fn check_in_containers(runtime: &Runtime) {
+    let before = save(runtime);
+    let dir = runtime.dir.path().display();
+    let files =
+        ["-v", &format!("{dir}:{dir}"), "-v", &format!("{PIDNS}:/pidns:ro")].map(str::to_owned);
+    let files = files.each_ref().map(String::as_str);
+    let limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"];
+    let options = [&CONTAINER[1..], &files, &limits, &["--cap-add", "SYS_PTRACE"]].concat();
+    let host = ["-v", "/proc:/host/proc:ro"];
+    let check = ["/pidns", "check", "-q", "--deny", "leftover-process", "--since", &before];
+    let procfs = ["--procfs", "/host/proc"];
+    // The client succeeds only if the check denies nothing.
+    let run = |options: &[&str]| runtime.client(&[&["run", "--rm"], options].concat());
+    run(&[&options[..], &host, &["base"], &check, &procfs].concat());
+    run(&[&options[..], &["--pid=host", "base"], &check].concat());
+    let server = ["run", "-d", "--name", "server"];
+    runtime.client(&[&server, &options[..], &host, &["base", "sleep", "600"]].concat());
+    save(runtime);
+    let exec = ["exec", "server"];
+    runtime.client(&[&exec, &check[..], &procfs].concat());
+}
+
+#[test]
+fn the_docker_client_of_a_check_is_no_leftover() {
+    needs!(Initial("cgroup"), Program("dockerd"), Program("docker"), Program("runc"));
+    check_in_containers(&Runtime::start("docker"));
+}
+
+#[test]
+fn the_podman_client_of_a_check_is_no_leftover() {
+    needs!(Initial("cgroup"), Program("podman"), Program("runc"));
+    check_in_containers(&Runtime::start("podman"));
+}
+
 #[test]
 fn the_advice_stops_a_podman_container_that_restarts() {
     needs!(Initial("cgroup"), Program("podman"), Program("runc"));

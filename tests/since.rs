@@ -495,6 +495,43 @@ fn the_pipeline_of_a_shell_that_has_redirected_itself_is_no_leftover() {
 }
 
 #[test]
+fn a_client_that_lets_a_service_run_the_check_is_no_leftover() {
+    needs!(NamespaceOfItsOwn, Program("busybox"));
+    let files = Workspace::new();
+    // The service runs the check as a container engine does. The client waits for the result.
+    files.write("service", "while read -r _ < request; do eval \"$C\" > answer; done");
+    let client = "echo > request; read -r line < answer; echo \"$line\"; :";
+    for (check, image) in [
+        ("$P check -q --since before", "image $P check -q --since before"),
+        ("$P check -q --since before", "entrypoint check -q --since before"),
+        (
+            "bash -c '$P check -q --since before; :'",
+            "image bash -c '$P check -q --since before; :'",
+        ),
+    ] {
+        let run = |client: &str, image: &str| {
+            let script = format!(
+                "mkfifo request answer; cp \"$(command -v bash)\" docker; bash service & $P -q -f json > before; \
+                 timeout 9 ./docker -c '{client}' run {image} | (cat; :); kill $!; rm request answer"
+            );
+            let mut command = Command::new("unshare");
+            command.args(["-mpf", "--mount-proc", "--kill-child", "bash", "-c", &script]);
+            command.env("C", check).env("P", PIDNS).current_dir(&files.0);
+            stdout(&run(&mut command))
+        };
+        assert_eq!(run(client, image), "Nothing is wrong.\n", "{image}");
+        let other = run(client, "image $P check --since before");
+        assert!(other.starts_with("DENIED leftover-process: "), "{image}: {other}");
+        let leftover = format!("sleep 613 > /dev/null 2>&1 & {client}");
+        let found = run(&leftover, image);
+        assert!(found.starts_with("DENIED ") && found.contains(" sleep "), "{found}");
+    }
+    let script = "busybox timeout 9 $P check -q --wait 1 --since before";
+    let text = stdout(&in_own_namespace(&files, script));
+    assert_eq!(text, "Nothing is wrong.\n");
+}
+
+#[test]
 fn a_server_that_writes_to_another_descriptor_of_the_shell_is_a_leftover() {
     needs!(NamespaceOfItsOwn);
     let files = Workspace::new();

@@ -24,7 +24,9 @@ pub struct Observer {
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub companions: Vec<Pid>,
     /// The ancestors and the tracer of pidns, and the other processes in its pipeline, sorted by
-    /// PID. Includes possible pipeline processes if pidns may not read their descriptors.
+    /// PID. Includes possible pipeline processes if pidns may not read their descriptors. If a
+    /// client such as `docker run` runs pidns, the list contains the client, its ancestors and its
+    /// pipeline.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub attendants: Vec<Pid>,
 }

@@ -16,6 +16,7 @@
 //! - `status`, `details`: read parts of a process
 //! - `inits`: finds out whether an init is alive
 //! - `pipeline`: finds pidns itself and its pipeline
+//! - `client`: finds the clients that run pidns in a container
 //! - `detached`: finds daemons among the descendants of the commands in the pipeline
 //! - `heartbeat`: finds the background loop of a CI step
 //! - `pipes`: reads the pipes that a process has open
@@ -29,6 +30,7 @@
 //! - `mounts`: finds the namespaces that bind mounts keep alive
 
 pub mod census;
+mod client;
 pub mod descriptor_table;
 mod detached;
 pub mod details;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use super::client::clients;
 use super::detached::add_attached_descendants;
 use super::heartbeat;
 use super::pipes::Pipes;
@@ -31,17 +32,30 @@ struct Pipeline {
 /// Finds pidns itself in `processes`, which must be sorted by PID.
 pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
     let pid = procfs.viewer?;
-    let ancestry = ancestry(processes, pid);
     let waits = WaitLimit::of_memory();
+    let ancestry = ancestry(processes, pid);
     let start_time = ancestry.first().and_then(|it| it.start_time);
-    let Pipeline { commands: mut attendants, written } =
-        pipeline(procfs, processes, &ancestry, &waits);
+    // Each line of ancestors begins with pidns or with a client that runs pidns.
+    let mut lines = clients(procfs, processes, &ancestry, &waits);
+    lines.insert(0, ancestry);
+    let mut pipelines = Pipeline::default();
+    for line in &lines {
+        let Pipeline { commands, written } = pipeline(procfs, processes, line, &waits);
+        pipelines.commands.extend(commands);
+        pipelines.written.extend(written);
+    }
+    // The ancestors of pidns can be siblings of a client, and may have started leftovers.
+    let is_ancestor = |pid: Pid| lines.iter().flatten().any(|it| it.pid == pid);
+    pipelines.commands.retain(|&pid| !is_ancestor(pid));
+    let Pipeline { commands: mut attendants, written } = pipelines;
     add_attached_descendants(procfs, processes, &written, &mut attendants);
-    attendants.extend(ended_children(procfs, processes, &ancestry, &waits));
-    attendants.extend(ancestry.iter().filter_map(|it| it.ppid));
-    attendants.extend(ancestry.first().and_then(|it| waiting::tracer(procfs, it)));
+    for line in &lines {
+        attendants.extend(ended_children(procfs, processes, line, &waits));
+        attendants.extend(line.iter().flat_map(|it| [Some(it.pid), it.ppid]).flatten());
+        attendants.extend(line.first().and_then(|it| waiting::tracer(procfs, it)));
+    }
     attendants.remove(&pid);
-    let step = heartbeat::step(procfs, processes, &ancestry, &waits);
+    let step = lines.iter().find_map(|line| heartbeat::step(procfs, processes, line, &waits));
     Some(Observer {
         pid,
         start_time: start_time.or_else(|| start_time_now(procfs, pid)),

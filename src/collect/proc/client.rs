@@ -1,0 +1,84 @@
+//! Finds the clients that run the check elsewhere, such as `docker run IMAGE pidns check`.
+
+use super::procfs::Procfs;
+use super::relatives::{ancestry, arguments};
+use crate::collect::kernel::wait_limit::WaitLimit;
+use crate::model::Process;
+
+/// Programs that run a command in a process that is not their descendant.
+const CLIENTS: [&str; 17] = [
+    "docker",
+    "docker-compose",
+    "podman",
+    "podman-remote",
+    "nerdctl",
+    "ctr",
+    "crictl",
+    "kubectl",
+    "oc",
+    "lxc",
+    "incus",
+    "lxc-attach",
+    "machinectl",
+    "systemd-run",
+    // The timeout of BusyBox waits in a grandchild, and replaces itself with the command.
+    "busybox",
+    "timeout",
+    "runc",
+];
+
+/// Returns each client that runs pidns or an ancestor of pidns, with the client's ancestors.
+pub fn clients<'a>(
+    procfs: &Procfs,
+    processes: &'a [Process],
+    own: &[&Process],
+    waits: &WaitLimit,
+) -> Vec<Vec<&'a Process>> {
+    let is_candidate = |it: &&Process| {
+        CLIENTS.contains(&&*it.comm) && !own.iter().any(|ancestor| ancestor.pid == it.pid)
+    };
+    let mut candidates = processes.iter().filter(is_candidate).peekable();
+    if candidates.peek().is_none() {
+        return Vec::new();
+    }
+    let commands = own.iter().enumerate().filter_map(|(index, it)| {
+        let command = arguments(procfs, it.pid, waits)?;
+        operands(&command, index == 0).map(<[u8]>::to_vec)
+    });
+    let commands: Vec<Vec<u8>> = commands.collect();
+    let runs_check = |it: &&Process| {
+        let text = arguments(procfs, it.pid, waits).unwrap_or_default();
+        commands.iter().any(|command| text.ends_with(command))
+    };
+    candidates.filter(runs_check).map(|it| ancestry(processes, it.pid)).collect()
+}
+
+/// Returns the arguments of a command, after a null byte, if they identify the command.
+fn operands(command: &[u8], is_own: bool) -> Option<&[u8]> {
+    let start = command.iter().position(|&byte| byte == 0)?;
+    let operands = command.get(start..)?;
+    let mut words = operands.split(|&byte| byte == 0).skip(1);
+    let (first, second) = (words.next()?, words.next()?);
+    // The last null byte ends the last argument.
+    words.next()?;
+    // An ancestor such as `sh -e script` can have the same arguments in each CI step.
+    let is_script = first.starts_with(b"-") && first.ends_with(b"c") && !second.is_empty();
+    (is_own || is_script).then_some(operands)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::operands;
+
+    #[test]
+    fn compares_two_or_more_arguments_or_a_script() {
+        let check = b"/bin/pidns\0check\0--strict\0";
+        assert_eq!(operands(check, true), Some(&b"\0check\0--strict\0"[..]));
+        assert_eq!(operands(check, false), None);
+        assert_eq!(operands(b"pidns\0check\0", true), None);
+        assert_eq!(operands(b"sh\0-ec\0pidns check\0", false), Some(&b"\0-ec\0pidns check\0"[..]));
+        for other in [&b""[..], b"sh", b"sh\0", b"sh\0-c\0", b"sh\0-e\0script\0"] {
+            assert_eq!(operands(other, false), None);
+        }
+    }
+}
