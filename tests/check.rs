@@ -345,6 +345,47 @@ fn a_filter_that_selects_nothing_finds_nothing() {
 }
 
 #[test]
+fn a_namespace_is_a_leftover_of_its_init_and_not_of_a_process_that_has_entered_it() {
+    needs!(NamespaceOfItsOwn);
+    let dir = tempfile::tempdir().unwrap();
+    let before = dir.path().join("before").to_str().unwrap().to_owned();
+    fs::write(&before, stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    // A process of job 1 and one of user nobody have entered the namespace of job 2.
+    let mut command = in_container("echo ready; sleep 600; exit");
+    let (job, _) = start_command(command.env("PIDNS_TEST_JOB", "2"));
+    let init = children(job.pid())[0];
+    let entered = |words: &[&str]| {
+        let mut command = Command::new("nsenter");
+        command.args(["-t", &init.to_string(), "-p"]).args(words);
+        Running::spawn(command.arg("600").env("PIDNS_TEST_JOB", "1"))
+    };
+    let guests =
+        [entered(&["sleep"]), entered(&["setpriv", "--reuid", "65534", "--clear-groups", "sleep"])];
+    until("the processes sleep", || {
+        guests.iter().all(|it| children(it.pid()).iter().any(|&pid| comm(pid) == "sleep"))
+    });
+    let denied = |options: &[&str]| {
+        let found = findings(&[&["--since", &before], options].concat(), 1);
+        let mut codes = codes(&found, "deny");
+        codes.dedup();
+        codes
+    };
+    let (process, both) = (["leftover-process"], ["leftover-process", "leftover-namespace"]);
+    assert_eq!(denied(&["--env", "PIDNS_TEST_JOB=1"]), process);
+    assert_eq!(denied(&["--user", "65534"]), process);
+    assert_eq!(denied(&["--comm", "sleep"]), process);
+    assert_eq!(denied(&["--allow", "leftover-process:env=PIDNS_TEST_JOB=2"]), process);
+    assert_eq!(denied(&["--env", "PIDNS_TEST_JOB=2"]), both);
+    assert_eq!(denied(&["--comm", "bash"]), both);
+    assert_eq!(denied(&["--allow", "leftover-process:env=PIDNS_TEST_JOB=1"]), both);
+    assert_eq!(denied(&["--allow", "leftover-process"]), ["leftover-namespace"]);
+    // A rule for this namespace wins over the rule for the process.
+    let rule = format!("leftover-namespace:ns=@{init}");
+    let allow = ["--allow", "leftover-process:env=PIDNS_TEST_JOB=2", "--deny", &rule];
+    assert_eq!(denied(&allow), both);
+}
+
+#[test]
 fn with_wait_a_worker_that_is_replaced_again_and_again_is_only_warned_about() {
     needs!(NamespaceOfItsOwn);
     let dir = tempfile::tempdir().unwrap();

@@ -7,7 +7,8 @@ use super::container::ContainerPattern;
 use super::pattern::{Glob, User};
 use crate::graph::PidGraph;
 use crate::model::{
-    CheckCode, EnvPattern, Namespace, NamespaceRef, Pid, Process, Subject, Verdict,
+    CheckCode, EnvPattern, Namespace, NamespaceId, NamespaceRef, NamespaceState, Pid, Process,
+    Subject, Verdict,
 };
 
 /// A rule for all findings with a check code, or for those in a scope (`CODE:KEY=VALUE`).
@@ -245,19 +246,56 @@ impl Policy {
 
     /// Returns the verdict on a finding.
     pub(super) fn verdict(&self, graph: &PidGraph, code: CheckCode, subject: Subject) -> Verdict {
-        let best = |is_scoped: bool| {
-            // A later list takes precedence over an earlier list.
-            self.lists.iter().rev().find_map(|rules| {
-                let matches = |rule: &Rule| {
-                    rule.code == code
-                        && rule.scope.is_some() == is_scoped
-                        && rule.scope.as_ref().is_none_or(|scope| scope.contains(graph, subject))
-                };
-                // Allow takes precedence over warn, and warn over deny.
-                rules.iter().filter(|(_, rule)| matches(rule)).map(|(verdict, _)| *verdict).max()
-            })
-        };
         // A rule with a scope takes precedence over a rule without a scope.
-        best(true).or_else(|| best(false)).unwrap_or(code.default_verdict())
+        if let Some(verdict) = self.best(graph, code, subject, true) {
+            return verdict;
+        }
+        let general = self.best(graph, code, subject, false).unwrap_or(code.default_verdict());
+        match subject {
+            // A rule that allows a service also allows the namespaces that the service creates.
+            Subject::Namespace(id) if code == CheckCode::LeftoverNamespace => {
+                general.max(self.verdict_on_owners(graph, id).unwrap_or(general))
+            }
+            _ => general,
+        }
     }
+
+    /// Returns the strictest verdict of rules with a scope on the owners of a namespace.
+    fn verdict_on_owners(&self, graph: &PidGraph, id: NamespaceId) -> Option<Verdict> {
+        let code = CheckCode::LeftoverProcess;
+        let owners = owners(graph, graph.namespace(id)?).into_iter();
+        let verdicts = owners.map(|pid| self.best(graph, code, Subject::Process(pid), true));
+        verdicts.collect::<Option<Vec<_>>>()?.into_iter().min()
+    }
+
+    /// Returns the verdict of the rules with a scope, or of those without a scope.
+    fn best(
+        &self,
+        graph: &PidGraph,
+        code: CheckCode,
+        subject: Subject,
+        is_scoped: bool,
+    ) -> Option<Verdict> {
+        // A later list takes precedence over an earlier list.
+        self.lists.iter().rev().find_map(|rules| {
+            let matches = |rule: &Rule| {
+                rule.code == code
+                    && rule.scope.is_some() == is_scoped
+                    && rule.scope.as_ref().is_none_or(|scope| scope.contains(graph, subject))
+            };
+            // Allow takes precedence over warn, and warn over deny.
+            rules.iter().filter(|(_, rule)| matches(rule)).map(|(verdict, _)| *verdict).max()
+        })
+    }
+}
+
+/// Returns the init of a namespace or, if the init is unknown, all members.
+pub(super) fn owners(graph: &PidGraph, namespace: &Namespace) -> Vec<Pid> {
+    // No process can enter a dead namespace any more.
+    if namespace.state == NamespaceState::Dead {
+        return Vec::new();
+    }
+    let init = namespace.init.filter(|&init| graph.process(init).is_some());
+    let members = || graph.members(namespace).into_iter().map(|it| it.pid).collect();
+    init.map_or_else(members, |init| vec![init])
 }

@@ -8,6 +8,7 @@ use crate::model::{
     CheckCode, Limit, Namespace, NamespaceId, NamespaceState, Pid, Process, Subject,
 };
 use crate::query::diff::{Diff, Happened};
+use crate::query::policy::owners;
 use crate::query::settle::Unsettled;
 
 /// The result of comparing a snapshot's problems with those of an earlier snapshot.
@@ -98,7 +99,13 @@ pub fn leftovers(diff: &Diff) -> Vec<(CheckCode, Subject)> {
             let process = graph.process(pid).filter(is_left);
             process.map(|_| CheckCode::LeftoverProcess)
         }
-        Subject::Namespace(id) => graph.namespace(id).map(|_| CheckCode::LeftoverNamespace),
+        Subject::Namespace(id) => {
+            // Another job's namespace may contain a process that the filter selects.
+            let is_selected = |pid: &Pid| graph.process(*pid).is_some();
+            let is_left = |it: &&Namespace| owners(&diff.after, it).iter().all(is_selected);
+            let namespace = graph.namespace(id).filter(is_left);
+            namespace.map(|_| CheckCode::LeftoverNamespace)
+        }
         Subject::Limit(_) | Subject::Snapshot => None,
     };
     new_subjects(diff).filter_map(|subject| Some((code(subject)?, subject))).collect()
