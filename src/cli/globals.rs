@@ -21,7 +21,7 @@ pub(super) fn hide_unused(verb: Command, global: Vec<Arg>) -> Command {
     verb.args(unused)
 }
 
-/// Rejects unsupported options, conflicting options, and PIDs before the verb.
+/// Rejects unsupported options, conflicting options, and PIDs that come before a verb (subcommand).
 pub(super) fn check(
     program: &Command,
     matches: &ArgMatches,
@@ -29,7 +29,8 @@ pub(super) fn check(
 ) -> Result<(), String> {
     let (name, of_verb) = matches.subcommand().unwrap_or(("", matches));
     if let Some(verb) = program.find_subcommand(name) {
-        // Before the verb, clap would parse the options `-f` and `-q` of `run` as global options.
+        // clap parses `-f` and `-q` before the verb `run` as global options. But `run` has its own
+        // options with these names, so no option is allowed before `run`.
         if name == RUN && first != Some(RUN) {
             return Err("options of run must follow its name; see 'pidns run --help'".to_owned());
         }
@@ -87,7 +88,8 @@ fn conflict<'a>(command: &'a Command, matches: &ArgMatches) -> Option<(&'a Arg, 
         let others = command.get_arg_conflicts_with(option);
         others.into_iter().find(is_given).map(|other| (option, other))
     });
-    // clap would report this conflict even if the environment sets the collector.
+    // If clap checked for a conflict with `--collector`, it would report one even if only the
+    // environment variable sets the collector. So check for this conflict here.
     of_clap.or_else(|| {
         let document = ["file", "after"].into_iter().filter_map(find).find(is_given)?;
         Some((document, find("collector").filter(is_given)?))

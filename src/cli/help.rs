@@ -1,4 +1,4 @@
-//! Texts of the help and the manual pages, except the descriptions of options.
+//! Defines the text of the help and the manual pages, except the descriptions of options.
 
 use clap::Command;
 use clap::builder::styling::{AnsiColor, Styles};

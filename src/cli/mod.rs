@@ -68,7 +68,8 @@ pub struct Cli {
     pub input: Input,
     /// The verb, or `None` to show the hierarchy.
     #[command(subcommand)]
-    // This field must be last, since filling it removes the verb, which `output` needs.
+    // clap fills the fields in order, and filling this field removes the verb from the parsed
+    // arguments. The field `output` needs the verb, so this field must be the last one.
     pub command: Option<Command>,
 }
 
@@ -214,7 +215,8 @@ mod tests {
         parse(words.map(OsString::from)).map_err(|error| error.to_string())
     }
 
-    /// Asserts that `all` has the values of the command line, with the same names and order.
+    /// Asserts that `all` has the values that the command line accepts for `T`, in the same order.
+    /// If `name` returns a name for a value, the command line must use the same name.
     fn is_one_list<T: ValueEnum + Debug + PartialEq>(all: &[T], name: impl Fn(&T) -> Option<&str>) {
         assert_eq!(all, T::value_variants());
         for value in all {

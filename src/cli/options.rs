@@ -283,7 +283,8 @@ pub struct Output<F: Formats = Format> {
 }
 
 impl<F: Formats> Output<F> {
-    /// Returns the style of the output on a terminal or elsewhere, with or without colours.
+    /// Returns the output style. `terminal` is `true` if standard output is a terminal, and `color`
+    /// is `true` if the output should have colours.
     #[must_use]
     pub fn style(&self, terminal: bool, color: bool) -> Style {
         Style {

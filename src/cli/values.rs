@@ -90,7 +90,7 @@ impl FromStr for NamespaceArg {
     }
 }
 
-/// The values that one word of a comma-separated list selects.
+/// The values selected by one word of a comma-separated list: one value, or all values of a group.
 #[derive(Clone, Debug)]
 pub(super) struct Words<T>(pub(super) Vec<T>);
 

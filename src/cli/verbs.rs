@@ -49,7 +49,7 @@ pub struct Translate {
 }
 
 impl Translate {
-    /// Returns the style of the output on a terminal or elsewhere.
+    /// Returns the output style. `terminal` is `true` if standard output is a terminal.
     #[must_use]
     pub fn style(&self, terminal: bool) -> Style {
         Style { pretty: self.pretty || terminal, terminal, ..Style::default() }
@@ -291,11 +291,13 @@ impl Check {
             .collect()
     }
 
-    /// Returns the places to search for namespaces, including those of the scan `before`.
+    /// Returns the places to search for namespaces, including all places that the earlier scan
+    /// searched (`before`).
     #[must_use]
     pub fn search(&self, before: Option<&BTreeSet<SearchScope>>) -> BTreeSet<SearchScope> {
         match before {
-            // Search at least the earlier places, so that the two snapshots can be compared.
+            // The two snapshots can be compared only if the new scan searches all places that the
+            // earlier scan searched.
             Some(before) => before | &self.search.given().unwrap_or_default(),
             None => self.search.scopes(),
         }
