@@ -1,10 +1,11 @@
-//! Finds the processes that delay the end of a terminated init (`blocked_by` of a namespace).
+//! Finds the processes that keep a terminated init from going away (`blocked_by` of a namespace).
 //!
-//! An exiting init waits until all other processes in its namespace and in descendants are reaped
-//! (`zap_pid_ns_processes`). The init can remain for long in these cases:
+//! An exiting init waits until all other processes in its namespace and in descendant namespaces
+//! are reaped (`zap_pid_ns_processes`). The init can remain for a long time in these cases:
 //!
 //! - The init is a zombie, and its parent does not reap it.
-//! - A zombie has a parent outside of these namespaces, which the exiting init does not kill.
+//! - A zombie is not reaped by its parent, and the exiting init does not kill this parent, because
+//!   the parent is outside of these namespaces.
 //! - A thread is in uninterruptible sleep, so SIGKILL has no effect yet.
 //! - A tracer does not reap a zombie, or keeps a killed process stopped (`PTRACE_EVENT_EXIT`).
 
@@ -61,7 +62,8 @@ pub fn find_blockers(
     }
 }
 
-/// Returns a blocker if a process in `dead` or in a descendant may delay the init for long.
+/// Returns a blocker if `process` can delay the removal of a terminated init for a long time.
+/// `dead` is the init's namespace, and the process is in it or in one of its descendants.
 fn member_blocker(
     process: &Process,
     dead: NamespaceId,
@@ -190,7 +192,8 @@ mod tests {
         process
     }
 
-    /// Returns a host with a shell (PID 5) and a dead namespace (init 10) that has a child.
+    /// Finds the blockers on a host with a shell (PID 5), a dead namespace (init 10), and a child
+    /// of the dead namespace. `others` contains all other processes.
     fn model(init_state: char, others: Vec<Process>) -> (Vec<Namespace>, Vec<Process>) {
         let mut namespaces =
             vec![namespace(HOST, None), namespace(DEAD, Some(HOST)), namespace(BELOW, Some(DEAD))];

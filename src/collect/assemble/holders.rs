@@ -28,7 +28,8 @@ pub fn attach_holders(namespaces: &mut [Namespace], holders: HolderList, log: &m
     }
 }
 
-/// Reports namespaces from kernel memory (`in_kernel`) without a member, child or holder.
+/// Reports the namespaces that were found in kernel memory (`in_kernel`), but have no known member,
+/// child or holder.
 pub fn note_without_known_holder(
     namespaces: &[Namespace],
     processes: &[Process],

@@ -126,7 +126,7 @@ mod tests {
     use crate::model::{Evidence, Holder, Host, NamespaceState, Pid, Process, SearchScope};
     use crate::testing::process;
 
-    /// A stub that answers only that every process still exists.
+    /// A stub that reports that every process still exists, and no other facts.
     struct Silent;
 
     impl FollowUp for Silent {

@@ -39,13 +39,15 @@ pub struct RefusedParents {
     pub inodes: HashSet<u64>,
     /// `true` if pidns is in the initial namespace, so every other namespace has a visible parent.
     pub all_have_parents: bool,
-    /// `true` if `EPERM` for a descendant of the procfs's namespace must come from seccomp.
+    /// `true` if only a seccomp filter can make `NS_GET_PARENT` fail with `EPERM` for a descendant
+    /// of the procfs's namespace.
     pub is_certain: bool,
 }
 
 /// Finds the namespaces with a parent that a seccomp filter may have hidden.
 pub fn refused_parents(parents: &Parents, viewer: &Viewer) -> RefusedParents {
-    // A reported parent proves that no filter hides parents, so `EPERM` means a root.
+    // If the kernel has reported any parent, no seccomp filter blocks `NS_GET_PARENT`. So `EPERM`
+    // means that the namespace is a root: it has no parent that pidns is allowed to see.
     if !viewer.is_initial() && parents.values().any(Result::is_ok) {
         return RefusedParents::default();
     }

@@ -30,7 +30,7 @@ pub struct StateInputs<'a> {
     pub processes: &'a [Process],
     /// The PIDs of terminated inits.
     pub terminated: &'a HashSet<Pid>,
-    /// The PIDs of inits that may be alive or terminated.
+    /// The PIDs of inits for which it is unknown whether they are alive or terminated.
     pub undecided: &'a HashSet<Pid>,
 }
 
@@ -66,7 +66,9 @@ pub fn note_unproved(namespaces: &[Namespace], log: &mut DiagnosticLog) {
     }
 }
 
-/// Sets the states of the namespaces in `open`, the indices of those without a known init.
+/// Sets the states of the namespaces that have no known init. `open` contains their indices.
+///
+/// Returns the dead namespaces without an init.
 fn prove(
     namespaces: &mut [Namespace],
     open: &[usize],
@@ -75,7 +77,8 @@ fn prove(
 ) -> HashSet<NamespaceId> {
     let lineage = Lineage::new(namespaces);
     let registered = |index: usize| inputs.registered.get(&namespaces[index].id.inode()?);
-    // Ask about a past init first, since an init could start between the two questions.
+    // Check for a past init before checking for a current init. In the reverse order, an init that
+    // starts between the two checks would look like a past init that is gone.
     let had: Vec<_> = open.iter().map(|&at| had_init(registered(at), inputs.source)).collect();
     let now = |&at: &usize| {
         let fd = registered(at).and_then(|registered| registered.fd.as_ref());
@@ -83,7 +86,8 @@ fn prove(
     };
     let mut now: Vec<_> = open.iter().map(now).collect();
     let may_be_listed = |at: usize| namespaces[at].id.inode().is_some();
-    // A single new listing of /proc answers the second question for all namespaces.
+    // If it is still unknown whether a namespace has an init now, list /proc once more. One listing
+    // is enough for all of these namespaces.
     if open.iter().zip(&now).any(|(&at, &now)| now == InitNow::Unknown && may_be_listed(at)) {
         let listing = InitListing {
             inits: inputs.source.list_inits().ok(),
@@ -180,7 +184,8 @@ impl InitListing<'_> {
     }
 }
 
-/// Changes the state of each namespace in `without_init` with a living member to unknown.
+/// Sets the state to unknown for each namespace in `without_init` that has a living member, and
+/// removes the namespace from `without_init`.
 fn doubt_namespaces_with_members(
     namespaces: &mut [Namespace],
     without_init: &mut HashMap<NamespaceId, usize>,

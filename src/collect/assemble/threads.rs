@@ -11,7 +11,7 @@ use crate::model::{DiagnosticCode, Process, SearchScope};
 /// Time between two checks of a sleeping thread, longer than most uninterruptible sleeps.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Adds a diagnostic for each process with a thread in a lasting uninterruptible sleep.
+/// Adds a diagnostic for each process with a thread that stays in uninterruptible sleep.
 pub fn note_stuck_threads(
     source: &dyn FollowUp,
     searched: &BTreeSet<SearchScope>,
@@ -21,7 +21,7 @@ pub fn note_stuck_threads(
     if !searched.contains(&SearchScope::Threads) {
         return;
     }
-    // Skip processes in state `D`, because their state already shows the sleep.
+    // A process in state `D` already shows that it is in uninterruptible sleep, so skip it.
     let may_hide_one = |it: &&Process| {
         !it.kernel_thread && it.state != 'D' && it.threads.is_some_and(|threads| threads.get() > 1)
     };

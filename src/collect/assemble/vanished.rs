@@ -6,7 +6,8 @@ use crate::model::{Lineage, Namespace, NamespaceId, Process};
 
 /// Removes namespaces that only pidns's own descriptors keep alive.
 ///
-/// Namespaces found in kernel memory (inodes `in_kernel`) are in use and remain.
+/// Keeps the namespaces that were found in kernel memory, because they are in use. `in_kernel`
+/// contains the inodes of these namespaces.
 pub fn leave_out_vanished(
     namespaces: &mut Vec<Namespace>,
     processes: &[Process],
@@ -99,7 +100,7 @@ mod tests {
         })
     }
 
-    /// Returns the namespaces with a reason to remain, and all of their ancestors.
+    /// Returns the namespaces that something keeps alive, and all of their ancestors.
     fn shown(nodes: &[Node]) -> BTreeSet<NamespaceId> {
         let numbered = || (0..).zip(nodes);
         let has_reason =

@@ -19,7 +19,8 @@ pub struct Group {
     pub init: Option<Pid>,
     /// The lowest PID among the group's members.
     pub lowest: Option<Pid>,
-    /// `true` if the init is a zombie without other threads, and thus the last member.
+    /// `true` if the init is a zombie without other threads. Such an init has outlived all other
+    /// members of the namespace.
     pub has_zombie_init: bool,
     /// `true` if the scan did not find the parent of a member.
     pub has_unseen_parent: bool,
@@ -76,7 +77,8 @@ impl Groups {
         top
     }
 
-    /// Returns or creates the group of the parent namespace, if the parent or level is known.
+    /// Returns the group of the parent namespace, and creates the group if needed. Returns `None`
+    /// if neither the parent nor the nesting level of the namespace is known.
     pub fn parent(&mut self, group: usize) -> Option<usize> {
         let group = self.find(group);
         if let Some(parent) = self.all[group].parent {
@@ -123,7 +125,8 @@ impl Groups {
         }
     }
 
-    /// Merges two groups and their ancestors, unless their namespaces certainly differ.
+    /// Merges two groups, and the groups of their ancestor namespaces. Does nothing if the two
+    /// groups are known to be in different namespaces.
     pub fn join(&mut self, one: usize, other: usize) {
         if !self.agree(one, other) {
             return;

@@ -1,4 +1,4 @@
-//! Infers the namespaces of processes and the parents of namespaces that the kernel hides.
+//! Infers facts that the kernel hides: the namespaces of processes, and the parents of namespaces.
 //!
 //! The inference uses facts that every user may read. These are PIDs at every level, parent
 //! processes, and the leaders of sessions and process groups.
@@ -6,10 +6,10 @@
 //! Processes that are certainly in the same namespace form a *group*. These rules join groups:
 //!
 //! 1. A process with a single PID in `NSpid` is in the namespace that the procfs shows.
-//! 2. A parent is in the namespace of its child or in an ancestor of this namespace. The level of
-//!    the parent shows in which one. (Only a process or one of its ancestors can choose the
-//!    namespace of the process. If a parent exits, the kernel chooses a new parent in the same
-//!    namespace or in an ancestor.)
+//! 2. A parent is in its child's namespace or in an ancestor of this namespace. The parent's level
+//!    tells which namespace it is. (Only a process or one of its ancestors can choose the namespace
+//!    of the process. If a parent exits, the kernel chooses a new parent in the same namespace or
+//!    in an ancestor.)
 //! 3. A process can see the leader of its session or process group only if the leader is in the
 //!    process's namespace or in a descendant. If the leader has the same level, both are in the
 //!    same namespace.
@@ -51,7 +51,8 @@ pub struct Known<'a> {
     pub is_there: &'a dyn Fn(&Process) -> bool,
 }
 
-/// Fills in missing namespaces and parents, and returns the namespace that the procfs shows.
+/// Fills in the missing namespaces of processes and the missing parents of namespaces. Returns the
+/// PID namespace that the procfs belongs to, if known.
 pub fn infer(
     processes: &mut [Process],
     namespaces: &mut Vec<Namespace>,
@@ -159,7 +160,8 @@ impl<'a> Inference<'a> {
     fn join_groups_without_init(&mut self) {
         self.collect_pids_in_use();
         loop {
-            // A join can exclude candidates for other groups, so find the candidates again.
+            // Joining two groups can rule out candidates for other groups, so find the candidates
+            // again.
             let (orphans, with_init) = self.orphans_and_candidates();
             let mut changed = false;
             for (orphan, level) in orphans {
@@ -187,7 +189,8 @@ impl<'a> Inference<'a> {
         }
     }
 
-    /// Returns the groups without an init, with their levels, and the candidates by level.
+    /// Returns the groups without an init (each with its level), and the groups with an init that
+    /// they could join (keyed by level).
     fn orphans_and_candidates(&self) -> (Vec<(usize, usize)>, GroupsByLevel) {
         let (mut orphans, mut with_init) = (Vec::new(), GroupsByLevel::new());
         for (index, group) in self.groups.all.iter().enumerate() {
@@ -275,7 +278,8 @@ impl<'a> Inference<'a> {
         is_separate.then_some(NamespaceId::Unread(lowest))
     }
 
-    /// Returns `true` if the group may be in the namespace of an inode without a known init.
+    /// Returns `true` if the group is perhaps in a namespace that has a known inode, but no known
+    /// init.
     fn may_have_inode(&mut self, group: usize) -> bool {
         if self.groups.all[group].has_zombie_init {
             return false;
@@ -358,7 +362,8 @@ impl<'a> Inference<'a> {
     }
 }
 
-/// Adds a process with a known level to a group, and returns the index of the group.
+/// Adds a process to the group of its namespace, or to a new group if the namespace is unknown.
+/// Returns the index of the group, or `None` if the nesting level of the namespace is unknown.
 fn add_process(groups: &mut Groups, process: &Process, terminated: &HashSet<Pid>) -> Option<usize> {
     let level = process.nspid.len().checked_sub(1)?;
     let index = match (level, process.namespace.and_then(NamespaceId::inode)) {

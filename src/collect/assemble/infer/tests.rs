@@ -72,7 +72,8 @@ fn check(forest: &Forest, Inferred { view, mount }: &Inferred) -> Result<(), Str
     Ok(())
 }
 
-/// Infers the namespaces of the children of PID 1 (`nested`, with their readable inodes).
+/// Infers the namespaces of the processes in `nested`. The processes are children of PID 1. Each is
+/// paired with the inode of its namespace, or with `None` if the inode is unreadable.
 fn place(nested: &[(Process, Option<u64>)], all_seen: bool) -> Vec<Option<String>> {
     let init = process(&[1], Some(1000));
     let nested_ones = nested.iter().map(|(it, inode)| Process {

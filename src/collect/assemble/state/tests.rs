@@ -89,7 +89,7 @@ impl FollowUp for Answers<'_> {
     }
 }
 
-/// Facts about the tested namespace, and answers to later questions.
+/// A test case: facts about the tested namespace, and the answers that the fake source gives.
 struct Case<'a> {
     init: Option<Pid>,
     is_terminated: bool,

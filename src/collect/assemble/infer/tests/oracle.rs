@@ -59,7 +59,8 @@ impl World {
         {
             return false;
         }
-        // Repeat until no inode is added, since a new parent may have a reported parent.
+        // Each pass adds the inodes of the parents of known namespaces. These parents can have
+        // parents, too, so repeat until a pass adds no inode.
         loop {
             let before = self.by_inode.len();
             for namespace in &view.namespaces {
@@ -85,7 +86,8 @@ impl World {
             // A parent is in the namespace of its child or in an ancestor.
             let parent = process.ppid.and_then(|ppid| index(view, ppid));
             let is_below_parent = parent.is_none_or(|it| homes.contains(&self.home[it]));
-            // A visible leader is in the namespace of the process or in a descendant.
+            // If a process can see the leader of its session or process group, the leader is in the
+            // process's namespace or in a descendant of this namespace.
             let leaders = view.leaders.get(&process.pid).copied().unwrap_or_default();
             let leaders_are_inside = [leaders.session, leaders.group]
                 .into_iter()
