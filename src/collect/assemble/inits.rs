@@ -16,8 +16,9 @@ pub fn attach_inits(
         let Some(index) = init.namespace.and_then(|id| index(namespaces, id)) else { continue };
         let cgroup = cgroups.get(&init.pid);
         namespaces[index].init = Some(init.pid);
-        // When the main thread of a process becomes a zombie, the kernel moves it to another cgroup,
-        // even if other threads are alive. So a zombie's cgroup can name the wrong systemd unit.
+        // When the main thread of a process becomes a zombie, the kernel moves it to another
+        // cgroup, even if other threads are alive. So a zombie's cgroup can name the wrong systemd
+        // unit.
         let has_terminated = || init.is_zombie() || terminated.contains(&init.pid);
         let parent = init.ppid.and_then(|ppid| {
             let index = processes.binary_search_by_key(&ppid, |process| process.pid).ok()?;
