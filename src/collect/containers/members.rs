@@ -1,13 +1,17 @@
-//! Finds processes that are not in the same container as the init of their namespace.
+//! Finds processes that are not in the same container as the init of their PID namespace.
 //!
-//! Several containers share a namespace in a pod, with `hostPID`, or with `docker run --pid`.
+//! Several containers can share a PID namespace: the containers of a pod, containers in pods with
+//! `hostPID`, and containers that `docker run --pid` started.
+//!
 //! Reading the cgroup of every process would take longer than the rest of the scan. If the scan has
-//! not read the cgroups, this module reads the cgroup of a process in two cases:
+//! not read the cgroups, this module reads the cgroup of a process only in two cases:
 //!
-//! - The parent is in another PID namespace, or is the monitor of a container runtime. The
-//!   descendants of the process are in the same container.
-//! - The parent is the init of a nested namespace that several containers share. An init adopts
-//!   orphans of all containers in its namespace.
+//! - The parent of the process is in another PID namespace, or is a container monitor.
+//! - The parent of the process is the init of a nested PID namespace that several containers share.
+//!   Such an init adopts orphans of all these containers, so the process can be in any of them.
+//!
+//! The cgroups of other processes are not read, because a process is assumed to be in the same
+//! container as its parent.
 
 use std::collections::{HashMap, HashSet};
 
@@ -78,7 +82,8 @@ fn is_init(process: &Process) -> bool {
     process.nspid.last() == Some(&Pid::INIT)
 }
 
-/// Finds processes outside their init's container, using the cgroups in the snapshot.
+/// Finds processes that are not in the same container as the init of their PID namespace, using the
+/// cgroups in the snapshot.
 fn by_details(processes: &[Process], own: &OwnContainers<'_>) -> Vec<(Pid, Container)> {
     let other = |process: &Process| {
         let parent = find_process(processes, process.ppid);
@@ -87,7 +92,8 @@ fn by_details(processes: &[Process], own: &OwnContainers<'_>) -> Vec<(Pid, Conta
     processes.iter().filter(|it| !is_init(it)).filter_map(other).collect()
 }
 
-/// Finds processes outside their init's container, reading as few cgroups as possible.
+/// Finds processes that are not in the same container as the init of their PID namespace, reading
+/// as few cgroups as possible.
 fn by_descent(
     source: &ProcSource,
     processes: &[Process],

@@ -19,7 +19,9 @@ mod reader;
 use super::proc::ProcSource;
 use crate::model::Snapshot;
 
-/// Adds containers and their names to a snapshot with processes sorted by PID.
+/// Adds containers and their names to a snapshot.
+///
+/// The processes in the snapshot must be sorted by PID.
 pub fn describe(source: &ProcSource, snapshot: &mut Snapshot) {
     members::find(source, snapshot);
     names::read(source, snapshot);

@@ -11,7 +11,7 @@ pub struct Monitor {
     pub owner: RuntimeOwner,
 }
 
-/// The user and the PID namespace of a container runtime.
+/// The UID that a container runtime runs as, and the PID namespace that it runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RuntimeOwner {
     /// User ID of the runtime's processes.

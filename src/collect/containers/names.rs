@@ -61,7 +61,7 @@ impl Drop for NameReading {
     }
 }
 
-/// Lists each container with a runtime that may store its name in a file.
+/// Lists the containers whose runtime can store container names in a file, without duplicates.
 fn nameless_containers(snapshot: &Snapshot) -> Vec<NamelessContainer> {
     let processes = &snapshot.processes;
     let monitor = |process: &Process| find(processes, process.ppid).and_then(Monitor::of);

@@ -160,7 +160,9 @@ pub fn pod_log_directory(name: &[u8]) -> Option<(String, String, String)> {
     parts.next().is_none().then_some((uid, name, namespace))
 }
 
-/// Returns the value of the first option in `names` (`NAME VALUE` or `NAME=VALUE`).
+/// Finds the first option that has one of these `names`, and returns its value.
+///
+/// In the command line, the option is `NAME VALUE` or `NAME=VALUE`.
 #[must_use]
 pub fn option<'a>(command_line: &'a [u8], names: &[&str]) -> Option<&'a str> {
     let mut arguments = command_line.split(|&byte| byte == 0);

@@ -15,7 +15,8 @@ use crate::collect::kernel::wait_limit::{WaitLimit, read_at_most};
 use crate::collect::proc::procfs::Procfs;
 use crate::model::{Container, Pid, Snapshot, cgroup};
 
-/// Size limit for a container's configuration file, which contains its environment.
+/// Size limit for a configuration file, large enough for a container with many environment
+/// variables.
 const MAX_CONFIG: usize = 1 << 20;
 
 /// Size limit for a file with the names of all containers.
@@ -102,9 +103,10 @@ pub struct NameReader {
     daemons: Vec<(Pid, RuntimeOwner)>,
     /// The directories in which the Docker daemons of each owner store containers.
     docker: HashMap<RuntimeOwner, Vec<OwnedFd>>,
-    /// Parent directory of the last containerd bundle, and the owner of its runtime.
+    /// The parent directory of the containerd bundle that was read most recently, and the UID and
+    /// the PID namespace of the containerd that created the bundle.
     bundles: Option<(OwnedFd, RuntimeOwner)>,
-    /// The names of containers by their ID, for each user of podman.
+    /// For each podman user, a map from container ID to container name.
     podman: HashMap<RuntimeOwner, HashMap<String, String>>,
 }
 
@@ -164,7 +166,8 @@ impl NameReader {
         let daemons = self.daemons.iter().filter(|(_, it)| *it == owner);
         let mut directories: Vec<_> =
             daemons.filter_map(|(pid, owner)| self.docker_directory(*pid, owner.uid)).collect();
-        // Containers can outlive their daemon (`live-restore`), so use the default, too.
+        // Containers can outlive their Docker daemon (`live-restore`), so even without a daemon,
+        // open the directory that Docker uses by default on the host.
         if owner == RuntimeOwner::HOST {
             directories.extend(self.in_host("/var/lib/docker/containers"));
         }
