@@ -38,7 +38,7 @@ pub fn read_details(
 
 struct LaterDetails {
     procfs: Procfs,
-    /// Empty command lines that this thread may still read again.
+    /// How many more command lines can stay empty before this thread stops re-reading empty ones.
     patience: Cell<u32>,
     memory_waits: WaitLimit,
     cgroup_waits: WaitLimit,

@@ -83,7 +83,7 @@ impl LiveHost {
         })
     }
 
-    /// Returns the inits with an exited leader, if all other threads are stopped.
+    /// Returns each init whose leader thread has exited and whose other threads are all stopped.
     pub fn stopped_inits(&self) -> Result<BTreeSet<Pid>, Error> {
         let may_be_stopped =
             |it: &Process| it.has_exited_leader() && it.nspid.last() == Some(&Pid::INIT);

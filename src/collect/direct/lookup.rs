@@ -162,7 +162,8 @@ impl Translator {
         }
         let namespaces = self.lineage(known);
         let mut text = Vec::with_capacity(4096);
-        // Even ESRCH leads to a scan, because execve(2) in a thread can replace the leader.
+        // After any error, fall back to a scan. Even `ESRCH` does not prove that the process is
+        // gone, because execve(2) in another thread can replace the leader thread.
         read_record(&status, &mut text)?;
         let nspid = parse::status(&text).nspid;
         // A process with one PID is in pidns's own namespace, so the link is not needed.
@@ -214,7 +215,8 @@ impl Translator {
         if inode == self.own.inode() {
             return Ok(self.own.try_clone()?);
         }
-        // No system call finds a namespace by inode, and a scan takes at least four times as long.
+        // No system call finds a namespace by inode, so try the namespace of each process. A scan
+        // would take at least four times as long as this loop.
         for pid in self.procfs.pids()? {
             let name = process_file(pid?, "ns/pid")?;
             if namespace_link(self.procfs.fd(), &name, "pid") == Ok(Some(inode))

@@ -54,7 +54,8 @@ pub fn add(
         .collect();
 }
 
-/// Finds processes, a descriptor or a bind mount of each mount namespace in `wanted`.
+/// Finds what keeps each mount namespace in `wanted` alive: its member processes, or else an open
+/// descriptor or a bind mount.
 fn find_keepers(
     procfs: &Procfs,
     processes: &[Process],
@@ -146,7 +147,9 @@ fn has_proc(root: &OwnedFd) -> bool {
 fn is_covered(root: &OwnedFd, mount: &BindMount) -> Option<bool> {
     match open_beneath(root, mount.path.as_bytes(), mount.inode).err()? {
         Errno::STALE | Errno::NOENT | Errno::NOTDIR | Errno::LOOP => Some(true),
-        // A mount point is in the kernel's cache, unless its file system revalidates cached paths.
+        // The path is not in the kernel's cache. A mount point is always in the cache, so another
+        // mount probably covers the path. This is uncertain, because the kernel also returns
+        // `EAGAIN` if the file system revalidates cached paths.
         Errno::AGAIN => Some(false),
         _ => None,
     }

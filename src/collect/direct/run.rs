@@ -29,14 +29,15 @@ pub struct Descendants {
     procfs: Procfs,
     /// PID of this pidns process, as the procfs shows it.
     viewer: Pid,
-    /// Index in `NSpid` of a descendant's PID in pidns's own PID namespace.
+    /// At this index, the `NSpid` line of a descendant contains the PID that the descendant has in
+    /// pidns's own PID namespace.
     level: usize,
 }
 
 /// A process that descends from this pidns process.
 #[derive(Debug)]
 pub struct Descendant {
-    /// PID of the descendant, as the procfs shows it.
+    /// PID of the descendant in the PID namespace that the procfs shows.
     pub pid: Pid,
     /// `true` if the process has terminated and waits to be reaped.
     pub has_exited: bool,
@@ -79,7 +80,8 @@ impl Descendants {
     /// Opens the procfs mounted at `path`.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let procfs = Procfs::open(path)?;
-        // Open `/proc/self/fd` before the command can unmount /proc (the scan reports errors).
+        // The command can unmount /proc, so open `/proc/self/fd` before the command starts. Ignore
+        // an error here, because the scan will report it.
         let _ = own_descriptors();
         let unseen = || Error::Read { path: path.join("self"), source: Errno::NOENT.into() };
         let viewer = procfs.viewer.ok_or_else(unseen)?;
