@@ -11,8 +11,8 @@
 //! fatal signal to pidns, or an `execve(2)` of pidns, ends the wait. pidns cannot test if a process
 //! holds a lock.
 //!
-//! From then on, pidns avoids a process that has blocked a thread, and reads only its [`LOCK_FREE`]
-//! files. Otherwise, the process could block every snapshot of `pidns watch`.
+//! After a process has blocked a thread, pidns avoids that process: it reads only the [`LOCK_FREE`]
+//! files of the process. Otherwise, the process could block every snapshot of `pidns watch`.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -40,7 +40,7 @@ const TICKS: u32 = 10;
 /// Replaces [`TICKS`] while pidns avoids a process that has blocked an earlier [`attempt`].
 const FEWER_TICKS: u32 = 3;
 
-/// Time during which pidns avoids a process after the blocked thread has ended.
+/// How long pidns avoids a process that has blocked a thread, counted from the end of that thread.
 const AVOIDANCE: Duration = Duration::from_secs(300);
 
 /// Files in `/proc/PID` that can be read without `exec_update_lock` and `mmap_lock`.
@@ -65,9 +65,10 @@ thread_local! {
 
 /// The error of an [`attempt`] that a process has blocked.
 pub struct Blocked {
-    /// The processes that the blocked threads were reading.
+    /// The processes whose /proc files the blocked threads were reading.
     pub by: BTreeSet<Pid>,
-    /// `true` if `by` has a process that pidns did not avoid before, so a retry may succeed.
+    /// `true` if `by` contains a process that pidns was not avoiding yet. A retry can succeed,
+    /// because it will avoid this process.
     pub is_new: bool,
 }
 
@@ -83,7 +84,7 @@ struct Work {
 
 /// Work that pidns has abandoned because a process blocked the worker threads.
 struct Abandoned {
-    /// The processes that the blocked threads were reading.
+    /// The processes whose /proc files the blocked threads were reading.
     by: BTreeSet<Pid>,
     /// A channel that is disconnected when the abandoned threads have ended.
     end: Receiver<Infallible>,
@@ -96,7 +97,8 @@ struct Abandoned {
 struct Reader {
     /// Number of [`Reading`]s (upper 32 bits), and PID of the process being read (lower 32 bits).
     read: AtomicU64,
-    /// PID of the second process while the thread compares two processes (`kcmp(2)`).
+    /// PID of the second of the two processes that `kcmp(2)` is comparing, or 0 if the thread is
+    /// not running `kcmp(2)`.
     compared: AtomicU32,
 }
 
@@ -157,7 +159,7 @@ pub fn when_abandoned(release: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Returns the processes that each still blocked [`attempt`] was reading.
+/// Returns one set for each [`attempt`] that is still blocked: the processes that it was reading.
 pub fn still_blocked() -> Vec<BTreeSet<Pid>> {
     let mut abandoned = lock(&ABANDONED);
     let now = Instant::now();
@@ -167,7 +169,7 @@ pub fn still_blocked() -> Vec<BTreeSet<Pid>> {
     abandoned.iter().filter(|it| it.ended.is_none()).map(|it| it.by.clone()).collect()
 }
 
-/// Returns the number of processes that pidns avoids.
+/// Returns the number of processes that pidns avoids because they have blocked a thread.
 pub fn avoided_count() -> usize {
     AVOIDED.load(Ordering::Relaxed)
 }
@@ -188,13 +190,18 @@ pub fn check_wanted() -> Result<()> {
     if is_unwanted { Err(Errno::CANCELED) } else { Ok(()) }
 }
 
-/// Fails like [`check_wanted`], or with `EBUSY` if pidns avoids this process.
+/// Checks that this thread is allowed to read a process.
+///
+/// Fails like [`check_wanted`]. Also fails with `EBUSY` if pidns avoids the process, because the
+/// process has blocked a thread.
 pub fn check(pid: Pid) -> Result<()> {
     check_wanted()?;
     if is_avoided(pid) { Err(Errno::BUSY) } else { Ok(()) }
 }
 
-/// Fails like [`check`] if this thread may not open `path` of the process that it is reading.
+/// Checks that this thread is allowed to open `path`, a file of the process that it is reading.
+///
+/// Fails like [`check`].
 pub fn check_file(path: &[u8]) -> Result<()> {
     check_wanted()?;
     if avoided_count() == 0 {
@@ -221,7 +228,8 @@ impl Work {
     fn wait(&self, end: &Receiver<Infallible>) -> Option<BTreeSet<Pid>> {
         let enough = if avoided_count() == 0 { TICKS } else { FEWER_TICKS };
         let (mut used, mut reading, mut ticks) = (Duration::ZERO, BTreeSet::new(), 0);
-        // Count checks, because a time limit would also expire while pidns is stopped or frozen.
+        // This loop counts the checks instead of measuring the time, because a time limit would
+        // also expire while pidns itself is stopped or frozen.
         while ticks < enough {
             if end.recv_timeout(TICK) == Err(RecvTimeoutError::Disconnected) {
                 return None;
@@ -265,7 +273,7 @@ impl Abandoned {
     }
 }
 
-/// While this value exists, its thread is marked as reading a process.
+/// While this value exists, its thread is marked as reading the /proc files of a process.
 pub struct Reading {
     pid: u64,
     /// PID of the process that the thread was reading before, or 0.

@@ -46,7 +46,8 @@ pub fn make_exact(find_initial: impl FnOnce() -> Option<NamespaceFd>) {
     });
 }
 
-/// Returns `true` if this offset (in nanoseconds) can be subtracted from all start times.
+/// Returns `true` if subtracting this offset (in nanoseconds) gives the exact start time of every
+/// process.
 fn is_exact(offset: i64) -> bool {
     // With a negative offset, the kernel shows wrong start times for the oldest processes.
     offset >= 0 && offset % NANOSECONDS_PER_TICK == 0

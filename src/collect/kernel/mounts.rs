@@ -79,7 +79,8 @@ impl<'a> ListedMounts<'a> {
         } else if nsfs::list_mounts(self.namespace_id, LSMT_ROOT, 0, &mut root)? == 0 {
             return Ok(None);
         }
-        // `mount` may cover the root of the mount tree, or contain the root of a chroot(2).
+        // `mount` can be a mount that covers the root of the mount tree, or the mount of a
+        // chroot(2) directory, so go from each mount to its parent until the root is reached.
         let [mut mount] = root;
         loop {
             let stat = self.stat(mount, STATMOUNT_MNT_BASIC, buffer)?;
@@ -108,7 +109,8 @@ impl<'a> ListedMounts<'a> {
         }
         match stat {
             Ok(stat) => Ok(stat.root().and_then(|root| {
-                // Mounts below a covered root of the mount tree have no path.
+                // If another mount covers the root of the mount tree, no path leads to the mounts
+                // below the covered root.
                 let path = stat.mount_point().unwrap_or(b"(unreachable)");
                 NamespaceMount::on_nsfs(mount, root, path)
             })),
