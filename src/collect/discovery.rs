@@ -111,9 +111,10 @@ pub enum HeldThread {
     Traced(Pid),
 }
 
-/// Threads in uninterruptible sleep, by TID, with their number of context switches.
+/// Maps the TID of each thread in uninterruptible sleep to the thread's number of context switches
+/// (`None` if unknown).
 ///
-/// If the number of a thread has not changed, the thread has not woken up.
+/// If the number of context switches has not changed, the thread has not woken up.
 pub type Sleeps = BTreeMap<Pid, Option<u64>>;
 
 /// An init that [`FollowUp::list_inits`] found.

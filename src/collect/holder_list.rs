@@ -1,7 +1,7 @@
-//! Collects the holders of namespaces, and limits their memory usage.
+//! Collects the holders of namespaces, within a memory limit.
 //!
-//! Without limits, users could exhaust pidns's memory with descriptors. A descriptor costs its user
-//! 8 bytes of kernel memory, but pidns ten times as much.
+//! Without a limit, users could exhaust pidns's memory by opening many descriptors: a descriptor
+//! costs its user only 8 bytes of kernel memory, but it costs pidns ten times as much memory.
 
 use std::mem::discriminant;
 

@@ -15,7 +15,7 @@ pub enum BpfUnavailable {
     NotRequested,
     /// The host has so few processes that BPF would not be noticeably faster.
     FewProcesses,
-    /// The requested procfs does not show the PID namespace of pidns, which BPF reads.
+    /// BPF reads the PID namespace of pidns, but the requested procfs shows another PID namespace.
     OtherProcfs,
     /// The number of processes is unknown, because pidns is not in the initial PID namespace.
     UnknownCount,
