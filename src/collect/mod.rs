@@ -11,8 +11,8 @@
 //! - `assemble`: turns a discovery into a snapshot
 //! - `containers`: finds container names, and processes outside of their init's container
 //! - `kernel`: system calls for nsfs and mounts, permissions of pidns, user names
-//! - `holder_list`: collects the holders of namespaces in limited memory
-//! - `mount_list`: collects the bind mounts of namespaces in limited memory
+//! - `holder_list`: collects the holders of namespaces, using a limited amount of memory
+//! - `mount_list`: collects the bind mounts of namespaces, using a limited amount of memory
 //! - `registry`: keeps every namespace open, to prevent the reuse of its inode number
 //! - `log`: collects diagnostics
 //! - `error`: the error if no snapshot can be made
@@ -146,7 +146,8 @@ impl Scanner {
 
 /// Takes a snapshot through the procfs of `descendants`, ignoring the path in `request`.
 pub fn collect_with(descendants: &Descendants, request: &Request) -> Result<Collected, Error> {
-    // The command of `pidns run` may have unmounted the procfs at that path.
+    // Use the procfs that is already open, because the command of `pidns run` can have unmounted
+    // the procfs at the path in `request`.
     collect_by(request, &mut SharedProgram::Unshared, || descendants.procfs().map(ProcSource::of))
 }
 
@@ -177,7 +178,7 @@ fn scan(
     (captured_at, start): (String, Instant),
 ) -> Result<Collected, Error> {
     let Request { collector, search, .. } = request;
-    // `Limits::of` reads the limits after the scan.
+    // The scan does not read limits, because `Limits::of` reads them after the scan.
     let mut details = request.details.clone();
     let reads_limits = details.remove(&Detail::Limits);
     let details = &details;

@@ -1,4 +1,4 @@
-//! Collects the bind mounts of namespaces in limited memory.
+//! Collects the bind mounts of namespaces, using a limited amount of memory.
 //!
 //! Any user can create many bind mounts with long paths. For each namespace, the list stores at
 //! most [`MAX_HOLDERS`] different paths.

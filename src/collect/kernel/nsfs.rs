@@ -283,7 +283,7 @@ const NSFS_FILE_HANDLE_SIZE_VER0: u32 = 16;
 /// Type of file handles for nsfs.
 const FILEID_NSFS: i32 = 0xf1;
 
-/// Stands for the root of nsfs in place of a descriptor (`open_by_handle_at(2)`).
+/// Special descriptor number that refers to the root of nsfs (`open_by_handle_at(2)`).
 const FD_NSFS_ROOT: libc::c_int = -10003;
 
 /// Opens a PID namespace by its 64-bit ID and inode (since Linux 6.18).

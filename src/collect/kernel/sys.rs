@@ -36,7 +36,7 @@ pub const READ: OFlags =
 /// Size limit for a file in `/proc/PID` (a status with 65,536 groups has about 700 KiB).
 const MAX_FILE: usize = 4 * 1024 * 1024;
 
-/// Size limit for mount tables, twice the size of 100,000 mounts with 1,000-byte paths.
+/// Size limit for a mount table: twice what 100,000 mounts with 1,000-byte paths need.
 pub const MAX_MOUNTINFO: usize = 256 * 1024 * 1024;
 
 /// Returns the file system type of a file, but blocks if a FUSE daemon does not answer.
@@ -77,7 +77,7 @@ impl FileId {
         Self::stat(fd, c"", AtFlags::EMPTY_PATH)
     }
 
-    /// Identifies a file from the kernel's cache, even on network and FUSE file systems.
+    /// Looks up the device and inode of a file without a request to a network or FUSE server.
     fn stat(dir: BorrowedFd<'_>, name: impl Arg + Copy, flags: AtFlags) -> SysResult<Self> {
         // The mask is empty, because a FUSE file system may refuse any other mask.
         match fs::statx(dir, name, flags | AtFlags::STATX_DONT_SYNC, StatxFlags::empty()) {
@@ -222,7 +222,9 @@ pub fn read_to_end(file: &OwnedFd, buffer: &mut Vec<u8>, limit: usize) -> SysRes
     read_to_end_by(buffer, limit, |buffer| rustix::io::read(file, spare_capacity(buffer)))
 }
 
-/// Reads with a closure that appends data to its buffer, and returns 0 at the end.
+/// Calls `read` until it returns 0 (the end of the file), or fails with `EFBIG` at `limit` bytes.
+///
+/// Each call of `read` appends data to the buffer that it is given.
 pub(super) fn read_to_end_by(
     buffer: &mut Vec<u8>,
     limit: usize,

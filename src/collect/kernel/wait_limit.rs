@@ -28,7 +28,9 @@ pub const CGROUP_WAIT: Duration = Duration::from_secs(2);
 /// Minimum duration of a call that counts towards a [`WaitLimit`].
 const SLOW: Duration = Duration::from_millis(10);
 
-/// Like [`SLOW`] for `/proc/PID/cgroup`, which takes 8 ms to read at nesting level 1,900.
+/// Minimum duration of a read of `/proc/PID/cgroup` that counts towards a [`WaitLimit`].
+///
+/// It is shorter than [`SLOW`], because such a read takes only 8 ms at nesting level 1,900.
 const SLOW_CGROUP: Duration = Duration::from_millis(1);
 
 /// Number of processes that must block pidns before it stops reading process memory.
@@ -43,7 +45,7 @@ thread_local! {
 #[derive(Debug)]
 pub struct WaitLimit {
     limit: Duration,
-    /// Minimum duration of a call that counts.
+    /// Minimum duration of a call that counts towards the time limit.
     slow: Duration,
     /// Total duration of the slow calls so far, in nanoseconds.
     waited: AtomicU64,
@@ -56,7 +58,8 @@ impl WaitLimit {
 
     /// Creates a limit on the total time for reading the memory of processes.
     pub fn of_memory() -> Self {
-        // Processes that share memory can block pidns one after another.
+        // Processes that share memory can block pidns one after another. So pidns stops reading
+        // process memory after `MAX_AVOIDED` processes have blocked it.
         let is_over = blocked::avoided_count() >= MAX_AVOIDED;
         Self::new(if is_over { Duration::ZERO } else { MEMORY_WAIT })
     }
@@ -80,7 +83,8 @@ impl WaitLimit {
         let elapsed = started.elapsed();
         if elapsed >= self.slow {
             let used = cpu_time().saturating_sub(used_before);
-            // The run delay can include waits before this call, so count at least the CPU time.
+            // The run delay can include waits from before this call, so the difference can be too
+            // small. Count at least the CPU time that this call has used.
             let waited = elapsed.saturating_sub(new_run_delay()).max(used);
             let waited = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
             self.waited.fetch_add(waited, Ordering::Relaxed);

@@ -50,7 +50,9 @@ struct CgroupTree {
 }
 
 impl CgroupTree {
-    /// Adds the cgroup `below` the mount point, with its ancestors, and returns its index.
+    /// Adds a cgroup and its ancestors, and returns the index of the cgroup.
+    ///
+    /// `below`: path of the cgroup, relative to the mount point `point`.
     fn add(&mut self, mount: &CgroupMount, point: &str, root: &str, below: &str) -> Option<usize> {
         let mut innermost = None;
         let mut child: Option<usize> = None;
@@ -168,7 +170,9 @@ impl PidsController {
         !self.is_initial_namespace || !mounts.iter().any(|mount| mount.root == b"/")
     }
 
-    /// Parses `/proc/PID/cgroup`, and adds the cgroup that limits the process to the tree.
+    /// Finds the cgroup that limits a process, and adds this cgroup to the tree of cgroups.
+    ///
+    /// `cgroups`: contents of `/proc/PID/cgroup`.
     pub fn cgroup_of(&mut self, cgroups: &[u8]) -> LimitingCgroup {
         let (mounts, controller) = match parse::cgroup_path(cgroups, "pids") {
             Some(_) => (&self.v1, "pids"),
@@ -256,7 +260,8 @@ mod tests {
     #[test]
     fn only_a_deeply_nested_cgroup_is_truncated() {
         let mut controller = controller(true);
-        // The second cgroup adds the remaining ancestors of the first, which stays truncated.
+        // Parsing the second cgroup also adds the topmost ancestors of the first cgroup to the
+        // tree. They are too far above the first cgroup, so the first cgroup stays truncated.
         let indices = [MAX_LEVELS + 1, MAX_LEVELS - 1, 1].map(|levels| {
             let cgroup = controller.cgroup_of(format!("0::{}\n", "/x".repeat(levels)).as_bytes());
             let LimitingCgroup::Index(index) = cgroup else { panic!("is visible") };
@@ -330,7 +335,8 @@ mod tests {
             root: b"/".to_vec(),
             point: dir.path().as_os_str().as_encoded_bytes().to_vec(),
         };
-        // Leave out `/a/gone`, a removed cgroup, and `/`, which lacks the pids controller.
+        // Create no directory for `/a/gone` (a removed cgroup), and no files for `/` (which lacks
+        // the pids controller).
         for (path, used) in [("a", 1), ("a/b", 2), ("a/b/c", 3), ("a/d", 4)] {
             let at = dir.path().join(path);
             fs::create_dir(&at).unwrap();

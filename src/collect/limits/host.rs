@@ -144,7 +144,8 @@ impl<'a> LimitedHost<'a> {
         self.snapshot.procfs.namespace.filter(|_| self.procfs.own)
     }
 
-    /// Returns messages about limits of PID namespaces and cgroups that pidns did not read.
+    /// Returns messages about limits that pidns did not read, because their PID namespace or cgroup
+    /// is not visible or is too many levels above a process.
     pub fn hidden_above(&self) -> impl Iterator<Item = &'static str> {
         let initial = Some(NamespaceId::Inode(INITIAL_PID_NAMESPACE));
         let hidden = [
@@ -188,7 +189,8 @@ impl<'a> LimitedHost<'a> {
             if let Ok(Some(index)) = cgroup {
                 self.cgroups.insert(pid, index);
             }
-            // Report each slow cgroup, since its tasks may count towards a requested limit.
+            // The tasks of a process that was not requested can count towards a requested limit. So
+            // report every process whose cgroup took too long to read.
             if let Err(why) = cgroup
                 && (is_wanted || why == TOO_SLOW)
             {
@@ -223,7 +225,9 @@ impl<'a> LimitedHost<'a> {
         }
     }
 
-    /// Finds the namespace for children of a process not in [`namespaces_for_children`].
+    /// Finds the PID namespace in which a process creates its children.
+    ///
+    /// Must not be called for a process in the result of [`namespaces_for_children`].
     fn namespace_for_children(
         &self,
         process: &Process,
@@ -231,7 +235,8 @@ impl<'a> LimitedHost<'a> {
     ) -> SysResult<NamespaceId> {
         let has_all_holders =
             self.snapshot.complete && self.snapshot.searched.contains(&SearchScope::Children);
-        // A complete scan lists every `pid_for_children` link to another namespace.
+        // A complete scan has found every `pid_for_children` link to another namespace. Without
+        // such a link, the process creates its children in its own namespace.
         if let Some(own) = process.namespace.filter(|_| has_all_holders) {
             return Ok(own);
         }
@@ -281,7 +286,7 @@ impl<'a> LimitedHost<'a> {
 
     /// Reads the user namespaces of all processes that may count towards `RLIMIT_NPROC`.
     fn read_user_namespaces(&mut self) {
-        // The kernel's own task counts make the user namespaces unnecessary.
+        // If the kernel's own task counts are available, counting needs no user namespaces.
         if self.kernel.as_ref().is_ok_and(|kernel| !kernel.users.is_empty()) {
             return;
         }

@@ -208,7 +208,10 @@ fn of_user(uid: u32, user_namespace: Option<u64>) -> LimitScope {
     LimitScope { uid: Some(uid), user_namespace, ..LimitScope::default() }
 }
 
-/// Returns the kernel's counts that apply to a process, the user's own count first.
+/// Returns the kernel's counts of tasks and PID namespaces that apply to a process.
+///
+/// The first count is for the user of the process. The others are for the creators of the user
+/// namespaces that contain the process.
 fn counts<'h>(host: &'h LimitedHost<'_>, it: &LimitedProcess<'_>) -> Option<&'h [UserCount]> {
     let users = &host.kernel.as_ref().ok()?.users;
     users.get(&(it.user_namespace.ok()??, it.process.uid)).map(Vec::as_slice)
@@ -258,8 +261,8 @@ fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     });
     let mut read = merge_users(LimitKind::Nproc, limits);
     for ReadLimit { limit: Limit { scope, .. }, tasks, .. } in &mut read {
-        // In the initial user namespace, all processes of the user count. In any other user
-        // namespace, /proc does not show which zombies count.
+        // In the initial user namespace, every process of the user counts towards the limit. In any
+        // other user namespace, /proc does not show which zombies count towards the limit.
         if scope.user_namespace == Some(INITIAL_USER_NAMESPACE)
             && let Some((uid, processes)) = scope.uid.and_then(|uid| by_user.get_key_value(&uid))
         {
