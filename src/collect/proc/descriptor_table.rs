@@ -46,7 +46,8 @@ impl DescriptorTable {
                     this.has_scan_mark |= scan_mark::is_mark(table, name, file);
                 }
                 Err(errno @ (Errno::ACCESS | Errno::PERM | Errno::NOMEM)) => return Err(errno),
-                // Lookups on nsfs never fail, so no open namespace descriptor is missed.
+                // Lookups on nsfs never fail. So this descriptor has been closed, or it does not
+                // refer to a namespace.
                 Err(_) => has_lost_one = true,
             }
         }
@@ -89,6 +90,7 @@ pub fn inherited(procfs: &Procfs) -> Vec<u32> {
         let fds = table.namespaces.into_iter().map(|(fd, _)| fd);
         Ok::<_, Errno>(fds.filter(|&fd| !is_close_on_exec(process.as_fd(), fd)).collect())
     };
-    // On failure, the scan can't read pidns either, so an empty list is harmless.
+    // If pidns cannot list its own descriptors, the scan cannot list them either. So an empty list
+    // is harmless.
     list().unwrap_or_default()
 }

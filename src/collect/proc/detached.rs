@@ -45,18 +45,20 @@ pub fn add_attached_descendants(
     for &pid in &rest {
         pipes.extend(&Pipes::of_all(procfs, pid).without(&inherited));
     }
-    // A connected process may connect others, as in `setsid sh -c 'cat | setsid tee log'`.
     let is_connected = |pid: Pid, pipes: &Pipes| {
         let own = Pipes::of(procfs, pid);
         // pidns may be unable to read the command that started the reader of its output.
         let reads_output = !own.read.is_disjoint(written);
         reads_output || is_unreadable(procfs, pid) || own.without(&inherited).has_pipe_of(pipes)
     };
+    // A process that shares a pipe with a command can share another pipe with a third process, as
+    // in `setsid sh -c 'cat | setsid tee log'`. So repeat the search until it finds no process.
     while let Some(pid) = open.iter().copied().find(|&pid| is_connected(pid, &pipes)) {
         open.remove(&pid);
         pipes.extend(&Pipes::of_all(procfs, pid).without(&inherited));
     }
-    // A daemon and its descendants share no pipe with the commands.
+    // A detached process is a daemon if no pipe connects it or its descendants to the commands in
+    // pidns's pipeline.
     for daemon in detached.iter().filter(|tree| tree.is_subset(&open)) {
         commands.retain(|pid| !daemon.contains(pid));
     }

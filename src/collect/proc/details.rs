@@ -20,7 +20,9 @@ use crate::model::{Detail, DiagnosticCode, Process, ProcessDetails, cgroup};
 /// Maximum number of bytes to read from a command line.
 const MAX_BYTES: usize = 32 * 1024;
 
-/// Maximum number of arguments to read, because even an empty argument uses 24 bytes.
+/// Maximum number of arguments to read.
+///
+/// It limits the memory for arguments, because even an empty argument takes 24 bytes.
 const MAX_ARGS: usize = 2048;
 
 /// The namespace links in `/proc/PID` except `ns/pid`, with their type names.
@@ -38,7 +40,7 @@ const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(4), Duration::from_millis(16)];
 
-/// Number of command lines that may stay empty before a thread stops retrying.
+/// How many command lines can stay empty before a thread stops re-reading empty ones.
 pub const PATIENCE: u32 = 16;
 
 /// Reads the details of one process.
@@ -47,7 +49,7 @@ pub struct DetailReader<'a> {
     pub dir: BorrowedFd<'a>,
     /// The open file `/proc/PID/status`, which is unreadable once the process is gone.
     pub status_file: &'a OwnedFd,
-    /// Number of command lines that may still stay empty before this thread stops retrying.
+    /// How many more command lines can stay empty before this thread stops re-reading empty ones.
     pub patience: &'a Cell<u32>,
     /// Limit on the total time that all threads wait for process memory.
     pub memory_waits: &'a WaitLimit,
@@ -98,7 +100,8 @@ impl DetailReader<'_> {
         let mut pauses = PAUSES.into_iter();
         loop {
             let waits = self.memory_waits;
-            // Limit the length, because any memory can be a command line (`PR_SET_MM_ARG_START`).
+            // Limit the length, because a process can declare any part of its memory to be its
+            // command line (`PR_SET_MM_ARG_START`).
             let read = || read_at_most(self.dir, c"cmdline", MAX_BYTES, &mut bytes, waits);
             let is_whole = match read_twice(self.status_file, read)? {
                 Ok(is_whole) => is_whole,

@@ -93,7 +93,8 @@ fn read_environment(
 ) -> SysResult<Loaded> {
     // All files are opened through this directory, so they belong to one process.
     let dir = ProcessDir::open(procfs.fd(), process.pid)?;
-    // Limit the length, because any memory can be an environment (`PR_SET_MM_ENV_START`).
+    // Limit the length, because a process can declare any part of its memory to be its environment
+    // (`PR_SET_MM_ENV_START`).
     if !read_at_most(dir.as_fd(), c"environ", MAX_ENVIRONMENT, bytes, waits)? {
         return Err(Errno::FBIG);
     }

@@ -12,7 +12,9 @@ use crate::model::{Pid, Process};
 /// Longest `sleep` in a heartbeat loop, in seconds (Jenkins uses `sleep 3`).
 const MAX_SLEEP: f64 = 10.0;
 
-/// A step of a CI job that has a heartbeat.
+/// A CI step that has a heartbeat.
+///
+/// The heartbeat is a background loop that shows the CI agent that the step is still running.
 pub struct Step {
     /// PID of the outer shell (see [`Observer::step`](crate::model::Observer::step)).
     pub shell: Pid,
@@ -63,7 +65,8 @@ fn starts_heartbeat(arguments: &[u8]) -> bool {
     option == Some(b"-c") && calls(b"touch ") && calls(b"sleep ")
 }
 
-/// Returns the subshell `copy` and its descendants if they form a heartbeat.
+/// Returns the PIDs of the subshell `copy` and its descendants if they run only `touch` and short
+/// `sleep`s, as a heartbeat does.
 fn heartbeat(
     procfs: &Procfs,
     processes: &[Process],
@@ -72,7 +75,6 @@ fn heartbeat(
 ) -> Option<BTreeSet<Pid>> {
     let mut family = BTreeSet::from([copy.pid]);
     add_descendants(processes, &mut family);
-    // A heartbeat runs only `touch`, short `sleep`s, and copies of the subshell.
     let is_harmless = |&pid: &Pid| {
         is_subshell(procfs, pid, copy.pid, waits)
             || arguments(procfs, pid, waits).is_some_and(|it| is_brief(&it))

@@ -73,7 +73,7 @@ pub struct ProcessReader<'a> {
     buffer: Vec<u8>,
     last_was_nested: bool,
     last_was_kernel_thread: bool,
-    /// Number of command lines that may still stay empty before this thread stops retrying.
+    /// How many more command lines can stay empty before this thread stops re-reading empty ones.
     patience: Cell<u32>,
 }
 

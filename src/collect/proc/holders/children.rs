@@ -17,7 +17,9 @@ use crate::model::{DiagnosticCode, Holder, NamespaceId, Pid, Process};
 /// Link to the PID namespace in which a thread creates its children.
 const FOR_CHILDREN: &CStr = c"ns/pid_for_children";
 
-/// Finds the PID namespace in which the thread with the directory `dir` creates children.
+/// Finds the PID namespace in which the thread `tid` creates its children.
+///
+/// `dir`: directory of the thread in /proc.
 pub fn search(
     search: &HolderSearch<'_>,
     dir: BorrowedFd<'_>,

@@ -25,7 +25,7 @@ pub struct HolderSearch<'a> {
     pub descriptor_capacity: Option<u32>,
     /// `true` if no descriptor of the process refers to a namespace.
     pub has_none_open: bool,
-    /// `true` if pidns should retry denied reads, because it may read this process.
+    /// `true` if pidns has permission to read this process, so it should retry a denied read.
     pub expects_access: bool,
 }
 

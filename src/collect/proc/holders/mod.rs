@@ -1,10 +1,10 @@
-//! Finds the namespaces that a process keeps alive, except its own.
+//! Finds the namespaces that a process keeps alive although it is not a member of them.
 //!
 //! A process keeps alive the namespaces that it has open, and the PID namespace in which it creates
 //! children. A descriptor or thread that goes away during the search is left out without a
 //! diagnostic. The module `mounts` searches for bind mounts.
 //!
-//! - `held`: the process to search, and the result
+//! - `held`: the types for the process to search and for the namespaces that were found
 //! - `children`: finds the namespace in which a thread creates its children
 //! - `fds`: searches a descriptor table
 //! - `tables`: finds out which threads of a process share a descriptor table
@@ -43,7 +43,9 @@ pub fn search(search: &HolderSearch<'_>) -> Result<Held> {
     Ok(held)
 }
 
-/// Searches the leader of a process, or another thread if the leader has exited.
+/// Searches a process for namespaces, starting with its main thread (leader).
+///
+/// If `leader_has_exited` is set, starts with another thread.
 fn search_once(search: &HolderSearch<'_>, leader_has_exited: bool) -> Result<Held> {
     let mut held = Held { leader_exits: leader_has_exited, ..Held::default() };
     let mut thread = (search.process.pid, None);
@@ -74,7 +76,8 @@ fn search_once(search: &HolderSearch<'_>, leader_has_exited: bool) -> Result<Hel
 /// Searches all other threads, because each thread may have called `unshare(2)`.
 fn search_other_threads(search: &HolderSearch<'_>, searched: Pid, held: &mut Held) -> Result<()> {
     let searches_fds = search.scan.search.contains(&SearchScope::Fds);
-    // The other threads of a scanning pidns process enter namespaces only briefly.
+    // Skip a pidns process that is running a scan, because its other threads enter namespaces only
+    // briefly.
     if search.is_viewer() || held.is_scanner || (!searches_fds && is_scanning(search.dir)) {
         return Ok(());
     }

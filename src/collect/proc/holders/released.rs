@@ -23,7 +23,7 @@ const PAUSES: [Duration; 3] =
 /// Maximum number of threads to check per process.
 const MAX_THREADS: usize = 64;
 
-/// Removes a PID namespace from `holders` if it has no members and no current holder.
+/// Removes from `holders` every PID namespace whose members and holders are all gone.
 pub fn leave_out_released(
     procfs: &Procfs,
     search: &BTreeSet<SearchScope>,
@@ -35,7 +35,7 @@ pub fn leave_out_released(
         .iter()
         .filter_map(|process| process.namespace.and_then(NamespaceId::inode))
         .collect();
-    // Removes each namespace that still has a holder from `released`.
+    // Removes from `released` each namespace that still has a holder.
     let remove_held = |released: &mut HashSet<u64>| {
         for (inode, holder) in holders.iter() {
             if released.contains(inode) && still_holds(procfs, in_threads, *inode, holder) {
@@ -68,7 +68,10 @@ fn still_holds(procfs: &Procfs, in_threads: bool, inode: u64, holder: &Holder) -
     held.unwrap_or_else(|errno| !is_gone(errno))
 }
 
-/// Returns `true` if `fd` refers to the namespace, in any thread if `in_threads` is set.
+/// Returns `true` if the descriptor `fd` of the main thread refers to the namespace.
+///
+/// Also checks the other threads if `in_threads` is set, or if the main thread has no such
+/// descriptor.
 fn has_namespace_open(
     procfs: &Procfs,
     in_threads: bool,
