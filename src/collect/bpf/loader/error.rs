@@ -6,7 +6,9 @@ use std::io;
 
 use rustix::io::Errno;
 
-/// File of the kernel's type information (Linux 5.4 or later with `CONFIG_DEBUG_INFO_BTF`).
+/// The file that contains the kernel's type information (BTF).
+///
+/// Requires Linux 5.4 or later, built with `CONFIG_DEBUG_INFO_BTF`.
 pub const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
 
 /// The reason why a BPF program could not be loaded or run.

@@ -102,7 +102,7 @@ impl Object {
         })
     }
 
-    /// Adapts a program to the kernel with the type information (BTF) `kernel`.
+    /// Adapts a program to the kernel whose type information (BTF) is `kernel`.
     pub fn program(&self, spec: ProgramSpec<'_>, kernel: &[u8]) -> Result<Program, LoadError> {
         let missing = |name: &[u8]| LoadError::Missing(String::from_utf8_lossy(name).into_owned());
         let (own, ..) = Btf::read(self.types, &[], &[]).ok_or(LoadError::InvalidObject)?;
@@ -166,12 +166,12 @@ impl Object {
         for relocation in relocations.unwrap_or_default().chunks_exact(16) {
             let at = long_offset_at(relocation, 0)?;
             let symbol = offset_at(relocation, 12)?.checked_mul(SYMBOL)?;
-            // The map is an undefined symbol.
+            // Only the map's symbol is undefined (section 0). The other symbols are functions.
             let is_defined = u16_at(symbols, symbol.checked_add(6)?)? != 0;
             let (mark, value) = if is_defined {
                 // The object file contains the function's offset in bytes.
                 let start = i32::try_from(offset_at(instructions, at.checked_add(4)?)?).ok()?;
-                // The kernel counts the distance in instructions, from the next instruction on.
+                // The kernel expects the distance in instructions, from the next instruction.
                 let next = i32::try_from(at + INSTRUCTION).ok()?;
                 (PSEUDO_FUNCTION, (start - next) / i32::try_from(INSTRUCTION).ok()?)
             } else {
@@ -315,7 +315,7 @@ fn patch_value(instructions: &mut [u8], at: usize, value: Option<u32>) -> Option
         return Some(());
     };
     let [opcode, _, offset @ .., _, _, _, _] = instruction;
-    // A load or store contains the value as its offset.
+    // In a load or store instruction, the value belongs in the offset field.
     if matches!(*opcode & 7, 1..=3) {
         *offset = i16::try_from(value).ok()?.to_le_bytes();
     } else {
@@ -405,7 +405,8 @@ mod tests {
         let of_processes = |name: &[u8]| error_without("processes", name);
         assert!(of_processes(b"\0start_boottime\0").contains("task_struct.start_boottime"));
         assert!(of_processes(b"\0signal_struct\0").contains("signal_struct."));
-        // The field `ns_id` is optional, so the error names the missing function.
+        // The program can do without `ns_id`. So the error is only that the type information of
+        // this test contains no kernel functions.
         assert!(of_processes(b"\0ns_id\0").contains("bpf_iter_task"));
     }
 

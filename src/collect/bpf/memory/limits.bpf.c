@@ -183,7 +183,8 @@ SECTION("numbers") NOINLINE static void write_numbers(struct look *look) {
 
 // Counts the PIDs in use in the next leaf node of the namespace's IDR.
 SECTION("numbers") static long count_next(UNUSED u64 step, struct look *look) {
-    // Without READ(), the verifier would check the loop again for each possible value.
+    // Copy the fields of `look` with READ(), so that the verifier does not know their values.
+    // Otherwise, it would check the loop again for each value.
     void *entry = 0;
     u32 next = 0, end = 0, used = 0, above = 32;
     READ(entry, look->head);

@@ -47,7 +47,7 @@ pub struct PidNumbers {
     pub level: u32,
     /// Number of PIDs in use.
     pub allocated: u32,
-    /// The namespace's own `kernel.pid_max`, which exists since Linux 6.14.
+    /// The namespace's own `kernel.pid_max` (Linux 6.14 or later).
     pub pid_max: Option<u32>,
     /// The lowest PID that the kernel may allocate.
     first: u32,
@@ -85,7 +85,7 @@ pub struct UserCount {
     pub uid: u32,
     /// Number of the user's tasks, as counted for `RLIMIT_NPROC`.
     pub tasks: u64,
-    /// Limit of `tasks`, unless the process's own `RLIMIT_NPROC` applies (`above` is 0).
+    /// Maximum for `tasks`. If `above` is 0, the process's own `RLIMIT_NPROC` applies instead.
     pub most_tasks: u64,
     /// Number of PID namespaces charged to the user.
     pub namespaces: u64,

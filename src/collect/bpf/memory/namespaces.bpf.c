@@ -84,7 +84,8 @@ struct bpf_iter__task_file {
 #define MOST_MESSAGES 4096
 // Maximum number of descriptors per message (SCM_MAX_FD in the kernel).
 #define MOST_IN_MESSAGE 253
-// Maximum number of records per descriptor (the kernel accepts 32 KiB of output).
+// Maximum number of records about one file descriptor, because the kernel accepts at
+// most 32 KiB of output per descriptor.
 #define MOST_RECORDS 256
 
 // States of a namespace's init.
@@ -179,7 +180,8 @@ SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk
             listed->init = init_of(at);
         }
     }
-    // The circular list ends with the viewer's namespace.
+    // The kernel's list is circular, so the search is complete when it is back at the
+    // viewer's namespace.
     walk->length.is_whole = at == walk->own;
     return walk->length.is_whole;
 }
@@ -207,7 +209,7 @@ SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
 #define SAME_QUEUE 9
 // A record that ends the current read(2), so that signals are handled between queues.
 #define SEARCHED_QUEUE 10
-// A task, and in `fd` the ID of the first task with the same descriptor table.
+// A task. The field `fd` is the ID of the first task with the same descriptor table.
 #define HAS_TABLE 11
 
 // A task or descriptor that keeps a namespace alive, decoded by namespaces.rs.
@@ -254,7 +256,8 @@ struct object {
     u64 file; // inode number of a socket, which differs if the address was reused
 };
 
-// Writes a record about the table of a process, or of a thread with its own table.
+// Writes a record about the descriptor table of a process, or of a thread that does not
+// share the table of its process.
 INLINE void write_table(struct kept *kept, struct task_struct *task, struct seq_file *seq) {
     struct task_struct *leader = 0;
     void *table = 0, *leaders = 0;
@@ -273,7 +276,8 @@ INLINE void write_table(struct kept *kept, struct task_struct *task, struct seq_
     seq_write(seq, kept, sizeof(*kept));
 }
 
-// Writes records about namespaces without a living init that a task keeps alive.
+// Writes records about the namespaces that a task keeps alive, except those with a
+// living init.
 SECTION("tasks") int pidns_tasks(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
     if (!task) return 0;
@@ -377,7 +381,8 @@ INLINE void look_at(struct look *look, struct file *file, int in_flight) {
         // The peer of a listening socket is the process that called listen(2).
         u32 by = state == TCP_LISTEN ? BY_LISTENER : BY_SOCKET;
         keeps(look, namespace_of(pid), in_flight ? IN_FLIGHT : by);
-        // BPF functions cannot be recursive. A listening socket queues no messages.
+        // BPF functions cannot be recursive, so do not search the queue of a socket that
+        // is itself in a queue (`in_flight`). Listening sockets queue no messages.
         if (!in_flight && state != TCP_LISTEN) search_queue(look, socket);
     }
 }
@@ -397,7 +402,8 @@ SECTION("descriptors") int pidns_descriptors(struct bpf_iter__task_file *context
 
 // Writes a record about a namespace that a descriptor keeps alive.
 SECTION("descriptors") static void keeps(struct look *look, struct pid_namespace *namespace, u32 by) {
-    // Without READ(), the verifier would check the loops again for each possible value.
+    // Copy `look->records` with READ(), so that the verifier does not know its value.
+    // Otherwise, it would check the loops that call this function again for each value.
     u64 records = 0;
     READ(records, look->records);
     if (!namespace || namespace == look->last || records >= MOST_RECORDS) return;

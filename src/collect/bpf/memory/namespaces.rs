@@ -103,7 +103,7 @@ pub struct FoundHolder {
     pub file: u64,
 }
 
-/// The tasks and descriptors that keep namespaces without a living init alive.
+/// The tasks and descriptors that keep namespaces alive, except namespaces with a living init.
 #[derive(Debug, Default)]
 pub struct FoundHolders {
     pub found: Vec<FoundHolder>,
@@ -159,7 +159,7 @@ impl FoundHolders {
         }
     }
 
-    /// Copies the holders in a shared socket's queue to each descriptor in `sharing`.
+    /// Adds a holder for each further descriptor of a socket whose queue keeps a namespace alive.
     pub fn share_queues(&mut self) {
         let mut in_queues: HashMap<u64, Vec<FoundHolder>> = HashMap::new();
         let is_queued = |it: &&FoundHolder| {
@@ -175,7 +175,7 @@ impl FoundHolders {
         }));
     }
 
-    /// Copies the holders in a shared descriptor table to each task in `table_sharers`.
+    /// Adds the holders in a descriptor table once more for each further task that shares the table.
     pub fn share_tables(&mut self) {
         let mut in_tables: HashMap<Pid, Vec<FoundHolder>> = HashMap::new();
         let is_task = |it: &FoundHolder| {
@@ -192,7 +192,8 @@ impl FoundHolders {
         self.table_sharers = sharers;
     }
 
-    /// Maps each process with a shared descriptor table to the process that was searched.
+    /// Maps each process that shares a descriptor table to the process through which that table was
+    /// searched.
     pub fn same_tables(&self) -> HashMap<Pid, Pid> {
         let is_leader = |task: Task| task.pid == task.tid;
         let sharers = self.table_sharers.iter();
@@ -200,7 +201,9 @@ impl FoundHolders {
         leaders.map(|it| (it.task.pid, it.searched.pid)).collect()
     }
 
-    /// Adds changed copies of the holders in `copies`, at most [`MAX_HOLDERS`] per call.
+    /// Adds changed copies of holders, at most [`MAX_HOLDERS`] per call.
+    ///
+    /// Each item of `copies` consists of holders and the function that changes their copies.
     fn copy<'a, F: Fn(FoundHolder) -> FoundHolder>(
         &mut self,
         copies: impl Iterator<Item = (&'a [FoundHolder], F)>,
@@ -278,9 +281,11 @@ impl KernelMemory {
         count.ok_or(BpfUnavailable::Inconsistent)
     }
 
-    /// Lists the tasks and descriptors that keep namespaces without a living init alive.
+    /// Lists the tasks and descriptors that keep namespaces alive, except namespaces with a living
+    /// init.
     ///
-    /// Must not be called twice, because the BPF programs skip queues that they have searched.
+    /// Must not be called twice, because the BPF programs skip socket queues that they have already
+    /// searched.
     pub fn holders(&self) -> Result<FoundHolders, BpfUnavailable> {
         let mut holders = FoundHolders::default();
         let mut tables = Vec::new();

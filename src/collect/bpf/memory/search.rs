@@ -122,7 +122,7 @@ impl<'a> KernelSearch<'a> {
         Ok(())
     }
 
-    /// Adds holders to `discovery`, except holders of pidns scans and of exiting processes.
+    /// Adds holders to `discovery`, except those that belong to a pidns scan or an exiting process.
     fn add_holders(&self, holders: FoundHolders, discovery: &mut Discovery) {
         let (mut going, mut held, mut of_scans) = (HashSet::new(), HashSet::new(), HashSet::new());
         discovery.holders.leave_out(holders.left_out);
@@ -142,7 +142,8 @@ impl<'a> KernelSearch<'a> {
                 going.insert(it.inode);
             }
         }
-        // If all found holders of a namespace were left out, the kernel is about to free it.
+        // Drop the namespaces that are held only by pidns scans or exiting processes, because the
+        // kernel is about to free them.
         discovery.in_kernel.retain(|inode| {
             held.contains(inode) || (!going.contains(inode) && !of_scans.contains(inode))
         });
@@ -153,9 +154,11 @@ impl<'a> KernelSearch<'a> {
         let FoundHolder { kind, pid, tid, fd, .. } = *holder;
         match kind {
             FoundHolderKind::Member => false,
-            // A pidns scan changes `pid_for_children` of threads (setns(2)), but never of a leader.
+            // A pidns scan never changes `pid_for_children` of its main thread, only of other
+            // threads (with setns(2)).
             FoundHolderKind::ForChildren => pid != tid,
-            // All descriptors that a pidns scan opens are close-on-exec.
+            // Every descriptor that a pidns scan opens is close-on-exec, so no other descriptor can
+            // belong to a scan.
             _ => self.proc.is_close_on_exec(pid, fd),
         }
     }
@@ -226,7 +229,6 @@ fn still_listed(
     wanted.into_iter().filter(move |it| listed.contains(it))
 }
 
-/// Returns the init history of a listed namespace.
 fn history(it: &MemoryNamespace) -> InitHistory {
     match it.init {
         InitState::Terminated => InitHistory::Existed,

@@ -1,15 +1,15 @@
 //! Decides whether `--collector auto` uses BPF on a host.
 
-/// Number of processes from which BPF saves at least 30 ms in a single scan.
+/// With at least this many processes, BPF saves 30 ms or more in a single scan.
 const MIN_PROCESSES: u64 = 2600;
 
-/// Minimum number of processes for BPF in a single scan with a search for holders.
+/// A single scan that searches for holders uses BPF if there are at least this many processes.
 const MIN_PROCESSES_WITH_HOLDERS: u64 = 1100;
 
-/// Number of processes from which scanning /proc every second takes 1 % of a CPU.
+/// With at least this many processes, scanning /proc every second takes 1 % of a CPU or more.
 const MIN_PROCESSES_REPEATED: u64 = 800;
 
-/// Minimum number of processes for BPF in repeated scans with a search for holders.
+/// Repeated scans that search for holders use BPF if there are at least this many processes.
 const MIN_PROCESSES_WITH_HOLDERS_REPEATED: u64 = 200;
 
 /// Returns `true` if BPF makes a scan of this many processes noticeably faster.

@@ -89,7 +89,8 @@ impl<'a> TaskScan<'a> {
         let searches = |scope| self.search.contains(&scope);
         let for_children = record.for_children.filter(|_| searches(SearchScope::Children));
         let mount_namespace = record.mount_namespace.filter(|_| searches(SearchScope::Mounts));
-        // An init and `pid_for_children` need the 64-bit ID (Linux 6.18) to rule out inode reuse.
+        // For an init or `pid_for_children`, only the 64-bit ID (Linux 6.18) can rule out that the
+        // namespace's inode number was reused.
         let is_verifiable = if record.is_init {
             record.ns_id.is_some() && record.has_memory && for_children.is_none()
         } else {
@@ -157,10 +158,11 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Verifies the records, and reads every process without a trusted record through /proc.
+    /// Verifies the records, and uses /proc to read each process that has no trusted record.
     ///
-    /// `found` contains the processes that were already read through /proc. `counts` are the
-    /// numbers of processes before the scan and after each thread's part of the scan.
+    /// - `found`: the processes that were already read through /proc.
+    /// - `counts`: the number of processes in /proc, counted once before the scan, and again each
+    ///   time that a thread finished its part of the scan.
     pub fn judge(
         mut self,
         scan: Scan<'_>,
@@ -173,10 +175,11 @@ impl<'a> TaskScan<'a> {
         self.retry_members(scan);
         self.retry_for_children(scan);
         found.merge(self.read_retries(scan));
-        // Count all processes that were found, because a BPF iterator can miss processes.
+        // A BPF iterator can miss processes, so also count the processes that only /proc showed.
         let others = found.processes.iter().filter(|it| self.pids.binary_search(&it.pid).is_err());
         let count = u64::try_from(self.pids.len() + others.count()).ok();
-        // If /proc had a different number of processes, read the missing processes.
+        // If the number of processes in /proc differed from `count`, list /proc, and read each
+        // process that was not found yet.
         if counts.iter().any(|&counted| counted.is_none() || counted != count) {
             let known: BTreeSet<Pid> = found.processes.iter().map(|it| it.pid).collect();
             let is_missing =
@@ -245,7 +248,8 @@ impl RecordedNamespace {
         }
         // Before Linux 6.18, namespaces have no 64-bit ID, so check the init's start time.
         let Some((init, started)) = self.init else { return false };
-        // If the init's PID was not reused, pidns has opened the recorded namespace through it.
+        // If the start time is unchanged, the PID still belongs to the same init. So the namespace
+        // that pidns opened through `/proc/PID` is the recorded namespace.
         started.is_some() && start_time_now(scan.procfs, init) == started
     }
 }

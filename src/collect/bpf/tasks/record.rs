@@ -261,14 +261,15 @@ mod tests {
             (read.needs_proc, read.may_hold)
         };
         assert_eq!(with(19, 2), (false, false));
-        // The cases are too many PIDs, a short-lived state, EXIT_DEAD, PF_EXITING and a worker.
+        // In order: too many PIDs for a record, a state that /proc does not show (TASK_WAKING),
+        // EXIT_DEAD, PF_EXITING, and a kernel worker thread.
         for (at, value) in [(19, 9), (9, 0x200), (10, 0x10), (11, 0x4), (11, 0x20_0020)] {
             assert_eq!(with(at, value), (true, false), "{at} {value}");
         }
         // Word 18 is the field `more` (1 is HOLDS_DESCRIPTOR, and 2 is CHANGED).
         assert_eq!(with(18, 1), (false, true));
         assert_eq!(with(18, 2), (true, true));
-        // The leader has exited, and another thread is still running in the first case.
+        // In both cases, the leader has exited. In the first case, another thread is still running.
         for (living, may_hold) in [(1, true), (0, false)] {
             let mut words = WORDS;
             (words[9], words[10], words[12]) = (0x80, 0x20, living);

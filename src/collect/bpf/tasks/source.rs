@@ -35,7 +35,9 @@ const MAX_PREALLOCATED: u64 = 1 << 16;
 /// Maximum number of records per read, during which the kernel handles no signals.
 const RECORDS_AT_ONCE: usize = 64;
 
-/// Maximum number of tries, because pidns's own record can briefly differ from /proc.
+/// Maximum number of times that pidns compares its own record with /proc.
+///
+/// The first comparison can fail, because the two can briefly differ.
 const OWN_ATTEMPTS: usize = 3;
 
 /// A loaded BPF program that reads processes.

@@ -75,7 +75,8 @@ static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 #define EXITING 4
 // NSFS_MAGIC of statfs(2).
 #define NSFS 0x6e736673
-// Maximum capacity of a searched descriptor table, because signals wait for the search.
+// Maximum capacity of the descriptor tables that this program searches. A longer search
+// would delay signals too much.
 #define MOST_DESCRIPTORS (1 << 15)
 // Minimum capacity of a descriptor table.
 #define FEWEST_DESCRIPTORS 64
@@ -111,7 +112,7 @@ struct record {
     u64 comm[2];         // name: 16 bytes of text
 };
 
-// A descriptor table, and the state of its search by look_at().
+// A descriptor table, and how far look_at() has searched it.
 struct table {
     struct file **files;
     u64 *open;
@@ -125,7 +126,8 @@ static long look_at(u64 number, struct table *table);
 
 // Converts a pointer to a unique number, which is 0 only for a null pointer.
 INLINE u64 number_of(const void *pointer) {
-    // For a pointer, the verifier checks later code once for each possible origin.
+    // If later code used a pointer, the verifier would check that code once for each place
+    // that the pointer can come from. So convert the pointer to a number.
     u64 number = -(u64)pointer;
     // Hides the origin of `number`, so that the compiler can't use `pointer` instead.
     asm volatile("" : "+r"(number));
@@ -152,7 +154,8 @@ INLINE u32 length(u64 bits) {
     return bits * 0x0101010101010101 >> 56;
 }
 
-// Searches the descriptors of a process for namespaces, and returns bits of `more`.
+// Searches the descriptors of a process for namespaces. Returns HOLDS_DESCRIPTOR, CHANGED,
+// both or 0.
 INLINE u32 holds_descriptor(struct task_struct *task, struct signal_struct *signal) {
     struct files_struct *files = 0, *again = 0;
     READ(files, task->files);
@@ -165,10 +168,10 @@ INLINE u32 holds_descriptor(struct task_struct *task, struct signal_struct *sign
     READ(table.open, descriptors->open_fds);
     // Without a descriptor table, `count` is 0, and the subtraction wraps around.
     if (count - FEWEST_DESCRIPTORS > MOST_DESCRIPTORS) return is_set(number_of(files)) * CHANGED;
-    // The /proc reader searches a large shared table once, instead of once per process.
     READ(users, files->count);
     READ(living, signal->live);
-    // A shared table has more users than the process has threads.
+    // If a table has more users than the process has threads, other processes share it. Leave
+    // a large shared table to the /proc reader, because it searches the table only once.
     if (count > FEWEST_DESCRIPTORS && users > living) return HOLDS_DESCRIPTOR;
     u64 last = 0;
     // `count` is a multiple of 64.
@@ -184,7 +187,8 @@ INLINE int is_anothers(struct seq_file *output, struct task_struct *task) {
     struct file *iterator = 0;
     READ(iterator, STRUCT(seq_file, output)->file);
     READ(flags, STRUCT(file, iterator)->f_flags);
-    // O_APPEND selects the even blocks, and O_NONBLOCK selects the odd blocks.
+    // An iterator opened with O_APPEND skips the odd blocks of PIDs. An iterator opened with
+    // O_NONBLOCK skips the even blocks.
     return flags & (pid / BLOCK % 2 ? O_APPEND : O_NONBLOCK);
 }
 
@@ -193,7 +197,8 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     if (!task) return 0;
     task = STRUCT(task_struct, task);
     u64 is_other = task->pid ^ task->tgid;
-    // After execve(2), the iterator may visit only the exiting former leader.
+    // Skip all threads but the leader. Keep an exiting thread: if it was the leader until
+    // another thread called execve(2), the iterator can miss the new leader.
     if (is_other && !(task->flags & EXITING)) return 0;
 
     // The viewer is the task that reads from the iterator.
