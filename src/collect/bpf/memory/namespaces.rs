@@ -175,7 +175,7 @@ impl FoundHolders {
         }));
     }
 
-    /// Adds the holders in a descriptor table once more for each further task that shares the table.
+    /// Adds the holders in a descriptor table once more for each other task that shares it.
     pub fn share_tables(&mut self) {
         let mut in_tables: HashMap<Pid, Vec<FoundHolder>> = HashMap::new();
         let is_task = |it: &FoundHolder| {
