@@ -19,7 +19,7 @@ pub fn find_missing(scan: Scan<'_>, found: &mut ScanFindings) {
         if orphans.is_empty() || orphans == before {
             return;
         }
-        // Read each child again, because it may have a new parent or may have exited.
+        // Remove each child and read it again, because it has perhaps exited or has a new parent.
         found.remove(&orphans.iter().map(|&(child, _)| child).collect());
         let again: BTreeSet<Pid> = orphans.iter().flat_map(|&(one, other)| [one, other]).collect();
         found.merge(walk::read(scan, &Vec::from_iter(again)));

@@ -117,9 +117,11 @@ fn children_with_pipes<'a>(
     ancestry: &[&Process],
     waits: &WaitLimit,
 ) -> Vec<(&'a Process, Pipes)> {
-    // A forked copy of a shell has yet to move its pipes, or copies data between them (zsh).
+    // A newly forked copy of a shell has perhaps not moved its pipes to stdin and stdout yet. In
+    // zsh, such a copy can also pass data from pipe to pipe. So read all descriptors of the copy.
     let is_starting = |it: &Process| {
-        // A shell may have started children of pidns for redirections such as `2> >(cat)`.
+        // For a redirection such as `2> >(cat)`, a shell can fork `cat` and then execute pidns in
+        // its own place, so `cat` is a child of pidns.
         ancestry.first().is_some_and(|own| it.ppid == Some(own.pid))
             // The copied shell may have replaced itself with the parent of the copy.
             || ancestry.iter().any(|shell| {
@@ -186,14 +188,14 @@ fn children_of<'a>(
         }
     }
     for children in children.values_mut() {
-        // Most older children of an init are services.
+        // The older children of an init are mostly services, so keep the youngest children.
         children.sort_unstable_by_key(|it| std::cmp::Reverse((it.start_time, it.pid)));
         children.truncate(MAX_CHILDREN);
     }
     children.into_values().flatten().collect()
 }
 
-/// The children that each ancestor of pidns probably started itself, by the ancestor's PID.
+/// For each ancestor of pidns that can adopt orphans, the children that it probably did not adopt.
 struct Adopted(HashMap<Pid, Vec<Pid>>);
 
 impl Adopted {
@@ -285,7 +287,7 @@ mod tests {
         assert_eq!(connected(&readers), [4, 5]);
         let writers = [(4, pipes(&[3], &[1])), (5, pipes(&[], &[3]))];
         assert_eq!(connected(&writers), [4, 5]);
-        // Processes 6 and 7 use the same ends of pipes 1 and 2 as pidns.
+        // Process 6 reads from pipe 1, as pidns does. Process 7 writes to pipe 2, as pidns does.
         let daemons = [(4, pipes(&[2], &[])), (6, pipes(&[1], &[])), (7, pipes(&[], &[2]))];
         assert_eq!(connected(&daemons), [4]);
         // Process 4 may be a daemon that inherited the write end of pipe 1.

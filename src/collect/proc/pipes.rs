@@ -48,7 +48,7 @@ impl Pipes {
         Self::of_descriptors(procfs, pid, |dir| Ok(paths(descriptors(dir)?)))
     }
 
-    /// Finds the pipes of pidns or a shell that may belong to its pipeline.
+    /// Finds the pipes that can connect pidns or a shell to the other commands of a pipeline.
     pub fn of_shell(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |dir| {
             let is_passed_on = |fd: &u32| {
@@ -57,7 +57,8 @@ impl Pipes {
                     .is_ok_and(|target| target.starts_with(b"pipe:"));
                 let is_written = statat(dir.as_fd(), &link, AtFlags::SYMLINK_NOFOLLOW)
                     .is_ok_and(|it| it.st_mode & 0o200 != 0);
-                // A read end above descriptor 2 may lead to a server, as in `exec 3< <(server)`.
+                // Above descriptor 2, ignore the read ends of pipes, because the writer can be a
+                // server, as in `exec 3< <(server)`.
                 *fd < 3 || is_pipe && is_written && !is_close_on_exec(dir.as_fd(), *fd)
             };
             Ok(paths(descriptors(dir)?.into_iter().filter(is_passed_on)))
@@ -153,14 +154,14 @@ impl Pipes {
     }
 }
 
-/// Returns the first descriptors of a process, as numbers.
+/// Returns the numbers of the lowest [`MAX_DESCRIPTORS`] descriptors of a process.
 fn descriptors(dir: &ProcessDir<'_>) -> SysResult<Vec<u32>> {
     let entries = Dir::new(open_dir(dir.as_fd(), c"fd")?)?.flatten();
     let numbers = entries.filter_map(|entry| parse::entry(entry.file_name().to_bytes()));
     Ok(numbers.take(MAX_DESCRIPTORS).collect())
 }
 
-/// Returns the paths of descriptors in the directory of a process, such as `fd/3`.
+/// Returns the path of each descriptor relative to `/proc/PID`, such as `fd/3`.
 fn paths(descriptors: impl IntoIterator<Item = u32>) -> Vec<CString> {
     let path = |fd| CString::new(format!("fd/{fd}")).ok();
     descriptors.into_iter().filter_map(path).collect()

@@ -65,7 +65,9 @@ impl ReadProcess {
     }
 }
 
-/// Reads processes, in a file order that depends on the previous process.
+/// Reads processes, one after the other.
+///
+/// The previous process decides which file of a process is read first.
 pub struct ProcessReader<'a> {
     scan: Scan<'a>,
     searches_holders: bool,
@@ -92,7 +94,7 @@ impl OpenProcess<'_> {
         still_there(&self.status_file)
     }
 
-    /// Fails with `EAGAIN` to read the process again later, except in the final attempt.
+    /// Fails with `EAGAIN`, so that the process is read again later, except in the final attempt.
     fn retry_later(&self) -> SysResult<()> {
         if self.is_final_attempt { Ok(()) } else { Err(Errno::AGAIN) }
     }
@@ -128,7 +130,8 @@ impl<'a> ProcessReader<'a> {
                 None
             }
         };
-        // An unchanged namespace proves that the cgroup, read by path, belongs to this init.
+        // The cgroup was read by path. If the PID still belongs to the init of the same namespace,
+        // the PID was not reused, so the cgroup is that of this init.
         let fd = self.namespace_of_init(&process, ns_id, &mut dir)?;
         self.scan.registry.keep(fd, InitHistory::Existed).ok()?;
         let mount_namespaces = mount_namespace.map(|inode| (inode, pid)).into_iter().collect();
@@ -163,7 +166,8 @@ impl<'a> ProcessReader<'a> {
         none_open_since: Option<u64>,
         is_final_attempt: bool,
     ) -> SysResult<ReadProcess> {
-        // Most processes of an idle host are kernel threads, and each needs just one file.
+        // The process after a kernel thread is often a kernel thread, too. For a kernel thread,
+        // reading one file is enough.
         if self.last_was_kernel_thread
             && let Some(process) = self.read_kernel_thread(pid)
         {
@@ -185,7 +189,7 @@ impl<'a> ProcessReader<'a> {
         self.read_open(open, none_open_since).map_err(vanished)
     }
 
-    /// Reads a process again, through a procfs without mounts that cover its files.
+    /// Reads a process again, through a procfs in which no mount covers the files of processes.
     pub fn read_uncovered(&self, pid: Pid, none_open_since: Option<u64>) -> Option<ReadProcess> {
         let scan = Scan { procfs: self.scan.procfs.uncovered()?, ..self.scan };
         Self::new(scan).read(pid, none_open_since, true).ok()
@@ -273,7 +277,8 @@ impl<'a> ProcessReader<'a> {
         &mut self,
         open: &mut OpenProcess<'_>,
     ) -> SysResult<(Status, SysResult<Option<NamespaceId>>)> {
-        // Reading the link first saves a second read of the status in a nested namespace.
+        // For a process in a nested namespace, reading the namespace link first avoids reading the
+        // status file twice.
         let early =
             (self.last_was_nested || !self.scan.procfs.own).then(|| open.dir.pid_namespace());
         read_record(&open.status_file, &mut self.buffer)?;
@@ -286,7 +291,8 @@ impl<'a> ProcessReader<'a> {
         if let Some(link) = early {
             return Ok((status, link));
         }
-        // A status read after the link proves that both belong to the same process.
+        // Read the link, and then read the status again. If the process still exists after the link
+        // was read, both belong to this process.
         let link = open.dir.pid_namespace();
         read_record(&open.status_file, &mut self.buffer)?;
         Ok((parse::status(&self.buffer), link))
@@ -320,7 +326,8 @@ impl<'a> ProcessReader<'a> {
         }
         Ok(match link {
             Ok(namespace) => (status, namespace, None),
-            // The process still exists, so the kernel refuses to show its link.
+            // The process still exists, so the error means that the kernel denies access to the
+            // link.
             Err(errno) => {
                 open.note(DiagnosticCode::NamespaceUnreadable, errno);
                 (status, None, Some(parse::leaders(&self.buffer)))

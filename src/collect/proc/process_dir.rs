@@ -38,7 +38,9 @@ impl<'a> ProcessDir<'a> {
         Self { opened: None, namespaces: None, procfs, path, base, _reading: Reading::of(pid) }
     }
 
-    /// Opens the directory `/proc/PID`, which never leads to a new process with the same PID.
+    /// Opens the directory `/proc/PID`.
+    ///
+    /// It stays bound to this process, even if a new process gets the same PID later.
     pub fn open(procfs: BorrowedFd<'a>, pid: Pid) -> Result<Self> {
         let mut dir = Self::by_path(procfs, pid);
         let (base, name) = dir.file(c"");

@@ -138,7 +138,8 @@ impl Procfs {
         }
         let Ok(stat) = fs::fstat(&self.dir) else { return };
         let mut table = Vec::new();
-        // The mount options are in `self/mountinfo` of any procfs that shows pidns.
+        // `self/mountinfo` contains the mount options of this procfs. That file can be read in any
+        // procfs in which the pidns process is visible.
         let mut read_table = |dir: BorrowedFd<'_>| {
             let file = open(dir, c"self/mountinfo").ok()?;
             read_to_end(&file, &mut table, MAX_MOUNTINFO).ok()
@@ -161,7 +162,7 @@ impl Procfs {
     }
 }
 
-/// Opens the root directory of a procfs, or returns `None` if `path` is another directory.
+/// Opens `path` if it is the root directory of a procfs, or else returns `None`.
 fn open_root(path: &Path) -> SysResult<Option<OwnedFd>> {
     let open = |path: &Path| {
         let dir = fs::openat(CWD, path, READ | OFlags::DIRECTORY, Mode::empty())?;

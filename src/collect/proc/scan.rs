@@ -53,7 +53,9 @@ impl ScanWaits {
 pub struct Target {
     /// PID of the process, as the procfs shows it.
     pub pid: Pid,
-    /// Start time of the process, if BPF found that it has no namespace open.
+    /// Start time of the process if BPF found that it has no namespace open, or else `None`.
+    ///
+    /// If the PID has a different start time now, it was reused, and the finding no longer applies.
     pub none_open_since: Option<u64>,
     /// Data from BPF about a living init that keeps only its own namespace alive.
     pub init: Option<Box<SeenInit>>,

@@ -35,7 +35,7 @@ struct ScanMark {
     device: u64,
 }
 
-/// Returns the scan mark of this pidns process, and creates it at the first call.
+/// Returns the scan mark of this pidns process. The first call creates it.
 fn own() -> Option<&'static ScanMark> {
     static MARK: OnceLock<Option<ScanMark>> = OnceLock::new();
     let make = || {

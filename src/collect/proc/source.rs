@@ -334,7 +334,8 @@ impl FollowUp for ProcSource {
 
     /// Returns `true` if the namespace has ever had an init, or `None` if unknown.
     fn had_init(&self, namespace: &NamespaceFd) -> Option<bool> {
-        // The new thread reads its own link, so it needs a procfs in which pidns is visible.
+        // The temporary thread below reads `thread-self/ns/pid_for_children`, so it needs a procfs
+        // in which pidns is visible.
         let procfs = self.own.as_ref().unwrap_or(&self.procfs);
         procfs.viewer?;
         let enter_and_read = || {

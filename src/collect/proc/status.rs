@@ -88,7 +88,9 @@ pub fn described(pid: Pid, status: Status, namespace: Option<NamespaceId>) -> Pr
     }
 }
 
-/// Returns the inode of the namespace that a link of a process shows, if readable.
+/// Returns the inode of the namespace that a link in `/proc/PID/ns` points to, if readable.
+///
+/// `link`: path of the link relative to `/proc/PID`, such as `ns/mnt`.
 pub fn namespace_of(
     procfs: &Procfs,
     process: &Process,

@@ -12,10 +12,12 @@ use crate::collect::kernel::sys::read_link;
 use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::model::{Pid, Process};
 
-/// Adds the pipes that processes in `others` with unreadable descriptors may have open.
+/// Adds possible pipes to the processes whose descriptors pidns cannot read.
 ///
-/// `ancestry` contains pidns and its ancestors, `chain` their pipes, and `others` their other
-/// children.
+/// - `ancestry`: pidns and its ancestors.
+/// - `chain`: the pipes of each process in `ancestry`.
+/// - `others`: the other children of the processes in `ancestry`, each with its pipes. If the
+///   descriptors of such a child are unreadable, the pipes that it can have open are added.
 pub fn add_possible_pipes(
     procfs: &Procfs,
     ancestry: &[&Process],
@@ -58,7 +60,7 @@ struct Ancestor<'a> {
     pipes: Pipes,
 }
 
-/// The part of pidns's pipeline that pidns can see.
+/// The shell pipeline in which pidns runs, as far as pidns can see its processes and pipes.
 struct Pipeline<'a> {
     /// pidns and its ancestors.
     chain: Vec<Ancestor<'a>>,
@@ -88,7 +90,8 @@ impl<'a> Pipeline<'a> {
                 // A CI agent can use any descriptor to read the output of a step.
                 other_ends.extend(&Pipes::of_all(procfs, process.pid));
             }
-            // The child may have inherited the pipes of an unreadable process.
+            // If this process is unreadable, its child (the last process in `chain`) has perhaps
+            // inherited its pipes, so use the pipes of the child.
             let below = chain.last().filter(|_| !is_readable);
             let pipes = below.map_or(pipes, |below| &below.pipes).clone();
             chain.push(Ancestor { process, is_shell, is_readable, pipes });
@@ -108,7 +111,8 @@ impl<'a> Pipeline<'a> {
         };
         let child = level.checked_sub(1).and_then(|it| self.chain.get(it));
         let above = self.chain.get(level + 1);
-        // After `exec`, the children of the former shell are older than those of the program.
+        // If a shell starts children and then replaces itself with a program (`exec`), these
+        // children are older than those that the program starts.
         let is_first = child.is_none_or(|it| self.is_before(it.process, process) != Some(true));
         let may_have_been_shell = child.is_none() || above.is_some_and(|it| it.is_shell);
         // The parent may have created a pipe for itself, as in `exec > >(sudo tee log)`.
@@ -116,7 +120,8 @@ impl<'a> Pipeline<'a> {
             let inherited = above.filter(|it| it.is_readable).map(|it| &it.pipes);
             possible.add_other_ends(&parent.pipes, inherited, None);
         }
-        // A shell does not keep the pipe between two commands of a pipeline.
+        // After a shell has connected two commands by a pipe, the shell closes the pipe. So the
+        // pipes that the shell has open do not connect its children.
         if parent.is_shell {
             let inherited = Some(&parent.pipes).filter(|_| parent.is_readable);
             let is_sibling = |it: &&Process| it.ppid == process.ppid && it.pid != process.pid;

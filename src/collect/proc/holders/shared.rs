@@ -14,10 +14,12 @@ use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::status::start_time_now;
 use crate::model::{Holder, Pid};
 
-/// Capacity up to which searching a table is as fast as comparing it (`kcmp(2)`).
+/// Maximum capacity of a small descriptor table.
+///
+/// Searching a small table is as fast as comparing it with other tables (`kcmp(2)`).
 const SMALL: u32 = 64;
 
-/// Maximum number of holders to add for processes that share a searched descriptor table.
+/// Maximum number of holders to add for processes that share an already searched descriptor table.
 const MAX_ADDED: usize = 100_000;
 
 /// The large descriptor tables that a scan has searched.
@@ -43,7 +45,7 @@ pub struct SearchedTable {
     pub namespaces: Vec<(u64, u32)>,
 }
 
-/// A process whose descriptor table was already searched for another process.
+/// A process that shares its descriptor table with a process that was already searched.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sharer {
     pub pid: Pid,
@@ -126,7 +128,7 @@ impl Tables {
             if compare_descriptor_tables(known, known).is_ok() {
                 return None;
             }
-            // `kcmp(2)` needs a living thread for each table.
+            // The thread has exited, so `kcmp(2)` can no longer compare its table. Drop the table.
             self.order.retain(|&it| it != index);
         }
     }

@@ -109,7 +109,7 @@ impl MountSearch<'_> {
         let Ok(own) = open_namespace(self.procfs.fd(), c"self/ns/mnt") else { return false };
         // Without CAP_SYS_ADMIN, the kernel's list is incomplete.
         let mut all = viewer::may_administer();
-        // If this fails, pidns later searches the mount namespace through its threads.
+        // If this fails, pidns later searches this mount namespace through the threads in it.
         all &= self.search_open(&own).is_ok();
         let mut unseen_time = Duration::ZERO;
         for backward in [false, true] {
@@ -232,11 +232,13 @@ impl MountSearch<'_> {
         self.found.log.note_of(DiagnosticCode::MountsUnsearched, errno, pids);
     }
 
-    /// Lists the mounts of an open mount namespace, or else enters it and reads `mountinfo`.
+    /// Searches an open mount namespace.
+    ///
+    /// If the kernel cannot list its mounts, pidns enters the namespace and reads `mountinfo`.
     fn search_open(&mut self, namespace: &NamespaceFd) -> Result<()> {
         let listed = MountTable::list(namespace, self.waits);
         let (table, mounts) = match listed {
-            // `EBUSY` means that the time limit for the mount lock is over.
+            // `EBUSY` means that waiting for the mount lock has used up the time limit.
             Err(errno) if errno != Errno::BUSY => MountTable::read_inside(namespace, self.waits)?,
             listed => listed?,
         };
@@ -260,7 +262,9 @@ impl MountSearch<'_> {
         Ok(())
     }
 
-    /// Searches a mount namespace through its threads, or returns `false` if all have left.
+    /// Searches a mount namespace through the threads in it.
+    ///
+    /// Returns `false` if no thread is in the namespace any more.
     fn search_by_readers(&mut self, inode: u64) -> bool {
         if self.waits.is_reached() {
             return true;
@@ -346,7 +350,8 @@ impl MountSearch<'_> {
                 },
             }
         }
-        // If a mount is gone, its inode number may already belong to another namespace.
+        // Drop the mounts that are gone by now. Another namespace can already have the inode number
+        // of the namespace that was mounted there.
         table.retain_current(&mut mounts);
         for mount in mounts.extract_if(.., |mount| mount.kind == MountedKind::Mount) {
             self.unopened.extend(failed.remove(&mount.inode).map(|errno| (mount.inode, errno)));
@@ -407,7 +412,9 @@ fn cpu_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
-/// Opens the namespace of a descriptor, or fails with `ENOENT` for any other file.
+/// Opens the namespace that descriptor `fd` of a process refers to.
+///
+/// Fails with `ENOENT` if `fd` refers to a file that is not a namespace.
 pub fn open_descriptor(procfs: &Procfs, pid: Pid, fd: u32) -> Result<NamespaceFd> {
     let process = ProcessDir::open(procfs.fd(), pid)?;
     let table = open_base(process.as_fd(), c"fd")?;
