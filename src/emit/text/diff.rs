@@ -60,7 +60,8 @@ impl DiffTree<'_, '_> {
         self.lines.push(TreeLine { place, has_children, mark, line });
     }
 
-    /// Adds the lines for changed processes, before the lines of `more` child namespaces.
+    /// Adds the lines for changed processes. `more` is the number of child namespaces whose lines
+    /// follow.
     fn rows(&mut self, node: Option<OverlayNode>, level: usize, more: usize) {
         let rows = self.overlay.rows(node);
         for (index, row) in rows.iter().enumerate() {

@@ -72,7 +72,8 @@ impl<'a> RunTree<'a> {
         self.lines.push(TreeLine { place, has_children, mark: None, line });
     }
 
-    /// Adds the lines of sibling processes and their descendants, before `more` later siblings.
+    /// Adds the lines of sibling processes and their descendants. `more` is the number of other
+    /// lines that follow at the same level.
     fn processes(&mut self, roots: &[&'a Process], more: usize) {
         // Recursion over deeply nested processes could overflow the stack.
         let mut todo = self.rows(roots, 0, more);

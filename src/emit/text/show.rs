@@ -138,7 +138,8 @@ impl<'a> Hierarchy<'a, '_> {
         if full.is_empty() { Ok(()) } else { self.draw(Place::ROOT, false) }
     }
 
-    /// Draws the members of a namespace, before `more` later lines at the same level.
+    /// Draws the members of a namespace. `more` is the number of lines that follow at the same
+    /// level.
     fn members(
         &mut self,
         rows: Vec<TreeRow<'a>>,
@@ -155,14 +156,15 @@ impl<'a> Hierarchy<'a, '_> {
             };
             let mut has_children = row.has_children;
             if place.level >= deepest && row.level > 0 {
-                // All rows at or below the maximum level are drawn as siblings.
+                // Rows at the maximum depth or deeper are all drawn as siblings.
                 let is_followed = rows.peek().is_some_and(|next| level + next.level >= deepest);
                 place.branch = Branch::before(usize::from(is_followed));
                 has_children = false;
             }
             if place.level > deepest {
                 place.level = deepest;
-                // `Below(None)` makes the line name the parent process.
+                // The indentation no longer shows the parent process. With `Below(None)`, the line
+                // includes the parent's name.
                 row.drawn = Drawn::Below(None);
             }
             self.describe.tree_row(&row, of_each, &mut self.line);

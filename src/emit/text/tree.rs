@@ -41,7 +41,7 @@ pub enum Branch {
 }
 
 impl Branch {
-    /// Returns the branch of a line that has this number of later siblings.
+    /// Returns the branch in front of a line. `siblings` is the number of siblings that follow.
     pub fn before(siblings: usize) -> Self {
         if siblings == 0 { Self::Last } else { Self::Inner }
     }
@@ -115,7 +115,7 @@ pub struct TreeDrawer<'o> {
 impl<'o> TreeDrawer<'o> {
     /// Prepares to draw a tree with `depth` levels.
     pub fn new(style: Style, depth: usize, out: &'o mut dyn Write) -> Self {
-        // A deep tree has less indentation per level, because text needs half of the width.
+        // In a deep tree, indent each level less, so that half of the line width is left for text.
         let half = style.width.unwrap_or(NOMINAL_WIDTH) / 2;
         Self {
             out,

@@ -89,7 +89,7 @@ fn namespace(
     children.into_iter().try_for_each(|child| namespace(overlay, child, false, log))
 }
 
-/// Writes the changed processes of a namespace, which the phrase `location` names.
+/// Writes the changed processes of a namespace. `location` is a phrase that names the namespace.
 fn rows(
     overlay: &Overlay<'_>,
     node: Option<OverlayNode>,
