@@ -131,7 +131,8 @@ pub fn of_cgroups(
 ) -> Option<Container> {
     innermost(cgroups, container)
         .or_else(|| innermost(cgroups, containerd).filter(|_| parent == Some(SHIM)))
-        // The unit may be wrong after termination, when all version 1 paths are `/`.
+        // After a process terminates, all its version 1 paths are `/`. A container in such a path
+        // is no longer visible, and the unit in the version 2 path can be the wrong one.
         .or_else(|| innermost(cgroups, unit).filter(|_| !has_terminated()))
         .map(CgroupMatch::into_container)
 }
@@ -185,7 +186,8 @@ fn hierarchies(cgroups: &[u8]) -> impl Iterator<Item = Hierarchy<'_>> {
         // The path can contain colons.
         let path = line.splitn(3, |&byte| byte == b':').nth(2)?;
         let is_unified = line.starts_with(b"0::");
-        // The kernel marks a zombie's removed version 2 cgroup (`cgroup-v2.rst`, "Processes").
+        // If a zombie's version 2 cgroup was removed, the kernel appends " (deleted)" to its path
+        // (`cgroup-v2.rst`, "Processes").
         let removed = path.strip_suffix(b" (deleted)").filter(|_| is_unified);
         Some(Hierarchy { path: removed.unwrap_or(path), is_unified })
     })
@@ -226,7 +228,8 @@ fn innermost<'a>(
     let paths = hierarchies(cgroups).map(|hierarchy| hierarchy.path);
     // Skip repeated paths, because most hierarchies have the same path.
     let paths = paths.filter(|&path| std::mem::replace(&mut last, path) != path);
-    // A shallower match may be an outer container, because version 1 hierarchies can differ.
+    // In cgroup version 1, a runtime can create a container's cgroup in only some hierarchies.
+    // Other hierarchies can name an outer container, so take the deepest match.
     paths.filter_map(name).reduce(|best, next| if next.depth > best.depth { next } else { best })
 }
 
@@ -274,7 +277,8 @@ impl PathFormat {
                 if let Some(scope) = name.strip_suffix(b".scope") {
                     return after(scope);
                 }
-                // A runtime that parses systemd's syntax itself writes `SLICE:PREFIX:ID`.
+                // A runtime that does not use systemd can receive a path in systemd's syntax. It
+                // then creates a cgroup with the literal name `SLICE:PREFIX:ID`.
                 let mut parts = name.splitn(3, |&byte| byte == b':').skip(1);
                 match (parts.next(), parts.next()) {
                     (Some(middle), Some(id)) if middle == prefix => Some(id),

@@ -20,7 +20,8 @@ pub struct Container {
     pub runtime: String,
     /// ID of the container, which is its name in runtimes such as lxc.
     pub id: String,
-    /// Name of the container from a file of the runtime, or null if absent or unreadable.
+    /// Name of the container, read from a file of the runtime. Null if the container has no name,
+    /// or if the file is missing or unreadable.
     pub name: Option<String>,
     /// The Kubernetes pod that contains the container, or null.
     pub pod: Option<Pod>,

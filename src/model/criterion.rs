@@ -11,7 +11,7 @@ pub struct Criterion {
     /// user, env, container, state or descendants-of. In a report of `pidns run`, descendants-of
     /// selects the descendants of pidns itself. Later versions may add options.
     pub by: FilterOption,
-    /// The values of the option as text, with IDs for namespaces.
+    /// The values of the option as text. A namespace is given by its ID.
     pub values: Vec<String>,
 }
 
@@ -38,7 +38,7 @@ pub enum FilterOption {
     Container,
     /// `--state`.
     State,
-    /// The descendants of `pidns run`, which its command left behind.
+    /// Descendants of `pidns run` that its command left behind.
     DescendantsOf,
     /// An option from a later version of pidns.
     Other(String),

@@ -2,7 +2,8 @@
 
 use super::{Pid, keywords};
 
-/// A problem encountered during a scan, usually once for each code and errno.
+/// A problem encountered during a scan. Problems with the same code and errno are usually combined
+/// into one diagnostic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// Name of the [`DiagnosticCode`], or a code from a later version of pidns.
@@ -163,7 +164,8 @@ diagnostic_codes! {
         message: "cannot open {}, so parent and owner are unknown",
         advice: Advice::None,
     }
-    /// The kernel refused to report a parent within pidns's own PID namespace.
+    /// The kernel refused to report the parent of a namespace, although the parent is pidns's own
+    /// PID namespace or a descendant of it.
     ParentUnreadable {
         name: "parent-unreadable",
         severity: Severity::Warning,
@@ -173,7 +175,8 @@ diagnostic_codes! {
         message: "cannot get the parents of {}",
         advice: Advice::None,
     }
-    /// The kernel refused to report an owner within pidns's own user namespace.
+    /// The kernel refused to report the user namespace that owns a PID namespace, although this
+    /// user namespace is pidns's own or a descendant of it.
     OwnerUnreadable {
         name: "owner-unreadable",
         severity: Severity::Warning,
@@ -275,7 +278,7 @@ diagnostic_codes! {
             "to see all of them, run pidns as root on the host with Linux 6.12 or later",
         ),
     }
-    /// Mounts were not searched, because mounts or mount namespaces changed all the time.
+    /// Mounts were not searched, because the mounts or mount namespaces kept changing.
     MountsBusy {
         name: "mounts-busy",
         severity: Severity::Warning,

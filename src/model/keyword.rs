@@ -53,7 +53,8 @@ macro_rules! keywords {
             }
 
             fn meaning(self) -> &'static str {
-                // Each line of a doc comment begins with a space, which must stay between lines.
+                // Each line of a doc comment begins with a space. The spaces separate the joined
+                // lines, so trim only the space before the first line.
                 match self {
                     $(Self::$value => concat!($($meaning),+).trim_ascii_start(),)+
                 }

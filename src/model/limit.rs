@@ -8,7 +8,7 @@ use super::{Container, Keyword, NamespaceId, Pid};
 /// The properties that all limits of one kind have in common.
 struct LimitEntry {
     name: &'static str,
-    /// Name of the error of system calls at this limit, such as `EAGAIN`.
+    /// Name of the error that system calls return when this limit is reached, such as `EAGAIN`.
     error: &'static str,
     meaning: &'static str,
 }
@@ -58,7 +58,7 @@ limits! {
 }
 
 impl LimitKind {
-    /// Returns the name of the error of system calls at this limit, such as `EAGAIN`.
+    /// Returns the name of the error that system calls return when this limit is reached.
     #[must_use]
     pub fn error(self) -> &'static str {
         self.entry().error
@@ -102,7 +102,7 @@ pub struct Limit {
     pub used: Option<u64>,
     /// The configured maximum, or `None` if unlimited or unknown.
     pub max: Option<u64>,
-    /// The number still available, for [`LimitKind::PidMax`] sometimes less than `max - used`.
+    /// The number still available. For [`LimitKind::PidMax`], it can be less than `max - used`.
     pub free: Option<u64>,
     /// `true` if the next fork or new namespace would be refused, or `None` if unknown.
     pub full: Option<bool>,
@@ -140,7 +140,7 @@ impl Limit {
         }
     }
 
-    /// Sets the numbers of a limit that is full when `used` equals `max`.
+    /// Sets `used` and `max` of a limit that is full when `used` reaches `max`.
     #[must_use]
     pub fn with_numbers(self, used: Option<u64>, max: Option<u64>) -> Self {
         let free = match (used, max) {
@@ -162,7 +162,7 @@ impl Limit {
     pub fn main_consumer(&self) -> Option<&Consumer> {
         let used = self.used?;
         let is_main =
-            // A consumer with one of several tasks is not worth naming.
+            // A consumer with a single task is worth naming only if there is no other task.
             |it: &&Consumer| it.tasks.saturating_mul(5) >= used && (it.tasks > 1 || used <= 1);
         self.largest.as_ref().filter(is_main)
     }

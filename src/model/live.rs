@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::{BindMount, Pid};
 
-/// Facts about live processes and mounts for advice, empty for a saved document.
+/// Facts about live processes and mounts that are used to give advice. Empty for a saved document.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LiveFacts {
     /// The frozen processes, each with its frozen cgroups.
@@ -24,7 +24,8 @@ pub struct LiveFacts {
     pub restarted: BTreeSet<Pid>,
     /// TID of a thread in uninterruptible sleep, for each process that has one.
     pub stuck_threads: BTreeMap<Pid, Pid>,
-    /// Processes that nsenter(1) can enter, with `true` for `--preserve-credentials`.
+    /// Processes whose namespaces nsenter(1) can enter. The value is `true` if nsenter needs the
+    /// option `--preserve-credentials`.
     pub enterable: BTreeMap<Pid, bool>,
     /// Hard limit `RLIMIT_NPROC` of each process, or `u64::MAX` for no limit.
     pub hard_nproc: BTreeMap<Pid, u64>,
@@ -42,7 +43,8 @@ pub struct LiveFacts {
     pub own_mount_namespace: Option<u64>,
     /// Mount namespaces that a suggested command must enter, by inode.
     pub mount_namespaces: BTreeMap<u64, MountNamespace>,
-    /// Bind mounts covered by another mount, with `true` if that is certain.
+    /// Bind mounts that another mount covers. The value is `true` if this is certain, or `false` if
+    /// it is only probable.
     pub covered: BTreeMap<BindMount, bool>,
 }
 

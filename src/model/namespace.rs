@@ -177,7 +177,7 @@ pub struct BindMount {
     pub mount_namespace: u64,
 }
 
-/// Type of an open file, except nsfs files, that keeps a namespace alive.
+/// Type of an open file, other than an nsfs file, that keeps a namespace alive.
 ///
 /// [`SearchScope::Kernel`](super::SearchScope::Kernel) finds these files for namespaces without a
 /// living init.
@@ -190,9 +190,11 @@ pub enum HoldingFile {
     Socket,
     /// A UNIX socket on which a process in the namespace called `listen(2)`.
     Listener,
-    /// A UNIX socket with a descriptor in an unreceived message (`SCM_RIGHTS`, `unix(7)`).
+    /// A UNIX socket with an unreceived message. A descriptor in the message keeps the namespace
+    /// alive (`SCM_RIGHTS`, `unix(7)`).
     InFlight,
-    /// A UNIX socket with a member's credentials in an unreceived message (`SCM_CREDENTIALS`).
+    /// A UNIX socket with an unreceived message. The message contains the credentials of a process
+    /// that is or was in the namespace (`SCM_CREDENTIALS`, `unix(7)`).
     Message,
     /// A file or directory in the namespace's procfs, or in a former member's `/proc/PID`.
     Procfs,

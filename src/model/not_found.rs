@@ -57,7 +57,7 @@ const NAMED: usize = 5;
 const MOST_PIDS: u64 = 1 << 22;
 
 impl NotFound {
-    /// Returns the inode as a PID if it is too small for a namespace.
+    /// Returns the number as a PID, if it is too small for an inode. The user probably meant a PID.
     #[must_use]
     pub fn probably_meant(&self) -> Option<Pid> {
         let Self::Namespace(id) = self else { return None };

@@ -11,7 +11,7 @@ use super::{Pid, ProcessStart};
 pub struct Observer {
     /// PID of pidns in the namespace of the procfs that was read.
     pub pid: Pid,
-    /// Start time of pidns, in the form of a process's `start_time`, or null if unknown.
+    /// Start time of pidns, in the same unit as `start_time` of a process, or null if unknown.
     pub start_time: Option<u64>,
     /// PID of the outer shell of the CI step, or null without a CI step. A CI agent such as Jenkins
     /// starts the outer shell with `-c`. The outer shell starts an inner shell for the script that

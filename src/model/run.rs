@@ -44,7 +44,8 @@ pub struct Killed {
     /// kills the other members of its PID namespace, even members that entered through nsenter or
     /// docker exec.
     pub sigkill: BTreeSet<Pid>,
-    /// Processes in `sigkill` that do not descend from the command, killed along with an init.
+    /// Processes in `sigkill` that are not descendants of the command. The kernel killed each of
+    /// them because the init of a PID namespace was killed.
     #[serde(skip)]
     pub outsiders: BTreeSet<Pid>,
     /// Processes that pidns is not permitted to signal, such as processes of a set-user-ID program.
