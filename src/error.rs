@@ -74,14 +74,14 @@ pub enum Error {
         /// The underlying I/O error.
         source: io::Error,
     },
-    /// A cgroup for a command could not be created.
+    /// A cgroup for the command could not be created.
     Cgroup {
         /// The cgroup of pidns.
         parent: PathBuf,
         /// The underlying I/O error.
         source: io::Error,
     },
-    /// No cgroup for a command could be created, because cgroup version 2 is not visible.
+    /// A cgroup for the command could not be created, because cgroup version 2 is not visible.
     NoCgroup,
     /// A command could not be executed.
     Exec {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// Success, including results that may be incomplete if `--strict` was not given.
     Success,
-    /// A negative result, such as a missing process, a difference or a denied problem.
+    /// A negative result, such as a missing process, a difference, or a problem that a rule denies.
     No,
     /// Invalid arguments, unusable input, an unusable /proc, or a failed write.
     Trouble,
@@ -15,7 +15,7 @@ pub enum Exit {
     Incomplete,
     /// The exit status of the command of `pidns run`, as a shell reports it in `$?`.
     Command(u8),
-    /// Success of the command of `pidns run`, with leftovers that `--deny` forbids.
+    /// The command of `pidns run` succeeded, but left something behind that `--deny` forbids.
     LeftDenied,
     /// A failure of `pidns run` itself, with the exit status that env(1) uses.
     RunTrouble,

@@ -22,7 +22,8 @@ pub struct PidGraph {
     snapshot: Snapshot,
     /// Edges lead from namespaces to child namespaces and members, and from processes to children.
     graph: DiGraph<Node, ()>,
-    /// Tracers and ancestors of remaining processes that a filter removed, by PID.
+    /// Maps PIDs to processes that a filter removed, but that the output can still name. For
+    /// example, such a process can be the tracer of a remaining process.
     left_out: BTreeMap<Pid, Process>,
     /// Facts about the live host, which are empty for a saved document.
     live: LiveFacts,
@@ -121,7 +122,8 @@ impl PidGraph {
         self.snapshot.limits.as_ref()?.get(index)
     }
 
-    /// Adds tracers and ancestors of the remaining processes that a filter removed.
+    /// Adds processes that a filter removed, but that the output can still name, such as the tracer
+    /// of a remaining process.
     pub fn add_left_out(&mut self, processes: impl IntoIterator<Item = Process>) {
         self.left_out.extend(processes.into_iter().map(|process| (process.pid, process)));
     }
