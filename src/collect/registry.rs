@@ -30,7 +30,8 @@ pub fn descriptors_for_reading() -> u64 {
 /// Indicates whether a namespace has ever had an init.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InitHistory {
-    /// Unknown for a namespace that was found through a descriptor or a mount.
+    /// It is not known whether the namespace has had an init, because the scan found the namespace
+    /// through a descriptor or a mount.
     #[default]
     Unknown,
     /// The namespace had no init yet when the scan found it.
@@ -65,7 +66,7 @@ impl Default for NamespaceRegistry {
         let first_for_reading = limit - descriptors_for_reading().min(limit);
         let registered = Arc::<Mutex<HashMap<u64, Registered>>>::default();
         let weak = Arc::downgrade(&registered);
-        // If pidns gives up a blocked thread, close the descriptors that keep namespaces alive.
+        // If pidns abandons a blocked thread, close the descriptors that keep namespaces alive.
         blocked::when_abandoned(move || {
             if let Some(registered) = weak.upgrade()
                 && let Ok(mut registered) = registered.try_lock()
@@ -85,8 +86,8 @@ impl NamespaceRegistry {
     ///
     /// # Errors
     /// Fails with `ESRCH` if the link now shows another namespace. Fails with `EMFILE` if no
-    /// descriptor is free. Other errors come from `open`. The namespace is recorded as found,
-    /// unless the error says that the namespace is gone.
+    /// descriptor is free. Other errors come from `open`. Even if `open` fails, the registry
+    /// records that the namespace was found, unless the error says that the namespace is gone.
     pub fn pin(
         &self,
         inode: u64,
@@ -134,7 +135,8 @@ impl NamespaceRegistry {
         drop(fd);
         let parent_inode = parent.as_ref().map(NamespaceFd::inode).map_err(|&errno| errno);
         if let Ok(parent) = parent {
-            // The ancestors of a registered parent are already recorded, or `climb` adds them.
+            // If the parent is registered, skip its ancestors, because they are registered already
+            // or `climb` adds them later.
             if self.lock().contains_key(&parent.inode()) {
                 self.meet(parent.inode(), InitHistory::Existed);
             } else {
@@ -153,7 +155,8 @@ impl NamespaceRegistry {
         self.lock().get(&inode).is_some_and(|registered| registered.fd.is_some())
     }
 
-    /// Returns `true` if the namespace is pinned (kept open) with this ID and has had an init.
+    /// Returns `true` if the namespace with this inode is pinned (kept open), has the 64-bit ID
+    /// `ns_id`, and has had an init.
     pub fn is_pinned_as(&self, inode: u64, ns_id: u64) -> bool {
         self.lock().get(&inode).is_some_and(|known| {
             known.init_history == InitHistory::Existed
@@ -166,7 +169,7 @@ impl NamespaceRegistry {
         self.lock().get(&inode)?.fd.as_ref().map(NamespaceFd::ns_id)
     }
 
-    /// Records a namespace as found, but does not open it.
+    /// Records that a namespace was found, but does not open it.
     pub fn meet(&self, inode: u64, init: InitHistory) {
         let mut guard = self.lock();
         let registered = guard.entry(inode).or_default();
@@ -203,7 +206,8 @@ pub fn climb(registered: &mut HashMap<u64, Registered>) -> HashMap<u64, Result<u
         let parent = fd.parent();
         parents.insert(inode, parent.as_ref().map(NamespaceFd::inode).map_err(|&errno| errno));
         let Ok(parent) = parent else { continue };
-        // A process of the parent created the namespace, so the parent has had an init.
+        // A process in the parent namespace created this namespace, so the parent namespace must
+        // have had an init.
         match registered.entry(parent.inode()) {
             Entry::Occupied(mut known) => {
                 let known = known.get_mut();

@@ -34,7 +34,7 @@ where
 {
     retry(MAX_BLOCKED, blocked::still_blocked(), || match blocked::attempt(start()?) {
         Some(result) => Ok(result),
-        // Without a new thread, read in this thread and risk that a process blocks it.
+        // If pidns cannot use a new thread, run the function here, although a process can block it.
         None => Ok(Ok(start()?())),
     })
 }
@@ -71,7 +71,11 @@ mod tests {
         Pid::new(raw).unwrap()
     }
 
-    /// Calls `retry` with `before` blocked threads until attempt number `success` succeeds.
+    /// Calls `retry` with a maximum of three blocked threads. Returns the result, and the number of
+    /// attempts.
+    ///
+    /// `before`: number of threads that are blocked before the call. `success`: number of the first
+    /// attempt that is not blocked.
     fn retry_up_to_three(before: u32, success: u32) -> (Result<(), String>, u32) {
         let attempts = Cell::new(0);
         let blockers = (1..=before).map(|it| [pid(it)].into()).collect();

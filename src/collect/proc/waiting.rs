@@ -58,7 +58,7 @@ const KILLABLE: [&[u8]; 16] = [
 /// Maximum number of different cgroup files to read for one process.
 const MAX_CGROUPS: usize = 64;
 
-/// Maximum number of cgroups to read from a cgroup to the root cgroup.
+/// Maximum number of cgroups to read on the way up from a cgroup to the root cgroup.
 const MAX_LEVELS: usize = 64;
 
 /// Returns the tracer of a process, if this procfs shows it.
@@ -90,7 +90,7 @@ pub fn stopped_by(procfs: &Procfs, process: &Process) -> Option<StoppedBy> {
     })
 }
 
-/// Kinds of uninterruptible sleep of a whole process.
+/// Effect of SIGKILL on a process whose living threads are all in uninterruptible sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sleep {
     /// SIGKILL wakes at least one thread (`TASK_KILLABLE`).
@@ -174,7 +174,8 @@ fn sleeps_killably(task: BorrowedFd<'_>) -> bool {
 pub struct Freezer {
     /// The cgroup hierarchies.
     mounts: Vec<CgroupMount>,
-    /// Frozen cgroups for the contents of each `/proc/PID/cgroup` file, including frozen ancestors.
+    /// Maps the contents of a `/proc/PID/task/TID/cgroup` file to the thread's frozen cgroups,
+    /// including frozen ancestors.
     known: Mutex<HashMap<Vec<u8>, Vec<FrozenCgroup>>>,
 }
 
@@ -244,7 +245,7 @@ impl Freezer {
     }
 }
 
-/// Returns the frozen cgroups among the cgroup at `path` and its closest ancestors.
+/// Returns the frozen cgroups on the way up from the cgroup at `path` to the root cgroup.
 fn frozen_above(mount: &CgroupMount, path: &[u8]) -> Vec<FrozenCgroup> {
     let (point, path) = (OsStr::from_bytes(&mount.point), OsStr::from_bytes(path));
     // The root cgroup has neither of these files, because it can't be frozen.

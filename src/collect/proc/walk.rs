@@ -28,7 +28,8 @@ const WAITING_BATCHES: usize = 4;
 /// Delay before helper threads start, long enough to scan an idle host without them.
 const HELPERS_AFTER: Duration = Duration::from_millis(1);
 
-/// Size of the descriptor table before helper threads start (see [`grow_descriptor_table`]).
+/// Size to which pidns enlarges its descriptor table before it starts helper threads (see
+/// [`grow_descriptor_table`]).
 const DESCRIPTORS: u64 = 4096;
 
 /// Maximum number of file descriptors that one thread has open at a time.
@@ -124,7 +125,8 @@ pub fn read_while_listing<T: Send>(
     thread::scope(|scope| {
         let mut helpers = Vec::new();
         for _ in 0..helper_count(scan) {
-            // A helper thread lists processes first if it receives a `Sender` through `start`.
+            // If the helper thread receives a `Sender` through `start`, it lists half of the
+            // processes before it starts to read processes. If `start` is dropped, it only reads.
             let (start, started) = mpsc::channel();
             let help = move || {
                 let listed = started.recv().ok().map(|sender| list(Share::Second, sender));
@@ -180,9 +182,11 @@ fn helper_count(scan: Scan<'_>) -> usize {
     threads - 1
 }
 
-/// Enlarges the descriptor table of this process, which must be done before threads start.
+/// Enlarges the descriptor table of this process. Must be called before other threads start.
+///
+/// If a process has several threads, the kernel waits some milliseconds each time the process's
+/// descriptor table grows.
 pub fn grow_descriptor_table(fd: impl AsFd) {
-    // With several threads, the kernel waits some milliseconds each time the table grows.
     let limit = getrlimit(Resource::Nofile).current.map_or(DESCRIPTORS, |it| it.min(DESCRIPTORS));
     if let Some(last) = limit.checked_sub(1).and_then(|last| i32::try_from(last).ok()) {
         let _ = rustix::io::fcntl_dupfd_cloexec(fd, last);

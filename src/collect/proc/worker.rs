@@ -12,7 +12,8 @@ use crate::model::{DiagnosticCode, Pid};
 /// Delays of the second and the third retry, measured from the first attempt.
 const RETRIES: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(600)];
 
-/// Maximum number of extra rounds for processes that `execve(2)` may hide (`ESRCH`).
+/// Maximum number of extra rounds that repeat reads after `ESRCH`. A read can fail with `ESRCH`
+/// although the process exists, because the process is calling `execve(2)`.
 const MAX_LATE_ROUNDS: usize = 16;
 
 /// Reads processes in one thread of a scan.
@@ -24,7 +25,7 @@ pub struct Worker<'a> {
     late_rounds: usize,
     /// Processes that must be read again.
     retry: Vec<Target>,
-    /// Time of the last failed first attempt, from which [`RETRIES`] are measured.
+    /// Time at which a first attempt last failed. The delays in [`RETRIES`] start at this time.
     last_added: Instant,
 }
 
