@@ -93,10 +93,11 @@ fn check_once(
         let (graph, nothing) = query::part(graph, selection);
         (Check::new(graph, unsettled, policy), nothing.map(|no| (no, coverage)))
     };
-    // Include pidns, because a correct filter may match nothing else after a clean CI job.
+    // After a clean CI job, a correct filter can match nothing but pidns itself, so apply the
+    // filter to a snapshot that includes pidns.
     let matches_nothing = |whole| query::part(PidGraph::new(whole), selection).1.is_some();
     check.nothing_matches = nothing.is_some() && whole.is_some_and(matches_nothing);
-    let gap = nothing.map(|(no, coverage)| clean(no, coverage)).transpose()?.flatten();
+    let gap = nothing.map(|(no, coverage)| classify_no_match(no, coverage)).transpose()?.flatten();
     if origin.file.is_none() {
         let details = arguments.details();
         add_live_facts(&mut check, threads, policy, details, &origin.procfs, host.processes())?;
@@ -120,13 +121,14 @@ fn complete_limits(snapshot: &mut Snapshot, origin: &cli::Origin) -> Result<bool
     Ok(!diagnostics.iter().any(Diagnostic::is_gap))
 }
 
-/// Returns an error, a warning or `None` for a filter that matches nothing.
-fn clean(no: NotFound, coverage: Coverage) -> Result<Option<String>, Error> {
-    let is_clean = matches!(no, NotFound::Selection(_));
+/// Decides how to report a filter that matches nothing: as an error, a warning or not at all
+/// (`None`).
+fn classify_no_match(no: NotFound, coverage: Coverage) -> Result<Option<String>, Error> {
+    let is_missing = !matches!(no, NotFound::Selection(_));
     let error = Error::not_found(no, &coverage);
     match error {
-        // A named namespace or process does not exist.
-        _ if !is_clean => Err(error),
+        // A namespace or process that the user gave on the command line was not found.
+        _ if is_missing => Err(error),
         // The snapshot may be incomplete.
         Error::NotFound { caveat: Some(Caveat::Part | Caveat::NoCgroups), .. } => {
             Ok(Some(error.one_line()))

@@ -42,7 +42,8 @@ pub fn complete(arguments: &[OsString]) -> Result<Option<Exit>, Error> {
     .map(Some)
 }
 
-/// Returns the candidates for the last of `words` as lines of value, tab and description.
+/// Returns the completion candidates for the last of `words`, one per line. Each line contains the
+/// value, a tab and the description.
 fn candidates(words: Vec<OsString>) -> String {
     let Some((last, before)) = words.split_last() else { return String::new() };
     let is_empty = last.is_empty();

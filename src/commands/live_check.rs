@@ -9,7 +9,8 @@ use crate::error::Error;
 use crate::model::{Detail, Process, Snapshot};
 use crate::query::{Check, Policy, ThreadProblems, Transients, Unsettled};
 
-/// A snapshot to check, with its thread problems and its transient states.
+/// The input of a check: a snapshot, the transient states that the check ignores, and the problems
+/// of threads that the snapshot does not show.
 pub struct Settled {
     pub snapshot: Snapshot,
     /// Processes and namespaces to leave out, because their state is probably transient.

@@ -133,7 +133,8 @@ fn report(
     Ok(!report.violations().is_empty())
 }
 
-/// Kills the leftovers, and records other processes that the kernel kills with an init.
+/// Kills the leftovers. If one of them is an init, also records the other processes that the kernel
+/// kills because they are in the init's PID namespace.
 fn kill_leftovers(
     command: &mut SupervisedCommand,
     grace: Duration,
@@ -141,7 +142,8 @@ fn kill_leftovers(
     collector: Collector,
 ) -> Killed {
     let mut killed = kill::kill(command, grace, |command| {
-        // Without an init among the leftovers, the kernel kills no other processes.
+        // If no leftover is an init, the kernel kills no other processes, so there are none to
+        // record.
         let Some(leftovers) = leftovers.as_deref_mut().filter(|it| it.has_init()) else { return };
         let request = Request {
             procfs: PathBuf::from("/proc"),
@@ -161,7 +163,7 @@ fn kill_leftovers(
     killed
 }
 
-/// Writes the reports, and gives up slow readers when `stop` becomes readable.
+/// Writes the reports. When `stop` becomes readable, stops waiting for slow readers of the reports.
 fn write_reports(
     arguments: &Run,
     report: &RunReport,
@@ -225,7 +227,7 @@ fn find_leftovers(
     }
 }
 
-/// Finds facts for advice on removing namespaces.
+/// Collects facts from the live host for the advice on how to remove leftover namespaces.
 fn live_facts(snapshot: &Snapshot, command: &SupervisedCommand) -> Result<LiveFacts, Error> {
     let mounts = snapshot.namespaces.iter().flat_map(Namespace::mounts).collect();
     // Search all processes, because any member of a mount namespace can be used to enter it.

@@ -17,7 +17,7 @@ pub fn translate(arguments: &Translate) -> Result<Exit, Error> {
     let Translate { pids, from, to, origin, .. } = arguments;
     let from = view::handle(from.as_ref(), origin)?;
     let to = view::handle(to.as_ref(), origin)?;
-    // The kernel translates PIDs since Linux 6.11.
+    // If the kernel can translate the PIDs itself (since Linux 6.11), no scan is needed.
     let from_kernel = match &origin.file {
         Some(_) => None,
         None => collect::translate(&origin.procfs, pids, from.as_ref(), to.as_ref())?,

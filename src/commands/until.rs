@@ -22,7 +22,8 @@ pub struct Until {
 }
 
 impl Until {
-    /// Creates the condition from the first snapshot of the watch and the request of its scan.
+    /// Creates the condition of `--until`. `first` is the first snapshot of the watch, and
+    /// `request` is the request that produced this snapshot.
     pub fn new(rules: &[Rule], first: &Snapshot, request: &Request) -> Result<Self, Error> {
         let codes: BTreeSet<_> = rules.iter().map(Rule::code).collect();
         let mut first = without_attendants(first.clone());
@@ -52,10 +53,10 @@ impl Until {
         scanner: &mut Scanner,
     ) -> Result<(Snapshot, Option<Check>), Error> {
         let Request { procfs, details, .. } = scanner.request().clone();
-        // `settle` is slow, so call it to confirm a problem or to find problems of threads.
         let may_stop = || after.processes.iter().any(Process::has_exited_leader);
         let needs_threads = self.codes.contains(&CheckCode::Uninterruptible)
             || (self.codes.contains(&CheckCode::StoppedInit) && may_stop());
+        // `settle` is slow. Skip it if `after` shows no problem and no threads need to be examined.
         if !needs_threads {
             let check = self.check_once(&after, Unsettled::default(), scope, scanner.request())?;
             if check.findings.is_empty() {

@@ -102,7 +102,8 @@ pub fn handle(
     })
 }
 
-/// Returns the error for incomparable snapshots, with `None` for the live host.
+/// Returns the error for snapshots that cannot be compared. `before` and `after` are the paths of
+/// the snapshots, and `after` is `None` for the live host.
 pub fn incomparable(why: Incomparable, before: &Path, after: Option<&Path>) -> Error {
     Error::Incomparable { before: before.to_owned(), after: after.map(Path::to_owned), why }
 }
@@ -118,9 +119,10 @@ pub fn style<F: Formats>(output: &Output<F>, no_fold: bool) -> Style {
     }
 }
 
-/// Returns the exit status, with `is_no` for a negative result such as a difference.
-pub fn exit_status(is_no: bool, is_complete: bool, strict: bool) -> Exit {
-    match is_no {
+/// Returns the exit status of a command. `is_negative` means that the result is negative, for
+/// example because the snapshots differ.
+pub fn exit_status(is_negative: bool, is_complete: bool, strict: bool) -> Exit {
+    match is_negative {
         true => Exit::No,
         false if strict && !is_complete => Exit::Incomplete,
         false => Exit::Success,

@@ -112,7 +112,7 @@ impl<'a> Watcher<'a> {
         let save = arguments.save.as_deref().map(SaveDir::open).transpose()?;
         let (procfs, collector) = (arguments.procfs.clone(), arguments.collector);
         let origin = Origin { procfs, file: None, host: None, collector };
-        // An open handle keeps its namespace alive, so this function drops the handle.
+        // An open handle keeps its namespace alive, so keep this handle only until `start` returns.
         let root = view::handle(arguments.filter.root.as_ref(), &origin)?;
         let mut scope = DiffScope {
             selection: arguments.filter.selection(root.as_ref().map(|root| root.namespace)),
@@ -224,7 +224,8 @@ impl<'a> Watcher<'a> {
     /// Compares a snapshot with the previous one.
     fn compare(&self, after: &Snapshot) -> Result<Diff, Error> {
         let asks = self.arguments.interval() >= MIN_INTERVAL_FOR_HIDDEN;
-        // At shorter intervals, a missing namespace counts as gone.
+        // The search for hidden namespaces takes too long for short intervals. Without the search,
+        // a missing namespace counts as gone.
         let hidden = if asks { hidden(&self.before, after) } else { BTreeSet::new() };
         let [one, other] = [&self.before, after].map(|it| without_attendants(it.clone()));
         let mut diff = Diff::between(one, other, &self.scope).map_err(incomparable)?;
