@@ -21,9 +21,11 @@ use crate::query::{
 const DIFF_VERSION: &str = "1.0";
 
 /// The output of `pidns diff -f json`: the differences between two documents, or between a document
-/// and the live host. Later 1.x versions may add fields, and values to open lists. No 1.x version
-/// renames or removes a field, or changes a field's type.
-// The lists are generic, so that `Lazy` can create each element when it is written.
+/// and the live host. Later 1.x versions of the schema may add fields, but will never rename or
+/// remove a field, or change its type. They may also add values to enumerations that are described
+/// as open lists.
+// The types of the list fields are type parameters, so that `Lazy` can create each element only
+// when the element is written.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Comparison<N = Vec<NamespaceChange>, P = Vec<ProcessChange<'static>>> {
@@ -135,10 +137,10 @@ keywords! {
     }
 }
 
-/// A line of `pidns diff -f ndjson`. The field `record` names the kind of the record. The field
-/// with the name of the kind contains the data, as in `pidns diff -f json`. Readers must ignore
-/// unknown fields, and records of unknown kinds. Later 1.x versions may add fields. No 1.x version
-/// renames or removes a field, or changes a field's type.
+/// A line of `pidns diff -f ndjson`. The field `record` is the kind of the record. The data is in
+/// the field named after this kind, in the same form as in `pidns diff -f json`. Later 1.x versions
+/// of the schema may add fields, but will never rename or remove a field, or change its type.
+/// Readers must ignore unknown fields, and records of unknown kinds.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -1,4 +1,4 @@
-//! The serde type of a limit, and its conversion from and to the model.
+//! The serde type of a limit, and its conversion to and from the model.
 
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +41,8 @@ pub struct Limit {
     pub largest: Option<Consumer>,
     /// Number of zombies among the tasks that this limit counts.
     pub zombies: Option<u64>,
-    /// The process that must reap the most zombies under this limit (`tasks` is their number).
+    /// The process with the most zombies to reap under this limit. Its field `tasks` is the number
+    /// of these zombies.
     pub reaper: Option<Consumer>,
     /// The file that contains the maximum.
     pub file: Option<String>,

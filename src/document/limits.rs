@@ -15,8 +15,9 @@ use crate::query;
 const LIMITS_VERSION: &str = "1.0";
 
 /// The output of `pidns limits -f json`: limits that can make fork(2) or the creation of a PID
-/// namespace fail. Later 1.x versions may add fields, and values to open lists. No 1.x version
-/// renames or removes a field, or changes a field's type.
+/// namespace fail. Later 1.x versions of the schema may add fields, but will never rename or remove
+/// a field, or change its type. They may also add values to enumerations that are described as open
+/// lists.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LimitsReport {
@@ -65,10 +66,10 @@ keywords! {
     }
 }
 
-/// A line of `pidns limits -f ndjson`. The field `record` names the kind of the record. The field
-/// with the name of the kind contains the data, as in `pidns limits -f json`. Readers must ignore
-/// unknown fields, and records of unknown kinds. Later 1.x versions may add fields. No 1.x version
-/// renames or removes a field, or changes a field's type.
+/// A line of `pidns limits -f ndjson`. The field `record` is the kind of the record. The data is in
+/// the field named after this kind, in the same form as in `pidns limits -f json`. Later 1.x
+/// versions of the schema may add fields, but will never rename or remove a field, or change its
+/// type. Readers must ignore unknown fields, and records of unknown kinds.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

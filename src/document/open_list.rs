@@ -59,7 +59,8 @@ impl<T: Keyword> Serialize for Word<T> {
 #[cfg(test)]
 pub const SPELLING: &str = "^[a-z][a-z0-9_-]{0,63}$";
 
-/// Returns `true` if `text` can be a value of an open list in any version of pidns.
+/// Returns `true` if `text` is well-formed as a value of an open list (an enumeration to which
+/// later versions of pidns can add values).
 fn is_word(text: &str) -> bool {
     let letter = |c: char| c.is_ascii_lowercase();
     let other = |c: char| letter(c) || c.is_ascii_digit() || c == '_' || c == '-';

@@ -13,8 +13,9 @@ use crate::query;
 const RUN_VERSION: &str = "1.0";
 
 /// The output of `pidns run -f json --report FILE`: the processes and namespaces that a command
-/// left behind. Later 1.x versions may add fields, and values to open lists. No 1.x version renames
-/// or removes a field, or changes a field's type.
+/// left behind. Later 1.x versions of the schema may add fields, but will never rename or remove a
+/// field, or change its type. They may also add values to enumerations that are described as open
+/// lists.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunReport<'a> {

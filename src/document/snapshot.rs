@@ -13,9 +13,11 @@ use crate::model::{self, Container, Criterion, NamespaceId, Observer, Pid, Procf
 
 /// The PID namespace hierarchy of a Linux host, as written by `pidns -f json` and `pidns -f yaml`.
 /// The lists are flat, and entries refer to each other by ID. Readers must ignore unknown fields
-/// and values. Later 1.x versions may add fields, and values to open lists. No 1.x version renames
-/// or removes a field, or changes a field's type.
-// The lists are generic, so that `Lazy` can create each element when it is written.
+/// and values. Later 1.x versions of the schema may add fields, but will never rename or remove a
+/// field, or change its type. They may also add values to enumerations that are described as open
+/// lists.
+// The types of the list fields are type parameters, so that `Lazy` can create each element only
+// when the element is written.
 // `object_only.rs` implements the serde traits for types with `remote = "Self"`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]

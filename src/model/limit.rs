@@ -112,7 +112,7 @@ pub struct Limit {
     pub largest: Option<Consumer>,
     /// Number of zombies among the tasks.
     pub zombies: Option<u64>,
-    /// The process that must reap the most zombies, with their number in `tasks`.
+    /// The process with the most zombies to reap. Its field `tasks` is the number of these zombies.
     pub reaper: Option<Consumer>,
     /// The file that contains the maximum.
     pub file: Option<String>,
