@@ -43,7 +43,8 @@ impl Invalid {
         self
     }
 
-    /// Replaces the path in a document with the path and line number of an NDJSON record.
+    /// Converts this error in a document to an error in an NDJSON record. `place` converts the path
+    /// of the invalid value, and returns the line number of the record.
     pub(super) fn in_line(self, place: impl FnOnce(&str) -> (String, u64)) -> Self {
         let (place, line) = place(&self.place);
         Self { place, problem: format!("{} at line {line}", self.problem) }
@@ -164,7 +165,8 @@ fn parse_yaml<T: DeserializeOwned>(text: &[u8], max_nodes: usize) -> Result<T, I
     read.map_err(|error| {
         let problem = match &error {
             Error::MultipleDocuments { .. } => SECOND_DOCUMENT,
-            // The library's own messages mention the library's options.
+            // Replace the YAML library's messages, because they mention options that users of pidns
+            // cannot set.
             Error::Budget { breach, .. } => match breach {
                 BudgetBreach::Anchors { .. } | BudgetBreach::Aliases { .. } => {
                     "anchors and aliases are not supported"

@@ -15,10 +15,11 @@ use crate::query::{ParseRuleError, Rule};
 #[serde(deny_unknown_fields)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PolicyFile {
-    /// Rules that select the findings to deny, which make the check fail.
+    /// Rules that select the findings to deny. A denied finding makes the check fail.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     deny: Vec<String>,
-    /// Rules that select the findings to report without making the check fail.
+    /// Rules that select the findings to report as warnings. A warning does not make the check
+    /// fail.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     warn: Vec<String>,
     /// Rules that select the findings to leave out.

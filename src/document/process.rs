@@ -65,20 +65,22 @@ pub struct Process<'a> {
     /// last choice is the deepest path in a version 1 hierarchy. Null if not requested (see
     /// `details`) or unreadable.
     pub cgroup: Option<Cow<'a, str>>,
-    /// The container of the process. Null without a container, or if the process's PID namespace
-    /// has the same container. Several containers can share a PID namespace, for example in a pod
-    /// or with `docker run --pid`. Without `--details cgroup`, pidns finds the container only if
-    /// the process or an ancestor has entered the namespace or was started by a container runtime.
+    /// The container of the process. Null if the process is not in a container, or if the field
+    /// `container` of the process's PID namespace contains the same container. Several containers
+    /// can share a PID namespace, for example in a pod or with `docker run --pid`. Without
+    /// `--details cgroup`, pidns finds the container only if the process or an ancestor has entered
+    /// the namespace or was started by a container runtime.
     pub container: Option<Cow<'a, Container>>,
     /// PID of the process's tracer (TracerPid in proc_pid_status(5)). A traced zombie can be reaped
     /// only by its tracer. pidns reads this field for zombies, and for processes that are stopped
     /// by a tracer. Null for other processes, or if there is no tracer.
     #[serde(default)]
     pub tracer: Option<Pid>,
-    /// `true` if the process is in a frozen cgroup, such as that of a paused container. pidns
-    /// checks processes in state D, because cgroup version 1 puts frozen processes into this state.
-    /// With `--details cgroup` or `--container`, pidns checks the members of a namespace if the
-    /// init is in a frozen cgroup of version 2. `false` for processes that pidns does not check.
+    /// `true` if the process is in a frozen cgroup, such as that of a paused container. pidns looks
+    /// for frozen cgroups of processes in state D, because cgroup version 1 puts frozen processes
+    /// into this state. With `--details cgroup` or `--container`, pidns also looks for frozen
+    /// cgroups of the members of a namespace if its init is in a frozen cgroup of version 2. For
+    /// all other processes, the value is `false`.
     pub frozen: bool,
     /// Source of the field `namespace` (reported by the kernel, or inferred by pidns).
     pub evidence: Word<model::Evidence>,

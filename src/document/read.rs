@@ -173,7 +173,8 @@ mod tests {
         }
     }
 
-    /// Returns the error for `whole` with one changed value, without the line number.
+    /// Changes one value in `whole`, and returns the resulting error message without its line
+    /// number.
     fn spoiled(whole: &model::Snapshot, pointer: &str, value: Value) -> String {
         let mut bad = written(whole.clone());
         *bad.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value;

@@ -9,7 +9,7 @@ use crate::model::{self, Keyword, Snapshot};
 
 /// The content of an NDJSON record (an enumeration with one variant for each kind).
 pub trait RecordContent: Serialize {
-    /// The kind of record, which names the field with the content.
+    /// The kind of record. The name of a kind is also the name of the field that holds the content.
     type Kind: Keyword;
 
     /// Returns the kind of this record.

@@ -28,7 +28,7 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     pub schema_version: String,
     /// The program that wrote the document.
     pub generator: Generator,
-    /// Start time of the scan in UTC (RFC 3339 with up to nine decimals, six from pidns).
+    /// Start time of the scan in UTC (RFC 3339 with up to nine decimal places; pidns writes six).
     pub captured_at: Timestamp,
     /// The host that was scanned.
     pub host: Host,
@@ -151,7 +151,8 @@ pub struct Namespace {
     pub blocked_by: Vec<Blocker>,
     /// The container named in the cgroup path of the namespace's init, or null.
     pub container: Option<Container>,
-    /// Source of the identity and parent (reported by the kernel, or inferred by pidns).
+    /// How pidns knows the identity and parent of the namespace (reported by the kernel, or
+    /// inferred by pidns).
     pub evidence: Word<model::Evidence>,
 }
 

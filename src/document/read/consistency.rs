@@ -172,7 +172,7 @@ pub struct Depth {
     pub root: NamespaceId,
     /// Distance of the namespace from `root`, in levels.
     pub level: usize,
-    /// `true` if `level` counts from a namespace that is known to have no parent.
+    /// `true` if `root` is known to have no parent. In this case, `level` is the actual level.
     pub is_level: bool,
     /// Number of levels below the procfs's namespace, or `None` outside its subtree.
     pub below_procfs: Option<usize>,

@@ -63,7 +63,8 @@ pub(in crate::document) struct RecordLine {
     captured_at: Timestamp,
     host: Host,
     record: Word<SnapshotRecordKind>,
-    // Unlike an enum, optional fields keep the path of an invalid value in errors.
+    // Use optional fields instead of an enum, so that the error for an invalid value contains its
+    // path.
     #[serde(default, deserialize_with = "present")]
     snapshot: Option<SnapshotSummary>,
     #[serde(default, deserialize_with = "present")]
@@ -78,7 +79,8 @@ pub(in crate::document) struct RecordLine {
 
 /// Returns `true` if a line is an NDJSON record, not the start of a document.
 pub fn is_record(line: &[u8]) -> bool {
-    /// A visitor that stores the result, and stops the parser with an error.
+    /// A visitor that sets the `bool` to `true` for a record. To stop the parser early, the visitor
+    /// returns an error.
     struct Fields<'a>(&'a mut bool);
 
     impl<'de> Visitor<'de> for Fields<'_> {
@@ -189,7 +191,8 @@ pub fn read_records(
 ) -> io::Result<Result<(model::Snapshot, UnknownWords), Invalid>> {
     let mut records = Records { host, ..Records::default() };
     loop {
-        // Trim the line end, or the parser reports an error there for the next line.
+        // Trim the line end, because the parser would otherwise report the end of a truncated line
+        // at column 0 of the next line.
         let text = without_mark(&line).trim_ascii_end();
         if line.len() as u64 > MAX_SIZE {
             return Ok(Err(too_large()));
@@ -271,7 +274,8 @@ impl Records<'_> {
             }
             Some(_) => {
                 note(&mut self.rivals);
-                // Free the memory, because reading will fail.
+                // Reading will fail because a second snapshot matches the selection, so free the
+                // records.
                 self.namespaces = RecordList::default();
                 self.processes = RecordList::default();
                 self.limits = RecordList::default();
@@ -362,7 +366,8 @@ struct Lines {
 }
 
 impl Lines {
-    /// Returns the path and line number of a record for a path in the document.
+    /// Finds the NDJSON record that contains the value at `place`, a path in the document. Returns
+    /// the path in the record, and the line number of the record.
     fn find(&self, place: &str) -> (String, u64) {
         let entry = |list: &str, lines: &[u64], kind: &str| {
             let (index, rest) = place.strip_prefix(list)?.strip_prefix('[')?.split_once(']')?;

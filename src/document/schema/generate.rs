@@ -110,7 +110,8 @@ pub(crate) fn required_holder_fields() -> Value {
     ])
 }
 
-/// Makes the schema require the content field that `record` names.
+/// Makes the schema of a record require the content field whose name is the value of the field
+/// `record`.
 pub(crate) fn content_by_kind(record: &mut Schema) {
     let mut rules = Vec::new();
     // A `oneOf` would reject records of unknown kinds.

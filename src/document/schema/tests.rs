@@ -99,7 +99,8 @@ fn records() -> Vec<Value> {
     records
 }
 
-/// Returns an unfiltered snapshot with a value in every field that needs no filter.
+/// Returns an unfiltered snapshot with a value in every field, except in fields that only a filter
+/// sets.
 fn whole() -> model::Snapshot {
     let mut whole = everything();
     whole.selected.clear();
@@ -165,7 +166,8 @@ fn comparisons_are_valid_and_all_fields_have_descriptions() {
     assert_described(&schema, &value);
 }
 
-/// Asserts that the records are valid, need their content, and equal the document `whole`.
+/// Asserts that the records match the schema, and that together they equal the document `whole`.
+/// Also asserts that the schema rejects a record without its content.
 fn assert_records_equal(schema: &str, records: &[Value], whole: &Value, lists: &[(&str, &str)]) {
     let schema: Value = serde_json::from_str(schema).unwrap();
     let mut head = whole.clone();
@@ -452,7 +454,8 @@ fn is_nullable(name: &str) -> bool {
     any(&schema(), name)
 }
 
-/// Asserts that `reads` rejects all violations, and returns the number of violated parts.
+/// Changes `value` in ways that violate the schema, and asserts that `reads` returns an error each
+/// time. Returns the number of parts of the schema that were violated.
 fn assert_all_rejected(
     schema: &Value,
     value: &Value,
@@ -511,9 +514,10 @@ fn the_reader_rejects_all_invalid_records() {
         let tried = assert_all_rejected(&record_schema(), record, |record| {
             let mut all = all.clone();
             all[index] = record.clone();
-            // A changed host or time is reported as a second snapshot, not as an invalid field.
             let lines: Vec<_> = all.iter().map(Value::to_string).collect();
             let error = read(lines.join("\n").as_bytes()).err()?.to_string();
+            // A record with a changed host or time begins a second snapshot. The error for a second
+            // snapshot does not name a field, so add a field name.
             Some(error.replace("contains snapshots of several ", "host: "))
         });
         assert!(tried > 15, "{tried} parts of the schema were tried with a {kind}");
