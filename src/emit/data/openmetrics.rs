@@ -175,10 +175,10 @@ fn namespaces(graph: &PidGraph) -> Vec<Sample> {
     counts.into_iter().map(sample).collect()
 }
 
-/// A function that returns `true` if an object of one kind keeps the namespace alive.
+/// A function that returns `true` if an object of one kind keeps the namespace in the kernel.
 type Keeps = fn(&PidGraph, &Namespace) -> bool;
 
-/// The label and the test for each kind of object that can keep a dead namespace alive.
+/// The label and the test for each kind of object that can keep a dead namespace in the kernel.
 const KEEPERS: [(&str, Keeps); 11] = [
     ("fd", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Fd { .. }))),
     ("mount", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Mount { .. }))),
@@ -200,7 +200,8 @@ fn has_file(namespace: &Namespace, wanted: HoldingFile) -> bool {
     namespace.holders.iter().any(is_it)
 }
 
-/// Returns the number of dead namespaces that each kind of object keeps alive.
+/// Returns, for each kind of object, the number of dead namespaces that such objects keep in the
+/// kernel.
 fn dead_namespaces(graph: &PidGraph) -> Vec<Sample> {
     let is_dead = |namespace: &&Namespace| namespace.state == NamespaceState::Dead;
     let dead: Vec<&Namespace> = graph.snapshot().namespaces.iter().filter(is_dead).collect();
@@ -213,7 +214,7 @@ fn dead_namespaces(graph: &PidGraph) -> Vec<Sample> {
         sample(keeper, dead.iter().filter(|it| keeps(graph, it)).count())
     };
     let mut samples: Vec<Sample> = KEEPERS.map(of_keeper).into();
-    // Count the dead namespaces without a known object that keeps them alive.
+    // Count the dead namespaces for which pidns found no object that keeps them in the kernel.
     samples.push(sample("unseen", dead.iter().filter(|it| is_unseen(it)).count()));
     samples
 }
@@ -364,7 +365,8 @@ mod tests {
         assert_eq!(members.len(), LARGEST + 1);
         assert!(members[0].starts_with("pidns_namespace_members{namespace=\"pid:[129]\","));
         assert!(members[0].ends_with("} 30"), "{}", members[0]);
-        // The last series adds up ten namespaces with 1 to 10 members, and the host's with 1.
+        // The last series is the total of eleven namespaces: ten namespaces with 1 to 10 members,
+        // and the host's namespace with 1 member.
         assert!(members[LARGEST].contains("{namespace=\"other\","), "{}", members[LARGEST]);
         assert!(members[LARGEST].ends_with("} 56"), "{}", members[LARGEST]);
     }

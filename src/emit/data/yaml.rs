@@ -1,7 +1,8 @@
 //! Writes the document as YAML 1.2, with the same fields as JSON.
 //!
-//! All strings are in double quotes. YAML libraries do not quote strings such as `no`, `1_000` and
-//! `12:30`. Some readers convert unquoted strings to another type.
+//! All strings are in double quotes, because some readers convert unquoted strings such as `no`,
+//! `1_000` and `12:30` to another type. YAML libraries do not quote these strings, so this module
+//! writes YAML itself.
 
 use std::io::{self, Write};
 

@@ -2,9 +2,9 @@
 //!
 //! This project has its own DOT writer, because DOT libraries do not escape HTML-like labels.
 //!
-//! Large or deep groups of siblings share a shelf. A shelf is one node that arranges the boxes of
-//! its namespaces in columns. Without shelves, Graphviz would draw a large group as one long
-//! column.
+//! If a namespace has many children, or is deep in the hierarchy, its children are drawn on a
+//! shelf. A shelf is one node that arranges the boxes of several namespaces in columns. Without
+//! shelves, Graphviz would draw many siblings as one long column.
 
 mod escape;
 mod table;
@@ -25,7 +25,8 @@ use crate::wording::phrase::{Clipped, Count, Symbols, more_processes, unplaced};
 use escape::quoted;
 use table::{BoxTable, Boxed, LINES, PART, StateLook, shelf};
 
-/// Maximum number and maximum level of siblings that are drawn as separate nodes.
+/// Siblings are drawn as separate nodes only if there are at most this many of them, and only down
+/// to this level.
 const MOST_SEPARATE: usize = 6;
 
 /// Writes a graph.
@@ -54,9 +55,9 @@ struct Picture<'a, 'o> {
     out: &'o mut dyn Write,
     /// Processes with an edge to the namespace that they keep alive.
     keepers: HashSet<Pid>,
-    /// The name of the node that shows each namespace.
+    /// For each drawn namespace, the name of the node that shows it.
     nodes: HashMap<NamespaceId, String>,
-    /// The name of the node that shows each drawn process in `keepers`.
+    /// For each drawn process in `keepers`, the name of the node that shows it.
     lines: HashMap<Pid, String>,
     line: Line,
 }
@@ -91,11 +92,14 @@ impl<'a> Picture<'a, '_> {
         let (leaves, trees): (Vec<_>, Vec<_>) = siblings.iter().partition(|it| is_leaf(it));
         let mut on_shelf: Vec<&Siblings<'a>> = Vec::new();
         let mut separate_nodes: Vec<&Siblings<'a>> = Vec::new();
-        // Decide separately for siblings with children and siblings without children.
+        // Choose between a shelf and separate nodes, once for the siblings without children and
+        // once for the siblings with children.
         for kind in [leaves, trees] {
             let many = kind.len() > MOST_SEPARATE || level > MOST_SEPARATE;
             let (held, free): (Vec<_>, Vec<_>) = kind.into_iter().partition(|it| self.is_held(it));
-            // An edge from a process to a namespace on a shelf would cross other boxes.
+            // Processes have edges to the namespaces that they keep alive. An edge to a namespace
+            // on a shelf would cross other boxes, so these namespaces are separate nodes if there
+            // are few of them.
             let few_held = held.len() <= MOST_SEPARATE && level <= MOST_SEPARATE;
             if many { &mut on_shelf } else { &mut separate_nodes }.extend(free);
             if many && !few_held { &mut on_shelf } else { &mut separate_nodes }.extend(held);
@@ -196,7 +200,8 @@ impl<'a> Picture<'a, '_> {
         let mut table = BoxTable::new(look, namespace.evidence);
         self.nodes.insert(namespace.id, node.to_owned());
         if on_shelf {
-            // Set the attributes on the table of the box, because the node has several boxes.
+            // Set the attributes on this box's table and not on the node, because the node has
+            // several boxes.
             table.attribute("id", &namespace.id.text())?;
             table.attribute("tooltip", &self.tooltip(siblings))?;
             // Style sheets select boxes by `target`, because a table cannot have a class.

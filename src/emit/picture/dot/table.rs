@@ -138,7 +138,8 @@ pub fn shelf(mut boxes: Vec<Boxed>) -> Boxed {
 const COLUMN: &[u8] =
     b"<td valign=\"top\"><table border=\"0\" cellborder=\"0\" cellspacing=\"0\" cellpadding=\"2\">";
 
-/// Number of empty rows or cells that take most of the space that Graphviz spreads evenly.
+/// Number of empty rows or cells to add to a table. Graphviz spreads unused space evenly over all
+/// rows and cells of a table, so the empty rows or cells take most of it.
 pub const FILLERS: usize = 20;
 
 /// Builds a box as an HTML-like table.

@@ -141,7 +141,7 @@ mod tests {
         assert!(picture(farm(), farm()).contains("n0[\"No difference: 5 processes and"));
     }
 
-    /// Returns a host with this number of child namespaces and of processes.
+    /// Returns a host with the given numbers of child namespaces and processes.
     fn host(namespaces: u64, processes: u32) -> Snapshot {
         let mut all = vec![namespace(10, None)];
         all.extend((11..11 + namespaces).map(|inode| namespace(inode, Some(10))));

@@ -11,7 +11,7 @@ use crate::wording::line::{LISTED, Line};
 use crate::wording::namespace::Describe;
 use crate::wording::phrase::{Count, Counted, Symbols, unplaced};
 
-/// Maximum number of levels in a chart that is always drawn from left to right.
+/// A chart with at most this many levels is always drawn from left to right.
 const MOST_BESIDE: usize = 6;
 
 /// The box style for each state, and for inferred namespaces.
@@ -214,7 +214,7 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
         let number = self.chart.add("unknown", &lines, None);
         self.chart.add_class(number, INFERRED);
         if number > 0 {
-            // Place the box below the first box, because an edge would cross it elsewhere.
+            // At any other position, an edge would cross the box, so place it below the first box.
             self.chart.place_below(number, 0);
         }
     }

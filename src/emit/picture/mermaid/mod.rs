@@ -93,13 +93,15 @@ impl Chart {
     }
 }
 
-/// Adds rows of processes, each with its number of processes, to the lines of a box.
+/// Adds rows to the lines of a box. Each row comes with the number of processes that it stands for.
 fn add_rows(rows: Vec<(Line, usize)>, lines: &mut Vec<String>) {
     let total = rows.iter().map(|(_, count)| count).sum();
     add_list(rows, total, LINES, |left| more_processes(left).to_string(), lines);
 }
 
-/// Adds rows, each with its number of items, to a box of at most `limit` lines.
+/// Adds rows to the lines of a box, until the box has `limit` lines. Each row comes with the number
+/// of items that it stands for. If some of the `total` items do not fit, the last line is the text
+/// that `more` returns for their number.
 fn add_list(
     rows: impl IntoIterator<Item = (Line, usize)>,
     total: usize,
@@ -149,7 +151,7 @@ fn wrap(line: &Line, lines: &mut Vec<String>) {
     lines.push(current);
 }
 
-/// Text for a title, in which `Display` encodes special characters.
+/// Text for a title. `Display` encodes the special characters in it.
 struct Title<'a>(&'a str);
 
 impl fmt::Display for Title<'_> {
@@ -166,7 +168,7 @@ fn encode(character: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-/// A line of text in a box, in which `Display` encodes special characters.
+/// A line of text in a box. `Display` encodes the special characters in it.
 struct Label<'a>(&'a str);
 
 impl fmt::Display for Label<'_> {
@@ -175,7 +177,8 @@ impl fmt::Display for Label<'_> {
         let end = text.trim_end_matches(' ').len();
         for character in text.get(..end).unwrap_or_default().chars() {
             encode(character, f)?;
-            // Split `\n`, `$$` and `fa:fa-bell`, which Mermaid interprets after decoding the codes.
+            // Break up `\n`, `$$` and `fa:fa-bell`, because Mermaid interprets these strings after
+            // it has decoded the character codes.
             if ['\\', '$', '-'].contains(&character) {
                 f.write_str("<wbr/>")?;
             }
