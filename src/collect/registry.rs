@@ -51,6 +51,13 @@ pub struct Registered {
     pub init_history: InitHistory,
 }
 
+impl Registered {
+    /// Returns `true` if the parent is recorded, or can be read through the open descriptor.
+    const fn has_parent(&self) -> bool {
+        self.fd.is_some() || self.closed_parent.is_some()
+    }
+}
+
 /// The namespaces that the threads of a scan have found so far, keyed by inode.
 #[derive(Debug)]
 pub struct NamespaceRegistry {
@@ -135,9 +142,8 @@ impl NamespaceRegistry {
         drop(fd);
         let parent_inode = parent.as_ref().map(NamespaceFd::inode).map_err(|&errno| errno);
         if let Ok(parent) = parent {
-            // If the parent is registered, skip its ancestors, because they are registered already
-            // or `climb` adds them later.
-            if self.lock().contains_key(&parent.inode()) {
+            // A closed parent has its ancestors recorded. `climb` finds those of an open parent.
+            if self.lock().get(&parent.inode()).is_some_and(Registered::has_parent) {
                 self.meet(parent.inode(), InitHistory::Existed);
             } else {
                 let _ = self.keep(parent, InitHistory::Existed);
@@ -212,7 +218,7 @@ pub fn climb(registered: &mut HashMap<u64, Registered>) -> HashMap<u64, Result<u
             Entry::Occupied(mut known) => {
                 let known = known.get_mut();
                 known.init_history = InitHistory::Existed;
-                if known.fd.is_none() && known.closed_parent.is_none() {
+                if !known.has_parent() {
                     todo.push(parent.inode());
                     known.fd = Some(parent);
                 }
