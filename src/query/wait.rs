@@ -15,18 +15,19 @@ use crate::model::{
 /// Pause between two checks with `--wait`.
 pub const RETRY: Duration = Duration::from_millis(200);
 
-/// A record of repeated checks that tells lasting findings from transient ones.
+/// The results of repeated checks, to distinguish lasting findings from transient ones.
 ///
-/// If a daemon replaces a worker, for example, findings about the new worker become warnings.
+/// If a daemon replaces a worker, for example, the new worker will probably end soon, too. So
+/// findings about the new worker become warnings.
 #[derive(Debug, Default)]
 pub struct LastingFindings {
     /// The findings with the verdict `Deny`.
     findings: History<FindingId, FindingKind>,
-    /// All processes of the host, which may have descendants with findings.
+    /// All processes of the host, because any of them can have descendants with findings.
     processes: History<ProcessId, ProcessKind>,
 }
 
-/// A record of the items (findings or processes) in repeated checks.
+/// Tracks which items (findings or processes) the repeated checks have found.
 #[derive(Debug)]
 struct History<Id, Kind> {
     /// The items that all checks so far have found.
@@ -90,7 +91,7 @@ type FindingId = (CheckCode, Identity);
 
 type FindingKind = (CheckCode, Kind);
 
-/// The identity of a finding's subject across scans, even if a PID or inode is reused.
+/// Identifies the subject of a finding across scans, even if a PID or inode is reused.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Identity {
     Process(ProcessId),
@@ -165,7 +166,8 @@ impl LastingFindings {
             let id = finding_id(graph, it);
             has_been(&id) && may_last(graph, &id, it.subject)
         });
-        // A scan can miss a process that is replaced during the scan.
+        // A scan can miss a process if a new process replaces it during the scan. So check again
+        // if all denied findings have just disappeared.
         let is_gone = denied.is_empty() && !last.is_empty();
         let is_undecided = |(id, &subject): (&FindingId, &Subject)| {
             !has_been(id) && may_last(&check.graph, id, subject)
@@ -184,7 +186,7 @@ fn finding_id(graph: &PidGraph, finding: &Finding) -> FindingId {
     (finding.code, Identity::of(finding.subject, graph))
 }
 
-/// Returns the process of a subject, or the init of a namespace.
+/// Returns the PID of the subject if it is a process, or of its init if it is a namespace.
 fn process_of(graph: &PidGraph, subject: Subject) -> Option<Pid> {
     match subject {
         Subject::Process(pid) => Some(pid),
@@ -199,7 +201,7 @@ mod tests {
     use crate::query::{Policy, Unsettled};
     use crate::testing::{namespace, process, snapshot};
 
-    /// The name of processes that the filter removes.
+    /// The command name of the processes that the filter removes.
     const HIDDEN: &str = "hidden";
 
     /// Returns the denied PIDs, the PIDs with warnings, and `true` if another check is needed.
