@@ -17,10 +17,14 @@ use rustix::process::{Pid, getpid};
 
 use crate::error::Error;
 
-/// Number of names to try, as a killed pidns process leaves its cgroup behind.
+/// Maximum number of names to try for the new cgroup.
+///
+/// A killed pidns process leaves its cgroup behind, so a name can be in use.
 const NAMES: u32 = 100;
 
-/// Attempts to remove the cgroup, which stays busy briefly after its last process exits.
+/// Maximum number of attempts to remove the cgroup.
+///
+/// A cgroup stays busy briefly after its last process exits, so the first attempts can fail.
 const ATTEMPTS: usize = 50;
 
 /// Pause between two attempts to remove the cgroup.
@@ -97,7 +101,7 @@ impl CommandCgroup {
         for cgroup in cgroups(&self.dir) {
             let text = read(self.dir.as_fd(), &cgroup.join(MEMBERS)).unwrap_or_default();
             let text = String::from_utf8_lossy(&text);
-            // Skip the PID 0, which stands for a process outside pidns's PID namespace.
+            // PID 0 stands for a process outside pidns's PID namespace, so skip it.
             members.extend(text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)));
         }
         members

@@ -51,7 +51,7 @@ pub struct SupervisedCommand {
     state: State,
     /// The last request to exit, and the time at which pidns read it.
     asked_to_exit: Option<(Signal, Instant)>,
-    /// `true` if a signal asked pidns to exit after the command ended.
+    /// `true` if pidns has received a request to exit since the command ended.
     hurried: bool,
     /// The PID namespaces that were bind-mounted before the command started.
     mounted: MountedNamespaces,
@@ -68,7 +68,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Time that a parent has to reap a zombie before the zombie counts as a leftover.
 pub const REAPING: Duration = Duration::from_millis(100);
 
-/// Time in which a repeated request to exit is ignored, as `timeout(1)` sends two signals.
+/// Time after a request to exit during which pidns ignores the same signal.
+///
+/// `timeout(1)`, for example, sends its signal twice, but this is only one request.
 const REPEAT_WINDOW: Duration = Duration::from_millis(500);
 
 /// Number of free descriptors needed to find and kill leftover processes.
@@ -251,10 +253,11 @@ impl SupervisedCommand {
         !has_running && !self.may_have_missed()
     }
 
-    /// Returns `true` if a walk that found no running descendant may be incomplete.
+    /// Returns `true` if a walk that found no running descendant has perhaps missed one.
     ///
-    /// All pending signals must have been read before the walk. If a walk misses all running
-    /// descendants, a child of pidns has exited during the walk. The exit sends SIGCHLD to pidns.
+    /// A walk can miss all running descendants only if a child of pidns exits during the walk. The
+    /// kernel then sends SIGCHLD to pidns, so the walk was complete if no signal is pending now.
+    /// The caller must have read all pending signals before the walk.
     fn may_have_missed(&self) -> bool {
         self.has_members() || self.signals.is_pending()
     }
@@ -311,7 +314,8 @@ impl SupervisedCommand {
         } else if let Some(signal) = status.stopping_signal().and_then(Signal::from_named_raw)
             && [Signal::TSTP, Signal::TTIN, Signal::TTOU].contains(&signal)
         {
-            // Stop pidns as well. After a SIGSTOP, nobody would continue pidns.
+            // Stop pidns, too, except after SIGSTOP: a process that stops the command with SIGSTOP
+            // usually continues only the command, so pidns would stay stopped.
             self.state = State::Stopped(signal);
         }
     }
@@ -336,7 +340,8 @@ fn note_exit_request(last: &mut Option<(Signal, Instant)>, signal: Signal) -> bo
     let now = Instant::now();
     let is_repeated =
         last.is_some_and(|(it, at)| it == signal && now.duration_since(at) < REPEAT_WINDOW);
-    // Keep the old time, so that repeated Ctrl-C becomes a new request in the end.
+    // Keep the time of the first signal, so that a user who keeps pressing Ctrl-C eventually makes
+    // a new request.
     if !is_repeated {
         *last = Some((signal, now));
     }

@@ -81,7 +81,9 @@ impl ReportFile {
             Err(error) => return Err(error),
         };
         if file.opened.is_file() {
-            // With two descriptors, the report and the command's output would overwrite each other.
+            // If the report file is already open as standard output or standard error, use that
+            // descriptor. A second one would have its own file offset, so the report and the
+            // command's output would overwrite each other.
             for standard in [stdout, stderr].into_iter().flatten() {
                 if is_same(&standard.metadata()?, &file.opened) {
                     return opened_as(standard, WriteMode::Stream);
@@ -93,7 +95,7 @@ impl ReportFile {
 
     /// Returns [`Error::Usage`] if two reports go to the same file.
     pub fn refuse_same(files: &[Self]) -> Result<(), Error> {
-        // Standard error and devices such as /dev/null can be shared.
+        // Several reports can go to standard error, or to a device such as /dev/null.
         let files: Vec<_> = files
             .iter()
             .filter(|it| it.path != Path::new("-") && !it.opened.file_type().is_char_device())
@@ -147,7 +149,8 @@ impl ReportFile {
                 if is_same(&file.metadata()?, &self.opened) { Ok(file) } else { Err(replaced()) }
             }
             Ok(now) if is_same(&now, &self.opened) => self.file.try_clone(),
-            // A symbolic link could make pidns overwrite a file that the command cannot write.
+            // Fail. Otherwise, the command could use a symbolic link to make pidns overwrite a file
+            // that the command itself is not allowed to write.
             Ok(_) => Err(replaced()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => File::create_new(&self.path)
                 .map_err(|error| match error.kind() {
@@ -175,7 +178,9 @@ fn open_for_reader(path: &Path, stop: BorrowedFd<'_>) -> io::Result<File> {
     }
 }
 
-/// Returns `true` for `ENXIO`, the error of a FIFO without a reader, and of a socket.
+/// Returns `true` for `ENXIO`, the error from opening a FIFO that has no reader.
+///
+/// Opening a socket fails with the same error.
 fn is_without_reader(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::NXIO)
 }

@@ -1,8 +1,10 @@
 //! Reads signals from a descriptor (`signalfd(2)`), and passes them on to the command.
 //!
-//! pidns installs no handlers, because `execve(2)` resets a handled signal to its default action.
-//! The command must inherit the signals that `nohup(1)` ignores. The kernel queues blocked signals,
-//! even if they are ignored or pidns is an init.
+//! pidns blocks signals instead of installing handlers. If `nohup(1)` has made pidns ignore SIGHUP,
+//! the command must ignore SIGHUP, too. With a handler in pidns, `execve(2)` would reset SIGHUP to
+//! its default action.
+//!
+//! The kernel queues a blocked signal even if the signal is ignored, or if pidns is an init.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -105,7 +107,7 @@ impl Signals {
     /// Waits until a signal arrives or the timeout expires.
     pub fn wait(&self, timeout: Option<Duration>) {
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-        // An early end (EINTR) does no harm, as all callers wait in a loop.
+        // Ignore errors such as EINTR, because all callers wait in a loop.
         let _ = poll(&mut [PollFd::new(&self.fd.as_fd(), PollFlags::IN)], timeout.as_ref());
     }
 
@@ -132,7 +134,7 @@ impl Signals {
             PollFd::new(&signals, PollFlags::IN),
             PollFd::from_borrowed_fd(output, PollFlags::empty()),
         ];
-        // An early end (EINTR) does no harm, as the caller waits in a loop.
+        // Ignore errors such as EINTR, because the caller waits in a loop.
         let _ = poll(&mut polled, timeout.as_ref());
         let [_, output] = polled;
         output.revents().intersects(PollFlags::ERR | PollFlags::HUP)
