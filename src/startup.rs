@@ -11,7 +11,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Resource, getrlimit};
 use rustix::stdio::{stderr, stdin, stdout};
 
-/// Enough stack for pidns in bytes, and the standard library's default for threads.
+/// Stack size in bytes that is enough for pidns. It is the standard library's default for threads.
 const ENOUGH_STACK: usize = 2 * 1024 * 1024;
 
 /// Runs `main`, in a new thread if the main thread has less stack than [`ENOUGH_STACK`].
@@ -39,7 +39,8 @@ extern "C" fn replace_closed_descriptors() {
     while [stdin(), stdout(), stderr()].into_iter().any(is_closed)
         && let Ok((reader, _writer)) = pipe_with(PipeFlags::CLOEXEC)
     {
-        // The kernel has assigned the lowest free number, a closed standard descriptor.
+        // The kernel assigns the lowest free descriptor number, so `reader` has replaced a closed
+        // standard descriptor. Keep it open.
         let _ = reader.into_raw_fd();
     }
 }
@@ -47,7 +48,7 @@ extern "C" fn replace_closed_descriptors() {
 /// Functions that the C library calls before the Rust runtime starts.
 //
 // SAFETY: `.init_array` needs pointers to `extern "C"` functions that return nothing. The functions
-// ignore the arguments of the C library, and work without the Rust runtime.
+// ignore the arguments that the C library passes to them, and do not need the Rust runtime.
 #[allow(unsafe_code)]
 #[used]
 #[unsafe(link_section = ".init_array")]
