@@ -10,7 +10,7 @@ use super::{namespace, process};
 use crate::collect::parse::Leaders;
 use crate::model::{Namespace, NamespaceId, Pid, Process};
 
-/// Limits that keep tests fast, and make namespaces with equal levels and PIDs likely.
+/// Limits that keep tests fast. They are so low that many namespaces have the same level and PIDs.
 const MAX_TASKS: usize = 40; // at most 64, so that one u64 has a bit for each task
 const MAX_NAMESPACES: usize = 12;
 const MAX_DEPTH: usize = 5;
@@ -232,7 +232,8 @@ impl Forest {
         let is_running = |&it: &usize| self.tasks[it].fate == Fate::Running;
         // At least the init of the initial namespace is running.
         let count = (0..self.tasks.len()).filter(is_running).count();
-        // An odd `choice` selects a new process, so that namespaces become deeply nested.
+        // An odd `choice` selects one of the newest processes, so that namespaces become deeply
+        // nested.
         let number = usize::from(choice / 2);
         let nth = match choice % 2 {
             0 => number % count,
@@ -245,7 +246,8 @@ impl Forest {
     fn make_namespace(&mut self, by: usize) -> Option<usize> {
         let task = &self.tasks[by];
         let level = self.namespaces[task.namespace].level + 1;
-        // The kernel refuses if the caller's children already start in another namespace.
+        // The kernel rejects CLONE_NEWPID if the caller's next child would already start in a
+        // namespace other than the caller's own.
         if task.for_children != task.namespace
             || level > MAX_DEPTH
             || self.namespaces.len() == MAX_NAMESPACES
@@ -354,7 +356,7 @@ impl Forest {
         }
     }
 
-    /// Ends the wait of each init if the rest of its namespace is gone.
+    /// Finishes the exit of each terminated init if no other process is left in its namespace.
     fn end_waiting(&mut self) {
         let waits = |tasks: &[Task], it: usize| tasks[it].fate == Fate::Waiting;
         loop {
@@ -381,9 +383,10 @@ impl Forest {
 /// Defines which part of a forest the viewer (a simulated pidns process) can see.
 #[derive(Clone, Debug)]
 pub struct Sight {
-    /// Selects a running process in the PID namespace that the procfs shows.
+    /// Selects a running process. The procfs shows the PID namespace of this process.
     mount: u8,
-    /// Selects a running process in the viewer's PID namespace, if `NS_GET_PARENT` works.
+    /// Selects a running process. The viewer runs in the PID namespace of this process. `None` if
+    /// `NS_GET_PARENT` does not work.
     viewer: Option<u8>,
     /// A bit for each process, set if the viewer cannot read its namespace link.
     refused: u64,
@@ -427,7 +430,9 @@ fn has(bits: u64, index: usize) -> bool {
     bits >> index & 1 == 1
 }
 
-/// The result of a scan, with `mount` and `task_of` for comparison with the forest.
+/// The result of a simulated scan.
+///
+/// Tests use `mount` and `task_of` to compare the result with the forest.
 #[derive(Clone, Debug)]
 pub struct View {
     pub processes: Vec<Process>,
@@ -443,7 +448,7 @@ pub struct View {
 }
 
 impl View {
-    /// Returns the result of a scan of `forest` by a viewer with this `sight`.
+    /// Simulates a scan of `forest` by a viewer that can see only the part defined by `sight`.
     pub fn of(forest: &Forest, sight: &Sight) -> Self {
         let alive = |choice: u8| forest.tasks[forest.running(choice)].namespace;
         let mount = alive(sight.mount);
@@ -477,7 +482,8 @@ impl View {
             if task.fate == Fate::Zombie || task.leader_exited {
                 seen.state = 'Z';
             }
-            // A leader thread that exited alone leaves another thread, even in a waiting init.
+            // If only the leader thread of a process has exited, another thread is left. In a
+            // terminated init, this thread waits for the rest of the namespace.
             let has_others = task.fate != Fate::Zombie && task.leader_exited;
             seen.threads = NonZeroU32::new(if has_others { 2 } else { 1 });
             if !is_told {
@@ -523,7 +529,8 @@ impl View {
         met.extend(self.known_mount.map(|_| self.mount));
         let told = |of: usize| {
             let parent = forest.namespaces[of].parent?;
-            // The kernel reports a parent within the viewer's namespace (`pidns_get_parent`).
+            // The kernel reports a parent only if the parent is the viewer's namespace or one of
+            // its descendants (`pidns_get_parent`).
             forest.is_within(parent, viewer?).then_some(parent)
         };
         let mut todo: Vec<usize> = met.iter().copied().collect();

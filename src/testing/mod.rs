@@ -117,14 +117,16 @@ pub fn farm() -> Snapshot {
     farm
 }
 
-/// Returns the snapshot of [`farm`], but with an unknown parent of the container's namespace.
+/// Returns the snapshot of [`farm`], but the parent of the container's namespace is unknown.
 pub fn detached_farm() -> Snapshot {
     let mut farm = farm();
     (farm.namespaces[1].parent, farm.namespaces[1].parent_unknown) = (None, true);
     farm
 }
 
-/// Returns sample limits of [`farm`], with each field set in at least one limit.
+/// Returns sample limits for the host of [`farm`].
+///
+/// Each field has a value in at least one of the limits.
 pub fn limits() -> Vec<Limit> {
     let pids = [6, 7].into_iter().filter_map(Pid::new).collect();
     let largest = Consumer {
