@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Time without a gap (a reason why snapshots are incomplete) until the gap has ended.
+/// A gap (a reason why snapshots are incomplete) has ended once it has been absent for this long.
 const ENDS_AFTER: Duration = Duration::from_secs(60);
 
 /// The reasons why snapshots or comparisons from the past minute are incomplete.

@@ -24,7 +24,8 @@ pub struct Schedule {
 pub struct SkippedRounds {
     /// Number of skipped rounds.
     pub count: u64,
-    /// Duration of the longest round that caused skipped rounds, measured from its due time.
+    /// Maximum duration of a round that made the watch skip later rounds. The duration is measured
+    /// from the time when the round was due.
     pub longest: Duration,
 }
 
