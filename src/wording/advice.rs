@@ -108,7 +108,8 @@ impl Adviser<'_> {
                 commands.push(self.with_pid(&stop));
                 commands
             }),
-            // A monitor of several containers ends after its containers.
+            // A monitor of several containers exits after its last container has ended, so the
+            // monitor needs no command of its own.
             [..] => Vec::new(),
         }
     }
@@ -138,14 +139,15 @@ impl Adviser<'_> {
         Step::EndIfUnneeded(pid, self.with_pid(&warning))
     }
 
-    /// Returns the reason why killing a process may be wrong, as a phrase.
+    /// Returns a phrase that says why killing the process could be a mistake.
     ///
-    /// A user can make a daemon look responsible, so that an administrator kills the daemon.
+    /// For example, a user can make a daemon appear to cause the problem, to trick an administrator
+    /// into killing the daemon.
     fn doubt(&self, pid: Pid, cause: Cause<'_>) -> Option<String> {
         let process = self.graph.known_process(pid);
         match cause {
-            // A user can make a daemon the parent (CLONE_PARENT) or tracer (PTRACE_TRACEME) of a
-            // child.
+            // A user can start a process whose parent (CLONE_PARENT) or tracer (PTRACE_TRACEME) is
+            // another user's daemon, so compare the users of both processes.
             Cause::Unreaped(child) => {
                 let uids = process.zip(self.graph.known_process(child));
                 match uids {
@@ -180,7 +182,7 @@ impl Adviser<'_> {
                 };
                 Some(format!("fd {fd} may come from {from}"))
             }
-            // For example, a CI agent starts jobs by unshare(2) and fork(2).
+            // For example, a CI agent starts its jobs with unshare(2) and fork(2).
             Cause::PidForChildren => Some("it may also do other work".to_owned()),
         }
     }
@@ -309,7 +311,8 @@ impl Adviser<'_> {
             (_, Some(_)) => self.end_members(namespace, attendants, &is_leftover),
             (_, None) => Vec::new(),
         };
-        // The steps that end the members also end a holder in the namespace.
+        // If the namespace has an init, the steps above end all processes in the namespace. So a
+        // holder in the namespace needs no step of its own.
         let is_needed = |pid| {
             // Attendants (processes that run because of pidns) end soon.
             !attendants.contains(&pid)
@@ -337,7 +340,7 @@ impl Adviser<'_> {
         combine(steps)
     }
 
-    /// Returns the advice for a namespace in unknown state.
+    /// Returns the advice for a namespace whose state is unknown.
     pub fn find_state(&self, namespace: &Namespace) -> Vec<String> {
         let snapshot = self.graph.snapshot();
         let has_searched = snapshot.searched.contains(&SearchScope::Kernel);
@@ -385,11 +388,13 @@ impl Adviser<'_> {
             return Step::Other(Vec::new());
         }
         match file {
-            // Any user can connect to a daemon, so never suggest killing the daemon.
+            // Any user can make a daemon hold a namespace by connecting to the daemon's socket, so
+            // never suggest killing the daemon.
             HoldingFile::Socket => Step::Other(vec![self.with_pid(&format!(
                 "end the process at the other end of socket {fd} of {pid} (ss -xp shows both ends)"
             ))]),
-            // Any user can send messages to a daemon, so never suggest killing the daemon.
+            // Any user can make a daemon hold a namespace by sending a message to the daemon, so
+            // never suggest killing the daemon.
             HoldingFile::Message | HoldingFile::InFlight => {
                 let advice = format!("let {pid} read its socket {fd} empty, or close it");
                 Step::Other(vec![self.with_pid(&advice)])
@@ -437,7 +442,10 @@ mod tests {
     use crate::model::Snapshot;
     use crate::testing::farm;
 
-    /// Returns the advice for a container's first process in [`farm`], and for its monitor.
+    /// Returns the advice for two processes of [`farm`]: the container's first process, and the
+    /// container's monitor.
+    ///
+    /// `cgroup`: cgroup of the first process. `oldest`: lowest PID of a leftover process.
     fn advice(cgroup: &str, oldest: u32, change: impl FnOnce(&mut Snapshot)) -> [String; 2] {
         let mut host = farm();
         let id = host.namespaces[1].container.as_ref().unwrap().id.clone();
@@ -456,7 +464,7 @@ mod tests {
         let stop = ["docker stop 3f2a1b9c04de"; 2];
         assert_eq!(advice(own, 4, |_| {}), stop);
         let kill = ["kill -KILL 6 # part of docker 3f2a1b9c04de", "kill 4"];
-        // The init is older.
+        // The container's init (PID 6) is not a leftover, so do not stop the container.
         assert_eq!(advice(own, 7, |_| {}), kill);
         // Root in another container has created a cgroup with the name of this container.
         assert_eq!(advice("/docker/OTHER/docker/ID", 4, |_| {}), kill);
@@ -466,7 +474,7 @@ mod tests {
             host.processes[2].nspid = [4, 2].into_iter().filter_map(Pid::new).collect();
         };
         assert_eq!(advice(own, 4, inner), kill);
-        // The cgroup names docker, but the parent process is not docker's monitor.
+        // The cgroup path says docker, but the parent process is bash instead of containerd-shim.
         let no_shim = |host: &mut Snapshot| host.processes[2].comm = "bash".into();
         assert_eq!(advice(own, 4, no_shim), kill);
     }
