@@ -40,7 +40,8 @@ pub enum SharedWith {
         first: NamespaceId,
         /// The container of the PID namespace `first`.
         container: Option<Container>,
-        /// Number of further PID namespaces whose inits share the [`Shared::types`] namespaces.
+        /// Number of PID namespaces, in addition to `first`, whose inits share the
+        /// [`Shared::types`] namespaces.
         more: usize,
     },
 }
@@ -172,7 +173,10 @@ mod tests {
 
     const HOST: u64 = 0xEFFF_FFFC;
 
-    /// Returns a snapshot with PID namespaces (inode, parent, the init's net and IPC inodes).
+    /// Returns a snapshot of a host with the PID namespaces in `inner`.
+    ///
+    /// Each tuple contains four inodes: of the PID namespace, of its parent, and of the net and IPC
+    /// namespaces of its init.
     fn host(inner: &[(u64, u64, u64, u64)]) -> Snapshot {
         let mut namespaces = vec![namespace(HOST, None)];
         let mut processes = vec![process(&[1], Some(HOST)), process(&[2], Some(HOST))];

@@ -32,7 +32,7 @@ pub struct Snapshot {
     pub details: BTreeSet<Detail>,
     /// The filters applied since the scan, empty for an unfiltered snapshot.
     pub selected: Vec<Criterion>,
-    /// `false` if pidns inferred facts, or may have missed something in the searched places.
+    /// `false` if pidns inferred facts, or perhaps missed something in the places that it searched.
     pub complete: bool,
     /// All namespaces found.
     pub namespaces: Vec<Namespace>,
@@ -128,7 +128,9 @@ impl SearchScope {
     pub const OF_PROC: [Self; 5] =
         [Self::Processes, Self::Children, Self::Threads, Self::Fds, Self::Mounts];
 
-    /// Returns the scopes of /proc without `threads`, which takes long and finds few namespaces.
+    /// Returns all scopes that can be searched through /proc, except `threads`.
+    ///
+    /// A search of all threads is slow, and finds few namespaces.
     #[must_use]
     pub fn default_set() -> BTreeSet<Self> {
         Self::OF_PROC.into_iter().filter(|&scope| scope != Self::Threads).collect()

@@ -52,7 +52,7 @@ impl NoticeCode {
 keywords! {
     /// A reason why the changes that a watch reports may be incomplete.
     pub enum WatchCaveat("watch_caveat", "caveat", "caveats") {
-        /// A process or namespace that comes and goes between two snapshots is not reported.
+        /// Processes and namespaces that existed only between two snapshots are not reported.
         ShortLived = "short-lived",
     }
 }
