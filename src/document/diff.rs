@@ -75,7 +75,7 @@ pub struct ComparedSnapshot {
     details: Vec<Word<model::Detail>>,
     /// The filters applied since the scan, or an empty list for an unfiltered snapshot.
     selected: Vec<Criterion>,
-    /// False if pidns inferred facts, or may have missed something in the searched places.
+    /// False if pidns inferred facts, or perhaps missed something in the places that it searched.
     complete: bool,
 }
 

@@ -43,7 +43,7 @@ pub struct LimitsReport {
 pub struct LimitsSummary {
     /// The program that wrote the document.
     generator: Generator,
-    /// False if pidns inferred facts, or may have missed something in the searched places.
+    /// False if pidns inferred facts, or perhaps missed something in the places that it searched.
     complete: bool,
     /// The processes whose limits were requested, or an empty list for the whole host.
     pids: Vec<Pid>,

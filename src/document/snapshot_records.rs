@@ -88,7 +88,7 @@ pub struct SnapshotSummary {
     pub details: Vec<Word<model::Detail>>,
     /// The filters applied since the scan, or an empty list if there are none.
     pub selected: Vec<Criterion>,
-    /// False if something may be missing in the searched places, or if a fact is inferred.
+    /// False if pidns inferred facts, or perhaps missed something in the places that it searched.
     pub complete: bool,
     /// The topmost visible namespaces, sorted by ID.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
