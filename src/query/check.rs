@@ -21,7 +21,7 @@ use crate::model::{
 use problems::problems;
 use since::Earlier;
 
-/// Problems of threads whose states are not in a snapshot.
+/// Problems of non-leader threads. A snapshot does not contain the states of these threads.
 #[derive(Clone, Debug, Default)]
 pub struct ThreadProblems {
     /// Maps each process with a thread in uninterruptible sleep to the TID of one such thread.
@@ -51,7 +51,8 @@ pub struct Check {
     pub live: LiveFacts,
     /// Processes that ran because the later snapshot was taken, such as pidns itself.
     pub attendants: BTreeSet<Pid>,
-    /// The comparison with the earlier snapshot, `None` without one or with `--all`.
+    /// The comparison with the earlier snapshot. `None` if there is no earlier snapshot, or with
+    /// `--all`.
     earlier: Option<Earlier>,
     /// Processes and namespaces in transient states, which the check does not report.
     unsettled: Unsettled,
@@ -81,7 +82,7 @@ impl Check {
         found.extend(leftovers);
         this.findings = this.verdicts(found, policy);
         for finding in &mut this.findings {
-            // The problem may be old, so do not deny it.
+            // The problem is perhaps older than the earlier snapshot, so reduce `Deny` to `Warn`.
             if this.earlier.as_ref().is_some_and(|it| it.may_have_had(finding.subject)) {
                 finding.verdict = finding.verdict.max(Verdict::Warn);
             }
@@ -132,7 +133,8 @@ impl Check {
         let found = self.leave_out_older(found, policy);
         let mut findings = self.verdicts(found, policy);
         for finding in &mut findings {
-            // The problem may be old, because snapshots contain the states of leader threads.
+            // A snapshot does not contain the states of non-leader threads. So if the process is
+            // not certainly new, its problem is perhaps old: reduce `Deny` to `Warn`.
             if self.earlier.as_ref().is_some_and(|it| !it.is_new(finding.subject)) {
                 finding.verdict = finding.verdict.max(Verdict::Warn);
             }
@@ -142,7 +144,8 @@ impl Check {
         self.live.stuck_threads = stuck;
     }
 
-    /// Adds facts about the live host, and removes the findings about ended leftovers.
+    /// Adds facts about the live host, and removes the findings about leftover processes and
+    /// namespaces that no longer exist.
     pub fn add_live_facts(&mut self, facts: LiveFacts) {
         let stuck_threads = std::mem::take(&mut self.live.stuck_threads);
         self.live = LiveFacts { stuck_threads, ..facts };

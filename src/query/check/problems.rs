@@ -9,7 +9,7 @@ use crate::model::{
 };
 use crate::query::settle::Unsettled;
 
-/// Maximum number of levels that are still available below a deeply nested namespace.
+/// A namespace is reported as deeply nested if at most this many levels can be nested below it.
 const DEEP_LEVELS_LEFT: usize = 4;
 
 /// Finds the problems in a graph, but ignores the transient states in `unsettled`.
@@ -85,7 +85,8 @@ fn find_in_processes(
     unsettled: &Unsettled,
     found: &mut Vec<(CheckCode, Subject)>,
 ) {
-    // The collector names the inits that do not reap, unless they are frozen or slow.
+    // An init with zombie children is perhaps only frozen or slow. The collector has checked that,
+    // and has added a diagnostic about each init that does not reap its children.
     let diagnostics = graph.snapshot().diagnostics.iter();
     let code = DiagnosticCode::InitDoesNotReap.name();
     let inits: HashSet<Pid> =

@@ -61,7 +61,8 @@ impl Earlier {
         self.new.contains(&subject)
     }
 
-    /// Returns `true` if the problems of this process or namespace may be old.
+    /// Returns `true` if the problems of this process or namespace can be older than the earlier
+    /// snapshot.
     pub fn may_have_had(&self, subject: Subject) -> bool {
         self.undated.contains(&subject)
     }
@@ -72,7 +73,9 @@ fn checked(diff: &Diff) -> &PidGraph {
     diff.after_part.as_ref().unwrap_or(&diff.after)
 }
 
-/// Returns the later index of a limit, or `None` if the limit changed or became full.
+/// Converts the index of a limit in the earlier graph to its index in the later graph.
+///
+/// Returns `None` if the limit has changed, or if it has become full since the earlier snapshot.
 fn later_limit(diff: &Diff, index: usize) -> Option<usize> {
     let earlier = diff.before.limit(index)?;
     let mut scope = earlier.scope.clone();
@@ -94,7 +97,8 @@ pub fn leftovers(diff: &Diff) -> Vec<(CheckCode, Subject)> {
     let graph = checked(diff);
     let code = |subject| match subject {
         Subject::Process(pid) => {
-            // The code `zombie` covers zombies, and a command does not start kernel threads.
+            // Zombies have their own code (`zombie`). A kernel thread is not a leftover, because
+            // commands do not start kernel threads.
             let is_left = |it: &&Process| !it.is_unreaped() && !it.kernel_thread;
             let process = graph.process(pid).filter(is_left);
             process.map(|_| CheckCode::LeftoverProcess)

@@ -122,7 +122,8 @@ fn scoped_rules_win_then_later_lists_then_allow() {
         (&[&[(Allow, "zombie")], &[(Deny, "zombie")]], Deny),
         (&[&[(Allow, "zombie:user=0")], &[(Deny, "zombie:comm=sleep")]], Deny),
         (&[&[(Deny, "zombie")], &[(Allow, "dead-namespace")]], Deny),
-        // The scope of a rule must contain the zombie, a process `sleep` of user 0.
+        // The zombie is named `sleep` and belongs to user 0. A rule applies only if its scope
+        // matches the zombie.
         (&[&[(Deny, "zombie:comm=other")]], Warn),
         (&[&[(Deny, "zombie:user=root")]], Deny),
         (&[&[(Deny, "zombie:user=7")]], Warn),
