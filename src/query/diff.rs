@@ -35,7 +35,7 @@ pub struct Diff {
     pub after_part: Option<PidGraph>,
     /// The error if the filter selects nothing in either graph.
     pub nothing: Option<(NotFound, Coverage)>,
-    /// The relation between the boots of the two snapshots, such as the same boot.
+    /// The relation between the boots of the two snapshots: either the same boot, or unknown.
     pub relation: Relation,
     /// The namespaces that are new, gone or changed, sorted by ID.
     pub namespaces: Vec<NamespaceChange>,
@@ -49,11 +49,13 @@ pub struct Diff {
     pub attendants: BTreeSet<Pid>,
     /// Maps the IDs of namespaces in the first graph to their IDs in the second graph.
     counterparts: HashMap<NamespaceId, NamespaceId>,
-    /// `true` if the first snapshot certainly contains all processes of its time.
+    /// `true` if the first snapshot certainly contains every process that existed at that time.
     has_all_processes: bool,
-    /// `true` if the first snapshot contains all namespaces that the second scan could find.
+    /// `true` if the first scan would have found every namespace that the second scan can find.
     has_all_namespaces: bool,
-    /// Start of the earlier pidns process, if the order of the snapshots is certain.
+    /// Start time and PID of the pidns process that took the first snapshot.
+    ///
+    /// `None` if they are unknown, or if the first snapshot is perhaps not the older one.
     begin: Option<Begin>,
 }
 
@@ -88,7 +90,8 @@ impl Diff {
         // Filter after the comparison, so that a renamed process does not look gone.
         let mut diff = Self::new(PidGraph::new(before), PidGraph::new(after))?;
         diff.nothing = nothing;
-        // The graphs are not filtered, although `selected` is set, so restore the coverage.
+        // If `selected` is set, `new` assumes that the filter has removed processes from the
+        // graphs. The filter has not been applied yet, so correct the recorded coverage.
         diff.note_coverage(covered_before);
         if let Some((before_part, after_part)) = parts {
             diff.select(&before_part, &after_part);
@@ -182,7 +185,9 @@ impl Diff {
         });
     }
 
-    /// Marks namespaces of the first graph that exist, but are missing from the second graph.
+    /// Marks the changes of the namespaces in `hidden`.
+    ///
+    /// The second graph lacks these namespaces, but the kernel still has them.
     pub fn hide(&mut self, hidden: &BTreeSet<NamespaceId>) {
         for change in &mut self.namespaces {
             change.hidden = change.before.is_some_and(|id| hidden.contains(&id));

@@ -38,7 +38,7 @@ impl Incomparable {
 /// The numbers of uncertain matches between two graphs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WeakMatches {
-    /// Number of namespaces matched by inode only, or without the start time of the init.
+    /// Number of namespaces that were matched without comparing the start times of their inits.
     pub namespaces: usize,
     /// Number of processes matched by PID and namespace only.
     pub processes: usize,

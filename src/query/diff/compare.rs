@@ -18,7 +18,7 @@ use crate::query::observer::{attendants, namespaces_used_only_by};
 enum Sameness {
     /// The two entries are different processes or namespaces.
     Other,
-    /// Probably the same process or namespace, but the data to prove it is missing.
+    /// Probably the same process or namespace, but there is not enough data to prove it.
     Weak,
     /// The two entries are certainly the same process or namespace.
     Exact,
@@ -347,7 +347,7 @@ fn pid_max(snapshot: &Snapshot) -> Option<u32> {
 /// Compares the hosts and boots of two snapshots.
 fn host_relation(before: &Snapshot, after: &Snapshot) -> Result<Relation, Incomparable> {
     let (one, other) = (&before.host, &after.host);
-    // If the boot IDs differ, equal host names mean a reboot of one host.
+    // If the boot IDs differ but the host names are equal, assume that the host was rebooted.
     let is_one_host = one.hostname.is_none() || one.hostname == other.hostname;
     match (&one.boot_id, &other.boot_id) {
         // A container on the same host can have another host name.
@@ -358,7 +358,9 @@ fn host_relation(before: &Snapshot, after: &Snapshot) -> Result<Relation, Incomp
     }
 }
 
-/// Compares two processes with equal PIDs by start time and PIDs in inner namespaces.
+/// Decides whether two processes with the same PID are the same process.
+///
+/// Compares their start times, and their PIDs in inner namespaces.
 fn same_lifetime(before: &Process, after: &Process) -> Sameness {
     let is_known = !before.nspid.is_empty() && !after.nspid.is_empty();
     if is_known && before.nspid != after.nspid {

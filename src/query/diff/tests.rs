@@ -198,7 +198,7 @@ fn what_is_older_than_the_first_pidns_did_not_come() {
     let at = |host: &Snapshot, raw, start_time| seen_by(host.clone(), raw, start_time);
     let younger = (vec![9, 60], vec![109, 160]);
     assert_eq!(came(at(&before, 50, 9), at(&after, 70, 12)), younger);
-    // In the wrong order, start times do not show which processes are new.
+    // If the snapshots are in the wrong order, start times do not show which processes are new.
     let all = (vec![7, 8, 9, 60], vec![107, 108, 109, 160]);
     assert_eq!(came(at(&before, 50, 9), at(&after, 40, 9)), all);
     assert_eq!(came(before, after), all);
@@ -208,7 +208,8 @@ fn what_is_older_than_the_first_pidns_did_not_come() {
 fn a_process_with_a_low_pid_is_new_if_pids_have_started_again() {
     let started = |raw| Process { start_time: Some(9), ..process(&[raw], Some(10)) };
     let before = seen_by(host(Vec::new()), 32_700, 9);
-    // Between the snapshots, in one clock tick, the PIDs wrapped around to 300.
+    // The second snapshot is from the same clock tick, but meanwhile the kernel has reached the
+    // maximum PID, and has started again at PID 300.
     let after = seen_by(host(vec![started(310), started(32_600)]), 320, 9);
     assert_eq!(lines(&compare(before, after)), ["~ pid:[10] [Members]", "+ 310 []"]);
 }
@@ -235,7 +236,8 @@ fn attendants_of_either_snapshot_are_no_differences() {
     let after = attended(&[40], other(&[40, 41, 42]), 45);
     let expected = ["~ pid:[10] [Members]", "- 22 []", "+ 42 []"];
     assert_eq!(lines(&compare(before.clone(), after.clone())), expected);
-    // Shell 20 took both snapshots, so background process 21 is not ignored.
+    // Background processes are ignored only if their shell is missing from the other snapshot.
+    // Shell 20 is in both snapshots, so its background process 21 is reported.
     let same = attended(&[20], other(&[20, 42]), 45);
     assert_eq!(lines(&compare(before, same))[1..], ["- 21 []", "- 22 []", "+ 42 []"]);
 }
