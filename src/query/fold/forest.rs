@@ -22,7 +22,7 @@ pub struct TreeRow<'a> {
     pub has_children: bool,
     /// `true` if the row is below a row that stands for several similar processes.
     pub of_each: bool,
-    /// The position of the row's first process, in a list or in a tree.
+    /// The place of the row's first process: either in a list or in a process tree.
     pub drawn: Drawn,
 }
 
@@ -45,7 +45,7 @@ impl<'a> TreeRow<'a> {
 /// A key for a process and its descendants, which is equal for similar subtrees.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Subtree<'a> {
-    /// The kind of a process, and the sorted numbers of the children's subtrees.
+    /// The kind of a process, and the sorted numbers that identify its children's subtrees.
     Process(MemberKind<'a>, Vec<usize>),
     /// A kernel thread whose descendants are all kernel threads.
     KernelThreads,
@@ -97,7 +97,9 @@ impl<'a> Forest<'a> {
         Self { graph, members, above, children, tops }
     }
 
-    /// Returns the number of each member's subtree, or `None` if the subtree must not be folded.
+    /// Assigns a number to the subtree of each member, or `None` if the subtree must not be folded.
+    ///
+    /// Similar subtrees get the same number.
     pub(super) fn subtrees(
         &self,
         numbers: &mut SubtreeNumbers<'a>,
@@ -131,7 +133,9 @@ impl<'a> Forest<'a> {
         subtrees
     }
 
-    /// Returns the numbers of the trees, or `None` if a tree has no number.
+    /// Returns the number that `subtrees` contains for the root of each tree.
+    ///
+    /// Returns `None` if one of the trees must not be folded.
     pub(super) fn tops(&self, subtrees: &[Option<Numbered>]) -> Option<Vec<usize>> {
         self.tops.iter().map(|&top| subtrees[top].map(|it| it.number)).collect()
     }

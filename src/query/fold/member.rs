@@ -71,7 +71,8 @@ pub(super) struct MemberKind<'a> {
     condition: Condition,
     /// ID of the process's container, if it is not the container of the namespace.
     container: Option<&'a str>,
-    /// Relation to the parent or tracer on the row, and the name of that process.
+    /// Relation to the parent or tracer that the row mentions, and the name of that parent or
+    /// tracer.
     relation: Option<(Kinship, &'a str)>,
     /// The arguments of the process, if requested (`--details args`).
     args: Option<&'a [SmolStr]>,

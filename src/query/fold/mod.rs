@@ -32,7 +32,7 @@ pub use relation::{Drawn, Kinship, Relation, relation};
 pub enum Siblings<'a> {
     /// One namespace.
     One(&'a Namespace),
-    /// More than [`MOST_APART`] similar live namespaces.
+    /// Similar live namespaces that share a line, because there are more than [`MOST_APART`].
     Alike(Vec<&'a Namespace>),
 }
 
@@ -54,7 +54,7 @@ impl<'a> Siblings<'a> {
     }
 }
 
-/// The properties that are equal in sibling namespaces on one line.
+/// The properties that sibling namespaces must have in common to share a line.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Shape<'a> {
     evidence: Evidence,
@@ -68,9 +68,9 @@ struct Shape<'a> {
     shared: Vec<(&'a [&'static str], bool)>,
     members: Vec<(MemberKind<'a>, usize)>,
     holders: Vec<HolderKind<'a>>,
-    /// The number of each process tree's shape, in ascending order.
+    /// Sorted numbers that identify the process trees. Similar trees have the same number.
     trees: Vec<usize>,
-    /// The number of each child namespace's shape, in ascending order.
+    /// Sorted numbers that identify the shapes of the child namespaces.
     children: Vec<usize>,
 }
 
@@ -87,17 +87,21 @@ pub struct Folding<'a> {
     nests: bool,
     /// Processes that always have their own row.
     apart: HashSet<Pid>,
-    /// Maps each folded namespace to the number of its [`Shape`].
+    /// Maps each folded namespace to a number that identifies its [`Shape`].
     alike: HashMap<NamespaceId, usize>,
 }
 
 impl<'a> Folding<'a> {
-    /// Folds a graph for output as lists of members, if `folds` is set.
+    /// Prepares a graph for output as lists of members.
+    ///
+    /// If `folds` is set, similar members share a line, and similar sibling namespaces do, too.
     pub fn new(graph: &'a PidGraph, folds: bool) -> Self {
         Self::build(graph, folds, false)
     }
 
-    /// Folds a graph for output as process trees, if `folds` is set.
+    /// Prepares a graph for output as process trees.
+    ///
+    /// If `folds` is set, similar trees share a line, and similar sibling namespaces do, too.
     pub fn of_trees(graph: &'a PidGraph, folds: bool) -> Self {
         Self::build(graph, folds, true)
     }
@@ -110,7 +114,8 @@ impl<'a> Folding<'a> {
         let snapshot = graph.snapshot();
         for Criterion { by, values } in &snapshot.selected {
             match by {
-                // A tree also contains relatives of the selected processes, which can be folded.
+                // A tree also contains relatives of the selected processes. These relatives
+                // can be folded.
                 FilterOption::Pid if nests => {
                     this.apart.extend(values.iter().filter_map(|pid| pid.parse::<Pid>().ok()));
                 }
@@ -131,7 +136,7 @@ impl<'a> Folding<'a> {
             }
         }
         this.alike = this.find_alike();
-        // Do not fold the holders that the line of a single live namespace names.
+        // The line of an unfolded live namespace names its holders, so do not fold these holders.
         for namespace in &snapshot.namespaces {
             if namespace.state == NamespaceState::Live && !this.alike.contains_key(&namespace.id) {
                 this.apart.extend(keeping(graph, namespace).filter_map(Holder::pid));
@@ -230,7 +235,9 @@ impl<'a> Folding<'a> {
         Rank::new(kind, Some(process.pid) == init, self.apart.contains(&process.pid))
     }
 
-    /// Maps each namespace with enough siblings of the same shape to the shape's number.
+    /// Finds groups of similar siblings that are large enough to share a line.
+    ///
+    /// Maps each namespace in these groups to a number that identifies its [`Shape`].
     fn find_alike(&self) -> HashMap<NamespaceId, usize> {
         let tree = self.graph.tree();
         let mut numbers: HashMap<Shape<'a>, usize> = HashMap::new();
@@ -309,7 +316,9 @@ impl<'a> Folding<'a> {
         })
     }
 
-    /// Returns the sorted numbers of the process trees, or `None` if a member must not be folded.
+    /// Returns the sorted numbers that identify the process trees.
+    ///
+    /// Returns `None` if a member must not be folded.
     fn trees(
         &self,
         members: Vec<&'a Process>,
@@ -358,7 +367,7 @@ mod tests {
 
     const HOST: u64 = 10;
 
-    /// Returns the number of processes, their name and the first PID of each row.
+    /// Returns, for each row of a namespace, the number of processes, their name and the first PID.
     fn rows(snapshot: Snapshot, inode: u64) -> Vec<(usize, String, u32)> {
         let graph = PidGraph::new(snapshot);
         let folding = Folding::new(&graph, true);
