@@ -59,7 +59,8 @@ impl Coverage {
         self.all.is_none()
     }
 
-    /// Returns the reason why a missing process or namespace may exist, if there is one.
+    /// Returns the reason why a process or namespace could exist although it was not found, or
+    /// `None`.
     #[must_use]
     pub fn caveat(&self, no: &NotFound) -> Option<Caveat> {
         match no {
