@@ -1,4 +1,5 @@
-//! Commands such as `docker stop`, because a container engine may restart killed containers.
+//! Suggests commands such as `docker stop` instead of `kill`, because a container engine can
+//! restart a container that was killed.
 
 use std::path::Path;
 
@@ -10,7 +11,10 @@ use crate::model::{Container, FrozenCgroup, Pid, Process, cgroup};
 /// Maximum number of ancestors to search, in case a document contains parent cycles.
 const GENERATIONS: usize = 1000;
 
-/// Returns the process itself or, for a container monitor, one process of each container.
+/// Returns the processes to end so that `process` ends.
+///
+/// For a container monitor, returns one process of each of its containers, because the monitor ends
+/// when its containers have ended. Otherwise, returns only `process` itself.
 pub fn ended_with<'a>(graph: &'a PidGraph, process: &'a Process) -> Vec<&'a Process> {
     if ![cgroup::SHIM, cgroup::CONMON].contains(&&*process.comm) {
         return vec![process];
@@ -24,7 +28,8 @@ pub fn ended_with<'a>(graph: &'a PidGraph, process: &'a Process) -> Vec<&'a Proc
     inside
 }
 
-/// Returns the command that stops a process's container, if the init is a leftover.
+/// Returns the command that stops a process's container, if the container's init was also left
+/// behind by the command of `pidns run`.
 pub fn stop(
     graph: &PidGraph,
     process: &Process,
@@ -44,7 +49,8 @@ pub fn stop(
         it.container.as_ref().is_some_and(|it| it.is_same(container))
             && it.init.is_some_and(is_left)
     });
-    // The engine may have restarted an older container, so do not delete the container.
+    // Perhaps the container existed before `pidns run`, and the engine has restarted it. So stop
+    // the container, but do not delete it.
     (is_inside && is_whole).then(|| command("stop", container))
 }
 
@@ -65,7 +71,7 @@ fn engine_container<'a>(graph: &'a PidGraph, process: &'a Process) -> Option<&'a
     let is_inside = |it: &&Process| container_of(graph, it).is_some_and(|it| it.is_same(container));
     let ancestors = std::iter::successors(Some(process), parent).take(GENERATIONS);
     let first = ancestors.take_while(is_inside).last()?;
-    // Commands for other engines must run as another user or in a container.
+    // A command of root does not reach an engine that runs as another user or in a container.
     is_started_by_engine(graph, first, container).then_some(container)
 }
 

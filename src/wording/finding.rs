@@ -73,7 +73,8 @@ pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingTe
             .limit(index)
             .map_or_else(|| without_advice(String::new()), |limit| limit_finding(check, limit)),
         Subject::Snapshot => {
-            // Diagnostics that leave the view complete have their own findings.
+            // Leave out diagnostics such as `init-blocked`, because they do not make the view
+            // incomplete. Other findings report them.
             let diagnostics = graph.snapshot().diagnostics.iter().filter(|it| it.is_gap());
             let reasons: Vec<_> = diagnostics.map(|it| it.message.as_str()).collect();
             let reasons =

@@ -1,4 +1,4 @@
-//! Phrases for the usage of limits, and for the calls that fail at a full limit.
+//! Phrases for the usage of limits, and for the calls that fail when a limit is reached.
 
 use std::fmt::Write as _;
 
@@ -24,7 +24,7 @@ pub fn failure(kind: LimitKind) -> String {
     format!("{call} fails with \"{error}\"")
 }
 
-/// Returns a phrase about the usage of a limit, with its zombies or its main consumer.
+/// Returns a phrase such as "cgroup /a has 9 of 10 tasks; 7 sh has 6 of them".
 pub fn limit_text(graph: &PidGraph, limit: &Limit) -> String {
     let mut text = numbers_text(limit);
     if let Some(refused @ 1..) = limit.refused {
@@ -224,9 +224,11 @@ pub fn namesake_lines(report: &LimitReport) -> Vec<String> {
     report.asked.iter().filter_map(line).collect()
 }
 
-/// Returns a phrase that names the [`namesakes`] of a PID, if there are any.
+/// Returns a phrase that lists the processes with the same PID in other PID namespaces (see
+/// [`namesakes`]), if there are any.
 pub fn namesake_text(pid: Pid, also: &str, processes: &[Process]) -> Option<String> {
-    // The user may mean a namesake, for example with `$$` in a container's shell.
+    // Perhaps the user means a process with the same PID in a container, for example if the PID
+    // is the value of `$$` in a shell there.
     let namesakes = namesakes(processes, pid);
     let shown = namesakes.get(..NAMESAKES).unwrap_or(&namesakes);
     let name = |it: &&Process| {

@@ -37,7 +37,7 @@ pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     advice
 }
 
-/// Returns the advice to end tasks of a limit, with a command that lists the tasks.
+/// Returns the advice to end tasks that count towards a limit, and a command that lists them.
 fn end_tasks(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
     let is_possible = limit.kind.counts_tasks() && limit.max != Some(0);
     let scope = Sanitized(scope_text(&limit.scope));
@@ -56,7 +56,8 @@ fn end_tasks(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
 
 /// Returns a phrase that says which processes to end if `pid_max` is reached.
 fn which_pids(adviser: &Adviser<'_>, limit: &Limit) -> String {
-    // The normal sum is the maximum minus 1, because no process has PID 0.
+    // The used and the free PIDs usually add up to the maximum minus 1, because no process has
+    // PID 0.
     let counted = limit.used.zip(limit.free).map(|(used, free)| used.saturating_add(free));
     if counted.zip(limit.max).is_some_and(|(counted, max)| counted.saturating_add(1) < max) {
         // After a wraparound, the kernel skips PIDs below 300 (RESERVED_PIDS).
@@ -68,7 +69,8 @@ fn which_pids(adviser: &Adviser<'_>, limit: &Limit) -> String {
     init.map_or(String::new(), |init| format!(" other than its init {init}"))
 }
 
-/// Returns a command that lists the tasks of a limit, or of its main consumer.
+/// Returns a command that lists all tasks that count towards a limit, or only the tasks of the main
+/// consumer.
 fn tasks_command(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
     // In the user's shell, a pidns command would show another PID namespace.
     if !adviser.graph.snapshot().procfs.own {
@@ -100,7 +102,8 @@ fn tasks_command(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
         _ => {
             let own = live.own_pid.and_then(|pid| live.user_namespaces.get(&pid).copied());
             let inode = limit.scope.user_namespace;
-            // A limit of another user namespace does not count all tasks of the user.
+            // `pidns --user` lists all tasks of a user, but the limits of another user namespace
+            // count only some of these tasks.
             let is_whole =
                 inode == Some(INITIAL_USER_NAMESPACE) || (inode.is_some() && inode == own);
             user(&limit.scope).filter(|_| is_whole)
@@ -156,7 +159,8 @@ fn start_elsewhere(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     let who = other.map_or("this shell".to_owned(), |&pid| name(adviser, pid));
     vec![
         format!("start the process from another shell: children of {who} cannot start"),
-        // The shell cannot fork, so nsenter replaces the shell and resets `pid_for_children`.
+        // The shell cannot fork, so `exec` replaces it with nsenter. nsenter then sets
+        // `pid_for_children` to the shell's own PID namespace, in which children can start.
         "or in a shell with this limit, as root (replaces the shell): \
          exec nsenter --pid=/proc/self/ns/pid --no-fork sh"
             .to_owned(),
@@ -199,7 +203,8 @@ fn raise_foreign_namespaces(adviser: &Adviser<'_>, limit: &Limit, value: u64) ->
         live.user_namespaces.get(pid) == Some(&inode) && live.container_roots.contains(pid)
     };
     if let Some(pid) = main.filter(may_raise) {
-        // The owner of the user namespace could control a suggested nsenter process.
+        // Do not suggest nsenter, because the owner of the user namespace could take control of the
+        // nsenter process.
         let who = name(adviser, pid);
         let advice =
             format!("as root of user:[{inode}], for example in {who}: echo {value} > {file}");

@@ -96,7 +96,7 @@ impl Line {
         }
     }
 
-    /// Returns the parts in order, with a first separator that callers must ignore.
+    /// Returns the parts in order. Callers must ignore the separator of the first part.
     pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
         let mut start = 0;
         self.parts.iter().map(move |&(separator, emphasis, end)| {

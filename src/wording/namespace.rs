@@ -37,7 +37,9 @@ pub fn is_wrong(snapshot: &Snapshot) -> bool {
 
 /// Describes the namespaces and processes of one graph.
 ///
-/// The parameters `in_each` and `of_each` are `true` below a line for several namespaces.
+/// One line of the output can stand for several similar namespaces (folding). For the lines below
+/// such a line, callers pass `true` for the parameter `in_each` (a line about a namespace) or
+/// `of_each` (a line about processes).
 #[derive(Clone, Copy)]
 pub struct Describe<'a> {
     graph: &'a PidGraph,
@@ -50,7 +52,10 @@ impl<'a> Describe<'a> {
         Self { graph: folding.graph(), symbols, members: MemberText::new(folding, symbols) }
     }
 
-    /// Adds one or several folded namespaces to `line`, without IDs if `in_each` is `true`.
+    /// Adds the heading of one namespace, or of several folded namespaces, to `line`.
+    ///
+    /// If `in_each` is `true`, the heading stands for child namespaces of several parents. It then
+    /// contains no IDs, because the children of each parent have different IDs.
     pub fn heading(&self, siblings: &Siblings<'a>, in_each: bool, line: &mut Line) {
         match siblings {
             Siblings::One(namespace) if in_each => {
@@ -200,7 +205,7 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Adds to `line` the number of members in another container than the namespace's init.
+    /// Adds to `line` the number of members whose container differs from the init's container.
     fn guests(&self, namespace: &Namespace, next: impl Fn() -> &'static str, line: &mut Line) {
         let members = self.graph.members(namespace);
         let mut containers: Vec<&Container> =
@@ -307,7 +312,7 @@ impl<'a> Describe<'a> {
         text
     }
 
-    /// Returns several PIDs of one process, as an example of the arrow (`→`).
+    /// Returns the PIDs of a process with several PIDs, as an example to explain the arrow (`→`).
     pub fn example(&self) -> Option<Pids<'a>> {
         let process = self.graph.processes().iter().find(|process| process.nspid.len() > 1)?;
         Some(self.members.pids(process))

@@ -103,7 +103,7 @@ fn process_text(
     }
 }
 
-/// Returns the heading with the end of the command and the numbers of leftovers.
+/// Returns the heading, such as `make ended with status 0 and left 2 processes:`.
 pub fn run_heading(report: &RunReport) -> String {
     let name = report.command.first().map_or("the command", String::as_str);
     let mut text = match report.ended {

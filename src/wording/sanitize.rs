@@ -89,7 +89,8 @@ impl CiCommand {
             // GitHub finds `::` only at the start of a line, possibly after whitespace.
             (Self::Blank, ':') => (Self::Colon, false),
             (Self::Blank, c) if c.is_whitespace() => (Self::Blank, false),
-            // Skip non-ASCII characters, because a CI system may ignore invisible characters.
+            // A CI system can ignore invisible characters, so act as if the text contained no
+            // non-ASCII characters.
             (seen, c) if !c.is_ascii() => (seen, false),
             _ => (Self::Other, false),
         };

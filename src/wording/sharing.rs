@@ -17,7 +17,8 @@ pub fn add_sharing(graph: &PidGraph, siblings: &Siblings<'_>, in_each: bool, lin
         };
         match &shared.with {
             SharedWith::Host => part(format_args!("the host")),
-            // The inits of folded namespaces usually share with different namespaces.
+            // Usually, the init of each folded PID namespace shares its namespaces with a different
+            // PID namespace, so do not name a PID namespace.
             SharedWith::Namespaces { .. } if of_each => part(format_args!("other namespaces")),
             SharedWith::Namespaces { first, container, more } => {
                 let first = match container {

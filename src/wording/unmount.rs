@@ -11,12 +11,12 @@ pub const MOUNTS: usize = 3;
 pub enum Unmount {
     /// A shell command that unmounts a bind mount.
     Command(String),
-    /// A sentence that does nothing in a shell, for a mount that no command can remove.
+    /// A sentence for a mount that no command can remove. If a user pastes the sentence into a
+    /// shell, it does nothing.
     Note(String),
 }
 
 impl Unmount {
-    /// Returns the command or the sentence.
     pub fn text(self) -> String {
         match self {
             Self::Command(text) | Self::Note(text) => text,
@@ -59,8 +59,8 @@ pub fn unmount(mount: &BindMount, facts: &LiveFacts) -> Option<Unmount> {
         MountNamespaceKeeper::Processes(pids) => {
             let pid = *pids.first()?;
             // `-i` keeps umount from running helper programs of the mount namespace. `-n` keeps
-            // umount from opening `/run/mount/utab.lock`, which would make the target of a symbolic
-            // link readable for everyone.
+            // umount from opening `/run/mount/utab.lock`. If that path were a symbolic link, umount
+            // would make the target of the link world-readable.
             guarded(pid, "mnt", inode, &format!("umount -i -n -N {pid} {path}"))
         }
         MountNamespaceKeeper::Fd(pid, fd) => enter_file(&format!("/proc/{pid}/fd/{fd}"), mount),
@@ -97,7 +97,9 @@ fn obstacle(
     Some(format!("no command removes {}: {why}", shell_word(&mount.path)))
 }
 
-/// Returns the advice to end the keeper of a mount namespace, with the reason `why`.
+/// Returns the advice to end the processes that keep a mount namespace alive.
+///
+/// `why`: the reason why no command can unmount the bind mount.
 fn end_keeper(inode: u64, kept_by: &MountNamespaceKeeper, why: String) -> String {
     let end = |pids: &str, it| format!("end {pids} only if nothing needs {it}: {why}");
     match kept_by {

@@ -52,7 +52,7 @@ pub fn scan_works(failed: u64) -> String {
     format!("snapshots work again, after {} without one", rounds(failed))
 }
 
-/// Returns a phrase with the awaited `codes` and the number of problems at the start.
+/// Returns a phrase such as `waiting for a new zombie; 2 problems already here`.
 pub fn already_there(count: usize, codes: &[CheckCode]) -> String {
     let codes: Vec<_> = codes.iter().map(|code| code.name()).collect();
     let codes = codes.join(" or ");
