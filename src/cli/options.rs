@@ -99,7 +99,7 @@ pub(super) struct Details {
         value_name = "LIST",
         value_delimiter = ',',
         value_parser = words(
-            PossibleValue::new("all").help("All of the above, but not limits"),
+            PossibleValue::new("all").help("args, namespaces and cgroup, but not limits"),
             &Detail::OF_PROCESSES,
             &[Detail::Limits],
         ),
