@@ -117,8 +117,8 @@ pub fn part_of(graph: &PidGraph, process: &Process) -> Option<String> {
     let own = namespace.and_then(|namespace| namespace.container.as_ref());
     let found = cgroup::of_path(process.cgroup()?, None);
     let is_found = |it: &&Container| found.as_ref().is_some_and(|found| found.is_same(it));
-    // Prefer the container in the graph, because it can have a name. The
-    // container from the cgroup path has only an ID.
+    // Prefer the container in the graph, because it can have a name. The container
+    // from the cgroup path has only an ID.
     if let Some(container) = process.other_container().or_else(|| own.filter(is_found)) {
         return Some(container.to_string());
     }
