@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::graph::PidGraph;
 use crate::model::{Limit, LimitKind, LiveFacts, Pid, Process};
 
-/// Minimum usage, in percent, of the limits that `pidns limits` shows without PIDs.
+/// If no PIDs are given, `pidns limits` shows only limits with at least this usage, in percent.
 const CLOSE_PERCENT: u64 = 80;
 
 /// A report on limits of the requested processes or of the whole host.
@@ -41,7 +41,8 @@ impl LimitReport {
         let unknown = limits.iter().filter(|it| it.full.is_none());
         let unknown_own = unknown.clone().filter(|it| is_of(it, own)).map(|it| it.kind).collect();
         let unknown = unknown.count();
-        // pidns rarely reads these limits, so count them only if they are reached.
+        // These limits usually follow from the namespace hierarchy, so they do not show that pidns
+        // could read any limit. Count them as known limits only if they are reached.
         let is_in_hierarchy =
             |it: &Limit| matches!(it.kind, LimitKind::InitTerminated | LimitKind::Nesting);
         let is_known = |it: &Limit| it.full.is_some_and(|full| full || !is_in_hierarchy(it));
@@ -91,7 +92,7 @@ fn is_of(limit: &Limit, pid: Option<Pid>) -> bool {
     pid.is_some_and(|pid| limit.pids.contains(&pid))
 }
 
-/// Returns the process that a report on a limit names, which is never `own` (pidns itself).
+/// Returns the process to name in a report on a limit. It is never `own` (pidns itself).
 #[must_use]
 pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option<Pid> {
     let consumer = limit.main_consumer().and_then(|it| it.pid);
@@ -104,22 +105,26 @@ pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option
     for parent in limit.pids.iter().filter_map(|pid| process(pid)?.ppid) {
         *children.entry(parent).or_default() += 1;
     }
-    // Prefer the process with the most children, next a non-orphan, and last the oldest process.
+    // Prefer the process with the most children. Break ties in favor of a non-orphan, then of the
+    // oldest process.
     let rank = |pid: &Pid| {
         let parent = process(pid).and_then(|it| process(&it.ppid?));
         let is_orphan = parent.is_some_and(|it| it.nspid.last() == Some(&Pid::INIT));
-        // The oldest process may be an ancestor of the others.
+        // Prefer older processes, because they can be ancestors of the others.
         let started = process(pid).and_then(|it| it.start_time).unwrap_or(u64::MAX);
         (children.get(pid).copied().unwrap_or(0), !is_orphan, Reverse((started, *pid)))
     };
     let others = limit.pids.iter().copied().filter(|&pid| Some(pid) != own);
     let first = others.max_by_key(rank)?;
-    // After `exec pidns` in a shell, a process without children is probably not the cause.
+    // If the limit applies to pidns, perhaps the processes were started by a shell that then
+    // replaced itself with pidns (`exec pidns`). So do not blame a process without children.
     let is_useful = children.contains_key(&first) || !is_of(limit, own);
     is_useful.then_some(first)
 }
 
-/// Sorts reached limits first (those of `own` before others), and unknown limits last.
+/// Sorts reached limits first, and unknown limits last.
+///
+/// Among the reached limits, the limits that apply to pidns itself (`own`) come first.
 fn sort(limits: &mut [Limit], own: Option<Pid>) {
     limits.sort_by_key(|limit| {
         let is_full = limit.full == Some(true);

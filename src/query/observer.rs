@@ -24,7 +24,9 @@ pub fn leave_out_observer(snapshot: &mut Snapshot, kernel_threads: bool) {
 
 /// Empties the lists of processes that a comparison ignores.
 ///
-/// If one pidns process takes both snapshots, the lists can contain a later command of its shell.
+/// Call this function if one pidns process takes both snapshots. The lists can then contain a
+/// command that the user started later in the same shell, for example after `pidns watch &`. A
+/// comparison must not ignore that command.
 #[must_use]
 pub fn without_attendants(mut snapshot: Snapshot) -> Snapshot {
     if let Some(observer) = &mut snapshot.observer {
@@ -48,13 +50,15 @@ pub fn attendants(snapshot: &Snapshot, is_alone: impl Fn(Pid) -> bool) -> BTreeS
     // The heartbeat of a CI step is a subshell that starts a new `sleep` every few seconds.
     let is_old_heartbeat = |pid| observer.companions.contains(&pid) && !is_alone(pid);
     let parent = |pid| snapshot.processes.iter().find(|it| it.pid == pid)?.ppid;
-    // If both snapshots have the step, the children of an old heartbeat are attendants.
+    // If the CI step is in both snapshots, ignore only the children of a heartbeat subshell that is
+    // also in both snapshots. Otherwise, ignore all heartbeat processes.
     let is_attendant = |&&pid: &&Pid| is_new_step || parent(pid).is_some_and(is_old_heartbeat);
     let companions = observer.companions.iter().filter(is_attendant);
     let own_pid_is_reused = snapshot.processes.iter().any(|it| it.pid == observer.pid);
     let own = (!own_pid_is_reused).then_some(observer.pid);
     let others = observer.attendants.iter().chain(companions).copied();
-    // A process in both snapshots, such as the CI agent, is not an attendant.
+    // Leave out processes that are in both snapshots, such as the CI agent, because they did not
+    // run only for this snapshot.
     others.filter(|&pid| is_alone(pid)).chain(own).collect()
 }
 
@@ -71,14 +75,14 @@ pub fn namespaces_used_only_by(
         let running = members.into_iter().filter(|it| !it.is_unreaped()).map(|it| it.pid);
         let running: Vec<Pid> = running.chain(namespace.init).collect();
         let children = graph.children(namespace);
-        // Without running members, the holders are the users of the namespace.
+        // If no member is running, the namespace is used by its holders.
         let is_used_by_these = if running.is_empty() {
             let is_held = !namespace.holders.is_empty() || !children.is_empty();
             is_held && namespace.holders.iter().all(|it| Holder::pid(it).is_some_and(&is_user))
         } else {
             has_all_members && running.iter().all(|&pid| is_user(pid))
         };
-        // The processes in descendant namespaces are users, too.
+        // Processes in descendant namespaces also use this namespace.
         if is_used_by_these && children.iter().all(|it| found.contains(&it.id)) {
             found.insert(namespace.id);
         }
@@ -96,7 +100,7 @@ mod tests {
         Pid::new(raw).unwrap()
     }
 
-    /// Returns a snapshot that pidns (process 8) took in a CI step with heartbeat process 3.
+    /// Returns a snapshot taken by pidns (PID 8) in a CI step whose heartbeat process has PID 3.
     fn host() -> Snapshot {
         let mut processes: Vec<_> = [1, 7, 8, 9].map(|it| process(&[it], Some(10))).into();
         for process in &mut processes {

@@ -1,7 +1,7 @@
-//! Finds the processes from outside the command that `pidns run --kill` kills as well.
+//! Finds processes that `pidns run --kill` also kills although the command did not start them.
 //!
-//! The kernel kills all members of a PID namespace together with its init. A member can come from
-//! outside, for example through nsenter(1).
+//! If pidns kills the init of a PID namespace, the kernel kills all other members of the namespace.
+//! A member can have entered the namespace from outside, for example through nsenter(1).
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -10,7 +10,7 @@ use crate::model::{Killed, Lineage, Pid, Process, Snapshot};
 /// Members of the command's PID namespaces that do not descend from the command.
 #[derive(Debug, Default)]
 pub struct Outsiders {
-    /// For each PID, the process and the leftover inits of its PID namespaces.
+    /// Maps each PID to its process, and to the leftover inits whose end kills the process.
     found: BTreeMap<Pid, (Process, HashSet<Pid>)>,
     /// The parents of the processes in `found`.
     parents: BTreeMap<Pid, Process>,
@@ -44,13 +44,15 @@ impl Outsiders {
     pub(super) fn update(&mut self, later: &Snapshot, pids: &HashSet<Pid>) {
         let now = Self::of(later, pids);
         let living: HashSet<Pid> = later.processes.iter().map(|it| it.pid).collect();
-        // A process that ended before its inits was not killed together with them.
+        // Remove a process if all its inits are still alive. If the process has ended, the end of
+        // an init did not kill it. If the process is still running, `now.found` contains it.
         self.found.retain(|_, (_, inits)| !inits.is_subset(&living));
         self.found.extend(now.found);
         self.parents.extend(now.parents);
     }
 
-    /// Returns the processes that the kernel killed with an init, and all recorded parents.
+    /// Returns the outsiders that the kernel killed because their init died, and the parents of all
+    /// outsiders.
     pub(super) fn killed(self, killed: &Killed) -> (Vec<Process>, Vec<Process>) {
         let is_killed = |init: &Pid| {
             let is_signalled = killed.sigterm.contains(init) || killed.sigkill.contains(init);

@@ -192,7 +192,7 @@ fn owns(user: &User, namespace: &Namespace, init: Option<&Process>) -> bool {
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     lists: Vec<Vec<(Verdict, Rule)>>,
-    /// Minimum usage of a reported limit in percent, or `None` for the default.
+    /// Report a limit if at least this percentage of it is used. `None` means the default.
     pub warn_at: Option<u64>,
 }
 

@@ -83,7 +83,7 @@ impl RunReport {
 }
 
 impl Leftovers {
-    /// Finds the leftovers in `snapshot`, which must be newer than the end of the command.
+    /// Finds the leftovers in `snapshot`. It must have been taken after the command ended.
     #[must_use]
     pub fn of(mut snapshot: Snapshot, scope: &RunScope) -> Self {
         snapshot.processes.retain(|it| !it.is_unreaped() || scope.unreaped.contains(&it.pid));
@@ -165,12 +165,16 @@ impl Leftovers {
         findings
     }
 
-    /// Updates the outsiders from a snapshot right before the kill (`later`).
+    /// Updates the outsiders (processes that do not descend from the command) from `later`.
+    ///
+    /// `later` is a snapshot that was taken right before pidns kills the leftovers.
     pub fn update_outsiders(&mut self, later: &Snapshot, scope: &RunScope) {
         self.outsiders.update(later, &descendants(&later.processes, scope));
     }
 
-    /// Adds the outsiders that the kernel killed together with an init.
+    /// Adds to `killed` the processes that the kernel killed because their init ended.
+    ///
+    /// These processes are outsiders: they do not descend from the command.
     pub fn add_killed_outsiders(&mut self, killed: &mut Killed) {
         let (processes, parents) = mem::take(&mut self.outsiders).killed(killed);
         killed.outsiders = processes.iter().map(|it| it.pid).collect();
@@ -197,7 +201,8 @@ fn count_members(snapshot: &mut Snapshot) {
 
 /// Returns the members of the command's cgroup, and the descendants of pidns.
 fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
-    // Treat the zombies of members as members, because `cgroup.procs` does not list zombies.
+    // Count the zombie children of a member as members, too, because `cgroup.procs` does not list
+    // zombies.
     let is_member = |it: &&Process| {
         let parent = it.ppid.filter(|_| it.is_unreaped());
         let members = &scope.members;
@@ -245,7 +250,8 @@ fn made_namespaces(
         holder.pid() == Some(scope.reaper) || is_old_mount(namespace, holder) == Some(true)
     };
     let is_older = |namespace: &Namespace| match namespace.init {
-        // Members other than the init may have entered an older namespace.
+        // Look only at the init, because other members can have entered a namespace that already
+        // existed.
         Some(init) => !pids.contains(&init),
         None => namespace.holders.iter().any(|it| shows_age(namespace, it)),
     };

@@ -25,13 +25,14 @@ pub struct Selection {
     pub root: Option<NamespaceRef>,
     /// Maximum depth of selected namespaces, in levels below a root.
     pub depth: Option<usize>,
-    /// The members of each namespace that are shown.
+    /// Show only these members of each namespace.
     pub members: Members,
     /// Select only processes with a matching name.
     pub comm: Option<Glob>,
     /// Select only processes of this user.
     pub user: Option<User>,
-    /// The environment condition of selected processes, which the scan must have evaluated.
+    /// Select only processes whose environment meets this condition. The scan must already have
+    /// evaluated the condition.
     pub env: Option<EnvPattern>,
     /// The selected container, with its processes, its namespaces and their descendants.
     pub container: Option<ContainerPattern>,
@@ -39,7 +40,7 @@ pub struct Selection {
     pub state: Option<NamespaceState>,
 }
 
-/// The members of a namespace that are shown.
+/// The members to show of each namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Members {
     /// All members, except those that another option filters out.
@@ -104,7 +105,7 @@ impl Selection {
         !self.pids.is_empty() || self.comm.is_some() || self.user.is_some() || self.env.is_some()
     }
 
-    /// Returns `true` if there is a condition that an unknown namespace cannot meet.
+    /// Returns `true` if the filter never selects a process whose namespace is unknown.
     fn is_by_namespace(&self) -> bool {
         self.root.is_some() || self.depth.is_some() || self.state.is_some()
     }
@@ -186,7 +187,8 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
         namespaces.extend(reapers.iter().filter_map(|&pid| graph.process(pid)?.namespace));
         processes.extend(reapers);
     }
-    // To explain fork(2) errors, add the non-live namespaces that the processes keep alive.
+    // To explain fork(2) errors, add the dead and nascent namespaces that the kernel cannot remove
+    // because of the selected processes.
     if !selection.pids.is_empty() || selection.env.is_some() {
         namespaces.extend(kept_namespaces(&graph, &positions, &processes));
     }
@@ -258,7 +260,8 @@ fn selected_namespaces(
 ) -> HashSet<NamespaceId> {
     let mut namespaces: HashSet<NamespaceId> =
         processes.iter().filter_map(|&pid| graph.process(pid)?.namespace).collect();
-    // Without conditions on processes, a namespace needs no selected member.
+    // If the filter has no conditions on processes, select a namespace even if none of its members
+    // is selected.
     if !selection.is_by_process() {
         let selected =
             positions.iter().filter(|(_, position)| position.in_reach && position.contained);
@@ -281,7 +284,9 @@ fn nothing_selected(
     }
 }
 
-/// Returns the namespaces that `processes` keep alive, unless they are live or filtered out.
+/// Returns the dead and nascent namespaces that the kernel cannot remove because of `processes`.
+///
+/// Includes namespaces in an unknown state. Leaves out namespaces that the filter excludes.
 fn kept_namespaces(
     graph: &PidGraph,
     positions: &HashMap<NamespaceId, Position>,
@@ -309,7 +314,9 @@ fn add_ancestors(
     }
 }
 
-/// Returns these namespaces and processes of a graph, with all ancestor namespaces.
+/// Returns the part of a graph with the given namespaces and processes.
+///
+/// The part also contains the processes' namespaces, and the ancestors of all its namespaces.
 pub fn branches(
     graph: PidGraph,
     mut namespaces: HashSet<NamespaceId>,
@@ -415,7 +422,8 @@ fn retain(
     part
 }
 
-/// Returns the removed ancestors and tracers of remaining processes, for the output.
+/// Returns the removed processes that the output still needs, because they are ancestors or tracers
+/// of shown processes.
 fn relatives(graph: &PidGraph, is_shown: impl Fn(&Process) -> bool) -> Vec<Process> {
     let shown = graph.processes().iter().filter(|it| is_shown(it));
     let mut todo: Vec<Pid> = shown.flat_map(|it| [it.ppid, it.tracer()]).flatten().collect();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::model::{Namespace, NamespaceId, NamespaceState, Pid, Process, Snapshot};
 
-/// Pause before the second scan, in which transient states can end.
+/// Pause before the second scan, to give transient states time to end.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Pause if there are zombies, which inits such as supervisord reap once a second.
@@ -41,7 +41,8 @@ pub struct Transients {
 /// PID, start time and state of a process.
 type TransientState = (Pid, Option<u64>, char);
 
-/// ID of a dead namespace, and `true` if its terminated init is blocked (`blocked_by`).
+/// ID of a dead namespace, and `true` if a process (`blocked_by`) blocks the removal of its
+/// terminated init.
 type TransientNamespace = (NamespaceId, bool);
 
 impl Transients {

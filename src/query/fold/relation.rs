@@ -20,7 +20,8 @@ pub enum Kinship {
     TracedBy,
     /// A process that entered its namespace (nsenter(1), `docker exec`), and its parent outside.
     EnteredBy,
-    /// A process that entered its namespace, and the init outside that adopted it.
+    /// A process that entered its namespace from outside, and an init that adopted it. This init
+    /// is outside the namespace, too.
     ReparentedTo,
     /// A process and its parent, which is not the process above it in the tree.
     ChildOf,
@@ -55,7 +56,8 @@ pub fn relation<'a>(
     let may_have_entered = process.namespace.is_some()
         && process.nspid.len() > 1
         && process.nspid.last() != Some(&Pid::INIT);
-    // In a list, the name of a different container replaces the name of the parent.
+    // If a process is not in the container of its namespace, a list shows the process's container.
+    // The container tells where the process came from, so the list does not need the parent.
     let needs_parent = may_have_entered && process.other_container().is_none();
     if is_below_parent || (drawn == Drawn::Listed && !needs_parent) {
         return None;
