@@ -810,6 +810,37 @@ fn the_heartbeat_of_a_jenkins_step_is_no_leftover() {
     }
 }
 
+/// Commands that Jenkins (the plugin durable-task) runs for a step with the script `NAME.sh`.
+const DURABLE_TASK: &str = "(nohup sh -c \"({ while [ -d '$1' -a \\! -f '$1/res' ]; do touch '$1/log'; \
+     sleep 3; done } & jsc=durable-x; JENKINS_SERVER_COOKIE=\\$jsc 'sh' -xe '$1.sh' > '$1/log' 2>&1; \
+     echo \\$? > '$1/res.tmp'; mv '$1/res.tmp' '$1/res'; wait) >&- 2>&- &\" > /dev/null 2>&1)";
+
+#[test]
+fn the_heartbeat_of_another_jenkins_step_is_no_leftover() {
+    needs!(NamespaceOfItsOwn);
+    let files = Workspace::new();
+    files.write("start.sh", DURABLE_TASK);
+    files.write("save.sh", "$P -q -f json > before");
+    files.write("job.sh", "sleep 0.1");
+    files.write("other.sh", "until [ -e stop ]; do :; done");
+    files.write("left.sh", "sleep 614 > /dev/null 2>&1 &");
+    files.write("check.sh", "$P check -q --since before");
+    for (job, status) in [("job", "0"), ("left", "1")] {
+        let script = format!(
+            "rm -rf save {job} other check stop; \
+             mkdir other; bash start.sh other; until [ -f other/log ]; do :; done; \
+             for step in save {job} check; do \
+               mkdir $step; bash start.sh $step; until [ -f $step/res ]; do :; done; \
+               [ $step = check ] || sleep 2; \
+             done; touch stop; cat check/res check/log; until ! pgrep -f '^sleep 3$' > log; do :; done"
+        );
+        let text = stdout(&files.script(&script));
+        assert!(text.starts_with(&format!("{status}\n")), "{job}: {text}");
+        assert_eq!(text.matches("DENIED").count().to_string(), status, "{job}: {text}");
+        files.script("pkill -x sleep");
+    }
+}
+
 #[test]
 fn a_server_that_a_step_has_started_is_no_heartbeat() {
     needs!(NamespaceOfItsOwn);

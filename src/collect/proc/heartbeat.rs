@@ -2,15 +2,21 @@
 
 use std::collections::BTreeSet;
 
+use memchr::memmem;
+
 use super::procfs::Procfs;
 use super::relatives::{
-    add_descendants, arguments, file_name, has_ended, is_init, is_shell, is_subshell, siblings,
+    add_descendants, arguments, file_name, has_ended, has_shell_name, is_init, is_shell,
+    is_subshell, siblings,
 };
 use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::model::{Pid, Process};
 
 /// Longest `sleep` in a heartbeat loop, in seconds (Jenkins uses `sleep 3`).
 const MAX_SLEEP: f64 = 10.0;
+
+/// Assignment in the outer shell of a Jenkins step (in its plugin durable-task).
+const JENKINS: &str = "JENKINS_SERVER_COOKIE=";
 
 /// A CI step that has a heartbeat.
 ///
@@ -55,6 +61,25 @@ pub fn step(
             copies.filter_map(|copy| heartbeat(procfs, processes, copy, waits)).flatten().collect();
         (!heartbeat.is_empty()).then_some(Step { shell: shell.pid, heartbeat })
     })
+}
+
+/// Returns the heartbeats of all Jenkins steps, and the outer shells of scripts that have ended.
+pub fn of_jenkins(procfs: &Procfs, processes: &[Process], waits: &WaitLimit) -> BTreeSet<Pid> {
+    let shells = processes.iter().filter(|it| has_shell_name(it) && !it.is_zombie());
+    // A heartbeat is a forked copy of the outer shell.
+    let parents: BTreeSet<Pid> = shells.clone().filter_map(|it| it.ppid).collect();
+    let outer = shells.filter(|it| parents.contains(&it.pid));
+    let outer = outer.filter(|it| {
+        let text = arguments(procfs, it.pid, waits).unwrap_or_default();
+        starts_heartbeat(&text) && memmem::find(&text, JENKINS.as_bytes()).is_some()
+    });
+    let harmless = outer.flat_map(|shell| {
+        let children = processes.iter().filter(|it| it.ppid == Some(shell.pid));
+        let copies = children.filter(|it| is_subshell(procfs, it.pid, shell.pid, waits));
+        // After the script, the outer shell waits for the heartbeat, which ends by itself.
+        copies.chain([shell]).filter_map(|it| heartbeat(procfs, processes, it, waits))
+    });
+    harmless.flatten().collect()
 }
 
 /// Returns `true` for a shell command (`sh -c`) that calls `touch` and `sleep`.

@@ -54,6 +54,7 @@ pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
         attendants.extend(line.iter().flat_map(|it| [Some(it.pid), it.ppid]).flatten());
         attendants.extend(line.first().and_then(|it| waiting::tracer(procfs, it)));
     }
+    attendants.extend(heartbeat::of_jenkins(procfs, processes, &waits));
     attendants.remove(&pid);
     let step = lines.iter().find_map(|line| heartbeat::step(procfs, processes, line, &waits));
     Some(Observer {

@@ -102,6 +102,11 @@ pub fn has_ended(procfs: &Procfs, pid: Pid) -> bool {
             .map_or_else(is_gone, |it| it.threads.is_none_or(|it| it.get() == 1))
 }
 
+/// Returns `true` if the `comm` of a process is the name of a shell.
+pub fn has_shell_name(process: &Process) -> bool {
+    SHELLS.contains(&&*process.comm)
+}
+
 /// Returns `true` if a process is a shell.
 pub fn is_shell(procfs: &Procfs, process: &Process, waits: &WaitLimit) -> bool {
     let is_shell = |path: &[u8]| SHELLS.iter().any(|it| it.as_bytes() == file_name(path));
