@@ -25,6 +25,8 @@ pub struct PidGraph {
     /// Maps PIDs to processes that a filter removed, but that the output can still name. For
     /// example, such a process can be the tracer of a remaining process.
     left_out: BTreeMap<Pid, Process>,
+    /// For each init, processes to name in advice because they end together with the init.
+    killed_with_inits: BTreeMap<Pid, Vec<Process>>,
     /// Facts about the live host, which are empty for a saved document.
     live: LiveFacts,
     /// Namespaces of other types that inits share with the host or with each other.
@@ -54,6 +56,7 @@ impl PidGraph {
             snapshot,
             graph,
             left_out: BTreeMap::new(),
+            killed_with_inits: BTreeMap::new(),
             live: LiveFacts::default(),
         };
         for index in 0..namespaces {
@@ -126,6 +129,17 @@ impl PidGraph {
     /// of a remaining process.
     pub fn add_left_out(&mut self, processes: impl IntoIterator<Item = Process>) {
         self.left_out.extend(processes.into_iter().map(|process| (process.pid, process)));
+    }
+
+    /// Sets the processes that advice names because they end together with an init.
+    pub fn set_killed_with_inits(&mut self, processes: BTreeMap<Pid, Vec<Process>>) {
+        self.killed_with_inits = processes;
+    }
+
+    /// Returns the processes that advice names because they end together with this init.
+    #[must_use]
+    pub fn killed_with(&self, init: Pid) -> &[Process] {
+        self.killed_with_inits.get(&init).map_or(&[], Vec::as_slice)
     }
 
     /// Returns the namespaces of other types that inits share with the host or with each other.

@@ -1405,6 +1405,50 @@ fn the_advice_on_leftovers_ends_them() {
 }
 
 #[test]
+fn the_advice_names_the_processes_that_end_with_an_init_but_are_no_leftovers() {
+    needs!(NamespaceOfItsOwn);
+    let dir = tempfile::tempdir().unwrap();
+    let before = dir.path().join("before").to_str().unwrap().to_owned();
+    fs::write(&before, stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    // The namespace has a member and a child namespace.
+    let script = format!("unshare -pf --kill-child sleep 600 & {SLEEP} echo ready; wait");
+    let (_job, init) = container(&script);
+    let inner = || {
+        let [unshare, _] = children(init)[..] else { return None };
+        children(unshare).first().copied().filter(|&pid| comm(pid) == "sleep")
+    };
+    until("the inner init sleeps", || inner().is_some());
+    let advice = |options: &[&str]| {
+        let since = [&["--since", &before], options].concat();
+        let found = findings_of(&since, &init.to_string());
+        with_code("leftover-process", found).advice.join("; ")
+    };
+    assert_eq!(advice(&[]), format!("kill -KILL {init}"));
+    let name = dir.path().join("x;y");
+    stdout(&run(Command::new("cp").arg("/bin/sleep").arg(&name)));
+    let enter = |target: u32, command: &str| {
+        let mut nsenter = Command::new("nsenter");
+        nsenter.args(["-t", &target.to_string(), "-p", command, "600"]);
+        let guest = Running::spawn(nsenter.env("PIDNS_TEST_JOB", "2"));
+        let name = command.rsplit('/').next().unwrap();
+        until("the process runs", || children(guest.pid()).iter().any(|&it| comm(it) == name));
+        let pid = children(guest.pid())[0];
+        (guest, pid)
+    };
+    let allow = ["--allow", "leftover-process:env=PIDNS_TEST_JOB=2"];
+    let guests = [enter(init, "sleep"), enter(inner().unwrap(), "sleep")];
+    let named = guests.each_ref().map(|it| format!("{} sleep of user root", it.1)).join(", ");
+    assert_eq!(advice(&[]), format!("kill -KILL {init}"));
+    assert_eq!(advice(&allow), format!("kill -KILL {init} # also ends {named}"));
+    let name = name.to_str().unwrap();
+    let more = [enter(init, name), enter(init, name)];
+    let named = format!("'{named}, {} x;y of user root and 1 more'", more[0].1);
+    assert_eq!(advice(&allow), format!("kill -KILL {init} # also ends {named}"));
+    // A filter hides the members of the namespace, too.
+    assert!(advice(&["--comm", "bash"]).ends_with(" of user root and 4 more"));
+}
+
+#[test]
 fn no_advice_names_a_process_that_has_ended() {
     needs!(Namespaces);
     let mut stays = Running::spawn(Command::new("sleep").arg("600"));

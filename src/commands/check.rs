@@ -74,10 +74,8 @@ fn check_once(
     let Settled { snapshot: mut after, unsettled, threads } =
         load_settled(arguments, before, policy)?;
     let has_all_limits = complete_limits(&mut after, origin)?;
-    // Keep all processes, because advice may name a process that the filter removes.
-    let processes = after.processes.clone();
-    let host = PidGraph::new(Snapshot { processes, ..after.without_lists() });
-    let whole = (!selection.is_everything()).then(|| after.clone());
+    // Keep the whole host, because advice may name a process that the filter removes.
+    let host = PidGraph::new(after.clone());
     let since = arguments.since.as_deref().zip(before);
     let (mut check, nothing) = if let Some((path, before)) = since {
         let scope = DiffScope { selection: selection.clone(), kernel_threads: true };
@@ -95,13 +93,14 @@ fn check_once(
     };
     // After a clean CI job, a correct filter can match nothing but pidns itself, so apply the
     // filter to a snapshot that includes pidns.
-    let matches_nothing = |whole| query::part(PidGraph::new(whole), selection).1.is_some();
-    check.nothing_matches = nothing.is_some() && whole.is_some_and(matches_nothing);
+    let whole = || PidGraph::new(host.snapshot().clone());
+    check.nothing_matches = nothing.is_some() && query::part(whole(), selection).1.is_some();
     let gap = nothing.map(|(no, coverage)| classify_no_match(no, coverage)).transpose()?.flatten();
     if origin.file.is_none() {
         let details = arguments.details();
         add_live_facts(&mut check, threads, policy, details, &origin.procfs, host.processes())?;
     }
+    check.find_killed_with_inits(host.snapshot());
     // Missing limits do not matter unless the user asked for limits.
     let lacks_limits = !has_all_limits && policy.asks_for_limits();
     let unknown = lacks_limits.then(|| "some limits are unknown (see pidns limits)".to_owned());

@@ -11,12 +11,14 @@ use std::time::Duration;
 use super::diff::{Diff, DiffCaveat};
 use super::limits::main_process;
 use super::observer::namespaces_used_only_by;
+use super::outsiders::killed_with_inits;
 use super::policy::{Policy, WARN_AT};
 use super::select::{branches, keepers};
 use super::settle::Unsettled;
 use crate::graph::PidGraph;
 use crate::model::{
-    BindMount, CheckCode, Finding, Limit, LiveFacts, Namespace, Pid, Process, Subject, Verdict,
+    BindMount, CheckCode, Finding, Limit, LiveFacts, Namespace, Pid, Process, Snapshot, Subject,
+    Verdict,
 };
 use problems::problems;
 use since::Earlier;
@@ -169,6 +171,18 @@ impl Check {
             (CheckCode::LeftoverNamespace, Subject::Namespace(id)) => !unused.contains(&id),
             _ => true,
         });
+    }
+
+    /// Finds the processes of `host` that are no leftovers, but end with the init of a namespace.
+    pub fn find_killed_with_inits(&mut self, host: &Snapshot) {
+        if self.findings.is_empty() {
+            return;
+        }
+        let own = host.observer.as_ref().map(|it| it.pid);
+        let is_other = |it: &Process| {
+            Some(it.pid) != own && !self.is_leftover(it.pid) && !self.live.ended.contains(&it.pid)
+        };
+        self.graph.set_killed_with_inits(killed_with_inits(host, is_other));
     }
 
     /// Changes `Deny` to `Warn` in findings for which `is_denied` returns `false`.

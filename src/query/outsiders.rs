@@ -1,4 +1,4 @@
-//! Finds processes that `pidns run --kill` also kills although the command did not start them.
+//! Finds the processes that are not leftovers, but are killed with the init of a leftover.
 //!
 //! If pidns kills the init of a PID namespace, the kernel kills all other members of the namespace.
 //! A member can have entered the namespace from outside, for example through nsenter(1).
@@ -20,24 +20,19 @@ impl Outsiders {
     /// Finds the outsiders in a snapshot, given the descendants of pidns (`pids`).
     pub(super) fn of(snapshot: &Snapshot, pids: &HashSet<Pid>) -> Self {
         let mut this = Self::default();
-        let inits = snapshot.namespaces.iter().filter_map(|it| Some((it.id, it.init?)));
-        let inits: BTreeMap<_, _> = inits.filter(|(_, init)| pids.contains(init)).collect();
-        if inits.is_empty() {
-            return this;
-        }
-        let lineage = Lineage::new(&snapshot.namespaces);
-        let is_other = |it: &&Process| !pids.contains(&it.pid) && !it.is_unreaped();
-        for process in snapshot.processes.iter().filter(is_other) {
-            let namespaces = process.namespace.into_iter().flat_map(|id| lineage.climb(id));
-            let above: HashSet<Pid> = namespaces.filter_map(|id| inits.get(&id).copied()).collect();
-            if !above.is_empty() {
-                this.found.insert(process.pid, (process.clone(), above));
-            }
+        let is_other = |it: &Process| !pids.contains(&it.pid);
+        for (process, inits) in killed_with(snapshot, |init| pids.contains(&init), is_other) {
+            this.found.insert(process.pid, (process.clone(), inits));
         }
         let parents: HashSet<Pid> = this.found.values().filter_map(|(it, _)| it.ppid).collect();
         let parents = snapshot.processes.iter().filter(|it| parents.contains(&it.pid));
         this.parents = parents.map(|it| (it.pid, it.clone())).collect();
         this
+    }
+
+    /// Returns the outsiders that the kernel kills with each init.
+    pub(super) fn by_init(&self) -> BTreeMap<Pid, Vec<Process>> {
+        by_init(self.found.values().map(|(process, inits)| (process, inits.clone())))
     }
 
     /// Updates the processes from a later snapshot.
@@ -61,4 +56,47 @@ impl Outsiders {
         let ended = self.found.into_values().filter(|(_, inits)| inits.iter().any(is_killed));
         (ended.map(|(it, _)| it).collect(), self.parents.into_values().collect())
     }
+}
+
+/// Returns the processes that satisfy `is_other` and that the kernel kills with each init.
+pub(super) fn killed_with_inits(
+    snapshot: &Snapshot,
+    is_other: impl Fn(&Process) -> bool,
+) -> BTreeMap<Pid, Vec<Process>> {
+    by_init(killed_with(snapshot, |_| true, is_other).into_iter())
+}
+
+fn by_init<'a>(
+    found: impl Iterator<Item = (&'a Process, HashSet<Pid>)>,
+) -> BTreeMap<Pid, Vec<Process>> {
+    let mut by_init = BTreeMap::<Pid, Vec<Process>>::new();
+    for (process, inits) in found {
+        for init in inits {
+            by_init.entry(init).or_default().push(process.clone());
+        }
+    }
+    by_init
+}
+
+/// Returns the processes in the namespaces of these inits, each with its inits.
+fn killed_with(
+    snapshot: &Snapshot,
+    is_init: impl Fn(Pid) -> bool,
+    is_other: impl Fn(&Process) -> bool,
+) -> Vec<(&Process, HashSet<Pid>)> {
+    let top = snapshot.procfs.namespace;
+    let below = snapshot.namespaces.iter().filter(|it| Some(it.id) != top);
+    let inits = below.filter_map(|it| Some((it.id, it.init?)));
+    let inits: BTreeMap<_, _> = inits.filter(|(_, init)| is_init(*init)).collect();
+    if inits.is_empty() {
+        return Vec::new();
+    }
+    let lineage = Lineage::new(&snapshot.namespaces);
+    let others = snapshot.processes.iter().filter(|it| is_other(it) && !it.is_unreaped());
+    let found = others.map(|process| {
+        let namespaces = process.namespace.into_iter().flat_map(|id| lineage.climb(id));
+        let above = namespaces.filter_map(|id| inits.get(&id).copied());
+        (process, above.filter(|&init| init != process.pid).collect())
+    });
+    found.filter(|(_, inits): &(_, HashSet<Pid>)| !inits.is_empty()).collect()
 }

@@ -114,6 +114,7 @@ impl Leftovers {
         }];
         let mut graph = PidGraph::new(snapshot);
         graph.add_left_out(others.into_iter().filter(|it| tracers.contains(&it.pid)));
+        graph.set_killed_with_inits(outsiders.by_init());
         Self { graph, namespaces, unseen: false, outsiders }
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::engine;
 use super::shell::{guarded, shell_comment, shell_path, shell_word};
-use super::subject::part_of;
+use super::subject::{Comm, part_of};
 use super::unmount::{MOUNTS, Unmount, unmount};
 use crate::graph::PidGraph;
 use crate::model::{
@@ -23,6 +23,9 @@ const SEARCH_KERNEL: &str = "run pidns with --search kernel";
 
 /// Maximum number of commands to suggest for one namespace.
 const COMMANDS: usize = 10;
+
+/// Maximum number of processes to name that end with an init, but are no leftovers.
+const OTHERS: usize = 3;
 
 /// Gives advice about the processes and namespaces of a graph.
 pub struct Adviser<'a> {
@@ -92,7 +95,7 @@ impl Adviser<'_> {
             None => format!("kill {signal}{pid}"),
         };
         let mut commands = self.thaw(pid);
-        commands.push(self.with_pid(&kill));
+        commands.push(self.with_pid(&self.with_others(kill, pid)));
         commands
     }
 
@@ -103,15 +106,35 @@ impl Adviser<'_> {
         let Some(process) = self.graph.process(pid).filter(|_| is_endable) else { return end };
         match engine::ended_with(self.graph, process)[..] {
             [] => end,
-            [process] => engine::stop(self.graph, process, is_leftover).map_or(end, |stop| {
-                let mut commands = self.thaw(process.pid);
-                commands.push(self.with_pid(&stop));
-                commands
-            }),
+            [process] => match engine::stop(self.graph, process, is_leftover) {
+                None => end,
+                Some((init, stop)) => {
+                    let mut commands = self.thaw(process.pid);
+                    commands.push(self.with_pid(&self.with_others(stop, init)));
+                    commands
+                }
+            },
             // A monitor of several containers exits after its last container has ended, so the
             // monitor needs no command of its own.
             [..] => Vec::new(),
         }
+    }
+
+    /// Adds a comment that names the other processes that a command ends, if it ends `init`.
+    fn with_others(&self, command: String, init: Pid) -> String {
+        let others = self.graph.killed_with(init);
+        if others.is_empty() {
+            return command;
+        }
+        let name = |it: &Process| format!("{} {} of user {}", it.pid, Comm(&it.comm), user(it));
+        let names = others.iter().take(OTHERS).map(name).collect::<Vec<_>>().join(", ");
+        let names = match others.len().saturating_sub(OTHERS) {
+            0 => names,
+            more => format!("{names} and {more} more"),
+        };
+        // The command may already end with a comment.
+        let separator = if command.contains(" # ") { ", " } else { " # " };
+        format!("{command}{separator}also ends {}", shell_comment(&names))
     }
 
     /// Adds the PID namespace in which the PIDs are valid, unless pidns is in that namespace.

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::shell::{shell_comment, shell_word};
 use super::subject::container_of;
 use crate::graph::PidGraph;
-use crate::model::{Container, FrozenCgroup, Pid, Process, cgroup};
+use crate::model::{Container, FrozenCgroup, Namespace, Pid, Process, cgroup};
 
 /// Maximum number of ancestors to search, in case a document contains parent cycles.
 const GENERATIONS: usize = 1000;
@@ -28,13 +28,12 @@ pub fn ended_with<'a>(graph: &'a PidGraph, process: &'a Process) -> Vec<&'a Proc
     inside
 }
 
-/// Returns the command that stops a process's container, if the container's init was also left
-/// behind by the command of `pidns run`.
+/// Returns the init and the stop command of a process's container, if the init is a leftover.
 pub fn stop(
     graph: &PidGraph,
     process: &Process,
     is_leftover: &dyn Fn(Pid) -> bool,
-) -> Option<String> {
+) -> Option<(Pid, String)> {
     let container = engine_container(graph, process)?;
     // Root in a container can create a cgroup with the name of another container.
     let mut cgroups = Path::new(process.cgroup()?).ancestors();
@@ -44,14 +43,12 @@ pub fn stop(
         let init = graph.process(init).filter(|_| is_leftover(init));
         init.is_some_and(|it| is_started_by_engine(graph, it, container))
     };
-    let mut namespaces = graph.snapshot().namespaces.iter();
-    let is_whole = namespaces.any(|it| {
-        it.container.as_ref().is_some_and(|it| it.is_same(container))
-            && it.init.is_some_and(is_left)
-    });
-    // Perhaps the container existed before `pidns run`, and the engine has restarted it. So stop
-    // the container, but do not delete it.
-    (is_inside && is_whole).then(|| command("stop", container))
+    let is_its = |it: &&Namespace| it.container.as_ref().is_some_and(|it| it.is_same(container));
+    let mut namespaces = graph.snapshot().namespaces.iter().filter(is_its);
+    let init = namespaces.find_map(|it| it.init.filter(|&init| is_left(init)))?;
+    // The container may be older than the job, and the engine may have restarted it, so do not
+    // delete it.
+    is_inside.then(|| (init, command("stop", container)))
 }
 
 /// Returns the command that unpauses a container, if `frozen` is the container's cgroup.
