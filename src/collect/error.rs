@@ -29,7 +29,7 @@ pub enum Error {
     Bpf(BpfUnavailable),
     /// The kernel has blocked pidns for too long.
     Blocked {
-        /// The processes that perhaps hold the kernel lock that pidns is waiting for.
+        /// The processes that may hold the kernel lock that pidns is waiting for.
         by: BTreeSet<Pid>,
         /// `true` if pidns will scan again without the reads that were blocked.
         will_retry: bool,

@@ -146,8 +146,8 @@ impl Scanner {
 
 /// Takes a snapshot through the procfs of `descendants`, ignoring the path in `request`.
 pub fn collect_with(descendants: &Descendants, request: &Request) -> Result<Collected, Error> {
-    // Use the procfs that is already open, because the command of `pidns run` can have unmounted
-    // the procfs at the path in `request`.
+    // Use the procfs that is already open, because the command that `pidns run` ran may have
+    // unmounted the procfs at the path in `request`.
     collect_by(request, &mut SharedProgram::Unshared, || descendants.procfs().map(ProcSource::of))
 }
 

@@ -61,7 +61,9 @@ impl Drop for NameReading {
     }
 }
 
-/// Lists the containers whose runtime can store container names in a file, without duplicates.
+/// Lists, without duplicates, the containers whose runtime may store their names in files.
+///
+/// The names of these containers have not been read yet.
 fn nameless_containers(snapshot: &Snapshot) -> Vec<NamelessContainer> {
     let processes = &snapshot.processes;
     let monitor = |process: &Process| find(processes, process.ppid).and_then(Monitor::of);

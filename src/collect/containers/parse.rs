@@ -162,7 +162,7 @@ pub fn pod_log_directory(name: &[u8]) -> Option<(String, String, String)> {
 
 /// Finds the first option that has one of these `names`, and returns its value.
 ///
-/// In the command line, the option is `NAME VALUE` or `NAME=VALUE`.
+/// On the command line, the option is written as `NAME VALUE` or `NAME=VALUE`.
 #[must_use]
 pub fn option<'a>(command_line: &'a [u8], names: &[&str]) -> Option<&'a str> {
     let mut arguments = command_line.split(|&byte| byte == 0);

@@ -38,7 +38,10 @@ pub fn read_details(
 
 struct LaterDetails {
     procfs: Procfs,
-    /// How many more command lines can stay empty before this thread stops re-reading empty ones.
+    /// A counter that starts at [`PATIENCE`].
+    ///
+    /// Each command line that is still empty after it was re-read lowers the counter by one. At
+    /// zero, this thread no longer re-reads empty command lines.
     patience: Cell<u32>,
     memory_waits: WaitLimit,
     cgroup_waits: WaitLimit,

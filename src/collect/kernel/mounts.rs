@@ -79,8 +79,8 @@ impl<'a> ListedMounts<'a> {
         } else if nsfs::list_mounts(self.namespace_id, LSMT_ROOT, 0, &mut root)? == 0 {
             return Ok(None);
         }
-        // `mount` can be a mount that covers the root of the mount tree, or the mount of a
-        // chroot(2) directory, so go from each mount to its parent until the root is reached.
+        // `mount` is not always the root of the mount tree: it can be a mount on top of the root,
+        // or the mount that contains a chroot(2) directory. So follow the parents up to the root.
         let [mut mount] = root;
         loop {
             let stat = self.stat(mount, STATMOUNT_MNT_BASIC, buffer)?;

@@ -30,7 +30,8 @@ const SLOW: Duration = Duration::from_millis(10);
 
 /// Minimum duration of a read of `/proc/PID/cgroup` that counts towards a [`WaitLimit`].
 ///
-/// It is shorter than [`SLOW`], because such a read takes only 8 ms at nesting level 1,900.
+/// It is shorter than [`SLOW`], because even a slow read of this file is short: 8 ms at nesting
+/// level 1,900.
 const SLOW_CGROUP: Duration = Duration::from_millis(1);
 
 /// Number of processes that must block pidns before it stops reading process memory.

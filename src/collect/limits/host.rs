@@ -189,8 +189,8 @@ impl<'a> LimitedHost<'a> {
             if let Ok(Some(index)) = cgroup {
                 self.cgroups.insert(pid, index);
             }
-            // The tasks of a process that was not requested can count towards a requested limit. So
-            // report every process whose cgroup took too long to read.
+            // Even a process that the user did not ask about can have tasks that count towards a
+            // limit in the output. So report every process whose cgroup took too long to read.
             if let Err(why) = cgroup
                 && (is_wanted || why == TOO_SLOW)
             {
@@ -286,7 +286,8 @@ impl<'a> LimitedHost<'a> {
 
     /// Reads the user namespaces of all processes that may count towards `RLIMIT_NPROC`.
     fn read_user_namespaces(&mut self) {
-        // If the kernel's own task counts are available, counting needs no user namespaces.
+        // If the kernel's own task counts are available, there is no need to read the user
+        // namespaces in order to count tasks.
         if self.kernel.as_ref().is_ok_and(|kernel| !kernel.users.is_empty()) {
             return;
         }

@@ -21,7 +21,8 @@ const CLIENTS: [&str; 17] = [
     "lxc-attach",
     "machinectl",
     "systemd-run",
-    // The timeout of BusyBox waits in a grandchild, and replaces itself with the command.
+    // BusyBox's `timeout` does its waiting in a grandchild, and runs the command in the original
+    // process with `exec`. So the command is not a descendant of the process that waits.
     "busybox",
     "timeout",
     "runc",
@@ -53,7 +54,10 @@ pub fn clients<'a>(
     candidates.filter(runs_check).map(|it| ancestry(processes, it.pid)).collect()
 }
 
-/// Returns the arguments of a command, after a null byte, if they identify the command.
+/// Returns the arguments in a command line if they are specific enough to identify the command.
+///
+/// The returned slice begins with the null byte that ends the program name. `is_own`: `true` for
+/// the command line of pidns itself, `false` for that of an ancestor.
 fn operands(command: &[u8], is_own: bool) -> Option<&[u8]> {
     let start = command.iter().position(|&byte| byte == 0)?;
     let operands = command.get(start..)?;
@@ -61,7 +65,8 @@ fn operands(command: &[u8], is_own: bool) -> Option<&[u8]> {
     let (first, second) = (words.next()?, words.next()?);
     // The last null byte ends the last argument.
     words.next()?;
-    // An ancestor such as `sh -e script` can have the same arguments in each CI step.
+    // For an ancestor, accept only `-c` with the text of a script. Other arguments, such as those
+    // of `sh -e script`, can be the same in each CI step, so they do not identify the command.
     let is_script = first.starts_with(b"-") && first.ends_with(b"c") && !second.is_empty();
     (is_own || is_script).then_some(operands)
 }

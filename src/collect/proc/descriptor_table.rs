@@ -46,8 +46,9 @@ impl DescriptorTable {
                     this.has_scan_mark |= scan_mark::is_mark(table, name, file);
                 }
                 Err(errno @ (Errno::ACCESS | Errno::PERM | Errno::NOMEM)) => return Err(errno),
-                // Lookups on nsfs never fail. So this descriptor has been closed, or it does not
-                // refer to a namespace.
+                // Apart from the errors above, looking up an open descriptor of a namespace never
+                // fails. So this descriptor was closed, or it refers to another type of file.
+                // Assume that it was closed, because the process may have released the whole table.
                 Err(_) => has_lost_one = true,
             }
         }

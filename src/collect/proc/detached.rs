@@ -14,7 +14,7 @@ use crate::model::{Pid, Process};
 
 /// Adds the descendants of the processes in `commands`, except daemons and their descendants.
 ///
-/// `written` are the pipes that pidns and its ancestors write to.
+/// `written`: the pipes that pidns and its ancestors write to.
 pub fn add_attached_descendants(
     procfs: &Procfs,
     processes: &[Process],
@@ -47,7 +47,9 @@ pub fn add_attached_descendants(
     }
     let is_connected = |pid: Pid, pipes: &Pipes| {
         let own = Pipes::of(procfs, pid);
-        // pidns may be unable to read the command that started the reader of its output.
+        // A program that reads the output of pidns (such as `less`) is part of the pipeline, even
+        // if pidns is unable to read the process that started the program. So recognize the program
+        // by the pipe that it reads.
         let reads_output = !own.read.is_disjoint(written);
         reads_output || is_unreadable(procfs, pid) || own.without(&inherited).has_pipe_of(pipes)
     };

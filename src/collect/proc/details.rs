@@ -40,7 +40,10 @@ const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(4), Duration::from_millis(16)];
 
-/// How many command lines can stay empty before a thread stops re-reading empty ones.
+/// Maximum number of command lines that a thread re-reads in vain.
+///
+/// A thread re-reads each command line that is empty. After this many were still empty, the thread
+/// gives up re-reading.
 pub const PATIENCE: u32 = 16;
 
 /// Reads the details of one process.
@@ -49,7 +52,10 @@ pub struct DetailReader<'a> {
     pub dir: BorrowedFd<'a>,
     /// The open file `/proc/PID/status`, which is unreadable once the process is gone.
     pub status_file: &'a OwnedFd,
-    /// How many more command lines can stay empty before this thread stops re-reading empty ones.
+    /// A counter that starts at [`PATIENCE`].
+    ///
+    /// Each command line that is still empty after it was re-read lowers the counter by one. At
+    /// zero, this thread no longer re-reads empty command lines.
     pub patience: &'a Cell<u32>,
     /// Limit on the total time that all threads wait for process memory.
     pub memory_waits: &'a WaitLimit,

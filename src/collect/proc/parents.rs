@@ -19,7 +19,8 @@ pub fn find_missing(scan: Scan<'_>, found: &mut ScanFindings) {
         if orphans.is_empty() || orphans == before {
             return;
         }
-        // Remove each child and read it again, because it has perhaps exited or has a new parent.
+        // Remove each child and read it again, because it may have exited or been given a new
+        // parent.
         found.remove(&orphans.iter().map(|&(child, _)| child).collect());
         let again: BTreeSet<Pid> = orphans.iter().flat_map(|&(one, other)| [one, other]).collect();
         found.merge(walk::read(scan, &Vec::from_iter(again)));

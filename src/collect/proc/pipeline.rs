@@ -118,8 +118,8 @@ fn children_with_pipes<'a>(
     ancestry: &[&Process],
     waits: &WaitLimit,
 ) -> Vec<(&'a Process, Pipes)> {
-    // A newly forked copy of a shell has perhaps not moved its pipes to stdin and stdout yet. In
-    // zsh, such a copy can also pass data from pipe to pipe. So read all descriptors of the copy.
+    // A newly forked copy of a shell may not have moved its pipes to stdin and stdout yet. In zsh,
+    // such a copy can also pass data from pipe to pipe. So read all descriptors of the copy.
     let is_starting = |it: &Process| {
         // For a redirection such as `2> >(cat)`, a shell can fork `cat` and then execute pidns in
         // its own place, so `cat` is a child of pidns.

@@ -75,7 +75,10 @@ pub struct ProcessReader<'a> {
     buffer: Vec<u8>,
     last_was_nested: bool,
     last_was_kernel_thread: bool,
-    /// How many more command lines can stay empty before this thread stops re-reading empty ones.
+    /// A counter that starts at [`PATIENCE`].
+    ///
+    /// Each command line that is still empty after it was re-read lowers the counter by one. At
+    /// zero, this thread no longer re-reads empty command lines.
     patience: Cell<u32>,
 }
 

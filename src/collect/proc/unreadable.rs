@@ -90,8 +90,8 @@ impl<'a> Pipeline<'a> {
                 // A CI agent can use any descriptor to read the output of a step.
                 other_ends.extend(&Pipes::of_all(procfs, process.pid));
             }
-            // If this process is unreadable, its child (the last process in `chain`) has perhaps
-            // inherited its pipes, so use the pipes of the child.
+            // If this process is unreadable, use the pipes of its child (the last process in
+            // `chain`), because the child may have inherited them from this process.
             let below = chain.last().filter(|_| !is_readable);
             let pipes = below.map_or(pipes, |below| &below.pipes).clone();
             chain.push(Ancestor { process, is_shell, is_readable, pipes });

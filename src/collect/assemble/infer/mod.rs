@@ -278,8 +278,7 @@ impl<'a> Inference<'a> {
         is_separate.then_some(NamespaceId::Unread(lowest))
     }
 
-    /// Returns `true` if the group is perhaps in a namespace that has a known inode, but no known
-    /// init.
+    /// Returns `true` if the group may be in a namespace that has a known inode, but no known init.
     fn may_have_inode(&mut self, group: usize) -> bool {
         if self.groups.all[group].has_zombie_init {
             return false;

@@ -405,8 +405,8 @@ mod tests {
         let of_processes = |name: &[u8]| error_without("processes", name);
         assert!(of_processes(b"\0start_boottime\0").contains("task_struct.start_boottime"));
         assert!(of_processes(b"\0signal_struct\0").contains("signal_struct."));
-        // The program can do without `ns_id`. So the error is only that the type information of
-        // this test contains no kernel functions.
+        // `ns_id` is optional, so its absence is not an error. The only error is that this test's
+        // type information contains no kernel functions.
         assert!(of_processes(b"\0ns_id\0").contains("bpf_iter_task"));
     }
 

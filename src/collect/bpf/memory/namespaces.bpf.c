@@ -402,8 +402,8 @@ SECTION("descriptors") int pidns_descriptors(struct bpf_iter__task_file *context
 
 // Writes a record about a namespace that a descriptor keeps alive.
 SECTION("descriptors") static void keeps(struct look *look, struct pid_namespace *namespace, u32 by) {
-    // Copy `look->records` with READ(), so that the verifier does not know its value.
-    // Otherwise, it would check the loops that call this function again for each value.
+    // Copy `look->records` with READ(), to hide its value from the verifier. Otherwise,
+    // for each possible value, the verifier would recheck the loops that call this function.
     u64 records = 0;
     READ(records, look->records);
     if (!namespace || namespace == look->last || records >= MOST_RECORDS) return;

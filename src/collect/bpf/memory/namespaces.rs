@@ -159,7 +159,8 @@ impl FoundHolders {
         }
     }
 
-    /// Adds a holder for each further descriptor of a socket whose queue keeps a namespace alive.
+    /// If a socket's queue keeps a namespace alive, adds a holder for every additional descriptor
+    /// of that socket.
     pub fn share_queues(&mut self) {
         let mut in_queues: HashMap<u64, Vec<FoundHolder>> = HashMap::new();
         let is_queued = |it: &&FoundHolder| {
@@ -175,7 +176,7 @@ impl FoundHolders {
         }));
     }
 
-    /// Adds the holders in a descriptor table once more for each other task that shares it.
+    /// For each additional task that shares a descriptor table, adds a copy of the table's holders.
     pub fn share_tables(&mut self) {
         let mut in_tables: HashMap<Pid, Vec<FoundHolder>> = HashMap::new();
         let is_task = |it: &FoundHolder| {
@@ -201,9 +202,9 @@ impl FoundHolders {
         leaders.map(|it| (it.task.pid, it.searched.pid)).collect()
     }
 
-    /// Adds changed copies of holders, at most [`MAX_HOLDERS`] per call.
+    /// Adds modified copies of holders, at most [`MAX_HOLDERS`] per call.
     ///
-    /// Each item of `copies` consists of holders and the function that changes their copies.
+    /// Each item of `copies` pairs some holders with the function that is applied to each copy.
     fn copy<'a, F: Fn(FoundHolder) -> FoundHolder>(
         &mut self,
         copies: impl Iterator<Item = (&'a [FoundHolder], F)>,

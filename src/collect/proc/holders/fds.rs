@@ -95,8 +95,8 @@ fn pid_namespace_of(
     held: &mut Held,
 ) -> Result<Option<u64>> {
     let registry = search.scan.registry;
-    // The inode number in `file` can have been reused since `file` was read. If the namespace is
-    // pinned, its inode number can't be reused anymore, so a second read is reliable.
+    // The inode number in `file` may have been reused since `file` was read. Once the namespace is
+    // pinned, its inode number can't be reused, so check `file` again now.
     if registry.is_pinned(file.inode) && FileId::of(table, name) == Ok(file) {
         return Ok(Some(file.inode));
     }

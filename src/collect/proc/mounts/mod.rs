@@ -350,8 +350,8 @@ impl MountSearch<'_> {
                 },
             }
         }
-        // Drop the mounts that are gone by now. Another namespace can already have the inode number
-        // of the namespace that was mounted there.
+        // Drop the mounts that no longer exist. The namespace that was mounted may be gone too, and
+        // the kernel may have reused its inode number for another namespace.
         table.retain_current(&mut mounts);
         for mount in mounts.extract_if(.., |mount| mount.kind == MountedKind::Mount) {
             self.unopened.extend(failed.remove(&mount.inode).map(|errno| (mount.inode, errno)));
