@@ -35,28 +35,30 @@ pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
     let waits = WaitLimit::of_memory();
     let ancestry = ancestry(processes, pid);
     let start_time = ancestry.first().and_then(|it| it.start_time);
-    // Each line of ancestors begins with pidns or with a client that runs pidns.
-    let mut lines = clients(procfs, processes, &ancestry, &waits);
-    lines.insert(0, ancestry);
+    // Each chain of ancestors starts at pidns, or at a client such as `docker` that runs pidns.
+    let mut chains = clients(procfs, processes, &ancestry, &waits);
+    chains.insert(0, ancestry);
     let mut pipelines = Pipeline::default();
-    for line in &lines {
-        let Pipeline { commands, written } = pipeline(procfs, processes, line, &waits);
+    for chain in &chains {
+        let Pipeline { commands, written } = pipeline(procfs, processes, chain, &waits);
         pipelines.commands.extend(commands);
         pipelines.written.extend(written);
     }
-    // The ancestors of pidns can be siblings of a client, and may have started leftovers.
-    let is_ancestor = |pid: Pid| lines.iter().flatten().any(|it| it.pid == pid);
+    // `pipeline` returns siblings of a client (such as `docker`), and a sibling can be an ancestor
+    // of pidns. Remove all ancestors, because the code below adds the descendants of each command,
+    // and the descendants of an ancestor may be leftovers.
+    let is_ancestor = |pid: Pid| chains.iter().flatten().any(|it| it.pid == pid);
     pipelines.commands.retain(|&pid| !is_ancestor(pid));
     let Pipeline { commands: mut attendants, written } = pipelines;
     add_attached_descendants(procfs, processes, &written, &mut attendants);
-    for line in &lines {
-        attendants.extend(ended_children(procfs, processes, line, &waits));
-        attendants.extend(line.iter().flat_map(|it| [Some(it.pid), it.ppid]).flatten());
-        attendants.extend(line.first().and_then(|it| waiting::tracer(procfs, it)));
+    for chain in &chains {
+        attendants.extend(ended_children(procfs, processes, chain, &waits));
+        attendants.extend(chain.iter().flat_map(|it| [Some(it.pid), it.ppid]).flatten());
+        attendants.extend(chain.first().and_then(|it| waiting::tracer(procfs, it)));
     }
     attendants.extend(heartbeat::of_jenkins(procfs, processes, &waits));
     attendants.remove(&pid);
-    let step = lines.iter().find_map(|line| heartbeat::step(procfs, processes, line, &waits));
+    let step = chains.iter().find_map(|chain| heartbeat::step(procfs, processes, chain, &waits));
     Some(Observer {
         pid,
         start_time: start_time.or_else(|| start_time_now(procfs, pid)),
@@ -111,7 +113,8 @@ fn pipeline(
     Pipeline { commands: connected(pipes, others), written }
 }
 
-/// Returns the other children of the processes in `ancestry`, with their pipes.
+/// Returns the children of the processes in `ancestry` that are not in `ancestry` themselves, with
+/// their pipes.
 fn children_with_pipes<'a>(
     procfs: &Procfs,
     processes: &'a [Process],
@@ -121,10 +124,12 @@ fn children_with_pipes<'a>(
     // A newly forked copy of a shell may not have moved its pipes to stdin and stdout yet. In zsh,
     // such a copy can also pass data from pipe to pipe. So read all descriptors of the copy.
     let is_starting = |it: &Process| {
-        // For a redirection such as `2> >(cat)`, a shell can fork `cat` and then execute pidns in
-        // its own place, so `cat` is a child of pidns.
+        // For a redirection such as `2> >(cat)`, a shell can fork `cat` and then exec pidns, so
+        // `cat` is a child of pidns.
         ancestry.first().is_some_and(|own| it.ppid == Some(own.pid))
-            // The copied shell may have replaced itself with the parent of the copy.
+            // The shell that forked the copy may since have exec'd another program. That program is
+            // then the copy's parent. So compare the copy with all ancestors, not only with its
+            // parent.
             || ancestry.iter().any(|shell| {
                 it.comm == shell.comm && is_subshell(procfs, it.pid, shell.pid, waits)
             })
@@ -139,16 +144,17 @@ fn children_with_pipes<'a>(
     children.collect()
 }
 
-/// Adds the pipes that a process reads from a higher descriptor, as in `cat fifo`.
+/// Adds the pipes that the processes in `others` read from descriptors above 2, as in `cat fifo`.
 ///
-/// `written` are the pipes that pidns and its ancestors write to.
+/// `written`: the pipes that pidns and its ancestors write to.
 fn add_readers(
     procfs: &Procfs,
     own: Pid,
     written: &HashSet<FileId>,
     others: &mut [(&Process, Pipes)],
 ) {
-    // If pidns has a pipe's read end, too, both may have inherited it from the CI agent.
+    // If pidns also has the read end of another process's pipe, both processes may have inherited
+    // it from the CI agent. So ignore such pipes.
     let inherited = Pipes::of_all(procfs, own).read;
     let has_reader = |pipe: &FileId| {
         inherited.contains(pipe) || others.iter().any(|(_, it)| it.read.contains(pipe))
@@ -196,7 +202,10 @@ fn children_of<'a>(
     children.into_values().flatten().collect()
 }
 
-/// For each ancestor of pidns that can adopt orphans, the children that it probably did not adopt.
+/// Tells which children of pidns's ancestors may be adopted orphans.
+///
+/// Contains, for each ancestor that can adopt orphans, the children that it probably started
+/// itself.
 struct Adopted(HashMap<Pid, Vec<Pid>>);
 
 impl Adopted {

@@ -18,7 +18,8 @@ use crate::model::Pid;
 /// The descriptors that connect a process to its pipeline.
 const STANDARD: [&CStr; 3] = [c"fd/0", c"fd/1", c"fd/2"];
 
-/// The descriptors at which shells keep redirected ones. Coprocesses of Bash have higher ones.
+/// Descriptor numbers at which shells save the descriptors that they redirect. Bash uses higher
+/// numbers for coprocesses.
 const SAVED: Range<u32> = 10..48;
 
 /// Maximum number of descriptors to read per process.
@@ -65,7 +66,8 @@ impl Pipes {
         })
     }
 
-    /// Finds the pipes that a shell keeps aside during a redirection, as in `{ true; } > file`.
+    /// Finds the pipes whose descriptors a shell has saved for the duration of a redirection, as in
+    /// `{ true; } > file`.
     pub fn saved(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |dir| {
             let is_saved = |fd: &u32| SAVED.contains(fd) && is_close_on_exec(dir.as_fd(), *fd);

@@ -65,9 +65,9 @@ impl ReadProcess {
     }
 }
 
-/// Reads processes, one after the other.
+/// Reads processes one after the other.
 ///
-/// The previous process decides which file of a process is read first.
+/// Which file of a process is read first depends on the kind of the previous process.
 pub struct ProcessReader<'a> {
     scan: Scan<'a>,
     searches_holders: bool,

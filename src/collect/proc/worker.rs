@@ -25,7 +25,8 @@ pub struct Worker<'a> {
     late_rounds: usize,
     /// Processes that must be read again.
     retry: Vec<Target>,
-    /// Time at which a first attempt last failed. The delays in [`RETRIES`] start at this time.
+    /// Time of the most recent failed first attempt to read a process. The delays in [`RETRIES`]
+    /// start at this time.
     last_added: Instant,
 }
 
