@@ -142,8 +142,9 @@ fn kill_leftovers(
     collector: Collector,
 ) -> Killed {
     let mut killed = kill::kill(command, grace, |command| {
-        // If no leftover is an init, the kernel kills no other processes, so there are none to
-        // record.
+        // When an init is killed, the kernel kills all other processes in its PID namespace, too.
+        // If no leftover is an init, there are no such processes to record, so skip the second
+        // scan.
         let Some(leftovers) = leftovers.as_deref_mut().filter(|it| it.has_init()) else { return };
         let request = Request {
             procfs: PathBuf::from("/proc"),

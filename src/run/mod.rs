@@ -253,7 +253,7 @@ impl SupervisedCommand {
         !has_running && !self.may_have_missed()
     }
 
-    /// Returns `true` if a walk that found no running descendant has perhaps missed one.
+    /// Returns `true` if a walk that found no running descendant may have missed one.
     ///
     /// A walk can miss all running descendants only if a child of pidns exits during the walk. The
     /// kernel then sends SIGCHLD to pidns, so the walk was complete if no signal is pending now.
