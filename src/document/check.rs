@@ -53,7 +53,8 @@ pub struct CheckSummary {
     /// Number of problems that are left out because the earlier snapshot already had them (see
     /// --all).
     older: usize,
-    /// True if the filter (perhaps with a typo) matches nothing on the host, not even pidns.
+    /// True if the filter matches nothing on the host, not even pidns. The filter may contain a
+    /// typo.
     nothing_matches: bool,
     /// Number of denied findings. If it is not 0, the exit status is 1.
     denied: usize,

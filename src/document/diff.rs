@@ -75,7 +75,8 @@ pub struct ComparedSnapshot {
     details: Vec<Word<model::Detail>>,
     /// The filters applied since the scan, or an empty list for an unfiltered snapshot.
     selected: Vec<Criterion>,
-    /// False if pidns inferred facts, or perhaps missed something in the places that it searched.
+    /// False if pidns had to infer some facts, or may have missed something in the places it
+    /// searched.
     complete: bool,
 }
 

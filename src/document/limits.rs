@@ -43,7 +43,8 @@ pub struct LimitsReport {
 pub struct LimitsSummary {
     /// The program that wrote the document.
     generator: Generator,
-    /// False if pidns inferred facts, or perhaps missed something in the places that it searched.
+    /// False if pidns had to infer some facts, or may have missed something in the places it
+    /// searched.
     complete: bool,
     /// The processes whose limits were requested, or an empty list for the whole host.
     pids: Vec<Pid>,

@@ -43,8 +43,10 @@ impl Invalid {
         self
     }
 
-    /// Converts this error in a document to an error in an NDJSON record. `place` converts the path
-    /// of the invalid value, and returns the line number of the record.
+    /// Turns this error for a document into an error for an NDJSON record.
+    ///
+    /// `place` takes the path of the invalid value in the document, and returns its path in the
+    /// record and the record's line number.
     pub(super) fn in_line(self, place: impl FnOnce(&str) -> (String, u64)) -> Self {
         let (place, line) = place(&self.place);
         Self { place, problem: format!("{} at line {line}", self.problem) }

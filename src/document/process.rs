@@ -76,11 +76,11 @@ pub struct Process<'a> {
     /// by a tracer. Null for other processes, or if there is no tracer.
     #[serde(default)]
     pub tracer: Option<Pid>,
-    /// `true` if the process is in a frozen cgroup, such as that of a paused container. pidns looks
-    /// for frozen cgroups of processes in state D, because cgroup version 1 puts frozen processes
-    /// into this state. With `--details cgroup` or `--container`, pidns also looks for frozen
-    /// cgroups of the members of a namespace if its init is in a frozen cgroup of version 2. For
-    /// all other processes, the value is `false`.
+    /// `true` if the process is in a frozen cgroup, such as that of a paused container. pidns
+    /// checks all processes in state D, because cgroup version 1 puts frozen processes into this
+    /// state. With `--details cgroup` or `--container`, pidns also checks the sleeping processes
+    /// (state S) in each PID namespace whose init is in a frozen cgroup of version 2. For all other
+    /// processes, the value is `false`.
     pub frozen: bool,
     /// Source of the field `namespace` (reported by the kernel, or inferred by pidns).
     pub evidence: Word<model::Evidence>,

@@ -88,7 +88,8 @@ pub struct SnapshotSummary {
     pub details: Vec<Word<model::Detail>>,
     /// The filters applied since the scan, or an empty list if there are none.
     pub selected: Vec<Criterion>,
-    /// False if pidns inferred facts, or perhaps missed something in the places that it searched.
+    /// False if pidns had to infer some facts, or may have missed something in the places it
+    /// searched.
     pub complete: bool,
     /// The topmost visible namespaces, sorted by ID.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]

@@ -32,7 +32,8 @@ pub struct Snapshot {
     pub details: BTreeSet<Detail>,
     /// The filters applied since the scan, empty for an unfiltered snapshot.
     pub selected: Vec<Criterion>,
-    /// `false` if pidns inferred facts, or perhaps missed something in the places that it searched.
+    /// `false` if pidns had to infer some facts, or may have missed something in the places it
+    /// searched.
     pub complete: bool,
     /// All namespaces found.
     pub namespaces: Vec<Namespace>,

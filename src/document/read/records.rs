@@ -79,8 +79,8 @@ pub(in crate::document) struct RecordLine {
 
 /// Returns `true` if a line is an NDJSON record, not the start of a document.
 pub fn is_record(line: &[u8]) -> bool {
-    /// A visitor that sets the `bool` to `true` for a record. To stop the parser early, the visitor
-    /// returns an error.
+    /// A visitor that sets the `bool` to `true` if the object that it visits is an NDJSON record.
+    /// It returns an error as soon as it knows the answer, to stop the parser early.
     struct Fields<'a>(&'a mut bool);
 
     impl<'de> Visitor<'de> for Fields<'_> {
