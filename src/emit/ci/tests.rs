@@ -145,8 +145,8 @@ fn annotates_ten_findings_of_a_verdict_and_counts_the_others() {
     let text = written(CheckFormat::Github, troubled());
     let warnings: Vec<_> = text.lines().filter(|line| line.starts_with("::warning")).collect();
     assert_eq!(warnings.len(), 10);
-    // There are more than ten zombies, but they must leave an annotation for each of the other
-    // codes.
+    // There are more zombies than the limit of ten annotations, but each of the other codes must
+    // still get an annotation.
     for code in ["stopped-init", "incomplete"] {
         assert!(text.contains(&format!("::warning title=pidns%3A {code}::")), "{text}");
     }

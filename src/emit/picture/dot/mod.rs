@@ -97,9 +97,9 @@ impl<'a> Picture<'a, '_> {
         for kind in [leaves, trees] {
             let many = kind.len() > MOST_SEPARATE || level > MOST_SEPARATE;
             let (held, free): (Vec<_>, Vec<_>) = kind.into_iter().partition(|it| self.is_held(it));
-            // Processes have edges to the namespaces that they keep alive. An edge to a namespace
-            // on a shelf would cross other boxes, so these namespaces are separate nodes if there
-            // are few of them.
+            // A process has an edge to each namespace that it keeps alive. On a shelf (one node
+            // with the boxes of several namespaces), this edge would cross other boxes. So if only
+            // a few siblings are kept alive by a process, draw them as separate nodes.
             let few_held = held.len() <= MOST_SEPARATE && level <= MOST_SEPARATE;
             if many { &mut on_shelf } else { &mut separate_nodes }.extend(free);
             if many && !few_held { &mut on_shelf } else { &mut separate_nodes }.extend(held);

@@ -99,9 +99,9 @@ fn add_rows(rows: Vec<(Line, usize)>, lines: &mut Vec<String>) {
     add_list(rows, total, LINES, |left| more_processes(left).to_string(), lines);
 }
 
-/// Adds rows to the lines of a box, until the box has `limit` lines. Each row comes with the number
-/// of items that it stands for. If some of the `total` items do not fit, the last line is the text
-/// that `more` returns for their number.
+/// Adds rows to a box until the box has `limit` lines. Each row is paired with the number of items
+/// that it stands for. If not all `total` items fit, the last line is `more(n)`, where `n` is the
+/// number of items left out.
 fn add_list(
     rows: impl IntoIterator<Item = (Line, usize)>,
     total: usize,
