@@ -131,8 +131,8 @@ pub fn of_cgroups(
 ) -> Option<Container> {
     innermost(cgroups, container)
         .or_else(|| innermost(cgroups, containerd).filter(|_| parent == Some(SHIM)))
-        // After a process terminates, all its version 1 paths are `/`. A container in such a path
-        // is no longer visible, and the unit in the version 2 path can be the wrong one.
+        // After a process terminates, all its version 1 paths are `/`, so they no longer show its
+        // container. The unit in the version 2 path may then be the wrong one, so ignore it.
         .or_else(|| innermost(cgroups, unit).filter(|_| !has_terminated()))
         .map(CgroupMatch::into_container)
 }
