@@ -20,8 +20,8 @@ pub struct Container {
     pub runtime: String,
     /// ID of the container, which is its name in runtimes such as lxc.
     pub id: String,
-    /// Name of the container, read from a file of the runtime. Null if the container has no name,
-    /// or if the file is missing or unreadable.
+    /// Name of the container, read from one of the container runtime's files. Null if the container
+    /// has no name, or if the file is missing or unreadable.
     pub name: Option<String>,
     /// The Kubernetes pod that contains the container, or null.
     pub pod: Option<Pod>,
@@ -84,7 +84,8 @@ impl fmt::Display for Container {
 pub struct Pod {
     /// UID of the pod, which is a hash for a static pod.
     pub uid: String,
-    /// Name of the pod from a file of the runtime or /var/log/pods, or null if unknown.
+    /// Name of the pod, read from one of the container runtime's files or from /var/log/pods. Null
+    /// if unknown.
     pub name: Option<String>,
     /// Kubernetes namespace of the pod, or null if unknown.
     pub namespace: Option<String>,

@@ -140,7 +140,8 @@ impl Limit {
         }
     }
 
-    /// Sets `used` and `max` of a limit that is full when `used` reaches `max`.
+    /// Sets `used`, `max`, `free` and `full`, for a kind of limit that is reached when `used` is at
+    /// least `max`.
     #[must_use]
     pub fn with_numbers(self, used: Option<u64>, max: Option<u64>) -> Self {
         let free = match (used, max) {
