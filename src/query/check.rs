@@ -84,7 +84,7 @@ impl Check {
         found.extend(leftovers);
         this.findings = this.verdicts(found, policy);
         for finding in &mut this.findings {
-            // The problem is perhaps older than the earlier snapshot, so reduce `Deny` to `Warn`.
+            // The problem may be older than the earlier snapshot, so reduce `Deny` to `Warn`.
             if this.earlier.as_ref().is_some_and(|it| it.may_have_had(finding.subject)) {
                 finding.verdict = finding.verdict.max(Verdict::Warn);
             }
@@ -135,8 +135,8 @@ impl Check {
         let found = self.leave_out_older(found, policy);
         let mut findings = self.verdicts(found, policy);
         for finding in &mut findings {
-            // A snapshot does not contain the states of non-leader threads. So if the process is
-            // not certainly new, its problem is perhaps old: reduce `Deny` to `Warn`.
+            // A snapshot does not contain the states of non-leader threads. So unless the process
+            // is certain to be new, its problem may be an old one: reduce `Deny` to `Warn`.
             if self.earlier.as_ref().is_some_and(|it| !it.is_new(finding.subject)) {
                 finding.verdict = finding.verdict.max(Verdict::Warn);
             }

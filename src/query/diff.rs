@@ -55,7 +55,7 @@ pub struct Diff {
     has_all_namespaces: bool,
     /// Start time and PID of the pidns process that took the first snapshot.
     ///
-    /// `None` if they are unknown, or if the first snapshot is perhaps not the older one.
+    /// `None` if they are unknown, or if the first snapshot may not be the older one.
     begin: Option<Begin>,
 }
 
@@ -185,9 +185,8 @@ impl Diff {
         });
     }
 
-    /// Marks the changes of the namespaces in `hidden`.
-    ///
-    /// The second graph lacks these namespaces, but the kernel still has them.
+    /// Marks the changes of the namespaces in `hidden` as hidden: the second graph lacks these
+    /// namespaces, but the kernel still has them.
     pub fn hide(&mut self, hidden: &BTreeSet<NamespaceId>) {
         for change in &mut self.namespaces {
             change.hidden = change.before.is_some_and(|id| hidden.contains(&id));

@@ -116,7 +116,7 @@ pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option
     };
     let others = limit.pids.iter().copied().filter(|&pid| Some(pid) != own);
     let first = others.max_by_key(rank)?;
-    // If the limit applies to pidns, perhaps the processes were started by a shell that then
+    // If the limit applies to pidns, the processes may have been started by a shell that then
     // replaced itself with pidns (`exec pidns`). So do not blame a process without children.
     let is_useful = children.contains_key(&first) || !is_of(limit, own);
     is_useful.then_some(first)

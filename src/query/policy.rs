@@ -260,7 +260,10 @@ impl Policy {
         }
     }
 
-    /// Returns the strictest verdict of rules with a scope on the owners of a namespace.
+    /// Tests each owner of a namespace (see [`owners`]) against the rules that have a scope, and
+    /// returns the strictest verdict.
+    ///
+    /// Returns `None` if an owner matches no such rule, or if the namespace has no owners.
     fn verdict_on_owners(&self, graph: &PidGraph, id: NamespaceId) -> Option<Verdict> {
         let code = CheckCode::LeftoverProcess;
         let owners = owners(graph, graph.namespace(id)?).into_iter();
@@ -268,7 +271,10 @@ impl Policy {
         verdicts.collect::<Option<Vec<_>>>()?.into_iter().min()
     }
 
-    /// Returns the verdict of the rules with a scope, or of those without a scope.
+    /// Returns the verdict of the rules that match a finding, or `None` if no rule matches.
+    ///
+    /// `is_scoped`: `true` to apply only rules with a scope, `false` to apply only rules without
+    /// one.
     fn best(
         &self,
         graph: &PidGraph,

@@ -85,8 +85,8 @@ fn find_in_processes(
     unsettled: &Unsettled,
     found: &mut Vec<(CheckCode, Subject)>,
 ) {
-    // An init with zombie children is perhaps only frozen or slow. The collector has checked that,
-    // and has added a diagnostic about each init that does not reap its children.
+    // An init with zombie children may just be frozen or slow. The collector has already ruled this
+    // out for each init that it reports as not reaping its children, so use those diagnostics.
     let diagnostics = graph.snapshot().diagnostics.iter();
     let code = DiagnosticCode::InitDoesNotReap.name();
     let inits: HashSet<Pid> =
