@@ -340,8 +340,9 @@ fn note_exit_request(last: &mut Option<(Signal, Instant)>, signal: Signal) -> bo
     let now = Instant::now();
     let is_repeated =
         last.is_some_and(|(it, at)| it == signal && now.duration_since(at) < REPEAT_WINDOW);
-    // Keep the time of the first signal, so that a user who keeps pressing Ctrl-C eventually makes
-    // a new request.
+    // Repeated signals shortly after the first one count as the same request. Do not restart this
+    // period at each signal, so that a user who keeps pressing Ctrl-C eventually makes a new
+    // request.
     if !is_repeated {
         *last = Some((signal, now));
     }
