@@ -383,10 +383,10 @@ impl Forest {
 /// Defines which part of a forest the viewer (a simulated pidns process) can see.
 #[derive(Clone, Debug)]
 pub struct Sight {
-    /// Selects a running process. The procfs shows the PID namespace of this process.
+    /// Selects the running process whose PID namespace the mounted procfs shows.
     mount: u8,
-    /// Selects a running process. The viewer runs in the PID namespace of this process. `None` if
-    /// `NS_GET_PARENT` does not work.
+    /// Selects the running process in whose PID namespace the viewer runs. With `None`, there is no
+    /// such process, and `NS_GET_PARENT` always fails.
     viewer: Option<u8>,
     /// A bit for each process, set if the viewer cannot read its namespace link.
     refused: u64,
@@ -482,8 +482,9 @@ impl View {
             if task.fate == Fate::Zombie || task.leader_exited {
                 seen.state = 'Z';
             }
-            // If only the leader thread of a process has exited, another thread is left. In a
-            // terminated init, this thread waits for the rest of the namespace.
+            // If the leader thread has exited but the process has not, another thread still exists.
+            // In a terminated init, for example, the remaining thread waits for the rest of the
+            // namespace to exit.
             let has_others = task.fate != Fate::Zombie && task.leader_exited;
             seen.threads = NonZeroU32::new(if has_others { 2 } else { 1 });
             if !is_told {

@@ -117,7 +117,7 @@ pub fn farm() -> Snapshot {
     farm
 }
 
-/// Returns the snapshot of [`farm`], but the parent of the container's namespace is unknown.
+/// Returns the snapshot of [`farm`], but with an unknown parent for the container's namespace.
 pub fn detached_farm() -> Snapshot {
     let mut farm = farm();
     (farm.namespaces[1].parent, farm.namespaces[1].parent_unknown) = (None, true);
