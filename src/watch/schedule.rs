@@ -24,8 +24,8 @@ pub struct Schedule {
 pub struct SkippedRounds {
     /// Number of skipped rounds.
     pub count: u64,
-    /// Maximum duration of a round that made the watch skip later rounds. The duration is measured
-    /// from the time when the round was due.
+    /// Duration of the longest round that made the watch skip later rounds, measured from the time
+    /// when the round was due.
     pub longest: Duration,
 }
 
