@@ -205,7 +205,8 @@ impl Adviser<'_> {
                 };
                 Some(format!("fd {fd} may come from {from}"))
             }
-            // For example, a CI agent starts its jobs with unshare(2) and fork(2).
+            // A process that has prepared a PID namespace for its children may still be needed. For
+            // example, a CI agent may start each of its jobs with unshare(2) and fork(2).
             Cause::PidForChildren => Some("it may also do other work".to_owned()),
         }
     }

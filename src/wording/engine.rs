@@ -11,7 +11,7 @@ use crate::model::{Container, FrozenCgroup, Namespace, Pid, Process, cgroup};
 /// Maximum number of ancestors to search, in case a document contains parent cycles.
 const GENERATIONS: usize = 1000;
 
-/// Returns the processes to end so that `process` ends.
+/// Returns the processes that must be ended to make `process` end.
 ///
 /// For a container monitor, returns one process of each of its containers, because the monitor ends
 /// when its containers have ended. Otherwise, returns only `process` itself.
@@ -28,7 +28,11 @@ pub fn ended_with<'a>(graph: &'a PidGraph, process: &'a Process) -> Vec<&'a Proc
     inside
 }
 
-/// Returns the init and the stop command of a process's container, if the init is a leftover.
+/// Returns the init of the container of a leftover process, and the shell command that stops this
+/// container.
+///
+/// Returns `None` if `is_leftover` returns `false` for the init, or if it is unclear whether the
+/// command would stop the right container.
 pub fn stop(
     graph: &PidGraph,
     process: &Process,
@@ -46,8 +50,8 @@ pub fn stop(
     let is_its = |it: &&Namespace| it.container.as_ref().is_some_and(|it| it.is_same(container));
     let mut namespaces = graph.snapshot().namespaces.iter().filter(is_its);
     let init = namespaces.find_map(|it| it.init.filter(|&init| is_left(init)))?;
-    // The container may be older than the job, and the engine may have restarted it, so do not
-    // delete it.
+    // The container may be older than its leftover init, because the engine may merely have
+    // restarted it. So stop the container, but do not delete it.
     is_inside.then(|| (init, command("stop", container)))
 }
 
@@ -68,7 +72,8 @@ fn engine_container<'a>(graph: &'a PidGraph, process: &'a Process) -> Option<&'a
     let is_inside = |it: &&Process| container_of(graph, it).is_some_and(|it| it.is_same(container));
     let ancestors = std::iter::successors(Some(process), parent).take(GENERATIONS);
     let first = ancestors.take_while(is_inside).last()?;
-    // A command of root does not reach an engine that runs as another user or in a container.
+    // A command that root runs on the host does not reach an engine that runs as another user or in
+    // a container, so return `None` for a container of such an engine.
     is_started_by_engine(graph, first, container).then_some(container)
 }
 

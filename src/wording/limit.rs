@@ -227,8 +227,8 @@ pub fn namesake_lines(report: &LimitReport) -> Vec<String> {
 /// Returns a phrase that lists the processes with the same PID in other PID namespaces (see
 /// [`namesakes`]), if there are any.
 pub fn namesake_text(pid: Pid, also: &str, processes: &[Process]) -> Option<String> {
-    // Perhaps the user means a process with the same PID in a container, for example if the PID
-    // is the value of `$$` in a shell there.
+    // The user may mean a process with the same PID in a container, for example if the PID is the
+    // value of `$$` in a shell there.
     let namesakes = namesakes(processes, pid);
     let shown = namesakes.get(..NAMESAKES).unwrap_or(&namesakes);
     let name = |it: &&Process| {

@@ -17,8 +17,8 @@ pub fn add_sharing(graph: &PidGraph, siblings: &Siblings<'_>, in_each: bool, lin
         };
         match &shared.with {
             SharedWith::Host => part(format_args!("the host")),
-            // Usually, the init of each folded PID namespace shares its namespaces with a different
-            // PID namespace, so do not name a PID namespace.
+            // The inits of folded PID namespaces usually do not all share namespaces with the same
+            // PID namespace, so do not name one.
             SharedWith::Namespaces { .. } if of_each => part(format_args!("other namespaces")),
             SharedWith::Namespaces { first, container, more } => {
                 let first = match container {
