@@ -268,10 +268,11 @@ fn a_dead_namespace_whose_state_was_unknown_is_only_warned_about() {
 }
 
 /// Commands that run `$C`, a command of pidns, as CI scripts do.
-const PIPELINES: [&str; 13] = [
+const PIPELINES: [&str; 14] = [
     "$C",
     "exec 3> >(cat > /dev/null); timeout 9 $C; s=$?; exec 3>&-; wait $!; exit $s",
     "strace -Df -o /dev/null $C",
+    "strace -D -o /dev/null bash -c \"true; $C; exit\"",
     "timeout 9 $C | tee log",
     "su root -s /bin/sh -c \"$C\" | tee log",
     "{ true; $C; } | tee log",

@@ -23,11 +23,11 @@ pub struct Observer {
     /// CI agent that the step is running.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub companions: Vec<Pid>,
-    /// The ancestors and the tracer of pidns, and the other processes in its pipeline, sorted by
-    /// PID. Also includes processes that may be in the pipeline, if pidns has no permission to read
-    /// their descriptors. If a client such as `docker run` runs pidns, the list contains the
-    /// client, its ancestors and its pipeline. The list contains the heartbeats of other Jenkins
-    /// steps, too.
+    /// The ancestors of pidns, the tracers of pidns and of its ancestors, and the other processes in
+    /// its pipeline, sorted by PID. Also includes processes that may be in the pipeline, if pidns has
+    /// no permission to read their descriptors. If a client such as `docker run` runs pidns, the list
+    /// contains the client, its ancestors and its pipeline. The list contains the heartbeats of other
+    /// Jenkins steps, too.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub attendants: Vec<Pid>,
 }

@@ -54,7 +54,7 @@ pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
     for chain in &chains {
         attendants.extend(ended_children(procfs, processes, chain, &waits));
         attendants.extend(chain.iter().flat_map(|it| [Some(it.pid), it.ppid]).flatten());
-        attendants.extend(chain.first().and_then(|it| waiting::tracer(procfs, it)));
+        attendants.extend(chain.iter().filter_map(|it| waiting::tracer(procfs, it)));
     }
     attendants.extend(heartbeat::of_jenkins(procfs, processes, &waits));
     attendants.remove(&pid);
