@@ -582,6 +582,78 @@ fn a_daemon_is_a_leftover_if_pidns_has_replaced_the_shell_that_started_it() {
 }
 
 #[test]
+fn a_new_worker_of_an_older_daemon_is_only_warned_about() {
+    needs!(NamespaceOfItsOwn);
+    let files = Workspace::new();
+    // The daemon starts another worker, with another child, when its worker has ended.
+    let script = "(while :; do sh -c 'sleep 600; true'; done) & echo daemon $!; echo ready; wait";
+    let (_shell, names) = start(script);
+    let daemon = names["daemon"];
+    let worker = || {
+        let [worker] = children(daemon)[..] else { return None };
+        let [child] = children(worker)[..] else { return None };
+        (comm(child) == "sleep").then_some([worker, child])
+    };
+    until("the worker runs", || worker().is_some());
+    let before = files.save("before", &[]);
+    let earlier = worker();
+    for pid in earlier.unwrap() {
+        kill(pid, Signal::KILL);
+    }
+    until("another worker runs", || worker().is_some_and(|now| Some(now) != earlier));
+    let [new, child] = worker().unwrap();
+    let after = files.save("after", &[]);
+    for options in [&[][..], &["--wait", "1"], &["-i", &after]] {
+        let text = stdout(&pidns(&[&["check", "-q", "--since", &before], options].concat()));
+        let line = |pid: u32, phrase: &str| {
+            text.lines().any(|it| {
+                it.starts_with(&format!("warning leftover-process: {pid} "))
+                    && it.ends_with(&format!(" {phrase} of {daemon} bash"))
+            })
+        };
+        assert!(line(new, "may be a new worker"), "{text}");
+        assert!(line(child, "may belong to a new worker"), "{text}");
+        assert!(text.ends_with("\n2 warnings.\n") && !text.contains("kill"), "{text}");
+    }
+    // A worker with another name is not a replacement.
+    let before = files.change("other", &before, |value| {
+        for process in value["processes"].as_array_mut().unwrap() {
+            if process["ppid"] == daemon {
+                process["comm"] = json!("other");
+            }
+        }
+    });
+    assert_eq!(pidns(&["check", "-q", "--since", &before]).status.code(), Some(1));
+}
+
+#[test]
+fn a_child_of_the_jobs_shell_or_of_an_init_is_no_new_worker() {
+    needs!(NamespaceOfItsOwn, Program("tini"));
+    let files = Workspace::new();
+    // In the second case, the init or the subreaper adopts the daemon.
+    for sleep in ["sleep 601 > /dev/null 2>&1 & :", "(setsid sleep 601 > /dev/null 2>&1 &)"] {
+        let ready = "until pgrep -x sleep > /dev/null; do :; done";
+        let script = format!(
+            "{sleep}; {ready}; $P -q -f json > before; pkill -x sleep; \
+             while pgrep -x sleep > /dev/null; do :; done; {sleep}; {ready}; \
+             $P check -q --since before; echo $?; pkill -x sleep"
+        );
+        for parent in [&["bash", "-c"][..], &["tini", "-s", "--", "bash", "-c"]] {
+            let mut command = Command::new("unshare");
+            command.args(["-mpf", "--mount-proc", "--kill-child", "bash", "-c"]);
+            command.args(["\"$@\"; exit", "bash"]).args(parent).arg(&script);
+            let output = run(command.env("P", PIDNS).current_dir(&files.0));
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(
+                text.starts_with("DENIED leftover-process: "),
+                "{parent:?} {script}: {output:?}"
+            );
+            assert!(text.ends_with("\n1\n"), "{parent:?} {script}: {output:?}");
+        }
+    }
+}
+
+#[test]
 fn a_daemon_that_detaches_during_a_check_is_a_leftover() {
     needs!(NamespaceOfItsOwn);
     let files = Workspace::new();

@@ -4,6 +4,7 @@ mod problems;
 mod since;
 #[cfg(test)]
 mod tests;
+mod workers;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::model::{
 };
 use problems::problems;
 use since::Earlier;
+use workers::new_workers;
 
 /// Problems of non-leader threads. A snapshot does not contain the states of these threads.
 #[derive(Clone, Debug, Default)]
@@ -56,6 +58,8 @@ pub struct Check {
     /// The comparison with the earlier snapshot. `None` if there is no earlier snapshot, or with
     /// `--all`.
     earlier: Option<Earlier>,
+    /// Probable new workers of older daemons with their descendants, each with its daemon.
+    new_workers: BTreeMap<Pid, Pid>,
     /// Processes and namespaces in transient states, which the check does not report.
     unsettled: Unsettled,
 }
@@ -74,22 +78,26 @@ impl Check {
     pub fn since(diff: Diff, unsettled: Unsettled, policy: &Policy, all: bool) -> Self {
         let leftovers = since::leftovers(&diff);
         let earlier = (!all).then(|| Earlier::of(&diff, warn_at(policy)));
+        let new_workers = new_workers(&diff);
         let caveats = diff.caveats_about_new();
         let since = Some(diff.before.snapshot().captured_at.clone());
         let graph = diff.after_part.unwrap_or(diff.after);
         let attendants = diff.attendants;
         let unchecked = Self::unchecked(graph, unsettled);
-        let mut this = Self { since, caveats, attendants, earlier, ..unchecked };
+        let mut this = Self { since, caveats, attendants, earlier, new_workers, ..unchecked };
         let mut found = this.leave_out_older(this.problems(policy), policy);
         found.extend(leftovers);
         this.findings = this.verdicts(found, policy);
-        for finding in &mut this.findings {
-            // The problem may be older than the earlier snapshot, so reduce `Deny` to `Warn`.
-            if this.earlier.as_ref().is_some_and(|it| it.may_have_had(finding.subject)) {
+        let mut findings = std::mem::take(&mut this.findings);
+        for finding in &mut findings {
+            // The problem may be older than the earlier snapshot, or the work of a daemon.
+            let is_old = this.earlier.as_ref().is_some_and(|it| it.may_have_had(finding.subject));
+            if is_old || this.daemon_of(finding.subject).is_some() {
                 finding.verdict = finding.verdict.max(Verdict::Warn);
             }
         }
-        this.findings.sort_unstable();
+        findings.sort_unstable();
+        this.findings = findings;
         this
     }
 
@@ -121,6 +129,7 @@ impl Check {
             live: LiveFacts::default(),
             attendants: BTreeSet::new(),
             earlier: None,
+            new_workers: BTreeMap::new(),
             unsettled,
         }
     }
@@ -180,7 +189,8 @@ impl Check {
         }
         let own = host.observer.as_ref().map(|it| it.pid);
         let is_other = |it: &Process| {
-            Some(it.pid) != own && !self.is_leftover(it.pid) && !self.live.ended.contains(&it.pid)
+            let is_reported = self.is_leftover(it.pid) && !self.new_workers.contains_key(&it.pid);
+            Some(it.pid) != own && !is_reported && !self.live.ended.contains(&it.pid)
         };
         self.graph.set_killed_with_inits(killed_with_inits(host, is_other));
     }
@@ -224,6 +234,12 @@ impl Check {
         let finding = |verdict| Finding { verdict, code, subject };
         let is_found = |verdict| self.findings.binary_search(&finding(verdict)).is_ok();
         is_found(Verdict::Deny) || is_found(Verdict::Warn)
+    }
+
+    /// Returns the older daemon whose new worker is, or has started, this process or namespace.
+    #[must_use]
+    pub fn daemon_of(&self, subject: Subject) -> Option<Pid> {
+        self.new_workers.get(&process_of(&self.graph, subject)?).copied()
     }
 
     /// Returns all processes that a report can mention.
@@ -295,6 +311,15 @@ impl Check {
         let mut findings: Vec<_> = judged.filter(|it| it.verdict != Verdict::Allow).collect();
         findings.sort_unstable();
         findings
+    }
+}
+
+/// Returns the PID of the subject if it is a process, or of its init if it is a namespace.
+pub(super) fn process_of(graph: &PidGraph, subject: Subject) -> Option<Pid> {
+    match subject {
+        Subject::Process(pid) => Some(pid),
+        Subject::Namespace(id) => graph.namespace(id)?.init,
+        Subject::Limit(_) | Subject::Snapshot => None,
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use smol_str::SmolStr;
 
-use super::check::Check;
+use super::check::{Check, process_of};
 use crate::graph::PidGraph;
 use crate::model::{
     CheckCode, Finding, LimitKind, LimitScope, NamespaceId, Pid, Process, Subject, Verdict,
@@ -184,15 +184,6 @@ impl LastingFindings {
 
 fn finding_id(graph: &PidGraph, finding: &Finding) -> FindingId {
     (finding.code, Identity::of(finding.subject, graph))
-}
-
-/// Returns the PID of the subject if it is a process, or of its init if it is a namespace.
-fn process_of(graph: &PidGraph, subject: Subject) -> Option<Pid> {
-    match subject {
-        Subject::Process(pid) => Some(pid),
-        Subject::Namespace(id) => graph.namespace(id)?.init,
-        Subject::Limit(_) | Subject::Snapshot => None,
-    }
 }
 
 #[cfg(test)]

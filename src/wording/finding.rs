@@ -60,6 +60,10 @@ pub fn summary(check: &Check) -> String {
 pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingText {
     let graph = &check.graph;
     let without_advice = |message| FindingText { message, advice: Vec::new() };
+    // A daemon needs its workers, so do not suggest to end them.
+    if let Some(message) = worker_message(check, finding, symbols) {
+        return without_advice(message);
+    }
     match finding.subject {
         Subject::Process(pid) => match graph.process(pid) {
             Some(process) => process_finding(check, finding.code, process, symbols),
@@ -82,6 +86,29 @@ pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingTe
             without_advice(format!("the view is incomplete: {reasons}"))
         }
     }
+}
+
+/// Returns the message about a leftover that may be the normal work of an older daemon.
+fn worker_message(check: &Check, finding: &Finding, symbols: Symbols) -> Option<String> {
+    if !matches!(finding.code, CheckCode::LeftoverProcess | CheckCode::LeftoverNamespace) {
+        return None;
+    }
+    let (graph, daemon) = (&check.graph, check.daemon_of(finding.subject)?);
+    let name = ProcessRef::new(graph, daemon, None);
+    Some(match finding.subject {
+        Subject::Namespace(id) => {
+            let mut line = Line::default();
+            namespace_line(graph, graph.namespace(id)?, &mut line);
+            format!("{line} (may belong to a new worker of {name})")
+        }
+        Subject::Process(pid) => {
+            let process = graph.process(pid)?;
+            let is_worker = process.ppid == Some(daemon);
+            let may = if is_worker { "may be" } else { "may belong to" };
+            format!("{} {may} a new worker of {name}", process_text(check, process, symbols))
+        }
+        Subject::Limit(_) | Subject::Snapshot => return None,
+    })
 }
 
 /// Returns the command that enters the namespace of a finding, if this is possible.
