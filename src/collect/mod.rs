@@ -98,7 +98,7 @@ pub enum CollectorUsed {
     Bpf,
     /// The slower BPF program read the processes, because the faster program did not load.
     BpfByHelper(Arc<LoadError>),
-    /// The processes were read through /proc, with the reason why BPF was not used.
+    /// The processes were read through /proc. The field says why BPF was not used.
     Proc(BpfUnavailable),
 }
 

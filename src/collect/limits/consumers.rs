@@ -111,7 +111,7 @@ impl<'a> Consumers<'a> {
         Consumer { pid: Some(pid), comm, tasks, ..Consumer::default() }
     }
 
-    /// Returns the container, or the user outside of containers, with the most tasks.
+    /// Returns the group with the most tasks: a container, or a user's tasks outside of containers.
     fn largest_group(&self, tasks: &[&Process]) -> Option<Consumer> {
         let groups = tasks.iter().map(|&it| {
             let of_namespace = || self.containers.get(&it.namespace?).copied();

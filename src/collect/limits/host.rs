@@ -26,7 +26,10 @@ use crate::model::{
     NamespaceState, Pid, Process, SearchScope, Snapshot,
 };
 
-/// The bits of `CAP_SYS_ADMIN` and `CAP_SYS_RESOURCE`, which exempt from `RLIMIT_NPROC`.
+/// The bits of `CAP_SYS_ADMIN` and `CAP_SYS_RESOURCE`.
+///
+/// A process that has either capability in the initial user namespace is exempt from
+/// `RLIMIT_NPROC`.
 const EXEMPT: u64 = 1 << 21 | 1 << 24;
 
 /// UID that the kernel shows for an unmapped user (`DEFAULT_OVERFLOWUID`).

@@ -1,6 +1,7 @@
 //! Parses `/proc/PID/status` (`proc_pid_status(5)`).
 //!
-//! A scan spends most of its user-space time here, so the parser examines few lines.
+//! A scan spends most of its user-space time here, so the parser stops at the last line that it
+//! needs.
 
 use std::borrow::Cow;
 use std::num::NonZeroU32;

@@ -1,4 +1,6 @@
-//! Finds the clients that run the check elsewhere, such as `docker run IMAGE pidns check`.
+//! Finds clients, the processes that started pidns but are not its ancestors.
+//!
+//! An example of a client is `docker run IMAGE pidns check`.
 
 use super::procfs::Procfs;
 use super::relatives::{ancestry, arguments};
@@ -28,7 +30,9 @@ const CLIENTS: [&str; 17] = [
     "runc",
 ];
 
-/// Returns each client that runs pidns or an ancestor of pidns, with the client's ancestors.
+/// Returns each client (such as `docker exec`) that started pidns or one of pidns's ancestors.
+///
+/// Each returned list begins with the client itself, followed by the client's own ancestors.
 pub fn clients<'a>(
     procfs: &Procfs,
     processes: &'a [Process],

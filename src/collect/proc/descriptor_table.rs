@@ -1,4 +1,5 @@
-//! Lists the namespace descriptors of a process, and recognizes scanning pidns processes.
+//! Lists the namespace descriptors of a process, and detects other pidns processes that are running
+//! a scan.
 
 use std::ffi::CString;
 use std::mem::MaybeUninit;

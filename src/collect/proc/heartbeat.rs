@@ -15,7 +15,8 @@ use crate::model::{Pid, Process};
 /// Longest `sleep` in a heartbeat loop, in seconds (Jenkins uses `sleep 3`).
 const MAX_SLEEP: f64 = 10.0;
 
-/// Assignment in the outer shell of a Jenkins step (in its plugin durable-task).
+/// An assignment that the Jenkins plugin `durable-task` writes into the command of a step's outer
+/// shell.
 const JENKINS: &str = "JENKINS_SERVER_COOKIE=";
 
 /// A CI step that has a heartbeat.
@@ -41,10 +42,10 @@ pub fn step(
     ancestry: &[&Process],
     waits: &WaitLimit,
 ) -> Option<Step> {
-    // The outer shell (`shell`) is the parent of the inner shell (`script`).
-    let shells = ancestry.iter().skip(2);
-    // The first entry of `ancestry` is pidns itself.
+    // The first entry of `ancestry` is pidns itself. Each later entry may be the inner shell
+    // (`script`). Its parent, the next entry, may then be the outer shell (`shell`).
     let scripts = ancestry.iter().skip(1);
+    let shells = ancestry.iter().skip(2);
     shells.zip(scripts).find_map(|(shell, script)| {
         let runs_script = is_shell(procfs, script, waits)
             && is_shell(procfs, shell, waits)
@@ -66,7 +67,8 @@ pub fn step(
 /// Returns the heartbeats of all Jenkins steps, and the outer shells of scripts that have ended.
 pub fn of_jenkins(procfs: &Procfs, processes: &[Process], waits: &WaitLimit) -> BTreeSet<Pid> {
     let shells = processes.iter().filter(|it| has_shell_name(it) && !it.is_zombie());
-    // A heartbeat is a forked copy of the outer shell.
+    // A heartbeat runs in a forked copy of the outer shell, so the outer shell is the parent of a
+    // shell. Collect the parents of all shells to find the outer shells among them.
     let parents: BTreeSet<Pid> = shells.clone().filter_map(|it| it.ppid).collect();
     let outer = shells.filter(|it| parents.contains(&it.pid));
     let outer = outer.filter(|it| {
@@ -76,7 +78,8 @@ pub fn of_jenkins(procfs: &Procfs, processes: &[Process], waits: &WaitLimit) -> 
     let harmless = outer.flat_map(|shell| {
         let children = processes.iter().filter(|it| it.ppid == Some(shell.pid));
         let copies = children.filter(|it| is_subshell(procfs, it.pid, shell.pid, waits));
-        // After the script, the outer shell waits for the heartbeat, which ends by itself.
+        // When the script has ended, the outer shell only waits for the heartbeat, and then exits.
+        // So the outer shell is harmless, too, if all its descendants are.
         copies.chain([shell]).filter_map(|it| heartbeat(procfs, processes, it, waits))
     });
     harmless.flatten().collect()

@@ -27,7 +27,8 @@ pub fn life(procfs: &Procfs, init: &Process, has_memory: bool) -> InitNow {
     if has_memory || init.kernel_thread {
         return InitNow::Living;
     }
-    // A thread count of 1 includes the zombie leader, so no other thread is left.
+    // The thread count includes the zombie leader, so a count of 1 means that no other thread is
+    // left.
     if init.is_zombie() && init.threads == Some(NonZeroU32::MIN) {
         return InitNow::Terminated;
     }

@@ -170,7 +170,8 @@ fn add_readers(
     }
 }
 
-/// Returns the processes in `others` that `pipes` reach, directly or through each other.
+/// Returns the processes in `others` that read from or write to `pipes`, directly or through other
+/// processes in `others`.
 fn connected(mut pipes: Pipes, mut others: Vec<(Pid, Pipes)>) -> BTreeSet<Pid> {
     let mut found = BTreeSet::new();
     while let Some(index) = others.iter().position(|(_, other)| pipes.follow(other)) {

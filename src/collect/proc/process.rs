@@ -395,7 +395,8 @@ impl<'a> ProcessReader<'a> {
             None
         });
         let now = inits::life(self.scan.procfs, init, has_memory);
-        // A namespace has only one init, so an unchanged link proves that the PID was not reused.
+        // A namespace has only one init. So if the `ns/pid` link still shows the pinned namespace,
+        // the PID was not reused. Otherwise, check that the init is still there.
         if !is_pinned || open.dir.pid_namespace() != Ok(init.namespace) {
             open.still_there()?;
         }

@@ -63,7 +63,8 @@ fn search_nascent(
     }
     match namespace {
         Ok(fd) => {
-            // If the link exists now, the thread may have chosen another namespace.
+            // The link was missing before. If it exists now, the thread may have switched to
+            // another namespace. It is then unknown whether the previous one ever had an init.
             let is_missing = namespace_link(dir, FOR_CHILDREN, "pid") == Err(Errno::NOENT);
             let history = if is_missing { InitHistory::NoneYet } else { InitHistory::Unknown };
             add_holder(search, fd.inode(), tid, held, history, || Ok(fd), || true);

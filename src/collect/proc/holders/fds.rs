@@ -1,8 +1,8 @@
 //! Searches descriptor tables for PID and mount namespaces.
 //!
 //! The device and inode of an open file identify a namespace. The link in `/proc/PID/fd` is not
-//! enough, because the link of a bind-mounted namespace is a path. pidns never opens a file of any
-//! other type.
+//! enough, because the link of a bind-mounted namespace is a path. pidns opens only namespace
+//! files, never files of another type.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd as _, BorrowedFd};

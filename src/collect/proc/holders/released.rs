@@ -1,7 +1,8 @@
 //! Removes PID namespaces that processes have released during a scan.
 //!
-//! The kernel keeps a released namespace while pidns has it open. The module `mounts` checks the
-//! mounts.
+//! pidns itself keeps a released namespace alive while it has the namespace open. So this module
+//! checks again whether each holder still holds its namespace. It does not check bind mounts,
+//! because the module `mounts` has just read them.
 
 use std::collections::{BTreeSet, HashSet};
 use std::os::fd::{AsFd as _, BorrowedFd};

@@ -87,7 +87,9 @@ impl SearchedTables {
         }
     }
 
-    /// Adds holders for the PID namespaces in shared tables, up to [`MAX_ADDED`] in total.
+    /// Adds each process in `sharers` as a holder of the PID namespaces in its descriptor table.
+    ///
+    /// Adds at most [`MAX_ADDED`] holders.
     pub fn add_holders(&self, mut sharers: Vec<Sharer>, holders: &mut HolderList) {
         let Tables { tables, .. } = &*self.lock();
         sharers.sort_unstable();

@@ -42,13 +42,13 @@ use table::MountTable;
 /// Maximum number of mount namespaces that are kept open for a later search.
 const MAX_MOUNTED: usize = 256;
 
-/// Maximum number of searches for new threads in mount namespaces.
+/// Maximum number of times that pidns looks for new processes in the unsearched mount namespaces.
 const MAX_PASSES: usize = 4;
 
 /// Maximum time that the search waits for the kernel's global mount lock (`namespace_sem`).
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
-/// Maximum CPU time for searching mount namespaces without a known thread.
+/// Maximum CPU time for searching mount namespaces that no known thread is in.
 const MAX_UNSEEN_TIME: Duration = Duration::from_secs(1);
 
 /// Adds the bind mounts of PID namespaces to `found`, which must contain all processes.
