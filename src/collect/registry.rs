@@ -207,7 +207,8 @@ pub fn climb(registered: &mut HashMap<u64, Registered>) -> HashMap<u64, Result<u
     while let Some(inode) = todo.pop() {
         let Some(known) = registered.get(&inode) else { continue };
         let Some(fd) = &known.fd else {
-            // `keep` has already recorded the ancestors of a closed namespace.
+            // For a namespace whose descriptor has been closed, `keep` has already recorded the
+            // ancestors, so only the parent is needed here.
             parents.extend(known.closed_parent.map(|parent| (inode, parent)));
             continue;
         };

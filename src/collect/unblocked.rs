@@ -18,9 +18,9 @@ pub fn when_blocked(warn: fn(Error)) {
     let _ = WARN.set(warn);
 }
 
-/// Runs the function that `start` returns in a new thread, and returns the function's result.
+/// Calls `start`, runs the returned function in a new thread, and returns the function's result.
 ///
-/// If a process blocks the thread, tries again in another thread. The new thread reads only the
+/// If a process blocks that thread, tries again in another thread. This other thread reads only the
 /// lock-free files of the blocking process (see `blocked`). A blocked thread keeps its memory until
 /// it can continue.
 ///

@@ -118,7 +118,7 @@ impl ProcSource {
         Census::new(&self.procfs)
     }
 
-    /// Returns an upper bound for the number of processes, without a [`Census`].
+    /// Returns an upper bound for the number of processes. Does not need a [`Census`].
     pub fn count_at_most(&self) -> Option<u64> {
         Census::at_most(&self.procfs)
     }
@@ -248,7 +248,8 @@ impl ProcSource {
         if searches_holders(search) && !clock::shows_all_start_times() {
             note_unknown_start_times(&mut found);
         }
-        // Search the mounts last, because processes lead to most mount namespaces.
+        // Search the mounts last, because the search of the processes has by then found most mount
+        // namespaces.
         if search.contains(&SearchScope::Mounts) {
             mounts::search(procfs, namespace, registry, &mut found);
         }

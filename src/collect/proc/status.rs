@@ -40,7 +40,8 @@ pub fn text_now(procfs: &Procfs, process: &Process) -> Option<Vec<u8>> {
         let (base, name) = dir.file(c"status");
         read(base, name, &mut buffer)?;
         let status = parse::status(&buffer);
-        // Before Linux 4.1, the status has no NSpid line, so only the path identifies the process.
+        // Before Linux 4.1, the status file has no NSpid line, so rely on the path /proc/PID to
+        // identify the process.
         let is_same =
             status.nspid == process.nspid || (status.nspid.is_empty() && process.nspid.len() <= 1);
         if is_same { Ok(()) } else { Err(Errno::SRCH) }

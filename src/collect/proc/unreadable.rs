@@ -1,4 +1,4 @@
-//! Guesses the pipes of processes with unreadable descriptors, such as `sudo tee log`.
+//! Guesses which pipes a process such as `sudo tee log` uses if its descriptors cannot be read.
 
 use std::os::fd::AsFd as _;
 

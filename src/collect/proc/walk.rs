@@ -184,8 +184,8 @@ fn helper_count(scan: Scan<'_>) -> usize {
 
 /// Enlarges the descriptor table of this process. Must be called before other threads start.
 ///
-/// If a process has several threads, the kernel waits some milliseconds each time the process's
-/// descriptor table grows.
+/// In a process with several threads, the kernel waits a few milliseconds each time the descriptor
+/// table grows.
 pub fn grow_descriptor_table(fd: impl AsFd) {
     let limit = getrlimit(Resource::Nofile).current.map_or(DESCRIPTORS, |it| it.min(DESCRIPTORS));
     if let Some(last) = limit.checked_sub(1).and_then(|last| i32::try_from(last).ok()) {

@@ -34,7 +34,8 @@ pub struct Worker<'a> {
 enum Attempt {
     First,
     Retry,
-    /// The last regular attempt or an extra round, which accepts inconsistent results.
+    /// An attempt that accepts inconsistent results. This is the last regular attempt, or an attempt
+    /// in an extra round.
     Final,
 }
 
