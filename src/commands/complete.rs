@@ -186,7 +186,8 @@ fn containers(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
         let name = container.name.clone().filter(|_| pod.is_none());
         let length = container.short_id().len().max(typed.len());
         let id = container.id.get(..length).unwrap_or(&container.id).to_owned();
-        // If the container or its pod has a name, offer the ID only after its first character.
+        // If the container or its pod has a name, offer the ID only if the user has typed a
+        // character.
         let is_id = |_: &String| !typed.is_empty() || (name.is_none() && pod.is_none());
         let id = Some(id).filter(is_id);
         [name, pod, id].into_iter().flatten().map(move |word| (word, help.clone()))

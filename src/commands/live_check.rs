@@ -9,8 +9,8 @@ use crate::error::Error;
 use crate::model::{Detail, Process, Snapshot};
 use crate::query::{Check, Policy, ThreadProblems, Transients, Unsettled};
 
-/// The input of a check: a snapshot, the transient states that the check ignores, and the problems
-/// of threads that the snapshot does not show.
+/// The input of a check: a snapshot, the transient states to ignore, and problems found in threads.
+/// The snapshot does not contain these problems.
 pub struct Settled {
     pub snapshot: Snapshot,
     /// Processes and namespaces to leave out, because their state is probably transient.
@@ -50,13 +50,15 @@ pub fn settle(
     let has_woken = |it: &&Process| it.state == 'D' && stuck.get(&it.pid) != Some(&it.pid);
     unsettled.processes.extend(snapshot.processes.iter().filter(has_woken).map(|it| it.pid));
     unsettled.processes.extend(live.partly_stopped()?);
-    // Leave out leaders, because the state of a process is the state of its leader.
+    // Leave out thread group leaders, because the state of the leader is already reported as the
+    // state of its process.
     stuck.retain(|pid, tid| pid != tid);
     let threads = ThreadProblems { stuck, stopped_inits: live.stopped_inits()? };
     Ok(Settled { snapshot, unsettled, threads })
 }
 
-/// Adds thread problems, process details and facts for advice from the live host.
+/// Reads process details and the facts for advice from the live host, and adds them to `check`,
+/// together with the thread problems in `threads`.
 pub fn add_live_facts(
     check: &mut Check,
     threads: ThreadProblems,

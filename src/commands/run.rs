@@ -58,7 +58,8 @@ pub fn run(arguments: &Run, collector: Collector) -> Result<Exit, Error> {
             Err(_) => Exit::RunTrouble,
         });
     }
-    // Exit with the status of the failed command, even if pidns has failed as well.
+    // The command failed, so end as it did (by SIGINT, or with its exit status), even if pidns
+    // itself also failed.
     if ended.is_by_sigint() {
         // A shell stops its script on Ctrl-C only if SIGINT terminated its child.
         end_by_sigint();

@@ -69,7 +69,8 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
     Ok(view::exit_status(false, snapshot.complete, output.strict))
 }
 
-/// Looks up facts about these processes on the live host, for the advice to the user.
+/// Looks up facts about the processes `pids` on the live host. The advice to the user is based on
+/// these facts.
 fn facts(graph: &PidGraph, pids: &BTreeSet<Pid>, origin: &Origin) -> Result<LiveFacts, Error> {
     let named = pids.iter().filter_map(|&pid| graph.process(pid));
     let inits = named.clone().filter_map(|it| graph.namespace(it.namespace?)?.init);

@@ -45,7 +45,8 @@ impl Until {
         Check::new(graph, Unsettled::default(), &self.policy).findings.len()
     }
 
-    /// Returns a snapshot with its problems, after a second scan if they may be transient.
+    /// Checks the snapshot `after`, and returns it with the problems found. If these may be
+    /// transient, scans a second time, and returns the second snapshot with its problems instead.
     pub fn check(
         &self,
         after: Snapshot,
