@@ -30,8 +30,8 @@ pub struct LimitsReport {
     host: Host,
     #[serde(flatten)]
     head: LimitsSummary,
-    /// The full limits, then the other limits in descending order of usage. For the whole host, the
-    /// list contains only limits that are at least 80 % used.
+    /// The limits that have been reached, then the other limits in descending order of usage. For
+    /// the whole host, the list contains only limits that are at least 80 % used.
     limits: Vec<Limit>,
     /// Problems encountered during the scan, one entry for each combination of code and errno.
     diagnostics: Vec<Diagnostic>,

@@ -56,7 +56,7 @@ impl Invalid {
     fn found(place: &str, error: &dyn fmt::Display) -> Self {
         const LONG: usize = 120;
         let message = error.to_string();
-        // `Display` adds the path again.
+        // Strip the path from the message, because `Display` adds it back.
         let message = message.strip_prefix(&format!("{place}: ")).unwrap_or(&message);
         let is_long = |text: &str| text.chars().nth(LONG).is_some();
         // A long message may quote the whole file.

@@ -68,8 +68,8 @@ pub struct Process<'a> {
     /// The container of the process. Null if the process is not in a container, or if the field
     /// `container` of the process's PID namespace contains the same container. Several containers
     /// can share a PID namespace, for example in a pod or with `docker run --pid`. Without
-    /// `--details cgroup`, pidns finds the container only if the process or an ancestor has entered
-    /// the namespace or was started by a container runtime.
+    /// `--details cgroup`, pidns finds the container only in two cases: a container runtime started
+    /// the process or one of its ancestors, or one of them entered the PID namespace from outside.
     pub container: Option<Cow<'a, Container>>,
     /// PID of the process's tracer (TracerPid in proc_pid_status(5)). A traced zombie can be reaped
     /// only by its tracer. pidns reads this field for zombies, and for processes that are stopped
@@ -79,7 +79,7 @@ pub struct Process<'a> {
     /// `true` if the process is in a frozen cgroup, such as that of a paused container. pidns
     /// checks all processes in state D, because cgroup version 1 puts frozen processes into this
     /// state. With `--details cgroup` or `--container`, pidns also checks the sleeping processes
-    /// (state S) in each PID namespace whose init is in a frozen cgroup of version 2. For all other
+    /// (state S) in each PID namespace whose init is in a frozen version 2 cgroup. For all other
     /// processes, the value is `false`.
     pub frozen: bool,
     /// Source of the field `namespace` (reported by the kernel, or inferred by pidns).

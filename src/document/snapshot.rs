@@ -182,7 +182,7 @@ keywords! {
         PidForChildren = "pid_for_children",
         /// A pidfd (`fd` of process `pid`) for a terminated process of the namespace. Only
         /// `--search kernel` finds holders of the kinds `pidfd`, `socket`, `listener`, `in_flight`,
-        /// `message` and `procfs_file`. The search covers namespaces without a living init.
+        /// `message` and `procfs_file`. That search covers only namespaces without a living init.
         Pidfd = "pidfd",
         /// A connected UNIX socket (`fd` of process `pid`) with a peer from the namespace
         /// (SO_PEERCRED).
@@ -219,9 +219,9 @@ pub struct Holder {
     pub comm: Option<SmolStr>,
     /// The descriptor number in the process, or null for `mount` and `pid_for_children`.
     pub fd: Option<u32>,
-    /// The mount point for `mount`, as seen in `mount_namespace`. `(unreachable)` if another mount
-    /// covers the root directory, so that the mount point has no path. `(path too long)` if the
-    /// path has 4,096 bytes or more.
+    /// If the kind is `mount`, the mount point as seen in `mount_namespace`. `(unreachable)` if the
+    /// mount point has no path because another mount covers the root directory. `(path too long)`
+    /// if the path has 4,096 bytes or more.
     pub path: Option<String>,
     /// Inode of the mount namespace that contains the mount (for `mount`).
     pub mount_namespace: Option<Inode>,

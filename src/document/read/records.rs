@@ -262,7 +262,8 @@ impl Records<'_> {
             }
         };
         match &self.chosen {
-            // With a second match, the selection is ambiguous, and reading will fail.
+            // If a second snapshot has already matched, the selection is ambiguous and reading will
+            // fail, so keep no more records.
             Some(chosen) if chosen.label() == label => self.rivals.is_empty(),
             _ if self.host.is_some_and(|host| !label.matches(host)) => {
                 note(&mut self.strangers);
@@ -274,8 +275,8 @@ impl Records<'_> {
             }
             Some(_) => {
                 note(&mut self.rivals);
-                // Reading will fail because a second snapshot matches the selection, so free the
-                // records.
+                // Only one snapshot is allowed to match the selection. This record belongs to a
+                // second one, so reading will fail. Free the records that were kept.
                 self.namespaces = RecordList::default();
                 self.processes = RecordList::default();
                 self.limits = RecordList::default();

@@ -110,8 +110,8 @@ pub(crate) fn required_holder_fields() -> Value {
     ])
 }
 
-/// Makes the schema of a record require the content field whose name is the value of the field
-/// `record`.
+/// Changes the schema of a record so that the value of `record` decides which content field is
+/// required. For example, `"record": "finding"` requires the field `finding`.
 pub(crate) fn content_by_kind(record: &mut Schema) {
     let mut rules = Vec::new();
     // A `oneOf` would reject records of unknown kinds.
