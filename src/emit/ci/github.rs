@@ -60,7 +60,7 @@ fn shown(findings: &[Finding]) -> BTreeSet<Finding> {
     ranked.into_iter().map(|(_, finding)| finding).take(ANNOTATIONS - 1).collect()
 }
 
-/// The message of a workflow command, which `Display` escapes.
+/// The message of a workflow command. Its `Display` implementation escapes the text.
 struct Data<'a>(&'a str);
 
 impl fmt::Display for Data<'_> {
@@ -69,7 +69,7 @@ impl fmt::Display for Data<'_> {
     }
 }
 
-/// A property of a workflow command, which `Display` escapes.
+/// A property of a workflow command. Its `Display` implementation escapes the text.
 struct Property<'a>(&'a str);
 
 impl fmt::Display for Property<'_> {

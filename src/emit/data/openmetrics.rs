@@ -175,10 +175,10 @@ fn namespaces(graph: &PidGraph) -> Vec<Sample> {
     counts.into_iter().map(sample).collect()
 }
 
-/// A function that returns `true` if an object of one kind keeps the namespace in the kernel.
+/// A function that returns `true` if an object of a particular kind keeps the namespace alive.
 type Keeps = fn(&PidGraph, &Namespace) -> bool;
 
-/// The label and the test for each kind of object that can keep a dead namespace in the kernel.
+/// The label and the test for each kind of object that can keep a namespace alive.
 const KEEPERS: [(&str, Keeps); 11] = [
     ("fd", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Fd { .. }))),
     ("mount", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Mount { .. }))),
@@ -200,8 +200,8 @@ fn has_file(namespace: &Namespace, wanted: HoldingFile) -> bool {
     namespace.holders.iter().any(is_it)
 }
 
-/// Returns, for each kind of object, the number of dead namespaces that such objects keep in the
-/// kernel.
+/// Counts the dead namespaces that still exist in the kernel. Returns one count for each kind of
+/// object that keeps such namespaces alive.
 fn dead_namespaces(graph: &PidGraph) -> Vec<Sample> {
     let is_dead = |namespace: &&Namespace| namespace.state == NamespaceState::Dead;
     let dead: Vec<&Namespace> = graph.snapshot().namespaces.iter().filter(is_dead).collect();
@@ -214,7 +214,7 @@ fn dead_namespaces(graph: &PidGraph) -> Vec<Sample> {
         sample(keeper, dead.iter().filter(|it| keeps(graph, it)).count())
     };
     let mut samples: Vec<Sample> = KEEPERS.map(of_keeper).into();
-    // Count the dead namespaces for which pidns found no object that keeps them in the kernel.
+    // Count the dead namespaces for which pidns did not find what keeps them alive.
     samples.push(sample("unseen", dead.iter().filter(|it| is_unseen(it)).count()));
     samples
 }

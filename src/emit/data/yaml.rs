@@ -34,7 +34,7 @@ struct Block {
     open: Vec<Collection>,
     /// `true` if the current collection has no entries yet.
     empty: bool,
-    /// The current key, buffered because quotes depend on the complete key.
+    /// The current key, buffered because only the complete key shows whether it needs quotes.
     key: Option<String>,
 }
 

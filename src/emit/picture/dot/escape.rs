@@ -28,7 +28,7 @@ impl Html<'_> {
         self.put(format_args!("{}", Distinct(text)))
     }
 
-    /// Writes text that is already escaped for terminals, with escapes for labels.
+    /// Escapes text for labels and writes it. The text must already be escaped for terminals.
     pub fn escaped(&mut self, text: &str) -> io::Result<()> {
         self.put(format_args!("{text}"))
     }

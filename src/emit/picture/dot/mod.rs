@@ -25,8 +25,9 @@ use crate::wording::phrase::{Clipped, Count, Symbols, more_processes, unplaced};
 use escape::quoted;
 use table::{BoxTable, Boxed, LINES, PART, StateLook, shelf};
 
-/// Siblings are drawn as separate nodes only if there are at most this many of them, and only down
-/// to this level.
+/// Maximum number of siblings that are drawn as separate nodes, and also the deepest level of the
+/// tree at which this is done. If there are more siblings, or if they are deeper in the tree, they
+/// share one node.
 const MOST_SEPARATE: usize = 6;
 
 /// Writes a graph.
