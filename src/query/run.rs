@@ -12,7 +12,7 @@ use crate::model::{
     Verdict,
 };
 
-/// The data that separates the processes and namespaces of a command from all others.
+/// The data that tells the processes and namespaces of a command apart from all others.
 #[derive(Clone, Debug)]
 pub struct RunScope {
     /// The pidns process, which adopts orphaned descendants of the command.
@@ -251,8 +251,8 @@ fn made_namespaces(
         holder.pid() == Some(scope.reaper) || is_old_mount(namespace, holder) == Some(true)
     };
     let is_older = |namespace: &Namespace| match namespace.init {
-        // Look only at the init, because other members can have entered a namespace that already
-        // existed.
+        // Look only at the init, because the other members may have entered a namespace that
+        // already existed.
         Some(init) => !pids.contains(&init),
         None => namespace.holders.iter().any(|it| shows_age(namespace, it)),
     };
@@ -281,7 +281,7 @@ fn made_namespaces(
     let mut made = BTreeSet::new();
     for namespace in snapshot.namespaces.iter().filter(is_made) {
         if home.is_some_and(|home| lineage.is_within(namespace.id, home)) {
-            // Include the ancestors up to the namespace of pidns (excluded).
+            // Add the ancestors up to, but not including, the namespace of pidns.
             let ancestors = lineage.climb(namespace.id).take_while(|&id| !is_outside(id));
             made.extend(ancestors.filter(|id| !older.contains(id)));
         }

@@ -16,8 +16,8 @@ use crate::model::{
 /// A filter for the processes and namespaces that meet all its conditions.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// The selected processes. The result also contains their namespaces, and the dead or nascent
-    /// namespaces that they keep alive.
+    /// Select only these processes, unless the set is empty. The result also contains their
+    /// namespaces, and the dead or nascent namespaces that still exist because of these processes.
     pub pids: BTreeSet<Pid>,
     /// `true` to include the descendants of `pids`, and the ancestors in the same namespace.
     pub with_family: bool,
@@ -34,13 +34,14 @@ pub struct Selection {
     /// Select only processes whose environment meets this condition. The scan must already have
     /// evaluated the condition.
     pub env: Option<EnvPattern>,
-    /// The selected container, with its processes, its namespaces and their descendants.
+    /// Select only the matching containers: their processes, their namespaces, and the descendants
+    /// of these namespaces.
     pub container: Option<ContainerPattern>,
     /// Select only namespaces in this state.
     pub state: Option<NamespaceState>,
 }
 
-/// The members to show of each namespace.
+/// Defines which members of each namespace to show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Members {
     /// All members, except those that another option filters out.
@@ -276,7 +277,7 @@ fn nothing_selected(
     selection: &Selection,
     root: Option<NamespaceId>,
 ) -> NotFound {
-    // The error names a single selected process that does not exist.
+    // If only one process was selected and it does not exist, the error names it.
     let only_pid = selection.pids.first().filter(|_| selection.pids.len() == 1);
     match only_pid {
         Some(&pid) if graph.process(pid).is_none() => NotFound::Process { pid, namespace: None },

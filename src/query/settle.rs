@@ -1,7 +1,7 @@
-//! Finds problems that may be transient, by comparing two scans.
+//! Compares two scans to tell lasting problems from transient ones.
 //!
-//! A process that writes to a disk may wake up and sleep again between the scans. The caller
-//! detects this case by the count of context switches.
+//! A process that writes to a disk may be in uninterruptible sleep in both scans although it woke
+//! up in between. The caller detects this by the number of context switches.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;

@@ -17,8 +17,8 @@ pub const RETRY: Duration = Duration::from_millis(200);
 
 /// The results of repeated checks, to distinguish lasting findings from transient ones.
 ///
-/// If a daemon replaces a worker, for example, the new worker will probably end soon, too. So
-/// findings about the new worker become warnings.
+/// If a daemon replaces a worker with another one, for example, the first worker was transient, and
+/// its successor probably is as well. So findings about the successor become warnings.
 #[derive(Debug, Default)]
 pub struct LastingFindings {
     /// The findings with the verdict `Deny`.
@@ -125,7 +125,7 @@ enum Kind {
     Process(ProcessKind),
     /// The parent of a namespace, if known.
     Namespace(Option<NamespaceId>),
-    /// A subject that cannot be replaced, such as a limit.
+    /// The subject itself, such as a limit, because no other subject can replace it.
     Same(Identity),
 }
 
@@ -166,8 +166,8 @@ impl LastingFindings {
             let id = finding_id(graph, it);
             has_been(&id) && may_last(graph, &id, it.subject)
         });
-        // A scan can miss a process if a new process replaces it during the scan. So check again
-        // if all denied findings have just disappeared.
+        // If a process forks a successor and exits during a scan, the scan can miss both. So check
+        // again before believing that all denied findings are gone.
         let is_gone = denied.is_empty() && !last.is_empty();
         let is_undecided = |(id, &subject): (&FindingId, &Subject)| {
             !has_been(id) && may_last(&check.graph, id, subject)
@@ -195,7 +195,8 @@ mod tests {
     /// The command name of the processes that the filter removes.
     const HIDDEN: &str = "hidden";
 
-    /// Returns the denied PIDs, the PIDs with warnings, and `true` if another check is needed.
+    /// Returns the PIDs with denied findings, the PIDs with warnings, and `true` if another check
+    /// is needed.
     fn judge(
         lasting: &mut LastingFindings,
         processes: impl Iterator<Item = Process>,
