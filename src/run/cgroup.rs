@@ -159,7 +159,8 @@ impl Drop for CommandCgroup {
 /// The type of a cgroup version 2 file system in `statfs(2)`.
 const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
 
-/// The file that lists a cgroup's processes, and accepts PIDs of processes to move there.
+/// The file that lists the processes of a cgroup. Writing a PID to it moves that process into the
+/// cgroup.
 const MEMBERS: &str = "cgroup.procs";
 
 /// Moves this process to a cgroup.

@@ -62,7 +62,7 @@ pub struct SupervisedCommand {
 /// A flood of signals must not stop pidns from reaping, and vice versa.
 const ROUND: usize = 1000;
 
-/// Maximum pause between two checks for descendants, which SIGCHLD usually ends early.
+/// Maximum pause between two checks for descendants. SIGCHLD usually ends the pause early.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Time that a parent has to reap a zombie before the zombie counts as a leftover.
@@ -194,8 +194,8 @@ impl SupervisedCommand {
             let children = self.reap();
             match (self.state, children) {
                 (State::Ended(ended), _) => {
-                    // A Ctrl-C that ended the command must not shorten the wait for its
-                    // descendants.
+                    // Read the signals received so far, because a Ctrl-C that ended the command
+                    // must not shorten the wait for the command's descendants.
                     for received in self.signals.iter().take(ROUND) {
                         note_exit_request(&mut self.asked_to_exit, received.signal);
                     }

@@ -10,7 +10,9 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{WaitOptions, setpriority_process, wait};
 
-/// Pause while pidns has no children, as an init can adopt processes later.
+/// Time to wait before looking for children again when pidns has none.
+///
+/// If pidns is the init of its PID namespace, it can still adopt orphans later.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A thread that reaps every terminated child after [`begin`](Self::begin) is called.

@@ -38,7 +38,8 @@ pub enum WriteMode {
     Append,
     /// The report is written at the current offset of a descriptor or special file.
     Stream,
-    /// A FIFO that is opened after the command has ended, as the command may start a reader.
+    /// The report is written to a FIFO that has no reader yet. pidns opens the FIFO only after the
+    /// command has ended, because the command may start the reader.
     Fifo,
 }
 
