@@ -1,4 +1,4 @@
-//! Helpers of `pidns watch` for its schedule, its reports and local time.
+//! Helpers for `pidns watch`: scheduling, reports of gaps, and local time.
 
 pub mod gaps;
 pub mod local_time;
