@@ -99,7 +99,10 @@ impl Adviser<'_> {
         commands
     }
 
-    /// Returns the commands that end a leftover process, or its container if that is a leftover.
+    /// Returns commands that end a leftover process.
+    ///
+    /// If the init of the process's container is also a leftover, the commands stop the whole
+    /// container instead.
     pub fn end_leftover(&self, pid: Pid, is_leftover: &dyn Fn(Pid) -> bool) -> Vec<String> {
         let end = self.end(pid);
         let is_endable = !end.is_empty() && !self.live.unkillable.contains(&pid);
@@ -338,7 +341,8 @@ impl Adviser<'_> {
         // If the namespace has an init, the steps above end all processes in the namespace. So a
         // holder in the namespace needs no step of its own.
         let is_needed = |pid| {
-            // Attendants (processes that run because of pidns) end soon.
+            // Attendants are processes that run only because the snapshot was taken, such as pidns
+            // itself. They need no step, because they end soon anyway.
             !attendants.contains(&pid)
                 && (namespace.init.is_none() || !self.is_within(pid, namespace))
         };
@@ -466,10 +470,12 @@ mod tests {
     use crate::model::Snapshot;
     use crate::testing::farm;
 
-    /// Returns the advice for two processes of [`farm`]: the container's first process, and the
+    /// Returns the advice for two processes of [`farm`]: the container's first process and the
     /// container's monitor.
     ///
-    /// `cgroup`: cgroup of the first process. `oldest`: lowest PID of a leftover process.
+    /// `cgroup`: cgroup of the first process, with `ID` for the container's ID and `OTHER` for the
+    /// ID of another container. `oldest`: the lowest PID among the leftover processes. `change`:
+    /// function that edits the snapshot first.
     fn advice(cgroup: &str, oldest: u32, change: impl FnOnce(&mut Snapshot)) -> [String; 2] {
         let mut host = farm();
         let id = host.namespaces[1].container.as_ref().unwrap().id.clone();

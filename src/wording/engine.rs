@@ -39,7 +39,8 @@ pub fn stop(
     is_leftover: &dyn Fn(Pid) -> bool,
 ) -> Option<(Pid, String)> {
     let container = engine_container(graph, process)?;
-    // Root in a container can create a cgroup with the name of another container.
+    // Root in a container can create a cgroup with the name of another container. So check that all
+    // container names in the path of the process's cgroup refer to the process's own container.
     let mut cgroups = Path::new(process.cgroup()?).ancestors();
     let is_inside = cgroups.all(|it| names_container(it).is_none_or(|it| it.is_same(container)));
     // A leftover process may have entered a container that is not a leftover.

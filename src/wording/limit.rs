@@ -13,7 +13,9 @@ use crate::query::{LimitReport, namesakes};
 /// Maximum number of processes that [`namesake_text`] names.
 const NAMESAKES: usize = 3;
 
-/// Returns the effect of a full limit, such as `fork fails with "Cannot allocate memory"`.
+/// Returns a phrase that says what happens when a limit is reached.
+///
+/// For example: `fork fails with "Cannot allocate memory"`.
 pub fn failure(kind: LimitKind) -> String {
     let call = if kind.refuses_forks() { "fork" } else { "unshare" };
     let error = match kind.error() {
@@ -48,7 +50,10 @@ pub fn limit_text(graph: &PidGraph, limit: &Limit) -> String {
     text
 }
 
-/// Returns a phrase with the number of tasks of a consumer, such as `7 has 6 of them`.
+/// Returns a phrase that says how many of the tasks that a limit counts belong to one consumer.
+///
+/// For example, `7 sh has 6 of them` means that process 7 has 6 of the tasks. A consumer can also be
+/// a container or a user.
 fn share_text(graph: &PidGraph, consumer: &Consumer) -> String {
     let process = consumer.pid.and_then(|pid| graph.known_process(pid));
     let own = process.map(|it| it.threads.map_or(1, |threads| threads.get().into()));
@@ -170,7 +175,8 @@ pub fn limits_summary(report: &LimitReport) -> String {
 
 /// Returns a sentence about the unknown limits that apply to the user's shell, if any.
 fn shell_text(report: &LimitReport) -> Option<String> {
-    // The limits of pidns also apply to the shell that started pidns.
+    // The shell that started pidns is subject to the same limits as pidns itself, so name the
+    // unknown limits of pidns.
     let mut kinds: Vec<_> = report.unknown_own.iter().map(|it| it.keyword()).collect();
     kinds.dedup();
     let (all, own, kinds) = (report.unknown, report.unknown_own.len(), kinds.join(", "));

@@ -26,7 +26,8 @@ pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     });
     advice.extend(raise(adviser, limit));
     let or = |advice: &[String]| if advice.is_empty() { "" } else { "or " };
-    // For another PID namespace's `pid_max`, `raise` has already advised ending a process.
+    // For the `pid_max` of another PID namespace, `raise` has already advised ending a process if
+    // that is necessary. So do not advise it twice.
     let is_foreign = limit.kind == LimitKind::PidMax && limit.file.is_none();
     if let Some(end) = end_tasks(adviser, limit).filter(|_| !is_foreign) {
         advice.push(format!("{}{end}", or(&advice)));
@@ -159,8 +160,10 @@ fn start_elsewhere(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     let who = other.map_or("this shell".to_owned(), |&pid| name(adviser, pid));
     vec![
         format!("start the process from another shell: children of {who} cannot start"),
-        // The shell cannot fork, so `exec` replaces it with nsenter. nsenter then sets
-        // `pid_for_children` to the shell's own PID namespace, in which children can start.
+        // The shell cannot fork, because its children would start in a PID namespace whose init has
+        // terminated. So `exec` replaces the shell with nsenter. nsenter then sets
+        // `pid_for_children` back to the shell's own PID namespace, because children can start
+        // there.
         "or in a shell with this limit, as root (replaces the shell): \
          exec nsenter --pid=/proc/self/ns/pid --no-fork sh"
             .to_owned(),

@@ -196,7 +196,7 @@ impl<'a> MemberText<'a> {
     }
 }
 
-/// Displays the container of a process in another container's PID namespace.
+/// Displays the container of a process that is in the PID namespace of a different container.
 pub struct OtherContainer<'a> {
     pub container: &'a Container,
     pub namespace: &'a Namespace,

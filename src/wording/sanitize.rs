@@ -89,8 +89,7 @@ impl CiCommand {
             // GitHub finds `::` only at the start of a line, possibly after whitespace.
             (Self::Blank, ':') => (Self::Colon, false),
             (Self::Blank, c) if c.is_whitespace() => (Self::Blank, false),
-            // A CI system can ignore invisible characters, so act as if the text contained no
-            // non-ASCII characters.
+            // A CI system may ignore invisible characters, so skip all non-ASCII characters here.
             (seen, c) if !c.is_ascii() => (seen, false),
             _ => (Self::Other, false),
         };

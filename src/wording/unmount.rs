@@ -54,7 +54,8 @@ pub fn unmount(mount: &BindMount, facts: &LiveFacts) -> Option<Unmount> {
     if facts.own_mount_namespace.is_none_or(|own| own == inode) {
         return Some(Unmount::Command(format!("umount {path}")));
     }
-    // The owner of the mount namespace can replace its programs, so run the host's umount.
+    // The owner of the mount namespace controls the programs in it. So run the host's umount
+    // instead of the umount of that namespace.
     let command = match &namespace?.kept_by {
         MountNamespaceKeeper::Processes(pids) => {
             let pid = *pids.first()?;
