@@ -34,8 +34,8 @@ pub struct Worker<'a> {
 enum Attempt {
     First,
     Retry,
-    /// An attempt that accepts inconsistent results. This is the last regular attempt, or an attempt
-    /// in an extra round.
+    /// An attempt that accepts inconsistent results. This is the last regular attempt, or an
+    /// attempt in an extra round.
     Final,
 }
 
