@@ -13,7 +13,7 @@ pub(super) fn options(program: &Command) -> Vec<Arg> {
     program.get_arguments().filter(|option| option.is_global_set()).cloned().collect()
 }
 
-/// Hides the global options that a verb does not support from the verb's help.
+/// Removes from a verb's help the global options that the verb does not support.
 pub(super) fn hide_unused(verb: Command, global: Vec<Arg>) -> Command {
     let unused = global.into_iter().filter(|option| find(&verb, option).is_none());
     // clap adds a global option to each verb that has no option with the same ID.

@@ -214,6 +214,6 @@ pub(super) const LIMITS: &[&str] = &[
      may then be missed.",
 ];
 
-/// The section SEE ALSO of the manual page.
+/// The SEE ALSO section of the manual page.
 pub(super) const SEE_ALSO: &str =
     "lsns(8), nsenter(1), unshare(1), pid_namespaces(7), proc_pid_status(5), ioctl_nsfs(2)";

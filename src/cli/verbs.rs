@@ -217,8 +217,9 @@ impl Diff {
 pub struct Check {
     /// Report processes and namespaces that are not in this earlier snapshot
     ///
-    /// BEFORE is a document of this host. Save it without a filter: pidns saves nothing if a filter
-    /// such as --user matches nothing. The filters of the check apply to BEFORE, too.
+    /// BEFORE is a document that pidns saved earlier on this host. Save it without a filter: if a
+    /// filter such as --user matches nothing, no document is saved. The filters of this check are
+    /// applied to BEFORE, too.
     #[arg(long, value_name = "BEFORE", value_hint = ValueHint::FilePath)]
     pub since: Option<PathBuf>,
     /// Also report problems that are already in BEFORE
