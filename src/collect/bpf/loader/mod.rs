@@ -62,10 +62,10 @@ impl LoadedObject {
 pub struct IteratorProgram(OwnedFd);
 
 impl IteratorProgram {
-    /// Opens an iterator for all tasks, or for the task with the TID `tid`.
+    /// Opens an iterator over all tasks, or over the task with the TID `tid`.
     ///
-    /// The program can read `flags`, the status flags of the iterator's descriptor. Before Linux
-    /// 6.1, the kernel ignores `tid`.
+    /// `flags` become the status flags of the iterator's descriptor, so the BPF program can read
+    /// them. Before Linux 6.1, the kernel ignores `tid`.
     pub fn open(&self, flags: OFlags, tid: Option<u32>) -> Result<RecordIterator, LoadError> {
         let iterator = syscall::open_iterator(&self.0, tid)?;
         fcntl_setfl(&iterator, flags)

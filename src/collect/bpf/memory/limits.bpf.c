@@ -100,7 +100,7 @@ struct numbers {
     u32 allocated; // PIDs in use
     u32 pid_max;   // 0 before Linux 6.14
     u32 first;     // the lowest PID that can be allocated
-    u32 used;      // PIDs in use, from `first` on
+    u32 used;      // number of PIDs in use that are `first` or higher
     u32 highest;   // the highest PID in use
     u32 is_whole;  // 1 if all PIDs were counted
 };

@@ -51,7 +51,7 @@ pub struct PidNumbers {
     pub pid_max: Option<u32>,
     /// The lowest PID that the kernel may allocate.
     first: u32,
-    /// Number of PIDs in use, from `first` on.
+    /// Number of PIDs in use that are `first` or higher.
     used: u32,
     /// The highest PID in use.
     highest: u32,

@@ -341,7 +341,8 @@ INLINE void search_queue(struct look *look, struct sock *socket) {
     write(look, SEARCHED_QUEUE);
 }
 
-// Finds namespaces that an open file, or a file in a message, keeps alive.
+// Finds namespaces that `file` keeps alive. `in_flight` is 1 if the file is in an unread socket
+// message (SCM_RIGHTS), and 0 if a process has the file open.
 INLINE void look_at(struct look *look, struct file *file, int in_flight) {
     struct inode *inode = 0;
     struct super_block *file_system = 0;
@@ -378,7 +379,8 @@ INLINE void look_at(struct look *look, struct file *file, int in_flight) {
         if (family != AF_UNIX) return;
         READ(state, socket->__sk_common.skc_state);
         READ(pid, socket->sk_peer_pid);
-        // The peer of a listening socket is the process that called listen(2).
+        // For a listening socket, the kernel records the process that called listen(2) as the
+        // peer (`sk_peer_pid`).
         u32 by = state == TCP_LISTEN ? BY_LISTENER : BY_SOCKET;
         keeps(look, namespace_of(pid), in_flight ? IN_FLIGHT : by);
         // BPF functions cannot be recursive, so do not search the queue of a socket that

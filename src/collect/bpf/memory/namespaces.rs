@@ -75,9 +75,11 @@ pub enum FoundHolderKind {
     Socket,
     /// The descriptor is a UNIX socket on which a process of the namespace called listen(2).
     Listener,
-    /// An unread message in the UNIX socket has a descriptor that keeps the namespace alive.
+    /// The descriptor is a UNIX socket with an unread message that contains a descriptor, and this
+    /// second descriptor keeps the namespace alive.
     InFlight,
-    /// An unread message in the UNIX socket has a sender that is or was in the namespace.
+    /// The descriptor is a UNIX socket with an unread message whose sender is or was in the
+    /// namespace.
     Message,
     /// The descriptor refers to the namespace's procfs, or to a member's /proc directory.
     Procfs,
@@ -107,9 +109,10 @@ pub struct FoundHolder {
 #[derive(Debug, Default)]
 pub struct FoundHolders {
     pub found: Vec<FoundHolder>,
-    /// Descriptors of sockets with a queue that was already searched through another descriptor.
+    /// Descriptors of sockets whose queue was already searched, because another descriptor refers
+    /// to the same socket.
     sharing: Vec<SocketDescriptor>,
-    /// Tasks with a descriptor table that was already searched through another task.
+    /// Tasks whose descriptor table was already searched, because another task shares the table.
     table_sharers: Vec<TableSharer>,
     /// Number of holders that were found but not added to `found`, because a limit was reached.
     pub left_out: usize,
@@ -132,7 +135,8 @@ struct Task {
     tid: Pid,
 }
 
-/// A task with a descriptor table that was searched through another task.
+/// A task whose descriptor table was already searched, because the task `searched` shares the
+/// table.
 #[derive(Clone, Copy, Debug)]
 struct TableSharer {
     task: Task,

@@ -1,12 +1,14 @@
 //! Searches kernel memory for PID namespaces that cannot be found through /proc.
 //!
-//! The search also finds holders, which are tasks and descriptors that keep a namespace alive.
-//! Memory also contains unused namespaces that the kernel is about to free, and new namespaces
-//! without a visible process. Four steps exclude both kinds:
+//! The search also finds holders: tasks and descriptors that keep a namespace alive.
 //!
-//! 1. Before /proc is read, list the candidates, which are all namespaces without a living init.
-//! 2. After /proc was read, drop the candidates that were found there. Close pidns's own
-//!    descriptors of the other candidates, so that the kernel can free unused namespaces.
+//! Kernel memory also contains two kinds of namespaces that must be left out: unused namespaces
+//! that the kernel is about to free, and new namespaces without a visible process. The search
+//! leaves them out in four steps:
+//!
+//! 1. Before reading /proc, list the candidates: all namespaces without a living init.
+//! 2. After reading /proc, drop the candidates that were found there. Close pidns's own descriptors
+//!    of the other candidates, so that the kernel can free unused namespaces.
 //! 3. List the holders, and wait until the kernel has freed unused namespaces. List the namespaces
 //!    again, and drop each candidate that has changed.
 //! 4. Check in /proc that each holder still exists. An exiting process fails this check, although
@@ -57,7 +59,7 @@ impl<'a> KernelSearch<'a> {
         Ok(Self { proc, memory, before })
     }
 
-    /// Ends the search after /proc was read, and adds its findings to `discovery`.
+    /// Ends the search, once /proc has been read, and adds what the search found to `discovery`.
     pub fn finish(
         mut self,
         registry: &NamespaceRegistry,

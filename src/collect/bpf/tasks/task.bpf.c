@@ -224,7 +224,8 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     record.levels = levels;
     record.more = is_set(is_other) * CHANGED;
     struct pid_namespace *viewers, *own = 0;
-    // The braces save stack space (512 bytes for the program and its functions).
+    // The program and its functions have only 512 bytes of stack. The braces let the compiler
+    // reuse the stack space of `numbers`.
     {
         struct upid numbers[LEVELS] = {};
         u64 size = sizeof(numbers[0]) * (levels > LEVELS ? LEVELS : levels);
@@ -279,7 +280,8 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
         if (!is_other) record.more |= holds_descriptor(task, signal);
     }
 
-    // Read the parent last, because the verifier follows all paths of a branch.
+    // The verifier checks the code after a branch once for each path. Reading the parent needs
+    // branches, so do it last.
     struct task_struct *parent = 0;
     READ(parent, task->real_parent);
     if (!top) {
