@@ -46,10 +46,13 @@ const AVOIDANCE: Duration = Duration::from_secs(300);
 /// Files in `/proc/PID` that can be read without `exec_update_lock` and `mmap_lock`.
 const LOCK_FREE: [&[u8]; 4] = [b"cgroup", b"limits", b"mountinfo", b"status"];
 
-/// Minimum CPU time per [`TICK`] that counts as progress (the checks use up to 6 ms).
+/// If pidns uses less CPU time than this per [`TICK`], its worker threads may be blocked.
+///
+/// The value must be higher than the CPU time of the checks themselves (up to 6 ms).
 const IDLE: Duration = Duration::from_millis(50);
 
-/// Abandoned calls of [`attempt`] whose processes pidns still avoids.
+/// Calls of [`attempt`] that were abandoned. pidns still avoids the processes that blocked these
+/// calls.
 static ABANDONED: Mutex<Vec<Abandoned>> = Mutex::new(Vec::new());
 
 /// Number of processes in [`ABANDONED`].
@@ -163,7 +166,7 @@ pub fn when_abandoned(release: impl FnOnce() + Send + 'static) {
 pub fn still_blocked() -> Vec<BTreeSet<Pid>> {
     let mut abandoned = lock(&ABANDONED);
     let now = Instant::now();
-    // Stop avoiding the processes for which the time `AVOIDANCE` is over.
+    // Stop avoiding processes once `AVOIDANCE` has elapsed.
     abandoned.retain_mut(|it| it.must_be_avoided(now));
     count_avoided(&abandoned);
     abandoned.iter().filter(|it| it.ended.is_none()).map(|it| it.by.clone()).collect()
@@ -224,7 +227,8 @@ impl Work {
         WORK.with(|work| _ = work.set(self));
     }
 
-    /// Waits for the end of the work, or returns the processes that block the work.
+    /// Waits for the work to finish and returns `None`, or returns the processes that are blocking
+    /// it.
     fn wait(&self, end: &Receiver<Infallible>) -> Option<BTreeSet<Pid>> {
         let enough = if avoided_count() == 0 { TICKS } else { FEWER_TICKS };
         let (mut used, mut reading, mut ticks) = (Duration::ZERO, BTreeSet::new(), 0);
@@ -235,7 +239,8 @@ impl Work {
                 return None;
             }
             let (used_now, reading_now) = (cpu_time(), self.being_read());
-            // Blocked threads keep reading the same processes, and use almost no CPU time.
+            // Blocked threads do not get past the processes that they are reading, and use almost
+            // no CPU time.
             let is_blocked = !reading_now.is_empty()
                 && reading_now == reading
                 && used_now.saturating_sub(used) < IDLE;
@@ -264,7 +269,8 @@ impl Work {
 }
 
 impl Abandoned {
-    /// Returns `true` if pidns must still avoid the processes in `by`.
+    /// Returns `true` if pidns must still avoid the processes that blocked this work (the field
+    /// `by`).
     fn must_be_avoided(&mut self, now: Instant) -> bool {
         if self.end.try_recv() == Err(TryRecvError::Empty) {
             return true;

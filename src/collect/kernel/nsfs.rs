@@ -65,7 +65,8 @@ impl NamespaceFd {
 
     /// Opens the file of an `O_PATH` descriptor, or fails with `ENOTTY` if it is not a namespace.
     pub fn reopen(path: &OwnedFd) -> io::Result<Self> {
-        // Check the file first, because opening other files can have side effects.
+        // Check that the file is on nsfs before opening it, because opening any other kind of file
+        // can have side effects.
         let FileId { device, inode } = on_nsfs(path.as_fd())?;
         Ok(Self { fd: sys::reopen(path, sys::READ)?, device, inode })
     }
@@ -288,8 +289,8 @@ const FD_NSFS_ROOT: libc::c_int = -10003;
 
 /// Opens a PID namespace by its 64-bit ID and inode (since Linux 6.18).
 ///
-/// Fails with `ESTALE` if the namespace is gone. Since Linux 6.19, fails with `ESTALE` if no task,
-/// descriptor or mount refers to the namespace.
+/// Fails with `ESTALE` if the namespace is gone. Since Linux 6.19, also fails with `ESTALE` if the
+/// namespace still exists but no task, descriptor or mount refers to it.
 ///
 /// Fails with `EPERM` without `CAP_SYS_ADMIN` in the user namespace that owns the PID namespace.
 /// The caller's own PID namespace needs no capability.

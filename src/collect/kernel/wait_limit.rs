@@ -30,15 +30,16 @@ const SLOW: Duration = Duration::from_millis(10);
 
 /// Minimum duration of a read of `/proc/PID/cgroup` that counts towards a [`WaitLimit`].
 ///
-/// It is shorter than [`SLOW`], because even a slow read of this file is short: 8 ms at nesting
-/// level 1,900.
+/// A read at nesting level 1,900 takes only 8 ms, but thousands of such reads delay a scan. So this
+/// minimum is shorter than [`SLOW`].
 const SLOW_CGROUP: Duration = Duration::from_millis(1);
 
 /// Number of processes that must block pidns before it stops reading process memory.
 const MAX_AVOIDED: usize = 3;
 
 thread_local! {
-    /// Total time that this thread had waited for a CPU at the last call of [`new_run_delay`].
+    /// Total time that this thread had spent waiting for a CPU when it last called
+    /// [`new_run_delay`].
     static RUN_DELAY: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
@@ -84,8 +85,8 @@ impl WaitLimit {
         let elapsed = started.elapsed();
         if elapsed >= self.slow {
             let used = cpu_time().saturating_sub(used_before);
-            // The run delay can include waits from before this call, so the difference can be too
-            // small. Count at least the CPU time that this call has used.
+            // The run delay can include delays from before this call, so `elapsed` minus the run
+            // delay can be too small. The result is at least the CPU time that this call has used.
             let waited = elapsed.saturating_sub(new_run_delay()).max(used);
             let waited = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
             self.waited.fetch_add(waited, Ordering::Relaxed);
@@ -99,7 +100,7 @@ fn cpu_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
-/// Returns the time that this thread has waited for a CPU since its last call of this function.
+/// Returns how long this thread has waited for a CPU since it last called this function.
 fn new_run_delay() -> Duration {
     let text = read_own(c"thread-self/schedstat").unwrap_or_default();
     let delay = std::str::from_utf8(&text).ok().and_then(|it| it.split(' ').nth(1)?.parse().ok());
@@ -119,7 +120,8 @@ pub fn read_at_most(
     buffer.clear();
     let mut page = [0; 4096];
     while buffer.len() <= limit {
-        // The kernel may wait for the `mmap_lock` at each page, as in `/proc/PID/cmdline`.
+        // For a file such as `/proc/PID/cmdline`, the kernel may wait for the `mmap_lock` at each
+        // page. So the read of each page counts towards the wait limit.
         let read = waits.call(|| rustix::io::read(&file, &mut page))?;
         if read == 0 {
             return Ok(true);
