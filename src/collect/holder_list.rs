@@ -10,7 +10,8 @@ use crate::model::Holder;
 /// Maximum number of holders of each kind that the list stores for one namespace.
 pub const MAX_HOLDERS: usize = 10_000;
 
-/// Maximum total [`size`], so that holders take under half of the largest output document.
+/// Maximum total [`size`]. It keeps the holders below half of the maximum size of an output
+/// document.
 const MAX_SIZE: usize = 100_000;
 
 /// Minimum total [`size`] at which `push` checks the limits of the list.

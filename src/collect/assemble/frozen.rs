@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use crate::collect::discovery::FollowUp;
 use crate::model::{Detail, Namespace, NamespaceId, Pid, Process};
 
-/// Marks frozen processes, using the text of `/proc/PID/cgroup` for every init (`cgroups`).
+/// Marks frozen processes. `cgroups` holds the text of each init's `/proc/PID/cgroup`.
 pub fn find_frozen(
     source: &dyn FollowUp,
     details: &BTreeSet<Detail>,
@@ -17,7 +17,8 @@ pub fn find_frozen(
         let cgroups = namespace.init.and_then(|init| cgroups.get(&init));
         cgroups.is_some_and(|it| source.is_frozen_cgroup(it))
     };
-    // Checking the cgroups of 1,000 sleeping inits would take 20 ms.
+    // Check the cgroups only if they were requested, because checking the cgroups of 1,000 sleeping
+    // inits would take 20 ms.
     let checked = if details.contains(&Detail::Cgroup) { namespaces } else { &[] };
     let frozen: HashSet<NamespaceId> = checked.iter().filter(is_frozen).map(|it| it.id).collect();
     for process in processes.iter_mut().filter(|it| !it.kernel_thread) {

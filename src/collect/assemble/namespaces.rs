@@ -32,7 +32,7 @@ impl Viewer {
     }
 }
 
-/// Namespaces with a parent that a seccomp filter may have hidden.
+/// Namespaces whose parent may have been hidden by a seccomp filter.
 #[derive(Debug, Default)]
 pub struct RefusedParents {
     /// Inodes of the namespaces for which `NS_GET_PARENT` failed with `EPERM`.
@@ -44,7 +44,7 @@ pub struct RefusedParents {
     pub is_certain: bool,
 }
 
-/// Finds the namespaces with a parent that a seccomp filter may have hidden.
+/// Finds the namespaces whose parent may have been hidden by a seccomp filter.
 pub fn refused_parents(parents: &Parents, viewer: &Viewer) -> RefusedParents {
     // If the kernel has reported any parent, no seccomp filter blocks `NS_GET_PARENT`. So `EPERM`
     // means that the namespace is a root: it has no parent that pidns is allowed to see.

@@ -137,7 +137,8 @@ impl Descendants {
         Ok(parse::cgroup_mounts(&table, "").find_map(below))
     }
 
-    /// Opens the processes that `list` returns as PIDs in pidns's own PID namespace.
+    /// Opens the processes whose PIDs `list` returns. The PIDs must be those in pidns's own PID
+    /// namespace.
     pub fn open_listed(&self, list: impl Fn() -> HashSet<RawPid>) -> Vec<Descendant> {
         let mut opened: Vec<_> =
             list().into_iter().filter_map(|raw| self.open_member(raw)).collect();

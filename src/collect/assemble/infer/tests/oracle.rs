@@ -83,7 +83,8 @@ impl World {
         let mut numbers = HashSet::new();
         view.processes.iter().enumerate().all(|(at, process)| {
             let homes = self.climb(self.home[at]);
-            // A parent is in the namespace of its child or in an ancestor.
+            // A parent process is in the same namespace as its child, or in an ancestor of that
+            // namespace.
             let parent = process.ppid.and_then(|ppid| index(view, ppid));
             let is_below_parent = parent.is_none_or(|it| homes.contains(&self.home[it]));
             // If a process can see the leader of its session or process group, the leader is in the
