@@ -52,8 +52,8 @@ pub fn limit_text(graph: &PidGraph, limit: &Limit) -> String {
 
 /// Returns a phrase that says how many of the tasks that a limit counts belong to one consumer.
 ///
-/// For example, `7 sh has 6 of them` means that process 7 has 6 of the tasks. A consumer can also be
-/// a container or a user.
+/// For example, `7 sh has 6 of them` means that process 7 has 6 of the tasks. A consumer can also
+/// be a container or a user.
 fn share_text(graph: &PidGraph, consumer: &Consumer) -> String {
     let process = consumer.pid.and_then(|pid| graph.known_process(pid));
     let own = process.map(|it| it.threads.map_or(1, |threads| threads.get().into()));
