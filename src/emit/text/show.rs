@@ -68,7 +68,7 @@ pub fn write(graph: &PidGraph, style: Style, out: &mut dyn Write) -> io::Result<
 struct Hierarchy<'a, 'o> {
     describe: Describe<'a>,
     folding: &'o Folding<'a>,
-    /// Member rows of the namespaces that are not drawn yet, in the nested style.
+    /// The member rows of each namespace that is not drawn yet. Empty unless the style is nested.
     rows: HashMap<NamespaceId, Vec<TreeRow<'a>>>,
     graph: &'a PidGraph,
     style: Style,
@@ -77,7 +77,8 @@ struct Hierarchy<'a, 'o> {
 }
 
 impl<'a> Hierarchy<'a, '_> {
-    /// Draws one namespace, or a line of folded namespaces, and all lines below.
+    /// Draws one namespace (or one line that stands for several folded namespaces) and everything
+    /// under it in the tree.
     fn namespaces(
         &mut self,
         siblings: &Siblings<'a>,

@@ -56,7 +56,7 @@ struct HierarchyChart<'a, 'f> {
     folding: &'f Folding<'a>,
     describe: Describe<'a>,
     detail: Detail,
-    /// The namespaces that are not live and their ancestors, which are shown at any depth.
+    /// Namespaces that are shown at any depth: those that are not live, and the ancestors of these.
     always: HashSet<NamespaceId>,
     chart: Chart,
     line: Line,
@@ -214,7 +214,8 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
         let number = self.chart.add("unknown", &lines, None);
         self.chart.add_class(number, INFERRED);
         if number > 0 {
-            // At any other position, an edge would cross the box, so place it below the first box.
+            // Place this box below the first one, because an edge would cross it at any other
+            // position.
             self.chart.place_below(number, 0);
         }
     }
