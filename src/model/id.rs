@@ -236,7 +236,7 @@ impl ParseNamespaceRefError {
         let inner = text.strip_prefix("pid:[").and_then(|inner| inner.strip_suffix(']'));
         let number = inner.unwrap_or(text).trim_start_matches(['@', ':', '?']);
         let digits = number.bytes().all(|byte| byte.is_ascii_digit());
-        // A number with leading zeros is malformed, even if it is also out of range.
+        // Report a number with leading zeros as malformed, not as out of range.
         let plain = number == "0" || !number.starts_with('0');
         if digits && plain && !number.is_empty() { Self::Range } else { Self::Form }
     }

@@ -12,11 +12,12 @@ pub struct LiveFacts {
     pub frozen: BTreeMap<Pid, Vec<FrozenCgroup>>,
     /// Processes that ignore SIGTERM, including inits without a handler.
     pub ignore_sigterm: BTreeSet<Pid>,
-    /// Processes with a terminated leader thread, and with all living threads stopped.
+    /// Processes whose leader thread has terminated and whose living threads are all stopped.
     pub stopped: BTreeMap<Pid, StoppedBy>,
-    /// Processes with all living threads in uninterruptible sleep.
+    /// Processes whose living threads are all in uninterruptible sleep.
     pub uninterruptible: BTreeSet<Pid>,
-    /// Unfrozen processes in `uninterruptible` that SIGKILL cannot wake.
+    /// The processes in the field `uninterruptible` that are not frozen and that SIGKILL cannot
+    /// wake.
     pub unkillable: BTreeSet<Pid>,
     /// Processes that have terminated since the scan, with PIDs that may be reused.
     pub ended: BTreeSet<Pid>,
@@ -82,8 +83,10 @@ pub enum StoppedBy {
 /// The directory of a frozen cgroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FrozenCgroup {
-    /// Path of a version 1 cgroup, with the file `freezer.state` for freezing and thawing.
+    /// Directory of a version 1 cgroup. A write to its file `freezer.state` freezes or thaws the
+    /// cgroup.
     V1(PathBuf),
-    /// Path of a version 2 cgroup, with the file `cgroup.freeze` for freezing and thawing.
+    /// Directory of a version 2 cgroup. A write to its file `cgroup.freeze` freezes or thaws the
+    /// cgroup.
     V2(PathBuf),
 }

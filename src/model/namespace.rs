@@ -203,7 +203,8 @@ pub enum HoldingFile {
 /// A process that blocks the removal of a terminated init (see `zap_pid_ns_processes`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocker {
-    /// PID of the process, which may be the init itself, for example as an unreaped zombie.
+    /// PID of the process. It can be the init itself, for example if the init is a zombie that has
+    /// not been reaped.
     pub pid: Pid,
     /// Command name of the process.
     pub comm: SmolStr,

@@ -50,7 +50,8 @@ pub struct ProcessDetails {
     pub namespaces: Option<BTreeMap<SmolStr, u64>>,
     /// Path of the process's cgroup, as [`cgroup_path`](super::cgroup::cgroup_path) selects it.
     pub cgroup: Option<String>,
-    /// The process's container, if its PID namespace belongs to another container (as in a pod).
+    /// The container of the process. Set only if the init of the process's PID namespace is not in
+    /// the same container (as in a pod).
     pub container: Option<Container>,
     /// PID of the tracer (`TracerPid`), read for zombies and processes in state `t`.
     pub tracer: Option<Pid>,
@@ -107,7 +108,8 @@ impl Process {
         matches!(self.state, 'Z' | 'X')
     }
 
-    /// Returns `true` if the process has terminated with all its threads and is not yet reaped.
+    /// Returns `true` if the process and all its threads have terminated, but the process has not
+    /// been reaped yet.
     #[must_use]
     pub fn is_unreaped(&self) -> bool {
         self.is_zombie() && self.threads.is_none_or(|threads| threads.get() == 1)

@@ -91,7 +91,8 @@ impl ProcessStart {
         }
         let (pid, other_pid) = (self.pid.as_u32(), other.pid.as_u32());
         let (low, high) = (pid.min(other_pid), pid.max(other_pid));
-        // The lower PID is older, unless the PIDs wrapped around between the two starts.
+        // If the PIDs did not wrap around between the two starts, the lower PID is older. But the
+        // PIDs must have wrapped around if the gap between them is too large.
         let can_ascend = high - low < TOO_MANY;
         let above = pid_max.map_or(0, |max| max.saturating_sub(high));
         let can_restart = low

@@ -40,8 +40,8 @@ pub enum SharedWith {
         first: NamespaceId,
         /// The container of the PID namespace `first`.
         container: Option<Container>,
-        /// Number of PID namespaces, in addition to `first`, whose inits share the
-        /// [`Shared::types`] namespaces.
+        /// Number of further PID namespaces, besides `first`, whose inits share the namespaces of
+        /// the types in [`Shared::types`].
         more: usize,
     },
 }
@@ -175,8 +175,8 @@ mod tests {
 
     /// Returns a snapshot of a host with the PID namespaces in `inner`.
     ///
-    /// Each tuple contains four inodes: of the PID namespace, of its parent, and of the net and IPC
-    /// namespaces of its init.
+    /// Each tuple holds four inodes: those of the PID namespace, its parent, and its init's net and
+    /// IPC namespaces.
     fn host(inner: &[(u64, u64, u64, u64)]) -> Snapshot {
         let mut namespaces = vec![namespace(HOST, None)];
         let mut processes = vec![process(&[1], Some(HOST)), process(&[2], Some(HOST))];

@@ -24,13 +24,15 @@ keywords! {
         RoundsSkipped = "rounds-skipped",
         /// A snapshot is incomplete, so changes may be missing or wrong.
         Incomplete = "incomplete",
-        /// After a gap, all snapshots of the last minute were complete.
+        /// The snapshots are complete again after a gap: all snapshots of the last minute were
+        /// complete.
         Complete = "complete",
         /// A snapshot could not be taken.
         ScanFailed = "scan-failed",
         /// A snapshot was taken, after one or more attempts failed.
         ScanWorks = "scan-works",
-        /// The first snapshot has problems with a code from --until, which do not end the watch.
+        /// The first snapshot already has problems with codes that `--until` lists. These problems
+        /// do not end the watch.
         AlreadyThere = "already-there",
         /// The last snapshot before a problem and the first snapshot with it were saved.
         Saved = "saved",
