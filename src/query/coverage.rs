@@ -59,8 +59,8 @@ impl Coverage {
         self.all.is_none()
     }
 
-    /// Returns the reason why a process or namespace could exist although it was not found, or
-    /// `None`.
+    /// Returns the reason why a process or namespace may be missing from the snapshot although it
+    /// exists, or `None` if there is no such reason.
     #[must_use]
     pub fn caveat(&self, no: &NotFound) -> Option<Caveat> {
         match no {

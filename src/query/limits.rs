@@ -41,8 +41,8 @@ impl LimitReport {
         let unknown = limits.iter().filter(|it| it.full.is_none());
         let unknown_own = unknown.clone().filter(|it| is_of(it, own)).map(|it| it.kind).collect();
         let unknown = unknown.count();
-        // These limits usually follow from the namespace hierarchy, so they do not show that pidns
-        // could read any limit. Count them as known limits only if they are reached.
+        // pidns usually derives these limits from the namespace hierarchy, without reading any
+        // limit. So count them as known only if they are reached.
         let is_in_hierarchy =
             |it: &Limit| matches!(it.kind, LimitKind::InitTerminated | LimitKind::Nesting);
         let is_known = |it: &Limit| it.full.is_some_and(|full| full || !is_in_hierarchy(it));
@@ -58,7 +58,7 @@ impl LimitReport {
         Self { graph, asked, limits, known, unknown, unknown_own, own, live: LiveFacts::default() }
     }
 
-    /// Returns `true` if the limit applies to pidns itself, in a report about the whole host.
+    /// Returns `true` if the report is about the whole host and the limit applies to pidns itself.
     #[must_use]
     pub fn is_own(&self, limit: &Limit) -> bool {
         self.asked.is_empty() && is_of(limit, self.own)

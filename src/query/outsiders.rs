@@ -39,8 +39,8 @@ impl Outsiders {
     pub(super) fn update(&mut self, later: &Snapshot, pids: &HashSet<Pid>) {
         let now = Self::of(later, pids);
         let living: HashSet<Pid> = later.processes.iter().map(|it| it.pid).collect();
-        // Remove a process if all its inits are still alive. If the process has ended, the end of
-        // an init did not kill it. If the process is still running, `now.found` contains it.
+        // Remove a process if all its inits are still alive. Either the process has ended for a
+        // reason other than the end of an init, or it is still running and `now.found` contains it.
         self.found.retain(|_, (_, inits)| !inits.is_subset(&living));
         self.found.extend(now.found);
         self.parents.extend(now.parents);

@@ -41,7 +41,8 @@ enum RuleScope {
     Comm(Glob),
     /// A single namespace and its members.
     Namespace(NamespaceRef),
-    /// The container's namespaces and their members, and the container's processes elsewhere.
+    /// The container's namespaces with their members, and the container's processes in other
+    /// namespaces.
     Container(ContainerPattern),
     /// Processes and namespaces of this user, and namespaces whose init runs as this user.
     User(User),

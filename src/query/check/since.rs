@@ -104,9 +104,9 @@ pub fn leftovers(diff: &Diff) -> Vec<(CheckCode, Subject)> {
             process.map(|_| CheckCode::LeftoverProcess)
         }
         Subject::Namespace(id) => {
-            // Another job's namespace may contain a process that the filter selects, so report a
-            // namespace only if the filter selects its init (or all its members, if the init is
-            // unknown).
+            // The namespace of another CI job may contain a process that the filter selects. So
+            // report a namespace only if the filter selects its init (or all its members, if the
+            // init is unknown).
             let is_selected = |pid: &Pid| graph.process(*pid).is_some();
             let is_left = |it: &&Namespace| owners(&diff.after, it).iter().all(is_selected);
             let namespace = graph.namespace(id).filter(is_left);

@@ -75,7 +75,7 @@ pub struct NamespaceChange {
 keywords! {
     /// A property of a process that can change.
     pub enum ProcessField("process_field", "field", "fields") {
-        /// The process's namespace, if it is unknown in one of the snapshots. The kernel never
+        /// The process's namespace. It can only become known or unknown, because the kernel never
         /// moves a process to another namespace.
         Namespace = "namespace",
         /// The process's parent (ppid), which changes when the parent exits.
@@ -95,7 +95,7 @@ keywords! {
     pub enum NamespaceField("namespace_field", "field", "fields") {
         /// The namespace's state (live, dead, nascent or unknown).
         State = "state",
-        /// The namespace's parent, if it is unknown in one of the snapshots. The kernel never
+        /// The namespace's parent. It can only become known or unknown, because the kernel never
         /// changes the parent of a namespace.
         Parent = "parent",
         /// The namespace's members.

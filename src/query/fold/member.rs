@@ -210,7 +210,7 @@ pub(super) fn rows<'a, G: Copy + Eq + Hash>(members: &[RankedMember<'a, G>]) -> 
             Some((first, MemberRow::Alike(alike))) => {
                 *first = rank.min(*first);
                 alike.push(process);
-                // An init is the first process of its row.
+                // The init must come first in its row, so move it to the front.
                 if rank == Rank::Init {
                     alike.rotate_right(1);
                 }

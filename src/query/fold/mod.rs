@@ -92,16 +92,18 @@ pub struct Folding<'a> {
 }
 
 impl<'a> Folding<'a> {
-    /// Prepares a graph for output as lists of members.
+    /// Prepares a graph to be shown as lists of members.
     ///
-    /// If `folds` is set, similar members share a line, and similar sibling namespaces do, too.
+    /// If `folds` is set, similar members are combined into one line, and so are similar sibling
+    /// namespaces.
     pub fn new(graph: &'a PidGraph, folds: bool) -> Self {
         Self::build(graph, folds, false)
     }
 
-    /// Prepares a graph for output as process trees.
+    /// Prepares a graph to be shown as process trees.
     ///
-    /// If `folds` is set, similar trees share a line, and similar sibling namespaces do, too.
+    /// If `folds` is set, similar trees are combined into one line, and so are similar sibling
+    /// namespaces.
     pub fn of_trees(graph: &'a PidGraph, folds: bool) -> Self {
         Self::build(graph, folds, true)
     }

@@ -2,7 +2,7 @@
 
 use crate::model::{Pid, Process};
 
-/// The place of a process's line, in a list or in a tree.
+/// The kind of output that a process's line is part of: a list or a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drawn {
     /// A line in the list of all members of a namespace.
@@ -27,7 +27,7 @@ pub enum Kinship {
     ChildOf,
 }
 
-/// The parent or tracer that the line of a process mentions.
+/// The parent or tracer that is named on a process's line in the output.
 #[derive(Clone, Copy, Debug)]
 pub struct Relation<'a> {
     pub kinship: Kinship,
@@ -64,7 +64,8 @@ pub fn relation<'a>(
     }
     let pid = process.ppid?;
     let parent = find(pid);
-    // The init adopts orphans, so a process with an outside parent has entered the namespace.
+    // A process that was born in a namespace always has its parent there, because the namespace's
+    // init adopts orphans. So a process whose parent is outside has entered the namespace.
     let is_outside = |it: &Process| it.namespace.is_some() && it.namespace != process.namespace;
     let kinship = match parent {
         Some(outside) if may_have_entered && is_outside(outside) => {
