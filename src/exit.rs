@@ -7,7 +7,8 @@ use std::process::ExitCode;
 pub enum Exit {
     /// Success, including results that may be incomplete if `--strict` was not given.
     Success,
-    /// A negative result, such as a missing process, a difference, or a problem that a rule denies.
+    /// A negative result: for example, a missing process, a difference, or a problem with the
+    /// verdict `deny`.
     No,
     /// Invalid arguments, unusable input, an unusable /proc, or a failed write.
     Trouble,

@@ -150,7 +150,8 @@ impl PidGraph {
 
     /// Replaces the result of [`sharing`](Self::sharing) with that of the unfiltered graph.
     pub fn set_sharing(&mut self, sharing: Sharing) {
-        // A filter may have removed processes that share namespaces.
+        // Use the result from before the filter, because the filter may have removed processes that
+        // share namespaces.
         self.sharing = sharing;
     }
 

@@ -197,7 +197,8 @@ impl StoppedWaiting {
 /// and `Stderr` ignore closed descriptors, and `Stdout` flushes each line.
 struct Unbuffered<'fd> {
     fd: BorrowedFd<'fd>,
-    /// A descriptor that is readable when a write must fail instead of blocking.
+    /// While this descriptor is readable, a write that would have to wait for a slow reader fails
+    /// instead.
     stop: Option<BorrowedFd<'fd>>,
 }
 
