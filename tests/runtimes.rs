@@ -181,6 +181,38 @@ fn the_advice_stops_a_docker_container_that_restarts() {
 }
 
 #[test]
+fn the_advice_stops_a_docker_container_that_shares_a_pid_namespace() {
+    needs!(Initial("cgroup"), Program("dockerd"), Program("docker"), Program("runc"));
+    let docker = Runtime::start("docker");
+    let start = |name: &str, pid: &str| {
+        let options = [pid, "--restart", "always", "--name", name, "base", "sleep", "600"];
+        docker.client(&[&["run"], &CONTAINER[..], &options].concat())
+    };
+    docker.client(&[&["run"], &CONTAINER[..], &["--name", "old", "base", "sleep", "600"]].concat());
+    start("shared", "--pid=host");
+    let before = save(&docker);
+    let mut expected = [("host", "--pid=host"), ("guest", "--pid=container:old")].map(|it| {
+        let id = start(it.0, it.1);
+        format!("docker stop {} # {}", &id[..12], it.0)
+    });
+    expected.sort_unstable();
+    assert_eq!(advice_since(&docker, &before), expected);
+    // A filter may hide other processes of the container.
+    let filter = ["check", "-q", "--comm", "sleep", "--since", &before];
+    let text = String::from_utf8(docker.pidns(&filter).stdout).unwrap();
+    assert!(text.contains("  kill ") && !text.contains("docker stop"), "{text}");
+    for command in &expected {
+        follow(&docker, command);
+    }
+    assert!(advice_since(&docker, &before).is_empty());
+    // Only one process of an older container was left behind.
+    docker.client(&["exec", "-d", "shared", "sleep", "603"]);
+    let advice = advice_since(&docker, &before);
+    let [kill] = &advice[..] else { panic!("{advice:?}") };
+    assert!(kill.starts_with("kill ") && kill.contains(" # part of 'docker shared ("), "{kill}");
+}
+
+#[test]
 fn the_advice_unpauses_a_docker_container() {
     needs!(Initial("cgroup"), Program("dockerd"), Program("docker"), Program("runc"));
     let docker = Runtime::start("docker");

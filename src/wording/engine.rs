@@ -29,7 +29,7 @@ pub fn ended_with<'a>(graph: &'a PidGraph, process: &'a Process) -> Vec<&'a Proc
 }
 
 /// Returns the init of the container of a leftover process, and the shell command that stops this
-/// container.
+/// container. If the container has no PID namespace of its own, returns `process` as the init.
 ///
 /// Returns `None` if `is_leftover` returns `false` for the init, or if it is unclear whether the
 /// command would stop the right container.
@@ -50,10 +50,27 @@ pub fn stop(
     };
     let is_its = |it: &&Namespace| it.container.as_ref().is_some_and(|it| it.is_same(container));
     let mut namespaces = graph.snapshot().namespaces.iter().filter(is_its);
-    let init = namespaces.find_map(|it| it.init.filter(|&init| is_left(init)))?;
+    let init = namespaces.find_map(|it| it.init.filter(|&init| is_left(init)));
+    // A container that shares the PID namespace of others has no init of its own.
+    let shares = process.other_container().is_some();
+    let is_whole = || shares && is_whole_leftover(graph, container, is_leftover);
+    let init = init.or_else(|| is_whole().then_some(process.pid))?;
     // The container may be older than its leftover init, because the engine may merely have
     // restarted it. So stop the container, but do not delete it.
     is_inside.then(|| (init, command("stop", container)))
+}
+
+/// Returns `true` if all processes of a container are leftovers.
+fn is_whole_leftover(
+    graph: &PidGraph,
+    container: &Container,
+    is_leftover: &dyn Fn(Pid) -> bool,
+) -> bool {
+    // A filter may have removed an older process of the container.
+    let is_filtered = !graph.snapshot().selected.is_empty();
+    let is_inside = |it: &&Process| container_of(graph, it).is_some_and(|it| it.is_same(container));
+    let mut inside = graph.processes().iter().filter(is_inside).filter(|it| !it.is_unreaped());
+    !is_filtered && inside.all(|it| is_leftover(it.pid))
 }
 
 /// Returns the command that unpauses a container, if `frozen` is the container's cgroup.
