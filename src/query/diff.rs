@@ -185,8 +185,8 @@ impl Diff {
         });
     }
 
-    /// Marks the changes of the namespaces in `hidden` as hidden: the second graph lacks these
-    /// namespaces, but the kernel still has them.
+    /// Marks the changes to the namespaces in `hidden` as hidden. These namespaces are missing from
+    /// the second graph, but still exist in the kernel.
     pub fn hide(&mut self, hidden: &BTreeSet<NamespaceId>) {
         for change in &mut self.namespaces {
             change.hidden = change.before.is_some_and(|id| hidden.contains(&id));

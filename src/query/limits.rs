@@ -41,8 +41,9 @@ impl LimitReport {
         let unknown = limits.iter().filter(|it| it.full.is_none());
         let unknown_own = unknown.clone().filter(|it| is_of(it, own)).map(|it| it.kind).collect();
         let unknown = unknown.count();
-        // pidns usually derives these limits from the namespace hierarchy, without reading any
-        // limit. So count them as known only if they are reached.
+        // pidns usually derives these two kinds of limits from the namespace hierarchy, so they are
+        // known even if pidns cannot read a single limit. `pidns limits` must fail if it cannot
+        // read any limit, so do not count these limits as known unless they are reached.
         let is_in_hierarchy =
             |it: &Limit| matches!(it.kind, LimitKind::InitTerminated | LimitKind::Nesting);
         let is_known = |it: &Limit| it.full.is_some_and(|full| full || !is_in_hierarchy(it));
@@ -116,8 +117,9 @@ pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option
     };
     let others = limit.pids.iter().copied().filter(|&pid| Some(pid) != own);
     let first = others.max_by_key(rank)?;
-    // If the limit applies to pidns, the processes may have been started by a shell that then
-    // replaced itself with pidns (`exec pidns`). So do not blame a process without children.
+    // If the limit applies to pidns, a shell may have started many processes and then replaced
+    // itself with pidns (`exec pidns`). A process without children is then probably just one of
+    // these processes and not their cause, so do not blame it.
     let is_useful = children.contains_key(&first) || !is_of(limit, own);
     is_useful.then_some(first)
 }

@@ -30,7 +30,7 @@ impl Outsiders {
         this
     }
 
-    /// Returns the outsiders that the kernel kills with each init.
+    /// Returns, for each init, the outsiders that the kernel kills when the init dies.
     pub(super) fn by_init(&self) -> BTreeMap<Pid, Vec<Process>> {
         by_init(self.found.values().map(|(process, inits)| (process, inits.clone())))
     }
@@ -39,8 +39,8 @@ impl Outsiders {
     pub(super) fn update(&mut self, later: &Snapshot, pids: &HashSet<Pid>) {
         let now = Self::of(later, pids);
         let living: HashSet<Pid> = later.processes.iter().map(|it| it.pid).collect();
-        // Remove a process if all its inits are still alive. Either the process has ended for a
-        // reason other than the end of an init, or it is still running and `now.found` contains it.
+        // Remove a process if all the inits whose death would kill it are still alive. Either the
+        // process ended for another reason, or it is still running and `now.found` contains it.
         self.found.retain(|_, (_, inits)| !inits.is_subset(&living));
         self.found.extend(now.found);
         self.parents.extend(now.parents);
@@ -58,7 +58,8 @@ impl Outsiders {
     }
 }
 
-/// Returns the processes that satisfy `is_other` and that the kernel kills with each init.
+/// Returns, for each init, the processes that satisfy `is_other` and that the kernel kills when the
+/// init dies.
 pub(super) fn killed_with_inits(
     snapshot: &Snapshot,
     is_other: impl Fn(&Process) -> bool,
@@ -78,7 +79,10 @@ fn by_init<'a>(
     by_init
 }
 
-/// Returns the processes in the namespaces of these inits, each with its inits.
+/// Returns the processes that the kernel would kill if an init died. Each process is listed with
+/// the inits whose death would kill it.
+///
+/// Considers only inits that satisfy `is_init`, and processes that satisfy `is_other`.
 fn killed_with(
     snapshot: &Snapshot,
     is_init: impl Fn(Pid) -> bool,

@@ -125,7 +125,8 @@ enum Kind {
     Process(ProcessKind),
     /// The parent of a namespace, if known.
     Namespace(Option<NamespaceId>),
-    /// The subject itself, such as a limit, because no other subject can replace it.
+    /// Matches only the subject itself, for example a limit. Unlike a process, a limit cannot be
+    /// replaced by a successor.
     Same(Identity),
 }
 
