@@ -194,8 +194,8 @@ impl SupervisedCommand {
             let children = self.reap();
             match (self.state, children) {
                 (State::Ended(ended), _) => {
-                    // Read the signals received so far, because a Ctrl-C that ended the command
-                    // must not shorten the wait for the command's descendants.
+                    // Drain the signals received so far: a Ctrl-C that ended the command must not
+                    // also shorten the wait for its descendants.
                     for received in self.signals.iter().take(ROUND) {
                         note_exit_request(&mut self.asked_to_exit, received.signal);
                     }
@@ -340,9 +340,9 @@ fn note_exit_request(last: &mut Option<(Signal, Instant)>, signal: Signal) -> bo
     let now = Instant::now();
     let is_repeated =
         last.is_some_and(|(it, at)| it == signal && now.duration_since(at) < REPEAT_WINDOW);
-    // Repeated signals shortly after the first one count as the same request. Do not restart this
-    // period at each signal, so that a user who keeps pressing Ctrl-C eventually makes a new
-    // request.
+    // If the same signal arrives again within a short period, it counts as the same request. A
+    // repeated signal does not restart the period, so a user who keeps pressing Ctrl-C eventually
+    // makes a new request.
     if !is_repeated {
         *last = Some((signal, now));
     }
