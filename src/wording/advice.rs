@@ -24,7 +24,8 @@ const SEARCH_KERNEL: &str = "run pidns with --search kernel";
 /// Maximum number of commands to suggest for one namespace.
 const COMMANDS: usize = 10;
 
-/// Maximum number of processes to name that end with an init, but are no leftovers.
+/// If a suggested command ends an init, it may also end other processes. A comment after the
+/// command names at most this many of them.
 const OTHERS: usize = 3;
 
 /// Gives advice about the processes and namespaces of a graph.
@@ -123,7 +124,8 @@ impl Adviser<'_> {
         }
     }
 
-    /// Adds a comment that names the other processes that a command ends, if it ends `init`.
+    /// Appends a comment to `command` if ending `init` also ends other processes. The comment names
+    /// these processes.
     fn with_others(&self, command: String, init: Pid) -> String {
         let others = self.graph.killed_with(init);
         if others.is_empty() {
@@ -342,7 +344,7 @@ impl Adviser<'_> {
         // holder in the namespace needs no step of its own.
         let is_needed = |pid| {
             // Attendants are processes that run only because the snapshot was taken, such as pidns
-            // itself. They need no step, because they end soon anyway.
+            // itself. The advice needs no step to end them, because they end soon anyway.
             !attendants.contains(&pid)
                 && (namespace.init.is_none() || !self.is_within(pid, namespace))
         };

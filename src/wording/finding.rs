@@ -60,7 +60,7 @@ pub fn summary(check: &Check) -> String {
 pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingText {
     let graph = &check.graph;
     let without_advice = |message| FindingText { message, advice: Vec::new() };
-    // A daemon needs its workers, so do not suggest to end them.
+    // A daemon needs its workers, so do not suggest ending them.
     if let Some(message) = worker_message(check, finding, symbols) {
         return without_advice(message);
     }
@@ -88,7 +88,8 @@ pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingTe
     }
 }
 
-/// Returns the message about a leftover that may be the normal work of an older daemon.
+/// Returns the message for a leftover that may just be (or belong to) a new worker of a daemon that
+/// was already running.
 fn worker_message(check: &Check, finding: &Finding, symbols: Symbols) -> Option<String> {
     if !matches!(finding.code, CheckCode::LeftoverProcess | CheckCode::LeftoverNamespace) {
         return None;

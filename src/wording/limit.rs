@@ -175,8 +175,8 @@ pub fn limits_summary(report: &LimitReport) -> String {
 
 /// Returns a sentence about the unknown limits that apply to the user's shell, if any.
 fn shell_text(report: &LimitReport) -> Option<String> {
-    // The shell that started pidns is subject to the same limits as pidns itself, so name the
-    // unknown limits of pidns.
+    // The user's shell started pidns, so the same limits apply to both. The unknown limits of pidns
+    // are therefore also the unknown limits of the shell.
     let mut kinds: Vec<_> = report.unknown_own.iter().map(|it| it.keyword()).collect();
     kinds.dedup();
     let (all, own, kinds) = (report.unknown, report.unknown_own.len(), kinds.join(", "));

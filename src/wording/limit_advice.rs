@@ -26,8 +26,8 @@ pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     });
     advice.extend(raise(adviser, limit));
     let or = |advice: &[String]| if advice.is_empty() { "" } else { "or " };
-    // For the `pid_max` of another PID namespace, `raise` has already advised ending a process if
-    // that is necessary. So do not advise it twice.
+    // If the limit is the `pid_max` of another PID namespace, `raise` already suggests ending a
+    // process if a free PID is needed. So do not suggest it again here.
     let is_foreign = limit.kind == LimitKind::PidMax && limit.file.is_none();
     if let Some(end) = end_tasks(adviser, limit).filter(|_| !is_foreign) {
         advice.push(format!("{}{end}", or(&advice)));

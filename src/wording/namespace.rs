@@ -37,10 +37,10 @@ pub fn is_wrong(snapshot: &Snapshot) -> bool {
 
 /// Describes the namespaces and processes of one graph.
 ///
-/// One line of output can stand for several similar namespaces (folding). The lines below it
-/// describe all these namespaces at once, so they cannot contain the IDs or PIDs of a single
-/// namespace. For each of these lines, callers pass `true` for `in_each` (if the line is about a
-/// namespace) or for `of_each` (if the line is about processes).
+/// One line of output can stand for several similar namespaces (folding). The text below such a
+/// line applies to all these namespaces, so it must not contain the ID or the PIDs of any one of
+/// them. For such text, callers pass `true` for `in_each` (text about a namespace) or `of_each`
+/// (text about processes).
 #[derive(Clone, Copy)]
 pub struct Describe<'a> {
     graph: &'a PidGraph,
