@@ -143,8 +143,8 @@ impl FoundNames {
     fn fill_in(&self, container: &mut Container) {
         let key = (container.runtime.clone(), container.id.clone());
         if let Some((runtime, names)) = self.containers.get(&key) {
-            // The cgroup path does not name the runtime, so use the runtime in whose files the
-            // container's names were found.
+            // The cgroup path does not name the runtime, so use the runtime whose files contained
+            // the container's names.
             if is_unnamed(&container.runtime) {
                 (*runtime).clone_into(&mut container.runtime);
             }

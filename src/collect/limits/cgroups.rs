@@ -261,7 +261,8 @@ mod tests {
     fn only_a_deeply_nested_cgroup_is_truncated() {
         let mut controller = controller(true);
         // Parsing the second cgroup adds the topmost ancestors of the first cgroup to the tree.
-        // They are at least `MAX_LEVELS` levels above the first cgroup, so it stays truncated.
+        // These are at least `MAX_LEVELS` levels above the first cgroup, so the first cgroup's list
+        // of ancestors stays truncated.
         let indices = [MAX_LEVELS + 1, MAX_LEVELS - 1, 1].map(|levels| {
             let cgroup = controller.cgroup_of(format!("0::{}\n", "/x".repeat(levels)).as_bytes());
             let LimitingCgroup::Index(index) = cgroup else { panic!("is visible") };

@@ -40,10 +40,10 @@ const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(4), Duration::from_millis(16)];
 
-/// Maximum number of command lines that a thread re-reads in vain.
+/// Number of command lines that can stay empty before a thread stops re-reading.
 ///
-/// A thread re-reads each command line that is empty. After this many were still empty, the thread
-/// gives up re-reading.
+/// A thread re-reads each empty command line, because the process may still be loading its program.
+/// Once this many command lines have stayed empty, the thread no longer re-reads any.
 pub const PATIENCE: u32 = 16;
 
 /// Reads the details of one process.

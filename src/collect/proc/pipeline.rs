@@ -44,9 +44,10 @@ pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
         pipelines.commands.extend(commands);
         pipelines.written.extend(written);
     }
-    // `pipeline` returns siblings of a client (such as `docker`), and a sibling can be an ancestor
-    // of pidns. Remove all ancestors, because the code below adds the descendants of each command,
-    // and the descendants of an ancestor may be leftovers.
+    // `pipeline` also returns siblings of a client (such as `docker`), and one of these siblings
+    // can be an ancestor of pidns. Remove all ancestors, because the code below adds the
+    // descendants of each command. Otherwise, leftovers that an ancestor started would count as
+    // part of the pipeline.
     let is_ancestor = |pid: Pid| chains.iter().flatten().any(|it| it.pid == pid);
     pipelines.commands.retain(|&pid| !is_ancestor(pid));
     let Pipeline { commands: mut attendants, written } = pipelines;
@@ -144,7 +145,8 @@ fn children_with_pipes<'a>(
     children.collect()
 }
 
-/// Adds the pipes that the processes in `others` read from descriptors above 2, as in `cat fifo`.
+/// Adds the pipes that the processes in `others` read through a descriptor above 2, as `cat fifo`
+/// does.
 ///
 /// `written`: the pipes that pidns and its ancestors write to.
 fn add_readers(

@@ -58,8 +58,8 @@ impl Pipes {
                     .is_ok_and(|target| target.starts_with(b"pipe:"));
                 let is_written = statat(dir.as_fd(), &link, AtFlags::SYMLINK_NOFOLLOW)
                     .is_ok_and(|it| it.st_mode & 0o200 != 0);
-                // Above descriptor 2, use only the write ends of pipes. The writer of a pipe that
-                // is read there can be a server that is not part of the pipeline, as in
+                // For descriptors above 2, use only the write ends of pipes. If such a descriptor
+                // is a read end, the writer can be a server that is not part of the pipeline, as in
                 // `exec 3< <(server)`.
                 *fd < 3 || is_pipe && is_written && !is_close_on_exec(dir.as_fd(), *fd)
             };

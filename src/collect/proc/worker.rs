@@ -25,8 +25,8 @@ pub struct Worker<'a> {
     late_rounds: usize,
     /// Processes that must be read again.
     retry: Vec<Target>,
-    /// Time of the most recent failed first attempt to read a process. The delays in [`RETRIES`]
-    /// start at this time.
+    /// The last time that a first attempt to read a process failed. The delays in [`RETRIES`] start
+    /// at this time.
     last_added: Instant,
 }
 

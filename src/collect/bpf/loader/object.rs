@@ -405,8 +405,9 @@ mod tests {
         let of_processes = |name: &[u8]| error_without("processes", name);
         assert!(of_processes(b"\0start_boottime\0").contains("task_struct.start_boottime"));
         assert!(of_processes(b"\0signal_struct\0").contains("signal_struct."));
-        // `ns_id` is optional, so its absence is not an error. The only error is that this test's
-        // type information contains no kernel functions.
+        // `ns_id` is optional, so its absence is not an error. The only error expected here is that
+        // `bpf_iter_task` is missing, because this test's type information contains no kernel
+        // functions.
         assert!(of_processes(b"\0ns_id\0").contains("bpf_iter_task"));
     }
 

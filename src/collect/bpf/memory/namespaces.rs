@@ -180,7 +180,8 @@ impl FoundHolders {
         }));
     }
 
-    /// For each additional task that shares a descriptor table, adds a copy of the table's holders.
+    /// For each additional task that shares a descriptor table, copies the holders that were found
+    /// in that table, and assigns the copies to the task.
     pub fn share_tables(&mut self) {
         let mut in_tables: HashMap<Pid, Vec<FoundHolder>> = HashMap::new();
         let is_task = |it: &FoundHolder| {
