@@ -25,7 +25,8 @@ pub struct PidGraph {
     /// Maps PIDs to processes that a filter removed, but that the output can still name. For
     /// example, such a process can be the tracer of a remaining process.
     left_out: BTreeMap<Pid, Process>,
-    /// For each init, processes to name in advice because they end together with the init.
+    /// For each init, the processes that are not leftovers but are killed when the init ends. The
+    /// advice names these processes.
     killed_with_inits: BTreeMap<Pid, Vec<Process>>,
     /// Facts about the live host, which are empty for a saved document.
     live: LiveFacts,
@@ -131,12 +132,14 @@ impl PidGraph {
         self.left_out.extend(processes.into_iter().map(|process| (process.pid, process)));
     }
 
-    /// Sets the processes that advice names because they end together with an init.
+    /// Sets, for each init, the processes that are not leftovers but are killed when the init ends.
+    /// The advice names these processes.
     pub fn set_killed_with_inits(&mut self, processes: BTreeMap<Pid, Vec<Process>>) {
         self.killed_with_inits = processes;
     }
 
-    /// Returns the processes that advice names because they end together with this init.
+    /// Returns the processes that are not leftovers but are killed when this init ends, so that the
+    /// advice can name them.
     #[must_use]
     pub fn killed_with(&self, init: Pid) -> &[Process] {
         self.killed_with_inits.get(&init).map_or(&[], Vec::as_slice)

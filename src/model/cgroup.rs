@@ -132,7 +132,8 @@ pub fn of_cgroups(
     innermost(cgroups, container)
         .or_else(|| innermost(cgroups, containerd).filter(|_| parent == Some(SHIM)))
         // After a process terminates, all its version 1 paths are `/`, so they no longer show its
-        // container. The unit in the version 2 path may then be the wrong one, so ignore it.
+        // container. The version 2 path may instead name the unit of the container runtime, so
+        // ignore the unit of a terminated process.
         .or_else(|| innermost(cgroups, unit).filter(|_| !has_terminated()))
         .map(CgroupMatch::into_container)
 }

@@ -40,8 +40,8 @@ pub enum SharedWith {
         first: NamespaceId,
         /// The container of the PID namespace `first`.
         container: Option<Container>,
-        /// Number of further PID namespaces, besides `first`, whose inits share the namespaces of
-        /// the types in [`Shared::types`].
+        /// Number of PID namespaces, not counting `first`, whose inits are in the same namespaces
+        /// (of the types in [`Shared::types`]).
         more: usize,
     },
 }
