@@ -56,7 +56,8 @@ struct HierarchyChart<'a, 'f> {
     folding: &'f Folding<'a>,
     describe: Describe<'a>,
     detail: Detail,
-    /// Namespaces that are shown at any depth: those that are not live, and the ancestors of these.
+    /// Namespaces that are shown regardless of the depth limit: those that are not live, and their
+    /// ancestors.
     always: HashSet<NamespaceId>,
     chart: Chart,
     line: Line,
