@@ -58,7 +58,8 @@ pub struct Check {
     /// The comparison with the earlier snapshot. `None` if there is no earlier snapshot, or with
     /// `--all`.
     earlier: Option<Earlier>,
-    /// Probable new workers of older daemons with their descendants, each with its daemon.
+    /// Maps each probable new worker of an older daemon, and each of the worker's descendants, to
+    /// the PID of that daemon.
     new_workers: BTreeMap<Pid, Pid>,
     /// Processes and namespaces in transient states, which the check does not report.
     unsettled: Unsettled,
@@ -90,7 +91,8 @@ impl Check {
         this.findings = this.verdicts(found, policy);
         let mut findings = std::mem::take(&mut this.findings);
         for finding in &mut findings {
-            // The problem may be older than the earlier snapshot, or the work of a daemon.
+            // Only warn if the problem may have existed before the earlier snapshot, or if an older
+            // daemon may have caused it.
             let is_old = this.earlier.as_ref().is_some_and(|it| it.may_have_had(finding.subject));
             if is_old || this.daemon_of(finding.subject).is_some() {
                 finding.verdict = finding.verdict.max(Verdict::Warn);
@@ -182,7 +184,8 @@ impl Check {
         });
     }
 
-    /// Finds the processes of `host` that are no leftovers, but end with the init of a namespace.
+    /// Finds the processes of `host` that are not leftovers but are killed when a namespace's init
+    /// ends.
     pub fn find_killed_with_inits(&mut self, host: &Snapshot) {
         if self.findings.is_empty() {
             return;
@@ -236,7 +239,10 @@ impl Check {
         is_found(Verdict::Deny) || is_found(Verdict::Warn)
     }
 
-    /// Returns the older daemon whose new worker is, or has started, this process or namespace.
+    /// Returns the older daemon that this process or namespace belongs to, if any.
+    ///
+    /// A process belongs to a daemon if the process is a new worker of the daemon, or a descendant
+    /// of such a worker. A namespace belongs to the same daemon as its init.
     #[must_use]
     pub fn daemon_of(&self, subject: Subject) -> Option<Pid> {
         self.new_workers.get(&process_of(&self.graph, subject)?).copied()

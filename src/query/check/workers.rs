@@ -8,9 +8,11 @@ use crate::query::diff::Diff;
 /// Names of programs that adopt orphans, although they are not always the init of a namespace.
 const SUBREAPERS: [&str; 4] = [cgroup::SHIM, cgroup::CONMON, "systemd", "tini"];
 
-/// Maps each probable new worker, and each of its descendants, to the PID of the daemon.
+/// Maps each process that is probably a new worker of an older daemon, and each of the worker's
+/// descendants, to the daemon's PID.
 ///
-/// Before the job, the daemon had a worker of the same name, which has ended.
+/// A new child of a daemon counts as a new worker if the daemon had a child of the same name in the
+/// earlier snapshot, and that child has ended.
 pub fn new_workers(diff: &Diff) -> BTreeMap<Pid, Pid> {
     let (before, after) = (&diff.before, &diff.after);
     let id = |it: &Process| (it.pid, it.start_time);
@@ -29,7 +31,9 @@ pub fn new_workers(diff: &Diff) -> BTreeMap<Pid, Pid> {
         earlier.contains(&id(it)) && !may_adopt && !observers.into_iter().flatten().any(is_of_job)
     };
     let mut found = BTreeMap::new();
-    // Without an observer, the shells and runners of the job are unknown.
+    // If the later snapshot does not record which pidns process took it, the shells and runners of
+    // the job are unknown. A leftover of the job may then be mistaken for a daemon's worker, so
+    // return no workers.
     if observers[1].is_none() {
         return found;
     }
