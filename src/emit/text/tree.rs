@@ -63,7 +63,7 @@ impl Place {
     }
 }
 
-/// A character before the branch of a line, such as `+` for a new process.
+/// A mark in front of a line's tree-drawing characters, such as `+` for a new process.
 #[derive(Clone, Copy)]
 pub struct Mark {
     pub sign: char,
@@ -276,7 +276,7 @@ fn fitting(text: &str, columns: usize) -> usize {
     let (mut column, mut after_space) = (0, None);
     for (at, character) in text.char_indices() {
         column += character.width().unwrap_or(0);
-        // A line has at least one character, even if it is too wide.
+        // Each line gets at least one character, even a character that is wider than the line.
         if column > columns && at > 0 {
             return after_space.unwrap_or(at);
         }

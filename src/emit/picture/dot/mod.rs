@@ -25,9 +25,8 @@ use crate::wording::phrase::{Clipped, Count, Symbols, more_processes, unplaced};
 use escape::quoted;
 use table::{BoxTable, Boxed, LINES, PART, StateLook, shelf};
 
-/// Maximum number of siblings that are drawn as separate nodes, and also the deepest level of the
-/// tree at which this is done. If there are more siblings, or if they are deeper in the tree, they
-/// share one node.
+/// Siblings are drawn as separate nodes if there are at most this many of them, and if they are at
+/// most this many levels deep in the tree. Otherwise, they share one node.
 const MOST_SEPARATE: usize = 6;
 
 /// Writes a graph.
@@ -93,14 +92,15 @@ impl<'a> Picture<'a, '_> {
         let (leaves, trees): (Vec<_>, Vec<_>) = siblings.iter().partition(|it| is_leaf(it));
         let mut on_shelf: Vec<&Siblings<'a>> = Vec::new();
         let mut separate_nodes: Vec<&Siblings<'a>> = Vec::new();
-        // Choose between a shelf and separate nodes, once for the siblings without children and
+        // Decide whether to draw the siblings on a shelf (one node with the boxes of several
+        // namespaces) or as separate nodes. Decide this once for the siblings without children, and
         // once for the siblings with children.
         for kind in [leaves, trees] {
             let many = kind.len() > MOST_SEPARATE || level > MOST_SEPARATE;
             let (held, free): (Vec<_>, Vec<_>) = kind.into_iter().partition(|it| self.is_held(it));
-            // A process has an edge to each namespace that it keeps alive. On a shelf (one node
-            // with the boxes of several namespaces), this edge would cross other boxes. So if only
-            // a few siblings are kept alive by a process, draw them as separate nodes.
+            // A process has an edge to each namespace that it keeps alive. On a shelf, this edge
+            // would cross other boxes. So if only a few siblings are kept alive by a process, draw
+            // them as separate nodes.
             let few_held = held.len() <= MOST_SEPARATE && level <= MOST_SEPARATE;
             if many { &mut on_shelf } else { &mut separate_nodes }.extend(free);
             if many && !few_held { &mut on_shelf } else { &mut separate_nodes }.extend(held);
