@@ -5,7 +5,7 @@ use std::process::ExitCode;
 /// An exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Success, including results that may be incomplete if `--strict` was not given.
+    /// Success. Without `--strict`, this includes results that may be incomplete.
     Success,
     /// A negative result: for example, a missing process, a difference, or a problem with the
     /// verdict `deny`.
