@@ -71,7 +71,8 @@ enum PathFormat {
     Start(&'static str),
     /// The ID, directly followed by a fixed suffix, as in `ID.libvirt-lxc`.
     End(&'static str),
-    /// `PARENT/ID` or `PARENT/PARENT/ID`, with `*` for any parent.
+    /// `PARENT/ID` or `PARENT/PARENT/ID`, at the end of the path. The slice contains the names of
+    /// the parents, where `*` matches any name.
     Below(&'static [&'static str]),
 }
 

@@ -34,7 +34,8 @@ keywords! {
     }
 }
 
-/// The processes that may be missing from a snapshot because of a diagnostic.
+/// The processes that may be missing from a snapshot because of the problem that a diagnostic
+/// describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hides {
     /// No process is missing from the snapshot.

@@ -1,6 +1,7 @@
 //! The data model: plain values without access to the host.
 //!
-//! The model imports no other module. Code that displays a list of a [`Snapshot`] must sort it.
+//! The model imports no other module. The lists in a [`Snapshot`] are in no particular order, so
+//! code that displays one of these lists must sort it first.
 
 pub mod cgroup;
 mod container;

@@ -34,7 +34,8 @@ pub enum NotFound {
     },
     /// The process may have a PID in this namespace, but the procfs does not show that PID.
     NotTold {
-        /// PID in the namespace of the procfs, or the PID from the user if no process was found.
+        /// PID of the process as the procfs shows it, or the PID that the user gave if pidns cannot
+        /// find the process.
         pid: Pid,
         /// The namespace in which the process's PID is unknown.
         namespace: NamespaceId,

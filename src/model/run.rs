@@ -81,7 +81,8 @@ impl ProcessStart {
     pub fn is_before(self, other: Self, pid_max: Option<u32>) -> Option<bool> {
         // No host starts this many processes in one clock tick (10 ms).
         const TOO_MANY: u32 = 1 << 14;
-        // After `pid_max`, the kernel continues to assign PIDs from 300 (`RESERVED_PIDS`).
+        // When the kernel reaches `pid_max`, it wraps around and assigns PIDs from 300 again
+        // (`RESERVED_PIDS`).
         const FIRST_AGAIN: u32 = 300;
         match self.ticks.cmp(&other.ticks) {
             Ordering::Less => return Some(true),

@@ -32,9 +32,10 @@ pub struct Shared {
 /// The host or the other inits that share namespaces with the init of a PID namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SharedWith {
-    /// Shared with the host.
+    /// The init shares these namespaces with the host.
     Host,
-    /// Shared with the inits of one or more other PID namespaces, not counting descendants.
+    /// The init shares these namespaces with the inits of one or more other PID namespaces.
+    /// Descendants of the init's own PID namespace do not count.
     Namespaces {
         /// The PID namespace to name in messages, preferably the nearest ancestor.
         first: NamespaceId,
