@@ -146,8 +146,9 @@ impl Check {
         let found = self.leave_out_older(found, policy);
         let mut findings = self.verdicts(found, policy);
         for finding in &mut findings {
-            // A snapshot does not contain the states of non-leader threads. So unless the process
-            // is certain to be new, its problem may be an old one: reduce `Deny` to `Warn`.
+            // The earlier snapshot does not contain the states of non-leader threads, so it cannot
+            // show whether the problem already existed. Unless the process is certain to be new,
+            // reduce `Deny` to `Warn`.
             if self.earlier.as_ref().is_some_and(|it| !it.is_new(finding.subject)) {
                 finding.verdict = finding.verdict.max(Verdict::Warn);
             }

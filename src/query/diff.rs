@@ -35,11 +35,12 @@ pub struct Diff {
     pub after_part: Option<PidGraph>,
     /// The error if the filter selects nothing in either graph.
     pub nothing: Option<(NotFound, Coverage)>,
-    /// The relation between the boots of the two snapshots: either the same boot, or unknown.
+    /// `SameBoot` if both snapshots are from the same boot, or `BootUnknown` if that is unknown.
     pub relation: Relation,
     /// The namespaces that are new, gone or changed, sorted by ID.
     pub namespaces: Vec<NamespaceChange>,
-    /// The processes that are new, gone or changed, sorted by PID, older processes first.
+    /// The processes that are new, gone or changed, sorted by PID. If two of these processes have
+    /// the same PID, the older process comes first.
     pub processes: Vec<ProcessChange>,
     /// The numbers of uncertain matches between the two graphs.
     pub weak: WeakMatches,
@@ -69,7 +70,8 @@ pub struct DiffScope {
 }
 
 impl Diff {
-    /// Compares the selected parts of two snapshots, except the pidns processes.
+    /// Compares the selected parts of two snapshots. Ignores the pidns processes that took the
+    /// snapshots.
     pub fn between(
         mut before: Snapshot,
         mut after: Snapshot,
@@ -90,8 +92,9 @@ impl Diff {
         // Filter after the comparison, so that a renamed process does not look gone.
         let mut diff = Self::new(PidGraph::new(before), PidGraph::new(after))?;
         diff.nothing = nothing;
-        // If `selected` is set, `new` assumes that the filter has removed processes from the
-        // graphs. The filter has not been applied yet, so correct the recorded coverage.
+        // If a filter is given, `new` records the coverage as if the filter had already removed
+        // processes from the first graph. It has not, so record the coverage from before the
+        // filter.
         diff.note_coverage(covered_before);
         if let Some((before_part, after_part)) = parts {
             diff.select(&before_part, &after_part);
@@ -163,7 +166,8 @@ impl Diff {
         self.begin.is_some_and(|begin| begin.predates(process) == Some(false))
     }
 
-    /// Keeps the changes of processes and namespaces in the selected parts of the graphs.
+    /// Keeps only the changes to processes and namespaces in `before` and `after`, the selected
+    /// parts of the graphs.
     fn select(&mut self, before: &PidGraph, after: &PidGraph) {
         let process = |graph: &PidGraph, pid: Option<Pid>| {
             pid.is_some_and(|pid| graph.process(pid).is_some())

@@ -23,7 +23,8 @@ pub fn new_workers(diff: &Diff) -> BTreeMap<Pid, Pid> {
     let ended: HashSet<_> = ended.filter_map(kind).collect();
     let observers = [before, after].map(|it| it.snapshot().observer.as_ref());
     let is_daemon = |it: &&Process| {
-        // A child of a shell or runner of the job is a leftover of the job.
+        // The ancestors of pidns, such as the shells and the CI agent of the job, do not count as
+        // daemons, because their new children are leftovers of the job.
         let is_of_job = |observer: &Observer| observer.attendants.contains(&it.pid);
         let may_adopt = it.pid == Pid::INIT
             || it.nspid.last() == Some(&Pid::INIT)
@@ -31,9 +32,9 @@ pub fn new_workers(diff: &Diff) -> BTreeMap<Pid, Pid> {
         earlier.contains(&id(it)) && !may_adopt && !observers.into_iter().flatten().any(is_of_job)
     };
     let mut found = BTreeMap::new();
-    // If the later snapshot does not record which pidns process took it, the shells and runners of
-    // the job are unknown. A leftover of the job may then be mistaken for a daemon's worker, so
-    // return no workers.
+    // If the later snapshot does not record which pidns process took it, the shells and the CI
+    // agent that started this pidns process are unknown. A leftover of the job may then be mistaken
+    // for a daemon's worker, so return no workers.
     if observers[1].is_none() {
         return found;
     }

@@ -112,9 +112,10 @@ keywords! {
         Went = "went",
         /// The namespace is missing from the second snapshot, but the kernel still has it. The
         /// namespace has a holder that /proc does not show, such as a descriptor in an unread
-        /// socket message. pidns detects hidden namespaces if the second snapshot is of the live
-        /// host, on Linux 6.18 or later. Since Linux 6.19, pidns detects a hidden namespace only if
-        /// a descriptor keeps it alive.
+        /// socket message. pidns can detect hidden namespaces only if the second snapshot is of the
+        /// live host. On Linux 6.18, pidns can detect all of them. On Linux 6.19 and later, pidns
+        /// can detect only those that a descriptor keeps alive. On older kernels, pidns cannot
+        /// detect any.
         Hidden = "hidden",
         /// The process or namespace is in both snapshots, but some of its properties differ.
         Changed = "changed",

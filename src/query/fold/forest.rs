@@ -133,7 +133,7 @@ impl<'a> Forest<'a> {
         subtrees
     }
 
-    /// Returns the number that `subtrees` contains for the root of each tree.
+    /// Returns one number for each tree: the number of the tree's root in `subtrees`.
     ///
     /// Returns `None` if one of the trees must not be folded.
     pub(super) fn tops(&self, subtrees: &[Option<Numbered>]) -> Option<Vec<usize>> {
@@ -158,7 +158,8 @@ impl<'a> Forest<'a> {
                     of_kernel_threads: subtrees[index].is_some_and(|it| it.of_kernel_threads),
                 }
             };
-            // A kernel thread shares a row with descendants that are all kernel threads.
+            // If a kernel thread has only kernel threads as descendants, they all share one row. So
+            // add these descendants to the siblings.
             let (threads, others): (Vec<usize>, Vec<usize>) = indices
                 .iter()
                 .partition(|&&it| subtrees[it].is_some_and(|it| it.of_kernel_threads));

@@ -141,7 +141,7 @@ pub(super) enum MemberGroup<'a> {
 }
 
 impl<'a> MemberGroup<'a> {
-    /// Returns the group of a process.
+    /// Returns the group key of a process. Processes with equal keys can share a row.
     pub(super) fn new(process: &Process, kind: MemberKind<'a>) -> Self {
         // A zombie kernel thread belongs to a group of zombies.
         if process.kernel_thread && kind.condition != Condition::Zombie {

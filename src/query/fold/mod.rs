@@ -138,7 +138,8 @@ impl<'a> Folding<'a> {
             }
         }
         this.alike = this.find_alike();
-        // The line of an unfolded live namespace names its holders, so do not fold these holders.
+        // If a live namespace is not folded, its line names its holders, so do not fold these
+        // holders either.
         for namespace in &snapshot.namespaces {
             if namespace.state == NamespaceState::Live && !this.alike.contains_key(&namespace.id) {
                 this.apart.extend(keeping(graph, namespace).filter_map(Holder::pid));
@@ -318,9 +319,10 @@ impl<'a> Folding<'a> {
         })
     }
 
-    /// Returns the sorted numbers that identify the process trees.
+    /// Returns one number for each process tree that `members` form, in ascending order. Similar
+    /// trees have the same number.
     ///
-    /// Returns `None` if a member must not be folded.
+    /// Returns `None` if one of the `members` must not be folded.
     fn trees(
         &self,
         members: Vec<&'a Process>,

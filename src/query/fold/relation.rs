@@ -20,10 +20,10 @@ pub enum Kinship {
     TracedBy,
     /// A process that entered its namespace (nsenter(1), `docker exec`), and its parent outside.
     EnteredBy,
-    /// A process that entered its namespace from outside, and an init that adopted it. This init
-    /// is outside the namespace, too.
+    /// A process that entered its namespace from outside, and the init that adopted the process.
+    /// This init is not in the process's namespace.
     ReparentedTo,
-    /// A process and its parent, which is not the process above it in the tree.
+    /// A process and its parent, if the tree does not show the process below that parent.
     ChildOf,
 }
 
