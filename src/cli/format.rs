@@ -26,7 +26,8 @@ impl<F: Formats> Args for OutputFormat<F> {
     fn augment_args(command: Command) -> Command {
         let is_own =
             |other: &PossibleValue| names::<F>().any(|own| own.get_name() == other.get_name());
-        // Each format of a verb must be in `Format` or `CheckFormat`.
+        // All formats that `Format` lacks are in `CheckFormat`, so take the formats of other verbs
+        // from there.
         let others = names::<CheckFormat>().filter(|other| !is_own(other));
         let option = Arg::new(ID).short('f').long(ID).value_name("FORMAT").help("Output format");
         // `-f` may precede the verb, so accept the formats of other verbs as hidden values.

@@ -54,7 +54,8 @@ impl Search {
         }
         let asked = self.search.iter().flat_map(|scopes| scopes.0.iter().copied());
         let mut scopes: BTreeSet<_> = asked.chain([SearchScope::Processes]).collect();
-        // A search of kernel memory finds only namespaces that /proc does not show.
+        // A search of kernel memory adds only the namespaces that /proc does not show, so search
+        // /proc for the others, too.
         if scopes.contains(&SearchScope::Kernel) {
             scopes.extend(SearchScope::default_set());
         }
