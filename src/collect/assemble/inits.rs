@@ -5,7 +5,9 @@ use std::collections::{HashMap, HashSet};
 use super::namespaces::index;
 use crate::model::{Namespace, Pid, Process, cgroup};
 
-/// Fills in `init` and `container` of all namespaces, from lists sorted by ID and by PID.
+/// Fills in `init` and `container` of all namespaces.
+///
+/// The namespaces must be sorted by ID, and the processes by PID.
 pub fn attach_inits(
     namespaces: &mut [Namespace],
     processes: &[Process],

@@ -126,7 +126,7 @@ mod tests {
     use crate::model::{Evidence, Holder, Host, NamespaceState, Pid, Process, SearchScope};
     use crate::testing::process;
 
-    /// A stub that reports that every process still exists, and no other facts.
+    /// A stub that reports only one fact: that every process still exists.
     struct Silent;
 
     impl FollowUp for Silent {

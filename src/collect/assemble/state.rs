@@ -123,7 +123,8 @@ fn had_init(registered: Option<&Registered>, source: &dyn FollowUp) -> Option<bo
     answer.or((registered.init_history == InitHistory::NoneYet).then_some(false))
 }
 
-/// Combines the answers about a past init (`had`) and a current init (`now`).
+/// Derives the state of a namespace from whether it ever had an init (`had`) and whether it has one
+/// now (`now`).
 fn conclude(had: Option<bool>, now: InitNow) -> NamespaceState {
     match (had, now) {
         (_, InitNow::Living) => NamespaceState::Live,
