@@ -7,7 +7,8 @@
 //! An object file is an ELF file from clang (64 bits, little-endian) with these sections:
 //!
 //! - one section per program, named after the program, with its instructions (8 bytes each)
-//! - `.rel` and the program's name: the instructions that refer to its functions or to a map
+//! - `.relNAME`, where NAME is the name of a program: a list of the instructions that refer to a
+//!   function or to a map
 //! - `.BTF`: the types that the source declares
 //! - `.BTF.ext`: the functions and the CO-RE relocations of each program
 
@@ -136,7 +137,8 @@ impl Object {
             };
             patch_value(&mut instructions, it.at, value).ok_or(LoadError::InvalidObject)?;
         }
-        // Report missing fields first, because the fallback without the cast needs the same fields.
+        // Check the cast only after the fields. A missing field must be reported first, because the
+        // fallback program, which works without the cast, needs the same fields.
         patch_casts(&mut instructions, cast).ok_or_else(|| missing(RDONLY_CAST.as_bytes()))?;
         let iterator = iterator.ok_or_else(|| missing(spec.iterator.as_bytes()))?;
         Ok(Program { instructions, functions, iterator })
@@ -381,7 +383,8 @@ mod tests {
     #[test]
     fn finds_every_field_in_the_types_of_the_object_itself() {
         for (object, spec) in all() {
-            // The object file's own BTF contains all structs, but no kernel functions.
+            // The object file's own BTF contains all structs but no kernel functions, so only a
+            // kernel function is reported as missing.
             let error = object.program(spec, object.types).err().map(|error| error.to_string());
             let missing = if ptr::eq(object.bytes, TASK) { RDONLY_CAST } else { spec.iterator };
             let expected = format!("this kernel has no {missing} in the form that pidns expects");

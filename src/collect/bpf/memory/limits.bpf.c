@@ -280,6 +280,6 @@ SECTION("users") static long climb_users(u64 number, struct owner *owner) {
     READ(owner->count.most_tasks, namespace->rlimit_max[NPROC]);
     READ(above, namespace->ucounts);
     owner->at = above;
-    // The initial user namespace has no creator.
+    // End the loop at the initial user namespace, the only one without a creator.
     return !above;
 }

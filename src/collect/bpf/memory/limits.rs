@@ -35,8 +35,8 @@ pub struct KernelCounters {
     pub numbers: HashMap<u64, PidNumbers>,
     /// The counters for each user namespace (inode) and UID; empty before Linux 5.19.
     ///
-    /// The user's own counter comes first. The creators of the user namespace and of its ancestors
-    /// follow, innermost first.
+    /// Each list starts with the counters of the user. The counters of the creators of the user
+    /// namespace and of its ancestors follow, innermost first.
     pub users: HashMap<(u64, u32), Vec<UserCount>>,
 }
 
@@ -166,7 +166,8 @@ mod tests {
         assert_eq!(read(&[0xf000_0001, 1, 10, 310, 300, 9, 309, 1]).free(310), Some(1));
         let fresh = read(&[0xf000_0001, 1, 11, 0, 1, 11, 11, 1]);
         assert_eq!((fresh.pid_max, fresh.free(310)), (None, Some(298)));
-        // `used` also counts PID 11, so the number of used PIDs below 11 is unknown.
+        // `used` also counts PIDs that are not below 11, such as PID 11 itself, so it does not tell
+        // how many PIDs below 11 are used.
         assert_eq!(fresh.free(11), None);
         assert_eq!(read(&[0xf000_0001, 1, 11, 310, 1, 11, 11, 0]).free(310), None);
         assert!(PidNumbers::read(&[0; 31]).is_none());

@@ -165,7 +165,8 @@ SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk
     }
     if (!next) return 1;
     walk->at = at;
-    // The comparison skips the head of the list, which is not part of a namespace.
+    // The head of the kernel's list is not embedded in a namespace, so skip it by comparing
+    // `ops` below.
     READ(ops, at->ns.ops);
     if (ops != walk->ops) return 0;
     walk->above = at;
@@ -209,7 +210,8 @@ SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
 #define SAME_QUEUE 9
 // A record that ends the current read(2), so that signals are handled between queues.
 #define SEARCHED_QUEUE 10
-// A task. The field `fd` is the ID of the first task with the same descriptor table.
+// A record about a task. The field `fd` contains the ID of the first task with the same
+// descriptor table.
 #define HAS_TABLE 11
 
 // A task or descriptor that keeps a namespace alive, decoded by namespaces.rs.

@@ -33,7 +33,8 @@ const LISTED: usize = 16;
 /// Size in bytes of a record about a holder (`struct kept` in `namespaces.bpf.c`).
 const KEPT: usize = 40;
 
-/// Size in bytes of the final record (`walk.length` in `namespaces.bpf.c`).
+/// Size in bytes of the final record. The record contains only `walk.length` (see
+/// `namespaces.bpf.c`).
 const LENGTH: usize = 8;
 
 /// Key size in bytes of the maps that record visited objects (`struct object` in

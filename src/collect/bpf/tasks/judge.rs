@@ -89,15 +89,15 @@ impl<'a> TaskScan<'a> {
         let searches = |scope| self.search.contains(&scope);
         let for_children = record.for_children.filter(|_| searches(SearchScope::Children));
         let mount_namespace = record.mount_namespace.filter(|_| searches(SearchScope::Mounts));
-        // For an init or `pid_for_children`, only the 64-bit ID (Linux 6.18) can rule out that the
-        // namespace's inode number was reused.
+        // If the record is about an init or a `pid_for_children` link, only the 64-bit ID (Linux
+        // 6.18) can show that the inode number still belongs to the same namespace.
         let is_verifiable = if record.is_init {
             record.ns_id.is_some() && record.has_memory && for_children.is_none()
         } else {
             for_children.is_none_or(|(_, ns_id)| ns_id.is_some())
         };
         if record.needs_proc || !is_verifiable || (searches_holders && record.may_hold) {
-            // A process can have several records, but must be read through /proc once.
+            // A process can have several records, but must be read through /proc only once.
             if !self.targets.insert(pid) {
                 return None;
             }
@@ -179,7 +179,7 @@ impl<'a> TaskScan<'a> {
         let others = found.processes.iter().filter(|it| self.pids.binary_search(&it.pid).is_err());
         let count = u64::try_from(self.pids.len() + others.count()).ok();
         // If the number of processes in /proc differed from `count`, list /proc, and read each
-        // process that was not found yet.
+        // process that has not been found yet.
         if counts.iter().any(|&counted| counted.is_none() || counted != count) {
             let known: BTreeSet<Pid> = found.processes.iter().map(|it| it.pid).collect();
             let is_missing =

@@ -181,7 +181,8 @@ impl<'a> BpfSource<'a> {
         iterator.read(record::SIZE, RECORDS_AT_ONCE, |record| {
             let mut record = Record::read(record).ok_or(BpfUnavailable::Inconsistent)?;
             if Some(record.process.pid) == self.proc.viewer() {
-                // The /proc reader, unlike the BPF program, ignores descriptors of this scan.
+                // Read pidns itself through /proc, because only the /proc reader can ignore the
+                // descriptors that this scan has opened.
                 record.needs_proc = true;
             }
             if let Some(target) = tasks.add(record) {

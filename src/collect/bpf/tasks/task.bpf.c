@@ -197,8 +197,9 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     if (!task) return 0;
     task = STRUCT(task_struct, task);
     u64 is_other = task->pid ^ task->tgid;
-    // Skip all threads but the leader. Keep an exiting thread: if it was the leader until
-    // another thread called execve(2), the iterator can miss the new leader.
+    // Skip threads other than the leader, except exiting threads. An exiting thread may
+    // have been the leader until another thread called execve(2). In this case, the
+    // iterator can miss the new leader.
     if (is_other && !(task->flags & EXITING)) return 0;
 
     // The viewer is the task that reads from the iterator.
