@@ -29,7 +29,7 @@ pub struct LiveHost {
 }
 
 impl LiveHost {
-    /// Opens the procfs at `path`, which the scan has read.
+    /// Opens the procfs mounted at `path`. It must be the procfs that the scan has read.
     pub fn open(path: &Path, processes: &[Process]) -> Result<Self, Error> {
         Ok(Self::of(Procfs::open(path)?, processes))
     }
@@ -191,7 +191,8 @@ impl FactReader {
         facts
     }
 
-    /// Returns the ended processes that a process of the same name has probably replaced.
+    /// Returns the ended processes that were probably restarted, because they have a new sibling
+    /// with the same name.
     fn restarted(&self, ended: &BTreeSet<Pid>) -> BTreeSet<Pid> {
         let ended: Vec<_> = self.processes.iter().filter(|it| ended.contains(&it.pid)).collect();
         restarted(&self.procfs, &self.processes, &ended)

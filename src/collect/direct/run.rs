@@ -287,7 +287,7 @@ impl Descendants {
         (is_child || is_grandchild).then_some(Descendant { has_exited, is_reapable, ..child })
     }
 
-    /// Converts a PID of the procfs to the PID for use in system calls.
+    /// Converts a PID as shown in the procfs to the PID that system calls expect.
     fn raw(&self, pid: Pid) -> Option<RawPid> {
         let raw = if self.level == 0 {
             pid
