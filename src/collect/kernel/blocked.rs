@@ -40,7 +40,8 @@ const TICKS: u32 = 10;
 /// Replaces [`TICKS`] while pidns avoids a process that has blocked an earlier [`attempt`].
 const FEWER_TICKS: u32 = 3;
 
-/// How long pidns avoids a process that has blocked a thread, counted from the end of that thread.
+/// How long pidns avoids a process that has blocked a pidns thread. The time is counted from the
+/// end of that thread.
 const AVOIDANCE: Duration = Duration::from_secs(300);
 
 /// Files in `/proc/PID` that can be read without `exec_update_lock` and `mmap_lock`.
@@ -172,7 +173,8 @@ pub fn still_blocked() -> Vec<BTreeSet<Pid>> {
     abandoned.iter().filter(|it| it.ended.is_none()).map(|it| it.by.clone()).collect()
 }
 
-/// Returns the number of processes that pidns avoids because they have blocked a thread.
+/// Returns the number of processes that pidns avoids, because reading them has blocked a pidns
+/// thread.
 pub fn avoided_count() -> usize {
     AVOIDED.load(Ordering::Relaxed)
 }
@@ -223,7 +225,7 @@ impl Work {
     /// Registers the calling thread as a worker, so that its reads fail after `abandon`.
     fn enter(self: Arc<Self>) {
         READER.with(|reader| lock(&self.readers).push(Arc::clone(reader)));
-        // A new thread has not been assigned to other work, so `set` does not fail.
+        // The thread-local `WORK` is still unset in a new thread, so `set` cannot fail.
         WORK.with(|work| _ = work.set(self));
     }
 
@@ -306,7 +308,8 @@ impl Drop for Reading {
         let _ = READER.try_with(|reader| {
             let current = reader.read.load(Ordering::Relaxed);
             let count = (current >> 32).saturating_sub(1);
-            // `reading = Reading::of(pid)` creates the new `Reading` before it drops the old one.
+            // `reading = Reading::of(pid)` creates the new `Reading` before it drops the old one,
+            // so `current` may already contain the PID of the new one.
             let is_innermost = pid_of(current) == self.pid && self.outer_pid != 0;
             let pid = if is_innermost { self.outer_pid } else { pid_of(current) };
             reader.read.store(entry(count, pid), Ordering::Relaxed);

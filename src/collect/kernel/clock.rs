@@ -46,8 +46,8 @@ pub fn make_exact(find_initial: impl FnOnce() -> Option<NamespaceFd>) {
     });
 }
 
-/// Returns `true` if subtracting this offset (in nanoseconds) gives the exact start time of every
-/// process.
+/// Returns `true` if a start time in /proc minus this offset (in nanoseconds) is always the exact
+/// start time of the process.
 fn is_exact(offset: i64) -> bool {
     // With a negative offset, the kernel shows wrong start times for the oldest processes.
     offset >= 0 && offset % NANOSECONDS_PER_TICK == 0
@@ -66,7 +66,8 @@ pub fn start_time(shown: u64) -> Option<u64> {
     u64::try_from(shown - offset / NANOSECONDS_PER_TICK).ok()
 }
 
-/// Returns the start time in a `/proc/PID/stat` text, converted with [`start_time`].
+/// Parses the start time from the contents of `/proc/PID/stat`, and converts it with
+/// [`start_time`].
 pub fn start_time_in(stat: &[u8]) -> Option<u64> {
     start_time(parse::stat(stat)?.start_time?)
 }

@@ -129,7 +129,8 @@ impl NamespaceFd {
 
     /// Opens the parent namespace (since Linux 4.9).
     ///
-    /// Fails with `EPERM` if there is no parent in the caller's PID namespace.
+    /// Fails with `EPERM` if the namespace has no parent, or if the parent is outside the caller's
+    /// PID namespace.
     pub fn parent(&self) -> io::Result<Self> {
         // SAFETY: on nsfs, NS_GET_PARENT takes no argument and returns a new descriptor.
         unsafe { open_by::<NS_GET_PARENT>(&self.fd) }

@@ -143,7 +143,9 @@ fn open_within(dir: BorrowedFd<'_>, name: impl Arg + Copy, flags: OFlags) -> Sys
     }
 }
 
-/// Opens the file of an `O_PATH` descriptor, which must be known to be safe to open.
+/// Reopens the file that an `O_PATH` descriptor refers to.
+///
+/// The caller must already know that the file is safe to open.
 pub fn reopen(path: &OwnedFd, flags: OFlags) -> SysResult<OwnedFd> {
     let mut number = itoa::Buffer::new();
     let name = number.format(path.as_raw_fd());
