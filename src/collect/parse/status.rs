@@ -36,7 +36,7 @@ pub struct Status {
     pub descriptor_capacity: Option<u32>,
 }
 
-/// Parses `/proc/PID/status`, and treats malformed or too large numbers as missing.
+/// Parses `/proc/PID/status`. A number that is malformed or out of range counts as missing.
 #[must_use]
 pub fn status(bytes: &[u8]) -> Status {
     let mut status = Status { state: '?', ..Status::default() };
@@ -130,7 +130,8 @@ fn nspid(value: &[u8]) -> Nspid {
     pids
 }
 
-/// The leaders of a process's session and process group, if its PID namespace shows them.
+/// The session leader and process group leader of a process, if they are visible in its PID
+/// namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Leaders {
     /// PID of the session leader (`NSsid`, since Linux 4.1).
@@ -227,7 +228,7 @@ pub fn is_setuid(status: &[u8]) -> bool {
     uids.next() != uids.next()
 }
 
-/// Finds the value of the field `name`, which ends with a colon.
+/// Finds the value of a field. `name` must include the colon, as in `NSpid:`.
 fn field<'a>(status: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     status.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(name))
 }
