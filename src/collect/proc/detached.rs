@@ -1,4 +1,4 @@
-//! Finds daemons among the descendants of the commands in pidns's pipeline.
+//! Finds daemons that were started by the other commands in pidns's shell pipeline.
 
 use std::collections::{BTreeSet, HashSet};
 use std::os::fd::AsFd as _;

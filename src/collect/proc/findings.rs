@@ -19,7 +19,7 @@ pub struct ScanFindings {
     pub terminated: HashSet<Pid>,
     pub undecided: HashSet<Pid>,
     pub holders: HolderList,
-    /// Processes whose descriptor table was already searched for another process.
+    /// Processes that share their descriptor table with a process that was already searched.
     pub sharers: Vec<Sharer>,
     /// PID and TID of the known threads in each mount namespace, by the namespace's inode.
     pub readers: HashMap<u64, Vec<(Pid, Pid)>>,
