@@ -10,8 +10,9 @@ use crate::model::Holder;
 /// Maximum number of holders of each kind that the list stores for one namespace.
 pub const MAX_HOLDERS: usize = 10_000;
 
-/// Maximum total [`size`]. It keeps the holders below half of the maximum size of an output
-/// document.
+/// Maximum total [`size`] of the holders in a list.
+///
+/// With this limit, the holders fill less than half of an output document of the maximum size.
 const MAX_SIZE: usize = 100_000;
 
 /// Minimum total [`size`] at which `push` checks the limits of the list.
