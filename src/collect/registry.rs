@@ -142,9 +142,9 @@ impl NamespaceRegistry {
         drop(fd);
         let parent_inode = parent.as_ref().map(NamespaceFd::inode).map_err(|&errno| errno);
         if let Ok(parent) = parent {
-            // If the parent is pinned, `climb` finds its ancestors later. If the parent was closed
-            // to save descriptors, its ancestors are already recorded. In both cases, record only
-            // that the parent was found.
+            // A search for the parent's ancestors is unnecessary in two cases. If the parent is
+            // pinned, `climb` finds its ancestors later. If the parent's descriptor was closed to
+            // save descriptors, its ancestors are already recorded.
             if self.lock().get(&parent.inode()).is_some_and(Registered::has_parent) {
                 self.meet(parent.inode(), InitHistory::Existed);
             } else {

@@ -34,7 +34,8 @@ where
 {
     retry(MAX_BLOCKED, blocked::still_blocked(), || match blocked::attempt(start()?) {
         Some(result) => Ok(result),
-        // If pidns cannot use a new thread, run the function here, although a process can block it.
+        // If pidns cannot use a new thread, call the function in this thread, even though another
+        // process could then block pidns.
         None => Ok(Ok(start()?())),
     })
 }

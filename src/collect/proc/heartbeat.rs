@@ -25,7 +25,7 @@ const JENKINS: &str = "JENKINS_SERVER_COOKIE=";
 pub struct Step {
     /// PID of the outer shell (see [`Observer::step`](crate::model::Observer::step)).
     pub shell: Pid,
-    /// PIDs of the heartbeat's subshells and of their descendants.
+    /// PIDs of the subshells that run the heartbeat loop, and of their descendants.
     pub heartbeat: BTreeSet<Pid>,
 }
 
@@ -67,8 +67,9 @@ pub fn step(
 /// Returns the heartbeats of all Jenkins steps, and the outer shells of scripts that have ended.
 pub fn of_jenkins(procfs: &Procfs, processes: &[Process], waits: &WaitLimit) -> BTreeSet<Pid> {
     let shells = processes.iter().filter(|it| has_shell_name(it) && !it.is_zombie());
-    // A heartbeat runs in a forked copy of the outer shell, so the outer shell is the parent of a
-    // shell. Collect the parents of all shells to find the outer shells among them.
+    // A heartbeat runs in a subshell, that is, in a forked copy of the outer shell. So an outer
+    // shell with a heartbeat is the parent of another shell. Collect the parents of all shells to
+    // find the outer shells.
     let parents: BTreeSet<Pid> = shells.clone().filter_map(|it| it.ppid).collect();
     let outer = shells.filter(|it| parents.contains(&it.pid));
     let outer = outer.filter(|it| {

@@ -128,9 +128,9 @@ fn children_with_pipes<'a>(
         // For a redirection such as `2> >(cat)`, a shell can fork `cat` and then exec pidns, so
         // `cat` is a child of pidns.
         ancestry.first().is_some_and(|own| it.ppid == Some(own.pid))
-            // The shell that forked the copy may since have exec'd another program. That program is
-            // then the copy's parent. So compare the copy with all ancestors, not only with its
-            // parent.
+            // A subshell is a forked copy of its shell. If that shell has since exec'd another
+            // program, the subshell no longer resembles its parent, but it may resemble another
+            // ancestor. So compare it with all ancestors.
             || ancestry.iter().any(|shell| {
                 it.comm == shell.comm && is_subshell(procfs, it.pid, shell.pid, waits)
             })
@@ -205,10 +205,8 @@ fn children_of<'a>(
     children.into_values().flatten().collect()
 }
 
-/// Tells which children of pidns's ancestors may be adopted orphans.
-///
-/// Contains, for each ancestor that can adopt orphans, the children that it probably started
-/// itself.
+/// Maps each ancestor of pidns that can adopt orphans to the children that it probably started
+/// itself. The other children of such an ancestor may be adopted orphans.
 struct Adopted(HashMap<Pid, Vec<Pid>>);
 
 impl Adopted {
@@ -309,9 +307,10 @@ mod tests {
             orphan.may_be_daemon = true;
         }
         assert_eq!(connected(&orphans), [5, 6]);
-        // The reader of pipe 3 was started before its writer, process 4.
+        // Process 4 writes to pipe 3, and process 5 reads from it.
         let mut writers = [(4, pipes(&[], &[3])), (5, pipes(&[3], &[1]))];
         assert_eq!(connected(&writers), [4, 5]);
+        // Now process 5 was started before process 4.
         writers[0].1.late.insert(pipe(&3));
         assert_eq!(connected(&writers), [5]);
     }

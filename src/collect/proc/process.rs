@@ -67,7 +67,8 @@ impl ReadProcess {
 
 /// Reads processes one after the other.
 ///
-/// Which file of a process is read first depends on the kind of the previous process.
+/// Consecutive processes are often of the same kind (kernel threads, or members of nested
+/// namespaces). So the kind of the previous process decides which file is read first.
 pub struct ProcessReader<'a> {
     scan: Scan<'a>,
     searches_holders: bool,
@@ -301,7 +302,8 @@ impl<'a> ProcessReader<'a> {
         Ok((parse::status(&self.buffer), link))
     }
 
-    /// Checks that the status file belongs to the listed PID, and adds missing PIDs.
+    /// Checks that the status file belongs to the listed PID, and fills in the PIDs of the process
+    /// if the status file does not contain them.
     fn identify(
         &mut self,
         open: &mut OpenProcess<'_>,

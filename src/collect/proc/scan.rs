@@ -53,9 +53,10 @@ impl ScanWaits {
 pub struct Target {
     /// PID of the process, as the procfs shows it.
     pub pid: Pid,
-    /// Start time of the process if BPF found that it has no namespace open, or else `None`.
+    /// Start time of the process. Set only if BPF found that the process has no namespace open.
     ///
-    /// If the PID has a different start time now, it was reused, and the finding no longer applies.
+    /// If the PID now has a different start time, the PID was reused, so the finding no longer
+    /// applies.
     pub none_open_since: Option<u64>,
     /// Data from BPF about a living init that keeps only its own namespace alive.
     pub init: Option<Box<SeenInit>>,

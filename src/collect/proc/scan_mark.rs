@@ -48,7 +48,7 @@ fn own() -> Option<&'static ScanMark> {
     MARK.get_or_init(make).as_ref()
 }
 
-/// Creates or renews the scan mark, which must happen before the scan opens namespaces.
+/// Creates or renews the scan mark. Must be called before the scan opens namespaces.
 pub fn renew() {
     if let Some(mark) = own() {
         // `fchmod` updates `ctime`, which no process can set to a chosen time.

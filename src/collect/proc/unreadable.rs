@@ -12,12 +12,12 @@ use crate::collect::kernel::sys::read_link;
 use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::model::{Pid, Process};
 
-/// Adds possible pipes to the processes whose descriptors pidns cannot read.
+/// Adds the pipes that a process may have open, for each process in `others` whose descriptors
+/// pidns cannot read.
 ///
 /// - `ancestry`: pidns and its ancestors.
 /// - `chain`: the pipes of each process in `ancestry`.
-/// - `others`: the other children of the processes in `ancestry`, each with its pipes. If the
-///   descriptors of such a child are unreadable, the pipes that it can have open are added.
+/// - `others`: the other children of the processes in `ancestry`, each with its pipes.
 pub fn add_possible_pipes(
     procfs: &Procfs,
     ancestry: &[&Process],

@@ -57,14 +57,16 @@ fn search_nascent(
     } else {
         Err(Errno::NOTTY)
     };
-    // A living thread proves that its TID was not reused while `namespace` was opened.
+    // If the thread is exiting or gone, its TID may have been reused while `namespace` was opened,
+    // so ignore `namespace`.
     if is_exiting() {
         return search.still_there();
     }
     match namespace {
         Ok(fd) => {
-            // The link was missing before. If it exists now, the thread may have switched to
-            // another namespace. It is then unknown whether the previous one ever had an init.
+            // If the link is still missing, the opened namespace has no init yet. If the link
+            // exists now, the thread may have switched to another namespace, so it is unknown
+            // whether the opened namespace ever had an init.
             let is_missing = namespace_link(dir, FOR_CHILDREN, "pid") == Err(Errno::NOENT);
             let history = if is_missing { InitHistory::NoneYet } else { InitHistory::Unknown };
             add_holder(search, fd.inode(), tid, held, history, || Ok(fd), || true);

@@ -81,7 +81,8 @@ fn search_table(
             Err(_) => is_intact = false,
         }
     }
-    // A scanning pidns process opens and closes descriptors all the time.
+    // A pidns process that is scanning opens and closes descriptors all the time, so accept its
+    // descriptor table even if the table changed while it was read.
     Ok(is_intact || held.is_scanner)
 }
 

@@ -104,7 +104,7 @@ struct MountSearch<'a> {
 }
 
 impl MountSearch<'_> {
-    /// Searches all mount namespaces of the host, or returns `false` if any are missed.
+    /// Searches all mount namespaces of the host. Returns `false` if any were missed.
     fn search_all_of_host(&mut self) -> bool {
         let Ok(own) = open_namespace(self.procfs.fd(), c"self/ns/mnt") else { return false };
         // Without CAP_SYS_ADMIN, the kernel's list is incomplete.

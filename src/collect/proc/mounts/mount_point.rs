@@ -36,7 +36,8 @@ pub fn open_beneath(root: &OwnedFd, path: &[u8], inode: u64) -> Result<Namespace
     let path = CString::new(path).map_err(|_| Errno::INVAL)?;
     let mut opened = Err(Errno::AGAIN);
     for _ in 0..ATTEMPTS {
-        // A FUSE file system can't block a lookup in the cache, which has every mount point.
+        // Look up the path only in the dentry cache, so that a FUSE file system can't block the
+        // lookup. The dentries of mount points are always cached.
         opened = open_path(root, &path, ResolveFlags::CACHED);
         // `EAGAIN` can mean that a mount or rename happened meanwhile, so try again.
         if opened.as_ref().err() != Some(&Errno::AGAIN) {
