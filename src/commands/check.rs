@@ -91,8 +91,8 @@ fn check_once(
         let (graph, nothing) = query::part(graph, selection);
         (Check::new(graph, unsettled, policy), nothing.map(|no| (no, coverage)))
     };
-    // After a clean CI job, a correct filter can match nothing but pidns itself, so apply the
-    // filter to a snapshot that includes pidns.
+    // If a CI job left nothing behind, even a correct filter may match only pidns itself. So test
+    // the filter on a snapshot that includes pidns before reporting that it matches nothing.
     let whole = || PidGraph::new(host.snapshot().clone());
     check.nothing_matches = nothing.is_some() && query::part(whole(), selection).1.is_some();
     let gap = nothing.map(|(no, coverage)| classify_no_match(no, coverage)).transpose()?.flatten();

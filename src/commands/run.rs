@@ -22,7 +22,8 @@ use crate::run::report_file::{ReportFile, WriteMode};
 use crate::run::{REAPING, SupervisedCommand, end_by_sigint, kill};
 use crate::wording::run::killed_text;
 
-/// Maximum number of scans for leftovers, which may fork and exit too fast to be found.
+/// Maximum number of scans for leftovers. A leftover can fork and exit before a scan finds it, so
+/// even repeated scans may never find one.
 const MAX_SCANS: usize = 5;
 
 /// Time after which pidns starts no further scan for leftovers.

@@ -13,8 +13,8 @@ use crate::error::Error;
 use crate::graph::PidGraph;
 use crate::model::Snapshot;
 
-/// Maximum number of file names with the same time.
-const SAME_NAME: u32 = 1000;
+/// Maximum number of saved files whose names contain the same timestamp.
+const MAX_SAME_TIME: u32 = 1000;
 
 /// The directory for saved snapshots, kept open in case it is renamed.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl SaveDir {
             };
             match openat(&self.dir, name.as_str(), flags, mode) {
                 Ok(file) => return Ok((File::from(file), name)),
-                Err(Errno::EXIST) if number < SAME_NAME => number += 1,
+                Err(Errno::EXIST) if number < MAX_SAME_TIME => number += 1,
                 Err(errno) => {
                     let source = io::Error::from(errno);
                     return Err(Error::Report { path: self.path.join(name), source });

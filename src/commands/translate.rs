@@ -12,7 +12,8 @@ use crate::model::SearchScope;
 use crate::output;
 use crate::query::{self, Coverage};
 
-/// Prints the PIDs of processes in another namespace, or nothing if a process is missing.
+/// Prints the PIDs that the given processes have in another namespace. If one of the processes is
+/// not found, prints nothing at all.
 pub fn translate(arguments: &Translate) -> Result<Exit, Error> {
     let Translate { pids, from, to, origin, .. } = arguments;
     let from = view::handle(from.as_ref(), origin)?;

@@ -32,7 +32,8 @@ use crate::watch::local_time::LocalTime;
 use crate::watch::schedule::Schedule;
 use crate::wording::watch as wording;
 
-/// Shortest `--interval` with a search for missing namespaces, which takes up to 0.2 seconds.
+/// Shortest `--interval` at which each round also searches for missing namespaces. The search takes
+/// up to 0.2 seconds, so pidns skips it at shorter intervals.
 const MIN_INTERVAL_FOR_HIDDEN: Duration = Duration::from_secs(1);
 
 /// The reason why the watch ends.
@@ -51,7 +52,8 @@ enum End {
     Stopped,
 }
 
-/// Reports changes, and returns exit status 1 if `--until` has found no problem.
+/// Reports changes. Returns exit status 1 if the watch ends before a problem selected by `--until`
+/// has occurred.
 pub fn watch(arguments: &cli::Watch) -> Result<Exit, Error> {
     let signals = Signals::block_ending()
         .map_err(|source| Error::Run { what: "take signals (signalfd)", source })?;
