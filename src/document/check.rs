@@ -1,4 +1,4 @@
-//! Serde types for checks, with the schema descriptions as doc comments.
+//! Serde types for checks. Their doc comments become the descriptions in the schema.
 
 use std::iter::once;
 

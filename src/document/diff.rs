@@ -1,4 +1,4 @@
-//! Serde types for comparisons, with the schema's descriptions as doc comments.
+//! Serde types for comparisons. Their doc comments become the descriptions in the schema.
 
 use std::iter::once;
 

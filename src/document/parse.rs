@@ -179,7 +179,8 @@ fn parse_yaml<T: DeserializeOwned>(text: &[u8], max_nodes: usize) -> Result<T, I
                 // Use the message that `serde_json` uses for this error.
                 _ => "recursion limit exceeded",
             },
-            // Most text files are valid YAML, but not an object.
+            // Most text files parse as valid YAML, but not as a YAML object (mapping). For such a
+            // file, say that it is not a pidns document.
             Error::Unexpected { expected: "mapping start", .. } if place == "." => {
                 return Invalid::at("", "is not a pidns document");
             }

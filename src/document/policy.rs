@@ -1,4 +1,4 @@
-//! Serde type of policies, with the schema's descriptions as doc comments.
+//! Serde type for policies. Its doc comments become the descriptions in the schema.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Serde types for run reports, with the schema's descriptions as doc comments.
+//! Serde types for run reports. Their doc comments become the descriptions in the schema.
 
 use serde::{Serialize, Serializer};
 

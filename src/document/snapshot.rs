@@ -1,4 +1,4 @@
-//! Serde types for snapshots, with the schema's descriptions as doc comments.
+//! Serde types for snapshots. Their doc comments become the descriptions in the schema.
 //!
 //! New fields in 1.x versions must be nullable or lists, because older documents lack them.
 

@@ -1,4 +1,5 @@
-//! Serde types for the records of `pidns watch`, with doc comments for the published schema.
+//! Serde types for the records of `pidns watch`. Their doc comments become the descriptions in the
+//! schema.
 
 use serde::Serialize;
 

@@ -112,7 +112,7 @@ pub fn check_processes(
     depths: &HashMap<NamespaceId, Depth>,
 ) -> Result<(), Invalid> {
     let mut members: HashMap<NamespaceId, Vec<Pid>> = HashMap::new();
-    // Maps each root namespace to the number of PIDs that each member of the root must have.
+    // Maps each root namespace to the number of PIDs that must be listed for each of its members.
     let mut pids: HashMap<NamespaceId, usize> = HashMap::new();
     let mut seen = HashSet::with_capacity(document.processes.len());
     for (index, process) in document.processes.iter().enumerate() {

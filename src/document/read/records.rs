@@ -191,8 +191,8 @@ pub fn read_records(
 ) -> io::Result<Result<(model::Snapshot, UnknownWords), Invalid>> {
     let mut records = Records { host, ..Records::default() };
     loop {
-        // Trim the line end, because the parser would otherwise report the end of a truncated line
-        // at column 0 of the next line.
+        // Trim the line end. Otherwise, for a truncated line, the parser would give the error's
+        // position as column 0 of the next line.
         let text = without_mark(&line).trim_ascii_end();
         if line.len() as u64 > MAX_SIZE {
             return Ok(Err(too_large()));
