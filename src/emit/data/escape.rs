@@ -40,7 +40,8 @@ impl<W: Write> Escaping<W> {
         const DEL: u8 = 0x7f;
         // The compiler vectorises this fold, because it has no branches.
         let is_ascii = self.buffer.iter().fold(0, |most, &byte| most.max(byte)) < DEL;
-        // Bytes below DEL are harmless, because `serde_json` escapes control characters.
+        // ASCII text without `#` needs no escaping, because `serde_json` has already escaped the
+        // control characters. A `#` needs a check, because `##` can start a CI command.
         if is_ascii && !self.buffer.contains(&b'#') {
             self.out.write_all(&self.buffer)?;
             self.seen = CiCommand::Other;

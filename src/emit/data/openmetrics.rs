@@ -214,7 +214,7 @@ fn dead_namespaces(graph: &PidGraph) -> Vec<Sample> {
         sample(keeper, dead.iter().filter(|it| keeps(graph, it)).count())
     };
     let mut samples: Vec<Sample> = KEEPERS.map(of_keeper).into();
-    // Count the dead namespaces for which pidns did not find what keeps them alive.
+    // Count the dead namespaces that are kept alive by something that pidns did not find.
     samples.push(sample("unseen", dead.iter().filter(|it| is_unseen(it)).count()));
     samples
 }

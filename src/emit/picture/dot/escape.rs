@@ -1,4 +1,5 @@
-//! Escapes text for Graphviz, because HTML escaping libraries ignore sequences such as `\N`.
+//! Escapes text for Graphviz. This module does not use an HTML escaping library, because such
+//! libraries ignore sequences such as `\N`.
 
 use std::fmt::{self, Write as _};
 use std::io;
