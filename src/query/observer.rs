@@ -47,11 +47,13 @@ fn is_same(observer: &Observer, process: &Process) -> bool {
 pub fn attendants(snapshot: &Snapshot, is_alone: impl Fn(Pid) -> bool) -> BTreeSet<Pid> {
     let Some(observer) = &snapshot.observer else { return BTreeSet::new() };
     let is_new_step = observer.step.is_some_and(&is_alone);
-    // The heartbeat of a CI step is a subshell that starts a new `sleep` every few seconds.
+    // The heartbeat of a CI step is a subshell that starts a new `sleep` every few seconds. The
+    // heartbeat is old if its subshell is in both snapshots.
     let is_old_heartbeat = |pid| observer.companions.contains(&pid) && !is_alone(pid);
     let parent = |pid| snapshot.processes.iter().find(|it| it.pid == pid)?.ppid;
-    // If the CI step is in both snapshots, ignore only the children of a heartbeat subshell that is
-    // also in both snapshots. Otherwise, ignore all heartbeat processes.
+    // If the process of the CI step is in both snapshots, ignore a heartbeat process only if its
+    // parent is a heartbeat subshell that is in both snapshots, too. Otherwise, ignore all
+    // heartbeat processes.
     let is_attendant = |&&pid: &&Pid| is_new_step || parent(pid).is_some_and(is_old_heartbeat);
     let companions = observer.companions.iter().filter(is_attendant);
     let own_pid_is_reused = snapshot.processes.iter().any(|it| it.pid == observer.pid);

@@ -10,7 +10,7 @@ use crate::model::{Killed, Lineage, Pid, Process, Snapshot};
 /// Members of the command's PID namespaces that do not descend from the command.
 #[derive(Debug, Default)]
 pub struct Outsiders {
-    /// Maps each PID to its process, and to the leftover inits whose end kills the process.
+    /// Maps each PID to its process, and to the leftover inits whose death would kill the process.
     found: BTreeMap<Pid, (Process, HashSet<Pid>)>,
     /// The parents of the processes in `found`.
     parents: BTreeMap<Pid, Process>,

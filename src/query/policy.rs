@@ -11,7 +11,8 @@ use crate::model::{
     Subject, Verdict,
 };
 
-/// A rule for all findings with a check code, or for those in a scope (`CODE:KEY=VALUE`).
+/// A rule for the findings with a given check code: either all of them, or only those in a scope
+/// (`CODE:KEY=VALUE`).
 #[derive(Clone, Debug)]
 pub struct Rule {
     code: CheckCode,

@@ -47,7 +47,7 @@ pub struct RunReport {
     pub ended: Ended,
     /// Maximum time to wait for leftover processes to end.
     pub grace: Duration,
-    /// Time that pidns waited for leftover processes to end, which a signal can shorten.
+    /// How long pidns waited for leftover processes to end. A signal can cut this wait short.
     pub waited: Duration,
     /// The codes that make `pidns run` fail.
     pub denied: BTreeSet<CheckCode>,
@@ -392,7 +392,8 @@ mod tests {
         namespaces[8].holders = vec![mount("/run/older"), held_by(8)];
         // Process 5 (pidns) has inherited a descriptor of namespace 100.
         namespaces[9].holders = vec![held_by(5), held_by(8)];
-        // The command mounted namespace 50, but not namespace 40.
+        // Namespace 40 was already mounted before the command ran. The command mounted only
+        // namespace 50.
         namespaces[2].holders = vec![mount("/run/before")];
         namespaces[3].holders = vec![mount("/run/new")];
         namespaces[4].holders = vec![held_by(8)];

@@ -10,8 +10,8 @@ use crate::model::{
 
 /// Translates the PID `pid` of a process from the namespace `from` to the namespace `to`.
 ///
-/// A missing namespace defaults to the procfs's namespace. If both are missing, `to` defaults
-/// to the process's own namespace.
+/// If only one of the two namespaces is given, the other one defaults to the procfs's namespace. If
+/// neither is given, `from` is the procfs's namespace, and `to` is the process's own namespace.
 ///
 /// # Errors
 /// Fails if the process or a namespace does not exist, or if the process is not visible in `to`.

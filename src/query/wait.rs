@@ -119,7 +119,8 @@ impl Identity {
     }
 }
 
-/// The properties that a finding's subject and its replacement have in common.
+/// The properties by which pidns recognizes that a new process or namespace has replaced the
+/// subject of an earlier finding.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Kind {
     Process(ProcessKind),
@@ -156,7 +157,8 @@ impl LastingFindings {
         let now = denied.iter().map(|(id, &subject)| (id.clone(), kind(id, subject))).collect();
         let last = self.findings.add(now);
         let replacements = self.replacements(host);
-        // A replacement will probably end soon, as its predecessor did.
+        // A process or namespace that replaced an earlier one will probably end soon, too. So a
+        // finding about it or its descendants may last only if all checks so far have found it.
         let may_last = |graph: &PidGraph, id: &FindingId, subject| {
             let is_replaced =
                 || process_of(graph, subject).is_some_and(|it| replacements.contains(&it));
