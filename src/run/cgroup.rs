@@ -83,7 +83,8 @@ impl CommandCgroup {
     pub fn has_members(&self) -> bool {
         match read(self.dir.as_fd(), Path::new("cgroup.events")) {
             Ok(text) => String::from_utf8_lossy(&text).lines().any(|line| line == "populated 1"),
-            // The kernel never removes a cgroup that has members.
+            // The kernel only removes a cgroup without members, so a cgroup that no longer exists
+            // has no members. After any other error, assume that the cgroup has members.
             Err(errno) => !matches!(errno, Errno::NOENT | Errno::NODEV),
         }
     }

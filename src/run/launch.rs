@@ -59,7 +59,8 @@ fn start(program: &OsStr, words: &[OsString], signals: &Signals) -> io::Result<P
     let flags = PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF;
     attributes.set_flags(flags)?;
     attributes.set_sigmask(signals.mask_before())?;
-    // The Rust runtime has made pidns ignore SIGPIPE.
+    // The Rust runtime makes pidns ignore SIGPIPE. Restore the default for the command, unless
+    // SIGPIPE was already ignored when pidns started.
     let reset = if raw_signals::was_sigpipe_ignored() { None } else { Some(NixSignal::SIGPIPE) };
     attributes.set_sigdefault(&reset.into_iter().collect::<SigSet>())?;
     let variables = env::vars_os().map(|(name, value)| [name, value].join(OsStr::new("=")));

@@ -68,9 +68,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Time that a parent has to reap a zombie before the zombie counts as a leftover.
 pub const REAPING: Duration = Duration::from_millis(100);
 
-/// Time after a request to exit during which pidns ignores the same signal.
+/// How long pidns ignores repeats of a signal that has asked it to exit.
 ///
-/// `timeout(1)`, for example, sends its signal twice, but this is only one request.
+/// `timeout(1)`, for example, sends its signal twice, but means one request.
 const REPEAT_WINDOW: Duration = Duration::from_millis(500);
 
 /// Number of free descriptors needed to find and kill leftover processes.
