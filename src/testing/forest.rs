@@ -10,7 +10,8 @@ use super::{namespace, process};
 use crate::collect::parse::Leaders;
 use crate::model::{Namespace, NamespaceId, Pid, Process};
 
-/// Limits that keep tests fast. They are so low that many namespaces have the same level and PIDs.
+/// Low limits keep the tests fast. They also make it likely that several namespaces have the same
+/// level and contain the same PIDs, so the tests cover such namespaces.
 const MAX_TASKS: usize = 40; // at most 64, so that one u64 has a bit for each task
 const MAX_NAMESPACES: usize = 12;
 const MAX_DEPTH: usize = 5;
@@ -65,7 +66,8 @@ fn call(raw: u32, injecting: u8) -> Call {
         16 => Call::ExitLeader { by },
         17 | 18 => Call::Exit { by },
         19 => Call::Wait { by },
-        // These calls can inject a process into a namespace from outside.
+        // Because of these calls, a namespace can have a member other than its init whose parent is
+        // outside the namespace.
         20 => Call::Unshare { by },
         21 => Call::CloneParent { by, skip },
         _ => Call::Enter { by, of: with, skip },
@@ -230,7 +232,7 @@ impl Forest {
     /// Returns the running process that `choice` selects.
     fn running(&self, choice: u8) -> usize {
         let is_running = |&it: &usize| self.tasks[it].fate == Fate::Running;
-        // At least the init of the initial namespace is running.
+        // The init of the initial namespace is always running, so the count is at least 1.
         let count = (0..self.tasks.len()).filter(is_running).count();
         // An odd `choice` selects one of the newest processes, so that namespaces become deeply
         // nested.
