@@ -55,8 +55,8 @@ pub fn stop(
     let shares = process.other_container().is_some();
     let is_whole = || shares && is_whole_leftover(graph, container, is_leftover);
     let init = init.or_else(|| is_whole().then_some(process.pid))?;
-    // The container may be older than its leftover init, because the engine may merely have
-    // restarted it. So stop the container, but do not delete it.
+    // The engine may only have restarted an existing container with a new init, so the container
+    // itself may not be a leftover. Therefore, suggest stopping the container, not deleting it.
     is_inside.then(|| (init, command("stop", container)))
 }
 

@@ -144,14 +144,15 @@ fn consumer_text(consumer: &Consumer) -> String {
     }
 }
 
-/// Returns a summary with the numbers of full limits and unknown limits.
+/// Returns a summary that says how many limits are full and how many are unknown.
 pub fn limits_summary(report: &LimitReport) -> String {
     let of = asked_text(report).map_or(String::new(), |who| format!(" of {who}"));
     if !of.is_empty() && report.limits.is_empty() {
         return format!("No limit applies to{}.", of.trim_start_matches(" of"));
     }
     let full = report.full();
-    // Unknown limits of the user's shell may be the reason for a failed fork.
+    // A fork in the user's shell may also fail because of a limit that is unknown to pidns. So if
+    // no known limit is full, mention the unknown limits that apply to the shell.
     let of_shell = shell_text(report).filter(|_| full == 0 && report.asked.is_empty());
     let unknown = report.unknown;
     let rest = match unknown {

@@ -73,7 +73,8 @@ fn which_pids(adviser: &Adviser<'_>, limit: &Limit) -> String {
 /// Returns a command that lists all tasks that count towards a limit, or only the tasks of the main
 /// consumer.
 fn tasks_command(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
-    // In the user's shell, a pidns command would show another PID namespace.
+    // A suggested pidns command would show the PID namespace of the user's shell. So do not suggest
+    // the command if the procfs shows a different PID namespace.
     if !adviser.graph.snapshot().procfs.own {
         return None;
     }
@@ -103,8 +104,9 @@ fn tasks_command(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
         _ => {
             let own = live.own_pid.and_then(|pid| live.user_namespaces.get(&pid).copied());
             let inode = limit.scope.user_namespace;
-            // `pidns --user` lists all tasks of a user, but the limits of another user namespace
-            // count only some of these tasks.
+            // `pidns --user` lists all tasks of a user, but a limit in a user namespace other than
+            // the initial one or pidns's own counts only some of these tasks. So do not suggest the
+            // command for such a limit.
             let is_whole =
                 inode == Some(INITIAL_USER_NAMESPACE) || (inode.is_some() && inode == own);
             user(&limit.scope).filter(|_| is_whole)
@@ -122,8 +124,8 @@ fn raised(limit: &Limit) -> Option<u64> {
     doubled.map(|value| if is_pid_max { value.min(MAX_PID_MAX) } else { value })
 }
 
-/// Returns the process to raise a limit for, unless it has ended.
-fn main_of(adviser: &Adviser<'_>, limit: &Limit) -> Option<Pid> {
+/// Returns the process to name in advice on a limit, or `None` if the process has ended.
+fn running_main_process(adviser: &Adviser<'_>, limit: &Limit) -> Option<Pid> {
     let main = main_process(adviser.graph, limit, adviser.live.own_pid);
     main.filter(|pid| !adviser.live.ended.contains(pid))
 }
@@ -199,7 +201,7 @@ fn raise_foreign_pid_max(adviser: &Adviser<'_>, limit: &Limit, value: u64) -> Ve
 fn raise_foreign_namespaces(adviser: &Adviser<'_>, limit: &Limit, value: u64) -> Option<String> {
     let inode = limit.scope.user_namespace?;
     let file = "/proc/sys/user/max_pid_namespaces";
-    let main = main_of(adviser, limit);
+    let main = running_main_process(adviser, limit);
     let live = adviser.live;
     // Only a process in the user namespace can write its `max_pid_namespaces`.
     let may_raise = |pid: &Pid| {
@@ -219,7 +221,7 @@ fn raise_foreign_namespaces(adviser: &Adviser<'_>, limit: &Limit, value: u64) ->
 
 /// Returns the process to raise `RLIMIT_NPROC` for, its hard limit, and the command.
 fn prlimit(adviser: &Adviser<'_>, limit: &Limit) -> Option<(Pid, Option<u64>, String)> {
-    let pid = main_of(adviser, limit)?;
+    let pid = running_main_process(adviser, limit)?;
     let hard = adviser.live.hard_nproc.get(&pid).copied();
     Some((pid, hard, format!("prlimit --pid {pid} --nproc={}", raised(limit)?)))
 }

@@ -24,12 +24,14 @@ impl<'a> MemberText<'a> {
         Self { graph: folding.graph(), folds: folding.folds(), symbols }
     }
 
-    /// Adds a row to `line`, without PIDs if it stands for several namespaces (`of_each`).
+    /// Adds a row to `line`. If the row stands for similar processes in several namespaces
+    /// (`of_each`), leaves out the PIDs.
     pub fn row(&self, row: &MemberRow<'a>, of_each: bool, line: &mut Line) {
         self.describe(row, Drawn::Listed, of_each, false, line);
     }
 
-    /// Adds a tree row to `line`, without PIDs if it stands for several namespaces (`of_each`).
+    /// Adds a tree row to `line`. If the row stands for similar processes in several namespaces
+    /// (`of_each`), leaves out the PIDs.
     pub fn tree_row(&self, row: &TreeRow<'a>, of_each: bool, line: &mut Line) {
         self.describe(&row.row, row.drawn, of_each || row.of_each, row.has_children, line);
     }
@@ -179,7 +181,8 @@ impl<'a> MemberText<'a> {
         self.graph.known_process(init)
     }
 
-    /// Adds the arguments of a process to `line` in parentheses, one part each.
+    /// Adds the arguments of a process to `line`, in parentheses. Each argument becomes a separate
+    /// part of the line.
     fn args(process: &Process, line: &mut Line) {
         let args = process.details.as_ref().and_then(|details| details.args.as_deref());
         let args = args.unwrap_or_default();

@@ -61,7 +61,7 @@ pub fn namespaces(count: usize) -> Counted {
     Counted(count, "PID namespace", "PID namespaces")
 }
 
-/// Returns a phrase with the number of processes in ambiguous namespaces.
+/// Returns a phrase with the number of processes whose namespace is ambiguous.
 pub fn unplaced(count: usize) -> Counted {
     Counted(
         count,
@@ -70,7 +70,7 @@ pub fn unplaced(count: usize) -> Counted {
     )
 }
 
-/// Text that is truncated to this number of characters for display.
+/// Displays the text, truncated to the given number of characters.
 pub struct Clipped<'a>(pub &'a str, pub usize);
 
 impl fmt::Display for Clipped<'_> {

@@ -19,7 +19,7 @@ pub struct ReportRow<'a> {
     pub command: String,
     /// Facts that apply to every process in the row.
     pub facts: Vec<String>,
-    /// `true` if no rows are below this row, so that it may be folded.
+    /// `true` if this row has no child rows. [`fold()`] merges only such rows.
     pub is_leaf: bool,
 }
 

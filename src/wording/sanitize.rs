@@ -84,7 +84,8 @@ impl CiCommand {
     pub fn is_completed_by(&mut self, c: char) -> bool {
         let (next, is_complete) = match (*self, c) {
             (Self::Hash, '#') | (Self::Colon, ':') => (Self::Other, true),
-            // Azure (`##vso[`), TeamCity and old GitHub runners find `##` anywhere in a line.
+            // Azure (`##vso[`), TeamCity and old GitHub runners recognize a command that starts
+            // with `##` anywhere in a line.
             (_, '#') => (Self::Hash, false),
             // GitHub finds `::` only at the start of a line, possibly after whitespace.
             (Self::Blank, ':') => (Self::Colon, false),

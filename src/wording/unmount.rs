@@ -50,7 +50,8 @@ pub fn unmount(mount: &BindMount, facts: &LiveFacts) -> Option<Unmount> {
         }));
     }
     let path = shell_word(&mount.path);
-    // In a saved document, the current mount namespaces are unknown.
+    // For a saved document, `own_mount_namespace` is `None`, because the mount namespace of the
+    // user's shell is unknown. Suggest a plain `umount` then.
     if facts.own_mount_namespace.is_none_or(|own| own == inode) {
         return Some(Unmount::Command(format!("umount {path}")));
     }
