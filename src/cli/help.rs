@@ -34,7 +34,7 @@ Examples:
   pidns 4242         the namespaces that process 4242 is in
   pidns limits       limits that are full, and their main consumers (start here)
   pidns limits 4242  why process 4242 (such as another shell) cannot fork
-  exec pidns limits  why this shell cannot fork (this ends the shell)";
+  exec pidns limits  why this shell cannot fork (pidns replaces the shell)";
 
 /// Pairs of a term and its text, such as an exit status and its meaning.
 type Terms = &'static [(&'static str, &'static str)];

@@ -194,7 +194,8 @@ pub struct Filter {
     ///
     /// NS is an inode, pid:[INODE], @PID (the namespace of that process), :NS_ID (the kernel's
     /// 64-bit id, ns_id in documents), or a path such as /proc/12/ns/pid. If pidns does not know
-    /// the inode of a namespace, it prints pid:[?PID], which is also accepted.
+    /// the inode of a namespace, it prints pid:[?PID] with the PID of a process in the namespace.
+    /// This form is also accepted.
     #[arg(short, long, value_name = "NS", global = true)]
     pub root: Option<NamespaceArg>,
     /// Show only namespaces up to N levels below the top
