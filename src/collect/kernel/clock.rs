@@ -46,8 +46,8 @@ pub fn make_exact(find_initial: impl FnOnce() -> Option<NamespaceFd>) {
     });
 }
 
-/// Returns `true` if a start time in /proc minus this offset (in nanoseconds) is always the exact
-/// start time of the process.
+/// Returns `true` if subtracting this offset (in nanoseconds) from a start time in /proc always
+/// gives the exact start time of the process.
 fn is_exact(offset: i64) -> bool {
     // With a negative offset, the kernel shows wrong start times for the oldest processes.
     offset >= 0 && offset % NANOSECONDS_PER_TICK == 0

@@ -44,10 +44,10 @@ pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
         pipelines.commands.extend(commands);
         pipelines.written.extend(written);
     }
-    // `pipeline` also returns siblings of a client (such as `docker`), and one of these siblings
-    // can be an ancestor of pidns. Remove all ancestors, because the code below adds the
-    // descendants of each command. Otherwise, leftovers that an ancestor started would count as
-    // part of the pipeline.
+    // `pipeline` also returns siblings of a client (such as `docker`), and such a sibling can be an
+    // ancestor of pidns. The code below adds the descendants of each command, so leftover processes
+    // that an ancestor started would count as part of the pipeline. To prevent that, remove all
+    // ancestors.
     let is_ancestor = |pid: Pid| chains.iter().flatten().any(|it| it.pid == pid);
     pipelines.commands.retain(|&pid| !is_ancestor(pid));
     let Pipeline { commands: mut attendants, written } = pipelines;
@@ -310,7 +310,8 @@ mod tests {
         // Process 4 writes to pipe 3, and process 5 reads from it.
         let mut writers = [(4, pipes(&[], &[3])), (5, pipes(&[3], &[1]))];
         assert_eq!(connected(&writers), [4, 5]);
-        // Now process 5 was started before process 4.
+        // Same pipeline, but with process 5 started before process 4. So process 4 may be a daemon
+        // that inherited pipe 3.
         writers[0].1.late.insert(pipe(&3));
         assert_eq!(connected(&writers), [5]);
     }

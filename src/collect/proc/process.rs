@@ -34,7 +34,8 @@ use crate::model::{DiagnosticCode, NamespaceId, Nspid, Pid, Process};
 #[derive(Debug)]
 pub struct ReadProcess {
     pub process: Process,
-    /// The leaders of the session and process group, if the PID namespace was unreadable.
+    /// The session leader and process group leader of the process; recorded only if its PID
+    /// namespace was unreadable.
     pub leaders: Option<Leaders>,
     /// The contents of `/proc/PID/cgroup`, if the process is an init.
     pub cgroup: Option<Vec<u8>>,

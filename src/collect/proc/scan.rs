@@ -58,7 +58,10 @@ pub struct Target {
     /// If the PID now has a different start time, the PID was reused, so the finding no longer
     /// applies.
     pub none_open_since: Option<u64>,
-    /// Data from BPF about a living init that keeps only its own namespace alive.
+    /// Data from BPF about an init that has not exited.
+    ///
+    /// `None` if the process must be read through /proc, for example because it may keep other PID
+    /// namespaces alive.
     pub init: Option<Box<SeenInit>>,
 }
 

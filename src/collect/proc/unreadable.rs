@@ -12,8 +12,8 @@ use crate::collect::kernel::sys::read_link;
 use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::model::{Pid, Process};
 
-/// Adds the pipes that a process may have open, for each process in `others` whose descriptors
-/// pidns cannot read.
+/// Guesses the pipes of each process in `others` whose descriptors pidns cannot read, and adds
+/// these pipes to `others`.
 ///
 /// - `ancestry`: pidns and its ancestors.
 /// - `chain`: the pipes of each process in `ancestry`.
@@ -87,7 +87,8 @@ impl<'a> Pipeline<'a> {
             let is_readable = !is_unreadable(procfs, process.pid);
             let is_shell = is_shell(procfs, process, waits);
             if !is_shell {
-                // A CI agent can use any descriptor to read the output of a step.
+                // This process may be a CI agent. A CI agent may read a step's output through any
+                // of its descriptors, so add the pipes of all descriptors.
                 other_ends.extend(&Pipes::of_all(procfs, process.pid));
             }
             // If this process is unreadable, use the pipes of its child (the last process in

@@ -25,8 +25,8 @@ pub struct Worker<'a> {
     late_rounds: usize,
     /// Processes that must be read again.
     retry: Vec<Target>,
-    /// The last time that a first attempt to read a process failed. The delays in [`RETRIES`] start
-    /// at this time.
+    /// When a process was last added to `retry` because the first attempt to read it failed. The
+    /// delays in [`RETRIES`] start at this time.
     last_added: Instant,
 }
 

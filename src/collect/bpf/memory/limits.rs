@@ -33,10 +33,11 @@ const MAX_RECORDED: u32 = 1 << 16;
 pub struct KernelCounters {
     /// Maps the inode of each PID namespace to the counters of its PIDs.
     pub numbers: HashMap<u64, PidNumbers>,
-    /// The counters for each user namespace (inode) and UID; empty before Linux 5.19.
+    /// Maps each user (inode of a user namespace, and UID) to a list of counters. Empty before
+    /// Linux 5.19.
     ///
-    /// Each list starts with the counters of the user. The counters of the creators of the user
-    /// namespace and of its ancestors follow, innermost first.
+    /// Each list starts with the counters of the user, followed by those of the user who created
+    /// the user namespace, then of the user who created its parent namespace, and so on outwards.
     pub users: HashMap<(u64, u32), Vec<UserCount>>,
 }
 

@@ -167,7 +167,7 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Searches the mount namespaces that processes have open as descriptors.
+    /// Searches the mount namespaces that processes hold open through file descriptors.
     fn search_namespaces_of_descriptors(&mut self, descriptors: Vec<(u64, Pid, u32)>) {
         let mut refused = HashMap::new();
         for (inode, pid, fd) in descriptors {
