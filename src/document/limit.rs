@@ -41,8 +41,8 @@ pub struct Limit {
     pub largest: Option<Consumer>,
     /// Number of zombies among the tasks that this limit counts.
     pub zombies: Option<u64>,
-    /// Of the zombies that count towards this limit, this process must reap the largest number. Its
-    /// field `tasks` is that number.
+    /// The process responsible for reaping the most zombies that count towards this limit. Its
+    /// `tasks` field says how many.
     pub reaper: Option<Consumer>,
     /// The file that contains the maximum.
     pub file: Option<String>,

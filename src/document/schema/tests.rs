@@ -167,7 +167,8 @@ fn comparisons_are_valid_and_all_fields_have_descriptions() {
 }
 
 /// Asserts that the records match the schema, and that together they equal the document `whole`.
-/// Also asserts that the schema rejects a record that lacks the field with its content.
+/// Also asserts that the schema rejects a record without its content field, such as a record about
+/// a process without the field `process`.
 fn assert_records_equal(schema: &str, records: &[Value], whole: &Value, lists: &[(&str, &str)]) {
     let schema: Value = serde_json::from_str(schema).unwrap();
     let mut head = whole.clone();
@@ -516,8 +517,8 @@ fn the_reader_rejects_all_invalid_records() {
             all[index] = record.clone();
             let lines: Vec<_> = all.iter().map(Value::to_string).collect();
             let error = read(lines.join("\n").as_bytes()).err()?.to_string();
-            // If the test changes the host or time of a record, the record begins a second
-            // snapshot. The error for that names no field, so put a field name into the message.
+            // Changing the host or time of a record makes it begin a second snapshot. The resulting
+            // error does not name a field, so add a field name to the message.
             Some(error.replace("contains snapshots of several ", "host: "))
         });
         assert!(tried > 15, "{tried} parts of the schema were tried with a {kind}");
