@@ -98,9 +98,10 @@ impl<'a> Picture<'a, '_> {
         for kind in [leaves, trees] {
             let many = kind.len() > MOST_SEPARATE || level > MOST_SEPARATE;
             let (held, free): (Vec<_>, Vec<_>) = kind.into_iter().partition(|it| self.is_held(it));
-            // A process has an edge to each namespace that it keeps alive. On a shelf, this edge
-            // would cross other boxes. So if only a few siblings are kept alive by a process, draw
-            // them as separate nodes.
+            // An edge leads from a process to each namespace that it keeps alive. If the namespace
+            // were drawn on a shelf (a node that contains several siblings), the edge would cross
+            // other boxes. So if processes keep only a few of the siblings alive, draw those few as
+            // separate nodes.
             let few_held = held.len() <= MOST_SEPARATE && level <= MOST_SEPARATE;
             if many { &mut on_shelf } else { &mut separate_nodes }.extend(free);
             if many && !few_held { &mut on_shelf } else { &mut separate_nodes }.extend(held);
