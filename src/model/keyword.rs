@@ -6,8 +6,8 @@ pub trait Keyword: Copy + 'static {
     const VALUES: &'static [Self];
     /// Name of the enumeration in the published schemas.
     const LIST: &'static str;
-    /// The noun for these values in messages about unknown values, in the singular and the plural:
-    /// for example, `limit` and `limits`.
+    /// What messages about an unknown value call it, in the singular and the plural: for example,
+    /// `limit` and `limits`.
     const NOUNS: [&'static str; 2];
 
     /// Returns the name of this value.

@@ -41,8 +41,8 @@ pub enum SharedWith {
         first: NamespaceId,
         /// The container of the PID namespace `first`.
         container: Option<Container>,
-        /// Number of PID namespaces, not counting `first`, whose inits are in the same namespaces
-        /// (of the types in [`Shared::types`]).
+        /// How many PID namespaces besides `first` have an init that shares the namespaces of the
+        /// types in [`Shared::types`] with this init.
         more: usize,
     },
 }
