@@ -91,8 +91,8 @@ impl Check {
         this.findings = this.verdicts(found, policy);
         let mut findings = std::mem::take(&mut this.findings);
         for finding in &mut findings {
-            // Only warn if the problem may have existed before the earlier snapshot, or if an older
-            // daemon may have caused it.
+            // Warn instead of denying if the problem may have existed before the earlier snapshot,
+            // or if an older daemon may have caused it.
             let is_old = this.earlier.as_ref().is_some_and(|it| it.may_have_had(finding.subject));
             if is_old || this.daemon_of(finding.subject).is_some() {
                 finding.verdict = finding.verdict.max(Verdict::Warn);

@@ -92,9 +92,9 @@ impl Diff {
         // Filter after the comparison, so that a renamed process does not look gone.
         let mut diff = Self::new(PidGraph::new(before), PidGraph::new(after))?;
         diff.nothing = nothing;
-        // If a filter is given, `new` records the coverage as if the filter had already removed
-        // processes from the first graph. It has not, so record the coverage from before the
-        // filter.
+        // With a filter, `new` records that the first graph may lack processes and namespaces, as
+        // if the graph were already filtered. The graph is still unfiltered here, so record the
+        // coverage of the unfiltered graph instead.
         diff.note_coverage(covered_before);
         if let Some((before_part, after_part)) = parts {
             diff.select(&before_part, &after_part);
@@ -189,8 +189,8 @@ impl Diff {
         });
     }
 
-    /// Marks the changes to the namespaces in `hidden` as hidden. These namespaces are missing from
-    /// the second graph, but still exist in the kernel.
+    /// Marks each namespace in `hidden` as hidden instead of gone. These namespaces are missing
+    /// from the second graph, but still exist in the kernel.
     pub fn hide(&mut self, hidden: &BTreeSet<NamespaceId>) {
         for change in &mut self.namespaces {
             change.hidden = change.before.is_some_and(|id| hidden.contains(&id));

@@ -117,9 +117,10 @@ pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option
     };
     let others = limit.pids.iter().copied().filter(|&pid| Some(pid) != own);
     let first = others.max_by_key(rank)?;
-    // If the limit applies to pidns, a shell may have started many processes and then replaced
-    // itself with pidns (`exec pidns`). A process without children is then probably just one of
-    // these processes and not their cause, so do not blame it.
+    // If the limit applies to pidns, the process found may be a child of pidns: a shell may have
+    // started many processes and then replaced itself with pidns (`exec pidns`). If the process
+    // found has no children, it is probably one of these many processes and not their cause, so do
+    // not blame it.
     let is_useful = children.contains_key(&first) || !is_of(limit, own);
     is_useful.then_some(first)
 }

@@ -39,8 +39,9 @@ impl Outsiders {
     pub(super) fn update(&mut self, later: &Snapshot, pids: &HashSet<Pid>) {
         let now = Self::of(later, pids);
         let living: HashSet<Pid> = later.processes.iter().map(|it| it.pid).collect();
-        // Remove a process if all the inits whose death would kill it are still alive. Either the
-        // process ended for another reason, or it is still running and `now.found` contains it.
+        // Keep only processes that the death of an init may have killed. If all the inits whose
+        // death would kill a process are still alive, the process ended for another reason, or it
+        // is still running and is in `now.found`.
         self.found.retain(|_, (_, inits)| !inits.is_subset(&living));
         self.found.extend(now.found);
         self.parents.extend(now.parents);

@@ -157,8 +157,9 @@ impl LastingFindings {
         let now = denied.iter().map(|(id, &subject)| (id.clone(), kind(id, subject))).collect();
         let last = self.findings.add(now);
         let replacements = self.replacements(host);
-        // A process or namespace that replaced an earlier one will probably end soon, too. So a
-        // finding about it or its descendants may last only if all checks so far have found it.
+        // A process or namespace that replaced an earlier one will probably end soon, too. So do
+        // not expect a finding about it or its descendants to last, unless every check so far has
+        // reported that finding.
         let may_last = |graph: &PidGraph, id: &FindingId, subject| {
             let is_replaced =
                 || process_of(graph, subject).is_some_and(|it| replacements.contains(&it));

@@ -32,9 +32,9 @@ pub fn new_workers(diff: &Diff) -> BTreeMap<Pid, Pid> {
         earlier.contains(&id(it)) && !may_adopt && !observers.into_iter().flatten().any(is_of_job)
     };
     let mut found = BTreeMap::new();
-    // If the later snapshot does not record which pidns process took it, the shells and the CI
-    // agent that started this pidns process are unknown. A leftover of the job may then be mistaken
-    // for a daemon's worker, so return no workers.
+    // If the later snapshot does not say which pidns process took it, the shells and the CI agent
+    // above that process are unknown, so they cannot be distinguished from daemons. A leftover of
+    // the job could then pass for a daemon's worker, so return no workers.
     if observers[1].is_none() {
         return found;
     }

@@ -158,8 +158,8 @@ impl<'a> Forest<'a> {
                     of_kernel_threads: subtrees[index].is_some_and(|it| it.of_kernel_threads),
                 }
             };
-            // If a kernel thread has only kernel threads as descendants, they all share one row. So
-            // add these descendants to the siblings.
+            // A kernel thread whose descendants are all kernel threads shares one row with them, so
+            // treat its descendants as its siblings.
             let (threads, others): (Vec<usize>, Vec<usize>) = indices
                 .iter()
                 .partition(|&&it| subtrees[it].is_some_and(|it| it.of_kernel_threads));
