@@ -66,8 +66,7 @@ fn call(raw: u32, injecting: u8) -> Call {
         16 => Call::ExitLeader { by },
         17 | 18 => Call::Exit { by },
         19 => Call::Wait { by },
-        // Because of these calls, a namespace can have a member other than its init whose parent is
-        // outside the namespace.
+        // These calls can give a non-init member of a namespace a parent outside the namespace.
         20 => Call::Unshare { by },
         21 => Call::CloneParent { by, skip },
         _ => Call::Enter { by, of: with, skip },
