@@ -51,7 +51,8 @@ pub fn stop(
     let is_its = |it: &&Namespace| it.container.as_ref().is_some_and(|it| it.is_same(container));
     let mut namespaces = graph.snapshot().namespaces.iter().filter(is_its);
     let init = namespaces.find_map(|it| it.init.filter(|&init| is_left(init)));
-    // A container that shares the PID namespace of others has no init of its own.
+    // A container that shares the PID namespace of another container or of the host has no init of
+    // its own. So check whether all processes of the container are leftovers.
     let shares = process.other_container().is_some();
     let is_whole = || shares && is_whole_leftover(graph, container, is_leftover);
     let init = init.or_else(|| is_whole().then_some(process.pid))?;
