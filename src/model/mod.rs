@@ -6,6 +6,7 @@
 pub mod cgroup;
 mod container;
 pub mod run;
+pub mod runtime;
 
 mod collector;
 mod criterion;

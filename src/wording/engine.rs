@@ -6,7 +6,7 @@ use std::path::Path;
 use super::shell::{shell_comment, shell_word};
 use super::subject::container_of;
 use crate::graph::PidGraph;
-use crate::model::{Container, FrozenCgroup, Namespace, Pid, Process, cgroup};
+use crate::model::{Container, FrozenCgroup, Namespace, Pid, Process, cgroup, runtime};
 
 /// Maximum number of ancestors to search, in case a document contains parent cycles.
 const GENERATIONS: usize = 1000;
@@ -16,7 +16,7 @@ const GENERATIONS: usize = 1000;
 /// For a container monitor, returns one process of each of its containers, because the monitor ends
 /// when its containers have ended. Otherwise, returns only `process` itself.
 pub fn ended_with<'a>(graph: &'a PidGraph, process: &'a Process) -> Vec<&'a Process> {
-    if ![cgroup::SHIM, cgroup::CONMON].contains(&&*process.comm) {
+    if ![runtime::SHIM, runtime::CONMON].contains(&&*process.comm) {
         return vec![process];
     }
     let mut inside = graph.child_processes(process);
@@ -119,8 +119,8 @@ fn engine_monitor(container: &Container) -> Option<&'static str> {
     match container.runtime.as_str() {
         // The kubelet manages the containers of pods.
         _ if container.pod.is_some() => None,
-        "docker" => Some(cgroup::SHIM),
-        "podman" => Some(cgroup::CONMON),
+        "docker" => Some(runtime::SHIM),
+        "podman" => Some(runtime::CONMON),
         _ => None,
     }
 }

@@ -1,12 +1,12 @@
 //! Recognizes container monitors (containerd-shim and conmon).
 
-use crate::model::{NamespaceId, Pid, Process, cgroup};
+use crate::model::{NamespaceId, Pid, Process, runtime};
 
 /// The parent of a container's first process.
 #[derive(Clone, Copy, Debug)]
 pub struct Monitor {
     pub pid: Pid,
-    /// Name of the process, which is [`cgroup::SHIM`] or [`cgroup::CONMON`].
+    /// Name of the process, which is [`runtime::SHIM`] or [`runtime::CONMON`].
     pub comm: &'static str,
     pub owner: RuntimeOwner,
 }
@@ -34,7 +34,7 @@ impl RuntimeOwner {
 impl Monitor {
     /// Returns the process as a [`Monitor`], if the process has the name of a monitor.
     pub fn of(process: &Process) -> Option<Self> {
-        let comm = [cgroup::SHIM, cgroup::CONMON].into_iter().find(|it| *it == process.comm)?;
+        let comm = [runtime::SHIM, runtime::CONMON].into_iter().find(|it| *it == process.comm)?;
         Some(Self { pid: process.pid, comm, owner: RuntimeOwner::of(process) })
     }
 }

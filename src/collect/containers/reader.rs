@@ -13,7 +13,7 @@ use crate::collect::direct::lookup::process_file;
 use crate::collect::kernel::user_name::user_name;
 use crate::collect::kernel::wait_limit::{WaitLimit, read_at_most};
 use crate::collect::proc::procfs::Procfs;
-use crate::model::{Container, Pid, Snapshot, cgroup};
+use crate::model::{Container, Pid, Snapshot, runtime};
 
 /// Size limit for a configuration file, large enough for a container with many environment
 /// variables.
@@ -51,10 +51,10 @@ struct RuntimeFiles {
 ///   directory, and the PID file is below the run directory. See `newContainerStore` in
 ///   <https://github.com/containers/storage/blob/main/containers.go>.
 const RUNTIMES: [RuntimeFiles; 4] = [
-    RuntimeFiles { runtime: "docker", monitor: cgroup::SHIM, read: NameReader::docker },
-    RuntimeFiles { runtime: "containerd", monitor: cgroup::SHIM, read: NameReader::containerd },
-    RuntimeFiles { runtime: "cri-o", monitor: cgroup::CONMON, read: NameReader::cri_o },
-    RuntimeFiles { runtime: "podman", monitor: cgroup::CONMON, read: NameReader::podman },
+    RuntimeFiles { runtime: "docker", monitor: runtime::SHIM, read: NameReader::docker },
+    RuntimeFiles { runtime: "containerd", monitor: runtime::SHIM, read: NameReader::containerd },
+    RuntimeFiles { runtime: "cri-o", monitor: runtime::CONMON, read: NameReader::cri_o },
+    RuntimeFiles { runtime: "podman", monitor: runtime::CONMON, read: NameReader::podman },
 ];
 
 /// The placeholders in `Container::runtime` for a runtime that the cgroup path does not name.
@@ -208,7 +208,7 @@ impl NameReader {
             let config = files::read(bundles.as_fd(), &file, owner.uid, MAX_CONFIG)?;
             Some(parse::annotated_names(&config))
         };
-        let Some(shim) = wanted.monitor(cgroup::SHIM) else {
+        let Some(shim) = wanted.monitor(runtime::SHIM) else {
             let bundles = |namespace| self.in_host(&format!("{BUNDLES}/{namespace}"));
             return ["k8s.io", "default"].into_iter().find_map(|it| read(&bundles(it)?));
         };
@@ -226,7 +226,7 @@ impl NameReader {
     }
 
     fn cri_o(&mut self, wanted: &NamelessContainer) -> Option<Names> {
-        let bundle = if let Some(Monitor { pid, .. }) = wanted.monitor(cgroup::CONMON) {
+        let bundle = if let Some(Monitor { pid, .. }) = wanted.monitor(runtime::CONMON) {
             let command_line = self.command_line(pid);
             let bundle = parse::option(&command_line, &["-b", "--bundle"])?;
             open_in_root(self.root_of(pid)?.as_fd(), bundle).ok()?
@@ -244,7 +244,7 @@ impl NameReader {
         let (id, owner) = (&wanted.container.id, wanted.owner());
         let is_known = self.podman.get(&owner).is_some_and(|names| names.contains_key(id));
         if !is_known {
-            let storage = match wanted.monitor(cgroup::CONMON) {
+            let storage = match wanted.monitor(runtime::CONMON) {
                 Some(conmon) => self.podman_storage(conmon.pid),
                 None => self
                     .in_host("/var/lib/containers/storage/overlay-containers")

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::model::{Observer, Pid, Process, cgroup};
+use crate::model::{Observer, Pid, Process, runtime};
 use crate::query::diff::Diff;
 
 /// Names of programs that adopt orphans, although they are not always the init of a namespace.
-const SUBREAPERS: [&str; 4] = [cgroup::SHIM, cgroup::CONMON, "systemd", "tini"];
+const SUBREAPERS: [&str; 4] = [runtime::SHIM, runtime::CONMON, "systemd", "tini"];
 
 /// Maps each process that is probably a new worker of an older daemon, and each of the worker's
 /// descendants, to the daemon's PID.
