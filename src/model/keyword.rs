@@ -6,7 +6,7 @@ pub trait Keyword: Copy + 'static {
     const VALUES: &'static [Self];
     /// Name of the enumeration in the published schemas.
     const LIST: &'static str;
-    /// What messages about an unknown value call it, in the singular and the plural: for example,
+    /// The words for an unknown value in messages, in the singular and the plural: for example,
     /// `limit` and `limits`.
     const NOUNS: [&'static str; 2];
 
