@@ -501,7 +501,7 @@ fn a_client_that_lets_a_service_run_the_check_is_no_leftover() {
     let files = Workspace::new();
     // The service runs the check as a container engine does. The client waits for the result.
     files.write("service", "while read -r _ < request; do eval \"$C\" > answer; done");
-    let client = "echo > request; read -r line < answer; echo \"$line\"; :";
+    let client = "echo > request; read -ru3 line 3< answer; echo \"$line\"; :";
     for (check, image) in [
         ("$P check -q --since before", "image $P check -q --since before"),
         ("$P check -q --since before", "entrypoint check -q --since before"),
@@ -530,6 +530,30 @@ fn a_client_that_lets_a_service_run_the_check_is_no_leftover() {
     let script = "busybox timeout 9 $P check -q --wait 1 --since before";
     let text = stdout(&in_own_namespace(&files, script));
     assert_eq!(text, "Nothing is wrong.\n");
+}
+
+#[test]
+fn a_reader_of_the_checks_output_is_no_leftover_whoever_has_started_it() {
+    needs!(NamespaceOfItsOwn, Program("busybox"), Program("strace"));
+    let files = Workspace::new();
+    // The wrapper keeps no descriptor of the pipe that its child reads.
+    files.write("wrapper", "exec 3<&0 < /dev/null; \"$@\" <&3 3<&- & exec 3<&-; wait; :");
+    let check = "$P check -q --since before";
+    for pipeline in [
+        format!("setsid -f {check} | cat"),
+        format!("setsid -f {check} | (sort | cat; :)"),
+        format!("(sleep 0.3; {check}) | bash wrapper cat"),
+        format!("(sleep 0.3; {check}) | sort | bash wrapper cat"),
+        format!("(sleep 0.3; {check}) | strace -o trace cat"),
+        format!("(sleep 0.3; {check}) | busybox timeout 9 cat"),
+    ] {
+        let text = stdout(&in_own_namespace(&files, &pipeline));
+        assert_eq!(text, "Nothing is wrong.\n", "{pipeline}");
+        let server = format!("sleep 615 > /dev/null 2>&1 & {pipeline}");
+        let text = stdout(&in_own_namespace(&files, &server));
+        assert!(text.contains(" sleep "), "{pipeline}: {text}");
+        assert_eq!(text.matches("DENIED").count(), 1, "{pipeline}: {text}");
+    }
 }
 
 #[test]

@@ -160,7 +160,8 @@ check, and a process or thread in uninterruptible sleep only if it has not run i
 With --since, a process or namespace that is new since the earlier document is a \
 leftover, except for the shell that runs the check, its ancestors, the other \
 commands of its pipeline, which a pipe must connect with standard input, output or error of \
-the check or one of its ancestors, the client of the check's container (docker run, with the \
+the check or one of its ancestors, any process that reads the output of the check at its \
+standard input (and the ancestors of that process), the client of the check's container (docker run, with the \
 arguments of pidns at its end), and the heartbeat that \
 a CI agent such as Jenkins runs beside a step (touch, and sleep for at most ten seconds). \
 Descendants of the commands count as part of the pipeline, except daemons (setsid) that have \

@@ -24,10 +24,10 @@ pub struct Observer {
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub companions: Vec<Pid>,
     /// The ancestors of pidns, the tracers of pidns and of its ancestors, and the other processes in
-    /// its pipeline, sorted by PID. Also includes processes that may be in the pipeline, if pidns has
-    /// no permission to read their descriptors. If a client such as `docker run` runs pidns, the list
-    /// contains the client, its ancestors and its pipeline. The list also contains the heartbeat
-    /// processes of other Jenkins steps.
+    /// its pipeline with their ancestors, sorted by PID. Also includes processes that may be in the
+    /// pipeline, if pidns has no permission to read their descriptors. If a client such as
+    /// `docker run` runs pidns, the list contains the client, its ancestors and its pipeline. The
+    /// list also contains the heartbeat processes of other Jenkins steps.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub attendants: Vec<Pid>,
 }

@@ -2,10 +2,12 @@
 //!
 //! An example of a client is `docker run IMAGE pidns check`.
 
+use std::collections::BTreeSet;
+
 use super::procfs::Procfs;
 use super::relatives::{ancestry, arguments};
 use crate::collect::kernel::wait_limit::WaitLimit;
-use crate::model::Process;
+use crate::model::{Pid, Process};
 
 /// Programs that run a command in a process that is not their descendant.
 const CLIENTS: [&str; 17] = [
@@ -23,12 +25,15 @@ const CLIENTS: [&str; 17] = [
     "lxc-attach",
     "machinectl",
     "systemd-run",
-    // BusyBox's `timeout` does its waiting in a grandchild, and runs the command in the original
-    // process with `exec`. So the command is not a descendant of the process that waits.
+    // See `TIMERS`.
     "busybox",
     "timeout",
     "runc",
 ];
+
+/// Names of BusyBox's `timeout`, which does its waiting in an orphaned grandchild, and runs the
+/// command in the original process with `exec`.
+const TIMERS: [&str; 2] = ["busybox", "timeout"];
 
 /// Returns each client (such as `docker exec`) that started pidns or one of pidns's ancestors.
 ///
@@ -56,6 +61,27 @@ pub fn clients<'a>(
         commands.iter().any(|command| text.ends_with(command))
     };
     candidates.filter(runs_check).map(|it| ancestry(processes, it.pid)).collect()
+}
+
+/// Returns the processes of BusyBox's `timeout` that limit the time of one of the `commands`.
+pub fn timers(
+    procfs: &Procfs,
+    processes: &[Process],
+    commands: &BTreeSet<Pid>,
+    waits: &WaitLimit,
+) -> Vec<Pid> {
+    let mut timers = processes.iter().filter(|it| TIMERS.contains(&&*it.comm)).peekable();
+    if timers.peek().is_none() {
+        return Vec::new();
+    }
+    let commands = commands.iter().filter_map(|&it| arguments(procfs, it, waits));
+    let commands: Vec<Vec<u8>> = commands.filter(|it| !it.is_empty()).collect();
+    let is_timer = |it: &&Process| {
+        let text = arguments(procfs, it.pid, waits).unwrap_or_default();
+        let mut rest = commands.iter().filter_map(|command| text.strip_suffix(&**command));
+        rest.any(|options| options.ends_with(&[0]))
+    };
+    timers.filter(is_timer).map(|it| it.pid).collect()
 }
 
 /// Returns the arguments in a command line if they are specific enough to identify the command.

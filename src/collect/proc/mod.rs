@@ -46,6 +46,7 @@ mod pipes;
 mod process;
 pub mod process_dir;
 pub mod procfs;
+mod readers;
 pub mod relatives;
 pub mod scan;
 pub mod scan_mark;

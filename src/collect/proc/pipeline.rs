@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::client::clients;
+use super::client::{clients, timers};
 use super::detached::add_attached_descendants;
 use super::heartbeat;
 use super::pipes::Pipes;
 use super::procfs::Procfs;
+use super::readers::{add_distant_readers, add_readers};
 use super::relatives::{
     ancestry, children, has_ended, is_init, is_shell, is_subshell, restarted, session,
 };
@@ -33,11 +34,11 @@ struct Pipeline {
 pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
     let pid = procfs.viewer?;
     let waits = WaitLimit::of_memory();
-    let ancestry = ancestry(processes, pid);
-    let start_time = ancestry.first().and_then(|it| it.start_time);
+    let own = ancestry(processes, pid);
+    let start_time = own.first().and_then(|it| it.start_time);
     // Each chain of ancestors starts at pidns, or at a client such as `docker` that runs pidns.
-    let mut chains = clients(procfs, processes, &ancestry, &waits);
-    chains.insert(0, ancestry);
+    let mut chains = clients(procfs, processes, &own, &waits);
+    chains.insert(0, own);
     let mut pipelines = Pipeline::default();
     for chain in &chains {
         let Pipeline { commands, written } = pipeline(procfs, processes, chain, &waits);
@@ -51,12 +52,17 @@ pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
     let is_ancestor = |pid: Pid| chains.iter().flatten().any(|it| it.pid == pid);
     pipelines.commands.retain(|&pid| !is_ancestor(pid));
     let Pipeline { commands: mut attendants, written } = pipelines;
+    // In `pidns check | strace -o log cat`, `strace` waits for `cat`, but has no pipe itself.
+    let above = attendants.iter().flat_map(|&it| ancestry(processes, it)).map(|it| it.pid);
+    let above: Vec<Pid> = above.collect();
     add_attached_descendants(procfs, processes, &written, &mut attendants);
     for chain in &chains {
         attendants.extend(ended_children(procfs, processes, chain, &waits));
         attendants.extend(chain.iter().flat_map(|it| [Some(it.pid), it.ppid]).flatten());
         attendants.extend(chain.iter().filter_map(|it| waiting::tracer(procfs, it)));
     }
+    attendants.extend(above);
+    attendants.extend(timers(procfs, processes, &attendants, &waits));
     attendants.extend(heartbeat::of_jenkins(procfs, processes, &waits));
     attendants.remove(&pid);
     let step = chains.iter().find_map(|chain| heartbeat::step(procfs, processes, chain, &waits));
@@ -98,6 +104,7 @@ fn pipeline(
     if let Some(own) = ancestry.first() {
         add_readers(procfs, own.pid, &pipes.written, &mut others);
     }
+    add_distant_readers(procfs, processes, ancestry, &chain, &mut others);
     let written = pipes.written.clone();
     add_possible_pipes(procfs, ancestry, &chain, &mut others, waits);
     let adopted = Adopted::of(procfs, ancestry, waits);
@@ -143,33 +150,6 @@ fn children_with_pipes<'a>(
         (it, of(procfs, it.pid))
     });
     children.collect()
-}
-
-/// Adds the pipes that the processes in `others` read through a descriptor above 2, as `cat fifo`
-/// does.
-///
-/// `written`: the pipes that pidns and its ancestors write to.
-fn add_readers(
-    procfs: &Procfs,
-    own: Pid,
-    written: &HashSet<FileId>,
-    others: &mut [(&Process, Pipes)],
-) {
-    // If pidns also has the read end of another process's pipe, both processes may have inherited
-    // it from the CI agent. So ignore such pipes.
-    let inherited = Pipes::of_all(procfs, own).read;
-    let has_reader = |pipe: &FileId| {
-        inherited.contains(pipe) || others.iter().any(|(_, it)| it.read.contains(pipe))
-    };
-    let written = others.iter().flat_map(|(_, it)| &it.written).chain(written);
-    let open: HashSet<FileId> = written.filter(|it| !has_reader(it)).copied().collect();
-    if open.is_empty() {
-        return;
-    }
-    for (process, pipes) in others {
-        let all = Pipes::of_all(procfs, process.pid);
-        pipes.read.extend(all.read.intersection(&open));
-    }
 }
 
 /// Returns the processes in `others` that read from or write to `pipes`, directly or through other

@@ -44,6 +44,12 @@ impl Pipes {
         Self::of_descriptors(procfs, pid, |_| Ok(STANDARD.map(CString::from).into()))
     }
 
+    /// Returns the pipe that a process has as its standard input.
+    pub fn input(procfs: &Procfs, pid: Pid) -> Option<FileId> {
+        let path = CString::new(format!("{pid}/fd/0")).ok()?;
+        FileId::of_pipe(procfs.fd(), &*path).ok()?
+    }
+
     /// Finds the pipes among all open descriptors of a process.
     pub fn of_all(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |dir| Ok(paths(descriptors(dir)?)))

@@ -1,0 +1,76 @@
+//! Finds the processes that read the output of pidns or of a command in its pipeline.
+
+use std::collections::HashSet;
+
+use super::pipes::Pipes;
+use super::procfs::Procfs;
+use crate::collect::kernel::sys::FileId;
+use crate::model::{Pid, Process};
+
+/// Adds the pipes that the processes in `others` read through a descriptor above 2, as `cat fifo`
+/// does.
+///
+/// `written`: the pipes that pidns and its ancestors write to.
+pub fn add_readers(
+    procfs: &Procfs,
+    own: Pid,
+    written: &HashSet<FileId>,
+    others: &mut [(&Process, Pipes)],
+) {
+    // If pidns also has the read end of another process's pipe, both processes may have inherited
+    // it from the CI agent. So ignore such pipes.
+    let inherited = Pipes::of_all(procfs, own).read;
+    let has_reader = |pipe: &FileId| {
+        inherited.contains(pipe) || others.iter().any(|(_, it)| it.read.contains(pipe))
+    };
+    let written = others.iter().flat_map(|(_, it)| &it.written).chain(written);
+    let open: HashSet<FileId> = written.filter(|it| !has_reader(it)).copied().collect();
+    if open.is_empty() {
+        return;
+    }
+    for (process, pipes) in others {
+        let all = Pipes::of_all(procfs, process.pid);
+        pipes.read.extend(all.read.intersection(&open));
+    }
+}
+
+/// Adds the processes whose standard input is the output of the check, but whose parent is not one
+/// of pidns's ancestors, such as `cat` in `setsid -f pidns check | cat`.
+///
+/// - `ancestry`: pidns and its ancestors.
+/// - `chain`: the pipes of each process in `ancestry`.
+/// - `others`: the children of the processes in `ancestry`.
+pub fn add_distant_readers<'a>(
+    procfs: &Procfs,
+    processes: &'a [Process],
+    ancestry: &[&Process],
+    chain: &[Pipes],
+    others: &mut Vec<(&'a Process, Pipes)>,
+) {
+    let Some((own, above)) = chain.split_first() else { return };
+    // Leave out pipes that an ancestor writes to, unless pidns itself does too. Their readers may
+    // be daemons that read the output of the whole CI step.
+    let is_of_step = |pipe: &&FileId| above.iter().any(|it| it.written.contains(*pipe));
+    let between = others.iter().flat_map(|(_, it)| &it.written).filter(|it| !is_of_step(it));
+    let mut open: HashSet<FileId> = between.chain(&own.written).copied().collect();
+    for (_, pipes) in &*others {
+        open.retain(|it| !pipes.read.contains(it));
+    }
+    // A CI agent can use any descriptor to read the output of a step.
+    for process in ancestry {
+        if open.is_empty() {
+            break;
+        }
+        let read = Pipes::of_all(procfs, process.pid).read;
+        open.retain(|it| !read.contains(it));
+    }
+    if open.is_empty() {
+        return;
+    }
+    let known = ancestry.iter().copied().chain(others.iter().map(|(it, _)| *it));
+    let known: HashSet<Pid> = known.map(|it| it.pid).collect();
+    let unknown = processes.iter().filter(|it| !known.contains(&it.pid) && !it.kernel_thread);
+    let readers =
+        unknown.filter(|it| Pipes::input(procfs, it.pid).is_some_and(|it| open.contains(&it)));
+    others.extend(readers.map(|it| (it, Pipes::of(procfs, it.pid))));
+}
