@@ -1,6 +1,8 @@
 //! Finds the heartbeat of a CI step, a background loop that updates a file every few seconds.
 
 use std::collections::BTreeSet;
+use std::thread;
+use std::time::Duration;
 
 use memchr::memmem;
 
@@ -14,6 +16,10 @@ use crate::model::{Pid, Process};
 
 /// Longest `sleep` in a heartbeat loop, in seconds (Jenkins uses `sleep 3`).
 const MAX_SLEEP: f64 = 10.0;
+
+/// Maximum number of reads of a command line, and the time between them.
+const MAX_READS: usize = 20;
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// An assignment that the Jenkins plugin `durable-task` writes into the command of a step's outer
 /// shell.
@@ -106,10 +112,26 @@ fn heartbeat(
     add_descendants(processes, &mut family);
     let is_harmless = |&pid: &Pid| {
         is_subshell(procfs, pid, copy.pid, waits)
-            || arguments(procfs, pid, waits).is_some_and(|it| is_brief(&it))
+            || has_ended(procfs, pid)
+            || loaded_arguments(procfs, pid, waits).is_some_and(|it| is_brief(&it))
+            // The process may have ended in the meantime.
             || has_ended(procfs, pid)
     };
     family.iter().all(is_harmless).then_some(family)
+}
+
+/// Reads the command line of a process, and waits for it if the process is just executing a program.
+///
+/// The command line is empty during `execve(2)`, until the kernel has loaded the program.
+fn loaded_arguments(procfs: &Procfs, pid: Pid, waits: &WaitLimit) -> Option<Vec<u8>> {
+    for _ in 1..MAX_READS {
+        let text = arguments(procfs, pid, waits)?;
+        if !text.is_empty() {
+            return Some(text);
+        }
+        thread::sleep(PAUSE);
+    }
+    arguments(procfs, pid, waits)
 }
 
 /// Returns `true` for the command lines of `touch` and of a short `sleep`.
