@@ -41,8 +41,8 @@ pub enum SharedWith {
         first: NamespaceId,
         /// The container of the PID namespace `first`.
         container: Option<Container>,
-        /// How many PID namespaces besides `first` have an init that shares the namespaces of the
-        /// types in [`Shared::types`] with this init.
+        /// How many more PID namespaces, besides `first`, have an init that is in the same
+        /// namespaces as this init, for every type in [`Shared::types`].
         more: usize,
     },
 }

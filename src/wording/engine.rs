@@ -52,7 +52,7 @@ pub fn stop(
     let mut namespaces = graph.snapshot().namespaces.iter().filter(is_its);
     let init = namespaces.find_map(|it| it.init.filter(|&init| is_left(init)));
     // A container that shares the PID namespace of another container or of the host has no init of
-    // its own. So check whether all processes of the container are leftovers.
+    // its own. Instead of the init, check whether all processes of the container are leftovers.
     let shares = process.other_container().is_some();
     let is_whole = || shares && is_whole_leftover(graph, container, is_leftover);
     let init = init.or_else(|| is_whole().then_some(process.pid))?;

@@ -319,8 +319,8 @@ impl<'a> Folding<'a> {
         })
     }
 
-    /// Returns a number for each process tree that `members` form. The number identifies the kind
-    /// of tree: similar trees have the same number. The numbers are sorted in ascending order.
+    /// Groups `members` into process trees, and returns one number per tree, in ascending order.
+    /// Similar trees have the same number.
     ///
     /// Returns `None` if one of the `members` must not be folded.
     fn trees(
