@@ -502,7 +502,13 @@ fn a_client_that_lets_a_service_run_the_check_is_no_leftover() {
     // The service runs the check as a container engine does. The client waits for the result.
     files.write("service", "while read -r _ < request; do eval \"$C\" > answer; done");
     let client = "echo > request; read -ru3 line 3< answer; echo \"$line\"; :";
+    // The first shell replaces itself by pidns, and the second one has options before `-c`.
+    let replaced = format!("bash -c 'cd . && {PIDNS} check -q --since before'");
+    let options = format!("bash -euo pipefail -c '{PIDNS} check -q --since before; :'");
+    let images = [&replaced, &options].map(|it| format!("image {it}"));
     for (check, image) in [
+        (&*replaced, &*images[0]),
+        (&*options, &*images[1]),
         ("$P check -q --since before", "image $P check -q --since before"),
         ("$P check -q --since before", "entrypoint check -q --since before"),
         (
@@ -530,6 +536,11 @@ fn a_client_that_lets_a_service_run_the_check_is_no_leftover() {
     let script = "busybox timeout 9 $P check -q --wait 1 --since before";
     let text = stdout(&in_own_namespace(&files, script));
     assert_eq!(text, "Nothing is wrong.\n");
+    // The subshell has the same arguments as the shell.
+    let check = format!("until pgrep -x sleep; do :; done > log; {PIDNS} check -q --since before");
+    let script = format!("busybox sh -c '(sleep 613; :) > /dev/null 2>&1 & {check}'; :");
+    let text = stdout(&in_own_namespace(&files, &script));
+    assert!(text.contains(" busybox ") && text.contains(" sleep "), "{text}");
 }
 
 #[test]

@@ -162,7 +162,7 @@ leftover, except for the shell that runs the check, its ancestors, the other \
 commands of its pipeline, which a pipe must connect with standard input, output or error of \
 the check or one of its ancestors, any process that reads the output of the check at its \
 standard input (and the ancestors of that process), the client of the check's container (docker run, with the \
-arguments of pidns at its end), and the heartbeat that \
+arguments of pidns, or a -c SCRIPT that runs pidns, at its end), and the heartbeat that \
 a CI agent such as Jenkins runs beside a step (touch, and sleep for at most ten seconds). \
 Descendants of the commands count as part of the pipeline, except daemons (setsid) that have \
 no terminal, and share no pipe with the pipeline. \

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::procfs::Procfs;
-use super::relatives::{ancestry, arguments};
+use super::relatives::{ancestry, arguments, file_name};
 use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::model::{Pid, Process};
 
@@ -51,14 +51,17 @@ pub fn clients<'a>(
     if candidates.peek().is_none() {
         return Vec::new();
     }
-    let commands = own.iter().enumerate().filter_map(|(index, it)| {
-        let command = arguments(procfs, it.pid, waits)?;
-        operands(&command, index == 0).map(<[u8]>::to_vec)
-    });
-    let commands: Vec<Vec<u8>> = commands.collect();
+    let own = own.iter().map(|it| arguments(procfs, it.pid, waits).unwrap_or_default());
+    let own: Vec<Vec<u8>> = own.collect();
+    let commands = own.iter().enumerate().filter_map(|(index, it)| operands(it, index == 0));
+    let commands: Vec<&[u8]> = commands.collect();
+    let names = own.first().and_then(|it| names(it));
     let runs_check = |it: &&Process| {
         let text = arguments(procfs, it.pid, waits).unwrap_or_default();
+        // A subshell of `busybox sh -c SCRIPT` has the same arguments, but is not a client.
+        let script = if &*it.comm == "busybox" { None } else { last_script(&text) };
         commands.iter().any(|command| text.ends_with(command))
+            || names.zip(script).is_some_and(|(names, script)| contains(script, names))
     };
     candidates.filter(runs_check).map(|it| ancestry(processes, it.pid)).collect()
 }
@@ -97,13 +100,43 @@ fn operands(command: &[u8], is_own: bool) -> Option<&[u8]> {
     words.next()?;
     // For an ancestor, accept only `-c` with the text of a script. Other arguments, such as those
     // of `sh -e script`, can be the same in each CI step, so they do not identify the command.
-    let is_script = first.starts_with(b"-") && first.ends_with(b"c") && !second.is_empty();
-    (is_own || is_script).then_some(operands)
+    (is_own || is_script(first, second)).then_some(operands)
+}
+
+/// Returns `true` for an option such as `-c` or `-ec`, followed by the text of a script.
+fn is_script(option: &[u8], text: &[u8]) -> bool {
+    option.starts_with(b"-") && option.ends_with(b"c") && !text.is_empty()
+}
+
+/// Returns the script in a command line that ends with `-c SCRIPT`.
+fn last_script(command: &[u8]) -> Option<&[u8]> {
+    let mut words = command.strip_suffix(b"\0")?.rsplit(|&byte| byte == 0);
+    let (script, option) = (words.next()?, words.next()?);
+    is_script(option, script).then_some(script)
+}
+
+/// Returns the file name of the program in a command line, and the first argument that is not an
+/// option: `pidns` and `check`.
+fn names(command: &[u8]) -> Option<[&[u8]; 2]> {
+    let mut words = command.split(|&byte| byte == 0);
+    let program = file_name(words.next()?);
+    let is_name = |word: &&[u8]| !word.is_empty() && !word.starts_with(b"-");
+    Some([program, words.find(is_name)?])
+}
+
+/// Returns `true` if a script contains the names of a program and of its subcommand as words.
+///
+/// Many shells replace themselves by the last command of a script. Then only the script in the
+/// client's arguments shows that the client runs this command.
+fn contains(script: &[u8], [program, subcommand]: [&[u8]; 2]) -> bool {
+    let ends_word = |byte: &u8| byte.is_ascii_whitespace() || b";&|<>()\"'`\\".contains(byte);
+    let mut words = script.split(ends_word);
+    words.clone().any(|word| file_name(word) == program) && words.any(|word| word == subcommand)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::operands;
+    use super::{contains, last_script, names, operands};
 
     #[test]
     fn compares_two_or_more_arguments_or_a_script() {
@@ -114,6 +147,26 @@ mod tests {
         assert_eq!(operands(b"sh\0-ec\0pidns check\0", false), Some(&b"\0-ec\0pidns check\0"[..]));
         for other in [&b""[..], b"sh", b"sh\0", b"sh\0-c\0", b"sh\0-e\0script\0"] {
             assert_eq!(operands(other, false), None);
+        }
+    }
+
+    #[test]
+    fn finds_the_names_of_pidns_in_the_script_at_the_end_of_the_clients_arguments() {
+        let names = names(b"/bin/pidns\0-q\0check\0--since\0x\0").unwrap();
+        assert_eq!(names, [&b"pidns"[..], b"check"]);
+        let script = last_script(b"docker\0run\0image\0bash\0-euo\0pipefail\0-c\0job; pidns\0");
+        assert_eq!(script, Some(&b"job; pidns"[..]));
+        for other in [&b""[..], b"docker\0", b"docker\0-c\0", b"docker\0-c\0pidns\0x\0"] {
+            assert_eq!(last_script(other), None);
+        }
+        for script in ["cd /s;pidns check", "x=$(/opt/pidns --strict check)", "sh -c 'pidns check'"]
+        {
+            assert!(contains(script.as_bytes(), names), "{script}");
+        }
+        for script in
+            ["pidns run make check-all", "make check", "pidns-old check", "/pidns/x check"]
+        {
+            assert!(!contains(script.as_bytes(), names), "{script}");
         }
     }
 }
