@@ -46,8 +46,10 @@ impl Pipes {
 
     /// Returns the pipe that a process has as its standard input.
     pub fn input(procfs: &Procfs, pid: Pid) -> Option<FileId> {
-        let path = CString::new(format!("{pid}/fd/0")).ok()?;
-        FileId::of_pipe(procfs.fd(), &*path).ok()?
+        // `ProcessDir` records which process is read, in case that process blocks the read.
+        let mut dir = ProcessDir::by_path(procfs.fd(), pid);
+        let (base, name) = dir.file(c"fd/0");
+        FileId::of_pipe(base, name).ok()?
     }
 
     /// Finds the pipes among all open descriptors of a process.
