@@ -6,7 +6,8 @@ use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::model::{
-    Limit, LiveFacts, Namespace, NamespaceId, Pid, Process, ProcessDetails, Sharing, Snapshot,
+    Container, Limit, LiveFacts, Namespace, NamespaceId, Pid, Process, ProcessDetails, Sharing,
+    Snapshot,
 };
 
 /// A node of the graph, as an index into the snapshot's namespaces or processes.
@@ -240,6 +241,13 @@ impl PidGraph {
         let mut children: Vec<_> = below.filter_map(|node| self.as_process(node)).collect();
         children.sort_unstable_by_key(|child| child.pid);
         children
+    }
+
+    /// Returns the container of a process or, if unknown, of the process's namespace.
+    #[must_use]
+    pub fn container_of<'a>(&'a self, process: &'a Process) -> Option<&'a Container> {
+        let of_namespace = || self.namespace(process.namespace?)?.container.as_ref();
+        process.other_container().or_else(of_namespace).filter(|it| !it.is_unit())
     }
 
     /// Returns these processes and all their descendants.

@@ -180,6 +180,59 @@ fn the_advice_stops_a_docker_container_that_restarts() {
     until("the leftover is gone", || advice_since(&docker, &before).is_empty());
 }
 
+/// Restarts a container that is older than the saved document, and checks that its processes are not
+/// denied. A process that `exec` starts in the container is a leftover.
+fn restart_an_older_container(runtime: &Runtime, options: &[&str], namespaces: usize) {
+    let id = runtime.client(&[&["run"], &CONTAINER[..], options].concat());
+    let before = save(runtime);
+    let name = format!(" old ({})", &id[..12]);
+    runtime.client(&["restart", "-t", "0", "old"]);
+    let children = || {
+        let document = runtime.document(&["--container", "old"]);
+        document.processes.iter().filter(|it| it.comm == "sleep").count()
+    };
+    until("the container runs", || children() == 2);
+    for options in [&[][..], &["--wait", "1"]] {
+        let check = ["check", "-q", "--since", &before];
+        let text = stdout(&runtime.pidns(&[&check[..], options].concat()));
+        let lines = |code: &str| {
+            let warning = format!("warning leftover-{code}: ");
+            let lines = text.lines().filter(|it| it.starts_with(&warning) && it.contains(&name));
+            lines.filter(|it| it.contains(" may have been restarted")).count()
+        };
+        // The new processes are the monitor of the container, `bash`, and the children of `bash`.
+        assert_eq!((lines("process"), lines("namespace")), (4, namespaces), "{text}");
+        assert!(text.ends_with(&format!("\n{} warnings.\n", 4 + namespaces)), "{text}");
+        assert!(!text.contains(" stop ") && !text.contains("kill "), "{text}");
+    }
+    runtime.client(&["exec", "-d", "old", "sleep", "603"]);
+    let findings = findings_since(runtime, &before);
+    let mut denied = findings.iter().filter(|it| it["verdict"] == "deny");
+    assert!(denied.any(|it| it["message"].as_str().unwrap().contains(" sleep ")), "{findings:?}");
+    let advice = advice_since(runtime, &before);
+    assert!(!advice.is_empty() && advice.iter().all(|it| it.starts_with("kill ")), "{advice:?}");
+}
+
+/// The command of an older container: an init with two children.
+const OLD: [&str; 6] =
+    ["--name", "old", "base", "bash", "-c", "sleep 600 & sleep 600 & trap exit TERM; wait"];
+
+#[test]
+fn an_older_docker_container_that_was_restarted_is_only_warned_about() {
+    needs!(Initial("cgroup"), Program("dockerd"), Program("docker"), Program("runc"));
+    let docker = Runtime::start("docker");
+    restart_an_older_container(&docker, &OLD, 1);
+    docker.client(&["rm", "-f", "old"]);
+    restart_an_older_container(&docker, &[&["--pid=host"], &OLD[..]].concat(), 0);
+}
+
+#[test]
+fn an_older_podman_container_that_was_restarted_is_only_warned_about() {
+    needs!(Initial("cgroup"), Program("podman"), Program("runc"));
+    let limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"];
+    restart_an_older_container(&Runtime::start("podman"), &[&limits, &OLD[..]].concat(), 1);
+}
+
 #[test]
 fn the_advice_stops_a_docker_container_that_shares_a_pid_namespace() {
     needs!(Initial("cgroup"), Program("dockerd"), Program("docker"), Program("runc"));

@@ -175,6 +175,8 @@ processes if it is held open only by these processes, and all of them are new. \
 A process that has ended by the time of the verdict is not a leftover. \
 A process causes only a warning if its parent is older than the document and had a child of \
 the same name, which has ended: the parent may be a daemon that replaces its workers. \
+So do the processes of a container that the document already contains and that its engine has \
+restarted. \
 If the shell that starts the pipeline is the init of its PID namespace, an earlier command of the \
 pipeline can leave a daemon behind before the shell starts the next command. pidns cannot tell \
 this daemon from the earlier command if it is not a session leader (setsid). \

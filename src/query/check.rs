@@ -23,7 +23,9 @@ use crate::model::{
 };
 use problems::problems;
 use since::Earlier;
-use workers::new_workers;
+use workers::origins;
+
+pub use workers::Origin;
 
 /// Problems of non-leader threads. A snapshot does not contain the states of these threads.
 #[derive(Clone, Debug, Default)]
@@ -58,9 +60,8 @@ pub struct Check {
     /// The comparison with the earlier snapshot. `None` if there is no earlier snapshot, or with
     /// `--all`.
     earlier: Option<Earlier>,
-    /// Maps each probable new worker of an older daemon, and each of the worker's descendants, to
-    /// the PID of that daemon.
-    new_workers: BTreeMap<Pid, Pid>,
+    /// Maps new processes to the older daemon or container that has probably started them.
+    origins: BTreeMap<Pid, Origin>,
     /// Processes and namespaces in transient states, which the check does not report.
     unsettled: Unsettled,
 }
@@ -79,22 +80,22 @@ impl Check {
     pub fn since(diff: Diff, unsettled: Unsettled, policy: &Policy, all: bool) -> Self {
         let leftovers = since::leftovers(&diff);
         let earlier = (!all).then(|| Earlier::of(&diff, warn_at(policy)));
-        let new_workers = new_workers(&diff);
+        let origins = origins(&diff);
         let caveats = diff.caveats_about_new();
         let since = Some(diff.before.snapshot().captured_at.clone());
         let graph = diff.after_part.unwrap_or(diff.after);
         let attendants = diff.attendants;
         let unchecked = Self::unchecked(graph, unsettled);
-        let mut this = Self { since, caveats, attendants, earlier, new_workers, ..unchecked };
+        let mut this = Self { since, caveats, attendants, earlier, origins, ..unchecked };
         let mut found = this.leave_out_older(this.problems(policy), policy);
         found.extend(leftovers);
         this.findings = this.verdicts(found, policy);
         let mut findings = std::mem::take(&mut this.findings);
         for finding in &mut findings {
             // Warn instead of denying if the problem may have existed before the earlier snapshot,
-            // or if an older daemon may have caused it.
+            // or if an older daemon or container may have caused it.
             let is_old = this.earlier.as_ref().is_some_and(|it| it.may_have_had(finding.subject));
-            if is_old || this.daemon_of(finding.subject).is_some() {
+            if is_old || this.origin_of(finding.subject).is_some() {
                 finding.verdict = finding.verdict.max(Verdict::Warn);
             }
         }
@@ -131,7 +132,7 @@ impl Check {
             live: LiveFacts::default(),
             attendants: BTreeSet::new(),
             earlier: None,
-            new_workers: BTreeMap::new(),
+            origins: BTreeMap::new(),
             unsettled,
         }
     }
@@ -193,8 +194,7 @@ impl Check {
         }
         let own = host.observer.as_ref().map(|it| it.pid);
         let is_other = |it: &Process| {
-            let is_reported = self.is_leftover(it.pid) && !self.new_workers.contains_key(&it.pid);
-            Some(it.pid) != own && !is_reported && !self.live.ended.contains(&it.pid)
+            Some(it.pid) != own && !self.is_leftover(it.pid) && !self.live.ended.contains(&it.pid)
         };
         self.graph.set_killed_with_inits(killed_with_inits(host, is_other));
     }
@@ -231,22 +231,22 @@ impl Check {
         problems::is_unreaped(process, &self.unsettled)
     }
 
-    /// Returns `true` if a finding reports this process as a leftover.
+    /// Returns `true` if a finding reports this process as a leftover, unless an older daemon or
+    /// container has probably started it.
     #[must_use]
     pub fn is_leftover(&self, pid: Pid) -> bool {
         let (code, subject) = (CheckCode::LeftoverProcess, Subject::Process(pid));
         let finding = |verdict| Finding { verdict, code, subject };
         let is_found = |verdict| self.findings.binary_search(&finding(verdict)).is_ok();
-        is_found(Verdict::Deny) || is_found(Verdict::Warn)
+        let is_reported = is_found(Verdict::Deny) || is_found(Verdict::Warn);
+        is_reported && self.origin_of(subject).is_none()
     }
 
-    /// Returns the older daemon that this process or namespace belongs to, if any.
-    ///
-    /// A process belongs to a daemon if the process is a new worker of the daemon, or a descendant
-    /// of such a worker. A namespace belongs to the same daemon as its init.
+    /// Returns the older daemon or container that has probably started this process, or the init of
+    /// this namespace.
     #[must_use]
-    pub fn daemon_of(&self, subject: Subject) -> Option<Pid> {
-        self.new_workers.get(&process_of(&self.graph, subject)?).copied()
+    pub fn origin_of(&self, subject: Subject) -> Option<&Origin> {
+        self.origins.get(&process_of(&self.graph, subject)?)
     }
 
     /// Returns all processes that a report can mention.

@@ -18,7 +18,7 @@ mod translate;
 mod wait;
 mod watch;
 
-pub use check::{Check, ThreadProblems};
+pub use check::{Check, Origin, ThreadProblems};
 pub use container::{ChosenContainers, ContainerPattern};
 pub use coverage::{Caveat, Coverage};
 pub use diff::{

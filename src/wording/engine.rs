@@ -4,7 +4,6 @@
 use std::path::Path;
 
 use super::shell::{shell_comment, shell_word};
-use super::subject::container_of;
 use crate::graph::PidGraph;
 use crate::model::{Container, FrozenCgroup, Namespace, Pid, Process, cgroup, runtime};
 
@@ -20,9 +19,9 @@ pub fn ended_with<'a>(graph: &'a PidGraph, process: &'a Process) -> Vec<&'a Proc
         return vec![process];
     }
     let mut inside = graph.child_processes(process);
-    inside.retain(|it| container_of(graph, it).is_some());
+    inside.retain(|it| graph.container_of(it).is_some());
     inside.dedup_by(|a, b| {
-        let containers = container_of(graph, a).zip(container_of(graph, b));
+        let containers = graph.container_of(a).zip(graph.container_of(b));
         containers.is_some_and(|(a, b)| a.is_same(b))
     });
     inside
@@ -69,7 +68,7 @@ fn is_whole_leftover(
 ) -> bool {
     // A filter may have removed an older process of the container.
     let is_filtered = !graph.snapshot().selected.is_empty();
-    let is_inside = |it: &&Process| container_of(graph, it).is_some_and(|it| it.is_same(container));
+    let is_inside = |it: &&Process| graph.container_of(it).is_some_and(|it| it.is_same(container));
     let mut inside = graph.processes().iter().filter(is_inside).filter(|it| !it.is_unreaped());
     !is_filtered && inside.all(|it| is_leftover(it.pid))
 }
@@ -86,9 +85,9 @@ pub fn unpause(graph: &PidGraph, pid: Pid, frozen: &FrozenCgroup) -> Option<Stri
 
 /// Returns a process's container, if the engine runs as root in the procfs's namespace.
 fn engine_container<'a>(graph: &'a PidGraph, process: &'a Process) -> Option<&'a Container> {
-    let container = container_of(graph, process)?;
+    let container = graph.container_of(process)?;
     let parent = |it: &&Process| graph.known_process(it.ppid?);
-    let is_inside = |it: &&Process| container_of(graph, it).is_some_and(|it| it.is_same(container));
+    let is_inside = |it: &&Process| graph.container_of(it).is_some_and(|it| it.is_same(container));
     let ancestors = std::iter::successors(Some(process), parent).take(GENERATIONS);
     let first = ancestors.take_while(is_inside).last()?;
     // A command that root runs on the host does not reach an engine that runs as another user or in

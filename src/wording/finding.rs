@@ -8,12 +8,12 @@ use super::limit_advice::limit_advice;
 use super::line::Line;
 use super::namespace::namespace_line;
 use super::phrase::{Counted, Symbols};
-use super::subject::{Comm, Pids, ProcessRef, age_text, command, container_of};
+use super::subject::{Comm, Pids, ProcessRef, age_text, command};
 use crate::model::{
     BlockReason, Blocker, CheckCode, Finding, Limit, Namespace, Pid, Process, StoppedBy, Subject,
     Verdict,
 };
-use crate::query::Check;
+use crate::query::{Check, Origin};
 
 /// The text of a finding.
 pub struct FindingText {
@@ -60,8 +60,9 @@ pub fn summary(check: &Check) -> String {
 pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingText {
     let graph = &check.graph;
     let without_advice = |message| FindingText { message, advice: Vec::new() };
-    // A daemon needs its workers, so do not suggest ending them.
-    if let Some(message) = worker_message(check, finding, symbols) {
+    // An older daemon needs its workers, and an older container its processes. So do not suggest
+    // ending them.
+    if let Some(message) = origin_message(check, finding, symbols) {
         return without_advice(message);
     }
     match finding.subject {
@@ -88,25 +89,37 @@ pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingTe
     }
 }
 
-/// Returns the message for a leftover that may just be (or belong to) a new worker of a daemon that
-/// was already running.
-fn worker_message(check: &Check, finding: &Finding, symbols: Symbols) -> Option<String> {
+/// Returns the message for a leftover that an older daemon or container may have started.
+fn origin_message(check: &Check, finding: &Finding, symbols: Symbols) -> Option<String> {
     if !matches!(finding.code, CheckCode::LeftoverProcess | CheckCode::LeftoverNamespace) {
         return None;
     }
-    let (graph, daemon) = (&check.graph, check.daemon_of(finding.subject)?);
-    let name = ProcessRef::new(graph, daemon, None);
+    let (graph, origin) = (&check.graph, check.origin_of(finding.subject)?);
+    let reason = match origin {
+        Origin::Daemon(daemon) => {
+            format!("a new worker of {}", ProcessRef::new(graph, *daemon, None))
+        }
+        Origin::Container(container) => format!("{container} may have been restarted"),
+    };
     Some(match finding.subject {
         Subject::Namespace(id) => {
             let mut line = Line::default();
             namespace_line(graph, graph.namespace(id)?, &mut line);
-            format!("{line} (may belong to a new worker of {name})")
+            match origin {
+                Origin::Daemon(_) => format!("{line} (may belong to {reason})"),
+                Origin::Container(_) => format!("{line} ({reason})"),
+            }
         }
         Subject::Process(pid) => {
             let process = graph.process(pid)?;
-            let is_worker = process.ppid == Some(daemon);
-            let may = if is_worker { "may be" } else { "may belong to" };
-            format!("{} {may} a new worker of {name}", process_text(check, process, symbols))
+            let text = process_text(check, process, symbols);
+            match origin {
+                Origin::Daemon(daemon) if process.ppid == Some(*daemon) => {
+                    format!("{text} may be {reason}")
+                }
+                Origin::Daemon(_) => format!("{text} may belong to {reason}"),
+                Origin::Container(_) => format!("{text} is new, but {reason}"),
+            }
         }
         Subject::Limit(_) | Subject::Snapshot => return None,
     })
@@ -218,7 +231,7 @@ fn process_text(check: &Check, process: &Process, symbols: Symbols) -> String {
     if let Some(namespace) = process.namespace.filter(|_| process.nspid.len() > 1) {
         facts.push(format!("in {namespace}"));
     }
-    facts.extend(container_of(&check.graph, process).map(|it| format!("of {it}")));
+    facts.extend(check.graph.container_of(process).map(|it| format!("of {it}")));
     if facts.is_empty() {
         format!("{pids} {command}")
     } else {

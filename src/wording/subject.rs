@@ -105,12 +105,6 @@ pub fn process_state(process: &Process) -> Option<&'static str> {
     }
 }
 
-/// Returns the container of a process or, if unknown, of the process's namespace.
-pub fn container_of<'a>(graph: &'a PidGraph, process: &'a Process) -> Option<&'a Container> {
-    let of_namespace = || graph.namespace(process.namespace?)?.container.as_ref();
-    process.other_container().or_else(of_namespace).filter(|it| !it.is_unit())
-}
-
 /// Returns the systemd service or container in the cgroup path of a process.
 pub fn part_of(graph: &PidGraph, process: &Process) -> Option<String> {
     let namespace = process.namespace.and_then(|id| graph.namespace(id));

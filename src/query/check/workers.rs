@@ -1,19 +1,84 @@
-//! Finds new processes that have probably replaced a worker of an older daemon.
+//! Finds new processes that an older daemon or container has probably started: the replacement of a
+//! worker, and the processes of a restarted container.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::model::{Observer, Pid, Process, runtime};
+use crate::graph::PidGraph;
+use crate::model::{Container, Observer, Pid, Process, runtime};
 use crate::query::diff::Diff;
 
 /// Names of programs that adopt orphans, although they are not always the init of a namespace.
 const SUBREAPERS: [&str; 4] = [runtime::SHIM, runtime::CONMON, "systemd", "tini"];
 
+/// Names of programs that monitor containers for a container engine.
+const MONITORS: [&str; 2] = [runtime::SHIM, runtime::CONMON];
+
+/// An older daemon or container that has probably started a new process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The PID of a daemon that has replaced a worker.
+    Daemon(Pid),
+    /// A container that its engine has restarted.
+    Container(Container),
+}
+
+/// Maps each new process that is probably not a leftover to the daemon or container that has
+/// probably started it.
+pub fn origins(diff: &Diff) -> BTreeMap<Pid, Origin> {
+    let mut found = new_workers(diff);
+    found.extend(restarted(diff));
+    found
+}
+
+/// Maps the processes of each container that its engine has probably restarted to the container.
+///
+/// A container has been restarted if the earlier snapshot already contains it, and its first process
+/// is certainly new. Its processes are the first process with its descendants, and its new monitor.
+/// A process that was started by `docker exec` is a child of the monitor, so it is not included.
+fn restarted(diff: &Diff) -> BTreeMap<Pid, Origin> {
+    let (before, after) = (&diff.before, &diff.after);
+    let is_new = |it: &Process| {
+        let is_same = |earlier: &Process| earlier.start_time == it.start_time;
+        !before.process(it.pid).is_some_and(is_same) && diff.is_certainly_new(it)
+    };
+    let mut found = BTreeMap::new();
+    let earlier = first_processes(before);
+    for (key, (container, first)) in first_processes(after) {
+        // A job can start another container of the same name without an engine, such as with
+        // `runc run` or `systemd-nspawn`.
+        let is_monitor = |it: &&Process| MONITORS.contains(&&*it.comm);
+        let monitor = first.ppid.and_then(|it| after.process(it)).filter(is_monitor);
+        let Some(monitor) = monitor else { continue };
+        if earlier.contains_key(&key) && is_new(first) {
+            let mut pids = after.with_descendants([first.pid]);
+            pids.extend(Some(monitor).filter(|it| is_new(it)).map(|it| it.pid));
+            let origin = Origin::Container(container.clone());
+            found.extend(pids.into_iter().map(|pid| (pid, origin.clone())));
+        }
+    }
+    found
+}
+
+/// Returns each container of a graph with its oldest process, by runtime and ID.
+fn first_processes(graph: &PidGraph) -> HashMap<(&str, &str), (&Container, &Process)> {
+    let mut first: HashMap<_, (&Container, &Process)> = HashMap::new();
+    for process in graph.processes().iter().filter(|it| it.start_time.is_some()) {
+        let Some(container) = graph.container_of(process) else { continue };
+        let entry = first.entry((&*container.runtime, &*container.id));
+        let (_, oldest) = entry.or_insert((container, process));
+        if (process.start_time, process.pid) < (oldest.start_time, oldest.pid) {
+            *oldest = process;
+        }
+    }
+    first
+}
+
 /// Maps each process that is probably a new worker of an older daemon, and each of the worker's
-/// descendants, to the daemon's PID.
+/// descendants, to the daemon.
 ///
 /// A new child of a daemon counts as a new worker if the daemon had a child of the same name in the
 /// earlier snapshot, and that child has ended.
-pub fn new_workers(diff: &Diff) -> BTreeMap<Pid, Pid> {
+fn new_workers(diff: &Diff) -> BTreeMap<Pid, Origin> {
     let (before, after) = (&diff.before, &diff.after);
     let id = |it: &Process| (it.pid, it.start_time);
     let kind = |it: &Process| Some((it.ppid?, it.comm.clone()));
@@ -43,7 +108,7 @@ pub fn new_workers(diff: &Diff) -> BTreeMap<Pid, Pid> {
         let daemon = process.ppid.and_then(|it| after.process(it)).filter(is_daemon);
         if let Some(daemon) = daemon {
             let workers = after.with_descendants([process.pid]);
-            found.extend(workers.into_iter().map(|pid| (pid, daemon.pid)));
+            found.extend(workers.into_iter().map(|pid| (pid, Origin::Daemon(daemon.pid))));
         }
     }
     found
