@@ -7,7 +7,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pidns::model::cgroup::{SHIM, cgroup_path, of_cgroups, of_path};
+use pidns::model::cgroup::{cgroup_path, of_cgroups, of_path};
+use pidns::model::runtime::SHIM;
 
 const RUNTIMES: [&str; 13] = [
     "docker",
