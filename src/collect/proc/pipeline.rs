@@ -102,7 +102,8 @@ fn pipeline(
     }
     let mut others = children_with_pipes(procfs, processes, ancestry, waits);
     if let Some(own) = ancestry.first() {
-        add_readers(procfs, own.pid, &pipes.written, &mut others);
+        let agents = ancestry.iter().skip(1).copied().filter(|it| !is_shell(it));
+        add_readers(procfs, own.pid, agents, &pipes.written, &mut others);
     }
     add_distant_readers(procfs, processes, ancestry, &chain, &mut others);
     let written = pipes.written.clone();

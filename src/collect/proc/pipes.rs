@@ -57,6 +57,14 @@ impl Pipes {
         Self::of_descriptors(procfs, pid, |dir| Ok(paths(descriptors(dir)?)))
     }
 
+    /// Finds the pipes among the descriptors of a process above 2.
+    pub fn of_others(procfs: &Procfs, pid: Pid) -> Self {
+        let is_other = |fd: &u32| *fd > 2;
+        Self::of_descriptors(procfs, pid, |dir| {
+            Ok(paths(descriptors(dir)?.into_iter().filter(is_other)))
+        })
+    }
+
     /// Finds the pipes that can connect pidns or a shell to the other commands of a pipeline.
     pub fn of_shell(procfs: &Procfs, pid: Pid) -> Self {
         Self::of_descriptors(procfs, pid, |dir| {

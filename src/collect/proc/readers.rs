@@ -10,16 +10,19 @@ use crate::model::{Pid, Process};
 /// Adds the pipes that the processes in `others` read through a descriptor above 2, as `cat fifo`
 /// does.
 ///
-/// `written`: the pipes that pidns and its ancestors write to.
-pub fn add_readers(
+/// - `written`: the pipes that pidns and its ancestors write to.
+/// - `agents`: the ancestors that are not shells.
+pub fn add_readers<'a>(
     procfs: &Procfs,
     own: Pid,
+    agents: impl Iterator<Item = &'a Process>,
     written: &HashSet<FileId>,
     others: &mut [(&Process, Pipes)],
 ) {
     // If pidns also has the read end of another process's pipe, both processes may have inherited
-    // it from the CI agent. So ignore such pipes.
-    let inherited = Pipes::of_all(procfs, own).read;
+    // it from the CI agent. So ignore such pipes. Also ignore pipes that the agent itself reads.
+    let mut inherited = Pipes::of_all(procfs, own).read;
+    inherited.extend(agents.flat_map(|it| Pipes::of_all(procfs, it.pid).read));
     let has_reader = |pipe: &FileId| {
         inherited.contains(pipe) || others.iter().any(|(_, it)| it.read.contains(pipe))
     };
@@ -29,8 +32,8 @@ pub fn add_readers(
         return;
     }
     for (process, pipes) in others {
-        let all = Pipes::of_all(procfs, process.pid);
-        pipes.read.extend(all.read.intersection(&open));
+        let more = Pipes::of_others(procfs, process.pid);
+        pipes.read.extend(more.read.intersection(&open));
     }
 }
 
