@@ -133,6 +133,8 @@ problems with that code, or CODE:KEY=VALUE, which matches only some of them:
   ns=NS: this namespace and its members; NS is an inode, pid:[INODE], :NS_ID or @PID
   container=NAME: the container or pod with this name, or whose id or UID starts with it
   user=NAME|UID: processes of this user, and namespaces that the user owns
+  cgroup=GLOB: processes with this cgroup path, and namespaces whose init has it
+  env=NAME[=VALUE]: processes with this environment variable, and namespaces whose init has it
 
 The JSON Schema of the file is printed by \"pidns schema policy\". Example:";
 

@@ -229,8 +229,8 @@ pub struct Check {
     /// Fail on these problems
     ///
     /// RULE is a code such as zombie, or CODE:KEY=VALUE such as zombie:comm=cron, which matches
-    /// only some processes or namespaces. KEY=VALUE is comm=GLOB, ns=NS, container=NAME or
-    /// user=NAME. The option may be repeated, and RULE may be a comma-separated list.
+    /// only some processes or namespaces. KEY=VALUE is comm=GLOB, ns=NS, container=NAME, user=NAME,
+    /// cgroup=GLOB or env=NAME. The option may be repeated, and RULE may be a comma-separated list.
     #[arg(long, value_name = "RULE", value_delimiter = ',')]
     deny: Vec<Rule>,
     /// Report these problems without failing
