@@ -105,6 +105,9 @@ pub const SHIM: &str = "containerd-shim";
 /// Name of conmon, the parent of each process that podman or CRI-O starts in a container.
 pub const CONMON: &str = "conmon";
 
+/// Names of the processes that start containers and monitor them.
+pub const MONITORS: [&str; 2] = [SHIM, CONMON];
+
 impl PathFormat {
     /// Extracts the ID from `name`, the last segment of `path`.
     pub(super) fn id<'a>(&self, path: &[u8], name: &'a [u8]) -> Option<&'a [u8]> {

@@ -15,7 +15,7 @@ const GENERATIONS: usize = 1000;
 /// For a container monitor, returns one process of each of its containers, because the monitor ends
 /// when its containers have ended. Otherwise, returns only `process` itself.
 pub fn ended_with<'a>(graph: &'a PidGraph, process: &'a Process) -> Vec<&'a Process> {
-    if ![runtime::SHIM, runtime::CONMON].contains(&&*process.comm) {
+    if !runtime::MONITORS.contains(&&*process.comm) {
         return vec![process];
     }
     let mut inside = graph.child_processes(process);

@@ -34,7 +34,7 @@ impl RuntimeOwner {
 impl Monitor {
     /// Returns the process as a [`Monitor`], if the process has the name of a monitor.
     pub fn of(process: &Process) -> Option<Self> {
-        let comm = [runtime::SHIM, runtime::CONMON].into_iter().find(|it| *it == process.comm)?;
+        let comm = runtime::MONITORS.into_iter().find(|it| *it == process.comm)?;
         Some(Self { pid: process.pid, comm, owner: RuntimeOwner::of(process) })
     }
 }

@@ -10,9 +10,6 @@ use crate::query::diff::Diff;
 /// Names of programs that adopt orphans, although they are not always the init of a namespace.
 const SUBREAPERS: [&str; 4] = [runtime::SHIM, runtime::CONMON, "systemd", "tini"];
 
-/// Names of programs that monitor containers for a container engine.
-const MONITORS: [&str; 2] = [runtime::SHIM, runtime::CONMON];
-
 /// An older daemon or container that has probably started a new process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -46,7 +43,7 @@ fn restarted(diff: &Diff) -> BTreeMap<Pid, Origin> {
     for (key, (container, first)) in first_processes(after) {
         // A job can start another container of the same name without an engine, such as with
         // `runc run` or `systemd-nspawn`.
-        let is_monitor = |it: &&Process| MONITORS.contains(&&*it.comm);
+        let is_monitor = |it: &&Process| runtime::MONITORS.contains(&&*it.comm);
         let monitor = first.ppid.and_then(|it| after.process(it)).filter(is_monitor);
         let Some(monitor) = monitor else { continue };
         if earlier.contains_key(&key) && is_new(first) {
