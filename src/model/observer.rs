@@ -23,11 +23,12 @@ pub struct Observer {
     /// CI agent that the step is running.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub companions: Vec<Pid>,
-    /// The ancestors of pidns, the tracers of pidns and of its ancestors, and the other processes in
-    /// its pipeline with their ancestors, sorted by PID. Also includes processes that may be in the
-    /// pipeline, if pidns has no permission to read their descriptors. If a client such as
-    /// `docker run` runs pidns, the list contains the client, its ancestors and its pipeline. The
-    /// list also contains the heartbeat processes of other Jenkins steps.
+    /// Other processes that belong to this run of pidns, sorted by PID. These are the ancestors of
+    /// pidns, the tracers of pidns and of these ancestors, and the other processes in pidns's
+    /// pipeline with their own ancestors. Processes whose descriptors pidns has no permission to
+    /// read are included if they may be in the pipeline. If a client such as `docker run` runs
+    /// pidns, the client, its ancestors and its pipeline are included. The list also contains the
+    /// heartbeat processes of other Jenkins steps.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub attendants: Vec<Pid>,
 }

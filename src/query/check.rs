@@ -242,8 +242,8 @@ impl Check {
         is_reported && self.origin_of(subject).is_none()
     }
 
-    /// Returns the older daemon or container that has probably started this process, or the init of
-    /// this namespace.
+    /// Returns the older daemon or container that has probably started this process or, for a
+    /// namespace, its init.
     #[must_use]
     pub fn origin_of(&self, subject: Subject) -> Option<&Origin> {
         self.origins.get(&process_of(&self.graph, subject)?)

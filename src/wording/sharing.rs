@@ -17,8 +17,8 @@ pub fn add_sharing(graph: &PidGraph, siblings: &Siblings<'_>, in_each: bool, lin
         };
         match &shared.with {
             SharedWith::Host => part(format_args!("the host")),
-            // If one line stands for several PID namespaces, each of their inits may share
-            // namespaces with another init. No name is right for all of them.
+            // If one line stands for several PID namespaces, their inits may each share namespaces
+            // with a different init, so no single name fits.
             SharedWith::Namespaces { .. } if of_each => part(format_args!("other namespaces")),
             SharedWith::Namespaces { first, container, more } => {
                 let first = match container {

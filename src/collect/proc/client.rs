@@ -116,7 +116,7 @@ fn last_script(command: &[u8]) -> Option<&[u8]> {
 }
 
 /// Returns the file name of the program in a command line, and the first argument that is not an
-/// option: `pidns` and `check`.
+/// option, such as `pidns` and `check`.
 fn names(command: &[u8]) -> Option<[&[u8]; 2]> {
     let mut words = command.split(|&byte| byte == 0);
     let program = file_name(words.next()?);
@@ -126,8 +126,8 @@ fn names(command: &[u8]) -> Option<[&[u8]; 2]> {
 
 /// Returns `true` if a script contains the names of a program and of its subcommand as words.
 ///
-/// Many shells replace themselves by the last command of a script. Then only the script in the
-/// client's arguments shows that the client runs this command.
+/// Many shells replace themselves with the last command of a script, so no shell is left to show
+/// the script. The client's arguments are then the only place where the script can be found.
 fn contains(script: &[u8], [program, subcommand]: [&[u8]; 2]) -> bool {
     let ends_word = |byte: &u8| byte.is_ascii_whitespace() || b";&|<>()\"'`\\".contains(byte);
     let mut words = script.split(ends_word);

@@ -57,7 +57,7 @@ impl Pipes {
         Self::of_descriptors(procfs, pid, |dir| Ok(paths(descriptors(dir)?)))
     }
 
-    /// Finds the pipes among the descriptors of a process above 2.
+    /// Finds the pipes among a process's descriptors above 2.
     pub fn of_others(procfs: &Procfs, pid: Pid) -> Self {
         let is_other = |fd: &u32| *fd > 2;
         Self::of_descriptors(procfs, pid, |dir| {

@@ -27,11 +27,12 @@ pub fn origins(diff: &Diff) -> BTreeMap<Pid, Origin> {
     found
 }
 
-/// Maps the processes of each container that its engine has probably restarted to the container.
+/// For each container that its engine has probably restarted, maps the container's processes to it.
 ///
-/// A container has been restarted if the earlier snapshot already contains it, and its first process
-/// is certainly new. Its processes are the first process with its descendants, and its new monitor.
-/// A process that was started by `docker exec` is a child of the monitor, so it is not included.
+/// A container has been restarted if the earlier snapshot already contains it, and its first
+/// process is certainly new. Its processes are the first process with its descendants, and its new
+/// monitor. A process that was started by `docker exec` is a child of the monitor, so it is not
+/// included.
 fn restarted(diff: &Diff) -> BTreeMap<Pid, Origin> {
     let (before, after) = (&diff.before, &diff.after);
     let is_new = |it: &Process| {
@@ -41,8 +42,8 @@ fn restarted(diff: &Diff) -> BTreeMap<Pid, Origin> {
     let mut found = BTreeMap::new();
     let earlier = first_processes(before);
     for (key, (container, first)) in first_processes(after) {
-        // A job can start another container of the same name without an engine, such as with
-        // `runc run` or `systemd-nspawn`.
+        // Require a monitor, because a job can also start a container of the same name without an
+        // engine, such as with `runc run` or `systemd-nspawn`.
         let is_monitor = |it: &&Process| runtime::MONITORS.contains(&&*it.comm);
         let monitor = first.ppid.and_then(|it| after.process(it)).filter(is_monitor);
         let Some(monitor) = monitor else { continue };
