@@ -23,11 +23,11 @@ pub fn add_readers<'a>(
     // it from the CI agent. So ignore such pipes. Also ignore pipes that the agent itself reads.
     let mut inherited = Pipes::of_all(procfs, own).read;
     inherited.extend(agents.flat_map(|it| Pipes::of_all(procfs, it.pid).read));
+    let mut open = with_pipes_of_readers(written.clone(), others);
     let has_reader = |pipe: &FileId| {
         inherited.contains(pipe) || others.iter().any(|(_, it)| it.read.contains(pipe))
     };
-    let written = others.iter().flat_map(|(_, it)| &it.written).chain(written);
-    let open: HashSet<FileId> = written.filter(|it| !has_reader(it)).copied().collect();
+    open.retain(|it| !has_reader(it));
     if open.is_empty() {
         return;
     }
@@ -54,8 +54,8 @@ pub fn add_distant_readers<'a>(
     // Leave out pipes that an ancestor writes to, unless pidns itself does too. Their readers may
     // be daemons that read the output of the whole CI step.
     let is_of_step = |pipe: &&FileId| above.iter().any(|it| it.written.contains(*pipe));
-    let between = others.iter().flat_map(|(_, it)| &it.written).filter(|it| !is_of_step(it));
-    let mut open: HashSet<FileId> = between.chain(&own.written).copied().collect();
+    let mut open = with_pipes_of_readers(own.written.clone(), others);
+    open.retain(|it| own.written.contains(it) || !is_of_step(&it));
     for (_, pipes) in &*others {
         open.retain(|it| !pipes.read.contains(it));
     }
@@ -76,4 +76,20 @@ pub fn add_distant_readers<'a>(
     let readers =
         unknown.filter(|it| Pipes::input(procfs, it.pid).is_some_and(|it| open.contains(&it)));
     others.extend(readers.map(|it| (it, Pipes::of(procfs, it.pid))));
+}
+
+/// Adds to `written` the pipes that their readers in `others` write to, and so on.
+fn with_pipes_of_readers(
+    mut written: HashSet<FileId>,
+    others: &[(&Process, Pipes)],
+) -> HashSet<FileId> {
+    loop {
+        let readers = others.iter().filter(|(_, it)| !it.read.is_disjoint(&written));
+        let more: Vec<FileId> = readers.flat_map(|(_, it)| &it.written).copied().collect();
+        let count = written.len();
+        written.extend(more);
+        if written.len() == count {
+            return written;
+        }
+    }
 }

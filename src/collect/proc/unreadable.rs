@@ -27,9 +27,11 @@ pub fn add_possible_pipes(
 ) {
     let sessions: Vec<_> = ancestry.iter().map(|it| session(procfs, it.pid)).collect();
     // A process in another session may be a daemon.
-    let may_belong =
-        |pid: Pid| is_unreadable(procfs, pid) && sessions.contains(&session(procfs, pid));
-    let may_belong: Vec<bool> = others.iter().map(|(it, _)| may_belong(it.pid)).collect();
+    let may_belong = |pid, pipes: &Pipes| {
+        pipes.is_empty() && is_unreadable(procfs, pid) && sessions.contains(&session(procfs, pid))
+    };
+    let may_belong: Vec<bool> =
+        others.iter().map(|(it, pipes)| may_belong(it.pid, pipes)).collect();
     if !may_belong.contains(&true) {
         return;
     }
