@@ -81,10 +81,28 @@ pub fn timers(
     let commands: Vec<Vec<u8>> = commands.filter(|it| !it.is_empty()).collect();
     let is_timer = |it: &&Process| {
         let text = arguments(procfs, it.pid, waits).unwrap_or_default();
-        let mut rest = commands.iter().filter_map(|command| text.strip_suffix(&**command));
-        rest.any(|options| options.ends_with(&[0]))
+        let ends_with = |command: &[u8], before: &[u8]| {
+            let options = text.strip_suffix(command).and_then(<[u8]>::last);
+            options.is_some_and(|last| before.contains(last))
+        };
+        commands.iter().any(|command| {
+            ends_with(command, b"\0") || script(command).is_some_and(|it| ends_with(it, b"\0/"))
+        })
     };
     timers.filter(is_timer).map(|it| it.pid).collect()
+}
+
+/// Returns the file name of a script and its arguments, from the command line of its interpreter.
+///
+/// The kernel changes the command line of a script to `INTERPRETER [OPTION] PATH [ARGUMENT...]`.
+fn script(command: &[u8]) -> Option<&[u8]> {
+    let end_of_word = |text: &[u8]| text.iter().position(|&byte| byte == 0);
+    let mut rest = command.get(end_of_word(command)? + 1..)?;
+    if rest.starts_with(b"-") {
+        rest = rest.get(end_of_word(rest)? + 1..)?;
+    }
+    let slash = rest.get(..end_of_word(rest)?)?.iter().rposition(|&byte| byte == b'/')?;
+    rest.get(slash + 1..)
 }
 
 /// Returns the arguments in a command line if they are specific enough to identify the command.
@@ -136,7 +154,7 @@ fn contains(script: &[u8], [program, subcommand]: [&[u8]; 2]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{contains, last_script, names, operands};
+    use super::{contains, last_script, names, operands, script};
 
     #[test]
     fn compares_two_or_more_arguments_or_a_script() {
@@ -147,6 +165,16 @@ mod tests {
         assert_eq!(operands(b"sh\0-ec\0pidns check\0", false), Some(&b"\0-ec\0pidns check\0"[..]));
         for other in [&b""[..], b"sh", b"sh\0", b"sh\0-c\0", b"sh\0-e\0script\0"] {
             assert_eq!(operands(other, false), None);
+        }
+    }
+
+    #[test]
+    fn finds_the_script_of_an_interpreter() {
+        for command in ["/bin/sh\0./ci.sh\0a\0", "/bin/sh\0-e\0/opt/ci.sh\0a\0"] {
+            assert_eq!(script(command.as_bytes()), Some(&b"ci.sh\0a\0"[..]));
+        }
+        for other in [&b""[..], b"sh\0", b"sh\0-e\0", b"sleep\0600\0", b"sh\0-c\0", b"x\0a/b"] {
+            assert_eq!(script(other), None);
         }
     }
 
