@@ -213,6 +213,38 @@ fn restart_an_older_container(runtime: &Runtime, options: &[&str], namespaces: u
     assert!(!advice.is_empty() && advice.iter().all(|it| it.starts_with("kill ")), "{advice:?}");
 }
 
+/// Allows one of two new containers, which includes its monitor.
+fn allow_a_container(runtime: &Runtime) {
+    let before = save(runtime);
+    for name in ["allowed", "other"] {
+        let limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"];
+        let command = ["--name", name, "base", "sleep", "600"];
+        runtime.client(&[&["run"], &CONTAINER[..], &limits, &command].concat());
+    }
+    let check =
+        ["check", "-q", "--since", &before, "--allow", "leftover-process:container=allowed"];
+    let output = runtime.pidns(&[&check[..], &["-f", "json"]].concat());
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = report["findings"].as_array().unwrap().iter();
+    let denied = findings.filter(|it| it["verdict"] == "deny").map(|it| &it["message"]);
+    let denied: Vec<_> = denied.map(ToString::to_string).collect();
+    // The other container's monitor, process and namespace.
+    assert_eq!(denied.len(), 3, "{denied:?}");
+    assert!(!denied.iter().any(|it| it.contains("allowed")), "{denied:?}");
+}
+
+#[test]
+fn a_rule_that_allows_a_docker_container_allows_its_monitor() {
+    needs!(Initial("cgroup"), Program("dockerd"), Program("docker"), Program("runc"));
+    allow_a_container(&Runtime::start("docker"));
+}
+
+#[test]
+fn a_rule_that_allows_a_podman_container_allows_its_monitor() {
+    needs!(Initial("cgroup"), Program("podman"), Program("runc"));
+    allow_a_container(&Runtime::start("podman"));
+}
+
 /// The command of an older container: an init with two children.
 const OLD: [&str; 6] =
     ["--name", "old", "base", "bash", "-c", "sleep 600 & sleep 600 & trap exit TERM; wait"];

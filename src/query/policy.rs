@@ -8,7 +8,7 @@ use super::pattern::{Glob, User};
 use crate::graph::PidGraph;
 use crate::model::{
     CheckCode, EnvPattern, Namespace, NamespaceId, NamespaceRef, NamespaceState, Pid, Process,
-    Subject, Verdict,
+    Subject, Verdict, runtime,
 };
 
 /// A rule for the findings with a given check code: either all of them, or only those in a scope
@@ -42,8 +42,8 @@ enum RuleScope {
     Comm(Glob),
     /// A single namespace and its members.
     Namespace(NamespaceRef),
-    /// The container's namespaces with their members, and the container's processes in other
-    /// namespaces.
+    /// The container's namespaces with their members, the container's processes in other
+    /// namespaces, and the container's monitor (such as `conmon`).
     Container(ContainerPattern),
     /// Processes and namespaces of this user, and namespaces whose init runs as this user.
     User(User),
@@ -148,7 +148,9 @@ impl RuleScope {
             Self::Comm(glob) => glob.matches(&process.comm),
             Self::User(user) => user.owns(process),
             Self::Namespace(named) => is_named(*named, graph, namespace),
-            Self::Container(pattern) => pattern.holds(process, namespace),
+            Self::Container(pattern) => {
+                pattern.holds(process, namespace) || monitors(graph, process, pattern)
+            }
             Self::Cgroup(glob) => process.cgroup().is_some_and(|cgroup| glob.matches(cgroup)),
             Self::Env(pattern) => process.has_environment(pattern),
         }
@@ -168,6 +170,12 @@ impl RuleScope {
             }
         }
     }
+}
+
+/// Returns `true` if a process monitors a container that matches the pattern.
+fn monitors(graph: &PidGraph, process: &Process, pattern: &ContainerPattern) -> bool {
+    let is_of = |it: &&Process| graph.container_of(it).is_some_and(|it| pattern.matches(it));
+    runtime::MONITORS.contains(&&*process.comm) && graph.child_processes(process).iter().any(is_of)
 }
 
 fn is_named(named: NamespaceRef, graph: &PidGraph, namespace: Option<&Namespace>) -> bool {
