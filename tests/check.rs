@@ -4,6 +4,7 @@
 mod common;
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -475,6 +476,38 @@ fn a_service_that_starts_during_the_wait_is_denied() {
     let service = u32::try_from(*service).unwrap();
     assert_eq!(comm(service), "sleep");
     kill(service, rustix::process::Signal::KILL);
+}
+
+#[test]
+fn a_process_that_appears_during_the_wait_gets_the_same_time_to_end() {
+    needs!(NamespaceOfItsOwn);
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    // A daemon that is older than the snapshot runs a command now and then.
+    let script = "(while read -r seconds; do sleep $seconds; done < $0) & echo ready; wait";
+    let fifo = path("fifo");
+    stdout(&run(Command::new("mkfifo").arg(&fifo)));
+    let (_daemon, _) = start_command(Command::new("bash").args(["-c", script, &fifo]));
+    let commands = fs::File::options().write(true).open(&fifo).unwrap();
+    fs::write(path("before"), stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    // Runs a command of this length during a check, and returns the findings.
+    let during = |seconds: &str, wait: &str, status| {
+        let command = format!("{seconds}\n");
+        let mut late = commands.try_clone().unwrap();
+        let first = Running::spawn(Command::new("bash").args(["-c", "sleep 1; :"]));
+        let writer = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(600));
+            late.write_all(command.as_bytes()).unwrap();
+        });
+        let found =
+            findings(&["--since", &path("before"), "--wait", wait, "--comm", "sleep"], status);
+        writer.join().unwrap();
+        drop(first);
+        found
+    };
+    assert_eq!(during("1.5", "2", 0), []);
+    let denied = during("600", "1.5", 1);
+    assert!(matches!(&denied[..], [(_, verdict, _)] if verdict == "deny"), "{denied:?}");
 }
 
 #[test]

@@ -533,9 +533,12 @@ fn a_client_that_lets_a_service_run_the_check_is_no_leftover() {
         let found = run(&leftover, image);
         assert!(found.starts_with("DENIED ") && found.contains(" sleep "), "{found}");
     }
-    let script = "busybox timeout 9 $P check -q --wait 1 --since before";
-    let text = stdout(&in_own_namespace(&files, script));
-    assert_eq!(text, "Nothing is wrong.\n");
+    files.write("ci.sh", "#!/bin/sh -e\n$P check -q --wait 1 --since before\n:");
+    for command in ["$P check -q --wait 1 --since before", "./ci.sh 5"] {
+        let script = format!("chmod +x ci.sh; busybox timeout 9 {command}");
+        let text = stdout(&in_own_namespace(&files, &script));
+        assert_eq!(text, "Nothing is wrong.\n", "{command}");
+    }
     // The subshell has the same arguments as the shell.
     let check = format!("until pgrep -x sleep; do :; done > log; {PIDNS} check -q --since before");
     let script = format!("busybox sh -c '(sleep 613; :) > /dev/null 2>&1 & {check}'; :");
@@ -659,6 +662,23 @@ fn a_new_worker_of_an_older_daemon_is_only_warned_about() {
         }
     });
     assert_eq!(pidns(&["check", "-q", "--since", &before]).status.code(), Some(1));
+}
+
+#[test]
+fn a_port_that_dockerd_forwards_to_a_container_is_only_warned_about() {
+    needs!(NamespaceOfItsOwn);
+    let files = Workspace::new();
+    // The test's own daemon stands for dockerd, because containers in tests have no network.
+    let daemon = "cp $(command -v bash) dockerd; cp $(command -v sleep) docker-proxy; \
+                  ./dockerd -c 'until [ -e before.json ]; do sleep 0.05; done; ./docker-proxy 600 & \
+                                wait' > /dev/null 2>&1 & \
+                  until pgrep -x dockerd; do sleep 0.05; done > log; \
+                  $P -q -f json > saved; mv saved before.json; \
+                  until pgrep -x docker-proxy; do sleep 0.05; done > log; \
+                  $P check -q --comm docker-proxy --since before.json";
+    let text = stdout(&in_own_namespace(&files, daemon));
+    assert!(text.contains(" docker-proxy ") && text.contains(" may be a new worker of "), "{text}");
+    assert!(text.ends_with("\n1 warning.\n"), "{text}");
 }
 
 #[test]

@@ -252,6 +252,9 @@ pub struct Check {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub policy: Option<PathBuf>,
     /// Repeat the check until it passes, for at most this many seconds
+    ///
+    /// A process that appears meanwhile gets the same time to end. If the verdict depends on such a
+    /// process, the check takes up to twice as long.
     #[arg(
         long,
         value_name = "SECONDS",

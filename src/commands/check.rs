@@ -36,21 +36,21 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
     view::check_stdin(arguments.since.as_deref(), origin.file.as_deref())?;
     let load = |path: &Path| view::load_document(path, origin.host.as_deref(), output.quiet);
     let before = arguments.since.as_deref().map(load).transpose()?;
-    // A time that the clock cannot represent means no time limit.
-    let deadline = Instant::now().checked_add(arguments.wait());
-    let mut lasting = LastingFindings::default();
-    let mut is_over = false;
+    let (start, wait) = (Instant::now(), arguments.wait());
+    let mut lasting = LastingFindings::new(wait);
     let (check, gaps) = loop {
         let (mut check, gaps, host) = check_once(arguments, before.as_ref(), &selection, &policy)?;
-        let has_denied = check.count(Verdict::Deny) > 0;
+        let is_clean = check.count(Verdict::Deny) == 0;
         let is_undecided = lasting.judge(&mut check, &host);
-        let left = deadline.map_or(RETRY, |at| at.saturating_duration_since(Instant::now()));
-        let is_end = !has_denied || left.is_zero();
-        if is_end && (is_over || !is_undecided) {
+        let elapsed = start.elapsed();
+        let left = wait.saturating_sub(elapsed);
+        // A process that appears during the wait gets as much time to end as all others.
+        let is_over = elapsed >= wait.saturating_mul(2);
+        let is_decided = !is_undecided || check.count(Verdict::Deny) > 0;
+        if is_clean && !is_undecided || left.is_zero() && (is_decided || is_over) {
             break (check, gaps);
         }
-        is_over = left.is_zero();
-        thread::sleep(if is_over { RETRY } else { RETRY.min(left) });
+        thread::sleep(if left.is_zero() { RETRY } else { RETRY.min(left) });
     };
     let style = view::style(output, false);
     let outcome = output::write(|out| output.format.0.emit(&check, style, out))?;

@@ -13,6 +13,14 @@ pub struct Finding {
     pub subject: Subject,
 }
 
+impl Finding {
+    /// Returns `true` if the finding reports a leftover process or namespace.
+    #[must_use]
+    pub fn is_leftover(&self) -> bool {
+        matches!(self.code, CheckCode::LeftoverProcess | CheckCode::LeftoverNamespace)
+    }
+}
+
 /// The subject of a [`Finding`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {

@@ -62,6 +62,8 @@ pub struct Check {
     earlier: Option<Earlier>,
     /// Maps new processes to the older daemon or container that has probably started them.
     origins: BTreeMap<Pid, Origin>,
+    /// Leftovers that appeared while the check was repeated (`--wait`), and may end soon.
+    late: BTreeSet<Subject>,
     /// Processes and namespaces in transient states, which the check does not report.
     unsettled: Unsettled,
 }
@@ -133,6 +135,7 @@ impl Check {
             attendants: BTreeSet::new(),
             earlier: None,
             origins: BTreeMap::new(),
+            late: BTreeSet::new(),
             unsettled,
         }
     }
@@ -199,11 +202,15 @@ impl Check {
         self.graph.set_killed_with_inits(killed_with_inits(host, is_other));
     }
 
-    /// Changes `Deny` to `Warn` in findings for which `is_denied` returns `false`.
+    /// Changes `Deny` to `Warn` in findings for which `is_denied` returns `false`, because their
+    /// subjects appeared while the check was repeated.
     pub(super) fn deny_only(&mut self, is_denied: impl Fn(&PidGraph, &Finding) -> bool) {
         for finding in &mut self.findings {
-            if !is_denied(&self.graph, finding) {
-                finding.verdict = finding.verdict.max(Verdict::Warn);
+            if finding.verdict == Verdict::Deny && !is_denied(&self.graph, finding) {
+                finding.verdict = Verdict::Warn;
+                if finding.is_leftover() {
+                    self.late.insert(finding.subject);
+                }
             }
         }
         self.findings.sort_unstable();
@@ -231,15 +238,21 @@ impl Check {
         problems::is_unreaped(process, &self.unsettled)
     }
 
-    /// Returns `true` if a finding reports this process as a leftover, unless an older daemon or
-    /// container has probably started it.
+    /// Returns `true` if a finding reports this process as a leftover, unless it may end soon, or
+    /// an older daemon or container has probably started it.
     #[must_use]
     pub fn is_leftover(&self, pid: Pid) -> bool {
         let (code, subject) = (CheckCode::LeftoverProcess, Subject::Process(pid));
         let finding = |verdict| Finding { verdict, code, subject };
         let is_found = |verdict| self.findings.binary_search(&finding(verdict)).is_ok();
         let is_reported = is_found(Verdict::Deny) || is_found(Verdict::Warn);
-        is_reported && self.origin_of(subject).is_none()
+        is_reported && self.origin_of(subject).is_none() && !self.late.contains(&subject)
+    }
+
+    /// Returns `true` for a leftover that appeared while the check was repeated, and may end soon.
+    #[must_use]
+    pub fn is_late(&self, finding: &Finding) -> bool {
+        finding.is_leftover() && self.late.contains(&finding.subject)
     }
 
     /// Returns the older daemon or container that has probably started this process or, for a

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use smol_str::SmolStr;
 
@@ -21,6 +21,10 @@ pub const RETRY: Duration = Duration::from_millis(200);
 /// its successor probably is as well. So findings about the successor become warnings.
 #[derive(Debug, Default)]
 pub struct LastingFindings {
+    /// The time that a process gets to end, counted from the check that has found it first.
+    wait: Duration,
+    /// When each finding of the last check was first found.
+    first_seen: HashMap<FindingId, Instant>,
     /// The findings with the verdict `Deny`.
     findings: History<FindingId, FindingKind>,
     /// All processes of the host, because any of them can have descendants with findings.
@@ -45,21 +49,15 @@ impl<Id, Kind> Default for History<Id, Kind> {
 }
 
 impl<Id: Clone + Eq + Hash, Kind: Eq + Hash> History<Id, Kind> {
-    /// Records the items of this check, and returns the items of the previous check.
-    fn add(&mut self, now: HashMap<Id, Kind>) -> HashSet<Id> {
+    /// Records the items of this check.
+    fn add(&mut self, now: HashMap<Id, Kind>) {
         self.lasting = Some(match self.lasting.take() {
             None => now.keys().cloned().collect(),
             Some(lasting) => lasting.into_iter().filter(|id| now.contains_key(id)).collect(),
         });
         let last = std::mem::replace(&mut self.last, now);
-        let (mut ids, now) = (HashSet::new(), &self.last);
-        for (id, kind) in last {
-            if !now.contains_key(&id) {
-                self.ended.insert(kind);
-            }
-            ids.insert(id);
-        }
-        ids
+        let ended = last.into_iter().filter(|(id, _)| !self.last.contains_key(id));
+        self.ended.extend(ended.map(|(_, kind)| kind));
     }
 
     /// Returns `true` if all checks so far have found the item.
@@ -144,6 +142,12 @@ impl Kind {
 }
 
 impl LastingFindings {
+    /// `wait`: the time that processes get to end.
+    #[must_use]
+    pub fn new(wait: Duration) -> Self {
+        Self { wait, ..Self::default() }
+    }
+
     /// Changes denied findings to warnings if they may soon disappear.
     ///
     /// Returns `true` if another check is needed. `host` is the unfiltered host.
@@ -155,7 +159,9 @@ impl LastingFindings {
         let denied: HashMap<FindingId, Subject> = denied.collect();
         let kind = |id: &FindingId, subject| (id.0, Kind::of(subject, &check.graph));
         let now = denied.iter().map(|(id, &subject)| (id.clone(), kind(id, subject))).collect();
-        let last = self.findings.add(now);
+        self.findings.add(now);
+        let is_gone = denied.is_empty() && !self.first_seen.is_empty();
+        let stayed = self.stayed(denied.keys());
         let replacements = self.replacements(host);
         // A process or namespace that replaced an earlier one will probably end soon, too. So do
         // not expect a finding about it or its descendants to last, unless every check so far has
@@ -165,18 +171,31 @@ impl LastingFindings {
                 || process_of(graph, subject).is_some_and(|it| replacements.contains(&it));
             self.findings.has_lasted(id) || !(self.findings.is_replacement(id) || is_replaced())
         };
-        let has_been = |id: &FindingId| self.findings.has_lasted(id) || last.contains(id);
+        let has_stayed = |id: &FindingId| self.findings.has_lasted(id) || stayed.contains(id);
         check.deny_only(|graph, it| {
             let id = finding_id(graph, it);
-            has_been(&id) && may_last(graph, &id, it.subject)
+            has_stayed(&id) && may_last(graph, &id, it.subject)
         });
+        let is_undecided = |(id, &subject): (&FindingId, &Subject)| {
+            !has_stayed(id) && may_last(&check.graph, id, subject)
+        };
         // If a process forks a successor and exits during a scan, the scan can miss both. So check
         // again before believing that all denied findings are gone.
-        let is_gone = denied.is_empty() && !last.is_empty();
-        let is_undecided = |(id, &subject): (&FindingId, &Subject)| {
-            !has_been(id) && may_last(&check.graph, id, subject)
-        };
         is_gone || denied.iter().any(is_undecided)
+    }
+
+    /// Records the findings of this check, and returns those that had their time to end.
+    fn stayed<'a>(&mut self, now: impl Iterator<Item = &'a FindingId>) -> HashSet<FindingId> {
+        let mut earlier = std::mem::take(&mut self.first_seen);
+        let mut stayed = HashSet::new();
+        for id in now {
+            let first = earlier.remove(id);
+            if first.is_some_and(|it| it.elapsed() >= self.wait) {
+                stayed.insert(id.clone());
+            }
+            self.first_seen.insert(id.clone(), first.unwrap_or_else(Instant::now));
+        }
+        stayed
     }
 
     /// Returns the processes that are probably replacements, and their descendants.

@@ -60,9 +60,10 @@ pub fn summary(check: &Check) -> String {
 pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingText {
     let graph = &check.graph;
     let without_advice = |message| FindingText { message, advice: Vec::new() };
-    // An older daemon needs its workers, and an older container its processes. So do not suggest
-    // ending them.
-    if let Some(message) = origin_message(check, finding, symbols) {
+    // An older daemon needs its workers, an older container its processes, and a process that has
+    // just appeared may end soon. So do not suggest ending them.
+    let message = origin_message(check, finding, symbols);
+    if let Some(message) = message.or_else(|| late_message(check, finding, symbols)) {
         return without_advice(message);
     }
     match finding.subject {
@@ -91,7 +92,7 @@ pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingTe
 
 /// Returns the message for a leftover that an older daemon or container may have started.
 fn origin_message(check: &Check, finding: &Finding, symbols: Symbols) -> Option<String> {
-    if !matches!(finding.code, CheckCode::LeftoverProcess | CheckCode::LeftoverNamespace) {
+    if !finding.is_leftover() {
         return None;
     }
     let (graph, origin) = (&check.graph, check.origin_of(finding.subject)?);
@@ -123,6 +124,23 @@ fn origin_message(check: &Check, finding: &Finding, symbols: Symbols) -> Option<
         }
         Subject::Limit(_) | Subject::Snapshot => return None,
     })
+}
+
+/// Returns the message for a leftover that appeared while the check was repeated.
+fn late_message(check: &Check, finding: &Finding, symbols: Symbols) -> Option<String> {
+    if !check.is_late(finding) {
+        return None;
+    }
+    let text = match finding.subject {
+        Subject::Process(pid) => process_text(check, check.graph.process(pid)?, symbols),
+        Subject::Namespace(id) => {
+            let mut line = Line::default();
+            namespace_line(&check.graph, check.graph.namespace(id)?, &mut line);
+            line.to_string()
+        }
+        Subject::Limit(_) | Subject::Snapshot => return None,
+    };
+    Some(format!("{text} appeared during --wait"))
 }
 
 /// Returns the command that enters the namespace of a finding, if this is possible.

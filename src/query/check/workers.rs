@@ -10,6 +10,10 @@ use crate::query::diff::Diff;
 /// Names of programs that adopt orphans, although they are not always the init of a namespace.
 const SUBREAPERS: [&str; 4] = [runtime::SHIM, runtime::CONMON, "systemd", "tini"];
 
+/// Name of the process that forwards a port to a container. It is a child of `dockerd`, and cannot
+/// be found by the container's cgroup or namespaces.
+const PROXY: &str = "docker-proxy";
+
 /// An older daemon or container that has probably started a new process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -75,7 +79,8 @@ fn first_processes(graph: &PidGraph) -> HashMap<(&str, &str), (&Container, &Proc
 /// descendants, to the daemon.
 ///
 /// A new child of a daemon counts as a new worker if the daemon had a child of the same name in the
-/// earlier snapshot, and that child has ended.
+/// earlier snapshot, and that child has ended. A proxy of a container always counts, because the
+/// container itself is reported if it was left behind.
 fn new_workers(diff: &Diff) -> BTreeMap<Pid, Origin> {
     let (before, after) = (&diff.before, &diff.after);
     let id = |it: &Process| (it.pid, it.start_time);
@@ -102,7 +107,9 @@ fn new_workers(diff: &Diff) -> BTreeMap<Pid, Origin> {
         return found;
     }
     let new = after.processes().iter().filter(|it| !earlier.contains(&id(it)));
-    for process in new.filter(|it| kind(it).is_some_and(|kind| ended.contains(&kind))) {
+    let is_worker =
+        |it: &&Process| it.comm == PROXY || kind(it).is_some_and(|kind| ended.contains(&kind));
+    for process in new.filter(is_worker) {
         let daemon = process.ppid.and_then(|it| after.process(it)).filter(is_daemon);
         if let Some(daemon) = daemon {
             let workers = after.with_descendants([process.pid]);
