@@ -253,8 +253,8 @@ pub struct Check {
     pub policy: Option<PathBuf>,
     /// Repeat the check until it passes, for at most this many seconds
     ///
-    /// A process that appears meanwhile gets the same time to end. If the verdict depends on such a
-    /// process, the check takes up to twice as long.
+    /// A process that first appears during this time also gets this many seconds to exit. So the
+    /// check can take up to twice as long if its result depends on such a process.
     #[arg(
         long,
         value_name = "SECONDS",

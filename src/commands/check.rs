@@ -44,7 +44,8 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
         let is_undecided = lasting.judge(&mut check, &host);
         let elapsed = start.elapsed();
         let left = wait.saturating_sub(elapsed);
-        // A process that appears during the wait gets as much time to end as all others.
+        // A process that appears near the end of the wait still gets the full `wait` to exit, so
+        // the check can last twice as long.
         let is_over = elapsed >= wait.saturating_mul(2);
         let is_decided = !is_undecided || check.count(Verdict::Deny) > 0;
         if is_clean && !is_undecided || left.is_zero() && (is_decided || is_over) {

@@ -202,8 +202,8 @@ impl Check {
         self.graph.set_killed_with_inits(killed_with_inits(host, is_other));
     }
 
-    /// Changes `Deny` to `Warn` in findings for which `is_denied` returns `false`, because their
-    /// subjects appeared while the check was repeated.
+    /// Changes `Deny` to `Warn` in findings for which `is_denied` returns `false`. Marks the
+    /// leftovers among them as late, because they appeared while the check was repeated.
     pub(super) fn deny_only(&mut self, is_denied: impl Fn(&PidGraph, &Finding) -> bool) {
         for finding in &mut self.findings {
             if finding.verdict == Verdict::Deny && !is_denied(&self.graph, finding) {
@@ -238,8 +238,8 @@ impl Check {
         problems::is_unreaped(process, &self.unsettled)
     }
 
-    /// Returns `true` if a finding reports this process as a leftover, unless it may end soon, or
-    /// an older daemon or container has probably started it.
+    /// Returns `true` if a finding reports this process as a leftover. Returns `false` if the process
+    /// may end soon, or if an older daemon or container has probably started it.
     #[must_use]
     pub fn is_leftover(&self, pid: Pid) -> bool {
         let (code, subject) = (CheckCode::LeftoverProcess, Subject::Process(pid));
@@ -255,8 +255,8 @@ impl Check {
         finding.is_leftover() && self.late.contains(&finding.subject)
     }
 
-    /// Returns the older daemon or container that has probably started this process or, for a
-    /// namespace, its init.
+    /// Returns the older daemon or container that has probably started the subject. For a namespace,
+    /// this is the daemon or container that has started its init.
     #[must_use]
     pub fn origin_of(&self, subject: Subject) -> Option<&Origin> {
         self.origins.get(&process_of(&self.graph, subject)?)

@@ -21,7 +21,7 @@ pub const RETRY: Duration = Duration::from_millis(200);
 /// its successor probably is as well. So findings about the successor become warnings.
 #[derive(Debug, Default)]
 pub struct LastingFindings {
-    /// The time that a process gets to end, counted from the check that has found it first.
+    /// How long a process has to exit, counted from the first check that found it.
     wait: Duration,
     /// When each finding of the last check was first found.
     first_seen: HashMap<FindingId, Instant>,
@@ -49,7 +49,7 @@ impl<Id, Kind> Default for History<Id, Kind> {
 }
 
 impl<Id: Clone + Eq + Hash, Kind: Eq + Hash> History<Id, Kind> {
-    /// Records the items of this check.
+    /// Records what this check has found, and the kinds of what has disappeared since the last one.
     fn add(&mut self, now: HashMap<Id, Kind>) {
         self.lasting = Some(match self.lasting.take() {
             None => now.keys().cloned().collect(),
@@ -142,7 +142,7 @@ impl Kind {
 }
 
 impl LastingFindings {
-    /// `wait`: the time that processes get to end.
+    /// `wait`: how long processes have to exit.
     #[must_use]
     pub fn new(wait: Duration) -> Self {
         Self { wait, ..Self::default() }
@@ -184,7 +184,7 @@ impl LastingFindings {
         is_gone || denied.iter().any(is_undecided)
     }
 
-    /// Records the findings of this check, and returns those that had their time to end.
+    /// Records the findings of this check, and returns those that have lasted for the whole wait.
     fn stayed<'a>(&mut self, now: impl Iterator<Item = &'a FindingId>) -> HashSet<FindingId> {
         let mut earlier = std::mem::take(&mut self.first_seen);
         let mut stayed = HashSet::new();

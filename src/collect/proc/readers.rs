@@ -7,8 +7,8 @@ use super::procfs::Procfs;
 use crate::collect::kernel::sys::FileId;
 use crate::model::{Pid, Process};
 
-/// Adds the pipes that the processes in `others` read through a descriptor above 2, as `cat fifo`
-/// does.
+/// Reads the descriptors above 2 of the processes in `others`, and adds the pipes that a process
+/// reads there, as `cat fifo` does.
 ///
 /// - `written`: the pipes that pidns and its ancestors write to.
 /// - `agents`: the ancestors that are not shells.
@@ -78,7 +78,8 @@ pub fn add_distant_readers<'a>(
     others.extend(readers.map(|it| (it, Pipes::of(procfs, it.pid))));
 }
 
-/// Adds to `written` the pipes that their readers in `others` write to, and so on.
+/// Extends `written`: if a process in `others` reads a pipe in `written`, adds the pipes that this
+/// process writes to. Repeats this until there is nothing to add.
 fn with_pipes_of_readers(
     mut written: HashSet<FileId>,
     others: &[(&Process, Pipes)],

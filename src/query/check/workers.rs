@@ -10,8 +10,8 @@ use crate::query::diff::Diff;
 /// Names of programs that adopt orphans, although they are not always the init of a namespace.
 const SUBREAPERS: [&str; 4] = [runtime::SHIM, runtime::CONMON, "systemd", "tini"];
 
-/// Name of the process that forwards a port to a container. It is a child of `dockerd`, and cannot
-/// be found by the container's cgroup or namespaces.
+/// Name of the process that forwards a port to a container. It is a child of `dockerd`, and is not
+/// in the container's cgroup or namespaces.
 const PROXY: &str = "docker-proxy";
 
 /// An older daemon or container that has probably started a new process.
@@ -31,12 +31,12 @@ pub fn origins(diff: &Diff) -> BTreeMap<Pid, Origin> {
     found
 }
 
-/// For each container that its engine has probably restarted, maps the container's processes to it.
+/// Maps the processes of each container that its engine has probably restarted to the container.
 ///
-/// A container has been restarted if the earlier snapshot already contains it, and its first
-/// process is certainly new. Its processes are the first process with its descendants, and its new
-/// monitor. A process that was started by `docker exec` is a child of the monitor, so it is not
-/// included.
+/// A container counts as restarted if it is in the earlier snapshot, and its first process is
+/// certainly new. Its processes are that first process, the descendants of that process, and the
+/// container's new monitor. A process that was started by `docker exec` is a child of the monitor,
+/// so it is not included.
 fn restarted(diff: &Diff) -> BTreeMap<Pid, Origin> {
     let (before, after) = (&diff.before, &diff.after);
     let is_new = |it: &Process| {
@@ -75,12 +75,11 @@ fn first_processes(graph: &PidGraph) -> HashMap<(&str, &str), (&Container, &Proc
     first
 }
 
-/// Maps each process that is probably a new worker of an older daemon, and each of the worker's
-/// descendants, to the daemon.
+/// Maps new workers of older daemons, and the descendants of those workers, to their daemon.
 ///
-/// A new child of a daemon counts as a new worker if the daemon had a child of the same name in the
-/// earlier snapshot, and that child has ended. A proxy of a container always counts, because the
-/// container itself is reported if it was left behind.
+/// A new child of a daemon is probably a worker if the earlier snapshot contains a child of that
+/// daemon with the same name, and that child has ended. The proxy of a container always counts as a
+/// worker, because pidns reports the container itself if it was left behind.
 fn new_workers(diff: &Diff) -> BTreeMap<Pid, Origin> {
     let (before, after) = (&diff.before, &diff.after);
     let id = |it: &Process| (it.pid, it.start_time);
