@@ -39,7 +39,8 @@ pub struct Snapshot {
     pub namespaces: Vec<Namespace>,
     /// All processes found.
     pub processes: Vec<Process>,
-    /// Limits that can make fork(2) or the creation of a PID namespace fail, if they were read.
+    /// Limits that can make fork(2) or the creation of a PID namespace fail. `None` if the limits
+    /// were not read.
     pub limits: Option<Vec<Limit>>,
     /// Problems encountered during the scan.
     pub diagnostics: Vec<Diagnostic>,

@@ -40,10 +40,11 @@ const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(4), Duration::from_millis(16)];
 
-/// Number of command lines that can stay empty before a thread stops re-reading.
+/// Number of command lines that may stay empty before a scan thread stops re-reading empty ones.
 ///
-/// A thread re-reads each empty command line, because the process may still be loading its program.
-/// Once this many command lines have stayed empty, the thread no longer re-reads any.
+/// A scan thread reads an empty command line again, because the process may still be loading its
+/// program. After this many command lines have stayed empty, the thread accepts further ones at
+/// once.
 pub const PATIENCE: u32 = 16;
 
 /// Reads the details of one process.

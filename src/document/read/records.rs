@@ -312,7 +312,7 @@ impl Records<'_> {
             let problem = format!("contains {counts} for {name}, not {}", summary.counts);
             return Err(Invalid::at("", problem));
         }
-        // Sort parents before children by number of ancestors, because `level` can be null.
+        // Sort by number of ancestors, so that parents come before children. `level` can be null.
         let items = self.namespaces.items.iter();
         let parents: HashMap<NamespaceId, NamespaceId> =
             items.filter_map(|it| Some((it.id, it.parent?))).collect();

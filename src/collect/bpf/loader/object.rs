@@ -171,7 +171,7 @@ impl Object {
             // Only the map's symbol is undefined (section 0). The other symbols are functions.
             let is_defined = u16_at(symbols, symbol.checked_add(6)?)? != 0;
             let (mark, value) = if is_defined {
-                // The object file contains the function's offset in bytes.
+                // In the object file, this field is the offset of the called function in bytes.
                 let start = i32::try_from(offset_at(instructions, at.checked_add(4)?)?).ok()?;
                 // The kernel expects the distance in instructions, from the next instruction.
                 let next = i32::try_from(at + INSTRUCTION).ok()?;

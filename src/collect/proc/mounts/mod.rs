@@ -271,7 +271,8 @@ impl MountSearch<'_> {
         }
         let mut readers = self.readers.get(&inode).cloned().unwrap_or_default();
         readers.sort_unstable();
-        // Open the namespace if possible, because `mountinfo` omits mounts outside a thread's root.
+        // Prefer opening the mount namespace to reading `mountinfo`, which omits mounts outside a
+        // thread's root.
         for &reader in &readers {
             match open_mount_namespace(self.procfs, reader) {
                 Ok(namespace) if namespace.inode() == inode => match self.search_open(&namespace) {
