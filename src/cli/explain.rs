@@ -41,8 +41,7 @@ pub(super) fn explain(error: &clap::Error, program: &Command, verb: Option<&str>
     }
 }
 
-/// Returns the pidns option (such as `-f json`) that the user probably meant by an argument that
-/// other tools accept (such as `--json`).
+/// Returns the pidns option for an argument of another tool, such as `-f json` for `--json`.
 fn format_meant(argument: &str, program: &Command, verb: Option<&str>) -> Option<String> {
     let name = match argument {
         // lsns(8) and similar tools use `-J` for JSON.

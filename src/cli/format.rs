@@ -26,8 +26,8 @@ impl<F: Formats> Args for OutputFormat<F> {
     fn augment_args(command: Command) -> Command {
         let is_own =
             |other: &PossibleValue| names::<F>().any(|own| own.get_name() == other.get_name());
-        // All formats that `Format` lacks are in `CheckFormat`, so take the formats of other verbs
-        // from there.
+        // `CheckFormat` contains every format that `Format` lacks, so no other enum needs to be
+        // searched.
         let others = names::<CheckFormat>().filter(|other| !is_own(other));
         let option = Arg::new(ID).short('f').long(ID).value_name("FORMAT").help("Output format");
         // `-f` may precede the verb, so accept the formats of other verbs as hidden values.
@@ -44,7 +44,8 @@ impl<F: Formats> Args for OutputFormat<F> {
 impl<F: Formats> FromArgMatches for OutputFormat<F> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let name = matches.get_one::<String>(ID).map_or("text", String::as_str);
-        // clap also passes the verb's format to the top-level command, which may not support it.
+        // clap also passes the verb's format to the top-level command. Use `text` there, because
+        // that command may not support the format.
         let name = if matches.subcommand_name().is_some() { "text" } else { name };
         // The value may be a format of another verb.
         F::from_str(name, false).map(Self).map_err(|_| {

@@ -16,7 +16,8 @@ pub(super) fn options(program: &Command) -> Vec<Arg> {
 /// Removes from a verb's help the global options that the verb does not support.
 pub(super) fn hide_unused(verb: Command, global: Vec<Arg>) -> Command {
     let unused = global.into_iter().filter(|option| find(&verb, option).is_none());
-    // clap adds a global option to each verb that has no option with the same ID.
+    // clap skips a global option if the verb has an option with the same ID, so add a hidden copy
+    // to the verb.
     let unused: Vec<Arg> = unused.map(|option| option.hide(true)).collect();
     verb.args(unused)
 }

@@ -401,7 +401,7 @@ pub(super) fn with_texts(verb: Command) -> Command {
     verb.long_about(texts.description).after_long_help(after)
 }
 
-/// Returns each code of `check` with its default verdict, followed by the code's meaning.
+/// Returns pairs: a check code with its default verdict, and the meaning of the code.
 pub(super) fn codes() -> impl Iterator<Item = (String, &'static str)> {
     CheckCode::ALL.iter().map(|code| {
         let (name, verdict) = (code.name(), code.default_verdict().name());

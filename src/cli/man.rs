@@ -147,7 +147,7 @@ fn options<'a>(roff: &mut Roff, options: impl Iterator<Item = &'a Arg>) {
         let help = help.map(ToString::to_string).unwrap_or_default();
         for (index, paragraph) in help.split("\n\n").enumerate() {
             if index > 0 {
-                // The roff macro `IP` begins a paragraph with the indentation of the option's text.
+                // The roff macro `IP` begins a paragraph that is indented like the option's text.
                 roff.control("IP", []);
             }
             wrapped(roff, paragraph);

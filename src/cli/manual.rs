@@ -3,7 +3,7 @@
 /// A list of terms with their meanings.
 pub(super) type Terms = &'static [(&'static str, &'static str)];
 
-/// Explanations of the notation in text and pictures, in ASCII for troff(1).
+/// Explains the notation of the text and picture formats. ASCII only, for troff(1).
 pub(super) const READING: Terms = &[
     (
         "1219 -> 1 nginx",

@@ -167,7 +167,8 @@ fn define(is_given: impl Fn(&str) -> bool) -> clap::Command {
         program = without_variable(program).mut_subcommands(without_variable);
     }
     let verbs: Vec<_> = program.get_subcommands().map(|it| it.get_name().to_owned()).collect();
-    // Help for every verb would take half of pidns's startup time.
+    // Building the help of every verb would take half of pidns's startup time, so build it only for
+    // the given verbs.
     for verb in verbs.iter().filter(|verb| is_given(verb)) {
         let global = globals::options(&program);
         program = program.mut_subcommand(verb, |verb| {

@@ -45,7 +45,8 @@ pub enum InitHistory {
 pub struct Registered {
     /// Descriptor of the namespace, if pidns could open it and keep it open.
     pub fd: Option<NamespaceFd>,
-    /// The parent's inode or the kernel's error, if the namespace was closed to save descriptors.
+    /// Inode of the parent, or the kernel's error from looking it up. Set only if the namespace was
+    /// closed to save descriptors.
     pub closed_parent: Option<Result<u64>>,
     /// The most certain [`InitHistory`] that the scan has found for the namespace.
     pub init_history: InitHistory,

@@ -85,7 +85,8 @@ fn procfs(words: &[OsString]) -> PathBuf {
 
 /// Adds completers to the arguments whose values depend on the host.
 fn with_values(command: Command, listing: &Arc<Option<ProcessList>>) -> Command {
-    // Thousands of PIDs would hide the verbs, so offer PIDs after the first digit.
+    // Thousands of PIDs would hide the subcommands, so offer PIDs only if the user has typed a
+    // digit.
     let needs_digit = command.has_subcommands();
     let one_of = |offer: fn(&ProcessList, &str) -> Vec<CompletionCandidate>| {
         let listing = Arc::clone(listing);

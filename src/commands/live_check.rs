@@ -57,8 +57,8 @@ pub fn settle(
     Ok(Settled { snapshot, unsettled, threads })
 }
 
-/// Reads from the live host the details of processes and the facts that the advice needs. Adds both
-/// to `check`, together with the problems in `threads`.
+/// Reads process details and the facts for the advice from the live host. Adds both to `check`,
+/// together with the problems in `threads`.
 pub fn add_live_facts(
     check: &mut Check,
     threads: ThreadProblems,

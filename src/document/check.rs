@@ -74,9 +74,10 @@ pub struct CheckFinding<'a> {
     message: String,
     /// Human-readable advice, as commands or hints.
     advice: Vec<String>,
-    /// Command that starts a shell in the namespaces of the process, or of the PID namespace's
-    /// init. Null if the process is in the PID namespace that the procfs shows, or if pidns knows
-    /// no command.
+    /// Command that starts a shell in the namespaces of the process that the finding is about. If
+    /// the finding is about a zombie or a PID namespace, the shell starts in the namespaces of the
+    /// PID namespace's init. Null if this PID namespace is the one that the procfs shows, or if
+    /// pidns knows no command.
     enter: Option<String>,
     /// PID of the process that the finding is about, or null.
     pid: Option<Pid>,
@@ -128,7 +129,7 @@ impl RecordContent for CheckContent<'_> {
     }
 }
 
-/// The message, the advice and the command that enters the namespace, for a finding.
+/// The message, the advice and the `enter` command of a finding.
 pub type Explained = (String, Vec<String>, Option<String>);
 
 /// Converts a check to a document, with the texts from `explain`.

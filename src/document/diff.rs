@@ -178,7 +178,7 @@ pub fn diff(diff: &Diff) -> impl Serialize {
     }
 }
 
-/// Passes the NDJSON records of a comparison to `write` until `write` fails.
+/// Passes each NDJSON record of a comparison to `write`, and stops at the first error.
 pub fn write_diff_records<E>(
     diff: &Diff,
     write: impl FnMut(&Record<'_, DiffContent<'_>>) -> Result<(), E>,

@@ -24,8 +24,8 @@ pub struct Limit {
     /// `max` minus 1.
     pub max: Option<u64>,
     /// Number of tasks, PIDs, levels or namespaces that can still be added. Null if unlimited or
-    /// unknown. For pid_max, `free` can be less than `max` minus `used`. After the highest PID, the
-    /// kernel continues at 300, not at 1.
+    /// unknown. For pid_max, `free` can be less than `max` minus `used`, because the kernel assigns
+    /// no PIDs below 300 after it has reached the highest PID.
     pub free: Option<u64>,
     /// True if the next fork or new PID namespace would fail, or null if unknown. If `full` is
     /// false and `max` is null, there is no maximum. If `max` is 0, `full` is true even if `used`

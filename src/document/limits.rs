@@ -109,7 +109,7 @@ pub fn limits(report: &query::LimitReport) -> LimitsReport {
     }
 }
 
-/// Passes the NDJSON records of `pidns limits` to `write` until `write` fails.
+/// Passes each NDJSON record of `pidns limits` to `write`, and stops at the first error.
 pub fn write_limits_records<E>(
     report: &query::LimitReport,
     write: impl FnMut(&Record<'_, LimitsContent>) -> Result<(), E>,

@@ -59,7 +59,7 @@ impl Invalid {
         // Strip the path from the message, because `Display` adds it back.
         let message = message.strip_prefix(&format!("{place}: ")).unwrap_or(&message);
         let is_long = |text: &str| text.chars().nth(LONG).is_some();
-        // A long message may quote the whole file.
+        // A long message may quote the whole file, so shorten it.
         let problem = match message.rsplit_once(", expected ") {
             _ if !is_long(message) => message.to_owned(),
             Some((_, expected)) if !is_long(expected) => format!("is not {expected}"),

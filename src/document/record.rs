@@ -67,7 +67,7 @@ impl Envelope {
         }
     }
 
-    /// Passes each item of `contents` as a record to `write`, until `write` fails.
+    /// Passes each item of `contents` as a record to `write`, and stops at the first error.
     pub fn write_each<T: RecordContent, E>(
         &self,
         contents: impl IntoIterator<Item = T>,

@@ -28,7 +28,7 @@ pub struct LiveFacts {
     /// Processes whose namespaces nsenter(1) can enter. The value is `true` if nsenter needs the
     /// option `--preserve-credentials`.
     pub enterable: BTreeMap<Pid, bool>,
-    /// Hard limit `RLIMIT_NPROC` of each process, or `u64::MAX` for no limit.
+    /// Hard limit `RLIMIT_NPROC` of each process, or `u64::MAX` if it is unlimited.
     pub hard_nproc: BTreeMap<Pid, u64>,
     /// `true` if pidns may raise hard limits (`CAP_SYS_RESOURCE` in the initial user namespace).
     pub may_raise_hard_limits: bool,

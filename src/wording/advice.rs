@@ -311,7 +311,10 @@ impl Adviser<'_> {
         steps.collect()
     }
 
-    /// Returns the command that starts a shell in the namespaces of `process` or of the init.
+    /// Returns the command that starts a shell in the namespaces of `process`.
+    ///
+    /// Uses the init of `namespace` if `process` is `None`, or if nsenter(1) can't enter its
+    /// namespaces.
     pub fn enter(&self, namespace: NamespaceId, process: Option<Pid>) -> Option<String> {
         let own = self.graph.snapshot().procfs.namespace;
         let namespace = self.graph.namespace(namespace).filter(|it| Some(it.id) != own)?;

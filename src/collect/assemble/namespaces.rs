@@ -15,7 +15,7 @@ use crate::model::{
 /// The parent's inode or the error of `NS_GET_PARENT`, keyed by the namespace's inode.
 pub type Parents = HashMap<u64, rustix::io::Result<u64>>;
 
-/// The PID namespace and the permissions of pidns.
+/// pidns's own PID namespace and permissions.
 pub struct Viewer {
     /// pidns's own namespace, if known.
     pub namespace: Option<NamespaceId>,

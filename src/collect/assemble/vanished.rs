@@ -89,7 +89,7 @@ mod tests {
     fn nodes() -> impl Strategy<Value = Vec<Node>> {
         proptest::collection::vec(any::<(u8, u16)>(), 1..16).prop_map(|all| {
             let node = |(at, (parent, reasons)): (u64, (u8, u16))| Node {
-                // Besides the first namespace, a quarter of the namespaces are roots.
+                // The first namespace and about a quarter of the others are roots.
                 parent: (parent % 4 != 0 && at > 0).then(|| u64::from(parent / 4) % at),
                 has_init: reasons % 8 == 0,
                 is_held: reasons / 8 % 8 == 0,

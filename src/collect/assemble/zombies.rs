@@ -14,7 +14,7 @@ use crate::collect::discovery::FollowUp;
 use crate::collect::log::DiagnosticLog;
 use crate::model::{DiagnosticCode, Namespace, NamespaceState, Pid, Process};
 
-/// Time for an init to reap its zombie children before the init is reported.
+/// Maximum time an init may take to reap its zombie children. A slower init is reported.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Pause between two checks of the same zombies.
@@ -28,7 +28,7 @@ pub fn note_inits_that_do_not_reap(
     processes: &[Process],
     log: &mut DiagnosticLog,
 ) {
-    // If only the leader of a process has exited, the process cannot be reaped yet.
+    // A process cannot be reaped while only its leader thread has exited.
     let can_be_reaped = |it: &&Process| it.is_zombie() && it.threads == Some(NonZeroU32::MIN);
     // The reaper of a traced zombie is its tracer, not its parent.
     let zombies = processes.iter().filter(can_be_reaped).filter_map(|it| Some((it.reaper()?, it)));

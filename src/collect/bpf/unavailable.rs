@@ -19,7 +19,7 @@ pub enum BpfUnavailable {
     OtherProcfs,
     /// The number of processes is unknown, because pidns is not in the initial PID namespace.
     UnknownCount,
-    /// The BPF program does not collect this data, which the user requested.
+    /// The user requested this data, but the BPF program does not collect it.
     NotCollected(&'static str),
     /// pidns lacks these capabilities in the initial user namespace.
     MissingCapability(&'static str),

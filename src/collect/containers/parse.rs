@@ -70,7 +70,7 @@ pub struct Names {
 pub fn annotated_names(json: &[u8]) -> Names {
     // Search for the key, because parsing the whole file is slow.
     const KEY: &[u8] = b"\"annotations\":";
-    // Quotes in a JSON string are escaped, so the search finds no `KEY` inside a string.
+    // Quotes in a JSON string are escaped, so a string cannot contain `KEY`.
     let value = memmem::find(json, KEY).and_then(|at| json.get(at + KEY.len()..));
     let annotations = value.and_then(|json| {
         Annotations::deserialize(&mut serde_json::Deserializer::from_slice(json)).ok()

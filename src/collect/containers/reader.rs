@@ -97,7 +97,7 @@ impl NamelessContainer {
 /// Reads the names of containers from the files of their runtimes.
 pub struct NameReader {
     procfs: Procfs,
-    /// The host's root directory, if the procfs is mounted there as `proc`.
+    /// The host's root directory, if the procfs is mounted on its subdirectory `proc`.
     root: Option<OwnedFd>,
     /// The PID and owner of each Docker daemon.
     daemons: Vec<(Pid, RuntimeOwner)>,

@@ -40,8 +40,8 @@ struct LaterDetails {
     procfs: Procfs,
     /// A counter that starts at [`PATIENCE`].
     ///
-    /// Each command line that is still empty after it was re-read lowers the counter by one. At
-    /// zero, this thread no longer re-reads empty command lines.
+    /// The counter decreases by one if a command line is still empty after retries. At zero, this
+    /// thread stops retrying.
     patience: Cell<u32>,
     memory_waits: WaitLimit,
     cgroup_waits: WaitLimit,
@@ -52,7 +52,8 @@ impl LaterDetails {
     fn of(&self, process: &Process, requested: &BTreeSet<Detail>) -> Option<ProcessDetails> {
         // Without a start time, a reused PID would not be noticed.
         let start_time = process.start_time?;
-        // The open directory always belongs to the same process, so one check is enough.
+        // The open directory always refers to the same process, so it is enough to check the start
+        // time once.
         let dir = ProcessDir::open(self.procfs.fd(), process.pid).ok()?;
         let mut stat = Vec::new();
         read(dir.as_fd(), c"stat", &mut stat).ok()?;

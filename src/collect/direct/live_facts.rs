@@ -1,4 +1,4 @@
-//! Looks up facts about processes and mounts after a scan, as a basis for advice.
+//! Looks up facts about processes and mounts after a scan, to give advice to the user.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::os::fd::AsFd as _;
@@ -181,7 +181,8 @@ impl FactReader {
             if self.is_container_root(process) {
                 facts.container_roots.insert(process.pid);
             }
-            // nsenter(1) accepts only PIDs of its own PID namespace, assumed to be that of pidns.
+            // nsenter(1) accepts only PIDs of its own PID namespace. Assume that this is also the
+            // PID namespace of pidns.
             if self.procfs.own && !process.is_zombie() && !process.kernel_thread {
                 facts.enterable.insert(process.pid, self.keeps_user(process));
             }
@@ -191,14 +192,14 @@ impl FactReader {
         facts
     }
 
-    /// Returns the ended processes that were probably restarted, because they have a new sibling
-    /// with the same name.
+    /// Returns the processes in `ended` that have a new sibling with the same name. They were
+    /// probably restarted.
     fn restarted(&self, ended: &BTreeSet<Pid>) -> BTreeSet<Pid> {
         let ended: Vec<_> = self.processes.iter().filter(|it| ended.contains(&it.pid)).collect();
         restarted(&self.procfs, &self.processes, &ended)
     }
 
-    /// Returns the hard limit `RLIMIT_NPROC` of a process, or `u64::MAX` without a limit.
+    /// Returns the hard limit `RLIMIT_NPROC` of a process, or `u64::MAX` if it is unlimited.
     fn hard_nproc(&self, process: &Process) -> Option<u64> {
         let dir = ProcessDir::open(self.procfs.fd(), process.pid).ok()?;
         let mut text = Vec::new();

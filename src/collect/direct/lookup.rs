@@ -110,7 +110,7 @@ impl Translator {
     ) -> Result<Vec<Translation>, Failure> {
         // Keep both namespaces open until the end, so that their inodes can't be reused.
         let (from, to) = (self.open(from)?, self.open(to));
-        // `to` stays a `Result`, because a missing process must be reported first.
+        // `to` stays a `Result`, so that a missing process is reported before an error of `to`.
         pids.iter().map(|&pid| self.translate(pid, from.as_ref(), &to)).collect()
     }
 
@@ -152,7 +152,8 @@ impl Translator {
             Err(Errno::SRCH) => return Err(missing()),
             Err(errno) => return Err(errno.into()),
         };
-        // If this file can be read at the end, all data belongs to the same process.
+        // Open `status` now, and read it last. If that read succeeds, all data belongs to the same
+        // process.
         let status = open(self.procfs.fd(), &process_file(known, "status")?)?;
         // The ioctls accept a TID and translate it to a PID, so check that `pid` is not a TID.
         match home.tgid_in_pidns(known) {

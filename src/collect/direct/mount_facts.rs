@@ -143,13 +143,16 @@ fn has_proc(root: &OwnedFd) -> bool {
     is_there.is_ok()
 }
 
-/// Checks if another mount covers the path of a bind mount (see [`LiveFacts::covered`]).
+/// Checks if another mount covers the path of a bind mount.
+///
+/// Returns `Some(true)` if this is certain, `Some(false)` if it is only probable, and `None` if the
+/// path is not covered or the check fails.
 fn is_covered(root: &OwnedFd, mount: &BindMount) -> Option<bool> {
     match open_beneath(root, mount.path.as_bytes(), mount.inode).err()? {
         Errno::STALE | Errno::NOENT | Errno::NOTDIR | Errno::LOOP => Some(true),
-        // The path is not in the kernel's cache. A mount point is always in the cache, so another
-        // mount probably covers the path. This is uncertain, because the kernel also returns
-        // `EAGAIN` if the file system revalidates cached paths.
+        // `EAGAIN` usually means that the path is not in the kernel's cache. A mount point is
+        // always in the cache, so another mount probably covers the path. This is uncertain,
+        // because a file system that revalidates cached paths also causes `EAGAIN`.
         Errno::AGAIN => Some(false),
         _ => None,
     }

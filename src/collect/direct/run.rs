@@ -29,8 +29,8 @@ pub struct Descendants {
     procfs: Procfs,
     /// PID of this pidns process, as the procfs shows it.
     viewer: Pid,
-    /// At this index, the `NSpid` line of a descendant contains the PID that the descendant has in
-    /// pidns's own PID namespace.
+    /// Index in the `NSpid` line of a descendant. The PID at this index belongs to pidns's own PID
+    /// namespace.
     level: usize,
 }
 
@@ -50,7 +50,7 @@ pub struct Descendant {
 }
 
 impl Descendant {
-    /// Sends a signal to the process, and fails like kill(2).
+    /// Sends a signal to the process, and returns the same errors as kill(2).
     pub fn signal(&self, signal: Signal) -> SysResult<()> {
         match self.pidfd.as_ref().map(|pidfd| pidfd_send_signal(pidfd, signal)) {
             // A seccomp filter may block pidfd_send_signal(2), but allow kill(2).
@@ -365,7 +365,7 @@ enum ChildState {
     Reapable,
     /// The process is not a child of pidns.
     NotAChild,
-    /// Linux before 5.4 does not report the state of a child.
+    /// Before Linux 5.4, waitid(2) does not accept a pidfd.
     Unknown,
 }
 

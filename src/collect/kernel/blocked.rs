@@ -163,7 +163,7 @@ pub fn when_abandoned(release: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Returns one set for each [`attempt`] that is still blocked: the processes that it was reading.
+/// For each [`attempt`] that is still blocked, returns the set of processes that it was reading.
 pub fn still_blocked() -> Vec<BTreeSet<Pid>> {
     let mut abandoned = lock(&ABANDONED);
     let now = Instant::now();
@@ -241,8 +241,7 @@ impl Work {
                 return None;
             }
             let (used_now, reading_now) = (cpu_time(), self.being_read());
-            // Blocked threads do not get past the processes that they are reading, and use almost
-            // no CPU time.
+            // A blocked thread stays at the same process, and uses almost no CPU time.
             let is_blocked = !reading_now.is_empty()
                 && reading_now == reading
                 && used_now.saturating_sub(used) < IDLE;

@@ -40,7 +40,8 @@ pub fn make_exact(find_initial: impl FnOnce() -> Option<NamespaceFd>) {
             return offset;
         }
         let kind = Some(LinkNameSpaceType::Time);
-        // setns(2) with a time namespace needs `CAP_SYS_ADMIN` and a single thread.
+        // To enter a time namespace, setns(2) requires `CAP_SYS_ADMIN` and a single-threaded
+        // process.
         let enter = |initial: NamespaceFd| move_into_link_name_space(initial.as_fd(), kind).ok();
         find_initial().and_then(enter).map_or(offset, |()| Some(0))
     });

@@ -156,7 +156,8 @@ impl NamespaceFd {
         unsafe { ioctl(&self.fd, Getter::<NS_GET_ID, u64>::new()) }
     }
 
-    /// Translates a PID in this PID namespace to a PID in the caller's (since Linux 6.11).
+    /// Translates a PID in this PID namespace to a PID in the caller's PID namespace (since Linux
+    /// 6.11).
     ///
     /// Fails with `ESRCH` if either namespace has no PID for the process.
     pub fn tgid_from_pidns(&self, inner: Pid) -> io::Result<Pid> {
@@ -164,8 +165,8 @@ impl NamespaceFd {
         unsafe { translate_by::<NS_GET_TGID_FROM_PIDNS>(&self.fd, inner) }
     }
 
-    /// Translates a PID or TID in the caller's PID namespace to a PID in this one (since Linux
-    /// 6.11).
+    /// Translates a PID or TID in the caller's PID namespace to a PID in this PID namespace (since
+    /// Linux 6.11).
     ///
     /// Fails with `ESRCH` if either namespace has no PID for the process.
     pub fn tgid_in_pidns(&self, pid: Pid) -> io::Result<Pid> {
@@ -264,7 +265,8 @@ pub fn pid_for_children(pidfd: &OwnedFd) -> io::Result<NamespaceFd> {
     unsafe { open_by::<PIDFD_GET_PID_FOR_CHILDREN_NAMESPACE>(pidfd) }
 }
 
-/// Opens the namespace of a link in /proc, or fails with `ENOTTY` for any other file.
+/// Opens the namespace that a link in /proc refers to, or fails with `ENOTTY` if it refers to any
+/// other file.
 pub fn open_namespace(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<NamespaceFd> {
     NamespaceFd::reopen(&sys::open_linked(dir, name)?)
 }
@@ -294,7 +296,7 @@ const FD_NSFS_ROOT: libc::c_int = -10003;
 /// namespace still exists but no task, descriptor or mount refers to it.
 ///
 /// Fails with `EPERM` without `CAP_SYS_ADMIN` in the user namespace that owns the PID namespace.
-/// The caller's own PID namespace needs no capability.
+/// Opening the caller's own PID namespace needs no capability.
 pub fn open_by_handle(ns_id: u64, inode: u64) -> io::Result<NamespaceFd> {
     let mut handle = FileHandle {
         bytes: NSFS_FILE_HANDLE_SIZE_VER0,
@@ -347,7 +349,7 @@ unsafe impl<const OPCODE: Opcode> Ioctl for Call<OPCODE> {
 /// Calls an ioctl that opens a namespace.
 ///
 /// # Safety
-/// On the file `fd`, the ioctl must take no argument, and return a new descriptor or fail.
+/// `fd` must be a file on which the ioctl takes no argument, and returns a new descriptor or fails.
 unsafe fn open_by<const OPCODE: Opcode>(fd: impl AsFd) -> io::Result<NamespaceFd> {
     // SAFETY: the caller guarantees that the ioctl takes no argument.
     let raw = unsafe { ioctl(fd, Call::<OPCODE>(0)) }?;
@@ -358,7 +360,7 @@ unsafe fn open_by<const OPCODE: Opcode>(fd: impl AsFd) -> io::Result<NamespaceFd
 /// Calls an ioctl that takes a PID and returns a PID.
 ///
 /// # Safety
-/// On the file `fd`, the ioctl must take a PID by value, and return a PID or fail.
+/// `fd` must be a file on which the ioctl takes a PID by value, and returns a PID or fails.
 unsafe fn translate_by<const OPCODE: Opcode>(fd: impl AsFd, pid: Pid) -> io::Result<Pid> {
     // SAFETY: the caller guarantees that the ioctl takes a PID by value.
     let raw = unsafe { ioctl(fd, Call::<OPCODE>(pid.as_u32())) }?;
@@ -376,7 +378,8 @@ pub fn in_mount_namespace<T: Send>(
     let enter_and_call = || {
         // SAFETY: `unshare(2)` with `CLONE_FS` changes neither memory nor descriptors.
         unsafe { unshare_unsafe(UnshareFlags::FS) }?;
-        // setns(2) needs `CAP_SYS_ADMIN` and `CAP_SYS_CHROOT` in the caller's user namespace, too.
+        // setns(2) also needs `CAP_SYS_ADMIN` and `CAP_SYS_CHROOT` in the caller's own user
+        // namespace.
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))?;
         call()
     };

@@ -101,7 +101,7 @@ pub fn open(dir: BorrowedFd<'_>, name: &CStr) -> SysResult<OwnedFd> {
     open_within(dir, name, READ)
 }
 
-/// Opens a directory as the base of relative paths, which is cheaper than [`open_dir`].
+/// Opens a directory as the base of relative paths. This is cheaper than [`open_dir`].
 pub fn open_base(dir: BorrowedFd<'_>, name: impl Arg + Copy) -> SysResult<OwnedFd> {
     open_within(dir, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)
 }
@@ -164,7 +164,8 @@ pub fn own_descriptors() -> SysResult<BorrowedFd<'static>> {
     Ok(DIR.get_or_init(|| dir).as_fd())
 }
 
-/// Returns the procfs at /proc, even after the command of `pidns run` has unmounted it.
+/// Returns the procfs at /proc, even if the command that `pidns run` started has unmounted this
+/// procfs.
 pub fn first_procfs() -> SysResult<BorrowedFd<'static>> {
     static DIR: OnceLock<OwnedFd> = OnceLock::new();
     if let Some(dir) = DIR.get() {
@@ -226,7 +227,7 @@ pub fn read_to_end(file: &OwnedFd, buffer: &mut Vec<u8>, limit: usize) -> SysRes
 
 /// Calls `read` until it returns 0 (the end of the file), or fails with `EFBIG` at `limit` bytes.
 ///
-/// Each call of `read` appends data to the buffer that it is given.
+/// Each call of `read` appends data to its buffer argument.
 pub(super) fn read_to_end_by(
     buffer: &mut Vec<u8>,
     limit: usize,

@@ -52,7 +52,7 @@ fn has_everywhere(capability: CapabilitySet) -> bool {
         && capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))
 }
 
-/// Returns `true` if pidns is in the group with this GID of the initial user namespace.
+/// Returns `true` if pidns is in the group that has this GID in the initial user namespace.
 pub fn is_in_group(gid: u32) -> bool {
     is_in_initial_user_namespace()
         && (rustix::process::getegid().as_raw() == gid

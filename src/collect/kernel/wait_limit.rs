@@ -85,8 +85,8 @@ impl WaitLimit {
         let elapsed = started.elapsed();
         if elapsed >= self.slow {
             let used = cpu_time().saturating_sub(used_before);
-            // The run delay can include delays from before this call, so `elapsed` minus the run
-            // delay can be too small. The result is at least the CPU time that this call has used.
+            // `new_run_delay` can include delays from before this call, so the difference can be
+            // too small. Use the CPU time of this call as a lower bound.
             let waited = elapsed.saturating_sub(new_run_delay()).max(used);
             let waited = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
             self.waited.fetch_add(waited, Ordering::Relaxed);

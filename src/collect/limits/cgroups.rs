@@ -260,9 +260,8 @@ mod tests {
     #[test]
     fn only_a_deeply_nested_cgroup_is_truncated() {
         let mut controller = controller(true);
-        // Parsing the second cgroup adds the topmost ancestors of the first cgroup to the tree.
-        // These are at least `MAX_LEVELS` levels above the first cgroup, so the first cgroup's list
-        // of ancestors stays truncated.
+        // Adding the second cgroup also adds the topmost ancestors of the first cgroup. They are at
+        // least `MAX_LEVELS` levels above the first cgroup, so its ancestor list stays truncated.
         let indices = [MAX_LEVELS + 1, MAX_LEVELS - 1, 1].map(|levels| {
             let cgroup = controller.cgroup_of(format!("0::{}\n", "/x".repeat(levels)).as_bytes());
             let LimitingCgroup::Index(index) = cgroup else { panic!("is visible") };

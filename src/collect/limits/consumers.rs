@@ -84,7 +84,8 @@ impl<'a> Consumers<'a> {
         }
     }
 
-    /// Returns `tasks` with the cgroup's zombies, or `None` if the threads don't add up to `used`.
+    /// Adds the cgroup's zombies to `tasks`, or returns `None` if the threads don't add up to
+    /// `used`.
     fn with_zombies(&self, mut tasks: Vec<&'a Process>, used: u64) -> Option<Vec<&'a Process>> {
         let pids: HashSet<Pid> = tasks.iter().map(|it| it.pid).collect();
         let count = |tasks: &[&Process]| tasks.iter().map(|it| threads(it)).sum::<u64>();
@@ -111,7 +112,8 @@ impl<'a> Consumers<'a> {
         Consumer { pid: Some(pid), comm, tasks, ..Consumer::default() }
     }
 
-    /// Returns the group with the most tasks: a container, or a user's tasks outside of containers.
+    /// Returns the container or user with the most tasks. For a user, counts only tasks outside of
+    /// containers.
     fn largest_group(&self, tasks: &[&Process]) -> Option<Consumer> {
         let groups = tasks.iter().map(|&it| {
             let of_namespace = || self.containers.get(&it.namespace?).copied();

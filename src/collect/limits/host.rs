@@ -147,8 +147,8 @@ impl<'a> LimitedHost<'a> {
         self.snapshot.procfs.namespace.filter(|_| self.procfs.own)
     }
 
-    /// Returns messages about limits that pidns did not read. The PID namespace or cgroup of such a
-    /// limit is not visible to pidns, or is too many levels above the process that it limits.
+    /// Returns messages about limits that pidns did not read, because their PID namespace or cgroup
+    /// is not visible, or is too many levels above the limited process.
     pub fn hidden_above(&self) -> impl Iterator<Item = &'static str> {
         let initial = Some(NamespaceId::Inode(INITIAL_PID_NAMESPACE));
         let hidden = [

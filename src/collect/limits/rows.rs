@@ -20,7 +20,7 @@ use crate::model::{
 
 type Reader = for<'a> fn(&LimitedHost<'a>) -> Vec<ReadLimit<'a>>;
 
-/// Returns one function for each kind of limit, which reads all limits of that kind.
+/// Returns one reader function for each kind of limit. Each function reads all limits of its kind.
 pub fn readers() -> impl Iterator<Item = Reader> {
     LimitKind::ALL.iter().map(|kind| match kind {
         LimitKind::Nproc => nproc as Reader,
@@ -84,7 +84,8 @@ fn pid_max<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
         let max = match &numbers {
             Ok(PidNumbers { pid_max: Some(max), .. }) => Ok(LimitMax::At((*max).into())),
             Err(why) if own != Some(id) => Err(why.clone()),
-            // pidns reads its own namespace's `kernel.pid_max`, which is global before Linux 6.14.
+            // `own_max` applies if this is pidns's own namespace, or if `kernel.pid_max` is global
+            // (before Linux 6.14).
             _ => own_max.clone(),
         };
         let number = max.as_ref().ok().and_then(|max| u32::try_from(max.number()?).ok());
@@ -208,9 +209,9 @@ fn of_user(uid: u32, user_namespace: Option<u64>) -> LimitScope {
     LimitScope { uid: Some(uid), user_namespace, ..LimitScope::default() }
 }
 
-/// Returns the kernel's counts of tasks and PID namespaces that apply to a process.
+/// Returns the kernel's task and PID namespace counts that apply to a process.
 ///
-/// The first count is for the user of the process. The others are for the creators of the user
+/// The first count is for the process's user. The others are for the users who created the user
 /// namespaces that contain the process.
 fn counts<'h>(host: &'h LimitedHost<'_>, it: &LimitedProcess<'_>) -> Option<&'h [UserCount]> {
     let users = &host.kernel.as_ref().ok()?.users;
@@ -240,7 +241,8 @@ fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
                 used: Ok(it.tasks),
                 max,
             };
-            // At each fork, the kernel also checks the limits of the user namespaces' creators.
+            // At each fork, the kernel also checks the limits of the users who created the
+            // enclosing user namespaces.
             let above = counts.iter().zip(counts.iter().skip(1)).filter_map(|(below, it)| {
                 let max = LimitMax::of_kernel(it.most_tasks);
                 let is_limited = max != LimitMax::Unlimited;
@@ -306,7 +308,8 @@ fn unreadable(errno: Errno) -> String {
 fn max_pid_namespaces<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     let name = c"sys/user/max_pid_namespaces";
     let own_max = host.sysctl(name).map(LimitMax::of_kernel);
-    // The kernel charges a namespace to the effective UID, but `counts` uses the real UID.
+    // Skip setuid processes, because the kernel charges a namespace to the effective UID, but
+    // `counts` uses the real UID.
     let limits = host.processes.iter().filter(|it| !it.is_setuid).flat_map(|it| {
         let subject = if let Some(counts) = counts(host, it) {
             let limit = |it: &UserCount| SubjectTo {

@@ -31,8 +31,9 @@ const CLIENTS: [&str; 17] = [
     "runc",
 ];
 
-/// Names of BusyBox's `timeout`, which does its waiting in an orphaned grandchild, and runs the
-/// command in the original process with `exec`.
+/// Process names of BusyBox's `timeout`.
+///
+/// `timeout` waits in an orphaned grandchild, and the original process executes the command.
 const TIMERS: [&str; 2] = ["busybox", "timeout"];
 
 /// Returns each client (such as `docker exec`) that started pidns or one of pidns's ancestors.
@@ -58,7 +59,8 @@ pub fn clients<'a>(
     let names = own.first().and_then(|it| names(it));
     let runs_check = |it: &&Process| {
         let text = arguments(procfs, it.pid, waits).unwrap_or_default();
-        // A subshell of `busybox sh -c SCRIPT` has the same arguments, but is not a client.
+        // A subshell of `busybox sh -c SCRIPT` has the same arguments as its parent shell, but is
+        // not a client.
         let script = if &*it.comm == "busybox" { None } else { last_script(&text) };
         commands.iter().any(|command| text.ends_with(command))
             || names.zip(script).is_some_and(|(names, script)| contains(script, names))
@@ -114,7 +116,8 @@ fn operands(command: &[u8], is_own: bool) -> Option<&[u8]> {
     let operands = command.get(start..)?;
     let mut words = operands.split(|&byte| byte == 0).skip(1);
     let (first, second) = (words.next()?, words.next()?);
-    // The last null byte ends the last argument.
+    // The empty word after the final null byte is not an argument, so two arguments make three
+    // words.
     words.next()?;
     // For an ancestor, accept only `-c` with the text of a script. Other arguments, such as those
     // of `sh -e script`, can be the same in each CI step, so they do not identify the command.
@@ -145,8 +148,8 @@ fn names(command: &[u8]) -> Option<[&[u8]; 2]> {
 /// Returns `true` if a script contains the names of a program and its subcommand, each as a whole
 /// word.
 ///
-/// Many shells exec the last command of a script, so no process with the script on its command line
-/// remains, except a client such as `docker run`.
+/// Many shells exec the last command of a script. After that, only a client such as `docker run`
+/// still has the script on its command line.
 fn contains(script: &[u8], [program, subcommand]: [&[u8]; 2]) -> bool {
     let ends_word = |byte: &u8| byte.is_ascii_whitespace() || b";&|<>()\"'`\\".contains(byte);
     let mut words = script.split(ends_word);

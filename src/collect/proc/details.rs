@@ -40,11 +40,9 @@ const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(4), Duration::from_millis(16)];
 
-/// Number of command lines that may stay empty before a scan thread stops re-reading empty ones.
+/// Number of command lines that may stay empty before a scan thread stops retrying.
 ///
-/// A scan thread reads an empty command line again, because the process may still be loading its
-/// program. After this many command lines have stayed empty, the thread accepts further ones at
-/// once.
+/// The thread retries an empty command line, because the process may still be loading its program.
 pub const PATIENCE: u32 = 16;
 
 /// Reads the details of one process.
@@ -55,8 +53,8 @@ pub struct DetailReader<'a> {
     pub status_file: &'a OwnedFd,
     /// A counter that starts at [`PATIENCE`].
     ///
-    /// Each command line that is still empty after it was re-read lowers the counter by one. At
-    /// zero, this thread no longer re-reads empty command lines.
+    /// The counter decreases by one if a command line is still empty after retries. At zero, this
+    /// thread stops retrying.
     pub patience: &'a Cell<u32>,
     /// Limit on the total time that all threads wait for process memory.
     pub memory_waits: &'a WaitLimit,

@@ -55,7 +55,7 @@ pub fn step(
     shells.zip(scripts).find_map(|(shell, script)| {
         let runs_script = is_shell(procfs, script, waits)
             && is_shell(procfs, shell, waits)
-            // An init may have adopted its children.
+            // Skip an init, because its children may be adopted orphans.
             && !is_init(shell)
             && arguments(procfs, shell.pid, waits).is_some_and(|it| starts_heartbeat(&it))
             && !is_subshell(procfs, script.pid, shell.pid, waits);
@@ -86,7 +86,7 @@ pub fn of_jenkins(procfs: &Procfs, processes: &[Process], waits: &WaitLimit) -> 
         let children = processes.iter().filter(|it| it.ppid == Some(shell.pid));
         let copies = children.filter(|it| is_subshell(procfs, it.pid, shell.pid, waits));
         // When the script has ended, the outer shell only waits for the heartbeat, and then exits.
-        // So the outer shell is harmless, too, if all its descendants are.
+        // So treat the outer shell as part of the heartbeat if all its descendants are part of it.
         copies.chain([shell]).filter_map(|it| heartbeat(procfs, processes, it, waits))
     });
     harmless.flatten().collect()
@@ -120,7 +120,7 @@ fn heartbeat(
     family.iter().all(is_harmless).then_some(family)
 }
 
-/// Reads the command line of a process, and waits for it if the process is just executing a program.
+/// Reads the command line of a process, and retries while it is empty.
 ///
 /// The command line is empty during `execve(2)`, until the kernel has loaded the program.
 fn loaded_arguments(procfs: &Procfs, pid: Pid, waits: &WaitLimit) -> Option<Vec<u8>> {

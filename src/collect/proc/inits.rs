@@ -18,7 +18,7 @@ use crate::model::{NamespaceId, Pid, Process};
 /// Maximum number of passes over all threads of an init (usually, two are enough).
 const ATTEMPTS: usize = 10;
 
-/// Pause before the next pass after a thread has started or exited.
+/// Pause before the next pass, if a thread started or exited during the last pass.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// Determines whether an init is alive.

@@ -45,14 +45,14 @@ pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
         pipelines.commands.extend(commands);
         pipelines.written.extend(written);
     }
-    // `pipeline` also returns siblings of a client (such as `docker`), and such a sibling can be an
-    // ancestor of pidns. The code below adds the descendants of each command, so leftover processes
-    // that an ancestor started would count as part of the pipeline. To prevent that, remove all
-    // ancestors.
+    // `pipeline` can return an ancestor of pidns, as a sibling of a client such as `docker`. Remove
+    // all ancestors. Otherwise, the code below would add their descendants, and leftovers would
+    // count as part of the pipeline.
     let is_ancestor = |pid: Pid| chains.iter().flatten().any(|it| it.pid == pid);
     pipelines.commands.retain(|&pid| !is_ancestor(pid));
     let Pipeline { commands: mut attendants, written } = pipelines;
-    // In `pidns check | strace -o log cat`, `strace` waits for `cat`, but has no pipe itself.
+    // Include the ancestors of these processes, too. In `pidns check | strace -o log cat`, `strace`
+    // has no pipe itself, but waits for `cat`.
     let above = attendants.iter().flat_map(|&it| ancestry(processes, it)).map(|it| it.pid);
     let above: Vec<Pid> = above.collect();
     add_attached_descendants(procfs, processes, &written, &mut attendants);
@@ -122,8 +122,8 @@ fn pipeline(
     Pipeline { commands: connected(pipes, others), written }
 }
 
-/// Returns the children of the processes in `ancestry` that are not in `ancestry` themselves, with
-/// their pipes.
+/// Returns the children of the processes in `ancestry`, except children that are in `ancestry`
+/// themselves. Each child is returned with its pipes.
 fn children_with_pipes<'a>(
     procfs: &Procfs,
     processes: &'a [Process],
@@ -210,7 +210,7 @@ impl Adopted {
         Self(own)
     }
 
-    /// Returns the pipes from a process to the siblings that the kernel lists before it.
+    /// Returns the pipes that a process writes to and that an earlier sibling reads from.
     fn late(&self, (pid, pipes): &(Pid, Pipes), others: &[(Pid, Pipes)]) -> HashSet<FileId> {
         let mut lists = self.0.values();
         let earlier = lists.find_map(|own| own.get(..own.iter().position(|it| it == pid)?));
@@ -241,7 +241,8 @@ fn ended_children(
     let is_child = |it: &&Process| it.reaper().is_some_and(|it| parents.contains(&it));
     let ended = processes.iter().filter(is_child).filter(|it| has_ended(procfs, it.pid));
     let ended: Vec<&Process> = ended.collect();
-    // A terminated child may be a daemon that has restarted itself.
+    // If a terminated child has a new sibling with the same name, it may be a daemon that restarted
+    // itself.
     let restarted = restarted(procfs, processes, &ended);
     ended.iter().map(|it| it.pid).filter(|it| !restarted.contains(it)).collect()
 }

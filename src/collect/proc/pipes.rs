@@ -46,7 +46,8 @@ impl Pipes {
 
     /// Returns the pipe that a process has as its standard input.
     pub fn input(procfs: &Procfs, pid: Pid) -> Option<FileId> {
-        // `ProcessDir` records which process is read, in case that process blocks the read.
+        // Use `ProcessDir`, because it records which process is being read. If the read blocks,
+        // pidns then knows which process is the cause.
         let mut dir = ProcessDir::by_path(procfs.fd(), pid);
         let (base, name) = dir.file(c"fd/0");
         FileId::of_pipe(base, name).ok()?
@@ -157,7 +158,7 @@ impl Pipes {
         self.read.is_empty() && self.written.is_empty()
     }
 
-    /// Adds the pipes of `other` and returns `true`, if a pipe connects `other` with `self`.
+    /// If a pipe connects `other` with `self`, adds the pipes of `other` and returns `true`.
     pub fn follow(&mut self, other: &Self) -> bool {
         let is_reader = !self.written.is_disjoint(&other.read);
         // A writer that was started after the reader may be a daemon that inherited the pipe.

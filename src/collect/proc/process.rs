@@ -79,8 +79,8 @@ pub struct ProcessReader<'a> {
     last_was_kernel_thread: bool,
     /// A counter that starts at [`PATIENCE`].
     ///
-    /// Each command line that is still empty after it was re-read lowers the counter by one. At
-    /// zero, this thread no longer re-reads empty command lines.
+    /// The counter decreases by one if a command line is still empty after retries. At zero, this
+    /// thread stops retrying.
     patience: Cell<u32>,
 }
 
@@ -99,7 +99,8 @@ impl OpenProcess<'_> {
         still_there(&self.status_file)
     }
 
-    /// Fails with `EAGAIN`, so that the process is read again later, except in the final attempt.
+    /// Fails with `EAGAIN` so that the process is read again later. In the final attempt, succeeds
+    /// instead.
     fn retry_later(&self) -> SysResult<()> {
         if self.is_final_attempt { Ok(()) } else { Err(Errno::AGAIN) }
     }
@@ -135,8 +136,8 @@ impl<'a> ProcessReader<'a> {
                 None
             }
         };
-        // The cgroup was read by path. If the PID still belongs to the init of the same namespace,
-        // the PID was not reused, so the cgroup is that of this init.
+        // The cgroup was read by path, so the PID may have been reused meanwhile. Check that it
+        // still belongs to the init of the same namespace.
         let fd = self.namespace_of_init(&process, ns_id, &mut dir)?;
         self.scan.registry.keep(fd, InitHistory::Existed).ok()?;
         let mount_namespaces = mount_namespace.map(|inode| (inode, pid)).into_iter().collect();

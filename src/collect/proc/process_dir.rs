@@ -49,7 +49,7 @@ impl<'a> ProcessDir<'a> {
         Ok(dir)
     }
 
-    /// Returns the directory descriptor and the path with which to open a file (`openat(2)`).
+    /// Returns the directory descriptor and the path to pass to `openat(2)` for `file`.
     pub fn file<'s>(&'s mut self, file: &'s CStr) -> (BorrowedFd<'s>, &'s CStr) {
         if let Some(dir) = &self.opened {
             return (dir.as_fd(), file);
@@ -83,7 +83,8 @@ impl<'a> ProcessDir<'a> {
 }
 
 impl AsFd for ProcessDir<'_> {
-    /// Returns the open directory `/proc/PID`, or the root of the procfs if it was not opened.
+    /// Returns the open directory `/proc/PID`, or the root of the procfs if `/proc/PID` was not
+    /// opened.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.opened.as_ref().map_or(self.procfs, AsFd::as_fd)
     }

@@ -72,7 +72,8 @@ impl Procfs {
         Ok(Self { path, own: *own, viewer: *viewer, dir, uncovered })
     }
 
-    /// Returns a procfs that shows the same processes, without mounts that cover files.
+    /// Returns a procfs that shows the same processes, and in which no other mount covers a file of
+    /// a process.
     pub fn uncovered(&self) -> Option<&Self> {
         let make = || {
             let dir = self.own.then(private_procfs)?.ok()?;
@@ -95,7 +96,7 @@ impl Procfs {
         self.dir.as_fd()
     }
 
-    /// Lists all PIDs in ascending order, possibly with PIDs that appear during the listing.
+    /// Lists all PIDs in ascending order. PIDs that appear during the listing may be included.
     pub fn pids(&self) -> SysResult<impl Iterator<Item = SysResult<Pid>> + use<>> {
         let pid = |entry: SysResult<DirEntry>| match entry {
             Ok(entry) => parse::entry(entry.file_name().to_bytes()).and_then(Pid::new).map(Ok),

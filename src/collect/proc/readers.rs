@@ -7,8 +7,10 @@ use super::procfs::Procfs;
 use crate::collect::kernel::sys::FileId;
 use crate::model::{Pid, Process};
 
-/// Reads the descriptors above 2 of the processes in `others`, and adds the pipes that a process
-/// reads there, as `cat fifo` does.
+/// For each process in `others`, adds the pipes that the process reads through descriptors above 2,
+/// such as the FIFO in `cat fifo`.
+///
+/// Adds only pipes of the pipeline that have no known reader yet.
 ///
 /// - `written`: the pipes that pidns and its ancestors write to.
 /// - `agents`: the ancestors that are not shells.
@@ -19,8 +21,8 @@ pub fn add_readers<'a>(
     written: &HashSet<FileId>,
     others: &mut [(&Process, Pipes)],
 ) {
-    // If pidns also has the read end of another process's pipe, both processes may have inherited
-    // it from the CI agent. So ignore such pipes. Also ignore pipes that the agent itself reads.
+    // Ignore pipes whose read end pidns also has, because pidns and the other process may both have
+    // inherited it from a CI agent. Also ignore pipes that the agent itself reads.
     let mut inherited = Pipes::of_all(procfs, own).read;
     inherited.extend(agents.flat_map(|it| Pipes::of_all(procfs, it.pid).read));
     let mut open = with_pipes_of_readers(written.clone(), others);
@@ -51,8 +53,8 @@ pub fn add_distant_readers<'a>(
     others: &mut Vec<(&'a Process, Pipes)>,
 ) {
     let Some((own, above)) = chain.split_first() else { return };
-    // Leave out pipes that an ancestor writes to, unless pidns itself does too. Their readers may
-    // be daemons that read the output of the whole CI step.
+    // Leave out pipes that an ancestor writes to, unless pidns also writes to them. The readers of
+    // such pipes may be daemons that read the output of the whole CI step.
     let is_of_step = |pipe: &&FileId| above.iter().any(|it| it.written.contains(*pipe));
     let mut open = with_pipes_of_readers(own.written.clone(), others);
     open.retain(|it| own.written.contains(it) || !is_of_step(&it));

@@ -96,7 +96,8 @@ pub fn is_init(process: &Process) -> bool {
 /// Returns `true` if all threads of a process have exited.
 pub fn has_ended(procfs: &Procfs, pid: Pid) -> bool {
     let Ok(dir) = ProcessDir::open(procfs.fd(), pid) else { return true };
-    // The link `exe` becomes unreadable as soon as the leader thread exits.
+    // The link `exe` is readable until the leader thread exits, so a process whose `exe` is
+    // readable has not ended.
     read_link(dir.as_fd(), c"exe", &mut [0; 256]).is_err_and(is_gone)
         && read_now(procfs, pid)
             .map_or_else(is_gone, |it| it.threads.is_none_or(|it| it.get() == 1))

@@ -200,7 +200,7 @@ impl ProcSource {
         Host { hostname: text(uname.nodename()), kernel_release: text(uname.release()), boot_id }
     }
 
-    /// Returns the error for a procfs that can't list its processes.
+    /// Returns the error for a procfs whose processes can't be listed.
     pub fn unlisted(&self, errno: Errno) -> Error {
         Error::read(&self.procfs.path, errno)
     }
@@ -248,8 +248,8 @@ impl ProcSource {
         if searches_holders(search) && !clock::shows_all_start_times() {
             note_unknown_start_times(&mut found);
         }
-        // Search the mounts last, because the search of the processes has by then found most mount
-        // namespaces.
+        // Search the mounts last, because most mount namespaces are known once the processes have
+        // been searched.
         if search.contains(&SearchScope::Mounts) {
             mounts::search(procfs, namespace, registry, &mut found);
         }

@@ -47,7 +47,7 @@ pub fn add_possible_pipes(
 
 /// Returns `true` if pidns may not read the descriptors of a process.
 pub fn is_unreadable(procfs: &Procfs, pid: Pid) -> bool {
-    // Reading `exe` requires the same permission as reading descriptors.
+    // Reading `exe` requires the same ptrace access as reading descriptors.
     let link = ProcessDir::open(procfs.fd(), pid)
         .and_then(|dir| read_link(dir.as_fd(), c"exe", &mut [0; 256]).map(drop));
     matches!(link, Err(Errno::ACCESS | Errno::PERM))
@@ -114,8 +114,8 @@ impl<'a> Pipeline<'a> {
         };
         let child = level.checked_sub(1).and_then(|it| self.chain.get(it));
         let above = self.chain.get(level + 1);
-        // If a shell starts children and then replaces itself with a program (`exec`), these
-        // children are older than those that the program starts.
+        // A shell can start children and then exec another program. The children of the shell are
+        // older than the children that this program starts.
         let is_first = child.is_none_or(|it| self.is_before(it.process, process) != Some(true));
         let may_have_been_shell = child.is_none() || above.is_some_and(|it| it.is_shell);
         // The parent may have created a pipe for itself, as in `exec > >(sudo tee log)`.

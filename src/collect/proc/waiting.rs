@@ -182,7 +182,7 @@ pub struct Freezer {
 impl Freezer {
     /// Finds the cgroup hierarchies in pidns's own mount namespace.
     pub fn of_viewer() -> Self {
-        // The user's shell can use the paths of pidns's own mount namespace.
+        // Use the paths of pidns's own mount namespace, because the user's shell can open them.
         let table = read_own(c"self/mountinfo").unwrap_or_default();
         let mounts = parse::cgroup_mounts(&table, "freezer").collect();
         Self { mounts, known: Mutex::default() }

@@ -12,8 +12,10 @@ use crate::model::{DiagnosticCode, Pid};
 /// Delays of the second and the third retry, measured from the first attempt.
 const RETRIES: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(600)];
 
-/// Maximum number of extra rounds that repeat reads after `ESRCH`. A read can fail with `ESRCH`
-/// although the process exists, because the process is calling `execve(2)`.
+/// Maximum number of extra rounds of retries after `ESRCH`.
+///
+/// While a process calls `execve(2)`, a read can fail with `ESRCH` although the process still
+/// exists.
 const MAX_LATE_ROUNDS: usize = 16;
 
 /// Reads processes in one thread of a scan.
@@ -25,8 +27,8 @@ pub struct Worker<'a> {
     late_rounds: usize,
     /// Processes that must be read again.
     retry: Vec<Target>,
-    /// When a process was last added to `retry` because the first attempt to read it failed. The
-    /// delays in [`RETRIES`] start at this time.
+    /// Time at which a process was last added to `retry` after a failed first attempt. The delays
+    /// in [`RETRIES`] start at this time.
     last_added: Instant,
 }
 
@@ -64,7 +66,8 @@ impl<'a> Worker<'a> {
     /// Reads the processes in `retry` again, and returns the results for all processes.
     pub fn finish(mut self) -> ScanFindings {
         self.attempt = Attempt::Retry;
-        // During `execve(2)`, the exiting old leader can make a read fail or return wrong data.
+        // Read these processes again, because a read during `execve(2)` can fail or return wrong
+        // data while the old thread group leader exits.
         while !self.retry.is_empty() {
             for Target { pid, none_open_since, .. } in std::mem::take(&mut self.retry) {
                 self.read_process(pid, none_open_since);

@@ -6,18 +6,18 @@
 //! Processes that are certainly in the same namespace form a *group*. These rules join groups:
 //!
 //! 1. A process with a single PID in `NSpid` is in the namespace that the procfs shows.
-//! 2. A parent is in its child's namespace or in an ancestor of this namespace. The parent's level
-//!    tells which namespace it is. (Only a process or one of its ancestors can choose the namespace
-//!    of the process. If a parent exits, the kernel chooses a new parent in the same namespace or
-//!    in an ancestor.)
+//! 2. A parent is in its child's namespace or in an ancestor of that namespace. The parent's level
+//!    identifies the namespace. (Only a process or one of its ancestors can choose the namespace of
+//!    the process. If a parent exits, the kernel chooses a new parent in the same namespace or in
+//!    an ancestor.)
 //! 3. A process can see the leader of its session or process group only if the leader is in the
 //!    process's namespace or in a descendant. If the leader has the same level, both are in the
 //!    same namespace.
 //! 4. Every process is in a namespace with an init (PID 1). A group without an init joins the group
 //!    with an init that may be in the same namespace. If there are several of these groups, the
 //!    processes are ambiguous.
-//! 5. A group with an init, but without an inode, is a separate namespace. If it may be in the same
-//!    namespace as a group with an inode, but without an init, the processes are ambiguous.
+//! 5. A group with an init, but without an inode, is in a namespace of its own. If it may be in the
+//!    same namespace as a group with an inode, but without an init, the processes are ambiguous.
 //!
 //! Groups are never joined if the kernel reports that their namespaces differ.
 
@@ -266,7 +266,8 @@ impl<'a> Inference<'a> {
         if group == MOUNT {
             return Some(NamespaceId::Unread(lowest));
         }
-        // A group without an init is a separate namespace only if its init may be hidden.
+        // A group without a known init can be in a namespace of its own only if its init may be
+        // hidden from pidns.
         let is_separate = !self.known.all_seen
             && !(0..self.groups.all.len()).any(|other| {
                 other != group

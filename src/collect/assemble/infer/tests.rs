@@ -284,10 +284,11 @@ fn two_thirds_of_processes_are_placed_despite_injected_processes() {
 proptest! {
     #![proptest_config(cases(1_000))]
 
-    /// Compares the inference with the oracle, which enumerates all possible worlds.
+    /// Compares the inference with a brute-force search of all possible namespace assignments.
     #[test]
     fn a_process_is_placed_only_if_all_possible_worlds_agree(
-        // With more processes, the oracle would find namespaces that the inference cannot find.
+        // Keep the process trees small. In larger trees, the brute-force search finds namespaces
+        // that the inference cannot determine.
         calls in calls(16, 20),
         sight in sights(),
     ) {

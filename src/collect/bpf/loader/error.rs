@@ -18,7 +18,7 @@ pub enum LoadError {
     UnreadableTypes(io::Error),
     /// The type information of the kernel is not valid BTF.
     InvalidTypes,
-    /// The kernel lacks this type, field or function, or the size of the field differs.
+    /// The kernel lacks this type, field or function, or the field has an unexpected size.
     Missing(String),
     /// The object file built into pidns is invalid.
     InvalidObject,

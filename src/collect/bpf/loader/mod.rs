@@ -102,7 +102,8 @@ impl RecordIterator {
             let length = match rustix::io::read(&self.0, &mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(length) => length,
-                // A million objects in a row had no record (EAGAIN), or a signal arrived (EINTR).
+                // The program wrote no record for a million objects in a row (EAGAIN), or a signal
+                // arrived (EINTR).
                 Err(Errno::AGAIN | Errno::INTR) => continue,
                 Err(errno) => {
                     return Err(LoadError::Call { call: "read(BPF iterator)", errno }.into());

@@ -44,9 +44,9 @@ const CALL: u8 = 0x85;
 /// Source register value that marks the call of a kernel function (`BPF_PSEUDO_KFUNC_CALL`).
 const PSEUDO_KFUNC: u8 = 2;
 
-/// The replacement for each access to an optional field that the kernel lacks.
+/// Replaces an access to an optional field that the kernel lacks.
 ///
-/// A test for the field comes first, so the verifier never reaches this invalid call.
+/// The program tests for the field first, so the verifier never reaches this invalid call.
 const UNREACHABLE: [u8; INSTRUCTION] = [CALL, 0, 0, 0, 0x10, 0x23, 0xad, 0x0b];
 
 /// Kinds of CO-RE relocations (`bpf_core_relo_kind` in the kernel).
@@ -137,8 +137,8 @@ impl Object {
             };
             patch_value(&mut instructions, it.at, value).ok_or(LoadError::InvalidObject)?;
         }
-        // Check the cast only after the fields. A missing field must be reported first, because the
-        // fallback program, which works without the cast, needs the same fields.
+        // Report a missing field before a missing cast. The fallback program works without the
+        // cast, but needs the same fields.
         patch_casts(&mut instructions, cast).ok_or_else(|| missing(RDONLY_CAST.as_bytes()))?;
         let iterator = iterator.ok_or_else(|| missing(spec.iterator.as_bytes()))?;
         Ok(Program { instructions, functions, iterator })
@@ -273,7 +273,8 @@ impl<'a> Relocation<'a> {
                 there = Member { offset: there.offset.checked_add(inner.offset)?, ..inner };
             }
         }
-        // Do not compare structs and arrays, which the C sources declare only in part.
+        // Do not compare the sizes of structs and arrays, because the C sources declare only parts
+        // of them.
         let is_partial = own.member_at(here, 0).is_some() || own.element(here).is_some();
         (is_partial || own.size(here) == kernel.size(there.type_id)).then_some(there.offset)
     }
@@ -309,7 +310,8 @@ fn patch_casts(instructions: &mut [u8], id: Option<u32>) -> Option<()> {
     Some(())
 }
 
-/// Writes `value` into an instruction, or [`UNREACHABLE`] in place of the instruction.
+/// Writes `value` into an instruction. If `value` is `None`, replaces the instruction with
+/// [`UNREACHABLE`].
 fn patch_value(instructions: &mut [u8], at: usize, value: Option<u32>) -> Option<()> {
     let instruction = instructions.get_mut(at..)?.first_chunk_mut::<INSTRUCTION>()?;
     let Some(value) = value else {

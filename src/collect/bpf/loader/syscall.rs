@@ -34,7 +34,7 @@ const BPF_F_MMAPABLE: u32 = 1 << 10;
 const BPF_PROG_TYPE_TRACING: u32 = 26;
 const BPF_TRACE_ITER: u32 = 28;
 
-/// License of the BPF programs, including the GPL that some helper functions require.
+/// License of the BPF programs. Some helper functions require the GPL.
 const LICENSE: &std::ffi::CStr = c"Dual MIT/GPL";
 
 /// The type information (BTF) of the running kernel.
@@ -238,7 +238,8 @@ pub struct Array {
 }
 
 impl Array {
-    /// Creates an array of `count` zeroed elements of `element` bytes, a multiple of 8.
+    /// Creates an array of `count` zeroed elements. `element` is their size in bytes, and must be a
+    /// multiple of 8.
     pub fn new(element: usize, count: u32) -> Result<Self, LoadError> {
         let arguments = CreateMap {
             kind: BPF_MAP_TYPE_ARRAY,

@@ -52,7 +52,7 @@ struct task_struct {
 #define RESERVED 300
 // PID_MAX_LIMIT in the kernel on 64-bit machines.
 #define PID_MAX_LIMIT (1U << 22)
-// The kernel's limit for nested user namespaces, higher than for PID namespaces.
+// Maximum nesting depth of user namespaces. The maximum for PID namespaces is lower.
 #define MOST_LEVELS 34
 // Maximum number of calls to count_next(), each for at least 64 PIDs.
 #define MOST_STEPS (1 << 17)
@@ -70,7 +70,7 @@ INLINE int is_first(const void *key) {
     return !update(&written, key, &value, BPF_NOEXIST);
 }
 
-// Returns the struct pid of a process if `task` is its leader, otherwise 0.
+// Returns the struct pid of `task` if `task` is a thread group leader, otherwise 0.
 INLINE struct pid *leader(struct task_struct *task) {
     struct signal_struct *signal = 0;
     struct pid *pid = 0, *process = 0;
@@ -172,7 +172,7 @@ SECTION("numbers") NOINLINE static void write_numbers(struct look *look) {
     if (EXISTS(at->pid_max)) READ(look->numbers.pid_max, at->pid_max);
     READ(cursor, at->idr.idr_next);
     READ(look->head, at->idr.idr_rt.xa_head);
-    // If the next PID is above RESERVED, the kernel never allocates one below RESERVED.
+    // If the cursor is above RESERVED, the kernel allocates only PIDs from RESERVED upwards.
     look->numbers.first = cursor > RESERVED ? RESERVED : 1;
     look->next = look->numbers.first;
     look->end = look->numbers.pid_max ? look->numbers.pid_max : PID_MAX_LIMIT;
@@ -246,7 +246,8 @@ static long climb_users(u64 number, struct owner *owner);
 // A user in a user namespace.
 struct user { u32 inode, uid; };
 
-// Writes records about a process's user and the creators of its user namespaces.
+// Writes records about a process's user, and about the creators of its user namespace and
+// of that namespace's ancestors.
 SECTION("users") int pidns_users(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
     if (!task || !leader(task)) return 0;

@@ -167,8 +167,8 @@ mod tests {
         assert_eq!(read(&[0xf000_0001, 1, 10, 310, 300, 9, 309, 1]).free(310), Some(1));
         let fresh = read(&[0xf000_0001, 1, 11, 0, 1, 11, 11, 1]);
         assert_eq!((fresh.pid_max, fresh.free(310)), (None, Some(298)));
-        // `used` also counts PIDs that are not below 11, such as PID 11 itself, so it does not tell
-        // how many PIDs below 11 are used.
+        // `used` also counts PIDs that are 11 or higher, so the number of used PIDs below 11 is
+        // unknown.
         assert_eq!(fresh.free(11), None);
         assert_eq!(read(&[0xf000_0001, 1, 11, 310, 1, 11, 11, 0]).free(310), None);
         assert!(PidNumbers::read(&[0; 31]).is_none());

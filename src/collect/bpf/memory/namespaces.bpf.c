@@ -76,7 +76,7 @@ struct bpf_iter__task_file {
 #define PIDFS 0x50494446
 #define PROCFS 0x9fa0
 #define SOCKFS 0x534f434b
-// Maximum number of namespaces to visit, more than any host has memory for.
+// Maximum number of namespaces to visit. No host has enough memory for this many.
 #define MOST_NAMESPACES (1 << 20)
 // Maximum nesting depth (MAX_PID_NS_LEVEL in the kernel).
 #define MOST_LEVELS 32
@@ -84,8 +84,8 @@ struct bpf_iter__task_file {
 #define MOST_MESSAGES 4096
 // Maximum number of descriptors per message (SCM_MAX_FD in the kernel).
 #define MOST_IN_MESSAGE 253
-// Maximum number of records about one file descriptor, because the kernel accepts at
-// most 32 KiB of output per descriptor.
+// Maximum number of records per file descriptor. The kernel accepts at most 32 KiB of
+// output for each descriptor.
 #define MOST_RECORDS 256
 
 // States of a namespace's init.
@@ -109,8 +109,8 @@ struct listed {
     u32 init;
 };
 
-// The list of namespaces. Undefined variables need `nodebug`, because the kernel
-// rejects them in BTF.
+// The list of namespaces. `nodebug` keeps this extern variable out of BTF, because the
+// kernel rejects extern variables there.
 extern char list __attribute__((nodebug));
 
 // The state of list_next(), which follows the kernel's circular list of namespaces.
@@ -121,7 +121,7 @@ struct walk {
     u32 level;                 // level of the viewer's namespace
     u32 is_below;
     struct pid_namespace *above;
-    // The final record, decoded by fill_list() in namespaces.rs.
+    // The record with the length of the list, decoded by fill_list() in namespaces.rs.
     struct {
         u32 count;
         u32 is_whole;
@@ -165,8 +165,8 @@ SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk
     }
     if (!next) return 1;
     walk->at = at;
-    // The head of the kernel's list is not embedded in a namespace, so skip it by comparing
-    // `ops` below.
+    // The list head is not part of a namespace. The comparison of `ops` below detects and
+    // skips it.
     READ(ops, at->ns.ops);
     if (ops != walk->ops) return 0;
     walk->above = at;

@@ -24,7 +24,7 @@ const OBJECT: &[u8] = include_bytes!("namespaces.bpf.o");
 /// Initial capacity of the list of namespaces, in elements.
 const CAPACITY: u32 = 4096;
 
-/// Maximum capacity of the list of namespaces, more than any host has memory for.
+/// Maximum capacity of the list of namespaces. No host has enough memory for this many.
 const MAX_CAPACITY: u32 = 1 << 20;
 
 /// Size in bytes of each element in the list of namespaces (`struct listed` in `namespaces.bpf.c`).
@@ -33,8 +33,7 @@ const LISTED: usize = 16;
 /// Size in bytes of a record about a holder (`struct kept` in `namespaces.bpf.c`).
 const KEPT: usize = 40;
 
-/// Size in bytes of the final record. The record contains only `walk.length` (see
-/// `namespaces.bpf.c`).
+/// Size in bytes of the record with the length of the list (`walk.length` in `namespaces.bpf.c`).
 const LENGTH: usize = 8;
 
 /// Key size in bytes of the maps that record visited objects (`struct object` in
@@ -210,7 +209,7 @@ impl FoundHolders {
 
     /// Adds modified copies of holders, at most [`MAX_HOLDERS`] per call.
     ///
-    /// Each item of `copies` pairs some holders with the function that is applied to each copy.
+    /// Each item of `copies` contains holders, and the function that modifies their copies.
     fn copy<'a, F: Fn(FoundHolder) -> FoundHolder>(
         &mut self,
         copies: impl Iterator<Item = (&'a [FoundHolder], F)>,

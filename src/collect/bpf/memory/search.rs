@@ -59,7 +59,7 @@ impl<'a> KernelSearch<'a> {
         Ok(Self { proc, memory, before })
     }
 
-    /// Ends the search, once /proc has been read, and adds what the search found to `discovery`.
+    /// Finishes the search after /proc has been read, and adds the results to `discovery`.
     pub fn finish(
         mut self,
         registry: &NamespaceRegistry,
@@ -84,7 +84,8 @@ impl<'a> KernelSearch<'a> {
         check_members_are_listed(&now, registry, &discovery.processes)?;
         let now = now.into_iter().filter(|it| it.init != InitState::Living);
         let now: HashMap<u64, MemoryNamespace> = now.map(|it| (it.ns_id, it)).collect();
-        // If a namespace has changed, the scan of /proc may have missed its members.
+        // Drop namespaces that have changed, because the scan of /proc may have missed their
+        // members.
         let unchanged = candidates.into_iter().filter(|it| now.get(&it.ns_id) == Some(it));
         self.add_namespaces(unchanged.collect(), registry, discovery)?;
         let is_shown = |it: &FoundHolder| {

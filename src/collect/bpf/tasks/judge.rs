@@ -4,8 +4,8 @@
 //! processes had been read through /proc.
 //!
 //! A record identifies a namespace by its inode number. The kernel may reuse the number as soon as
-//! the namespace is gone. Therefore, pidns pins one namespace per inode number, which means that
-//! pidns keeps it open. A record is trusted only if its namespaces are certainly the pinned
+//! the namespace is gone. Therefore, pidns pins one namespace per inode number. Pinning a namespace
+//! means keeping it open. A record is trusted only if its namespaces are certainly the pinned
 //! namespaces:
 //!
 //! - The record of a member must contain the 64-bit ID of the pinned namespace. Before Linux 6.18,

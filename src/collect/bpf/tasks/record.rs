@@ -62,7 +62,7 @@ pub struct Record {
     pub has_memory: bool,
     /// `true` if the record is insufficient, so the process must be read through /proc.
     pub needs_proc: bool,
-    /// `true` if the process may keep a namespace other than its own alive.
+    /// `true` if the process may keep another namespace alive.
     pub may_hold: bool,
     /// `true` if the BPF program found no open descriptor of a namespace.
     pub has_no_namespace_open: bool,
@@ -152,7 +152,8 @@ impl Record {
         let letter = letter(fields.state, fields.exit_state);
         let kernel_thread = fields.flags & flag::KERNEL_THREAD != 0;
         let is_zombie = fields.exit_state == state::ZOMBIE;
-        // For a kernel thread, /proc may show more than the record's 15 bytes of the name.
+        // A record contains at most 15 bytes of a name, but /proc may show a longer name for a
+        // kernel thread.
         let has_longer_name =
             kernel_thread && (fields.flags & flag::WORKER != 0 || name.len() == MAX_NAME);
         let is_exiting = fields.exit_state != 0 || fields.flags & flag::EXITING != 0;
@@ -173,7 +174,8 @@ impl Record {
                 || letter.is_none()
                 || more & more::CHANGED != 0
                 || (fields.exit_state == 0 && fields.flags & flag::EXITING != 0),
-            // Only /proc shows the namespaces that the threads of an exited leader keep alive.
+            // If the leader has exited, only /proc shows the namespaces that the other threads keep
+            // alive.
             may_hold: !kernel_thread && (more != 0 || (is_zombie && fields.living_threads != 0)),
             has_no_namespace_open: !is_exiting
                 && more & (more::HOLDS_DESCRIPTOR | more::CHANGED) == 0,

@@ -32,7 +32,7 @@ const TASK_BY_HELPER: &[u8] = include_bytes!("task-by-helper.bpf.o");
 /// Maximum number of processes for which memory is allocated in advance.
 const MAX_PREALLOCATED: u64 = 1 << 16;
 
-/// Maximum number of records per read, during which the kernel handles no signals.
+/// Maximum number of records per read. A longer read would delay signals.
 const RECORDS_AT_ONCE: usize = 64;
 
 /// Maximum number of times that pidns compares its own record with /proc.
@@ -48,7 +48,7 @@ pub struct TaskProgram {
     by_helper: Option<Arc<LoadError>>,
 }
 
-/// The BPF program that successive scans of the same scopes share.
+/// The BPF program, shared by successive scans of the same scopes.
 #[derive(Clone, Debug, Default)]
 pub enum SharedProgram {
     /// Only one scan is made, so the BPF program is not kept for later scans.
@@ -246,7 +246,7 @@ fn check_request(
 /// Loads the program `section` of [`TASK`], or of [`TASK_BY_HELPER`] on older kernels.
 fn load(section: &'static str) -> Result<(IteratorProgram, Option<LoadError>), LoadError> {
     let spec = ProgramSpec { section, name: "pidns_tasks", iterator: "bpf_iter_task", map: None };
-    // Load the object file first, which fails quickly if the kernel does not permit BPF.
+    // Load the object file first, because this fails quickly if the kernel does not permit BPF.
     let object = LoadedObject::load(TASK)?;
     let kernel = KernelTypes::open()?;
     match object.program(spec, &kernel) {

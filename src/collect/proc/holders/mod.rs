@@ -53,7 +53,8 @@ fn search_once(search: &HolderSearch<'_>, leader_has_exited: bool) -> Result<Hel
         match living_thread(search.dir) {
             Ok(Some((tid, dir))) => thread = (tid, Some(dir)),
             Ok(None) => {
-                // Any other thread may be about to become the leader (`execve(2)`).
+                // In a process with several threads, another thread may be about to become the
+                // leader (`execve(2)`).
                 let is_alone = search.process.threads == Some(NonZeroU32::MIN);
                 held.is_unsettled = !(search.process.is_zombie() && is_alone);
                 search.still_there()?;
@@ -127,7 +128,8 @@ fn search_thread(
         return Ok(());
     }
     if is_denied {
-        // Reading `/proc/PID/fd` requires the same permission as reading `ns/mnt` (ptrace access).
+        // Reading `/proc/PID/fd` requires the same ptrace access as reading `ns/mnt`, so it would
+        // fail, too.
         return search.refused(DiagnosticCode::FdsUnreadable, Errno::ACCESS, dir, held);
     }
     fds::search(search, dir, tid, held)

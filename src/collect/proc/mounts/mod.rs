@@ -71,7 +71,8 @@ pub fn search(
         mounted: HashMap::new(),
         unopened: HashMap::new(),
     };
-    // Outside the initial PID namespace, the kernel may list unrelated mount namespaces.
+    // If the procfs shows only a nested PID namespace, the kernel may also list mount namespaces of
+    // processes that are not visible in this procfs.
     let is_initial = namespace == Some(NamespaceId::Inode(INITIAL_PID_NAMESPACE));
     if is_initial && search.search_all_of_host() {
         // All mount namespaces were searched, so drop diagnostics about unreadable ones.
@@ -157,7 +158,7 @@ impl MountSearch<'_> {
             if inodes.is_empty() {
                 return;
             }
-            // Look for new processes in these mount namespaces, such as a restarted daemon.
+            // Look for new processes, such as a restarted daemon, in these mount namespaces.
             self.find_readers_again(&inodes);
             inodes.retain(|inode| self.readers.contains_key(inode));
             inodes.retain(|&inode| !self.search_by_readers(inode));
@@ -362,7 +363,8 @@ impl MountSearch<'_> {
             .sort_unstable_by(|one, other| (one.inode, &one.path).cmp(&(other.inode, &other.path)));
         mounts.dedup_by(|one, other| (one.inode, &one.path) == (other.inode, &other.path));
         for mount in mounts {
-            // Another mount may cover the mount point, so record only the namespace's inode.
+            // The namespace could not be opened, for example because another mount covers the mount
+            // point. Record only its inode.
             if let Some(errno) = failed.remove(&mount.inode) {
                 let _ = self.registry.pin(
                     mount.inode,

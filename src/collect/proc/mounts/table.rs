@@ -13,7 +13,7 @@ use crate::collect::kernel::wait_limit::{WaitLimit, read_mountinfo};
 use crate::collect::mount_list::MountList;
 use crate::collect::parse::{self, NamespaceMount};
 
-/// A list of the mounts of one mount namespace, which can be read more than once.
+/// A list of the mounts in one mount namespace. The list can be read more than once.
 #[derive(Debug)]
 pub enum MountTable<'a> {
     /// Mounts that the kernel lists with `listmount(2)`.

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use crate::model::{NamespaceId, Pid, Process};
 use crate::testing::forest::View;
 
-/// The index of a namespace's init, or `None` for the namespace that the procfs shows.
+/// A namespace, identified by the index of its init. `None` is the namespace that the procfs shows.
 pub type Home = Option<usize>;
 
 /// An assignment of a namespace to each process, and of a parent to each namespace.
