@@ -15,12 +15,7 @@
 //! - `process_dir`: opens the files of a process
 //! - `status`, `details`: read parts of a process
 //! - `inits`: finds out whether an init is alive
-//! - `pipeline`: finds pidns itself and its pipeline
-//! - `client`: finds the clients that run pidns in a container
-//! - `detached`: finds daemons among the descendants of the commands in the pipeline
-//! - `heartbeat`: finds the background loop of a CI step
-//! - `pipes`: reads the pipes that a process has open
-//! - `unreadable`: guesses the pipes of processes with unreadable descriptors
+//! - `observer`: finds pidns itself, and the processes that run only because of pidns
 //! - `relatives`: finds ancestors, siblings, descendants and shells
 //! - `environment`: checks whether the environment of a process meets given conditions
 //! - `waiting`: finds out why a process does not run or exit
@@ -30,29 +25,23 @@
 //! - `mounts`: finds the namespaces that bind mounts keep alive
 
 pub mod census;
-mod client;
 pub mod descriptor_table;
-mod detached;
 pub mod details;
 mod environment;
 pub mod findings;
-mod heartbeat;
 mod holders;
 mod inits;
 pub mod mounts;
+mod observer;
 mod parents;
-mod pipeline;
-mod pipes;
 mod process;
 pub mod process_dir;
 pub mod procfs;
-mod readers;
 pub mod relatives;
 pub mod scan;
 pub mod scan_mark;
 mod source;
 pub mod status;
-mod unreadable;
 pub mod waiting;
 pub mod walk;
 mod worker;

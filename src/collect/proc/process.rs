@@ -290,7 +290,8 @@ impl<'a> ProcessReader<'a> {
         read_record(&open.status_file, &mut self.buffer)?;
         let status = parse::status(&self.buffer);
         self.last_was_nested = status.nspid.len() > 1;
-        // A single PID in NSpid proves that the process is in the procfs's namespace.
+        // A single PID in NSpid proves that the process is in the PID namespace that the procfs
+        // shows.
         if status.nspid.len() == 1 && self.scan.namespace.is_some() {
             return Ok((status, Ok(self.scan.namespace)));
         }

@@ -17,8 +17,8 @@ use super::findings::ScanFindings;
 use super::holders::{SearchedTables, released};
 use super::inits;
 use super::mounts;
+use super::observer;
 use super::parents;
-use super::pipeline;
 use super::process::read_cgroup;
 use super::process_dir::{ProcessDir, try_twice};
 use super::procfs::Procfs;
@@ -105,7 +105,7 @@ impl ProcSource {
 
     /// Finds pidns itself among the processes of a scan, which are sorted by PID.
     pub fn observer(&self, processes: &[Process]) -> Option<Observer> {
-        pipeline::observer(&self.procfs, processes)
+        observer::observer(&self.procfs, processes)
     }
 
     /// Returns the inode of pidns's PID namespace, if known.

@@ -8,11 +8,11 @@ use std::os::fd::AsFd as _;
 use rustix::fs::{AtFlags, Dir, statat};
 use rustix::io::Result as SysResult;
 
-use super::descriptor_table::is_close_on_exec;
-use super::process_dir::ProcessDir;
-use super::procfs::Procfs;
 use crate::collect::kernel::sys::{FileId, open_dir, read_link};
 use crate::collect::parse;
+use crate::collect::proc::descriptor_table::is_close_on_exec;
+use crate::collect::proc::process_dir::ProcessDir;
+use crate::collect::proc::procfs::Procfs;
 use crate::model::Pid;
 
 /// The descriptors that connect a process to its pipeline.

@@ -1,82 +1,30 @@
-//! Finds pidns itself in a scan, and related processes such as its ancestors and its pipeline.
+//! Finds the other commands in the pipelines of pidns and of its ancestors.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::client::{clients, timers};
-use super::detached::add_attached_descendants;
-use super::heartbeat;
 use super::pipes::Pipes;
-use super::procfs::Procfs;
 use super::readers::{add_distant_readers, add_readers};
-use super::relatives::{
-    ancestry, children, has_ended, is_init, is_shell, is_subshell, restarted, session,
-};
-use super::status::start_time_now;
 use super::unreadable::add_possible_pipes;
-use super::waiting;
 use crate::collect::kernel::sys::FileId;
 use crate::collect::kernel::wait_limit::WaitLimit;
-use crate::model::{Observer, Pid, Process};
+use crate::collect::proc::procfs::Procfs;
+use crate::collect::proc::relatives::{children, is_init, is_shell, is_subshell, session};
+use crate::model::{Pid, Process};
 
 /// Maximum number of children of one ancestor that are checked for pipes.
 const MAX_CHILDREN: usize = 256;
 
 /// The pipelines of pidns and of its ancestors.
 #[derive(Default)]
-struct Pipeline {
+pub struct Pipeline {
     /// PIDs of the other commands in the pipelines.
-    commands: BTreeSet<Pid>,
+    pub commands: BTreeSet<Pid>,
     /// The pipes that pidns and its ancestors write to.
-    written: HashSet<FileId>,
-}
-
-/// Finds pidns itself in `processes`, which must be sorted by PID.
-pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
-    let pid = procfs.viewer?;
-    let waits = WaitLimit::of_memory();
-    let own = ancestry(processes, pid);
-    let start_time = own.first().and_then(|it| it.start_time);
-    // Each chain of ancestors starts at pidns, or at a client such as `docker` that runs pidns.
-    let mut chains = clients(procfs, processes, &own, &waits);
-    chains.insert(0, own);
-    let mut pipelines = Pipeline::default();
-    for chain in &chains {
-        let Pipeline { commands, written } = pipeline(procfs, processes, chain, &waits);
-        pipelines.commands.extend(commands);
-        pipelines.written.extend(written);
-    }
-    // `pipeline` can return an ancestor of pidns, as a sibling of a client such as `docker`. Remove
-    // all ancestors. Otherwise, the code below would add their descendants, and leftovers would
-    // count as part of the pipeline.
-    let is_ancestor = |pid: Pid| chains.iter().flatten().any(|it| it.pid == pid);
-    pipelines.commands.retain(|&pid| !is_ancestor(pid));
-    let Pipeline { commands: mut attendants, written } = pipelines;
-    // Include the ancestors of these processes, too. In `pidns check | strace -o log cat`, `strace`
-    // has no pipe itself, but waits for `cat`.
-    let above = attendants.iter().flat_map(|&it| ancestry(processes, it)).map(|it| it.pid);
-    let above: Vec<Pid> = above.collect();
-    add_attached_descendants(procfs, processes, &written, &mut attendants);
-    for chain in &chains {
-        attendants.extend(ended_children(procfs, processes, chain, &waits));
-        attendants.extend(chain.iter().flat_map(|it| [Some(it.pid), it.ppid]).flatten());
-        attendants.extend(chain.iter().filter_map(|it| waiting::tracer(procfs, it)));
-    }
-    attendants.extend(above);
-    attendants.extend(timers(procfs, processes, &attendants, &waits));
-    attendants.extend(heartbeat::of_jenkins(procfs, processes, &waits));
-    attendants.remove(&pid);
-    let step = chains.iter().find_map(|chain| heartbeat::step(procfs, processes, chain, &waits));
-    Some(Observer {
-        pid,
-        start_time: start_time.or_else(|| start_time_now(procfs, pid)),
-        step: step.as_ref().map(|it| it.shell),
-        companions: step.into_iter().flat_map(|it| it.heartbeat).collect(),
-        attendants: attendants.into_iter().collect(),
-    })
+    pub written: HashSet<FileId>,
 }
 
 /// Returns the other processes in the pipelines of pidns and of its ancestors.
-fn pipeline(
+pub fn pipeline(
     procfs: &Procfs,
     processes: &[Process],
     ancestry: &[&Process],
@@ -225,26 +173,6 @@ impl Adopted {
         let leads_session = |pid| session(procfs, pid) == Some(pid);
         own.is_some_and(|own| !own.contains(&process.pid) || leads_session(process.pid))
     }
-}
-
-/// Returns the terminated children of pidns and of the shells in `ancestry`.
-fn ended_children(
-    procfs: &Procfs,
-    processes: &[Process],
-    ancestry: &[&Process],
-    waits: &WaitLimit,
-) -> Vec<Pid> {
-    let parents = ancestry.iter().enumerate();
-    // A shell can run `< <(command)` and then replace itself with pidns.
-    let parents = parents.filter(|(index, it)| *index == 0 || is_shell(procfs, it, waits));
-    let parents: BTreeSet<Pid> = parents.map(|(_, it)| it.pid).collect();
-    let is_child = |it: &&Process| it.reaper().is_some_and(|it| parents.contains(&it));
-    let ended = processes.iter().filter(is_child).filter(|it| has_ended(procfs, it.pid));
-    let ended: Vec<&Process> = ended.collect();
-    // If a terminated child has a new sibling with the same name, it may be a daemon that restarted
-    // itself.
-    let restarted = restarted(procfs, processes, &ended);
-    ended.iter().map(|it| it.pid).filter(|it| !restarted.contains(it)).collect()
 }
 
 #[cfg(test)]

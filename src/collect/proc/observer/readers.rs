@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use super::pipes::Pipes;
-use super::procfs::Procfs;
 use crate::collect::kernel::sys::FileId;
+use crate::collect::proc::procfs::Procfs;
 use crate::model::{Pid, Process};
 
 /// For each process in `others`, adds the pipes that the process reads through descriptors above 2,

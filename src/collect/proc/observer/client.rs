@@ -4,9 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use super::procfs::Procfs;
-use super::relatives::{ancestry, arguments, file_name};
 use crate::collect::kernel::wait_limit::WaitLimit;
+use crate::collect::proc::procfs::Procfs;
+use crate::collect::proc::relatives::{ancestry, arguments, file_name};
 use crate::model::{Pid, Process};
 
 /// Programs that run a command in a process that is not their descendant.

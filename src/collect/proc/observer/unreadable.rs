@@ -5,11 +5,11 @@ use std::os::fd::AsFd as _;
 use rustix::io::Errno;
 
 use super::pipes::Pipes;
-use super::process_dir::ProcessDir;
-use super::procfs::Procfs;
-use super::relatives::{is_shell, session};
 use crate::collect::kernel::sys::read_link;
 use crate::collect::kernel::wait_limit::WaitLimit;
+use crate::collect::proc::process_dir::ProcessDir;
+use crate::collect::proc::procfs::Procfs;
+use crate::collect::proc::relatives::{is_shell, session};
 use crate::model::{Pid, Process};
 
 /// Guesses the pipes of each process in `others` whose descriptors pidns cannot read, and adds

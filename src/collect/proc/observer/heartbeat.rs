@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use memchr::memmem;
 
-use super::procfs::Procfs;
-use super::relatives::{
+use crate::collect::kernel::wait_limit::WaitLimit;
+use crate::collect::proc::procfs::Procfs;
+use crate::collect::proc::relatives::{
     add_descendants, arguments, file_name, has_ended, has_shell_name, is_init, is_shell,
     is_subshell, siblings,
 };
-use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::model::{Pid, Process};
 
 /// Longest `sleep` in a heartbeat loop, in seconds (Jenkins uses `sleep 3`).

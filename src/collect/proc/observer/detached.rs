@@ -4,12 +4,12 @@ use std::collections::{BTreeSet, HashSet};
 use std::os::fd::AsFd as _;
 
 use super::pipes::Pipes;
-use super::process_dir::ProcessDir;
-use super::procfs::Procfs;
-use super::relatives::add_descendants;
 use super::unreadable::is_unreadable;
 use crate::collect::kernel::sys::{FileId, read};
 use crate::collect::parse;
+use crate::collect::proc::process_dir::ProcessDir;
+use crate::collect::proc::procfs::Procfs;
+use crate::collect::proc::relatives::add_descendants;
 use crate::model::{Pid, Process};
 
 /// Adds the descendants of the processes in `commands`, except daemons and their descendants.
