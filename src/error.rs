@@ -15,7 +15,7 @@ use crate::query::{Caveat, Coverage, Incomparable};
 /// An error that ends the program.
 #[derive(Debug)]
 pub enum Error {
-    /// The arguments are invalid for this reason.
+    /// The command-line arguments are invalid. The string is the reason.
     Usage(String),
     /// A file could not be read.
     Read {
@@ -31,7 +31,7 @@ pub enum Error {
         /// The reason why the file is invalid, and the position of the error in the file.
         source: Invalid,
     },
-    /// None of the requested limits could be read, for this reason.
+    /// None of the requested limits could be read. The string is the reason.
     NoLimits(String),
     /// Two snapshots could not be compared.
     Incomparable {
@@ -92,7 +92,7 @@ pub enum Error {
     },
     /// The kernel would discard the exit status of a command, because SIGCHLD is ignored.
     StatusLost,
-    /// An error of `pidns run`, with the exit statuses of env(1).
+    /// An error of `pidns run`. Its exit status is the one that env(1) uses for such an error.
     OfRun(Box<Error>),
 }
 

@@ -26,12 +26,12 @@ pub struct PidGraph {
     /// Maps PIDs to processes that a filter removed, but that the output can still name. For
     /// example, such a process can be the tracer of a remaining process.
     left_out: BTreeMap<Pid, Process>,
-    /// For each init, the processes that are not leftovers but are killed when the init ends. The
-    /// advice names these processes.
+    /// For each init, the processes that aren't reported as leftovers, but that die with the init.
+    /// Advice about killing the init names them.
     killed_with_inits: BTreeMap<Pid, Vec<Process>>,
     /// Facts about the live host, which are empty for a saved document.
     live: LiveFacts,
-    /// Namespaces of other types that inits share with the host or with each other.
+    /// Non-PID namespaces, such as net and mnt, that inits share with the host or with each other.
     sharing: Sharing,
 }
 
@@ -47,7 +47,7 @@ impl PidGraph {
         let (namespaces, processes) = (snapshot.namespaces.len(), snapshot.processes.len());
         let mut graph = DiGraph::with_capacity(namespaces + processes, namespaces + 2 * processes);
         for index in 0..namespaces {
-            // The lookups need the nodes in the order of the snapshot, namespaces first.
+            // Add nodes in snapshot order, namespaces first, because lookups rely on this order.
             graph.add_node(Node::Namespace(index));
         }
         for index in 0..processes {
@@ -67,7 +67,8 @@ impl PidGraph {
                 this.graph.add_edge(parent, NodeIndex::new(index), ());
             }
         }
-        // Successive processes often have the same namespace and parent.
+        // Cache the last namespace and parent, because successive processes often have the same
+        // ones.
         let (mut namespace, mut parent) = ((None, None), (None, None));
         for index in 0..processes {
             let Process { namespace: id, ppid, .. } = this.snapshot.processes[index];
@@ -133,20 +134,21 @@ impl PidGraph {
         self.left_out.extend(processes.into_iter().map(|process| (process.pid, process)));
     }
 
-    /// Sets, for each init, the processes that are not leftovers but are killed when the init ends.
-    /// The advice names these processes.
+    /// Sets, for each init, the processes that aren't reported as leftovers, but that die with the
+    /// init. Advice about killing the init names them.
     pub fn set_killed_with_inits(&mut self, processes: BTreeMap<Pid, Vec<Process>>) {
         self.killed_with_inits = processes;
     }
 
-    /// Returns the processes that are not leftovers but are killed when this init ends, so that the
-    /// advice can name them.
+    /// Returns the processes that die with this init, but aren't reported as leftovers. Advice
+    /// about killing the init names them.
     #[must_use]
     pub fn killed_with(&self, init: Pid) -> &[Process] {
         self.killed_with_inits.get(&init).map_or(&[], Vec::as_slice)
     }
 
-    /// Returns the namespaces of other types that inits share with the host or with each other.
+    /// Returns the non-PID namespaces, such as net and mnt, that inits share with the host or with
+    /// each other.
     #[must_use]
     pub fn sharing(&self) -> &Sharing {
         &self.sharing
@@ -265,7 +267,7 @@ impl PidGraph {
         found
     }
 
-    /// Iterates over the processes whose namespace is ambiguous, sorted by PID.
+    /// Iterates over the processes whose namespace is unknown, sorted by PID.
     pub fn unplaced(&self) -> impl Iterator<Item = &Process> {
         self.snapshot.processes.iter().filter(|process| process.namespace.is_none())
     }

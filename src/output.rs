@@ -92,7 +92,8 @@ pub fn print(text: &[u8]) -> Result<Exit, Error> {
     write(|out| out.write_all(text)).map(|_| Exit::Success)
 }
 
-/// Writes text with ANSI colours to standard output, or without colours if they are off.
+/// Writes text that contains ANSI colours to standard output, and removes the colours if coloured
+/// output is off.
 pub fn print_colored(text: &str) -> Result<Exit, Error> {
     let mut out = AutoStream::new(Vec::new(), AutoStream::choice(&io::stdout()));
     out.write_all(text.as_bytes()).map_err(Error::Write)?;

@@ -82,10 +82,11 @@ pub struct Input {
 pub(super) struct Details {
     /// Additional data to read, as a comma-separated list
     ///
-    /// In text, "--details namespaces" shows which network, IPC, UTS and mount namespaces an init
-    /// shares with the host or with other inits. It also shows which namespaces differ between a
-    /// process and the init of its PID namespace. An init is compared with the init of the parent
-    /// PID namespace.
+    /// In text, "--details namespaces" lists the network, IPC, UTS and mount namespaces that an
+    /// init shares with the host or with other inits. For each process that is not an init, it
+    /// lists the namespaces that differ from those of the init of the process's PID namespace. For
+    /// an init, it lists the namespaces that differ from those of the init of the parent PID
+    /// namespace.
     ///
     /// If a process is in a different container than the init of its PID namespace, pidns shows the
     /// container of the process. Without "--details cgroup", pidns reads the cgroup of a process

@@ -9,8 +9,8 @@ use crate::query::{ParseRuleError, Rule};
 /// A policy in YAML or JSON, as read by `pidns check --policy`. A rule is a check code, optionally
 /// with a scope: `zombie:comm=GLOB`, `zombie:ns=NS`, `zombie:container=NAME`, `zombie:user=NAME`,
 /// `zombie:cgroup=GLOB`, `zombie:env=NAME`. A scope limits the rule to some processes and
-/// namespaces. Rules with a scope take precedence over rules without a scope. Among rules of the
-/// same sort, allow takes precedence over warn, and warn over deny.
+/// namespaces. A rule with a scope takes precedence over a rule without a scope. Otherwise, allow
+/// takes precedence over warn, and warn over deny.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -19,8 +19,8 @@ pub(super) use records::RecordLine;
 
 /// Reads an untrusted document (JSON or YAML), or the NDJSON records of one snapshot.
 ///
-/// The snapshot is as consistent as the result of a live scan. Unknown fields are ignored. Unknown
-/// values of open lists are returned as [`UnknownWords`].
+/// The returned snapshot satisfies the same invariants as a snapshot from a live scan. Unknown
+/// fields are ignored. Unknown values of open lists are returned as [`UnknownWords`].
 ///
 /// # Errors
 /// Fails if the text is larger than [`MAX_SIZE`] or has an unsupported major version. Fails if the
@@ -82,7 +82,7 @@ fn read_document(text: &[u8]) -> Result<(model::Snapshot, UnknownWords), Invalid
         into_model::snapshot(document, UnknownWords::default())
     });
     read.map_err(|error| {
-        // An unsupported version explains every other error, so check the version.
+        // If the version is unsupported, report that instead of the error that it may have caused.
         match parse::<Version>(text) {
             Err(error) => error,
             Ok(Version { schema_version: version }) => match check_version(&version) {

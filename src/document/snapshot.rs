@@ -39,7 +39,8 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     /// The places that were searched for namespaces.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub searched: Vec<Word<model::SearchScope>>,
-    /// The requested details (fields for other details are null).
+    /// The optional details that the user requested. If a detail was not requested, its fields are
+    /// null.
     #[serde(default)]
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub details: Vec<Word<model::Detail>>,

@@ -16,7 +16,7 @@ use crate::wording::watch::caveat;
 /// Schema version of the records that this program writes.
 const WATCH_VERSION: &str = "1.0";
 
-/// The beginning of a watch.
+/// Content of the first record of a watch: its settings, and a summary of its first snapshot.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "watch"))]
 pub struct WatchHeader {
@@ -24,7 +24,7 @@ pub struct WatchHeader {
     generator: Generator,
     /// Time in seconds from the start of one scan to the start of the next.
     interval: f64,
-    /// The rules given with --until, which end the watch if a new problem matches a rule.
+    /// The rules given with --until. A new problem that matches one of them ends the watch.
     until: Vec<String>,
     /// Time in seconds after which the watch ends (--for), or null.
     #[serde(rename = "for")]
@@ -57,7 +57,8 @@ pub struct Notice {
     code: Word<NoticeCode>,
     /// Human-readable description, which may change at any time.
     message: String,
-    /// Number of rounds or problems in the message, or null if the message contains no number.
+    /// Number of rounds or problems that the message mentions, or null if the message mentions no
+    /// number.
     count: Option<u64>,
     /// Paths of the files that pidns wrote, with U+FFFD for invalid UTF-8.
     files: Vec<String>,
@@ -79,7 +80,7 @@ keywords! {
     }
 }
 
-/// The content of a record, except the field `since`.
+/// The content of a record. [`DatedContent`] adds the field `since`.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -1,4 +1,4 @@
-//! Writes graphs, comparisons and reports to a writer, without other access to the system.
+//! Writes graphs, comparisons and reports to a writer, and does no other I/O.
 
 mod ci;
 mod data;

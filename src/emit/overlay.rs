@@ -122,7 +122,7 @@ impl<'a> Overlay<'a> {
         self.rows.get(&node).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Appends the heading of a namespace, or of the processes in an unknown namespace.
+    /// Appends the heading of a namespace, or of the processes whose namespace is unknown.
     pub fn heading(&self, node: Option<OverlayNode>, line: &mut Line) {
         let Some(node) = node else {
             let count = self.rows(None).iter().map(|row| row.processes.len()).sum();

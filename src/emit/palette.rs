@@ -5,7 +5,7 @@ use anstyle::{Ansi256Color, Color, Style};
 use crate::query::Happened;
 use crate::wording::line::Emphasis;
 
-// No colour is below 16, because terminals redefine the first 16 of the 256 colours.
+// Use only colours from 16 to 255, because terminals redefine the first 16 colours.
 const BLACK: u8 = 16;
 const WHITE: u8 = 231;
 const DARK_GREEN: u8 = 22;

@@ -198,7 +198,8 @@ fn machine(name: &[u8]) -> Option<(&'static str, Cow<'_, [u8]>)> {
     }
     let machine = unescape(name.strip_prefix(b"machine-")?.strip_suffix(b".scope")?);
     if let Some(libvirt) = machine.strip_prefix(b"lxc-") {
-        // A machine name without a number may come from systemd-nspawn, or from libvirt before 1.3.
+        // Newer versions of libvirt put a number in the name. Reject a name without one, because it
+        // may come from systemd-nspawn or from libvirt before 1.3.
         let end = libvirt.iter().position(|&byte| byte == b'-')?;
         let (number, name) = (&libvirt[..end], &libvirt[end + 1..]);
         let is_numbered = !number.is_empty() && number.iter().all(u8::is_ascii_digit);
@@ -309,7 +310,7 @@ mod tests {
         of_cgroups(cgroups, None, || false)
     }
 
-    /// Builds `/proc/PID/cgroup` with the paths in `places`, each as `HIERARCHY=PATH`.
+    /// Builds the contents of `/proc/PID/cgroup` from entries of the form `HIERARCHY=PATH`.
     fn hybrid(places: &[&str]) -> Vec<u8> {
         let hierarchies = ["pids", "memory", "freezer", "name=systemd", "unified"];
         let place = |name: &str| {

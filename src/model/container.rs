@@ -34,7 +34,7 @@ impl Container {
         Self { runtime: runtime.to_owned(), id: id.to_owned(), name: None, pod: None }
     }
 
-    /// Returns `true` if `other` is the same container, even if a name is unknown.
+    /// Returns `true` if `other` is the same container, even if the name of either one is unknown.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         (&self.runtime, &self.id) == (&other.runtime, &other.id)

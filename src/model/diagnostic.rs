@@ -51,7 +51,7 @@ pub enum Hides {
 pub enum Advice {
     /// No advice.
     None,
-    /// The privileges that pidns needs but does not have.
+    /// Advice to run pidns with the privileges that it lacks.
     Permission,
     /// A fixed text.
     Text(&'static str),

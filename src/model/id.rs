@@ -19,7 +19,7 @@ pub const MAX_LEVEL: usize = 32;
 #[cfg_attr(
     test,
     schemars(
-        description = "A process or thread ID in the PID namespace of the procfs that was read.",
+        description = "A process or thread ID in the PID namespace that the procfs shows.",
         extend("minimum" = 1, "maximum" = i32::MAX)
     )
 )]
@@ -96,7 +96,8 @@ impl fmt::Display for Pid {
     }
 }
 
-/// A process's PIDs (`NSpid`) from the procfs's namespace inwards, empty before Linux 4.1.
+/// A process's PIDs (`NSpid`), from the PID namespace that the procfs shows to the process's own.
+/// Empty before Linux 4.1.
 pub type Nspid = SmallVec<[Pid; 6]>;
 
 /// The identity of a PID namespace, written as `readlink /proc/PID/ns/pid` prints it.
@@ -181,7 +182,8 @@ impl FromStr for NamespaceId {
         let inner = text.strip_prefix("pid:[").and_then(|rest| rest.strip_suffix(']'));
         let inner = inner.ok_or(ParseNamespaceIdError)?;
         let (unread, digits) = inner.strip_prefix('?').map_or((false, inner), |rest| (true, rest));
-        // Each ID has one spelling, but `parse` accepts a leading plus and leading zeros.
+        // Reject a leading plus and leading zeros, because `parse` accepts them and each ID must
+        // have only one spelling.
         if !digits.starts_with(|c: char| matches!(c, '1'..='9')) {
             return Err(ParseNamespaceIdError);
         }

@@ -6,8 +6,8 @@ pub trait Keyword: Copy + 'static {
     const VALUES: &'static [Self];
     /// Name of the enumeration in the published schemas.
     const LIST: &'static str;
-    /// The words for an unknown value in messages, in the singular and the plural: for example,
-    /// `limit` and `limits`.
+    /// The singular and plural noun for messages about unknown values: for example, `limit` and
+    /// `limits`.
     const NOUNS: [&'static str; 2];
 
     /// Returns the name of this value.

@@ -19,7 +19,7 @@ pub struct LiveFacts {
     /// The processes in the field `uninterruptible` that are not frozen and that SIGKILL cannot
     /// wake.
     pub unkillable: BTreeSet<Pid>,
-    /// Processes that have terminated since the scan, with PIDs that may be reused.
+    /// Processes that have terminated since the scan. Their PIDs may already have been reused.
     pub ended: BTreeSet<Pid>,
     /// Processes in `ended` that their parent has probably replaced with a new process.
     pub restarted: BTreeSet<Pid>,
@@ -76,7 +76,7 @@ pub enum MountNamespaceKeeper {
 pub enum StoppedBy {
     /// Stopped by a signal, such as SIGSTOP, until SIGCONT arrives.
     Signal,
-    /// Stopped by a tracer, which SIGCONT does not undo.
+    /// Stopped by a tracer. SIGCONT doesn't resume the process.
     Tracer(Option<Pid>),
 }
 

@@ -11,7 +11,7 @@ pub enum NotFound {
     Process {
         /// The PID that the user gave.
         pid: Pid,
-        /// The namespace that `pid` belongs to, or `None` for the namespace of the procfs.
+        /// The namespace that `pid` belongs to, or `None` for the namespace that the procfs shows.
         namespace: Option<NamespaceId>,
     },
     /// No namespace has this ID.
@@ -58,7 +58,8 @@ const NAMED: usize = 5;
 const MOST_PIDS: u64 = 1 << 22;
 
 impl NotFound {
-    /// Returns the number as a PID, if it is too small for an inode. The user probably meant a PID.
+    /// Returns the number as a PID if it is too small for an inode, because the user then probably
+    /// meant a PID.
     #[must_use]
     pub fn probably_meant(&self) -> Option<Pid> {
         let Self::Namespace(id) = self else { return None };

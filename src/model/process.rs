@@ -12,7 +12,7 @@ use super::{Container, EnvPattern, Evidence, NamespaceId, Nspid, Pid, ProcessSta
 /// A process (thread group), identified by the PID of its leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
-    /// PID of the process in the namespace of the procfs that was read.
+    /// PID of the process in the PID namespace that the procfs shows.
     pub pid: Pid,
     /// PID of the parent, if known. An unfiltered snapshot contains every known parent.
     pub ppid: Option<Pid>,

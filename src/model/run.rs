@@ -71,7 +71,7 @@ impl Killed {
 pub struct ProcessStart {
     /// Start time in clock ticks (1/100 s) since boot.
     pub ticks: u64,
-    /// PID of the process in the procfs that was read.
+    /// PID of the process in the PID namespace that the procfs shows.
     pub pid: Pid,
 }
 
@@ -92,8 +92,8 @@ impl ProcessStart {
         }
         let (pid, other_pid) = (self.pid.as_u32(), other.pid.as_u32());
         let (low, high) = (pid.min(other_pid), pid.max(other_pid));
-        // If the PIDs did not wrap around between the two starts, the lower PID is older. But the
-        // PIDs must have wrapped around if the gap between them is too large.
+        // If PIDs did not wrap around between the two starts, the process with the lower PID is
+        // older. A gap of `TOO_MANY` or more proves that they wrapped around.
         let can_ascend = high - low < TOO_MANY;
         let above = pid_max.map_or(0, |max| max.saturating_sub(high));
         let can_restart = low

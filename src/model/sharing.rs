@@ -41,8 +41,8 @@ pub enum SharedWith {
         first: NamespaceId,
         /// The container of the PID namespace `first`.
         container: Option<Container>,
-        /// How many more PID namespaces, besides `first`, have an init that is in the same
-        /// namespaces as this init, for every type in [`Shared::types`].
+        /// Number of PID namespaces besides `first` whose inits share the namespaces of all
+        /// [`Shared::types`] with this init.
         more: usize,
     },
 }
@@ -66,7 +66,8 @@ impl Sharing {
             .collect();
         known.retain(|(namespace, _)| namespace.id != INITIAL_PID_NAMESPACE);
         known.sort_unstable_by_key(|(namespace, _)| namespace.id);
-        // Before Linux 6.18, the initial net and mnt namespaces do not have a fixed inode.
+        // Read the host's namespaces from a process, because the initial net and mnt namespaces
+        // have no fixed inode before Linux 6.18.
         let host = host_namespaces(snapshot);
         let is_host = |kind: &str, inode: u64| {
             inode < FIRST_DYNAMIC || host.and_then(|host| host.get(kind)) == Some(&inode)
@@ -125,7 +126,7 @@ fn merged(groups: Vec<SharingGroup<'_>>) -> Vec<(Vec<&'static str>, Vec<&Namespa
     merged
 }
 
-/// Records that the members of a group share their namespaces of these types with each other.
+/// Records, for each member of a group, the other members that share its namespaces of these types.
 fn add_partners(
     types: &[&'static str],
     members: &[&Namespace],

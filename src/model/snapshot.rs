@@ -18,7 +18,8 @@ pub struct Snapshot {
     pub generator: (String, String),
     /// Start time of the scan (RFC 3339, UTC).
     pub captured_at: String,
-    /// Duration of the scan, never saved, so that an unchanged host gives the same document.
+    /// Duration of the scan. It isn't saved, because it differs even between scans of an unchanged
+    /// host.
     pub scan_duration: Option<Duration>,
     /// The host that was scanned.
     pub host: Host,

@@ -17,7 +17,8 @@ pub struct Translation {
     /// The PID of the process in the namespace `to`.
     pub translated: Pid,
     /// The PIDs of the process, one for each namespace in which it is visible. The first PID
-    /// belongs to the namespace of the procfs. The last PID belongs to the process's own namespace.
+    /// belongs to the namespace that the procfs shows. The last PID belongs to the process's own
+    /// namespace.
     #[cfg_attr(test, schemars(length(min = 1)))]
     pub levels: Vec<Level>,
 }

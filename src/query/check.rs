@@ -62,7 +62,7 @@ pub struct Check {
     earlier: Option<Earlier>,
     /// Maps new processes to the older daemon or container that has probably started them.
     origins: BTreeMap<Pid, Origin>,
-    /// Leftovers that appeared while the check was repeated (`--wait`), and may end soon.
+    /// Leftovers that appeared while pidns was repeating the check (`--wait`), and may end soon.
     late: BTreeSet<Subject>,
     /// Processes and namespaces in transient states, which the check does not report.
     unsettled: Unsettled,
@@ -77,7 +77,8 @@ impl Check {
         this
     }
 
-    /// Checks the later graph for leftovers and new problems (or for all problems, if `all`).
+    /// Finds leftovers and new problems in the second graph of `diff`. If `all` is `true`, also
+    /// finds older problems.
     #[must_use]
     pub fn since(diff: Diff, unsettled: Unsettled, policy: &Policy, all: bool) -> Self {
         let leftovers = since::leftovers(&diff);
@@ -167,10 +168,12 @@ impl Check {
     pub fn add_live_facts(&mut self, facts: LiveFacts) {
         let stuck_threads = std::mem::take(&mut self.live.stuck_threads);
         self.live = LiveFacts { stuck_threads, ..facts };
-        // A process that writes to a disk is often in uninterruptible sleep, but only briefly.
+        // Don't call a process unkillable if its state is transient: a process that writes to a
+        // disk is often in uninterruptible sleep, but only briefly.
         self.live.unkillable.retain(|pid| !self.unsettled.processes.contains(pid));
         let graph = &self.graph;
-        // A zombie counts as ended, because the next check reports it under the code `zombie`.
+        // Treat a process that has become a zombie as ended. The next check reports it under the
+        // code `zombie`.
         let ended: BTreeSet<Pid> =
             self.live.ended.difference(&self.live.restarted).copied().collect();
         if ended.is_empty() {
@@ -189,8 +192,8 @@ impl Check {
         });
     }
 
-    /// Finds the processes of `host` that are not leftovers but are killed when a namespace's init
-    /// ends.
+    /// Finds, in the snapshot `host`, the processes that aren't reported as leftovers but die with
+    /// a namespace's init.
     pub fn find_killed_with_inits(&mut self, host: &Snapshot) {
         if self.findings.is_empty() {
             return;
@@ -203,7 +206,7 @@ impl Check {
     }
 
     /// Changes `Deny` to `Warn` in findings for which `is_denied` returns `false`. Marks the
-    /// leftovers among them as late, because they appeared while the check was repeated.
+    /// leftovers among them as late, because they appeared while pidns was repeating the check.
     pub(super) fn deny_only(&mut self, is_denied: impl Fn(&PidGraph, &Finding) -> bool) {
         for finding in &mut self.findings {
             if finding.verdict == Verdict::Deny && !is_denied(&self.graph, finding) {
@@ -238,8 +241,8 @@ impl Check {
         problems::is_unreaped(process, &self.unsettled)
     }
 
-    /// Returns `true` if a finding reports this process as a leftover. Returns `false` if the process
-    /// may end soon, or if an older daemon or container has probably started it.
+    /// Returns `true` if a finding reports this process as a leftover. Returns `false` if the
+    /// process may end soon, or if an older daemon or container has probably started it.
     #[must_use]
     pub fn is_leftover(&self, pid: Pid) -> bool {
         let (code, subject) = (CheckCode::LeftoverProcess, Subject::Process(pid));
@@ -249,14 +252,15 @@ impl Check {
         is_reported && self.origin_of(subject).is_none() && !self.late.contains(&subject)
     }
 
-    /// Returns `true` for a leftover that appeared while the check was repeated, and may end soon.
+    /// Returns `true` for a leftover that appeared while pidns was repeating the check, and may end
+    /// soon.
     #[must_use]
     pub fn is_late(&self, finding: &Finding) -> bool {
         finding.is_leftover() && self.late.contains(&finding.subject)
     }
 
-    /// Returns the older daemon or container that has probably started the subject. For a namespace,
-    /// this is the daemon or container that has started its init.
+    /// Returns the older daemon or container that has probably started the subject. For a
+    /// namespace, this is the daemon or container that has started its init.
     #[must_use]
     pub fn origin_of(&self, subject: Subject) -> Option<&Origin> {
         self.origins.get(&process_of(&self.graph, subject)?)

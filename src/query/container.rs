@@ -88,7 +88,7 @@ impl ContainerPattern {
         ChosenContainers { matches, keys }
     }
 
-    /// Returns an error with all meanings of the pattern if it is ambiguous.
+    /// Fails if the pattern is ambiguous. The error lists everything that the pattern matches.
     pub fn check(&self, graph: &PidGraph) -> Result<(), NotFound> {
         let ChosenContainers { matches, .. } = self.choose(graph);
         let Some(&(_, first)) = matches.first().filter(|_| !self.0.is_empty()) else {

@@ -12,7 +12,8 @@ pub enum Caveat {
     Incomplete,
     /// The document was filtered, and the filter may have removed the process or namespace.
     Part,
-    /// Without cgroups, the snapshot lacks containers that share a PID namespace.
+    /// The snapshot contains no cgroups, so it lacks the containers that do not have their own PID
+    /// namespace.
     NoCgroups,
 }
 

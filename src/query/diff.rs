@@ -44,7 +44,8 @@ pub struct Diff {
     pub processes: Vec<ProcessChange>,
     /// The numbers of uncertain matches between the two graphs.
     pub weak: WeakMatches,
-    /// Facts about the live host for advice, empty if the second snapshot is a saved document.
+    /// Facts about the live host, for use in the advice. Empty if the second snapshot is a saved
+    /// document.
     pub live: LiveFacts,
     /// Processes that ran because the second snapshot was taken, such as pidns itself.
     pub attendants: BTreeSet<Pid>,
@@ -92,9 +93,8 @@ impl Diff {
         // Filter after the comparison, so that a renamed process does not look gone.
         let mut diff = Self::new(PidGraph::new(before), PidGraph::new(after))?;
         diff.nothing = nothing;
-        // With a filter, `new` records that the first graph may lack processes and namespaces, as
-        // if the graph were already filtered. The graph is still unfiltered here, so record the
-        // coverage of the unfiltered graph instead.
+        // `new` treats the first graph as filtered if there is a filter, but the filter is only
+        // applied below. So record the coverage of the unfiltered graph.
         diff.note_coverage(covered_before);
         if let Some((before_part, after_part)) = parts {
             diff.select(&before_part, &after_part);

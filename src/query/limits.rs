@@ -80,7 +80,8 @@ impl LimitReport {
     }
 }
 
-/// Returns other processes with this PID in their own namespace, the newest first.
+/// Returns the processes that have this PID in their own namespace, newest first. Leaves out the
+/// process that has this PID in the procfs.
 #[must_use]
 pub fn namesakes(processes: &[Process], pid: Pid) -> Vec<&Process> {
     let is_namesake = |it: &&Process| it.pid != pid && it.nspid.last() == Some(&pid);
@@ -106,7 +107,7 @@ pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option
     for parent in limit.pids.iter().filter_map(|pid| process(pid)?.ppid) {
         *children.entry(parent).or_default() += 1;
     }
-    // Prefer the process with the most children. Break ties in favor of a non-orphan, then of the
+    // Prefer the process with the most children, then a process that is not an orphan, then the
     // oldest process.
     let rank = |pid: &Pid| {
         let parent = process(pid).and_then(|it| process(&it.ppid?));
@@ -117,10 +118,9 @@ pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option
     };
     let others = limit.pids.iter().copied().filter(|&pid| Some(pid) != own);
     let first = others.max_by_key(rank)?;
-    // If the limit applies to pidns, the process found may be a child of pidns: a shell may have
-    // started many processes and then replaced itself with pidns (`exec pidns`). If the process
-    // found has no children, it is probably one of these many processes and not their cause, so do
-    // not blame it.
+    // If a shell starts many processes and then runs `exec pidns`, these processes are children of
+    // pidns. So if the limit applies to pidns, a process without children is probably not the
+    // cause.
     let is_useful = children.contains_key(&first) || !is_of(limit, own);
     is_useful.then_some(first)
 }

@@ -51,9 +51,8 @@ pub fn attendants(snapshot: &Snapshot, is_alone: impl Fn(Pid) -> bool) -> BTreeS
     // heartbeat is old if its subshell is in both snapshots.
     let is_old_heartbeat = |pid| observer.companions.contains(&pid) && !is_alone(pid);
     let parent = |pid| snapshot.processes.iter().find(|it| it.pid == pid)?.ppid;
-    // If the process of the CI step is in both snapshots, ignore a heartbeat process only if its
-    // parent is a heartbeat subshell that is in both snapshots, too. Otherwise, ignore all
-    // heartbeat processes.
+    // If the CI step is new, ignore all its heartbeat processes. If it is in both snapshots, ignore
+    // only the children of a heartbeat subshell that is also in both snapshots.
     let is_attendant = |&&pid: &&Pid| is_new_step || parent(pid).is_some_and(is_old_heartbeat);
     let companions = observer.companions.iter().filter(is_attendant);
     let own_pid_is_reused = snapshot.processes.iter().any(|it| it.pid == observer.pid);
@@ -64,7 +63,7 @@ pub fn attendants(snapshot: &Snapshot, is_alone: impl Fn(Pid) -> bool) -> BTreeS
     others.filter(|&pid| is_alone(pid)).chain(own).collect()
 }
 
-/// Returns the namespaces whose users all satisfy `is_user`.
+/// Returns the namespaces that are used only by processes that satisfy `is_user`.
 pub fn namespaces_used_only_by(
     graph: &PidGraph,
     is_user: impl Fn(Pid) -> bool,

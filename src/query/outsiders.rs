@@ -1,4 +1,4 @@
-//! Finds the processes that are not leftovers, but are killed with the init of a leftover.
+//! Finds the processes that are not leftovers, but that the kernel kills when an init dies.
 //!
 //! If pidns kills the init of a PID namespace, the kernel kills all other members of the namespace.
 //! A member can have entered the namespace from outside, for example through nsenter(1).
@@ -35,13 +35,12 @@ impl Outsiders {
         by_init(self.found.values().map(|(process, inits)| (process, inits.clone())))
     }
 
-    /// Updates the processes from a later snapshot.
+    /// Updates the outsiders with the data of a later snapshot.
     pub(super) fn update(&mut self, later: &Snapshot, pids: &HashSet<Pid>) {
         let now = Self::of(later, pids);
         let living: HashSet<Pid> = later.processes.iter().map(|it| it.pid).collect();
-        // Keep only processes that the death of an init may have killed. If all the inits whose
-        // death would kill a process are still alive, the process ended for another reason, or it
-        // is still running and is in `now.found`.
+        // Keep only processes that the death of an init may have killed. A process whose inits are
+        // all alive ended for another reason, or is still running and is in `now.found`.
         self.found.retain(|_, (_, inits)| !inits.is_subset(&living));
         self.found.extend(now.found);
         self.parents.extend(now.parents);

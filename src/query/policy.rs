@@ -210,7 +210,7 @@ pub struct Policy {
 pub(super) const WARN_AT: u64 = 90;
 
 impl Policy {
-    /// Creates a policy that denies the findings of these rules, and allows all others.
+    /// Creates a policy that denies the findings that match these rules, and allows all others.
     #[must_use]
     pub fn only(rules: Vec<Rule>) -> Self {
         let allow = CheckCode::ALL.iter().map(|code| {
@@ -273,7 +273,8 @@ impl Policy {
     /// Tests each owner of a namespace (see [`owners`]) against the rules that have a scope, and
     /// returns the strictest verdict.
     ///
-    /// Returns `None` if an owner matches no such rule, or if the namespace has no owners.
+    /// Returns `None` if at least one owner matches none of these rules, or if the namespace has no
+    /// owners.
     fn verdict_on_owners(&self, graph: &PidGraph, id: NamespaceId) -> Option<Verdict> {
         let code = CheckCode::LeftoverProcess;
         let owners = owners(graph, graph.namespace(id)?).into_iter();

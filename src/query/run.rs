@@ -237,7 +237,8 @@ fn made_namespaces(
 ) -> BTreeSet<NamespaceId> {
     let is_held_by_descendant =
         |holder: &Holder| holder.pid().is_some_and(|pid| pids.contains(&pid));
-    // Returns `None` unless `holder` is a mount in the mount namespace of pidns.
+    // Returns `Some(true)` if this mount predates the command, or `None` if `holder` is not a mount
+    // in pidns's mount namespace.
     let is_old_mount = |namespace: &Namespace, holder: &Holder| match holder {
         Holder::Mount { path, mount_namespace } => {
             let is_own = Some(*mount_namespace) == scope.mounted.mount_namespace;

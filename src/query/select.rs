@@ -118,7 +118,7 @@ impl Selection {
             && self.env.as_ref().is_none_or(|pattern| process.has_environment(pattern))
     }
 
-    /// Returns the matching containers and pods as an error if `--container` is ambiguous.
+    /// Fails if `--container` is ambiguous. The error lists the matching containers and pods.
     pub fn check_container(&self, graph: &PidGraph) -> Result<(), NotFound> {
         self.container.as_ref().map_or(Ok(()), |pattern| pattern.check(graph))
     }

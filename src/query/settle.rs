@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use crate::model::{Namespace, NamespaceId, NamespaceState, Pid, Process, Snapshot};
 
-/// Pause before the second scan, to give transient states time to end.
+/// Length of the pause before the second scan, to give transient states time to end.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Pause if there are zombies, which inits such as supervisord reap once a second.
+/// Length of the pause if there are zombies. Inits such as supervisord reap zombies only once a
+/// second.
 const ZOMBIE_PAUSE: Duration = Duration::from_millis(1100);
 
 /// Processes and namespaces with states that are probably transient or harmless.

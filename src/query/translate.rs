@@ -10,8 +10,9 @@ use crate::model::{
 
 /// Translates the PID `pid` of a process from the namespace `from` to the namespace `to`.
 ///
-/// If only one of the two namespaces is given, the other one defaults to the procfs's namespace. If
-/// neither is given, `from` is the procfs's namespace, and `to` is the process's own namespace.
+/// If only one of the two namespaces is given, the other one defaults to the PID namespace that the
+/// procfs shows. If neither is given, `from` is the namespace that the procfs shows, and `to` is
+/// the process's own namespace.
 ///
 /// # Errors
 /// Fails if the process or a namespace does not exist, or if the process is not visible in `to`.
@@ -49,7 +50,8 @@ pub fn translate(
 /// Returns the ID of a namespace.
 fn resolve_or_home(graph: &PidGraph, namespace: NamespaceRef) -> Result<NamespaceId, NotFound> {
     match (namespace, graph.snapshot().procfs.namespace) {
-        // A filter may have removed the procfs's namespace from the graph.
+        // The graph may lack the PID namespace that the procfs shows, because a filter may have
+        // removed it.
         (NamespaceRef::Id(id), Some(home)) if id == home => Ok(home),
         _ => resolve(graph, namespace),
     }
@@ -60,7 +62,8 @@ fn innermost(graph: &PidGraph, process: &Process) -> Result<Pid, NotFound> {
     let pid = process.pid;
     match (process.nspid.last(), process.namespace) {
         (Some(&own), _) => Ok(own),
-        // Without NSpid (before Linux 4.1), the PID is known in the procfs's namespace only.
+        // Without NSpid (before Linux 4.1), the PID is known only in the PID namespace that the
+        // procfs shows.
         (None, Some(home)) if graph.snapshot().procfs.namespace == Some(home) => Ok(pid),
         (None, Some(namespace)) => Err(NotFound::NotTold { pid, namespace }),
         (None, None) => Err(NotFound::Ambiguous(pid)),
@@ -77,7 +80,7 @@ fn levels(graph: &PidGraph, lineage: &Lineage, process: &Process) -> Vec<Level> 
         levels.push(Level { namespace: None, pid: process.pid });
     }
     levels.reverse();
-    // The outermost PID always belongs to the namespace of the procfs.
+    // The outermost PID always belongs to the PID namespace that the procfs shows.
     if let Some(outermost) = levels.first_mut() {
         outermost.namespace = graph.snapshot().procfs.namespace.or(outermost.namespace);
     }

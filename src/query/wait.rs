@@ -21,7 +21,7 @@ pub const RETRY: Duration = Duration::from_millis(200);
 /// its successor probably is as well. So findings about the successor become warnings.
 #[derive(Debug, Default)]
 pub struct LastingFindings {
-    /// How long a process has to exit, counted from the first check that found it.
+    /// Time that a process is given to exit, counted from the first check that found it.
     wait: Duration,
     /// When each finding of the last check was first found.
     first_seen: HashMap<FindingId, Instant>,
@@ -49,7 +49,8 @@ impl<Id, Kind> Default for History<Id, Kind> {
 }
 
 impl<Id: Clone + Eq + Hash, Kind: Eq + Hash> History<Id, Kind> {
-    /// Records what this check has found, and the kinds of what has disappeared since the last one.
+    /// Records the items that this check has found, and the kinds of the items that have
+    /// disappeared since the last check.
     fn add(&mut self, now: HashMap<Id, Kind>) {
         self.lasting = Some(match self.lasting.take() {
             None => now.keys().cloned().collect(),
@@ -142,7 +143,7 @@ impl Kind {
 }
 
 impl LastingFindings {
-    /// `wait`: how long processes have to exit.
+    /// `wait` is the time that processes are given to exit.
     #[must_use]
     pub fn new(wait: Duration) -> Self {
         Self { wait, ..Self::default() }

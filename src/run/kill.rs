@@ -15,7 +15,8 @@ use crate::model::{Killed, Pid};
 /// Maximum time to wait for killed processes, which may be in uninterruptible sleep.
 const KILLING: Duration = Duration::from_secs(10);
 
-/// Maximum pause between rounds, as no signal tells pidns that a descendant has forked.
+/// Maximum pause between rounds. The pause is short because no signal tells pidns that a descendant
+/// has forked.
 const ROUND: Duration = Duration::from_millis(20);
 
 /// Kills all descendants of the command, and all members of its cgroup.
@@ -47,7 +48,8 @@ pub fn kill(
         let deadline = Instant::now() + KILLING;
         let members = kill_cgroup(command, deadline);
         if members.is_some() {
-            // `cgroup.kill` needs no permission to signal the members.
+            // `cgroup.kill` also kills members that pidns has no permission to signal, so none of
+            // them remain refused.
             killed.refused.clear();
         }
         let time = deadline.saturating_duration_since(Instant::now());

@@ -314,7 +314,7 @@ impl SupervisedCommand {
         } else if let Some(signal) = status.stopping_signal().and_then(Signal::from_named_raw)
             && [Signal::TSTP, Signal::TTIN, Signal::TTOU].contains(&signal)
         {
-            // Stop pidns, too, except after SIGSTOP: a process that stops the command with SIGSTOP
+            // If the command has stopped, stop pidns as well. SIGSTOP is an exception: its sender
             // usually continues only the command, so pidns would stay stopped.
             self.state = State::Stopped(signal);
         }

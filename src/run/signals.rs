@@ -1,10 +1,10 @@
-//! Reads signals from a descriptor (`signalfd(2)`), and passes them on to the command.
+//! Reads signals from a `signalfd(2)`, and passes them on to the command.
 //!
-//! pidns blocks signals instead of installing handlers. If `nohup(1)` has made pidns ignore SIGHUP,
-//! the command must ignore SIGHUP, too. With a handler in pidns, `execve(2)` would reset SIGHUP to
-//! its default action.
+//! pidns blocks signals instead of installing handlers, because a handler would undo `nohup(1)`:
+//! `execve(2)` resets handled signals to their default action, so the command would no longer
+//! ignore SIGHUP.
 //!
-//! The kernel queues a blocked signal even if the signal is ignored, or if pidns is an init.
+//! The kernel queues a blocked signal even if the signal is ignored, and even if pidns is an init.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -162,7 +162,8 @@ impl Signals {
 }
 
 impl Received {
-    /// Passes the signal on, unless it concerns pidns itself or has reached the command.
+    /// Passes the signal on to the command, unless it concerns pidns itself or has already reached
+    /// the command.
     pub fn pass_on(self, command: Pid, descendants: &Descendants) {
         // The kernel names pidns as the sender of a SIGPIPE or SIGXFSZ that pidns has caused.
         let is_own = self.sender == Some(getpid())
@@ -177,7 +178,8 @@ impl Received {
     /// Returns `true` if the signal went to the process group of pidns and the command.
     fn has_reached(self, command: Pid, descendants: &Descendants) -> bool {
         let Self { signal, from_kernel, sender } = self;
-        // rustix rejects the ID 0, which stands for a leader outside pidns's PID namespace.
+        // Use nix here, because rustix does not support the ID 0 that the kernel returns for a
+        // leader outside pidns's PID namespace.
         let nix_pid = |pid: Pid| nix::unistd::Pid::from_raw(pid.as_raw_nonzero().get());
         if getpgid(Some(nix_pid(command))) != getpgid(None) {
             return false;
@@ -188,7 +190,8 @@ impl Received {
             (true, _) => {
                 OF_TERMINAL.contains(&signal) && (signal != Signal::HUP || !is_session_leader())
             }
-            // A process of the command has probably used `kill 0`, which signals the process group.
+            // The command or one of its descendants has probably signalled the whole process group
+            // with `kill 0`.
             (false, Some(sender)) => sender == command || descendants.contains(sender),
             (false, None) => false,
         }

@@ -54,7 +54,7 @@ pub fn calls(count: usize, injecting: u8) -> impl Strategy<Value = Vec<Call>> {
     vec(any::<u32>(), 1..=count).prop_map(play)
 }
 
-/// Decodes a call from a random number, which is faster than a strategy with many parts.
+/// Decodes a call from one random number, because a proptest strategy with many parts is slower.
 fn call(raw: u32, injecting: u8) -> Call {
     let [kind, by, with, skip] = raw.to_be_bytes();
     match kind % (20 + injecting) {
@@ -66,7 +66,7 @@ fn call(raw: u32, injecting: u8) -> Call {
         16 => Call::ExitLeader { by },
         17 | 18 => Call::Exit { by },
         19 => Call::Wait { by },
-        // These calls can give a non-init member of a namespace a parent outside the namespace.
+        // After these calls, a process other than the init can have a parent outside its namespace.
         20 => Call::Unshare { by },
         21 => Call::CloneParent { by, skip },
         _ => Call::Enter { by, of: with, skip },
@@ -346,7 +346,8 @@ impl Forest {
             self.tasks[task].fate = match parent_inside {
                 _ if self.namespaces[own].init == Some(task) => Fate::Waiting,
                 Some(_) => Fate::Reaped,
-                // A parent outside the namespaces must reap the process.
+                // The parent is outside the terminated namespaces, so this process stays a zombie
+                // until the parent reaps it.
                 None => Fate::Zombie,
             };
         }
@@ -386,8 +387,8 @@ impl Forest {
 pub struct Sight {
     /// Selects the running process whose PID namespace the mounted procfs shows.
     mount: u8,
-    /// Selects the running process in whose PID namespace the viewer runs. With `None`, there is no
-    /// such process, and `NS_GET_PARENT` always fails.
+    /// Selects a running process that is in the viewer's PID namespace. With `None`, the viewer
+    /// shares its namespace with no process, and `NS_GET_PARENT` always fails.
     viewer: Option<u8>,
     /// A bit for each process, set if the viewer cannot read its namespace link.
     refused: u64,

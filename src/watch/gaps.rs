@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// A gap (a reason why snapshots are incomplete) has ended once it has been absent for this long.
+/// Time for which a gap must be absent before it counts as ended.
 const ENDS_AFTER: Duration = Duration::from_secs(60);
 
 /// The reasons why snapshots or comparisons from the past minute are incomplete.

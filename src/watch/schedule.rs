@@ -24,8 +24,8 @@ pub struct Schedule {
 pub struct SkippedRounds {
     /// Number of skipped rounds.
     pub count: u64,
-    /// Duration of the longest round that made the watch skip later rounds, measured from the time
-    /// when the round was due.
+    /// Time from the due time to the end of the slowest round that caused other rounds to be
+    /// skipped.
     pub longest: Duration,
 }
 

@@ -90,7 +90,8 @@ impl Adviser<'_> {
             // The kernel drops SIGTERM for an init without a handler.
             || process.is_some_and(|it| it.nspid.last() == Some(&Pid::INIT));
         let signal = if needs_kill { "-KILL " } else { "" };
-        // Users should usually stop the whole service or container instead.
+        // Users should usually stop the whole service or container instead of killing one of its
+        // processes.
         let kill = match process.and_then(|it| part_of(self.graph, it)) {
             Some(whole) => format!("kill {signal}{pid} # part of {}", shell_comment(&whole)),
             None => format!("kill {signal}{pid}"),
@@ -142,7 +143,8 @@ impl Adviser<'_> {
         format!("{command}{separator}also ends {}", shell_comment(&names))
     }
 
-    /// Adds the PID namespace in which the PIDs are valid, unless pidns is in that namespace.
+    /// Adds to the advice the PID namespace in which its PIDs are valid, unless pidns is in that
+    /// namespace.
     pub fn with_pid(&self, advice: &str) -> String {
         let procfs = &self.graph.snapshot().procfs;
         match procfs.namespace {
@@ -313,8 +315,8 @@ impl Adviser<'_> {
 
     /// Returns the command that starts a shell in the namespaces of `process`.
     ///
-    /// Uses the init of `namespace` if `process` is `None`, or if nsenter(1) can't enter its
-    /// namespaces.
+    /// Uses the init of `namespace` if `process` is `None`, or if nsenter(1) can't enter the
+    /// namespaces of `process`.
     pub fn enter(&self, namespace: NamespaceId, process: Option<Pid>) -> Option<String> {
         let own = self.graph.snapshot().procfs.namespace;
         let namespace = self.graph.namespace(namespace).filter(|it| Some(it.id) != own)?;

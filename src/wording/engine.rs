@@ -51,12 +51,12 @@ pub fn stop(
     let mut namespaces = graph.snapshot().namespaces.iter().filter(is_its);
     let init = namespaces.find_map(|it| it.init.filter(|&init| is_left(init)));
     // A container that shares the PID namespace of another container or of the host has no init of
-    // its own. Instead of the init, check whether all processes of the container are leftovers.
+    // its own, so check whether all processes of the container are leftovers.
     let shares = process.other_container().is_some();
     let is_whole = || shares && is_whole_leftover(graph, container, is_leftover);
     let init = init.or_else(|| is_whole().then_some(process.pid))?;
-    // The engine may only have restarted an existing container with a new init, so the container
-    // itself may not be a leftover. Therefore, suggest stopping the container, not deleting it.
+    // The container may be older than its init, because an engine can restart an existing
+    // container. So suggest stopping the container, not deleting it.
     is_inside.then(|| (init, command("stop", container)))
 }
 
@@ -66,7 +66,7 @@ fn is_whole_leftover(
     container: &Container,
     is_leftover: &dyn Fn(Pid) -> bool,
 ) -> bool {
-    // A filter may have removed an older process of the container.
+    // With a filter, the graph may lack an older process of the container that is not a leftover.
     let is_filtered = !graph.snapshot().selected.is_empty();
     let is_inside = |it: &&Process| graph.container_of(it).is_some_and(|it| it.is_same(container));
     let mut inside = graph.processes().iter().filter(is_inside).filter(|it| !it.is_unreaped());
@@ -83,15 +83,16 @@ pub fn unpause(graph: &PidGraph, pid: Pid, frozen: &FrozenCgroup) -> Option<Stri
     is_its_cgroup.then(|| command("unpause", container))
 }
 
-/// Returns a process's container, if the engine runs as root in the procfs's namespace.
+/// Returns the container of a process if the container's engine runs as root in the PID namespace
+/// that the procfs shows.
 fn engine_container<'a>(graph: &'a PidGraph, process: &'a Process) -> Option<&'a Container> {
     let container = graph.container_of(process)?;
     let parent = |it: &&Process| graph.known_process(it.ppid?);
     let is_inside = |it: &&Process| graph.container_of(it).is_some_and(|it| it.is_same(container));
     let ancestors = std::iter::successors(Some(process), parent).take(GENERATIONS);
     let first = ancestors.take_while(is_inside).last()?;
-    // A command that root runs on the host does not reach an engine that runs as another user or in
-    // a container, so return `None` for a container of such an engine.
+    // Root's commands on the host do not reach an engine that runs as another user or in a
+    // container, so return `None` for the containers of such an engine.
     is_started_by_engine(graph, first, container).then_some(container)
 }
 

@@ -60,8 +60,8 @@ pub fn summary(check: &Check) -> String {
 pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingText {
     let graph = &check.graph;
     let without_advice = |message| FindingText { message, advice: Vec::new() };
-    // An older daemon needs its workers, an older container its processes, and a process that has
-    // just appeared may end soon. So do not suggest ending them.
+    // Do not suggest ending a process that an older daemon or container may need, or a process that
+    // has just appeared and may end soon.
     let message = origin_message(check, finding, symbols);
     if let Some(message) = message.or_else(|| late_message(check, finding, symbols)) {
         return without_advice(message);
@@ -126,7 +126,8 @@ fn origin_message(check: &Check, finding: &Finding, symbols: Symbols) -> Option<
     })
 }
 
-/// Returns the message for a leftover that appeared while the check was repeated.
+/// Returns the message for a leftover that appeared after the check began, while pidns was
+/// repeating the check.
 fn late_message(check: &Check, finding: &Finding, symbols: Symbols) -> Option<String> {
     if !check.is_late(finding) {
         return None;

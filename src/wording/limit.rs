@@ -216,7 +216,8 @@ fn are(count: usize) -> &'static str {
     if count == 1 { "is" } else { "are" }
 }
 
-/// Returns a phrase that names the requested process, or counts several processes.
+/// Returns a phrase with the name of the requested process, or with the number of requested
+/// processes if there are several.
 fn asked_text(report: &LimitReport) -> Option<String> {
     match report.asked.len() {
         0 => None,

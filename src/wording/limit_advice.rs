@@ -26,8 +26,8 @@ pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     });
     advice.extend(raise(adviser, limit));
     let or = |advice: &[String]| if advice.is_empty() { "" } else { "or " };
-    // If the limit is the `pid_max` of another PID namespace, `raise` already suggests ending a
-    // process if a free PID is needed. So do not suggest it again here.
+    // For the `pid_max` of another PID namespace, `raise` already suggests ending a process when a
+    // free PID is needed, so do not repeat the suggestion.
     let is_foreign = limit.kind == LimitKind::PidMax && limit.file.is_none();
     if let Some(end) = end_tasks(adviser, limit).filter(|_| !is_foreign) {
         advice.push(format!("{}{end}", or(&advice)));
@@ -104,9 +104,9 @@ fn tasks_command(adviser: &Adviser<'_>, limit: &Limit) -> Option<String> {
         _ => {
             let own = live.own_pid.and_then(|pid| live.user_namespaces.get(&pid).copied());
             let inode = limit.scope.user_namespace;
-            // `pidns --user` lists all tasks of a user, but a limit in a user namespace other than
-            // the initial one or pidns's own counts only some of these tasks. So do not suggest the
-            // command for such a limit.
+            // `pidns --user` lists all tasks of a user, but a limit in a foreign user namespace
+            // counts only some of them. So suggest the command only for a limit in the initial user
+            // namespace or in pidns's own.
             let is_whole =
                 inode == Some(INITIAL_USER_NAMESPACE) || (inode.is_some() && inode == own);
             user(&limit.scope).filter(|_| is_whole)
@@ -219,7 +219,8 @@ fn raise_foreign_namespaces(adviser: &Adviser<'_>, limit: &Limit, value: u64) ->
     Some(format!("ask root of user:[{inode}]{which} to write {value} to {file}"))
 }
 
-/// Returns the process to raise `RLIMIT_NPROC` for, its hard limit, and the command.
+/// Returns the process whose `RLIMIT_NPROC` to raise, the hard limit of that process, and the
+/// command that raises the limit.
 fn prlimit(adviser: &Adviser<'_>, limit: &Limit) -> Option<(Pid, Option<u64>, String)> {
     let pid = running_main_process(adviser, limit)?;
     let hard = adviser.live.hard_nproc.get(&pid).copied();

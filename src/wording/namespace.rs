@@ -1,4 +1,4 @@
-//! Describes namespaces and their members, in text that the output formats must escape.
+//! Describes namespaces and their members. The output formats must escape the text.
 
 use std::cell::Cell;
 use std::fmt::{self, Write as _};
@@ -28,7 +28,8 @@ pub const DEAD_MEANS: &str =
 /// The explanation of the word `inferred`.
 pub const INFERRED_MEANS: &str = "derived from PIDs, because the kernel did not report it";
 
-/// Returns `true` if the view is incomplete, or a namespace is ambiguous or not live.
+/// Returns `true` if the view is incomplete, a namespace is not live, or the namespace of a process
+/// is unknown.
 pub fn is_wrong(snapshot: &Snapshot) -> bool {
     !snapshot.complete
         || snapshot.namespaces.iter().any(|it| it.state != NamespaceState::Live)

@@ -13,7 +13,7 @@ use crate::query::fold::MOST_APART;
 pub struct ReportRow<'a> {
     /// The kind of change to the processes, or `None` in a report of `pidns run`.
     pub happened: Option<Happened>,
-    /// The processes on this row, a single one unless [`fold()`] has merged rows.
+    /// The processes on this row: one process, or several if [`fold()`] has merged rows.
     pub processes: Vec<&'a Process>,
     /// The command line that the processes have in common.
     pub command: String,

@@ -62,7 +62,8 @@ fn outcome(
     };
     let is_unreaped = killed.is_some_and(|it| it.unreaped.contains(&pid));
     let is_over = |it: &Killed| !it.remaining.contains(&pid);
-    // A process that was already a zombie is in neither `sigterm` nor `sigkill`.
+    // `sigterm` and `sigkill` list only processes that were running, not processes that were
+    // already zombies.
     if process.is_unreaped() {
         return match killed {
             Some(killed) if is_over(killed) && !is_unreaped => {

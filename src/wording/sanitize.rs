@@ -11,7 +11,8 @@ impl<T: fmt::Display> fmt::Display for Sanitized<T> {
     }
 }
 
-/// [`Sanitized`] text with doubled backslashes, so that different names look different.
+/// [`Sanitized`] text with doubled backslashes, so that an escape sequence cannot be mistaken for
+/// literal characters.
 pub struct Distinct<T>(pub T);
 
 impl<T: fmt::Display> fmt::Display for Distinct<T> {

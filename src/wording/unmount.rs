@@ -11,8 +11,8 @@ pub const MOUNTS: usize = 3;
 pub enum Unmount {
     /// A shell command that unmounts a bind mount.
     Command(String),
-    /// A sentence for a mount that no command can remove. If a user pastes the sentence into a
-    /// shell, it does nothing.
+    /// A sentence for a mount that no command can remove. Pasting the sentence into a shell has no
+    /// effect.
     Note(String),
 }
 

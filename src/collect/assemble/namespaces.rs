@@ -39,7 +39,8 @@ pub struct RefusedParents {
     pub inodes: HashSet<u64>,
     /// `true` if pidns is in the initial namespace, so every other namespace has a visible parent.
     pub all_have_parents: bool,
-    /// `true` if the kernel reveals the parent of every descendant of the procfs's namespace.
+    /// `true` if the kernel reveals the parent of every descendant of the PID namespace that the
+    /// procfs shows.
     ///
     /// If `NS_GET_PARENT` fails with `EPERM` for such a descendant, the cause must be a seccomp
     /// filter.

@@ -59,7 +59,7 @@ pub fn check_namespaces(document: &Document) -> Result<HashMap<NamespaceId, Dept
             return Err(Invalid::at(place, "does not list the namespaces that have it as parent"));
         }
     }
-    // A filter may have removed the namespace of the procfs.
+    // A filter may have removed the PID namespace that the procfs shows.
     let absent = document.procfs.namespace.filter(|id| !depths.contains_key(id));
     if let Some(id) = absent.filter(|_| is_whole(document)) {
         return Err(Invalid::at("procfs.namespace", format!("no namespace {id}")));
@@ -132,7 +132,8 @@ pub fn check_processes(
         let Some(depth) = depths.get(&id) else {
             return Err(Invalid::at(at("namespace"), format!("no namespace {id}")));
         };
-        // If the number of levels above a root is unknown, infer it from the first process.
+        // If the number of PIDs of the root's members is unknown, compute it from the first process
+        // below the root.
         let expected = match depth.below_procfs {
             Some(below) => below + 1,
             None if numbers <= depth.level => depth.level + 1,
@@ -152,7 +153,8 @@ pub fn check_processes(
             let problem = "does not list the processes that have it as namespace";
             return Err(Invalid::at(at("members"), problem));
         }
-        // The init must be a member, unless a filter removed it.
+        // It is an error if the init is not a member of its namespace, unless a filter removed the
+        // init from the document.
         let elsewhere = |init| is_whole(document) || seen.contains(&init);
         if namespace.init.is_some_and(|init| !named.contains(&init) && elsewhere(init)) {
             return Err(Invalid::at(at("init"), "is not a member"));
@@ -172,9 +174,11 @@ pub struct Depth {
     pub root: NamespaceId,
     /// Distance of the namespace from `root`, in levels.
     pub level: usize,
-    /// `true` if `root` is known to have no parent. In this case, `level` is the actual level.
+    /// `true` if `root` is known to have no parent, so that `level` counts from the top of the
+    /// hierarchy.
     pub is_level: bool,
-    /// Number of levels below the procfs's namespace, or `None` outside its subtree.
+    /// Number of levels below the PID namespace that the procfs shows, or `None` outside the
+    /// subtree of that namespace.
     pub below_procfs: Option<usize>,
 }
 

@@ -55,7 +55,7 @@ impl Identity<'_> {
     }
 }
 
-/// A record of a snapshot, for reading only.
+/// A snapshot record, for deserialization only.
 #[derive(Deserialize)]
 #[serde(remote = "Self")]
 pub(in crate::document) struct RecordLine {
@@ -312,7 +312,8 @@ impl Records<'_> {
             let problem = format!("contains {counts} for {name}, not {}", summary.counts);
             return Err(Invalid::at("", problem));
         }
-        // Sort by number of ancestors, so that parents come before children. `level` can be null.
+        // Sort by number of ancestors, so that parents come before children. Do not sort by
+        // `level`, because it can be null.
         let items = self.namespaces.items.iter();
         let parents: HashMap<NamespaceId, NamespaceId> =
             items.filter_map(|it| Some((it.id, it.parent?))).collect();

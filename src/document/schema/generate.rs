@@ -38,7 +38,7 @@ fn tidy(value: &mut Value) {
             if let Some(Value::String(text)) = object.shift_remove("description") {
                 object.shift_insert(0, "description".to_owned(), text.into());
             }
-            // The schema describes documents that pidns writes, with every field present.
+            // Remove the default, because pidns writes every field.
             object.shift_remove("default");
             let maximum = match object.get("format").and_then(Value::as_str) {
                 Some("uint32") => Some(json!(u32::MAX)),

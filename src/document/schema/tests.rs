@@ -291,7 +291,7 @@ fn walk<'a>(schema: &'a Value, visit: Visit<'a>, see: &mut impl FnMut(&Visit<'a>
         let part = schema.pointer(reference.strip_prefix('#').unwrap()).unwrap();
         walk(schema, same(part), see);
     }
-    // Skip the alternatives for null and for known values.
+    // Skip the `anyOf` branches that allow only null or one known value.
     for branch in part["anyOf"].as_array().into_iter().flatten() {
         if !value.is_null() && branch["type"] != "null" && branch.get("const").is_none() {
             walk(schema, same(branch), see);
@@ -428,7 +428,7 @@ fn violations(visit: &Visit) -> Vec<Value> {
     bad
 }
 
-/// Returns `true` if `one` lacks only optional fields of `other`.
+/// Returns `true` if `one` lacks fields of `other`, and all the missing fields are optional.
 fn lacks_optional_fields(one: &Value, other: &Value) -> bool {
     let (Some(one), Some(other)) = (one.as_object(), other.as_object()) else { return false };
     let absent: Vec<_> = other.keys().filter(|name| !one.contains_key(*name)).collect();
@@ -517,7 +517,7 @@ fn the_reader_rejects_all_invalid_records() {
             all[index] = record.clone();
             let lines: Vec<_> = all.iter().map(Value::to_string).collect();
             let error = read(lines.join("\n").as_bytes()).err()?.to_string();
-            // Changing the host or time of a record makes it begin a second snapshot. The resulting
+            // A record with a changed host or time belongs to a second snapshot. The resulting
             // error does not name a field, so add a field name to the message.
             Some(error.replace("contains snapshots of several ", "host: "))
         });

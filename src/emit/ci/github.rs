@@ -45,7 +45,7 @@ fn shown(findings: &[Finding]) -> BTreeSet<Finding> {
     if findings.len() <= ANNOTATIONS {
         return findings.iter().copied().collect();
     }
-    // Rank the findings within each code, to take one finding of each code in turn.
+    // Rank the findings within each code, to select from the codes in round-robin order.
     let mut ranks: BTreeMap<CheckCode, usize> = BTreeMap::new();
     let mut ranked: Vec<_> = findings
         .iter()

@@ -53,7 +53,8 @@ fn row(finding: Finding, text: &FindingText) -> String {
 fn picture(all: &CiFindings<'_>) -> io::Result<Vec<u8>> {
     let branches = (all.branches)().filter(|it| !it.snapshot().namespaces.is_empty());
     let Some(branches) = branches else { return Ok(Vec::new()) };
-    // A name cannot end the code block, because the diagram contains no backquotes.
+    // Text in the diagram cannot close the code block, because the diagram never contains
+    // backquotes.
     let mut picture = b"\n```mermaid\n".to_vec();
     hierarchy::write(&branches, &mut picture)?;
     picture.extend_from_slice(b"```\n");

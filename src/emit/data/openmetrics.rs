@@ -29,7 +29,7 @@ pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
     out.flush()
 }
 
-/// Maximum number of namespaces with their own time series for the member count.
+/// Maximum number of namespaces whose member count gets a separate time series.
 const LARGEST: usize = 20;
 
 #[derive(Debug)]
@@ -214,7 +214,7 @@ fn dead_namespaces(graph: &PidGraph) -> Vec<Sample> {
         sample(keeper, dead.iter().filter(|it| keeps(graph, it)).count())
     };
     let mut samples: Vec<Sample> = KEEPERS.map(of_keeper).into();
-    // Count the dead namespaces that are kept alive by something that pidns did not find.
+    // Count the dead namespaces for which pidns found no keeper.
     samples.push(sample("unseen", dead.iter().filter(|it| is_unseen(it)).count()));
     samples
 }

@@ -30,7 +30,8 @@ pub fn write(report: &LimitReport, style: Style, out: &mut dyn Write) -> io::Res
     if let Some(hint) = hint {
         writeln!(out, "{hint}")?;
     }
-    // The user may have meant a process with this PID in its own PID namespace.
+    // List the processes that have a requested PID in their own PID namespace, because the user may
+    // have meant one of them.
     for line in namesake_lines(report) {
         writeln!(out, "{}", Sanitized(line))?;
     }

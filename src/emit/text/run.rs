@@ -18,7 +18,8 @@ pub fn write(report: &RunReport, style: Style, out: &mut dyn Write) -> io::Resul
     sentence(&format!("pidns: {}", run_heading(report)), style, out)?;
     let Some(leftovers) = &report.leftovers else { return Ok(()) };
     let mut tree = RunTree { report, leftovers, style, lines: Vec::new() };
-    // The line of a leftover init already shows its namespace.
+    // Skip a namespace whose init is a leftover, because the line of the init already shows the
+    // namespace.
     let namespaces: Vec<_> = leftovers.made().filter(|it| !has_init(leftovers, it)).collect();
     let others = namespaces.len() + usize::from(leftovers.unseen);
     tree.processes(&leftovers.roots(), others);

@@ -89,7 +89,7 @@ impl<'a> Hierarchy<'a, '_> {
         let of_each = in_each || matches!(siblings, Siblings::Alike(_));
         let mut holders = if of_each { Vec::new() } else { self.describe.kept_by(namespace) };
         let most = if self.folding.folds() { HOLDERS } else { usize::MAX };
-        // A single remaining holder takes no more lines than "kept by 1 more".
+        // If only one holder remains, list it, because "kept by 1 more" would save no lines.
         let more = holders.len().checked_sub(most).filter(|&more| more > 1);
         if more.is_some() {
             holders.truncate(most);
@@ -164,8 +164,8 @@ impl<'a> Hierarchy<'a, '_> {
             }
             if place.level > deepest {
                 place.level = deepest;
-                // The indentation no longer shows the parent process. With `Below(None)`, the line
-                // includes the parent's name.
+                // At this depth, the indentation does not show the parent process. Use
+                // `Below(None)`, so that the line includes the parent's name.
                 row.drawn = Drawn::Below(None);
             }
             self.describe.tree_row(&row, of_each, &mut self.line);

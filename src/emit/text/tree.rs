@@ -26,7 +26,7 @@ const BRANCH: usize = 3;
 /// Minimum number of columns for text, even on a deeply indented line.
 const LEAST: usize = 20;
 
-/// Width in columns that determines the indentation if text does not wrap.
+/// Assumed line width in columns, used to compute the indentation if text does not wrap.
 const NOMINAL_WIDTH: usize = 80;
 
 /// The kind of branch in front of a line of the tree.

@@ -64,7 +64,7 @@ fn find_in_namespaces(
 /// Finds limits with at least `warn_at` percent in use.
 fn find_in_limits(graph: &PidGraph, warn_at: u64, found: &mut Vec<(CheckCode, Subject)>) {
     let is_reported = |it: &Limit| {
-        // Other check codes report these kinds.
+        // These two kinds of limits have their own check codes.
         !matches!(it.kind, LimitKind::InitTerminated | LimitKind::Nesting)
             && match it.max {
                 // An administrator sets a maximum of 0 to forbid new PID namespaces.

@@ -68,7 +68,7 @@ impl Earlier {
     }
 }
 
-/// Returns the graph of the second snapshot, filtered as the options say.
+/// Returns the graph of the second snapshot, filtered by the options.
 fn checked(diff: &Diff) -> &PidGraph {
     diff.after_part.as_ref().unwrap_or(&diff.after)
 }

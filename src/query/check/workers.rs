@@ -31,7 +31,8 @@ pub fn origins(diff: &Diff) -> BTreeMap<Pid, Origin> {
     found
 }
 
-/// Maps the processes of each container that its engine has probably restarted to the container.
+/// Finds the containers that their engine has probably restarted, and maps each of their processes
+/// to its container.
 ///
 /// A container counts as restarted if it is in the earlier snapshot, and its first process is
 /// certainly new. Its processes are that first process, the descendants of that process, and the
@@ -79,7 +80,8 @@ fn first_processes(graph: &PidGraph) -> HashMap<(&str, &str), (&Container, &Proc
 ///
 /// A new child of a daemon is probably a worker if the earlier snapshot contains a child of that
 /// daemon with the same name, and that child has ended. The proxy of a container always counts as a
-/// worker, because pidns reports the container itself if it was left behind.
+/// worker: if the container was left behind, pidns reports the container, so it need not report the
+/// proxy.
 fn new_workers(diff: &Diff) -> BTreeMap<Pid, Origin> {
     let (before, after) = (&diff.before, &diff.after);
     let id = |it: &Process| (it.pid, it.start_time);

@@ -111,7 +111,7 @@ impl<'a> Comparison<'a> {
         both.is_none_or(|(one, other)| self.same_process(one, other) == Sameness::Other)
     }
 
-    /// Returns `true` unless the two procfs mounts belong to different PID namespaces.
+    /// Returns `true` if both procfs mounts show the same PID namespace, or if that is unknown.
     fn is_one_procfs(&self) -> bool {
         let procfs = |graph: &PidGraph| graph.snapshot().procfs.namespace;
         let (Some(before), Some(after)) = (procfs(self.before), procfs(self.after)) else {
@@ -335,7 +335,7 @@ fn begin(before: &Snapshot, after: &Snapshot) -> Option<Begin> {
     is_later.then_some(Begin { start: before, pid_max })
 }
 
-/// Returns the `pid_max` of the procfs's PID namespace, if known.
+/// Returns the `pid_max` of the PID namespace that the procfs shows, if known.
 fn pid_max(snapshot: &Snapshot) -> Option<u32> {
     let namespace = Some(snapshot.procfs.namespace?);
     let mut limits = snapshot.limits.iter().flatten();
@@ -350,7 +350,7 @@ fn host_relation(before: &Snapshot, after: &Snapshot) -> Result<Relation, Incomp
     // If the boot IDs differ but the host names are equal, assume that the host was rebooted.
     let is_one_host = one.hostname.is_none() || one.hostname == other.hostname;
     match (&one.boot_id, &other.boot_id) {
-        // A container on the same host can have another host name.
+        // Ignore the host names, because a container can have a different host name than its host.
         (Some(one), Some(other)) if one == other => Ok(Relation::SameBoot),
         (Some(_), Some(_)) if is_one_host => Err(Incomparable::OtherBoot),
         (Some(_), Some(_)) => Err(Incomparable::OtherHost),

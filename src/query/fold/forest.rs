@@ -22,7 +22,7 @@ pub struct TreeRow<'a> {
     pub has_children: bool,
     /// `true` if the row is below a row that stands for several similar processes.
     pub of_each: bool,
-    /// The place of the row's first process: either in a list or in a process tree.
+    /// The kind of output that shows the row's first process: a list or a process tree.
     pub drawn: Drawn,
 }
 
@@ -69,7 +69,7 @@ pub(super) struct Numbered {
     of_kernel_threads: bool,
 }
 
-/// The members of a namespace as process trees, identified by their index in `members`.
+/// The process trees of a namespace's members. An index into `members` identifies each process.
 pub(super) struct Forest<'a> {
     graph: &'a PidGraph,
     /// The members, sorted by PID.

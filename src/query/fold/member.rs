@@ -1,4 +1,4 @@
-//! Puts the members of a namespace into rows, and similar members into one row.
+//! Arranges the members of a namespace in rows. Similar members share a row.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -174,7 +174,8 @@ impl Rank {
 pub(super) struct RankedMember<'a, G> {
     pub(super) process: &'a Process,
     pub(super) rank: Rank,
-    /// Key of the members that can share a row, or `None` if the member has its own row.
+    /// Group key, or `None` if the member has its own row. Members with the same key can share a
+    /// row.
     pub(super) group: Option<G>,
     /// `true` if the group consists of kernel threads.
     pub(super) of_kernel_threads: bool,
@@ -189,7 +190,7 @@ struct GroupRow {
     row: Option<usize>,
 }
 
-/// Puts members into rows, which are sorted by rank but otherwise keep their order.
+/// Arranges members in rows. Sorts the rows by rank, and otherwise keeps their order.
 pub(super) fn rows<'a, G: Copy + Eq + Hash>(members: &[RankedMember<'a, G>]) -> Vec<MemberRow<'a>> {
     let mut groups: HashMap<G, GroupRow> = HashMap::new();
     for member in members {

@@ -60,11 +60,13 @@ struct Shape<'a> {
     evidence: Evidence,
     init: Option<&'a str>,
     runtime: Option<&'a str>,
-    /// UID and name of the owner, and `true` if the parent namespace has the same user namespace.
+    /// UID and name of the owner, and `true` if the namespace and its parent belong to the same
+    /// user namespace.
     owner: Option<(Option<u32>, Option<&'a SmolStr>, bool)>,
     member_count: Option<usize>,
     kernel_threads: usize,
-    /// Namespace types that the init shares with the host (`true`) or other inits (`false`).
+    /// Sets of namespace types that the init shares. `true` means shared with the host, `false`
+    /// shared with other inits.
     shared: Vec<(&'a [&'static str], bool)>,
     members: Vec<(MemberKind<'a>, usize)>,
     holders: Vec<HolderKind<'a>>,
@@ -190,7 +192,7 @@ impl<'a> Folding<'a> {
         self.rows(&self.graph.members(namespace), namespace.init)
     }
 
-    /// Returns the processes with an ambiguous namespace.
+    /// Returns the processes whose namespace is unknown.
     pub fn unplaced(&self) -> Vec<MemberRow<'a>> {
         self.rows(&self.graph.unplaced().collect::<Vec<_>>(), None)
     }
@@ -215,7 +217,7 @@ impl<'a> Folding<'a> {
         self.nested(self.graph.members(namespace), namespace.init)
     }
 
-    /// Returns the processes with an ambiguous namespace, as trees or as a list.
+    /// Returns the processes whose namespace is unknown, as trees or as a list.
     pub fn unplaced_tree_rows(&self) -> Vec<TreeRow<'a>> {
         self.nested(self.graph.unplaced().collect(), None)
     }
@@ -340,7 +342,7 @@ impl<'a> Folding<'a> {
 /// Returns the holders to show for a namespace:
 ///
 /// - If the namespace is not live, all holders.
-/// - If the procfs shows the namespace, no holders.
+/// - If the namespace is live and is the one that the procfs shows, no holders.
 /// - Otherwise, all holders except processes that only start children in the namespace.
 pub fn keeping<'a>(
     graph: &PidGraph,

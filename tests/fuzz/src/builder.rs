@@ -71,8 +71,8 @@ struct Place {
     id: String,
     parent: Option<usize>,
     level: usize,
-    /// Number of levels by which this namespace is below the namespace of the procfs, or `None` if
-    /// it is not a known descendant of that namespace.
+    /// Number of levels by which this namespace is below the namespace that the procfs shows, or
+    /// `None` if it is not a known descendant of that namespace.
     below: Option<usize>,
 }
 
@@ -147,7 +147,8 @@ fn places(u: &mut Unstructured<'_>) -> Result<Vec<Place>> {
 fn processes(u: &mut Unstructured<'_>, places: &[Place]) -> Result<Vec<Value>> {
     let count = u.int_in_range(0..=10)?;
     let mut comm = text(u)?;
-    // Number of levels by which a root with an unknown parent is below the namespace of the procfs.
+    // Number of levels by which a root with an unknown parent is below the namespace that the
+    // procfs shows.
     let above = u.int_in_range(0..=3)?;
     let mut processes = Vec::new();
     for index in 0..count {

@@ -300,7 +300,8 @@ impl<'a> Inference<'a> {
             let id = self.of_process[index].and_then(|group| self.name(group));
             let process = &mut self.processes[index];
             process.namespace = id;
-            // A single PID in `NSpid` proves that the process is in the procfs's namespace.
+            // A single PID in `NSpid` proves that the process is in the PID namespace that the
+            // procfs shows.
             if process.nspid.len() != 1 || id.is_some_and(|id| id.inode().is_none()) {
                 process.evidence = Evidence::Inferred;
             }

@@ -23,7 +23,8 @@ fn cases(cases: u32) -> ProptestConfig {
     }
 }
 
-/// The processes and namespaces after the inference, and the inferred namespace of the procfs.
+/// The processes and namespaces after the inference, and the inferred ID of the namespace that the
+/// procfs shows.
 struct Inferred {
     view: View,
     mount: Option<NamespaceId>,

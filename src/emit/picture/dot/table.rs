@@ -202,7 +202,8 @@ impl BoxTable {
         self.html.write_all(b"</td></tr>")
     }
 
-    /// Adds a line for members, with a port for edges if `keeper` keeps a namespace alive.
+    /// Adds a line for members. If `keeper` is set, the line gets a port for the edges from this
+    /// process.
     pub fn member(&mut self, keeper: Option<Pid>, line: &Line) -> io::Result<()> {
         match keeper {
             Some(pid) => {

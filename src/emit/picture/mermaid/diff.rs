@@ -49,7 +49,7 @@ fn draw(overlay: &Overlay<'_>, members: bool, most: usize) -> Chart {
         let children = overlay.children(Some(node)).into_iter().rev();
         todo.extend(children.map(|child| (child, number)));
     }
-    // Draw one box for all processes with an ambiguous namespace.
+    // Draw one box for all processes whose namespace is unknown.
     if !overlay.rows(None).is_empty() {
         add_namespace(&mut chart, overlay, None, members, None);
     }
