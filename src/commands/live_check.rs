@@ -57,8 +57,8 @@ pub fn settle(
     Ok(Settled { snapshot, unsettled, threads })
 }
 
-/// Reads process details and the facts for the advice from the live host. Adds both to `check`,
-/// together with the problems in `threads`.
+/// Reads process details and the facts for the advice from the live host, and adds them to `check`.
+/// Also adds the problems that `threads` contains.
 pub fn add_live_facts(
     check: &mut Check,
     threads: ThreadProblems,

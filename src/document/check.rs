@@ -76,8 +76,8 @@ pub struct CheckFinding<'a> {
     advice: Vec<String>,
     /// Command that starts a shell in the namespaces of the process that the finding is about. If
     /// the finding is about a zombie or a PID namespace, the shell starts in the namespaces of the
-    /// PID namespace's init. Null if this PID namespace is the one that the procfs shows, or if
-    /// pidns knows no command.
+    /// PID namespace's init. Null if the shell would start in the PID namespace that the procfs
+    /// shows, or if pidns cannot determine the command.
     enter: Option<String>,
     /// PID of the process that the finding is about, or null.
     pid: Option<Pid>,

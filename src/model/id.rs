@@ -96,8 +96,8 @@ impl fmt::Display for Pid {
     }
 }
 
-/// A process's PIDs (`NSpid`), from the PID namespace that the procfs shows to the process's own.
-/// Empty before Linux 4.1.
+/// A process's PIDs (`NSpid`). The first PID belongs to the PID namespace that the procfs shows,
+/// the last to the process's own. Empty before Linux 4.1.
 pub type Nspid = SmallVec<[Pid; 6]>;
 
 /// The identity of a PID namespace, written as `readlink /proc/PID/ns/pid` prints it.

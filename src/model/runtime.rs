@@ -55,8 +55,8 @@ pub(super) enum PathFormat {
     Start(&'static str),
     /// The ID, directly followed by a fixed suffix, as in `ID.libvirt-lxc`.
     End(&'static str),
-    /// `PARENT/ID` or `PARENT/PARENT/ID`, at the end of the path. The value lists the names of the
-    /// parents, and `*` matches any name.
+    /// `PARENT/ID` or `PARENT/PARENT/ID`, at the end of the cgroup path. The value lists the names
+    /// of the parents, and `*` matches any name.
     Below(&'static [&'static str]),
 }
 

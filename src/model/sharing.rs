@@ -41,8 +41,8 @@ pub enum SharedWith {
         first: NamespaceId,
         /// The container of the PID namespace `first`.
         container: Option<Container>,
-        /// Number of PID namespaces besides `first` whose inits share the namespaces of all
-        /// [`Shared::types`] with this init.
+        /// Number of PID namespaces, not counting `first`, with an init that shares a namespace of
+        /// every type in [`Shared::types`] with this init.
         more: usize,
     },
 }

@@ -93,8 +93,8 @@ impl Diff {
         // Filter after the comparison, so that a renamed process does not look gone.
         let mut diff = Self::new(PidGraph::new(before), PidGraph::new(after))?;
         diff.nothing = nothing;
-        // `new` treats the first graph as filtered if there is a filter, but the filter is only
-        // applied below. So record the coverage of the unfiltered graph.
+        // If there is a filter, `new` assumes that the first graph is already filtered, but the
+        // filter is applied later in this function. So record the coverage of the unfiltered graph.
         diff.note_coverage(covered_before);
         if let Some((before_part, after_part)) = parts {
             diff.select(&before_part, &after_part);

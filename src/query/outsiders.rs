@@ -17,7 +17,9 @@ pub struct Outsiders {
 }
 
 impl Outsiders {
-    /// Finds the outsiders in a snapshot, given the descendants of pidns (`pids`).
+    /// Finds, in a snapshot, the processes that die with an init but are not leftovers.
+    ///
+    /// `pids`: the PIDs of the leftovers.
     pub(super) fn of(snapshot: &Snapshot, pids: &HashSet<Pid>) -> Self {
         let mut this = Self::default();
         let is_other = |it: &Process| !pids.contains(&it.pid);
@@ -30,24 +32,25 @@ impl Outsiders {
         this
     }
 
-    /// Returns, for each init, the outsiders that the kernel kills when the init dies.
+    /// Returns, for each init, the processes that die with it but are not leftovers.
     pub(super) fn by_init(&self) -> BTreeMap<Pid, Vec<Process>> {
         by_init(self.found.values().map(|(process, inits)| (process, inits.clone())))
     }
 
-    /// Updates the outsiders with the data of a later snapshot.
+    /// Updates, from a later snapshot, the processes that die with an init but are not leftovers.
     pub(super) fn update(&mut self, later: &Snapshot, pids: &HashSet<Pid>) {
         let now = Self::of(later, pids);
         let living: HashSet<Pid> = later.processes.iter().map(|it| it.pid).collect();
-        // Keep only processes that the death of an init may have killed. A process whose inits are
-        // all alive ended for another reason, or is still running and is in `now.found`.
+        // Keep only processes that may have died with an init. If all inits whose death would kill
+        // the process are alive, it ended for another reason, or is still running and is in
+        // `now.found`.
         self.found.retain(|_, (_, inits)| !inits.is_subset(&living));
         self.found.extend(now.found);
         self.parents.extend(now.parents);
     }
 
-    /// Returns the outsiders that the kernel killed because their init died, and the parents of all
-    /// outsiders.
+    /// Returns the processes that the kernel killed because an init died. Also returns the parents
+    /// of all processes in `self.found`.
     pub(super) fn killed(self, killed: &Killed) -> (Vec<Process>, Vec<Process>) {
         let is_killed = |init: &Pid| {
             let is_signalled = killed.sigterm.contains(init) || killed.sigkill.contains(init);

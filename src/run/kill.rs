@@ -48,8 +48,8 @@ pub fn kill(
         let deadline = Instant::now() + KILLING;
         let members = kill_cgroup(command, deadline);
         if members.is_some() {
-            // `cgroup.kill` also kills members that pidns has no permission to signal, so none of
-            // them remain refused.
+            // `cgroup.kill` also kills members that pidns has no permission to signal, so clear the
+            // list of those members.
             killed.refused.clear();
         }
         let time = deadline.saturating_duration_since(Instant::now());

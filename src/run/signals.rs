@@ -178,8 +178,8 @@ impl Received {
     /// Returns `true` if the signal went to the process group of pidns and the command.
     fn has_reached(self, command: Pid, descendants: &Descendants) -> bool {
         let Self { signal, from_kernel, sender } = self;
-        // Use nix here, because rustix does not support the ID 0 that the kernel returns for a
-        // leader outside pidns's PID namespace.
+        // Use nix here, because rustix does not support the ID 0 that the kernel returns if the
+        // group or session leader is outside pidns's PID namespace.
         let nix_pid = |pid: Pid| nix::unistd::Pid::from_raw(pid.as_raw_nonzero().get());
         if getpgid(Some(nix_pid(command))) != getpgid(None) {
             return false;

@@ -387,8 +387,8 @@ impl Forest {
 pub struct Sight {
     /// Selects the running process whose PID namespace the mounted procfs shows.
     mount: u8,
-    /// Selects a running process that is in the viewer's PID namespace. With `None`, the viewer
-    /// shares its namespace with no process, and `NS_GET_PARENT` always fails.
+    /// Selects the running process whose PID namespace the viewer is in. With `None`, the viewer is
+    /// alone in its namespace, and `NS_GET_PARENT` always fails.
     viewer: Option<u8>,
     /// A bit for each process, set if the viewer cannot read its namespace link.
     refused: u64,

@@ -24,8 +24,8 @@ pub struct Schedule {
 pub struct SkippedRounds {
     /// Number of skipped rounds.
     pub count: u64,
-    /// Time from the due time to the end of the slowest round that caused other rounds to be
-    /// skipped.
+    /// Longest time from a round's due time to its end, among the rounds that caused other rounds
+    /// to be skipped.
     pub longest: Duration,
 }
 

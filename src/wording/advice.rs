@@ -143,8 +143,8 @@ impl Adviser<'_> {
         format!("{command}{separator}also ends {}", shell_comment(&names))
     }
 
-    /// Adds to the advice the PID namespace in which its PIDs are valid, unless pidns is in that
-    /// namespace.
+    /// Prefixes `advice` with the PID namespace in which the PIDs in `advice` are valid, unless
+    /// pidns is in that namespace.
     pub fn with_pid(&self, advice: &str) -> String {
         let procfs = &self.graph.snapshot().procfs;
         match procfs.namespace {

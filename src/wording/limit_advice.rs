@@ -219,8 +219,8 @@ fn raise_foreign_namespaces(adviser: &Adviser<'_>, limit: &Limit, value: u64) ->
     Some(format!("ask root of user:[{inode}]{which} to write {value} to {file}"))
 }
 
-/// Returns the process whose `RLIMIT_NPROC` to raise, the hard limit of that process, and the
-/// command that raises the limit.
+/// Returns the process that needs a higher `RLIMIT_NPROC`, its hard limit, and the command that
+/// raises the limit.
 fn prlimit(adviser: &Adviser<'_>, limit: &Limit) -> Option<(Pid, Option<u64>, String)> {
     let pid = running_main_process(adviser, limit)?;
     let hard = adviser.live.hard_nproc.get(&pid).copied();

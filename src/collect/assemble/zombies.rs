@@ -28,7 +28,7 @@ pub fn note_inits_that_do_not_reap(
     processes: &[Process],
     log: &mut DiagnosticLog,
 ) {
-    // A process cannot be reaped while only its leader thread has exited.
+    // A zombie cannot be reaped until all other threads of the process have exited.
     let can_be_reaped = |it: &&Process| it.is_zombie() && it.threads == Some(NonZeroU32::MIN);
     // The reaper of a traced zombie is its tracer, not its parent.
     let zombies = processes.iter().filter(can_be_reaped).filter_map(|it| Some((it.reaper()?, it)));

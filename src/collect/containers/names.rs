@@ -122,8 +122,8 @@ fn read_all(mut reader: NameReader, wanted: &[NamelessContainer], names: &Shared
 /// The names found so far.
 #[derive(Default)]
 struct FoundNames {
-    /// Maps a container's runtime (or a placeholder for it) and ID to the runtime whose files
-    /// contain the names, and to the names.
+    /// The names of each container, and the runtime whose files contain these names. The key is the
+    /// container's runtime (or a placeholder) and its ID.
     containers: HashMap<(String, String), (&'static str, Names)>,
     /// Maps the UID of each Kubernetes pod to its name and its Kubernetes namespace.
     pods: HashMap<String, (Option<String>, Option<String>)>,

@@ -365,7 +365,7 @@ enum ChildState {
     Reapable,
     /// The process is not a child of pidns.
     NotAChild,
-    /// Before Linux 5.4, waitid(2) does not accept a pidfd.
+    /// The state is unknown, because waitid(2) does not accept a pidfd before Linux 5.4.
     Unknown,
 }
 

@@ -241,7 +241,8 @@ impl Work {
                 return None;
             }
             let (used_now, reading_now) = (cpu_time(), self.being_read());
-            // A blocked thread stays at the same process, and uses almost no CPU time.
+            // The threads are blocked if they are still reading the same processes, and pidns has
+            // used almost no CPU time.
             let is_blocked = !reading_now.is_empty()
                 && reading_now == reading
                 && used_now.saturating_sub(used) < IDLE;

@@ -260,8 +260,8 @@ mod tests {
     #[test]
     fn only_a_deeply_nested_cgroup_is_truncated() {
         let mut controller = controller(true);
-        // Adding the second cgroup also adds the topmost ancestors of the first cgroup. They are at
-        // least `MAX_LEVELS` levels above the first cgroup, so its ancestor list stays truncated.
+        // The ancestor list of the first cgroup is truncated after `MAX_LEVELS` levels. It stays
+        // truncated when the missing ancestors are added with the second cgroup.
         let indices = [MAX_LEVELS + 1, MAX_LEVELS - 1, 1].map(|levels| {
             let cgroup = controller.cgroup_of(format!("0::{}\n", "/x".repeat(levels)).as_bytes());
             let LimitingCgroup::Index(index) = cgroup else { panic!("is visible") };

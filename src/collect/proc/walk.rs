@@ -46,8 +46,8 @@ pub fn walk(scan: Scan<'_>) -> SysResult<ScanFindings> {
 pub fn read(scan: Scan<'_>, pids: &[Pid]) -> ScanFindings {
     // These processes are slow to read, so use smaller batches.
     let size = (pids.len() / 8).clamp(MIN_BATCH, MAX_BATCH);
-    // If pidns has stopped waiting for this thread, the result is not used, so an empty result is
-    // enough.
+    // `read_batches` fails here only if pidns has stopped waiting for this thread. In this case,
+    // the result is not used.
     read_batches(scan, size, pids.iter().map(|&pid| Ok(pid))).unwrap_or_default()
 }
 
@@ -126,8 +126,9 @@ pub fn read_while_listing<T: Send>(
     thread::scope(|scope| {
         let mut helpers = Vec::new();
         for _ in 0..helper_count(scan) {
-            // If the helper thread receives a `Sender` through `start`, it first lists half of the
-            // processes. If `start` is dropped, the helper thread only reads processes.
+            // A `Sender` that arrives through `start` tells the helper thread to list half of the
+            // processes before it reads any. If `start` is dropped, the helper thread only reads
+            // processes.
             let (start, started) = mpsc::channel();
             let help = move || {
                 let listed = started.recv().ok().map(|sender| list(Share::Second, sender));

@@ -132,8 +132,8 @@ pub fn check_processes(
         let Some(depth) = depths.get(&id) else {
             return Err(Invalid::at(at("namespace"), format!("no namespace {id}")));
         };
-        // If the number of PIDs of the root's members is unknown, compute it from the first process
-        // below the root.
+        // If the number of PIDs per process in the root namespace is unknown, derive it from the
+        // first process in the root namespace or below.
         let expected = match depth.below_procfs {
             Some(below) => below + 1,
             None if numbers <= depth.level => depth.level + 1,

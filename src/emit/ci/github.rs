@@ -45,7 +45,8 @@ fn shown(findings: &[Finding]) -> BTreeSet<Finding> {
     if findings.len() <= ANNOTATIONS {
         return findings.iter().copied().collect();
     }
-    // Rank the findings within each code, to select from the codes in round-robin order.
+    // Rank the findings within each check code, so that findings are selected round-robin across
+    // the codes.
     let mut ranks: BTreeMap<CheckCode, usize> = BTreeMap::new();
     let mut ranked: Vec<_> = findings
         .iter()

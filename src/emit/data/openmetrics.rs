@@ -214,7 +214,7 @@ fn dead_namespaces(graph: &PidGraph) -> Vec<Sample> {
         sample(keeper, dead.iter().filter(|it| keeps(graph, it)).count())
     };
     let mut samples: Vec<Sample> = KEEPERS.map(of_keeper).into();
-    // Count the dead namespaces for which pidns found no keeper.
+    // Count the dead namespaces for which pidns found no object that keeps them alive.
     samples.push(sample("unseen", dead.iter().filter(|it| is_unseen(it)).count()));
     samples
 }

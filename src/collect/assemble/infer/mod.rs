@@ -16,7 +16,7 @@
 //! 4. Every process is in a namespace with an init (PID 1). A group without an init joins the group
 //!    with an init that may be in the same namespace. If there are several of these groups, the
 //!    processes are ambiguous.
-//! 5. A group with an init, but without an inode, is in a namespace of its own. If it may be in the
+//! 5. A group with an init, but without an inode, is in a separate namespace. If it may be in the
 //!    same namespace as a group with an inode, but without an init, the processes are ambiguous.
 //!
 //! Groups are never joined if the kernel reports that their namespaces differ.
@@ -266,8 +266,8 @@ impl<'a> Inference<'a> {
         if group == MOUNT {
             return Some(NamespaceId::Unread(lowest));
         }
-        // A group without a known init can be in a namespace of its own only if its init may be
-        // hidden from pidns.
+        // Processes without a known init can be in a separate namespace only if the init of that
+        // namespace may be hidden from pidns.
         let is_separate = !self.known.all_seen
             && !(0..self.groups.all.len()).any(|other| {
                 other != group

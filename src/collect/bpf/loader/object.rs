@@ -137,8 +137,8 @@ impl Object {
             };
             patch_value(&mut instructions, it.at, value).ok_or(LoadError::InvalidObject)?;
         }
-        // Report a missing field before a missing cast. The fallback program works without the
-        // cast, but needs the same fields.
+        // Report a missing field before a missing `bpf_rdonly_cast`. The fallback program works
+        // without this kernel function, but needs the same fields.
         patch_casts(&mut instructions, cast).ok_or_else(|| missing(RDONLY_CAST.as_bytes()))?;
         let iterator = iterator.ok_or_else(|| missing(spec.iterator.as_bytes()))?;
         Ok(Program { instructions, functions, iterator })
@@ -453,7 +453,7 @@ mod tests {
     fn patches_the_calls_of_the_cast_function_only() {
         let placeholder = RDONLY_CAST_PLACEHOLDER.to_le_bytes();
         let call = |registers, [a, b, c, d]: [u8; 4]| [CALL, registers, 0, 0, a, b, c, d];
-        // The second half of the 64-bit constant looks like a call of the cast function.
+        // The second half of the 64-bit constant looks like a call of `bpf_rdonly_cast`.
         let long = [[LOAD_CONSTANT, 1, 0, 0, 0, 0, 0, 0], call(0, placeholder)].concat();
         let code = |last: [u8; 8]| [&long[..], &call(0, [14, 0, 0, 0]), &last].concat();
         let (mut patched, mut none) = (code(call(0, placeholder)), code(call(0, [35, 0, 0, 0])));

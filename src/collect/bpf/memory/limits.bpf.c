@@ -246,8 +246,8 @@ static long climb_users(u64 number, struct owner *owner);
 // A user in a user namespace.
 struct user { u32 inode, uid; };
 
-// Writes records about a process's user, and about the creators of its user namespace and
-// of that namespace's ancestors.
+// Writes records about the user of a process, and about the users who created the
+// process's user namespace and the ancestors of that namespace.
 SECTION("users") int pidns_users(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
     if (!task || !leader(task)) return 0;

@@ -84,8 +84,8 @@ struct bpf_iter__task_file {
 #define MOST_MESSAGES 4096
 // Maximum number of descriptors per message (SCM_MAX_FD in the kernel).
 #define MOST_IN_MESSAGE 253
-// Maximum number of records per file descriptor. The kernel accepts at most 32 KiB of
-// output for each descriptor.
+// Maximum number of records per call of the program. The kernel calls the program for
+// each open file descriptor of a task, and accepts at most 32 KiB of output per call.
 #define MOST_RECORDS 256
 
 // States of a namespace's init.

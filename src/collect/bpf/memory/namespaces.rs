@@ -209,7 +209,7 @@ impl FoundHolders {
 
     /// Adds modified copies of holders, at most [`MAX_HOLDERS`] per call.
     ///
-    /// Each item of `copies` contains holders, and the function that modifies their copies.
+    /// Each item of `copies` pairs a list of holders with the function that modifies each copy.
     fn copy<'a, F: Fn(FoundHolder) -> FoundHolder>(
         &mut self,
         copies: impl Iterator<Item = (&'a [FoundHolder], F)>,

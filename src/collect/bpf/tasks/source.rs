@@ -48,7 +48,7 @@ pub struct TaskProgram {
     by_helper: Option<Arc<LoadError>>,
 }
 
-/// The BPF program, shared by successive scans of the same scopes.
+/// The state of the BPF program. Later scans with the same search scopes reuse a loaded program.
 #[derive(Clone, Debug, Default)]
 pub enum SharedProgram {
     /// Only one scan is made, so the BPF program is not kept for later scans.

@@ -148,8 +148,8 @@ fn names(command: &[u8]) -> Option<[&[u8]; 2]> {
 /// Returns `true` if a script contains the names of a program and its subcommand, each as a whole
 /// word.
 ///
-/// Many shells exec the last command of a script. After that, only a client such as `docker run`
-/// still has the script on its command line.
+/// Many shells exec the last command of a script, so the shell's own command line is lost. The
+/// command line of a client such as `docker run` still contains the script.
 fn contains(script: &[u8], [program, subcommand]: [&[u8]; 2]) -> bool {
     let ends_word = |byte: &u8| byte.is_ascii_whitespace() || b";&|<>()\"'`\\".contains(byte);
     let mut words = script.split(ends_word);

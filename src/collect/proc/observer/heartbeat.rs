@@ -85,8 +85,9 @@ pub fn of_jenkins(procfs: &Procfs, processes: &[Process], waits: &WaitLimit) -> 
     let harmless = outer.flat_map(|shell| {
         let children = processes.iter().filter(|it| it.ppid == Some(shell.pid));
         let copies = children.filter(|it| is_subshell(procfs, it.pid, shell.pid, waits));
-        // When the script has ended, the outer shell only waits for the heartbeat, and then exits.
-        // So treat the outer shell as part of the heartbeat if all its descendants are part of it.
+        // When the script of a CI step has ended, the outer shell only waits for the background
+        // loop (the heartbeat), and then exits. Treat this shell as part of the heartbeat if all
+        // its descendants are part of the heartbeat.
         copies.chain([shell]).filter_map(|it| heartbeat(procfs, processes, it, waits))
     });
     harmless.flatten().collect()

@@ -44,9 +44,9 @@ pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
         pipelines.commands.extend(commands);
         pipelines.written.extend(written);
     }
-    // `pipeline` can return an ancestor of pidns, as a sibling of a client such as `docker`. Remove
-    // all ancestors. Otherwise, the code below would add their descendants, and leftovers would
-    // count as part of the pipeline.
+    // `pipeline` can return an ancestor of pidns, because this ancestor can be a sibling of a
+    // client such as `docker`. Remove all ancestors. Otherwise, the code below would count their
+    // descendants as part of the pipeline, including processes that earlier commands left behind.
     let is_ancestor = |pid: Pid| chains.iter().flatten().any(|it| it.pid == pid);
     pipelines.commands.retain(|&pid| !is_ancestor(pid));
     let Pipeline { commands: mut attendants, written } = pipelines;

@@ -7,7 +7,7 @@ use crate::collect::kernel::sys::FileId;
 use crate::collect::proc::procfs::Procfs;
 use crate::model::{Pid, Process};
 
-/// For each process in `others`, adds the pipes that the process reads through descriptors above 2,
+/// Adds to each process in `others` the pipes that the process reads through descriptors above 2,
 /// such as the FIFO in `cat fifo`.
 ///
 /// Adds only pipes of the pipeline that have no known reader yet.
