@@ -64,7 +64,8 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
     Ok(view::exit_status(check.count(Verdict::Deny) > 0, is_complete, output.strict))
 }
 
-/// Returns the result of a check, reasons why problems may be missing, and all processes.
+/// Runs one check. Returns its result, the reasons why it may have missed problems, and the
+/// unfiltered host.
 fn check_once(
     arguments: &cli::Check,
     before: Option<&Snapshot>,

@@ -153,7 +153,7 @@ impl Limit {
         Self { used, max, free, full: free.map(|free| free == 0), ..self }
     }
 
-    /// Returns the PIDs of the reaper and of the largest consumer.
+    /// Returns the PIDs of the processes that the limit names: `reaper` and `largest`.
     pub fn concerned(&self) -> impl Iterator<Item = Pid> + '_ {
         [&self.reaper, &self.largest].into_iter().flatten().filter_map(|it| it.pid)
     }

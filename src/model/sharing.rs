@@ -41,8 +41,8 @@ pub enum SharedWith {
         first: NamespaceId,
         /// The container of the PID namespace `first`.
         container: Option<Container>,
-        /// Number of PID namespaces, not counting `first`, with an init that shares a namespace of
-        /// every type in [`Shared::types`] with this init.
+        /// Number of PID namespaces besides `first` whose init is in the same namespaces as this
+        /// init, for all types in [`Shared::types`].
         more: usize,
     },
 }

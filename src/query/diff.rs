@@ -93,8 +93,9 @@ impl Diff {
         // Filter after the comparison, so that a renamed process does not look gone.
         let mut diff = Self::new(PidGraph::new(before), PidGraph::new(after))?;
         diff.nothing = nothing;
-        // If there is a filter, `new` assumes that the first graph is already filtered, but the
-        // filter is applied later in this function. So record the coverage of the unfiltered graph.
+        // With a filter, `new` records the coverage as if the first graph were already filtered,
+        // but this function applies the filter only later. So record the coverage of the unfiltered
+        // graph here.
         diff.note_coverage(covered_before);
         if let Some((before_part, after_part)) = parts {
             diff.select(&before_part, &after_part);
@@ -236,7 +237,8 @@ impl Diff {
     #[must_use]
     pub fn caveats_about_new(&self) -> BTreeSet<DiffCaveat> {
         let mut caveats = self.caveats();
-        // A gap in the second graph does not make an old process look new.
+        // An old process looks new only if the first graph has a gap. A gap in the second graph
+        // does not matter here.
         if self.before.snapshot().has_all_but_limits() {
             caveats.remove(&DiffCaveat::Incomplete);
         }

@@ -118,8 +118,8 @@ pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option
     };
     let others = limit.pids.iter().copied().filter(|&pid| Some(pid) != own);
     let first = others.max_by_key(rank)?;
-    // If the limit applies to pidns, skip a process without children. pidns itself may be the
-    // parent of the many processes under the limit, because `exec pidns` keeps the children of the
+    // If the limit also applies to pidns, a process without children is probably not the cause.
+    // After `exec pidns`, the cause can be pidns itself, because it keeps the children of the
     // shell.
     let is_useful = children.contains_key(&first) || !is_of(limit, own);
     is_useful.then_some(first)

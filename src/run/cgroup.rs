@@ -120,7 +120,7 @@ impl CommandCgroup {
     pub fn kill(&self) -> SysResult<()> {
         // The command may have moved pidns to this cgroup.
         self.leave()?;
-        // `cgroup.kill` exists since Linux 5.14.
+        // `cgroup.kill` requires Linux 5.14.
         write(self.dir.as_fd(), "cgroup.kill", b"1")
     }
 

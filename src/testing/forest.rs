@@ -387,8 +387,9 @@ impl Forest {
 pub struct Sight {
     /// Selects the running process whose PID namespace the mounted procfs shows.
     mount: u8,
-    /// Selects the running process whose PID namespace the viewer is in. With `None`, the viewer is
-    /// alone in its namespace, and `NS_GET_PARENT` always fails.
+    /// Selects one of the running processes. The simulated pidns (the viewer) is in its PID
+    /// namespace. With `None`, the viewer is alone in its namespace, and `NS_GET_PARENT` always
+    /// fails.
     viewer: Option<u8>,
     /// A bit for each process, set if the viewer cannot read its namespace link.
     refused: u64,

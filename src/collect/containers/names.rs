@@ -122,8 +122,9 @@ fn read_all(mut reader: NameReader, wanted: &[NamelessContainer], names: &Shared
 /// The names found so far.
 #[derive(Default)]
 struct FoundNames {
-    /// The names of each container, and the runtime whose files contain these names. The key is the
-    /// container's runtime (or a placeholder) and its ID.
+    /// Maps each container to its names, and to the runtime whose files contain these names. The
+    /// key is the runtime from the container's cgroup (or a placeholder for the runtime) and the
+    /// container's ID.
     containers: HashMap<(String, String), (&'static str, Names)>,
     /// Maps the UID of each Kubernetes pod to its name and its Kubernetes namespace.
     pods: HashMap<String, (Option<String>, Option<String>)>,

@@ -99,7 +99,8 @@ struct Abandoned {
 /// The one or two processes that a thread is reading (PID 0 means no process).
 #[derive(Default)]
 struct Reader {
-    /// Number of [`Reading`]s (upper 32 bits), and PID of the process being read (lower 32 bits).
+    /// The upper 32 bits count the [`Reading`]s that now exist in this thread. The lower 32 bits
+    /// are the PID of the process being read.
     read: AtomicU64,
     /// PID of the second of the two processes that `kcmp(2)` is comparing, or 0 if the thread is
     /// not running `kcmp(2)`.
@@ -140,7 +141,7 @@ pub fn attempt<T: Send + 'static>(
     })
 }
 
-/// Starts a thread that does a part of this thread's work.
+/// Starts a scoped thread that does part of the calling thread's work.
 pub fn spawn_scoped<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     call: impl FnOnce() -> T + Send + 'scope,
@@ -241,8 +242,8 @@ impl Work {
                 return None;
             }
             let (used_now, reading_now) = (cpu_time(), self.being_read());
-            // The threads are blocked if they are still reading the same processes, and pidns has
-            // used almost no CPU time.
+            // The threads are blocked if they are still reading the same processes as a tick ago,
+            // and pidns has used almost no CPU time since.
             let is_blocked = !reading_now.is_empty()
                 && reading_now == reading
                 && used_now.saturating_sub(used) < IDLE;

@@ -104,7 +104,8 @@ pub fn try_twice<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     }
 }
 
-/// Calls `read` at most twice. If the process is gone, the outer result is `ESRCH`.
+/// Calls `read`, and calls it once more if it fails. Returns `Err(ESRCH)` if the process is gone,
+/// otherwise the last result of `read` as the inner result.
 pub fn read_twice<T>(
     status_file: &OwnedFd,
     mut read: impl FnMut() -> Result<T>,

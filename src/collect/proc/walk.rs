@@ -127,8 +127,8 @@ pub fn read_while_listing<T: Send>(
         let mut helpers = Vec::new();
         for _ in 0..helper_count(scan) {
             // A `Sender` that arrives through `start` tells the helper thread to list half of the
-            // processes before it reads any. If `start` is dropped, the helper thread only reads
-            // processes.
+            // processes before it reads any process. If `start` is dropped, the helper thread only
+            // reads processes.
             let (start, started) = mpsc::channel();
             let help = move || {
                 let listed = started.recv().ok().map(|sender| list(Share::Second, sender));

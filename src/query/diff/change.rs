@@ -35,7 +35,7 @@ impl Incomparable {
     }
 }
 
-/// The numbers of uncertain matches between two graphs.
+/// Counts the uncertain matches between two graphs, by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WeakMatches {
     /// Number of namespaces that were matched without comparing the start times of their inits.

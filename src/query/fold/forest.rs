@@ -12,7 +12,7 @@ use crate::model::{NamespaceId, Pid, Process};
 /// A row of a tree of processes.
 #[derive(Debug)]
 pub struct TreeRow<'a> {
-    /// The processes of the row.
+    /// The process, or the group of similar processes, that this row shows.
     pub row: MemberRow<'a>,
     /// Depth of the row in the tree, 0 at the top.
     pub level: usize,

@@ -343,7 +343,8 @@ impl<'a> Folding<'a> {
 ///
 /// - If the namespace is not live, all holders.
 /// - If the namespace is live and is the one that the procfs shows, no holders.
-/// - Otherwise, all holders except processes that only start children in the namespace.
+/// - Otherwise, all holders except processes that keep it only because their children would start
+///   in it.
 pub fn keeping<'a>(
     graph: &PidGraph,
     namespace: &'a Namespace,

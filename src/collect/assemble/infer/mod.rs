@@ -266,8 +266,8 @@ impl<'a> Inference<'a> {
         if group == MOUNT {
             return Some(NamespaceId::Unread(lowest));
         }
-        // Processes without a known init can be in a separate namespace only if the init of that
-        // namespace may be hidden from pidns.
+        // If pidns sees all inits, processes without a known init cannot be in a PID namespace of
+        // their own.
         let is_separate = !self.known.all_seen
             && !(0..self.groups.all.len()).any(|other| {
                 other != group

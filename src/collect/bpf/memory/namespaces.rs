@@ -207,7 +207,7 @@ impl FoundHolders {
         leaders.map(|it| (it.task.pid, it.searched.pid)).collect()
     }
 
-    /// Adds modified copies of holders, at most [`MAX_HOLDERS`] per call.
+    /// Adds modified copies of found holders to the result, at most [`MAX_HOLDERS`] per call.
     ///
     /// Each item of `copies` pairs a list of holders with the function that modifies each copy.
     fn copy<'a, F: Fn(FoundHolder) -> FoundHolder>(

@@ -44,14 +44,14 @@ pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
         pipelines.commands.extend(commands);
         pipelines.written.extend(written);
     }
-    // `pipeline` can return an ancestor of pidns, because this ancestor can be a sibling of a
-    // client such as `docker`. Remove all ancestors. Otherwise, the code below would count their
+    // `pipeline` returns siblings of a client such as `docker`, and such a sibling can be an
+    // ancestor of pidns. Remove all ancestors. Otherwise, the code below would count their
     // descendants as part of the pipeline, including processes that earlier commands left behind.
     let is_ancestor = |pid: Pid| chains.iter().flatten().any(|it| it.pid == pid);
     pipelines.commands.retain(|&pid| !is_ancestor(pid));
     let Pipeline { commands: mut attendants, written } = pipelines;
-    // Include the ancestors of these processes, too. In `pidns check | strace -o log cat`, `strace`
-    // has no pipe itself, but waits for `cat`.
+    // Also include the ancestors of the pipeline's commands. In `pidns check | strace -o log cat`,
+    // `strace` does not have the pipe open, but it waits for `cat`.
     let above = attendants.iter().flat_map(|&it| ancestry(processes, it)).map(|it| it.pid);
     let above: Vec<Pid> = above.collect();
     add_attached_descendants(procfs, processes, &written, &mut attendants);
