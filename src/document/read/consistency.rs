@@ -132,9 +132,8 @@ pub fn check_processes(
         let Some(depth) = depths.get(&id) else {
             return Err(Invalid::at(at("namespace"), format!("no namespace {id}")));
         };
-        // How many PIDs a process in the root namespace has depends on how deep that namespace is
-        // below the one that the procfs shows. If this depth is unknown, derive the number from the
-        // first process in the root namespace or in one of its descendants.
+        // If it is unknown how deep a root namespace is nested, derive the number of PIDs from the
+        // first process in that namespace or in one of its descendants.
         let expected = match depth.below_procfs {
             Some(below) => below + 1,
             None if numbers <= depth.level => depth.level + 1,
