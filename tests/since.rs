@@ -751,13 +751,15 @@ fn a_job_whose_leader_thread_has_exited_is_a_leftover() {
                    threading.Thread(target=time.sleep, args=(30,)).start()\n\
                    ctypes.CDLL(None).syscall(93 if platform.machine() == 'aarch64' else 60, 0)";
     files.write("job.py", program);
-    let script = "$P -q -f json > before; python3 job.py > /dev/null 2>&1 & \
+    let script = "$P -q -f json > before; JOB=7 python3 job.py > /dev/null 2>&1 & \
                   until grep -q '^State:.Z' /proc/$!/status; do :; done; \
-                  for command in 'check --since before' 'check --wait 1 --since before' 'diff before'; \
-                  do $P $command -q; echo $?; done; kill $!";
+                  for command in 'check --since before' 'check --wait 1 --since before' 'diff before' \
+                  'check --since before --env JOB=7' 'diff before --env JOB=7'; \
+                  do $P $command -q; echo $?; done; $P check --since before --env JOB=8 -q; kill $!";
     let text = stdout(&files.script(script));
-    assert_eq!(text.matches(" python3 ").count(), 3, "{text}");
-    assert_eq!(text.lines().filter(|&it| it == "1").count(), 3, "{text}");
+    assert_eq!(text.matches(" python3 ").count(), 5, "{text}");
+    assert_eq!(text.lines().filter(|&it| it == "1").count(), 5, "{text}");
+    assert!(text.ends_with("\nNothing is wrong; nothing matches the filter.\n"), "{text}");
 }
 
 /// Pipelines in which pidns may not read the descriptors of some commands. `$C` is the check, `$CAT` is

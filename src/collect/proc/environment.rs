@@ -1,13 +1,13 @@
 //! Checks whether the environment of a process meets given conditions.
 
 use std::collections::BTreeSet;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::thread;
 use std::time::Duration;
 
 use rustix::io::{Errno, Result as SysResult};
 
-use super::process_dir::ProcessDir;
+use super::process_dir::{ProcessDir, for_each_task, task_is_exiting};
 use super::procfs::Procfs;
 use super::status::is_there;
 use crate::collect::kernel::clock;
@@ -34,7 +34,7 @@ pub fn match_environments(
         return;
     }
     let (mut bytes, waits) = (Vec::new(), WaitLimit::of_memory());
-    let has_environment = |it: &&mut Process| !it.kernel_thread && !it.is_zombie();
+    let has_environment = |it: &&mut Process| !it.kernel_thread && !it.is_unreaped();
     let mut left: Vec<&mut Process> = processes.iter_mut().filter(has_environment).collect();
     let mut pauses = PAUSES.into_iter();
     loop {
@@ -93,13 +93,16 @@ fn read_environment(
 ) -> SysResult<Loaded> {
     // All files are opened through this directory, so they belong to one process.
     let dir = ProcessDir::open(procfs.fd(), process.pid)?;
+    // If the leader thread has exited, only the directory of another thread shows the environment.
+    let running = if process.has_exited_leader() { running_thread(dir.as_fd())? } else { None };
+    let thread = running.as_ref().map_or(dir.as_fd(), OwnedFd::as_fd);
     // Limit the length, because a process can declare any part of its memory to be its environment
     // (`PR_SET_MM_ENV_START`).
-    if !read_at_most(dir.as_fd(), c"environ", MAX_ENVIRONMENT, bytes, waits)? {
+    if !read_at_most(thread, c"environ", MAX_ENVIRONMENT, bytes, waits)? {
         return Err(Errno::FBIG);
     }
     let mut args = Vec::new();
-    let read_args = read_at_most(dir.as_fd(), c"cmdline", 1, &mut args, waits);
+    let read_args = read_at_most(thread, c"cmdline", 1, &mut args, waits);
     let has_args = read_args.is_ok() && !args.is_empty();
     let loaded = if bytes.is_empty() && !has_args { Loaded::No } else { Loaded::Yes };
     let mut stat = Vec::new();
@@ -107,4 +110,15 @@ fn read_environment(
     let start_time = clock::start_time_in(&stat);
     let is_same = process.start_time.is_none_or(|it| start_time == Some(it));
     if is_same && is_there(procfs, process) { Ok(loaded) } else { Err(Errno::SRCH) }
+}
+
+/// Opens the directory of a thread that has not exited.
+fn running_thread(process: BorrowedFd<'_>) -> SysResult<Option<OwnedFd>> {
+    let mut running = None;
+    for_each_task(process, |_, task| {
+        if running.is_none() && task_is_exiting(task.as_fd()) == Ok(false) {
+            running = Some(task);
+        }
+    })?;
+    Ok(running)
 }
