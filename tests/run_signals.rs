@@ -131,6 +131,15 @@ fn the_suspend_key_stops_a_command_with_a_process_group_of_its_own() {
 }
 
 #[test]
+fn without_a_terminal_a_command_that_is_stopped_and_continued_returns_its_status() {
+    let job = "(sleep 0.5; kill -CONT $$) & kill -TSTP $$; wait; exit 5";
+    // `timeout` puts pidns into a process group of its own, which is not orphaned.
+    let script = format!("timeout -s KILL 60 {PIDNS} run -- sh -c '{job}'; exit $?");
+    let output = run(Command::new("setsid").args(["-w", "bash", "-c", &script]));
+    assert_eq!(output.status.code(), Some(5), "{output:?}");
+}
+
+#[test]
 fn an_alarm_that_pidns_inherited_reaches_the_command() {
     needs!(Program("python3"));
     let start = Instant::now();

@@ -326,7 +326,8 @@ command opened it, unless pidns has inherited a descriptor of it or it is bind-m
 where pidns runs.
 
 The command has the same standard streams, process group, terminal and signal \
-dispositions as without pidns. If pidns is started with SIGCHLD ignored, it exits with status \
+dispositions as without pidns, except signals 32 and 33, which are ignored because the C library uses \
+them itself. If pidns is started with SIGCHLD ignored, it exits with status \
 125, because it could not get the exit status of the command. All signals except SIGKILL, SIGSTOP and those for \
 faults such as SIGSEGV are passed on to the command, unless the terminal has sent \
 the signal to the command, too. A signal sent to the whole process group by \
@@ -401,7 +402,7 @@ pub(super) fn with_texts(verb: Command) -> Command {
     verb.long_about(texts.description).after_long_help(after)
 }
 
-/// Returns pairs: a check code with its default verdict, and the meaning of the code.
+/// Returns one pair per check code: the code with its default verdict, and the meaning of the code.
 pub(super) fn codes() -> impl Iterator<Item = (String, &'static str)> {
     CheckCode::ALL.iter().map(|code| {
         let (name, verdict) = (code.name(), code.default_verdict().name());

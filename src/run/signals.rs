@@ -14,6 +14,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal as NixSignal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{getpgid, getsid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Pid, Signal, getpid, kill_process};
 
 use super::raw_signals;
@@ -212,8 +213,17 @@ fn is_heeded(signal: NixSignal) -> bool {
 /// Stops pidns with SIGTSTP, SIGTTIN or SIGTTOU, until pidns is continued.
 pub fn stop_by(signal: Signal) {
     let Ok(signal) = NixSignal::try_from(signal.as_raw()) else { return };
-    // The kernel ignores stop signals in an orphaned process group.
-    take_action(signal);
+    // Without a terminal, no shell would continue pidns when the command is continued. With a
+    // terminal, the kernel still ignores stop signals in an orphaned process group.
+    if has_terminal() {
+        take_action(signal);
+    }
+}
+
+/// Returns `true` if pidns has a controlling terminal.
+fn has_terminal() -> bool {
+    let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
+    open("/dev/tty", flags, Mode::empty()).is_ok()
 }
 
 /// Terminates pidns with SIGINT, unless SIGINT is ignored or pidns is an init.
@@ -221,7 +231,7 @@ pub fn end_by_sigint() {
     take_action(NixSignal::SIGINT);
 }
 
-/// Sends a signal to this thread, and unblocks the signal briefly.
+/// Sends a signal to this thread, and unblocks the signal briefly so that it takes effect.
 fn take_action(signal: NixSignal) {
     let set = SigSet::from(signal);
     let _ = nix::sys::signal::raise(signal);
