@@ -14,9 +14,10 @@ pub enum Exit {
     Trouble,
     /// Success, but the result may be incomplete, and `--strict` was given.
     Incomplete,
-    /// The exit status of the command of `pidns run`, as a shell reports it in `$?`.
+    /// Exit status of the command that `pidns run` started, as a shell reports it in `$?`.
     Command(u8),
-    /// The command of `pidns run` succeeded, but left something behind that `--deny` forbids.
+    /// The command that `pidns run` started succeeded, but left something behind that `--deny`
+    /// forbids.
     LeftDenied,
     /// A failure of `pidns run` itself, with the exit status that env(1) uses.
     RunTrouble,

@@ -21,7 +21,7 @@ pub fn with_enough_stack(main: fn() -> ExitCode) -> ExitCode {
     if limit.is_some_and(|limit| limit < ENOUGH_STACK as u64)
         && let Ok(thread) = thread::Builder::new().stack_size(ENOUGH_STACK).spawn(main)
     {
-        // The kernel must deliver signals to the new thread, which runs the program.
+        // Block all signals in this thread, so that the kernel delivers them to the new thread.
         let _ = SigSet::all().thread_block();
         return thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     }

@@ -41,7 +41,8 @@ pub(super) fn explain(error: &clap::Error, program: &Command, verb: Option<&str>
     }
 }
 
-/// Returns the pidns option for an argument of another tool, such as `-f json` for `--json`.
+/// Returns the pidns option that corresponds to an option of other tools, such as `-f json` for
+/// `--json`.
 fn format_meant(argument: &str, program: &Command, verb: Option<&str>) -> Option<String> {
     let name = match argument {
         // lsns(8) and similar tools use `-J` for JSON.
@@ -65,7 +66,7 @@ fn verb_with<'a>(argument: &str, program: &'a Command) -> Option<&'a str> {
     Some(verb.get_name())
 }
 
-/// Explains an argument that is a verb or a process name instead of a PID.
+/// Explains the error if an argument is a verb or a process name instead of a PID.
 fn not_a_pid(error: &clap::Error, program: &Command, verb: Option<&str>) -> Option<String> {
     if error.kind() != ErrorKind::ValueValidation {
         return None;

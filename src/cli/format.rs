@@ -26,7 +26,7 @@ impl<F: Formats> Args for OutputFormat<F> {
     fn augment_args(command: Command) -> Command {
         let is_own =
             |other: &PossibleValue| names::<F>().any(|own| own.get_name() == other.get_name());
-        // `CheckFormat` contains every format that `Format` lacks, so no other enum needs to be
+        // `Format` and `CheckFormat` together contain every format, so no other enum needs to be
         // searched.
         let others = names::<CheckFormat>().filter(|other| !is_own(other));
         let option = Arg::new(ID).short('f').long(ID).value_name("FORMAT").help("Output format");

@@ -6,7 +6,7 @@ use clap::{Arg, ArgMatches, Command};
 #[cfg(doc)]
 use super::options::COLLECTOR;
 
-/// The verb `run`, which no option may precede.
+/// The verb `run`. No option may come before it.
 pub(super) const RUN: &str = "run";
 
 pub(super) fn options(program: &Command) -> Vec<Arg> {
@@ -89,8 +89,8 @@ fn conflict<'a>(command: &'a Command, matches: &ArgMatches) -> Option<(&'a Arg, 
         let others = command.get_arg_conflicts_with(option);
         others.into_iter().find(is_given).map(|other| (option, other))
     });
-    // If clap checked for a conflict with `--collector`, it would report one even if only the
-    // environment variable sets the collector. So check for this conflict here.
+    // clap would report a conflict with `--collector` even if only the environment variable sets
+    // the collector, so check for this conflict here.
     of_clap.or_else(|| {
         let document = ["file", "after"].into_iter().filter_map(find).find(is_given)?;
         Some((document, find("collector").filter(is_given)?))

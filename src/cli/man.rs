@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use clap::{Arg, Command};
-// The crate `clap_mangen` neither wraps long lines nor lays out paragraphs.
+// The crate `clap_mangen` neither wraps long lines nor lays out paragraphs, so this module uses
+// `roff` directly.
 use roff::{Inline, Roff, bold, italic, roman};
 
 use super::help::{self, Texts};

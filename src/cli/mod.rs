@@ -159,7 +159,8 @@ pub fn command() -> clap::Command {
     define(|_| true)
 }
 
-/// Defines the command line, with help for the verbs for which `is_given` returns `true`.
+/// Defines the command line, and adds the help text to each verb for which `is_given` returns
+/// `true`.
 fn define(is_given: impl Fn(&str) -> bool) -> clap::Command {
     let mut program = Cli::command();
     if std::env::var_os(options::COLLECTOR).is_some_and(|value| value.is_empty()) {
@@ -216,8 +217,9 @@ mod tests {
         parse(words.map(OsString::from)).map_err(|error| error.to_string())
     }
 
-    /// Asserts that `all` has the values that the command line accepts for `T`, in the same order.
-    /// If `name` returns a name for a value, the command line must use the same name.
+    /// Asserts that `all` equals the list of values that the command line accepts for `T`.
+    ///
+    /// If `name` returns a name, it must be the name of the value on the command line.
     fn is_one_list<T: ValueEnum + Debug + PartialEq>(all: &[T], name: impl Fn(&T) -> Option<&str>) {
         assert_eq!(all, T::value_variants());
         for value in all {

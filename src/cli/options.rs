@@ -83,10 +83,9 @@ pub(super) struct Details {
     /// Additional data to read, as a comma-separated list
     ///
     /// In text, "--details namespaces" lists the network, IPC, UTS and mount namespaces that an
-    /// init shares with the host or with other inits. For each process that is not an init, it
-    /// lists the namespaces that differ from those of the init of the process's PID namespace. For
-    /// an init, it lists the namespaces that differ from those of the init of the parent PID
-    /// namespace.
+    /// init shares with the host or with other inits. For an init, it also lists the namespaces in
+    /// which the init differs from the parent PID namespace's init. For any other process, it lists
+    /// the namespaces in which the process differs from its PID namespace's init.
     ///
     /// If a process is in a different container than the init of its PID namespace, pidns shows the
     /// container of the process. Without "--details cgroup", pidns reads the cgroup of a process
@@ -267,7 +266,7 @@ pub struct Output<F: Formats = Format> {
     /// The output format.
     #[command(flatten)]
     pub format: OutputFormat<F>,
-    /// Exit with status 3 if the view is incomplete
+    /// Exit with status 3 if information is missing (the view is incomplete)
     #[arg(long, global = true, hide_short_help = true)]
     pub strict: bool,
     /// Do not print warnings on standard error

@@ -100,8 +100,8 @@ pub struct Run {
     /// processes. --kill sends SIGKILL to all processes in the cgroup at once. Before pidns exits,
     /// it moves any remaining processes to its own cgroup.
     ///
-    /// The leftover processes include orphans in a PID namespace that CMD entered. If /proc shows
-    /// the PIDs of an outer PID namespace, pidns needs Linux 5.3 to find these orphans.
+    /// The leftover processes include orphans in a PID namespace that CMD entered. If /proc belongs
+    /// to an ancestor of pidns's PID namespace, pidns needs Linux 5.3 to find these orphans.
     #[arg(long)]
     pub cgroup: bool,
     /// Also write the report to this file; - is standard error

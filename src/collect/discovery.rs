@@ -29,7 +29,7 @@ pub struct Discovery {
     pub viewer_may_trace_all: bool,
     /// The processes, sorted by PID.
     pub processes: Vec<Process>,
-    /// The session and process group leaders of the processes with an unknown namespace.
+    /// Maps each process in an unknown namespace to its session leader and process group leader.
     pub leaders: HashMap<Pid, Leaders>,
     /// The contents of `/proc/PID/cgroup` of every init, if readable.
     pub cgroups: HashMap<Pid, Vec<u8>>,

@@ -12,7 +12,7 @@ pub const MAX_HOLDERS: usize = 10_000;
 
 /// Maximum total [`size`] of the holders in a list.
 ///
-/// With this limit, the holders fill less than half of an output document of the maximum size.
+/// Holders of this total size need less than half of the maximum size of an output document.
 const MAX_SIZE: usize = 100_000;
 
 /// Minimum total [`size`] at which `push` checks the limits of the list.

@@ -91,7 +91,7 @@ pub struct Collected {
     pub collector: CollectorUsed,
 }
 
-/// The method by which the processes were read, which does not affect the snapshot.
+/// The method by which the processes were read. Every method gives the same snapshot.
 #[derive(Debug)]
 pub enum CollectorUsed {
     /// The processes were read through BPF.
@@ -194,7 +194,7 @@ fn scan(
     let (mut discovery, used) = match discovered {
         Ok(discovered) => discovered,
         Err(Error::Bpf(why)) if *collector != Collector::Bpf => {
-            // The old registry may keep namespaces alive that are no longer in use.
+            // Replace the registry, because the old one may keep unused namespaces alive.
             registry = NamespaceRegistry::default();
             (proc.discover(search, details, &registry)?, CollectorUsed::Proc(why))
         }

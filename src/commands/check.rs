@@ -138,7 +138,7 @@ fn classify_no_match(no: NotFound, coverage: Coverage) -> Result<Option<String>,
     }
 }
 
-/// Loads a snapshot, and confirms transient states of the live host with a second scan.
+/// Loads a snapshot. For the live host, a second scan finds out which states are transient.
 fn load_settled(
     arguments: &cli::Check,
     before: Option<&Snapshot>,

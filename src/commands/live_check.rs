@@ -9,8 +9,8 @@ use crate::error::Error;
 use crate::model::{Detail, Process, Snapshot};
 use crate::query::{Check, Policy, ThreadProblems, Transients, Unsettled};
 
-/// The input of a check: a snapshot, the transient states to ignore, and problems found in threads.
-/// The snapshot does not contain these problems.
+/// The input of a check: a snapshot, the transient states to ignore, and problems of threads that
+/// are not in the snapshot.
 pub struct Settled {
     pub snapshot: Snapshot,
     /// Processes and namespaces to leave out, because their state is probably transient.
@@ -57,8 +57,8 @@ pub fn settle(
     Ok(Settled { snapshot, unsettled, threads })
 }
 
-/// Reads process details and the facts for the advice from the live host, and adds them to `check`.
-/// Also adds the problems that `threads` contains.
+/// Adds the problems in `threads` to `check`. Also adds process details, and facts for the advice
+/// in reports, from the live host.
 pub fn add_live_facts(
     check: &mut Check,
     threads: ThreadProblems,

@@ -1,4 +1,4 @@
-//! Shows the hierarchy, or a selected part of the hierarchy (`pidns` without a verb).
+//! Shows the PID namespace hierarchy, or a selected part of it (`pidns` without a verb).
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -13,7 +13,7 @@ use crate::model::{Detail, Diagnostic, Limit, LiveFacts, Pid, Process, Snapshot}
 use crate::output::{self, Outcome};
 use crate::query::{self, Coverage, Selection};
 
-/// Prints the hierarchy.
+/// Prints the PID namespace hierarchy, or the selected part of it.
 pub fn show(cli: &Cli) -> Result<Exit, Error> {
     let (input, filter, output) = (&cli.input, &cli.select.filter, &cli.output);
     let root = view::handle(filter.root.as_ref(), &input.origin)?;

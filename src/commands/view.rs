@@ -119,8 +119,8 @@ pub fn style<F: Formats>(output: &Output<F>, no_fold: bool) -> Style {
     }
 }
 
-/// Returns the exit status of a command. `is_negative` means that the result is negative, for
-/// example because the snapshots differ.
+/// Returns the exit status of pidns. `is_negative` calls for exit status 1, for example because the
+/// snapshots differ.
 pub fn exit_status(is_negative: bool, is_complete: bool, strict: bool) -> Exit {
     match is_negative {
         true => Exit::No,

@@ -24,8 +24,8 @@ const DIFF_VERSION: &str = "1.0";
 /// and the live host. Later 1.x versions of the schema may add fields, but will never rename or
 /// remove a field, or change its type. They may also add values to enumerations that are described
 /// as open lists.
-// The types of the list fields are type parameters, so that `Lazy` can create each element only
-// when the element is written.
+// The list fields have generic types, so that `Lazy` can create their elements during
+// serialization.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Comparison<N = Vec<NamespaceChange>, P = Vec<ProcessChange<'static>>> {

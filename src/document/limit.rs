@@ -41,12 +41,13 @@ pub struct Limit {
     pub largest: Option<Consumer>,
     /// Number of zombies among the tasks that this limit counts.
     pub zombies: Option<u64>,
-    /// The process responsible for reaping the most zombies that count towards this limit. Its
-    /// `tasks` field says how many.
+    /// The process that must reap the most zombies that this limit counts. Its field `tasks` is the
+    /// number of these zombies.
     pub reaper: Option<Consumer>,
     /// The file that contains the maximum.
     pub file: Option<String>,
-    /// The processes that the limit applies to, sorted, and filtered if the document is filtered.
+    /// The processes that the limit applies to, sorted by PID. A filtered document lists only the
+    /// selected processes.
     pub pids: Vec<Pid>,
 }
 
@@ -71,7 +72,8 @@ impl From<&model::Limit> for Limit {
 }
 
 impl Limit {
-    /// Converts the limit to the model, or returns `None` for an unknown kind.
+    /// Converts the limit to the model, or returns `None` if the value of its field `kind` is
+    /// unknown.
     pub fn into_model(self, unknown: &mut UnknownWords) -> Option<model::Limit> {
         Some(model::Limit {
             kind: self.kind.known(unknown)?,

@@ -27,7 +27,7 @@ pub struct PolicyFile {
     allow: Vec<String>,
 }
 
-/// Phrases in the parsers' errors, each with a replacement that users of policies understand.
+/// Phrases in parser errors, each with a replacement that policy authors understand.
 const TERMS: [(&str, &str); 5] = [
     ("is not a pidns document", "is not a policy with the lists deny, warn and allow"),
     ("expected sequence start", "is not a list of rules"),

@@ -38,7 +38,7 @@ pub fn read(text: &[u8]) -> Result<(model::Snapshot, UnknownWords), Invalid> {
 /// the size limit.
 ///
 /// # Errors
-/// The outer error is a read error of the stream. The inner error is invalid content.
+/// The outer error reports a failed read. The inner error reports invalid content.
 pub fn read_from(
     mut input: impl BufRead,
     host: Option<&str>,
@@ -83,7 +83,7 @@ fn read_document(text: &[u8]) -> Result<(model::Snapshot, UnknownWords), Invalid
         into_model::snapshot(document, UnknownWords::default())
     });
     read.map_err(|error| {
-        // If the version is unsupported, report that instead of the error that it may have caused.
+        // Report an unsupported version instead of the error that the version may have caused.
         match parse::<Version>(text) {
             Err(error) => error,
             Ok(Version { schema_version: version }) => match check_version(&version) {

@@ -16,8 +16,8 @@ use crate::model::{self, Container, Criterion, NamespaceId, Observer, Pid, Procf
 /// and values. Later 1.x versions of the schema may add fields, but will never rename or remove a
 /// field, or change its type. They may also add values to enumerations that are described as open
 /// lists.
-// The types of the list fields are type parameters, so that `Lazy` can create each element only
-// when the element is written.
+// The list fields have generic types, so that `Lazy` can create their elements during
+// serialization.
 // `object_only.rs` implements the serde traits for types with `remote = "Self"`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
@@ -130,7 +130,8 @@ pub struct Namespace {
     /// The child namespaces, sorted by inode.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub children: Vec<NamespaceId>,
-    /// State of the namespace, `live` only if pidns or the kernel confirmed that the init runs.
+    /// State of the namespace. The state is `live` only if pidns or the kernel confirmed that the
+    /// init is running.
     pub state: Word<model::NamespaceState>,
     /// The process with PID 1 in this namespace, or null if it does not exist or is not visible.
     pub init: Option<Pid>,
@@ -214,7 +215,8 @@ pub struct Holder {
     pub kind: Word<HolderKind>,
     /// PID of the holding process, or null for a mount.
     pub pid: Option<Pid>,
-    /// The thread ID for `pid_for_children` (equal to `pid` for the leader thread).
+    /// Thread ID if the kind is `pid_for_children` (equal to `pid` for the leader thread). Null for
+    /// all other kinds.
     pub tid: Option<Pid>,
     /// Command name of the holding process, or null if unknown.
     pub comm: Option<SmolStr>,
@@ -224,7 +226,8 @@ pub struct Holder {
     /// mount point has no path because another mount covers the root directory. `(path too long)`
     /// if the path has 4,096 bytes or more.
     pub path: Option<String>,
-    /// Inode of the mount namespace that contains the mount (for `mount`).
+    /// Inode of the mount namespace that contains the mount if the kind is `mount`. Null for all
+    /// other kinds.
     pub mount_namespace: Option<Inode>,
 }
 

@@ -15,7 +15,8 @@ const DARK_RED: u8 = 124;
 const YELLOW: u8 = 220;
 const GREY: u8 = 240;
 
-/// Returns a style with both colours, because no text colour is legible on all backgrounds.
+/// Returns a style that sets both the text colour and the background colour, because no text colour
+/// is legible on all backgrounds.
 const fn on(foreground: u8, background: u8) -> Style {
     Style::new()
         .fg_color(Some(Color::Ansi256(Ansi256Color(foreground))))

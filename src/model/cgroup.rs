@@ -19,7 +19,8 @@ use std::borrow::Cow;
 use super::runtime::{IdFormat, RUNTIMES, SHIM, segments};
 use super::{Container, Pod};
 
-/// Finds the innermost container in `/proc/PID/cgroup`, otherwise the systemd unit.
+/// Finds the innermost container in `/proc/PID/cgroup`, or the systemd unit if there is no
+/// container.
 ///
 /// `parent` is the name of the parent process.
 #[must_use]
@@ -37,7 +38,8 @@ pub fn of_cgroups(
         .map(CgroupMatch::into_container)
 }
 
-/// Finds the container in a path from [`cgroup_path`], otherwise the systemd unit.
+/// Finds the container in a path from [`cgroup_path`], or the systemd unit if there is no
+/// container.
 #[must_use]
 pub fn of_path(path: &str, parent: Option<&str>) -> Option<Container> {
     let path = path.as_bytes();
@@ -152,8 +154,8 @@ fn container(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
         .or_else(in_default)
 }
 
-/// Finds the container ID in `name`, the last segment of a `path` that matches no known container
-/// runtime.
+/// Finds the container ID in `name`, the last segment of `path`. Called if `path` matches no known
+/// container runtime.
 fn nameless<'a>(path: &[u8], name: &'a [u8]) -> Option<(&'static str, &'a [u8])> {
     if segments(path).rev().nth(1).and_then(pod).is_some() {
         return (IdFormat::Hex.fits(name) || is_pod_uid(name)).then_some(("kubernetes", name));
@@ -190,7 +192,8 @@ fn is_identifier(name: &[u8]) -> bool {
         && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
 }
 
-/// Matches `machine-NAME.scope` and `systemd-nspawn@NAME.service`, except virtual machines.
+/// Matches `machine-NAME.scope` and `systemd-nspawn@NAME.service`, unless NAME is a virtual
+/// machine.
 fn machine(name: &[u8]) -> Option<(&'static str, Cow<'_, [u8]>)> {
     let instance = name.strip_prefix(b"systemd-nspawn@");
     if let Some(instance) = instance.and_then(|rest| rest.strip_suffix(b".service")) {
@@ -198,8 +201,8 @@ fn machine(name: &[u8]) -> Option<(&'static str, Cow<'_, [u8]>)> {
     }
     let machine = unescape(name.strip_prefix(b"machine-")?.strip_suffix(b".scope")?);
     if let Some(libvirt) = machine.strip_prefix(b"lxc-") {
-        // Newer versions of libvirt put a number in the name. Reject a name without one, because it
-        // may come from systemd-nspawn or from libvirt before 1.3.
+        // Since version 1.3, libvirt puts a number in the name. A name without a number can come
+        // from systemd-nspawn or from an older libvirt, so reject it.
         let end = libvirt.iter().position(|&byte| byte == b'-')?;
         let (number, name) = (&libvirt[..end], &libvirt[end + 1..]);
         let is_numbered = !number.is_empty() && number.iter().all(u8::is_ascii_digit);

@@ -30,7 +30,7 @@ pub enum Subject {
     Namespace(NamespaceId),
     /// A limit, given by its index in the snapshot's list of limits.
     Limit(usize),
-    /// The snapshot as a whole, if it may lack processes or namespaces.
+    /// The finding is about the snapshot itself: it may lack processes or namespaces.
     Snapshot,
 }
 
@@ -61,7 +61,7 @@ const CHECK_AND_RUN: bool = true;
 /// Value of `in_run` for codes that only `pidns check` reports.
 const CHECK_ONLY: bool = false;
 
-/// The table of check codes, each of which needs a function that finds the problem.
+/// Defines the check codes from a table. Each code needs a function that finds its problem.
 macro_rules! check_codes {
     ($($code:ident: $name:literal, $default:ident, $in_run:ident, $meaning:literal;)+) => {
         /// The code of a finding.

@@ -116,7 +116,7 @@ pub struct Limit {
     pub reaper: Option<Consumer>,
     /// The file that contains the maximum.
     pub file: Option<String>,
-    /// The processes that the limit applies to, sorted.
+    /// The processes that the limit applies to, sorted by PID.
     pub pids: Vec<Pid>,
 }
 
@@ -163,7 +163,7 @@ impl Limit {
     pub fn main_consumer(&self) -> Option<&Consumer> {
         let used = self.used?;
         let is_main =
-            // A consumer with a single task is worth naming only if there is no other task.
+            // Name a consumer with a single task only if no other task exists.
             |it: &&Consumer| it.tasks.saturating_mul(5) >= used && (it.tasks > 1 || used <= 1);
         self.largest.as_ref().filter(is_main)
     }
@@ -219,7 +219,7 @@ pub struct Consumer {
     pub uid: Option<u32>,
     /// Name of the user with this UID, or null if unknown.
     pub user: Option<SmolStr>,
-    /// Number of tasks, which for a process includes the tasks of its child processes.
+    /// Number of tasks. For a process, this number includes the tasks of its child processes.
     pub tasks: u64,
 }
 

@@ -16,7 +16,7 @@ pub struct Namespace {
     pub ns_id: Option<u64>,
     /// The parent namespace, or `None` for a root or an unknown parent.
     pub parent: Option<NamespaceId>,
-    /// `true` if the parent is visible, but pidns could not determine which namespace it is.
+    /// `true` if the parent is visible, but pidns could not identify it.
     pub parent_unknown: bool,
     /// The state of the namespace.
     pub state: NamespaceState,

@@ -54,7 +54,7 @@ pub enum NotFound {
 /// Maximum number of items that a message lists.
 const NAMED: usize = 5;
 
-/// The kernel's upper limit for PIDs (`PID_MAX_LIMIT`), far below the inodes of namespaces.
+/// `PID_MAX_LIMIT` is the kernel's upper limit for PIDs. Namespace inodes are far larger.
 const MOST_PIDS: u64 = 1 << 22;
 
 impl NotFound {

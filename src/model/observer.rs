@@ -1,10 +1,12 @@
-//! The processes that ran because a snapshot was taken, such as pidns itself.
+//! The pidns process that took a snapshot, and the other processes that belong to this run of
+//! pidns.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Pid, ProcessStart};
 
-/// The pidns process that took a snapshot, and the processes that ran because of the snapshot.
+/// The pidns process that took a snapshot, and the other processes that belong to this run of
+/// pidns.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
@@ -13,22 +15,22 @@ pub struct Observer {
     pub pid: Pid,
     /// Start time of pidns, in the same unit as `start_time` of a process, or null if unknown.
     pub start_time: Option<u64>,
-    /// PID of the outer shell of the CI step that runs pidns, or null if pidns does not run in a CI
-    /// step with a heartbeat. A CI agent such as Jenkins starts this shell with `-c`. The outer
-    /// shell starts an inner shell for the step's script, and a heartbeat that regularly touches a
-    /// file to show that the step is running.
+    /// PID of the outer shell of the CI step that runs pidns. A CI agent such as Jenkins starts
+    /// this shell with `-c`. The shell starts an inner shell for the step's script, and a heartbeat
+    /// that regularly touches a file to show that the step is running. The field is null if pidns
+    /// does not run in a step with such a heartbeat.
     pub step: Option<Pid>,
     /// The processes of the CI step's heartbeat, sorted by PID. The heartbeat consists of subshells
     /// of the outer shell, with their `touch` and short `sleep` commands. The heartbeat tells the
     /// CI agent that the step is running.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub companions: Vec<Pid>,
-    /// Other processes that belong to this run of pidns, sorted by PID: the ancestors of pidns, the
-    /// tracers of pidns and of these ancestors, and the other processes in pidns's pipeline with
-    /// their ancestors. A process that may be in the pipeline is included if pidns has no
-    /// permission to read its descriptors. If a client such as `docker run` runs pidns, the client,
-    /// its ancestors and its pipeline are included. Heartbeat processes of other Jenkins steps are
-    /// included, too.
+    /// Lists the other processes that belong to this run of pidns, sorted by PID. They are the
+    /// ancestors of pidns, the tracers of pidns and of these ancestors, and the other processes in
+    /// pidns's pipeline with their ancestors. If pidns has no permission to read the descriptors of
+    /// a process, and that process may be in the pipeline, the list includes it. If a client such
+    /// as `docker run` runs pidns, the list includes the client, its ancestors and its pipeline. It
+    /// also includes heartbeat processes of other Jenkins steps.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub attendants: Vec<Pid>,
 }

@@ -57,7 +57,8 @@ pub struct ProcessDetails {
     pub tracer: Option<Pid>,
     /// `true` if the process is known to be in a frozen cgroup (see `collect/assemble/frozen.rs`).
     pub frozen: bool,
-    /// The requested patterns that match the process's environment, not saved in documents.
+    /// Contains the requested patterns that match the process's environment. The patterns are not
+    /// saved in documents.
     pub environment: BTreeSet<EnvPattern>,
 }
 
@@ -170,7 +171,7 @@ impl Process {
         Some(ProcessStart { ticks: self.start_time?, pid: self.pid })
     }
 
-    /// Returns the age of the process when the time since boot (`CLOCK_BOOTTIME`) is `uptime`.
+    /// Returns the age of the process. `uptime` is the time since boot (`CLOCK_BOOTTIME`).
     #[must_use]
     pub fn age(&self, uptime: Duration) -> Option<Duration> {
         // A clock tick is 1/100 s in user space (`USER_HZ`).

@@ -33,7 +33,8 @@ impl Ended {
     }
 }
 
-/// The processes that pidns tried to kill, with PIDs in the same namespace as in `document`.
+/// Lists the processes that pidns tried to kill. Their PIDs belong to the same PID namespace as the
+/// PIDs in `document`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "killed"))]
 pub struct Killed {

@@ -41,8 +41,8 @@ pub enum SharedWith {
         first: NamespaceId,
         /// The container of the PID namespace `first`.
         container: Option<Container>,
-        /// Number of PID namespaces besides `first` whose init is in the same namespaces as this
-        /// init, for all types in [`Shared::types`].
+        /// Number of other PID namespaces, besides `first`, whose inits share the namespaces of all
+        /// [`Shared::types`] with this init.
         more: usize,
     },
 }
@@ -126,7 +126,7 @@ fn merged(groups: Vec<SharingGroup<'_>>) -> Vec<(Vec<&'static str>, Vec<&Namespa
     merged
 }
 
-/// Records, for each member of a group, the other members that share its namespaces of these types.
+/// Records for each member of a group which other members share namespaces of these types with it.
 fn add_partners(
     types: &[&'static str],
     members: &[&Namespace],

@@ -113,8 +113,8 @@ keywords! {
         /// The PID namespace in which the children of each process start
         /// (/proc/PID/ns/pid_for_children).
         Children = "children",
-        /// For each thread: the PID namespace in which its children start; its file descriptors, if
-        /// it has its own descriptor table; its mounts, if it has its own mount namespace.
+        /// The PID namespace in which the children of each thread start, and the thread's file
+        /// descriptors and mounts if it does not share them with the rest of the process.
         Threads = "threads",
         /// The open file descriptors of each process.
         Fds = "fds",

@@ -8,7 +8,7 @@ use super::{NamespaceId, Pid};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Translation {
-    /// The PID to translate, a PID in the namespace `from`.
+    /// The PID to translate. It belongs to the namespace `from`.
     pub pid: Pid,
     /// The source namespace, or null if its ID is unknown.
     pub from: Option<NamespaceId>,

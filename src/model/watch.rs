@@ -34,7 +34,8 @@ keywords! {
         /// The first snapshot already has problems with codes that `--until` lists. These problems
         /// do not end the watch.
         AlreadyThere = "already-there",
-        /// The last snapshot before a problem and the first snapshot with it were saved.
+        /// Two snapshots were saved: the last one before a problem, and the first one that contains
+        /// the problem.
         Saved = "saved",
         /// A snapshot could not be saved.
         NotSaved = "not-saved",

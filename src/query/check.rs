@@ -55,7 +55,7 @@ pub struct Check {
     pub findings: Vec<Finding>,
     /// Facts about the live host, for the advice in reports.
     pub live: LiveFacts,
-    /// Processes that ran because the later snapshot was taken, such as pidns itself.
+    /// These processes, such as pidns itself, ran only for the later snapshot.
     pub attendants: BTreeSet<Pid>,
     /// The comparison with the earlier snapshot. `None` if there is no earlier snapshot, or with
     /// `--all`.
@@ -192,8 +192,8 @@ impl Check {
         });
     }
 
-    /// Finds, in the snapshot `host`, the processes that aren't reported as leftovers but die with
-    /// a namespace's init.
+    /// Finds the processes in `host` that are not reported as leftovers, but that the kernel kills
+    /// when a namespace's init dies.
     pub fn find_killed_with_inits(&mut self, host: &Snapshot) {
         if self.findings.is_empty() {
             return;

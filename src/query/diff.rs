@@ -1,7 +1,8 @@
 //! Finds the processes and namespaces that differ between two snapshots.
 //!
 //! Processes match by boot ID, PID and start time. Namespaces match by 64-bit ID. Before Linux
-//! 6.18, namespaces match by inode and init, because the kernel reuses inodes.
+//! 6.18, namespaces match by inode. Because the kernel reuses inodes, the inits of the namespaces
+//! must match, too.
 //!
 //! A match with missing data is called weak, and may be wrong.
 
@@ -47,7 +48,7 @@ pub struct Diff {
     /// Facts about the live host, for use in the advice. Empty if the second snapshot is a saved
     /// document.
     pub live: LiveFacts,
-    /// Processes that ran because the second snapshot was taken, such as pidns itself.
+    /// These processes, such as pidns itself, ran only for the second snapshot.
     pub attendants: BTreeSet<Pid>,
     /// Maps the IDs of namespaces in the first graph to their IDs in the second graph.
     counterparts: HashMap<NamespaceId, NamespaceId>,
@@ -93,9 +94,8 @@ impl Diff {
         // Filter after the comparison, so that a renamed process does not look gone.
         let mut diff = Self::new(PidGraph::new(before), PidGraph::new(after))?;
         diff.nothing = nothing;
-        // With a filter, `new` records the coverage as if the first graph were already filtered,
-        // but this function applies the filter only later. So record the coverage of the unfiltered
-        // graph here.
+        // With a filter, `new` treats the first graph as already filtered, but the filter is
+        // applied only later in this function. So record the coverage of the unfiltered graph here.
         diff.note_coverage(covered_before);
         if let Some((before_part, after_part)) = parts {
             diff.select(&before_part, &after_part);

@@ -1,4 +1,4 @@
-//! Finds the processes that ran only because a snapshot was taken.
+//! Finds the processes that ran only for a snapshot.
 
 use std::collections::BTreeSet;
 
@@ -41,7 +41,7 @@ fn is_same(observer: &Observer, process: &Process) -> bool {
     observer.pid == process.pid && starts.is_none_or(|(one, other)| one == other)
 }
 
-/// Returns the processes that ran only because the snapshot was taken, such as pidns itself.
+/// Returns the processes that ran only for the snapshot, such as pidns itself.
 ///
 /// `is_alone` returns `true` for a process that is not in the other snapshot.
 pub fn attendants(snapshot: &Snapshot, is_alone: impl Fn(Pid) -> bool) -> BTreeSet<Pid> {

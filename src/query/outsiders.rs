@@ -17,9 +17,8 @@ pub struct Outsiders {
 }
 
 impl Outsiders {
-    /// Finds, in a snapshot, the processes that die with an init but are not leftovers.
-    ///
-    /// `pids`: the PIDs of the leftovers.
+    /// Finds the processes in a snapshot that are not leftovers, but that the kernel kills when an
+    /// init dies. `pids` contains the PIDs of the leftovers.
     pub(super) fn of(snapshot: &Snapshot, pids: &HashSet<Pid>) -> Self {
         let mut this = Self::default();
         let is_other = |it: &Process| !pids.contains(&it.pid);
@@ -32,18 +31,17 @@ impl Outsiders {
         this
     }
 
-    /// Returns, for each init, the processes that die with it but are not leftovers.
+    /// Maps each init to the outsiders that the kernel kills when the init dies.
     pub(super) fn by_init(&self) -> BTreeMap<Pid, Vec<Process>> {
         by_init(self.found.values().map(|(process, inits)| (process, inits.clone())))
     }
 
-    /// Updates, from a later snapshot, the processes that die with an init but are not leftovers.
+    /// Updates the outsiders from a later snapshot. `pids` contains the PIDs of the leftovers.
     pub(super) fn update(&mut self, later: &Snapshot, pids: &HashSet<Pid>) {
         let now = Self::of(later, pids);
         let living: HashSet<Pid> = later.processes.iter().map(|it| it.pid).collect();
-        // Keep only processes that may have died with an init. If all inits whose death would kill
-        // the process are alive, it ended for another reason, or is still running and is in
-        // `now.found`.
+        // Keep only processes that an init's death may have killed. If all inits in `inits` are
+        // alive, the process ended for another reason, or is still running and is in `now.found`.
         self.found.retain(|_, (_, inits)| !inits.is_subset(&living));
         self.found.extend(now.found);
         self.parents.extend(now.parents);

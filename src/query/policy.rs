@@ -60,7 +60,7 @@ pub enum ParseRuleError {
     Code(String),
     /// The scope does not begin with a known key.
     Key(String),
-    /// The value is not valid for its key, for the reason in the string.
+    /// The value is not valid for its key. The string contains the reason.
     Value(String),
 }
 

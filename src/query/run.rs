@@ -189,7 +189,7 @@ impl Leftovers {
     }
 }
 
-/// Sets the `member_count` of each namespace of a snapshot that is not yet filtered.
+/// Sets the `member_count` of each namespace in an unfiltered snapshot.
 fn count_members(snapshot: &mut Snapshot) {
     let mut counts: HashMap<_, usize> = HashMap::new();
     for id in snapshot.processes.iter().filter_map(|process| process.namespace) {
@@ -237,8 +237,8 @@ fn made_namespaces(
 ) -> BTreeSet<NamespaceId> {
     let is_held_by_descendant =
         |holder: &Holder| holder.pid().is_some_and(|pid| pids.contains(&pid));
-    // Returns `Some(true)` if this mount predates the command, or `None` if `holder` is not a mount
-    // in pidns's mount namespace.
+    // Returns `Some(true)` if `holder` is a mount that predates the command, or `None` if it is not
+    // a mount in pidns's mount namespace.
     let is_old_mount = |namespace: &Namespace, holder: &Holder| match holder {
         Holder::Mount { path, mount_namespace } => {
             let is_own = Some(*mount_namespace) == scope.mounted.mount_namespace;

@@ -134,7 +134,8 @@ impl Selection {
             .map_or(process.namespace.is_none() && !self.is_by_namespace(), |position| {
                 position.in_reach
             });
-        // Containers can share a PID namespace (`docker run --pid`), so check the process, too.
+        // Containers can share a PID namespace (`docker run --pid`), so also check whether the
+        // process itself is in a selected container.
         let is_inside = |chosen: &ChosenContainers<'_>| {
             process.other_container().is_some_and(|it| chosen.contains(it))
         };

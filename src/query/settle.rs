@@ -42,8 +42,7 @@ pub struct Transients {
 /// PID, start time and state of a process.
 type TransientState = (Pid, Option<u64>, char);
 
-/// ID of a dead namespace, and `true` if a process (`blocked_by`) blocks the removal of its
-/// terminated init.
+/// ID of a dead namespace, and `true` if the namespace's terminated init is blocked (`blocked_by`).
 type TransientNamespace = (NamespaceId, bool);
 
 impl Transients {

@@ -100,8 +100,7 @@ fn number(
     }
     let (pid, namespace) = (process.pid, to);
     let own = process.namespace.ok_or(NotFound::Ambiguous(pid))?;
-    // If the namespace of one of the levels is unknown, that namespace may be `to`, so the process
-    // may be visible in `to`.
+    // The unknown namespace of a level may be `to`, so the process may be visible in `to`.
     let unknown = levels.iter().any(|level| level.namespace.is_none());
     Err(if unknown || lineage.is_within(own, to) {
         NotFound::NotTold { pid, namespace }

@@ -17,8 +17,8 @@ pub const RETRY: Duration = Duration::from_millis(200);
 
 /// The results of repeated checks, to distinguish lasting findings from transient ones.
 ///
-/// If a daemon replaces a worker with another one, for example, the first worker was transient, and
-/// its successor probably is as well. So findings about the successor become warnings.
+/// If a daemon replaces a worker, for example, the new worker is probably transient, too. So
+/// findings about the new worker become warnings.
 #[derive(Debug, Default)]
 pub struct LastingFindings {
     /// Time that a process is given to exit, counted from the first check that found it.
@@ -118,8 +118,7 @@ impl Identity {
     }
 }
 
-/// The properties by which pidns recognizes that a new process or namespace has replaced the
-/// subject of an earlier finding.
+/// The properties that the subject of a finding and its replacement have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Kind {
     Process(ProcessKind),
@@ -164,9 +163,8 @@ impl LastingFindings {
         let is_gone = denied.is_empty() && !self.first_seen.is_empty();
         let stayed = self.stayed(denied.keys());
         let replacements = self.replacements(host);
-        // A process or namespace that replaced an earlier one will probably end soon, too. So do
-        // not expect a finding about it or its descendants to last, unless every check so far has
-        // reported that finding.
+        // A replacement will probably end soon, too. So a finding about a replacement or its
+        // descendants may last only if every check so far has reported that finding.
         let may_last = |graph: &PidGraph, id: &FindingId, subject| {
             let is_replaced =
                 || process_of(graph, subject).is_some_and(|it| replacements.contains(&it));

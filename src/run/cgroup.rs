@@ -116,7 +116,8 @@ impl CommandCgroup {
         write(self.parent.as_fd(), MEMBERS, b"0")
     }
 
-    /// Kills all processes in this cgroup and below, even while processes fork.
+    /// Kills all processes in this cgroup and its descendant cgroups, including processes that are
+    /// forked in the meantime.
     pub fn kill(&self) -> SysResult<()> {
         // The command may have moved pidns to this cgroup.
         self.leave()?;
@@ -135,7 +136,7 @@ impl CommandCgroup {
     /// Removes the cgroups below this one, and then this one.
     fn remove(&self) -> SysResult<()> {
         for cgroup in cgroups(&self.dir).iter().skip(1).rev() {
-            // A cgroup with processes cannot be removed.
+            // Ignore errors here. If a cgroup still has processes, the last `unlinkat` fails, too.
             let _ = unlinkat(&self.dir, cgroup, AtFlags::REMOVEDIR);
         }
         unlinkat(&self.parent, &self.name, AtFlags::REMOVEDIR)

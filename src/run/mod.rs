@@ -186,7 +186,8 @@ impl SupervisedCommand {
     /// Fails if the kernel discarded the exit status of the command.
     pub fn wait_for_command(&mut self) -> Result<Ended, Error> {
         loop {
-            // Read signals before `reap`, so that a later SIGCHLD ends the wait at once.
+            // Read signals before `reap`. The SIGCHLD of a child that exits later then stays
+            // pending, and ends the next wait at once.
             for received in self.signals.iter().take(ROUND) {
                 note_exit_request(&mut self.asked_to_exit, received.signal);
                 received.pass_on(self.command, &self.descendants);
@@ -200,7 +201,8 @@ impl SupervisedCommand {
                         note_exit_request(&mut self.asked_to_exit, received.signal);
                     }
                     if let Some(cgroup) = &self.cgroup {
-                        // `CommandCgroup::kill` tries again to leave the cgroup.
+                        // Ignore errors here, because `CommandCgroup::kill` tries again to leave
+                        // the cgroup.
                         let _ = cgroup.leave();
                     }
                     self.reaper.begin();
@@ -240,7 +242,7 @@ impl SupervisedCommand {
         }
     }
 
-    /// Returns `true` if all descendants are zombies, which their tracers must reap.
+    /// Returns `true` if all descendants are zombies. Their tracers must reap them.
     fn has_only_zombies(&self) -> bool {
         if self.has_members() {
             return false;

@@ -66,8 +66,8 @@ impl ReportFile {
             // Use standard error, because standard output belongs to the command.
             return opened_as(stderr?, WriteMode::Stream);
         }
-        // Opening a path such as /dev/fd/3 starts at offset 0. `Stream` opens the file for
-        // appending, so that the report does not overwrite earlier output.
+        // A descriptor that is opened through a path such as /dev/fd/3 starts at offset 0. So
+        // `Stream` opens the file for appending, and the report does not overwrite earlier output.
         let mode = if is_descriptor(path) { WriteMode::Stream } else { mode };
         let appends = mode != WriteMode::Replace;
         let mut options = OpenOptions::new();

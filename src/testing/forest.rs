@@ -66,7 +66,7 @@ fn call(raw: u32, injecting: u8) -> Call {
         16 => Call::ExitLeader { by },
         17 | 18 => Call::Exit { by },
         19 => Call::Wait { by },
-        // After these calls, a process other than the init can have a parent outside its namespace.
+        // The calls below can give a process other than the init a parent outside its namespace.
         20 => Call::Unshare { by },
         21 => Call::CloneParent { by, skip },
         _ => Call::Enter { by, of: with, skip },
@@ -387,9 +387,8 @@ impl Forest {
 pub struct Sight {
     /// Selects the running process whose PID namespace the mounted procfs shows.
     mount: u8,
-    /// Selects one of the running processes. The simulated pidns (the viewer) is in its PID
-    /// namespace. With `None`, the viewer is alone in its namespace, and `NS_GET_PARENT` always
-    /// fails.
+    /// Selects the running process that shares its PID namespace with the viewer (the simulated
+    /// pidns). With `None`, the viewer is alone in its namespace, and `NS_GET_PARENT` always fails.
     viewer: Option<u8>,
     /// A bit for each process, set if the viewer cannot read its namespace link.
     refused: u64,

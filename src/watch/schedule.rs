@@ -24,8 +24,8 @@ pub struct Schedule {
 pub struct SkippedRounds {
     /// Number of skipped rounds.
     pub count: u64,
-    /// Longest time from a round's due time to its end, among the rounds that caused other rounds
-    /// to be skipped.
+    /// Duration of the longest round that caused skipped rounds, measured from its due time to its
+    /// end.
     pub longest: Duration,
 }
 

@@ -348,8 +348,8 @@ impl Adviser<'_> {
         // If the namespace has an init, the steps above end all processes in the namespace. So a
         // holder in the namespace needs no step of its own.
         let is_needed = |pid| {
-            // Attendants are processes that run only because the snapshot was taken, such as pidns
-            // itself. The advice needs no step to end them, because they end soon anyway.
+            // Attendants are processes that run only for the snapshot, such as pidns itself. The
+            // advice needs no step to end them, because they end soon anyway.
             !attendants.contains(&pid)
                 && (namespace.init.is_none() || !self.is_within(pid, namespace))
         };

@@ -27,11 +27,10 @@ pub fn ended_with<'a>(graph: &'a PidGraph, process: &'a Process) -> Vec<&'a Proc
     inside
 }
 
-/// Returns the init of the container of a leftover process, and the shell command that stops this
-/// container. If the container has no PID namespace of its own, returns `process` as the init.
+/// Returns the init of a leftover process's container, and the shell command that stops the
+/// container. Returns `process` as the init if the container has no PID namespace of its own.
 ///
-/// Returns `None` if `is_leftover` returns `false` for the init, or if it is unclear whether the
-/// command would stop the right container.
+/// Returns `None` if the init is not a leftover, or if the command may stop the wrong container.
 pub fn stop(
     graph: &PidGraph,
     process: &Process,
@@ -66,7 +65,8 @@ fn is_whole_leftover(
     container: &Container,
     is_leftover: &dyn Fn(Pid) -> bool,
 ) -> bool {
-    // With a filter, the graph may lack an older process of the container that is not a leftover.
+    // A filter may have removed an older process that belongs to the container but is not a
+    // leftover.
     let is_filtered = !graph.snapshot().selected.is_empty();
     let is_inside = |it: &&Process| graph.container_of(it).is_some_and(|it| it.is_same(container));
     let mut inside = graph.processes().iter().filter(is_inside).filter(|it| !it.is_unreaped());

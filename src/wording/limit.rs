@@ -50,7 +50,7 @@ pub fn limit_text(graph: &PidGraph, limit: &Limit) -> String {
     text
 }
 
-/// Returns a phrase that says how many of the tasks that a limit counts belong to one consumer.
+/// Returns a phrase with one consumer's share of the tasks that a limit counts.
 ///
 /// For example, `7 sh has 6 of them` means that process 7 has 6 of the tasks. A consumer can also
 /// be a container or a user.

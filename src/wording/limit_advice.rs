@@ -26,8 +26,8 @@ pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     });
     advice.extend(raise(adviser, limit));
     let or = |advice: &[String]| if advice.is_empty() { "" } else { "or " };
-    // For the `pid_max` of another PID namespace, `raise` already suggests ending a process when a
-    // free PID is needed, so do not repeat the suggestion.
+    // For the `pid_max` of another PID namespace, do not repeat the suggestion to end a process.
+    // `raise` already makes it if its command needs a free PID.
     let is_foreign = limit.kind == LimitKind::PidMax && limit.file.is_none();
     if let Some(end) = end_tasks(adviser, limit).filter(|_| !is_foreign) {
         advice.push(format!("{}{end}", or(&advice)));
@@ -155,7 +155,8 @@ fn raise(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     }
 }
 
-/// Returns advice for processes that cannot start children in a dead PID namespace.
+/// Returns advice for processes that cannot fork because their children would start in a dead PID
+/// namespace.
 fn start_elsewhere(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     let own = adviser.live.own_pid;
     let other = limit.pids.iter().find(|pid| Some(**pid) != own);

@@ -52,7 +52,7 @@ impl ReportRow<'_> {
     }
 }
 
-/// Merges equal leaf rows into the first, if there are more than [`MOST_APART`] of them.
+/// Merges equal leaf rows into one row if there are more than [`MOST_APART`] of them.
 pub fn fold(rows: Vec<ReportRow<'_>>) -> Vec<ReportRow<'_>> {
     let key = |row: &ReportRow<'_>| {
         row.is_leaf.then(|| (row.happened, row.command.clone(), row.facts.clone()))

@@ -11,8 +11,8 @@ pub const MOUNTS: usize = 3;
 pub enum Unmount {
     /// A shell command that unmounts a bind mount.
     Command(String),
-    /// A sentence for a mount that no command can remove. Pasting the sentence into a shell has no
-    /// effect.
+    /// A note about a mount that no command can remove. The note is worded so that pasting it into
+    /// a shell has no effect.
     Note(String),
 }
 
@@ -75,7 +75,8 @@ pub fn unmount(mount: &BindMount, facts: &LiveFacts) -> Option<Unmount> {
 fn enter_file(file: &str, mount: &BindMount) -> String {
     let (file, path) = (shell_word(file), shell_word(&mount.path));
     let inode = mount.mount_namespace;
-    // Compare the inode, because the link text of a descriptor can be a path.
+    // Compare the inode, because `readlink` on a descriptor may print a path instead of
+    // `mnt:[INODE]`.
     format!("[ \"$(stat -Lc %i {file})\" = {inode} ] && umount -i -n -N {file} {path}")
 }
 

@@ -66,8 +66,8 @@ mod tests {
     use crate::model::{Holder, HoldingFile, Pid};
     use crate::testing::{namespace, process};
 
-    /// Applies `change` to the test's namespaces, and returns the message of the diagnostic about
-    /// the namespaces with the inodes 2 to 5.
+    /// Applies `change` to the test's namespaces, and returns the diagnostic message about the
+    /// namespaces with inodes 2 to 5.
     fn message(change: impl FnOnce(&mut [Namespace])) -> Option<String> {
         let mut namespaces = vec![namespace(1, None)];
         namespaces.extend((2..=5).map(|inode| namespace(inode, Some(1))));

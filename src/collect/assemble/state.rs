@@ -30,7 +30,7 @@ pub struct StateInputs<'a> {
     pub processes: &'a [Process],
     /// The PIDs of terminated inits.
     pub terminated: &'a HashSet<Pid>,
-    /// The PIDs of inits for which it is unknown whether they are alive or terminated.
+    /// The PIDs of inits that may have terminated.
     pub undecided: &'a HashSet<Pid>,
 }
 

@@ -122,9 +122,10 @@ fn read_all(mut reader: NameReader, wanted: &[NamelessContainer], names: &Shared
 /// The names found so far.
 #[derive(Default)]
 struct FoundNames {
-    /// Maps each container to its names, and to the runtime whose files contain these names. The
-    /// key is the runtime from the container's cgroup (or a placeholder for the runtime) and the
-    /// container's ID.
+    /// Maps each container to its names.
+    ///
+    /// The key is the runtime that the cgroup path names (or a placeholder), with the container's
+    /// ID. The value is the runtime whose files contain the container's names, with these names.
     containers: HashMap<(String, String), (&'static str, Names)>,
     /// Maps the UID of each Kubernetes pod to its name and its Kubernetes namespace.
     pods: HashMap<String, (Option<String>, Option<String>)>,

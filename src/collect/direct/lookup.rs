@@ -110,7 +110,8 @@ impl Translator {
     ) -> Result<Vec<Translation>, Failure> {
         // Keep both namespaces open until the end, so that their inodes can't be reused.
         let (from, to) = (self.open(from)?, self.open(to));
-        // `to` stays a `Result`, so that a missing process is reported before an error of `to`.
+        // Keep `to` as a `Result`, so that a missing process is reported before a failure to open
+        // `to`.
         pids.iter().map(|&pid| self.translate(pid, from.as_ref(), &to)).collect()
     }
 
@@ -167,7 +168,8 @@ impl Translator {
         // gone, because execve(2) in another thread can replace the leader thread.
         read_record(&status, &mut text)?;
         let nspid = parse::status(&text).nspid;
-        // A process with one PID is in pidns's own namespace, so the link is not needed.
+        // A process with only one PID is in pidns's own namespace, so an error in `namespaces` does
+        // not matter.
         let namespaces = if nspid.len() == 1 { vec![id(&self.own)] } else { namespaces? };
         if nspid.len() != namespaces.len() {
             return Err(Failure::NeedsScan);

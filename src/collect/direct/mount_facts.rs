@@ -150,9 +150,10 @@ fn has_proc(root: &OwnedFd) -> bool {
 fn is_covered(root: &OwnedFd, mount: &BindMount) -> Option<bool> {
     match open_beneath(root, mount.path.as_bytes(), mount.inode).err()? {
         Errno::STALE | Errno::NOENT | Errno::NOTDIR | Errno::LOOP => Some(true),
-        // `EAGAIN` usually means that the path is not in the kernel's cache. A mount point is
-        // always in the cache, so another mount probably covers the path. This is uncertain,
-        // because a file system that revalidates cached paths also causes `EAGAIN`.
+        // `EAGAIN` usually means that the lookup reached a path outside the kernel's cache. The
+        // bind mount's own mount point is always cached, so the lookup probably went into another
+        // mount that covers it. A file system that revalidates cached paths also causes `EAGAIN`,
+        // so this is not certain.
         Errno::AGAIN => Some(false),
         _ => None,
     }

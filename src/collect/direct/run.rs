@@ -29,8 +29,7 @@ pub struct Descendants {
     procfs: Procfs,
     /// PID of this pidns process, as the procfs shows it.
     viewer: Pid,
-    /// Index in the `NSpid` line of a descendant. The PID at this index belongs to pidns's own PID
-    /// namespace.
+    /// In the `NSpid` line of a descendant, the index of its PID in pidns's own PID namespace.
     level: usize,
 }
 
@@ -89,7 +88,7 @@ impl Descendants {
         Ok(Self { procfs, viewer, level })
     }
 
-    /// Returns `true` if some descendants may not belong to the command of `pidns run`.
+    /// Returns `true` if some descendants may not belong to the command that `pidns run` started.
     ///
     /// Call this method before the command starts.
     #[must_use]
@@ -262,7 +261,8 @@ impl Descendants {
         };
         let child = Descendant { pid, has_exited: false, is_reapable: false, pidfd, raw };
         if parent.is_none() {
-            // Check this before waitid(2), in case the process exits between the two checks.
+            // Check this before waitid(2). In the reverse order, a process that exits between the
+            // two checks would seem to have exited without being reapable.
             let has_exited = !child.still_has_its_pid();
             match child.pidfd.as_ref().map_or(ChildState::Unknown, child_state) {
                 ChildState::NotReapable => return Some(Descendant { has_exited, ..child }),

@@ -40,8 +40,7 @@ const TICKS: u32 = 10;
 /// Replaces [`TICKS`] while pidns avoids a process that has blocked an earlier [`attempt`].
 const FEWER_TICKS: u32 = 3;
 
-/// How long pidns avoids a process that has blocked a pidns thread. The time is counted from the
-/// end of that thread.
+/// How long pidns avoids a process after the thread that the process blocked has ended.
 const AVOIDANCE: Duration = Duration::from_secs(300);
 
 /// Files in `/proc/PID` that can be read without `exec_update_lock` and `mmap_lock`.
@@ -309,8 +308,9 @@ impl Drop for Reading {
         let _ = READER.try_with(|reader| {
             let current = reader.read.load(Ordering::Relaxed);
             let count = (current >> 32).saturating_sub(1);
-            // `reading = Reading::of(pid)` creates the new `Reading` before it drops the old one,
-            // so `current` may already contain the PID of the new one.
+            // `reading = Reading::of(pid)` creates the new `Reading` before it drops the old one.
+            // In that case, `current` may already contain the new PID, and `drop` must keep the
+            // new PID.
             let is_innermost = pid_of(current) == self.pid && self.outer_pid != 0;
             let pid = if is_innermost { self.outer_pid } else { pid_of(current) };
             reader.read.store(entry(count, pid), Ordering::Relaxed);

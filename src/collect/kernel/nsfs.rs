@@ -44,7 +44,8 @@ const KCMP_FILES: i32 = 2;
 const CLONE_NEWNS: i32 = 0x2_0000;
 const CLONE_NEWPID: i32 = 0x2000_0000;
 
-// The distance between these system call numbers is the same on all architectures.
+// System call numbers. Their offsets from the number of pidfd_open(2) are the same on all
+// architectures.
 const STATMOUNT: libc::c_long = libc::SYS_pidfd_open + 23;
 const LISTMOUNT: libc::c_long = libc::SYS_pidfd_open + 24;
 

@@ -36,7 +36,8 @@ pub const READ: OFlags =
 /// Size limit for a file in `/proc/PID` (a status with 65,536 groups has about 700 KiB).
 const MAX_FILE: usize = 4 * 1024 * 1024;
 
-/// Size limit for a mount table: twice what 100,000 mounts with 1,000-byte paths need.
+/// Size limit for a mount table, twice the size of a table with 100,000 mounts and 1,000-byte
+/// paths.
 pub const MAX_MOUNTINFO: usize = 256 * 1024 * 1024;
 
 /// Returns the file system type of a file, but blocks if a FUSE daemon does not answer.
@@ -196,9 +197,9 @@ fn mounted_procfs() -> SysResult<OwnedFd> {
     open_base(first_procfs()?, c"self/fd")
 }
 
-/// Creates an unmounted procfs for pidns's own PID namespace, so no mount covers its files.
+/// Creates a procfs for pidns's own PID namespace without attaching it to the mount tree.
 ///
-/// Needs `CAP_SYS_ADMIN` and Linux 5.2.
+/// So no other mount can cover the files of this procfs. Needs `CAP_SYS_ADMIN` and Linux 5.2.
 pub fn private_procfs() -> SysResult<OwnedFd> {
     let context = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(context.as_fd())?;

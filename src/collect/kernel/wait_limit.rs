@@ -34,7 +34,7 @@ const SLOW: Duration = Duration::from_millis(10);
 /// minimum is shorter than [`SLOW`].
 const SLOW_CGROUP: Duration = Duration::from_millis(1);
 
-/// Number of processes that must block pidns before it stops reading process memory.
+/// Number of blocking processes after which pidns stops reading process memory.
 const MAX_AVOIDED: usize = 3;
 
 thread_local! {
@@ -85,8 +85,8 @@ impl WaitLimit {
         let elapsed = started.elapsed();
         if elapsed >= self.slow {
             let used = cpu_time().saturating_sub(used_before);
-            // `new_run_delay` can include delays from before this call, so the difference can be
-            // too small. Use the CPU time of this call as a lower bound.
+            // `new_run_delay` can include delays from before this call, so `elapsed` minus this
+            // delay can be too small. Use the CPU time of this call as a lower bound.
             let waited = elapsed.saturating_sub(new_run_delay()).max(used);
             let waited = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
             self.waited.fetch_add(waited, Ordering::Relaxed);

@@ -147,8 +147,10 @@ impl<'a> LimitedHost<'a> {
         self.snapshot.procfs.namespace.filter(|_| self.procfs.own)
     }
 
-    /// Returns messages about limits that pidns did not read, because their PID namespace or cgroup
-    /// is not visible, or is too many levels above the limited process.
+    /// Returns messages about limits that pidns did not read.
+    ///
+    /// The PID namespace or cgroup of such a limit is not visible, or is too many levels above the
+    /// limited process.
     pub fn hidden_above(&self) -> impl Iterator<Item = &'static str> {
         let initial = Some(NamespaceId::Inode(INITIAL_PID_NAMESPACE));
         let hidden = [
@@ -230,7 +232,8 @@ impl<'a> LimitedHost<'a> {
 
     /// Finds the PID namespace in which a process creates its children.
     ///
-    /// Must not be called for a process in the result of [`namespaces_for_children`].
+    /// Call this method only for processes that are missing from the result of
+    /// [`namespaces_for_children`].
     fn namespace_for_children(
         &self,
         process: &Process,

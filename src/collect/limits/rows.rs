@@ -209,7 +209,7 @@ fn of_user(uid: u32, user_namespace: Option<u64>) -> LimitScope {
     LimitScope { uid: Some(uid), user_namespace, ..LimitScope::default() }
 }
 
-/// Returns the kernel's task and PID namespace counts that apply to a process.
+/// Returns the kernel's counts of tasks and of PID namespaces that apply to a process.
 ///
 /// The first count is for the process's user. The others are for the users who created the user
 /// namespaces that contain the process.

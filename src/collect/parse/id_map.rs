@@ -2,7 +2,7 @@
 
 use super::number::number;
 
-/// Returns the ID that ID 0 of a user namespace maps to, as seen from the reader's user namespace.
+/// Returns the ID in the reader's user namespace to which a user namespace maps its ID 0.
 #[must_use]
 pub fn zero_maps_to(map: &[u8]) -> Option<u64> {
     map.split(|&byte| byte == b'\n').find_map(|line| {

@@ -11,7 +11,8 @@ use super::number::number;
 pub enum MountedKind {
     /// A PID namespace.
     Pid,
-    /// A mount namespace. A bind mount of it keeps the namespace and all the mounts in it alive.
+    /// A mount namespace. A bind mount of the namespace keeps the namespace and all its mounts
+    /// alive.
     Mount,
 }
 

@@ -22,7 +22,7 @@ pub struct DescriptorTable {
     pub namespaces: Vec<(u32, FileId)>,
     /// `true` if the process is running a pidns scan (see `scan_mark`).
     pub has_scan_mark: bool,
-    /// `false` if the process may have released the table while it was read.
+    /// `false` if the process may have released the table during the read.
     pub is_intact: bool,
 }
 

@@ -21,9 +21,10 @@ pub struct ScanFindings {
     pub holders: HolderList,
     /// Processes that share their descriptor table with a process that was already searched.
     pub sharers: Vec<Sharer>,
-    /// PID and TID of the known threads in each mount namespace, by the namespace's inode.
+    /// Maps the inode of each mount namespace to the PIDs and TIDs of its known threads.
     pub readers: HashMap<u64, Vec<(Pid, Pid)>>,
-    /// Inode, PID and descriptor number of each mount namespace that a process has open.
+    /// For each open descriptor of a mount namespace, the namespace's inode, the PID of the
+    /// process, and the descriptor number.
     pub mount_namespace_fds: Vec<(u64, Pid, u32)>,
     pub log: DiagnosticLog,
 }

@@ -15,7 +15,7 @@
 //! - `process_dir`: opens the files of a process
 //! - `status`, `details`: read parts of a process
 //! - `inits`: finds out whether an init is alive
-//! - `observer`: finds pidns itself, and the processes that run only because of pidns
+//! - `observer`: finds pidns itself, and the other processes that belong to this run of pidns
 //! - `relatives`: finds ancestors, siblings, descendants and shells
 //! - `environment`: checks whether the environment of a process meets given conditions
 //! - `waiting`: finds out why a process does not run or exit

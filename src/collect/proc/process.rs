@@ -433,7 +433,8 @@ impl<'a> ProcessReader<'a> {
         if held.is_unsettled {
             open.retry_later()?;
         }
-        // Processes that share these descriptor tables need no search.
+        // Record these descriptor tables, so that pidns does not search them again for other
+        // processes that share them.
         for table in std::mem::take(&mut held.searched_tables) {
             scan.tables.insert(table);
         }

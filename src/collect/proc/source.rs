@@ -359,7 +359,8 @@ impl FollowUp for ProcSource {
 
     fn init_now(&self, namespace: &NamespaceFd) -> InitNow {
         if self.viewer_namespace == Some(namespace.inode()) {
-            // All members of a namespace die with the init, and pidns is a living member.
+            // The kernel kills all members of a namespace when its init dies. pidns is a living
+            // member.
             return InitNow::Living;
         }
         let Some(own) = self.own() else { return InitNow::Unknown };

@@ -132,7 +132,7 @@ pub fn held_thread(procfs: &Procfs, process: &Process) -> Option<HeldThread> {
     tracer.map(|tid| HeldThread::Traced(process_of(procfs, tid)))
 }
 
-/// Finds the threads of a process that are in uninterruptible sleep and that SIGKILL cannot end.
+/// Finds the process's threads in uninterruptible sleep, except threads that SIGKILL can wake.
 pub fn uninterruptible_sleeps(procfs: &Procfs, process: &Process) -> Sleeps {
     let mut sleeps = Sleeps::new();
     let read = for_each_status(procfs, process, |tid, task, text| {
@@ -161,7 +161,7 @@ fn for_each_status(
     is_there(procfs, process).then_some(())
 }
 
-/// Returns `true` if SIGKILL can end the sleep of a thread.
+/// Returns `true` if SIGKILL can wake a thread from uninterruptible sleep.
 fn sleeps_killably(task: BorrowedFd<'_>) -> bool {
     let mut function = Vec::new();
     read(task, c"wchan", &mut function).is_ok()
@@ -227,7 +227,8 @@ impl Freezer {
         events.is_some_and(|events| memmem::find(&events, b"frozen 1").is_some())
     }
 
-    /// Returns the frozen cgroups among those in `/proc/PID/task/TID/cgroup` and their ancestors.
+    /// Returns the frozen cgroups among a thread's cgroups and their ancestors. `cgroups` holds the
+    /// contents of `/proc/PID/task/TID/cgroup`.
     fn frozen(&self, cgroups: Vec<u8>) -> Vec<FrozenCgroup> {
         // A panic can't leave the map half changed, so a poisoned lock can still be used.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);

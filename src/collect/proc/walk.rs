@@ -126,9 +126,9 @@ pub fn read_while_listing<T: Send>(
     thread::scope(|scope| {
         let mut helpers = Vec::new();
         for _ in 0..helper_count(scan) {
-            // A `Sender` that arrives through `start` tells the helper thread to list half of the
-            // processes before it reads any process. If `start` is dropped, the helper thread only
-            // reads processes.
+            // Sending a `Sender` through `start` tells the helper thread to list half of the
+            // processes before it reads any. If `start` is dropped, the helper thread only reads
+            // processes.
             let (start, started) = mpsc::channel();
             let help = move || {
                 let listed = started.recv().ok().map(|sender| list(Share::Second, sender));
@@ -174,7 +174,7 @@ fn sorted(mut found: ScanFindings) -> ScanFindings {
 
 /// Returns the number of helper threads, and enlarges the descriptor table for them.
 fn helper_count(scan: Scan<'_>) -> usize {
-    // More threads would wait for each other in the kernel.
+    // More than eight threads would contend with each other in the kernel.
     let useful = thread::available_parallelism().map_or(1, |cores| cores.get().min(8));
     let affordable = descriptors_for_reading() / DESCRIPTORS_PER_THREAD;
     let threads = usize::try_from(affordable).unwrap_or(useful).clamp(1, useful);

@@ -91,7 +91,7 @@ fn namespace(
     })
 }
 
-/// Converts a holder to the model, or returns `None` for an unknown kind.
+/// Converts a holder to the model, or returns `None` if the value of its field `kind` is unknown.
 fn holder(
     holder: Holder,
     place: impl Fn() -> String,
@@ -125,7 +125,8 @@ fn holder(
     }))
 }
 
-/// Converts a blocker to the model, or returns `None` for an unknown reason.
+/// Converts a blocker to the model, or returns `None` if the value of its field `reason` is
+/// unknown.
 fn blocker(blocker: Blocker, unknown: &mut UnknownWords) -> Option<model::Blocker> {
     Some(model::Blocker {
         pid: blocker.pid,

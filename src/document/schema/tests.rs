@@ -468,7 +468,7 @@ fn assert_all_rejected(
     let mut seen = BTreeSet::new();
     let whole = Visit { pointer: String::new(), value, part: schema };
     walk(schema, whole, &mut |visit| {
-        // To save time, try one of several similar list elements.
+        // To save time, test only one of several similar list elements.
         let field: String = visit.pointer.chars().filter(|c| !c.is_ascii_digit()).collect();
         let sort = (visit.value.is_null(), visit.value.get("kind").map(Value::to_string));
         if !seen.insert((field, std::ptr::from_ref(visit.part), sort)) {
@@ -518,7 +518,8 @@ fn the_reader_rejects_all_invalid_records() {
             let lines: Vec<_> = all.iter().map(Value::to_string).collect();
             let error = read(lines.join("\n").as_bytes()).err()?.to_string();
             // A record with a changed host or time belongs to a second snapshot. The resulting
-            // error does not name a field, so add a field name to the message.
+            // error does not name a field, so insert the field name `host` for the check in
+            // `assert_all_rejected`.
             Some(error.replace("contains snapshots of several ", "host: "))
         });
         assert!(tried > 15, "{tried} parts of the schema were tried with a {kind}");

@@ -9,7 +9,8 @@ use crate::emit::Sanitized;
 use crate::model::{CheckCode, Finding, Verdict};
 use crate::wording::phrase::Count;
 
-/// Maximum number of errors, and of warnings, that GitHub shows for a step.
+/// Maximum number of errors that GitHub shows for a step. The same limit applies separately to
+/// warnings.
 const ANNOTATIONS: usize = 10;
 
 /// Writes at most ten errors and at most ten warnings.

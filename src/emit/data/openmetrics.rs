@@ -1,4 +1,4 @@
-//! Writes metrics in the syntax that OpenMetrics 1.0 and Prometheus 0.0.4 share.
+//! Writes metrics in the syntax that OpenMetrics 1.0 and the Prometheus text format 0.0.4 share.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -54,7 +54,8 @@ enum Value {
     Percent(u32),
 }
 
-/// Metrics with samples in a fixed order, unlike the `Family` of `prometheus-client`.
+/// Metrics with samples in a fixed order. The `Family` type of `prometheus-client` does not keep an
+/// order.
 #[derive(Debug)]
 struct Families(Vec<Family>);
 

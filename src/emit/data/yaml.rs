@@ -21,7 +21,8 @@ pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
 /// Writes a value, which must serialize as an object.
 pub fn write_object(object: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     let mut out = Escaping::new(out, Notation::Yaml);
-    // At the top level, `Block` writes white space before all values except objects.
+    // The value must be an object, because `Block` writes white space before any other value at the
+    // top level.
     object.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Block::default()))?;
     out.write_all(b"\n")?;
     out.flush()

@@ -1,4 +1,4 @@
-//! Pictures in the formats Graphviz DOT and Mermaid.
+//! Draws pictures in Graphviz DOT and Mermaid format.
 
 pub mod dot;
 pub mod mermaid;

@@ -1,4 +1,4 @@
-//! Human-readable text of the hierarchy, of reports, and of the log of `watch`.
+//! Writes the PID namespace hierarchy, reports and the `watch` log as human-readable text.
 
 pub mod check;
 pub mod diff;

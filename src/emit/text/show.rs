@@ -1,4 +1,4 @@
-//! Writes the hierarchy as a tree of namespaces, with their holders and members.
+//! Writes the PID namespace hierarchy as a tree, with the holders and members of each namespace.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
@@ -24,7 +24,7 @@ const HOLDERS: usize = 40;
 /// Maximum number of `nsenter` commands to show.
 const ENTRANCES: usize = 3;
 
-/// Maximum level of indentation, because deeper trees are unreadable and slow to draw.
+/// Maximum level of indentation. Deeper trees would be unreadable and slow to draw.
 const DEEPEST: usize = 36;
 
 /// Writes a graph.

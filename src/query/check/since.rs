@@ -68,7 +68,8 @@ impl Earlier {
     }
 }
 
-/// Returns the graph of the second snapshot, filtered by the options.
+/// Returns the part of the second graph that the filter selects, or the whole graph if there is no
+/// filter.
 fn checked(diff: &Diff) -> &PidGraph {
     diff.after_part.as_ref().unwrap_or(&diff.after)
 }

@@ -1,5 +1,5 @@
-//! Finds new processes that an older daemon or container has probably started: the replacement of a
-//! worker, and the processes of a restarted container.
+//! Finds new processes that an older daemon or container has probably started: replacement workers,
+//! and the processes of restarted containers.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -62,7 +62,7 @@ fn restarted(diff: &Diff) -> BTreeMap<Pid, Origin> {
     found
 }
 
-/// Returns each container of a graph with its oldest process, by runtime and ID.
+/// Maps the runtime and ID of each container in a graph to the container and its oldest process.
 fn first_processes(graph: &PidGraph) -> HashMap<(&str, &str), (&Container, &Process)> {
     let mut first: HashMap<_, (&Container, &Process)> = HashMap::new();
     for process in graph.processes().iter().filter(|it| it.start_time.is_some()) {

@@ -22,7 +22,7 @@ pub struct TreeRow<'a> {
     pub has_children: bool,
     /// `true` if the row is below a row that stands for several similar processes.
     pub of_each: bool,
-    /// The kind of output that shows the row's first process: a list or a process tree.
+    /// Tells whether the row's first process is in a list or in a process tree.
     pub drawn: Drawn,
 }
 
@@ -42,7 +42,7 @@ impl<'a> TreeRow<'a> {
     }
 }
 
-/// A key for a process and its descendants, which is equal for similar subtrees.
+/// This key stands for a process and its descendants. Similar subtrees have equal keys.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Subtree<'a> {
     /// The kind of a process, and the sorted numbers that identify its children's subtrees.
@@ -133,9 +133,8 @@ impl<'a> Forest<'a> {
         subtrees
     }
 
-    /// Returns one number for each tree: the number of the tree's root in `subtrees`.
-    ///
-    /// Returns `None` if one of the trees must not be folded.
+    /// Returns one number for each tree. It is the number that `subtrees` contains for the tree's
+    /// root. Returns `None` if one of the trees must not be folded.
     pub(super) fn tops(&self, subtrees: &[Option<Numbered>]) -> Option<Vec<usize>> {
         self.tops.iter().map(|&top| subtrees[top].map(|it| it.number)).collect()
     }

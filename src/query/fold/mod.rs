@@ -339,12 +339,9 @@ impl<'a> Folding<'a> {
     }
 }
 
-/// Returns the holders to show for a namespace:
-///
-/// - If the namespace is not live, all holders.
-/// - If the namespace is live and is the one that the procfs shows, no holders.
-/// - Otherwise, all holders except processes that keep it only because their children would start
-///   in it.
+/// Returns the holders to show for a namespace. If the namespace is not live, returns all holders.
+/// If it is live and is the one that the procfs shows, returns no holders. Otherwise, returns all
+/// holders except the processes that keep the namespace alive only through `pid_for_children`.
 pub fn keeping<'a>(
     graph: &PidGraph,
     namespace: &'a Namespace,

@@ -2,7 +2,7 @@
 
 use crate::model::{Pid, Process};
 
-/// The kind of output that a process's line is part of: a list or a tree.
+/// Tells whether a process's line is in a list or in a process tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drawn {
     /// A line in the list of all members of a namespace.

@@ -39,11 +39,11 @@ use crate::model::{DiagnosticCode, Evidence, Namespace, NamespaceId, Pid, Proces
 pub struct Known<'a> {
     /// The PID namespace that the procfs shows, if known.
     pub mount: Option<NamespaceId>,
-    /// The session leader and process group leader of each process with an unreadable namespace.
+    /// Maps each process in an unknown namespace to its session leader and process group leader.
     pub leaders: &'a HashMap<Pid, Leaders>,
     /// The PIDs of terminated inits.
     pub terminated: &'a HashSet<Pid>,
-    /// `true` if the viewer can see all processes.
+    /// `true` if the scan has certainly found every init.
     pub all_seen: bool,
     /// Namespaces whose parents the kernel refused to reveal.
     pub refused_parents: &'a RefusedParents,
@@ -266,8 +266,8 @@ impl<'a> Inference<'a> {
         if group == MOUNT {
             return Some(NamespaceId::Unread(lowest));
         }
-        // If pidns sees all inits, processes without a known init cannot be in a PID namespace of
-        // their own.
+        // If the scan has found every init, a group without a known init shares its namespace with
+        // another group.
         let is_separate = !self.known.all_seen
             && !(0..self.groups.all.len()).any(|other| {
                 other != group

@@ -44,9 +44,9 @@ const CALL: u8 = 0x85;
 /// Source register value that marks the call of a kernel function (`BPF_PSEUDO_KFUNC_CALL`).
 const PSEUDO_KFUNC: u8 = 2;
 
-/// Replaces an access to an optional field that the kernel lacks.
+/// An invalid call that replaces each access to an optional field that the kernel lacks.
 ///
-/// The program tests for the field first, so the verifier never reaches this invalid call.
+/// The program tests for the field first, so the verifier never reaches the call.
 const UNREACHABLE: [u8; INSTRUCTION] = [CALL, 0, 0, 0, 0x10, 0x23, 0xad, 0x0b];
 
 /// Kinds of CO-RE relocations (`bpf_core_relo_kind` in the kernel).

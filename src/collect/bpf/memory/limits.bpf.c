@@ -172,7 +172,7 @@ SECTION("numbers") NOINLINE static void write_numbers(struct look *look) {
     if (EXISTS(at->pid_max)) READ(look->numbers.pid_max, at->pid_max);
     READ(cursor, at->idr.idr_next);
     READ(look->head, at->idr.idr_rt.xa_head);
-    // If the cursor is above RESERVED, the kernel allocates only PIDs from RESERVED upwards.
+    // If the IDR's cursor is above RESERVED, the kernel allocates no PID below RESERVED.
     look->numbers.first = cursor > RESERVED ? RESERVED : 1;
     look->next = look->numbers.first;
     look->end = look->numbers.pid_max ? look->numbers.pid_max : PID_MAX_LIMIT;

@@ -36,8 +36,8 @@ pub struct KernelCounters {
     /// Maps each user (inode of a user namespace, and UID) to a list of counters. Empty before
     /// Linux 5.19.
     ///
-    /// Each list starts with the counters of the user, followed by those of the user who created
-    /// the user namespace, then of the user who created its parent namespace, and so on outwards.
+    /// Each list starts with the counters of the user. Then come the counters of the creator of the
+    /// user namespace, of the creator of its parent namespace, and so on outwards.
     pub users: HashMap<(u64, u32), Vec<UserCount>>,
 }
 

@@ -208,7 +208,8 @@ SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
 #define BY_MESSAGE 8
 // A descriptor of a socket with a queue that was already searched.
 #define SAME_QUEUE 9
-// A record that ends the current read(2), so that signals are handled between queues.
+// A record that makes read(2) return after a queue has been searched, so that signals are
+// handled between queues.
 #define SEARCHED_QUEUE 10
 // A record about a task. The field `fd` contains the ID of the first task with the same
 // descriptor table.
@@ -418,7 +419,7 @@ SECTION("descriptors") static void keeps(struct look *look, struct pid_namespace
     write(look, by);
 }
 
-// Checks the next message in a socket's queue for namespaces that it keeps alive.
+// Checks whether the next message in a socket's queue keeps a namespace alive.
 SECTION("descriptors") static long next_message(UNUSED u64 number, struct look *look) {
     struct sk_buff *message = 0;
     short count = 0;

@@ -1,4 +1,5 @@
-//! Lists PID namespaces in kernel memory, and the holders of those without a living init.
+//! Lists PID namespaces in kernel memory, and finds the holders of namespaces without a living
+//! init.
 //!
 //! The module `search` decides which results to report.
 
@@ -381,7 +382,8 @@ enum HolderRecord {
     FoundHolder(FoundHolder),
     /// A descriptor of a socket with a queue that was already searched.
     SameQueue(SocketDescriptor),
-    /// A record that ends the current `read(2)`, so that signals are handled between queues.
+    /// A record that makes `read(2)` return after a queue has been searched, so that signals are
+    /// handled between queues.
     SearchedQueue,
     HasTable(TableUser),
 }

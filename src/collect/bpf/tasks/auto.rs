@@ -20,6 +20,6 @@ pub fn saves_time(searches_holders: bool, is_repeated: bool, processes: Option<u
         (false, true) => MIN_PROCESSES_REPEATED,
         (true, true) => MIN_PROCESSES_WITH_HOLDERS_REPEATED,
     };
-    // Loading a BPF program can alarm a security monitor, so small hosts avoid BPF.
+    // Loading a BPF program can alarm a security monitor, so pidns avoids BPF on small hosts.
     processes.is_some_and(|processes| processes >= min)
 }

@@ -178,7 +178,7 @@ impl<'a> TaskScan<'a> {
         // A BPF iterator can miss processes, so also count the processes that only /proc showed.
         let others = found.processes.iter().filter(|it| self.pids.binary_search(&it.pid).is_err());
         let count = u64::try_from(self.pids.len() + others.count()).ok();
-        // If the number of processes in /proc differed from `count`, list /proc, and read each
+        // If any of the `counts` is unknown or differs from `count`, list /proc, and read each
         // process that has not been found yet.
         if counts.iter().any(|&counted| counted.is_none() || counted != count) {
             let known: BTreeSet<Pid> = found.processes.iter().map(|it| it.pid).collect();

@@ -48,7 +48,7 @@ mod state {
 /// A process as the BPF program saw it.
 #[derive(Debug)]
 pub struct Record {
-    /// The fields that a scan of /proc also reads, including the start time.
+    /// The same fields that a scan of /proc reads, including the start time.
     pub process: Process,
     /// The 64-bit ID of the process's PID namespace (since Linux 6.18).
     pub ns_id: Option<u64>,

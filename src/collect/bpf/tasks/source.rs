@@ -26,7 +26,7 @@ use crate::model::{Collector, Detail, SearchScope};
 /// The object file of `task.bpf.c` for kernels with [`RDONLY_CAST`].
 const TASK: &[u8] = include_bytes!("task.bpf.o");
 
-/// The slower object file of `task.bpf.c` for older kernels.
+/// The object file of the slower variant of `task.bpf.c`, for older kernels.
 const TASK_BY_HELPER: &[u8] = include_bytes!("task-by-helper.bpf.o");
 
 /// Maximum number of processes for which memory is allocated in advance.

@@ -85,7 +85,8 @@ static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 #define O_NONBLOCK 04000
 // Maximum number of PIDs in a record.
 #define LEVELS 8
-// Mask that tells the verifier the range of level numbers (at most MAX_PID_NS_LEVEL, 32).
+// Mask for level numbers, so that the verifier knows an upper bound. (The kernel's
+// MAX_PID_NS_LEVEL is 32.)
 #define ANY_LEVEL 63
 // Number of consecutive PIDs in a block (two iterators report alternate blocks).
 #define BLOCK 16
@@ -126,8 +127,8 @@ static long look_at(u64 number, struct table *table);
 
 // Converts a pointer to a unique number, which is 0 only for a null pointer.
 INLINE u64 number_of(const void *pointer) {
-    // If later code used a pointer, the verifier would check that code once for each place
-    // that the pointer can come from. So convert the pointer to a number.
+    // The verifier checks the code that uses a pointer once for each possible origin of the
+    // pointer. Convert the pointer to a number to avoid these repeated checks.
     u64 number = -(u64)pointer;
     // Hides the origin of `number`, so that the compiler can't use `pointer` instead.
     asm volatile("" : "+r"(number));
@@ -166,7 +167,8 @@ INLINE u32 holds_descriptor(struct task_struct *task, struct signal_struct *sign
     READ(count, descriptors->max_fds);
     READ(table.files, descriptors->fd);
     READ(table.open, descriptors->open_fds);
-    // Without a descriptor table, `count` is 0, and the subtraction wraps around.
+    // Without a descriptor table, `count` is 0. The unsigned subtraction then wraps around, so
+    // the condition is true.
     if (count - FEWEST_DESCRIPTORS > MOST_DESCRIPTORS) return is_set(number_of(files)) * CHANGED;
     READ(users, files->count);
     READ(living, signal->live);
@@ -187,8 +189,8 @@ INLINE int is_anothers(struct seq_file *output, struct task_struct *task) {
     struct file *iterator = 0;
     READ(iterator, STRUCT(seq_file, output)->file);
     READ(flags, STRUCT(file, iterator)->f_flags);
-    // An iterator opened with O_APPEND skips the odd blocks of PIDs. An iterator opened with
-    // O_NONBLOCK skips the even blocks.
+    // The open flags select the PID blocks that an iterator skips: O_APPEND the odd blocks,
+    // O_NONBLOCK the even blocks.
     return flags & (pid / BLOCK % 2 ? O_APPEND : O_NONBLOCK);
 }
 
@@ -197,9 +199,8 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     if (!task) return 0;
     task = STRUCT(task_struct, task);
     u64 is_other = task->pid ^ task->tgid;
-    // Skip threads other than the leader, except exiting threads. An exiting thread may
-    // have been the leader until another thread called execve(2). In this case, the
-    // iterator can miss the new leader.
+    // Skip threads other than the leader, but keep exiting threads. If an exiting thread was
+    // the leader until another thread called execve(2), the iterator can miss the new leader.
     if (is_other && !(task->flags & EXITING)) return 0;
 
     // The viewer is the task that reads from the iterator.

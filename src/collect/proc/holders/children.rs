@@ -46,12 +46,14 @@ fn search_nascent(
     tid: Pid,
     held: &mut Held,
 ) -> Result<()> {
-    // The link is missing if the thread is exiting, or if the namespace has no init yet.
+    // The link `pid_for_children` is missing if the thread is exiting, or if the namespace has no
+    // init yet.
     let is_exiting = || task_is_exiting(dir).unwrap_or(true);
     if is_exiting() {
         return search.still_there();
     }
-    // Unlike the link, a pidfd works before the namespace has an init.
+    // The link `pid_for_children` is missing until the namespace has an init, but a pidfd works
+    // even before that.
     let namespace = if search.scan.procfs.own {
         open_by_tid(tid, tid != search.process.pid)
     } else {
@@ -64,9 +66,9 @@ fn search_nascent(
     }
     match namespace {
         Ok(fd) => {
-            // If the link is still missing, the opened namespace has no init yet. If the link
-            // exists now, the thread may have switched to another namespace, so it is unknown
-            // whether the opened namespace ever had an init.
+            // If the link `pid_for_children` is still missing, the opened namespace has no init
+            // yet. If the link exists now, the thread may have switched namespaces, so it is
+            // unknown whether the opened namespace ever had an init.
             let is_missing = namespace_link(dir, FOR_CHILDREN, "pid") == Err(Errno::NOENT);
             let history = if is_missing { InitHistory::NoneYet } else { InitHistory::Unknown };
             add_holder(search, fd.inode(), tid, held, history, || Ok(fd), || true);

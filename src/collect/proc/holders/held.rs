@@ -36,7 +36,8 @@ pub struct Held {
     pub holders: HolderList,
     /// The large descriptor tables that were searched.
     pub searched_tables: Vec<SearchedTable>,
-    /// Indices into [`SearchedTables`](super::SearchedTables) of tables that this process shares.
+    /// Indices into [`SearchedTables`](super::SearchedTables) for the tables that this process
+    /// shares with already searched processes.
     pub shared_tables: Vec<usize>,
     /// The mount namespaces of the process's threads, each with the TID of a thread in it.
     pub mount_namespaces: Vec<(u64, Pid)>,

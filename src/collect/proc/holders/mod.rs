@@ -53,8 +53,8 @@ fn search_once(search: &HolderSearch<'_>, leader_has_exited: bool) -> Result<Hel
         match living_thread(search.dir) {
             Ok(Some((tid, dir))) => thread = (tid, Some(dir)),
             Ok(None) => {
-                // In a process with several threads, another thread may be about to become the
-                // leader (`execve(2)`).
+                // If the process has several threads, an `execve(2)` in another thread may be about
+                // to make that thread the leader.
                 let is_alone = search.process.threads == Some(NonZeroU32::MIN);
                 held.is_unsettled = !(search.process.is_zombie() && is_alone);
                 search.still_there()?;
@@ -110,7 +110,7 @@ fn search_thread(
     held: &mut Held,
 ) -> Result<()> {
     let searches = |scope| search.scan.search.contains(&scope);
-    // The scope `threads` extends the scope `children` to all threads.
+    // The scope `threads` includes the scope `children`, so either of them requires this search.
     if searches(SearchScope::Children) || searches(SearchScope::Threads) {
         children::search(search, dir, tid, held)?;
     }
@@ -128,8 +128,8 @@ fn search_thread(
         return Ok(());
     }
     if is_denied {
-        // Reading `/proc/PID/fd` requires the same ptrace access as reading `ns/mnt`, so it would
-        // fail, too.
+        // Access to `ns/mnt` was denied. Reading `/proc/PID/fd` requires the same ptrace access, so
+        // do not try.
         return search.refused(DiagnosticCode::FdsUnreadable, Errno::ACCESS, dir, held);
     }
     fds::search(search, dir, tid, held)

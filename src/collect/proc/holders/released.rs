@@ -63,7 +63,8 @@ fn still_holds(procfs: &Procfs, in_threads: bool, inode: u64, holder: &Holder) -
     let held = match *holder {
         Holder::Fd { pid, fd, .. } => has_namespace_open(procfs, in_threads, inode, pid, fd),
         Holder::PidForChildren { pid, tid, .. } => has_for_children(procfs, inode, pid, tid),
-        // Mounts were read just before, and files are added later, so neither needs a check here.
+        // Bind mounts were read just before this check, and files are added as holders only after
+        // it, so skip both.
         Holder::Mount { .. } | Holder::File { .. } => Ok(true),
     };
     held.unwrap_or_else(|errno| !is_gone(errno))
@@ -105,7 +106,8 @@ pub fn has_file_open(procfs: &Procfs, pid: Pid, tid: Pid, fd: u32, inode: u64) -
     Ok(file_behind(thread.as_fd(), fd)?.inode == inode)
 }
 
-/// Identifies the file of a descriptor in the process or thread directory `dir`.
+/// Returns the ID of the file that the descriptor `fd` refers to. `dir` is the directory of the
+/// process or thread.
 fn file_behind(dir: BorrowedFd<'_>, fd: u32) -> Result<FileId> {
     let mut number = itoa::Buffer::new();
     FileId::of(open_base(dir, c"fd")?.as_fd(), number.format(fd))
@@ -118,7 +120,8 @@ pub fn has_for_children(procfs: &Procfs, inode: u64, pid: Pid, tid: Pid) -> Resu
         let thread = open_base(process.as_fd(), format!("task/{tid}").as_str())?;
         match namespace_link(thread.as_fd(), c"ns/pid_for_children", "pid") {
             Ok(shown) => Ok(shown == Some(inode)),
-            // The link is missing if the thread is exiting, or if the namespace has no init yet.
+            // The link `pid_for_children` is missing if the thread is exiting, or if the namespace
+            // has no init yet.
             Err(_) => Ok(!task_is_exiting(thread.as_fd()).unwrap_or(false)),
         }
     };

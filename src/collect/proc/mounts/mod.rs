@@ -48,7 +48,7 @@ const MAX_PASSES: usize = 4;
 /// Maximum time that the search waits for the kernel's global mount lock (`namespace_sem`).
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
-/// Maximum CPU time for searching mount namespaces that no known thread is in.
+/// Maximum CPU time for searching mount namespaces without a known thread.
 const MAX_UNSEEN_TIME: Duration = Duration::from_secs(1);
 
 /// Adds the bind mounts of PID namespaces to `found`, which must contain all processes.
@@ -94,7 +94,7 @@ struct MountSearch<'a> {
     waits: &'a WaitLimit,
     registry: &'a NamespaceRegistry,
     found: &'a mut ScanFindings,
-    /// Known threads in each mount namespace, by inode.
+    /// Maps the inode of each mount namespace to its known threads.
     readers: HashMap<u64, Vec<Reader>>,
     /// Inodes of the mount namespaces that have been searched.
     searched: HashSet<u64>,
@@ -308,7 +308,8 @@ impl MountSearch<'_> {
         }
         self.searched.insert(inode);
         views.sort_by_key(|view| std::cmp::Reverse((view.has_root, view.mount_ids.len())));
-        // The widest view is probably complete if it contains the mounts of all other views.
+        // If one thread sees every mount that the other threads see, it probably sees all mounts of
+        // the namespace.
         let is_complete = views.first().is_some_and(|widest| {
             widest.has_root && views.iter().all(|view| view.mount_ids.is_subset(&widest.mount_ids))
         });

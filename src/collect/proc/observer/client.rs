@@ -116,8 +116,8 @@ fn operands(command: &[u8], is_own: bool) -> Option<&[u8]> {
     let operands = command.get(start..)?;
     let mut words = operands.split(|&byte| byte == 0).skip(1);
     let (first, second) = (words.next()?, words.next()?);
-    // The empty word after the final null byte is not an argument, so two arguments make three
-    // words.
+    // Splitting yields an empty word after the final null byte, so require three words for two
+    // arguments.
     words.next()?;
     // For an ancestor, accept only `-c` with the text of a script. Other arguments, such as those
     // of `sh -e script`, can be the same in each CI step, so they do not identify the command.

@@ -1,4 +1,4 @@
-//! Finds pidns itself in a scan, and the processes that run only because of pidns.
+//! Finds pidns itself in a scan, and the other processes that belong to this run of pidns.
 //!
 //! - `client`: finds the clients that run pidns in a container, and BusyBox's `timeout`
 //! - `pipeline`: finds the other commands in the pipelines of pidns and of its ancestors
@@ -44,9 +44,9 @@ pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
         pipelines.commands.extend(commands);
         pipelines.written.extend(written);
     }
-    // `pipeline` returns siblings of a client such as `docker`, and such a sibling can be an
-    // ancestor of pidns. Remove all ancestors. Otherwise, the code below would count their
-    // descendants as part of the pipeline, including processes that earlier commands left behind.
+    // `pipeline` returns siblings of clients, and a sibling of `docker` can be an ancestor of
+    // pidns. Remove all ancestors, so that the code below does not add their descendants to the
+    // pipeline. Earlier commands may have left some of these descendants behind.
     let is_ancestor = |pid: Pid| chains.iter().flatten().any(|it| it.pid == pid);
     pipelines.commands.retain(|&pid| !is_ancestor(pid));
     let Pipeline { commands: mut attendants, written } = pipelines;
@@ -82,13 +82,14 @@ fn ended_children(
     waits: &WaitLimit,
 ) -> Vec<Pid> {
     let parents = ancestry.iter().enumerate();
-    // A shell can run `< <(command)` and then replace itself with pidns.
+    // A shell can run `< <(command)` and then exec pidns, so pidns can have children that the shell
+    // started.
     let parents = parents.filter(|(index, it)| *index == 0 || is_shell(procfs, it, waits));
     let parents: BTreeSet<Pid> = parents.map(|(_, it)| it.pid).collect();
     let is_child = |it: &&Process| it.reaper().is_some_and(|it| parents.contains(&it));
     let ended = processes.iter().filter(is_child).filter(|it| has_ended(procfs, it.pid));
     let ended: Vec<&Process> = ended.collect();
-    // If a terminated child has a new sibling with the same name, it may be a daemon that restarted
+    // A terminated child that has a new sibling with the same name may be a daemon that restarted
     // itself.
     let restarted = restarted(procfs, processes, &ended);
     ended.iter().map(|it| it.pid).filter(|it| !restarted.contains(it)).collect()

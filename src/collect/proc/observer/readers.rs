@@ -53,8 +53,8 @@ pub fn add_distant_readers<'a>(
     others: &mut Vec<(&'a Process, Pipes)>,
 ) {
     let Some((own, above)) = chain.split_first() else { return };
-    // Leave out pipes that an ancestor writes to, unless pidns also writes to them. The readers of
-    // such pipes may be daemons that read the output of the whole CI step.
+    // Leave out pipes that an ancestor writes to but pidns does not. Their readers may be daemons
+    // that read the output of the whole CI step.
     let is_of_step = |pipe: &&FileId| above.iter().any(|it| it.written.contains(*pipe));
     let mut open = with_pipes_of_readers(own.written.clone(), others);
     open.retain(|it| own.written.contains(it) || !is_of_step(&it));

@@ -114,8 +114,8 @@ impl<'a> Pipeline<'a> {
         };
         let child = level.checked_sub(1).and_then(|it| self.chain.get(it));
         let above = self.chain.get(level + 1);
-        // A shell can start children and then exec another program. The children of the shell are
-        // older than the children that this program starts.
+        // A shell can start children and then exec another program. The shell's children are older
+        // than the program's own children.
         let is_first = child.is_none_or(|it| self.is_before(it.process, process) != Some(true));
         let may_have_been_shell = child.is_none() || above.is_some_and(|it| it.is_shell);
         // The parent may have created a pipe for itself, as in `exec > >(sudo tee log)`.

@@ -32,7 +32,7 @@ fn error_of(text: &str, host: Option<&str>) -> String {
     read_from(text.as_bytes(), host).unwrap().unwrap_err().to_string()
 }
 
-/// Returns `true` if `text` is read as `snapshot`. Asserts that `text` has no unknown values.
+/// Returns `true` if reading `text` yields `snapshot`. Asserts that `text` has no unknown values.
 fn reads_as(text: &str, host: Option<&str>, snapshot: Snapshot) -> bool {
     let (read, unknown) = read_from(text.as_bytes(), host).unwrap().unwrap();
     assert_eq!(unknown, UnknownWords::default());

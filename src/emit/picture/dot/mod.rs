@@ -1,4 +1,5 @@
-//! Draws the hierarchy for Graphviz, with one box per namespace and edges from the parents.
+//! Draws the PID namespace hierarchy for Graphviz, with one box per namespace and edges from the
+//! parents.
 //!
 //! This project has its own DOT writer, because DOT libraries do not escape HTML-like labels.
 //!
@@ -25,8 +26,8 @@ use crate::wording::phrase::{Clipped, Count, Symbols, more_processes, unplaced};
 use escape::quoted;
 use table::{BoxTable, Boxed, LINES, PART, StateLook, shelf};
 
-/// Siblings are drawn as separate nodes if there are at most this many of them, and if they are at
-/// most this many levels deep in the tree. Otherwise, they share one node.
+/// Maximum number of siblings to draw as separate nodes, and maximum level of siblings that are
+/// drawn as separate nodes. If their number or level is higher, the siblings share one node.
 const MOST_SEPARATE: usize = 6;
 
 /// Writes a graph.

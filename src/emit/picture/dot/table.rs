@@ -12,7 +12,8 @@ use crate::wording::sanitize::Distinct;
 /// Maximum number of characters in a line of a box.
 pub const LINE: usize = 45;
 
-/// Maximum number of characters in a part of a line, such as a container's name.
+/// Maximum number of characters in a part of a line, such as a container's name. A part that does
+/// not fit on one line is wrapped.
 pub const PART: usize = 180;
 
 /// Maximum number of lines in a list, such as a list of members.

@@ -1,4 +1,4 @@
-//! Draws the hierarchy as a Mermaid chart.
+//! Draws the PID namespace hierarchy as a Mermaid chart.
 
 use std::collections::HashSet;
 use std::io::{self, Write};

@@ -18,10 +18,12 @@ const CHARACTERS: usize = 45_000;
 /// Maximum number of lines in a box.
 const LINES: usize = 12;
 
-/// Maximum number of characters in a line of a box.
+/// Maximum number of characters in a line of a box. A line with a single part can be longer,
+/// because lines are wrapped only between parts.
 const LINE: usize = 45;
 
-/// Maximum number of characters in a part of a line, such as a container's name.
+/// Maximum number of characters in a part of a line, such as a container's name. A longer part is
+/// truncated.
 const PART: usize = 120;
 
 /// The directive that wraps lines at 450 pixels instead of Mermaid's default of 200.
@@ -177,8 +179,8 @@ impl fmt::Display for Label<'_> {
         let end = text.trim_end_matches(' ').len();
         for character in text.get(..end).unwrap_or_default().chars() {
             encode(character, f)?;
-            // Break up `\n`, `$$` and `fa:fa-bell`, because Mermaid interprets these strings after
-            // it has decoded the character codes.
+            // Break up `\n`, `$$` and `fa:fa-bell`. Mermaid decodes character codes first, and then
+            // interprets these strings.
             if ['\\', '$', '-'].contains(&character) {
                 f.write_str("<wbr/>")?;
             }
