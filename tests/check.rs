@@ -483,8 +483,9 @@ fn a_process_that_appears_during_the_wait_gets_the_same_time_to_end() {
     needs!(NamespaceOfItsOwn);
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-    // A daemon that is older than the snapshot runs a command now and then.
-    let script = "(while read -r seconds; do sleep $seconds; done < $0) & echo ready; wait";
+    // A daemon that is older than the snapshot starts a command, and then ends another process.
+    let script = "(while read -r seconds other; do sleep $seconds & kill $other; wait; done < $0) & \
+                  echo ready; wait";
     let fifo = path("fifo");
     stdout(&run(Command::new("mkfifo").arg(&fifo)));
     let (_daemon, _) = start_command(Command::new("bash").args(["-c", script, &fifo]));
@@ -492,17 +493,17 @@ fn a_process_that_appears_during_the_wait_gets_the_same_time_to_end() {
     fs::write(path("before"), stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
     // Runs a command of this length during a check, and returns the findings.
     let during = |seconds: &str, wait: &str, status| {
-        let command = format!("{seconds}\n");
-        let mut late = commands.try_clone().unwrap();
-        let first = Running::spawn(Command::new("bash").args(["-c", "sleep 1; :"]));
+        let other = Running::spawn(Command::new("sleep").arg("600"));
+        until("the other process runs", || comm(other.pid()) == "sleep");
+        let line = format!("{seconds} {}\n", other.pid());
+        let mut commands = commands.try_clone().unwrap();
         let writer = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(600));
-            late.write_all(command.as_bytes()).unwrap();
+            commands.write_all(line.as_bytes()).unwrap();
         });
-        let found =
-            findings(&["--since", &path("before"), "--wait", wait, "--comm", "sleep"], status);
+        let since = ["--since", &path("before"), "--comm", "sleep", "--allow", "zombie"];
+        let found = findings(&[&since[..], &["--wait", wait]].concat(), status);
         writer.join().unwrap();
-        drop(first);
         found
     };
     assert_eq!(during("1.5", "2", 0), []);

@@ -506,20 +506,24 @@ fn a_client_that_lets_a_service_run_the_check_is_no_leftover() {
     let replaced = format!("bash -c 'cd . && {PIDNS} check -q --since before'");
     let options = format!("bash -euo pipefail -c '{PIDNS} check -q --since before; :'");
     let images = [&replaced, &options].map(|it| format!("image {it}"));
-    for (check, image) in [
-        (&*replaced, &*images[0]),
-        (&*options, &*images[1]),
-        ("$P check -q --since before", "image $P check -q --since before"),
-        ("$P check -q --since before", "entrypoint check -q --since before"),
+    let command = format!("host \"cd . && {PIDNS} check -q --since before\"");
+    for (program, check, image) in [
+        ("docker", &*replaced, &*images[0]),
+        ("docker", &*options, &*images[1]),
+        ("docker", "$P check -q --since before", "image $P check -q --since before"),
+        ("docker", "$P check -q --since before", "entrypoint check -q --since before"),
         (
+            "docker",
             "bash -c '$P check -q --since before; :'",
             "image bash -c '$P check -q --since before; :'",
         ),
+        ("ssh", "$P check -q --since before", "host $P check -q --since before"),
+        ("ssh", &*replaced, &*command),
     ] {
         let run = |client: &str, image: &str| {
             let script = format!(
-                "mkfifo request answer; cp \"$(command -v bash)\" docker; bash service & $P -q -f json > before; \
-                 timeout 9 ./docker -c '{client}' run {image} | (cat; :); kill $!; rm request answer"
+                "mkfifo request answer; cp \"$(command -v bash)\" {program}; bash service & $P -q -f json > before; \
+                 timeout 9 ./{program} -c '{client}' run {image} | (cat; :); kill $!; rm request answer"
             );
             let mut command = Command::new("unshare");
             command.args(["-mpf", "--mount-proc", "--kill-child", "bash", "-c", &script]);

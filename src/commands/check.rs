@@ -39,14 +39,14 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
     let (start, wait) = (Instant::now(), arguments.wait());
     let mut lasting = LastingFindings::new(wait);
     let (check, gaps) = loop {
+        let began = start.elapsed();
         let (mut check, gaps, host) = check_once(arguments, before.as_ref(), &selection, &policy)?;
         let is_clean = check.count(Verdict::Deny) == 0;
-        let is_undecided = lasting.judge(&mut check, &host);
-        let elapsed = start.elapsed();
-        let left = wait.saturating_sub(elapsed);
+        let is_undecided = lasting.judge(&mut check, &host, began);
+        let left = wait.saturating_sub(start.elapsed());
         // A process that appears near the end of the wait still gets the full `wait` to exit, so
         // the check can last twice as long.
-        let is_over = elapsed >= wait.saturating_mul(2);
+        let is_over = began >= wait.saturating_mul(2);
         let is_decided = !is_undecided || check.count(Verdict::Deny) > 0;
         if is_clean && !is_undecided || left.is_zero() && (is_decided || is_over) {
             break (check, gaps);

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use smol_str::SmolStr;
 
@@ -24,7 +24,7 @@ pub struct LastingFindings {
     /// Time that a process is given to exit, counted from the first check that found it.
     wait: Duration,
     /// When each finding of the last check was first found.
-    first_seen: HashMap<FindingId, Instant>,
+    first_seen: HashMap<FindingId, Duration>,
     /// The findings with the verdict `Deny`.
     findings: History<FindingId, FindingKind>,
     /// All processes of the host, because any of them can have descendants with findings.
@@ -150,8 +150,11 @@ impl LastingFindings {
 
     /// Changes denied findings to warnings if they may soon disappear.
     ///
-    /// Returns `true` if another check is needed. `host` is the unfiltered host.
-    pub fn judge(&mut self, check: &mut Check, host: &PidGraph) -> bool {
+    /// Returns `true` if another check is needed.
+    ///
+    /// - `host`: the unfiltered host.
+    /// - `began`: the time from the beginning of the first check to the beginning of this one.
+    pub fn judge(&mut self, check: &mut Check, host: &PidGraph, began: Duration) -> bool {
         let processes = host.processes().iter();
         self.processes.add(processes.map(|it| (process_id(it), process_kind(it))).collect());
         let denied = check.findings.iter().filter(|it| it.verdict == Verdict::Deny);
@@ -161,7 +164,7 @@ impl LastingFindings {
         let now = denied.iter().map(|(id, &subject)| (id.clone(), kind(id, subject))).collect();
         self.findings.add(now);
         let is_gone = denied.is_empty() && !self.first_seen.is_empty();
-        let stayed = self.stayed(denied.keys());
+        let stayed = self.stayed(denied.keys(), began);
         let replacements = self.replacements(host);
         // A replacement will probably end soon, too. So a finding about a replacement or its
         // descendants may last only if every check so far has reported that finding.
@@ -170,13 +173,12 @@ impl LastingFindings {
                 || process_of(graph, subject).is_some_and(|it| replacements.contains(&it));
             self.findings.has_lasted(id) || !(self.findings.is_replacement(id) || is_replaced())
         };
-        let has_stayed = |id: &FindingId| self.findings.has_lasted(id) || stayed.contains(id);
         check.deny_only(|graph, it| {
             let id = finding_id(graph, it);
-            has_stayed(&id) && may_last(graph, &id, it.subject)
+            stayed.contains(&id) && may_last(graph, &id, it.subject)
         });
         let is_undecided = |(id, &subject): (&FindingId, &Subject)| {
-            !has_stayed(id) && may_last(&check.graph, id, subject)
+            !stayed.contains(id) && may_last(&check.graph, id, subject)
         };
         // If a process forks a successor and exits during a scan, the scan can miss both. So check
         // again before believing that all denied findings are gone.
@@ -184,15 +186,19 @@ impl LastingFindings {
     }
 
     /// Records the findings of this check, and returns those that have lasted for the whole wait.
-    fn stayed<'a>(&mut self, now: impl Iterator<Item = &'a FindingId>) -> HashSet<FindingId> {
+    fn stayed<'a>(
+        &mut self,
+        now: impl Iterator<Item = &'a FindingId>,
+        began: Duration,
+    ) -> HashSet<FindingId> {
         let mut earlier = std::mem::take(&mut self.first_seen);
         let mut stayed = HashSet::new();
         for id in now {
-            let first = earlier.remove(id);
-            if first.is_some_and(|it| it.elapsed() >= self.wait) {
+            let first = earlier.remove(id).unwrap_or(began);
+            if began.saturating_sub(first) >= self.wait {
                 stayed.insert(id.clone());
             }
-            self.first_seen.insert(id.clone(), first.unwrap_or_else(Instant::now));
+            self.first_seen.insert(id.clone(), first);
         }
         stayed
     }
@@ -220,7 +226,7 @@ mod tests {
     /// Returns the PIDs with denied findings, the PIDs with warnings, and `true` if another check
     /// is needed.
     fn judge(
-        lasting: &mut LastingFindings,
+        (lasting, began): &mut (LastingFindings, Duration),
         processes: impl Iterator<Item = Process>,
     ) -> (Vec<u32>, Vec<u32>, bool) {
         let mut policy = Policy::default();
@@ -230,7 +236,8 @@ mod tests {
         let mut part = host.clone();
         part.processes.retain(|it| it.comm != HIDDEN);
         let mut check = Check::new(PidGraph::new(part), Unsettled::default(), &policy);
-        let is_undecided = lasting.judge(&mut check, &PidGraph::new(host));
+        let is_undecided = lasting.judge(&mut check, &PidGraph::new(host), *began);
+        *began += RETRY;
         let of = |verdict| {
             let found = check.findings.iter().filter(move |it| it.verdict == verdict);
             let pids = found.filter_map(|it| process_of(&check.graph, it.subject));
@@ -241,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_finding_that_replaces_another_one_is_a_warning() {
-        let mut lasting = LastingFindings::default();
+        let mut lasting = (LastingFindings::new(RETRY), Duration::ZERO);
         let mut judge = |processes: &[(u32, u64, &str)]| {
             let process = |&(pid, start_time, comm): &(_, _, &str)| Process {
                 start_time: Some(start_time),
@@ -252,7 +259,7 @@ mod tests {
         };
         let (db, web) = ("db", "web");
         let first = [(2, 1, db), (3, 1, web), (4, 1, web)];
-        assert_eq!(judge(&first), (vec![2, 3, 4], vec![], false));
+        assert_eq!(judge(&first), (vec![], vec![2, 3, 4], true));
         // Process 3 is gone, another worker has reused PID 4, and process 6 is a new daemon.
         let second = [(2, 1, db), (4, 9, web), (6, 2, "log")];
         assert_eq!(judge(&second), (vec![2], vec![4, 6], true));
@@ -275,29 +282,30 @@ mod tests {
 
     #[test]
     fn a_descendant_of_a_replacement_is_a_warning_too() {
-        let mut lasting = LastingFindings::default();
+        let mut lasting = (LastingFindings::new(RETRY), Duration::ZERO);
         let mut judge = |processes: &[(u32, u64, u32)]| {
             let processes = processes.iter();
             let processes = processes.map(|&(pid, start, parent)| child(pid, start, parent));
             judge(&mut lasting, processes)
         };
         // Worker 12 of daemon 11 has child 13.
-        assert_eq!(judge(&[(12, 1, 11), (13, 1, 12)]), (vec![12, 13], vec![], false));
+        assert_eq!(judge(&[(12, 1, 11), (13, 1, 12)]), (vec![], vec![12, 13], true));
         // Worker 14 has replaced worker 12, and daemon 16 has started worker 17.
         let second = [(14, 2, 11), (15, 2, 14), (17, 2, 16)];
         assert_eq!(judge(&second), (vec![], vec![14, 15, 17], true));
         assert_eq!(judge(&second), (vec![17], vec![14, 15], false));
     }
+
     #[test]
     fn a_filter_that_hides_a_replacement_does_not_hide_its_descendants() {
-        let mut lasting = LastingFindings::default();
+        let mut lasting = (LastingFindings::new(RETRY), Duration::ZERO);
         // Each worker of the daemon (PID 11) has a child.
         let mut judge = |worker, start_time| {
             let parent = Process { comm: HIDDEN.into(), ..child(worker, start_time, 11) };
             let processes = [parent, child(worker + 1, start_time, worker)];
             judge(&mut lasting, processes.into_iter())
         };
-        assert_eq!(judge(12, 1), (vec![13], vec![], false));
+        assert_eq!(judge(12, 1), (vec![], vec![13], true));
         assert_eq!(judge(14, 2), (vec![], vec![15], false));
         assert_eq!(judge(14, 2), (vec![], vec![15], false));
     }

@@ -10,7 +10,7 @@ use crate::collect::proc::relatives::{ancestry, arguments, file_name};
 use crate::model::{Pid, Process};
 
 /// Programs that run a command in a process that is not their descendant.
-const CLIENTS: [&str; 17] = [
+const CLIENTS: [&str; 22] = [
     "docker",
     "docker-compose",
     "podman",
@@ -25,11 +25,19 @@ const CLIENTS: [&str; 17] = [
     "lxc-attach",
     "machinectl",
     "systemd-run",
+    "runc",
+    "crun",
+    "nomad",
+    "srun",
+    "flatpak-spawn",
+    SSH,
     // See `TIMERS`.
     "busybox",
     "timeout",
-    "runc",
 ];
+
+/// Name of the client whose last argument can be the text of a script.
+const SSH: &str = "ssh";
 
 /// Process names of BusyBox's `timeout`.
 ///
@@ -61,7 +69,11 @@ pub fn clients<'a>(
         let text = arguments(procfs, it.pid, waits).unwrap_or_default();
         // A subshell of `busybox sh -c SCRIPT` has the same arguments as its parent shell, but is
         // not a client.
-        let script = if &*it.comm == "busybox" { None } else { last_script(&text) };
+        let script = match &*it.comm {
+            "busybox" => None,
+            SSH => last_argument(&text),
+            _ => last_script(&text),
+        };
         commands.iter().any(|command| text.ends_with(command))
             || names.zip(script).is_some_and(|(names, script)| contains(script, names))
     };
@@ -134,6 +146,11 @@ fn last_script(command: &[u8]) -> Option<&[u8]> {
     let mut words = command.strip_suffix(b"\0")?.rsplit(|&byte| byte == 0);
     let (script, option) = (words.next()?, words.next()?);
     is_script(option, script).then_some(script)
+}
+
+/// Returns the last argument in a command line.
+fn last_argument(command: &[u8]) -> Option<&[u8]> {
+    command.strip_suffix(b"\0")?.rsplit(|&byte| byte == 0).next()
 }
 
 /// Returns the file name of the program in a command line, and the first argument that is not an
