@@ -70,6 +70,14 @@ fn a_command_that_cannot_run_gives_status_126_or_127() {
 }
 
 #[test]
+fn kill_works_if_the_command_becomes_the_init_of_a_new_namespace() {
+    needs!(NamespaceOfItsOwn);
+    let script = "unshare -p $P run --kill -- sh -c 'echo $$; exit 3'";
+    let output = run(Command::new("bash").args(["-c", script]).env("P", PIDNS));
+    assert_eq!((output.status.code(), &*output.stdout), (Some(3), &b"1\n"[..]), "{output:?}");
+}
+
+#[test]
 fn wrong_arguments_are_refused_before_the_command_runs() {
     let dir = tempfile::tempdir().unwrap();
     let mark = dir.path().join("mark");

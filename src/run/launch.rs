@@ -110,8 +110,9 @@ fn die_with(parent: &str) -> io::Result<()> {
         return Ok(());
     }
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    // The kernel sends no signal for a parent that has already exited.
-    if getppid().is_none_or(|pid| pid.as_raw_nonzero().get() != parent) {
+    // The kernel sends no signal for a parent that has already exited. Below `unshare -p`, the parent
+    // is in another PID namespace, so its PID is unknown.
+    if getppid().is_some_and(|pid| pid.as_raw_nonzero().get() != parent) {
         return Err(io::Error::other("pidns has ended"));
     }
     Ok(())
