@@ -412,6 +412,18 @@ fn env_tells_the_jobs_of_a_shared_host_apart() {
     let diff: serde_json::Value = serde_json::from_slice(&diff.stdout).unwrap();
     let came: Vec<_> = diff["processes"].as_array().unwrap().iter().map(|it| &it["pid"]).collect();
     assert_eq!(came, [mine.pid()]);
+    // A process of this job has a descriptor of a namespace that another job has made.
+    let script = "CI_JOB_ID=8 unshare -pf sleep 600 2> /dev/null & \
+                  until read -rd ' ' init < /proc/$!/task/$!/children; do :; done; \
+                  exec 9< /proc/$init/ns/pid; CI_JOB_ID=10 sleep 600 & exec 9<&-; \
+                  kill -KILL $init; echo ready; wait";
+    let (_jobs, _) = start(script);
+    until("the namespace is dead", || {
+        pidns(&["check", "-q", "--deny", "dead-namespace"]).status.code() == Some(1)
+    });
+    let check = ["check", "-q", "--since", &before, "--env", "CI_JOB_ID=10"];
+    let text = String::from_utf8(pidns(&check).stdout).unwrap();
+    assert!(text.ends_with("\n1 denied.\n") && text.contains(" sleep "), "{text}");
 }
 
 #[test]

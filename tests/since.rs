@@ -564,6 +564,7 @@ fn a_reader_of_the_checks_output_is_no_leftover_whoever_has_started_it() {
         format!("(sleep 0.3; {check}) | sort | bash wrapper cat"),
         format!("(sleep 0.3; {check}) | strace -o trace cat"),
         format!("(sleep 0.3; {check}) | busybox timeout 9 cat"),
+        format!("{check} | tee >(setsid -f sort > sorted)"),
     ] {
         let text = stdout(&in_own_namespace(&files, &pipeline));
         assert_eq!(text, "Nothing is wrong.\n", "{pipeline}");
@@ -572,6 +573,34 @@ fn a_reader_of_the_checks_output_is_no_leftover_whoever_has_started_it() {
         assert!(text.contains(" sleep "), "{pipeline}: {text}");
         assert_eq!(text.matches("DENIED").count(), 1, "{pipeline}: {text}");
     }
+}
+
+#[test]
+fn a_zombie_that_the_program_around_the_check_reaps_later_is_no_problem() {
+    needs!(NamespaceOfItsOwn, Program("python3"));
+    let files = Workspace::new();
+    let program = "import os, subprocess\n\
+                   job = subprocess.Popen(['echo', 'x'], stdout=subprocess.PIPE)\n\
+                   check = [os.environ['P'], 'check', '-q', '--since', 'before', '--deny', 'zombie']\n\
+                   subprocess.run(check, stdin=job.stdout)\n\
+                   job.wait()";
+    files.write("pipeline.py", program);
+    let text = stdout(&in_own_namespace(&files, "python3 pipeline.py; true"));
+    assert_eq!(text, "Nothing is wrong.\n");
+}
+
+#[test]
+fn the_advice_does_not_end_the_shell_that_runs_the_check() {
+    needs!(NamespaceOfItsOwn);
+    let files = Workspace::new();
+    // The namespace has ended, but the shell still holds a descriptor of it.
+    let script = "$P -q -f json > before; unshare -pf sleep 600 & \
+                  until i=$(pgrep -x sleep); do :; done; exec 9< /proc/$i/ns/pid; \
+                  kill -KILL $i; wait; $P check -q --since before; exec 9<&-; echo";
+    files.write("step.sh", script);
+    let text = stdout(&in_own_namespace(&files, "bash step.sh; true"));
+    assert!(text.contains("  close descriptor 9 of ") && !text.contains("  end "), "{text}");
+    assert!(text.contains(" bash, which belongs to this check\n"), "{text}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::diff::{Diff, DiffCaveat};
 use super::limits::main_process;
 use super::observer::namespaces_used_only_by;
 use super::outsiders::killed_with_inits;
-use super::policy::{Policy, WARN_AT};
+use super::policy::{Policy, WARN_AT, owners};
 use super::select::{branches, keepers};
 use super::settle::Unsettled;
 use crate::graph::PidGraph;
@@ -55,7 +55,7 @@ pub struct Check {
     pub findings: Vec<Finding>,
     /// Facts about the live host, for the advice in reports.
     pub live: LiveFacts,
-    /// These processes, such as pidns itself, ran only for the later snapshot.
+    /// These processes, such as pidns itself, ran only because the later snapshot was taken.
     pub attendants: BTreeSet<Pid>,
     /// The comparison with the earlier snapshot. `None` if there is no earlier snapshot, or with
     /// `--all`.
@@ -91,6 +91,7 @@ impl Check {
         let unchecked = Self::unchecked(graph, unsettled);
         let mut this = Self { since, caveats, attendants, earlier, origins, ..unchecked };
         let mut found = this.leave_out_older(this.problems(policy), policy);
+        found.retain(|it| !this.may_be_reaped_later(it));
         found.extend(leftovers);
         this.findings = this.verdicts(found, policy);
         let mut findings = std::mem::take(&mut this.findings);
@@ -105,6 +106,28 @@ impl Check {
         findings.sort_unstable();
         this.findings = findings;
         this
+    }
+
+    /// Returns `true` for a zombie whose parent belongs to the check. A program that runs the check
+    /// may reap its other children only after the check.
+    fn may_be_reaped_later(&self, &(code, subject): &(CheckCode, Subject)) -> bool {
+        let Subject::Process(pid) = subject else { return false };
+        let reaper = self.graph.process(pid).and_then(Process::reaper);
+        code == CheckCode::Zombie && reaper.is_some_and(|it| self.attendants.contains(&it))
+    }
+
+    /// Removes the problems of namespaces without processes.
+    ///
+    /// A filter for one CI job needs this, because it is unknown which job such a namespace belongs
+    /// to.
+    pub fn leave_out_empty_namespaces(&mut self) {
+        let graph = &self.graph;
+        self.findings.retain(|it| match it.subject {
+            Subject::Namespace(id) => {
+                graph.namespace(id).is_some_and(|it| !owners(graph, it).is_empty())
+            }
+            Subject::Process(_) | Subject::Limit(_) | Subject::Snapshot => true,
+        });
     }
 
     /// Removes the problems that the earlier snapshot already had, and counts them.

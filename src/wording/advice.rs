@@ -160,8 +160,17 @@ impl Adviser<'_> {
         if commands.is_empty() || pid == Pid::INIT || self.live.unkillable.contains(&pid) {
             return Step::Other(commands);
         }
-        let Some(why) = self.doubt(pid, cause) else { return Step::Kill(pid, commands) };
         let process = self.graph.known_process(pid);
+        let observer = self.graph.snapshot().observer.as_ref();
+        if let Cause::Holds(_, fd) = cause
+            && observer.is_some_and(|it| it.attendants.contains(&pid))
+        {
+            let name = process.map_or_else(String::new, |it| format!(" {}", Comm(&it.comm)));
+            let close =
+                format!("close descriptor {fd} of {pid}{name}, which belongs to this check");
+            return Step::Other(vec![self.with_pid(&close)]);
+        }
+        let Some(why) = self.doubt(pid, cause) else { return Step::Kill(pid, commands) };
         let whole = process.and_then(|it| part_of(self.graph, it));
         let whole = whole.map_or_else(String::new, |it| format!(" (part of {it})"));
         let user = process.map_or_else(|| "its user".to_owned(), |it| format!("user {}", user(it)));
@@ -348,8 +357,8 @@ impl Adviser<'_> {
         // If the namespace has an init, the steps above end all processes in the namespace. So a
         // holder in the namespace needs no step of its own.
         let is_needed = |pid| {
-            // Attendants are processes that run only for the snapshot, such as pidns itself. The
-            // advice needs no step to end them, because they end soon anyway.
+            // Attendants are processes that run only because the snapshot is taken, such as pidns
+            // itself. The advice needs no step to end them, because they end soon anyway.
             !attendants.contains(&pid)
                 && (namespace.init.is_none() || !self.is_within(pid, namespace))
         };

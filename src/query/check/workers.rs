@@ -8,7 +8,7 @@ use crate::model::{Container, Observer, Pid, Process, runtime};
 use crate::query::diff::Diff;
 
 /// Names of programs that adopt orphans, although they are not always the init of a namespace.
-const SUBREAPERS: [&str; 4] = [runtime::SHIM, runtime::CONMON, "systemd", "tini"];
+const SUBREAPERS: [&str; 5] = [runtime::SHIM, runtime::CONMON, "systemd", "tini", "pidns"];
 
 /// Name of the process that forwards a port to a container. It is a child of `dockerd`, and is not
 /// in the container's cgroup or namespaces.
