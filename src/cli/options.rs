@@ -82,10 +82,10 @@ pub struct Input {
 pub(super) struct Details {
     /// Additional data to read, as a comma-separated list
     ///
-    /// In text, "--details namespaces" lists the network, IPC, UTS and mount namespaces that an
-    /// init shares with the host or with other inits. For an init, it also lists the namespaces in
-    /// which the init differs from the parent PID namespace's init. For any other process, it lists
-    /// the namespaces in which the process differs from its PID namespace's init.
+    /// In text output, "--details namespaces" lists the network, IPC, UTS and mount namespaces that
+    /// an init shares with the host or with other inits. It also lists each namespace of an init
+    /// that differs from that of the parent PID namespace's init. For any other process, it lists
+    /// each namespace that differs from that of its PID namespace's init.
     ///
     /// If a process is in a different container than the init of its PID namespace, pidns shows the
     /// container of the process. Without "--details cgroup", pidns reads the cgroup of a process

@@ -94,7 +94,7 @@ impl FromStr for NamespaceArg {
 #[derive(Clone, Debug)]
 pub(super) struct Words<T>(pub(super) Vec<T>);
 
-/// Parses the name of a value or of `group`. The name of `group` selects all `values`.
+/// Parses the name of one of `values` or `others`, or the name of `group` to select all `values`.
 pub(super) fn words<T: ValueEnum + Send + Sync>(
     group: PossibleValue,
     values: &'static [T],

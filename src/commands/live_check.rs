@@ -57,8 +57,8 @@ pub fn settle(
     Ok(Settled { snapshot, unsettled, threads })
 }
 
-/// Adds the problems in `threads` to `check`. Also adds process details, and facts for the advice
-/// in reports, from the live host.
+/// Adds the problems in `threads` to `check`. Also adds process details from the live host, and the
+/// live facts that the advice in reports is based on.
 pub fn add_live_facts(
     check: &mut Check,
     threads: ThreadProblems,

@@ -119,7 +119,7 @@ pub fn style<F: Formats>(output: &Output<F>, no_fold: bool) -> Style {
     }
 }
 
-/// Returns the exit status of pidns. `is_negative` calls for exit status 1, for example because the
+/// Returns the exit status of pidns. `is_negative` requests exit status 1, for example if the
 /// snapshots differ.
 pub fn exit_status(is_negative: bool, is_complete: bool, strict: bool) -> Exit {
     match is_negative {

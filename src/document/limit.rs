@@ -41,8 +41,8 @@ pub struct Limit {
     pub largest: Option<Consumer>,
     /// Number of zombies among the tasks that this limit counts.
     pub zombies: Option<u64>,
-    /// The process that must reap the most zombies that this limit counts. Its field `tasks` is the
-    /// number of these zombies.
+    /// The process responsible for reaping the largest number of zombies that count towards this
+    /// limit. Its field `tasks` is that number.
     pub reaper: Option<Consumer>,
     /// The file that contains the maximum.
     pub file: Option<String>,

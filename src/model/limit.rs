@@ -163,7 +163,8 @@ impl Limit {
     pub fn main_consumer(&self) -> Option<&Consumer> {
         let used = self.used?;
         let is_main =
-            // Name a consumer with a single task only if no other task exists.
+            // Do not name a consumer that has a single task, unless that is the only task that the
+            // limit counts.
             |it: &&Consumer| it.tasks.saturating_mul(5) >= used && (it.tasks > 1 || used <= 1);
         self.largest.as_ref().filter(is_main)
     }

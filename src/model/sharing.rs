@@ -41,7 +41,7 @@ pub enum SharedWith {
         first: NamespaceId,
         /// The container of the PID namespace `first`.
         container: Option<Container>,
-        /// Number of other PID namespaces, besides `first`, whose inits share the namespaces of all
+        /// Number of PID namespaces besides `first` whose inits share a namespace of every type in
         /// [`Shared::types`] with this init.
         more: usize,
     },
@@ -126,7 +126,8 @@ fn merged(groups: Vec<SharingGroup<'_>>) -> Vec<(Vec<&'static str>, Vec<&Namespa
     merged
 }
 
-/// Records for each member of a group which other members share namespaces of these types with it.
+/// For each member of a group, records the other members that share namespaces of these types with
+/// it.
 fn add_partners(
     types: &[&'static str],
     members: &[&Namespace],

@@ -110,11 +110,11 @@ keywords! {
     pub enum SearchScope("search_scope", "search scope", "search scopes") {
         /// The PID namespace of each process (/proc/PID/ns/pid).
         Processes = "processes",
-        /// The PID namespace in which the children of each process start
+        /// For each process, the PID namespace for its new children
         /// (/proc/PID/ns/pid_for_children).
         Children = "children",
-        /// The PID namespace in which the children of each thread start, and the thread's file
-        /// descriptors and mounts if it does not share them with the rest of the process.
+        /// For each thread, the PID namespace for its new children. Also the thread's file
+        /// descriptors and mounts, unless it shares them with the rest of the process.
         Threads = "threads",
         /// The open file descriptors of each process.
         Fds = "fds",

@@ -48,13 +48,13 @@ impl Coverage {
         }
     }
 
-    /// Returns `true` if the snapshot certainly contains all processes.
+    /// Returns `true` if the snapshot is known to contain all processes.
     #[must_use]
     pub fn has_all_processes(&self) -> bool {
         self.processes.is_none()
     }
 
-    /// Returns `true` if the snapshot certainly contains all namespaces and processes.
+    /// Returns `true` if the snapshot is known to contain all namespaces and processes.
     #[must_use]
     pub fn has_all_namespaces(&self) -> bool {
         self.all.is_none()

@@ -48,11 +48,11 @@ pub struct Diff {
     /// Facts about the live host, for use in the advice. Empty if the second snapshot is a saved
     /// document.
     pub live: LiveFacts,
-    /// These processes, such as pidns itself, ran only for the second snapshot.
+    /// These processes, such as pidns itself, ran only because the second snapshot was taken.
     pub attendants: BTreeSet<Pid>,
     /// Maps the IDs of namespaces in the first graph to their IDs in the second graph.
     counterparts: HashMap<NamespaceId, NamespaceId>,
-    /// `true` if the first snapshot certainly contains every process that existed at that time.
+    /// `true` if the first snapshot is known to contain every process that existed at that time.
     has_all_processes: bool,
     /// `true` if the first scan would have found every namespace that the second scan can find.
     has_all_namespaces: bool,
@@ -94,8 +94,8 @@ impl Diff {
         // Filter after the comparison, so that a renamed process does not look gone.
         let mut diff = Self::new(PidGraph::new(before), PidGraph::new(after))?;
         diff.nothing = nothing;
-        // With a filter, `new` treats the first graph as already filtered, but the filter is
-        // applied only later in this function. So record the coverage of the unfiltered graph here.
+        // If there is a filter, `new` expects a first graph that is already filtered. This function
+        // filters the graph only later, so record the `Coverage` of the unfiltered graph here.
         diff.note_coverage(covered_before);
         if let Some((before_part, after_part)) = parts {
             diff.select(&before_part, &after_part);

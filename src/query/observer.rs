@@ -1,4 +1,4 @@
-//! Finds the processes that ran only for a snapshot.
+//! Finds the processes that ran only because a snapshot was taken, such as pidns itself.
 
 use std::collections::BTreeSet;
 
@@ -41,7 +41,7 @@ fn is_same(observer: &Observer, process: &Process) -> bool {
     observer.pid == process.pid && starts.is_none_or(|(one, other)| one == other)
 }
 
-/// Returns the processes that ran only for the snapshot, such as pidns itself.
+/// Returns the processes that ran only because the snapshot was taken, such as pidns itself.
 ///
 /// `is_alone` returns `true` for a process that is not in the other snapshot.
 pub fn attendants(snapshot: &Snapshot, is_alone: impl Fn(Pid) -> bool) -> BTreeSet<Pid> {
@@ -58,8 +58,8 @@ pub fn attendants(snapshot: &Snapshot, is_alone: impl Fn(Pid) -> bool) -> BTreeS
     let own_pid_is_reused = snapshot.processes.iter().any(|it| it.pid == observer.pid);
     let own = (!own_pid_is_reused).then_some(observer.pid);
     let others = observer.attendants.iter().chain(companions).copied();
-    // Leave out processes that are in both snapshots, such as the CI agent, because they did not
-    // run only for this snapshot.
+    // Leave out processes that are in both snapshots, such as the CI agent, because they would have
+    // run without this snapshot, too.
     others.filter(|&pid| is_alone(pid)).chain(own).collect()
 }
 

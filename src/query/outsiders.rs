@@ -31,12 +31,14 @@ impl Outsiders {
         this
     }
 
-    /// Maps each init to the outsiders that the kernel kills when the init dies.
+    /// Maps each init to the processes that are not leftovers, but that the kernel kills when the
+    /// init dies.
     pub(super) fn by_init(&self) -> BTreeMap<Pid, Vec<Process>> {
         by_init(self.found.values().map(|(process, inits)| (process, inits.clone())))
     }
 
-    /// Updates the outsiders from a later snapshot. `pids` contains the PIDs of the leftovers.
+    /// From a later snapshot, updates the processes that are not leftovers, but that the kernel
+    /// kills when an init dies. `pids` contains the PIDs of the leftovers.
     pub(super) fn update(&mut self, later: &Snapshot, pids: &HashSet<Pid>) {
         let now = Self::of(later, pids);
         let living: HashSet<Pid> = later.processes.iter().map(|it| it.pid).collect();

@@ -100,7 +100,8 @@ fn number(
     }
     let (pid, namespace) = (process.pid, to);
     let own = process.namespace.ok_or(NotFound::Ambiguous(pid))?;
-    // The unknown namespace of a level may be `to`, so the process may be visible in `to`.
+    // If the namespace of a level is unknown, it may be `to`, so the process may be visible in
+    // `to`.
     let unknown = levels.iter().any(|level| level.namespace.is_none());
     Err(if unknown || lineage.is_within(own, to) {
         NotFound::NotTold { pid, namespace }

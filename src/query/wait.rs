@@ -166,8 +166,9 @@ impl LastingFindings {
         let is_gone = denied.is_empty() && !self.first_seen.is_empty();
         let stayed = self.stayed(denied.keys(), began);
         let replacements = self.replacements(host);
-        // A replacement will probably end soon, too. So a finding about a replacement or its
-        // descendants may last only if every check so far has reported that finding.
+        // A process that replaces a transient process will probably end soon. So a finding about a
+        // replacement or its descendants can count as lasting only if every check so far has
+        // reported that finding.
         let may_last = |graph: &PidGraph, id: &FindingId, subject| {
             let is_replaced =
                 || process_of(graph, subject).is_some_and(|it| replacements.contains(&it));

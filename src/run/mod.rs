@@ -242,7 +242,10 @@ impl SupervisedCommand {
         }
     }
 
-    /// Returns `true` if all descendants are zombies. Their tracers must reap them.
+    /// Returns `true` if all descendants are zombies.
+    ///
+    /// pidns reaps its zombies before this call. It cannot reap a traced zombie until the tracer
+    /// has reaped the zombie.
     fn has_only_zombies(&self) -> bool {
         if self.has_members() {
             return false;

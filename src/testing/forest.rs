@@ -66,7 +66,8 @@ fn call(raw: u32, injecting: u8) -> Call {
         16 => Call::ExitLeader { by },
         17 | 18 => Call::Exit { by },
         19 => Call::Wait { by },
-        // The calls below can give a process other than the init a parent outside its namespace.
+        // After the calls below, a process that is not an init can have a parent outside its PID
+        // namespace.
         20 => Call::Unshare { by },
         21 => Call::CloneParent { by, skip },
         _ => Call::Enter { by, of: with, skip },

@@ -65,8 +65,8 @@ fn is_whole_leftover(
     container: &Container,
     is_leftover: &dyn Fn(Pid) -> bool,
 ) -> bool {
-    // A filter may have removed an older process that belongs to the container but is not a
-    // leftover.
+    // Return `false` for a filtered snapshot, because the container may have an older process that
+    // is not a leftover and is missing from the snapshot.
     let is_filtered = !graph.snapshot().selected.is_empty();
     let is_inside = |it: &&Process| graph.container_of(it).is_some_and(|it| it.is_same(container));
     let mut inside = graph.processes().iter().filter(is_inside).filter(|it| !it.is_unreaped());

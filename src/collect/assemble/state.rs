@@ -158,7 +158,7 @@ impl InitListing<'_> {
         }
     }
 
-    /// Returns `true` if the namespace is certainly below the namespace that the procfs shows.
+    /// Returns `true` if the namespace is known to be below the namespace that the procfs shows.
     fn shows(&self, id: NamespaceId) -> bool {
         let Some(mount) = self.inputs.mount.filter(|&mount| mount != id) else { return false };
         mount == NamespaceId::Inode(INITIAL_PID_NAMESPACE) || self.lineage.is_within(id, mount)

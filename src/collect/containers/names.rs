@@ -124,8 +124,8 @@ fn read_all(mut reader: NameReader, wanted: &[NamelessContainer], names: &Shared
 struct FoundNames {
     /// Maps each container to its names.
     ///
-    /// The key is the runtime that the cgroup path names (or a placeholder), with the container's
-    /// ID. The value is the runtime whose files contain the container's names, with these names.
+    /// The key is the runtime from the cgroup path (or a placeholder) and the container ID. The
+    /// value is the runtime whose files contain the names, and the names themselves.
     containers: HashMap<(String, String), (&'static str, Names)>,
     /// Maps the UID of each Kubernetes pod to its name and its Kubernetes namespace.
     pods: HashMap<String, (Option<String>, Option<String>)>,

@@ -29,7 +29,8 @@ pub struct Descendants {
     procfs: Procfs,
     /// PID of this pidns process, as the procfs shows it.
     viewer: Pid,
-    /// In the `NSpid` line of a descendant, the index of its PID in pidns's own PID namespace.
+    /// Index of a descendant's PID in pidns's own PID namespace, within the descendant's `NSpid`
+    /// line.
     level: usize,
 }
 
@@ -88,7 +89,7 @@ impl Descendants {
         Ok(Self { procfs, viewer, level })
     }
 
-    /// Returns `true` if some descendants may not belong to the command that `pidns run` started.
+    /// Returns `true` if pidns may have descendants that do not belong to the command that it runs.
     ///
     /// Call this method before the command starts.
     #[must_use]

@@ -34,7 +34,7 @@ const SLOW: Duration = Duration::from_millis(10);
 /// minimum is shorter than [`SLOW`].
 const SLOW_CGROUP: Duration = Duration::from_millis(1);
 
-/// Number of blocking processes after which pidns stops reading process memory.
+/// Once this many processes have blocked pidns, it stops reading process memory.
 const MAX_AVOIDED: usize = 3;
 
 thread_local! {

@@ -2,7 +2,7 @@
 
 use super::number::number;
 
-/// Returns the ID in the reader's user namespace to which a user namespace maps its ID 0.
+/// Returns the ID that a user namespace's ID 0 maps to in the reader's user namespace.
 #[must_use]
 pub fn zero_maps_to(map: &[u8]) -> Option<u64> {
     map.split(|&byte| byte == b'\n').find_map(|line| {

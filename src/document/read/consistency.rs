@@ -112,7 +112,7 @@ pub fn check_processes(
     depths: &HashMap<NamespaceId, Depth>,
 ) -> Result<(), Invalid> {
     let mut members: HashMap<NamespaceId, Vec<Pid>> = HashMap::new();
-    // Maps each root namespace to the number of PIDs in the `nspid` of each of its members.
+    // Maps each root namespace to the `nspid` length that all its members must have.
     let mut pids: HashMap<NamespaceId, usize> = HashMap::new();
     let mut seen = HashSet::with_capacity(document.processes.len());
     for (index, process) in document.processes.iter().enumerate() {
@@ -132,8 +132,8 @@ pub fn check_processes(
         let Some(depth) = depths.get(&id) else {
             return Err(Invalid::at(at("namespace"), format!("no namespace {id}")));
         };
-        // If the depth below the PID namespace that the procfs shows is unknown, derive the number
-        // of PIDs from the first process in the root namespace or in one of its descendants.
+        // If the namespace's depth below the one that the procfs shows is unknown, derive the
+        // number of PIDs from the first process in the root namespace or in one of its descendants.
         let expected = match depth.below_procfs {
             Some(below) => below + 1,
             None if numbers <= depth.level => depth.level + 1,

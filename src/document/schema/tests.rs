@@ -517,9 +517,9 @@ fn the_reader_rejects_all_invalid_records() {
             all[index] = record.clone();
             let lines: Vec<_> = all.iter().map(Value::to_string).collect();
             let error = read(lines.join("\n").as_bytes()).err()?.to_string();
-            // A record with a changed host or time belongs to a second snapshot. The resulting
-            // error does not name a field, so insert the field name `host` for the check in
-            // `assert_all_rejected`.
+            // Changing a record's host or time makes it part of a second snapshot. The resulting
+            // error names no field, so add `host`, the field name that `assert_all_rejected` looks
+            // for.
             Some(error.replace("contains snapshots of several ", "host: "))
         });
         assert!(tried > 15, "{tried} parts of the schema were tried with a {kind}");

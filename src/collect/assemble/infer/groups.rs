@@ -106,7 +106,7 @@ impl Groups {
         Some(group)
     }
 
-    /// Returns `false` if two groups are certainly in different namespaces.
+    /// Returns `false` if two groups are known to be in different namespaces.
     pub fn agree(&mut self, one: usize, other: usize) -> bool {
         fn differ<T: PartialEq + Copy>(a: Option<T>, b: Option<T>) -> bool {
             a.is_some() && b.is_some() && a != b

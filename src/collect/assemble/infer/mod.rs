@@ -3,7 +3,7 @@
 //! The inference uses facts that every user may read. These are PIDs at every level, parent
 //! processes, and the leaders of sessions and process groups.
 //!
-//! Processes that are certainly in the same namespace form a *group*. These rules join groups:
+//! Processes that are known to be in the same namespace form a *group*. These rules join groups:
 //!
 //! 1. A process with a single PID in `NSpid` is in the namespace that the procfs shows.
 //! 2. A parent is in its child's namespace or in an ancestor of that namespace. The parent's level
@@ -43,7 +43,7 @@ pub struct Known<'a> {
     pub leaders: &'a HashMap<Pid, Leaders>,
     /// The PIDs of terminated inits.
     pub terminated: &'a HashSet<Pid>,
-    /// `true` if the scan has certainly found every init.
+    /// `true` if the scan is known to have found every init.
     pub all_seen: bool,
     /// Namespaces whose parents the kernel refused to reveal.
     pub refused_parents: &'a RefusedParents,
@@ -266,8 +266,8 @@ impl<'a> Inference<'a> {
         if group == MOUNT {
             return Some(NamespaceId::Unread(lowest));
         }
-        // If the scan has found every init, a group without a known init shares its namespace with
-        // another group.
+        // Every process is in a namespace with an init. If the scan has found every init, a group
+        // of processes without a known init therefore shares its namespace with another group.
         let is_separate = !self.known.all_seen
             && !(0..self.groups.all.len()).any(|other| {
                 other != group

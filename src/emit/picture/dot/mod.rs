@@ -26,8 +26,8 @@ use crate::wording::phrase::{Clipped, Count, Symbols, more_processes, unplaced};
 use escape::quoted;
 use table::{BoxTable, Boxed, LINES, PART, StateLook, shelf};
 
-/// Maximum number of siblings to draw as separate nodes, and maximum level of siblings that are
-/// drawn as separate nodes. If their number or level is higher, the siblings share one node.
+/// Siblings share one node if there are more than this many of them, or if they are more than this
+/// many levels below the top of the hierarchy.
 const MOST_SEPARATE: usize = 6;
 
 /// Writes a graph.

@@ -123,8 +123,8 @@ fn is_init(process: &Process) -> bool {
     process.nspid.last() == Some(&Pid::INIT)
 }
 
-/// Returns all assignments that are consistent with `view`, or `None` if there are more than
-/// `limit` candidates.
+/// Returns every [`World`] that is consistent with `view`, or `None` if there are more than `limit`
+/// candidates.
 pub fn possible_worlds(view: &View, limit: usize) -> Option<Vec<World>> {
     let inits_of_level = |level: usize| -> Vec<Home> {
         let is_of_level = |it: &Process| is_init(it) && it.nspid.len() == level + 1;
