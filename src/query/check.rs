@@ -108,8 +108,8 @@ impl Check {
         this
     }
 
-    /// Returns `true` for a zombie whose parent belongs to the check. A program that runs the check
-    /// may reap its other children only after the check.
+    /// Returns `true` for a zombie whose parent is one of the processes that run the check. Such a
+    /// parent may reap its children only after the check has ended.
     fn may_be_reaped_later(&self, &(code, subject): &(CheckCode, Subject)) -> bool {
         let Subject::Process(pid) = subject else { return false };
         let reaper = self.graph.process(pid).and_then(Process::reaper);

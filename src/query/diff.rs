@@ -94,8 +94,9 @@ impl Diff {
         // Filter after the comparison, so that a renamed process does not look gone.
         let mut diff = Self::new(PidGraph::new(before), PidGraph::new(after))?;
         diff.nothing = nothing;
-        // If there is a filter, `new` expects a first graph that is already filtered. This function
-        // filters the graph only later, so record the `Coverage` of the unfiltered graph here.
+        // `selected` of the first graph already names the filter, but the graph still contains all
+        // processes. So `new` took it for a filtered snapshot. Record the coverage without the
+        // filter.
         diff.note_coverage(covered_before);
         if let Some((before_part, after_part)) = parts {
             diff.select(&before_part, &after_part);

@@ -37,8 +37,8 @@ impl Outsiders {
         by_init(self.found.values().map(|(process, inits)| (process, inits.clone())))
     }
 
-    /// From a later snapshot, updates the processes that are not leftovers, but that the kernel
-    /// kills when an init dies. `pids` contains the PIDs of the leftovers.
+    /// Uses a later snapshot to update the list of processes that the kernel kills when an init
+    /// dies, excluding leftovers. `pids` contains the PIDs of the leftovers.
     pub(super) fn update(&mut self, later: &Snapshot, pids: &HashSet<Pid>) {
         let now = Self::of(later, pids);
         let living: HashSet<Pid> = later.processes.iter().map(|it| it.pid).collect();

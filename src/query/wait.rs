@@ -166,9 +166,8 @@ impl LastingFindings {
         let is_gone = denied.is_empty() && !self.first_seen.is_empty();
         let stayed = self.stayed(denied.keys(), began);
         let replacements = self.replacements(host);
-        // A process that replaces a transient process will probably end soon. So a finding about a
-        // replacement or its descendants can count as lasting only if every check so far has
-        // reported that finding.
+        // A process that replaces a transient process will probably end soon, too. A finding about
+        // such a process or its descendants is lasting only if every check so far has reported it.
         let may_last = |graph: &PidGraph, id: &FindingId, subject| {
             let is_replaced =
                 || process_of(graph, subject).is_some_and(|it| replacements.contains(&it));

@@ -213,9 +213,8 @@ fn is_heeded(signal: NixSignal) -> bool {
 /// Stops pidns with SIGTSTP, SIGTTIN or SIGTTOU, until pidns is continued.
 pub fn stop_by(signal: Signal) {
     let Ok(signal) = NixSignal::try_from(signal.as_raw()) else { return };
-    // Stop pidns with the command only if there is a terminal, because without one, no shell would
-    // continue pidns. Even with a terminal, the kernel ignores stop signals in an orphaned process
-    // group.
+    // Without a terminal, do not stop pidns when the command stops, because no shell would continue
+    // pidns. Even with a terminal, the kernel ignores these signals in an orphaned process group.
     if has_terminal() {
         take_action(signal);
     }

@@ -29,8 +29,8 @@ pub struct Descendants {
     procfs: Procfs,
     /// PID of this pidns process, as the procfs shows it.
     viewer: Pid,
-    /// Index of a descendant's PID in pidns's own PID namespace, within the descendant's `NSpid`
-    /// line.
+    /// In the `NSpid` line of a descendant, the PID at this index is the one in pidns's own PID
+    /// namespace.
     level: usize,
 }
 

@@ -40,8 +40,7 @@ const TICKS: u32 = 10;
 /// Replaces [`TICKS`] while pidns avoids a process that has blocked an earlier [`attempt`].
 const FEWER_TICKS: u32 = 3;
 
-/// How long pidns still avoids a process that blocked one of pidns's threads, counted from the end
-/// of that thread.
+/// After the end of a thread that a process has blocked, pidns avoids that process for this time.
 const AVOIDANCE: Duration = Duration::from_secs(300);
 
 /// Files in `/proc/PID` that can be read without `exec_update_lock` and `mmap_lock`.

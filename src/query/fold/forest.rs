@@ -133,8 +133,8 @@ impl<'a> Forest<'a> {
         subtrees
     }
 
-    /// Returns the number that `subtrees` contains for the root of each tree, or `None` if one of
-    /// the trees must not be folded.
+    /// Returns the number of each tree's root, taken from `subtrees`. Returns `None` if one of the
+    /// trees must not be folded.
     pub(super) fn tops(&self, subtrees: &[Option<Numbered>]) -> Option<Vec<usize>> {
         self.tops.iter().map(|&top| subtrees[top].map(|it| it.number)).collect()
     }
