@@ -268,7 +268,7 @@ fn a_dead_namespace_whose_state_was_unknown_is_only_warned_about() {
 }
 
 /// Commands that run `$C`, a command of pidns, as CI scripts do.
-const PIPELINES: [&str; 14] = [
+const PIPELINES: [&str; 15] = [
     "$C",
     "exec 3> >(cat > /dev/null); timeout 9 $C; s=$?; exec 3>&-; wait $!; exit $s",
     "strace -Df -o /dev/null $C",
@@ -285,6 +285,7 @@ const PIPELINES: [&str; 14] = [
     "true | timeout 9 bash -c \"true; $C\" 2>&1 | grep . | tee log",
     "cat <($C | sort -r; echo ${PIPESTATUS[0]} > status); exit $(<status)",
     "rm -f fifo; mkfifo fifo; cat fifo & $C > fifo; s=$?; wait $!; exit $s",
+    "rm -f fifo; mkfifo fifo; sleep 9 > fifo & cat fifo | $C; s=$?; kill $!; exit $s",
 ];
 
 #[test]
@@ -521,8 +522,10 @@ fn a_client_that_lets_a_service_run_the_check_is_no_leftover() {
         ("ssh", &*replaced, &*command),
     ] {
         let run = |client: &str, image: &str| {
+            // The server that `ssh` connects to is called `sshd`.
             let script = format!(
-                "mkfifo request answer; cp \"$(command -v bash)\" {program}; bash service & $P -q -f json > before; \
+                "mkfifo request answer; for name in {program} {program}d; do cp \"$(command -v bash)\" $name; done; \
+                 ./{program}d service & $P -q -f json > before; \
                  timeout 9 ./{program} -c '{client}' run {image} | (cat; :); kill $!; rm request answer"
             );
             let mut command = Command::new("unshare");

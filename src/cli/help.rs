@@ -189,10 +189,10 @@ problems that are certainly new are denied, and one line on standard error says 
 document of another boot, host or PID namespace is an error.
 
 With --wait, the check is repeated until it finds nothing to deny, or until the time \
-is over. A problem is then denied only if every repetition since it appeared has \
-found it. Other problems cause warnings: for example, a process that replaced another \
-one of the same name and parent, and the descendants of that process, because a daemon may \
-replace its workers. A filter that hides a worker does not change the verdict about its \
+is over. A problem is then denied only if the repetitions have found it for the whole time, \
+counted from when it appeared. Other problems cause warnings: for example, a process that \
+replaced another one of the same name and parent, and the descendants of that process, because a \
+daemon may replace its workers. A filter that hides a worker does not change the verdict about its \
 descendants.
 
 Each problem has a code. A rule denies, warns about or allows the problems with a \

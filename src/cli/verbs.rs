@@ -251,7 +251,7 @@ pub struct Check {
     /// its JSON Schema. Rules on the command line take precedence.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub policy: Option<PathBuf>,
-    /// Repeat the check until it passes, for at most this many seconds
+    /// Repeat the check until it passes, for this many seconds
     ///
     /// A process that first appears during this time also gets this many seconds to exit. So the
     /// check can take up to twice as long if its result depends on such a process.
@@ -308,7 +308,7 @@ impl Check {
         }
     }
 
-    /// Returns the maximum time for which the check is repeated (`--wait`).
+    /// Returns the time that processes are given to exit (`--wait`).
     #[must_use]
     pub fn wait(&self) -> Duration {
         self.wait.0

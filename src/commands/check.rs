@@ -38,7 +38,7 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
     let before = arguments.since.as_deref().map(load).transpose()?;
     let (start, wait) = (Instant::now(), arguments.wait());
     let mut lasting = LastingFindings::new(wait);
-    let (check, gaps) = loop {
+    let (mut check, gaps, host) = loop {
         let began = start.elapsed();
         let (mut check, gaps, host) = check_once(arguments, before.as_ref(), &selection, &policy)?;
         let is_clean = check.count(Verdict::Deny) == 0;
@@ -49,10 +49,11 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
         let is_over = began >= wait.saturating_mul(2);
         let is_decided = !is_undecided || check.count(Verdict::Deny) > 0;
         if is_clean && !is_undecided || left.is_zero() && (is_decided || is_over) {
-            break (check, gaps);
+            break (check, gaps, host);
         }
         thread::sleep(if left.is_zero() { RETRY } else { RETRY.min(left) });
     };
+    check.find_killed_with_inits(host.snapshot());
     let style = view::style(output, false);
     let outcome = output::write(|out| output.format.0.emit(&check, style, out))?;
     let caveats = check.caveats.iter().copied().map(DiffCaveat::message).map(str::to_owned);
@@ -94,7 +95,7 @@ fn check_once(
         (Check::new(graph, unsettled, policy), nothing.map(|no| (no, coverage)))
     };
     if selection.env.is_some() {
-        check.leave_out_empty_namespaces();
+        check.leave_out_opened_namespaces();
     }
     // If a CI job left nothing behind, even a correct filter may match only pidns itself. So test
     // the filter on a snapshot that includes pidns before reporting that it matches nothing.
@@ -105,7 +106,6 @@ fn check_once(
         let details = arguments.details();
         add_live_facts(&mut check, threads, policy, details, &origin.procfs, host.processes())?;
     }
-    check.find_killed_with_inits(host.snapshot());
     // Missing limits do not matter unless the user asked for limits.
     let lacks_limits = !has_all_limits && policy.asks_for_limits();
     let unknown = lacks_limits.then(|| "some limits are unknown (see pidns limits)".to_owned());

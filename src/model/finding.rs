@@ -16,7 +16,7 @@ pub struct Finding {
 impl Finding {
     /// Returns `true` if the finding reports a leftover process or namespace.
     #[must_use]
-    pub fn is_leftover(&self) -> bool {
+    pub fn reports_leftover(&self) -> bool {
         matches!(self.code, CheckCode::LeftoverProcess | CheckCode::LeftoverNamespace)
     }
 }

@@ -18,8 +18,8 @@ use super::select::{branches, keepers};
 use super::settle::Unsettled;
 use crate::graph::PidGraph;
 use crate::model::{
-    BindMount, CheckCode, Finding, Limit, LiveFacts, Namespace, Pid, Process, Snapshot, Subject,
-    Verdict,
+    BindMount, CheckCode, Finding, Holder, Limit, LiveFacts, Namespace, Pid, Process, Snapshot,
+    Subject, Verdict,
 };
 use problems::problems;
 use since::Earlier;
@@ -91,7 +91,9 @@ impl Check {
         let unchecked = Self::unchecked(graph, unsettled);
         let mut this = Self { since, caveats, attendants, earlier, origins, ..unchecked };
         let mut found = this.leave_out_older(this.problems(policy), policy);
-        found.retain(|it| !this.may_be_reaped_later(it));
+        if !all {
+            found.retain(|it| !this.may_be_reaped_later(it));
+        }
         found.extend(leftovers);
         this.findings = this.verdicts(found, policy);
         let mut findings = std::mem::take(&mut this.findings);
@@ -113,19 +115,32 @@ impl Check {
     fn may_be_reaped_later(&self, &(code, subject): &(CheckCode, Subject)) -> bool {
         let Subject::Process(pid) = subject else { return false };
         let reaper = self.graph.process(pid).and_then(Process::reaper);
-        code == CheckCode::Zombie && reaper.is_some_and(|it| self.attendants.contains(&it))
+        // An init should reap its children at any time.
+        let is_init =
+            |pid| self.graph.process(pid).is_some_and(|it| it.nspid.last() == Some(&Pid::INIT));
+        code == CheckCode::Zombie
+            && reaper.is_some_and(|it| self.attendants.contains(&it) && !is_init(it))
     }
 
-    /// Removes the problems of namespaces without processes.
+    /// Removes the problems of namespaces without processes that only descriptors and bind mounts
+    /// keep alive.
     ///
-    /// A filter for one CI job needs this, because it is unknown which job such a namespace belongs
-    /// to.
-    pub fn leave_out_empty_namespaces(&mut self) {
+    /// A filter for one CI job needs this, because a process of the job may have opened a namespace
+    /// that another job has created.
+    pub fn leave_out_opened_namespaces(&mut self) {
         let graph = &self.graph;
+        let is_selected = |pid: Pid| graph.process(pid).is_some();
+        let is_creator = |it: &Holder| match it {
+            Holder::PidForChildren { pid, .. } => is_selected(*pid),
+            Holder::Fd { .. } | Holder::File { .. } | Holder::Mount { .. } => false,
+        };
+        let is_kept = |it: &Namespace| {
+            !owners(graph, it).is_empty()
+                || it.blocked_by.iter().any(|it| is_selected(it.pid))
+                || it.holders.iter().any(is_creator)
+        };
         self.findings.retain(|it| match it.subject {
-            Subject::Namespace(id) => {
-                graph.namespace(id).is_some_and(|it| !owners(graph, it).is_empty())
-            }
+            Subject::Namespace(id) => graph.namespace(id).is_some_and(is_kept),
             Subject::Process(_) | Subject::Limit(_) | Subject::Snapshot => true,
         });
     }
@@ -234,7 +249,7 @@ impl Check {
         for finding in &mut self.findings {
             if finding.verdict == Verdict::Deny && !is_denied(&self.graph, finding) {
                 finding.verdict = Verdict::Warn;
-                if finding.is_leftover() {
+                if finding.reports_leftover() {
                     self.late.insert(finding.subject);
                 }
             }
@@ -279,7 +294,7 @@ impl Check {
     /// soon.
     #[must_use]
     pub fn is_late(&self, finding: &Finding) -> bool {
-        finding.is_leftover() && self.late.contains(&finding.subject)
+        finding.reports_leftover() && self.late.contains(&finding.subject)
     }
 
     /// Returns the older daemon or container that has probably started the subject. For a

@@ -23,8 +23,6 @@ pub const RETRY: Duration = Duration::from_millis(200);
 pub struct LastingFindings {
     /// Time that a process is given to exit, counted from the first check that found it.
     wait: Duration,
-    /// When each finding of the last check was first found.
-    first_seen: HashMap<FindingId, Duration>,
     /// The findings with the verdict `Deny`.
     findings: History<FindingId, FindingKind>,
     /// All processes of the host, because any of them can have descendants with findings.
@@ -34,41 +32,47 @@ pub struct LastingFindings {
 /// Tracks which items (findings or processes) the repeated checks have found.
 #[derive(Debug)]
 struct History<Id, Kind> {
-    /// The items that all checks so far have found.
-    lasting: Option<HashSet<Id>>,
-    /// The items of the last check, each with its kind.
-    last: HashMap<Id, Kind>,
+    /// The items of the last check. Each has its kind, and the time of the first of the consecutive
+    /// checks that found it.
+    last: HashMap<Id, (Kind, Duration)>,
+    /// The time of the first check, or `None` before it.
+    begin: Option<Duration>,
     /// The kinds of the items that have disappeared.
     ended: HashSet<Kind>,
 }
 
 impl<Id, Kind> Default for History<Id, Kind> {
     fn default() -> Self {
-        Self { lasting: None, last: HashMap::new(), ended: HashSet::new() }
+        Self { last: HashMap::new(), begin: None, ended: HashSet::new() }
     }
 }
 
-impl<Id: Clone + Eq + Hash, Kind: Eq + Hash> History<Id, Kind> {
-    /// Records the items that this check has found, and the kinds of the items that have
-    /// disappeared since the last check.
-    fn add(&mut self, now: HashMap<Id, Kind>) {
-        self.lasting = Some(match self.lasting.take() {
-            None => now.keys().cloned().collect(),
-            Some(lasting) => lasting.into_iter().filter(|id| now.contains_key(id)).collect(),
-        });
-        let last = std::mem::replace(&mut self.last, now);
-        let ended = last.into_iter().filter(|(id, _)| !self.last.contains_key(id));
-        self.ended.extend(ended.map(|(_, kind)| kind));
+impl<Id: Eq + Hash, Kind: Eq + Hash> History<Id, Kind> {
+    /// Records the items that the check at time `at` has found, and the kinds of the items that
+    /// have disappeared since the last check.
+    fn add(&mut self, now: impl Iterator<Item = (Id, Kind)>, at: Duration) {
+        self.begin.get_or_insert(at);
+        let mut last = std::mem::take(&mut self.last);
+        for (id, kind) in now {
+            let first = last.remove(&id).map_or(at, |(_, first)| first);
+            self.last.insert(id, (kind, first));
+        }
+        self.ended.extend(last.into_values().map(|(kind, _)| kind));
     }
 
     /// Returns `true` if all checks so far have found the item.
     fn has_lasted(&self, id: &Id) -> bool {
-        self.lasting.as_ref().is_some_and(|lasting| lasting.contains(id))
+        self.last.get(id).is_some_and(|(_, first)| Some(*first) == self.begin)
+    }
+
+    /// Returns `true` if all checks from `wait` before `at` to `at` have found the item.
+    fn has_stayed(&self, id: &Id, wait: Duration, at: Duration) -> bool {
+        self.last.get(id).is_some_and(|(_, first)| at.saturating_sub(*first) >= wait)
     }
 
     /// Returns `true` if the item may have replaced an item of the same kind.
     fn is_replacement(&self, id: &Id) -> bool {
-        !self.has_lasted(id) && self.last.get(id).is_some_and(|kind| self.ended.contains(kind))
+        !self.has_lasted(id) && self.last.get(id).is_some_and(|(kind, _)| self.ended.contains(kind))
     }
 }
 
@@ -153,18 +157,16 @@ impl LastingFindings {
     /// Returns `true` if another check is needed.
     ///
     /// - `host`: the unfiltered host.
-    /// - `began`: the time from the beginning of the first check to the beginning of this one.
-    pub fn judge(&mut self, check: &mut Check, host: &PidGraph, began: Duration) -> bool {
+    /// - `at`: the time from the beginning of the first check to the beginning of this one.
+    pub fn judge(&mut self, check: &mut Check, host: &PidGraph, at: Duration) -> bool {
         let processes = host.processes().iter();
-        self.processes.add(processes.map(|it| (process_id(it), process_kind(it))).collect());
+        self.processes.add(processes.map(|it| (process_id(it), process_kind(it))), at);
         let denied = check.findings.iter().filter(|it| it.verdict == Verdict::Deny);
         let denied = denied.map(|it| (finding_id(&check.graph, it), it.subject));
         let denied: HashMap<FindingId, Subject> = denied.collect();
+        let is_gone = denied.is_empty() && !self.findings.last.is_empty();
         let kind = |id: &FindingId, subject| (id.0, Kind::of(subject, &check.graph));
-        let now = denied.iter().map(|(id, &subject)| (id.clone(), kind(id, subject))).collect();
-        self.findings.add(now);
-        let is_gone = denied.is_empty() && !self.first_seen.is_empty();
-        let stayed = self.stayed(denied.keys(), began);
+        self.findings.add(denied.iter().map(|(id, &it)| (id.clone(), kind(id, it))), at);
         let replacements = self.replacements(host);
         // A process that replaces a transient process will probably end soon, too. A finding about
         // such a process or its descendants is lasting only if every check so far has reported it.
@@ -173,34 +175,17 @@ impl LastingFindings {
                 || process_of(graph, subject).is_some_and(|it| replacements.contains(&it));
             self.findings.has_lasted(id) || !(self.findings.is_replacement(id) || is_replaced())
         };
+        let has_stayed = |id: &FindingId| self.findings.has_stayed(id, self.wait, at);
         check.deny_only(|graph, it| {
             let id = finding_id(graph, it);
-            stayed.contains(&id) && may_last(graph, &id, it.subject)
+            has_stayed(&id) && may_last(graph, &id, it.subject)
         });
         let is_undecided = |(id, &subject): (&FindingId, &Subject)| {
-            !stayed.contains(id) && may_last(&check.graph, id, subject)
+            !has_stayed(id) && may_last(&check.graph, id, subject)
         };
         // If a process forks a successor and exits during a scan, the scan can miss both. So check
         // again before believing that all denied findings are gone.
         is_gone || denied.iter().any(is_undecided)
-    }
-
-    /// Records the findings of this check, and returns those that have lasted for the whole wait.
-    fn stayed<'a>(
-        &mut self,
-        now: impl Iterator<Item = &'a FindingId>,
-        began: Duration,
-    ) -> HashSet<FindingId> {
-        let mut earlier = std::mem::take(&mut self.first_seen);
-        let mut stayed = HashSet::new();
-        for id in now {
-            let first = earlier.remove(id).unwrap_or(began);
-            if began.saturating_sub(first) >= self.wait {
-                stayed.insert(id.clone());
-            }
-            self.first_seen.insert(id.clone(), first);
-        }
-        stayed
     }
 
     /// Returns the processes that are probably replacements, and their descendants.

@@ -92,7 +92,7 @@ pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingTe
 
 /// Returns the message for a leftover that an older daemon or container may have started.
 fn origin_message(check: &Check, finding: &Finding, symbols: Symbols) -> Option<String> {
-    if !finding.is_leftover() {
+    if !finding.reports_leftover() {
         return None;
     }
     let (graph, origin) = (&check.graph, check.origin_of(finding.subject)?);
@@ -102,46 +102,38 @@ fn origin_message(check: &Check, finding: &Finding, symbols: Symbols) -> Option<
         }
         Origin::Container(container) => format!("{container} may have been restarted"),
     };
-    Some(match finding.subject {
-        Subject::Namespace(id) => {
-            let mut line = Line::default();
-            namespace_line(graph, graph.namespace(id)?, &mut line);
-            match origin {
-                Origin::Daemon(_) => format!("{line} (may belong to {reason})"),
-                Origin::Container(_) => format!("{line} ({reason})"),
-            }
+    let text = leftover_text(check, finding.subject, symbols)?;
+    Some(match (origin, finding.subject) {
+        (Origin::Daemon(_), Subject::Namespace(_)) => format!("{text} (may belong to {reason})"),
+        (Origin::Container(_), Subject::Namespace(_)) => format!("{text} ({reason})"),
+        (Origin::Daemon(daemon), Subject::Process(pid))
+            if graph.process(pid).is_some_and(|it| it.ppid == Some(*daemon)) =>
+        {
+            format!("{text} may be {reason}")
         }
-        Subject::Process(pid) => {
-            let process = graph.process(pid)?;
-            let text = process_text(check, process, symbols);
-            match origin {
-                Origin::Daemon(daemon) if process.ppid == Some(*daemon) => {
-                    format!("{text} may be {reason}")
-                }
-                Origin::Daemon(_) => format!("{text} may belong to {reason}"),
-                Origin::Container(_) => format!("{text} is new, but {reason}"),
-            }
-        }
-        Subject::Limit(_) | Subject::Snapshot => return None,
+        (Origin::Daemon(_), _) => format!("{text} may belong to {reason}"),
+        (Origin::Container(_), _) => format!("{text} is new, but {reason}"),
     })
 }
 
 /// Returns the message for a leftover that appeared after the check began, while pidns was
 /// repeating the check.
 fn late_message(check: &Check, finding: &Finding, symbols: Symbols) -> Option<String> {
-    if !check.is_late(finding) {
-        return None;
-    }
-    let text = match finding.subject {
-        Subject::Process(pid) => process_text(check, check.graph.process(pid)?, symbols),
+    let text = leftover_text(check, finding.subject, symbols)?;
+    check.is_late(finding).then(|| format!("{text} appeared during --wait"))
+}
+
+/// Describes a leftover process or namespace.
+fn leftover_text(check: &Check, subject: Subject, symbols: Symbols) -> Option<String> {
+    match subject {
+        Subject::Process(pid) => Some(process_text(check, check.graph.process(pid)?, symbols)),
         Subject::Namespace(id) => {
             let mut line = Line::default();
             namespace_line(&check.graph, check.graph.namespace(id)?, &mut line);
-            line.to_string()
+            Some(line.to_string())
         }
-        Subject::Limit(_) | Subject::Snapshot => return None,
-    };
-    Some(format!("{text} appeared during --wait"))
+        Subject::Limit(_) | Subject::Snapshot => None,
+    }
 }
 
 /// Returns the command that enters the namespace of a finding, if this is possible.

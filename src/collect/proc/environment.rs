@@ -11,7 +11,7 @@ use super::process_dir::{ProcessDir, for_each_task, task_is_exiting};
 use super::procfs::Procfs;
 use super::status::is_there;
 use crate::collect::kernel::clock;
-use crate::collect::kernel::sys::read;
+use crate::collect::kernel::sys::{is_gone, read};
 use crate::collect::kernel::wait_limit::{WaitLimit, read_at_most};
 use crate::collect::log::DiagnosticLog;
 use crate::model::{DiagnosticCode, EnvPattern, Process};
@@ -77,6 +77,8 @@ fn match_environment(
         }
         // If the process is gone, the kernel can return EACCES, even to root.
         Err(_) if !is_there(procfs, process) => Loaded::Yes,
+        // A thread that exits has no environment any more.
+        Err(errno) if is_gone(errno) => Loaded::No,
         Err(errno) => {
             log.note(DiagnosticCode::EnvironmentUnreadable, Some(errno), Some(process.pid));
             Loaded::Yes

@@ -53,8 +53,12 @@ pub fn clients<'a>(
     own: &[&Process],
     waits: &WaitLimit,
 ) -> Vec<Vec<&'a Process>> {
+    // Other clients of SSH usually connect to another host.
+    let is_below_sshd = own.iter().any(|it| it.comm.starts_with("sshd"));
     let is_candidate = |it: &&Process| {
-        CLIENTS.contains(&&*it.comm) && !own.iter().any(|ancestor| ancestor.pid == it.pid)
+        CLIENTS.contains(&&*it.comm)
+            && (it.comm != SSH || is_below_sshd)
+            && !own.iter().any(|ancestor| ancestor.pid == it.pid)
     };
     let mut candidates = processes.iter().filter(is_candidate).peekable();
     if candidates.peek().is_none() {
@@ -91,16 +95,19 @@ pub fn timers(
     if timers.peek().is_none() {
         return Vec::new();
     }
-    let commands = commands.iter().filter_map(|&it| arguments(procfs, it, waits));
-    let commands: Vec<Vec<u8>> = commands.filter(|it| !it.is_empty()).collect();
+    let commands = processes.iter().filter(|it| commands.contains(&it.pid));
+    let commands = commands.filter_map(|it| Some((&*it.comm, arguments(procfs, it.pid, waits)?)));
+    let commands: Vec<(&str, Vec<u8>)> = commands.filter(|(_, it)| !it.is_empty()).collect();
     let is_timer = |it: &&Process| {
         let text = arguments(procfs, it.pid, waits).unwrap_or_default();
         let ends_with = |command: &[u8], before: &[u8]| {
             let options = text.strip_suffix(command).and_then(<[u8]>::last);
             options.is_some_and(|last| before.contains(last))
         };
-        commands.iter().any(|command| {
-            ends_with(command, b"\0") || script(command).is_some_and(|it| ends_with(it, b"\0/"))
+        commands.iter().any(|(comm, command)| {
+            // The name of a process that runs a script is the script's file name.
+            let script = script(command).filter(|it| it.starts_with(comm.as_bytes()));
+            ends_with(command, b"\0") || script.is_some_and(|it| ends_with(it, b"\0/"))
         })
     };
     timers.filter(is_timer).map(|it| it.pid).collect()

@@ -25,11 +25,11 @@ pub fn add_readers<'a>(
     // inherited it from a CI agent. Also ignore pipes that the agent itself reads.
     let mut inherited = Pipes::of_all(procfs, own).read;
     inherited.extend(agents.flat_map(|it| Pipes::of_all(procfs, it.pid).read));
-    let mut open = with_pipes_of_readers(written.clone(), others);
     let has_reader = |pipe: &FileId| {
         inherited.contains(pipe) || others.iter().any(|(_, it)| it.read.contains(pipe))
     };
-    open.retain(|it| !has_reader(it));
+    let written = others.iter().flat_map(|(_, it)| &it.written).chain(written);
+    let open: HashSet<FileId> = written.filter(|it| !has_reader(it)).copied().collect();
     if open.is_empty() {
         return;
     }
