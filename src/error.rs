@@ -55,7 +55,7 @@ pub enum Error {
     PidElsewhere {
         /// The PID.
         pid: Pid,
-        /// A sentence that names the processes with this PID in their own namespaces.
+        /// A sentence that lists the processes that have this PID in their own namespace.
         elsewhere: String,
     },
     /// The output could not be written.
@@ -67,7 +67,7 @@ pub enum Error {
         /// The underlying I/O error.
         source: io::Error,
     },
-    /// A step of `pidns run` or `pidns watch` failed, for example the start of a process.
+    /// A step of `pidns run` or `pidns watch`, such as starting a process, failed.
     Run {
         /// The failed step, as a phrase that follows "cannot".
         what: &'static str,
@@ -76,7 +76,7 @@ pub enum Error {
     },
     /// A cgroup for the command could not be created.
     Cgroup {
-        /// The cgroup of pidns.
+        /// The cgroup that pidns itself runs in.
         parent: PathBuf,
         /// The underlying I/O error.
         source: io::Error,
@@ -92,7 +92,7 @@ pub enum Error {
     },
     /// The kernel would discard the exit status of a command, because SIGCHLD is ignored.
     StatusLost,
-    /// An error of `pidns run`. Its exit status is the one that env(1) uses for such an error.
+    /// An error from `pidns run`. The exit status follows env(1).
     OfRun(Box<Error>),
 }
 

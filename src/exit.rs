@@ -16,8 +16,7 @@ pub enum Exit {
     Incomplete,
     /// Exit status of the command that `pidns run` started, as a shell reports it in `$?`.
     Command(u8),
-    /// The command that `pidns run` started succeeded, but left something behind that `--deny`
-    /// forbids.
+    /// The command under `pidns run` succeeded, but it left something behind that `--deny` forbids.
     LeftDenied,
     /// A failure of `pidns run` itself, with the exit status that env(1) uses.
     RunTrouble,

@@ -26,8 +26,8 @@ pub struct PidGraph {
     /// Maps PIDs to processes that a filter removed, but that the output can still name. For
     /// example, such a process can be the tracer of a remaining process.
     left_out: BTreeMap<Pid, Process>,
-    /// Maps each init to the processes that the kernel kills when the init dies, excluding
-    /// processes reported as leftovers. Advice about killing the init lists these processes.
+    /// Maps each init to the processes that the kernel kills with it, except reported leftovers.
+    /// Advice about killing an init lists the processes in its entry.
     killed_with_inits: BTreeMap<Pid, Vec<Process>>,
     /// Facts about the live host, which are empty for a saved document.
     live: LiveFacts,
@@ -122,7 +122,7 @@ impl PidGraph {
         self.process_node(pid).and_then(|node| self.as_process(node))
     }
 
-    /// Returns the limit with this index in the snapshot's list.
+    /// Returns the limit at this index in the snapshot's list of limits.
     #[must_use]
     pub fn limit(&self, index: usize) -> Option<&Limit> {
         self.snapshot.limits.as_ref()?.get(index)
@@ -134,15 +134,14 @@ impl PidGraph {
         self.left_out.extend(processes.into_iter().map(|process| (process.pid, process)));
     }
 
-    /// Sets the map from each init to the processes that the kernel kills when the init dies,
-    /// excluding processes reported as leftovers. Advice about killing the init lists these
-    /// processes.
+    /// Sets the map from each init to the processes that the kernel kills with it, except reported
+    /// leftovers. Advice about killing an init lists the processes in its entry.
     pub fn set_killed_with_inits(&mut self, processes: BTreeMap<Pid, Vec<Process>>) {
         self.killed_with_inits = processes;
     }
 
-    /// Returns the processes that the kernel kills when this init dies, excluding processes
-    /// reported as leftovers. Advice about killing the init lists these processes.
+    /// Returns the processes that the kernel kills with this init, except reported leftovers.
+    /// Advice about killing the init lists the returned processes.
     #[must_use]
     pub fn killed_with(&self, init: Pid) -> &[Process] {
         self.killed_with_inits.get(&init).map_or(&[], Vec::as_slice)

@@ -119,7 +119,8 @@ pub fn error_width() -> Option<usize> {
 }
 
 fn columns(terminal: BorrowedFd<'_>) -> Option<usize> {
-    // Number of columns of a terminal that does not report its size, such as a serial line.
+    // Number of columns assumed for a terminal that does not report its size, such as a serial
+    // line.
     const DEFAULT: usize = 80;
     let size = terminal.is_terminal().then(|| tcgetwinsize(terminal))?;
     let columns = size.map_or(0, |size| usize::from(size.ws_col));

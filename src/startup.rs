@@ -29,7 +29,7 @@ pub fn with_enough_stack(main: fn() -> ExitCode) -> ExitCode {
     main()
 }
 
-/// Replaces closed standard descriptors (`pidns >&-`) by the read end of a pipe.
+/// Replaces closed standard descriptors (`pidns >&-`) with the read end of a pipe.
 ///
 /// Writing to the read end fails with `EBADF`, as for a closed descriptor. Without a replacement,
 /// the Rust runtime would open /dev/null, and output would be lost without an error. In a chroot

@@ -121,7 +121,7 @@ fn finds_all_ancestors_over_twenty_nine_levels() {
 
 #[test]
 fn shows_and_reports_an_unreadable_process() {
-    // On some machines, even root may not read the namespace links of PID 1.
+    // On some machines, even root has no permission to read the namespace links of PID 1.
     let document = Document::of(&[]);
     let init = document.process(1);
     assert_eq!(init.namespace, document.procfs.namespace);

@@ -798,9 +798,9 @@ fn a_job_whose_leader_thread_has_exited_is_a_leftover() {
     assert!(text.ends_with("\nNothing is wrong; nothing matches the filter.\n"), "{text}");
 }
 
-/// Pipelines in which pidns may not read the descriptors of some commands. `$C` is the check, `$CAT` is
-/// a program that changes its user, as sudo does, and `$U` changes root to an ordinary user. The
-/// first word is the user who runs the pipeline.
+/// Pipelines in which pidns has no permission to read the descriptors of some commands. `$C` is the
+/// check, `$CAT` is a program that changes its user, as sudo does, and `$U` changes root to an
+/// ordinary user. The first word is the user who runs the pipeline.
 const FOREIGN: [(&str, &str); 16] = [
     ("nobody", "$C | $CAT"),
     ("nobody", "{ true; $C; } | $CAT"),

@@ -41,8 +41,7 @@ pub(super) fn explain(error: &clap::Error, program: &Command, verb: Option<&str>
     }
 }
 
-/// Returns the pidns option that corresponds to an option of other tools, such as `-f json` for
-/// `--json`.
+/// Returns the pidns equivalent of another tool's option, such as `-f json` for `--json`.
 fn format_meant(argument: &str, program: &Command, verb: Option<&str>) -> Option<String> {
     let name = match argument {
         // lsns(8) and similar tools use `-J` for JSON.

@@ -81,7 +81,8 @@ fn unknown_option(
     unknown.get_long().map(|name| format!("--{name}"))
 }
 
-/// Finds two conflicting options on the command line, ignoring the variable [`COLLECTOR`].
+/// Finds two conflicting options on the command line. An option set only by the environment
+/// variable [`COLLECTOR`] does not count.
 fn conflict<'a>(command: &'a Command, matches: &ArgMatches) -> Option<(&'a Arg, &'a Arg)> {
     let is_given = |option: &&Arg| is_given(matches, option.get_id().as_str());
     let find = |id: &str| command.get_arguments().find(|option| option.get_id() == id);

@@ -83,9 +83,10 @@ pub(super) struct Details {
     /// Additional data to read, as a comma-separated list
     ///
     /// In text output, "--details namespaces" lists the network, IPC, UTS and mount namespaces that
-    /// an init shares with the host or with other inits. It also lists each namespace of an init
-    /// that differs from that of the parent PID namespace's init. For any other process, it lists
-    /// each namespace that differs from that of its PID namespace's init.
+    /// an init shares with the host or with other inits. For each init, it also lists the
+    /// namespaces that the init does not share with the init of the parent PID namespace. For any
+    /// other process, it lists the namespaces that the process does not share with the init of its
+    /// PID namespace.
     ///
     /// If a process is in a different container than the init of its PID namespace, pidns shows the
     /// container of the process. Without "--details cgroup", pidns reads the cgroup of a process

@@ -94,7 +94,8 @@ impl FromStr for NamespaceArg {
 #[derive(Clone, Debug)]
 pub(super) struct Words<T>(pub(super) Vec<T>);
 
-/// Parses the name of one of `values` or `others`, or the name of `group` to select all `values`.
+/// Parses one word: the name of a value in `values` or `others`. The name of `group` selects all
+/// `values`.
 pub(super) fn words<T: ValueEnum + Send + Sync>(
     group: PossibleValue,
     values: &'static [T],

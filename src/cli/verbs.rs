@@ -91,7 +91,7 @@ pub struct Run {
     /// Grace period: time to wait for leftover processes to exit after CMD has ended
     #[arg(long, value_name = "SECONDS", default_value = "2", allow_negative_numbers = true)]
     grace: Seconds,
-    /// Run CMD in its own cgroup, so that its descendants cannot escape
+    /// Run CMD in its own cgroup, to find leftover processes that pidns would otherwise miss
     ///
     /// Needs cgroup version 2, and write access to the cgroup of pidns: run pidns as root or in a
     /// delegated cgroup (systemd-run --user --scope -p Delegate=yes).
@@ -100,8 +100,9 @@ pub struct Run {
     /// processes. --kill sends SIGKILL to all processes in the cgroup at once. Before pidns exits,
     /// it moves any remaining processes to its own cgroup.
     ///
-    /// The leftover processes include orphans in a PID namespace that CMD entered. If /proc belongs
-    /// to an ancestor of pidns's PID namespace, pidns needs Linux 5.3 to find these orphans.
+    /// If CMD enters a PID namespace, orphans in that namespace are also leftover processes. If
+    /// /proc belongs to an ancestor of pidns's PID namespace, pidns needs Linux 5.3 to find these
+    /// orphans.
     #[arg(long)]
     pub cgroup: bool,
     /// Also write the report to this file; - is standard error
@@ -251,10 +252,10 @@ pub struct Check {
     /// its JSON Schema. Rules on the command line take precedence.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub policy: Option<PathBuf>,
-    /// Repeat the check until it passes, for this many seconds
+    /// Repeat the check for this many seconds, or until it passes
     ///
-    /// A process that first appears during this time also gets this many seconds to exit. So the
-    /// check can take up to twice as long if its result depends on such a process.
+    /// A process that first appears during this time gets the same number of seconds to exit. If
+    /// the result depends on such a process, the check can take up to twice this time.
     #[arg(
         long,
         value_name = "SECONDS",

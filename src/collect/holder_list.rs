@@ -12,7 +12,7 @@ pub const MAX_HOLDERS: usize = 10_000;
 
 /// Maximum total [`size`] of the holders in a list.
 ///
-/// Holders of this total size need less than half of the maximum size of an output document.
+/// At this limit, the holders fill less than half of the largest allowed output document.
 const MAX_SIZE: usize = 100_000;
 
 /// Minimum total [`size`] at which `push` checks the limits of the list.

@@ -76,7 +76,7 @@ pub struct Request {
     pub search: BTreeSet<SearchScope>,
     /// The optional details to read about every process.
     pub details: BTreeSet<Detail>,
-    /// The conditions against which each process's environment is checked.
+    /// Each process's environment is checked against these patterns.
     pub environment: BTreeSet<EnvPattern>,
     /// The way to read processes (BPF, /proc, or the faster of the two).
     pub collector: Collector,

@@ -19,7 +19,7 @@ use rustix::process::{Resource, getrlimit};
 use super::kernel::blocked;
 use super::kernel::nsfs::NamespaceFd;
 
-/// Maximum number of file descriptors that are reserved for reading files in /proc.
+/// Maximum number of file descriptors to reserve for reading files in /proc.
 const FOR_READING: u64 = 128;
 
 /// Returns the number of descriptors reserved for /proc, at most a quarter of `RLIMIT_NOFILE`.
@@ -87,15 +87,17 @@ impl Default for NamespaceRegistry {
 }
 
 impl NamespaceRegistry {
-    /// Pins (keeps open) the namespace that a link shows.
+    /// Pins a PID namespace (keeps it open).
     ///
-    /// `inode` is the inode number that the link has just shown. `open` must open the link's
-    /// target. `shows` must read the link again, and return `true` if the link still shows `inode`.
+    /// `inode` is the namespace's inode number, just read from a symbolic link in /proc or from a
+    /// mount table. `open` must open the namespace. `shows` must return `true` if the link or table
+    /// still shows `inode`.
     ///
     /// # Errors
-    /// Fails with `ESRCH` if the link now shows another namespace. Fails with `EMFILE` if no
-    /// descriptor is free. Other errors come from `open`. Even if `open` fails, the registry
-    /// records that the namespace was found, unless the error says that the namespace is gone.
+    /// Fails with `ESRCH` if `open` opens a namespace with another inode number, or if `shows`
+    /// returns `false`. Fails with `EMFILE` if no descriptor is free. Other errors come from
+    /// `open`. Even if `open` fails, the registry records that the namespace was found, unless the
+    /// error says that the namespace is gone.
     pub fn pin(
         &self,
         inode: u64,
@@ -108,7 +110,8 @@ impl NamespaceRegistry {
             .get(&inode)
             .map_or((false, false), |known| (known.fd.is_some(), known.closed_parent.is_some()));
         if is_pinned || was_closed {
-            // The link may have shown an older namespace with the same inode number.
+            // The caller may have read the number of an older namespace, because the kernel reuses
+            // inode numbers.
             if !shows() {
                 return Err(Errno::SRCH);
             }
@@ -201,7 +204,8 @@ impl NamespaceRegistry {
     }
 }
 
-/// Adds all ancestors of the namespaces, and returns each namespace's parent by inode.
+/// Adds all ancestors of the namespaces, and returns a map from each namespace's inode to its
+/// parent's inode.
 pub fn climb(registered: &mut HashMap<u64, Registered>) -> HashMap<u64, Result<u64>> {
     let mut parents = HashMap::with_capacity(registered.len());
     let mut todo: Vec<u64> = registered.keys().copied().collect();

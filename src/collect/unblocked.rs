@@ -25,7 +25,7 @@ pub fn when_blocked(warn: fn(Error)) {
 /// it can continue.
 ///
 /// # Errors
-/// Fails if `start` fails, if a process blocks a second thread, or if [`MAX_BLOCKED`] threads are
+/// Fails if `start` fails, if one process blocks two threads, or if [`MAX_BLOCKED`] threads are
 /// blocked.
 pub fn unless_blocked<T, F>(start: impl Fn() -> Result<F, Error>) -> Result<T, Error>
 where

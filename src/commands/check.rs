@@ -44,8 +44,8 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
         let is_clean = check.count(Verdict::Deny) == 0;
         let is_undecided = lasting.judge(&mut check, &host, began);
         let left = wait.saturating_sub(start.elapsed());
-        // A process that appears near the end of the wait still gets the full `wait` to exit, so
-        // the check can last twice as long.
+        // A process that appears near the end of `wait` still gets that full time to exit, so the
+        // check can take up to twice `wait`.
         let is_over = began >= wait.saturating_mul(2);
         let is_decided = !is_undecided || check.count(Verdict::Deny) > 0;
         if is_clean && !is_undecided || left.is_zero() && (is_decided || is_over) {
@@ -97,8 +97,9 @@ fn check_once(
     if selection.env.is_some() {
         check.leave_out_opened_namespaces();
     }
-    // If a CI job left nothing behind, even a correct filter may match only pidns itself. So test
-    // the filter on a snapshot that includes pidns before reporting that it matches nothing.
+    // After a clean CI job, a correct filter may match only pidns itself, but the checked snapshot
+    // excludes pidns. So test the filter on a snapshot that includes pidns before reporting that it
+    // matches nothing.
     let whole = || PidGraph::new(host.snapshot().clone());
     check.nothing_matches = nothing.is_some() && query::part(whole(), selection).1.is_some();
     let gap = nothing.map(|(no, coverage)| classify_no_match(no, coverage)).transpose()?.flatten();

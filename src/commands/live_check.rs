@@ -9,8 +9,8 @@ use crate::error::Error;
 use crate::model::{Detail, Process, Snapshot};
 use crate::query::{Check, Policy, ThreadProblems, Transients, Unsettled};
 
-/// The input of a check: a snapshot, the transient states to ignore, and problems of threads that
-/// are not in the snapshot.
+/// The input of a check: a snapshot, the transient states to ignore, and thread problems that the
+/// snapshot lacks.
 pub struct Settled {
     pub snapshot: Snapshot,
     /// Processes and namespaces to leave out, because their state is probably transient.

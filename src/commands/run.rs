@@ -22,11 +22,11 @@ use crate::run::report_file::{ReportFile, WriteMode};
 use crate::run::{REAPING, SupervisedCommand, end_by_sigint, kill};
 use crate::wording::run::killed_text;
 
-/// Maximum number of scans for leftovers. A leftover can fork and exit before a scan finds it, so
-/// even repeated scans may never find one.
+/// Maximum number of scans for leftovers. A leftover can fork and exit before each scan reaches it,
+/// so repeated scans can miss its descendants, too.
 const MAX_SCANS: usize = 5;
 
-/// Time after which pidns starts no further scan for leftovers.
+/// Time after which pidns does not start another scan for leftovers.
 const SCANNING: Duration = Duration::from_secs(1);
 
 /// The path of the running program, even if its file has been replaced.

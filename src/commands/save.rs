@@ -50,7 +50,8 @@ impl SaveDir {
 
     /// Creates a file that does not exist yet, and returns the file and its name.
     fn create(&self, captured_at: &str, word: &str) -> Result<(File, String), Error> {
-        // Remove `-` and `:`, because scp(1) takes the text before a colon for a host name.
+        // Use the compact form without `-` and `:`, because scp(1) parses the text before a colon
+        // as a host name.
         let time = captured_at.replace(['-', ':'], "");
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(0o666);

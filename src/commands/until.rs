@@ -45,8 +45,8 @@ impl Until {
         Check::new(graph, Unsettled::default(), &self.policy).findings.len()
     }
 
-    /// Checks the snapshot `after`, and returns it with the problems found. If these may be
-    /// transient, scans a second time, and returns the second snapshot with its problems instead.
+    /// Checks the snapshot `after`. If a problem may be transient, takes a second snapshot and
+    /// checks that instead. Returns the checked snapshot and its problems.
     pub fn check(
         &self,
         after: Snapshot,

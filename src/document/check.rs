@@ -20,7 +20,7 @@ const CHECK_VERSION: &str = "1.0";
 
 /// The problems found on a host, as written by `pidns check -f json`. Later 1.x versions of the
 /// schema may add fields, but will never rename or remove a field, or change its type. They may
-/// also add values to enumerations that are described as open lists.
+/// also add values to enumerations whose description says that they are extensible (an open list).
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CheckReport<'a> {
@@ -53,8 +53,8 @@ pub struct CheckSummary {
     /// Number of problems that are left out because the earlier snapshot already had them (see
     /// --all).
     older: usize,
-    /// True if the filter matches nothing on the host, not even pidns. The filter may contain a
-    /// typo.
+    /// True if the filter does not match any process or namespace on the host, including pidns
+    /// itself. The filter may contain a typo.
     nothing_matches: bool,
     /// Number of denied findings. If it is not 0, the exit status is 1.
     denied: usize,
@@ -74,10 +74,11 @@ pub struct CheckFinding<'a> {
     message: String,
     /// Human-readable advice, as commands or hints.
     advice: Vec<String>,
-    /// Command that starts a shell in the namespaces of the process that the finding is about. If
-    /// the finding is about a zombie or a PID namespace, the shell starts in the namespaces of the
-    /// PID namespace's init. Null if the shell would start in the PID namespace that the procfs
-    /// shows, or if pidns cannot determine the command.
+    /// Command that starts a shell in the namespaces of the process that the finding is about. For
+    /// a zombie, the shell starts in the namespaces of the init of the zombie's PID namespace. For
+    /// a PID namespace, it starts in the namespaces of that namespace's init. Null if the shell
+    /// would start in the PID namespace that the procfs shows, or if pidns cannot determine the
+    /// command.
     enter: Option<String>,
     /// PID of the process that the finding is about, or null.
     pid: Option<Pid>,

@@ -22,8 +22,8 @@ const DIFF_VERSION: &str = "1.0";
 
 /// The output of `pidns diff -f json`: the differences between two documents, or between a document
 /// and the live host. Later 1.x versions of the schema may add fields, but will never rename or
-/// remove a field, or change its type. They may also add values to enumerations that are described
-/// as open lists.
+/// remove a field, or change its type. They may also add values to enumerations whose description
+/// says that they are extensible (an open list).
 // The list fields have generic types, so that `Lazy` can create their elements during
 // serialization.
 #[derive(Serialize)]
@@ -94,7 +94,8 @@ pub struct Caveat {
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "namespace_change"))]
 pub struct NamespaceChange {
-    /// ID of the namespace in the second snapshot, or in the first if the second lacks it.
+    /// The namespace's ID in the second snapshot. If the second snapshot lacks the namespace, this
+    /// is its ID in the first.
     id: NamespaceId,
     /// The type of change.
     change: Word<Happened>,

@@ -16,8 +16,8 @@ const LIMITS_VERSION: &str = "1.0";
 
 /// The output of `pidns limits -f json`: limits that can make fork(2) or the creation of a PID
 /// namespace fail. Later 1.x versions of the schema may add fields, but will never rename or remove
-/// a field, or change its type. They may also add values to enumerations that are described as open
-/// lists.
+/// a field, or change its type. They may also add values to enumerations whose description says
+/// that they are extensible (an open list).
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LimitsReport {

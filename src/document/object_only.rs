@@ -1,4 +1,4 @@
-//! Makes serde reject arrays in place of objects, as the schemas do.
+//! Makes serde read structs only from objects, never from arrays, as the schemas require.
 
 use std::fmt;
 

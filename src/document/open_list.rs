@@ -21,7 +21,7 @@ pub enum Word<T> {
 }
 
 impl<T: Keyword> Word<T> {
-    /// Returns a known value, or counts an unknown value in `unknown`.
+    /// Returns the value if it is known. Otherwise counts it in `unknown` and returns `None`.
     pub fn known(self, unknown: &mut UnknownWords) -> Option<T> {
         match self {
             Self::Known(value) => Some(value),

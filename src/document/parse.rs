@@ -106,7 +106,8 @@ pub(super) fn parse_line<'de, T: Deserialize<'de>>(
     let read = read.map_err(|error| (error.path().to_string(), error.into_inner()));
     let read = read.and_then(|it| json.end().map(|()| it).map_err(|error| (String::new(), error)));
     read.map_err(|(place, error)| {
-        // The parser sees a single line, so replace its line number.
+        // The parser sees only this line and reports it as line 1, so replace that with the real
+        // line number.
         let (message, column) = (error.to_string(), error.column());
         let here = format!(" at line {} column {column}", error.line());
         let message = message.strip_suffix(&here).unwrap_or(&message);

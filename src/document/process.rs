@@ -68,8 +68,8 @@ pub struct Process<'a> {
     /// The container of the process. Null if the process is not in a container, or if the field
     /// `container` of its PID namespace names the same container. Several containers can share a
     /// PID namespace, for example in a pod or with `docker run --pid`. Without `--details cgroup`,
-    /// pidns finds the container only if the process or one of its ancestors was started by a
-    /// container runtime, or entered the PID namespace from outside.
+    /// pidns finds the container only if a container runtime started the process or one of its
+    /// ancestors, or if one of these processes entered the PID namespace from outside.
     pub container: Option<Cow<'a, Container>>,
     /// PID of the process's tracer (TracerPid in proc_pid_status(5)). A traced zombie can be reaped
     /// only by its tracer. pidns reads this field for zombies, and for processes that are stopped

@@ -20,8 +20,7 @@ pub(super) use records::RecordLine;
 /// Reads an untrusted document (JSON or YAML), or the NDJSON records of one snapshot.
 ///
 /// The returned snapshot satisfies the same invariants as a snapshot from a live scan. Unknown
-/// fields are ignored. Unknown values of open lists (extensible enumerations) are returned as
-/// [`UnknownWords`].
+/// fields are ignored. Unknown values of extensible enumerations are returned as [`UnknownWords`].
 ///
 /// # Errors
 /// Fails if the text is larger than [`MAX_SIZE`] or has an unsupported major version. Fails if the

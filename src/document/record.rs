@@ -33,8 +33,8 @@ pub struct Record<'a, T: RecordContent> {
     /// Version of the schema.
     #[cfg_attr(test, schemars(regex(pattern = r"^1\.(0|[1-9][0-9]*)$")))]
     schema_version: &'static str,
-    /// Start time of the scan (in a comparison, of the second scan). `host` and `captured_at`
-    /// together identify the snapshot of a record.
+    /// Start time of the scan. In a comparison, it is the start time of the second scan. `host` and
+    /// `captured_at` together identify the snapshot of a record.
     captured_at: &'a Timestamp,
     /// The host that was scanned.
     host: &'a Host,

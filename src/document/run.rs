@@ -14,8 +14,8 @@ const RUN_VERSION: &str = "1.0";
 
 /// The output of `pidns run -f json --report FILE`: the processes and namespaces that a command
 /// left behind. Later 1.x versions of the schema may add fields, but will never rename or remove a
-/// field, or change its type. They may also add values to enumerations that are described as open
-/// lists.
+/// field, or change its type. They may also add values to enumerations whose description says that
+/// they are extensible (an open list).
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunReport<'a> {

@@ -14,8 +14,8 @@ use crate::model::{self, Container, Criterion, NamespaceId, Observer, Pid, Procf
 /// The PID namespace hierarchy of a Linux host, as written by `pidns -f json` and `pidns -f yaml`.
 /// The lists are flat, and entries refer to each other by ID. Readers must ignore unknown fields
 /// and values. Later 1.x versions of the schema may add fields, but will never rename or remove a
-/// field, or change its type. They may also add values to enumerations that are described as open
-/// lists.
+/// field, or change its type. They may also add values to enumerations whose description says that
+/// they are extensible (an open list).
 // The list fields have generic types, so that `Lazy` can create their elements during
 // serialization.
 // `object_only.rs` implements the serde traits for types with `remote = "Self"`.
@@ -215,8 +215,8 @@ pub struct Holder {
     pub kind: Word<HolderKind>,
     /// PID of the holding process, or null for a mount.
     pub pid: Option<Pid>,
-    /// Thread ID if the kind is `pid_for_children` (equal to `pid` for the leader thread). Null for
-    /// all other kinds.
+    /// If the kind is `pid_for_children`, the thread ID (equal to `pid` for the leader thread).
+    /// Null for all other kinds.
     pub tid: Option<Pid>,
     /// Command name of the holding process, or null if unknown.
     pub comm: Option<SmolStr>,
@@ -226,8 +226,8 @@ pub struct Holder {
     /// mount point has no path because another mount covers the root directory. `(path too long)`
     /// if the path has 4,096 bytes or more.
     pub path: Option<String>,
-    /// Inode of the mount namespace that contains the mount if the kind is `mount`. Null for all
-    /// other kinds.
+    /// If the kind is `mount`, the inode of the mount namespace that contains the mount. Null for
+    /// all other kinds.
     pub mount_namespace: Option<Inode>,
 }
 

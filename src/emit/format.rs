@@ -162,7 +162,7 @@ impl LimitsFormat {
 /// The output formats of `pidns check`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum CheckFormat {
-    /// Human-readable: one finding per line, followed by advice.
+    /// Human-readable text: each finding on one line, followed by its advice.
     Text,
     /// The findings as JSON (`pidns schema check`).
     Json,
@@ -242,7 +242,7 @@ impl WatchFormat {
     /// All formats, in the order in which the help lists them.
     pub const ALL: [Self; 2] = [Self::Text, Self::Ndjson];
 
-    /// Writes the events of a round in this format.
+    /// Writes the events of one watch round in this format.
     pub fn emit(self, round: &Round<'_>, style: Style, out: &mut dyn Write) -> io::Result<()> {
         match self {
             Self::Text => text::watch::write(round, style, out),

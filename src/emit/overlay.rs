@@ -1,4 +1,4 @@
-//! Merges the two snapshots of a comparison into one tree of the changed branches.
+//! Merges the two snapshots of a comparison into one tree that contains only the changed branches.
 
 use std::collections::{HashMap, HashSet};
 

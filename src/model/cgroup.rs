@@ -8,7 +8,7 @@
 //!   `memory.service` becomes `_memory.service`: `cg_escape` in
 //!   <https://github.com/systemd/systemd/blob/main/src/basic/cgroup-util.c>.
 //! - Kubernetes pods: `podUID` below `kubepods`, or `kubepods-burstable-podUID.slice`, which
-//!   replaces the hyphens of the UID by underscores: `ConvertCgroupNameToSystemd` in
+//!   replaces the hyphens of the UID with underscores: `ConvertCgroupNameToSystemd` in
 //!   <https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/cm/cgroup_manager_linux.go>;
 //!   the path if kubelet uses systemd but docker does not:
 //!   <https://github.com/kubernetes/kubernetes/issues/36807>. In a kind cluster, each node is a
@@ -170,9 +170,9 @@ fn nameless<'a>(path: &[u8], name: &'a [u8]) -> Option<(&'static str, &'a [u8])>
     IdFormat::Hex.fits(id).then_some(("unknown", id))
 }
 
-/// Matches `/NAMESPACE/ID`, a form that other programs use, too.
+/// Matches `/NAMESPACE/ID`, a format that other programs also use.
 ///
-/// Callers must check that NAMESPACE is `default`, or that the parent is containerd's shim.
+/// Callers must check that NAMESPACE is `default`, or that the parent process is containerd's shim.
 fn containerd(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
     let mut names = segments(cgroup.strip_prefix(b"/")?);
     let (namespace, name) = (names.next()?, names.next()?);
@@ -639,7 +639,7 @@ mod tests {
             (b"0::/a/b (deleted)\n", Some("/a/b")),
             (b"3:pids:/a/b/c\n0::/a\n", Some("/a")),
             (b"3:pids:/a\n2:memory:/a/b\n1:cpu:/c/d\n0::/\n", Some("/a/b")),
-            // A path with a container or unit takes precedence.
+            // A path with a container or unit takes precedence over all other paths.
             (b"3:pids:/lxc/web/init.scope\n0::/a/b/c\n", Some("/lxc/web/init.scope")),
             (b"3:pids:/a/b/c\n1:name=systemd:/a/b.scope\n0::/a\n", Some("/a/b.scope")),
             (b"3:pids:/default/web\n1:cpu:/x/y/z\n0::/\n", Some("/default/web")),

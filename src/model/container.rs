@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Number of digits of a shortened 64-digit ID, as in the runtimes' own tools.
+/// The runtimes' own tools shorten 64-digit IDs to this many digits.
 const SHORT_ID: usize = 12;
 
 /// The container or systemd unit that a cgroup path names.
@@ -15,8 +15,8 @@ pub struct Container {
     /// The runtime that created the container: docker, containerd, cri-o, podman, lxc,
     /// systemd-nspawn, buildkit, runc, crun or garden. LXD and Incus use the paths of lxc, and
     /// count as lxc. A systemd unit has the runtime systemd. If the cgroup path does not name the
-    /// runtime, the value is kubernetes in a pod, and unknown elsewhere. Later versions may add
-    /// runtimes.
+    /// runtime, the value is `kubernetes` for a container in a pod, and `unknown` for any other
+    /// container. Later versions may add runtimes.
     pub runtime: String,
     /// ID of the container, which is its name in runtimes such as lxc.
     pub id: String,

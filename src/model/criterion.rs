@@ -38,7 +38,7 @@ pub enum FilterOption {
     Container,
     /// `--state`.
     State,
-    /// Descendants of `pidns run` that its command left behind.
+    /// Descendants of `pidns run` that outlived the command it ran.
     DescendantsOf,
     /// An option from a later version of pidns.
     Other(String),

@@ -80,14 +80,14 @@ impl Counted {
     }
 }
 
-/// The properties of all diagnostics with one code.
+/// The properties that all diagnostics with the same code share.
 struct DiagnosticEntry {
     name: &'static str,
     severity: Severity,
     is_gap: bool,
     hides: Hides,
     counted: Counted,
-    /// The message, with `{}` for the count, such as `3 processes`.
+    /// The message, where `{}` stands for a count such as `3 processes`.
     message: &'static str,
     advice: Advice,
 }
@@ -360,7 +360,7 @@ diagnostic_codes! {
         message: "cannot read the environments of {}",
         advice: Advice::None,
     }
-    /// Some of the requested limits of one kind could not be read.
+    /// Some requested limits of the same kind could not be read.
     LimitsUnknown {
         name: "limits-unknown",
         severity: Severity::Warning,

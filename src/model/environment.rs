@@ -1,9 +1,9 @@
-//! Filter conditions on the environment variables of processes.
+//! Patterns that filter processes by their environment variables.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A condition `NAME` or `NAME=VALUE` on the environment of a process.
+/// A pattern `NAME` or `NAME=VALUE` for the environment variables of a process.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EnvPattern {
     name: String,

@@ -2,7 +2,7 @@
 
 use super::{Keyword, NamespaceId, Pid, keywords};
 
-/// A problem on a host, or a process or namespace that a command left behind.
+/// A host problem, or a leftover: a process or namespace that a command left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
     /// The policy's verdict on the problem, and the first sort key of findings.
@@ -46,7 +46,7 @@ keywords! {
     }
 }
 
-/// The properties of all findings with one code.
+/// The properties that all findings with the same code share.
 struct CheckCodeEntry {
     name: &'static str,
     /// The verdict of `pidns check` if the policy has no rule for the code.

@@ -5,7 +5,7 @@ use smol_str::SmolStr;
 
 use super::{Container, Keyword, NamespaceId, Pid};
 
-/// The properties that all limits of one kind have in common.
+/// The properties that all limits of the same kind share.
 struct LimitEntry {
     name: &'static str,
     /// Name of the error that system calls return when this limit is reached, such as `EAGAIN`.
@@ -153,7 +153,7 @@ impl Limit {
         Self { used, max, free, full: free.map(|free| free == 0), ..self }
     }
 
-    /// Returns the PIDs of the processes that the limit names: `reaper` and `largest`.
+    /// Returns the PIDs of `reaper` and `largest`.
     pub fn concerned(&self) -> impl Iterator<Item = Pid> + '_ {
         [&self.reaper, &self.largest].into_iter().flatten().filter_map(|it| it.pid)
     }

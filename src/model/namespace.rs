@@ -16,7 +16,7 @@ pub struct Namespace {
     pub ns_id: Option<u64>,
     /// The parent namespace, or `None` for a root or an unknown parent.
     pub parent: Option<NamespaceId>,
-    /// `true` if the parent is visible, but pidns could not identify it.
+    /// `true` if the parent is a visible namespace, but pidns could not determine which one.
     pub parent_unknown: bool,
     /// The state of the namespace.
     pub state: NamespaceState,
@@ -28,7 +28,8 @@ pub struct Namespace {
     pub owner: Option<Owner>,
     /// Descriptors, mounts and threads that keep the namespace alive.
     pub holders: Vec<Holder>,
-    /// The processes that block the removal of the namespace's terminated init.
+    /// The processes that block the removal of the namespace's terminated init, because they have
+    /// not been reaped.
     pub blocked_by: Vec<Blocker>,
     /// The container named in the cgroup path of the namespace's init.
     pub container: Option<Container>,
@@ -222,8 +223,8 @@ keywords! {
         Zombie = "zombie",
         /// A thread of the process is in uninterruptible sleep (state D), which signals cannot end.
         Uninterruptible = "uninterruptible",
-        /// A tracer has stopped a thread before its exit (PTRACE_EVENT_EXIT), or must reap a
-        /// thread.
+        /// A tracer has stopped an exiting thread (PTRACE_EVENT_EXIT), or has not yet reaped a
+        /// terminated thread.
         Traced = "traced",
     }
 }

@@ -25,12 +25,12 @@ pub struct Observer {
     /// CI agent that the step is running.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub companions: Vec<Pid>,
-    /// Lists the other processes that belong to this run of pidns, sorted by PID. They are the
-    /// ancestors of pidns, the tracers of pidns and of these ancestors, and the other processes in
-    /// pidns's pipeline with their ancestors. If pidns has no permission to read the descriptors of
-    /// a process, and that process may be in the pipeline, the list includes it. If a client such
-    /// as `docker run` runs pidns, the list includes the client, its ancestors and its pipeline. It
-    /// also includes heartbeat processes of other Jenkins steps.
+    /// The other processes that belong to this run of pidns, sorted by PID. They are the ancestors
+    /// of pidns, the tracers of pidns and of these ancestors, the other processes in pidns's
+    /// pipeline, and the ancestors of those processes. The list also includes processes that may be
+    /// in the pipeline, but whose descriptors pidns has no permission to read. If a client such as
+    /// `docker run` runs pidns, the list includes the client, its ancestors and its pipeline. The
+    /// list also includes heartbeat processes of other Jenkins steps.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub attendants: Vec<Pid>,
 }

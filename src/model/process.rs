@@ -34,7 +34,7 @@ pub struct Process {
     pub start_time: Option<u64>,
     /// `true` if the process is a kernel thread.
     pub kernel_thread: bool,
-    /// Evidence for the field `namespace`.
+    /// The evidence that the process is in `namespace`.
     pub evidence: Evidence,
     /// Details of the process, in a `Box` to save memory, because most runs request none.
     pub details: Option<Box<ProcessDetails>>,

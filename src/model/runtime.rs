@@ -1,4 +1,5 @@
-//! Container runtimes: the forms of their cgroup paths, and the processes that monitor containers.
+//! Container runtimes: the formats of their cgroup paths, and the processes that monitor
+//! containers.
 //!
 //! Sources of the path formats, looked up in November 2026 unless noted otherwise:
 //! - docker, with the cgroupfs and the systemd driver: `withCgroups` in
@@ -6,9 +7,9 @@
 //!   containers below the cgroup of their task, `/ecs/TASK/ID` or `ecstasks-TASK.slice`:
 //!   `BuildCgroupRoot` in
 //!   <https://github.com/aws/amazon-ecs-agent/blob/master/agent/api/task/task_linux.go>.
-//! - buildkit: `PARENT/buildkit/ID`, or under systemd with docker's own prefix,
-//!   `system.slice:docker:ID`: `GenerateSpec` in
-//!   <https://github.com/moby/buildkit/blob/master/executor/oci/spec.go>; a BuildKit ID has 25
+//! - buildkit: `PARENT/buildkit/ID`. Under systemd, the path has docker's prefix:
+//!   `system.slice:docker:ID`. Both formats: `GenerateSpec` in
+//!   <https://github.com/moby/buildkit/blob/master/executor/oci/spec.go>. A BuildKit ID has 25
 //!   base-36 digits: <https://github.com/moby/buildkit/blob/master/identity/randomid.go>.
 //! - containerd: `cri-containerd-ID.scope`, `getCgroupsPath` in
 //!   <https://github.com/containerd/containerd/blob/main/internal/cri/server/podsandbox/helpers_linux.go>;
@@ -16,7 +17,7 @@
 //!   <https://github.com/containerd/containerd/blob/main/pkg/oci/spec.go>; valid namespaces and
 //!   IDs: <https://github.com/containerd/containerd/blob/main/pkg/identifiers/validate.go>. Mesos,
 //!   Nomad, Apptainer, Firecracker's jailer and many others use such paths too, so a path of this
-//!   form is accepted only if the namespace is `default`, or if the process is a child of
+//!   format is accepted only if the namespace is `default`, or if the process is a child of
 //!   containerd's shim. Kata Containers put `kata_` in front of the ID: `vcTypes.CgroupPaths` in
 //!   <https://github.com/kata-containers/kata-containers/blob/main/src/runtime/pkg/resourcecontrol/cgroups.go>
 //!   (from memory). nerdctl uses its own prefix: `generateCgroupPath` in
@@ -47,7 +48,7 @@
 //!   <https://github.com/cloudfoundry/guardian/tree/main/rundmc/cgroups>.
 //! - iSulad and others that use systemd: `PREFIX-ID.scope`, with an ID of 64 digits (from memory).
 
-/// The form of a container's cgroup path.
+/// The format of a container's cgroup path.
 pub(super) enum PathFormat {
     /// `PREFIX-ID.scope`, `SLICE:PREFIX:ID`, or `PREFIX-ID` with 64 hexadecimal digits.
     Prefix(&'static str),

@@ -41,7 +41,7 @@ pub enum SharedWith {
         first: NamespaceId,
         /// The container of the PID namespace `first`.
         container: Option<Container>,
-        /// Number of PID namespaces besides `first` whose inits share a namespace of every type in
+        /// Number of PID namespaces, not counting `first`, whose inits share namespaces of all
         /// [`Shared::types`] with this init.
         more: usize,
     },
@@ -126,8 +126,9 @@ fn merged(groups: Vec<SharingGroup<'_>>) -> Vec<(Vec<&'static str>, Vec<&Namespa
     merged
 }
 
-/// For each member of a group, records the other members that share namespaces of these types with
-/// it.
+/// Adds an entry to `sharing` for each member of a group: the types of the shared namespaces, and
+/// the other members. A member's descendants do not count as other members. If a member has no
+/// other members, it gets no entry.
 fn add_partners(
     types: &[&'static str],
     members: &[&Namespace],

@@ -31,8 +31,8 @@ keywords! {
         ScanFailed = "scan-failed",
         /// A snapshot was taken, after one or more attempts failed.
         ScanWorks = "scan-works",
-        /// The first snapshot already has problems with codes that `--until` lists. These problems
-        /// do not end the watch.
+        /// The first snapshot already has problems listed in `--until`. These problems do not end
+        /// the watch.
         AlreadyThere = "already-there",
         /// Two snapshots were saved: the last one before a problem, and the first one that contains
         /// the problem.

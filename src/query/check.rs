@@ -1,4 +1,4 @@
-//! Finds problems in a graph, each with a verdict from a policy.
+//! Finds problems in a graph, and assigns each problem a verdict from a policy.
 
 mod problems;
 mod since;
@@ -53,14 +53,15 @@ pub struct Check {
     pub uptime: Option<Duration>,
     /// The findings, sorted by verdict (deny first) and code.
     pub findings: Vec<Finding>,
-    /// Facts about the live host, for the advice in reports.
+    /// Facts about the live host, used to advise the user.
     pub live: LiveFacts,
-    /// These processes, such as pidns itself, ran only because the later snapshot was taken.
+    /// Processes, such as pidns itself, that ran only because the later snapshot was taken.
     pub attendants: BTreeSet<Pid>,
     /// The comparison with the earlier snapshot. `None` if there is no earlier snapshot, or with
     /// `--all`.
     earlier: Option<Earlier>,
-    /// Maps new processes to the older daemon or container that has probably started them.
+    /// Maps new processes to the daemon or container in the earlier snapshot that probably started
+    /// them.
     origins: BTreeMap<Pid, Origin>,
     /// Leftovers that appeared while pidns was repeating the check (`--wait`), and may end soon.
     late: BTreeSet<Subject>,
@@ -99,7 +100,7 @@ impl Check {
         let mut findings = std::mem::take(&mut this.findings);
         for finding in &mut findings {
             // Warn instead of denying if the problem may have existed before the earlier snapshot,
-            // or if an older daemon or container may have caused it.
+            // or if a daemon or container in that snapshot may have caused the problem.
             let is_old = this.earlier.as_ref().is_some_and(|it| it.may_have_had(finding.subject));
             if is_old || this.origin_of(finding.subject).is_some() {
                 finding.verdict = finding.verdict.max(Verdict::Warn);
@@ -230,8 +231,8 @@ impl Check {
         });
     }
 
-    /// Finds the processes in `host` that are not reported as leftovers, but that the kernel kills
-    /// when a namespace's init dies.
+    /// For each init, finds the processes in `host` that the kernel kills with it, except reported
+    /// leftovers.
     pub fn find_killed_with_inits(&mut self, host: &Snapshot) {
         if self.findings.is_empty() {
             return;
@@ -279,8 +280,8 @@ impl Check {
         problems::is_unreaped(process, &self.unsettled)
     }
 
-    /// Returns `true` if a finding reports this process as a leftover. Returns `false` if the
-    /// process may end soon, or if an older daemon or container has probably started it.
+    /// Returns `true` if a finding reports this process as a leftover, unless the process may end
+    /// soon or was probably started by a daemon or container in the earlier snapshot.
     #[must_use]
     pub fn is_leftover(&self, pid: Pid) -> bool {
         let (code, subject) = (CheckCode::LeftoverProcess, Subject::Process(pid));
@@ -297,8 +298,8 @@ impl Check {
         finding.reports_leftover() && self.late.contains(&finding.subject)
     }
 
-    /// Returns the older daemon or container that has probably started the subject. For a
-    /// namespace, this is the daemon or container that has started its init.
+    /// Returns the daemon or container in the earlier snapshot that probably started this process,
+    /// or the init of this namespace.
     #[must_use]
     pub fn origin_of(&self, subject: Subject) -> Option<&Origin> {
         self.origins.get(&process_of(&self.graph, subject)?)
@@ -341,7 +342,7 @@ impl Check {
         processes.filter_map(|it| self.graph.namespace(it.namespace?)?.init).collect()
     }
 
-    /// Returns the part of the graph that a report shows with the findings.
+    /// Returns the part of the graph that a report shows in addition to the findings.
     #[must_use]
     pub fn branches(&self) -> PidGraph {
         let namespaces = self.findings.iter().filter_map(|finding| match finding.subject {

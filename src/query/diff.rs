@@ -45,16 +45,16 @@ pub struct Diff {
     pub processes: Vec<ProcessChange>,
     /// The numbers of uncertain matches between the two graphs.
     pub weak: WeakMatches,
-    /// Facts about the live host, for use in the advice. Empty if the second snapshot is a saved
+    /// Facts about the live host, used to advise the user. Empty if the second snapshot is a saved
     /// document.
     pub live: LiveFacts,
-    /// These processes, such as pidns itself, ran only because the second snapshot was taken.
+    /// Processes, such as pidns itself, that ran only because the second snapshot was taken.
     pub attendants: BTreeSet<Pid>,
     /// Maps the IDs of namespaces in the first graph to their IDs in the second graph.
     counterparts: HashMap<NamespaceId, NamespaceId>,
     /// `true` if the first snapshot is known to contain every process that existed at that time.
     has_all_processes: bool,
-    /// `true` if the first scan would have found every namespace that the second scan can find.
+    /// `true` if the first scan was able to find every namespace that the second scan can find.
     has_all_namespaces: bool,
     /// Start time and PID of the pidns process that took the first snapshot.
     ///
@@ -94,9 +94,8 @@ impl Diff {
         // Filter after the comparison, so that a renamed process does not look gone.
         let mut diff = Self::new(PidGraph::new(before), PidGraph::new(after))?;
         diff.nothing = nothing;
-        // `selected` of the first graph already names the filter, but the graph still contains all
-        // processes. So `new` took it for a filtered snapshot. Record the coverage without the
-        // filter.
+        // `new` treated the first graph as filtered, because its `selected` is already set. But the
+        // graph still contains all processes, so record the coverage without the filter.
         diff.note_coverage(covered_before);
         if let Some((before_part, after_part)) = parts {
             diff.select(&before_part, &after_part);

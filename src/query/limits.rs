@@ -41,9 +41,9 @@ impl LimitReport {
         let unknown = limits.iter().filter(|it| it.full.is_none());
         let unknown_own = unknown.clone().filter(|it| is_of(it, own)).map(|it| it.kind).collect();
         let unknown = unknown.count();
-        // pidns can derive these two kinds of limits without reading any other limit. If they
-        // always counted as known, `pidns limits` would not fail if all other limits are
-        // unreadable. So count them as known only if they are reached.
+        // pidns can derive these two kinds of limits even if all other limits are unreadable.
+        // `pidns limits` must still fail in that case, so count these two kinds as known only if
+        // they are reached.
         let is_in_hierarchy =
             |it: &Limit| matches!(it.kind, LimitKind::InitTerminated | LimitKind::Nesting);
         let is_known = |it: &Limit| it.full.is_some_and(|full| full || !is_in_hierarchy(it));
@@ -119,8 +119,9 @@ pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option
     let others = limit.pids.iter().copied().filter(|&pid| Some(pid) != own);
     let first = others.max_by_key(rank)?;
     // If the limit also applies to pidns, return only a process with children, because a process
-    // without children probably did not exhaust the limit. After `exec pidns`, the shell's children
-    // are children of pidns, so pidns itself can be the cause.
+    // without children probably did not exhaust the limit. For example, after `exec pidns`, pidns
+    // is the parent of the shell's children, so the cause can be pidns itself and not one of these
+    // children.
     let is_useful = children.contains_key(&first) || !is_of(limit, own);
     is_useful.then_some(first)
 }

@@ -51,8 +51,9 @@ pub fn attendants(snapshot: &Snapshot, is_alone: impl Fn(Pid) -> bool) -> BTreeS
     // heartbeat is old if its subshell is in both snapshots.
     let is_old_heartbeat = |pid| observer.companions.contains(&pid) && !is_alone(pid);
     let parent = |pid| snapshot.processes.iter().find(|it| it.pid == pid)?.ppid;
-    // If the CI step is new, ignore all its heartbeat processes. If it is in both snapshots, ignore
-    // only the children of a heartbeat subshell that is also in both snapshots.
+    // If the CI step is not in the other snapshot, ignore all its heartbeat processes. If the step
+    // is in both snapshots, ignore a heartbeat process only if its parent is a heartbeat subshell
+    // that is in both snapshots, too.
     let is_attendant = |&&pid: &&Pid| is_new_step || parent(pid).is_some_and(is_old_heartbeat);
     let companions = observer.companions.iter().filter(is_attendant);
     let own_pid_is_reused = snapshot.processes.iter().any(|it| it.pid == observer.pid);
@@ -143,7 +144,7 @@ mod tests {
         assert_eq!(used(&host, &[7, 8, 9]), [20, 30, 40]);
         assert_eq!(used(&host, &[7, 8]), [40], "9 is in a descendant of 20");
         assert_eq!(used(&host, &[7, 9]), [20, 30], "8 holds 40");
-        // pidns itself, process 7, is not in the list of processes.
+        // In this snapshot, pidns has PID 7 and is missing from the list of processes.
         let mut other = host.clone();
         other.processes.remove(1);
         assert_eq!(used(&other, &[7, 8, 9]), [20, 30, 40]);

@@ -1,4 +1,4 @@
-//! Finds the processes that are not leftovers, but that the kernel kills when an init dies.
+//! Finds the processes, other than leftovers, that the kernel kills when an init dies.
 //!
 //! If pidns kills the init of a PID namespace, the kernel kills all other members of the namespace.
 //! A member can have entered the namespace from outside, for example through nsenter(1).
@@ -17,8 +17,8 @@ pub struct Outsiders {
 }
 
 impl Outsiders {
-    /// Finds the processes in a snapshot that are not leftovers, but that the kernel kills when an
-    /// init dies. `pids` contains the PIDs of the leftovers.
+    /// Finds the processes in a snapshot, other than leftovers, that the kernel kills when an init
+    /// dies. `pids` contains the PIDs of the leftovers.
     pub(super) fn of(snapshot: &Snapshot, pids: &HashSet<Pid>) -> Self {
         let mut this = Self::default();
         let is_other = |it: &Process| !pids.contains(&it.pid);
@@ -31,14 +31,14 @@ impl Outsiders {
         this
     }
 
-    /// Maps each init to the processes that are not leftovers, but that the kernel kills when the
-    /// init dies.
+    /// Maps each init to the processes, other than leftovers, that the kernel kills when the init
+    /// dies.
     pub(super) fn by_init(&self) -> BTreeMap<Pid, Vec<Process>> {
         by_init(self.found.values().map(|(process, inits)| (process, inits.clone())))
     }
 
-    /// Uses a later snapshot to update the list of processes that the kernel kills when an init
-    /// dies, excluding leftovers. `pids` contains the PIDs of the leftovers.
+    /// Uses a later snapshot to update the list of processes, other than leftovers, that the kernel
+    /// kills when an init dies. `pids` contains the PIDs of the leftovers.
     pub(super) fn update(&mut self, later: &Snapshot, pids: &HashSet<Pid>) {
         let now = Self::of(later, pids);
         let living: HashSet<Pid> = later.processes.iter().map(|it| it.pid).collect();
@@ -61,8 +61,7 @@ impl Outsiders {
     }
 }
 
-/// Returns, for each init, the processes that satisfy `is_other` and that the kernel kills when the
-/// init dies.
+/// Maps each init to the processes that the kernel kills with it, if they satisfy `is_other`.
 pub(super) fn killed_with_inits(
     snapshot: &Snapshot,
     is_other: impl Fn(&Process) -> bool,

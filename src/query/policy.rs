@@ -273,8 +273,7 @@ impl Policy {
     /// Tests each owner of a namespace (see [`owners`]) against the rules that have a scope, and
     /// returns the strictest verdict.
     ///
-    /// Returns `None` if at least one owner matches none of these rules, or if the namespace has no
-    /// owners.
+    /// Returns `None` unless the namespace has owners and each of them matches one of these rules.
     fn verdict_on_owners(&self, graph: &PidGraph, id: NamespaceId) -> Option<Verdict> {
         let code = CheckCode::LeftoverProcess;
         let owners = owners(graph, graph.namespace(id)?).into_iter();

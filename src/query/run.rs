@@ -12,7 +12,7 @@ use crate::model::{
     Verdict,
 };
 
-/// The data that tells the processes and namespaces of a command apart from all others.
+/// Identifies the processes and namespaces that belong to a command.
 #[derive(Clone, Debug)]
 pub struct RunScope {
     /// The pidns process, which adopts orphaned descendants of the command.

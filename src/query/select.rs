@@ -16,8 +16,9 @@ use crate::model::{
 /// A filter for the processes and namespaces that meet all its conditions.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// Select only these processes, unless the set is empty. The result also contains their
-    /// namespaces, and the dead or nascent namespaces that still exist because of these processes.
+    /// Select only these processes. If the set is empty, this condition does not apply. The result
+    /// also contains their namespaces, and the dead or nascent namespaces that these processes keep
+    /// alive.
     pub pids: BTreeSet<Pid>,
     /// `true` to include the descendants of `pids`, and the ancestors in the same namespace.
     pub with_family: bool,
@@ -106,7 +107,7 @@ impl Selection {
         !self.pids.is_empty() || self.comm.is_some() || self.user.is_some() || self.env.is_some()
     }
 
-    /// Returns `true` if the filter never selects a process whose namespace is unknown.
+    /// Returns `true` if the filter selects only processes with a known namespace.
     fn is_by_namespace(&self) -> bool {
         self.root.is_some() || self.depth.is_some() || self.state.is_some()
     }
@@ -316,9 +317,8 @@ fn add_ancestors(
     }
 }
 
-/// Returns the part of a graph with the given namespaces and processes.
-///
-/// The part also contains the processes' namespaces, and the ancestors of all its namespaces.
+/// Returns a graph with only the given namespaces and processes, the namespaces of these processes,
+/// and the ancestors of all these namespaces.
 pub fn branches(
     graph: PidGraph,
     mut namespaces: HashSet<NamespaceId>,

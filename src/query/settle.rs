@@ -22,8 +22,8 @@ pub struct Unsettled {
     ///
     /// - zombies that will probably be reaped soon
     /// - processes in uninterruptible sleep that will probably wake up soon
-    /// - processes in killable sleep (`TASK_KILLABLE`), which /proc shows as uninterruptible
-    /// - processes with a stopped leader thread and another running thread
+    /// - processes in killable sleep (`TASK_KILLABLE`), shown as uninterruptible in /proc
+    /// - processes whose leader thread is stopped while another thread runs
     pub processes: BTreeSet<Pid>,
     /// Dead namespaces that were not dead in the first scan.
     pub dead: BTreeSet<NamespaceId>,

@@ -47,12 +47,10 @@ pub fn translate(
     Ok(Translation { pid, from: from.or(home), to, translated, levels })
 }
 
-/// Returns the ID of a namespace. Accepts the namespace that the procfs shows even if a filter has
-/// removed it from the graph.
+/// Returns the ID of a namespace. The PID namespace that the procfs shows is accepted, even if a
+/// filter has removed it from the graph.
 fn resolve_or_home(graph: &PidGraph, namespace: NamespaceRef) -> Result<NamespaceId, NotFound> {
     match (namespace, graph.snapshot().procfs.namespace) {
-        // The graph may lack the PID namespace that the procfs shows, because a filter may have
-        // removed it.
         (NamespaceRef::Id(id), Some(home)) if id == home => Ok(home),
         _ => resolve(graph, namespace),
     }

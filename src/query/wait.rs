@@ -32,8 +32,8 @@ pub struct LastingFindings {
 /// Tracks which items (findings or processes) the repeated checks have found.
 #[derive(Debug)]
 struct History<Id, Kind> {
-    /// The items of the last check. Each has its kind, and the time of the first of the consecutive
-    /// checks that found it.
+    /// Maps each item of the last check to its kind, and to the time since which every check has
+    /// found the item.
     last: HashMap<Id, (Kind, Duration)>,
     /// The time of the first check, or `None` before it.
     begin: Option<Duration>,
@@ -98,7 +98,7 @@ type FindingKind = (CheckCode, Kind);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Identity {
     Process(ProcessId),
-    /// ID of a namespace, and its 64-bit ID if known.
+    /// ID of a namespace, and the 64-bit ID if known, because an inode can be reused.
     Namespace(NamespaceId, Option<u64>),
     /// Kind and scope of a limit.
     Limit(Option<(LimitKind, LimitScope)>),

@@ -19,7 +19,7 @@ pub struct Round<'a> {
     pub new_day: Option<String>,
     /// The watched host.
     pub host: &'a Host,
-    /// The events, in the order of the report.
+    /// The events, in the order in which they are reported.
     pub events: Vec<WatchEvent<'a>>,
 }
 

@@ -36,7 +36,7 @@ pub struct CommandCgroup {
     path: PathBuf,
     name: OsString,
     dir: OwnedFd,
-    /// The cgroup of pidns.
+    /// The cgroup that pidns itself runs in.
     parent: OwnedFd,
 }
 
@@ -83,8 +83,8 @@ impl CommandCgroup {
     pub fn has_members(&self) -> bool {
         match read(self.dir.as_fd(), Path::new("cgroup.events")) {
             Ok(text) => String::from_utf8_lossy(&text).lines().any(|line| line == "populated 1"),
-            // The kernel only removes a cgroup without members, so a cgroup that no longer exists
-            // has no members. After any other error, assume that the cgroup has members.
+            // `ENOENT` and `ENODEV` mean that the cgroup was removed, so it has no members. After
+            // any other error, assume that it has members.
             Err(errno) => !matches!(errno, Errno::NOENT | Errno::NODEV),
         }
     }
@@ -136,7 +136,8 @@ impl CommandCgroup {
     /// Removes the cgroups below this one, and then this one.
     fn remove(&self) -> SysResult<()> {
         for cgroup in cgroups(&self.dir).iter().skip(1).rev() {
-            // Ignore errors here. If a cgroup still has processes, the last `unlinkat` fails, too.
+            // Ignore errors here. If a descendant cgroup cannot be removed, removing this cgroup
+            // fails, too.
             let _ = unlinkat(&self.dir, cgroup, AtFlags::REMOVEDIR);
         }
         unlinkat(&self.parent, &self.name, AtFlags::REMOVEDIR)

@@ -61,7 +61,7 @@ pub fn kill(
     killed
 }
 
-/// Records the running processes, and the zombies that are left after [`REAPING`].
+/// Records the running processes, and the zombies that are not reaped within [`REAPING`].
 fn note_survivors(command: &mut SupervisedCommand, killed: &mut Killed) {
     let deadline = Instant::now() + REAPING;
     loop {
@@ -136,7 +136,8 @@ fn repeat(
                 }
                 ControlFlow::Continue(())
             });
-            // Zombies need no signal, so stop unless the walk may have missed a process.
+            // Zombies need no signal. If only zombies are left, stop unless the walk may have
+            // missed a process.
             leaves_some = if living.is_empty() {
                 command.may_have_missed()
             } else {

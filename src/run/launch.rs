@@ -45,7 +45,8 @@ pub fn spawn(
     }
     let parent = if dies_with_us { getpid().as_raw_nonzero().get() } else { 0 };
     let members_file = members_file.unwrap_or(Path::new(""));
-    // A second process calls `execvp(3)`, which runs scripts that `posix_spawnp(3)` refuses.
+    // A second process calls `execvp(3)`. Unlike `posix_spawnp(3)`, glibc's `execvp(3)` also runs
+    // scripts without a `#!` line.
     let mut words = vec![NAME.into(), parent.to_string().into(), members_file.into()];
     words.extend_from_slice(command);
     // /proc/self/exe works even if the program's file has been replaced.
@@ -96,7 +97,8 @@ pub fn launch(arguments: &[OsString]) -> Error {
     {
         return Error::Run { what: "move the command to its cgroup", source };
     }
-    // The Rust runtime has made this process ignore SIGPIPE.
+    // The Rust runtime makes this process ignore SIGPIPE. Restore the default, unless SIGPIPE was
+    // already ignored at startup.
     if !raw_signals::was_sigpipe_ignored() {
         raw_signals::reset_sigpipe();
     }
@@ -110,8 +112,8 @@ fn die_with(parent: &str) -> io::Result<()> {
         return Ok(());
     }
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    // The kernel sends no signal for a parent that has already exited. Below `unshare -p`, the parent
-    // is in another PID namespace, so its PID is unknown.
+    // If the parent has already exited, the kernel sends no signal, so compare the PIDs. If the
+    // parent is in another PID namespace (`unshare -p`), `getppid` returns `None`.
     if getppid().is_some_and(|pid| pid.as_raw_nonzero().get() != parent) {
         return Err(io::Error::other("pidns has ended"));
     }

@@ -147,7 +147,7 @@ impl SupervisedCommand {
         &self.descendants
     }
 
-    /// Returns the members of the command's cgroup, with their PIDs in the procfs.
+    /// Returns the members of the command's cgroup, with their PIDs as /proc shows them.
     #[must_use]
     pub fn members(&self) -> Option<BTreeSet<Pid>> {
         let members = self.cgroup.as_ref()?.members().into_iter();
@@ -186,8 +186,8 @@ impl SupervisedCommand {
     /// Fails if the kernel discarded the exit status of the command.
     pub fn wait_for_command(&mut self) -> Result<Ended, Error> {
         loop {
-            // Read signals before `reap`. The SIGCHLD of a child that exits later then stays
-            // pending, and ends the next wait at once.
+            // Read signals before `reap`. If a child exits after this loop, its SIGCHLD stays
+            // pending and ends the next wait at once.
             for received in self.signals.iter().take(ROUND) {
                 note_exit_request(&mut self.asked_to_exit, received.signal);
                 received.pass_on(self.command, &self.descendants);
@@ -244,8 +244,8 @@ impl SupervisedCommand {
 
     /// Returns `true` if all descendants are zombies.
     ///
-    /// pidns reaps its zombies before this call. It cannot reap a traced zombie until the tracer
-    /// has reaped the zombie.
+    /// pidns reaps its own zombies before this call. A traced zombie can remain, because its tracer
+    /// must reap it first.
     fn has_only_zombies(&self) -> bool {
         if self.has_members() {
             return false;

@@ -24,7 +24,8 @@ pub extern "C" fn note_sigpipe() {
 #[must_use]
 pub fn is_ignored(signal: i32) -> bool {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: with a null pointer, sigaction(2) only writes to `action`. All zero is a valid value.
+    // SAFETY: with a null pointer, sigaction(2) only writes to `action`. An all-zero `sigaction` is
+    // valid.
     let action = unsafe {
         libc::sigaction(signal, ptr::null(), action.as_mut_ptr());
         action.assume_init()

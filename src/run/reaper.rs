@@ -23,7 +23,8 @@ pub struct Reaper {
 }
 
 impl Reaper {
-    /// Starts the idle thread, before the command can use up all PIDs.
+    /// Starts the thread early, because the command may later use up all PIDs. The thread stays
+    /// idle until [`begin`](Self::begin) is called.
     pub fn start() -> Self {
         let has_begun = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&has_begun);

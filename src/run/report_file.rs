@@ -19,7 +19,7 @@ const READER_WAIT: Duration = Duration::from_secs(5);
 /// Pause between two attempts to open a FIFO.
 const RETRY_INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
-/// A report file, opened before the command starts and written after its end.
+/// A report file, opened before the command starts and written after the command has ended.
 #[derive(Debug)]
 pub struct ReportFile {
     path: PathBuf,

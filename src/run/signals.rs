@@ -49,7 +49,8 @@ const OF_TERMINAL: [Signal; 8] = [
     Signal::WINCH,
 ];
 
-/// Kernel signals about pidns itself or its children, which are not passed on.
+/// Signals that pidns does not pass on if the kernel sent them, because they concern pidns itself
+/// or its children.
 const OF_PIDNS: [Signal; 2] = [Signal::CHILD, Signal::XCPU];
 
 /// The signals that this process blocks, and the signalfd to read them from.

@@ -315,7 +315,8 @@ impl Forest {
         self.end_waiting();
     }
 
-    /// Returns the process that adopts the children of `of`, like the kernel's `find_new_reaper`.
+    /// Returns the process that adopts the children of process `of`, like the kernel's
+    /// `find_new_reaper`.
     fn reaper(&self, of: usize) -> usize {
         let namespace = self.tasks[of].namespace;
         let mut at = self.tasks[of].parent;
@@ -391,7 +392,7 @@ pub struct Sight {
     /// Selects the running process that shares its PID namespace with the viewer (the simulated
     /// pidns). With `None`, the viewer is alone in its namespace, and `NS_GET_PARENT` always fails.
     viewer: Option<u8>,
-    /// A bit for each process, set if the viewer cannot read its namespace link.
+    /// A bit for each process, set if the viewer cannot read the process's namespace link.
     refused: u64,
     /// A bit for each namespace, set if the scan finds an open descriptor of the namespace.
     held: u64,

@@ -1,4 +1,4 @@
-//! Schedules the rounds of a watch, unaffected by changes to the system clock.
+//! Schedules the rounds of a watch with a clock that ignores changes to the system time.
 
 use std::time::{Duration, Instant};
 
@@ -24,8 +24,7 @@ pub struct Schedule {
 pub struct SkippedRounds {
     /// Number of skipped rounds.
     pub count: u64,
-    /// Duration of the longest round that caused skipped rounds, measured from its due time to its
-    /// end.
+    /// Longest time from the due time to the end of a round that caused others to be skipped.
     pub longest: Duration,
 }
 
@@ -65,7 +64,7 @@ impl Schedule {
         self.due = left.and_then(|left| now.checked_add(Duration::from_nanos(left)));
     }
 
-    /// Returns the rounds skipped since the last report, at most once a minute.
+    /// Returns the rounds skipped since the last report. Reports them at most once a minute.
     pub fn take_report(&mut self, now: Instant) -> Option<SkippedRounds> {
         let is_early = self.reported_at.is_some_and(|at| now.saturating_duration_since(at) < QUIET);
         if self.unreported.count == 0 || is_early {

@@ -486,12 +486,12 @@ mod tests {
     use crate::model::Snapshot;
     use crate::testing::farm;
 
-    /// Returns the advice for two processes of [`farm`]: the container's first process and the
-    /// container's monitor.
+    /// Returns the advice for two processes of [`farm`]: the container's first process and its
+    /// monitor.
     ///
-    /// `cgroup`: cgroup of the first process, with `ID` for the container's ID and `OTHER` for the
-    /// ID of another container. `oldest`: the lowest PID among the leftover processes. `change`:
-    /// function that edits the snapshot first.
+    /// `cgroup` is the cgroup of the first process, in which `ID` and `OTHER` stand for the IDs of
+    /// this container and another one. `oldest` is the lowest PID among the leftover processes.
+    /// `change` edits the snapshot first.
     fn advice(cgroup: &str, oldest: u32, change: impl FnOnce(&mut Snapshot)) -> [String; 2] {
         let mut host = farm();
         let id = host.namespaces[1].container.as_ref().unwrap().id.clone();

@@ -54,8 +54,8 @@ pub fn stop(
     let shares = process.other_container().is_some();
     let is_whole = || shares && is_whole_leftover(graph, container, is_leftover);
     let init = init.or_else(|| is_whole().then_some(process.pid))?;
-    // The container may be older than its init, because an engine can restart an existing
-    // container. So suggest stopping the container, not deleting it.
+    // Suggest stopping the container, not deleting it. The container may be older than its init,
+    // because an engine can restart an existing container.
     is_inside.then(|| (init, command("stop", container)))
 }
 
@@ -91,7 +91,7 @@ fn engine_container<'a>(graph: &'a PidGraph, process: &'a Process) -> Option<&'a
     let is_inside = |it: &&Process| graph.container_of(it).is_some_and(|it| it.is_same(container));
     let ancestors = std::iter::successors(Some(process), parent).take(GENERATIONS);
     let first = ancestors.take_while(is_inside).last()?;
-    // Root's commands on the host do not reach an engine that runs as another user or in a
+    // Commands that root runs on the host do not reach an engine that runs as another user or in a
     // container, so return `None` for the containers of such an engine.
     is_started_by_engine(graph, first, container).then_some(container)
 }

@@ -60,8 +60,8 @@ pub fn summary(check: &Check) -> String {
 pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingText {
     let graph = &check.graph;
     let without_advice = |message| FindingText { message, advice: Vec::new() };
-    // Do not suggest ending a process that an older daemon or container may need, or a process that
-    // has just appeared and may end soon.
+    // Do not suggest ending a process that a daemon or container in the earlier snapshot may need,
+    // or a process that has just appeared and may end soon.
     let message = origin_message(check, finding, symbols);
     if let Some(message) = message.or_else(|| late_message(check, finding, symbols)) {
         return without_advice(message);
@@ -90,7 +90,8 @@ pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingTe
     }
 }
 
-/// Returns the message for a leftover that an older daemon or container may have started.
+/// Returns the message for a leftover that a daemon or container in the earlier snapshot may have
+/// started.
 fn origin_message(check: &Check, finding: &Finding, symbols: Symbols) -> Option<String> {
     if !finding.reports_leftover() {
         return None;
@@ -116,8 +117,7 @@ fn origin_message(check: &Check, finding: &Finding, symbols: Symbols) -> Option<
     })
 }
 
-/// Returns the message for a leftover that appeared after the check began, while pidns was
-/// repeating the check.
+/// Returns the message for a leftover that appeared only while pidns was repeating the check.
 fn late_message(check: &Check, finding: &Finding, symbols: Symbols) -> Option<String> {
     let text = leftover_text(check, finding.subject, symbols)?;
     check.is_late(finding).then(|| format!("{text} appeared during --wait"))

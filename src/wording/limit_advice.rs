@@ -26,8 +26,8 @@ pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     });
     advice.extend(raise(adviser, limit));
     let or = |advice: &[String]| if advice.is_empty() { "" } else { "or " };
-    // To raise the `pid_max` of another PID namespace, `raise` suggests a command. If that command
-    // needs a free PID, `raise` also suggests ending a process. Do not repeat that suggestion here.
+    // The function `raise` already suggests a command for the `pid_max` of another PID namespace,
+    // and ending a process if that command needs a free PID. Do not repeat that suggestion here.
     let is_foreign = limit.kind == LimitKind::PidMax && limit.file.is_none();
     if let Some(end) = end_tasks(adviser, limit).filter(|_| !is_foreign) {
         advice.push(format!("{}{end}", or(&advice)));
@@ -134,7 +134,8 @@ fn name(adviser: &Adviser<'_>, pid: Pid) -> String {
     shell_comment(&ProcessRef::new(adviser.graph, pid, None).to_string())
 }
 
-/// Returns advice on how to raise a limit, or how to start the process elsewhere.
+/// Returns advice on how to raise a limit, or how to start a process to which the limit does not
+/// apply.
 fn raise(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     match (limit.kind, &limit.file, raised(limit)) {
         (LimitKind::InitTerminated, ..) => start_elsewhere(adviser, limit),

@@ -140,7 +140,7 @@ impl<'a> MemberText<'a> {
 
     /// Returns the PID and name of the parent or tracer of a row's processes.
     ///
-    /// If the processes have different parents or tracers, returns only the name.
+    /// If there are several parents or tracers, returns only the name that they have in common.
     fn relative(&self, row: &MemberRow<'a>, named: Relation<'a>, of_each: bool) -> String {
         let is_named = |it: &&Process| [it.ppid, it.tracer()].contains(&Some(named.pid));
         match named.process {

@@ -49,7 +49,8 @@ pub fn describe_leftover(report: &RunReport, finding: &Finding, symbols: Symbols
     }
 }
 
-/// Returns the effect of `--kill` on a process as a phrase, and advice on ending it.
+/// Returns a phrase about the effect of `--kill` on a process, and advice on how to end the
+/// process.
 fn outcome(
     killed: Option<&Killed>,
     process: &Process,

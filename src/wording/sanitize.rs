@@ -11,8 +11,8 @@ impl<T: fmt::Display> fmt::Display for Sanitized<T> {
     }
 }
 
-/// [`Sanitized`] text with doubled backslashes, so that an escape sequence cannot be mistaken for
-/// literal characters.
+/// Like [`Sanitized`], but doubles each literal backslash, so that it does not look like the start
+/// of an escape sequence.
 pub struct Distinct<T>(pub T);
 
 impl<T: fmt::Display> fmt::Display for Distinct<T> {
@@ -91,7 +91,8 @@ impl CiCommand {
             // GitHub finds `::` only at the start of a line, possibly after whitespace.
             (Self::Blank, ':') => (Self::Colon, false),
             (Self::Blank, c) if c.is_whitespace() => (Self::Blank, false),
-            // A CI system may ignore invisible characters, so skip all non-ASCII characters here.
+            // Skip all non-ASCII characters, because some of them are invisible and a CI system may
+            // ignore those.
             (seen, c) if !c.is_ascii() => (seen, false),
             _ => (Self::Other, false),
         };

@@ -17,8 +17,8 @@ pub fn add_sharing(graph: &PidGraph, siblings: &Siblings<'_>, in_each: bool, lin
         };
         match &shared.with {
             SharedWith::Host => part(format_args!("the host")),
-            // If one line stands for several PID namespaces, their inits may each share namespaces
-            // with a different init, so no single name fits.
+            // If one line stands for several PID namespaces, each init may share namespaces with a
+            // different init. The line then uses a general phrase instead of a name.
             SharedWith::Namespaces { .. } if of_each => part(format_args!("other namespaces")),
             SharedWith::Namespaces { first, container, more } => {
                 let first = match container {

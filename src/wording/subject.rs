@@ -7,10 +7,10 @@ use super::phrase::Symbols;
 use crate::graph::PidGraph;
 use crate::model::{Container, Pid, Process, cgroup};
 
-/// Maximum number of PIDs of a process to show.
+/// Maximum number of PIDs to show for each process.
 const LEVELS: usize = 4;
 
-/// Maximum number of characters of a command line to show.
+/// Maximum number of characters to show from a command line.
 const COMMAND: usize = 60;
 
 /// The name of a process for display, with `(no name)` for an empty name.

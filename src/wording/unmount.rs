@@ -24,7 +24,7 @@ impl Unmount {
     }
 }
 
-/// Appends to `line` the advice on how to unmount a bind-mounted namespace.
+/// Appends to `line` the advice on how to unmount the bind mounts of a namespace.
 pub fn add_umounts(namespace: &Namespace, facts: &LiveFacts, line: &mut Line) {
     let advice = namespace.mounts().filter_map(|it| unmount(&it, facts));
     for unmount in advice.take(MOUNTS) {

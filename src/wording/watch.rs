@@ -47,7 +47,7 @@ pub fn rounds_skipped(skipped: u64, longest: Duration, interval: Duration) -> St
     )
 }
 
-/// Returns the message that scans work again after `failed` rounds without a snapshot.
+/// Returns the message for the first successful scan after `failed` rounds without a snapshot.
 pub fn scan_works(failed: u64) -> String {
     format!("snapshots work again, after {} without one", rounds(failed))
 }

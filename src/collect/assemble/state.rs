@@ -173,7 +173,7 @@ impl InitListing<'_> {
         if level.is_some_and(|level| level + 1 != init.nspid.len()) {
             return false;
         }
-        // An init in an inferred namespace cannot be the init of another namespace.
+        // An init whose namespace was inferred cannot be the init of another namespace.
         let placed = init.nspid.first().and_then(|pid| self.process(*pid));
         let placed = placed.filter(|it| it.nspid == init.nspid).and_then(|it| it.namespace);
         placed.is_none_or(|placed| placed == id)

@@ -100,7 +100,7 @@ mod tests {
         })
     }
 
-    /// Returns the namespaces that something keeps alive, and all of their ancestors.
+    /// Returns the namespaces that are kept alive, and all of their ancestors.
     fn shown(nodes: &[Node]) -> BTreeSet<NamespaceId> {
         let numbered = || (0..).zip(nodes);
         let has_reason =

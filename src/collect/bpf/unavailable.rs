@@ -27,7 +27,7 @@ pub enum BpfUnavailable {
     LittleMemory,
     /// pidns runs under a seccomp filter, so calling bpf(2) might kill pidns.
     SeccompFilter,
-    /// The kernel is locked down, so BPF programs may not read its memory.
+    /// The kernel is locked down, so BPF programs have no permission to read its memory.
     LockedDown,
     /// The kernel failed to open a namespace by its 64-bit ID, with this error.
     NoOpenById(Errno),

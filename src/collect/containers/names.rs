@@ -61,9 +61,10 @@ impl Drop for NameReading {
     }
 }
 
-/// Lists, without duplicates, the containers whose runtime may store their names in files.
+/// Returns the containers whose runtime may store container names in files. Each container appears
+/// once.
 ///
-/// The names of these containers have not been read yet.
+/// At this point, no container names have been read.
 fn nameless_containers(snapshot: &Snapshot) -> Vec<NamelessContainer> {
     let processes = &snapshot.processes;
     let monitor = |process: &Process| find(processes, process.ppid).and_then(Monitor::of);

@@ -103,8 +103,8 @@ pub struct NameReader {
     daemons: Vec<(Pid, RuntimeOwner)>,
     /// The directories in which the Docker daemons of each owner store containers.
     docker: HashMap<RuntimeOwner, Vec<OwnedFd>>,
-    /// The parent directory of the containerd bundle that was read most recently, and the UID and
-    /// the PID namespace of the containerd that created the bundle.
+    /// The parent directory of the last containerd bundle that was read, and the owner (UID and PID
+    /// namespace) of the containerd daemon that created the bundle.
     bundles: Option<(OwnedFd, RuntimeOwner)>,
     /// For each podman user, a map from container ID to container name.
     podman: HashMap<RuntimeOwner, HashMap<String, String>>,

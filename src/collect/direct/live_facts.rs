@@ -208,7 +208,7 @@ impl FactReader {
         Some(hard.number().unwrap_or(u64::MAX))
     }
 
-    /// Returns `true` if a process is root in its user namespace, with `CAP_SYS_RESOURCE`.
+    /// Returns `true` if a process is root in its user namespace and has `CAP_SYS_RESOURCE`.
     fn is_container_root(&self, process: &Process) -> bool {
         let Ok(dir) = ProcessDir::open(self.procfs.fd(), process.pid) else { return false };
         let (mut status, mut map) = (Vec::new(), Vec::new());

@@ -83,7 +83,7 @@ pub fn translate(
 /// The reason why a PID could not be translated.
 #[derive(Clone)]
 enum Failure {
-    /// The process or namespace doesn't exist, or the process has no PID in `to`.
+    /// The process or namespace doesn't exist, or the process has no PID in the target namespace.
     NotFound(NotFound),
     /// The ioctls can't translate the PID, but a scan may be able to.
     NeedsScan,

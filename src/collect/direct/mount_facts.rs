@@ -16,7 +16,8 @@ use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::status::namespace_of;
 use crate::model::{BindMount, LiveFacts, MountNamespace, MountNamespaceKeeper, Pid, Process};
 
-/// Adds facts about bind mounts, and about the mount namespaces that contain them.
+/// Looks up facts about bind mounts and the mount namespaces that contain them, and adds the facts
+/// to `facts`.
 pub fn add(
     procfs: &Procfs,
     processes: &[Process],

@@ -40,7 +40,7 @@ const TICKS: u32 = 10;
 /// Replaces [`TICKS`] while pidns avoids a process that has blocked an earlier [`attempt`].
 const FEWER_TICKS: u32 = 3;
 
-/// After the end of a thread that a process has blocked, pidns avoids that process for this time.
+/// Time for which pidns still avoids a process after the thread that it blocked has ended.
 const AVOIDANCE: Duration = Duration::from_secs(300);
 
 /// Files in `/proc/PID` that can be read without `exec_update_lock` and `mmap_lock`.
@@ -51,8 +51,7 @@ const LOCK_FREE: [&[u8]; 4] = [b"cgroup", b"limits", b"mountinfo", b"status"];
 /// The value must be higher than the CPU time of the checks themselves (up to 6 ms).
 const IDLE: Duration = Duration::from_millis(50);
 
-/// Calls of [`attempt`] that were abandoned. pidns still avoids the processes that blocked these
-/// calls.
+/// Abandoned calls to [`attempt`] whose blocking processes pidns still avoids.
 static ABANDONED: Mutex<Vec<Abandoned>> = Mutex::new(Vec::new());
 
 /// Number of processes in [`ABANDONED`].
@@ -308,9 +307,8 @@ impl Drop for Reading {
         let _ = READER.try_with(|reader| {
             let current = reader.read.load(Ordering::Relaxed);
             let count = (current >> 32).saturating_sub(1);
-            // `reading = Reading::of(pid)` creates the new `Reading` before it drops the old one.
-            // In that case, `current` may already contain the new PID, and `drop` must keep the
-            // new PID.
+            // An assignment such as `reading = Reading::of(pid)` drops the old `Reading` only after
+            // it has created the new one. `drop` must then keep the new PID in `current`.
             let is_innermost = pid_of(current) == self.pid && self.outer_pid != 0;
             let pid = if is_innermost { self.outer_pid } else { pid_of(current) };
             reader.read.store(entry(count, pid), Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Wraps the system calls that pidns uses, and determines the permissions of pidns.
+//! Wraps the system calls that pidns uses, and determines the privileges of pidns.
 
 pub mod blocked;
 pub mod clock;

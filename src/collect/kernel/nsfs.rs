@@ -64,7 +64,8 @@ impl NamespaceFd {
         Ok(Self { fd, device, inode })
     }
 
-    /// Opens the file of an `O_PATH` descriptor, or fails with `ENOTTY` if it is not a namespace.
+    /// Opens the namespace that an `O_PATH` descriptor refers to, or fails with `ENOTTY` if the
+    /// descriptor refers to any other file.
     pub fn reopen(path: &OwnedFd) -> io::Result<Self> {
         // Check that the file is on nsfs before opening it, because opening any other kind of file
         // can have side effects.
@@ -408,10 +409,11 @@ impl MountRequest {
     }
 }
 
-/// Writes the IDs of the mounts below `mount` to `ids`, and returns their number.
+/// Writes the IDs of the mounts below `mount` to `ids` in ascending order, and returns the number
+/// of IDs.
 ///
-/// The IDs are in ascending order, and above `after`. Fails with `EPERM` without `CAP_SYS_ADMIN` in
-/// the user namespace that owns the mount namespace. Fails with `ENOENT` if the mount is gone.
+/// Every ID is greater than `after`. Fails with `EPERM` without `CAP_SYS_ADMIN` in the user
+/// namespace that owns the mount namespace. Fails with `ENOENT` if the mount is gone.
 pub fn list_mounts(namespace: u64, mount: u64, after: u64, ids: &mut [u64]) -> io::Result<usize> {
     let request = MountRequest::new(namespace, mount, after);
     let (request, length) = (ptr::from_ref(&request), ids.len());

@@ -33,7 +33,7 @@ pub const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 pub const READ: OFlags =
     OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
-/// Size limit for a file in `/proc/PID` (a status with 65,536 groups has about 700 KiB).
+/// Size limit for a file in `/proc/PID`. A `status` file with 65,536 groups is about 700 KiB long.
 const MAX_FILE: usize = 4 * 1024 * 1024;
 
 /// Size limit for a mount table, twice the size of a table with 100,000 mounts and 1,000-byte
@@ -42,7 +42,7 @@ pub const MAX_MOUNTINFO: usize = 256 * 1024 * 1024;
 
 /// Returns the file system type of a file, but blocks if a FUSE daemon does not answer.
 pub fn file_system(fd: &OwnedFd) -> SysResult<u64> {
-    // The integer type of `f_type` depends on the architecture, but fits all magic numbers.
+    // The integer type of `f_type` depends on the architecture, but can hold every magic number.
     #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast)]
     Ok(fs::fstatfs(fd)?.f_type as u64)
 }

@@ -1,4 +1,4 @@
-//! Determines the permissions of the pidns process, and other restrictions that apply to it.
+//! Determines the privileges of the pidns process, and the restrictions that apply to it.
 
 use rustix::process::{Resource, getrlimit};
 use rustix::thread::{CapabilitySet, capabilities};

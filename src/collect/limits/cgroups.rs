@@ -42,7 +42,8 @@ pub struct CgroupDir {
     parent: Option<usize>,
 }
 
-/// The cgroups of all processes and their ancestors, each stored once to save memory.
+/// Stores the cgroups of all processes, and the ancestors of these cgroups. Each cgroup is stored
+/// once to save memory.
 #[derive(Default)]
 struct CgroupTree {
     cgroups: Vec<CgroupDir>,

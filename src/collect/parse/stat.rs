@@ -59,7 +59,7 @@ pub fn stat(stat: &[u8]) -> Option<Stat<'_>> {
     let ppid = fields.next().and_then(number).and_then(Pid::new);
     // Skip field 5 (pgrp), and read field 6 (session).
     let session = fields.nth(1).and_then(number).and_then(Pid::new);
-    // The number of the controlling terminal is field 7, and 0 if there is none.
+    // Field 7 is the device number of the controlling terminal, or 0 if there is none.
     let has_terminal = fields.next()? != b"0";
     // Skip field 8 (tpgid), and read field 9 (flags).
     let flags = number(fields.nth(1)?)?;

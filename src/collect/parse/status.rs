@@ -32,7 +32,8 @@ pub struct Status {
     pub has_memory: bool,
     /// Number of threads (`Threads`).
     pub threads: Option<NonZeroU32>,
-    /// Capacity of the descriptor table (`FDSize`), at least the number of open descriptors.
+    /// Capacity of the descriptor table (`FDSize`). It is never smaller than the number of open
+    /// descriptors.
     pub descriptor_capacity: Option<u32>,
 }
 
@@ -70,7 +71,7 @@ pub fn status(bytes: &[u8]) -> Status {
             [b'K', b't', b'h', b'r', b'e', b'a', b'd', b':', value @ ..] if first(5) => {
                 status.kernel_thread = numbers(value).next().map(|flag| flag != 0);
             }
-            // After the `Vm...` lines, the number of threads is the last field to read.
+            // Only the number of threads is still needed, and it follows the `Vm...` lines.
             [b'V', b'm', ..] => {
                 status.has_memory = true;
                 status.threads = bytes.get(start..).and_then(threads_after_memory);
@@ -92,7 +93,8 @@ pub fn status_pid(status: &[u8]) -> Option<Pid> {
     numbers(field(status, b"Pid:")?).next().and_then(Pid::new)
 }
 
-/// Parses the seccomp mode (`Seccomp`, since Linux 3.8), which is 2 under a filter.
+/// Parses the seccomp mode (`Seccomp`, since Linux 3.8). Mode 2 means that a seccomp filter is
+/// active.
 #[must_use]
 pub fn seccomp_mode(status: &[u8]) -> Option<u32> {
     numbers(field(status, b"Seccomp:")?).next()

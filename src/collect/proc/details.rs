@@ -36,13 +36,14 @@ const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
     (c"ns/uts", "uts"),
 ];
 
-/// Pauses between attempts to read a command line that is unexpectedly empty.
+/// The pause before each retry. A command line that is unexpectedly empty is read again.
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(4), Duration::from_millis(16)];
 
-/// Number of command lines that may stay empty before a scan thread stops retrying.
+/// A thread stops retrying after this many command lines stayed empty.
 ///
-/// The thread retries an empty command line, because the process may still be loading its program.
+/// The thread reads an empty command line again, because the process may still be loading its
+/// program.
 pub const PATIENCE: u32 = 16;
 
 /// Reads the details of one process.
@@ -99,7 +100,7 @@ impl DetailReader<'_> {
         Ok(details)
     }
 
-    /// Reads the command line from the memory of the process, which can block pidns.
+    /// Reads the command line from the memory of the process. This read can block pidns.
     fn args(&self, has_memory: bool) -> SysResult<SysResult<Args>> {
         let mut bytes = Vec::new();
         let mut pauses = PAUSES.into_iter();

@@ -1,4 +1,4 @@
-//! Checks whether the environment of a process meets given conditions.
+//! Matches the environments of processes against patterns.
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -19,10 +19,11 @@ use crate::model::{DiagnosticCode, EnvPattern, Process};
 /// Maximum number of bytes to read from an environment.
 const MAX_ENVIRONMENT: usize = 2 * 1024 * 1024;
 
-/// Pauses before retries, because an environment is empty during `execve(2)`.
+/// The pause before each retry. An empty environment is read again, because it may be empty only
+/// during `execve(2)`.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(4)];
 
-/// Records which conditions the environment of each process meets.
+/// Records which patterns match the environment of each process.
 pub fn match_environments(
     procfs: &Procfs,
     processes: &mut [Process],
@@ -54,7 +55,7 @@ enum Loaded {
     Yes,
 }
 
-/// Records which conditions the environment of a process meets.
+/// Records which patterns match the environment of a process.
 fn match_environment(
     procfs: &Procfs,
     process: &mut Process,

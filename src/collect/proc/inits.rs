@@ -139,7 +139,7 @@ fn nested_init(procfs: &Procfs, pid: Pid, text: &mut Vec<u8>) -> SysResult<Optio
         _ => {}
     }
     let link = dir.pid_namespace();
-    // A second read of the status proves that the link belongs to the same process.
+    // Read the status again, to prove that the namespace link belongs to the same process.
     read_record(&status_file, text)?;
     let status = parse::status(text);
     let has_memory = status.has_memory;

@@ -17,7 +17,7 @@
 //! - `inits`: finds out whether an init is alive
 //! - `observer`: finds pidns itself, and the other processes that belong to this run of pidns
 //! - `relatives`: finds ancestors, siblings, descendants and shells
-//! - `environment`: checks whether the environment of a process meets given conditions
+//! - `environment`: matches the environments of processes against patterns
 //! - `waiting`: finds out why a process does not run or exit
 //! - `holders`: finds the namespaces that a process keeps alive, except its own
 //! - `descriptor_table`: lists the descriptors of a process

@@ -195,7 +195,7 @@ impl<'a> ProcessReader<'a> {
         self.read_open(open, none_open_since).map_err(vanished)
     }
 
-    /// Reads a process again, through a procfs in which no mount covers the files of processes.
+    /// Reads a process again, through a procfs without mounts that cover the files of processes.
     pub fn read_uncovered(&self, pid: Pid, none_open_since: Option<u64>) -> Option<ReadProcess> {
         let scan = Scan { procfs: self.scan.procfs.uncovered()?, ..self.scan };
         Self::new(scan).read(pid, none_open_since, true).ok()
@@ -278,7 +278,7 @@ impl<'a> ProcessReader<'a> {
         })
     }
 
-    /// Reads the status of a process, and its link `ns/pid`, which the kernel may deny.
+    /// Reads the status of a process and its `ns/pid` link. The kernel may deny access to the link.
     fn read_status_and_link(
         &mut self,
         open: &mut OpenProcess<'_>,
@@ -361,7 +361,8 @@ impl<'a> ProcessReader<'a> {
         Ok(clock::start_time_in(&self.buffer))
     }
 
-    /// Opens the namespace of a process and keeps it open, or returns `false` if it can't.
+    /// Opens the namespace of a process and keeps it open. Returns `false` if the namespace can't
+    /// be opened.
     fn pin(&self, namespace: Option<NamespaceId>, open: &mut OpenProcess<'_>) -> SysResult<bool> {
         let Some(NamespaceId::Inode(inode)) = namespace else { return Ok(false) };
         if namespace == self.scan.namespace {
@@ -400,8 +401,9 @@ impl<'a> ProcessReader<'a> {
             None
         });
         let now = inits::life(self.scan.procfs, init, has_memory);
-        // A namespace has only one init. So if the `ns/pid` link still shows the pinned namespace,
-        // the PID was not reused. Otherwise, check that the init is still there.
+        // A namespace never gets a second init. So if the `ns/pid` link still points to the pinned
+        // namespace, the PID was not reused. If the namespace is not pinned or the link differs,
+        // check that the init is still there.
         if !is_pinned || open.dir.pid_namespace() != Ok(init.namespace) {
             open.still_there()?;
         }

@@ -104,8 +104,8 @@ pub fn try_twice<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     }
 }
 
-/// Calls `read`, and calls it once more if it fails. Returns `Err(ESRCH)` if the process is gone,
-/// otherwise the last result of `read` as the inner result.
+/// Calls `read`, and retries once if it fails. Fails with `ESRCH` if the process is gone. Otherwise
+/// returns `Ok` with the result of the last call.
 pub fn read_twice<T>(
     status_file: &OwnedFd,
     mut read: impl FnMut() -> Result<T>,

@@ -72,8 +72,7 @@ impl Procfs {
         Ok(Self { path, own: *own, viewer: *viewer, dir, uncovered })
     }
 
-    /// Returns a procfs that shows the same processes, and in which no other mount covers a file of
-    /// a process.
+    /// Returns a procfs that shows the same processes, without mounts that cover their files.
     pub fn uncovered(&self) -> Option<&Self> {
         let make = || {
             let dir = self.own.then(private_procfs)?.ok()?;
@@ -84,7 +83,7 @@ impl Procfs {
         self.uncovered.get_or_init(make).as_deref()
     }
 
-    /// Reads `kernel.pid_max` of pidns's own PID namespace, the highest possible PID plus one.
+    /// Reads `kernel.pid_max` (the highest possible PID plus one) of pidns's own PID namespace.
     pub fn pid_max(&self) -> Option<u32> {
         let mut text = Vec::new();
         read(self.own.then(|| self.fd())?, c"sys/kernel/pid_max", &mut text).ok()?;

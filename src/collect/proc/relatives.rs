@@ -15,7 +15,7 @@ use crate::model::{Pid, Process};
 const SHELLS: [&str; 11] =
     ["sh", "bash", "dash", "ash", "busybox", "zsh", "ksh", "ksh93", "mksh", "yash", "fish"];
 
-/// Maximum number of bytes of a command line that are compared.
+/// Maximum number of command-line bytes to compare.
 const COMPARED_ARGS: usize = 4096;
 
 /// Returns a process and its ancestors, as far as the scan has found them.
@@ -128,7 +128,7 @@ pub fn file_name(path: &[u8]) -> &[u8] {
     path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
 }
 
-/// Returns the PID of the leader of the process's session, if this procfs shows it.
+/// Returns the PID of the process's session leader, if this procfs shows the leader.
 pub fn session(procfs: &Procfs, pid: Pid) -> Option<Pid> {
     let mut stat = Vec::new();
     let dir = ProcessDir::open(procfs.fd(), pid).ok()?;

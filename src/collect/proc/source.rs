@@ -329,7 +329,8 @@ impl FollowUp for ProcSource {
     }
 
     fn init_of(&self, namespace: &NamespaceFd) -> SysResult<Pid> {
-        // The kernel returns a PID of pidns's own namespace, so `procfs` must show that namespace.
+        // The kernel returns the PID as seen in pidns's own namespace, so `procfs` must show that
+        // namespace.
         if self.procfs.own { namespace.tgid_from_pidns(Pid::INIT) } else { Err(Errno::NOTTY) }
     }
 
@@ -359,8 +360,8 @@ impl FollowUp for ProcSource {
 
     fn init_now(&self, namespace: &NamespaceFd) -> InitNow {
         if self.viewer_namespace == Some(namespace.inode()) {
-            // The kernel kills all members of a namespace when its init dies. pidns is a living
-            // member.
+            // The kernel kills all members of a namespace when its init dies. pidns is alive in
+            // this namespace, so its init is too.
             return InitNow::Living;
         }
         let Some(own) = self.own() else { return InitNow::Unknown };

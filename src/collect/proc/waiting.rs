@@ -36,7 +36,7 @@ const KILLABLE: [&[u8]; 16] = [
     // The owner of a userfaultfd has not handled a page fault, or has not read an event.
     b"handle_userfault",
     b"userfaultfd_event_wait_completion",
-    // The listener of a seccomp filter (`WAIT_KILLABLE_RECV`) has not answered.
+    // The listener of a seccomp filter with the flag `WAIT_KILLABLE_RECV` has not answered.
     b"seccomp_do_user_notification",
     b"__seccomp_filter",
     // A program such as a virus scanner has not yet permitted access to a file (fanotify).
@@ -55,7 +55,7 @@ const KILLABLE: [&[u8]; 16] = [
     b"ceph_mdsc_wait_request",
 ];
 
-/// Maximum number of different cgroup files to read for one process.
+/// Maximum number of distinct contents of `/proc/PID/task/TID/cgroup` to evaluate for one process.
 const MAX_CGROUPS: usize = 64;
 
 /// Maximum number of cgroups to read on the way up from a cgroup to the root cgroup.
@@ -169,7 +169,7 @@ fn sleeps_killably(task: BorrowedFd<'_>) -> bool {
             || memmem::find(&function, b"killable").is_some())
 }
 
-/// A search for frozen cgroups that caches its results.
+/// Finds frozen cgroups, and caches the results.
 #[derive(Debug)]
 pub struct Freezer {
     /// The cgroup hierarchies.

@@ -27,8 +27,8 @@ pub struct Worker<'a> {
     late_rounds: usize,
     /// Processes that must be read again.
     retry: Vec<Target>,
-    /// Time at which a process was last added to `retry` after a failed first attempt. The delays
-    /// in [`RETRIES`] start at this time.
+    /// Time of the most recent failed first attempt that added a process to `retry`. The delays in
+    /// [`RETRIES`] start at this time.
     last_added: Instant,
 }
 

@@ -132,8 +132,8 @@ pub fn check_processes(
         let Some(depth) = depths.get(&id) else {
             return Err(Invalid::at(at("namespace"), format!("no namespace {id}")));
         };
-        // If it is unknown how deep the root namespace is, derive the expected length of `nspid`
-        // from the first process in the root namespace or in a descendant of it.
+        // If the depth of the root namespace is unknown, derive the expected length of `nspid` from
+        // the first process in that namespace or in one of its descendants.
         let expected = match depth.below_procfs {
             Some(below) => below + 1,
             None if numbers <= depth.level => depth.level + 1,

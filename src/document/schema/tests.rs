@@ -282,7 +282,7 @@ struct Visit<'a> {
     part: &'a Value,
 }
 
-/// Calls `see` for each value and each part of the schema that applies to the value.
+/// Calls `see` once for each pair of a value and a part of the schema that applies to it.
 fn walk<'a>(schema: &'a Value, visit: Visit<'a>, see: &mut impl FnMut(&Visit<'a>)) {
     see(&visit);
     let Visit { pointer, value, part } = visit;
@@ -517,9 +517,9 @@ fn the_reader_rejects_all_invalid_records() {
             all[index] = record.clone();
             let lines: Vec<_> = all.iter().map(Value::to_string).collect();
             let error = read(lines.join("\n").as_bytes()).err()?.to_string();
-            // Changing a record's host or time makes it part of a second snapshot. The resulting
-            // error names no field, so add `host`, the field name that `assert_all_rejected` looks
-            // for.
+            // A record with a changed host or time belongs to a second snapshot. The error then
+            // names no field, so insert `host` into the message, because `assert_all_rejected`
+            // looks for that field name.
             Some(error.replace("contains snapshots of several ", "host: "))
         });
         assert!(tried > 15, "{tried} parts of the schema were tried with a {kind}");

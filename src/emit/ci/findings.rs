@@ -16,7 +16,8 @@ pub struct CiFindings<'a> {
     /// A summary of all findings in one sentence, without a full stop.
     pub summary: String,
     pub findings: Vec<(Finding, FindingText)>,
-    /// Returns the graph to show with the findings, or `None` for a run without leftovers.
+    /// Returns the graph to show with the findings, or `None` if a run left no processes or
+    /// namespaces behind.
     pub branches: Box<dyn Fn() -> Option<PidGraph> + 'a>,
 }
 

@@ -37,6 +37,6 @@ pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
     let mut report = Report::new("pidns");
     report.add_test_suite(suite);
     let xml = report.to_string().map_err(io::Error::other)?;
-    // Remove the attribute `skipped` of `testsuites`, which Jenkins's JUnit schema forbids.
+    // Jenkins's JUnit schema forbids the attribute `skipped` of `testsuites`.
     out.write_all(xml.replacen(" skipped=\"0\"", "", 1).as_bytes())
 }

@@ -61,7 +61,7 @@ fn picture(all: &CiFindings<'_>) -> io::Result<Vec<u8>> {
     Ok(picture)
 }
 
-/// Text in a table cell, which `Display` escapes for Markdown and HTML.
+/// The text of a table cell. Its `Display` implementation escapes the text for Markdown and HTML.
 struct Cell<'a>(&'a str);
 
 impl fmt::Display for Cell<'_> {

@@ -158,7 +158,7 @@ fn annotates_ten_findings_of_a_verdict_and_counts_the_others() {
 #[test]
 fn a_summary_has_at_most_one_mebibyte() {
     let mut snapshot = troubled();
-    // Each character of these arguments takes three bytes.
+    // Each character takes three bytes, so this string takes 120,000 bytes.
     let long = "\u{4e00}".repeat(40_000);
     for process in snapshot.processes.iter_mut().filter(|it| it.state == 'Z') {
         process.comm = long.as_str().into();

@@ -201,8 +201,8 @@ fn has_file(namespace: &Namespace, wanted: HoldingFile) -> bool {
     namespace.holders.iter().any(is_it)
 }
 
-/// Counts the dead namespaces that still exist in the kernel. Returns one count for each kind of
-/// object that keeps such namespaces alive.
+/// Counts the dead namespaces that remain in the kernel, by the kind of object that keeps them
+/// there.
 fn dead_namespaces(graph: &PidGraph) -> Vec<Sample> {
     let is_dead = |namespace: &&Namespace| namespace.state == NamespaceState::Dead;
     let dead: Vec<&Namespace> = graph.snapshot().namespaces.iter().filter(is_dead).collect();

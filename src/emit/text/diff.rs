@@ -1,4 +1,5 @@
-//! Writes a comparison as a tree of the changed branches, with a mark on each change.
+//! Writes a comparison as a tree that contains only the changed branches, with a mark on each
+//! change.
 
 use std::io::{self, Write};
 

@@ -164,8 +164,8 @@ impl<'a> Hierarchy<'a, '_> {
             }
             if place.level > deepest {
                 place.level = deepest;
-                // At this depth, the indentation does not show the parent process. Use
-                // `Below(None)`, so that the line includes the parent's name.
+                // At this depth, the indentation does not show the parent process, so `Below(None)`
+                // makes the line name it.
                 row.drawn = Drawn::Below(None);
             }
             self.describe.tree_row(&row, of_each, &mut self.line);
@@ -477,7 +477,8 @@ mod tests {
         );
     }
 
-    /// Returns a snapshot of a container with zombies, workers and processes from outside.
+    /// Returns a snapshot of a container with zombies, workers, and processes that entered from
+    /// outside the container.
     fn trees() -> Snapshot {
         let (host, inner) = (10, 20);
         let member = |nspid: &[u32], ppid, comm: &str| Process {

@@ -12,7 +12,7 @@ use crate::wording::namespace::location;
 use crate::wording::phrase::unplaced;
 use crate::wording::watch::start;
 
-/// Writes the events of a round.
+/// Writes the events of one watch round.
 pub fn write(round: &Round<'_>, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let mut log = Log { clock: &round.clock, style, lines: TreeDrawer::new(style, 0, out) };
     if let Some(day) = &round.new_day {

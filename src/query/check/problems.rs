@@ -85,8 +85,8 @@ fn find_in_processes(
     unsettled: &Unsettled,
     found: &mut Vec<(CheckCode, Subject)>,
 ) {
-    // An init with zombie children may just be frozen or slow. The collector has already ruled this
-    // out for each init that it reports as not reaping its children, so use those diagnostics.
+    // An init with zombie children may just be frozen or slow. The collector rules out both causes
+    // before it reports an init, so use the collector's diagnostics.
     let diagnostics = graph.snapshot().diagnostics.iter();
     let code = DiagnosticCode::InitDoesNotReap.name();
     let inits: HashSet<Pid> =

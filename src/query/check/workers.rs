@@ -1,5 +1,5 @@
-//! Finds new processes that an older daemon or container has probably started: replacement workers,
-//! and the processes of restarted containers.
+//! Finds new processes that a daemon or container in the earlier snapshot probably started:
+//! replacement workers, and the processes of restarted containers.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -7,14 +7,14 @@ use crate::graph::PidGraph;
 use crate::model::{Container, Observer, Pid, Process, runtime};
 use crate::query::diff::Diff;
 
-/// Names of programs that adopt orphans, although they are not always the init of a namespace.
+/// Names of programs that can adopt orphans without being the init of a namespace.
 const SUBREAPERS: [&str; 5] = [runtime::SHIM, runtime::CONMON, "systemd", "tini", "pidns"];
 
 /// Name of the process that forwards a port to a container. It is a child of `dockerd`, and is not
 /// in the container's cgroup or namespaces.
 const PROXY: &str = "docker-proxy";
 
-/// An older daemon or container that has probably started a new process.
+/// A daemon or container in the earlier snapshot that probably started a new process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// The PID of a daemon that has replaced a worker.
@@ -23,21 +23,20 @@ pub enum Origin {
     Container(Container),
 }
 
-/// Maps each new process that is probably not a leftover to the daemon or container that has
-/// probably started it.
+/// Maps new processes to the daemon or container in the earlier snapshot that probably started
+/// them. These processes are probably not leftovers.
 pub fn origins(diff: &Diff) -> BTreeMap<Pid, Origin> {
     let mut found = new_workers(diff);
     found.extend(restarted(diff));
     found
 }
 
-/// Finds the containers that their engine has probably restarted, and maps each of their processes
-/// to its container.
+/// Maps the processes of each container that was probably restarted by its engine to that
+/// container.
 ///
-/// A container counts as restarted if it is in the earlier snapshot, and its first process is
-/// certainly new. Its processes are that first process, the descendants of that process, and the
-/// container's new monitor. A process that was started by `docker exec` is a child of the monitor,
-/// so it is not included.
+/// A container counts as restarted if the earlier snapshot contains it and its first process is
+/// certainly new. Its processes are the first process and its descendants, and the new monitor.
+/// Processes started by `docker exec` are children of the monitor, so they are not included.
 fn restarted(diff: &Diff) -> BTreeMap<Pid, Origin> {
     let (before, after) = (&diff.before, &diff.after);
     let is_new = |it: &Process| {
@@ -47,8 +46,8 @@ fn restarted(diff: &Diff) -> BTreeMap<Pid, Origin> {
     let mut found = BTreeMap::new();
     let earlier = first_processes(before);
     for (key, (container, first)) in first_processes(after) {
-        // Require a monitor, because a job can also start a container of the same name without an
-        // engine, such as with `runc run` or `systemd-nspawn`.
+        // Require a monitor, because a job can use `runc run` or `systemd-nspawn` to start a
+        // container of the same name without an engine.
         let is_monitor = |it: &&Process| runtime::MONITORS.contains(&&*it.comm);
         let monitor = first.ppid.and_then(|it| after.process(it)).filter(is_monitor);
         let Some(monitor) = monitor else { continue };
@@ -76,12 +75,12 @@ fn first_processes(graph: &PidGraph) -> HashMap<(&str, &str), (&Container, &Proc
     first
 }
 
-/// Maps new workers of older daemons, and the descendants of those workers, to their daemon.
+/// Maps new workers of daemons in the earlier snapshot, and the descendants of those workers, to
+/// their daemon.
 ///
-/// A new child of a daemon is probably a worker if the earlier snapshot contains a child of that
-/// daemon with the same name, and that child has ended. The proxy of a container always counts as a
-/// worker: if the container was left behind, pidns reports the container, so it need not report the
-/// proxy.
+/// A new child of a daemon is probably a worker if an earlier child of that daemon had the same
+/// name and has ended. The proxy of a container always counts as a worker, because pidns reports
+/// the container if the container was left behind.
 fn new_workers(diff: &Diff) -> BTreeMap<Pid, Origin> {
     let (before, after) = (&diff.before, &diff.after);
     let id = |it: &Process| (it.pid, it.start_time);
@@ -101,9 +100,9 @@ fn new_workers(diff: &Diff) -> BTreeMap<Pid, Origin> {
         earlier.contains(&id(it)) && !may_adopt && !observers.into_iter().flatten().any(is_of_job)
     };
     let mut found = BTreeMap::new();
-    // If the later snapshot does not say which pidns process took it, the shells and the CI agent
-    // above that process are unknown, so they cannot be distinguished from daemons. A leftover of
-    // the job could then pass for a daemon's worker, so return no workers.
+    // If the pidns process that took the later snapshot is unknown, the job's shells and CI agent
+    // cannot be distinguished from daemons. A leftover of the job could then pass for a daemon's
+    // worker, so return no workers.
     if observers[1].is_none() {
         return found;
     }

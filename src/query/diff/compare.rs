@@ -42,7 +42,8 @@ pub struct Begin {
 }
 
 impl Begin {
-    /// Returns `true` if a process is older than this pidns process, or `None` if unknown.
+    /// Returns `true` if `process` is older than the pidns process that took the first snapshot, or
+    /// `None` if unknown.
     pub fn predates(self, process: &Process) -> Option<bool> {
         process.start()?.is_before(self.start, self.pid_max)
     }

@@ -208,8 +208,7 @@ fn what_is_older_than_the_first_pidns_did_not_come() {
 fn a_process_with_a_low_pid_is_new_if_pids_have_started_again() {
     let started = |raw| Process { start_time: Some(9), ..process(&[raw], Some(10)) };
     let before = seen_by(host(Vec::new()), 32_700, 9);
-    // The second snapshot is from the same clock tick, but meanwhile the kernel has reached the
-    // maximum PID, and has started again at PID 300.
+    // The second snapshot is from the same clock tick, but PIDs have wrapped around to 300.
     let after = seen_by(host(vec![started(310), started(32_600)]), 320, 9);
     assert_eq!(lines(&compare(before, after)), ["~ pid:[10] [Members]", "+ 310 []"]);
 }

@@ -9,7 +9,7 @@ use super::relation::Drawn;
 use crate::graph::PidGraph;
 use crate::model::{NamespaceId, Pid, Process};
 
-/// A row of a tree of processes.
+/// A row in a process tree.
 #[derive(Debug)]
 pub struct TreeRow<'a> {
     /// The process, or the group of similar processes, that this row shows.
@@ -22,7 +22,7 @@ pub struct TreeRow<'a> {
     pub has_children: bool,
     /// `true` if the row is below a row that stands for several similar processes.
     pub of_each: bool,
-    /// Tells whether the row's first process is in a list or in a process tree.
+    /// Tells whether the row's first process is drawn in a list or in a process tree.
     pub drawn: Drawn,
 }
 
@@ -220,7 +220,7 @@ fn index_of(members: &[&Process], pid: Pid) -> Option<usize> {
     members.binary_search_by_key(&pid, |member| member.pid).ok()
 }
 
-/// A search for the nearest ancestor of a process among the members of a namespace.
+/// Finds a process's nearest ancestor in `members`.
 struct Ancestors<'a, 'm> {
     graph: &'a PidGraph,
     members: &'m [&'a Process],

@@ -71,8 +71,7 @@ pub(super) struct MemberKind<'a> {
     condition: Condition,
     /// ID of the process's container, if it is not the container of the namespace.
     container: Option<&'a str>,
-    /// Relation to the parent or tracer that the row mentions, and the name of that parent or
-    /// tracer.
+    /// Names the parent or tracer that the row mentions, and its relation to the process.
     relation: Option<(Kinship, &'a str)>,
     /// The arguments of the process, if requested (`--details args`).
     args: Option<&'a [SmolStr]>,

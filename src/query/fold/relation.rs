@@ -2,7 +2,7 @@
 
 use crate::model::{Pid, Process};
 
-/// Tells whether a process's line is in a list or in a process tree.
+/// Tells whether a process's line is drawn in a list or in a process tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drawn {
     /// A line in the list of all members of a namespace.
@@ -56,8 +56,9 @@ pub fn relation<'a>(
     let may_have_entered = process.namespace.is_some()
         && process.nspid.len() > 1
         && process.nspid.last() != Some(&Pid::INIT);
-    // If a process is not in the container of its namespace, a list shows the process's container.
-    // The container tells where the process came from, so the list does not need the parent.
+    // If the process and its namespace belong to different containers, a list shows the process's
+    // container. That container already tells where the process came from, so the list does not
+    // need the parent.
     let needs_parent = may_have_entered && process.other_container().is_none();
     if is_below_parent || (drawn == Drawn::Listed && !needs_parent) {
         return None;

@@ -28,7 +28,7 @@ pub struct Group {
     pub pids_in_use: HashSet<Pid>,
 }
 
-/// Groups of processes, which are merged if they are in the same namespace.
+/// A union-find collection that merges groups of processes in the same namespace.
 pub struct Groups {
     pub all: Vec<Group>,
     by_inode: HashMap<u64, usize>,
@@ -41,7 +41,7 @@ impl Groups {
         Self { all: vec![mount], by_inode: HashMap::new() }
     }
 
-    /// Sets the inode of the PID namespace that the procfs shows, unless the inode is known.
+    /// Sets the inode of the PID namespace that the procfs shows, unless it was already set.
     pub fn set_mount_inode(&mut self, inode: u64) {
         self.all[MOUNT].inode.get_or_insert(inode);
         self.by_inode.insert(inode, MOUNT);
@@ -100,7 +100,8 @@ impl Groups {
         while self.all[group].level? > level {
             let below = self.all[group].level?;
             group = self.parent(group)?;
-            // An ancestor without members has no level yet, so derive it from its child.
+            // An ancestor without members has no level yet, so derive the level from the child's
+            // level.
             self.all[group].level.get_or_insert(below - 1);
         }
         Some(group)

@@ -266,8 +266,8 @@ impl<'a> Inference<'a> {
         if group == MOUNT {
             return Some(NamespaceId::Unread(lowest));
         }
-        // Every process is in a namespace with an init. If the scan has found every init, a group
-        // of processes without a known init therefore shares its namespace with another group.
+        // Every namespace with members has an init. So if the scan has found every init, a group
+        // without a known init shares its namespace with another group.
         let is_separate = !self.known.all_seen
             && !(0..self.groups.all.len()).any(|other| {
                 other != group

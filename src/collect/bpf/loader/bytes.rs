@@ -8,12 +8,12 @@ pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
 }
 
-/// Returns the 32-bit offset or length at offset `at`.
+/// Returns the 32-bit number at offset `at`, converted to `usize`.
 pub fn offset_at(bytes: &[u8], at: usize) -> Option<usize> {
     usize::try_from(u32_at(bytes, at)?).ok()
 }
 
-/// Returns the 64-bit offset or length at offset `at`.
+/// Returns the 64-bit number at offset `at`, converted to `usize`.
 pub fn long_offset_at(bytes: &[u8], at: usize) -> Option<usize> {
     let bytes = bytes.get(at..)?.first_chunk()?;
     usize::try_from(u64::from_le_bytes(*bytes)).ok()

@@ -173,7 +173,8 @@ impl Object {
             let (mark, value) = if is_defined {
                 // In the object file, this field is the offset of the called function in bytes.
                 let start = i32::try_from(offset_at(instructions, at.checked_add(4)?)?).ok()?;
-                // The kernel expects the distance in instructions, from the next instruction.
+                // The kernel expects the distance from the next instruction to the function,
+                // counted in instructions.
                 let next = i32::try_from(at + INSTRUCTION).ok()?;
                 (PSEUDO_FUNCTION, (start - next) / i32::try_from(INSTRUCTION).ok()?)
             } else {
@@ -295,7 +296,7 @@ impl<'a> Relocation<'a> {
     }
 }
 
-/// Writes `id`, the BTF ID of [`RDONLY_CAST`], into every call to this function.
+/// Writes the BTF ID `id` into every call to [`RDONLY_CAST`].
 fn patch_casts(instructions: &mut [u8], id: Option<u32>) -> Option<()> {
     let mut at = 0;
     while let Some([opcode, registers, _, _, value @ ..]) =

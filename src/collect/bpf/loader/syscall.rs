@@ -1,4 +1,4 @@
-//! Contains all `unsafe` code of `bpf`, which calls bpf(2) and maps memory.
+//! Calls bpf(2) and maps memory. This file contains all `unsafe` code of the module `bpf`.
 
 #![allow(unsafe_code)]
 
@@ -14,7 +14,7 @@ use rustix::io::{Errno, Result as SysResult};
 use super::error::{KERNEL_TYPES, LoadError};
 use super::object::Program;
 
-/// Maximum size of the kernel's type information in bytes (usually 5 to 10 MB).
+/// Maximum size of the kernel's type information, in bytes. The usual size is 5 to 10 MB.
 const MAX_TYPES: u64 = 64 << 20;
 
 /// Size of the buffer for the verifier's log, in bytes.
@@ -348,7 +348,8 @@ pub fn load_program(
     Err(LoadError::Rejected { errno, reason })
 }
 
-/// Opens an iterator for all tasks, or for the task `tid` in pidns's PID namespace.
+/// Opens an iterator for all tasks, or for the one task that has the TID `tid` in pidns's PID
+/// namespace.
 pub fn open_iterator(program: &OwnedFd, tid: Option<u32>) -> Result<OwnedFd, LoadError> {
     // Before Linux 6.1, the kernel ignores the TID.
     let (tid, tid_size) = match &tid {

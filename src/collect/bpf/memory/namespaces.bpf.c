@@ -206,7 +206,7 @@ SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
 #define FOR_CHILDREN 6
 #define BY_LISTENER 7
 #define BY_MESSAGE 8
-// A descriptor of a socket with a queue that was already searched.
+// A record about a descriptor of a socket whose queue was already searched.
 #define SAME_QUEUE 9
 // A record that makes read(2) return after a queue has been searched, so that signals are
 // handled between queues.
@@ -279,7 +279,7 @@ INLINE void write_table(struct kept *kept, struct task_struct *task, struct seq_
     seq_write(seq, kept, sizeof(*kept));
 }
 
-// Writes records about the namespaces that a task keeps alive, except those with a
+// Writes a record for each namespace that a task keeps alive and that has no
 // living init.
 SECTION("tasks") int pidns_tasks(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;

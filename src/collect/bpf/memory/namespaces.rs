@@ -106,14 +106,13 @@ pub struct FoundHolder {
     pub file: u64,
 }
 
-/// The tasks and descriptors that keep namespaces alive, except namespaces with a living init.
+/// The tasks and descriptors that keep alive a namespace without a living init.
 #[derive(Debug, Default)]
 pub struct FoundHolders {
     pub found: Vec<FoundHolder>,
-    /// Descriptors of sockets whose queue was already searched, because another descriptor refers
-    /// to the same socket.
+    /// Descriptors of sockets whose queue was already searched through another descriptor.
     sharing: Vec<SocketDescriptor>,
-    /// Tasks whose descriptor table was already searched, because another task shares the table.
+    /// Tasks whose descriptor table was already searched through another task.
     table_sharers: Vec<TableSharer>,
     /// Number of holders that were found but not added to `found`, because a limit was reached.
     pub left_out: usize,
@@ -136,8 +135,7 @@ struct Task {
     tid: Pid,
 }
 
-/// A task whose descriptor table was already searched, because the task `searched` shares the
-/// table.
+/// A task whose descriptor table was already searched through the task `searched`.
 #[derive(Clone, Copy, Debug)]
 struct TableSharer {
     task: Task,
@@ -147,7 +145,7 @@ struct TableSharer {
 /// A task and its descriptor table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct TableUser {
-    /// ID of the first task with this descriptor table, which identifies the table.
+    /// ID of the first task with this descriptor table. This ID identifies the table.
     first: Pid,
     task: Task,
 }
@@ -288,8 +286,7 @@ impl KernelMemory {
         count.ok_or(BpfUnavailable::Inconsistent)
     }
 
-    /// Lists the tasks and descriptors that keep namespaces alive, except namespaces with a living
-    /// init.
+    /// Lists the tasks and descriptors that keep alive a namespace without a living init.
     ///
     /// Must not be called twice, because the BPF programs skip socket queues that they have already
     /// searched.
@@ -380,7 +377,7 @@ impl MemoryNamespace {
 #[derive(Debug)]
 enum HolderRecord {
     FoundHolder(FoundHolder),
-    /// A descriptor of a socket with a queue that was already searched.
+    /// A descriptor of a socket whose queue was already searched.
     SameQueue(SocketDescriptor),
     /// A record that makes `read(2)` return after a queue has been searched, so that signals are
     /// handled between queues.

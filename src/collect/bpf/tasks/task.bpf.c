@@ -127,8 +127,8 @@ static long look_at(u64 number, struct table *table);
 
 // Converts a pointer to a unique number, which is 0 only for a null pointer.
 INLINE u64 number_of(const void *pointer) {
-    // The verifier checks the code that uses a pointer once for each possible origin of the
-    // pointer. Convert the pointer to a number to avoid these repeated checks.
+    // For each possible origin of a pointer, the verifier checks the code that uses the
+    // pointer again. Converting the pointer to a number avoids these repeated checks.
     u64 number = -(u64)pointer;
     // Hides the origin of `number`, so that the compiler can't use `pointer` instead.
     asm volatile("" : "+r"(number));
@@ -199,8 +199,8 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     if (!task) return 0;
     task = STRUCT(task_struct, task);
     u64 is_other = task->pid ^ task->tgid;
-    // Skip threads other than the leader, but keep exiting threads. If an exiting thread was
-    // the leader until another thread called execve(2), the iterator can miss the new leader.
+    // Skip threads other than the leader, except exiting threads. If another thread replaces
+    // the leader in execve(2), the iterator may see only the exiting old leader.
     if (is_other && !(task->flags & EXITING)) return 0;
 
     // The viewer is the task that reads from the iterator.

@@ -67,8 +67,8 @@ fn search_nascent(
     match namespace {
         Ok(fd) => {
             // If the link `pid_for_children` is still missing, the opened namespace has no init
-            // yet. If the link exists now, the thread may have switched namespaces, so it is
-            // unknown whether the opened namespace ever had an init.
+            // yet. If the link exists now, the thread may have switched namespaces. In that case,
+            // the link does not show whether the opened namespace has ever had an init.
             let is_missing = namespace_link(dir, FOR_CHILDREN, "pid") == Err(Errno::NOENT);
             let history = if is_missing { InitHistory::NoneYet } else { InitHistory::Unknown };
             add_holder(search, fd.inode(), tid, held, history, || Ok(fd), || true);

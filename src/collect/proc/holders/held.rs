@@ -25,7 +25,8 @@ pub struct HolderSearch<'a> {
     pub descriptor_capacity: Option<u32>,
     /// `true` if no descriptor of the process refers to a namespace.
     pub has_none_open: bool,
-    /// `true` if pidns has permission to read this process, so it should retry a denied read.
+    /// `true` if pidns has permission to read this process. A denied read is then unexpected, so
+    /// pidns should retry it.
     pub expects_access: bool,
 }
 

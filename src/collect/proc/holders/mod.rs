@@ -53,8 +53,8 @@ fn search_once(search: &HolderSearch<'_>, leader_has_exited: bool) -> Result<Hel
         match living_thread(search.dir) {
             Ok(Some((tid, dir))) => thread = (tid, Some(dir)),
             Ok(None) => {
-                // If the process has several threads, an `execve(2)` in another thread may be about
-                // to make that thread the leader.
+                // If the process has several threads, one of them may be calling `execve(2)` and
+                // may soon replace the leader.
                 let is_alone = search.process.threads == Some(NonZeroU32::MIN);
                 held.is_unsettled = !(search.process.is_zombie() && is_alone);
                 search.still_there()?;
@@ -101,7 +101,7 @@ fn search_other_threads(search: &HolderSearch<'_>, searched: Pid, held: &mut Hel
     }
 }
 
-/// Searches one thread for namespaces, and its descriptor table if `reads_table` is set.
+/// Searches one thread for namespaces. Also searches its descriptor table if `reads_table` is set.
 fn search_thread(
     search: &HolderSearch<'_>,
     dir: BorrowedFd<'_>,

@@ -39,7 +39,7 @@ pub use mount_point::{TIMEOUT, open_beneath, root_of};
 use reader::{MountView, Reader, open_mount_namespace, open_root};
 use table::MountTable;
 
-/// Maximum number of mount namespaces that are kept open for a later search.
+/// Maximum number of mount namespaces to keep open for a later search.
 const MAX_MOUNTED: usize = 256;
 
 /// Maximum number of times that pidns looks for new processes in the unsearched mount namespaces.
@@ -51,7 +51,7 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 /// Maximum CPU time for searching mount namespaces without a known thread.
 const MAX_UNSEEN_TIME: Duration = Duration::from_secs(1);
 
-/// Adds the bind mounts of PID namespaces to `found`, which must contain all processes.
+/// Adds the bind mounts of PID namespaces to `found`. `found` must already contain all processes.
 pub fn search(
     procfs: &Procfs,
     namespace: Option<NamespaceId>,
@@ -71,8 +71,8 @@ pub fn search(
         mounted: HashMap::new(),
         unopened: HashMap::new(),
     };
-    // If the procfs shows only a nested PID namespace, the kernel may also list mount namespaces of
-    // processes that are not visible in this procfs.
+    // Search the whole host only if the procfs shows the initial PID namespace. Otherwise, the
+    // kernel may also list mount namespaces of processes that the procfs does not show.
     let is_initial = namespace == Some(NamespaceId::Inode(INITIAL_PID_NAMESPACE));
     if is_initial && search.search_all_of_host() {
         // All mount namespaces were searched, so drop diagnostics about unreadable ones.
@@ -272,7 +272,7 @@ impl MountSearch<'_> {
         }
         let mut readers = self.readers.get(&inode).cloned().unwrap_or_default();
         readers.sort_unstable();
-        // Prefer opening the mount namespace to reading `mountinfo`, which omits mounts outside a
+        // Try to open the mount namespace first, because `mountinfo` omits mounts outside a
         // thread's root.
         for &reader in &readers {
             match open_mount_namespace(self.procfs, reader) {

@@ -44,9 +44,10 @@ const SSH: &str = "ssh";
 /// `timeout` waits in an orphaned grandchild, and the original process executes the command.
 const TIMERS: [&str; 2] = ["busybox", "timeout"];
 
-/// Returns each client (such as `docker exec`) that started pidns or one of pidns's ancestors.
+/// Returns a list for each client (such as `docker exec`) that started pidns or one of pidns's
+/// ancestors.
 ///
-/// Each returned list begins with the client itself, followed by the client's own ancestors.
+/// Each list holds the client, followed by its ancestors.
 pub fn clients<'a>(
     procfs: &Procfs,
     processes: &'a [Process],
@@ -84,7 +85,8 @@ pub fn clients<'a>(
     candidates.filter(runs_check).map(|it| ancestry(processes, it.pid)).collect()
 }
 
-/// Returns the processes of BusyBox's `timeout` that limit the time of one of the `commands`.
+/// Returns the PID of each BusyBox `timeout` process that enforces a time limit on one of
+/// `commands`.
 pub fn timers(
     procfs: &Procfs,
     processes: &[Process],
@@ -160,8 +162,8 @@ fn last_argument(command: &[u8]) -> Option<&[u8]> {
     command.strip_suffix(b"\0")?.rsplit(|&byte| byte == 0).next()
 }
 
-/// Returns the file name of the program in a command line, and the first argument that is not an
-/// option, such as `pidns` and `check`.
+/// Returns the program's file name and the first non-option argument of a command line (for
+/// example, `pidns` and `check`).
 fn names(command: &[u8]) -> Option<[&[u8]; 2]> {
     let mut words = command.split(|&byte| byte == 0);
     let program = file_name(words.next()?);

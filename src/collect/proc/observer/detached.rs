@@ -12,7 +12,7 @@ use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::relatives::add_descendants;
 use crate::model::{Pid, Process};
 
-/// Adds the descendants of the processes in `commands`, except daemons and their descendants.
+/// Adds to `commands` all descendants of its processes, except daemons and their descendants.
 ///
 /// `written`: the pipes that pidns and its ancestors write to.
 pub fn add_attached_descendants(

@@ -11,7 +11,7 @@ use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::relatives::{children, is_init, is_shell, is_subshell, session};
 use crate::model::{Pid, Process};
 
-/// Maximum number of children of one ancestor that are checked for pipes.
+/// Maximum number of children to check for pipes, for each ancestor.
 const MAX_CHILDREN: usize = 256;
 
 /// The pipelines of pidns and of its ancestors.
@@ -84,9 +84,9 @@ fn children_with_pipes<'a>(
         // For a redirection such as `2> >(cat)`, a shell can fork `cat` and then exec pidns, so
         // `cat` is a child of pidns.
         ancestry.first().is_some_and(|own| it.ppid == Some(own.pid))
-            // A subshell is a forked copy of its shell. If that shell has since exec'd another
-            // program, the subshell no longer resembles its parent, but it may resemble another
-            // ancestor. So compare it with all ancestors.
+            // A subshell is a forked copy of its shell. If its parent has since exec'd another
+            // program, another ancestor may still match the subshell. So compare the subshell with
+            // all ancestors.
             || ancestry.iter().any(|shell| {
                 it.comm == shell.comm && is_subshell(procfs, it.pid, shell.pid, waits)
             })
@@ -134,8 +134,10 @@ fn children_of<'a>(
     children.into_values().flatten().collect()
 }
 
-/// Maps each ancestor of pidns that can adopt orphans to the children that it probably started
-/// itself. The other children of such an ancestor may be adopted orphans.
+/// Tells which children of pidns's ancestors may be adopted orphans.
+///
+/// Maps each ancestor that can adopt orphans to the children that it probably started itself. Any
+/// other child of such an ancestor may be an adopted orphan.
 struct Adopted(HashMap<Pid, Vec<Pid>>);
 
 impl Adopted {

@@ -7,10 +7,10 @@ use crate::collect::kernel::sys::FileId;
 use crate::collect::proc::procfs::Procfs;
 use crate::model::{Pid, Process};
 
-/// Adds to each process in `others` the pipes that the process reads through descriptors above 2,
-/// such as the FIFO in `cat fifo`.
+/// Finds the pipes that processes in `others` read through descriptors above 2, such as the FIFO in
+/// `cat fifo`, and adds them to `others`.
 ///
-/// Adds only pipes of the pipeline that have no known reader yet.
+/// Ignores pipes outside the pipeline and pipes with a known reader.
 ///
 /// - `written`: the pipes that pidns and its ancestors write to.
 /// - `agents`: the ancestors that are not shells.
@@ -39,8 +39,8 @@ pub fn add_readers<'a>(
     }
 }
 
-/// Adds the processes whose standard input is the output of the check, but whose parent is not one
-/// of pidns's ancestors, such as `cat` in `setsid -f pidns check | cat`.
+/// Adds to `others` the processes that read the output of `pidns check` as standard input but have
+/// no parent in `ancestry`, such as `cat` in `setsid -f pidns check | cat`.
 ///
 /// - `ancestry`: pidns and its ancestors.
 /// - `chain`: the pipes of each process in `ancestry`.

@@ -45,7 +45,7 @@ pub fn add_possible_pipes(
     }
 }
 
-/// Returns `true` if pidns may not read the descriptors of a process.
+/// Returns `true` if pidns has no permission to read the descriptors of a process.
 pub fn is_unreadable(procfs: &Procfs, pid: Pid) -> bool {
     // Reading `exe` requires the same ptrace access as reading descriptors.
     let link = ProcessDir::open(procfs.fd(), pid)

@@ -26,8 +26,7 @@ use crate::wording::phrase::{Clipped, Count, Symbols, more_processes, unplaced};
 use escape::quoted;
 use table::{BoxTable, Boxed, LINES, PART, StateLook, shelf};
 
-/// Siblings share one node if there are more than this many of them, or if they are more than this
-/// many levels below the top of the hierarchy.
+/// Siblings share one node if their number, or their depth in the hierarchy, exceeds this limit.
 const MOST_SEPARATE: usize = 6;
 
 /// Writes a graph.

@@ -1,4 +1,4 @@
-//! Draws a comparison as a Mermaid chart of the changed branches.
+//! Draws a comparison as a Mermaid chart that shows only the changed branches.
 
 use std::io::{self, Write};
 
@@ -95,7 +95,7 @@ fn add_namespace(
     chart.add(class, &lines, parent)
 }
 
-/// Returns the line that `describe` writes, with the mark of the change in front.
+/// Returns the line that `describe` writes, prefixed with the mark for the change.
 fn marked(happened: Option<Happened>, describe: impl FnOnce(&mut Line)) -> Line {
     let mut line = Line::default();
     if let Some(happened) = happened {

@@ -156,7 +156,7 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
         self.chart.add(first.state.name(), &lines, parent);
     }
 
-    /// Adds one box for a namespace or for folded namespaces, and returns its number.
+    /// Adds one box for a namespace or for folded namespaces, and returns the number of the box.
     fn namespaces(
         &mut self,
         siblings: &Siblings<'a>,
@@ -278,7 +278,8 @@ mod tests {
         assert!(chart.contains("  n0 ~~~ n3\n") && !chart.contains("--> n3"), "{chart}");
     }
 
-    /// Returns a host with `count` dissimilar child namespaces, the last `dead` of them dead.
+    /// Returns a host with `count` dissimilar child namespaces. The last `dead` child namespaces
+    /// are dead.
     fn many(count: u64, dead: u64) -> Snapshot {
         let mut namespaces = vec![namespace(10, None)];
         let mut processes = vec![process(&[1], Some(10))];

@@ -77,7 +77,7 @@ impl Chart {
         self.edges += 1;
     }
 
-    /// Returns `true` if the chart does not exceed [`EDGES`] and [`CHARACTERS`].
+    /// Returns `true` if the chart exceeds neither [`EDGES`] nor [`CHARACTERS`].
     fn fits(&mut self) -> bool {
         let (characters, bytes) = self.counted;
         let new = self.text.get(bytes..).unwrap_or_default().chars().count();
@@ -179,8 +179,8 @@ impl fmt::Display for Label<'_> {
         let end = text.trim_end_matches(' ').len();
         for character in text.get(..end).unwrap_or_default().chars() {
             encode(character, f)?;
-            // Break up `\n`, `$$` and `fa:fa-bell`. Mermaid decodes character codes first, and then
-            // interprets these strings.
+            // Break up `\n`, `$$` and `fa:fa-bell`, because character codes cannot hide them.
+            // Mermaid decodes the codes before it interprets these strings.
             if ['\\', '$', '-'].contains(&character) {
                 f.write_str("<wbr/>")?;
             }
