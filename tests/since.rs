@@ -607,6 +607,25 @@ fn the_advice_does_not_end_the_shell_that_runs_the_check() {
 }
 
 #[test]
+fn no_command_ends_an_older_process() {
+    needs!(NamespaceOfItsOwn);
+    let files = Workspace::new();
+    // The agent of an ordinary user does not reap its child. Debian always has perl.
+    let agent = "setpriv --reuid nobody --clear-groups perl -e '<STDIN>; fork || exit; sleep 600'";
+    let script = format!(
+        "mkfifo start; {agent} < start & agent=$!; exec 4> start; \
+         for i in {{1..200}}; do pgrep -x perl > pids && break; sleep 0.05; done; \
+         $P -q -f json > before; echo >&4; \
+         for i in {{1..200}}; do [ $(pgrep -xc perl) = 2 ] && break; sleep 0.05; done; \
+         $P check -q --since before --deny zombie; kill $agent"
+    );
+    let text = stdout(&in_own_namespace(&files, &script));
+    let advice = " only if user nobody does not need it: it may be older than the job\n";
+    assert!(text.contains("  end ") && text.contains(advice), "{text}");
+    assert!(!text.contains("  kill "), "{text}");
+}
+
+#[test]
 fn a_server_that_writes_to_another_descriptor_of_the_shell_is_a_leftover() {
     needs!(NamespaceOfItsOwn);
     let files = Workspace::new();

@@ -85,12 +85,13 @@ impl Check {
         let leftovers = since::leftovers(&diff);
         let earlier = (!all).then(|| Earlier::of(&diff, warn_at(policy)));
         let origins = origins(&diff);
+        let live = LiveFacts { older: since::older(&diff), ..LiveFacts::default() };
         let caveats = diff.caveats_about_new();
         let since = Some(diff.before.snapshot().captured_at.clone());
         let graph = diff.after_part.unwrap_or(diff.after);
         let attendants = diff.attendants;
         let unchecked = Self::unchecked(graph, unsettled);
-        let mut this = Self { since, caveats, attendants, earlier, origins, ..unchecked };
+        let mut this = Self { since, caveats, attendants, live, earlier, origins, ..unchecked };
         let mut found = this.leave_out_older(this.problems(policy), policy);
         if !all {
             found.retain(|it| !this.may_be_reaped_later(it));
@@ -206,7 +207,8 @@ impl Check {
     /// namespaces that no longer exist.
     pub fn add_live_facts(&mut self, facts: LiveFacts) {
         let stuck_threads = std::mem::take(&mut self.live.stuck_threads);
-        self.live = LiveFacts { stuck_threads, ..facts };
+        let older = std::mem::take(&mut self.live.older);
+        self.live = LiveFacts { stuck_threads, older, ..facts };
         // Don't call a process unkillable if its state is transient: a process that writes to a
         // disk is often in uninterruptible sleep, but only briefly.
         self.live.unkillable.retain(|pid| !self.unsettled.processes.contains(pid));
@@ -280,8 +282,8 @@ impl Check {
         problems::is_unreaped(process, &self.unsettled)
     }
 
-    /// Returns `true` if a finding reports this process as a leftover, unless the process may end
-    /// soon or was probably started by a daemon or container in the earlier snapshot.
+    /// Returns `true` if a finding reports this process as a leftover, with two exceptions: the
+    /// process may end soon, or a daemon or container in the earlier snapshot probably started it.
     #[must_use]
     pub fn is_leftover(&self, pid: Pid) -> bool {
         let (code, subject) = (CheckCode::LeftoverProcess, Subject::Process(pid));
@@ -298,8 +300,8 @@ impl Check {
         finding.reports_leftover() && self.late.contains(&finding.subject)
     }
 
-    /// Returns the daemon or container in the earlier snapshot that probably started this process,
-    /// or the init of this namespace.
+    /// Returns the daemon or container in the earlier snapshot that probably started this process.
+    /// If the subject is a namespace, the process is its init.
     #[must_use]
     pub fn origin_of(&self, subject: Subject) -> Option<&Origin> {
         self.origins.get(&process_of(&self.graph, subject)?)

@@ -170,7 +170,11 @@ impl Adviser<'_> {
                 format!("close descriptor {fd} of {pid}{name}, which belongs to this check");
             return Step::Other(vec![self.with_pid(&close)]);
         }
-        let Some(why) = self.doubt(pid, cause) else { return Step::Kill(pid, commands) };
+        let is_older = self.live.older.contains(&pid);
+        let older = || is_older.then(|| "it may be older than the job".to_owned());
+        let Some(why) = self.doubt(pid, cause).or_else(older) else {
+            return Step::Kill(pid, commands);
+        };
         let whole = process.and_then(|it| part_of(self.graph, it));
         let whole = whole.map_or_else(String::new, |it| format!(" (part of {it})"));
         let user = process.map_or_else(|| "its user".to_owned(), |it| format!("user {}", user(it)));

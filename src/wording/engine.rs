@@ -42,9 +42,12 @@ pub fn stop(
     let mut cgroups = Path::new(process.cgroup()?).ancestors();
     let is_inside = cgroups.all(|it| names_container(it).is_none_or(|it| it.is_same(container)));
     // A leftover process may have entered a container that is not a leftover.
+    // A process in an older container can have created a PID namespace.
     let is_left = |init: Pid| {
         let init = graph.process(init).filter(|_| is_leftover(init));
-        init.is_some_and(|it| is_started_by_engine(graph, it, container))
+        init.is_some_and(|it| {
+            is_started_by_engine(graph, it, container) && is_oldest(graph, it, container)
+        })
     };
     let is_its = |it: &&Namespace| it.container.as_ref().is_some_and(|it| it.is_same(container));
     let mut namespaces = graph.snapshot().namespaces.iter().filter(is_its);
@@ -57,6 +60,12 @@ pub fn stop(
     // Suggest stopping the container, not deleting it. The container may be older than its init,
     // because an engine can restart an existing container.
     is_inside.then(|| (init, command("stop", container)))
+}
+
+/// Returns `true` if no process of a container is older than `init`.
+fn is_oldest(graph: &PidGraph, init: &Process, container: &Container) -> bool {
+    let is_inside = |it: &&Process| graph.container_of(it).is_some_and(|it| it.is_same(container));
+    graph.processes().iter().filter(is_inside).all(|it| it.start_time >= init.start_time)
 }
 
 /// Returns `true` if all processes of a container are leftovers.

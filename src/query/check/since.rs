@@ -1,6 +1,6 @@
 //! Separates new problems from problems of an earlier snapshot.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::problems::problems;
 use crate::graph::PidGraph;
@@ -116,6 +116,13 @@ pub fn leftovers(diff: &Diff) -> Vec<(CheckCode, Subject)> {
         Subject::Limit(_) | Subject::Snapshot => None,
     };
     new_subjects(diff).filter_map(|subject| Some((code(subject)?, subject))).collect()
+}
+
+/// Returns the processes that may have been running already at the time of the earlier snapshot.
+pub fn older(diff: &Diff) -> BTreeSet<Pid> {
+    let new: HashSet<Subject> = new_subjects(diff).collect();
+    let pids = diff.after.processes().iter().map(|it| it.pid);
+    pids.filter(|&pid| !new.contains(&Subject::Process(pid))).collect()
 }
 
 /// Returns the processes and namespaces that are certainly new.
