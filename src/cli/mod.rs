@@ -217,8 +217,8 @@ mod tests {
         parse(words.map(OsString::from)).map_err(|error| error.to_string())
     }
 
-    /// Asserts that `all` lists exactly the values that the command line accepts for `T`. If `name`
-    /// returns a name for a value, it must be the value's name on the command line.
+    /// Asserts that `all` lists exactly the values that the command line accepts for `T`, and that
+    /// each name returned by `name` is the one used on the command line.
     fn is_one_list<T: ValueEnum + Debug + PartialEq>(all: &[T], name: impl Fn(&T) -> Option<&str>) {
         assert_eq!(all, T::value_variants());
         for value in all {

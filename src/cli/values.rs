@@ -94,8 +94,8 @@ impl FromStr for NamespaceArg {
 #[derive(Clone, Debug)]
 pub(super) struct Words<T>(pub(super) Vec<T>);
 
-/// Parses one word: the name of a value in `values` or `others`. The name of `group` selects all
-/// `values`.
+/// Parses one word. The name of `group` selects all `values`, and any other word must name one
+/// value in `values` or `others`.
 pub(super) fn words<T: ValueEnum + Send + Sync>(
     group: PossibleValue,
     values: &'static [T],

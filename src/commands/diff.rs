@@ -49,7 +49,7 @@ pub fn diff(arguments: &cli::Diff) -> Result<Exit, Error> {
     Ok(view::exit_status(diff.differs(), diff.caveats().is_empty(), output.strict))
 }
 
-/// Adds the live facts that the advice on unmounting bind mounts is based on.
+/// Adds facts from the live host to the diff. The advice on unmounting bind mounts depends on them.
 pub(super) fn add_live_facts(diff: &mut Diff, procfs: &Path) -> Result<(), Error> {
     let after = diff.after.snapshot();
     let mounts = after.namespaces.iter().flat_map(Namespace::mounts).collect();

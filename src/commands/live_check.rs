@@ -9,8 +9,8 @@ use crate::error::Error;
 use crate::model::{Detail, Process, Snapshot};
 use crate::query::{Check, Policy, ThreadProblems, Transients, Unsettled};
 
-/// The input of a check: a snapshot, the transient states to ignore, and thread problems that the
-/// snapshot lacks.
+/// The input of a check: a snapshot, the transient states to ignore, and the problems of non-leader
+/// threads.
 pub struct Settled {
     pub snapshot: Snapshot,
     /// Processes and namespaces to leave out, because their state is probably transient.
@@ -57,8 +57,8 @@ pub fn settle(
     Ok(Settled { snapshot, unsettled, threads })
 }
 
-/// Adds the problems in `threads` to `check`. Also adds process details from the live host, and the
-/// live facts that the advice in reports is based on.
+/// Adds the problems in `threads` to `check`. Also adds process details and facts from the live
+/// host. The advice in reports depends on these facts.
 pub fn add_live_facts(
     check: &mut Check,
     threads: ThreadProblems,

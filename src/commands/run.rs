@@ -22,8 +22,8 @@ use crate::run::report_file::{ReportFile, WriteMode};
 use crate::run::{REAPING, SupervisedCommand, end_by_sigint, kill};
 use crate::wording::run::killed_text;
 
-/// Maximum number of scans for leftovers. A leftover can fork and exit before each scan reaches it,
-/// so repeated scans can miss its descendants, too.
+/// Maximum number of scans for leftovers. A leftover can fork and exit before a scan reaches it,
+/// and its descendants can escape the later scans in the same way.
 const MAX_SCANS: usize = 5;
 
 /// Time after which pidns does not start another scan for leftovers.

@@ -69,7 +69,7 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
     Ok(view::exit_status(false, snapshot.complete, output.strict))
 }
 
-/// Looks up facts about the processes `pids` on the live host. The advice to the user is based on
+/// Looks up facts about the processes `pids` on the live host. The advice to the user depends on
 /// these facts.
 fn facts(graph: &PidGraph, pids: &BTreeSet<Pid>, origin: &Origin) -> Result<LiveFacts, Error> {
     let named = pids.iter().filter_map(|&pid| graph.process(pid));
@@ -90,7 +90,7 @@ fn warn_missing(missing: &[Pid]) {
     output::warn(format_args!("no process {}", missing.join(" ")));
 }
 
-/// Adds the reached limits of the given processes.
+/// Adds the limits that apply to the given processes and are reached.
 fn add_full_limits(
     snapshot: &mut Snapshot,
     pids: &BTreeSet<Pid>,

@@ -360,7 +360,7 @@ diagnostic_codes! {
         message: "cannot read the environments of {}",
         advice: Advice::None,
     }
-    /// Some requested limits of the same kind could not be read.
+    /// Some requested limits cannot be read.
     LimitsUnknown {
         name: "limits-unknown",
         severity: Severity::Warning,

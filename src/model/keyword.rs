@@ -1,6 +1,6 @@
-//! Enumerations whose values are named in documents and on the command line.
+//! Enumerations whose values have fixed names in documents and on the command line.
 
-/// An enumeration whose values are named in documents and on the command line.
+/// An enumeration whose values have fixed names in documents and on the command line.
 pub trait Keyword: Copy + 'static {
     /// All values, in the order in which help and schemas list them.
     const VALUES: &'static [Self];

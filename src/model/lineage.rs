@@ -5,7 +5,7 @@ use std::iter::successors;
 
 use super::{Namespace, NamespaceId};
 
-/// Maps each namespace to its parent, to find its ancestors by ID.
+/// Maps each namespace to its parent.
 #[derive(Clone, Debug, Default)]
 pub struct Lineage {
     parents: HashMap<NamespaceId, NamespaceId>,

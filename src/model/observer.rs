@@ -25,12 +25,12 @@ pub struct Observer {
     /// CI agent that the step is running.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub companions: Vec<Pid>,
-    /// The other processes that belong to this run of pidns, sorted by PID. They are the ancestors
-    /// of pidns, the tracers of pidns and of these ancestors, the other processes in pidns's
-    /// pipeline, and the ancestors of those processes. The list also includes processes that may be
-    /// in the pipeline, but whose descriptors pidns has no permission to read. If a client such as
-    /// `docker run` runs pidns, the list includes the client, its ancestors and its pipeline. The
-    /// list also includes heartbeat processes of other Jenkins steps.
+    /// The other processes that belong to this run of pidns, sorted by PID. They include the
+    /// ancestors of pidns, the tracers of pidns and of its ancestors, the other processes in
+    /// pidns's pipeline, and the ancestors of the processes in the pipeline. A process that may be
+    /// in the pipeline is included if pidns has no permission to read its descriptors. If a client
+    /// such as `docker run` runs pidns, the client, its ancestors and its pipeline are included.
+    /// Heartbeat processes of other Jenkins steps are included.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub attendants: Vec<Pid>,
 }

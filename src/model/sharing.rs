@@ -41,7 +41,7 @@ pub enum SharedWith {
         first: NamespaceId,
         /// The container of the PID namespace `first`.
         container: Option<Container>,
-        /// Number of PID namespaces, not counting `first`, whose inits share namespaces of all
+        /// Number of PID namespaces besides `first`. The init of each shares namespaces of all
         /// [`Shared::types`] with this init.
         more: usize,
     },
@@ -126,9 +126,9 @@ fn merged(groups: Vec<SharingGroup<'_>>) -> Vec<(Vec<&'static str>, Vec<&Namespa
     merged
 }
 
-/// Adds an entry to `sharing` for each member of a group: the types of the shared namespaces, and
-/// the other members. A member's descendants do not count as other members. If a member has no
-/// other members, it gets no entry.
+/// For each member of a group, adds an entry to `sharing` with the types of the shared namespaces,
+/// one other member, and the number of further members. A member's own descendants are left out. A
+/// member gets no entry if this leaves no other members.
 fn add_partners(
     types: &[&'static str],
     members: &[&Namespace],

@@ -16,7 +16,7 @@ pub struct LimitReport {
     pub graph: PidGraph,
     /// The requested processes, or empty for the whole host.
     pub asked: BTreeSet<Pid>,
-    /// The limits to show, with reached limits first and unknown limits last.
+    /// The limits to show. Limits that are reached come first, and unknown limits last.
     pub limits: Vec<Limit>,
     /// Number of known limits, including limits that are not shown.
     pub known: usize,
@@ -41,9 +41,9 @@ impl LimitReport {
         let unknown = limits.iter().filter(|it| it.full.is_none());
         let unknown_own = unknown.clone().filter(|it| is_of(it, own)).map(|it| it.kind).collect();
         let unknown = unknown.count();
-        // pidns can derive these two kinds of limits even if all other limits are unreadable.
-        // `pidns limits` must still fail in that case, so count these two kinds as known only if
-        // they are reached.
+        // pidns can derive `InitTerminated` and `Nesting` limits even if it can read no other
+        // limit. `pidns limits` must still fail then, so a limit of these kinds counts as known
+        // only if it is reached.
         let is_in_hierarchy =
             |it: &Limit| matches!(it.kind, LimitKind::InitTerminated | LimitKind::Nesting);
         let is_known = |it: &Limit| it.full.is_some_and(|full| full || !is_in_hierarchy(it));
@@ -71,7 +71,7 @@ impl LimitReport {
         self.limits.iter().filter(|it| it.full == Some(true)).count()
     }
 
-    /// Returns the processes that the advice on reached limits mentions.
+    /// Returns the processes mentioned in the advice on limits that are reached.
     #[must_use]
     pub fn concerned(&self) -> BTreeSet<Pid> {
         let full = self.limits.iter().filter(|it| it.full == Some(true));
@@ -119,16 +119,15 @@ pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option
     let others = limit.pids.iter().copied().filter(|&pid| Some(pid) != own);
     let first = others.max_by_key(rank)?;
     // If the limit also applies to pidns, return only a process with children, because a process
-    // without children probably did not exhaust the limit. For example, after `exec pidns`, pidns
-    // is the parent of the shell's children, so the cause can be pidns itself and not one of these
-    // children.
+    // without children probably did not exhaust the limit. After `exec pidns`, for example, pidns
+    // is the parent of the shell's children, so the only process with children can be pidns itself.
     let is_useful = children.contains_key(&first) || !is_of(limit, own);
     is_useful.then_some(first)
 }
 
-/// Sorts reached limits first, and unknown limits last.
+/// Sorts limits that are reached first, and unknown limits last.
 ///
-/// Among the reached limits, the limits that apply to pidns itself (`own`) come first.
+/// Among the limits that are reached, those that apply to pidns itself (`own`) come first.
 fn sort(limits: &mut [Limit], own: Option<Pid>) {
     limits.sort_by_key(|limit| {
         let is_full = limit.full == Some(true);

@@ -32,8 +32,8 @@ pub struct LastingFindings {
 /// Tracks which items (findings or processes) the repeated checks have found.
 #[derive(Debug)]
 struct History<Id, Kind> {
-    /// Maps each item of the last check to its kind, and to the time since which every check has
-    /// found the item.
+    /// Maps each item found by the last check to its kind and the time of the first check in its
+    /// current unbroken series.
     last: HashMap<Id, (Kind, Duration)>,
     /// The time of the first check, or `None` before it.
     begin: Option<Duration>,
@@ -98,7 +98,8 @@ type FindingKind = (CheckCode, Kind);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Identity {
     Process(ProcessId),
-    /// ID of a namespace, and the 64-bit ID if known, because an inode can be reused.
+    /// ID of a namespace (usually its inode), and its 64-bit ID if known. The 64-bit ID is needed
+    /// because the kernel can reuse the inode.
     Namespace(NamespaceId, Option<u64>),
     /// Kind and scope of a limit.
     Limit(Option<(LimitKind, LimitScope)>),

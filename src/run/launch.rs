@@ -112,8 +112,9 @@ fn die_with(parent: &str) -> io::Result<()> {
         return Ok(());
     }
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    // If the parent has already exited, the kernel sends no signal, so compare the PIDs. If the
-    // parent is in another PID namespace (`unshare -p`), `getppid` returns `None`.
+    // The kernel sends no parent-death signal if the parent has already exited, so check that the
+    // parent is still the same process. `getppid` returns `None` if the parent is in another PID
+    // namespace (`unshare -p`).
     if getppid().is_some_and(|pid| pid.as_raw_nonzero().get() != parent) {
         return Err(io::Error::other("pidns has ended"));
     }

@@ -24,7 +24,8 @@ pub struct Schedule {
 pub struct SkippedRounds {
     /// Number of skipped rounds.
     pub count: u64,
-    /// Longest time from the due time to the end of a round that caused others to be skipped.
+    /// Longest time that a round took, counted from its due time. Includes only rounds that caused
+    /// others to be skipped.
     pub longest: Duration,
 }
 

@@ -26,8 +26,8 @@ pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     });
     advice.extend(raise(adviser, limit));
     let or = |advice: &[String]| if advice.is_empty() { "" } else { "or " };
-    // The function `raise` already suggests a command for the `pid_max` of another PID namespace,
-    // and ending a process if that command needs a free PID. Do not repeat that suggestion here.
+    // For the `pid_max` of another PID namespace, `raise` already suggests commands. If one of them
+    // needs a free PID, `raise` also suggests ending a process. Do not repeat that here.
     let is_foreign = limit.kind == LimitKind::PidMax && limit.file.is_none();
     if let Some(end) = end_tasks(adviser, limit).filter(|_| !is_foreign) {
         advice.push(format!("{}{end}", or(&advice)));

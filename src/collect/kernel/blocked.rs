@@ -40,7 +40,7 @@ const TICKS: u32 = 10;
 /// Replaces [`TICKS`] while pidns avoids a process that has blocked an earlier [`attempt`].
 const FEWER_TICKS: u32 = 3;
 
-/// Time for which pidns still avoids a process after the thread that it blocked has ended.
+/// pidns keeps avoiding a blocking process for this long after the blocked thread has ended.
 const AVOIDANCE: Duration = Duration::from_secs(300);
 
 /// Files in `/proc/PID` that can be read without `exec_update_lock` and `mmap_lock`.
@@ -51,7 +51,8 @@ const LOCK_FREE: [&[u8]; 4] = [b"cgroup", b"limits", b"mountinfo", b"status"];
 /// The value must be higher than the CPU time of the checks themselves (up to 6 ms).
 const IDLE: Duration = Duration::from_millis(50);
 
-/// Abandoned calls to [`attempt`] whose blocking processes pidns still avoids.
+/// Lists each abandoned call to [`attempt`] while pidns still avoids the process that blocked the
+/// call.
 static ABANDONED: Mutex<Vec<Abandoned>> = Mutex::new(Vec::new());
 
 /// Number of processes in [`ABANDONED`].

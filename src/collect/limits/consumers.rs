@@ -98,7 +98,7 @@ impl<'a> Consumers<'a> {
         (count(&tasks) == used).then_some(tasks)
     }
 
-    /// Returns the process that has the most tasks together with its direct children.
+    /// Returns the process with the most tasks, counting the tasks of its direct children too.
     fn largest_process(&self, tasks: &[&Process]) -> Option<Consumer> {
         let own = tasks.iter().map(|it| (it.pid, threads(it)));
         let of_parents = tasks.iter().filter_map(|it| Some((it.ppid?, threads(it))));

@@ -36,14 +36,11 @@ const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
     (c"ns/uts", "uts"),
 ];
 
-/// The pause before each retry. A command line that is unexpectedly empty is read again.
+/// If a command line is unexpectedly empty, pidns pauses this long before each retry.
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(4), Duration::from_millis(16)];
 
-/// A thread stops retrying after this many command lines stayed empty.
-///
-/// The thread reads an empty command line again, because the process may still be loading its
-/// program.
+/// Once this many command lines have stayed empty, the reading thread stops retrying.
 pub const PATIENCE: u32 = 16;
 
 /// Reads the details of one process.

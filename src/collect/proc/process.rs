@@ -195,7 +195,7 @@ impl<'a> ProcessReader<'a> {
         self.read_open(open, none_open_since).map_err(vanished)
     }
 
-    /// Reads a process again, through a procfs without mounts that cover the files of processes.
+    /// Reads a process again through a procfs in which no mount covers `/proc/PID` files.
     pub fn read_uncovered(&self, pid: Pid, none_open_since: Option<u64>) -> Option<ReadProcess> {
         let scan = Scan { procfs: self.scan.procfs.uncovered()?, ..self.scan };
         Self::new(scan).read(pid, none_open_since, true).ok()

@@ -72,7 +72,7 @@ impl Procfs {
         Ok(Self { path, own: *own, viewer: *viewer, dir, uncovered })
     }
 
-    /// Returns a procfs that shows the same processes, without mounts that cover their files.
+    /// Returns a procfs that shows the same processes and in which no mount covers their files.
     pub fn uncovered(&self) -> Option<&Self> {
         let make = || {
             let dir = self.own.then(private_procfs)?.ok()?;

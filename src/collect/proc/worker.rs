@@ -27,8 +27,8 @@ pub struct Worker<'a> {
     late_rounds: usize,
     /// Processes that must be read again.
     retry: Vec<Target>,
-    /// Time of the most recent failed first attempt that added a process to `retry`. The delays in
-    /// [`RETRIES`] start at this time.
+    /// Time when a process was last added to `retry` because the first attempt to read it failed.
+    /// The delays in [`RETRIES`] start at this time.
     last_added: Instant,
 }
 

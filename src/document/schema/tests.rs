@@ -274,7 +274,7 @@ fn run_reports_are_valid_and_all_fields_have_descriptions() {
     assert_described(&schema, &value);
 }
 
-/// A value in a document, with the part of the schema that applies to the value.
+/// A value in a document, with a subschema that applies to the value.
 struct Visit<'a> {
     /// JSON pointer of the value.
     pointer: String,
@@ -282,7 +282,7 @@ struct Visit<'a> {
     part: &'a Value,
 }
 
-/// Calls `see` once for each pair of a value and a part of the schema that applies to it.
+/// Calls `see` for each value, once per subschema that applies to it.
 fn walk<'a>(schema: &'a Value, visit: Visit<'a>, see: &mut impl FnMut(&Visit<'a>)) {
     see(&visit);
     let Visit { pointer, value, part } = visit;
@@ -342,7 +342,7 @@ fn assert_described(schema: &Value, document: &Value) {
     assert_eq!(never.collect::<Vec<_>>(), Vec::<&String>::new(), "the sample has every field");
 }
 
-/// Strings that violate at least one part of the schema.
+/// Strings that each violate at least one subschema.
 const TEXTS: [&str; 21] = [
     "",
     "Not A Word",
@@ -456,7 +456,7 @@ fn is_nullable(name: &str) -> bool {
 }
 
 /// Changes `value` in ways that violate the schema, and asserts that `reads` returns an error each
-/// time. Returns the number of parts of the schema that were violated.
+/// time. Returns the number of subschemas that were violated.
 fn assert_all_rejected(
     schema: &Value,
     value: &Value,
@@ -517,9 +517,9 @@ fn the_reader_rejects_all_invalid_records() {
             all[index] = record.clone();
             let lines: Vec<_> = all.iter().map(Value::to_string).collect();
             let error = read(lines.join("\n").as_bytes()).err()?.to_string();
-            // A record with a changed host or time belongs to a second snapshot. The error then
-            // names no field, so insert `host` into the message, because `assert_all_rejected`
-            // looks for that field name.
+            // Changing the host or time of a record makes it part of a second snapshot. The error
+            // for that does not name the changed field, so insert `host`, the field name that
+            // `assert_all_rejected` looks for.
             Some(error.replace("contains snapshots of several ", "host: "))
         });
         assert!(tried > 15, "{tried} parts of the schema were tried with a {kind}");

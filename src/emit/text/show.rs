@@ -164,8 +164,8 @@ impl<'a> Hierarchy<'a, '_> {
             }
             if place.level > deepest {
                 place.level = deepest;
-                // At this depth, the indentation does not show the parent process, so `Below(None)`
-                // makes the line name it.
+                // At this depth, the indentation does not show the parent process. With
+                // `Below(None)`, the line names the parent.
                 row.drawn = Drawn::Below(None);
             }
             self.describe.tree_row(&row, of_each, &mut self.line);

@@ -31,8 +31,8 @@ pub fn origins(diff: &Diff) -> BTreeMap<Pid, Origin> {
     found
 }
 
-/// Maps the processes of each container that was probably restarted by its engine to that
-/// container.
+/// Finds the containers that their engine probably restarted, and maps each of their processes to
+/// its container.
 ///
 /// A container counts as restarted if the earlier snapshot contains it and its first process is
 /// certainly new. Its processes are the first process and its descendants, and the new monitor.
@@ -75,12 +75,12 @@ fn first_processes(graph: &PidGraph) -> HashMap<(&str, &str), (&Container, &Proc
     first
 }
 
-/// Maps new workers of daemons in the earlier snapshot, and the descendants of those workers, to
-/// their daemon.
+/// Finds new workers of daemons in the earlier snapshot, and maps each worker and its descendants
+/// to the daemon.
 ///
 /// A new child of a daemon is probably a worker if an earlier child of that daemon had the same
-/// name and has ended. The proxy of a container always counts as a worker, because pidns reports
-/// the container if the container was left behind.
+/// name and has ended. The proxy of a container always counts as a worker: if the container was
+/// left behind, pidns reports the container itself.
 fn new_workers(diff: &Diff) -> BTreeMap<Pid, Origin> {
     let (before, after) = (&diff.before, &diff.after);
     let id = |it: &Process| (it.pid, it.start_time);

@@ -206,7 +206,7 @@ SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
 #define FOR_CHILDREN 6
 #define BY_LISTENER 7
 #define BY_MESSAGE 8
-// A record about a descriptor of a socket whose queue was already searched.
+// Marks the record of a descriptor whose socket queue was already searched.
 #define SAME_QUEUE 9
 // A record that makes read(2) return after a queue has been searched, so that signals are
 // handled between queues.

@@ -377,7 +377,7 @@ impl MemoryNamespace {
 #[derive(Debug)]
 enum HolderRecord {
     FoundHolder(FoundHolder),
-    /// A descriptor of a socket whose queue was already searched.
+    /// A descriptor whose socket queue was already searched.
     SameQueue(SocketDescriptor),
     /// A record that makes `read(2)` return after a queue has been searched, so that signals are
     /// handled between queues.

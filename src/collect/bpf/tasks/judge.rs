@@ -89,8 +89,8 @@ impl<'a> TaskScan<'a> {
         let searches = |scope| self.search.contains(&scope);
         let for_children = record.for_children.filter(|_| searches(SearchScope::Children));
         let mount_namespace = record.mount_namespace.filter(|_| searches(SearchScope::Mounts));
-        // For an init or a `pid_for_children` link, only the 64-bit ID (Linux 6.18) shows that the
-        // inode number still belongs to the same namespace.
+        // For an init or a `pid_for_children` link, only the 64-bit namespace ID (Linux 6.18) shows
+        // that the inode number was not reused.
         let is_verifiable = if record.is_init {
             record.ns_id.is_some() && record.has_memory && for_children.is_none()
         } else {

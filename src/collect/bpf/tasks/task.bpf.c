@@ -127,8 +127,8 @@ static long look_at(u64 number, struct table *table);
 
 // Converts a pointer to a unique number, which is 0 only for a null pointer.
 INLINE u64 number_of(const void *pointer) {
-    // For each possible origin of a pointer, the verifier checks the code that uses the
-    // pointer again. Converting the pointer to a number avoids these repeated checks.
+    // The verifier checks later code once for each possible origin of a pointer. Converting the
+    // pointer to a number avoids the repeated checks.
     u64 number = -(u64)pointer;
     // Hides the origin of `number`, so that the compiler can't use `pointer` instead.
     asm volatile("" : "+r"(number));

@@ -12,7 +12,8 @@ use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::relatives::add_descendants;
 use crate::model::{Pid, Process};
 
-/// Adds to `commands` all descendants of its processes, except daemons and their descendants.
+/// Adds the descendants of the processes in `commands` to `commands`, except daemons and their
+/// descendants.
 ///
 /// `written`: the pipes that pidns and its ancestors write to.
 pub fn add_attached_descendants(

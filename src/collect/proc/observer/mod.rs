@@ -44,9 +44,9 @@ pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
         pipelines.commands.extend(commands);
         pipelines.written.extend(written);
     }
-    // Remove the ancestors of pidns, because the code below would add their descendants to the
-    // pipeline, including leftovers of earlier commands. `pipeline` can return an ancestor of pidns
-    // if it is a sibling of a client such as `docker`.
+    // `pipeline` can return an ancestor of pidns that is a sibling of a client such as `docker`.
+    // Remove such ancestors. Otherwise, the code below adds their descendants to the pipeline,
+    // including leftovers of earlier commands.
     let is_ancestor = |pid: Pid| chains.iter().flatten().any(|it| it.pid == pid);
     pipelines.commands.retain(|&pid| !is_ancestor(pid));
     let Pipeline { commands: mut attendants, written } = pipelines;

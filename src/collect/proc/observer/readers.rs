@@ -7,13 +7,14 @@ use crate::collect::kernel::sys::FileId;
 use crate::collect::proc::procfs::Procfs;
 use crate::model::{Pid, Process};
 
-/// Finds the pipes that processes in `others` read through descriptors above 2, such as the FIFO in
-/// `cat fifo`, and adds them to `others`.
+/// Adds the pipes that the processes in `others` read through descriptors above 2.
 ///
-/// Ignores pipes outside the pipeline and pipes with a known reader.
+/// An example is the FIFO in `cat fifo`. Pipes outside the pipeline and pipes with a known reader
+/// are ignored.
 ///
-/// - `written`: the pipes that pidns and its ancestors write to.
 /// - `agents`: the ancestors that are not shells.
+/// - `written`: the pipes that pidns and its ancestors write to.
+/// - `others`: each process with its pipes. The function adds the pipes here.
 pub fn add_readers<'a>(
     procfs: &Procfs,
     own: Pid,
@@ -39,12 +40,14 @@ pub fn add_readers<'a>(
     }
 }
 
-/// Adds to `others` the processes that read the output of `pidns check` as standard input but have
-/// no parent in `ancestry`, such as `cat` in `setsid -f pidns check | cat`.
+/// Adds more processes that read the output of `pidns check` as standard input.
+///
+/// In `setsid -f pidns check | cat`, this adds `cat`, whose parent is not in `ancestry`.
 ///
 /// - `ancestry`: pidns and its ancestors.
 /// - `chain`: the pipes of each process in `ancestry`.
-/// - `others`: the children of the processes in `ancestry`.
+/// - `others`: the children of the processes in `ancestry`. The function adds processes to this
+///   list.
 pub fn add_distant_readers<'a>(
     procfs: &Procfs,
     processes: &'a [Process],

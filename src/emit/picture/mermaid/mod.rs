@@ -179,8 +179,8 @@ impl fmt::Display for Label<'_> {
         let end = text.trim_end_matches(' ').len();
         for character in text.get(..end).unwrap_or_default().chars() {
             encode(character, f)?;
-            // Break up `\n`, `$$` and `fa:fa-bell`, because character codes cannot hide them.
-            // Mermaid decodes the codes before it interprets these strings.
+            // Mermaid decodes character codes before it interprets `\n`, `$$` and `fa:fa-bell`.
+            // Character codes therefore cannot escape these strings, so break the strings up.
             if ['\\', '$', '-'].contains(&character) {
                 f.write_str("<wbr/>")?;
             }
