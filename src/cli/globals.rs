@@ -13,7 +13,7 @@ pub(super) fn options(program: &Command) -> Vec<Arg> {
     program.get_arguments().filter(|option| option.is_global_set()).cloned().collect()
 }
 
-/// Removes from a verb's help the global options that the verb does not support.
+/// Hides the global options that the verb does not support.
 pub(super) fn hide_unused(verb: Command, global: Vec<Arg>) -> Command {
     let unused = global.into_iter().filter(|option| find(&verb, option).is_none());
     // clap skips a global option if the verb has an option with the same ID, so add a hidden copy

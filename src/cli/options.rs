@@ -82,10 +82,10 @@ pub struct Input {
 pub(super) struct Details {
     /// Additional data to read, as a comma-separated list
     ///
-    /// In text output, "--details namespaces" lists the namespaces of a process that differ from
-    /// those of the init of its PID namespace. For an init, it instead lists the namespaces that
-    /// differ from those of the init of the parent PID namespace, and the network, IPC, UTS and
-    /// mount namespaces that the init shares with the host or with other inits.
+    /// In text output, "--details namespaces" compares each process with the init of its PID
+    /// namespace, and lists the namespaces that differ. An init is compared with the init of the
+    /// parent PID namespace. For an init, pidns also lists the network, IPC, UTS and mount
+    /// namespaces that the init shares with the host or with other inits.
     ///
     /// If a process is in a different container than the init of its PID namespace, pidns shows the
     /// container of the process. Without "--details cgroup", pidns reads the cgroup of a process

@@ -83,7 +83,8 @@ pub trait FollowUp {
     /// Returns the state of a namespace's init, even if the init started after the scan.
     fn init_now(&self, namespace: &NamespaceFd) -> InitNow;
 
-    /// Lists the inits of all nested PID namespaces (for kernels without [`Self::init_now`]).
+    /// Lists the inits of all nested PID namespaces. Used if [`Self::init_now`] returns
+    /// [`InitNow::Unknown`] for a namespace.
     ///
     /// The list may miss an init that starts or ends during the call.
     fn list_inits(&self) -> SysResult<Vec<ListedInit>>;

@@ -16,7 +16,7 @@ use crate::model::Pid;
 pub enum Error {
     /// A file or directory could not be read.
     Read {
-        /// The file or directory.
+        /// Path of the file or directory that caused the error.
         path: PathBuf,
         /// The error that the kernel returned.
         source: io::Error,

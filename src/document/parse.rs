@@ -148,7 +148,8 @@ fn parse_yaml<T: DeserializeOwned>(text: &[u8], max_nodes: usize) -> Result<T, I
             max_anchors: 0,
             max_aliases: 0,
             max_nodes: max_nodes,
-            // The number of nodes and the size of the text already limit these counts.
+            // Events and scalars need no limits of their own: `max_nodes` and the size of the text
+            // already bound them.
             max_events: usize::MAX,
             max_total_scalar_bytes: usize::MAX,
         },

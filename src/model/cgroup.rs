@@ -31,8 +31,8 @@ pub fn of_cgroups(
 ) -> Option<Container> {
     innermost(cgroups, container)
         .or_else(|| innermost(cgroups, containerd).filter(|_| parent == Some(SHIM)))
-        // After a process terminates, all its version 1 paths are `/`, so they no longer show its
-        // container. The version 2 path may instead name the unit of the container runtime, so
+        // After a process terminates, all its cgroup v1 paths are `/`, so they no longer show its
+        // container. The cgroup v2 path may instead name the unit of the container runtime, so
         // ignore the unit of a terminated process.
         .or_else(|| innermost(cgroups, unit).filter(|_| !has_terminated()))
         .map(CgroupMatch::into_container)
@@ -53,8 +53,8 @@ pub fn of_path(path: &str, parent: Option<&str>) -> Option<Container> {
 ///
 /// 1. a path that names a container
 /// 2. a path that names a systemd unit
-/// 3. the version 2 path, unless it is the root cgroup
-/// 4. the deepest version 1 path
+/// 3. the cgroup v2 path, unless it is the root cgroup
+/// 4. the deepest cgroup v1 path
 #[must_use]
 pub fn cgroup_path(cgroups: &[u8]) -> Option<String> {
     if let Some(found) = innermost(cgroups, container).or_else(|| innermost(cgroups, unit)) {
@@ -78,7 +78,7 @@ pub fn cgroup_path(cgroups: &[u8]) -> Option<String> {
 struct Hierarchy<'a> {
     /// Path of the process's cgroup in this hierarchy.
     path: &'a [u8],
-    /// `true` for the version 2 hierarchy.
+    /// `true` for the cgroup v2 hierarchy.
     is_unified: bool,
 }
 
@@ -88,7 +88,7 @@ fn hierarchies(cgroups: &[u8]) -> impl Iterator<Item = Hierarchy<'_>> {
         // The path can contain colons.
         let path = line.splitn(3, |&byte| byte == b':').nth(2)?;
         let is_unified = line.starts_with(b"0::");
-        // If a zombie's version 2 cgroup was removed, the kernel appends " (deleted)" to its path
+        // If a zombie's v2 cgroup was removed, the kernel appends " (deleted)" to its path
         // (`cgroup-v2.rst`, "Processes").
         let removed = path.strip_suffix(b" (deleted)").filter(|_| is_unified);
         Some(Hierarchy { path: removed.unwrap_or(path), is_unified })
@@ -299,7 +299,7 @@ mod tests {
         path.replace("UNIT_UID", UNIT_UID).replace("UID", UID).replace("ID", ID)
     }
 
-    /// Finds the container of a version 2 path, and asserts that [`of_path`] agrees.
+    /// Finds the container that a cgroup v2 path names, and asserts that [`of_path`] agrees.
     fn read(path: &str) -> String {
         let said = say(live(format!("0::{}\n", fill(path)).as_bytes()));
         let path = fill(path);
@@ -578,9 +578,10 @@ mod tests {
             assert_eq!((of("bash"), say(live(&cgroups))), ("none".into(), "none".into()));
         }
         assert_eq!(say(of_path("/prod/web", Some(SHIM))), "containerd web -");
-        // A path below `/default` belongs to containerd even if the parent is unknown.
+        // A path below `/default` belongs to containerd even if the parent process is unknown.
         assert_eq!(say(live(&hybrid(&["memory=/default/web"]))), "containerd web -");
-        // Docker also uses containerd's shim.
+        // Docker starts containers through containerd's shim, so the shim's name does not tell
+        // Docker from containerd.
         let docker = hybrid(&["pids=/docker/ID"]);
         assert_eq!(say(of_cgroups(&docker, Some(SHIM), || false)), "docker ID -");
     }
@@ -606,7 +607,8 @@ mod tests {
         assert_eq!(read("/system.slice/runc-web.scope (deleted)"), "runc web -");
         assert_eq!(read("/lxc/web (deleted)"), "lxc web -");
         assert_eq!(read("/default/web (deleted)"), "containerd web -");
-        // In a version 1 path, " (deleted)" is part of the container's name.
+        // The kernel appends " (deleted)" only to cgroup v2 paths. In a cgroup v1 path, it is part
+        // of the name.
         let named = hybrid(&["pids=/lxc/web (deleted)"]);
         assert_eq!(say(live(&named)), "lxc web (deleted) -");
     }

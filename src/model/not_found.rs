@@ -11,7 +11,8 @@ pub enum NotFound {
     Process {
         /// The PID that the user gave.
         pid: Pid,
-        /// The namespace that `pid` belongs to, or `None` for the namespace that the procfs shows.
+        /// The PID namespace in which `pid` was looked up, or `None` for the one that the procfs
+        /// shows.
         namespace: Option<NamespaceId>,
     },
     /// No namespace has this ID.

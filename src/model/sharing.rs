@@ -25,7 +25,8 @@ const KTHREADD: u32 = 2;
 pub struct Shared {
     /// The types of the shared namespaces.
     pub types: Vec<&'static str>,
-    /// The host or the other inits that share the namespaces of these `types`.
+    /// The host or the other inits with which this init shares its namespaces of the listed
+    /// `types`.
     pub with: SharedWith,
 }
 

@@ -91,7 +91,7 @@ impl Check {
         let graph = diff.after_part.unwrap_or(diff.after);
         let attendants = diff.attendants;
         let unchecked = Self::unchecked(graph, unsettled);
-        let mut this = Self { since, caveats, attendants, live, earlier, origins, ..unchecked };
+        let mut this = Self { since, caveats, live, attendants, earlier, origins, ..unchecked };
         let mut found = this.leave_out_older(this.problems(policy), policy);
         if !all {
             found.retain(|it| !this.may_be_reaped_later(it));
@@ -117,7 +117,7 @@ impl Check {
     fn may_be_reaped_later(&self, &(code, subject): &(CheckCode, Subject)) -> bool {
         let Subject::Process(pid) = subject else { return false };
         let reaper = self.graph.process(pid).and_then(Process::reaper);
-        // An init should reap its children at any time.
+        // Unlike other parents, an init must always reap its children promptly.
         let is_init =
             |pid| self.graph.process(pid).is_some_and(|it| it.nspid.last() == Some(&Pid::INIT));
         code == CheckCode::Zombie
@@ -208,7 +208,7 @@ impl Check {
     pub fn add_live_facts(&mut self, facts: LiveFacts) {
         let stuck_threads = std::mem::take(&mut self.live.stuck_threads);
         let older = std::mem::take(&mut self.live.older);
-        self.live = LiveFacts { stuck_threads, older, ..facts };
+        self.live = LiveFacts { older, stuck_threads, ..facts };
         // Don't call a process unkillable if its state is transient: a process that writes to a
         // disk is often in uninterruptible sleep, but only briefly.
         self.live.unkillable.retain(|pid| !self.unsettled.processes.contains(pid));
@@ -246,8 +246,9 @@ impl Check {
         self.graph.set_killed_with_inits(killed_with_inits(host, is_other));
     }
 
-    /// Changes `Deny` to `Warn` in findings for which `is_denied` returns `false`. Marks the
-    /// leftovers among them as late, because they appeared while pidns was repeating the check.
+    /// Changes `Deny` to `Warn` in findings for which `is_denied` returns `false`. If such a finding
+    /// reports a leftover, also marks the leftover as late, because it appeared while pidns was
+    /// repeating the check.
     pub(super) fn deny_only(&mut self, is_denied: impl Fn(&PidGraph, &Finding) -> bool) {
         for finding in &mut self.findings {
             if finding.verdict == Verdict::Deny && !is_denied(&self.graph, finding) {

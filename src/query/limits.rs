@@ -16,7 +16,7 @@ pub struct LimitReport {
     pub graph: PidGraph,
     /// The requested processes, or empty for the whole host.
     pub asked: BTreeSet<Pid>,
-    /// The limits to show. Limits that are reached come first, and unknown limits last.
+    /// The limits to show. Limits that have been reached come first, and unknown limits last.
     pub limits: Vec<Limit>,
     /// Number of known limits, including limits that are not shown.
     pub known: usize,
@@ -48,7 +48,7 @@ impl LimitReport {
             |it: &Limit| matches!(it.kind, LimitKind::InitTerminated | LimitKind::Nesting);
         let is_known = |it: &Limit| it.full.is_some_and(|full| full || !is_in_hierarchy(it));
         let known = limits.iter().filter(|it| is_known(it)).count();
-        // For the whole host, show only limits that are reached or nearly reached.
+        // For the whole host, show only limits that have been reached or nearly reached.
         if asked.is_empty() {
             limits.retain(|it| it.percent().is_some_and(|percent| percent >= CLOSE_PERCENT));
         }
@@ -65,13 +65,13 @@ impl LimitReport {
         self.asked.is_empty() && is_of(limit, self.own)
     }
 
-    /// Returns the number of limits that are reached.
+    /// Returns the number of limits that have been reached.
     #[must_use]
     pub fn full(&self) -> usize {
         self.limits.iter().filter(|it| it.full == Some(true)).count()
     }
 
-    /// Returns the processes mentioned in the advice on limits that are reached.
+    /// Returns the processes mentioned in the advice for limits that have been reached.
     #[must_use]
     pub fn concerned(&self) -> BTreeSet<Pid> {
         let full = self.limits.iter().filter(|it| it.full == Some(true));
@@ -125,9 +125,9 @@ pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option
     is_useful.then_some(first)
 }
 
-/// Sorts limits that are reached first, and unknown limits last.
+/// Sorts limits that have been reached first, and unknown limits last.
 ///
-/// Among the limits that are reached, those that apply to pidns itself (`own`) come first.
+/// Among the limits that have been reached, those that apply to pidns itself (`own`) come first.
 fn sort(limits: &mut [Limit], own: Option<Pid>) {
     limits.sort_by_key(|limit| {
         let is_full = limit.full == Some(true);

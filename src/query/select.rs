@@ -102,7 +102,7 @@ impl Selection {
         .collect()
     }
 
-    /// Returns `true` if the filter has a condition on processes themselves.
+    /// Returns `true` if the filter has a condition on processes, not only on namespaces.
     fn is_by_process(&self) -> bool {
         !self.pids.is_empty() || self.comm.is_some() || self.user.is_some() || self.env.is_some()
     }
@@ -190,8 +190,8 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
         namespaces.extend(reapers.iter().filter_map(|&pid| graph.process(pid)?.namespace));
         processes.extend(reapers);
     }
-    // To explain fork(2) errors, add the dead and nascent namespaces that the kernel cannot remove
-    // because of the selected processes.
+    // Also add the dead and nascent namespaces that the selected processes keep alive. Such
+    // namespaces can explain errors of fork(2).
     if !selection.pids.is_empty() || selection.env.is_some() {
         namespaces.extend(kept_namespaces(&graph, &positions, &processes));
     }

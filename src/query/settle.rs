@@ -27,7 +27,8 @@ pub struct Unsettled {
     pub processes: BTreeSet<Pid>,
     /// Dead namespaces that were not dead in the first scan.
     pub dead: BTreeSet<NamespaceId>,
-    /// Namespaces whose terminated init became blocked (`blocked_by`) after the first scan.
+    /// Namespaces whose exiting init began to wait for another process (`blocked_by`) after the
+    /// first scan.
     pub blocked: BTreeSet<NamespaceId>,
 }
 
@@ -42,7 +43,7 @@ pub struct Transients {
 /// PID, start time and state of a process.
 type TransientState = (Pid, Option<u64>, char);
 
-/// ID of a dead namespace, and `true` if the namespace's terminated init is blocked (`blocked_by`).
+/// ID of a dead namespace, and `true` if its exiting init waits for another process (`blocked_by`).
 type TransientNamespace = (NamespaceId, bool);
 
 impl Transients {

@@ -79,7 +79,7 @@ impl<Id: Eq + Hash, Kind: Eq + Hash> History<Id, Kind> {
 /// PID and start time of a process.
 type ProcessId = (Pid, Option<u64>);
 
-/// Name and parent, which a process and its replacement have in common.
+/// Name and parent of a process. Its replacement has the same name and parent.
 type ProcessKind = (SmolStr, Option<Pid>);
 
 fn process_id(process: &Process) -> ProcessId {
@@ -123,7 +123,8 @@ impl Identity {
     }
 }
 
-/// The properties that the subject of a finding and its replacement have in common.
+/// Properties that stay the same when the subject of a finding is replaced, for example when a
+/// daemon restarts a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Kind {
     Process(ProcessKind),

@@ -46,7 +46,7 @@ pub enum WriteMode {
 impl ReportFile {
     /// Opens a report file, or standard error for `-`.
     ///
-    /// If the path is a descriptor or a special file, ignores `mode`.
+    /// `mode` is ignored if `path` refers to an open descriptor or to a special file.
     pub fn open(path: &Path, mode: WriteMode) -> Result<Self, Error> {
         let failed = |source| Error::Report { path: path.to_owned(), source };
         Self::try_open(path, mode).map_err(failed)

@@ -214,8 +214,9 @@ fn is_heeded(signal: NixSignal) -> bool {
 /// Stops pidns with SIGTSTP, SIGTTIN or SIGTTOU, until pidns is continued.
 pub fn stop_by(signal: Signal) {
     let Ok(signal) = NixSignal::try_from(signal.as_raw()) else { return };
-    // Without a terminal, do not stop pidns when the command stops, because no shell would continue
-    // pidns. Even with a terminal, the kernel ignores these signals in an orphaned process group.
+    // Stop pidns together with the command only if there is a terminal. Without one, no shell would
+    // continue pidns. In an orphaned process group, the kernel ignores SIGTSTP, SIGTTIN and
+    // SIGTTOU.
     if has_terminal() {
         take_action(signal);
     }

@@ -11,11 +11,11 @@ pub struct Schedule {
     interval: Duration,
     /// Time of the next round, or `None` if the clock cannot represent it.
     due: Option<Instant>,
-    /// The skipped rounds since the last report.
+    /// Rounds skipped since the last report.
     unreported: SkippedRounds,
     /// Time of the last report.
     reported_at: Option<Instant>,
-    /// Number of skipped rounds since the watch began.
+    /// Number of rounds skipped since the watch began.
     skipped: u64,
 }
 
@@ -43,7 +43,7 @@ impl Schedule {
         self.due
     }
 
-    /// Returns the number of skipped rounds since the watch began.
+    /// Returns the number of rounds skipped since the watch began.
     #[must_use]
     pub fn skipped(&self) -> u64 {
         self.skipped

@@ -151,8 +151,8 @@ pub fn limits_summary(report: &LimitReport) -> String {
         return format!("No limit applies to{}.", of.trim_start_matches(" of"));
     }
     let full = report.full();
-    // A fork in the user's shell may also fail because of a limit that is unknown to pidns. So if
-    // no known limit is full, mention the unknown limits that apply to the shell.
+    // A fork in the user's shell may also fail because of a limit that pidns cannot read. So if no
+    // known limit is reached, mention the unknown limits that apply to the shell.
     let of_shell = shell_text(report).filter(|_| full == 0 && report.asked.is_empty());
     let unknown = report.unknown;
     let rest = match unknown {

@@ -1,4 +1,4 @@
-//! Advice on how to raise a limit that is reached, and which tasks to end.
+//! Advice for a limit that has been reached: how to raise the limit, or which tasks to end.
 
 use super::advice::Adviser;
 use super::limit::{number, scope_text};
@@ -15,7 +15,8 @@ const MAX_PID_MAX: u64 = 1 << 22;
 /// New maximum to suggest for a limit if its current usage is unknown.
 const FALLBACK_MAX: u64 = 1024;
 
-/// Returns advice on how to raise a limit that is reached, or how to reduce its usage.
+/// Returns advice for a limit that has been reached: how to raise it, or how to use less of the
+/// resource.
 pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     let reaper = limit.reaper.as_ref().filter(|_| limit.zombies.is_some_and(|it| it > 0));
     let reaper = reaper.and_then(|it| adviser.graph.process(it.pid?));

@@ -63,7 +63,8 @@ impl Line {
         self.part(separator, Emphasis::Plain, text);
     }
 
-    /// Adds a shell command, divided after each `&&`, where a shell allows line breaks.
+    /// Adds a shell command, split into parts after each `&&`, because a shell allows a line break
+    /// there.
     pub fn command(&mut self, separator: &'static str, command: &str) {
         let mut rest = command;
         let mut separator = separator;

@@ -1,4 +1,4 @@
-//! Describes the members of a namespace in rows of similar processes.
+//! Writes the text for the members of a namespace. Similar processes share a row.
 
 use std::fmt;
 
@@ -164,7 +164,8 @@ impl<'a> MemberText<'a> {
             }
         }
         let selected = &self.graph.snapshot().selected;
-        // `--container` reads cgroups to select processes, not to show the cgroups.
+        // With `--container`, pidns reads cgroups only to select processes, so show a cgroup only
+        // if `--details cgroup` is also given.
         let is_by_container =
             selected.iter().any(|criterion| criterion.by == FilterOption::Container);
         let is_shown = !is_by_container || self.graph.snapshot().details.contains(&Detail::Cgroup);

@@ -66,7 +66,7 @@ pub fn saved(files: &[impl AsRef<Path>]) -> String {
     format!("saved {}", files.join(" and "))
 }
 
-/// Returns the last line of the log, with the reason for the end, such as "by SIGINT".
+/// Returns the last line of the log. `why` says why the watch ended, such as "by SIGINT".
 pub fn ended(why: &str, taken: u64, skipped: u64) -> String {
     let snapshots = Counted(usize::try_from(taken).unwrap_or(usize::MAX), "snapshot", "snapshots");
     if skipped == 0 {

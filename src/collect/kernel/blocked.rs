@@ -40,7 +40,8 @@ const TICKS: u32 = 10;
 /// Replaces [`TICKS`] while pidns avoids a process that has blocked an earlier [`attempt`].
 const FEWER_TICKS: u32 = 3;
 
-/// pidns keeps avoiding a blocking process for this long after the blocked thread has ended.
+/// Time for which pidns avoids a process after the end of the pidns thread that the process had
+/// blocked.
 const AVOIDANCE: Duration = Duration::from_secs(300);
 
 /// Files in `/proc/PID` that can be read without `exec_update_lock` and `mmap_lock`.

@@ -84,8 +84,8 @@ impl<'a> Consumers<'a> {
         }
     }
 
-    /// Adds the cgroup's zombies to `tasks`, or returns `None` if the threads don't add up to
-    /// `used`.
+    /// Adds the cgroup's zombies to `tasks`. Returns `None` if the threads of these processes do
+    /// not total `used`.
     fn with_zombies(&self, mut tasks: Vec<&'a Process>, used: u64) -> Option<Vec<&'a Process>> {
         let pids: HashSet<Pid> = tasks.iter().map(|it| it.pid).collect();
         let count = |tasks: &[&Process]| tasks.iter().map(|it| threads(it)).sum::<u64>();

@@ -66,7 +66,8 @@ pub struct LimitedHost<'a> {
     pub controller: PidsController,
     /// The kernel's own counters, or the reason why they can't be read.
     pub kernel: Result<KernelCounters, BpfUnavailable>,
-    /// Inodes of user namespaces, read if the kernel's own task counts are unavailable.
+    /// Maps each process that may count towards `RLIMIT_NPROC` to the inode of its user namespace.
+    /// Empty if the kernel's own task counts are available.
     pub user_namespaces: HashMap<Pid, u64>,
     /// Inode of pidns's own user namespace.
     pub own_user_namespace: Option<u64>,

@@ -116,10 +116,10 @@ pub fn is_shell(procfs: &Procfs, process: &Process, waits: &WaitLimit) -> bool {
     if let Ok(program) = dir.and_then(|dir| read_link(dir.as_fd(), c"exe", &mut link)) {
         return is_shell(program);
     }
-    // If the link `exe` can't be read, check `comm` and the first argument.
+    // If the link `exe` can't be read, check `comm` and `argv[0]`.
     let arguments = arguments(procfs, process.pid, waits).unwrap_or_default();
     let first = arguments.split(|&byte| byte == 0).next().unwrap_or_default();
-    // The first argument of a login shell starts with a hyphen.
+    // A login shell's `argv[0]` starts with a hyphen.
     is_shell(process.comm.as_bytes()) || is_shell(first.strip_prefix(b"-").unwrap_or(first))
 }
 

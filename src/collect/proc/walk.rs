@@ -106,15 +106,16 @@ fn read_batches(
 pub enum Share {
     /// All processes.
     Whole,
-    /// One half of the processes.
+    /// One half of the processes: every second block of PIDs.
     First,
-    /// The processes that [`First`](Self::First) leaves out.
+    /// The other half of the processes.
     Second,
 }
 
-/// Lists processes with `list`, and reads each process as soon as it is listed.
+/// Calls `list` once for all processes, or once for each half of the processes. Reads each process
+/// as soon as it is listed.
 ///
-/// Returns the result of each call of `list`, and the processes sorted by PID.
+/// Returns the results of the calls, and the processes sorted by PID.
 pub fn read_while_listing<T: Send>(
     scan: Scan<'_>,
     list: impl Fn(Share, &dyn Fn(Target)) -> T + Sync,

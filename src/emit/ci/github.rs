@@ -28,7 +28,7 @@ pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
         for finding in findings.iter().filter(|finding| !shown.contains(finding)) {
             *left_out.entry(finding.code).or_default() += 1;
         }
-        // The last annotation counts the omitted findings of each code.
+        // The last annotation gives the number of omitted findings for each check code.
         if !left_out.is_empty() {
             let counts: Vec<_> = left_out
                 .iter()

@@ -1,4 +1,4 @@
-//! Writes limits as human-readable text, with advice for each limit that is reached.
+//! Writes limits as human-readable text, with advice for each limit that has been reached.
 
 use std::io::{self, Write};
 
@@ -38,7 +38,7 @@ pub fn write(report: &LimitReport, style: Style, out: &mut dyn Write) -> io::Res
     Ok(())
 }
 
-/// Writes one limit, with advice if the limit is reached.
+/// Writes one limit, with advice if the limit has been reached.
 fn write_limit(
     limit: &Limit,
     also: &str,

@@ -122,7 +122,7 @@ impl<'a> Hierarchy<'a, '_> {
         Ok(())
     }
 
-    /// Writes the limits that are reached, each with advice.
+    /// Writes the limits that have been reached, each with advice.
     fn full_limits(&mut self) -> io::Result<()> {
         let limits = self.graph.snapshot().limits.iter().flatten();
         let full: Vec<_> = limits.filter(|limit| limit.full == Some(true)).collect();

@@ -202,7 +202,8 @@ impl<'o> TreeDrawer<'o> {
         Ok(())
     }
 
-    /// Writes a line from `column` on, and begins each continuation line with `start`.
+    /// Writes a line that starts at `column`, and wraps it. Each continuation line begins with
+    /// `start`.
     fn wrapped_text(
         &mut self,
         line: &Line,

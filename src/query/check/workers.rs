@@ -46,8 +46,9 @@ fn restarted(diff: &Diff) -> BTreeMap<Pid, Origin> {
     let mut found = BTreeMap::new();
     let earlier = first_processes(before);
     for (key, (container, first)) in first_processes(after) {
-        // Require a monitor, because a job can use `runc run` or `systemd-nspawn` to start a
-        // container of the same name without an engine.
+        // Count a container only if a monitor started it. Without an engine, a job can start a
+        // container with the name of an earlier one, for example with `runc run` or
+        // `systemd-nspawn`.
         let is_monitor = |it: &&Process| runtime::MONITORS.contains(&&*it.comm);
         let monitor = first.ppid.and_then(|it| after.process(it)).filter(is_monitor);
         let Some(monitor) = monitor else { continue };
@@ -91,8 +92,9 @@ fn new_workers(diff: &Diff) -> BTreeMap<Pid, Origin> {
     let ended: HashSet<_> = ended.filter_map(kind).collect();
     let observers = [before, after].map(|it| it.snapshot().observer.as_ref());
     let is_daemon = |it: &&Process| {
-        // The ancestors of pidns, such as the shells and the CI agent of the job, do not count as
-        // daemons, because their new children are leftovers of the job.
+        // The ancestors of pidns, such as the job's shells and CI agent, do not count as daemons.
+        // New children of a daemon are its workers, but new children of these ancestors are
+        // leftovers of the job.
         let is_of_job = |observer: &Observer| observer.attendants.contains(&it.pid);
         let may_adopt = it.pid == Pid::INIT
             || it.nspid.last() == Some(&Pid::INIT)

@@ -70,9 +70,9 @@ struct Shape<'a> {
     shared: Vec<(&'a [&'static str], bool)>,
     members: Vec<(MemberKind<'a>, usize)>,
     holders: Vec<HolderKind<'a>>,
-    /// Sorted numbers that identify the process trees. Similar trees have the same number.
+    /// For each process tree, the number of its group of similar trees, in ascending order.
     trees: Vec<usize>,
-    /// Sorted numbers that identify the shapes of the child namespaces.
+    /// For each child namespace, the number of its shape, in ascending order.
     children: Vec<usize>,
 }
 

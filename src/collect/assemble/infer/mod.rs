@@ -189,8 +189,8 @@ impl<'a> Inference<'a> {
         }
     }
 
-    /// Returns the groups without an init (each with its level), and the groups with an init that
-    /// they could join (keyed by level).
+    /// Returns two sets of groups: those without an init, each with its level, and those with an
+    /// init, keyed by level. A group of the first set may join a group of the second.
     fn orphans_and_candidates(&self) -> (Vec<(usize, usize)>, GroupsByLevel) {
         let (mut orphans, mut with_init) = (Vec::new(), GroupsByLevel::new());
         for (index, group) in self.groups.all.iter().enumerate() {

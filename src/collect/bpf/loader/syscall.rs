@@ -238,8 +238,8 @@ pub struct Array {
 }
 
 impl Array {
-    /// Creates an array of `count` zeroed elements. `element` is their size in bytes, and must be a
-    /// multiple of 8.
+    /// Creates an array of `count` zeroed elements. `element` is the size of each element in bytes,
+    /// and must be a multiple of 8.
     pub fn new(element: usize, count: u32) -> Result<Self, LoadError> {
         let arguments = CreateMap {
             kind: BPF_MAP_TYPE_ARRAY,

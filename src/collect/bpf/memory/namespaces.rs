@@ -76,8 +76,8 @@ pub enum FoundHolderKind {
     Socket,
     /// The descriptor is a UNIX socket on which a process of the namespace called listen(2).
     Listener,
-    /// The descriptor is a UNIX socket with an unread message that contains a descriptor, and this
-    /// second descriptor keeps the namespace alive.
+    /// The descriptor is a UNIX socket. An unread message in the socket carries another descriptor
+    /// (`SCM_RIGHTS`) that keeps the namespace alive.
     InFlight,
     /// The descriptor is a UNIX socket with an unread message whose sender is or was in the
     /// namespace.
@@ -179,8 +179,8 @@ impl FoundHolders {
         }));
     }
 
-    /// For each additional task that shares a descriptor table, copies the holders that were found
-    /// in that table, and assigns the copies to the task.
+    /// Copies the holders found in a shared descriptor table to each other task that shares the
+    /// table.
     pub fn share_tables(&mut self) {
         let mut in_tables: HashMap<Pid, Vec<FoundHolder>> = HashMap::new();
         let is_task = |it: &FoundHolder| {

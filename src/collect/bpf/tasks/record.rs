@@ -143,7 +143,7 @@ impl Fields {
 }
 
 impl Record {
-    /// Decodes a record, unless the record is invalid.
+    /// Decodes a record, or returns `None` if the record is invalid.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let fields = Fields::read(bytes)?;
         let name = bytes.get(SIZE - MAX_NAME - 1..)?;

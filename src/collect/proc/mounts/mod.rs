@@ -48,7 +48,7 @@ const MAX_PASSES: usize = 4;
 /// Maximum time that the search waits for the kernel's global mount lock (`namespace_sem`).
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
-/// Maximum CPU time for searching mount namespaces without a known thread.
+/// Maximum CPU time for searching the mount namespaces in which no known thread runs.
 const MAX_UNSEEN_TIME: Duration = Duration::from_secs(1);
 
 /// Adds the bind mounts of PID namespaces to `found`. `found` must already contain all processes.

@@ -1,6 +1,7 @@
 //! Finds pidns itself in a scan, and the other processes that belong to this run of pidns.
 //!
-//! - `client`: finds the clients that run pidns in a container, and BusyBox's `timeout`
+//! - `client`: finds the clients that run pidns in a container, such as `docker run`, and the
+//!   `timeout` process of BusyBox
 //! - `pipeline`: finds the other commands in the pipelines of pidns and of its ancestors
 //! - `readers`: finds the processes that read the output of a pipeline
 //! - `detached`: finds daemons among the descendants of the commands in the pipeline

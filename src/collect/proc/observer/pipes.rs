@@ -148,7 +148,7 @@ impl Pipes {
         self
     }
 
-    /// Returns `true` if the two processes have a pipe in common, at either end.
+    /// Returns `true` if the two processes share a pipe, whichever ends they hold.
     pub fn has_pipe_of(&self, other: &Self) -> bool {
         let mut pipes = self.read.union(&self.written);
         pipes.any(|pipe| other.read.contains(pipe) || other.written.contains(pipe))

@@ -22,8 +22,8 @@ pub fn add_readers<'a>(
     written: &HashSet<FileId>,
     others: &mut [(&Process, Pipes)],
 ) {
-    // Ignore pipes whose read end pidns also has, because pidns and the other process may both have
-    // inherited it from a CI agent. Also ignore pipes that the agent itself reads.
+    // Ignore pipes that pidns itself can read: pidns and the process may both have inherited the
+    // read end from a CI agent. Also ignore pipes that the agent reads.
     let mut inherited = Pipes::of_all(procfs, own).read;
     inherited.extend(agents.flat_map(|it| Pipes::of_all(procfs, it.pid).read));
     let has_reader = |pipe: &FileId| {
