@@ -246,9 +246,10 @@ impl Check {
         self.graph.set_killed_with_inits(killed_with_inits(host, is_other));
     }
 
-    /// Changes `Deny` to `Warn` in findings for which `is_denied` returns `false`. If such a finding
-    /// reports a leftover, also marks the leftover as late, because it appeared while pidns was
-    /// repeating the check.
+    /// Changes `Deny` to `Warn` in findings for which `is_denied` returns `false`.
+    ///
+    /// If such a finding reports a leftover, also marks the leftover as late, because it appeared
+    /// while pidns was repeating the check.
     pub(super) fn deny_only(&mut self, is_denied: impl Fn(&PidGraph, &Finding) -> bool) {
         for finding in &mut self.findings {
             if finding.verdict == Verdict::Deny && !is_denied(&self.graph, finding) {

@@ -27,8 +27,8 @@ pub struct Unsettled {
     pub processes: BTreeSet<Pid>,
     /// Dead namespaces that were not dead in the first scan.
     pub dead: BTreeSet<NamespaceId>,
-    /// Namespaces whose exiting init began to wait for another process (`blocked_by`) after the
-    /// first scan.
+    /// Namespaces with a terminated init whose removal another process has blocked (`blocked_by`)
+    /// since the first scan.
     pub blocked: BTreeSet<NamespaceId>,
 }
 
@@ -43,7 +43,8 @@ pub struct Transients {
 /// PID, start time and state of a process.
 type TransientState = (Pid, Option<u64>, char);
 
-/// ID of a dead namespace, and `true` if its exiting init waits for another process (`blocked_by`).
+/// ID of a dead namespace, and `true` if a process blocks the removal of the namespace's terminated
+/// init (`blocked_by`).
 type TransientNamespace = (NamespaceId, bool);
 
 impl Transients {

@@ -1,4 +1,4 @@
-//! Finds the processes that keep a terminated init from going away (`blocked_by` of a namespace).
+//! Finds the processes that block the removal of a terminated init (`blocked_by` of a namespace).
 //!
 //! An exiting init waits until all other processes in its namespace and in descendant namespaces
 //! are reaped (`zap_pid_ns_processes`). The init can remain for a long time in these cases:

@@ -58,7 +58,8 @@ pub struct Target {
     /// If the PID now has a different start time, the PID was reused, so the finding no longer
     /// applies.
     pub none_open_since: Option<u64>,
-    /// Data from BPF about this process, if it is a living init that need not be read through /proc.
+    /// Data from BPF about this process, if the process is a living init and need not be read
+    /// through /proc.
     ///
     /// `None` if the process must be read through /proc, for example because it may keep other PID
     /// namespaces alive.

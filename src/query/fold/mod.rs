@@ -6,7 +6,8 @@
 //!
 //! - processes that the user selected by PID or `--comm`
 //! - processes that the output names as holders of a namespace
-//! - processes that block a terminated init (`blocked_by`), and the processes that must reap them
+//! - processes that block the removal of a terminated init (`blocked_by`), and the processes that
+//!   must reap them
 
 mod forest;
 mod member;

@@ -119,7 +119,8 @@ static long count_next(u64 step, struct look *look);
 NOINLINE static void write_numbers(struct look *look);
 static long climb(u64 number, struct look *look);
 
-// Writes records about the namespaces in which a process is init or creates children.
+// Runs once per process. Writes records about the namespace whose init the process is,
+// and about the namespace in which the process creates its children.
 SECTION("numbers") int pidns_numbers(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
     if (!task) return 0;
@@ -147,7 +148,7 @@ SECTION("numbers") int pidns_numbers(struct bpf_iter__task *context) {
     return 0;
 }
 
-// Writes a record about a namespace, and moves to its parent.
+// Writes a record about the namespace `look->at`, then sets `look->at` to its parent.
 SECTION("numbers") static long climb(UNUSED u64 number, struct look *look) {
     struct pid_namespace *at = look->at, *parent = 0;
     write_numbers(look);
@@ -266,7 +267,8 @@ SECTION("users") int pidns_users(struct bpf_iter__task *context) {
     return 0;
 }
 
-// Writes a record about a user, and moves to the creator of the user namespace.
+// Writes a record about the user `owner->at`, then sets `owner->at` to the creator of
+// that user namespace. Each call is one step of the loop in pidns_users().
 SECTION("users") static long climb_users(u64 number, struct owner *owner) {
     struct ucounts *at = owner->at, *above = 0;
     struct user_namespace *namespace = 0;

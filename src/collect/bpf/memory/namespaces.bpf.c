@@ -115,7 +115,7 @@ extern char list __attribute__((nodebug));
 
 // The state of list_next(), which follows the kernel's circular list of namespaces.
 struct walk {
-    struct pid_namespace *own; // the viewer's namespace
+    struct pid_namespace *own; // namespace of the viewer (the process that reads)
     struct pid_namespace *at;
     void *ops;                 // the operations of PID namespaces, which identify them
     u32 level;                 // level of the viewer's namespace
@@ -131,10 +131,11 @@ struct walk {
 static long climb(u64 number, struct walk *walk);
 static long list_next(u64 number, struct walk *walk);
 
-// Lists the viewer's PID namespace and all of its descendants.
+// Lists the PID namespace of the process that reads from this iterator (the viewer), and
+// all descendants of that namespace.
 SECTION("namespaces") int pidns_namespaces(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
-    // The list is made once, for the task that reads from the iterator (the viewer).
+    // The list is made once, for the task that reads from the iterator.
     if (!task || (u64)task != get_current_task()) return 0;
     struct walk walk = {};
     struct pid *pid = 0;
@@ -149,7 +150,8 @@ SECTION("namespaces") int pidns_namespaces(struct bpf_iter__task *context) {
     return 0;
 }
 
-// Moves to the kernel's next namespace, and lists it if the viewer can see it.
+// Sets `walk->at` to the next namespace in the kernel's list, and lists that namespace if
+// the viewer can see it.
 SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk) {
     struct pid_namespace *at = walk->at;
     struct list_head *next = 0;
@@ -187,7 +189,7 @@ SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk
     return walk->length.is_whole;
 }
 
-// Moves to the parent, and ends the loop at the viewer's namespace.
+// Sets `walk->above` to its parent, and ends the loop at the viewer's namespace.
 SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
     struct pid_namespace *parent = 0;
     READ(parent, walk->above->parent);
