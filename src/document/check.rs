@@ -133,7 +133,7 @@ impl RecordContent for CheckContent<'_> {
 /// The message, the advice and the `enter` command of a finding.
 pub type Explained = (String, Vec<String>, Option<String>);
 
-/// Converts a check to a document, with the texts from `explain`.
+/// Converts a check to a document. `explain` returns the text of a finding.
 pub fn check(
     check: &query::Check,
     explain: impl Fn(&model::Finding) -> Explained,

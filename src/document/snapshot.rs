@@ -198,8 +198,8 @@ keywords! {
         /// A UNIX socket (`fd` of process `pid`) with unreceived credentials from the namespace
         /// (SCM_CREDENTIALS).
         Message = "message",
-        /// An open file or directory (`fd` of process `pid`) in a procfs. Either the procfs belongs
-        /// to the namespace, or the file is in the /proc/PID directory of a former member.
+        /// An open file or directory (`fd` of process `pid`) that keeps the namespace alive. It is
+        /// in a procfs of the namespace, or in the /proc/PID directory of a former member.
         ProcfsFile = "procfs_file",
     }
 }
@@ -253,7 +253,7 @@ pub struct Blocker {
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "diagnostic"))]
 pub struct Diagnostic {
-    /// Machine-readable code.
+    /// Machine-readable code of the problem.
     #[cfg_attr(test, schemars(extend("description" = super::schema::description_of_codes())))]
     pub code: Code,
     /// Severity of the diagnostic.

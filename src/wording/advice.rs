@@ -119,8 +119,8 @@ impl Adviser<'_> {
                     commands
                 }
             },
-            // A monitor of several containers exits after its last container has ended, so the
-            // monitor needs no command of its own.
+            // A monitor of several containers exits after its last container has ended, so suggest
+            // no command that ends the monitor.
             [..] => Vec::new(),
         }
     }

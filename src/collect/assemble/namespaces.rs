@@ -116,8 +116,8 @@ fn namespace(
 /// Returns the user namespace that owns a PID namespace, if readable.
 fn owner(fd: &NamespaceFd, viewer: &Viewer, log: &mut DiagnosticLog) -> Option<Owner> {
     let user = match fd.user_namespace() {
-        // Without `may_trace_all`, `EPERM` is expected, because the owner may be outside of pidns's
-        // user namespace.
+        // Without `may_trace_all`, `EPERM` is expected, because the owning user namespace may be
+        // outside of pidns's user namespace.
         Err(Errno::PERM) if !viewer.may_trace_all => return None,
         user => answer_or_note(user, DiagnosticCode::OwnerUnreadable, log)?,
     };

@@ -61,8 +61,8 @@ impl Earlier {
         self.new.contains(&subject)
     }
 
-    /// Returns `true` if the problems of this process or namespace can be older than the earlier
-    /// snapshot.
+    /// Returns `true` if this process or namespace may have had its problems already at the time of
+    /// the earlier snapshot.
     pub fn may_have_had(&self, subject: Subject) -> bool {
         self.undated.contains(&subject)
     }

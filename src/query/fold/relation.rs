@@ -18,7 +18,8 @@ pub enum Kinship {
     ZombieOf,
     /// A zombie, and the tracer that does not reap it.
     TracedBy,
-    /// A process that entered its namespace (nsenter(1), `docker exec`), and its parent outside.
+    /// A process that entered its namespace (nsenter(1), `docker exec`), and the parent of that
+    /// process outside the namespace.
     EnteredBy,
     /// A process that entered its namespace from outside, and the init that adopted the process.
     /// This init is not in the process's namespace.

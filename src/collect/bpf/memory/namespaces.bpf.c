@@ -189,7 +189,7 @@ SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk
     return walk->length.is_whole;
 }
 
-// Sets `walk->above` to its parent, and ends the loop at the viewer's namespace.
+// Replaces `walk->above` with its parent namespace. Ends the loop at the viewer's namespace.
 SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
     struct pid_namespace *parent = 0;
     READ(parent, walk->above->parent);

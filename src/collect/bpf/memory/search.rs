@@ -235,7 +235,7 @@ fn still_listed(
 fn history(it: &MemoryNamespace) -> InitHistory {
     match it.init {
         InitState::Terminated => InitHistory::Existed,
-        // An init may have started since the listing.
+        // The init may have started after the inits were listed.
         InitState::Living | InitState::NotYet => InitHistory::Unknown,
     }
 }

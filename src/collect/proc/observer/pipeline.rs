@@ -222,8 +222,8 @@ mod tests {
         // Process 4 writes to pipe 3, and process 5 reads from it.
         let mut writers = [(4, pipes(&[], &[3])), (5, pipes(&[3], &[1]))];
         assert_eq!(connected(&writers), [4, 5]);
-        // Same pipeline, but with process 5 started before process 4. So process 4 may be a daemon
-        // that inherited pipe 3.
+        // If process 5 was started before process 4, process 4 may be a daemon that inherited pipe
+        // 3.
         writers[0].1.late.insert(pipe(&3));
         assert_eq!(connected(&writers), [5]);
     }
