@@ -33,7 +33,7 @@ pub(super) const SHORT_EXAMPLES: &str = "\
 Examples:
   pidns 4242         the namespaces that process 4242 is in
   pidns limits       reached limits, and their main consumers (start here)
-  pidns limits 4242  why process 4242 (such as another shell) cannot fork
+  pidns limits 4242  why process 4242 cannot fork, for example another shell
   exec pidns limits  why this shell cannot fork (pidns replaces the shell)";
 
 /// Pairs of a term and its text, such as an exit status and its meaning.

@@ -27,8 +27,8 @@ pub struct Unsettled {
     pub processes: BTreeSet<Pid>,
     /// Dead namespaces that were not dead in the first scan.
     pub dead: BTreeSet<NamespaceId>,
-    /// Namespaces with a terminated init whose removal another process has blocked (`blocked_by`)
-    /// since the first scan.
+    /// Namespaces with a terminated init. After the first scan, another process began to block the
+    /// removal of such a namespace (`blocked_by`).
     pub blocked: BTreeSet<NamespaceId>,
 }
 

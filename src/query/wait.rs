@@ -37,7 +37,7 @@ struct History<Id, Kind> {
     last: HashMap<Id, (Kind, Duration)>,
     /// The time of the first check, or `None` before it.
     begin: Option<Duration>,
-    /// The kinds of the items that have disappeared.
+    /// The kinds of all items that an earlier check found, but a later one did not.
     ended: HashSet<Kind>,
 }
 

@@ -200,7 +200,8 @@ fn doubt_namespaces_with_members(
         if let Some(&at) = without_init.get(&id)
             && inputs.source.is_there(process)
         {
-            // The init may be hidden, or the namespace of the member was inferred incorrectly.
+            // A namespace without a visible init has members. Its init may be hidden, or pidns has
+            // inferred the namespace of a member incorrectly.
             namespaces[at].state = NamespaceState::Unknown;
             without_init.remove(&id);
         }

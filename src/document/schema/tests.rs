@@ -518,8 +518,8 @@ fn the_reader_rejects_all_invalid_records() {
             let lines: Vec<_> = all.iter().map(Value::to_string).collect();
             let error = read(lines.join("\n").as_bytes()).err()?.to_string();
             // Changing the host or time of a record makes it part of a second snapshot. The error
-            // for that does not name the changed field, so insert `host`, the field name that
-            // `assert_all_rejected` looks for.
+            // does not name the changed field, but `assert_all_rejected` looks for a field name. So
+            // put `host` into the error.
             Some(error.replace("contains snapshots of several ", "host: "))
         });
         assert!(tried > 15, "{tried} parts of the schema were tried with a {kind}");

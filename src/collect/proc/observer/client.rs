@@ -54,7 +54,8 @@ pub fn clients<'a>(
     own: &[&Process],
     waits: &WaitLimit,
 ) -> Vec<Vec<&'a Process>> {
-    // Other clients of SSH usually connect to another host.
+    // An SSH client runs the check only if the check runs below an SSH server of this host. All
+    // other SSH clients usually connect to other hosts.
     let is_below_sshd = own.iter().any(|it| it.comm.starts_with("sshd"));
     let is_candidate = |it: &&Process| {
         CLIENTS.contains(&&*it.comm)
