@@ -122,6 +122,12 @@ impl Process {
         self.is_zombie() && !self.is_unreaped()
     }
 
+    /// Returns `true` if the process is the init (PID 1) of its PID namespace.
+    #[must_use]
+    pub fn is_init(&self) -> bool {
+        self.nspid.last() == Some(&Pid::INIT)
+    }
+
     /// Returns `true` if a signal or a tracer has stopped the process.
     #[must_use]
     pub fn is_stopped(&self) -> bool {

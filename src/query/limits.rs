@@ -111,7 +111,7 @@ pub fn main_process(graph: &PidGraph, limit: &Limit, own: Option<Pid>) -> Option
     // oldest process.
     let rank = |pid: &Pid| {
         let parent = process(pid).and_then(|it| process(&it.ppid?));
-        let is_orphan = parent.is_some_and(|it| it.nspid.last() == Some(&Pid::INIT));
+        let is_orphan = parent.is_some_and(Process::is_init);
         // Prefer older processes, because they can be ancestors of the others.
         let started = process(pid).and_then(|it| it.start_time).unwrap_or(u64::MAX);
         (children.get(pid).copied().unwrap_or(0), !is_orphan, Reverse((started, *pid)))

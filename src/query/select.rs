@@ -381,7 +381,7 @@ fn retain(
     let is_shown = |process: &Process| {
         let member = match selection.members {
             Members::All => true,
-            Members::Init => process.nspid.last() == Some(&Pid::INIT),
+            Members::Init => process.is_init(),
             Members::None => false,
         };
         member

@@ -7,7 +7,7 @@ use super::report::ReportRow;
 use super::subject::{Comm, ProcessRef, command, process_state};
 use super::unmount::add_umounts;
 use crate::graph::PidGraph;
-use crate::model::{Namespace, NamespaceId, Pid, Process};
+use crate::model::{Namespace, NamespaceId, Process};
 use crate::query::{Diff, Happened, NamespaceChange, NamespaceField, ProcessChange, ProcessField};
 
 /// Returns the character that marks a change.
@@ -116,7 +116,7 @@ pub fn process_change<'a>(
         let changes = change.fields.iter();
         changes.map(|&field| field_change(diff, field, before, after, symbols)).collect()
     } else {
-        let is_init = process.nspid.len() > 1 && process.nspid.last() == Some(&Pid::INIT);
+        let is_init = process.nspid.len() > 1 && process.is_init();
         let facts = [is_init.then_some("init"), compared_state(process)];
         facts.into_iter().flatten().map(str::to_owned).collect()
     };

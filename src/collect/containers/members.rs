@@ -78,10 +78,6 @@ impl<'a> OwnContainers<'a> {
     }
 }
 
-fn is_init(process: &Process) -> bool {
-    process.nspid.last() == Some(&Pid::INIT)
-}
-
 /// Finds processes that are not in the same container as the init of their PID namespace, using the
 /// cgroups in the snapshot.
 fn by_details(processes: &[Process], own: &OwnContainers<'_>) -> Vec<(Pid, Container)> {
@@ -89,7 +85,7 @@ fn by_details(processes: &[Process], own: &OwnContainers<'_>) -> Vec<(Pid, Conta
         let parent = find_process(processes, process.ppid);
         own.other(process, parent, process.cgroup()?).map(|container| (process.pid, container))
     };
-    processes.iter().filter(|it| !is_init(it)).filter_map(other).collect()
+    processes.iter().filter(|it| !it.is_init()).filter_map(other).collect()
 }
 
 /// Finds processes that are not in the same container as the init of their PID namespace, reading
@@ -112,7 +108,7 @@ fn by_descent(
     };
     let mut heads: HashMap<Pid, Option<Container>> = HashMap::new();
     let mut shared: HashSet<NamespaceId> = HashSet::new();
-    for process in processes.iter().filter(|it| !is_init(it) && !it.kernel_thread) {
+    for process in processes.iter().filter(|it| !it.is_init() && !it.kernel_thread) {
         let parent = find_process(processes, process.ppid);
         let is_head =
             |it: &&Process| Monitor::of(it).is_some() || it.namespace != process.namespace;
@@ -132,9 +128,9 @@ fn by_descent(
     for process in processes {
         let is_shared = process.nspid.len() > 1
             && process.namespace.is_some_and(|id| shared.contains(&id))
-            && !is_init(process)
+            && !process.is_init()
             && !heads.contains_key(&process.pid);
-        let parent = find_process(processes, process.ppid).filter(|it| is_init(it));
+        let parent = find_process(processes, process.ppid).filter(|it| it.is_init());
         if let Some(parent) = parent.filter(|_| is_shared) {
             heads.insert(process.pid, read(process, parent));
         }

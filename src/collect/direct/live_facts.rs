@@ -85,8 +85,7 @@ impl LiveHost {
 
     /// Returns each init whose leader thread has exited and whose other threads are all stopped.
     pub fn stopped_inits(&self) -> Result<BTreeSet<Pid>, Error> {
-        let may_be_stopped =
-            |it: &Process| it.has_exited_leader() && it.nspid.last() == Some(&Pid::INIT);
+        let may_be_stopped = |it: &Process| it.has_exited_leader() && it.is_init();
         self.read(may_be_stopped, |procfs, process| {
             waiting::stopped_by(procfs, process).is_some().then_some(process.pid)
         })

@@ -1,13 +1,13 @@
 //! Matches the environments of processes against patterns.
 
 use std::collections::BTreeSet;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::AsFd as _;
 use std::thread;
 use std::time::Duration;
 
 use rustix::io::{Errno, Result as SysResult};
 
-use super::process_dir::{ProcessDir, for_each_task, task_is_exiting};
+use super::process_dir::{ProcessDir, living_thread};
 use super::procfs::Procfs;
 use super::status::is_there;
 use crate::collect::kernel::clock;
@@ -97,8 +97,8 @@ fn read_environment(
     // All files are opened through this directory, so they belong to one process.
     let dir = ProcessDir::open(procfs.fd(), process.pid)?;
     // If the leader thread has exited, only the directory of another thread shows the environment.
-    let running = if process.has_exited_leader() { running_thread(dir.as_fd())? } else { None };
-    let thread = running.as_ref().map_or(dir.as_fd(), OwnedFd::as_fd);
+    let living = if process.has_exited_leader() { living_thread(dir.as_fd())? } else { None };
+    let thread = living.as_ref().map_or(dir.as_fd(), |(_, thread)| thread.as_fd());
     // Limit the length, because a process can declare any part of its memory to be its environment
     // (`PR_SET_MM_ENV_START`).
     if !read_at_most(thread, c"environ", MAX_ENVIRONMENT, bytes, waits)? {
@@ -113,15 +113,4 @@ fn read_environment(
     let start_time = clock::start_time_in(&stat);
     let is_same = process.start_time.is_none_or(|it| start_time == Some(it));
     if is_same && is_there(procfs, process) { Ok(loaded) } else { Err(Errno::SRCH) }
-}
-
-/// Opens the directory of a thread that has not exited.
-fn running_thread(process: BorrowedFd<'_>) -> SysResult<Option<OwnedFd>> {
-    let mut running = None;
-    for_each_task(process, |_, task| {
-        if running.is_none() && task_is_exiting(task.as_fd()) == Ok(false) {
-            running = Some(task);
-        }
-    })?;
-    Ok(running)
 }

@@ -158,6 +158,17 @@ pub fn task_is_exiting(task: BorrowedFd<'_>) -> Result<bool> {
     }
 }
 
+/// Returns the TID and the directory of a thread that is not exiting.
+pub fn living_thread(dir: BorrowedFd<'_>) -> Result<Option<(Pid, OwnedFd)>> {
+    let mut living = Ok(None);
+    for_each_task(dir, |tid, task| match (task_is_exiting(task.as_fd()), &living) {
+        (Ok(false), Ok(None)) => living = Ok(Some((tid, task))),
+        (Err(errno), Ok(None)) => living = Err(errno),
+        _ => {}
+    })?;
+    living
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::channel;

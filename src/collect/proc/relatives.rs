@@ -89,10 +89,6 @@ pub fn restarted(procfs: &Procfs, processes: &[Process], ended: &[&Process]) -> 
     ended.into_iter().filter(|it| is_replaced(it)).map(|it| it.pid).collect()
 }
 
-pub fn is_init(process: &Process) -> bool {
-    process.nspid.last() == Some(&Pid::INIT)
-}
-
 /// Returns `true` if all threads of a process have exited.
 pub fn has_ended(procfs: &Procfs, pid: Pid) -> bool {
     let Ok(dir) = ProcessDir::open(procfs.fd(), pid) else { return true };

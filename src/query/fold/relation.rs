@@ -72,7 +72,7 @@ pub fn relation<'a>(
     let kinship = match parent {
         Some(outside) if may_have_entered && is_outside(outside) => {
             // An init has adopted the process, for example after nsenter(1) was killed.
-            let is_init = outside.nspid.last() == Some(&Pid::INIT);
+            let is_init = outside.is_init();
             if is_init { Kinship::ReparentedTo } else { Kinship::EnteredBy }
         }
         _ if drawn == Drawn::Listed => return None,

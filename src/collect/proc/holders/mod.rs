@@ -19,12 +19,12 @@ mod shared;
 mod tables;
 
 use std::num::NonZeroU32;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::{Errno, Result};
 
 use super::descriptor_table::is_scanning;
-use super::process_dir::{for_each_task, task_is_exiting};
+use super::process_dir::{for_each_task, living_thread};
 use crate::collect::kernel::blocked;
 use crate::collect::kernel::sys::namespace_link;
 use crate::model::{DiagnosticCode, Pid, SearchScope};
@@ -133,15 +133,4 @@ fn search_thread(
         return search.refused(DiagnosticCode::FdsUnreadable, Errno::ACCESS, dir, held);
     }
     fds::search(search, dir, tid, held)
-}
-
-/// Returns the TID and the directory of a thread that is not exiting.
-fn living_thread(dir: BorrowedFd<'_>) -> Result<Option<(Pid, OwnedFd)>> {
-    let mut living = Ok(None);
-    for_each_task(dir, |tid, task| match (task_is_exiting(task.as_fd()), &living) {
-        (Ok(false), Ok(None)) => living = Ok(Some((tid, task))),
-        (Err(errno), Ok(None)) => living = Err(errno),
-        _ => {}
-    })?;
-    living
 }

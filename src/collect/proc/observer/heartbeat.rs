@@ -9,8 +9,8 @@ use memchr::memmem;
 use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::relatives::{
-    add_descendants, arguments, file_name, has_ended, has_shell_name, is_init, is_shell,
-    is_subshell, siblings,
+    add_descendants, arguments, file_name, has_ended, has_shell_name, is_shell, is_subshell,
+    siblings,
 };
 use crate::model::{Pid, Process};
 
@@ -56,7 +56,7 @@ pub fn step(
         let runs_script = is_shell(procfs, script, waits)
             && is_shell(procfs, shell, waits)
             // Skip an init, because its children may be adopted orphans.
-            && !is_init(shell)
+            && !shell.is_init()
             && arguments(procfs, shell.pid, waits).is_some_and(|it| starts_heartbeat(&it))
             && !is_subshell(procfs, script.pid, shell.pid, waits);
         if !runs_script {

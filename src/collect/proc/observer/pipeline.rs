@@ -8,7 +8,7 @@ use super::unreadable::add_possible_pipes;
 use crate::collect::kernel::sys::FileId;
 use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::collect::proc::procfs::Procfs;
-use crate::collect::proc::relatives::{children, is_init, is_shell, is_subshell, session};
+use crate::collect::proc::relatives::{children, is_shell, is_subshell, session};
 use crate::model::{Pid, Process};
 
 /// Maximum number of children to check for pipes, for each ancestor.
@@ -92,7 +92,8 @@ fn children_with_pipes<'a>(
             })
     };
     // An init that is not a shell does not start pipelines.
-    let parents = ancestry.iter().copied().filter(|it| !is_init(it) || is_shell(procfs, it, waits));
+    let parents =
+        ancestry.iter().copied().filter(|it| !it.is_init() || is_shell(procfs, it, waits));
     let children = children_of(processes, ancestry, &parents.collect::<Vec<_>>()).into_iter();
     let children = children.map(|it| {
         let of = if is_starting(it) { Pipes::of_all } else { Pipes::of };
@@ -147,7 +148,7 @@ impl Adopted {
         for ancestor in ancestry {
             // Shells don't adopt orphans, but any other process may be a child subreaper.
             let adopts =
-                is_init(ancestor) || (next.is_some() && !is_shell(procfs, ancestor, waits));
+                ancestor.is_init() || (next.is_some() && !is_shell(procfs, ancestor, waits));
             if adopts {
                 let mut children = children(procfs, ancestor.pid);
                 // The kernel lists children in the order in which they were forked or adopted.

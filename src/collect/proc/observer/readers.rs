@@ -58,14 +58,14 @@ pub fn add_distant_readers<'a>(
     let Some((own, above)) = chain.split_first() else { return };
     // Leave out pipes that an ancestor writes to but pidns does not. Their readers may be daemons
     // that read the output of the whole CI step.
-    let is_of_step = |pipe: &&FileId| above.iter().any(|it| it.written.contains(*pipe));
+    let is_of_step = |pipe: &FileId| above.iter().any(|it| it.written.contains(pipe));
     // A command such as `tee >(gzip > log.gz)` also writes to descriptors above 2.
     let reached = with_pipes_of_readers(own.written.clone(), others);
     for (process, pipes) in others.iter_mut().filter(|(_, it)| !it.read.is_disjoint(&reached)) {
         pipes.written.extend(Pipes::of_others(procfs, process.pid).written);
     }
     let mut open = with_pipes_of_readers(own.written.clone(), others);
-    open.retain(|it| own.written.contains(it) || !is_of_step(&it));
+    open.retain(|it| own.written.contains(it) || !is_of_step(it));
     for (_, pipes) in &*others {
         open.retain(|it| !pipes.read.contains(it));
     }
