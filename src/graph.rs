@@ -1,6 +1,6 @@
 //! Represents the namespace hierarchy as a graph, and hides petgraph from other modules.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -29,6 +29,8 @@ pub struct PidGraph {
     /// Maps each init to the processes that the kernel kills with it, except reported leftovers.
     /// Advice about killing an init lists the processes in its entry.
     killed_with_inits: BTreeMap<Pid, Vec<Process>>,
+    /// The processes that may be older than the earlier snapshot of a comparison.
+    older: BTreeSet<Pid>,
     /// Facts about the live host, which are empty for a saved document.
     live: LiveFacts,
     /// Non-PID namespaces, such as net and mnt, that inits share with the host or with each other.
@@ -58,6 +60,7 @@ impl PidGraph {
             snapshot,
             graph,
             left_out: BTreeMap::new(),
+            older: BTreeSet::new(),
             killed_with_inits: BTreeMap::new(),
             live: LiveFacts::default(),
         };
@@ -145,6 +148,18 @@ impl PidGraph {
     #[must_use]
     pub fn killed_with(&self, init: Pid) -> &[Process] {
         self.killed_with_inits.get(&init).map_or(&[], Vec::as_slice)
+    }
+
+    /// Sets the processes that may be older than the earlier snapshot of a comparison. If such a
+    /// process keeps a zombie or a namespace, the advice is a warning and not a command.
+    pub fn set_older(&mut self, pids: BTreeSet<Pid>) {
+        self.older = pids;
+    }
+
+    /// Returns `true` if the process may be older than the earlier snapshot of a comparison.
+    #[must_use]
+    pub fn is_older(&self, pid: Pid) -> bool {
+        self.older.contains(&pid)
     }
 
     /// Returns the non-PID namespaces, such as net and mnt, that inits share with the host or with

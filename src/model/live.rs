@@ -23,8 +23,6 @@ pub struct LiveFacts {
     pub ended: BTreeSet<Pid>,
     /// Processes in `ended` that their parent has probably replaced with a new process.
     pub restarted: BTreeSet<Pid>,
-    /// Processes that may have been running already when the earlier snapshot was taken.
-    pub older: BTreeSet<Pid>,
     /// TID of a thread in uninterruptible sleep, for each process that has one.
     pub stuck_threads: BTreeMap<Pid, Pid>,
     /// Processes whose namespaces nsenter(1) can enter. The value is `true` if nsenter needs the

@@ -85,13 +85,14 @@ impl Check {
         let leftovers = since::leftovers(&diff);
         let earlier = (!all).then(|| Earlier::of(&diff, warn_at(policy)));
         let origins = origins(&diff);
-        let live = LiveFacts { older: since::older(&diff), ..LiveFacts::default() };
+        let older = since::older(&diff);
         let caveats = diff.caveats_about_new();
         let since = Some(diff.before.snapshot().captured_at.clone());
-        let graph = diff.after_part.unwrap_or(diff.after);
+        let mut graph = diff.after_part.unwrap_or(diff.after);
+        graph.set_older(older);
         let attendants = diff.attendants;
         let unchecked = Self::unchecked(graph, unsettled);
-        let mut this = Self { since, caveats, live, attendants, earlier, origins, ..unchecked };
+        let mut this = Self { since, caveats, attendants, earlier, origins, ..unchecked };
         let mut found = this.leave_out_older(this.problems(policy), policy);
         if !all {
             found.retain(|it| !this.may_be_reaped_later(it));
@@ -118,8 +119,7 @@ impl Check {
         let Subject::Process(pid) = subject else { return false };
         let reaper = self.graph.process(pid).and_then(Process::reaper);
         // Unlike other parents, an init must always reap its children promptly.
-        let is_init =
-            |pid| self.graph.process(pid).is_some_and(|it| it.nspid.last() == Some(&Pid::INIT));
+        let is_init = |pid| self.graph.process(pid).is_some_and(Process::is_init);
         code == CheckCode::Zombie
             && reaper.is_some_and(|it| self.attendants.contains(&it) && !is_init(it))
     }
@@ -207,8 +207,7 @@ impl Check {
     /// namespaces that no longer exist.
     pub fn add_live_facts(&mut self, facts: LiveFacts) {
         let stuck_threads = std::mem::take(&mut self.live.stuck_threads);
-        let older = std::mem::take(&mut self.live.older);
-        self.live = LiveFacts { older, stuck_threads, ..facts };
+        self.live = LiveFacts { stuck_threads, ..facts };
         // Don't call a process unkillable if its state is transient: a process that writes to a
         // disk is often in uninterruptible sleep, but only briefly.
         self.live.unkillable.retain(|pid| !self.unsettled.processes.contains(pid));

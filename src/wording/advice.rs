@@ -88,7 +88,7 @@ impl Adviser<'_> {
             // A stopped process handles SIGTERM only after it is continued.
             || self.stopped_by(pid).is_some()
             // The kernel drops SIGTERM for an init without a handler.
-            || process.is_some_and(|it| it.nspid.last() == Some(&Pid::INIT));
+            || process.is_some_and(Process::is_init);
         let signal = if needs_kill { "-KILL " } else { "" };
         // Users should usually stop the whole service or container instead of killing one of its
         // processes.
@@ -170,9 +170,9 @@ impl Adviser<'_> {
                 format!("close descriptor {fd} of {pid}{name}, which belongs to this check");
             return Step::Other(vec![self.with_pid(&close)]);
         }
-        let is_older = self.live.older.contains(&pid);
-        let older = || is_older.then(|| "it may be older than the job".to_owned());
-        let Some(why) = self.doubt(pid, cause).or_else(older) else {
+        let is_older =
+            || self.graph.is_older(pid).then(|| "it may be older than the job".to_owned());
+        let Some(why) = self.doubt(pid, cause).or_else(is_older) else {
             return Step::Kill(pid, commands);
         };
         let whole = process.and_then(|it| part_of(self.graph, it));

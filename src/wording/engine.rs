@@ -64,8 +64,7 @@ pub fn stop(
 
 /// Returns `true` if no process of a container is older than `init`.
 fn is_oldest(graph: &PidGraph, init: &Process, container: &Container) -> bool {
-    let is_inside = |it: &&Process| graph.container_of(it).is_some_and(|it| it.is_same(container));
-    graph.processes().iter().filter(is_inside).all(|it| it.start_time >= init.start_time)
+    members(graph, container).all(|it| it.start_time >= init.start_time)
 }
 
 /// Returns `true` if all processes of a container are leftovers.
@@ -77,9 +76,14 @@ fn is_whole_leftover(
     // Return `false` for a filtered snapshot, because the container may have an older process that
     // is not a leftover and is missing from the snapshot.
     let is_filtered = !graph.snapshot().selected.is_empty();
+    let mut members = members(graph, container).filter(|it| !it.is_unreaped());
+    !is_filtered && members.all(|it| is_leftover(it.pid))
+}
+
+/// Iterates over the processes of a container.
+fn members<'a>(graph: &'a PidGraph, container: &'a Container) -> impl Iterator<Item = &'a Process> {
     let is_inside = |it: &&Process| graph.container_of(it).is_some_and(|it| it.is_same(container));
-    let mut inside = graph.processes().iter().filter(is_inside).filter(|it| !it.is_unreaped());
-    !is_filtered && inside.all(|it| is_leftover(it.pid))
+    graph.processes().iter().filter(is_inside)
 }
 
 /// Returns the command that unpauses a container, if `frozen` is the container's cgroup.
