@@ -724,16 +724,24 @@ fn a_port_that_dockerd_forwards_to_a_container_is_only_warned_about() {
     needs!(NamespaceOfItsOwn);
     let files = Workspace::new();
     // The test's own daemon stands for dockerd, because containers in tests have no network.
-    let daemon = "cp $(command -v bash) dockerd; cp $(command -v sleep) docker-proxy; \
+    let daemon = "rm -f before.json; cp $(command -v bash) dockerd; cp $(command -v sleep) docker-proxy; \
                   ./dockerd -c 'until [ -e before.json ]; do sleep 0.05; done; ./docker-proxy 600 & \
                                 wait' > /dev/null 2>&1 & \
                   until pgrep -x dockerd; do sleep 0.05; done > log; \
                   $P -q -f json > saved; mv saved before.json; \
                   until pgrep -x docker-proxy; do sleep 0.05; done > log; \
                   $P check -q --comm docker-proxy --since before.json";
-    let text = stdout(&in_own_namespace(&files, daemon));
-    assert!(text.contains(" docker-proxy ") && text.contains(" may be a new worker of "), "{text}");
-    assert!(text.ends_with("\n1 warning.\n"), "{text}");
+    // In a container that runs Docker, dockerd can be the init.
+    let init = "rm -f before.json; cp $(command -v bash) dockerd; cp $(command -v sleep) docker-proxy; \
+                exec ./dockerd -c '$P -q -f json > before.json; ./docker-proxy 600 > /dev/null 2>&1 & \
+                                   until pgrep -x docker-proxy; do sleep 0.05; done > log; \
+                                   $P check -q --comm docker-proxy --since before.json; :'";
+    for script in [daemon, init] {
+        let text = stdout(&in_own_namespace(&files, script));
+        let warning = " may be a new worker of ";
+        assert!(text.contains(" docker-proxy ") && text.contains(warning), "{text}");
+        assert!(text.ends_with("\n1 warning.\n"), "{text}");
+    }
 }
 
 #[test]

@@ -14,6 +14,9 @@ const SUBREAPERS: [&str; 5] = [runtime::SHIM, runtime::CONMON, "systemd", "tini"
 /// in the container's cgroup or namespaces.
 const PROXY: &str = "docker-proxy";
 
+/// Name of the parent of a [`PROXY`].
+const ENGINE: &str = "dockerd";
+
 /// A daemon or container in the earlier snapshot that probably started a new process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -91,15 +94,13 @@ fn new_workers(diff: &Diff) -> BTreeMap<Pid, Origin> {
     let ended = before.processes().iter().filter(|it| !later.contains(&id(it)));
     let ended: HashSet<_> = ended.filter_map(kind).collect();
     let observers = [before, after].map(|it| it.snapshot().observer.as_ref());
-    let is_daemon = |it: &&Process| {
+    let is_daemon = |it: &Process| {
         // The ancestors of pidns, such as the job's shells and CI agent, do not count as daemons.
         // New children of a daemon are its workers, but new children of these ancestors are
         // leftovers of the job.
         let is_of_job = |observer: &Observer| observer.attendants.contains(&it.pid);
-        let may_adopt = it.pid == Pid::INIT
-            || it.nspid.last() == Some(&Pid::INIT)
-            || SUBREAPERS.contains(&&*it.comm);
-        earlier.contains(&id(it)) && !may_adopt && !observers.into_iter().flatten().any(is_of_job)
+        let may_adopt = it.pid == Pid::INIT || it.is_init() || SUBREAPERS.contains(&&*it.comm);
+        !may_adopt && !observers.into_iter().flatten().any(is_of_job)
     };
     let mut found = BTreeMap::new();
     // If the pidns process that took the later snapshot is unknown, the job's shells and CI agent
@@ -109,13 +110,14 @@ fn new_workers(diff: &Diff) -> BTreeMap<Pid, Origin> {
         return found;
     }
     let new = after.processes().iter().filter(|it| !earlier.contains(&id(it)));
-    let is_worker =
-        |it: &&Process| it.comm == PROXY || kind(it).is_some_and(|kind| ended.contains(&kind));
-    for process in new.filter(is_worker) {
-        let daemon = process.ppid.and_then(|it| after.process(it)).filter(is_daemon);
-        if let Some(daemon) = daemon {
+    for process in new {
+        let parent = process.ppid.and_then(|it| after.process(it));
+        let Some(parent) = parent.filter(|it| earlier.contains(&id(it))) else { continue };
+        let has_replaced = || kind(process).is_some_and(|kind| ended.contains(&kind));
+        let is_proxy = process.comm == PROXY && parent.comm == ENGINE;
+        if is_proxy || is_daemon(parent) && has_replaced() {
             let workers = after.with_descendants([process.pid]);
-            found.extend(workers.into_iter().map(|pid| (pid, Origin::Daemon(daemon.pid))));
+            found.extend(workers.into_iter().map(|pid| (pid, Origin::Daemon(parent.pid))));
         }
     }
     found
