@@ -32,7 +32,7 @@ missing, and \"diagnostics\" lists the missing information.";
 pub(super) const SHORT_EXAMPLES: &str = "\
 Examples:
   pidns 4242         the namespaces that process 4242 is in
-  pidns limits       reached limits, and their main consumers (start here)
+  pidns limits       full limits and their main consumers (start here)
   pidns limits 4242  why process 4242 cannot fork, for example another shell
   exec pidns limits  why this shell cannot fork (pidns replaces the shell)";
 
@@ -74,7 +74,7 @@ pub(super) const PROGRAM: Texts = Texts {
     description: LONG_ABOUT,
     exit_status: &[
         ("0", "success, even if the view is incomplete"),
-        ("1", "no such process; snapshots differ; check failed; limit reached"),
+        ("1", "no such process; snapshots differ; check failed; limit full"),
         ("2", TROUBLE),
         ("3", "with --strict: the view is incomplete"),
     ],
@@ -119,7 +119,7 @@ const LIMITS: Texts = Texts {
 Show why fork fails with \"Resource temporarily unavailable\" (EAGAIN) or \"Cannot \
 allocate memory\" (ENOMEM), and why unshare fails with \"No space left on device\" \
 (ENOSPC): the limits of processes, PID namespaces, cgroups, users and the host, and \
-how much of each limit is in use. Reached limits come first, each with the error and with \
+how much of each limit is in use. Full limits come first, each with the error and with \
 commands that make room.
 
 With PIDs, pidns shows all limits of these processes. Without PIDs, it shows the limits \
@@ -127,7 +127,7 @@ of the whole host that are at least 80 % used. A saved document has limits if it
 written with --details limits.
 
 If a shell cannot fork, run 'pidns limits' in another terminal. It shows the limits of \
-the host that are reached, and their main consumers. For one process, run 'pidns limits PID', \
+the host that are full, and their main consumers. For one process, run 'pidns limits PID', \
 with the PID that the process has there. (In a PID namespace, $$ shows another number.) \
 Without another terminal, replace the shell with pidns: 'exec pidns limits'. This ends the \
 shell and, if $$ is 1, all processes in its PID namespace. The numbers include pidns itself, \
@@ -136,13 +136,13 @@ which has two threads.
 The PIDs and PID namespaces in use are known through BPF only, which needs root on the \
 host. A limit that cannot be read is unknown, never guessed.",
     exit_status: &[
-        ("0", "no limit is reached"),
-        ("1", "a limit is reached, or no such process"),
+        ("0", "no limit is full"),
+        ("1", "a limit is full, or no such process"),
         ("2", "error: as elsewhere, or none of the limits could be read"),
-        ("3", "with --strict: no limit is reached, but the view is incomplete"),
+        ("3", "with --strict: no limit is full, but the view is incomplete"),
     ],
     examples: &[
-        ("Show reached and almost reached limits, and their main consumers", "pidns limits"),
+        ("Show full and almost full limits, and their main consumers", "pidns limits"),
         ("Show all limits of process 4242", "pidns limits 4242"),
         ("Find out why this shell cannot fork, and end it", "exec pidns limits"),
     ],
