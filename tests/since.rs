@@ -689,6 +689,8 @@ fn a_new_worker_of_an_older_daemon_is_only_warned_about() {
     };
     until("the worker runs", || worker().is_some());
     let before = files.save("before", &[]);
+    // The filter hides the daemon and its worker.
+    let part = files.save("part", &["--comm", "sleep"]);
     let earlier = worker();
     for pid in earlier.unwrap() {
         kill(pid, Signal::KILL);
@@ -696,8 +698,10 @@ fn a_new_worker_of_an_older_daemon_is_only_warned_about() {
     until("another worker runs", || worker().is_some_and(|now| Some(now) != earlier));
     let [new, child] = worker().unwrap();
     let after = files.save("after", &[]);
-    for options in [&[][..], &["--wait", "1"], &["-i", &after]] {
-        let text = stdout(&pidns(&[&["check", "-q", "--since", &before], options].concat()));
+    for (before, options) in
+        [(&before, &[][..]), (&before, &["--wait", "1"]), (&before, &["-i", &after]), (&part, &[])]
+    {
+        let text = stdout(&pidns(&[&["check", "-q", "--since", before], options].concat()));
         let line = |pid: u32, phrase: &str| {
             text.lines().any(|it| {
                 it.starts_with(&format!("warning leftover-process: {pid} "))

@@ -146,6 +146,13 @@ impl Diff {
             covered.has_all_namespaces() && after.searched.is_subset(&before.searched);
     }
 
+    /// Returns `true` if the first snapshot may lack processes that existed at that time, for example
+    /// because it was filtered.
+    #[must_use]
+    pub fn may_lack_processes(&self) -> bool {
+        !self.has_all_processes
+    }
+
     /// Returns `true` if a process of the second graph certainly started after the first snapshot.
     #[must_use]
     pub fn is_certainly_new(&self, process: &Process) -> bool {

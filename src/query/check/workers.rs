@@ -37,9 +37,10 @@ pub fn origins(diff: &Diff) -> BTreeMap<Pid, Origin> {
 /// Finds the containers that their engine probably restarted, and maps each of their processes to
 /// its container.
 ///
-/// A container counts as restarted if the earlier snapshot contains it and its first process is
-/// certainly new. Its processes are the first process and its descendants, and the new monitor.
-/// Processes started by `docker exec` are children of the monitor, so they are not included.
+/// A container counts as restarted if the earlier snapshot contains it (or may lack it) and its
+/// first process is certainly new. Its processes are the first process and its descendants, and the
+/// new monitor. Processes started by `docker exec` are children of the monitor, so they are not
+/// included.
 fn restarted(diff: &Diff) -> BTreeMap<Pid, Origin> {
     let (before, after) = (&diff.before, &diff.after);
     let is_new = |it: &Process| {
@@ -55,7 +56,8 @@ fn restarted(diff: &Diff) -> BTreeMap<Pid, Origin> {
         let is_monitor = |it: &&Process| runtime::MONITORS.contains(&&*it.comm);
         let monitor = first.ppid.and_then(|it| after.process(it)).filter(is_monitor);
         let Some(monitor) = monitor else { continue };
-        if earlier.contains_key(&key) && is_new(first) {
+        let was_there = earlier.contains_key(&key) || diff.may_lack_processes();
+        if was_there && is_new(first) {
             let mut pids = after.with_descendants([first.pid]);
             pids.extend(Some(monitor).filter(|it| is_new(it)).map(|it| it.pid));
             let origin = Origin::Container(container.clone());
@@ -83,8 +85,9 @@ fn first_processes(graph: &PidGraph) -> HashMap<(&str, &str), (&Container, &Proc
 /// to the daemon.
 ///
 /// A new child of a daemon is probably a worker if an earlier child of that daemon had the same
-/// name and has ended. The proxy of a container always counts as a worker: if the container was
-/// left behind, pidns reports the container itself.
+/// name and has ended. If the earlier snapshot may lack processes, each new child of an older daemon
+/// counts as a worker, because the earlier child may be missing. The proxy of a container always
+/// counts as a worker: if the container was left behind, pidns reports the container itself.
 fn new_workers(diff: &Diff) -> BTreeMap<Pid, Origin> {
     let (before, after) = (&diff.before, &diff.after);
     let id = |it: &Process| (it.pid, it.start_time);
@@ -109,11 +112,15 @@ fn new_workers(diff: &Diff) -> BTreeMap<Pid, Origin> {
     if observers[1].is_none() {
         return found;
     }
-    let new = after.processes().iter().filter(|it| !earlier.contains(&id(it)));
-    for process in new {
+    let lacks_some = diff.may_lack_processes();
+    let is_old = |it: &&Process| {
+        earlier.contains(&id(it)) || lacks_some && !diff.is_certainly_new(it)
+    };
+    for process in after.processes().iter().filter(|it| !is_old(it)) {
         let parent = process.ppid.and_then(|it| after.process(it));
-        let Some(parent) = parent.filter(|it| earlier.contains(&id(it))) else { continue };
-        let has_replaced = || kind(process).is_some_and(|kind| ended.contains(&kind));
+        let Some(parent) = parent.filter(is_old) else { continue };
+        let has_replaced =
+            || lacks_some || kind(process).is_some_and(|kind| ended.contains(&kind));
         let is_proxy = process.comm == PROXY && parent.comm == ENGINE;
         if is_proxy || is_daemon(parent) && has_replaced() {
             let workers = after.with_descendants([process.pid]);
