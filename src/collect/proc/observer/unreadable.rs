@@ -60,6 +60,8 @@ struct Ancestor<'a> {
     is_readable: bool,
     /// The pipes of this process, or of its child if this process is unreadable.
     pipes: Pipes,
+    /// The pipes of all descriptors of this process.
+    all: Pipes,
 }
 
 /// The shell pipeline in which pidns runs, as far as pidns can see its processes and pipes.
@@ -88,16 +90,17 @@ impl<'a> Pipeline<'a> {
         for (process, pipes) in ancestry.iter().zip(pipes) {
             let is_readable = !is_unreadable(procfs, process.pid);
             let is_shell = is_shell(procfs, process, waits);
+            let all = Pipes::of_all(procfs, process.pid);
             if !is_shell {
                 // This process may be a CI agent. A CI agent may read a step's output through any
                 // of its descriptors, so add the pipes of all descriptors.
-                other_ends.extend(&Pipes::of_all(procfs, process.pid));
+                other_ends.extend(&all);
             }
             // If this process is unreadable, use the pipes of its child (the last process in
             // `chain`), because the child may have inherited them from this process.
             let below = chain.last().filter(|_| !is_readable);
             let pipes = below.map_or(pipes, |below| &below.pipes).clone();
-            chain.push(Ancestor { process, is_shell, is_readable, pipes });
+            chain.push(Ancestor { process, is_shell, is_readable, pipes, all });
         }
         let read = seen.read.difference(&other_ends.written).copied().collect();
         let written = seen.written.difference(&other_ends.read).copied().collect();
@@ -132,6 +135,10 @@ impl<'a> Pipeline<'a> {
             let siblings = siblings.map(|(it, pipes)| (*it, pipes));
             for (sibling, pipes) in siblings.chain(child.map(|it| (it.process, &it.pipes))) {
                 possible.add_other_ends(pipes, inherited, self.is_before(sibling, process));
+                // A shell starts a coprocess before the command that writes to it, and keeps its
+                // own write end, which commands do not inherit.
+                let kept = parent.all.written.difference(&parent.pipes.written);
+                possible.read.extend(kept.filter(|pipe| pipes.written.contains(pipe)));
             }
         }
         possible.read.retain(|pipe| self.open.written.contains(pipe));
