@@ -7,7 +7,7 @@ use super::container::ContainerPattern;
 use super::pattern::{Glob, User};
 use crate::graph::PidGraph;
 use crate::model::{
-    CheckCode, EnvPattern, Namespace, NamespaceId, NamespaceRef, NamespaceState, Pid, Process,
+    CheckCode, EnvPattern, Namespace, NamespaceRef, NamespaceState, Pid, Process,
     Subject, Verdict, runtime,
 };
 
@@ -42,8 +42,8 @@ enum RuleScope {
     Comm(Glob),
     /// A single namespace and its members.
     Namespace(NamespaceRef),
-    /// The container's namespaces with their members, the container's processes in other
-    /// namespaces, and the container's monitor (such as `conmon`).
+    /// The container's namespaces with their members, and the container's processes in other
+    /// namespaces.
     Container(ContainerPattern),
     /// Processes and namespaces of this user, and namespaces whose init runs as this user.
     User(User),
@@ -148,9 +148,7 @@ impl RuleScope {
             Self::Comm(glob) => glob.matches(&process.comm),
             Self::User(user) => user.owns(process),
             Self::Namespace(named) => is_named(*named, graph, namespace),
-            Self::Container(pattern) => {
-                pattern.holds(process, namespace) || monitors(graph, process, pattern)
-            }
+            Self::Container(pattern) => pattern.holds(process, namespace),
             Self::Cgroup(glob) => process.cgroup().is_some_and(|cgroup| glob.matches(cgroup)),
             Self::Env(pattern) => process.has_environment(pattern),
         }
@@ -170,12 +168,6 @@ impl RuleScope {
             }
         }
     }
-}
-
-/// Returns `true` if a process monitors a container that matches the pattern.
-fn monitors(graph: &PidGraph, process: &Process, pattern: &ContainerPattern) -> bool {
-    let is_of = |it: &&Process| graph.container_of(it).is_some_and(|it| pattern.matches(it));
-    runtime::MONITORS.contains(&&*process.comm) && graph.child_processes(process).iter().any(is_of)
 }
 
 fn is_named(named: NamespaceRef, graph: &PidGraph, namespace: Option<&Namespace>) -> bool {
@@ -261,23 +253,28 @@ impl Policy {
             return verdict;
         }
         let general = self.best(graph, code, subject, false).unwrap_or(code.default_verdict());
-        match subject {
+        let users = match (code, subject) {
             // A rule that allows a service also allows the namespaces that the service creates.
-            Subject::Namespace(id) if code == CheckCode::LeftoverNamespace => {
-                general.max(self.verdict_on_owners(graph, id).unwrap_or(general))
+            (CheckCode::LeftoverNamespace, Subject::Namespace(id)) => {
+                graph.namespace(id).map(|it| owners(graph, it))
             }
-            _ => general,
-        }
+            // A rule that allows a container also allows its monitor.
+            (CheckCode::LeftoverProcess, Subject::Process(pid)) => {
+                graph.process(pid).map(|it| monitored(graph, it))
+            }
+            _ => None,
+        };
+        let verdict = users.and_then(|users| self.strictest(graph, &users));
+        verdict.map_or(general, |verdict| general.max(verdict))
     }
 
-    /// Tests each owner of a namespace (see [`owners`]) against the rules that have a scope, and
-    /// returns the strictest verdict.
+    /// Tests each of these processes against the rules that have a scope, and returns the strictest
+    /// verdict.
     ///
-    /// Returns `None` unless the namespace has owners and each of them matches one of these rules.
-    fn verdict_on_owners(&self, graph: &PidGraph, id: NamespaceId) -> Option<Verdict> {
+    /// Returns `None` unless there are processes and each of them matches one of these rules.
+    fn strictest(&self, graph: &PidGraph, pids: &[Pid]) -> Option<Verdict> {
         let code = CheckCode::LeftoverProcess;
-        let owners = owners(graph, graph.namespace(id)?).into_iter();
-        let verdicts = owners.map(|pid| self.best(graph, code, Subject::Process(pid), true));
+        let verdicts = pids.iter().map(|&pid| self.best(graph, code, Subject::Process(pid), true));
         verdicts.collect::<Option<Vec<_>>>()?.into_iter().min()
     }
 
@@ -303,6 +300,15 @@ impl Policy {
             rules.iter().filter(|(_, rule)| matches(rule)).map(|(verdict, _)| *verdict).max()
         })
     }
+}
+
+/// Returns the first processes of the containers that a process monitors.
+fn monitored(graph: &PidGraph, process: &Process) -> Vec<Pid> {
+    if !runtime::MONITORS.contains(&&*process.comm) {
+        return Vec::new();
+    }
+    let children = graph.child_processes(process).into_iter();
+    children.filter(|it| graph.container_of(it).is_some()).map(|it| it.pid).collect()
 }
 
 /// Returns the init of a namespace or, if the init is unknown, all members.

@@ -104,15 +104,18 @@ impl Adviser<'_> {
     /// Returns commands that end a leftover process.
     ///
     /// If the init of the process's container is also a leftover, the commands stop the whole
-    /// container instead.
+    /// container instead. To end the monitor of a container, the commands end the container.
     pub fn end_leftover(&self, pid: Pid, is_leftover: &dyn Fn(Pid) -> bool) -> Vec<String> {
         let end = self.end(pid);
         let is_endable = !end.is_empty() && !self.live.unkillable.contains(&pid);
         let Some(process) = self.graph.process(pid).filter(|_| is_endable) else { return end };
         match engine::ended_with(self.graph, process)[..] {
+            // A filter may hide the processes of the container that the monitor would end.
+            [] if !self.graph.snapshot().selected.is_empty() => Vec::new(),
             [] => end,
+            [first] if first.pid != pid && !is_leftover(first.pid) => Vec::new(),
             [process] => match engine::stop(self.graph, process, is_leftover) {
-                None => end,
+                None => self.end(process.pid),
                 Some((init, stop)) => {
                     let mut commands = self.thaw(process.pid);
                     commands.push(self.with_pid(&self.with_others(stop, init)));
@@ -513,9 +516,9 @@ mod tests {
         let own = "/docker/ID";
         let stop = ["docker stop 3f2a1b9c04de"; 2];
         assert_eq!(advice(own, 4, |_| {}), stop);
-        let kill = ["kill -KILL 6 # part of docker 3f2a1b9c04de", "kill 4"];
+        let kill = ["kill -KILL 6 # part of docker 3f2a1b9c04de"; 2];
         // The container's init (PID 6) is not a leftover, so do not stop the container.
-        assert_eq!(advice(own, 7, |_| {}), kill);
+        assert_eq!(advice(own, 7, |_| {}), [kill[0], ""]);
         // Root in another container has created a cgroup with the name of this container.
         assert_eq!(advice("/docker/OTHER/docker/ID", 4, |_| {}), kill);
         // The engine belongs to another user, or runs in another container.
@@ -526,6 +529,6 @@ mod tests {
         assert_eq!(advice(own, 4, inner), kill);
         // The cgroup path says docker, but the parent process is bash instead of containerd-shim.
         let no_shim = |host: &mut Snapshot| host.processes[2].comm = "bash".into();
-        assert_eq!(advice(own, 4, no_shim), kill);
+        assert_eq!(advice(own, 4, no_shim), [kill[0], "kill 4"]);
     }
 }
