@@ -267,6 +267,33 @@ fn a_dead_namespace_whose_state_was_unknown_is_only_warned_about() {
     assert_eq!(codes, [["dead-namespace", "warn"]]);
 }
 
+#[test]
+fn a_problem_of_older_processes_is_only_warned_about() {
+    needs!(NamespaceOfItsOwn);
+    let files = Workspace::new();
+    // An agent has a PID namespace for each of its jobs, a monitor has that namespace open, and the
+    // namespace is bind-mounted. A server does not reap its child.
+    let script = "have() { for _ in {1..200}; do [[ $(pgrep -xc sleep) -lt $1 ]] || return; \
+                                                 sleep 0.05; done; exit 9; }; \
+                  unshare -p perl -e 'system qw(sleep 601); sleep 60' > /dev/null & \
+                  perl -e 'fork or exec qw(sleep 602); sleep 60' > /dev/null & have 2; \
+                  job=$(pgrep -fx 'sleep 601'); touch bound; mount --bind /proc/$job/ns/pid bound; \
+                  sleep 603 9< bound > /dev/null & have 3; $P -q -f json > before; \
+                  kill -KILL $job $(pgrep -fx 'sleep 602'); CHANGE; \
+                  $P check -q --since before --deny zombie; echo $?";
+    let text = stdout(&in_own_namespace(&files, &script.replace("CHANGE", ":")));
+    assert_eq!(text.matches("warning ").count(), 2, "{text}");
+    assert!(text.contains("(older than BEFORE, as is what keeps it)"), "{text}");
+    assert!(text.contains("(both are older than BEFORE)"), "{text}");
+    assert!(text.ends_with("\n0\n"), "{text}");
+    // A new process or mount keeps the namespace.
+    for change in ["sleep 604 9< bound > /dev/null & have 2", "touch new; mount --bind bound new"] {
+        let script = script.replace("CHANGE", change);
+        let text = String::from_utf8(in_own_namespace(&files, &script).stdout).unwrap();
+        assert!(text.contains("DENIED dead-namespace: ") && text.contains("\n1\n"), "{text}");
+    }
+}
+
 /// Commands that run `$C`, a command of pidns, as CI scripts do.
 const PIPELINES: [&str; 15] = [
     "$C",
@@ -847,7 +874,10 @@ const FOREIGN: [(&str, &str); 17] = [
     ("root", "timeout 9 $U $C | cat | cat"),
     ("root", "timeout 9 $U $C > >(cat)"),
     ("root", "exec > >(cat); true; $U $C; exit $?"),
-    ("nobody", "coproc $CAT >&2; until [ $(</proc/$!/comm) = su-cat ]; do :; done; $C >&${COPROC[1]}"),
+    (
+        "nobody",
+        "coproc $CAT >&2; until [ $(</proc/$!/comm) = su-cat ]; do :; done; $C >&${COPROC[1]}",
+    ),
     ("root", "su nobody -s /bin/sh -c \"sleep 0.2; $C\" | su nobody -s /bin/sh -c cat"),
     ("root", "exec > >(su nobody -s /bin/sh -c cat); $U sh -c \"sleep 0.2; $C\"; exit $?"),
 ];

@@ -102,15 +102,42 @@ impl Check {
         let mut findings = std::mem::take(&mut this.findings);
         for finding in &mut findings {
             // Warn instead of denying if the problem may have existed before the earlier snapshot,
-            // or if a daemon or container in that snapshot may have caused the problem.
+            // or if something in that snapshot may have caused it.
             let is_old = this.earlier.as_ref().is_some_and(|it| it.may_have_had(finding.subject));
-            if is_old || this.origin_of(finding.subject).is_some() {
+            let has_origin = this.origin_of(finding.subject).is_some();
+            if is_old || has_origin || this.has_older_cause(finding) {
                 finding.verdict = finding.verdict.max(Verdict::Warn);
             }
         }
         findings.sort_unstable();
         this.findings = findings;
         this
+    }
+
+    /// Returns `true` if this process or namespace, and everything that keeps it, may be older than
+    /// the earlier snapshot. The problem is then new, but not left behind.
+    #[must_use]
+    pub fn has_older_cause(&self, finding: &Finding) -> bool {
+        let Some(earlier) = self.earlier.as_ref().filter(|it| !it.is_new(finding.subject)) else {
+            return false;
+        };
+        let is_older = |pid| self.graph.is_older(pid);
+        match (finding.code, finding.subject) {
+            (CheckCode::Zombie, Subject::Process(pid)) => {
+                self.graph.process(pid).and_then(Process::reaper).is_some_and(is_older)
+            }
+            (
+                CheckCode::BlockedInit | CheckCode::DeadNamespace | CheckCode::NascentNamespace,
+                Subject::Namespace(id),
+            ) => self.graph.namespace(id).is_some_and(|namespace| {
+                let mut pids = keepers(namespace).peekable();
+                let mut mounts = namespace.mounts().peekable();
+                (pids.peek().is_some() || mounts.peek().is_some())
+                    && pids.all(is_older)
+                    && mounts.all(|it| earlier.had_mount(&it))
+            }),
+            _ => false,
+        }
     }
 
     /// Returns `true` for a zombie whose parent is one of the processes that run the check. Such a

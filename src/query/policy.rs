@@ -7,8 +7,8 @@ use super::container::ContainerPattern;
 use super::pattern::{Glob, User};
 use crate::graph::PidGraph;
 use crate::model::{
-    CheckCode, EnvPattern, Namespace, NamespaceRef, NamespaceState, Pid, Process,
-    Subject, Verdict, runtime,
+    CheckCode, EnvPattern, Namespace, NamespaceRef, NamespaceState, Pid, Process, Subject, Verdict,
+    runtime,
 };
 
 /// A rule for the findings with a given check code: either all of them, or only those in a scope

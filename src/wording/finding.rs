@@ -68,11 +68,11 @@ pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingTe
     }
     match finding.subject {
         Subject::Process(pid) => match graph.process(pid) {
-            Some(process) => process_finding(check, finding.code, process, symbols),
+            Some(process) => process_finding(check, finding, process, symbols),
             None => without_advice(pid.to_string()),
         },
         Subject::Namespace(id) => match graph.namespace(id) {
-            Some(namespace) => namespace_finding(check, finding.code, namespace),
+            Some(namespace) => namespace_finding(check, finding, namespace),
             None => without_advice(id.to_string()),
         },
         Subject::Limit(index) => graph
@@ -158,7 +158,7 @@ fn limit_finding(check: &Check, limit: &Limit) -> FindingText {
 
 fn process_finding(
     check: &Check,
-    code: CheckCode,
+    finding: &Finding,
     process: &Process,
     symbols: Symbols,
 ) -> FindingText {
@@ -167,7 +167,7 @@ fn process_finding(
     let pid = process.pid;
     let who = process_text(check, process, symbols);
     let end = || adviser.end_leftover(pid, &|pid| check.is_leftover(pid));
-    let (message, advice) = match code {
+    let (message, advice) = match finding.code {
         CheckCode::Zombie => match process.reaper() {
             Some(reaper) => {
                 let idle = idle_process(check, reaper);
@@ -213,7 +213,8 @@ fn process_finding(
         }
         _ => (format!("{who} was left behind"), end()),
     };
-    FindingText { message, advice }
+    let age = if check.has_older_cause(finding) { " (both are older than BEFORE)" } else { "" };
+    FindingText { message: message + age, advice }
 }
 
 /// Returns the name of a process and, if the process cannot run, the reason.
@@ -250,12 +251,12 @@ fn process_text(check: &Check, process: &Process, symbols: Symbols) -> String {
     }
 }
 
-fn namespace_finding(check: &Check, code: CheckCode, namespace: &Namespace) -> FindingText {
+fn namespace_finding(check: &Check, finding: &Finding, namespace: &Namespace) -> FindingText {
     let graph = &check.graph;
     let adviser = Adviser { graph, live: &check.live };
     let mut line = Line::default();
     namespace_line(graph, namespace, &mut line);
-    let message = match code {
+    let message = match finding.code {
         CheckCode::BlockedInit => {
             let init = namespace.init.map_or_else(String::new, |init| format!("{init} "));
             let reasons: Vec<_> =
@@ -273,13 +274,15 @@ fn namespace_finding(check: &Check, code: CheckCode, namespace: &Namespace) -> F
         CheckCode::LeftoverNamespace => format!("{line} (was left behind)"),
         _ => line.to_string(),
     };
-    let advice = match code {
+    let advice = match finding.code {
         CheckCode::BlockedInit => adviser.unblock(namespace),
         CheckCode::DeepNesting => Vec::new(),
         CheckCode::UnknownState => adviser.find_state(namespace),
         _ => adviser.release(namespace, &check.attendants, |pid| check.is_leftover(pid)),
     };
-    FindingText { message, advice }
+    let is_older = check.has_older_cause(finding);
+    let age = if is_older { " (older than BEFORE, as is what keeps it)" } else { "" };
+    FindingText { message: message + age, advice }
 }
 
 fn blocker_text(check: &Check, blocker: &Blocker) -> String {

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use super::problems::problems;
 use crate::graph::PidGraph;
 use crate::model::{
-    CheckCode, Limit, Namespace, NamespaceId, NamespaceState, Pid, Process, Subject,
+    BindMount, CheckCode, Limit, Namespace, NamespaceId, NamespaceState, Pid, Process, Subject,
 };
 use crate::query::diff::{Diff, Happened};
 use crate::query::policy::owners;
@@ -20,6 +20,8 @@ pub struct Earlier {
     undated: HashSet<Subject>,
     /// Processes and namespaces that certainly did not exist at the time of the earlier snapshot.
     new: HashSet<Subject>,
+    /// The bind mounts of namespaces in the earlier snapshot.
+    mounts: BTreeSet<BindMount>,
 }
 
 impl Earlier {
@@ -48,7 +50,8 @@ impl Earlier {
         for dated in old_namespaces.map(Subject::Namespace).chain(new.iter().copied()) {
             undated.remove(&dated);
         }
-        Self { had, undated, new }
+        let mounts = diff.before.snapshot().namespaces.iter().flat_map(Namespace::mounts).collect();
+        Self { had, undated, new, mounts }
     }
 
     /// Returns `true` if the earlier snapshot already had this problem.
@@ -59,6 +62,11 @@ impl Earlier {
     /// Returns `true` if this process or namespace is certainly newer than the earlier snapshot.
     pub fn is_new(&self, subject: Subject) -> bool {
         self.new.contains(&subject)
+    }
+
+    /// Returns `true` if the earlier snapshot already had this bind mount of a namespace.
+    pub fn had_mount(&self, mount: &BindMount) -> bool {
+        self.mounts.contains(mount)
     }
 
     /// Returns `true` if this process or namespace may have had its problems already at the time of

@@ -113,14 +113,12 @@ fn new_workers(diff: &Diff) -> BTreeMap<Pid, Origin> {
         return found;
     }
     let lacks_some = diff.may_lack_processes();
-    let is_old = |it: &&Process| {
-        earlier.contains(&id(it)) || lacks_some && !diff.is_certainly_new(it)
-    };
+    let is_old =
+        |it: &&Process| earlier.contains(&id(it)) || lacks_some && !diff.is_certainly_new(it);
     for process in after.processes().iter().filter(|it| !is_old(it)) {
         let parent = process.ppid.and_then(|it| after.process(it));
         let Some(parent) = parent.filter(is_old) else { continue };
-        let has_replaced =
-            || lacks_some || kind(process).is_some_and(|kind| ended.contains(&kind));
+        let has_replaced = || lacks_some || kind(process).is_some_and(|kind| ended.contains(&kind));
         let is_proxy = process.comm == PROXY && parent.comm == ENGINE;
         if is_proxy || is_daemon(parent) && has_replaced() {
             let workers = after.with_descendants([process.pid]);
