@@ -270,6 +270,42 @@ fn an_older_docker_container_that_was_restarted_is_only_warned_about() {
 }
 
 #[test]
+fn a_restarted_container_is_recognized_whoever_has_saved_the_snapshot() {
+    needs!(Initial("cgroup"), Program("dockerd"), Program("docker"), Program("runc"));
+    let docker = Runtime::start("docker");
+    let (copy, program) = public_copy();
+    let as_nobody = |arguments: &[&str]| {
+        let command = format!("exec {} {program} -q \"$@\"", nobody());
+        run(docker.command("bash").args(["-c", &command, "bash"]).args(arguments))
+    };
+    let start = |name: &str, option: &str| {
+        let options = [option, "--name", name, "base", "bash", "-c", "sleep 600 & wait"];
+        docker.client(&[&["run"], &CONTAINER[..], &options].concat());
+    };
+    docker.client(&[&["run"], &CONTAINER[..], &["--name", "web", "base", "sleep", "600"]].concat());
+    // The init of `web` does not reap the earlier processes of `guest`.
+    start("guest", "--pid=container:web");
+    start("placed", "--cgroup-parent=/ci");
+    let before = [save(&docker), copy.path().join("before").display().to_string()];
+    std::fs::write(&before[1], as_nobody(&["-f", "json"]).stdout).unwrap();
+    docker.client(&["restart", "-t", "0", "guest", "placed"]);
+    let children = || {
+        let processes = docker.document(&[]).processes;
+        processes.iter().filter(|it| it.comm == "sleep" && it.state != "Z").count()
+    };
+    // Two are those of `web` and of the runtime.
+    until("the containers run", || children() == 4);
+    for path in &before {
+        let check = ["check", "--comm", "[bs]*", "--since", path];
+        for output in [docker.pidns(&check), as_nobody(&check)] {
+            let text = String::from_utf8(output.stdout).unwrap();
+            let restarted = text.lines().filter(|it| it.contains(" may have been restarted"));
+            assert!(!text.contains("DENIED") && restarted.count() >= 4, "{path} {text}");
+        }
+    }
+}
+
+#[test]
 fn an_older_podman_container_that_was_restarted_is_only_warned_about() {
     needs!(Initial("cgroup"), Program("podman"), Program("runc"));
     let limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"];

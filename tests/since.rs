@@ -718,6 +718,8 @@ fn a_new_worker_of_an_older_daemon_is_only_warned_about() {
     let before = files.save("before", &[]);
     // The filter hides the daemon and its worker.
     let part = files.save("part", &["--comm", "sleep"]);
+    // The document has no start times.
+    let fast = files.save("fast", &["--search", "processes"]);
     let earlier = worker();
     for pid in earlier.unwrap() {
         kill(pid, Signal::KILL);
@@ -725,9 +727,13 @@ fn a_new_worker_of_an_older_daemon_is_only_warned_about() {
     until("another worker runs", || worker().is_some_and(|now| Some(now) != earlier));
     let [new, child] = worker().unwrap();
     let after = files.save("after", &[]);
-    for (before, options) in
-        [(&before, &[][..]), (&before, &["--wait", "1"]), (&before, &["-i", &after]), (&part, &[])]
-    {
+    for (before, options) in [
+        (&before, &[][..]),
+        (&before, &["--wait", "1"]),
+        (&before, &["-i", &after]),
+        (&part, &[]),
+        (&fast, &["-i", &after]),
+    ] {
         let text = stdout(&pidns(&[&["check", "-q", "--since", before], options].concat()));
         let line = |pid: u32, phrase: &str| {
             text.lines().any(|it| {

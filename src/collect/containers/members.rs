@@ -6,7 +6,8 @@
 //! Reading the cgroup of every process would take longer than the rest of the scan. If the scan has
 //! not read the cgroups, this module reads the cgroup of a process only in two cases:
 //!
-//! - The parent of the process is in another PID namespace, or is a container monitor.
+//! - The parent of the process is a container monitor, or is in another PID namespace than the
+//!   process.
 //! - The parent of the process is the init of a nested PID namespace that several containers share.
 //!   Such an init adopts orphans of all these containers, so the process can be in any of them.
 //!
@@ -107,14 +108,14 @@ fn by_descent(
         own.other(process, Some(parent), &cgroup)
     };
     let mut heads: HashMap<Pid, Option<Container>> = HashMap::new();
-    let mut shared: HashSet<NamespaceId> = HashSet::new();
+    let mut shared: HashSet<Option<NamespaceId>> = HashSet::new();
     for process in processes.iter().filter(|it| !it.is_init() && !it.kernel_thread) {
         let parent = find_process(processes, process.ppid);
+        // Without root privileges, the namespaces of a container's processes can be unknown.
+        let id = process.namespace;
         let is_head =
-            |it: &&Process| Monitor::of(it).is_some() || it.namespace != process.namespace;
-        let (Some(id), Some(parent)) = (process.namespace, parent.filter(is_head)) else {
-            continue;
-        };
+            |it: &&Process| Monitor::of(it).is_some() || id.is_some() && it.namespace != id;
+        let Some(parent) = parent.filter(is_head) else { continue };
         let container = read(process, parent);
         if container.is_some() {
             shared.insert(id);
@@ -127,7 +128,8 @@ fn by_descent(
     // An init adopts orphans of all containers in its namespace, so check its children.
     for process in processes {
         let is_shared = process.nspid.len() > 1
-            && process.namespace.is_some_and(|id| shared.contains(&id))
+            && process.namespace.is_some()
+            && shared.contains(&process.namespace)
             && !process.is_init()
             && !heads.contains_key(&process.pid);
         let parent = find_process(processes, process.ppid).filter(|it| it.is_init());
@@ -142,9 +144,9 @@ fn by_descent(
 fn descend(
     processes: &[Process],
     mut found: HashMap<Pid, Option<Container>>,
-    shared: &HashSet<NamespaceId>,
+    shared: &HashSet<Option<NamespaceId>>,
 ) -> Vec<(Pid, Container)> {
-    let is_shared = |it: &&Process| it.namespace.is_some_and(|id| shared.contains(&id));
+    let is_shared = |it: &&Process| shared.contains(&it.namespace);
     for process in processes.iter().filter(is_shared) {
         let mut path = Vec::new();
         let mut next = Some(process);

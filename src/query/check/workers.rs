@@ -43,20 +43,17 @@ pub fn origins(diff: &Diff) -> BTreeMap<Pid, Origin> {
 /// included.
 fn restarted(diff: &Diff) -> BTreeMap<Pid, Origin> {
     let (before, after) = (&diff.before, &diff.after);
-    let is_new = |it: &Process| {
-        let is_same = |earlier: &Process| earlier.start_time == it.start_time;
-        !before.process(it.pid).is_some_and(is_same) && diff.is_certainly_new(it)
-    };
+    let is_new = |it: &Process| !contains(before, it) && diff.is_certainly_new(it);
     let mut found = BTreeMap::new();
     let earlier = first_processes(before);
-    for (key, (container, first)) in first_processes(after) {
+    for (id, (container, first)) in first_processes(after) {
         // Count a container only if a monitor started it. Without an engine, a job can start a
         // container with the name of an earlier one, for example with `runc run` or
         // `systemd-nspawn`.
         let is_monitor = |it: &&Process| runtime::MONITORS.contains(&&*it.comm);
         let monitor = first.ppid.and_then(|it| after.process(it)).filter(is_monitor);
         let Some(monitor) = monitor else { continue };
-        let was_there = earlier.contains_key(&key) || diff.may_lack_processes();
+        let was_there = earlier.contains_key(id) || diff.may_lack_processes();
         if was_there && is_new(first) {
             let mut pids = after.with_descendants([first.pid]);
             pids.extend(Some(monitor).filter(|it| is_new(it)).map(|it| it.pid));
@@ -67,12 +64,15 @@ fn restarted(diff: &Diff) -> BTreeMap<Pid, Origin> {
     found
 }
 
-/// Maps the runtime and ID of each container in a graph to the container and its oldest process.
-fn first_processes(graph: &PidGraph) -> HashMap<(&str, &str), (&Container, &Process)> {
+/// Maps the ID of each container in a graph to the container and its oldest process.
+fn first_processes(graph: &PidGraph) -> HashMap<&str, (&Container, &Process)> {
     let mut first: HashMap<_, (&Container, &Process)> = HashMap::new();
-    for process in graph.processes().iter().filter(|it| it.start_time.is_some()) {
+    // Zombies of the container's earlier processes can remain after a restart, if the container
+    // shares the PID namespace of another one.
+    for process in graph.processes().iter().filter(|it| !it.is_unreaped()) {
         let Some(container) = graph.container_of(process) else { continue };
-        let entry = first.entry((&*container.runtime, &*container.id));
+        // Without root privileges, the runtime of a container can be unknown.
+        let entry = first.entry(&*container.id);
         let (_, oldest) = entry.or_insert((container, process));
         if (process.start_time, process.pid) < (oldest.start_time, oldest.pid) {
             *oldest = process;
@@ -90,11 +90,8 @@ fn first_processes(graph: &PidGraph) -> HashMap<(&str, &str), (&Container, &Proc
 /// counts as a worker: if the container was left behind, pidns reports the container itself.
 fn new_workers(diff: &Diff) -> BTreeMap<Pid, Origin> {
     let (before, after) = (&diff.before, &diff.after);
-    let id = |it: &Process| (it.pid, it.start_time);
     let kind = |it: &Process| Some((it.ppid?, it.comm.clone()));
-    let earlier: HashSet<_> = before.processes().iter().map(id).collect();
-    let later: HashSet<_> = after.processes().iter().map(id).collect();
-    let ended = before.processes().iter().filter(|it| !later.contains(&id(it)));
+    let ended = before.processes().iter().filter(|it| !contains(after, it));
     let ended: HashSet<_> = ended.filter_map(kind).collect();
     let observers = [before, after].map(|it| it.snapshot().observer.as_ref());
     let is_daemon = |it: &Process| {
@@ -113,8 +110,7 @@ fn new_workers(diff: &Diff) -> BTreeMap<Pid, Origin> {
         return found;
     }
     let lacks_some = diff.may_lack_processes();
-    let is_old =
-        |it: &&Process| earlier.contains(&id(it)) || lacks_some && !diff.is_certainly_new(it);
+    let is_old = |it: &&Process| contains(before, it) || lacks_some && !diff.is_certainly_new(it);
     for process in after.processes().iter().filter(|it| !is_old(it)) {
         let parent = process.ppid.and_then(|it| after.process(it));
         let Some(parent) = parent.filter(is_old) else { continue };
@@ -126,4 +122,11 @@ fn new_workers(diff: &Diff) -> BTreeMap<Pid, Origin> {
         }
     }
     found
+}
+
+/// Returns `true` if the graph contains this process. Start times may be missing.
+fn contains(graph: &PidGraph, process: &Process) -> bool {
+    graph.process(process.pid).is_some_and(|it| {
+        it.start_time.zip(process.start_time).is_none_or(|(one, other)| one == other)
+    })
 }
