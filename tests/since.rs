@@ -865,7 +865,7 @@ fn a_job_whose_leader_thread_has_exited_is_a_leftover() {
 /// Pipelines in which pidns has no permission to read the descriptors of some commands. `$C` is the
 /// check, `$CAT` is a program that changes its user, as sudo does, and `$U` changes root to an
 /// ordinary user. The first word is the user who runs the pipeline.
-const FOREIGN: [(&str, &str); 17] = [
+const FOREIGN: [(&str, &str); 18] = [
     ("nobody", "$C | $CAT"),
     ("nobody", "{ true; $C; } | $CAT"),
     ("nobody", "true | timeout 9 $C | cat | $CAT | cat"),
@@ -886,6 +886,10 @@ const FOREIGN: [(&str, &str); 17] = [
     ),
     ("root", "su nobody -s /bin/sh -c \"sleep 0.2; $C\" | su nobody -s /bin/sh -c cat"),
     ("root", "exec > >(su nobody -s /bin/sh -c cat); $U sh -c \"sleep 0.2; $C\"; exit $?"),
+    (
+        "root",
+        "perl -e 'exit system(@ARGV) >> 8' bash -c \"exec > >(cat); su nobody -s /bin/sh -c '$C'\"",
+    ),
 ];
 
 #[test]

@@ -12,6 +12,9 @@ use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::relatives::{is_shell, session};
 use crate::model::{Pid, Process};
 
+/// Names of programs that run a command as another user, and that start no other processes.
+const USER_CHANGERS: [&str; 4] = ["su", "sudo", "doas", "runuser"];
+
 /// Guesses the pipes of each process in `others` whose descriptors pidns cannot read, and adds
 /// these pipes to `others`.
 ///
@@ -120,7 +123,9 @@ impl<'a> Pipeline<'a> {
         // A shell can start children and then exec another program. The shell's children are older
         // than the program's own children.
         let is_first = child.is_none_or(|it| self.is_before(it.process, process) != Some(true));
-        let may_have_been_shell = child.is_none() || above.is_some_and(|it| it.is_shell);
+        let may_have_been_shell = child.is_none()
+            || above.is_some_and(|it| it.is_shell)
+            || USER_CHANGERS.contains(&&*parent.process.comm);
         // The parent may have created a pipe for itself, as in `exec > >(sudo tee log)`.
         if parent.is_shell || is_first && may_have_been_shell {
             let inherited = above.filter(|it| it.is_readable).map(|it| &it.pipes);
