@@ -534,12 +534,14 @@ fn a_client_that_lets_a_service_run_the_check_is_no_leftover() {
     let replaced = format!("bash -c 'cd . && {PIDNS} check -q --since before'");
     let options = format!("bash -euo pipefail -c '{PIDNS} check -q --since before; :'");
     let images = [&replaced, &options].map(|it| format!("image {it}"));
+    let long = format!("-e {} image $P check -q --since before", "x".repeat(9000));
     let command = format!("host \"cd . && {PIDNS} check -q --since before\"");
     for (program, check, image) in [
         ("docker", &*replaced, &*images[0]),
         ("docker", &*options, &*images[1]),
         ("docker", "$P check -q --since before", "image $P check -q --since before"),
         ("docker", "$P check -q --since before", "entrypoint check -q --since before"),
+        ("docker", "$P check -q --since before", &*long),
         (
             "docker",
             "bash -c '$P check -q --since before; :'",
@@ -603,6 +605,43 @@ fn a_reader_of_the_checks_output_is_no_leftover_whoever_has_started_it() {
         assert!(text.contains(" sleep "), "{pipeline}: {text}");
         assert_eq!(text.matches("DENIED").count(), 1, "{pipeline}: {text}");
     }
+}
+
+#[test]
+fn a_check_that_runs_at_the_same_time_is_no_leftover() {
+    needs!(NamespaceOfItsOwn);
+    let files = Workspace::new();
+    let check = "$P check -q --wait 1 --since before";
+    let script = format!(
+        "set -o pipefail; timeout 9 {check} -f junit | cat > junit.xml & {check} > out; echo $?; \
+         wait $!; echo $?; cat out"
+    );
+    let text = stdout(&in_own_namespace(&files, &script));
+    assert_eq!(text, "0\n0\nNothing is wrong.\n");
+    // Another program of the same name is a leftover, and so is `pidns watch`.
+    let watch = "$P watch > /dev/null 2>&1 &";
+    let other = "mkdir bin; cp $(command -v perl) bin/pidns; bin/pidns -e 'sleep 60' check &";
+    for job in [watch, other] {
+        let script = format!("{job} until pgrep -x pidns > log; do :; done; {check}");
+        let output = in_own_namespace(&files, &script);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+    }
+}
+
+#[test]
+fn the_log_command_of_a_shell_that_has_become_the_init_is_no_leftover() {
+    needs!(NamespaceOfItsOwn);
+    let files = Workspace::new();
+    let check = "$P check -q --since before > out; echo $? >> out; exit";
+    let script = format!("exec > >(cat > log); exec timeout 9 sh -c '{check}'");
+    in_own_namespace(&files, &script);
+    assert_eq!(files.read("out"), "Nothing is wrong.\n0\n");
+    let server = "sleep 614 > /dev/null 2>&1 &";
+    in_own_namespace(
+        &files,
+        &script.replace("timeout 9 sh -c '", &format!("timeout 9 sh -c '{server} ")),
+    );
+    assert!(files.read("out").contains(" sleep "), "{}", files.read("out"));
 }
 
 #[test]
@@ -865,7 +904,7 @@ fn a_job_whose_leader_thread_has_exited_is_a_leftover() {
 /// Pipelines in which pidns has no permission to read the descriptors of some commands. `$C` is the
 /// check, `$CAT` is a program that changes its user, as sudo does, and `$U` changes root to an
 /// ordinary user. The first word is the user who runs the pipeline.
-const FOREIGN: [(&str, &str); 18] = [
+const FOREIGN: [(&str, &str); 19] = [
     ("nobody", "$C | $CAT"),
     ("nobody", "{ true; $C; } | $CAT"),
     ("nobody", "true | timeout 9 $C | cat | $CAT | cat"),
@@ -874,6 +913,10 @@ const FOREIGN: [(&str, &str); 18] = [
     ("nobody", "timeout 9 $C > >($CAT)"),
     ("nobody", "exec > >($CAT); true; $C; exit $?"),
     ("nobody", "exec > >($CAT); (true; $C) 2>&1 | cat; exit $?"),
+    (
+        "nobody",
+        "cp $(command -v bash) bash; ./bash -o pipefail -c \"rm bash; $C | $CAT; exit \\$?\"",
+    ),
     ("nobody", "$CAT before | ${C% *} -"),
     ("nobody", "cat before | $CAT | cat | ${C% *} -"),
     ("root", "$U $C | cat"),

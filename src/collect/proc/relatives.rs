@@ -15,8 +15,9 @@ use crate::model::{Pid, Process};
 const SHELLS: [&str; 11] =
     ["sh", "bash", "dash", "ash", "busybox", "zsh", "ksh", "ksh93", "mksh", "yash", "fish"];
 
-/// Maximum number of command-line bytes to compare.
-const COMPARED_ARGS: usize = 4096;
+/// Maximum number of command-line bytes to compare: the size of the longest argument, such as a
+/// script, that execve(2) accepts.
+const COMPARED_ARGS: usize = 128 << 10;
 
 /// Returns a process and its ancestors, as far as the scan has found them.
 pub fn ancestry(processes: &[Process], pid: Pid) -> Vec<&Process> {
@@ -110,7 +111,8 @@ pub fn is_shell(procfs: &Procfs, process: &Process, waits: &WaitLimit) -> bool {
     let mut link = [0; 256];
     let dir = ProcessDir::open(procfs.fd(), process.pid);
     if let Ok(program) = dir.and_then(|dir| read_link(dir.as_fd(), c"exe", &mut link)) {
-        return is_shell(program);
+        // An upgrade can have replaced the file.
+        return is_shell(program.strip_suffix(b" (deleted)").unwrap_or(program));
     }
     // If the link `exe` can't be read, check `comm` and `argv[0]`.
     let arguments = arguments(procfs, process.pid, waits).unwrap_or_default();

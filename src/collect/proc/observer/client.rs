@@ -3,8 +3,11 @@
 //! An example of a client is `docker run IMAGE pidns check`.
 
 use std::collections::BTreeSet;
+use std::os::fd::AsFd as _;
 
+use crate::collect::kernel::sys::read_link;
 use crate::collect::kernel::wait_limit::WaitLimit;
+use crate::collect::proc::process_dir::ProcessDir;
 use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::relatives::{ancestry, arguments, file_name};
 use crate::model::{Pid, Process};
@@ -84,6 +87,31 @@ pub fn clients<'a>(
             || names.zip(script).is_some_and(|(names, script)| contains(script, names))
     };
     candidates.filter(runs_check).map(|it| ancestry(processes, it.pid)).collect()
+}
+
+/// Returns a list for each other `pidns check` that runs at the same time, such as one that writes
+/// another report on the same job.
+///
+/// Each list holds the other check, followed by its ancestors.
+pub fn other_checks<'a>(
+    procfs: &Procfs,
+    processes: &'a [Process],
+    own: &[&Process],
+    waits: &WaitLimit,
+) -> Vec<Vec<&'a Process>> {
+    let Some((own, _)) = own.split_first() else { return Vec::new() };
+    let program = |pid| {
+        let dir = ProcessDir::open(procfs.fd(), pid).ok()?;
+        read_link(dir.as_fd(), c"exe", &mut [0; 4096]).ok().map(<[u8]>::to_vec)
+    };
+    let is_check = |it: &&Process| {
+        let is_other = it.pid != own.pid && it.comm == own.comm && !it.is_zombie();
+        is_other
+            && program(own.pid).is_some_and(|own| program(it.pid) == Some(own))
+            && arguments(procfs, it.pid, waits)
+                .is_some_and(|it| names(&it).is_some_and(|[_, command]| command == b"check"))
+    };
+    processes.iter().filter(is_check).map(|it| ancestry(processes, it.pid)).collect()
 }
 
 /// Returns the PID of each BusyBox `timeout` process that enforces a time limit on one of

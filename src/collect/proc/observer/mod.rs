@@ -1,7 +1,7 @@
 //! Finds pidns itself in a scan, and the other processes that belong to this run of pidns.
 //!
-//! - `client`: finds the clients that run pidns in a container, such as `docker run`, and the
-//!   `timeout` process of BusyBox
+//! - `client`: finds the clients that run pidns in a container, such as `docker run`, other checks,
+//!   and the `timeout` process of BusyBox
 //! - `pipeline`: finds the other commands in the pipelines of pidns and of its ancestors
 //! - `readers`: finds the processes that read the output of a pipeline
 //! - `detached`: finds daemons among the descendants of the commands in the pipeline
@@ -26,7 +26,7 @@ use crate::collect::proc::status::start_time_now;
 use crate::collect::proc::waiting;
 use crate::model::{Observer, Pid, Process};
 
-use client::{clients, timers};
+use client::{clients, other_checks, timers};
 use detached::add_attached_descendants;
 use pipeline::{Pipeline, pipeline};
 
@@ -36,8 +36,10 @@ pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
     let waits = WaitLimit::of_memory();
     let own = ancestry(processes, pid);
     let start_time = own.first().and_then(|it| it.start_time);
-    // Each chain of ancestors starts at pidns, or at a client such as `docker` that runs pidns.
+    // Each chain of ancestors starts at pidns, at a client such as `docker` that runs pidns, or at
+    // another check.
     let mut chains = clients(procfs, processes, &own, &waits);
+    chains.extend(other_checks(procfs, processes, &own, &waits));
     chains.insert(0, own);
     let mut pipelines = Pipeline::default();
     for chain in &chains {

@@ -48,7 +48,8 @@ pub fn pipeline(
     if pipes.is_empty() {
         return Pipeline::default();
     }
-    let mut others = children_with_pipes(procfs, processes, ancestry, waits);
+    let adopted = Adopted::of(procfs, ancestry, waits);
+    let mut others = children_with_pipes(procfs, processes, ancestry, &chain, &adopted, waits);
     if let Some(own) = ancestry.first() {
         let agents = ancestry.iter().skip(1).copied().filter(|it| !is_shell(it));
         add_readers(procfs, own.pid, agents, &pipes.written, &mut others);
@@ -56,7 +57,6 @@ pub fn pipeline(
     add_distant_readers(procfs, processes, ancestry, &chain, &mut others);
     let written = pipes.written.clone();
     add_possible_pipes(procfs, ancestry, &chain, &mut others, waits);
-    let adopted = Adopted::of(procfs, ancestry, waits);
     let others = others.into_iter().filter(|(_, pipes)| !pipes.is_empty());
     let others = others.map(|(it, pipes)| {
         let may_be_daemon = adopted.may_have(procfs, it);
@@ -76,6 +76,8 @@ fn children_with_pipes<'a>(
     procfs: &Procfs,
     processes: &'a [Process],
     ancestry: &[&Process],
+    chain: &[Pipes],
+    adopted: &Adopted,
     waits: &WaitLimit,
 ) -> Vec<(&'a Process, Pipes)> {
     // A newly forked copy of a shell may not have moved its pipes to stdin and stdout yet. In zsh,
@@ -91,10 +93,19 @@ fn children_with_pipes<'a>(
                 it.comm == shell.comm && is_subshell(procfs, it.pid, shell.pid, waits)
             })
     };
-    // An init that is not a shell does not start pipelines.
+    let is_shell = |it: &Process| !it.is_init() || is_shell(procfs, it, waits);
     let parents =
-        ancestry.iter().copied().filter(|it| !it.is_init() || is_shell(procfs, it, waits));
-    let children = children_of(processes, ancestry, &parents.collect::<Vec<_>>()).into_iter();
+        ancestry.iter().zip(chain).filter(|(it, pipes)| is_shell(it) || !pipes.is_empty());
+    let parents: Vec<&Process> = parents.map(|(it, _)| *it).collect();
+    // An init that is not a shell does not start pipelines, but it can have been a shell that
+    // executed another program after `exec > >(tee log)`. Then leave out the orphans that it has
+    // adopted.
+    let init = ancestry.iter().find(|it| !is_shell(it));
+    let is_adopted = |it: &&Process| {
+        init.is_some_and(|init| it.ppid == Some(init.pid)) && !adopted.has_started(it)
+    };
+    let children = children_of(processes, ancestry, &parents).into_iter();
+    let children = children.filter(|it| !is_adopted(it));
     let children = children.map(|it| {
         let of = if is_starting(it) { Pipes::of_all } else { Pipes::of };
         (it, of(procfs, it.pid))
@@ -159,6 +170,12 @@ impl Adopted {
             next = Some(ancestor.pid);
         }
         Self(own)
+    }
+
+    /// Returns `true` if an ancestor of pidns that can adopt orphans probably started this process.
+    fn has_started(&self, process: &Process) -> bool {
+        let own = process.ppid.and_then(|parent| self.0.get(&parent));
+        own.is_some_and(|own| own.contains(&process.pid))
     }
 
     /// Returns the pipes that a process writes to and that an earlier sibling reads from.
