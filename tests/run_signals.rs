@@ -45,6 +45,24 @@ fn every_signal_is_passed_on_once() {
 }
 
 #[test]
+fn a_command_that_makes_pidns_its_tracer_does_not_hang() {
+    needs!(Program("python3"));
+    for (end, status) in [
+        ("subprocess.run(['true']); sys.exit(4)", 4),
+        ("os.execvp('sh', ['sh', '-c', 'exit 5'])", 5),
+        ("os.kill(os.getpid(), signal.SIGTERM)", 128 + 15),
+        ("os.kill(os.getpid(), signal.SIGRTMIN)", 128 + 34),
+    ] {
+        let program = format!(
+            "import ctypes, os, signal, subprocess, sys; ctypes.CDLL(None).ptrace(0, 0, 0, 0); {end}"
+        );
+        let mut command = Command::new("timeout");
+        let output = run(command.args(["20", PIDNS, "run", "--", "python3", "-c", &program]));
+        assert_eq!(output.status.code(), Some(status), "{end}: {output:?}");
+    }
+}
+
+#[test]
 fn an_init_passes_signals_on() {
     needs!(Namespaces);
     for name in ["TERM", "RTMIN+3"] {

@@ -333,7 +333,9 @@ faults such as SIGSEGV are passed on to the command, unless the terminal has sen
 the signal to the command, too. A signal sent to the whole process group by \
 kill(1) reaches the command twice. A signal that a descendant of the command sends to pidns \
 is not passed on if the command is in the process group of pidns, because pidns cannot tell it \
-from a signal to the whole group (kill 0). If SIGINT ends the command, pidns ends by \
+from a signal to the whole group (kill 0). If the descendant has already been reaped when pidns reads the \
+signal, the command gets the signal twice. If the command makes pidns its tracer (PTRACE_TRACEME), pidns \
+stops tracing it at its next signal. If SIGINT ends the command, pidns ends by \
 SIGINT as well, so that a shell script stops. After the command has ended, \
 SIGINT, SIGTERM, SIGHUP and SIGQUIT end the grace period, and the wait for a slow reader of a \
 report, unless the signal was already ignored when pidns was started (nohup). A signal that \

@@ -42,8 +42,7 @@ enum RuleScope {
     Comm(Glob),
     /// A single namespace and its members.
     Namespace(NamespaceRef),
-    /// The container's namespaces with their members, and the container's processes in other
-    /// namespaces.
+    /// The container's processes and namespaces.
     Container(ContainerPattern),
     /// Processes and namespaces of this user, and namespaces whose init runs as this user.
     User(User),
@@ -148,7 +147,11 @@ impl RuleScope {
             Self::Comm(glob) => glob.matches(&process.comm),
             Self::User(user) => user.owns(process),
             Self::Namespace(named) => is_named(*named, graph, namespace),
-            Self::Container(pattern) => pattern.holds(process, namespace),
+            Self::Container(pattern) => {
+                let of_namespace = || namespace?.container.as_ref();
+                let container = process.other_container().or_else(of_namespace);
+                container.is_some_and(|it| pattern.matches(it))
+            }
             Self::Cgroup(glob) => process.cgroup().is_some_and(|cgroup| glob.matches(cgroup)),
             Self::Env(pattern) => process.has_environment(pattern),
         }

@@ -294,6 +294,10 @@ impl SupervisedCommand {
     fn reap(&mut self) -> Children {
         for _ in 0..ROUND {
             match wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+                Ok(Some((pid, status)))
+                    if status
+                        .stopping_signal()
+                        .is_some_and(|it| raw_signals::release_tracee(pid, it)) => {}
                 Ok(Some((pid, status))) if pid == self.command && !self.has_ended() => {
                     self.note(status);
                 }

@@ -1,11 +1,11 @@
-//! Handles real-time signals and dispositions, for which nix and rustix have no safe API.
+//! Handles real-time signals, dispositions and tracees, for which nix and rustix have no safe API.
 
 #![allow(unsafe_code)]
 
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::process::{Signal, WaitOptions, wait};
+use rustix::process::{Pid, Signal, WaitOptions, wait};
 
 /// The highest signal number on all architectures that Rust supports, except MIPS.
 const MAX_SIGNAL: i32 = 64;
@@ -63,6 +63,21 @@ pub fn signal(number: i32) -> Option<Signal> {
     let is_valid = (1..=MAX_SIGNAL).contains(&number) && !RESERVED.contains(&number);
     // SAFETY: the number is valid, and the C library does not use the signal internally.
     is_valid.then(|| unsafe { Signal::from_raw_unchecked(number) })
+}
+
+/// Stops tracing a child that a signal has stopped, and delivers the signal to the child.
+///
+/// A child can make pidns its tracer (`PTRACE_TRACEME`), for example to find out whether a debugger
+/// traces it. Returns `false` if pidns does not trace the child.
+pub(super) fn release_tracee(child: Pid, signal: i32) -> bool {
+    // The kernel stops a traced child with SIGTRAP when it executes a program.
+    let signal = if signal == libc::SIGTRAP { 0 } else { signal };
+    let no_address = ptr::null_mut::<libc::c_void>();
+    // SAFETY: PTRACE_DETACH uses no memory of this process.
+    let result = unsafe {
+        libc::ptrace(libc::PTRACE_DETACH, child.as_raw_nonzero().get(), no_address, signal)
+    };
+    result == 0
 }
 
 #[cfg(test)]
