@@ -138,7 +138,7 @@ fn save(runtime: &Runtime) -> String {
 /// Runs an advised command of the runtime's client. The tests use daemons and directories that are
 /// not the default ones, so the client needs more options.
 fn follow(runtime: &Runtime, command: &str) {
-    let (command, _) = command.split_once(" # ").unwrap();
+    let command = command.split_once(" # ").map_or(command, |(command, _)| command);
     if command.starts_with("kill ") {
         stdout(&run(runtime.command("sh").args(["-c", command])));
         return;
@@ -342,6 +342,36 @@ fn the_advice_stops_a_docker_container_that_shares_a_pid_namespace() {
     let advice = advice_since(&docker, &before);
     let [kill] = &advice[..] else { panic!("{advice:?}") };
     assert!(kill.starts_with("kill ") && kill.contains(" # part of 'docker shared ("), "{kill}");
+}
+
+#[test]
+fn the_advice_leaves_an_older_docker_container_as_it_is() {
+    needs!(Initial("cgroup"), Program("dockerd"), Program("docker"), Program("runc"));
+    let docker = Runtime::start("docker");
+    // An init that SIGTERM ends.
+    let script = "trap exit TERM; sleep 600 & wait";
+    let old = ["--name", "old", "base", "bash", "-c", script];
+    docker.client(&[&["run"], &CONTAINER[..], &old].concat());
+    let before = save(&docker);
+    let socket = docker.dir.path().join("sock").display().to_string();
+    let attach = format!("docker -H unix://{socket} attach --no-stdin old > /dev/null 2>&1 &");
+    stdout(&run(docker.command("bash").args(["-c", &attach])));
+    let advice = || advice_since(&docker, &before);
+    until("the client is attached", || advice().len() == 1);
+    let kill = &advice()[0];
+    assert!(kill.starts_with("kill -KILL "), "{kill}");
+    follow(&docker, kill);
+    until("the client has ended", || advice().is_empty());
+    let document = docker.document(&["--container", "old"]);
+    assert!(document.processes.iter().any(|it| it.comm == "sleep"), "{:?}", document.processes);
+    docker.client(&["exec", "-d", "old", "sleep", "603"]);
+    docker.client(&["pause", "old"]);
+    let paused = advice();
+    assert!(paused.iter().any(|it| it.starts_with("unpause docker old (")), "{paused:?}");
+    assert!(!paused.iter().any(|it| it.starts_with("docker ")), "{paused:?}");
+    docker.client(&["unpause", "old"]);
+    follow(&docker, &advice()[0]);
+    until("the leftover has ended", || advice().is_empty());
 }
 
 #[test]

@@ -115,7 +115,8 @@ impl Check {
     }
 
     /// Returns `true` if this process or namespace, and everything that keeps it, may be older than
-    /// the earlier snapshot. The problem is then new, but not left behind.
+    /// the earlier snapshot, or if a limit applies only to such processes and their new workers. The
+    /// problem is then new, but not left behind.
     #[must_use]
     pub fn has_older_cause(&self, finding: &Finding) -> bool {
         let Some(earlier) = self.earlier.as_ref().filter(|it| !it.is_new(finding.subject)) else {
@@ -136,6 +137,11 @@ impl Check {
                     && pids.all(is_older)
                     && mounts.all(|it| earlier.had_mount(&it))
             }),
+            (CheckCode::TaskLimit, Subject::Limit(index)) => {
+                let pids = self.graph.limit(index).map(|it| &*it.pids).unwrap_or_default();
+                let is_older = |pid: &Pid| is_older(*pid) || self.origins.contains_key(pid);
+                !pids.is_empty() && pids.iter().all(is_older)
+            }
             _ => false,
         }
     }

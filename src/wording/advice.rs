@@ -88,7 +88,8 @@ impl Adviser<'_> {
             // A stopped process handles SIGTERM only after it is continued.
             || self.stopped_by(pid).is_some()
             // The kernel drops SIGTERM for an init without a handler.
-            || process.is_some_and(Process::is_init);
+            || process.is_some_and(Process::is_init)
+            || process.is_some_and(engine::passes_signals_on);
         let signal = if needs_kill { "-KILL " } else { "" };
         // Users should usually stop the whole service or container instead of killing one of its
         // processes.
@@ -305,8 +306,17 @@ impl Adviser<'_> {
                 format!("echo 0 > {}", shell_path(&dir.join("cgroup.freeze")))
             }
         };
-        let unpause =
-            |cgroup: &FrozenCgroup| Some(self.with_pid(&engine::unpause(self.graph, pid, cgroup)?));
+        let namespace = self.graph.known_process(pid).and_then(|it| it.namespace);
+        let init = namespace.and_then(|it| self.graph.namespace(it)?.init);
+        let is_older = init.is_some_and(|init| self.graph.is_older(init));
+        let unpause = |cgroup: &FrozenCgroup| {
+            let container = engine::paused(self.graph, pid, cgroup)?;
+            let unpause = engine::command("unpause", container);
+            let doubt = format!(
+                "unpause {container} only if its users agree: it may be older than the job"
+            );
+            Some(self.with_pid(if is_older { &doubt } else { &unpause }))
+        };
         let mut commands: Vec<_> =
             cgroups.map(|it| unpause(it).unwrap_or_else(|| command(it))).collect();
         commands.dedup();

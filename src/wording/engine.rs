@@ -10,6 +10,15 @@ use crate::model::{Container, FrozenCgroup, Namespace, Pid, Process, cgroup, run
 /// Maximum number of ancestors to search, in case a document contains parent cycles.
 const GENERATIONS: usize = 1000;
 
+/// Clients that pass SIGTERM on to their container, which can be older than the client (`docker
+/// attach`).
+const CLIENTS: [&str; 3] = ["docker", "podman", "nerdctl"];
+
+/// Returns `true` if SIGTERM would reach a container through this process.
+pub fn passes_signals_on(process: &Process) -> bool {
+    CLIENTS.contains(&&*process.comm)
+}
+
 /// Returns the processes that must be ended to make `process` end.
 ///
 /// For a container monitor, returns one process of each of its containers, because the monitor ends
@@ -86,14 +95,15 @@ fn members<'a>(graph: &'a PidGraph, container: &'a Container) -> impl Iterator<I
     graph.processes().iter().filter(is_inside)
 }
 
-/// Returns the command that unpauses a container, if `frozen` is the container's cgroup.
-pub fn unpause(graph: &PidGraph, pid: Pid, frozen: &FrozenCgroup) -> Option<String> {
+/// Returns the container of a process, if `frozen` is the container's cgroup.
+pub fn paused<'a>(graph: &'a PidGraph, pid: Pid, frozen: &FrozenCgroup) -> Option<&'a Container> {
     let (FrozenCgroup::V1(dir) | FrozenCgroup::V2(dir)) = frozen;
     let container = engine_container(graph, graph.known_process(pid)?)?;
     let is_its_cgroup =
         names_container(dir)?.is_same(container) && names_container(dir.parent()?).is_none();
-    // The engine does not notice if a paused container is thawed through its cgroup.
-    is_its_cgroup.then(|| command("unpause", container))
+    // The engine does not notice if a paused container is thawed through its cgroup, so the advice
+    // names the container.
+    is_its_cgroup.then_some(container)
 }
 
 /// Returns the container of a process if the container's engine runs as root in the PID namespace
@@ -118,7 +128,7 @@ fn is_started_by_engine(graph: &PidGraph, process: &Process, container: &Contain
 }
 
 /// Returns an engine command for a container.
-fn command(verb: &str, container: &Container) -> String {
+pub fn command(verb: &str, container: &Container) -> String {
     // The name of a container may not be unique, so use the ID.
     let command = format!("{} {verb} {}", container.runtime, shell_word(container.short_id()));
     match &container.name {

@@ -75,9 +75,10 @@ pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingTe
             Some(namespace) => namespace_finding(check, finding, namespace),
             None => without_advice(id.to_string()),
         },
-        Subject::Limit(index) => graph
-            .limit(index)
-            .map_or_else(|| without_advice(String::new()), |limit| limit_finding(check, limit)),
+        Subject::Limit(index) => graph.limit(index).map_or_else(
+            || without_advice(String::new()),
+            |limit| limit_finding(check, finding, limit),
+        ),
         Subject::Snapshot => {
             // Leave out diagnostics such as `init-blocked`, because they do not make the view
             // incomplete. Other findings report them.
@@ -146,14 +147,19 @@ pub fn enter(check: &Check, finding: &Finding) -> Option<String> {
     Adviser { graph: &check.graph, live: &check.live }.enter(namespace, process)
 }
 
-fn limit_finding(check: &Check, limit: &Limit) -> FindingText {
+fn limit_finding(check: &Check, finding: &Finding, limit: &Limit) -> FindingText {
     let adviser = Adviser { graph: &check.graph, live: &check.live };
     let text = limit_text(&check.graph, limit);
     let message = match (limit.full, limit.percent()) {
         (Some(false), Some(percent)) => format!("{text}, which is {percent} %"),
         _ => format!("{}: {text}", failure(limit.kind)),
     };
-    FindingText { message, advice: limit_advice(&adviser, limit) }
+    let age = if check.has_older_cause(finding) {
+        " (all its processes are older than BEFORE)"
+    } else {
+        ""
+    };
+    FindingText { message: message + age, advice: limit_advice(&adviser, limit) }
 }
 
 fn process_finding(

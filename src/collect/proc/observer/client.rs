@@ -76,15 +76,15 @@ pub fn clients<'a>(
     let names = own.first().and_then(|it| names(it));
     let runs_check = |it: &&Process| {
         let text = arguments(procfs, it.pid, waits).unwrap_or_default();
-        // A subshell of `busybox sh -c SCRIPT` has the same arguments as its parent shell, but is
-        // not a client.
-        let script = match &*it.comm {
-            "busybox" => None,
-            SSH => last_argument(&text),
-            _ => last_script(&text),
-        };
+        let has_names = |script: &[u8]| names.is_some_and(|names| contains(script, names));
         commands.iter().any(|command| text.ends_with(command))
-            || names.zip(script).is_some_and(|(names, script)| contains(script, names))
+            || match &*it.comm {
+                // A subshell of `busybox sh -c SCRIPT` has the same arguments as its parent shell,
+                // but is not a client.
+                "busybox" => false,
+                SSH => last_argument(&text).is_some_and(has_names),
+                _ => scripts(&text).any(has_names),
+            }
     };
     candidates.filter(runs_check).map(|it| ancestry(processes, it.pid)).collect()
 }
@@ -179,11 +179,11 @@ fn is_script(option: &[u8], text: &[u8]) -> bool {
     option.starts_with(b"-") && option.ends_with(b"c") && !text.is_empty()
 }
 
-/// Returns the script in a command line that ends with `-c SCRIPT`.
-fn last_script(command: &[u8]) -> Option<&[u8]> {
-    let mut words = command.strip_suffix(b"\0")?.rsplit(|&byte| byte == 0);
-    let (script, option) = (words.next()?, words.next()?);
-    is_script(option, script).then_some(script)
+/// Returns the script of each `-c SCRIPT` in a command line.
+fn scripts(command: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let words = || command.split(|&byte| byte == 0);
+    let pairs = words().zip(words().skip(1));
+    pairs.filter(|(option, script)| is_script(option, script)).map(|(_, script)| script)
 }
 
 /// Returns the last argument in a command line.
@@ -213,7 +213,7 @@ fn contains(script: &[u8], [program, subcommand]: [&[u8]; 2]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{contains, last_script, names, operands, script};
+    use super::{contains, names, operands, script, scripts};
 
     #[test]
     fn compares_two_or_more_arguments_or_a_script() {
@@ -238,13 +238,13 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_names_of_pidns_in_the_script_at_the_end_of_the_clients_arguments() {
+    fn finds_the_names_of_pidns_in_a_script_in_the_clients_arguments() {
         let names = names(b"/bin/pidns\0-q\0check\0--since\0x\0").unwrap();
         assert_eq!(names, [&b"pidns"[..], b"check"]);
-        let script = last_script(b"docker\0run\0image\0bash\0-euo\0pipefail\0-c\0job; pidns\0");
-        assert_eq!(script, Some(&b"job; pidns"[..]));
-        for other in [&b""[..], b"docker\0", b"docker\0-c\0", b"docker\0-c\0pidns\0x\0"] {
-            assert_eq!(last_script(other), None);
+        let client = b"docker\0run\0-c\x005\0image\0bash\0-euo\0pipefail\0-c\0job; pidns\0sh\0x\0";
+        assert_eq!(scripts(client).collect::<Vec<_>>(), [&b"5"[..], b"job; pidns"]);
+        for other in [&b""[..], b"docker\0", b"docker\0-c\0"] {
+            assert_eq!(scripts(other).count(), 0);
         }
         for script in ["cd /s;pidns check", "x=$(/opt/pidns --strict check)", "sh -c 'pidns check'"]
         {
