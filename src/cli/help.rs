@@ -162,12 +162,12 @@ leftover, except for the shell that runs the check, its ancestors, the other \
 commands of its pipeline, which a pipe must connect with standard input, output or error of \
 the check or one of its ancestors, any process that reads the output of the check at its \
 standard input (and the ancestors of that process), the client of the check's container (docker run, with the \
-arguments of pidns, or a -c SCRIPT that runs pidns, at its end), and the heartbeat that \
-a CI agent such as Jenkins runs beside a step (touch, and sleep for at most ten seconds). \
+arguments of pidns at its end, or with a -c SCRIPT that runs pidns), any other pidns check that runs at \
+the same time, and the heartbeat that a CI agent such as Jenkins runs beside a step (touch, and sleep for at most ten seconds). \
 Descendants of the commands count as part of the pipeline, except daemons (setsid) that have \
 no terminal, and share no pipe with the pipeline. \
 A process whose descriptors pidns may not read, such as sudo tee log, is not a leftover if it \
-may have the other end of one of these pipes: its parent is the shell or program that could have \
+may have the other end of one of these pipes: its parent is, or was, the shell that could have \
 created the pipe, it is still in the session of the check or of an ancestor, and pidns sees \
 no other process at that end. Only root can tell such a process from a leftover. \
 A PID namespace in which only these processes run is not a leftover. Nor is one without \
@@ -181,7 +181,8 @@ If the shell that starts the pipeline is the init of its PID namespace, an earli
 pipeline can leave a daemon behind before the shell starts the next command. pidns cannot tell \
 this daemon from the earlier command if it is not a session leader (setsid). \
 Problems that the earlier document already has are left out (limits only if the \
-document was saved with --details limits). Anything \
+document was saved with --details limits). A zombie, a namespace without processes, a blocked init or a \
+limit that was reached causes only a warning if it is due only to processes older than the document. Anything \
 older than the pidns process that wrote the document is never a leftover. pidns \
 searches the places that the scan of the document searched, and those that --search adds. If the \
 document was filtered or is incomplete, or if its scan did not search an added place, only \
