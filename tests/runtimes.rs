@@ -354,13 +354,15 @@ fn the_advice_leaves_an_older_docker_container_as_it_is() {
     docker.client(&[&["run"], &CONTAINER[..], &old].concat());
     let before = save(&docker);
     let socket = docker.dir.path().join("sock").display().to_string();
-    let attach = format!("docker -H unix://{socket} attach --no-stdin old > /dev/null 2>&1 &");
+    let attach =
+        format!("timeout 600 docker -H unix://{socket} attach --no-stdin old > /dev/null 2>&1 &");
     stdout(&run(docker.command("bash").args(["-c", &attach])));
     let advice = || advice_since(&docker, &before);
-    until("the client is attached", || advice().len() == 1);
-    let kill = &advice()[0];
-    assert!(kill.starts_with("kill -KILL "), "{kill}");
-    follow(&docker, kill);
+    until("the client is attached", || advice().len() == 2);
+    for kill in advice() {
+        assert!(kill.starts_with("kill -KILL "), "{kill}");
+        follow(&docker, &kill);
+    }
     until("the client has ended", || advice().is_empty());
     let document = docker.document(&["--container", "old"]);
     assert!(document.processes.iter().any(|it| it.comm == "sleep"), "{:?}", document.processes);

@@ -146,6 +146,24 @@ fn a_part_of_a_snapshot_denies_only_what_is_certainly_new() {
     }
 }
 
+#[test]
+fn a_process_that_started_during_the_first_scan_is_no_leftover() {
+    needs!(NamespaceOfItsOwn);
+    let files = Workspace::new();
+    let before = files.save("before", &[]);
+    let sleep = sleeping();
+    let document = Document::read(&stdout(&pidns(&["-q", "-f", "json"])));
+    let start = document.process(sleep.pid()).start_time.unwrap();
+    for (scan_end, status) in [(start + 1, 0), (start, 1)] {
+        let path = files.change("other", &before, |value| {
+            value["observer"]["scan_end"] = json!(scan_end);
+        });
+        assert_eq!(pidns(&["check", "-q", "--since", &path]).status.code(), Some(status));
+    }
+    // The job can start right after the scan.
+    assert_eq!(pidns(&["check", "-q", "--since", &before]).status.code(), Some(1));
+}
+
 /// Python program with a thread that, after SIGUSR1, keeps a dead PID namespace.
 const KEEPER_THREAD: &str = "import ctypes, os, signal, threading, time\n\
      wake = threading.Event()\n\
@@ -613,19 +631,17 @@ fn a_check_that_runs_at_the_same_time_is_no_leftover() {
     let files = Workspace::new();
     let check = "$P check -q --wait 1 --since before";
     let script = format!(
-        "set -o pipefail; timeout 9 {check} -f junit | cat > junit.xml & {check} > out; echo $?; \
-         wait $!; echo $?; cat out"
+        "set -o pipefail; mkdir bin; cp $P bin; \
+         timeout 9 bin/{} -f junit | cat > junit.xml & {check} > out; echo $?; \
+         wait $!; echo $?; cat out",
+        check.replace("$P", "pidns")
     );
     let text = stdout(&in_own_namespace(&files, &script));
     assert_eq!(text, "0\n0\nNothing is wrong.\n");
-    // Another program of the same name is a leftover, and so is `pidns watch`.
-    let watch = "$P watch > /dev/null 2>&1 &";
-    let other = "mkdir bin; cp $(command -v perl) bin/pidns; bin/pidns -e 'sleep 60' check &";
-    for job in [watch, other] {
-        let script = format!("{job} until pgrep -x pidns > log; do :; done; {check}");
-        let output = in_own_namespace(&files, &script);
-        assert_eq!(output.status.code(), Some(1), "{output:?}");
-    }
+    // `pidns watch` is a leftover.
+    let script = format!("$P watch > log 2>&1 & until pgrep -x pidns > pid; do :; done; {check}");
+    let output = in_own_namespace(&files, &script);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
 }
 
 #[test]

@@ -183,7 +183,7 @@ this daemon from the earlier command if it is not a session leader (setsid). \
 Problems that the earlier document already has are left out (limits only if the \
 document was saved with --details limits). A zombie, a namespace without processes, a blocked init or a \
 limit that was reached causes only a warning if it is due only to processes older than the document. Anything \
-older than the pidns process that wrote the document is never a leftover. pidns \
+that started before pidns had scanned the processes for the document is never a leftover. pidns \
 searches the places that the scan of the document searched, and those that --search adds. If the \
 document was filtered or is incomplete, or if its scan did not search an added place, only \
 problems that are certainly new are denied, and one line on standard error says so. A \
@@ -336,7 +336,8 @@ kill(1) reaches the command twice. A signal that a descendant of the command sen
 is not passed on if the command is in the process group of pidns, because pidns cannot tell it \
 from a signal to the whole group (kill 0). If the descendant has already been reaped when pidns reads the \
 signal, the command gets the signal twice. If the command makes pidns its tracer (PTRACE_TRACEME), pidns \
-stops tracing it at its next signal. If SIGINT ends the command, pidns ends by \
+stops tracing it at its next signal. If another process traces the command (strace -p), pidns gets its exit \
+status, and ends, only when the tracer has reaped the command. If SIGINT ends the command, pidns ends by \
 SIGINT as well, so that a shell script stops. After the command has ended, \
 SIGINT, SIGTERM, SIGHUP and SIGQUIT end the grace period, and the wait for a slow reader of a \
 report, unless the signal was already ignored when pidns was started (nohup). A signal that \

@@ -15,6 +15,10 @@ pub struct Observer {
     pub pid: Pid,
     /// Start time of pidns, in the same unit as `start_time` of a process, or null if unknown.
     pub start_time: Option<u64>,
+    /// Time at which the scan of the processes had ended, in the same unit as `start_time`, or null
+    /// if unknown. The snapshot may lack a process that started during the scan.
+    #[serde(default)]
+    pub scan_end: Option<u64>,
     /// PID of the outer shell of the CI step that runs pidns. A CI agent such as Jenkins starts
     /// this shell with `-c`. The shell starts an inner shell for the step's script, and a heartbeat
     /// that regularly touches a file to show that the step is running. The field is null if pidns

@@ -56,7 +56,8 @@ pub struct Diff {
     has_all_processes: bool,
     /// `true` if the first scan was able to find every namespace that the second scan can find.
     has_all_namespaces: bool,
-    /// Start time and PID of the pidns process that took the first snapshot.
+    /// Start time and PID of the pidns process that took the first snapshot, and the end of its
+    /// scan.
     ///
     /// `None` if they are unknown, or if the first snapshot may not be the older one.
     begin: Option<Begin>,
@@ -157,6 +158,7 @@ impl Diff {
     #[must_use]
     pub fn is_certainly_new(&self, process: &Process) -> bool {
         self.relation == Relation::SameBoot
+            && !self.may_have_missed(process)
             && (self.has_all_processes || self.is_after_begin(process))
     }
 
@@ -166,7 +168,14 @@ impl Diff {
     pub fn is_certainly_new_namespace(&self, namespace: &Namespace) -> bool {
         let init = namespace.init.and_then(|init| self.after.process(init));
         let is_after_begin = init.is_some_and(|init| self.is_after_begin(init));
-        self.relation == Relation::SameBoot && (self.has_all_namespaces || is_after_begin)
+        self.relation == Relation::SameBoot
+            && !init.is_some_and(|init| self.may_have_missed(init))
+            && (self.has_all_namespaces || is_after_begin)
+    }
+
+    /// Returns `true` if a process started before the first scan had ended.
+    fn may_have_missed(&self, process: &Process) -> bool {
+        self.begin.is_some_and(|begin| begin.may_have_missed(process))
     }
 
     /// Returns `true` if a process started after the pidns process that took the first snapshot.

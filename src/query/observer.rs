@@ -115,6 +115,7 @@ mod tests {
         host.observer = Some(Observer {
             pid: pid(8),
             start_time: Some(5),
+            scan_end: None,
             step: Some(pid(4)),
             companions: vec![pid(3)],
             attendants: vec![pid(1), pid(4)],

@@ -197,6 +197,7 @@ pub fn everything() -> Snapshot {
     snapshot.observer = Some(Observer {
         pid: pid(8),
         start_time: Some(81_240),
+        scan_end: Some(81_241),
         step: Some(pid(4)),
         companions: vec![pid(3)],
         attendants: vec![pid(1), pid(4)],

@@ -89,7 +89,7 @@ impl Adviser<'_> {
             || self.stopped_by(pid).is_some()
             // The kernel drops SIGTERM for an init without a handler.
             || process.is_some_and(Process::is_init)
-            || process.is_some_and(engine::passes_signals_on);
+            || engine::passes_signals_on(self.graph, pid);
         let signal = if needs_kill { "-KILL " } else { "" };
         // Users should usually stop the whole service or container instead of killing one of its
         // processes.

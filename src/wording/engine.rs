@@ -14,9 +14,11 @@ const GENERATIONS: usize = 1000;
 /// attach`).
 const CLIENTS: [&str; 3] = ["docker", "podman", "nerdctl"];
 
-/// Returns `true` if SIGTERM would reach a container through this process.
-pub fn passes_signals_on(process: &Process) -> bool {
-    CLIENTS.contains(&&*process.comm)
+/// Returns `true` if SIGTERM would reach a container through this process, or through its
+/// descendants (`timeout 60 docker attach`).
+pub fn passes_signals_on(graph: &PidGraph, pid: Pid) -> bool {
+    let is_client = |it: &Process| CLIENTS.contains(&&*it.comm);
+    graph.with_descendants([pid]).into_iter().filter_map(|it| graph.process(it)).any(is_client)
 }
 
 /// Returns the processes that must be ended to make `process` end.

@@ -57,6 +57,7 @@ pub struct Procfs {
 pub struct Observer {
     pub pid: u32,
     pub start_time: Option<u64>,
+    pub scan_end: Option<u64>,
     pub step: Option<u32>,
     pub companions: Vec<u32>,
     pub attendants: Vec<u32>,

@@ -82,6 +82,12 @@ pub fn uptime() -> Option<Duration> {
     if offset < 0 { now.checked_add(shift) } else { now.checked_sub(shift) }
 }
 
+/// Returns the time since boot in clock ticks, like the start time of a process that starts now.
+pub fn ticks() -> Option<u64> {
+    let tick = u128::try_from(NANOSECONDS_PER_TICK).ok()?;
+    u64::try_from(uptime()?.as_nanos() / tick).ok()
+}
+
 /// Reads the boot-time offset of pidns's own time namespace, if the kernel shows it.
 fn read_offset() -> SysResult<Option<i64>> {
     let descriptors = own_descriptors()?;

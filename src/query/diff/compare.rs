@@ -34,10 +34,11 @@ impl Sameness {
     }
 }
 
-/// Start time and PID of the pidns process that took the first snapshot.
+/// Start time and PID of the pidns process that took the first snapshot, and the end of its scan.
 #[derive(Clone, Copy, Debug)]
 pub struct Begin {
     start: ProcessStart,
+    scan_end: Option<u64>,
     pid_max: Option<u32>,
 }
 
@@ -46,6 +47,12 @@ impl Begin {
     /// `None` if unknown.
     pub fn predates(self, process: &Process) -> Option<bool> {
         process.start()?.is_before(self.start, self.pid_max)
+    }
+
+    /// Returns `true` if `process` started before the scan had ended, so that the first snapshot may
+    /// lack it.
+    pub fn may_have_missed(self, process: &Process) -> bool {
+        process.start_time.zip(self.scan_end).is_some_and(|(start, end)| start < end)
     }
 }
 
@@ -326,14 +333,16 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// Returns the start time and PID of the pidns process that took `before`, if known.
+/// Returns the start time and PID of the pidns process that took `before`, if known, and the end of
+/// its scan.
 fn begin(before: &Snapshot, after: &Snapshot) -> Option<Begin> {
     let start = |snapshot: &Snapshot| snapshot.observer.as_ref()?.start();
     let pid_max = pid_max(after);
+    let scan_end = before.observer.as_ref().and_then(|it| it.scan_end);
     let (before, after) = (start(before)?, start(after)?);
     // If `after` may be the older snapshot, start times do not prove that a process is new.
     let is_later = after.is_before(before, pid_max) == Some(false);
-    is_later.then_some(Begin { start: before, pid_max })
+    is_later.then_some(Begin { start: before, scan_end, pid_max })
 }
 
 /// Returns the `pid_max` of the PID namespace that the procfs shows, if known.

@@ -170,6 +170,7 @@ fn seen_by(mut host: Snapshot, raw: u32, start_time: u64) -> Snapshot {
     host.observer = Some(Observer {
         pid: pid(raw),
         start_time: Some(start_time),
+        scan_end: None,
         step: None,
         companions: Vec::new(),
         attendants: Vec::new(),

@@ -320,6 +320,7 @@ fn observer(u: &mut Unstructured<'_>) -> Result<Value> {
     Ok(json!({
         "pid": pid(u)?,
         "start_time": u.arbitrary::<Option<u64>>()?,
+        "scan_end": u.arbitrary::<Option<u64>>()?,
         "step": maybe(u, pid)?,
         "companions": pids(u)?,
         "attendants": pids(u)?,

@@ -3,11 +3,8 @@
 //! An example of a client is `docker run IMAGE pidns check`.
 
 use std::collections::BTreeSet;
-use std::os::fd::AsFd as _;
 
-use crate::collect::kernel::sys::read_link;
 use crate::collect::kernel::wait_limit::WaitLimit;
-use crate::collect::proc::process_dir::ProcessDir;
 use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::relatives::{ancestry, arguments, file_name};
 use crate::model::{Pid, Process};
@@ -100,18 +97,17 @@ pub fn other_checks<'a>(
     waits: &WaitLimit,
 ) -> Vec<Vec<&'a Process>> {
     let Some((own, _)) = own.split_first() else { return Vec::new() };
-    let program = |pid| {
-        let dir = ProcessDir::open(procfs.fd(), pid).ok()?;
-        read_link(dir.as_fd(), c"exe", &mut [0; 4096]).ok().map(<[u8]>::to_vec)
-    };
+    // The other check can run from another copy of the program, and as another user.
     let is_check = |it: &&Process| {
         let is_other = it.pid != own.pid && it.comm == own.comm && !it.is_zombie();
-        is_other
-            && program(own.pid).is_some_and(|own| program(it.pid) == Some(own))
-            && arguments(procfs, it.pid, waits)
-                .is_some_and(|it| names(&it).is_some_and(|[_, command]| command == b"check"))
+        is_other && arguments(procfs, it.pid, waits).is_some_and(|it| runs_check(&it))
     };
     processes.iter().filter(is_check).map(|it| ancestry(processes, it.pid)).collect()
+}
+
+/// Returns `true` for a command line such as `/bin/pidns -q check --since FILE`.
+fn runs_check(command: &[u8]) -> bool {
+    names(command).is_some_and(|it| it == [b"pidns".as_slice(), b"check"])
 }
 
 /// Returns the PID of each BusyBox `timeout` process that enforces a time limit on one of

@@ -19,6 +19,7 @@ mod unreadable;
 
 use std::collections::BTreeSet;
 
+use crate::collect::kernel::clock;
 use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::relatives::{ancestry, has_ended, is_shell, restarted};
@@ -36,11 +37,14 @@ pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
     let waits = WaitLimit::of_memory();
     let own = ancestry(processes, pid);
     let start_time = own.first().and_then(|it| it.start_time);
-    // Each chain of ancestors starts at pidns, at a client such as `docker` that runs pidns, or at
-    // another check.
-    let mut chains = clients(procfs, processes, &own, &waits);
-    chains.extend(other_checks(procfs, processes, &own, &waits));
-    chains.insert(0, own);
+    // Each chain of ancestors starts at pidns, at another check, or at a client such as `docker` that
+    // runs one of these.
+    let others = other_checks(procfs, processes, &own, &waits);
+    let mut chains = vec![own];
+    chains.extend(others);
+    let clients: Vec<_> =
+        chains.iter().flat_map(|it| clients(procfs, processes, it, &waits)).collect();
+    chains.extend(clients);
     let mut pipelines = Pipeline::default();
     for chain in &chains {
         let Pipeline { commands, written } = pipeline(procfs, processes, chain, &waits);
@@ -71,6 +75,7 @@ pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
     Some(Observer {
         pid,
         start_time: start_time.or_else(|| start_time_now(procfs, pid)),
+        scan_end: clock::ticks(),
         step: step.as_ref().map(|it| it.shell),
         companions: step.into_iter().flat_map(|it| it.heartbeat).collect(),
         attendants: attendants.into_iter().collect(),
