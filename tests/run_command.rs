@@ -431,6 +431,24 @@ fn a_process_that_exits_within_the_grace_time_is_not_a_leftover() {
 }
 
 #[test]
+fn kill_ends_leftovers_that_another_init_would_adopt() {
+    needs!(Namespaces);
+    let (_container, inits) = nest(1);
+    let before = children(inits[0]);
+    for _ in 0..3 {
+        let script = format!(
+            "nsenter -t {} -p sh -c 'sleep 671 & sleep 672' & \
+             until [ \"$(pgrep -fc 'sleep 67[12]$')\" -ge 3 ]; do :; done",
+            inits[0]
+        );
+        let mut command = Command::new("timeout");
+        command.args(["20", PIDNS, "run", "-q", "--kill", "--", "bash", "-c", &script]);
+        assert!(run(&mut command).status.success());
+        assert_eq!(children(inits[0]), before);
+    }
+}
+
+#[test]
 fn kill_ends_every_leftover() {
     needs!(Namespaces);
     let script = &format!(

@@ -80,6 +80,10 @@ impl Adviser<'_> {
             let warning = format!("{pid} is the init here: killing it would end every process");
             return vec![self.with_pid(&warning)];
         }
+        if process.is_some_and(engine::is_engine) {
+            let warning = format!("stop the engine {pid} only if its containers may end, too");
+            return vec![self.with_pid(&warning)];
+        }
         // SIGKILL has no effect on a process in unkillable sleep.
         if self.live.unkillable.contains(&pid) {
             return self.wake(pid);

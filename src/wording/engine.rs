@@ -12,7 +12,25 @@ const GENERATIONS: usize = 1000;
 
 /// Clients that pass SIGTERM on to their container, which can be older than the client (`docker
 /// attach`).
-const CLIENTS: [&str; 3] = ["docker", "podman", "nerdctl"];
+const CLIENTS: [&str; 9] = [
+    "docker",
+    "docker-compose",
+    "podman",
+    "podman-remote",
+    "podman-compose",
+    "nerdctl",
+    "ctr",
+    "crictl",
+    "kubectl",
+];
+
+/// Daemons that can end their containers, including older ones, when they exit.
+const ENGINES: [&str; 2] = ["dockerd", "containerd"];
+
+/// Returns `true` if a process is the daemon of a container engine.
+pub fn is_engine(process: &Process) -> bool {
+    ENGINES.contains(&&*process.comm)
+}
 
 /// Returns `true` if SIGTERM would reach a container through this process, or through its
 /// descendants (`timeout 60 docker attach`).

@@ -23,6 +23,9 @@ use crate::collect::proc::process_dir::try_twice;
 use crate::collect::proc::procfs::Procfs;
 use crate::model::{MountedNamespaces, Pid, Process};
 
+/// Maximum number of children to open before their parent is visited.
+const LOOK_AHEAD: usize = 64;
+
 /// Finds the descendants of this pidns process in a procfs.
 #[derive(Debug)]
 pub struct Descendants {
@@ -222,7 +225,9 @@ impl Descendants {
 
     /// Visits the descendants, parents before their children, until `visit` breaks.
     ///
-    /// A walk may miss processes that are forked or orphaned during the walk.
+    /// Opens the first [`LOOK_AHEAD`] children of a process before it visits the process. If `visit`
+    /// ends a process in another PID namespace, the init of that namespace adopts the children. A
+    /// walk may miss processes that are forked or orphaned in other ways during the walk.
     pub fn walk(&self, mut visit: impl FnMut(&Descendant) -> ControlFlow<()>) {
         let mut seen = HashSet::new();
         let mut buffer = Vec::new();
@@ -234,21 +239,29 @@ impl Descendants {
             });
             children.into_iter()
         };
-        // A stack of ancestors (`None` is pidns itself), each with its unvisited children.
-        let mut ancestors = vec![(None, list(self.viewer))];
-        while let Some((parent, children)) = ancestors.last_mut() {
-            let Some(pid) = children.next() else {
+        let mut open = |pid: Pid, parent: Option<&Descendant>| {
+            seen.insert(pid).then(|| self.open_child(pid, parent)).flatten()
+        };
+        // A stack of ancestors (`None` is pidns itself), each with its unvisited children, of which
+        // some are already open.
+        let mut ancestors = vec![(None, Vec::new().into_iter(), list(self.viewer))];
+        while let Some((parent, opened, listed)) = ancestors.last_mut() {
+            let child = if let Some(child) = opened.next() {
+                Some(child)
+            } else if let Some(pid) = listed.next() {
+                open(pid, parent.as_ref())
+            } else {
                 ancestors.pop();
                 continue;
             };
-            let child = seen.insert(pid).then(|| self.open_child(pid, parent.as_ref())).flatten();
-            if let Some(child) = child {
-                if visit(&child).is_break() {
-                    return;
-                }
-                let children = list(pid);
-                ancestors.push((Some(child), children));
+            let Some(child) = child else { continue };
+            let mut listed = list(child.pid);
+            let opened = listed.by_ref().take(LOOK_AHEAD).filter_map(|pid| open(pid, Some(&child)));
+            let opened: Vec<Descendant> = opened.collect();
+            if visit(&child).is_break() {
+                return;
             }
+            ancestors.push((Some(child), opened.into_iter(), listed));
         }
     }
 
