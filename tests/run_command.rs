@@ -431,20 +431,28 @@ fn a_process_that_exits_within_the_grace_time_is_not_a_leftover() {
 }
 
 #[test]
-fn kill_ends_leftovers_that_another_init_would_adopt() {
+fn kill_ends_leftovers_that_another_init_adopts() {
     needs!(Namespaces);
     let (_container, inits) = nest(1);
     let before = children(inits[0]);
-    for _ in 0..3 {
+    // In the second case, a process that ignores SIGTERM outlives its parent. In the third case, all
+    // processes inside ignore SIGTERM.
+    for inside in [
+        "sleep 671 & sleep 672; :",
+        "(trap '' TERM; exec sleep 671) & sleep 672; :",
+        "trap '' TERM; sleep 671 & sleep 672; :",
+    ] {
         let script = format!(
-            "nsenter -t {} -p sh -c 'sleep 671 & sleep 672' & \
-             until [ \"$(pgrep -fc 'sleep 67[12]$')\" -ge 3 ]; do :; done",
+            "nsenter -t {} -p sh -c \"{inside}\" & \
+             until [ \"$(pgrep -fxc 'sleep 67[12]')\" = 2 ]; do :; done",
             inits[0]
         );
         let mut command = Command::new("timeout");
-        command.args(["20", PIDNS, "run", "-q", "--kill", "--", "bash", "-c", &script]);
-        assert!(run(&mut command).status.success());
-        assert_eq!(children(inits[0]), before);
+        command.args(["20", PIDNS, "run", "--kill", "--grace", "0.3", "--", "bash", "-c", &script]);
+        let output = run(&mut command);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && text.contains("killed 4 processes"), "{inside} {text}");
+        assert_eq!(children(inits[0]), before, "{inside} {text}");
     }
 }
 

@@ -15,6 +15,9 @@ use crate::model::{Killed, Pid};
 /// Maximum time to wait for killed processes, which may be in uninterruptible sleep.
 const KILLING: Duration = Duration::from_secs(10);
 
+/// Maximum number of processes in other PID namespaces to keep open after SIGTERM was sent to them.
+const MAX_HELD: usize = 256;
+
 /// Maximum pause between rounds. The pause is short because no signal tells pidns that a descendant
 /// has forked.
 const ROUND: Duration = Duration::from_millis(20);
@@ -30,19 +33,10 @@ pub fn kill(
 ) -> Killed {
     raise_priority();
     let mut killed = Killed::default();
-    let mut seen = HashSet::new();
-    let mut terminate = |it: &Descendant| {
-        if !seen.insert(it.identity()) {
-            return Ok(());
-        }
-        let result = it.signal(Signal::TERM);
-        // A stopped process handles SIGTERM only after it is continued.
-        let _ = it.signal(Signal::CONT);
-        result
-    };
-    let mut kill = |it: &Descendant| it.signal(Signal::KILL);
-    let sigterm = repeat(command, grace, Hurry::Allowed, &mut killed.refused, &mut terminate);
+    let mut targets = Targets::default();
+    let sigterm = repeat(command, grace, Hurry::Allowed, &mut killed.refused, &mut targets);
     killed.sigterm = sigterm.sent;
+    targets.sends_sigkill = true;
     if sigterm.leaves_some || command.has_members() {
         before_sigkill(command);
         let deadline = Instant::now() + KILLING;
@@ -53,12 +47,50 @@ pub fn kill(
             killed.refused.clear();
         }
         let time = deadline.saturating_duration_since(Instant::now());
-        let sigkill = repeat(command, time, Hurry::Ignored, &mut killed.refused, &mut kill);
+        let sigkill = repeat(command, time, Hurry::Ignored, &mut killed.refused, &mut targets);
         killed.sigkill = sigkill.sent;
         killed.sigkill.extend(members.into_iter().flatten());
     }
     note_survivors(command, &mut killed);
+    killed.remaining.extend(targets.living().map(|it| it.pid));
     killed
+}
+
+/// The processes that were sent SIGTERM.
+///
+/// If a process in another PID namespace ends, the init of that namespace adopts its children. They
+/// are then no descendants of pidns any more, so pidns keeps their pidfds.
+#[derive(Debug, Default)]
+struct Targets {
+    seen: HashSet<(Pid, Option<u64>)>,
+    /// Processes in other PID namespaces, at most [`MAX_HELD`].
+    held: Vec<Descendant>,
+    /// `true` to send SIGKILL from now on.
+    sends_sigkill: bool,
+}
+
+impl Targets {
+    /// Sends SIGTERM if the process has not been sent it yet, or sends SIGKILL.
+    fn signal(&mut self, process: &Descendant) -> SysResult<()> {
+        if self.sends_sigkill {
+            return process.signal(Signal::KILL);
+        }
+        if !self.seen.insert(process.identity()) {
+            return Ok(());
+        }
+        if process.is_nested && self.held.len() < MAX_HELD {
+            self.held.extend(process.try_clone());
+        }
+        let result = process.signal(Signal::TERM);
+        // A stopped process handles SIGTERM only after it is continued.
+        let _ = process.signal(Signal::CONT);
+        result
+    }
+
+    /// Returns the held processes that have not exited.
+    fn living(&self) -> impl Iterator<Item = &Descendant> {
+        self.held.iter().filter(|it| it.is_running())
+    }
 }
 
 /// Records the running processes, and the zombies that are not reaped within [`REAPING`].
@@ -108,23 +140,27 @@ struct Signalled {
     leaves_some: bool,
 }
 
-/// Repeats `send` for all descendants until they are gone or `time` has passed.
+/// Signals all descendants again and again until they are gone or `time` has passed.
 fn repeat(
     command: &mut SupervisedCommand,
     time: Duration,
     hurry: Hurry,
     refused: &mut BTreeSet<Pid>,
-    send: &mut dyn FnMut(&Descendant) -> SysResult<()>,
+    targets: &mut Targets,
 ) -> Signalled {
     let deadline = Instant::now().checked_add(time);
     let mut signalled = BTreeSet::new();
+    if targets.sends_sigkill {
+        let adopted = targets.living().filter(|it| it.signal(Signal::KILL).is_ok());
+        signalled.extend(adopted.map(|it| it.pid));
+    }
     loop {
         command.note_hurry();
         let mut leaves_some = command.is_anything_left();
         if leaves_some {
             let mut living = BTreeSet::new();
             command.walk(|it| {
-                let result = send(it);
+                let result = targets.signal(it);
                 if result.is_err_and(|errno| errno != Errno::SRCH) && !it.has_exited {
                     refused.insert(it.pid);
                 }
@@ -144,6 +180,7 @@ fn repeat(
                 !living.is_subset(refused)
             };
         }
+        leaves_some |= targets.living().any(|it| !refused.contains(&it.pid));
         let left = deadline.map_or(ROUND, |at| at.saturating_duration_since(Instant::now()));
         let is_hurried = hurry == Hurry::Allowed && command.hurried;
         if !leaves_some || left.is_zero() || is_hurried {

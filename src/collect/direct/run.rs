@@ -23,7 +23,7 @@ use crate::collect::proc::process_dir::try_twice;
 use crate::collect::proc::procfs::Procfs;
 use crate::model::{MountedNamespaces, Pid, Process};
 
-/// Maximum number of children to open before their parent is visited.
+/// Maximum number of children to open before their parent in another PID namespace is visited.
 const LOOK_AHEAD: usize = 64;
 
 /// Finds the descendants of this pidns process in a procfs.
@@ -46,6 +46,8 @@ pub struct Descendant {
     pub has_exited: bool,
     /// `true` if pidns itself can reap the process.
     is_reapable: bool,
+    /// `true` if the process is in another PID namespace than pidns, as far as it has been read.
+    pub is_nested: bool,
     /// A pidfd of the process (since Linux 5.3).
     pidfd: Option<OwnedFd>,
     /// PID of the descendant in the PID namespace of pidns, for use in system calls.
@@ -61,6 +63,19 @@ impl Descendant {
             Some(Err(Errno::NOSYS)) | None => kill_process(self.raw, signal),
             Some(result) => result,
         }
+    }
+
+    /// Returns another handle to the process, or `None` if it has no pidfd.
+    #[must_use]
+    pub fn try_clone(&self) -> Option<Self> {
+        let pidfd = Some(self.pidfd.as_ref()?.try_clone().ok()?);
+        Some(Self { pidfd, ..*self })
+    }
+
+    /// Returns `true` if the process has a pidfd, and has not exited.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.pidfd.is_some() && self.still_has_its_pid()
     }
 
     /// Returns the PID and the pidfd's inode, which is unique to the process since Linux 6.9.
@@ -162,7 +177,8 @@ impl Descendants {
             let name = format!("self/fdinfo/{}", pidfd.as_ref()?.as_raw_fd());
             parse::pidfd_process(&self.own_file(&CString::new(name).ok()?).ok()?)?
         };
-        Some(Descendant { pid, has_exited: false, is_reapable: false, pidfd, raw })
+        let (has_exited, is_reapable, is_nested) = (false, false, false);
+        Some(Descendant { pid, has_exited, is_reapable, is_nested, pidfd, raw })
     }
 
     /// Returns `true` if pidns ignores SIGCHLD, so its children leave no zombies (`wait(2)`).
@@ -225,9 +241,9 @@ impl Descendants {
 
     /// Visits the descendants, parents before their children, until `visit` breaks.
     ///
-    /// Opens the first [`LOOK_AHEAD`] children of a process before it visits the process. If `visit`
-    /// ends a process in another PID namespace, the init of that namespace adopts the children. A
-    /// walk may miss processes that are forked or orphaned in other ways during the walk.
+    /// A walk may miss processes that are forked or orphaned during the walk. But if `visit` ends a
+    /// process in another PID namespace, whose init then adopts the children, the walk visits the
+    /// children, too (at most [`LOOK_AHEAD`] of them).
     pub fn walk(&self, mut visit: impl FnMut(&Descendant) -> ControlFlow<()>) {
         let mut seen = HashSet::new();
         let mut buffer = Vec::new();
@@ -256,7 +272,13 @@ impl Descendants {
             };
             let Some(child) = child else { continue };
             let mut listed = list(child.pid);
-            let opened = listed.by_ref().take(LOOK_AHEAD).filter_map(|pid| open(pid, Some(&child)));
+            let is_nested =
+                || status(&self.procfs, child.pid).is_some_and(|it| self.is_nested(&it));
+            // The status of a child of pidns itself has not been read yet.
+            let is_nested =
+                child.is_nested || parent.is_none() && !listed.as_slice().is_empty() && is_nested();
+            let ahead = listed.by_ref().take(if is_nested { LOOK_AHEAD } else { 0 });
+            let opened = ahead.filter_map(|pid| open(pid, Some(&child)));
             let opened: Vec<Descendant> = opened.collect();
             if visit(&child).is_break() {
                 return;
@@ -273,7 +295,8 @@ impl Descendants {
             Err(Errno::SRCH) => return None,
             Err(_) => None,
         };
-        let child = Descendant { pid, has_exited: false, is_reapable: false, pidfd, raw };
+        let (has_exited, is_reapable, is_nested) = (false, false, false);
+        let child = Descendant { pid, has_exited, is_reapable, is_nested, pidfd, raw };
         if parent.is_none() {
             // Check this before waitid(2). In the reverse order, a process that exits between the
             // two checks would seem to have exited without being reapable.
@@ -298,7 +321,14 @@ impl Descendants {
         let is_zombie = matches!(status.state, 'Z' | 'X');
         let has_exited = is_zombie && status.threads.is_none_or(|threads| threads.get() == 1);
         let is_reapable = has_exited && is_child;
-        (is_child || is_grandchild).then_some(Descendant { has_exited, is_reapable, ..child })
+        let is_nested = self.is_nested(&status);
+        let child = Descendant { has_exited, is_reapable, is_nested, ..child };
+        (is_child || is_grandchild).then_some(child)
+    }
+
+    /// Returns `true` if a process is in another PID namespace than pidns.
+    fn is_nested(&self, status: &parse::Status) -> bool {
+        status.nspid.len() > self.level + 1
     }
 
     /// Converts a PID as shown in the procfs to the PID that system calls expect.
