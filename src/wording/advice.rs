@@ -310,17 +310,8 @@ impl Adviser<'_> {
                 format!("echo 0 > {}", shell_path(&dir.join("cgroup.freeze")))
             }
         };
-        let namespace = self.graph.known_process(pid).and_then(|it| it.namespace);
-        let init = namespace.and_then(|it| self.graph.namespace(it)?.init);
-        let is_older = init.is_some_and(|init| self.graph.is_older(init));
-        let unpause = |cgroup: &FrozenCgroup| {
-            let container = engine::paused(self.graph, pid, cgroup)?;
-            let unpause = engine::command("unpause", container);
-            let doubt = format!(
-                "unpause {container} only if its users agree: it may be older than the job"
-            );
-            Some(self.with_pid(if is_older { &doubt } else { &unpause }))
-        };
+        let unpause =
+            |cgroup: &FrozenCgroup| Some(self.with_pid(&engine::unpause(self.graph, pid, cgroup)?));
         let mut commands: Vec<_> =
             cgroups.map(|it| unpause(it).unwrap_or_else(|| command(it))).collect();
         commands.dedup();

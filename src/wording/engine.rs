@@ -115,15 +115,24 @@ fn members<'a>(graph: &'a PidGraph, container: &'a Container) -> impl Iterator<I
     graph.processes().iter().filter(is_inside)
 }
 
-/// Returns the container of a process, if `frozen` is the container's cgroup.
-pub fn paused<'a>(graph: &'a PidGraph, pid: Pid, frozen: &FrozenCgroup) -> Option<&'a Container> {
+/// Returns the command that unpauses a container, if `frozen` is the container's cgroup. For a
+/// container that may be older than the earlier snapshot, returns a sentence instead.
+pub fn unpause(graph: &PidGraph, pid: Pid, frozen: &FrozenCgroup) -> Option<String> {
     let (FrozenCgroup::V1(dir) | FrozenCgroup::V2(dir)) = frozen;
-    let container = engine_container(graph, graph.known_process(pid)?)?;
+    let process = graph.known_process(pid)?;
+    let container = engine_container(graph, process)?;
     let is_its_cgroup =
         names_container(dir)?.is_same(container) && names_container(dir.parent()?).is_none();
-    // The engine does not notice if a paused container is thawed through its cgroup, so the advice
-    // names the container.
-    is_its_cgroup.then_some(container)
+    let init = process.namespace.and_then(|it| graph.namespace(it)?.init);
+    let is_older = init.is_some_and(|init| graph.is_older(init));
+    // The engine does not notice if a paused container is thawed through its cgroup.
+    is_its_cgroup.then(|| {
+        if is_older {
+            format!("unpause {container} only if its users agree: it may be older than the job")
+        } else {
+            command("unpause", container)
+        }
+    })
 }
 
 /// Returns the container of a process if the container's engine runs as root in the PID namespace
@@ -148,7 +157,7 @@ fn is_started_by_engine(graph: &PidGraph, process: &Process, container: &Contain
 }
 
 /// Returns an engine command for a container.
-pub fn command(verb: &str, container: &Container) -> String {
+fn command(verb: &str, container: &Container) -> String {
     // The name of a container may not be unique, so use the ID.
     let command = format!("{} {verb} {}", container.runtime, shell_word(container.short_id()));
     match &container.name {

@@ -243,7 +243,7 @@ impl Descendants {
     ///
     /// A walk may miss processes that are forked or orphaned during the walk. But if `visit` ends a
     /// process in another PID namespace, whose init then adopts the children, the walk visits the
-    /// children, too (at most [`LOOK_AHEAD`] of them).
+    /// children, too (at most 64 of them).
     pub fn walk(&self, mut visit: impl FnMut(&Descendant) -> ControlFlow<()>) {
         let mut seen = HashSet::new();
         let mut buffer = Vec::new();
@@ -272,11 +272,11 @@ impl Descendants {
             };
             let Some(child) = child else { continue };
             let mut listed = list(child.pid);
-            let is_nested =
-                || status(&self.procfs, child.pid).is_some_and(|it| self.is_nested(&it));
             // The status of a child of pidns itself has not been read yet.
-            let is_nested =
-                child.is_nested || parent.is_none() && !listed.as_slice().is_empty() && is_nested();
+            let is_nested = child.is_nested
+                || parent.is_none()
+                    && !listed.as_slice().is_empty()
+                    && status(&self.procfs, child.pid).is_some_and(|it| self.is_nested(&it));
             let ahead = listed.by_ref().take(if is_nested { LOOK_AHEAD } else { 0 });
             let opened = ahead.filter_map(|pid| open(pid, Some(&child)));
             let opened: Vec<Descendant> = opened.collect();

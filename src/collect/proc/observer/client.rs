@@ -170,9 +170,10 @@ fn operands(command: &[u8], is_own: bool) -> Option<&[u8]> {
     (is_own || is_script(first, second)).then_some(operands)
 }
 
-/// Returns `true` for an option such as `-c` or `-ec`, followed by the text of a script.
+/// Returns `true` for an option such as `-c`, `-ec` or `-ce`, followed by the text of a script.
 fn is_script(option: &[u8], text: &[u8]) -> bool {
-    option.starts_with(b"-") && option.ends_with(b"c") && !text.is_empty()
+    let letters = option.strip_prefix(b"-").filter(|it| it.iter().all(u8::is_ascii_alphabetic));
+    letters.is_some_and(|it| it.contains(&b'c')) && !text.is_empty()
 }
 
 /// Returns the script of each `-c SCRIPT` in a command line.
@@ -237,7 +238,7 @@ mod tests {
     fn finds_the_names_of_pidns_in_a_script_in_the_clients_arguments() {
         let names = names(b"/bin/pidns\0-q\0check\0--since\0x\0").unwrap();
         assert_eq!(names, [&b"pidns"[..], b"check"]);
-        let client = b"docker\0run\0-c\x005\0image\0bash\0-euo\0pipefail\0-c\0job; pidns\0sh\0x\0";
+        let client = b"docker\0run\0-c\x005\0image\0bash\0-euo\0pipefail\0-ce\0job; pidns\0sh\0x\0";
         assert_eq!(scripts(client).collect::<Vec<_>>(), [&b"5"[..], b"job; pidns"]);
         for other in [&b""[..], b"docker\0", b"docker\0-c\0"] {
             assert_eq!(scripts(other).count(), 0);
