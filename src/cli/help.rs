@@ -162,8 +162,8 @@ leftover, except for the shell that runs the check, its ancestors, the other \
 commands of its pipeline, which a pipe must connect with standard input, output or error of \
 the check or one of its ancestors, any process that reads the output of the check at its \
 standard input (and the ancestors of that process), the client of the check's container (docker run, with the \
-arguments of pidns at its end, or with a -c SCRIPT that runs pidns), any other pidns check that runs at \
-the same time, and the heartbeat that a CI agent such as Jenkins runs beside a step (touch, and sleep for at most ten seconds). \
+arguments of pidns at its end, or with a -c SCRIPT that contains the words pidns and check), any \
+other pidns check that is already running, and the heartbeat that a CI agent such as Jenkins runs beside a step (touch, and sleep for at most ten seconds). \
 Descendants of the commands count as part of the pipeline, except daemons (setsid) that have \
 no terminal, and share no pipe with the pipeline. \
 A process whose descriptors pidns may not read, such as sudo tee log, is not a leftover if it \
@@ -172,7 +172,8 @@ created the pipe, it is still in the session of the check or of an ancestor, and
 no other process at that end. Only root can tell such a process from a leftover. \
 A PID namespace in which only these processes run is not a leftover. Nor is one without \
 processes if it is held open only by these processes, and all of them are new. \
-A process that has ended by the time of the verdict is not a leftover. \
+A process that has ended by the time of the verdict is not a leftover, unless its parent has a \
+new child of the same name. \
 A process causes only a warning if its parent is older than the document and had a child of \
 the same name, which has ended: the parent may be a daemon that replaces its workers. \
 So do the processes of a container that the document already contains and that its engine has \
@@ -336,8 +337,8 @@ kill(1) reaches the command twice. A signal that a descendant of the command sen
 is not passed on if the command is in the process group of pidns, because pidns cannot tell it \
 from a signal to the whole group (kill 0). If the descendant has already been reaped when pidns reads the \
 signal, the command gets the signal twice. If the command makes pidns its tracer (PTRACE_TRACEME), pidns \
-stops tracing it at its next signal. If another process traces the command (strace -p), pidns gets its exit \
-status, and ends, only when the tracer has reaped the command. If SIGINT ends the command, pidns ends by \
+stops tracing it at its next signal. If another process traces the command (strace -p), pidns waits until \
+the tracer has reaped the command. If SIGINT ends the command, pidns ends by \
 SIGINT as well, so that a shell script stops. After the command has ended, \
 SIGINT, SIGTERM, SIGHUP and SIGQUIT end the grace period, and the wait for a slow reader of a \
 report, unless the signal was already ignored when pidns was started (nohup). A signal that \
