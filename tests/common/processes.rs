@@ -351,7 +351,12 @@ impl Drop for Cgroup {
 
 /// Waits until the condition holds. Panics after 20 seconds.
 pub fn until(what: &str, condition: impl FnMut() -> bool) {
-    assert!(holds_within(Duration::from_secs(20), condition), "timed out: {what}");
+    until_within(Duration::from_secs(20), what, condition);
+}
+
+/// Waits until the condition holds. Panics after `time`.
+pub fn until_within(time: Duration, what: &str, condition: impl FnMut() -> bool) {
+    assert!(holds_within(time, condition), "timed out: {what}");
 }
 
 /// Returns `true` as soon as the condition holds, or `false` if it does not hold within `time`.
