@@ -327,8 +327,8 @@ fn siblings_that_lock_their_shared_memory_delay_the_search_for_the_pipeline_only
     let mut command = Command::new(compile(dir.path(), "fork-shared"));
     command.args(["/bin/sh", "-c", script, PIDNS]).args(["log", "output", "done"].map(path));
     let (forker, _) = start_command(&mut command);
-    // On two processors this takes 8 seconds, and longer beside the other tests. Without the limit
-    // on waiting it takes 56 seconds.
+    // On two processors this takes 8 seconds, and longer if other tests run at the same time.
+    // Without the limit on waiting it takes 56 seconds.
     until_within(Duration::from_secs(40), "pidns has ended", || path("done").exists());
     let document = Document::read(&std::fs::read_to_string(path("done")).unwrap());
     assert!(document.find_process(forker.pid()).is_some());

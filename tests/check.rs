@@ -548,7 +548,7 @@ fn problems_that_the_earlier_snapshot_had_are_left_out() {
     dead("new");
     let new = findings(&since, 1);
     assert_eq!(codes(&new, "deny"), ["dead-namespace", "leftover-namespace"]);
-    // A namespace that was there before, but was not dead, and so was its mount.
+    // The namespace and its mount are older, but the namespace died after the snapshot.
     let (running, inits) = nest(1);
     fs::write(path("dying"), "").unwrap();
     let file = format!("/proc/{}/ns/pid", inits[0]);

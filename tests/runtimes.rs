@@ -270,7 +270,7 @@ fn an_older_docker_container_that_was_restarted_is_only_warned_about() {
 }
 
 #[test]
-fn a_restarted_container_is_recognized_whoever_has_saved_the_snapshot() {
+fn a_restarted_container_is_recognized_in_snapshots_of_root_and_nobody() {
     needs!(Initial("cgroup"), Program("dockerd"), Program("docker"), Program("runc"));
     let docker = Runtime::start("docker");
     let (copy, program) = public_copy();
@@ -345,7 +345,7 @@ fn the_advice_stops_a_docker_container_that_shares_a_pid_namespace() {
 }
 
 #[test]
-fn the_advice_leaves_an_older_docker_container_as_it_is() {
+fn the_advice_does_not_stop_an_older_docker_container() {
     needs!(Initial("cgroup"), Program("dockerd"), Program("docker"), Program("runc"));
     let docker = Runtime::start("docker");
     // An init that SIGTERM ends.

@@ -182,8 +182,9 @@ If the shell that starts the pipeline is the init of its PID namespace, an earli
 pipeline can leave a daemon behind before the shell starts the next command. pidns cannot tell \
 this daemon from the earlier command if it is not a session leader (setsid). \
 Problems that the earlier document already has are left out (limits only if the \
-document was saved with --details limits). A zombie, a namespace without processes, a blocked init or a \
-limit that was reached causes only a warning if it is due only to processes older than the document. Anything \
+document was saved with --details limits). A zombie, a namespace without processes, or a \
+blocked init causes only a warning if everything that causes it may be older than the document. So does \
+a limit that was reached, if all its processes may be older or are new workers. Anything \
 that started before pidns had scanned the processes for the document is never a leftover. pidns \
 searches the places that the scan of the document searched, and those that --search adds. If the \
 document was filtered or is incomplete, or if its scan did not search an added place, only \
@@ -335,8 +336,8 @@ faults such as SIGSEGV are passed on to the command, unless the terminal has sen
 the signal to the command, too. A signal sent to the whole process group by \
 kill(1) reaches the command twice. A signal that a descendant of the command sends to pidns \
 is not passed on if the command is in the process group of pidns, because pidns cannot tell it \
-from a signal to the whole group (kill 0). If the descendant has already been reaped when pidns reads the \
-signal, the command gets the signal twice. If the command makes pidns its tracer (PTRACE_TRACEME), pidns \
+from a signal to the whole group (kill 0). If the sender has already been reaped, pidns passes the \
+signal on, so a signal to the whole group reaches the command twice. If the command makes pidns its tracer (PTRACE_TRACEME), pidns \
 stops tracing it at its next signal. If another process traces the command (strace -p), pidns waits until \
 the tracer has reaped the command. If SIGINT ends the command, pidns ends by \
 SIGINT as well, so that a shell script stops. After the command has ended, \

@@ -109,6 +109,23 @@ pub const CONMON: &str = "conmon";
 /// Names of the processes that start containers and monitor them.
 pub const MONITORS: [&str; 2] = [SHIM, CONMON];
 
+/// Name of the Docker daemon.
+pub const DOCKERD: &str = "dockerd";
+
+/// Names of the commands that start a process in a container, or connect to one (`docker attach`).
+pub const CLIENTS: [&str; 10] = [
+    "docker",
+    "docker-compose",
+    "podman",
+    "podman-remote",
+    "podman-compose",
+    "nerdctl",
+    "ctr",
+    "crictl",
+    "kubectl",
+    "oc",
+];
+
 impl PathFormat {
     /// Extracts the ID from `name`, the last segment of `path`.
     pub(super) fn id<'a>(&self, path: &[u8], name: &'a [u8]) -> Option<&'a [u8]> {

@@ -114,9 +114,11 @@ impl Check {
         this
     }
 
-    /// Returns `true` if this process or namespace, and everything that keeps it, may be older than
-    /// the earlier snapshot, or if a limit applies only to such processes and their new workers. The
-    /// problem is then new, but not left behind.
+    /// Returns `true` if a new problem may have an older cause: the subject of `finding` and
+    /// everything that keeps it may be older than the earlier snapshot.
+    ///
+    /// For a limit, returns `true` if each of its processes may be older or has an origin (see
+    /// [`origin_of`](Self::origin_of)).
     #[must_use]
     pub fn has_older_cause(&self, finding: &Finding) -> bool {
         let Some(earlier) = self.earlier.as_ref().filter(|it| !it.is_new(finding.subject)) else {

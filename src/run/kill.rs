@@ -140,7 +140,8 @@ struct Signalled {
     leaves_some: bool,
 }
 
-/// Signals all descendants again and again until they are gone or `time` has passed.
+/// Looks for descendants and signals them, in rounds, until all are gone or `time` has passed. Each
+/// process gets SIGTERM only once, and SIGKILL in every round.
 fn repeat(
     command: &mut SupervisedCommand,
     time: Duration,

@@ -294,14 +294,14 @@ impl SupervisedCommand {
     fn reap(&mut self) -> Children {
         for _ in 0..ROUND {
             match wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
-                Ok(Some((pid, status)))
-                    if status
-                        .stopping_signal()
-                        .is_some_and(|it| raw_signals::release_tracee(pid, it)) => {}
-                Ok(Some((pid, status))) if pid == self.command && !self.has_ended() => {
-                    self.note(status);
+                Ok(Some((pid, status))) => {
+                    let signal = status.stopping_signal();
+                    let is_tracee = signal.is_some_and(|it| raw_signals::release_tracee(pid, it));
+                    if pid == self.command && !self.has_ended() && !is_tracee {
+                        self.note(status);
+                    }
                 }
-                Ok(Some(_)) | Err(Errno::INTR) => {}
+                Err(Errno::INTR) => {}
                 Ok(None) => return Children::Running,
                 Err(_) => return Children::None,
             }

@@ -535,5 +535,11 @@ mod tests {
         // The cgroup path says docker, but the parent process is bash instead of containerd-shim.
         let no_shim = |host: &mut Snapshot| host.processes[2].comm = "bash".into();
         assert_eq!(advice(own, 4, no_shim), [kill[0], "kill 4"]);
+        // The container can end with its engine, and can get SIGTERM through its client.
+        let engine = |host: &mut Snapshot| host.processes[2].comm = "dockerd".into();
+        let stop = "stop the engine 4 only if its containers may end, too";
+        assert_eq!(advice(own, 4, engine), [kill[0], stop]);
+        let client = |host: &mut Snapshot| host.processes[2].comm = "docker".into();
+        assert_eq!(advice(own, 4, client), [kill[0], "kill -KILL 4"]);
     }
 }

@@ -10,32 +10,18 @@ use crate::model::{Container, FrozenCgroup, Namespace, Pid, Process, cgroup, run
 /// Maximum number of ancestors to search, in case a document contains parent cycles.
 const GENERATIONS: usize = 1000;
 
-/// Clients that pass SIGTERM on to their container, which can be older than the client (`docker
-/// attach`).
-const CLIENTS: [&str; 9] = [
-    "docker",
-    "docker-compose",
-    "podman",
-    "podman-remote",
-    "podman-compose",
-    "nerdctl",
-    "ctr",
-    "crictl",
-    "kubectl",
-];
-
 /// Daemons that can end their containers, including older ones, when they exit.
-const ENGINES: [&str; 2] = ["dockerd", "containerd"];
+const ENGINES: [&str; 2] = [runtime::DOCKERD, "containerd"];
 
 /// Returns `true` if a process is the daemon of a container engine.
 pub fn is_engine(process: &Process) -> bool {
     ENGINES.contains(&&*process.comm)
 }
 
-/// Returns `true` if SIGTERM would reach a container through this process, or through its
-/// descendants (`timeout 60 docker attach`).
+/// Returns `true` if this process or one of its descendants (`timeout 60 docker attach`) can pass
+/// SIGTERM on to a container, which can be older than the process.
 pub fn passes_signals_on(graph: &PidGraph, pid: Pid) -> bool {
-    let is_client = |it: &Process| CLIENTS.contains(&&*it.comm);
+    let is_client = |it: &Process| runtime::CLIENTS.contains(&&*it.comm);
     graph.with_descendants([pid]).into_iter().filter_map(|it| graph.process(it)).any(is_client)
 }
 

@@ -66,19 +66,18 @@ pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingTe
     if let Some(message) = message.or_else(|| late_message(check, finding, symbols)) {
         return without_advice(message);
     }
-    match finding.subject {
+    let FindingText { message, advice } = match finding.subject {
         Subject::Process(pid) => match graph.process(pid) {
-            Some(process) => process_finding(check, finding, process, symbols),
+            Some(process) => process_finding(check, finding.code, process, symbols),
             None => without_advice(pid.to_string()),
         },
         Subject::Namespace(id) => match graph.namespace(id) {
-            Some(namespace) => namespace_finding(check, finding, namespace),
+            Some(namespace) => namespace_finding(check, finding.code, namespace),
             None => without_advice(id.to_string()),
         },
-        Subject::Limit(index) => graph.limit(index).map_or_else(
-            || without_advice(String::new()),
-            |limit| limit_finding(check, finding, limit),
-        ),
+        Subject::Limit(index) => graph
+            .limit(index)
+            .map_or_else(|| without_advice(String::new()), |limit| limit_finding(check, limit)),
         Subject::Snapshot => {
             // Leave out diagnostics such as `init-blocked`, because they do not make the view
             // incomplete. Other findings report them.
@@ -88,7 +87,16 @@ pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingTe
                 if reasons.is_empty() { "no reason given".to_owned() } else { reasons.join("; ") };
             without_advice(format!("the view is incomplete: {reasons}"))
         }
-    }
+    };
+    let age = match finding.subject {
+        _ if !check.has_older_cause(finding) => "",
+        Subject::Process(_) => " (both processes may be older than BEFORE)",
+        Subject::Limit(_) => " (none of its processes was left behind)",
+        Subject::Namespace(_) | Subject::Snapshot => {
+            " (it and everything that keeps it may be older than BEFORE)"
+        }
+    };
+    FindingText { message: message + age, advice }
 }
 
 /// Returns the message for a leftover that a daemon or container in the earlier snapshot may have
@@ -147,24 +155,19 @@ pub fn enter(check: &Check, finding: &Finding) -> Option<String> {
     Adviser { graph: &check.graph, live: &check.live }.enter(namespace, process)
 }
 
-fn limit_finding(check: &Check, finding: &Finding, limit: &Limit) -> FindingText {
+fn limit_finding(check: &Check, limit: &Limit) -> FindingText {
     let adviser = Adviser { graph: &check.graph, live: &check.live };
     let text = limit_text(&check.graph, limit);
     let message = match (limit.full, limit.percent()) {
         (Some(false), Some(percent)) => format!("{text}, which is {percent} %"),
         _ => format!("{}: {text}", failure(limit.kind)),
     };
-    let age = if check.has_older_cause(finding) {
-        " (all its processes are older than BEFORE)"
-    } else {
-        ""
-    };
-    FindingText { message: message + age, advice: limit_advice(&adviser, limit) }
+    FindingText { message, advice: limit_advice(&adviser, limit) }
 }
 
 fn process_finding(
     check: &Check,
-    finding: &Finding,
+    code: CheckCode,
     process: &Process,
     symbols: Symbols,
 ) -> FindingText {
@@ -173,7 +176,7 @@ fn process_finding(
     let pid = process.pid;
     let who = process_text(check, process, symbols);
     let end = || adviser.end_leftover(pid, &|pid| check.is_leftover(pid));
-    let (message, advice) = match finding.code {
+    let (message, advice) = match code {
         CheckCode::Zombie => match process.reaper() {
             Some(reaper) => {
                 let idle = idle_process(check, reaper);
@@ -219,8 +222,7 @@ fn process_finding(
         }
         _ => (format!("{who} was left behind"), end()),
     };
-    let age = if check.has_older_cause(finding) { " (both are older than BEFORE)" } else { "" };
-    FindingText { message: message + age, advice }
+    FindingText { message, advice }
 }
 
 /// Returns the name of a process and, if the process cannot run, the reason.
@@ -257,12 +259,12 @@ fn process_text(check: &Check, process: &Process, symbols: Symbols) -> String {
     }
 }
 
-fn namespace_finding(check: &Check, finding: &Finding, namespace: &Namespace) -> FindingText {
+fn namespace_finding(check: &Check, code: CheckCode, namespace: &Namespace) -> FindingText {
     let graph = &check.graph;
     let adviser = Adviser { graph, live: &check.live };
     let mut line = Line::default();
     namespace_line(graph, namespace, &mut line);
-    let message = match finding.code {
+    let message = match code {
         CheckCode::BlockedInit => {
             let init = namespace.init.map_or_else(String::new, |init| format!("{init} "));
             let reasons: Vec<_> =
@@ -280,15 +282,13 @@ fn namespace_finding(check: &Check, finding: &Finding, namespace: &Namespace) ->
         CheckCode::LeftoverNamespace => format!("{line} (was left behind)"),
         _ => line.to_string(),
     };
-    let advice = match finding.code {
+    let advice = match code {
         CheckCode::BlockedInit => adviser.unblock(namespace),
         CheckCode::DeepNesting => Vec::new(),
         CheckCode::UnknownState => adviser.find_state(namespace),
         _ => adviser.release(namespace, &check.attendants, |pid| check.is_leftover(pid)),
     };
-    let is_older = check.has_older_cause(finding);
-    let age = if is_older { " (older than BEFORE, as is what keeps it)" } else { "" };
-    FindingText { message: message + age, advice }
+    FindingText { message, advice }
 }
 
 fn blocker_text(check: &Check, blocker: &Blocker) -> String {

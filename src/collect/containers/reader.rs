@@ -113,7 +113,7 @@ pub struct NameReader {
 impl NameReader {
     /// Creates a reader for the containers of a snapshot that was taken from `procfs`.
     pub fn new(procfs: Procfs, snapshot: &Snapshot) -> Self {
-        let daemons = snapshot.processes.iter().filter(|process| process.comm == "dockerd");
+        let daemons = snapshot.processes.iter().filter(|process| process.comm == runtime::DOCKERD);
         let root = procfs.path.parent().filter(|_| procfs.path.ends_with("proc"));
         Self {
             root: root.and_then(|root| open_base(CWD, root).ok()),

@@ -23,7 +23,11 @@ use crate::collect::proc::process_dir::try_twice;
 use crate::collect::proc::procfs::Procfs;
 use crate::model::{MountedNamespaces, Pid, Process};
 
-/// Maximum number of children to open before their parent in another PID namespace is visited.
+/// Maximum number of children to open before a visit to their parent, if the parent is in another
+/// PID namespace.
+///
+/// If the visit ends the parent, another init adopts the children, and the walk can no longer list
+/// them.
 const LOOK_AHEAD: usize = 64;
 
 /// Finds the descendants of this pidns process in a procfs.
@@ -46,7 +50,8 @@ pub struct Descendant {
     pub has_exited: bool,
     /// `true` if pidns itself can reap the process.
     is_reapable: bool,
-    /// `true` if the process is in another PID namespace than pidns, as far as it has been read.
+    /// `true` if the process is known to be in another PID namespace than pidns. The namespaces of
+    /// pidns's own children are not read.
     pub is_nested: bool,
     /// A pidfd of the process (since Linux 5.3).
     pidfd: Option<OwnedFd>,
@@ -55,6 +60,11 @@ pub struct Descendant {
 }
 
 impl Descendant {
+    /// Creates a running process of which only the PIDs are known.
+    fn new(pid: Pid, raw: RawPid, pidfd: Option<OwnedFd>) -> Self {
+        Self { pid, has_exited: false, is_reapable: false, is_nested: false, pidfd, raw }
+    }
+
     /// Sends a signal to the process, and returns the same errors as kill(2).
     pub fn signal(&self, signal: Signal) -> SysResult<()> {
         match self.pidfd.as_ref().map(|pidfd| pidfd_send_signal(pidfd, signal)) {
@@ -177,8 +187,7 @@ impl Descendants {
             let name = format!("self/fdinfo/{}", pidfd.as_ref()?.as_raw_fd());
             parse::pidfd_process(&self.own_file(&CString::new(name).ok()?).ok()?)?
         };
-        let (has_exited, is_reapable, is_nested) = (false, false, false);
-        Some(Descendant { pid, has_exited, is_reapable, is_nested, pidfd, raw })
+        Some(Descendant::new(pid, raw, pidfd))
     }
 
     /// Returns `true` if pidns ignores SIGCHLD, so its children leave no zombies (`wait(2)`).
@@ -242,8 +251,8 @@ impl Descendants {
     /// Visits the descendants, parents before their children, until `visit` breaks.
     ///
     /// A walk may miss processes that are forked or orphaned during the walk. But if `visit` ends a
-    /// process in another PID namespace, whose init then adopts the children, the walk visits the
-    /// children, too (at most 64 of them).
+    /// process in another PID namespace, whose init then adopts the children, the walk still
+    /// visits the children (up to a maximum).
     pub fn walk(&self, mut visit: impl FnMut(&Descendant) -> ControlFlow<()>) {
         let mut seen = HashSet::new();
         let mut buffer = Vec::new();
@@ -272,7 +281,7 @@ impl Descendants {
             };
             let Some(child) = child else { continue };
             let mut listed = list(child.pid);
-            // The status of a child of pidns itself has not been read yet.
+            // `is_nested` is never set for pidns's own children.
             let is_nested = child.is_nested
                 || parent.is_none()
                     && !listed.as_slice().is_empty()
@@ -295,8 +304,7 @@ impl Descendants {
             Err(Errno::SRCH) => return None,
             Err(_) => None,
         };
-        let (has_exited, is_reapable, is_nested) = (false, false, false);
-        let child = Descendant { pid, has_exited, is_reapable, is_nested, pidfd, raw };
+        let child = Descendant::new(pid, raw, pidfd);
         if parent.is_none() {
             // Check this before waitid(2). In the reverse order, a process that exits between the
             // two checks would seem to have exited without being reapable.

@@ -14,9 +14,6 @@ const SUBREAPERS: [&str; 5] = [runtime::SHIM, runtime::CONMON, "systemd", "tini"
 /// in the container's cgroup or namespaces.
 const PROXY: &str = "docker-proxy";
 
-/// Name of the parent of a [`PROXY`].
-const ENGINE: &str = "dockerd";
-
 /// A daemon or container in the earlier snapshot that probably started a new process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -115,7 +112,7 @@ fn new_workers(diff: &Diff) -> BTreeMap<Pid, Origin> {
         let parent = process.ppid.and_then(|it| after.process(it));
         let Some(parent) = parent.filter(is_old) else { continue };
         let has_replaced = || lacks_some || kind(process).is_some_and(|kind| ended.contains(&kind));
-        let is_proxy = process.comm == PROXY && parent.comm == ENGINE;
+        let is_proxy = process.comm == PROXY && parent.comm == runtime::DOCKERD;
         if is_proxy || is_daemon(parent) && has_replaced() {
             let workers = after.with_descendants([process.pid]);
             found.extend(workers.into_iter().map(|pid| (pid, Origin::Daemon(parent.pid))));

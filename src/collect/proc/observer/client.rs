@@ -7,19 +7,11 @@ use std::collections::BTreeSet;
 use crate::collect::kernel::wait_limit::WaitLimit;
 use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::relatives::{ancestry, arguments, file_name};
-use crate::model::{Pid, Process};
+use crate::model::{Pid, Process, runtime};
 
-/// Programs that run a command in a process that is not their descendant.
-const CLIENTS: [&str; 22] = [
-    "docker",
-    "docker-compose",
-    "podman",
-    "podman-remote",
-    "nerdctl",
-    "ctr",
-    "crictl",
-    "kubectl",
-    "oc",
+/// Programs other than [`runtime::CLIENTS`] that run a command in a process that is not their
+/// descendant.
+const CLIENTS: [&str; 13] = [
     "lxc",
     "incus",
     "lxc-attach",
@@ -58,7 +50,7 @@ pub fn clients<'a>(
     // other SSH clients usually connect to other hosts.
     let is_below_sshd = own.iter().any(|it| it.comm.starts_with("sshd"));
     let is_candidate = |it: &&Process| {
-        CLIENTS.contains(&&*it.comm)
+        (runtime::CLIENTS.contains(&&*it.comm) || CLIENTS.contains(&&*it.comm))
             && (it.comm != SSH || is_below_sshd)
             && !own.iter().any(|ancestor| ancestor.pid == it.pid)
     };
@@ -96,18 +88,14 @@ pub fn other_checks<'a>(
     own: &[&Process],
     waits: &WaitLimit,
 ) -> Vec<Vec<&'a Process>> {
-    let Some((own, _)) = own.split_first() else { return Vec::new() };
+    let Some(own) = own.first() else { return Vec::new() };
     // The other check can run from another copy of the program, and as another user.
     let is_check = |it: &&Process| {
         let is_other = it.pid != own.pid && it.comm == own.comm && !it.is_zombie();
-        is_other && arguments(procfs, it.pid, waits).is_some_and(|it| runs_check(&it))
+        let text = is_other.then(|| arguments(procfs, it.pid, waits)).flatten();
+        text.is_some_and(|it| names(&it).is_some_and(|[_, subcommand]| subcommand == b"check"))
     };
     processes.iter().filter(is_check).map(|it| ancestry(processes, it.pid)).collect()
-}
-
-/// Returns `true` for a command line such as `/bin/pidns -q check --since FILE`.
-fn runs_check(command: &[u8]) -> bool {
-    names(command).is_some_and(|it| it == [b"pidns".as_slice(), b"check"])
 }
 
 /// Returns the PID of each BusyBox `timeout` process that enforces a time limit on one of

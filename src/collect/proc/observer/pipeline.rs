@@ -93,14 +93,14 @@ fn children_with_pipes<'a>(
                 it.comm == shell.comm && is_subshell(procfs, it.pid, shell.pid, waits)
             })
     };
-    let is_shell = |it: &Process| !it.is_init() || is_shell(procfs, it, waits);
+    let starts_pipelines = |it: &Process| !it.is_init() || is_shell(procfs, it, waits);
     let parents =
-        ancestry.iter().zip(chain).filter(|(it, pipes)| is_shell(it) || !pipes.is_empty());
+        ancestry.iter().zip(chain).filter(|(it, pipes)| starts_pipelines(it) || !pipes.is_empty());
     let parents: Vec<&Process> = parents.map(|(it, _)| *it).collect();
     // An init that is not a shell does not start pipelines, but it can have been a shell that
-    // executed another program after `exec > >(tee log)`. Then leave out the orphans that it has
+    // executed another program after `exec > >(tee log)`. Leave out the orphans that such an init has
     // adopted.
-    let init = ancestry.iter().find(|it| !is_shell(it));
+    let init = ancestry.iter().find(|it| !starts_pipelines(it));
     let is_adopted = |it: &&Process| {
         init.is_some_and(|init| it.ppid == Some(init.pid)) && !adopted.has_started(it)
     };
